@@ -1,0 +1,337 @@
+"""bytes, now ↔ events, bytes, next timer: stacks the layers and the timers, for both roles.
+
+What a role does with a payload, a timer or the end stands in its own file, in the methods that
+`GatewayConnection` leaves open. Nothing else assigns the state than `_move`.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable, Iterable
+from typing import Generic, TypeVar
+
+from gateway_proto._layers.frames import (
+    Broken,
+    ClientFrames,
+    CloseReceived,
+    Incoming,
+    Message,
+    Refused,
+    Requested,
+    ServerFrames,
+    Unframed,
+    Upgraded,
+)
+from gateway_proto._layers.inflate import InflateError
+from gateway_proto._layers.payloads import Payload, PayloadError, decode
+from gateway_proto._layers.state import Input, State, Table
+from gateway_proto._timing.deadlines import Deadlines, Timer
+from gateway_proto.dialects import Then
+from gateway_proto.errors import LocalProtocolError
+from gateway_proto.events import By, Closed, MalformedPayload
+
+__all__ = ["Connection"]
+
+Sent = TypeVar("Sent")
+Received = TypeVar("Received")
+
+DROPPED = 4000
+"""The close code of an end that keeps the session: any but 1000 and 1001 does."""
+
+
+class Connection(abc.ABC, Generic[Sent, Received]):
+    """One connection, of either role: all that an adapter knows.
+
+    A call that takes `now` changes the machine. After each: send the bytes, take the events, read
+    the timer. `now` is seconds of a monotonic clock; one smaller than the last counts as the last.
+    """
+
+    on_wake: Callable[[], None] | None = None
+    """Called when somebody other than the adapter's pump has left something here to hand over."""
+
+    def __init__(self, *, now: float, table: Table) -> None:
+        self._now = now
+        self._table = table
+        self._state = State.UPGRADING
+        self._deadlines = Deadlines()
+        self._events: list[Received | Closed | MalformedPayload] = []
+
+    # ----- the contract -----
+
+    @abc.abstractmethod
+    def receive_data(self, data: bytes, *, now: float) -> None:
+        """Take bytes of the transport; then fire the timers that are due."""
+
+    @abc.abstractmethod
+    def receive_eof(self, *, now: float) -> None:
+        """The transport is at its end: EOF, a reset, or a write that failed. Twice is once."""
+
+    @abc.abstractmethod
+    def data_to_send(self) -> bytes:
+        """The bytes that wait, in order; each once."""
+
+    @abc.abstractmethod
+    def send(self, message: Sent, *, now: float) -> None:
+        """Send a message; raises `LocalProtocolError` where it cannot be sent now."""
+
+    @abc.abstractmethod
+    def close(self, code: int = 1000, reason: str = "", *, now: float) -> None:
+        """Begin the closing handshake; after it, or its timeout, comes `Closed`."""
+
+    @abc.abstractmethod
+    def _fired(self, timer: Timer, now: float) -> None:
+        """Do what `timer` is for."""
+
+    def handle_timer(self, *, now: float) -> None:
+        """Do what is due at `now`; early, late or twice is always safe."""
+        now = self._at(now)
+        while (timer := self._deadlines.pop_due(now)) is not None:
+            self._fired(timer, now)
+
+    def pause(self, *, now: float) -> None:
+        """The adapter stops reading: the clocks that wait for the peer stand still."""
+        self._deadlines.pause(self._at(now))
+
+    def unpause(self, *, now: float) -> None:
+        """The adapter reads again."""
+        self._deadlines.unpause(self._at(now))
+
+    def events(self) -> list[Received | Closed | MalformedPayload]:
+        """All events that wait, in order; each once."""
+        events = self._events
+        self._events = []
+        return events
+
+    def next_timer(self) -> float | None:
+        """When to call `handle_timer`, in seconds of the caller's clock; None: no need to."""
+        return self._deadlines.next()
+
+    @property
+    def state(self) -> State:
+        """Where the connection is."""
+        return self._state
+
+    # ----- for the roles -----
+
+    def _at(self, now: float) -> float:
+        self._now = max(self._now, now)
+        return self._now
+
+    def _move(self, input_: Input) -> bool:
+        """Let `input_` move the state; False where the table has no such cell."""
+        after = self._table.get((self._state, input_))
+        if after is None:
+            return False
+        self._state = after
+        return True
+
+    def _finish(self, closed: Closed, now: float) -> None:
+        """The state has just become CLOSED: nothing comes behind this event."""
+        self._deadlines.clear_all()
+        self._events.append(closed)
+        self._finished(closed, now)
+
+    def _finished(self, closed: Closed, now: float) -> None:
+        """For whoever keeps account of connections."""
+
+    def _wake(self) -> None:
+        if self.on_wake is not None:
+            self.on_wake()
+
+
+class GatewayConnection(Connection[Sent, Received]):
+    """A connection that speaks payloads over WebSocket messages."""
+
+    def __init__(
+        self,
+        *,
+        now: float,
+        close_timeout: float,
+        frames: ClientFrames | ServerFrames | Unframed,
+        table: Table,
+    ) -> None:
+        super().__init__(now=now, table=table)
+        self._close_timeout = close_timeout
+        self._frames = frames
+        self._asked: Closed | None = None
+        """How the connection ends once the closing handshake is over."""
+
+    # ----- bytes and messages -----
+
+    def receive_data(self, data: bytes, *, now: float) -> None:
+        """Take bytes of the transport; then fire the timers that are due."""
+        frames = self._framed()
+        now = self._at(now)
+        if self._state is State.CLOSED:
+            return
+        if data:  # none is no end: that is receive_eof
+            self._take(frames.receive(data), now)
+        self.handle_timer(now=now)
+
+    def receive_message(self, message: str | bytes, *, now: float) -> None:
+        """`framing=False`: take a WebSocket message; then fire the timers that are due."""
+        self._unframed()
+        now = self._at(now)
+        self._take([Message(message)], now)
+        self.handle_timer(now=now)
+
+    def receive_close(self, code: int | None, reason: str = "", *, now: float) -> None:
+        """`framing=False`: take the peer's close; `code` is None where its frame had none."""
+        self._unframed()
+        self._take([CloseReceived(code, reason)], self._at(now))
+
+    def receive_eof(self, *, now: float) -> None:
+        """The transport is at its end: EOF, a reset, or a write that failed. Twice is once."""
+        now = self._at(now)
+        if isinstance(self._frames, ClientFrames) and self._state is State.UPGRADING:
+            self._take(self._frames.receive_eof(), now)
+        self._end(
+            Closed(
+                code=None,
+                by=By.TRANSPORT,
+                then=self._then(Then.RESUME),
+                error="the transport ended without a close frame",
+            ),
+            now,
+        )
+
+    def data_to_send(self) -> bytes:
+        """The bytes that wait, in order; each once."""
+        return self._framed().data_to_send()
+
+    def messages_to_send(self) -> list[str | bytes]:
+        """`framing=False`: the WebSocket messages that wait, in order; each once."""
+        return self._unframed().messages_to_send()
+
+    def close_to_send(self) -> tuple[int, str] | None:
+        """`framing=False`: code and reason of the close to send behind the messages, once."""
+        return self._unframed().close_to_send()
+
+    def close(self, code: int = 1000, reason: str = "", *, now: float) -> None:
+        """Begin the closing handshake; after it, or its timeout, comes `Closed`.
+
+        Raises `LocalProtocolError` for a code that a close frame cannot carry.
+        """
+        if code not in (1000, 1001) and not 3000 <= code <= 4999:
+            raise LocalProtocolError(f"close code {code} is not 1000, 1001 or 3000 to 4999")
+        now = self._at(now)
+        self._close(Closed(code=code, reason=reason, by=By.SELF, then=Then.STOP), now)
+
+    # ----- what a role does -----
+
+    @abc.abstractmethod
+    def _opened(self, now: float) -> None:
+        """The WebSocket is open."""
+
+    @abc.abstractmethod
+    def _received(self, payload: Payload, now: float) -> None:
+        """A payload came."""
+
+    @abc.abstractmethod
+    def _inflate(self, message: str | bytes) -> str | bytes | None:
+        """The text of a message; raises `InflateError`."""
+
+    @abc.abstractmethod
+    def _malformed(self, error: str, now: float) -> None:
+        """A message was no payload."""
+
+    @abc.abstractmethod
+    def _then(self, then: Then) -> Then:
+        """What really comes next where `then` would."""
+
+    @abc.abstractmethod
+    def _peer_closed(self, code: int | None, reason: str) -> Closed:
+        """How the connection ends after the peer's close frame."""
+
+    def _refused(self, refused: Refused, now: float) -> None:
+        """Client: the upgrade was refused."""
+        raise AssertionError(refused)
+
+    def _requested(self, requested: Requested, now: float) -> None:
+        """Server: a request came."""
+        raise AssertionError(requested)
+
+    # ----- what both roles share -----
+
+    def _take(self, incoming: Iterable[Incoming], now: float) -> None:
+        for item in incoming:
+            match item:
+                case Message(data):
+                    self._take_message(data, now)
+                case Upgraded():
+                    self._opened(now)
+                case CloseReceived(code, reason):
+                    self._frames.close(code or 1000, "")
+                    asked = self._asked
+                    self._end(asked or self._peer_closed(code, reason), now)
+                case Broken(code, error):
+                    self._fail(code, error, now)
+                case Refused():
+                    self._refused(item, now)
+                case Requested():
+                    self._requested(item, now)
+            if self._state is State.CLOSED:
+                return
+
+    def _take_message(self, message: str | bytes, now: float) -> None:
+        # After our close frame nothing is received any more: what is not counted, a resume replays.
+        if self._state is State.CLOSING:
+            return
+        try:
+            text = self._inflate(message)
+        except InflateError as error:
+            self._fail(DROPPED, str(error), now)
+            return
+        if text is None:
+            return
+        try:
+            payload = decode(text)
+        except PayloadError as error:
+            self._events.append(MalformedPayload(str(error)))
+            self._malformed(str(error), now)
+            return
+        self._received(payload, now)
+
+    def _close(self, closed: Closed, now: float) -> None:
+        """Send a close frame and await its answer; then end as `closed` says."""
+        if not self._move(Input.CLOSE):
+            return
+        if self._state is State.CLOSED:  # there was no WebSocket to close yet
+            self._finish(closed, now)
+            return
+        self._asked = closed
+        self._frames.close(closed.code or DROPPED, closed.reason)
+        self._deadlines.clear_all()
+        self._deadlines.set(Timer.CLOSE, now + self._close_timeout)
+
+    def _drop(self, closed: Closed, now: float, input_: Input = Input.END) -> None:
+        """Send a close frame and end at once: nobody waits for an answer that may never come."""
+        if self._move(input_):
+            self._frames.close(closed.code or DROPPED, closed.reason)
+            self._finish(closed, now)
+
+    def _fail(self, code: int, error: str, now: float) -> None:
+        """What the peer sent cannot be read; the session is none the worse for it."""
+        then = self._then(Then.RESUME)
+        closed = Closed(code=code, by=By.SELF, then=then, error=error)
+        self._drop(self._asked or closed, now)
+
+    def _end(self, closed: Closed, now: float) -> None:
+        if self._move(Input.END):
+            self._finish(self._asked or closed, now)
+
+    def _framed(self) -> ClientFrames | ServerFrames:
+        if isinstance(self._frames, Unframed):
+            raise LocalProtocolError(
+                "this connection was made with framing=False: use receive_message, "
+                "messages_to_send and close_to_send"
+            )
+        return self._frames
+
+    def _unframed(self) -> Unframed:
+        if not isinstance(self._frames, Unframed):
+            raise LocalProtocolError(
+                "this connection frames its messages itself: use receive_data and data_to_send, or "
+                "make it with framing=False"
+            )
+        return self._frames

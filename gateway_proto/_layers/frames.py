@@ -1,0 +1,312 @@
+"""bytes ↔ messages: the HTTP upgrade and WebSocket, with bounds.
+
+What h11 and wsproto leave to their callers is done here: fragments are joined and bounded, pings
+and closes are answered, a broken frame is told from the peer's close, and no input ever raises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TypeAlias
+
+import attrs
+import h11
+import wsproto.events as ws
+from wsproto.connection import Connection, ConnectionState, ConnectionType
+from wsproto.handshake import H11Handshake
+from wsproto.utilities import LocalProtocolError as WsLocalProtocolError
+from wsproto.utilities import RemoteProtocolError as WsRemoteProtocolError
+
+__all__ = [
+    "Broken",
+    "ClientFrames",
+    "CloseReceived",
+    "Frames",
+    "Incoming",
+    "Message",
+    "Refused",
+    "Requested",
+    "ServerFrames",
+    "Unframed",
+    "Upgraded",
+]
+
+_BODY_LIMIT = 4096
+"""Bytes of a refusal's body that are kept."""
+_NO_STATUS = 1005
+
+
+@attrs.frozen
+class Upgraded:
+    """Client: the server accepted the upgrade."""
+
+
+@attrs.frozen
+class Refused:
+    """Client: the server answered the upgrade with an HTTP response."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+@attrs.frozen
+class Requested:
+    """Server: a request, to be answered by `accept` or `respond`."""
+
+    method: str
+    target: str
+    headers: dict[str, str]
+    upgrade: bool
+
+
+@attrs.frozen
+class Message:
+    """A whole message: text as `str`, binary as `bytes`."""
+
+    data: str | bytes
+
+
+@attrs.frozen
+class CloseReceived:
+    """The peer's close frame; `code` is None where it carried none."""
+
+    code: int | None
+    reason: str
+
+
+@attrs.frozen
+class Broken:
+    """The peer broke HTTP or WebSocket, or a bound; nothing can be read any more."""
+
+    code: int
+    error: str
+
+
+Incoming: TypeAlias = Upgraded | Refused | Requested | Message | CloseReceived | Broken
+
+
+class Frames:
+    """What both roles share: an open WebSocket."""
+
+    def __init__(self, *, limit: int) -> None:
+        self._limit = limit
+        self._ws: Connection | None = None
+        self._out = bytearray()
+        self._parts: list[str | bytes] = []
+        self._size = 0
+
+    def data_to_send(self) -> bytes:
+        """The bytes that wait."""
+        data = bytes(self._out)
+        self._out.clear()
+        return data
+
+    def send(self, message: str | bytes) -> None:
+        """Frame a message."""
+        assert self._ws is not None
+        event: ws.Event = (
+            ws.TextMessage(message) if isinstance(message, str) else ws.BytesMessage(message)
+        )
+        self._out += self._ws.send(event)
+
+    def close(self, code: int, reason: str) -> None:
+        """Frame a close, or answer the peer's; does nothing where none can be sent."""
+        if self._ws is not None and self._ws.state in (
+            ConnectionState.OPEN,
+            ConnectionState.REMOTE_CLOSING,
+        ):
+            self._out += self._ws.send(ws.CloseConnection(code, reason))
+
+    def _receive_frames(self, data: bytes) -> Iterator[Incoming]:
+        websocket = self._ws
+        assert websocket is not None
+        # It refuses bytes once it is closed, and drops them after the peer's close.
+        if websocket.state in (ConnectionState.OPEN, ConnectionState.LOCAL_CLOSING):
+            websocket.receive_data(data)
+        for event in websocket.events():
+            match event:
+                case ws.Message():
+                    self._size += len(event.data)
+                    if self._size > self._limit:
+                        yield Broken(1009, f"a message has more than {self._limit} bytes")
+                        return
+                    # Empty fragments without end must not fill the memory either.
+                    if event.data or not self._parts:
+                        self._parts.append(event.data)
+                    if event.message_finished:
+                        yield Message(self._join())
+                case ws.Ping():
+                    if websocket.state is ConnectionState.OPEN:
+                        self._out += websocket.send(event.response())
+                case ws.CloseConnection():
+                    code = int(event.code)
+                    # A frame error found here comes as a close too, with the state left OPEN.
+                    if websocket.state in (ConnectionState.OPEN, ConnectionState.LOCAL_CLOSING):
+                        yield Broken(code, f"broken WebSocket frame: {event.reason}")
+                        return
+                    yield CloseReceived(
+                        None if code == _NO_STATUS else code, event.reason or ""
+                    )
+                case _:  # Pong
+                    pass
+
+    def _join(self) -> str | bytes:
+        parts = self._parts
+        self._parts = []
+        self._size = 0
+        if len(parts) == 1:
+            return parts[0]
+        return type(parts[0])().join(parts)  # type: ignore[arg-type]
+
+
+class Unframed:
+    """Messages alone: the WebSocket is somebody else's."""
+
+    def __init__(self) -> None:
+        self._messages: list[str | bytes] = []
+        self._close: tuple[int, str] | None = None
+
+    def send(self, message: str | bytes) -> None:
+        """Let a message wait."""
+        self._messages.append(message)
+
+    def close(self, code: int, reason: str) -> None:
+        """Let a close wait."""
+        self._close = self._close or (code, reason)
+
+    def messages_to_send(self) -> list[str | bytes]:
+        """The messages that wait."""
+        messages = self._messages
+        self._messages = []
+        return messages
+
+    def close_to_send(self) -> tuple[int, str] | None:
+        """The close that waits, once."""
+        close = self._close
+        self._close = None
+        return close
+
+
+class ClientFrames(Frames):
+    """The side that asks for the upgrade."""
+
+    def __init__(self, *, host: str, target: str, user_agent: str, limit: int) -> None:
+        super().__init__(limit=limit)
+        self._handshake = H11Handshake(ConnectionType.CLIENT)
+        self._refusal: ws.RejectConnection | None = None
+        self._body = b""
+        self._out += self._handshake.send(
+            ws.Request(
+                host=host, target=target, extra_headers=[(b"User-Agent", user_agent.encode())]
+            )
+        )
+
+    def receive(self, data: bytes) -> Iterator[Incoming]:
+        """What the bytes hold; to be drained before the next call."""
+        return self._receive_handshake(data) if self._ws is None else self._receive_frames(data)
+
+    def receive_eof(self) -> Iterator[Incoming]:
+        """What the end of the bytes completes: a refusal without a length."""
+        return self._receive_handshake(None) if self._ws is None else iter(())
+
+    def _receive_handshake(self, data: bytes | None) -> Iterator[Incoming]:
+        try:
+            self._handshake.receive_data(data)
+            events = list(self._handshake.events())
+        except (WsRemoteProtocolError, UnicodeError) as error:
+            # Names of servers or ports that do not speak HTTP end here.
+            yield Broken(1002, f"the answer to the upgrade is not understood: {error}")
+            return
+        for event in events:
+            match event:
+                case ws.AcceptConnection():
+                    self._ws = self._handshake.connection
+                    yield Upgraded()
+                    yield from self._receive_frames(b"")
+                case ws.RejectConnection():
+                    self._refusal = event
+                    if not event.has_body:
+                        yield self._refused()
+                case ws.RejectData():
+                    self._body = (self._body + event.data)[:_BODY_LIMIT]
+                    if event.body_finished:
+                        yield self._refused()
+                case _:
+                    raise AssertionError(event)
+
+    def _refused(self) -> Refused:
+        assert self._refusal is not None
+        headers = {
+            name.decode("latin-1").lower(): value.decode("latin-1")
+            for name, value in self._refusal.headers
+        }
+        return Refused(self._refusal.status_code, headers, self._body)
+
+
+class ServerFrames(Frames):
+    """The side that answers a request: with the upgrade, or with a response."""
+
+    def __init__(self, *, limit: int) -> None:
+        super().__init__(limit=limit)
+        self._http = h11.Connection(h11.SERVER)
+        self._request: h11.Request | None = None
+
+    def receive(self, data: bytes) -> Iterator[Incoming]:
+        """What the bytes hold; to be drained before the next call."""
+        if self._ws is not None:
+            return self._receive_frames(data)
+        return self._receive_request(data)
+
+    def accept(self) -> Iterator[Incoming]:
+        """Accept the upgrade, and read what came behind the request."""
+        assert self._request is not None
+        handshake = H11Handshake(ConnectionType.SERVER)
+        try:
+            handshake.initiate_upgrade_connection(
+                list(self._request.headers), self._request.target
+            )
+            self._out += handshake.send(ws.AcceptConnection())
+        except (WsRemoteProtocolError, WsLocalProtocolError, UnicodeError) as error:
+            self.respond(400, b"text/plain", f"no WebSocket upgrade: {error}\n".encode())
+            yield Broken(1002, f"no WebSocket upgrade: {error}")
+            return
+        self._ws = handshake.connection
+        yield Upgraded()
+        yield from self._receive_frames(self._http.trailing_data[0])
+
+    def respond(self, status: int, content_type: bytes, body: bytes) -> None:
+        """Answer the request with a response, the last on this connection."""
+        headers = [
+            (b"Content-Type", content_type),
+            (b"Content-Length", str(len(body)).encode()),
+            (b"Connection", b"close"),
+        ]
+        self._out += self._http.send(h11.Response(status_code=status, headers=headers))
+        if self._request is None or self._request.method != b"HEAD":
+            self._out += self._http.send(h11.Data(data=body))
+        self._out += self._http.send(h11.EndOfMessage())
+
+    def _receive_request(self, data: bytes) -> Iterator[Incoming]:
+        if self._request is not None:
+            return
+        self._http.receive_data(data)
+        try:
+            event = self._http.next_event()
+        except h11.RemoteProtocolError as error:
+            self.respond(400, b"text/plain", f"bad request: {error}\n".encode())
+            yield Broken(1002, f"bad HTTP request: {error}")
+            return
+        if isinstance(event, h11.Request):
+            self._request = event
+            headers = {
+                name.decode("latin-1"): value.decode("latin-1") for name, value in event.headers
+            }
+            # The end of a request without a body frees what comes behind it.
+            self._http.next_event()
+            yield Requested(
+                event.method.decode("latin-1"),
+                event.target.decode("latin-1"),
+                headers,
+                headers.get("upgrade", "").lower() == "websocket",
+            )

@@ -1,0 +1,141 @@
+"""input → state: the transition table of both roles. The effects stand in the roles' own files.
+
+A cell is (state, input) → next state. What has no cell is ignored by a client, which must get
+along with every server, and ends the connection of a server, which tells clients their mistakes.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TypeAlias
+
+from gateway_proto.dialects import Dialect
+
+__all__ = ["TRANSITIONS", "Input", "State", "Table", "client_table", "server_table"]
+
+
+class State(enum.Enum):
+    """Where a connection is; the same names for both roles."""
+
+    UPGRADING = "upgrading"
+    """The HTTP request and its answer."""
+    GREETING = "greeting"
+    """Awaits HELLO."""
+    IDENTIFYING = "identifying"
+    """The client awaits READY; the server awaits Identify or Resume."""
+    RESUMING = "resuming"
+    """Awaits RESUMED, behind what is replayed."""
+    READY = "ready"
+    CLOSING = "closing"
+    """A close frame was sent; its answer is awaited."""
+    CLOSED = "closed"
+
+
+class Input(enum.Enum):
+    """What moves a connection: what was received, what was sent, and its end."""
+
+    OPENED = "WebSocket open"
+    HELLO = "HELLO"
+    IDENTIFY = "Identify"
+    RESUME = "Resume"
+    READY = "READY"
+    RESUMED = "RESUMED"
+    DISPATCH = "dispatch"
+    HEARTBEAT = "heartbeat"
+    ACK = "heartbeat ACK"
+    RECONNECT = "RECONNECT"
+    INVALID_SESSION = "INVALID_SESSION"
+    COMMAND = "other command"
+    UNKNOWN = "unknown op"
+    CLOSE = "close sent"
+    END = "transport or WebSocket at its end"
+
+
+Table: TypeAlias = Mapping[tuple[State, Input], State]
+
+_S, _I = State, Input
+
+_ENDS: Table = {(state, _I.END): _S.CLOSED for state in State if state is not _S.CLOSED}
+
+# The client answers or reports these wherever the WebSocket is open.
+_ANYWHERE: Table = {
+    (state, input_): state
+    for state in (_S.GREETING, _S.IDENTIFYING, _S.RESUMING, _S.READY)
+    for input_ in (_I.HELLO, _I.HEARTBEAT, _I.ACK, _I.DISPATCH, _I.UNKNOWN)
+}
+
+# "RECONNECT may come before or instead of HELLO."
+_LEAVES: Table = {
+    (state, input_): _S.CLOSED
+    for state in (_S.GREETING, _S.IDENTIFYING, _S.RESUMING, _S.READY)
+    for input_ in (_I.RECONNECT, _I.INVALID_SESSION)
+}
+
+_CLOSES: Table = {
+    (_S.UPGRADING, _I.CLOSE): _S.CLOSED,
+    (_S.GREETING, _I.CLOSE): _S.CLOSING,
+    (_S.IDENTIFYING, _I.CLOSE): _S.CLOSING,
+    (_S.RESUMING, _I.CLOSE): _S.CLOSING,
+    (_S.READY, _I.CLOSE): _S.CLOSING,
+}
+
+_SESSION: Table = {
+    (_S.IDENTIFYING, _I.READY): _S.READY,
+    (_S.RESUMING, _I.READY): _S.READY,
+    (_S.READY, _I.READY): _S.READY,
+    (_S.IDENTIFYING, _I.RESUMED): _S.IDENTIFYING,
+    (_S.RESUMING, _I.RESUMED): _S.READY,
+    (_S.READY, _I.RESUMED): _S.READY,
+}
+
+_GREETED: Table = {
+    (_S.UPGRADING, _I.OPENED): _S.GREETING,
+    (_S.GREETING, _I.IDENTIFY): _S.IDENTIFYING,
+    (_S.GREETING, _I.RESUME): _S.RESUMING,
+}
+
+_UNGREETED: Table = {
+    (_S.UPGRADING, _I.IDENTIFY): _S.IDENTIFYING,
+    (_S.UPGRADING, _I.RESUME): _S.RESUMING,
+}
+
+_SERVER: Table = {
+    (_S.UPGRADING, _I.OPENED): _S.IDENTIFYING,
+    (_S.IDENTIFYING, _I.HEARTBEAT): _S.IDENTIFYING,
+    (_S.IDENTIFYING, _I.IDENTIFY): _S.READY,
+    (_S.IDENTIFYING, _I.RESUME): _S.READY,
+    (_S.READY, _I.HEARTBEAT): _S.READY,
+    (_S.READY, _I.COMMAND): _S.READY,
+    (_S.UPGRADING, _I.CLOSE): _S.CLOSED,
+    (_S.IDENTIFYING, _I.CLOSE): _S.CLOSING,
+    (_S.READY, _I.CLOSE): _S.CLOSING,
+}
+
+_CLIENT = {**_ENDS, **_ANYWHERE, **_LEAVES, **_CLOSES, **_SESSION}
+
+TRANSITIONS: Mapping[str, Table] = MappingProxyType(
+    {
+        "client, greeted": MappingProxyType({**_CLIENT, **_GREETED}),
+        "client, not greeted": MappingProxyType(
+            {
+                cell: after
+                for cell, after in {**_CLIENT, **_UNGREETED}.items()
+                if cell[0] is not _S.GREETING
+            }
+        ),
+        "server": MappingProxyType({**_ENDS, **_SERVER}),
+    }
+)
+"""Every table, by the name under which the documentation draws it."""
+
+
+def client_table(dialect: Dialect) -> Table:
+    """The table of a client that speaks `dialect`."""
+    return TRANSITIONS["client, greeted" if dialect.greets else "client, not greeted"]
+
+
+def server_table() -> Table:
+    """The table of a server, whatever its dialect."""
+    return TRANSITIONS["server"]

@@ -1,0 +1,31 @@
+"""now → room: how many sends a sliding window still takes, and when the next place is free."""
+
+from __future__ import annotations
+
+from collections import deque
+
+__all__ = ["SlidingWindow"]
+
+
+class SlidingWindow:
+    """At most `limit` sends in any `seconds`.
+
+    A fixed window would let twice the limit through at its border; this one counts the sends
+    themselves.
+    """
+
+    def __init__(self, limit: int, seconds: float) -> None:
+        self._limit = limit
+        self._seconds = seconds
+        self._sent: deque[float] = deque()
+
+    def take(self, now: float) -> None:
+        """Count a send at `now`, whether there was room for it or not."""
+        self._sent.append(now)
+
+    def free_at(self, now: float, *, reserve: int = 0) -> float:
+        """When the next send has room, with `reserve` places kept free; `now` if it has already."""
+        while self._sent and self._sent[0] + self._seconds <= now:
+            self._sent.popleft()
+        over = len(self._sent) - (self._limit - reserve)
+        return now if over < 0 else self._sent[over] + self._seconds

@@ -1,0 +1,534 @@
+"""bytes, now ↔ commands: the server role. Sessions and their replay buffers; each connection.
+
+A `Server` outlives its `ServerConnection`s, as a gateway does: a client that comes back with
+Resume gets what it missed.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import parse_qsl
+
+import attrs
+import msgspec
+
+from gateway_proto._connection import DROPPED, GatewayConnection
+from gateway_proto._layers.frames import Requested, ServerFrames, Unframed
+from gateway_proto._layers.inflate import deflater, inflater
+from gateway_proto._layers.payloads import Payload, encode
+from gateway_proto._layers.spelling import read
+from gateway_proto._layers.state import Input, State, server_table
+from gateway_proto._timing.deadlines import Timer
+from gateway_proto.commands import Heartbeat, Identify, Raw, Resume
+from gateway_proto.dialects import DIALECTS, Compression, Dialect, Opcode, Then
+from gateway_proto.endpoint import answer
+from gateway_proto.errors import LocalProtocolError
+from gateway_proto.events import (
+    By,
+    Closed,
+    Dispatch,
+    HeartbeatAcked,
+    HeartbeatRequested,
+    Hello,
+    HttpRequested,
+    Opened,
+    ReconnectRequested,
+    ServerEvent,
+    ServerMessage,
+    SessionInvalidated,
+)
+
+__all__ = ["Server", "ServerConfig", "ServerConnection", "ServerSession"]
+
+_USER: Mapping[str, Any] = {
+    "id": "80351110224678912",
+    "username": "gateway_proto",
+    "discriminator": "0",
+    "global_name": None,
+    "avatar": None,
+    "bot": True,
+    "verified": True,
+    "mfa_enabled": False,
+    "flags": 0,
+    "email": None,
+}
+_LARGE = 1024
+"""Bytes from which a text is worth compressing by itself."""
+_INTENTS_END = 1 << 32
+
+
+def _bare_tokens(tokens: Any) -> frozenset[str] | None:
+    return None if tokens is None else frozenset(token.removeprefix("Bot ") for token in tokens)
+
+
+def _known_versions(_config: Any, _field: Any, versions: tuple[int, ...]) -> None:
+    if not versions or set(versions) - DIALECTS.keys():
+        known = ", ".join(map(str, DIALECTS))
+        raise LocalProtocolError(f"versions {versions} are not one or more of {known}")
+
+
+@attrs.frozen(kw_only=True)
+class ServerConfig:
+    """What a server is told. Times are seconds unless they say otherwise, sizes are bytes."""
+
+    tokens: frozenset[str] | None = attrs.field(default=None, converter=_bare_tokens, repr=False)
+    """Those that are let in; None: all."""
+    versions: tuple[int, ...] = attrs.field(
+        default=tuple(DIALECTS), converter=tuple, validator=_known_versions
+    )
+    heartbeat_interval: int = 41250
+    """Milliseconds."""
+    heartbeat_tolerance: float = 1.5
+    """Intervals without a heartbeat after which the connection is closed."""
+    url: str | None = None
+    """What lookups answer and READY names; by default ws and the Host that the client asked."""
+    user: Mapping[str, Any] = _USER
+    guilds: tuple[Mapping[str, Any], ...] = ()
+    """Whole guild objects; each needs an `id`."""
+    random: Callable[[], float] | None = attrs.field(default=None, repr=False, eq=False)
+    """Chance, for session ids that cannot be guessed; None: the adapters take the system's."""
+    replay_limit: int = 1000
+    """Dispatches that a session keeps for a resume."""
+    session_lifetime: float = 300.0
+    """How long a session without a connection may be resumed."""
+    handshake_timeout: float = 20.0
+    identify_timeout: float = 60.0
+    close_timeout: float = 5.0
+    message_limit: int = 65536
+
+
+class ServerSession:
+    """What the server keeps of a client between its connections."""
+
+    def __init__(self, id_: str, identify: Identify, dialect: Dialect, replay_limit: int) -> None:
+        self.id = id_
+        self.token = identify.token
+        self.shard = identify.shard
+        self.intents = identify.intents
+        self.compress = identify.compress
+        self.dialect = dialect
+        self.sequence = 0
+        """Of the last dispatch."""
+        self.connection: ServerConnection | None = None
+        """None while the client is away."""
+        self._replay: deque[Dispatch] = deque(maxlen=replay_limit)
+        self._forgotten = 0  # the sequence up to which dispatches were let go
+
+    def next(self, name: str, raw: bytes, *, replay: bool = True) -> Dispatch:
+        """The next dispatch, kept for a replay."""
+        self.sequence += 1
+        dispatch = Dispatch(name, self.sequence, raw)
+        if replay:
+            if len(self._replay) == self._replay.maxlen:
+                self._forgotten = self._replay[0].sequence or 0 if self._replay else self.sequence
+            self._replay.append(dispatch)
+        return dispatch
+
+    def missed(self, after: int) -> list[Dispatch] | None:
+        """The dispatches after a sequence; None where they are no longer all there."""
+        if after < self._forgotten:
+            return None
+        return [dispatch for dispatch in self._replay if (dispatch.sequence or 0) > after]
+
+
+class Server:
+    """Sessions, and whoever is connected. `now` is seconds of one clock for all of it."""
+
+    def __init__(self, config: ServerConfig | None = None) -> None:
+        self.config = config or ServerConfig()
+        self.sessions: dict[str, ServerSession] = {}
+        """By id: those with a connection, and those that may still be resumed."""
+        self.connections: set[ServerConnection] = set()
+        """Those that are not CLOSED."""
+        self._away: dict[str, float] = {}  # ids of sessions without a connection, oldest first
+        self._count = 0
+
+    def accept(
+        self, *, now: float, framing: bool = True, target: str = "/", host: str = "localhost"
+    ) -> ServerConnection:
+        """A connection for a transport that was opened to this server.
+
+        With `framing=False` the WebSocket was accepted elsewhere; `target` and `host` are then
+        the path and query, and the Host header, of its request.
+        """
+        self._forget(now)
+        connection = ServerConnection(self, now=now, framing=framing)
+        self.connections.add(connection)
+        if not framing:
+            connection.begin(target, host, now=now)
+        return connection
+
+    def dispatch(
+        self,
+        name: str,
+        data: Any,
+        *,
+        now: float,
+        to: Callable[[ServerSession], bool] | None = None,
+    ) -> int:
+        """Dispatch any JSON value to the sessions that `to` picks, or to all; returns how many.
+
+        A session whose client is away keeps it for the resume.
+        """
+        self._forget(now)
+        raw = msgspec.json.encode(data)
+        sessions = [session for session in self.sessions.values() if to is None or to(session)]
+        for session in sessions:
+            dispatch = session.next(name, raw)
+            if session.connection is not None:
+                session.connection.write(dispatch, now=now)
+        return len(sessions)
+
+    # ----- for the connections -----
+
+    def open_session(self, identify: Identify, dialect: Dialect) -> ServerSession:
+        """A new session."""
+        self._count += 1
+        draw = self.config.random or (lambda: 0.5)
+        unguessable = "".join(f"{int(draw() * 2**32):08x}" for _ in range(4))
+        session = ServerSession(
+            f"{unguessable}{self._count:x}", identify, dialect, self.config.replay_limit
+        )
+        self.sessions[session.id] = session
+        return session
+
+    def find_session(
+        self, resume: Resume, dialect: Dialect, *, now: float
+    ) -> ServerSession | None:
+        """The session that a client may go on with; None: it may not."""
+        self._forget(now)
+        session = self.sessions.get(resume.session_id)
+        if session is None or session.dialect is not dialect:
+            return None
+        token = resume.token
+        if token is None:
+            return None if dialect.resume_with_token else session
+        return session if token.removeprefix("Bot ") == session.token else None
+
+    def leave(self, connection: ServerConnection, *, now: float, forget: bool) -> None:
+        """A connection is closed."""
+        self.connections.discard(connection)
+        session = connection.session
+        if session is None or session.connection is not connection:
+            return
+        session.connection = None
+        if forget:
+            del self.sessions[session.id]
+        else:
+            self._away[session.id] = now
+
+    def back(self, session: ServerSession) -> None:
+        """A session has a connection again."""
+        self._away.pop(session.id, None)
+
+    def allows(self, token: str) -> bool:
+        """Whether a token is let in."""
+        tokens = self.config.tokens
+        return tokens is None or token.removeprefix("Bot ") in tokens
+
+    def _forget(self, now: float) -> None:
+        while self._away:
+            id_, since = next(iter(self._away.items()))
+            if since + self.config.session_lifetime > now:
+                return
+            del self._away[id_]
+            del self.sessions[id_]
+
+
+class ServerConnection(GatewayConnection[ServerMessage, ServerEvent]):
+    """One connection of a server to a client; made by `Server.accept`."""
+
+    def __init__(self, server: Server, *, now: float, framing: bool) -> None:
+        config = server.config
+        super().__init__(
+            now=now,
+            close_timeout=config.close_timeout,
+            table=server_table(),
+            frames=ServerFrames(limit=config.message_limit) if framing else Unframed(),
+        )
+        self._server = server
+        self._config = config
+        self._dialect = DIALECTS[config.versions[-1]]
+        self._target = "/"
+        self._host = "localhost"
+        self._inflater = inflater(Compression.NONE, limit=config.message_limit)
+        self._compression = Compression.NONE
+        self._deflater = deflater(self._compression)
+        self.session: ServerSession | None = None
+        """The client's, once it has identified or resumed."""
+        self._deadlines.set(Timer.HANDSHAKE, now + config.handshake_timeout)
+
+    @property
+    def dialect(self) -> Dialect:
+        """What the client asked to speak."""
+        return self._dialect
+
+    # ----- what is sent -----
+
+    def send(self, message: ServerMessage, *, now: float) -> None:
+        """Send a message. A dispatch without a sequence gets the session's next one.
+
+        Raises `LocalProtocolError` where the WebSocket is not open, or, for a dispatch, there is
+        no session.
+        """
+        if self._state not in (State.IDENTIFYING, State.READY):
+            raise LocalProtocolError(
+                f"the connection is {self._state.value}: nothing can be sent on it"
+            )
+        if isinstance(message, Dispatch) and message.sequence is None:
+            if self.session is None:
+                raise LocalProtocolError("a dispatch needs a session: wait for Identify or Resume")
+            message = self.session.next(message.name, message.raw)
+        self.write(message, now=now)
+
+    def write(self, message: ServerMessage, *, now: float) -> None:
+        """Send a message as it is; one that cannot be sent any more is let go."""
+        self._at(now)
+        if self._state not in (State.IDENTIFYING, State.READY):
+            return
+        match message:
+            case Dispatch(name=name, sequence=sequence):
+                text = encode(
+                    Opcode.DISPATCH, msgspec.Raw(message.raw), sequence, name, dispatch=True
+                )
+            case Hello(heartbeat_interval):
+                text = encode(Opcode.HELLO, {"heartbeat_interval": heartbeat_interval})
+            case HeartbeatRequested():
+                text = encode(Opcode.HEARTBEAT, None)
+            case HeartbeatAcked():
+                text = encode(Opcode.HEARTBEAT_ACK, None)
+            case ReconnectRequested(url):
+                text = encode(Opcode.RECONNECT, None if url is None else {"url": url})
+            case SessionInvalidated(resumable):
+                text = encode(Opcode.INVALID_SESSION, resumable)
+        large = len(text) >= _LARGE or (isinstance(message, Dispatch) and message.name == "READY")
+        self._frames.send(self._deflater.send(text, large=large))
+        self._wake()
+
+    def drop(self, *, now: float) -> None:
+        """End the connection without a close frame, as a cut wire does; the session is kept."""
+        self._end(
+            Closed(code=None, by=By.SELF, then=Then.STOP, reason="dropped"), self._at(now)
+        )
+        self._wake()
+
+    # ----- the road upwards -----
+
+    def _requested(self, requested: Requested, now: float) -> None:
+        assert isinstance(self._frames, ServerFrames)
+        host = requested.headers.get("host", self._host)
+        if not requested.upgrade:
+            token = requested.headers.get("authorization", "")
+            response = answer(
+                requested.method,
+                requested.target,
+                gateway_url=self._url(host),
+                user=dict(self._config.user),
+                authorized=self._server.allows(token),
+            )
+            status = response.status
+            self._frames.respond(status, b"application/json", response.body)
+        else:
+            error = self._choose(requested.target, host)
+            if error is None:
+                self._take(self._frames.accept(), now)
+                return
+            status = 400
+            self._frames.respond(status, b"text/plain", error.encode() + b"\n")
+        self._events.append(HttpRequested(requested.method, requested.target, status))
+        self._end(Closed(code=status, by=By.SELF, then=Then.STOP), now)
+
+    def begin(self, target: str, host: str, *, now: float) -> None:
+        """The WebSocket was accepted elsewhere, for this target and host."""
+        error = self._choose(target, host)
+        if error is not None:
+            raise LocalProtocolError(error)
+        self._opened(now)
+
+    def _choose(self, target: str, host: str) -> str | None:
+        """Speak what the query asks for; returns what is wrong with it."""
+        query = dict(parse_qsl(target.partition("?")[2]))
+        self._target, self._host = target, host
+        versions = self._config.versions
+        # Without `v` a client of version 3 may be there, which says its version in Identify.
+        version = query.get("v", str(min(versions)))
+        if not version.isdecimal() or int(version) not in versions:
+            return f"version {version[:20]!r} is not spoken here"
+        self._dialect = DIALECTS[int(version)]
+        encoding, compress = query.get("encoding", "json"), query.get("compress", "none")
+        if encoding != "json":
+            return f"encoding {encoding[:20]!r} is not spoken here"
+        if compress not in {compression.value for compression in self._dialect.compressions}:
+            return f"compression {compress[:20]!r} is not spoken here"
+        if compress == Compression.ZLIB_STREAM.value:
+            self._compress(Compression.ZLIB_STREAM)
+        return None
+
+    def _compress(self, compression: Compression) -> None:
+        self._compression = compression
+        self._deflater = deflater(compression)
+
+    def _url(self, host: str) -> str:
+        return self._config.url or f"ws://{host}"
+
+    def _opened(self, now: float) -> None:
+        self._move(Input.OPENED)
+        self._deadlines.clear(Timer.HANDSHAKE)
+        self._deadlines.set(Timer.SESSION, now + self._config.identify_timeout)
+        self._events.append(Opened(self._target))
+        if self._dialect.greets:
+            self.write(Hello(self._config.heartbeat_interval), now=now)
+            self._await_heartbeat(now)
+
+    def _await_heartbeat(self, now: float) -> None:
+        seconds = self._config.heartbeat_interval / 1000 * self._config.heartbeat_tolerance
+        self._deadlines.set(Timer.LIVENESS, now + seconds)
+
+    def _inflate(self, message: str | bytes) -> str | bytes | None:
+        return self._inflater.receive(message)
+
+    def _received(self, payload: Payload, now: float) -> None:
+        if len(payload.d) > self._dialect.payload_limit:
+            self._refuse(4002, "Payload too large", now)
+            return
+        op = payload.op
+        try:
+            command = read(op if isinstance(op, int) else -1, payload.raw, self._dialect)
+        except (msgspec.DecodeError, RecursionError, ValueError) as error:
+            self._malformed(str(error), now)
+            return
+        self._events.append(command)
+        match command:
+            case Heartbeat():
+                self._heard_heartbeat(now)
+            case Identify() if self._state is State.IDENTIFYING:
+                self._identify(command, now)
+            case Resume() if self._state is State.IDENTIFYING:
+                self._resume(command, now)
+            case Identify() | Resume():
+                self._refuse(4005, "Already authenticated", now)
+            case Raw(op) if op not in self._dialect.commands:
+                self._refuse(4001, "Unknown opcode", now)
+            case _ if not self._move(Input.COMMAND):
+                self._refuse(4003, "Not authenticated", now)
+            case _:
+                pass
+
+    def _heard_heartbeat(self, now: float) -> None:
+        self._move(Input.HEARTBEAT)
+        # A client may wait long for its turn to identify, and beats meanwhile.
+        if self._state is State.IDENTIFYING:
+            self._deadlines.set(Timer.SESSION, now + self._config.identify_timeout)
+        self._await_heartbeat(now)
+        if self._dialect.acks:
+            self.write(HeartbeatAcked(), now=now)
+
+    def _identify(self, identify: Identify, now: float) -> None:
+        shard, intents = identify.shard, identify.intents
+        if not self._server.allows(identify.token):
+            self._refuse(4004, "Authentication failed", now)
+        elif shard is not None and not 0 <= shard[0] < shard[1]:
+            self._refuse(4010, "Invalid shard", now)
+        elif self._dialect.intents and (intents is None or not 0 <= intents < _INTENTS_END):
+            self._refuse(4013, "Invalid intent(s)", now)
+        else:
+            self._move(Input.IDENTIFY)
+            identify = attrs.evolve(identify, token=identify.token.removeprefix("Bot "))
+            self._begin_session(self._server.open_session(identify, self._dialect), now)
+            self._greet(now)
+
+    def _begin_session(self, session: ServerSession, now: float) -> None:
+        self.session = session
+        session.connection = self
+        self._server.back(session)
+        self._deadlines.clear(Timer.SESSION)
+        if session.compress and self._compression is Compression.NONE:
+            self._compress(Compression.PAYLOAD)
+        if not self._dialect.greets:
+            self._await_heartbeat(now)
+
+    def _greet(self, now: float) -> None:
+        """READY, and the guilds."""
+        assert self.session is not None
+        config, dialect = self._config, self._dialect
+        ready: dict[str, Any] = {
+            "v": dialect.version,
+            "user": config.user,
+            "session_id": self.session.id,
+            "private_channels": [],
+            "guilds": config.guilds
+            if dialect.guilds_in_ready
+            else [{"id": guild["id"], "unavailable": True} for guild in config.guilds],
+            "relationships": [],
+            "user_settings": {},
+        }
+        if self.session.shard is not None:
+            ready["shard"] = self.session.shard
+        if dialect.greets:
+            ready |= {"application": {"id": config.user["id"], "flags": 0}, "_trace": []}
+        else:
+            ready |= {"heartbeat_interval": config.heartbeat_interval, "read_state": []}
+        if dialect.resume_url_in_ready:
+            ready["resume_gateway_url"] = self._url(self._host)
+        self.write(self.session.next("READY", msgspec.json.encode(ready)), now=now)
+        if not dialect.guilds_in_ready:
+            for guild in config.guilds:
+                raw = msgspec.json.encode(guild)
+                self.write(self.session.next("GUILD_CREATE", raw), now=now)
+
+    def _resume(self, resume: Resume, now: float) -> None:
+        session = self._server.find_session(resume, self._dialect, now=now)
+        if session is not None and resume.seq > session.sequence:
+            self._refuse(4007, "Invalid seq", now)
+            return
+        missed = None if session is None else session.missed(resume.seq)
+        if session is None or missed is None:
+            code = self._dialect.failed_resume_close
+            if code is None:
+                self.write(SessionInvalidated(resumable=False), now=now)
+            else:
+                self._refuse(code, "Invalid session", now)
+            return
+        self._move(Input.RESUME)
+        if session.connection is not None:
+            # The client lost it before we did.
+            session.connection.drop(now=now)
+        self._begin_session(session, now)
+        for dispatch in missed:
+            self.write(dispatch, now=now)
+        interval = {} if self._dialect.greets else {
+            "heartbeat_interval": self._config.heartbeat_interval
+        }
+        raw = msgspec.json.encode({"_trace": []} if self._dialect.greets else interval)
+        self.write(session.next("RESUMED", raw, replay=False), now=now)
+
+    # ----- ends -----
+
+    def _refuse(self, code: int, reason: str, now: float) -> None:
+        """Close for what the client did."""
+        self._close(Closed(code=code, reason=reason, by=By.SELF, then=Then.STOP), now)
+
+    def _malformed(self, error: str, now: float) -> None:
+        self._refuse(4002, "Error while decoding payload", now)
+
+    def _fired(self, timer: Timer, now: float) -> None:
+        match timer:
+            case Timer.LIVENESS | Timer.SESSION:
+                self._refuse(4009, "Session timed out", now)
+            case Timer.CLOSE:
+                self._end(self._peer_closed(None, ""), now)
+            case _:
+                self._fail(DROPPED, f"waited too long for {timer.value}", now)
+
+    def _then(self, then: Then) -> Then:
+        return Then.STOP
+
+    def _peer_closed(self, code: int | None, reason: str) -> Closed:
+        return Closed(code=code, reason=reason, by=By.PEER, then=Then.STOP)
+
+    def _finished(self, closed: Closed, now: float) -> None:
+        # A client that closes with 1000 or 1001 is gone for good.
+        forget = closed.by is By.PEER and closed.code in (1000, 1001)
+        self._server.leave(self, now=now, forget=forget)

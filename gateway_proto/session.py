@@ -1,0 +1,97 @@
+"""events → Session: the value that outlives a connection.
+
+    session = session_after(None, ready)
+    session = session_after(session, event)  # for each event, in order
+
+Fold what the machine received, and you have what a resume on the same process needs. Fold what
+your application has *handled* and store that, and a process killed at any instant resumes without
+missing anything that it had not finished.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import attrs
+import msgspec
+
+from gateway_proto.dialects import Then
+from gateway_proto.errors import LocalProtocolError
+from gateway_proto.events import (
+    By,
+    Closed,
+    DialPlanned,
+    Dispatch,
+    Event,
+    Purpose,
+    Ready,
+    SessionInvalidated,
+)
+
+__all__ = ["Session", "fingerprint", "session_after"]
+
+
+def fingerprint(token: str) -> str:
+    """Tells one token from another without holding it: 16 hexadecimal digits."""
+    return hashlib.sha256(b"gateway_proto session\0" + token.encode()).hexdigest()[:16]
+
+
+@attrs.frozen(kw_only=True)
+class Session:
+    """What a resume needs, on this connection's end or in another process."""
+
+    id: str
+    sequence: int
+    resume_url: str | None = None
+    """As READY gave it, without a query; None where it gave none."""
+    shard: tuple[int, int] | None = None
+    dialect: int
+    fingerprint: str = ""
+    """Of the token that opened it, see `fingerprint`."""
+
+    def to_json(self) -> str:
+        """One line of JSON that `from_json` reads back into an equal value."""
+        return msgspec.json.encode(self).decode()
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Session:
+        """The session of `to_json`; raises `LocalProtocolError` where the text is none."""
+        try:
+            return msgspec.json.decode(text, type=cls)
+        except (msgspec.DecodeError, UnicodeError) as error:
+            raise LocalProtocolError(f"this text is no session: {error}") from None
+
+    def after(self, event: Event) -> Session | None:
+        """The session once `event` has happened; None once it is lost."""
+        return session_after(self, event)
+
+
+def session_after(session: Session | None, event: Event) -> Session | None:
+    """Fold one event into a session, or into the absence of one."""
+    match event:
+        case Ready():
+            return Session(
+                id=event.session_id,
+                sequence=event.sequence or 0,
+                resume_url=event.resume_gateway_url,
+                shard=event.shard,
+                dialect=event.version,
+                fingerprint=event.fingerprint,
+            )
+        case Dispatch(sequence=int(sequence)) if session is not None:
+            return attrs.evolve(session, sequence=sequence)
+        case SessionInvalidated(resumable=False):
+            return None
+        case DialPlanned(purpose=Purpose.IDENTIFY):
+            return None
+        case Closed() if _loses_session(event):
+            return None
+        case _:
+            return session
+
+
+def _loses_session(closed: Closed) -> bool:
+    # Codes 1000 and 1001 sent by a client end its session; those received do not.
+    if closed.by is By.SELF and closed.code in (1000, 1001):
+        return True
+    return closed.then is Then.IDENTIFY or (closed.then is Then.STOP and closed.by is By.PEER)

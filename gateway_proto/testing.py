@@ -1,0 +1,220 @@
+"""two peers, a fake wire, a fake clock → a deterministic conversation, without a network.
+
+    link = Link(Client(config), Server())
+    link.run(60)                                  # a minute passes at once
+    link.client.expect(Ready)
+    link.client.send(UpdatePresence())
+    link.server.expect(UpdatePresence)
+    link.cut()                                    # the client comes back by itself
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar, overload
+
+from gateway_proto._connection import Connection
+from gateway_proto._layers.state import State
+from gateway_proto.client import Client, Dial
+from gateway_proto.server import Server
+
+__all__ = ["Link", "Peer"]
+
+T = TypeVar("T")
+AnyConnection = Connection[Any, Any]
+
+
+def _whole(data: bytes) -> Iterable[bytes]:
+    return (data,)
+
+
+class Peer:
+    """One side of a link: its present connection, and all that it ever received."""
+
+    def __init__(self, link: Link, name: str) -> None:
+        self._link = link
+        self._name = name
+        self._seen = 0
+        self.connection: AnyConnection | None = None
+        """The latest; a client with a `Client` gets a new one after each loss."""
+        self.events: list[Any] = []
+        """All that came, of all connections, in order."""
+
+    def send(self, message: Any) -> None:
+        """Send on the present connection, and let the link carry it."""
+        assert self.connection is not None, f"the {self._name} has no connection"
+        self.connection.send(message, now=self._link.now)
+        self._link.run()
+
+    @overload
+    def expect(self, what: type[T]) -> T: ...
+    @overload
+    def expect(self, what: T) -> T: ...
+    def expect(self, what: Any) -> Any:
+        """The next event of a type, or equal to a value; those before it are passed over.
+
+        Raises AssertionError, with all that came, where there is none.
+        """
+        for index in range(self._seen, len(self.events)):
+            event = self.events[index]
+            if isinstance(event, what) if isinstance(what, type) else event == what:
+                self._seen = index + 1
+                return event
+        came = "\n  ".join(map(repr, self.events[self._seen :])) or "nothing"
+        raise AssertionError(f"the {self._name} did not receive {what!r}; what came:\n  {came}")
+
+    def take(self) -> list[Any]:
+        """All events since the last `expect` or `take`."""
+        events = self.events[self._seen :]
+        self._seen = len(self.events)
+        return events
+
+
+class _Direction:
+    """Bytes on their way from one connection to the other."""
+
+    def __init__(self, source: AnyConnection, target: AnyConnection) -> None:
+        self.source = source
+        self.target = target
+        self.pieces: deque[tuple[float, bytes]] = deque()
+        self.ended = False  # the source has closed the transport
+
+    def fill(self, now: float, delay: float, chop: Callable[[bytes], Iterable[bytes]]) -> bool:
+        if self.ended:
+            return False
+        data = self.source.data_to_send()
+        for piece in chop(data) if data else ():
+            self.pieces.append((now + delay, piece))
+        if self.source.state is State.CLOSED:
+            self.pieces.append((now + delay, b""))
+            self.ended = True
+        return bool(data) or self.ended
+
+    def carry(self, now: float) -> bool:
+        carried = False
+        while self.pieces and self.pieces[0][0] <= now:
+            piece = self.pieces.popleft()[1]
+            if piece:
+                self.target.receive_data(piece, now=now)
+            else:
+                self.target.receive_eof(now=now)
+            carried = True
+        return carried
+
+
+class Link:
+    """A client and a server, each a life or one connection, and the wire between them.
+
+    `chop` cuts what is sent into pieces that arrive one by one; `delay` is seconds each way.
+    Hosts in `dead_hosts` refuse every dial.
+    """
+
+    def __init__(
+        self,
+        client: Client | AnyConnection,
+        server: Server | AnyConnection,
+        *,
+        now: float = 0.0,
+        chop: Callable[[bytes], Iterable[bytes]] = _whole,
+        delay: float = 0.0,
+    ) -> None:
+        self.now = now
+        """Seconds; nothing but `run` moves it."""
+        self.chop = chop
+        self.delay = delay
+        self.dead_hosts: set[str] = set()
+        self.dials: list[Dial] = []
+        """All that the client asked for and were tried, in order."""
+        self.client = Peer(self, "client")
+        self.server = Peer(self, "server")
+        self._life = client if isinstance(client, Client) else None
+        self._host = server if isinstance(server, Server) else None
+        self._wires: list[tuple[_Direction, _Direction]] = []
+        if isinstance(client, Connection):
+            self._connect(client, self._accept(server))
+        self.run()
+
+    def run(self, seconds: float = 0.0) -> None:
+        """Let time pass, from one deadline to the next."""
+        end = self.now + seconds
+        self._settle()
+        while (at := self._next()) is not None and at <= end:
+            self.now = max(self.now, at)
+            for connection in self._connections():
+                connection.handle_timer(now=self.now)
+            self._settle()
+        self.now = end
+
+    def run_until(self, condition: Callable[[], object], *, within: float = 3600.0) -> None:
+        """Let time pass until a condition holds; AssertionError if it does not in `within`."""
+        end = self.now + within
+        self._settle()
+        while not condition():
+            at = self._next()
+            assert at is not None and at <= end, f"it did not come true within {within} s"
+            self.run(max(at - self.now, 0.0))
+
+    def cut(self) -> None:
+        """The wire breaks: what is on its way is lost, and both sides notice."""
+        wires, self._wires = self._wires, []
+        for there, back in wires:
+            for direction in (there, back):
+                direction.target.receive_eof(now=self.now)
+            self._collect(there.source, back.source)
+        self._settle()
+
+    # ----- inside -----
+
+    def _accept(self, server: Server | AnyConnection) -> AnyConnection:
+        return server.accept(now=self.now) if isinstance(server, Server) else server
+
+    def _connect(self, client: AnyConnection, server: AnyConnection) -> None:
+        self.client.connection, self.server.connection = client, server
+        self._wires.append((_Direction(client, server), _Direction(server, client)))
+
+    def _connections(self) -> list[AnyConnection]:
+        return [direction.source for wire in self._wires for direction in wire]
+
+    def _next(self) -> float | None:
+        times = [at for c in self._connections() if (at := c.next_timer()) is not None]
+        times += [d.pieces[0][0] for wire in self._wires for d in wire if d.pieces]
+        if self._life is not None and (dial := self._life.next_dial()) is not None:
+            times.append(dial.at)
+        return min(times, default=None)
+
+    def _settle(self) -> None:
+        """Carry, dial and collect until nothing more happens now."""
+        busy = True
+        while busy:
+            busy = self._dial()
+            for there, back in list(self._wires):
+                for direction in (there, back):
+                    busy |= direction.fill(self.now, self.delay, self.chop)
+                    busy |= direction.carry(self.now)
+                self._collect(there.source, back.source)
+            self._wires = [
+                wire for wire in self._wires if not all(d.ended and not d.pieces for d in wire)
+            ]
+
+    def _collect(self, client: AnyConnection, server: AnyConnection) -> None:
+        self.client.events += client.events()
+        self.server.events += server.events()
+        if self._life is not None:
+            self.client.events += self._life.events()
+
+    def _dial(self) -> bool:
+        life = self._life
+        if life is None:
+            return False
+        self.client.events += life.events()
+        dial = life.next_dial()
+        if dial is None or dial.at > self.now:
+            return False
+        self.dials.append(dial)
+        if dial.host in self.dead_hosts:
+            life.dial_failed("refused", now=self.now)
+        else:
+            assert self._host is not None, "a Client needs a Server to dial"
+            self._connect(life.dial_succeeded(now=self.now), self._accept(self._host))
+        return True

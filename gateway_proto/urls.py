@@ -1,0 +1,129 @@
+"""URL ↔ host, port, path; and whether the token may go there."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+import attrs
+
+from gateway_proto.errors import LocalProtocolError
+
+__all__ = ["Trust", "Url"]
+
+_PORTS = {"ws": 80, "http": 80, "wss": 443, "https": 443}
+
+# A lookup at the left names gateways under the domain at the right.
+_GATEWAY_DOMAINS = {
+    "discord.com": "discord.gg",
+    "discordapp.com": "discord.gg",
+    "gateway.discord.gg": "discord.gg",
+}
+
+
+@attrs.frozen
+class Url:
+    """An absolute ws, wss, http or https URL, taken apart."""
+
+    scheme: str
+    host: str
+    port: int
+    path: str = "/"
+    query: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> Url:
+        """The URL of a text; raises `LocalProtocolError` that says what is wrong with it."""
+        try:
+            parts = urlsplit(text)
+            port = parts.port
+            host = (parts.hostname or "").encode("idna").decode("ascii")
+        except ValueError as error:
+            raise LocalProtocolError(f"{text!r} is no URL: {error}") from None
+        if parts.scheme not in _PORTS:
+            raise LocalProtocolError(
+                f"{text!r} is no URL of a gateway: begin it with wss://, https://, ws:// or http://"
+            )
+        if not host or parts.username is not None:
+            raise LocalProtocolError(f"{text!r} is no URL of a gateway: it needs a host alone")
+        path, query = parts.path or "/", parts.query
+        if not (path + query).isascii() or not (path + query).isprintable() or " " in path + query:
+            raise LocalProtocolError(f"{text!r} is no URL: a character in it must be escaped")
+        return cls(parts.scheme, host, port or _PORTS[parts.scheme], path, query)
+
+    @property
+    def tls(self) -> bool:
+        """Whether the transport is encrypted."""
+        return self.scheme in ("wss", "https")
+
+    @property
+    def host_header(self) -> str:
+        """The value of the Host header."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == _PORTS[self.scheme] else f"{host}:{self.port}"
+
+    @property
+    def target(self) -> str:
+        """Path and query, as a request names them."""
+        return f"{self.path}?{self.query}" if self.query else self.path
+
+    @property
+    def loopback(self) -> bool:
+        """Whether the host is this machine."""
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost" or self.host.endswith(".localhost")
+
+    def with_query(self, parameters: Iterable[tuple[str, str]]) -> Url:
+        """The URL with these parameters in place of those of the same names; others stay."""
+        new = dict(parameters)
+        if not new:
+            return self
+        old = [(k, v) for k, v in parse_qsl(self.query, keep_blank_values=True) if k not in new]
+        return attrs.evolve(self, query=urlencode([*old, *new.items()]))
+
+    def under(self, name: str) -> Url:
+        """The URL of `name` below this path."""
+        return attrs.evolve(self, path=self.path.rstrip("/") + "/" + name)
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.host_header}{self.target}"
+
+
+class Trust:
+    """Which URLs out of the network the token may go to: those of the configured endpoint.
+
+    Its host, hosts below it (for the host that Discord's lookup has: those below its gateway
+    domain), and those that the caller lists. Never from TLS down to plain text.
+    """
+
+    def __init__(self, configured: Url, hosts: Iterable[str], *, allow_plaintext: bool) -> None:
+        if not configured.tls and not configured.loopback and not allow_plaintext:
+            raise LocalProtocolError(
+                f"{configured} would send the token over the network in plain text: use wss:// or "
+                "https://, or say allow_plaintext=True"
+            )
+        self._tls = configured.tls
+        self._allow_plaintext = allow_plaintext
+        self._hosts = {configured.host, *(host.lower() for host in hosts)}
+        domain = _GATEWAY_DOMAINS.get(configured.host, configured.host)
+        self._suffixes = (f".{domain}",)
+
+    def check(self, text: str) -> tuple[Url | None, str]:
+        """The URL if the token may go there; else None and why not."""
+        try:
+            url = Url.parse(text)
+        except LocalProtocolError as error:
+            return None, str(error)
+        if self._tls and not url.tls:
+            return None, "it would lower TLS to plain text"
+        if not url.tls and not url.loopback and not self._allow_plaintext:
+            return None, "it would send the token over the network in plain text"
+        if url.host not in self._hosts and not url.host.endswith(self._suffixes):
+            return None, (
+                f"its host {url.host} is neither that of the configured endpoint nor one of "
+                "trusted_hosts"
+            )
+        return url, ""
