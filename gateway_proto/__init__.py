@@ -72,7 +72,11 @@ from gateway_proto.session import Session, fingerprint, session_after
 from gateway_proto.shards import identify_key, shard_of
 from gateway_proto.urls import Trust, Url
 
+__version__ = "0.1.0"
+
 __all__ = [
+    "DIALECTS",
+    "TRANSITIONS",
     "Activity",
     "By",
     "Client",
@@ -82,7 +86,6 @@ __all__ = [
     "Compression",
     "Config",
     "Connection",
-    "DIALECTS",
     "Dial",
     "DialFailed",
     "DialPlanned",
@@ -128,7 +131,6 @@ __all__ = [
     "SessionInvalidated",
     "SessionStartLimit",
     "State",
-    "TRANSITIONS",
     "Then",
     "Trust",
     "Unknown",

@@ -596,6 +596,12 @@ class Client:
             return self.connection.session
         return self._session
 
+    @property
+    def latency(self) -> float | None:
+        """Of the present connection, in seconds; None before its first heartbeat ACK."""
+        connection = self.connection
+        return connection.latency if isinstance(connection, ClientConnection) else None
+
     def next_dial(self) -> Dial | None:
         """Where to open a transport next; None: the life is over, see `gave_up`."""
         return self._dial
@@ -690,9 +696,7 @@ class Client:
                 return
         if purpose is not Purpose.LOOKUP:
             url = url.with_query(self._config.query)
-        self._events.append(
-            DialPlanned(purpose=purpose, url=str(url), delay=delay, reason=reason)
-        )
+        self._events.append(DialPlanned(purpose=purpose, url=str(url), delay=delay, reason=reason))
         self._dial = Dial(
             host=url.host,
             port=url.port,

@@ -1,7 +1,7 @@
 """client → server: the commands, as values that both roles share.
 
 What a client sends, the server role receives as an equal object. Ids are decimal strings; an
-integer is taken too and becomes one. How a version writes a command stands in `_layers/spelling.py`.
+integer is taken too and becomes one. How a version writes them stands in `_layers/spelling.py`.
 """
 
 from __future__ import annotations

@@ -33,9 +33,7 @@ def _check_token(_config: Config, _field: attrs.Attribute[str], token: str) -> N
         raise LocalProtocolError("the token is empty, or has a space or a character that none has")
 
 
-def _check_shard(
-    _config: Config, _field: Any, shard: tuple[int, int] | None
-) -> None:
+def _check_shard(_config: Config, _field: Any, shard: tuple[int, int] | None) -> None:
     if shard is not None and not 0 <= shard[0] < shard[1]:
         raise LocalProtocolError(f"shard {shard} is not (id, count) with id below count")
 

@@ -167,9 +167,7 @@ class LookupConnection(Connection[None, Event]):
         retry_after: float | None = None,
     ) -> None:
         if self._move(Input.END):
-            closed = Closed(
-                code=code, by=by, then=self._then, error=error, retry_after=retry_after
-            )
+            closed = Closed(code=code, by=by, then=self._then, error=error, retry_after=retry_after)
             self._finish(closed, now)
 
     def _finished(self, closed: Closed, now: float) -> None:
@@ -188,7 +186,17 @@ class Answer:
     body: bytes
 
 
-_APPLICATION = {"id": "1", "name": "gateway_proto", "description": "", "bot_public": True}
+_APPLICATION: dict[str, Any] = {
+    "name": "gateway_proto",
+    "icon": None,
+    "description": "",
+    "rpc_origins": [],
+    "bot_public": True,
+    "bot_require_code_grant": False,
+    "verify_key": "0" * 64,
+    "team": None,
+    "flags": 0,
+}
 
 
 def answer(
@@ -216,7 +224,7 @@ def answer(
         case "users/@me":
             return _json(200, user)
         case "oauth2/applications/@me" | "applications/@me":
-            return _json(200, {**_APPLICATION, "id": user["id"], "owner": user, "flags": 0})
+            return _json(200, {**_APPLICATION, "id": user["id"], "owner": user})
         case "soundboard-default-sounds":
             return _json(200, [])
         case _:

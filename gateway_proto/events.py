@@ -261,12 +261,7 @@ class HttpRequested:
 
 
 ServerMessage: TypeAlias = (
-    Hello
-    | Dispatch
-    | HeartbeatRequested
-    | HeartbeatAcked
-    | ReconnectRequested
-    | SessionInvalidated
+    Hello | Dispatch | HeartbeatRequested | HeartbeatAcked | ReconnectRequested | SessionInvalidated
 )
 """What a server may send."""
 

@@ -194,9 +194,7 @@ class Server:
         self.sessions[session.id] = session
         return session
 
-    def find_session(
-        self, resume: Resume, dialect: Dialect, *, now: float
-    ) -> ServerSession | None:
+    def find_session(self, resume: Resume, dialect: Dialect, *, now: float) -> ServerSession | None:
         """The session that a client may go on with; None: it may not."""
         self._forget(now)
         session = self.sessions.get(resume.session_id)
@@ -309,9 +307,7 @@ class ServerConnection(GatewayConnection[ServerMessage, ServerEvent]):
 
     def drop(self, *, now: float) -> None:
         """End the connection without a close frame, as a cut wire does; the session is kept."""
-        self._end(
-            Closed(code=None, by=By.SELF, then=Then.STOP, reason="dropped"), self._at(now)
-        )
+        self._end(Closed(code=None, by=By.SELF, then=Then.STOP, reason="dropped"), self._at(now))
         self._wake()
 
     # ----- the road upwards -----
@@ -498,9 +494,9 @@ class ServerConnection(GatewayConnection[ServerMessage, ServerEvent]):
         self._begin_session(session, now)
         for dispatch in missed:
             self.write(dispatch, now=now)
-        interval = {} if self._dialect.greets else {
-            "heartbeat_interval": self._config.heartbeat_interval
-        }
+        interval = (
+            {} if self._dialect.greets else {"heartbeat_interval": self._config.heartbeat_interval}
+        )
         raw = msgspec.json.encode({"_trace": []} if self._dialect.greets else interval)
         self.write(session.next("RESUMED", raw, replay=False), now=now)
 

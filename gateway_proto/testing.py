@@ -1,11 +1,11 @@
 """two peers, a fake wire, a fake clock → a deterministic conversation, without a network.
 
-    link = Link(Client(config), Server())
-    link.run(60)                                  # a minute passes at once
-    link.client.expect(Ready)
-    link.client.send(UpdatePresence())
-    link.server.expect(UpdatePresence)
-    link.cut()                                    # the client comes back by itself
+link = Link(Client(config), Server())
+link.run(60)                                  # a minute passes at once
+link.client.expect(Ready)
+link.client.send(UpdatePresence())
+link.server.expect(UpdatePresence)
+link.cut()                                    # the client comes back by itself
 """
 
 from __future__ import annotations
@@ -152,7 +152,8 @@ class Link:
         self._settle()
         while not condition():
             at = self._next()
-            assert at is not None and at <= end, f"it did not come true within {within} s"
+            if at is None or at > end:
+                raise AssertionError(f"it did not come true within {within} s")
             self.run(max(at - self.now, 0.0))
 
     def cut(self) -> None:

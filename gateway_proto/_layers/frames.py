@@ -145,9 +145,7 @@ class Frames:
                     if websocket.state in (ConnectionState.OPEN, ConnectionState.LOCAL_CLOSING):
                         yield Broken(code, f"broken WebSocket frame: {event.reason}")
                         return
-                    yield CloseReceived(
-                        None if code == _NO_STATUS else code, event.reason or ""
-                    )
+                    yield CloseReceived(None if code == _NO_STATUS else code, event.reason or "")
                 case _:  # Pong
                     pass
 
@@ -263,9 +261,7 @@ class ServerFrames(Frames):
         assert self._request is not None
         handshake = H11Handshake(ConnectionType.SERVER)
         try:
-            handshake.initiate_upgrade_connection(
-                list(self._request.headers), self._request.target
-            )
+            handshake.initiate_upgrade_connection(list(self._request.headers), self._request.target)
             self._out += handshake.send(ws.AcceptConnection())
         except (WsRemoteProtocolError, WsLocalProtocolError, UnicodeError) as error:
             self.respond(400, b"text/plain", f"no WebSocket upgrade: {error}\n".encode())

@@ -1,0 +1,134 @@
+"""asyncio transport ↔ connection: bytes, events and the timer; nothing of the protocol."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, cast
+
+from gateway_proto import Connection, State
+
+__all__ = ["Pump"]
+
+_FLUSH_SECONDS = 5.0
+
+
+class Pump(asyncio.Protocol):
+    """Drives one connection of either role over one transport.
+
+    `connect` makes the connection once the transport is there. `deliver` takes its events, and
+    says whether there is room for more; without room the socket is not read, so that the peer
+    waits, until `resume` is called.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], Connection[Any, Any]],
+        deliver: Callable[[Pump, list[Any]], bool],
+    ) -> None:
+        self._connect = connect
+        self._deliver = deliver
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._writable = True
+        self._paused = False
+        self._woken = False
+        self.connection: Connection[Any, Any] | None = None
+        self.closed: asyncio.Future[None] = self._loop.create_future()
+        """Done once the transport is closed."""
+
+    # ----- asyncio calls these -----
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self.connection = self._connect()
+        self.connection.on_wake = self.wake
+        self.turn()
+
+    def data_received(self, data: bytes) -> None:
+        assert self.connection is not None
+        self.connection.receive_data(data, now=self._loop.time())
+        self.turn()
+
+    def eof_received(self) -> bool:
+        return False  # the transport closes itself, and connection_lost says so
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        assert self.connection is not None
+        self.connection.receive_eof(now=self._loop.time())
+        self.turn()
+        if not self.closed.done():
+            self.closed.set_result(None)
+
+    def pause_writing(self) -> None:
+        self._writable = False
+
+    def resume_writing(self) -> None:
+        self._writable = True
+        self.turn()
+
+    # ----- the adapter calls these -----
+
+    def wake(self) -> None:
+        """Let a turn follow soon: somebody has changed the connection."""
+        if not self._woken:
+            self._woken = True
+            self._loop.call_soon(self.turn)
+
+    def turn(self) -> None:
+        """After each change: send the bytes, hand over the events, set the timer."""
+        self._woken = False
+        connection, transport = self.connection, self._transport
+        assert connection is not None and transport is not None
+        if self._writable and (data := connection.data_to_send()):
+            transport.write(data)
+        room = self._deliver(self, connection.events())
+        if connection.state is State.CLOSED:
+            self._end(transport)
+            return
+        if not room and not self._paused:
+            self._paused = True
+            transport.pause_reading()
+            connection.pause(now=self._loop.time())
+        self._set_timer(connection.next_timer())
+
+    def resume(self) -> None:
+        """There is room for events again."""
+        if self._paused and self.connection is not None and self._transport is not None:
+            self._paused = False
+            self._transport.resume_reading()
+            self.connection.unpause(now=self._loop.time())
+            self._set_timer(self.connection.next_timer())
+
+    def abort(self) -> None:
+        """Close the transport at once."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    # ----- inside -----
+
+    def _set_timer(self, at: float | None) -> None:
+        if self._timer is not None:
+            # One that fires early is harmless, and cheaper than a new one for each turn.
+            if at is not None and self._timer.when() <= at:
+                return
+            self._timer.cancel()
+        self._timer = None if at is None else self._loop.call_at(at, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        if self.connection is not None:
+            self.connection.handle_timer(now=self._loop.time())
+            self.turn()
+
+    def _end(self, transport: asyncio.Transport) -> None:
+        if not transport.is_closing():
+            transport.close()
+        if self._timer is not None:
+            self._timer.cancel()
+        # A peer that does not read must not keep us: what is not flushed by then is lost.
+        self._timer = None
+        if not self.closed.done():
+            handle = self._loop.call_later(_FLUSH_SECONDS, transport.abort)
+            self.closed.add_done_callback(lambda _: handle.cancel())

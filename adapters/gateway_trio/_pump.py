@@ -1,0 +1,118 @@
+"""trio stream ↔ connection: bytes, events and the timer; nothing of the protocol."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import trio
+
+from gateway_proto import Connection, State
+
+__all__ = ["Pump"]
+
+_CHUNK = 65536
+_FLUSH_SECONDS = 5.0
+
+
+class Pump:
+    """Drives one connection of either role over one stream.
+
+    `deliver` takes its events, and says whether there is room for more; without room the stream
+    is not read, so that the peer waits, until `resume` is called.
+    """
+
+    def __init__(
+        self,
+        connection: Connection[Any, Any],
+        stream: trio.abc.Stream,
+        deliver: Callable[[Pump, list[Any]], bool],
+    ) -> None:
+        self.connection = connection
+        self._stream = stream
+        self._deliver = deliver
+        self._to_write = trio.Event()
+        self._to_time = trio.Event()
+        self._room = trio.Event()
+        self._has_room = True
+        self._scope = trio.CancelScope()
+        self.closed = trio.Event()
+        """Set once the stream is closed."""
+
+    async def run(self) -> None:
+        """Returns when the connection is CLOSED and the stream too."""
+        self.connection.on_wake = self.wake
+        try:
+            with self._scope:
+                async with trio.open_nursery() as nursery:
+                    self.turn()
+                    nursery.start_soon(self._read)
+                    nursery.start_soon(self._time)
+                    await self._write()
+                    nursery.cancel_scope.cancel()
+        finally:
+            await trio.aclose_forcefully(self._stream)
+            self.connection.receive_eof(now=trio.current_time())
+            self._deliver(self, self.connection.events())
+            self.closed.set()
+
+    def wake(self) -> None:
+        """Let a turn follow soon: somebody has changed the connection."""
+        self._to_time.set()
+
+    def turn(self) -> None:
+        """After each change: send the bytes, hand over the events, set the timer."""
+        self._has_room = self._deliver(self, self.connection.events())
+        self._to_write.set()
+        self._to_time.set()
+        if self.connection.state is State.CLOSED:
+            # A peer that does not read must not keep us: what is not flushed by then is lost.
+            self._scope.deadline = min(self._scope.deadline, trio.current_time() + _FLUSH_SECONDS)
+
+    def resume(self) -> None:
+        """There is room for events again."""
+        self._room.set()
+
+    # ----- three tasks -----
+
+    async def _read(self) -> None:
+        while self.connection.state is not State.CLOSED:
+            try:
+                data = await self._stream.receive_some(_CHUNK)
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                data = b""
+            if data:
+                self.connection.receive_data(bytes(data), now=trio.current_time())
+            else:
+                self.connection.receive_eof(now=trio.current_time())
+            self.turn()
+            if not self._has_room:
+                self._room = trio.Event()
+                self.connection.pause(now=trio.current_time())
+                await self._room.wait()
+                self.connection.unpause(now=trio.current_time())
+                self.turn()
+
+    async def _time(self) -> None:
+        while self.connection.state is not State.CLOSED:
+            at = self.connection.next_timer()
+            with trio.move_on_at(math.inf if at is None else at):
+                await self._to_time.wait()
+            self.connection.handle_timer(now=trio.current_time())
+            self.turn()
+            self._to_time = trio.Event()
+
+    async def _write(self) -> None:
+        while True:
+            self._to_write = trio.Event()
+            if data := self.connection.data_to_send():
+                try:
+                    await self._stream.send_all(data)
+                except (trio.BrokenResourceError, trio.ClosedResourceError):
+                    self.connection.receive_eof(now=trio.current_time())
+                    self.turn()
+            elif self.connection.state is State.CLOSED:
+                return
+            else:
+                await self._to_write.wait()

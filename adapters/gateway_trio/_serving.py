@@ -1,0 +1,144 @@
+"""Server, port → connections: the server role on trio."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import ssl
+from collections.abc import AsyncIterator, Callable
+from typing import Any, cast
+
+import attrs
+import trio
+
+from gateway_proto import Server, ServerConnection, ServerEvent, ServerSession
+from gateway_trio._pump import Pump
+
+__all__ = ["Serving", "serve_gateway"]
+
+_GOODBYE_SECONDS = 2.0
+OnEvent = Callable[[ServerConnection, ServerEvent], None]
+
+
+class Serving:
+    """A server that listens."""
+
+    def __init__(
+        self, server: Server, on_event: OnEvent | None, ssl_context: ssl.SSLContext | None
+    ) -> None:
+        self.server = server
+        self.host = ""
+        self.port = 0
+        self._ssl_context = ssl_context
+        self._tls = "" if ssl_context is None else "s"
+        self._on_event = on_event
+        self._pumps: set[Pump] = set()
+
+    @property
+    def url(self) -> str:
+        """Of the gateway."""
+        return f"ws{self._tls}://{self._authority}"
+
+    @property
+    def api_url(self) -> str:
+        """The base under which `/gateway` lies."""
+        return f"http{self._tls}://{self._authority}/api"
+
+    def now(self) -> float:
+        """Seconds of the clock that the server is driven with."""
+        return trio.current_time()
+
+    def dispatch(
+        self, name: str, data: Any, to: Callable[[ServerSession], bool] | None = None
+    ) -> int:
+        """Dispatch to the sessions that `to` picks, or to all; returns to how many."""
+        return self.server.dispatch(name, data, now=self.now(), to=to)
+
+    def drop(self) -> None:
+        """Cut every connection that has a session, without a close frame."""
+        for connection in list(self.server.connections):
+            if connection.session is not None:
+                connection.drop(now=self.now())
+
+    @property
+    def _authority(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    async def handle(self, stream: trio.abc.Stream) -> None:
+        """Drive the connection of a stream that was accepted."""
+        if self._ssl_context is not None:
+            encrypted = trio.SSLStream(
+                cast("trio.SocketStream", stream),
+                self._ssl_context,
+                server_side=True,
+                https_compatible=True,
+            )
+            try:
+                with trio.fail_after(self.server.config.handshake_timeout):
+                    await encrypted.do_handshake()
+            except (trio.BrokenResourceError, trio.TooSlowError):
+                await trio.aclose_forcefully(stream)
+                return
+            stream = encrypted
+        pump = Pump(self.server.accept(now=self.now()), stream, self._deliver)
+        self._pumps.add(pump)
+        try:
+            await pump.run()
+        finally:
+            self._pumps.discard(pump)
+
+    async def close(self) -> None:
+        """Say goodbye to every client; those that do not answer in time are cut."""
+        pumps = list(self._pumps)
+        for pump in pumps:
+            pump.connection.close(1001, now=self.now())
+            pump.turn()
+        with trio.move_on_after(_GOODBYE_SECONDS):
+            for pump in pumps:
+                await pump.closed.wait()
+
+    def _deliver(self, pump: Pump, events: list[ServerEvent]) -> bool:
+        if self._on_event is not None:
+            for event in events:
+                self._on_event(cast("ServerConnection", pump.connection), event)
+        return True
+
+
+@contextlib.asynccontextmanager
+async def serve_gateway(
+    server: Server,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    *,
+    ssl_context: ssl.SSLContext | None = None,
+    on_event: OnEvent | None = None,
+) -> AsyncIterator[Serving]:
+    """Listen (on a free port by default); leaving closes every connection.
+
+    `on_event` is called with each event that a connection receives. Raises OSError where the
+    address cannot be had.
+    """
+    if server.config.random is None:
+        server.config = attrs.evolve(server.config, random=random.SystemRandom().random)
+    serving = Serving(server, on_event, ssl_context)
+    listeners = await trio.open_tcp_listeners(port, host=host)
+    serving.host, serving.port = listeners[0].socket.getsockname()[:2]
+    error: BaseException | None = None
+    async with trio.open_nursery() as nursery, trio.open_nursery() as accepting:
+        accepting.start_soon(
+            lambda: trio.serve_listeners(serving.handle, listeners, handler_nursery=nursery)
+        )
+        try:
+            yield serving
+        except trio.Cancelled:
+            raise
+        except BaseException as caught:
+            # Raised again outside of the nurseries, which would wrap it in a group.
+            error = caught
+        finally:
+            accepting.cancel_scope.cancel()
+            with trio.CancelScope(shield=True):
+                await serving.close()
+            nursery.cancel_scope.cancel()
+    if error is not None:
+        raise error
