@@ -97,6 +97,8 @@ class ServerConfig:
     identify_timeout: float = 60.0
     close_timeout: float = 5.0
     message_limit: int = 65536
+    output_limit: int = 64 * 2**20
+    """Of what waits for a client that does not read; beyond it the connection is dropped."""
 
 
 class ServerSession:
@@ -303,6 +305,8 @@ class ServerConnection(GatewayConnection[ServerMessage, ServerEvent]):
                 text = encode(Opcode.INVALID_SESSION, resumable)
         large = len(text) >= _LARGE or (isinstance(message, Dispatch) and message.name == "READY")
         self._frames.send(self._deflater.send(text, large=large))
+        if self._frames.waiting > self._config.output_limit:
+            self.drop(now=now)
         self._wake()
 
     def drop(self, *, now: float) -> None:

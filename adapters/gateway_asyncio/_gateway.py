@@ -162,7 +162,7 @@ class Gateway:
             self._pump = None
             pump.abort()
 
-    def _dialled(self) -> Connection[Any, Any]:
+    def _dialled(self, pump: Pump) -> Connection[Any, Any]:
         return self._client.dial_succeeded(now=self._loop.time())
 
     def _deliver(self, pump: Pump, events: list[Event]) -> bool:

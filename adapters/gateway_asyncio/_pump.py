@@ -23,7 +23,7 @@ class Pump(asyncio.Protocol):
 
     def __init__(
         self,
-        connect: Callable[[], Connection[Any, Any]],
+        connect: Callable[[Pump], Connection[Any, Any]],
         deliver: Callable[[Pump, list[Any]], bool],
     ) -> None:
         self._connect = connect
@@ -42,7 +42,7 @@ class Pump(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        self.connection = self._connect()
+        self.connection = self._connect(self)
         self.connection.on_wake = self.wake
         self.turn()
 

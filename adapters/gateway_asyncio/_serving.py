@@ -64,14 +64,11 @@ class Serving:
 
     def make_pump(self) -> Pump:
         """For a transport that was accepted."""
-        pump = Pump(self._accept, self._deliver)
-        self._pumps.add(pump)
-        pump.closed.add_done_callback(lambda _: self._pumps.discard(pump))
-        return pump
+        return Pump(self._accept, self._deliver)
 
     async def close(self) -> None:
         """Say goodbye to every client; those that do not answer in time are cut."""
-        pumps = [pump for pump in self._pumps if pump.connection is not None]
+        pumps = list(self._pumps)
         for pump in pumps:
             cast("ServerConnection", pump.connection).close(1001, now=self.now())
             pump.turn()
@@ -80,7 +77,9 @@ class Serving:
         for pump in list(self._pumps):
             pump.abort()
 
-    def _accept(self) -> Connection[Any, Any]:
+    def _accept(self, pump: Pump) -> Connection[Any, Any]:
+        self._pumps.add(pump)
+        pump.closed.add_done_callback(lambda _: self._pumps.discard(pump))
         return self.server.accept(now=self.now())
 
     def _deliver(self, pump: Pump, events: list[ServerEvent]) -> bool:

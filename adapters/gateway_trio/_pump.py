@@ -38,7 +38,7 @@ class Pump:
         self._has_room = True
         self._scope = trio.CancelScope()
         self.closed = trio.Event()
-        """Set once the stream is closed."""
+        """Set once the connection is CLOSED and what it had to say is sent."""
 
     async def run(self) -> None:
         """Returns when the connection is CLOSED and the stream too."""
@@ -52,10 +52,10 @@ class Pump:
                     await self._write()
                     nursery.cancel_scope.cancel()
         finally:
-            await trio.aclose_forcefully(self._stream)
             self.connection.receive_eof(now=trio.current_time())
             self._deliver(self, self.connection.events())
             self.closed.set()
+            await trio.aclose_forcefully(self._stream)
 
     def wake(self) -> None:
         """Let a turn follow soon: somebody has changed the connection."""

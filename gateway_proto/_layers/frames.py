@@ -96,6 +96,11 @@ class Frames:
         self._parts: list[str | bytes] = []
         self._size = 0
 
+    @property
+    def waiting(self) -> int:
+        """Bytes that wait."""
+        return len(self._out)
+
     def data_to_send(self) -> bytes:
         """The bytes that wait."""
         data = bytes(self._out)
@@ -172,6 +177,11 @@ class Unframed:
     def close(self, code: int, reason: str) -> None:
         """Let a close wait."""
         self._close = self._close or (code, reason)
+
+    @property
+    def waiting(self) -> int:
+        """Bytes, or characters of text, that wait."""
+        return sum(map(len, self._messages))
 
     def messages_to_send(self) -> list[str | bytes]:
         """The messages that wait."""

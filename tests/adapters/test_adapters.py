@@ -1,0 +1,495 @@
+"""One suite for both adapters: real sockets on loopback, and streams that a test holds still."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import ssl
+import warnings
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import attrs
+import pytest
+import trio
+import trustme
+
+import gateway_asyncio
+import gateway_trio
+from gateway_proto import (
+    Activity,
+    By,
+    Closed,
+    Config,
+    DialFailed,
+    Dispatch,
+    Event,
+    GaveUp,
+    HeartbeatAcked,
+    Identify,
+    LocalProtocolError,
+    Ready,
+    Resume,
+    Resumed,
+    Server,
+    ServerConfig,
+    ServerConnection,
+    ServerEvent,
+    State,
+    Then,
+    UpdatePresence,
+    Url,
+)
+
+
+@attrs.frozen
+class Kit:
+    """What a test needs of a framework and its adapter."""
+
+    name: str
+    adapter: Any
+    run: Callable[[Callable[[], Awaitable[None]]], None]
+    sleep: Callable[[float], Awaitable[None]]
+    limit: Callable[[float], Any]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@contextlib.asynccontextmanager
+async def _trio_limit(seconds: float) -> AsyncIterator[None]:
+    with trio.fail_after(seconds):
+        yield
+
+
+def _run_asyncio(main: Callable[[], Awaitable[None]]) -> None:
+    async def whole() -> None:
+        await main()
+        async with asyncio.timeout(5):
+            while asyncio.all_tasks() != {asyncio.current_task()}:
+                await asyncio.sleep(0.01)
+
+    asyncio.run(whole(), debug=True)
+
+
+KITS = [
+    Kit("asyncio", gateway_asyncio, _run_asyncio, asyncio.sleep, asyncio.timeout),
+    Kit("trio", gateway_trio, lambda main: trio.run(main), trio.sleep, _trio_limit),
+]
+DIALECTS = [3, 10]
+
+pytestmark = pytest.mark.parametrize("kit", KITS, ids=str)
+
+
+def _config(serving: Any, version: int = 10, **changes: Any) -> Config:
+    given = {
+        "token": "secret",
+        "dialect": version,
+        "intents": 0,
+        "api_url": serving.api_url,
+        "backoff_first": 0.05,
+        **changes,
+    }
+    return Config(**given)
+
+
+async def _until(gateway: Any, type_: type[Any]) -> Any:
+    async for event in gateway:
+        if isinstance(event, type_):
+            return event
+    raise AssertionError(f"the events ended without {type_.__name__}")
+
+
+@pytest.mark.parametrize("version", DIALECTS)
+def test_a_life_over_real_sockets_looks_up_gets_ready_is_cut_and_resumes_without_losing_a_dispatch(
+    kit: Kit, version: int
+) -> None:
+    received: list[ServerEvent] = []
+
+    async def main() -> None:
+        server = Server()
+        async with (
+            kit.limit(15),
+            kit.adapter.serve_gateway(server, on_event=lambda _, e: received.append(e)) as serving,
+            kit.adapter.open_gateway(_config(serving, version)) as gateway,
+        ):
+            await _until(gateway, Ready)
+            serving.dispatch("NUMBER", 1)
+            serving.drop()
+            serving.dispatch("NUMBER", 2)
+            numbers: list[int] = []
+            async for event in gateway:
+                if type(event) is Dispatch:
+                    numbers.append(event.data)
+                if isinstance(event, Resumed):
+                    break
+            assert numbers == [1, 2]
+
+    kit.run(main)
+
+    assert sum(isinstance(event, Identify) for event in received) == 1
+    assert sum(isinstance(event, Resume) for event in received) == 1
+
+
+@pytest.mark.parametrize("version", DIALECTS)
+def test_send_waits_for_ready_and_the_server_receives_an_equal_command(
+    kit: Kit, version: int
+) -> None:
+    received: list[ServerEvent] = []
+    presence = UpdatePresence([Activity("chess")], since=1)
+
+    async def main() -> None:
+        async with (
+            kit.limit(15),
+            kit.adapter.serve_gateway(
+                Server(), on_event=lambda _, e: received.append(e)
+            ) as serving,
+            kit.adapter.open_gateway(_config(serving, version)) as gateway,
+        ):
+            await gateway.send(presence)
+            assert gateway.state is State.READY
+            while presence not in received:
+                await kit.sleep(0.01)
+
+    kit.run(main)
+
+
+def test_an_event_counts_as_handled_when_the_next_is_asked_for(kit: Kit) -> None:
+    async def main() -> None:
+        async with (
+            kit.limit(15),
+            kit.adapter.serve_gateway(Server()) as serving,
+            kit.adapter.open_gateway(_config(serving)) as gateway,
+        ):
+            await _until(gateway, Ready)
+            assert gateway.session is None
+            serving.dispatch("A", 1)
+            event = await _until(gateway, Dispatch)
+            assert event.name == "A"
+            assert gateway.session.sequence == 1
+            serving.dispatch("B", 2)
+            await _until(gateway, Dispatch)
+            assert gateway.session.sequence == 2
+
+    kit.run(main)
+
+
+def test_a_stored_session_is_resumed_by_another_gateway(kit: Kit) -> None:
+    async def main() -> None:
+        async with kit.limit(15), kit.adapter.serve_gateway(Server()) as serving:
+            config = _config(serving)
+            async with kit.adapter.open_gateway(config) as gateway:
+                await _until(gateway, Ready)
+                serving.dispatch("HANDLED", 1)
+                await _until(gateway, Dispatch)
+                serving.dispatch("NOT HANDLED", 2)
+                await _until(gateway, Dispatch)
+            stored = gateway.session
+            async with kit.adapter.open_gateway(config, session=stored) as gateway:
+                event = await _until(gateway, Dispatch)
+                assert event.name == "NOT HANDLED"
+                await _until(gateway, Resumed)
+
+    kit.run(main)
+
+
+def test_latency_is_that_of_the_last_heartbeat(kit: Kit) -> None:
+    async def main() -> None:
+        server = Server(ServerConfig(heartbeat_interval=50))
+        async with (
+            kit.limit(15),
+            kit.adapter.serve_gateway(server) as serving,
+            kit.adapter.open_gateway(_config(serving)) as gateway,
+        ):
+            assert gateway.latency is None
+            acked = await _until(gateway, HeartbeatAcked)
+            assert gateway.latency is not None
+            assert 0 <= gateway.latency < 5
+            assert acked.latency >= 0
+
+    kit.run(main)
+
+
+def test_a_consumer_that_does_not_read_stops_the_socket_and_is_no_zombie(kit: Kit) -> None:
+    """Backpressure: heartbeats go on, the connection lives, and nothing is lost."""
+    count = 3000
+    received: list[ServerEvent] = []
+
+    async def main() -> None:
+        # Ten intervals pass without a read; the server closes after 1.5 without a heartbeat.
+        server = Server(ServerConfig(heartbeat_interval=100, replay_limit=10 * count))
+        async with (
+            kit.limit(30),
+            kit.adapter.serve_gateway(server, on_event=lambda _, e: received.append(e)) as serving,
+            kit.adapter.open_gateway(_config(serving), queue_limit=10) as gateway,
+        ):
+            await _until(gateway, Ready)
+            for number in range(count):
+                serving.dispatch("NUMBER", {"number": number, "padding": "x" * 5000})
+            await kit.sleep(1.0)
+            # The socket and its buffers are full; what was read since is far from all.
+            assert gateway._client.session.sequence < count / 2
+            assert not any(
+                isinstance(event, Closed) and event.by is not By.SELF for event in received
+            )
+            numbers = []
+            async for event in gateway:
+                assert not isinstance(event, Closed)
+                if type(event) is Dispatch:
+                    numbers.append(event.data["number"])
+                    if len(numbers) == count:
+                        break
+            assert numbers == list(range(count))
+
+    kit.run(main)
+
+    assert sum(isinstance(event, Identify) for event in received) == 1
+
+
+def test_a_refused_dial_is_an_event_and_a_bound_on_dials_gives_up(kit: Kit) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+
+    async def main() -> None:
+        config = Config(
+            token="secret",
+            intents=0,
+            gateway_url=f"ws://127.0.0.1:{port}",
+            dial_attempts=2,
+            backoff_first=0.01,
+        )
+        async with kit.limit(15), kit.adapter.open_gateway(config) as gateway:
+            events: list[Event] = [event async for event in gateway]
+            assert sum(isinstance(event, DialFailed) for event in events) == 2
+            assert isinstance(events[-1], GaveUp)
+            assert str(port) in gateway.gave_up
+            with pytest.raises(LocalProtocolError, match="closed for good"):
+                await gateway.send(UpdatePresence())
+
+    kit.run(main)
+
+
+def test_a_fatal_close_ends_the_events_with_a_reason(kit: Kit) -> None:
+    async def main() -> None:
+        server = Server(ServerConfig(tokens=frozenset({"another"})))
+        async with (
+            kit.limit(15),
+            kit.adapter.serve_gateway(server) as serving,
+            kit.adapter.open_gateway(_config(serving)) as gateway,
+        ):
+            events = [event async for event in gateway]
+            assert isinstance(events[-1], GaveUp)
+            assert gateway.last_closed.code == 4004
+            assert gateway.last_closed.then is Then.STOP
+            assert "4004" in gateway.gave_up
+
+    kit.run(main)
+
+
+def test_stop_that_forgets_ends_the_session_on_the_server_too(kit: Kit) -> None:
+    async def main() -> None:
+        server = Server()
+        async with (
+            kit.limit(15),
+            kit.adapter.serve_gateway(server) as serving,
+            kit.adapter.open_gateway(_config(serving)) as gateway,
+        ):
+            await _until(gateway, Ready)
+            assert server.sessions
+            await gateway.stop(keep_session=False)
+            assert gateway.session is None
+            assert not [event async for event in gateway if isinstance(event, GaveUp)]
+            while server.sessions:
+                await kit.sleep(0.01)
+
+    kit.run(main)
+
+
+def test_leaving_by_an_exception_closes_cleanly_and_lets_the_exception_through(kit: Kit) -> None:
+    class Mine(Exception):
+        pass
+
+    async def main() -> None:
+        server = Server()
+        async with kit.limit(15), kit.adapter.serve_gateway(server) as serving:
+            with pytest.raises(Mine):
+                async with kit.adapter.open_gateway(_config(serving)) as gateway:
+                    await _until(gateway, Ready)
+                    raise Mine
+            while server.connections:
+                await kit.sleep(0.01)
+            assert len(server.sessions) == 1
+
+    kit.run(main)
+
+
+def test_cancelling_a_reader_leaves_nothing_open(kit: Kit) -> None:
+    async def main() -> None:
+        server = Server()
+        async with kit.limit(15), kit.adapter.serve_gateway(server) as serving:
+            with contextlib.suppress(TimeoutError, trio.TooSlowError):
+                async with (
+                    kit.limit(0.3),
+                    kit.adapter.open_gateway(_config(serving)) as gateway,
+                ):
+                    async for _ in gateway:
+                        pass
+            while server.connections:
+                await kit.sleep(0.01)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ResourceWarning)
+        kit.run(main)
+
+
+def test_leaving_while_a_dial_waits_in_the_backoff_is_at_once(kit: Kit) -> None:
+    async def main() -> None:
+        config = Config(
+            token="secret",
+            intents=0,
+            gateway_url="ws://127.0.0.1:1",
+            backoff_first=1000.0,
+            backoff_longest=1000.0,
+            random=lambda: 0.99,
+        )
+        async with kit.limit(5), kit.adapter.open_gateway(config) as gateway:
+            await _until(gateway, DialFailed)
+
+    kit.run(main)
+
+
+def test_a_closing_server_says_goodbye_and_the_client_resumes_when_it_is_back(kit: Kit) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+
+    async def main() -> None:
+        server = Server()
+        config = Config(
+            token="secret",
+            intents=0,
+            gateway_url=f"ws://127.0.0.1:{port}",
+            backoff_first=0.05,
+            backoff_longest=0.05,
+        )
+        async with kit.limit(15), kit.adapter.open_gateway(config) as gateway:
+            async with kit.adapter.serve_gateway(server, port=port):
+                await _until(gateway, Ready)
+            closed = await _until(gateway, Closed)
+            assert (closed.code, closed.by, closed.then) == (1001, By.PEER, Then.RESUME)
+            async with kit.adapter.serve_gateway(server, port=port):
+                await _until(gateway, Resumed)
+
+    kit.run(main)
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+def _server_tls(authority: trustme.CA) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost", "127.0.0.1").configure_cert(context)
+    return context
+
+
+def test_tls_with_a_trusted_certificate_gets_ready(kit: Kit, authority: trustme.CA) -> None:
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+
+    async def main() -> None:
+        # The lookup must name the gateway with TLS too: a URL without it would be refused.
+        async with kit.limit(15):
+            server = Server()
+            async with kit.adapter.serve_gateway(
+                server, ssl_context=_server_tls(authority)
+            ) as serving:
+                server.config = attrs.evolve(server.config, url=serving.url)
+                config = _config(serving)
+                assert Url.parse(serving.api_url).tls
+                async with kit.adapter.open_gateway(config, ssl_context=trusting) as gateway:
+                    await _until(gateway, Ready)
+
+    kit.run(main)
+
+
+def test_tls_with_an_unknown_certificate_is_refused_by_the_default_context(
+    kit: Kit, authority: trustme.CA
+) -> None:
+    async def main() -> None:
+        async with (
+            kit.limit(15),
+            kit.adapter.serve_gateway(Server(), ssl_context=_server_tls(authority)) as serving,
+            kit.adapter.open_gateway(_config(serving, dial_attempts=1)) as gateway,
+        ):
+            events = [event async for event in gateway]
+            assert isinstance(events[-1], GaveUp)
+            assert "CERTIFICATE_VERIFY_FAILED" in gateway.gave_up
+
+    kit.run(main)
+
+
+def test_a_taken_port_raises_os_error(kit: Kit) -> None:
+    async def main() -> None:
+        async with kit.adapter.serve_gateway(Server()) as serving:
+            with pytest.raises(OSError, match="in use"):
+                async with kit.adapter.serve_gateway(Server(), port=serving.port):
+                    pass
+
+    kit.run(main)
+
+
+def test_two_gateways_at_once_do_not_mix_their_events(kit: Kit) -> None:
+    async def main() -> None:
+        server = Server()
+        async with (
+            kit.limit(15),
+            kit.adapter.serve_gateway(server) as serving,
+            kit.adapter.open_gateway(_config(serving, shard=(0, 2))) as first,
+            kit.adapter.open_gateway(_config(serving, shard=(1, 2))) as second,
+        ):
+            await _until(first, Ready)
+            await _until(second, Ready)
+            serving.dispatch("FOR", 0, to=lambda session: session.shard == (0, 2))
+            serving.dispatch("FOR", 1, to=lambda session: session.shard == (1, 2))
+            assert (await _until(first, Dispatch)).data == 0
+            assert (await _until(second, Dispatch)).data == 1
+
+    kit.run(main)
+
+
+def test_an_adapter_knows_no_op_code_and_no_version(kit: Kit) -> None:
+    import pathlib
+    import re
+
+    folder = pathlib.Path(kit.adapter.__file__).parent
+    for path in folder.glob("*.py"):
+        source = path.read_text()
+        found = re.search(r"Opcode|\bop\b|heartbeat_interval|\bversion\b|dialect", source)
+        assert found is None, f"{path.name}: {found}"
+        assert len(source.splitlines()) < 250, path.name
+
+
+def test_garbage_on_the_socket_costs_the_server_only_that_connection(kit: Kit) -> None:
+    ended: list[Closed] = []
+
+    def on_event(connection: ServerConnection, event: ServerEvent) -> None:
+        if isinstance(event, Closed) and event.error:
+            ended.append(event)
+
+    async def main() -> None:
+        async with (
+            kit.limit(15),
+            kit.adapter.serve_gateway(Server(), on_event=on_event) as serving,
+        ):
+            with socket.create_connection((serving.host, serving.port)) as raw:
+                raw.sendall(b"\x16\x03\x01garbage\r\n\r\n" * 10)
+                while not ended:
+                    await kit.sleep(0.01)
+            async with kit.adapter.open_gateway(_config(serving)) as gateway:
+                await _until(gateway, Ready)
+
+    kit.run(main)
