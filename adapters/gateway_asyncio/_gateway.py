@@ -56,6 +56,7 @@ class Gateway:
         self._queue_limit = queue_limit
         self._handling: Event | None = None
         self._pump: Pump | None = None
+        self._stopping = False
         self._over = False
         self._news = asyncio.Event()
         self._sendable = asyncio.Event()
@@ -94,6 +95,7 @@ class Gateway:
 
     async def stop(self, *, keep_session: bool = True) -> None:
         """Close, and dial no more; the session stays resumable, or not. The events then end."""
+        self._stopping = True
         self._client.stop(keep_session=keep_session, now=self._loop.time())
         if self._pump is not None:
             self._pump.resume()
@@ -170,7 +172,8 @@ class Gateway:
         self._take(self._client.events())
         if self.state is State.READY:
             self._sendable.set()
-        return len(self._queue) < self._queue_limit
+        # Whoever stops asks for no more events, and must not wait for a socket that nobody reads.
+        return self._stopping or len(self._queue) < self._queue_limit
 
     def _take(self, events: list[Event]) -> None:
         if events:

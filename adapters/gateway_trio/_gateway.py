@@ -53,6 +53,7 @@ class Gateway:
         self._queue_limit = queue_limit
         self._handling: Event | None = None
         self._pump: Pump | None = None
+        self._stopping = False
         self._over = False
         self._news = trio.Event()
         self._sendable = trio.Event()
@@ -92,6 +93,7 @@ class Gateway:
 
     async def stop(self, *, keep_session: bool = True) -> None:
         """Close, and dial no more; the session stays resumable, or not. The events then end."""
+        self._stopping = True
         self._client.stop(keep_session=keep_session, now=trio.current_time())
         if self._pump is not None:
             self._pump.resume()
@@ -182,7 +184,8 @@ class Gateway:
         self._take(self._client.events())
         if self.state is State.READY:
             self._sendable.set()
-        return len(self._queue) < self._queue_limit
+        # Whoever stops asks for no more events, and must not wait for a socket that nobody reads.
+        return self._stopping or len(self._queue) < self._queue_limit
 
     def _take(self, events: list[Event]) -> None:
         if events:
