@@ -1,0 +1,121 @@
+"""The code in the README runs, as it stands there."""
+
+from __future__ import annotations
+
+import asyncio
+import pathlib
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from gateway_asyncio import serve_gateway
+from gateway_proto import Identify, Server, ServerConnection, ServerEvent, UpdatePresence
+
+ROOT = pathlib.Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def _blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+
+
+class ServerThread:
+    """A server that greets whoever identifies with two messages."""
+
+    def __init__(self) -> None:
+        self.api_url = ""
+        self.received: list[ServerEvent] = []
+        self._listening = threading.Event()
+        self._loop = asyncio.new_event_loop()
+        self._stop = asyncio.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+        assert self._listening.wait(10)
+
+    def close(self) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(10)
+        self._loop.close()
+
+    def _run(self) -> None:
+        self._loop.run_until_complete(self._serve())
+
+    async def _serve(self) -> None:
+        def on_event(connection: ServerConnection, event: ServerEvent) -> None:
+            self.received.append(event)
+            if isinstance(event, Identify):
+                for content in ("hello", "!stop"):
+                    serving.dispatch("MESSAGE_CREATE", {"content": content})
+
+        async with serve_gateway(Server(), on_event=on_event) as serving:
+            self.api_url = f"{serving.api_url}/v10"
+            self._listening.set()
+            await self._stop.wait()
+
+
+@pytest.fixture
+def server() -> Iterator[ServerThread]:
+    thread = ServerThread()
+    yield thread
+    thread.close()
+
+
+_LOOPS = [block for block in _blocks("python") if "GATEWAY_TOKEN" in block]
+
+
+def test_there_is_an_example_for_trio_asyncio_and_a_loop_of_ones_own() -> None:
+    assert ["import trio" in b for b in _LOOPS] == [True, False, False]
+    assert ["import asyncio" in b for b in _LOOPS] == [False, True, False]
+    assert ["import selectors" in b for b in _LOOPS] == [False, False, True]
+
+
+@pytest.mark.parametrize("code", _LOOPS, ids=["trio", "asyncio", "selectors"])
+def test_an_example_connects_prints_the_messages_and_ends(code: str, server: ServerThread) -> None:
+    path = [str(ROOT), str(ROOT / "adapters")]
+    program = f"import sys; sys.path[:0] = {path!r}\n{code}"
+
+    result = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program],
+        env={"GATEWAY_TOKEN": "secret", "GATEWAY_API": server.api_url},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert result.stderr == ""
+    assert result.stdout.split() == ["hello", "!stop"]
+    if "UpdatePresence" in code:
+        assert any(isinstance(event, UpdatePresence) for event in server.received)
+
+
+def test_the_unit_test_of_the_readme_passes() -> None:
+    (code,) = (block for block in _blocks("python") if "def test_" in block)
+    names: dict[str, object] = {}
+
+    exec(compile(code, "README.md", "exec"), names)
+
+    tests = [value for name, value in names.items() if name.startswith("test_")]
+    assert len(tests) == 1
+    for test in tests:
+        assert callable(test)
+        test()
+
+
+def test_the_picture_of_the_road_is_that_of_the_package() -> None:
+    import gateway_proto
+
+    (picture,) = (block for block in _blocks("") if "frames" in block)
+    assert gateway_proto.__doc__ is not None
+    of_package = {line.strip() for line in gateway_proto.__doc__.splitlines() if line.strip()}
+    for line in picture.splitlines():
+        assert line.strip() in of_package
+
+
+def test_every_file_that_the_readme_names_exists() -> None:
+    for name in re.findall(r"`((?:gateway_proto|adapters)/[\w/.]*)`", README):
+        assert (ROOT / name).exists(), name
