@@ -555,11 +555,14 @@ class Dial:
 
 
 class Client:
-    """A client's life: dials, one after the other, until it is stopped or gives up."""
+    """A client's life: dials, one after the other, until it is stopped or gives up.
+
+    Raises `LocalProtocolError` for a session that does not fit the config.
+    """
 
     def __init__(self, config: Config, *, session: Session | None = None) -> None:
         if session is not None:
-            _check_session(session, config)
+            session.check_fits(config)
         self._config = config
         self._session = session
         self._trust = config.trust
@@ -808,16 +811,3 @@ def _why(closed: Closed) -> str:
     if closed.by is By.PEER:
         return f"the server closed with {closed.code} {closed.reason!r}"
     return closed.reason or f"closed with {closed.code}"
-
-
-def _check_session(session: Session, config: Config) -> None:
-    for name, of_session, of_config in (
-        ("version", session.dialect, config.dialect.version),
-        ("shard", session.shard, config.shard),
-        ("token", session.fingerprint, fingerprint(config.token)),
-    ):
-        if of_session != of_config:
-            what = "" if name == "token" else f" {of_session}, not {of_config}"
-            raise LocalProtocolError(
-                f"this session belongs to another {name}{what}: start without it"
-            )

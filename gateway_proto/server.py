@@ -7,7 +7,7 @@ Resume gets what it missed.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -63,6 +63,10 @@ def _bare_tokens(tokens: Any) -> frozenset[str] | None:
     return None if tokens is None else frozenset(token.removeprefix("Bot ") for token in tokens)
 
 
+def _versions(versions: Iterable[int]) -> tuple[int, ...]:
+    return tuple(versions)
+
+
 def _known_versions(_config: Any, _field: Any, versions: tuple[int, ...]) -> None:
     if not versions or set(versions) - DIALECTS.keys():
         known = ", ".join(map(str, DIALECTS))
@@ -76,7 +80,7 @@ class ServerConfig:
     tokens: frozenset[str] | None = attrs.field(default=None, converter=_bare_tokens, repr=False)
     """Those that are let in; None: all."""
     versions: tuple[int, ...] = attrs.field(
-        default=tuple(DIALECTS), converter=tuple, validator=_known_versions
+        default=tuple(DIALECTS), converter=_versions, validator=_known_versions
     )
     heartbeat_interval: int = 41250
     """Milliseconds."""

@@ -15,6 +15,7 @@ import hashlib
 import attrs
 import msgspec
 
+from gateway_proto.config import Config
 from gateway_proto.dialects import Then
 from gateway_proto.errors import LocalProtocolError
 from gateway_proto.events import (
@@ -64,6 +65,19 @@ class Session:
     def after(self, event: Event) -> Session | None:
         """The session once `event` has happened; None once it is lost."""
         return session_after(self, event)
+
+    def check_fits(self, config: Config) -> None:
+        """Raise `LocalProtocolError` where a client with `config` could not resume it."""
+        for name, own, other in (
+            ("version", self.dialect, config.dialect.version),
+            ("shard", self.shard, config.shard),
+            ("token", self.fingerprint, fingerprint(config.token)),
+        ):
+            if own != other:
+                what = "" if name == "token" else f" ({own}, not {other})"
+                raise LocalProtocolError(
+                    f"this session belongs to another {name}{what}: start without it"
+                )
 
 
 def session_after(session: Session | None, event: Event) -> Session | None:

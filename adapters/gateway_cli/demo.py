@@ -1,0 +1,153 @@
+"""a free port → the main job, shown: a real client against the embedded server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import trio
+
+import gateway_asyncio
+import gateway_trio
+from gateway_cli.show import Screen, describe
+from gateway_proto import (
+    Activity,
+    By,
+    Closed,
+    Config,
+    Dispatch,
+    GatewayFound,
+    HeartbeatSent,
+    Ready,
+    Resumed,
+    Server,
+    ServerConfig,
+    ServerEvent,
+    UpdatePresence,
+)
+
+__all__ = ["ADAPTERS", "demo"]
+
+_SECONDS = 9.0
+_HEARTBEAT_MILLISECONDS = 800
+_TOKEN = "demo-token"
+_PRESENCE = UpdatePresence([Activity("chess")])
+
+
+def _on_asyncio(main: Callable[[], Awaitable[None]]) -> None:
+    async def bounded() -> None:
+        async with asyncio.timeout(_SECONDS):
+            await main()
+
+    asyncio.run(bounded())
+
+
+def _on_trio(main: Callable[[], Awaitable[None]]) -> None:
+    async def bounded() -> None:
+        try:
+            with trio.fail_after(_SECONDS):
+                await main()
+        except trio.TooSlowError:
+            raise TimeoutError from None
+
+    trio.run(bounded)
+
+
+ADAPTERS: dict[str, tuple[Any, Callable[[Callable[[], Awaitable[None]]], None]]] = {
+    "asyncio": (gateway_asyncio, _on_asyncio),
+    "trio": (gateway_trio, _on_trio),
+}
+
+
+class _Demo:
+    """The client's side of the story, event by event."""
+
+    def __init__(self, screen: Screen, dialect: int) -> None:
+        self._screen = screen
+        self._dialect = dialect
+        self._heartbeats = 0
+        self._at_server: list[ServerEvent] = []
+        self.looked_up = False
+        self.numbers: list[int] = []
+        self.resumed = False
+
+    def on_server_event(self, _connection: object, event: ServerEvent) -> None:
+        """Show what the server received."""
+        self._at_server.append(event)
+        self._screen.line("server", describe(event))
+
+    async def run(self, adapter: Any) -> None:
+        """From the lookup to the clean close."""
+        server = Server(
+            ServerConfig(
+                tokens=frozenset({_TOKEN}),
+                heartbeat_interval=_HEARTBEAT_MILLISECONDS,
+                guilds=({"id": "1", "name": "a guild"},),
+            )
+        )
+        async with adapter.serve_gateway(server, on_event=self.on_server_event) as serving:
+            config = Config(token=_TOKEN, dialect=self._dialect, intents=0, api_url=serving.api_url)
+            async with adapter.open_gateway(config) as gateway:
+                async for event in gateway:
+                    self._screen.line("client", describe(event))
+                    await self._answer(event, gateway, serving)
+                    if isinstance(event, Resumed):
+                        break
+                self._screen.line("demo", "the client closes for good")
+                await gateway.stop(keep_session=False)
+
+    async def _answer(self, event: Any, gateway: Any, serving: Any) -> None:
+        match event:
+            case GatewayFound():
+                self.looked_up = True
+            case Ready():
+                await gateway.send(_PRESENCE)
+                self._dispatch(serving, 1, 2)
+            case HeartbeatSent():
+                self._heartbeats += 1
+                if self._heartbeats == 3:
+                    self._screen.line("demo", "the wire is cut; two messages come meanwhile")
+                    serving.drop()
+                    self._dispatch(serving, 3, 4)
+            case Resumed():
+                self.resumed = True
+            case Dispatch(name="MESSAGE_CREATE"):
+                self.numbers.append(event.data["number"])
+
+    def _dispatch(self, serving: Any, *numbers: int) -> None:
+        for number in numbers:
+            serving.dispatch("MESSAGE_CREATE", {"number": number, "content": "hello"})
+
+    def failures(self) -> list[str]:
+        """What did not happen as it should."""
+        ends = [event for event in self._at_server if isinstance(event, Closed)]
+        expected = {
+            "the lookup named no gateway": self.looked_up,
+            "the server did not receive the status": _PRESENCE in self._at_server,
+            "the session was not resumed": self.resumed,
+            f"the messages were {self.numbers}, not [1, 2, 3, 4]": self.numbers == [1, 2, 3, 4],
+            "the client did not close cleanly": bool(ends)
+            and (ends[-1].code, ends[-1].by) == (1000, By.PEER),
+        }
+        return [failure for failure, happened in expected.items() if not happened]
+
+
+def demo(screen: Screen, *, dialect: int, adapter: str) -> bool:
+    """Show it; returns whether all went well."""
+    package, run = ADAPTERS[adapter]
+    story = _Demo(screen, dialect)
+    try:
+        run(lambda: story.run(package))
+        failures = story.failures()
+    except TimeoutError:
+        failures = [f"it took more than {_SECONDS:.0f} seconds", *story.failures()]
+    if failures:
+        screen.verdict(f"failed: {'; '.join(failures)}", good=False)
+        return False
+    screen.verdict(
+        f"all went well: version {dialect} on {adapter}, cut in the middle, resumed, "
+        "4 of 4 messages in order",
+        good=True,
+    )
+    return True

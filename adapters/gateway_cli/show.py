@@ -1,0 +1,109 @@
+"""event → a line for people."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from gateway_proto import (
+    Closed,
+    DialFailed,
+    DialPlanned,
+    Dispatch,
+    GatewayFound,
+    GaveUp,
+    Heartbeat,
+    HeartbeatAcked,
+    HeartbeatSent,
+    Hello,
+    HttpRequested,
+    Opened,
+    Ready,
+    Resume,
+    Resumed,
+    Then,
+    UpdatePresence,
+    UrlRefused,
+)
+
+__all__ = ["Screen", "describe"]
+
+_WIDEST = 100
+_COLOURS = {"client": "cyan", "server": "magenta"}
+
+
+def describe(event: Any) -> str:
+    """What happened, in a few words; never a token."""
+    match event:
+        case DialPlanned():
+            delay = f" in {event.delay:.1f} s" if event.delay >= 0.05 else ""
+            return f"will {event.purpose.value} at {event.url}{delay} ({event.reason})"
+        case DialFailed(url, error):
+            return f"cannot connect to {url}: {error}"
+        case GatewayFound(url):
+            return f"the gateway is {url}"
+        case Opened(path):
+            return f"WebSocket open, {path}"
+        case Hello(heartbeat_interval):
+            return f"HELLO, a heartbeat every {heartbeat_interval} ms"
+        case Ready():
+            return f"READY, session {event.session_id[:8]}..., sequence {event.sequence}"
+        case Resumed():
+            return f"RESUMED, sequence {event.sequence}"
+        case Dispatch():
+            text = event.raw.decode("utf-8", "replace")
+            return f"{event.name} #{event.sequence} {_short(text)}"
+        case HeartbeatSent(d):
+            return f"heartbeat {d!r}"
+        case HeartbeatAcked(latency):
+            return "heartbeat ACK" + ("" if latency is None else f", {latency * 1000:.1f} ms")
+        case Heartbeat(d):
+            return f"heartbeat {d!r}"
+        case Resume():
+            return f"Resume of {event.session_id[:8]}... after sequence {event.seq}"
+        case UpdatePresence():
+            playing = ", ".join(activity.name for activity in event.activities) or "nothing"
+            return f"status {event.status}, playing {playing}, since {event.since}"
+        case HttpRequested(method, path, status):
+            return f"{method} {path} -> {status}"
+        case UrlRefused(url, why):
+            return f"will not go to {url}: {why}"
+        case GaveUp(reason):
+            return f"gave up: {reason}"
+        case Closed():
+            return _closed(event)
+        case _:
+            return _short(repr(event))
+
+
+def _closed(closed: Closed) -> str:
+    code = "without a close frame" if closed.code is None else f"with {closed.code}"
+    why = closed.error or closed.reason
+    then = "" if closed.then is Then.STOP else f", then {closed.then.value}"
+    return f"closed {code} by {closed.by.value}{f' ({why})' if why else ''}{then}"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _WIDEST else text[: _WIDEST - 3] + "..."
+
+
+class Screen:
+    """Lines with a time and a speaker: coloured on a terminal, plain in a pipe."""
+
+    def __init__(self) -> None:
+        self._console = Console(highlight=False, soft_wrap=True)
+        self._began = time.monotonic()
+
+    def line(self, who: str, text: str) -> None:
+        """Print a line at once."""
+        line = Text(f"{time.monotonic() - self._began:6.2f}  ", style="dim")
+        line.append(f"{who:8}", style=_COLOURS.get(who, "bold"))
+        line.append(text, style="default")
+        self._console.print(line)
+
+    def verdict(self, text: str, *, good: bool) -> None:
+        """Print the last line."""
+        self._console.print(Text(text, style="bold green" if good else "bold red"))

@@ -1,0 +1,294 @@
+"""The command line, as its user sees it: real processes, what they print and how they end."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent.parent
+ENVIRONMENT = {
+    **os.environ,
+    "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "adapters")]),
+    "GATEWAY_TOKEN": "secret-token",
+    "COLUMNS": "200",
+}
+COMMAND = [sys.executable, "-W", "error::ResourceWarning", "-m", "gateway_cli"]
+
+
+def _run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *arguments],
+        env={**ENVIRONMENT, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+class Serving:
+    """`gateway-proto serve` in a process of its own."""
+
+    def __init__(self, *arguments: str) -> None:
+        self.process = subprocess.Popen(
+            [*COMMAND, "serve", "--port", "0", *arguments],
+            env=ENVIRONMENT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert self.process.stdout is not None
+        self.api = self.process.stdout.readline().split()[-1]
+        self.gateway = self.process.stdout.readline().split()[-1]
+
+    def stop(self, number: signal.Signals = signal.SIGINT) -> tuple[int, str]:
+        self.process.send_signal(number)
+        output, _ = self.process.communicate(timeout=20)
+        return self.process.returncode, output
+
+
+@contextlib.contextmanager
+def _serving(*arguments: str) -> Iterator[Serving]:
+    serving = Serving(*arguments)
+    try:
+        yield serving
+    finally:
+        serving.process.kill()
+        serving.process.communicate()
+
+
+def _lines(path: pathlib.Path) -> list[dict[str, Any]]:
+    # A line that the kill cut in the middle was not printed.
+    text = path.read_text()
+    return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+
+
+def _await(what: str, condition: Any) -> None:
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end, f"waited too long for {what}"
+        time.sleep(0.01)
+
+
+@contextlib.contextmanager
+def _tailing(out: pathlib.Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    with out.open("ab") as file:
+        process = subprocess.Popen(
+            [*COMMAND, "tail", *arguments], env=ENVIRONMENT, stdout=file, stderr=subprocess.PIPE
+        )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("dialect", ["3", "10"])
+@pytest.mark.parametrize("adapter", ["asyncio", "trio"])
+def test_the_demo_shows_the_main_job_in_under_ten_seconds(dialect: str, adapter: str) -> None:
+    began = time.monotonic()
+
+    result = _run("demo", "--dialect", dialect, "--adapter", adapter)
+
+    assert time.monotonic() - began < 10
+    assert result.returncode == 0, result.stdout + result.stderr
+    lines = result.stdout.splitlines()
+    assert lines[-1].startswith("all went well")
+    for words in ("look up", "READY", "heartbeat", "playing chess", "the wire is cut", "RESUMED"):
+        assert any(words in line for line in lines), words
+    assert ("ACK" in result.stdout) == (dialect == "10")
+    assert "\x1b" not in result.stdout, "colour in a pipe"
+    assert "demo-token" not in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["demo", "--dialect", "99"], "version 99 is not spoken here: use one of 3, 10"),
+        (["demo", "--adapter", "curio"], "use one of asyncio, trio"),
+        (["serve", "--dialect", "99"], "versions (99,) are not one or more of 3, 10"),
+        (["serve", "--host", "192.0.2.1"], "cannot listen on 192.0.2.1 port 8080"),
+        (["tail"], "either --api URL or --gateway URL"),
+        (["tail", "--api", "ftp://localhost"], "begin it with wss://, https://, ws:// or http://"),
+        (["tail", "--api", "http://"], "needs a host"),
+        (["tail", "--api", "http://example.com/api"], "in plain text"),
+        (["tail", "--gateway", "ws://localhost:1", "--intents", "guild,x"], "no intent 'guild'"),
+        (["tail", "--gateway", "ws://127.0.0.1:1"], "cannot connect to ws://127.0.0.1:1"),
+        (["tail", "--api", "http://127.0.0.1:1/api"], "cannot connect to http://127.0.0.1:1/api"),
+        (["tail", "--gateway", "ws://localhost", "--token-file", "/no/such"], "No such file"),
+        (
+            ["tail", "--gateway", "ws://localhost", "--dialect", "3", "--compress", "zlib-stream"],
+            "version 3 has no zlib-stream compression",
+        ),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_users_mistake_gets_one_clear_line_and_a_status(arguments: list[str], says: str) -> None:
+    result = _run(*arguments)
+
+    assert result.returncode == 1
+    assert says in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert "Traceback" not in result.stderr + result.stdout
+    assert "secret-token" not in result.stderr + result.stdout
+
+
+def test_without_a_token_tail_says_where_it_comes_from() -> None:
+    result = _run("tail", "--gateway", "ws://localhost", GATEWAY_TOKEN="")
+
+    assert result.returncode == 1
+    assert "GATEWAY_TOKEN" in result.stderr
+    assert "--token-file" in result.stderr
+
+
+def test_a_taken_port_is_said_in_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+
+        result = _run("serve", "--port", str(port))
+
+    assert result.returncode == 1
+    assert result.stderr.startswith(f"gateway-proto: cannot listen on 127.0.0.1 port {port}")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_serve_ends_cleanly(number: signal.Signals) -> None:
+    with _serving() as serving:
+        status, output = serving.stop(number)
+
+    assert status == 0
+    assert output.strip().endswith("stopped")
+    assert "Traceback" not in output
+
+
+@pytest.mark.parametrize("dialect", ["3", "10"])
+@pytest.mark.parametrize("compress", ["none", "payload", "zlib-stream"])
+def test_tail_prints_each_event_as_an_object(
+    dialect: str, compress: str, tmp_path: pathlib.Path
+) -> None:
+    if (dialect, compress) == ("3", "zlib-stream"):
+        return  # version 3 has none: its one clear line is tested above
+    out = tmp_path / "out"
+    options = ("--dialect", dialect, "--compress", compress, "--json", "--intents", "guilds")
+    with _serving("--tick", "0.02") as serving, _tailing(out, "--api", serving.api, *options):
+        _await("ticks", lambda: sum(line["name"] == "TICK" for line in _lines(out)) >= 3)
+        serving.stop()
+
+    lines = _lines(out)
+    ready = next(line for line in lines if line["event"] == "Ready")
+    assert (ready["name"], ready["sequence"]) == ("READY", 1)
+    ticks = [line for line in lines if line["name"] == "TICK"]
+    numbers = [tick["data"]["number"] for tick in ticks]
+    assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+
+
+def test_tail_without_a_lookup_connects_to_the_gateway_itself(tmp_path: pathlib.Path) -> None:
+    out = tmp_path / "out"
+    with _serving() as serving, _tailing(out, "--gateway", serving.gateway):
+        _await("READY", lambda: "READY" in out.read_text())
+
+    assert "look up" not in out.read_text()
+
+
+def test_the_token_may_come_from_a_file(tmp_path: pathlib.Path) -> None:
+    token_file, out = tmp_path / "token", tmp_path / "out"
+    token_file.write_text("from-a-file\n")
+    options = ("--token-file", str(token_file))
+    with (
+        _serving("--token", "from-a-file") as serving,
+        _tailing(out, "--gateway", serving.gateway, *options),
+    ):
+        _await("READY", lambda: "READY" in out.read_text())
+
+
+def test_a_fatal_close_is_said_and_ends_with_a_status() -> None:
+    with _serving("--token", "another") as serving:
+        result = _run("tail", "--gateway", serving.gateway)
+
+    assert result.returncode == 1
+    assert "4004" in result.stderr
+    assert "Authentication failed" in result.stderr
+    assert "secret-token" not in result.stdout + result.stderr
+
+
+def test_ctrl_c_ends_tail_with_130_and_keeps_the_session(tmp_path: pathlib.Path) -> None:
+    file, out = tmp_path / "session", tmp_path / "out"
+    with (
+        _serving() as serving,
+        _tailing(out, "--gateway", serving.gateway, "--session", str(file)) as tail,
+    ):
+        _await("a session", file.exists)
+        tail.send_signal(signal.SIGINT)
+        _, errors = tail.communicate(timeout=20)
+
+    assert tail.returncode == 130
+    assert errors == b""
+    assert json.loads(file.read_text())["sequence"] >= 1
+
+
+@pytest.mark.parametrize("text", ["not a session", '{"id": "x"}', "another's"])
+def test_a_session_file_that_does_not_fit_is_dropped_with_a_word(
+    text: str, tmp_path: pathlib.Path
+) -> None:
+    file, out = tmp_path / "session", tmp_path / "out"
+    if text == "another's":
+        text = '{"id":"x","sequence":1,"dialect":10,"fingerprint":"0000000000000000"}'
+    file.write_text(text)
+    with (
+        _serving() as serving,
+        _tailing(out, "--gateway", serving.gateway, "--session", str(file)) as tail,
+    ):
+        _await("READY", lambda: "READY" in out.read_text())
+        tail.send_signal(signal.SIGINT)
+        _, errors = tail.communicate(timeout=20)
+
+    assert f"{file} is not used" in errors.decode()
+    assert json.loads(file.read_text())["id"] != "x"
+
+
+def test_help_shows_an_example_of_each_command() -> None:
+    for command in ("demo", "serve", "tail"):
+        result = _run(command, "--help")
+
+        assert result.returncode == 0
+        assert "Example:" in result.stdout
+        assert f"gateway-proto {command}" in " ".join(result.stdout.split())
+
+
+def test_a_client_that_is_killed_ten_times_misses_nothing(tmp_path: pathlib.Path) -> None:
+    """Twice is only what the kill caught between printing and saving."""
+    file = tmp_path / "session"
+    runs: list[list[int]] = []
+    with _serving("--tick", "0.01") as serving:
+        for run in range(11):
+            out = tmp_path / f"out-{run}"
+            options = ("--session", str(file), "--json", "--gateway", serving.gateway)
+
+            def ticks(out: pathlib.Path = out) -> list[int]:
+                return [line["data"]["number"] for line in _lines(out) if line["name"] == "TICK"]
+
+            with _tailing(out, *options):
+                _await("ticks", lambda: len(ticks()) >= 20)
+                # __exit__ kills it with SIGKILL while ticks flow.
+            assert ticks(), "nothing was printed"
+            identified = [line["event"] for line in _lines(out)].count("Ready")
+            assert identified == (1 if run == 0 else 0), "it began a new session"
+            runs.append(ticks())
+
+    for numbers in runs:
+        assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+    for before, after in itertools.pairwise(runs):
+        # The next number, or once more the last: the one between printing and saving.
+        assert after[0] in (before[-1], before[-1] + 1)
