@@ -1,0 +1,552 @@
+"""Version 10: what the official documentation says, and what it leaves to good sense."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import attrs
+import pytest
+
+from gateway_proto import (
+    Activity,
+    By,
+    Client,
+    ClientConnection,
+    Closed,
+    Config,
+    Dispatch,
+    HeartbeatAcked,
+    HeartbeatRequested,
+    HeartbeatSent,
+    Hello,
+    Identify,
+    Purpose,
+    Ready,
+    ReconnectRequested,
+    Resume,
+    Resumed,
+    Server,
+    ServerConfig,
+    Session,
+    SessionInvalidated,
+    State,
+    Then,
+    Unknown,
+    UpdatePresence,
+    UrlRefused,
+    fingerprint,
+)
+from gateway_proto.dialects import DIALECTS
+from gateway_proto.testing import Link
+
+CONFIG = Config(token="t0ken", intents=5, api_url="http://localhost/api/v10", random=lambda: 0.25)
+SESSION = Session(
+    id="s1",
+    sequence=7,
+    resume_url="ws://localhost:77/resume?x=1",
+    dialect=10,
+    fingerprint=fingerprint("t0ken"),
+)
+
+
+def _link(config: Config = CONFIG, **server: Any) -> Link:
+    return Link(Client(config), Server(ServerConfig(**server)), now=100.0)
+
+
+def _bare(config: Config = CONFIG, session: Session | None = None) -> ClientConnection:
+    return ClientConnection(config, "ws://localhost", now=0.0, session=session, framing=False)
+
+
+def _said(connection: ClientConnection) -> list[dict[str, Any]]:
+    return [json.loads(message) for message in connection.messages_to_send()]
+
+
+def _tell(
+    connection: ClientConnection, op: int, d: Any = None, *, now: float = 0.0, **rest: Any
+) -> None:
+    connection.receive_message(json.dumps({"op": op, "d": d, **rest}), now=now)
+
+
+def _greeted(**changes: Any) -> ClientConnection:
+    connection = _bare(**changes)
+    _tell(connection, 10, {"heartbeat_interval": 40_000})
+    return connection
+
+
+def _ready(**changes: Any) -> ClientConnection:
+    connection = _greeted(**changes)
+    d = {"session_id": "s1", "resume_gateway_url": "ws://localhost:77"}
+    _tell(connection, 0, d, s=1, t="READY")
+    connection.messages_to_send()
+    connection.events()
+    return connection
+
+
+def _closed(connection: ClientConnection) -> Closed:
+    closed = connection.events()[-1]
+    assert isinstance(closed, Closed)
+    return closed
+
+
+def test_nothing_is_sent_before_hello() -> None:
+    connection = _bare()
+
+    assert connection.state is State.GREETING
+    assert _said(connection) == []
+
+
+def test_identify_follows_hello_with_the_documented_fields() -> None:
+    config = attrs.evolve(CONFIG, shard=(1, 2), presence=UpdatePresence([Activity("chess")]))
+
+    (identify,) = _said(_greeted(config=config))
+
+    assert identify["op"] == 2
+    assert identify["d"] == {
+        "token": "t0ken",
+        "properties": {"os": "", "browser": "gateway_proto", "device": "gateway_proto"},
+        "intents": 5,
+        "compress": False,
+        "large_threshold": 50,
+        "shard": [1, 2],
+        "presence": {
+            "since": None,
+            "activities": [{"name": "chess", "type": 0}],
+            "status": "online",
+            "afk": False,
+        },
+    }
+
+
+def test_the_first_heartbeat_comes_after_interval_times_random_then_every_interval() -> None:
+    connection = _ready()
+    beats = []
+
+    for _ in range(3):
+        at = connection.next_timer()
+        assert at is not None
+        connection.handle_timer(now=at)
+        beats.append(at)
+        _tell(connection, 11, now=at)
+
+    assert beats == [10.0, 50.0, 90.0]
+
+
+def test_a_heartbeat_carries_null_before_the_first_dispatch_and_then_the_last_sequence() -> None:
+    connection = _greeted()
+    connection.messages_to_send()
+    _tell(connection, 1)
+    assert _said(connection) == [{"op": 1, "d": None}]
+
+    _tell(connection, 0, {"session_id": "s"}, s=41, t="READY")
+    _tell(connection, 0, {}, s=42, t="X")
+    _tell(connection, 11)
+    _tell(connection, 1)
+
+    assert _said(connection) == [{"op": 1, "d": 42}]
+
+
+def test_an_ack_gives_the_latency_of_the_scheduled_beat() -> None:
+    connection = _ready()
+    connection.handle_timer(now=10.0)
+
+    _tell(connection, 11, now=10.125)
+
+    assert connection.latency == 0.125
+    acked = connection.events()[-1]
+    assert isinstance(acked, HeartbeatAcked)
+    assert acked.latency == 0.125
+
+
+def test_an_unrequested_ack_gives_no_latency() -> None:
+    connection = _ready()
+
+    _tell(connection, 11)
+
+    (acked,) = connection.events()
+    assert isinstance(acked, HeartbeatAcked)
+    assert acked.latency is None
+    assert connection.latency is None
+
+
+def test_an_answer_to_a_heartbeat_request_moves_neither_schedule_nor_latency() -> None:
+    connection = _ready()
+    connection.handle_timer(now=10.0)
+
+    _tell(connection, 1, now=10.5)
+    _tell(connection, 11, now=11.0)
+
+    assert [event for event in connection.events() if isinstance(event, HeartbeatRequested)]
+    assert connection.latency == 1.0
+    assert connection.next_timer() == 50.0
+
+
+def test_a_connection_that_says_nothing_for_an_interval_is_a_zombie_and_dropped_at_once() -> None:
+    connection = _ready()
+    connection.handle_timer(now=10.0)
+
+    connection.handle_timer(now=50.0)
+
+    closed = _closed(connection)
+    assert (closed.by, closed.then) == (By.SELF, Then.RESUME)
+    assert closed.error is not None
+    assert "zombie" in closed.error
+    assert connection.close_to_send() == (4000, "heartbeat not acknowledged")
+
+
+def test_traffic_without_an_ack_counts_as_life_for_one_interval_but_not_for_two() -> None:
+    connection = _ready()
+    connection.handle_timer(now=10.0)
+    _tell(connection, 0, {}, s=2, t="X", now=20.0)
+    connection.handle_timer(now=50.0)
+    assert connection.state is State.READY
+    _tell(connection, 0, {}, s=3, t="X", now=60.0)
+
+    connection.handle_timer(now=90.0)
+
+    assert connection.state is State.CLOSED
+
+
+def test_an_ack_ends_the_doubt() -> None:
+    connection = _ready()
+    for at in (10.0, 50.0, 90.0, 130.0):
+        connection.handle_timer(now=at)
+        _tell(connection, 11, now=at + 39)
+
+    assert connection.state is State.READY
+
+
+def test_a_connection_that_is_not_read_is_no_zombie_and_heartbeats_go_on() -> None:
+    connection = _ready()
+    connection.handle_timer(now=10.0)
+    connection.pause(now=11.0)
+    connection.messages_to_send()
+
+    for at in (50.0, 90.0, 130.0):
+        connection.handle_timer(now=at)
+
+    assert connection.state is State.READY
+    assert len(_said(connection)) == 3
+    connection.unpause(now=140.0)
+    connection.handle_timer(now=170.0)
+    assert connection.state is State.READY
+    connection.handle_timer(now=210.0)
+    assert connection.state is State.CLOSED
+
+
+def test_a_late_beat_delays_the_next_and_does_not_burst() -> None:
+    connection = _ready()
+    _tell(connection, 11)
+
+    connection.handle_timer(now=39.0)
+
+    assert connection.next_timer() == 79.0
+    assert len(_said(connection)) == 1
+
+
+def test_resume_goes_to_the_resume_url_with_the_same_query_and_carries_the_token() -> None:
+    client = Client(CONFIG, session=SESSION)
+    dial = client.next_dial()
+    assert dial is not None
+    assert dial.url == "ws://localhost:77/resume?x=1&v=10&encoding=json"
+    connection = client.dial_succeeded(now=0.0, framing=False)
+    assert isinstance(connection, ClientConnection)
+
+    _tell(connection, 10, {"heartbeat_interval": 40_000})
+
+    assert _said(connection) == [{"op": 6, "d": {"token": "t0ken", "session_id": "s1", "seq": 7}}]
+
+
+def test_what_was_missed_is_replayed_before_resumed() -> None:
+    server = Server()
+    link = Link(Client(CONFIG), server, now=0.0)
+    link.client.expect(Ready)
+    link.cut()
+    for number in range(3):
+        server.dispatch("N", number, now=link.now)
+
+    link.run(10)
+
+    numbers = [e.data for e in link.client.events if isinstance(e, Dispatch) and e.name == "N"]
+    assert numbers == [0, 1, 2]
+    assert isinstance(link.client.events[-1], Resumed)
+
+
+def test_the_session_keeps_id_and_url_over_several_resumes() -> None:
+    link = _link()
+    first = link.client.connection.session  # type: ignore[union-attr]
+
+    for _ in range(3):
+        link.cut()
+        link.run(10)
+        link.client.expect(Resumed)
+
+    last = link.client.connection.session  # type: ignore[union-attr]
+    assert (last.id, last.resume_url) == (first.id, first.resume_url)
+    assert last.sequence > first.sequence
+
+
+@pytest.mark.parametrize("before_hello", [True, False])
+def test_reconnect_closes_with_4000_and_resumes_also_in_place_of_hello(
+    before_hello: bool,
+) -> None:
+    connection = _bare(session=SESSION)
+    if not before_hello:
+        _tell(connection, 10, {"heartbeat_interval": 40_000})
+
+    _tell(connection, 7)
+
+    assert connection.close_to_send() == (4000, "reconnect requested")
+    closed = _closed(connection)
+    assert (closed.by, closed.then) == (By.SELF, Then.RESUME)
+
+
+def test_reconnect_names_no_url_in_version_10() -> None:
+    connection = _ready()
+
+    _tell(connection, 7, {"url": "ws://localhost/elsewhere"})
+
+    assert connection.redirect is None
+    assert ReconnectRequested(None) in connection.events()
+
+
+def test_reconnect_is_followed_at_once_the_first_time_and_backed_off_in_a_circle() -> None:
+    link = _link()
+    link.server.send(ReconnectRequested())
+    assert link.client.expect(Resumed)
+    assert link.now == 100.0
+
+    link.server.send(ReconnectRequested())
+
+    assert link.server.connection is not None
+    with pytest.raises(AssertionError):
+        link.client.expect(Resumed)
+    link.run(10)
+    link.client.expect(Resumed)
+
+
+def test_invalid_session_true_resumes_after_a_wait_of_1_to_5_seconds() -> None:
+    link = _link()
+
+    link.server.send(SessionInvalidated(resumable=True))
+
+    planned = link.client.events[-1]
+    assert planned.purpose is Purpose.RESUME
+    assert planned.delay == 2.0  # 1 + random * 4
+    link.run(3)
+    link.server.expect(Resume)
+
+
+def test_invalid_session_false_loses_the_session_and_identifies_on_the_main_url() -> None:
+    link = _link()
+
+    link.server.send(SessionInvalidated(resumable=False))
+    link.run(6)
+
+    planned = link.dials[-1]
+    assert planned.purpose is Purpose.IDENTIFY
+    assert sum(isinstance(event, Identify) for event in link.server.events) == 2
+    link.client.expect(Ready)
+
+
+@pytest.mark.parametrize("d", ["true", 1, None, {}, [True]])
+def test_invalid_session_with_anything_but_true_means_false(d: Any) -> None:
+    connection = _ready()
+
+    _tell(connection, 9, d)
+
+    assert SessionInvalidated(False) in connection.events()
+    assert connection.session is None
+
+
+def test_invalid_session_after_identify_waits_at_least_five_seconds() -> None:
+    connection = _greeted()
+
+    _tell(connection, 9, False)
+
+    closed = _closed(connection)
+    assert closed.retry_after == 5.0
+    assert closed.then is Then.IDENTIFY
+
+
+def test_a_dead_session_is_told_by_the_server_with_invalid_session_and_then_identified() -> None:
+    link = Link(Client(CONFIG, session=attrs.evolve(SESSION, resume_url=None)), Server())
+
+    link.run(20)
+
+    link.server.expect(Resume)
+    link.client.expect(SessionInvalidated(False))
+    link.client.expect(Ready)
+
+
+@pytest.mark.parametrize("version", DIALECTS)
+def test_each_close_code_leads_where_the_dialect_says(version: int) -> None:
+    dialect = DIALECTS[version]
+    for code, then in [*dialect.closes.items(), (4999, Then.RESUME), (None, Then.RESUME)]:
+        config = Config(
+            token="t0ken",
+            dialect=version,
+            intents=0,
+            unix_offset=0.0,
+            gateway_url="ws://localhost",
+        )
+        connection = _bare(config, session=SESSION)
+
+        connection.receive_close(code, "why", now=0.0)
+
+        closed = _closed(connection)
+        assert (closed.code, closed.reason, closed.by) == (code, "why", By.PEER)
+        assert closed.then is then
+        assert (connection.session is None) == (then is not Then.RESUME)
+
+
+def test_without_a_session_a_resumable_close_identifies() -> None:
+    connection = _greeted()
+
+    connection.receive_close(4000, now=0.0)
+
+    assert _closed(connection).then is Then.IDENTIFY
+
+
+def test_a_presence_is_sent_with_all_its_fields_and_arrives_equal() -> None:
+    link = _link()
+    presence = UpdatePresence(
+        [Activity("x", 1, url="https://twitch.tv/x", state="s")], 5, status="dnd", afk=True
+    )
+
+    link.client.send(presence)
+
+    link.server.expect(presence)
+
+
+def test_more_presences_than_five_in_twenty_seconds_wait_and_the_last_one_counts() -> None:
+    connection = _ready()
+    for number in range(9):
+        connection.send(UpdatePresence([Activity(str(number))]), now=1.0)
+    sent = [payload["d"]["activities"][0]["name"] for payload in _said(connection)]
+    assert sent == ["0", "1", "2", "3", "4"]
+
+    connection.handle_timer(now=21.0)
+
+    sent = [p["d"]["activities"][0]["name"] for p in _said(connection) if p["op"] == 3]
+    assert sent == ["8"]
+
+
+def test_a_presence_given_before_ready_goes_out_with_identify() -> None:
+    connection = _bare()
+    connection.send(UpdatePresence([Activity("early")]), now=0.0)
+    assert _said(connection) == []
+
+    _tell(connection, 10, {"heartbeat_interval": 40_000})
+
+    (identify,) = _said(connection)
+    assert identify["d"]["presence"]["activities"][0]["name"] == "early"
+
+
+def test_an_untrusted_resume_url_is_refused_and_the_main_url_resumes() -> None:
+    session = attrs.evolve(SESSION, resume_url="ws://evil.example")
+    config = attrs.evolve(CONFIG, api_url=None, gateway_url="ws://localhost:1")
+
+    client = Client(config, session=session)
+
+    dial = client.next_dial()
+    assert dial is not None
+    assert (dial.host, dial.port, dial.purpose) == ("localhost", 1, Purpose.RESUME)
+    assert any(isinstance(event, UrlRefused) for event in client.events())
+
+
+def test_a_second_hello_begins_the_heartbeats_anew() -> None:
+    connection = _ready()
+
+    _tell(connection, 10, {"heartbeat_interval": 1000}, now=5.0)
+
+    assert connection.events() == [Hello(1000)]
+    assert connection.next_timer() == 5.25
+    assert _said(connection) == []
+
+
+@pytest.mark.parametrize("op", [12, 99, 1.5, -1])
+def test_an_unknown_op_is_reported_and_ignored(op: float) -> None:
+    connection = _ready()
+
+    _tell(connection, op, {"a": 1})  # type: ignore[arg-type]
+
+    (unknown,) = connection.events()
+    assert isinstance(unknown, Unknown)
+    assert unknown.op == op
+    assert json.loads(unknown.raw) == {"a": 1}
+
+
+def test_an_error_text_in_place_of_an_op_is_reported() -> None:
+    connection = _ready()
+
+    connection.receive_message('{"message": "something broke"}', now=0.0)
+
+    assert connection.events() == [Unknown(None, b"null", "something broke")]
+
+
+@pytest.mark.parametrize(
+    ("hello", "says"),
+    [
+        ({"heartbeat_interval": 0}, "above zero"),
+        ({"heartbeat_interval": -5}, "above zero"),
+        ({}, "heartbeat_interval"),
+        (None, "HELLO"),
+        ({"heartbeat_interval": "x"}, "heartbeat_interval"),
+    ],
+)
+def test_a_hello_of_no_use_ends_the_connection_with_a_reason(hello: Any, says: str) -> None:
+    connection = _bare()
+
+    _tell(connection, 10, hello)
+
+    closed = _closed(connection)
+    assert closed.error is not None
+    assert says in closed.error
+
+
+def test_an_interval_as_a_float_and_one_too_short_are_got_along_with() -> None:
+    connection = _bare()
+
+    _tell(connection, 10, {"heartbeat_interval": 0.0001})
+
+    assert connection.next_timer() == 0.0025  # a quarter of the shortest interval
+
+
+@pytest.mark.parametrize("d", [None, {}, {"session_id": None}, []])
+def test_a_ready_without_a_session_ends_the_connection(d: Any) -> None:
+    connection = _greeted()
+
+    _tell(connection, 0, d, s=1, t="READY")
+
+    closed = _closed(connection)
+    assert closed.then is Then.IDENTIFY
+    assert closed.error is not None
+    assert "READY" in closed.error
+
+
+def test_a_ready_in_answer_to_resume_is_a_new_session() -> None:
+    connection = _greeted(session=SESSION)
+
+    _tell(connection, 0, {"session_id": "new"}, s=1, t="READY")
+
+    assert connection.session is not None
+    assert (connection.session.id, connection.session.sequence) == ("new", 1)
+    assert connection.session.resume_url is None
+
+
+def test_the_sequence_counts_even_where_the_event_cannot_be_used() -> None:
+    connection = _ready()
+
+    _tell(connection, 0, "no resumed", s=9, t="RESUMED")
+
+    assert connection.session is not None
+    assert connection.session.sequence == 9
+
+
+def test_heartbeats_sent_are_events() -> None:
+    connection = _ready()
+
+    connection.handle_timer(now=10.0)
+
+    assert connection.events() == [HeartbeatSent(1)]
