@@ -255,6 +255,8 @@ class GatewayConnection(Connection[Sent, Received]):
 
     def _take(self, incoming: Iterable[Incoming], now: float) -> None:
         for item in incoming:
+            if self._state is State.CLOSED:
+                return
             match item:
                 case Message(data):
                     self._take_message(data, now)
@@ -270,8 +272,6 @@ class GatewayConnection(Connection[Sent, Received]):
                     self._refused(item, now)
                 case Requested():
                     self._requested(item, now)
-            if self._state is State.CLOSED:
-                return
 
     def _take_message(self, message: str | bytes, now: float) -> None:
         # After our close frame nothing is received any more: what is not counted, a resume replays.

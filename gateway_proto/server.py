@@ -277,6 +277,8 @@ class ServerConnection(GatewayConnection[ServerMessage, ServerEvent]):
         Raises `LocalProtocolError` where the WebSocket is not open, or, for a dispatch, there is
         no session.
         """
+        if not isinstance(message, ServerMessage):
+            raise LocalProtocolError(f"{message!r} is not a message of a server: see ServerMessage")
         if self._state not in (State.IDENTIFYING, State.READY):
             raise LocalProtocolError(
                 f"the connection is {self._state.value}: nothing can be sent on it"

@@ -125,7 +125,13 @@ TRANSITIONS: Mapping[str, Table] = MappingProxyType(
                 if cell[0] is not _S.GREETING
             }
         ),
-        "server": MappingProxyType({**_ENDS, **_SERVER}),
+        "server": MappingProxyType(
+            {
+                cell: after
+                for cell, after in {**_ENDS, **_SERVER}.items()
+                if cell[0] not in (_S.GREETING, _S.RESUMING)
+            }
+        ),
     }
 )
 """Every table, by the name under which the documentation draws it."""

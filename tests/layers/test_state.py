@@ -1,0 +1,218 @@
+"""Every cell of TRANSITIONS, against real connections of both roles and dialects."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from gateway_proto import (
+    TRANSITIONS,
+    ClientConnection,
+    Config,
+    Input,
+    Server,
+    ServerConnection,
+    Session,
+    State,
+    fingerprint,
+)
+from gateway_proto._connection import GatewayConnection
+
+AnyConnection = GatewayConnection[Any, Any]
+NOW = 10.0
+
+
+def _text(op: int, d: Any = None, s: int | None = None, t: str | None = None) -> str:
+    return json.dumps({"op": op, "d": d, "s": s, "t": t})
+
+
+HELLO = _text(10, {"heartbeat_interval": 60_000})
+READY = _text(0, {"session_id": "s", "heartbeat_interval": 60_000}, 1, "READY")
+RESUMED = _text(0, {"heartbeat_interval": 60_000}, 2, "RESUMED")
+IDENTIFY = _text(2, {"token": "t", "intents": 0, "properties": {}})
+
+
+def _client(version: int, state: State) -> ClientConnection:
+    config = Config(
+        token="t", dialect=version, intents=0, unix_offset=0.0, gateway_url="ws://localhost"
+    )
+    session = None
+    if state is State.RESUMING:
+        session = Session(id="s", sequence=1, dialect=version, fingerprint=fingerprint("t"))
+    framing = state is State.UPGRADING
+    client = ClientConnection(config, "ws://localhost", now=NOW, session=session, framing=framing)
+    if not framing:
+        if state is not State.GREETING and version == 10:
+            client.receive_message(HELLO, now=NOW)
+        if state is State.READY:
+            client.receive_message(READY, now=NOW)
+        if state is State.CLOSING:
+            client.close(4000, now=NOW)
+        if state is State.CLOSED:
+            client.receive_eof(now=NOW)
+    assert client.state is state
+    client.events()
+    return client
+
+
+def _upgrade(connection: ClientConnection) -> None:
+    server = Server().accept(now=NOW)
+    server.receive_data(connection.data_to_send(), now=NOW)
+    answer = server.data_to_send()
+    # The answer alone, without what the server says behind it.
+    connection.receive_data(answer.partition(b"\r\n\r\n")[0] + b"\r\n\r\n", now=NOW)
+
+
+def _say(text: str) -> Callable[[AnyConnection], None]:
+    return lambda connection: connection.receive_message(text, now=NOW)
+
+
+_RECEIVED_BY_CLIENT: dict[Input, str] = {
+    Input.HELLO: HELLO,
+    Input.READY: READY,
+    Input.RESUMED: RESUMED,
+    Input.DISPATCH: _text(0, {}, 3, "X"),
+    Input.HEARTBEAT: _text(1),
+    Input.ACK: _text(11),
+    Input.RECONNECT: _text(7),
+    Input.INVALID_SESSION: _text(9, False),
+    Input.UNKNOWN: _text(99),
+}
+_CLIENT_STATES = {
+    3: [s for s in State if s is not State.GREETING],
+    10: list(State),
+}
+_DONE: dict[Input, Callable[[AnyConnection], None]] = {
+    Input.CLOSE: lambda connection: connection.close(4000, now=NOW),
+    Input.END: lambda connection: connection.receive_eof(now=NOW),
+}
+_NAMES = {3: "client, not greeted", 10: "client, greeted"}
+
+
+@pytest.mark.parametrize(
+    ("version", "state", "input_"),
+    [
+        (version, state, input_)
+        for version, states in _CLIENT_STATES.items()
+        for state in states
+        # Before the WebSocket is open, there are no payloads to receive.
+        if state is not State.UPGRADING
+        for input_ in [*_RECEIVED_BY_CLIENT, *_DONE]
+        # Version 3 has no such payloads; they are unknown there.
+        if not (version == 3 and input_ in (Input.HELLO, Input.ACK))
+    ],
+    ids=str,
+)
+def test_a_client_moves_as_the_table_says(version: int, state: State, input_: Input) -> None:
+    client = _client(version, state)
+
+    act = _DONE.get(input_) or _say(_RECEIVED_BY_CLIENT[input_])
+    act(client)
+
+    after = TRANSITIONS[_NAMES[version]].get((state, input_), state)
+    if (version, state, input_) == (10, State.GREETING, Input.HELLO):
+        # HELLO is answered at once: Identify is the next input, in the same call.
+        after = TRANSITIONS[_NAMES[version]][(after, Input.IDENTIFY)]
+    assert client.state is after
+
+
+@pytest.mark.parametrize("version", [3, 10])
+@pytest.mark.parametrize("input_", [Input.CLOSE, Input.END])
+def test_a_client_that_upgrades_moves_as_the_table_says(version: int, input_: Input) -> None:
+    client = _client(version, State.UPGRADING)
+
+    _DONE[input_](client)
+
+    assert client.state is TRANSITIONS[_NAMES[version]][(State.UPGRADING, input_)]
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_an_open_websocket_leads_to_hello_or_at_once_to_identify_or_resume(resume: bool) -> None:
+    greeted = _client(10, State.UPGRADING)
+    _upgrade(greeted)
+    assert greeted.state is TRANSITIONS["client, greeted"][(State.UPGRADING, Input.OPENED)]
+    said = Input.RESUME if resume else Input.IDENTIFY
+    wanted = State.RESUMING if resume else State.IDENTIFYING
+
+    not_greeted = _client(3, wanted)
+    assert not_greeted.state is TRANSITIONS["client, not greeted"][(State.UPGRADING, said)]
+    greeted = _client(10, wanted)
+    assert greeted.state is TRANSITIONS["client, greeted"][(State.GREETING, said)]
+
+
+def _server(version: int, state: State) -> ServerConnection:
+    server = Server()
+    if state is State.UPGRADING:
+        return server.accept(now=NOW)
+    query = "?v=10" if version == 10 else ""
+    connection = server.accept(now=NOW, framing=False, target=f"/{query}")
+    if state is State.READY:
+        connection.receive_message(IDENTIFY, now=NOW)
+    if state is State.CLOSING:
+        connection.close(4000, now=NOW)
+    if state is State.CLOSED:
+        connection.receive_eof(now=NOW)
+    assert connection.state is state
+    return connection
+
+
+_RECEIVED_BY_SERVER: dict[Input, str] = {
+    Input.HEARTBEAT: _text(1, None),
+    Input.IDENTIFY: IDENTIFY,
+    Input.COMMAND: _text(4, {"guild_id": "1", "channel_id": None}),
+    Input.UNKNOWN: _text(99),
+}
+_SERVER_STATES = [State.IDENTIFYING, State.READY, State.CLOSING, State.CLOSED]
+
+
+@pytest.mark.parametrize("version", [3, 10])
+@pytest.mark.parametrize("state", _SERVER_STATES)
+@pytest.mark.parametrize("input_", [*_RECEIVED_BY_SERVER, *_DONE])
+def test_a_server_moves_as_the_table_says_and_closes_what_has_no_cell(
+    version: int, state: State, input_: Input
+) -> None:
+    connection = _server(version, state)
+
+    act = _DONE.get(input_) or _say(_RECEIVED_BY_SERVER[input_])
+    act(connection)
+
+    table = TRANSITIONS["server"]
+    otherwise = state if state in (State.CLOSING, State.CLOSED) else State.CLOSING
+    assert connection.state is table.get((state, input_), otherwise)
+
+
+@pytest.mark.parametrize("input_", [Input.CLOSE, Input.END])
+def test_a_server_that_upgrades_moves_as_the_table_says(input_: Input) -> None:
+    connection = _server(10, State.UPGRADING)
+
+    _DONE[input_](connection)
+
+    assert connection.state is TRANSITIONS["server"][(State.UPGRADING, input_)]
+
+
+def test_a_resume_that_the_server_accepts_moves_as_the_table_says() -> None:
+    server = Server()
+    first = server.accept(now=NOW, framing=False, target="/?v=10")
+    first.receive_message(IDENTIFY, now=NOW)
+    (session_id,) = server.sessions
+    second = server.accept(now=NOW, framing=False, target="/?v=10")
+
+    resume = {"token": "t", "session_id": session_id, "seq": 1}
+    second.receive_message(_text(6, resume), now=NOW)
+
+    assert second.state is TRANSITIONS["server"][(State.IDENTIFYING, Input.RESUME)]
+    assert first.state is State.CLOSED
+
+
+def test_nothing_leaves_closed() -> None:
+    for name, table in TRANSITIONS.items():
+        assert not [cell for cell in table if cell[0] is State.CLOSED], name
+
+
+def test_every_state_that_is_left_can_be_reached() -> None:
+    for name, table in TRANSITIONS.items():
+        reached = {State.UPGRADING, *table.values()}
+        assert {state for state, _ in table} <= reached, name

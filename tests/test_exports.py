@@ -1,0 +1,51 @@
+"""Every public name is exported, and everything exported says what it is."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pathlib
+
+import pytest
+
+import gateway_proto
+
+FOLDER = pathlib.Path(gateway_proto.__file__).parent
+# Used by name from their own modules: helpers of tests, and inner parts of the two ends.
+APART = {
+    "testing": None,
+    "endpoint": {"Answer", "answer", "seconds_to_wait"},
+}
+MODULES = sorted(
+    path.stem
+    for path in FOLDER.glob("*.py")
+    if not path.stem.startswith("_") and path.stem != "testing"
+)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_public_name_of_a_module_is_exported(name: str) -> None:
+    module = importlib.import_module(f"gateway_proto.{name}")
+    apart = APART.get(name) or set()
+
+    assert set(module.__all__) - apart <= set(gateway_proto.__all__)
+
+
+def test_the_list_of_exports_names_each_once_and_is_true() -> None:
+    assert len(gateway_proto.__all__) == len(set(gateway_proto.__all__))
+    for name in gateway_proto.__all__:
+        assert hasattr(gateway_proto, name), name
+
+
+@pytest.mark.parametrize("name", gateway_proto.__all__)
+def test_everything_exported_is_documented(name: str) -> None:
+    thing = getattr(gateway_proto, name)
+    if not (inspect.isclass(thing) or inspect.isfunction(thing)):
+        return  # unions and tables: documented where they stand
+
+    documented = inspect.getdoc(thing)
+
+    assert documented, name
+    for method, value in vars(thing).items():
+        if inspect.isfunction(value) and not method.startswith("_"):
+            assert inspect.getdoc(getattr(thing, method)), f"{name}.{method}"

@@ -1,0 +1,496 @@
+"""A client's life: where it goes after a loss, how long it waits, and when it gives up."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+
+from gateway_proto import (
+    By,
+    Client,
+    ClientConnection,
+    Closed,
+    Config,
+    DialFailed,
+    DialPlanned,
+    Dispatch,
+    GaveUp,
+    Identify,
+    LocalProtocolError,
+    Purpose,
+    Ready,
+    Resumed,
+    Server,
+    ServerConfig,
+    Session,
+    SessionInvalidated,
+    State,
+    Then,
+    UpdatePresence,
+    UrlRefused,
+    fingerprint,
+    session_after,
+)
+from gateway_proto.testing import Link
+
+CONFIG = Config(token="t0ken", intents=0, api_url="http://localhost/api/v10")
+SESSION = Session(
+    id="s1",
+    sequence=7,
+    resume_url="ws://resume.localhost",
+    dialect=10,
+    fingerprint=fingerprint("t0ken"),
+)
+
+
+def _config(**changes: object) -> Config:
+    return attrs.evolve(CONFIG, **changes)
+
+
+def _purposes(link: Link) -> list[tuple[Purpose, str]]:
+    return [(dial.purpose, dial.host) for dial in link.dials]
+
+
+# ----- the way up -----
+
+
+def test_a_life_looks_up_identifies_and_reuses_the_answer_of_the_lookup() -> None:
+    link = Link(Client(CONFIG), Server())
+    link.client.expect(Ready)
+    link.server.send(SessionInvalidated())
+    link.run(10)
+
+    assert [dial.purpose for dial in link.dials] == [
+        Purpose.LOOKUP,
+        Purpose.IDENTIFY,
+        Purpose.IDENTIFY,
+    ]
+
+
+def test_with_a_gateway_url_there_is_no_lookup() -> None:
+    link = Link(Client(_config(api_url=None, gateway_url="ws://localhost:1/x")), Server())
+
+    assert [dial.url for dial in link.dials] == ["ws://localhost:1/x?v=10&encoding=json"]
+
+
+def test_each_decision_is_an_event_with_its_reason() -> None:
+    link = Link(Client(CONFIG), Server())
+    link.cut()
+    link.run(10)
+
+    planned = [event for event in link.client.events if isinstance(event, DialPlanned)]
+
+    assert [(plan.purpose, plan.reason) for plan in planned] == [
+        (Purpose.LOOKUP, "the client starts"),
+        (Purpose.IDENTIFY, "the lookup named the gateway"),
+        (Purpose.RESUME, "the transport ended without a close frame"),
+    ]
+
+
+def test_a_second_dial_without_the_first_being_answered_is_the_callers_mistake() -> None:
+    client = Client(CONFIG)
+    client.dial_succeeded(now=0.0)
+
+    assert client.next_dial() is None
+    with pytest.raises(LocalProtocolError, match="no dial was asked for"):
+        client.dial_succeeded(now=0.0)
+    with pytest.raises(LocalProtocolError, match="no dial was asked for"):
+        client.dial_failed("x", now=0.0)
+
+
+# ----- sessions -----
+
+
+def test_a_new_process_resumes_where_the_last_one_had_handled_events() -> None:
+    server = Server()
+    link = Link(Client(CONFIG), server)
+    for number in range(5):
+        server.dispatch("N", number, now=link.now)
+    link.run()
+    handled: list[int] = []
+    session: Session | None = None
+    for event in link.client.events:
+        session = session_after(session, event)
+        if isinstance(event, Dispatch) and event.name == "N":
+            handled.append(event.data)
+            if len(handled) == 3:
+                break
+    assert session is not None
+    link.cut()
+
+    stored = session.to_json()
+    again = Link(Client(CONFIG, session=Session.from_json(stored)), server)
+
+    again.client.expect(Resumed)
+    replayed = [e.data for e in again.client.events if isinstance(e, Dispatch) and e.name == "N"]
+    assert handled + replayed == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"token": "other"}, "another token"),
+        ({"shard": (0, 2)}, r"another shard \(None, not \(0, 2\)\)"),
+        ({"dialect": 3, "unix_offset": 0.0, "api_url": None}, r"another version \(10, not 3\)"),
+    ],
+)
+def test_a_session_of_another_token_shard_or_version_is_refused(
+    changes: dict[str, object], says: str
+) -> None:
+    with pytest.raises(LocalProtocolError, match=says):
+        Client(_config(**changes), session=SESSION)
+
+
+def test_the_clients_session_is_that_of_the_last_event_received() -> None:
+    server = Server()
+    client = Client(CONFIG)
+    link = Link(client, server)
+    server.dispatch("N", 1, now=0.0)
+    link.run()
+
+    assert client.session is not None
+    assert client.session.sequence == 2
+    link.cut()
+    assert client.session.sequence == 2
+
+
+# ----- the ladder -----
+
+
+def test_a_dead_resume_host_is_left_for_the_main_url_still_with_resume() -> None:
+    server = Server(ServerConfig(url="ws://resume.localhost"))
+    link = Link(Client(_config(api_url=None, gateway_url="ws://localhost")), server)
+    link.client.expect(Ready)
+    link.dead_hosts.add("resume.localhost")
+
+    link.cut()
+    link.run(30)
+
+    assert _purposes(link)[1:] == [
+        *[(Purpose.RESUME, "resume.localhost")] * 3,
+        (Purpose.RESUME, "localhost"),
+    ]
+    link.client.expect(Resumed)
+
+
+def test_a_dead_network_never_costs_the_session() -> None:
+    server = Server(ServerConfig(url="ws://resume.localhost", session_lifetime=10**6))
+    link = Link(Client(_config(api_url=None, gateway_url="ws://localhost")), server)
+    link.dead_hosts |= {"resume.localhost", "localhost"}
+    link.cut()
+    link.run(3600)
+    assert len(link.dials) > 50
+
+    link.dead_hosts.clear()
+    link.run(120)
+
+    link.client.expect(Resumed)
+    assert sum(isinstance(event, Identify) for event in link.server.events) == 1
+
+
+def test_a_resume_that_is_answered_by_silence_falls_from_rung_to_rung_to_identify() -> None:
+    client = Client(_config(api_url=None, gateway_url="ws://localhost"), session=SESSION)
+    purposes = []
+    for _ in range(7):
+        dial = client.next_dial()
+        assert dial is not None
+        purposes.append((dial.purpose, dial.host))
+        connection = client.dial_succeeded(now=dial.at)
+        at = connection.next_timer()
+        assert at is not None
+        connection.handle_timer(now=at)
+        assert connection.state is State.CLOSED
+
+    assert purposes == [
+        *[(Purpose.RESUME, "resume.localhost")] * 3,
+        *[(Purpose.RESUME, "localhost")] * 3,
+        (Purpose.IDENTIFY, "localhost"),
+    ]
+    last = [event for event in client.events() if isinstance(event, DialPlanned)][-2]
+    assert "the session is given up" in last.reason
+
+
+def test_identifies_that_never_become_ready_end_the_life_with_a_reason() -> None:
+    client = Client(_config(api_url=None, gateway_url="ws://localhost", identify_attempts=3))
+    for _ in range(3):
+        dial = client.next_dial()
+        assert dial is not None
+        connection = client.dial_succeeded(now=dial.at, framing=False)
+        assert isinstance(connection, ClientConnection)
+        connection.receive_close(4000, "no", now=dial.at)
+
+    assert client.next_dial() is None
+    assert client.gave_up is not None
+    assert "3 connections in a row did not become ready" in client.gave_up
+    assert "4000 'no'" in client.gave_up
+    assert client.events()[-1] == GaveUp(client.gave_up)
+
+
+def test_the_identify_budget_of_a_day_ends_the_life_before_the_token_is_lost() -> None:
+    link = Link(Client(_config(identify_budget=3)), Server())
+    while link._life is not None and link._life.next_dial() is None:
+        link.server.send(SessionInvalidated())
+        link.run(60)
+        if isinstance(link.client.events[-1], GaveUp):
+            break
+
+    assert sum(isinstance(event, Identify) for event in link.server.events) == 3
+    assert "3 identifies in 24 hours" in link.client.events[-1].reason
+
+
+def test_the_identify_budget_is_free_again_after_a_day() -> None:
+    link = Link(Client(_config(identify_budget=2)), Server())
+    for _ in range(4):
+        link.server.send(SessionInvalidated())
+        link.run(86400)
+
+    assert sum(isinstance(event, Identify) for event in link.server.events) == 5
+
+
+@pytest.mark.parametrize("code", [4004, 4010, 4011, 4012, 4013, 4014])
+def test_a_fatal_close_ends_the_life_and_says_why(code: int) -> None:
+    client = Client(_config(api_url=None, gateway_url="ws://localhost"))
+    connection = client.dial_succeeded(now=0.0, framing=False)
+    assert isinstance(connection, ClientConnection)
+
+    connection.receive_close(code, "the reason", now=1.0)
+
+    assert client.next_dial() is None
+    assert client.gave_up is not None
+    assert f"{code} 'the reason'" in client.gave_up
+    assert client.last_closed is not None
+    assert client.last_closed.then is Then.STOP
+
+
+# ----- waiting -----
+
+
+def test_the_backoff_doubles_up_to_its_bound_and_jitters_fully() -> None:
+    draws = iter([1.0, 1.0, 1.0, 0.5, 0.0, 1.0, 1.0, 1.0])
+    client = Client(
+        _config(
+            api_url=None,
+            gateway_url="ws://localhost",
+            backoff_first=1.0,
+            backoff_longest=10.0,
+            random=lambda: next(draws),
+        )
+    )
+    delays = []
+    for _ in range(8):
+        client.dial_failed("refused", now=50.0)
+        dial = client.next_dial()
+        assert dial is not None
+        delays.append(dial.at - 50.0)
+
+    assert delays == [1.0, 2.0, 4.0, 4.0, 0.0, 10.0, 10.0, 10.0]
+
+
+@pytest.mark.parametrize(("ready_for", "delay"), [(59.0, 1.0), (60.0, 0.5)])
+def test_the_backoff_begins_anew_only_after_a_stable_time(ready_for: float, delay: float) -> None:
+    link = Link(Client(CONFIG), Server())
+    link.run(70)
+    link.cut()
+    link.run(0.5)
+    link.client.expect(Resumed)
+
+    link.run(ready_for)
+    link.cut()
+
+    assert link.client.events[-1].delay == delay
+
+
+def test_a_bound_on_dials_ends_the_life() -> None:
+    client = Client(_config(dial_attempts=2))
+
+    client.dial_failed("refused", now=0.0)
+    client.dial_failed("refused", now=1.0)
+
+    assert client.next_dial() is None
+    assert client.gave_up == "could not connect to localhost port 80: refused"
+    assert sum(isinstance(event, DialFailed) for event in client.events()) == 2
+
+
+def test_a_bound_on_dials_counts_those_in_a_row() -> None:
+    link = Link(Client(_config(dial_attempts=2)), Server())
+    for _ in range(3):
+        link.dead_hosts.add("localhost")
+        link.cut()
+        link.run(0.6)
+        link.dead_hosts.clear()
+        link.run(60)
+
+    assert link.client.connection is not None
+    assert link.client.connection.state is State.READY
+
+
+# ----- HTTP says no -----
+
+
+def _answer(client: Client, response: bytes, now: float = 0.0) -> None:
+    connection = client.dial_succeeded(now=now)
+    connection.data_to_send()
+    connection.receive_data(response, now=now)
+    connection.receive_eof(now=now)
+    assert connection.state is State.CLOSED
+
+
+@pytest.mark.parametrize(("status", "hint"), [(401, "token"), (404, "URL")])
+def test_a_lookup_that_cannot_get_better_ends_the_life(status: int, hint: str) -> None:
+    client = Client(CONFIG)
+
+    _answer(client, b"HTTP/1.1 %d No\r\nContent-Length: 0\r\n\r\n" % status)
+
+    assert client.next_dial() is None
+    assert client.gave_up is not None
+    assert str(status) in client.gave_up
+    assert hint in client.gave_up
+
+
+def test_a_lookup_that_fails_is_tried_again_after_what_it_asks_for() -> None:
+    client = Client(CONFIG)
+
+    _answer(client, b"HTTP/1.1 429 No\r\nRetry-After: 30\r\nContent-Length: 0\r\n\r\n", now=5.0)
+
+    dial = client.next_dial()
+    assert dial is not None
+    assert dial.at == 35.0
+    assert dial.purpose is Purpose.LOOKUP
+
+
+def test_lookups_that_fail_without_end_end_the_life() -> None:
+    client = Client(_config(identify_attempts=3))
+    for number in range(3):
+        _answer(client, b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n", now=number * 100.0)
+
+    assert client.gave_up is not None
+    assert "3 lookups failed" in client.gave_up
+    assert "HTTP 500" in client.gave_up
+
+
+def test_a_lookup_that_names_a_foreign_host_ends_the_life() -> None:
+    client = Client(CONFIG)
+
+    body = b'{"url":"wss://evil.example"}'
+    _answer(client, b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+
+    assert client.next_dial() is None
+    assert client.gave_up is not None
+    assert "evil.example" in client.gave_up
+    assert any(isinstance(event, UrlRefused) for event in client.events())
+
+
+def test_a_refused_upgrade_keeps_status_and_body_and_waits_as_asked() -> None:
+    client = Client(_config(api_url=None, gateway_url="ws://localhost"), session=SESSION)
+
+    _answer(client, b"HTTP/1.1 520 No\r\nRetry-After: 17\r\nContent-Length: 5\r\n\r\noh no")
+
+    closed = client.last_closed
+    assert closed is not None
+    assert (closed.code, closed.reason, closed.by) == (520, "oh no", By.PEER)
+    assert closed.then is Then.RESUME
+    dial = client.next_dial()
+    assert dial is not None
+    assert dial.at == 17.0
+
+
+# ----- the end by choice -----
+
+
+@pytest.mark.parametrize(("keep_session", "code"), [(True, 4000), (False, 1000)])
+def test_stop_closes_so_that_the_session_survives_or_not(keep_session: bool, code: int) -> None:
+    server = Server()
+    client = Client(CONFIG)
+    link = Link(client, server)
+
+    client.stop(keep_session=keep_session, now=link.now)
+    link.run()
+
+    closed = link.server.events[-1]
+    assert isinstance(closed, Closed)
+    assert (closed.code, closed.by) == (code, By.PEER)
+    assert client.next_dial() is None
+    assert client.gave_up is None
+    assert (client.session is not None) == keep_session
+    assert bool(server.sessions) == keep_session
+
+
+@pytest.mark.parametrize("keep_session", [True, False])
+def test_stop_between_connections_plans_nothing_more(keep_session: bool) -> None:
+    client = Client(CONFIG, session=SESSION)
+
+    client.stop(keep_session=keep_session, now=0.0)
+
+    assert client.next_dial() is None
+    assert (client.session is not None) == keep_session
+
+
+def test_stop_during_a_lookup_ends_it() -> None:
+    client = Client(CONFIG)
+    connection = client.dial_succeeded(now=0.0)
+
+    client.stop(keep_session=True, now=0.0)
+
+    assert connection.state is State.CLOSED
+    assert client.next_dial() is None
+
+
+def test_stop_during_the_upgrade_ends_it_without_a_close_frame() -> None:
+    client = Client(_config(api_url=None, gateway_url="ws://localhost"))
+    connection = client.dial_succeeded(now=0.0)
+    connection.data_to_send()
+
+    client.stop(keep_session=True, now=0.0)
+
+    assert connection.state is State.CLOSED
+    assert connection.data_to_send() == b""
+
+
+def test_a_close_that_the_server_does_not_answer_ends_by_timeout() -> None:
+    client = Client(_config(api_url=None, gateway_url="ws://localhost"))
+    connection = client.dial_succeeded(now=0.0, framing=False)
+    assert isinstance(connection, ClientConnection)
+    client.stop(keep_session=True, now=1.0)
+    assert connection.state is State.CLOSING
+
+    connection.handle_timer(now=6.0)
+
+    closed = connection.events()[-1]
+    assert isinstance(closed, Closed)
+    assert (closed.code, closed.by, closed.then) == (4000, By.SELF, Then.STOP)
+
+
+def test_closing_the_connection_itself_ends_the_life_too() -> None:
+    client = Client(CONFIG)
+    link = Link(client, Server())
+    assert link.client.connection is not None
+
+    link.client.connection.close(1000, "bye", now=link.now)
+    link.run()
+
+    assert link.server.events[-1].reason == "bye"
+    assert client.next_dial() is None
+    assert client.gave_up is None
+    assert client.session is None
+
+
+def test_a_presence_survives_in_the_client_between_connections() -> None:
+    link = Link(Client(CONFIG), Server())
+    link.client.send(UpdatePresence(since=1))
+    link.server.send(SessionInvalidated())
+    link.run(10)
+
+    identify = [event for event in link.server.events if isinstance(event, Identify)][-1]
+
+    assert identify.presence == UpdatePresence(since=1)
+
+
+def test_latency_is_that_of_the_present_connection() -> None:
+    client = Client(CONFIG)
+    assert client.latency is None
+    link = Link(client, Server(), delay=0.05)
+    link.run(60)
+
+    assert client.latency == pytest.approx(0.1)
+    link.cut()
+    assert client.latency is None

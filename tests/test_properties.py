@@ -1,0 +1,339 @@
+"""What must hold whatever happens: the contract of a connection, for both roles and dialects."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+from typing import Any
+
+import attrs
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway_proto import (
+    Client,
+    ClientConnection,
+    Closed,
+    Config,
+    LocalProtocolError,
+    LookupConnection,
+    Server,
+    ServerConfig,
+    State,
+    UpdatePresence,
+    Url,
+)
+from gateway_proto._connection import GatewayConnection
+
+AnyConnection = GatewayConnection[Any, Any]
+VERSIONS = st.sampled_from([3, 10])
+COMPRESSIONS = {3: ["none", "payload"], 10: ["none", "payload", "zlib-stream"]}
+GUILDS = ({"id": "1", "name": "g" * 3000},)
+
+
+def _config(version: int, compression: str = "none") -> Config:
+    return Config(
+        token="t0ken",
+        dialect=version,
+        intents=0,
+        unix_offset=0.0,
+        compression=compression,
+        gateway_url="ws://localhost",
+    )
+
+
+def _pair(version: int, compression: str) -> tuple[ClientConnection, GatewayConnection[Any, Any]]:
+    client = ClientConnection(_config(version, compression), "ws://localhost", now=0.0)
+    return client, Server(ServerConfig(guilds=GUILDS)).accept(now=0.0)
+
+
+def _conversation(version: int, compression: str) -> tuple[bytes, bytes]:
+    """All that a client and a server said to each other, to a clean close."""
+    client = ClientConnection(_config(version, compression), "ws://localhost", now=0.0)
+    server = Server(ServerConfig(guilds=GUILDS))
+    connection = server.accept(now=0.0)
+    there, back = b"", b""
+
+    def exchange() -> None:
+        nonlocal there, back
+        for _ in range(4):
+            up, down = client.data_to_send(), connection.data_to_send()
+            there, back = there + up, back + down
+            connection.receive_data(up, now=0.0)
+            client.receive_data(down, now=0.0)
+
+    nonce = client._frames._handshake._nonce  # type: ignore[union-attr]
+    exchange()
+    _NONCE_OF[back.partition(b"Sec-WebSocket-Accept: ")[2].partition(b"\r\n")[0]] = nonce
+    assert client.state is State.READY
+    for number in range(5):
+        server.dispatch("N", {"number": number, "text": "\N{GRINNING FACE}" * 200}, now=0.0)
+    client.send(UpdatePresence(since=1), now=0.0)
+    exchange()
+    connection.close(4000, "over", now=0.0)
+    exchange()
+    assert client.state is connection.state is State.CLOSED
+    return there, back
+
+
+_NONCE_OF: dict[bytes, Any] = {}
+
+
+def _cut(data: bytes, cuts: list[int]) -> list[bytes]:
+    places = sorted({cut % (len(data) + 1) for cut in cuts} | {0, len(data)})
+    return [data[a:b] for a, b in itertools.pairwise(places)]
+
+
+def _replay(connection: AnyConnection, pieces: list[bytes]) -> list[Any]:
+    events: list[Any] = []
+    for piece in pieces:
+        connection.receive_data(piece, now=0.0)
+        events += connection.events()
+    return events
+
+
+@settings(max_examples=60, deadline=None)
+@given(VERSIONS, st.data(), st.lists(st.integers(0, 10**6), max_size=60))
+def test_any_cutting_of_the_same_bytes_gives_a_server_the_same_events(
+    version: int, data: st.DataObject, cuts: list[int]
+) -> None:
+    compression = data.draw(st.sampled_from(COMPRESSIONS[version]))
+    there, _ = _conversation(version, compression)
+
+    whole = _replay(_pair(version, compression)[1], [there])
+    pieces = _replay(_pair(version, compression)[1], _cut(there, cuts))
+
+    assert pieces == whole
+    assert len(whole) >= 3
+
+
+@settings(max_examples=60, deadline=None)
+@given(VERSIONS, st.data(), st.lists(st.integers(0, 10**6), max_size=60))
+def test_any_cutting_of_the_same_bytes_gives_a_client_the_same_events(
+    version: int, data: st.DataObject, cuts: list[int]
+) -> None:
+    compression = data.draw(st.sampled_from(COMPRESSIONS[version]))
+    _, back = _conversation(version, compression)
+
+    whole = _replay(_same_nonce(version, compression, back), [back])
+    pieces = _replay(_same_nonce(version, compression, back), _cut(back, cuts))
+
+    assert pieces == whole
+    assert len(whole) >= 8
+
+
+def _same_nonce(version: int, compression: str, answer: bytes) -> ClientConnection:
+    """A client to which a recorded answer to the upgrade belongs, though its nonce is chance."""
+    client = ClientConnection(_config(version, compression), "ws://localhost", now=0.0)
+    accept = next(line for line in answer.split(b"\r\n") if b"Sec-WebSocket-Accept" in line)
+    token = accept.partition(b": ")[2]
+    handshake = client._frames._handshake  # type: ignore[union-attr]
+    handshake._nonce = _NONCE_OF[token]
+    return client
+
+
+# ----- random lives of one connection -----
+
+_PAYLOADS = st.builds(
+    lambda op, d, s, t: json.dumps({"op": op, "d": d, "s": s, "t": t}),
+    st.sampled_from([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 31, 43, 99]),
+    st.sampled_from(
+        [
+            None,
+            True,
+            False,
+            0,
+            "x",
+            [],
+            {},
+            {"heartbeat_interval": 1000},
+            {"heartbeat_interval": 0},
+            {"session_id": "s", "heartbeat_interval": 1000},
+            {"token": "t0ken", "intents": 0, "properties": {}},
+            {"token": "t0ken", "session_id": "s", "seq": 1},
+            {"url": "ws://localhost/x"},
+            {"since": None, "activities": None, "status": None, "afk": None},
+        ]
+    ),
+    st.one_of(st.none(), st.integers(0, 100), st.floats(0, 100)),
+    st.sampled_from([None, "READY", "RESUMED", "X"]),
+)
+_STEPS = st.one_of(
+    st.tuples(st.just("message"), st.one_of(_PAYLOADS, st.text(max_size=20))),
+    st.tuples(st.just("message"), st.binary(max_size=40)),
+    st.tuples(st.just("time"), st.floats(0, 100)),
+    st.tuples(st.just("timer"), st.none()),
+    st.tuples(st.just("pause"), st.none()),
+    st.tuples(st.just("unpause"), st.none()),
+    st.tuples(st.just("send"), st.none()),
+    st.tuples(st.just("close"), st.sampled_from([1000, 4000])),
+    st.tuples(st.just("receive_close"), st.sampled_from([None, 1000, 4000, 4004])),
+    st.tuples(st.just("eof"), st.none()),
+)
+
+
+def _unframed(role: str, version: int) -> AnyConnection:
+    if role == "client":
+        return ClientConnection(_config(version), "ws://localhost", now=0.0, framing=False)
+    target = "/?v=10" if version == 10 else "/"
+    server = Server(ServerConfig(heartbeat_interval=2000))
+    return server.accept(now=0.0, framing=False, target=target)
+
+
+def _step(connection: AnyConnection, what: str, value: Any, now: float) -> float:
+    match what:
+        case "message":
+            connection.receive_message(value, now=now)
+        case "time":
+            now += value
+            connection.handle_timer(now=now)
+        case "timer":
+            at = connection.next_timer()
+            now = now if at is None else max(now, at)
+            connection.handle_timer(now=now)
+        case "pause":
+            connection.pause(now=now)
+        case "unpause":
+            connection.unpause(now=now)
+            connection.handle_timer(now=now)
+        case "send":
+            # A server refuses it as no message of its own, a client that is closed as too late.
+            with contextlib.suppress(LocalProtocolError):
+                connection.send(UpdatePresence(), now=now)
+        case "close":
+            connection.close(value, now=now)
+        case "receive_close":
+            connection.receive_close(value, now=now)
+        case _:
+            connection.receive_eof(now=now)
+    return now
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(["client", "server"]), VERSIONS, st.lists(_STEPS, max_size=40))
+def test_a_connection_keeps_its_contract_whatever_happens(
+    role: str, version: int, steps: list[tuple[str, Any]]
+) -> None:
+    connection = _unframed(role, version)
+    now = 0.0
+    events: list[Any] = []
+    for what, value in steps:
+        was_closed = connection.state is State.CLOSED
+        now = _step(connection, what, value, now)
+        new = connection.events()
+        if was_closed:
+            # After Closed: no events, no timers, nothing to send, and inputs do nothing.
+            assert new == []
+            assert connection.state is State.CLOSED
+            assert connection.messages_to_send() == []
+            assert connection.close_to_send() is None
+        events += new
+        if what in ("message", "time", "timer", "unpause"):
+            at = connection.next_timer()
+            assert at is None or at > now, "a timer is due after handle_timer"
+        if connection.state is State.CLOSED:
+            assert connection.next_timer() is None
+            connection.messages_to_send()
+            connection.close_to_send()
+        closed = [event for event in events if isinstance(event, Closed)]
+        assert len(closed) == (connection.state is State.CLOSED)
+        if closed:
+            assert events[-1] is closed[0]
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.sampled_from(["client", "server", "lookup"]), VERSIONS, st.lists(st.binary(max_size=200)))
+def test_hostile_bytes_never_raise(role: str, version: int, pieces: list[bytes]) -> None:
+    connection: Any
+    if role == "client":
+        connection = ClientConnection(_config(version), "ws://localhost", now=0.0)
+    elif role == "server":
+        connection = Server().accept(now=0.0)
+    else:
+        connection = LookupConnection(
+            _config(version), Url.parse("http://localhost/gateway"), now=0.0
+        )
+    events: list[Any] = []
+
+    for piece in pieces:
+        connection.receive_data(piece, now=0.0)
+        connection.data_to_send()
+        events += connection.events()
+    connection.receive_eof(now=0.0)
+    events += connection.events()
+
+    assert connection.state is State.CLOSED
+    assert [isinstance(event, Closed) for event in events].count(True) == 1
+    assert isinstance(events[-1], Closed)
+    connection.receive_data(b"more", now=0.0)
+    connection.receive_eof(now=0.0)
+    assert connection.events() == []
+
+
+@settings(max_examples=100, deadline=None)
+@given(VERSIONS, st.binary(min_size=1, max_size=300), st.booleans())
+def test_hostile_frames_never_raise(version: int, garbage: bytes, to_client: bool) -> None:
+    client = ClientConnection(_config(version), "ws://localhost", now=0.0)
+    server = Server().accept(now=0.0)
+    server.receive_data(client.data_to_send(), now=0.0)
+    client.receive_data(server.data_to_send(), now=0.0)
+    target: AnyConnection = client if to_client else server
+
+    target.receive_data(garbage, now=0.0)
+    target.data_to_send()
+    target.receive_eof(now=0.0)
+
+    assert isinstance(target.events()[-1], Closed)
+
+
+@pytest.mark.parametrize("version", [3, 10])
+def test_a_now_that_goes_back_counts_as_the_last(version: int) -> None:
+    connection = _unframed("client", version)
+    connection.receive_message('{"op":10,"d":{"heartbeat_interval":1000}}', now=50.0)
+    before = connection.next_timer()
+
+    connection.receive_message('{"op":10,"d":{"heartbeat_interval":1000}}', now=1.0)
+
+    assert connection.next_timer() == before
+
+
+@pytest.mark.parametrize("version", [3, 10])
+def test_what_the_caller_does_wrong_raises_and_changes_nothing(version: int) -> None:
+    connection = _unframed("client", version)
+    connection.events()
+    connection.messages_to_send()
+    before = (connection.state, connection.next_timer())
+
+    with pytest.raises(LocalProtocolError):
+        connection.send(object(), now=99.0)
+    with pytest.raises(LocalProtocolError):
+        connection.close(1005, now=99.0)
+    with pytest.raises(LocalProtocolError):
+        connection.receive_data(b"", now=99.0)
+    with pytest.raises(LocalProtocolError):
+        connection.data_to_send()
+
+    assert (connection.state, connection.next_timer()) == before
+    assert connection.events() == []
+    assert connection.messages_to_send() == []
+
+
+@pytest.mark.parametrize("version", [3, 10])
+def test_the_token_is_in_no_repr_of_a_whole_life(version: int) -> None:
+    config = attrs.evolve(_config(version), token="very-secret")
+    client = Client(config)
+    connection = client.dial_succeeded(now=0.0)
+    server = Server(ServerConfig(tokens=frozenset({"very-secret"})))
+    accepted = server.accept(now=0.0)
+    seen = [repr(config), repr(server.config), repr(client.next_dial())]
+    for _ in range(4):
+        accepted.receive_data(connection.data_to_send(), now=0.0)
+        connection.receive_data(accepted.data_to_send(), now=0.0)
+    assert connection.state is State.READY
+    seen += [repr(event) for event in [*connection.events(), *accepted.events(), *client.events()]]
+    seen += [repr(connection), repr(client), repr(client.session), repr(server)]
+
+    assert len(seen) > 8
+    assert not [text for text in seen if "very-secret" in text]
