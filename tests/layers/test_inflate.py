@@ -1,0 +1,145 @@
+"""messages ↔ text: each compression, cut as servers cut it, broken, and too large."""
+
+from __future__ import annotations
+
+import zlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway_proto import Compression
+from gateway_proto._layers.inflate import InflateError, deflater, inflater
+
+LIMIT = 10_000
+TEXT = b'{"op":0,"d":{"text":"' + b"hello " * 50 + b'"}}'
+SUFFIX = b"\x00\x00\xff\xff"
+
+
+@pytest.mark.parametrize("compression", list(Compression))
+def test_text_passes_through_every_inflater(compression: Compression) -> None:
+    """Rule 73: a plain text on a compressed connection is parsed."""
+    assert inflater(compression, limit=LIMIT).receive("{}") == "{}"
+
+
+@pytest.mark.parametrize("compression", [Compression.NONE, Compression.PAYLOAD])
+def test_json_in_a_binary_message_is_taken_as_it_is(compression: Compression) -> None:
+    """Rule 80: some send JSON in binary frames."""
+    context = inflater(compression, limit=LIMIT)
+
+    assert context.receive(b'{"op":11}') == b'{"op":11}'
+    assert context.receive(b' {"op":11}') == b' {"op":11}'
+    assert context.receive(b"") == b""
+
+
+@pytest.mark.parametrize("level", [0, 1, 6, 9])
+def test_a_payload_is_a_zlib_stream_of_any_level_and_each_is_its_own(level: int) -> None:
+    """Rule 72: the second byte of the header may be any."""
+    context = inflater(Compression.PAYLOAD, limit=LIMIT)
+
+    for _ in range(3):
+        assert context.receive(zlib.compress(TEXT, level)) == TEXT
+
+
+def test_a_stream_of_many_texts_keeps_one_context() -> None:
+    context = inflater(Compression.ZLIB_STREAM, limit=LIMIT)
+    sender = deflater(Compression.ZLIB_STREAM)
+
+    sizes = []
+    for _ in range(3):
+        message = sender.send(TEXT, large=False)
+        sizes.append(len(message))
+        assert context.receive(message) == TEXT
+
+    assert sizes[1] < sizes[0]
+
+
+def test_a_text_may_be_cut_over_several_messages_up_to_the_suffix() -> None:
+    """Rule 69."""
+    context = inflater(Compression.ZLIB_STREAM, limit=LIMIT)
+    message = deflater(Compression.ZLIB_STREAM).send(TEXT, large=False)
+    assert isinstance(message, bytes)
+
+    assert context.receive(message[:5]) is None
+    assert context.receive(message[5:-2]) is None
+    assert context.receive(message[-2:]) is None or message[-2:].endswith(SUFFIX)
+
+
+def test_a_text_cut_before_its_suffix_comes_with_the_suffix() -> None:
+    context = inflater(Compression.ZLIB_STREAM, limit=LIMIT)
+    message = deflater(Compression.ZLIB_STREAM).send(TEXT, large=False)
+    assert isinstance(message, bytes)
+
+    assert context.receive(message[:-4]) is None
+    assert context.receive(message[-4:]) == TEXT
+
+
+@pytest.mark.parametrize(
+    ("compression", "message", "says"),
+    [
+        (Compression.PAYLOAD, b"\x78\x9cgarbage", "broken zlib data"),
+        (Compression.PAYLOAD, b"\x00\x01", "broken zlib data"),
+        (Compression.PAYLOAD, zlib.compress(TEXT)[:-5], "ends too early"),
+        (Compression.PAYLOAD, zlib.compress(TEXT) + b"x", "after the end"),
+        (Compression.ZLIB_STREAM, b"garbage" + SUFFIX, "broken zlib data"),
+        (Compression.ZLIB_STREAM, zlib.compress(TEXT) + b"x" + SUFFIX, "after the end"),
+    ],
+)
+def test_broken_data_is_an_error_with_its_reason(
+    compression: Compression, message: bytes, says: str
+) -> None:
+    with pytest.raises(InflateError, match=says):
+        inflater(compression, limit=LIMIT).receive(message)
+
+
+def test_data_after_the_end_of_a_stream_is_an_error_in_the_next_message_too() -> None:
+    context = inflater(Compression.ZLIB_STREAM, limit=LIMIT)
+    assert context.receive(zlib.compress(TEXT)) is None
+
+    with pytest.raises(InflateError, match="after the end"):
+        context.receive(b"more")
+
+
+@pytest.mark.parametrize("compression", [Compression.PAYLOAD, Compression.ZLIB_STREAM])
+def test_a_bomb_is_an_error_and_is_not_unpacked(compression: Compression) -> None:
+    """Rule 74."""
+    bomb = zlib.compressobj()
+    data = bomb.compress(b"x" * 10**8) + bomb.flush(zlib.Z_SYNC_FLUSH)
+
+    with pytest.raises(InflateError, match="more than 10000 bytes"):
+        inflater(compression, limit=LIMIT).receive(data)
+
+
+def test_a_bomb_in_small_messages_is_an_error_too() -> None:
+    context = inflater(Compression.ZLIB_STREAM, limit=LIMIT)
+    bomb = zlib.compressobj(0)
+    with pytest.raises(InflateError, match="more than"):
+        for _ in range(100):
+            part = bomb.compress(b"x" * 500) + bomb.flush(zlib.Z_SYNC_FLUSH)
+            context.receive(part[:-1])
+            context.receive(part[-1:])
+
+
+@pytest.mark.parametrize("compression", [Compression.PAYLOAD, Compression.ZLIB_STREAM])
+def test_a_text_of_just_the_limit_is_taken(compression: Compression) -> None:
+    text = b"x" * LIMIT
+    message = deflater(compression).send(text, large=True)
+
+    assert inflater(compression, limit=LIMIT).receive(message) == text
+
+
+def test_only_large_texts_are_compressed_by_themselves() -> None:
+    sender = deflater(Compression.PAYLOAD)
+
+    assert sender.send(b"{}", large=False) == "{}"
+    assert sender.send(b"{}", large=True) == zlib.compress(b"{}")
+    assert deflater(Compression.NONE).send(b"{}", large=True) == "{}"
+
+
+@given(st.lists(st.text(min_size=1)), st.sampled_from(list(Compression)), st.booleans())
+def test_what_goes_in_comes_out(texts: list[str], compression: Compression, large: bool) -> None:
+    sender, context = deflater(compression), inflater(compression, limit=10**6)
+
+    for text in texts:
+        received = context.receive(sender.send(text.encode(), large=large))
+        assert received in (text, text.encode())
