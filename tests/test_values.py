@@ -1,0 +1,354 @@
+"""Small values: dialects, commands, events, session, config, URLs, intents, shards."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from gateway_proto import (
+    DIALECTS,
+    Activity,
+    By,
+    Closed,
+    Compression,
+    Config,
+    DialPlanned,
+    Dispatch,
+    HeartbeatAcked,
+    Identify,
+    Intents,
+    LocalProtocolError,
+    Purpose,
+    Ready,
+    RequestChannelInfo,
+    RequestGuildMembers,
+    RequestSoundboardSounds,
+    ServerConfig,
+    Session,
+    SessionInvalidated,
+    Then,
+    Trust,
+    UpdatePresence,
+    UpdateVoiceState,
+    Url,
+    dialect,
+    fingerprint,
+    identify_key,
+    session_after,
+    shard_of,
+)
+
+# ----- dialects -----
+
+
+def test_a_dialect_is_found_by_its_version_or_is_itself() -> None:
+    assert dialect(10) is DIALECTS[10]
+    assert dialect(DIALECTS[3]) is DIALECTS[3]
+
+
+@pytest.mark.parametrize("version", [0, 99, "10", None, []])
+def test_a_version_that_is_not_spoken_is_refused_with_those_that_are(version: int) -> None:
+    with pytest.raises(LocalProtocolError, match="use one of 3, 10"):
+        dialect(version)
+
+
+@pytest.mark.parametrize("version", DIALECTS)
+def test_a_dialect_can_be_a_key(version: int) -> None:
+    assert {DIALECTS[version]: 1}[dialect(version)] == 1
+
+
+# ----- commands -----
+
+
+def test_ids_are_text_whatever_they_were_given_as() -> None:
+    assert UpdateVoiceState(1, None) == UpdateVoiceState("1", None)
+    assert RequestGuildMembers([1, "2"]).guild_id == ("1", "2")
+    assert RequestGuildMembers(1, user_ids=[2]) == RequestGuildMembers("1", user_ids=("2",))
+    assert RequestSoundboardSounds([1]).guild_ids == ("1",)
+    assert RequestChannelInfo(1, ["status"]) == RequestChannelInfo("1", ("status",))
+
+
+def test_a_presence_since_a_time_is_idle_unless_it_says_otherwise() -> None:
+    assert UpdatePresence().status == "online"
+    assert UpdatePresence(since=1).status == "idle"
+    assert UpdatePresence(since=1, status="dnd").status == "dnd"
+    assert UpdatePresence([Activity("x")]) == UpdatePresence((Activity("x"),))
+
+
+# ----- events -----
+
+
+def test_a_dispatch_decodes_once_and_is_equal_by_its_raw_text() -> None:
+    dispatch = Dispatch("X", 1, b'{"a":[1]}')
+
+    assert dispatch.data == {"a": [1]}
+    assert dispatch.data is dispatch.data
+    assert dispatch == Dispatch("X", 1, b'{"a":[1]}')
+    assert Dispatch.of("X", {"a": [1]}, 1) == dispatch
+
+
+def test_a_dispatch_decodes_straight_into_a_type() -> None:
+    class Message(msgspec.Struct):
+        content: str
+
+    dispatch = Dispatch.of("MESSAGE_CREATE", {"content": "hello", "more": 1})
+
+    assert dispatch.decode(Message) == Message("hello")
+    with pytest.raises(msgspec.ValidationError):
+        dispatch.decode(int)
+
+
+# ----- session -----
+
+SESSION = Session(id="s", sequence=5, resume_url="wss://x", shard=(0, 2), dialect=10)
+READY = Ready("READY", 1, b"{}", session_id="new", version=10, shard=(0, 2), fingerprint="f")
+
+
+def test_a_session_goes_to_json_and_back() -> None:
+    assert Session.from_json(SESSION.to_json()) == SESSION
+    assert "\n" not in SESSION.to_json()
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"id":1}', b"\xff", '{"id":"\\ud800"}'])
+def test_a_text_that_is_no_session_is_refused(text: str | bytes) -> None:
+    with pytest.raises(LocalProtocolError, match="this text is no session"):
+        Session.from_json(text)
+
+
+def test_ready_begins_a_session_whatever_was_before() -> None:
+    wanted = Session(id="new", sequence=1, shard=(0, 2), dialect=10, fingerprint="f")
+
+    assert session_after(None, READY) == wanted
+    assert SESSION.after(READY) == wanted
+
+
+def test_a_ready_without_a_sequence_begins_at_zero() -> None:
+    ready = Ready("READY", None, b"{}", session_id="new", version=10)
+
+    session = session_after(None, ready)
+
+    assert session is not None
+    assert session.sequence == 0
+
+
+def test_a_dispatch_moves_the_sequence_and_nothing_else() -> None:
+    after = SESSION.after(Dispatch.of("X", {}, 6))
+
+    assert after == Session(id="s", sequence=6, resume_url="wss://x", shard=(0, 2), dialect=10)
+    assert SESSION.after(Dispatch.of("X", {}, None)) == SESSION
+    assert session_after(None, Dispatch.of("X", {}, 6)) is None
+
+
+@pytest.mark.parametrize(
+    ("event", "kept"),
+    [
+        (SessionInvalidated(False), False),
+        (SessionInvalidated(True), True),
+        (HeartbeatAcked(), True),
+        (Closed(code=None, by=By.TRANSPORT, then=Then.RESUME), True),
+        (Closed(code=1000, by=By.PEER, then=Then.RESUME), True),
+        (Closed(code=4004, by=By.PEER, then=Then.STOP), False),
+        (Closed(code=4007, by=By.PEER, then=Then.IDENTIFY), False),
+        (Closed(code=1000, by=By.SELF, then=Then.STOP), False),
+        (Closed(code=1001, by=By.SELF, then=Then.STOP), False),
+        (Closed(code=4000, by=By.SELF, then=Then.STOP), True),
+        (DialPlanned(purpose=Purpose.IDENTIFY, url="", delay=0, reason=""), False),
+        (DialPlanned(purpose=Purpose.RESUME, url="", delay=0, reason=""), True),
+    ],
+)
+def test_an_event_keeps_a_session_or_loses_it(event: object, kept: bool) -> None:
+    assert (session_after(SESSION, event) is not None) == kept  # type: ignore[arg-type]
+
+
+def test_a_fingerprint_tells_tokens_apart_and_does_not_hold_them() -> None:
+    assert fingerprint("a") != fingerprint("b")
+    assert "secret" not in fingerprint("secret")
+    assert len(fingerprint("a")) == 16
+
+
+# ----- config -----
+
+
+def test_a_config_takes_a_bot_prefix_off_the_token() -> None:
+    assert Config(token="Bot abc", intents=0).token == "abc"
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"token": ""}, "token is empty"),
+        ({"token": "a b"}, "has a space"),
+        ({"token": "a\r\nX: y"}, "a character that none has"),
+        ({"token": "\N{SNOWMAN}"}, "a character that none has"),
+        ({"shard": (2, 2)}, r"shard \(2, 2\)"),
+        ({"shard": (-1, 2)}, r"shard \(-1, 2\)"),
+        ({"api_url": "http://localhost", "gateway_url": "ws://localhost"}, "not both"),
+        ({"dialect": 3, "compression": "zlib-stream"}, "version 3 has no zlib-stream"),
+        ({"compression": "lzma"}, "use one of none, payload, zlib-stream"),
+        ({"intents": None}, "needs intents"),
+        ({"api_url": "localhost"}, "begin it with"),
+        ({"gateway_url": "ws://example.com"}, "in plain text"),
+    ],
+)
+def test_a_config_that_cannot_work_is_refused_with_its_reason(
+    changes: dict[str, object], says: str
+) -> None:
+    given = {"token": "secret", "intents": 0, **changes}
+
+    with pytest.raises(LocalProtocolError, match=says) as raised:
+        Config(**given)  # type: ignore[arg-type]
+
+    assert "secret" not in str(raised.value)
+
+
+def test_a_config_names_its_endpoint_and_query() -> None:
+    config = Config(token="t", intents=0, compression=Compression.ZLIB_STREAM)
+
+    assert str(config.endpoint) == "https://discord.com/api/v10/gateway"
+    assert config.query == (("v", "10"), ("encoding", "json"), ("compress", "zlib-stream"))
+    assert Config(token="t", dialect=3).query == ()
+
+
+def test_chance_is_the_middle_unless_it_is_given() -> None:
+    assert Config(token="t", intents=0).chance() == 0.5
+    assert Config(token="t", intents=0, random=lambda: 0.1).chance() == 0.1
+
+
+def test_no_repr_shows_a_token() -> None:
+    for value in (
+        Config(token="very-secret", intents=0),
+        Identify(token="very-secret"),
+        ServerConfig(tokens=frozenset({"very-secret"})),
+    ):
+        assert "very-secret" not in repr(value)
+
+
+# ----- URLs -----
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port", "target", "header"),
+    [
+        ("wss://Gateway.Discord.gg", "gateway.discord.gg", 443, "/", "gateway.discord.gg"),
+        ("ws://localhost:80/4", "localhost", 80, "/4", "localhost"),
+        ("http://localhost:81/a?b=c", "localhost", 81, "/a?b=c", "localhost:81"),
+        ("ws://[::1]:5/x", "::1", 5, "/x", "[::1]:5"),
+        ("wss://b\N{LATIN SMALL LETTER U WITH DIAERESIS}cher.example", "xn--bcher-kva.example",
+         443, "/", "xn--bcher-kva.example"),
+    ],
+)  # fmt: skip
+def test_a_url_is_taken_apart(text: str, host: str, port: int, target: str, header: str) -> None:
+    url = Url.parse(text)
+
+    assert (url.host, url.port, url.target, url.host_header) == (host, port, target, header)
+    assert Url.parse(str(url)) == url
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "localhost",
+        "ftp://localhost",
+        "ws://",
+        "ws://user@localhost",
+        "ws://localhost:99999",
+        "ws://localhost:x",
+        "ws://localhost/a b",
+        "ws://localhost/\N{SNOWMAN}",
+        "ws://[::1",
+        "ws://" + "a" * 300 + ".example",
+    ],
+)
+def test_what_is_no_url_of_a_gateway_is_refused(text: str) -> None:
+    with pytest.raises(LocalProtocolError, match="is no URL"):
+        Url.parse(text)
+
+
+def test_a_query_joins_the_one_that_is_there() -> None:
+    """Rule 24."""
+    url = Url.parse("wss://localhost?a=1&v=6&b=")
+
+    assert url.with_query([("v", "10"), ("encoding", "json")]).target == (
+        "/?a=1&b=&v=10&encoding=json"
+    )
+    assert url.with_query([]) is url
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [
+        ("localhost", True),
+        ("a.localhost", True),
+        ("127.8.8.8", True),
+        ("[::1]", True),
+        ("10.0.0.1", False),
+        ("localhost.example", False),
+    ],
+)
+def test_loopback_is_this_machine_alone(host: str, loopback: bool) -> None:
+    assert Url.parse(f"ws://{host}").loopback == loopback
+
+
+@pytest.mark.parametrize(
+    ("configured", "url", "trusted"),
+    [
+        ("https://discord.com/api", "wss://gateway.discord.gg", True),
+        ("https://discord.com/api", "wss://gateway-us-east1-b.discord.gg/?x", True),
+        ("https://discord.com/api", "wss://discord.com", True),
+        ("https://discord.com/api", "ws://gateway.discord.gg", False),
+        ("https://discord.com/api", "wss://evildiscord.gg", False),
+        ("https://discord.com/api", "wss://discord.gg.evil.example", False),
+        ("https://discord.com/api", "wss://gateway.discord.gg@evil.example", False),
+        ("wss://gateway.discord.gg", "wss://gateway-2.discord.gg", True),
+        ("https://chat.example/api", "wss://chat.example:444", True),
+        ("https://chat.example/api", "wss://gateway.chat.example", True),
+        ("https://chat.example/api", "wss://other.example", False),
+        ("https://chat.example/api", "wss://listed.example", True),
+        ("https://chat.example/api", "wss://below.listed.example", False),
+        ("http://localhost/api", "ws://localhost:9", True),
+        ("http://localhost/api", "wss://localhost", True),
+        ("http://localhost/api", "ws://listed.example", False),
+        ("http://localhost/api", "wss://listed.example", True),
+        ("http://localhost/api", "no url", False),
+    ],
+)
+def test_the_token_goes_only_where_its_owner_sent_it(
+    configured: str, url: str, trusted: bool
+) -> None:
+    trust = Trust(Url.parse(configured), ["Listed.example"], allow_plaintext=False)
+
+    found, why = trust.check(url)
+
+    assert (found is not None) == trusted
+    assert bool(why) != trusted
+
+
+def test_plain_text_to_another_machine_needs_the_owners_word() -> None:
+    url = Url.parse("ws://chat.example")
+
+    with pytest.raises(LocalProtocolError, match="allow_plaintext=True"):
+        Trust(url, [], allow_plaintext=False)
+
+    assert Trust(url, [], allow_plaintext=True).check("ws://chat.example/x")[0] is not None
+
+
+# ----- intents, shards -----
+
+
+def test_intents_are_parsed_from_names_and_numbers() -> None:
+    assert Intents.parse("guilds, GUILD_MESSAGES,") == Intents.GUILDS | Intents.GUILD_MESSAGES
+    assert Intents.parse(" 513 ") == 513
+    assert Intents.parse("") == 0
+
+
+@pytest.mark.parametrize("text", ["guild", "guilds,nothing", "-1", "1.5"])
+def test_an_intent_that_there_is_not_is_refused_with_those_that_are(text: str) -> None:
+    with pytest.raises(LocalProtocolError, match="guild_messages"):
+        Intents.parse(text)
+
+
+def test_a_guild_belongs_to_a_shard_and_a_shard_to_an_identify_key() -> None:
+    assert shard_of("197038439483310086", 4) == (197038439483310086 >> 22) % 4
+    assert shard_of(0, 3) == 0
+    assert [identify_key(shard, 3) for shard in range(5)] == [0, 1, 2, 0, 1]

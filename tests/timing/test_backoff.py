@@ -1,0 +1,49 @@
+"""failures → seconds to wait."""
+
+from __future__ import annotations
+
+from gateway_proto._timing.backoff import Backoff
+
+
+def _backoff(chance: float = 1.0) -> Backoff:
+    return Backoff(first=1.0, longest=8.0, stable=60.0, random=lambda: chance)
+
+
+def test_the_bound_doubles_up_to_the_longest() -> None:
+    backoff = _backoff()
+    delays = []
+    for _ in range(6):
+        backoff.lost(0.0)
+        delays.append(backoff.delay())
+
+    assert delays == [1.0, 2.0, 4.0, 8.0, 8.0, 8.0]
+
+
+def test_the_jitter_is_full() -> None:
+    backoff = _backoff(0.0)
+    backoff.lost(0.0)
+
+    assert backoff.delay() == 0.0
+
+
+def test_before_any_loss_the_bound_is_the_first() -> None:
+    assert _backoff().delay() == 1.0
+
+
+def test_thousands_of_losses_do_not_overflow() -> None:
+    backoff = _backoff()
+    for _ in range(5000):
+        backoff.lost(0.0)
+
+    assert backoff.delay() == 8.0
+
+
+def test_only_a_stable_time_in_ready_begins_anew() -> None:
+    backoff = _backoff()
+    for _ in range(3):
+        backoff.lost(0.0)
+
+    backoff.lost(159.9, ready_at=100.0)
+    assert backoff.failures == 4
+    backoff.lost(220.0, ready_at=160.0)
+    assert backoff.failures == 1

@@ -1,0 +1,67 @@
+"""now ↔ deadlines."""
+
+from __future__ import annotations
+
+from gateway_proto._timing.deadlines import Deadlines, Timer
+
+
+def test_the_earliest_deadline_is_next_and_due_first() -> None:
+    deadlines = Deadlines()
+    deadlines.set(Timer.HEARTBEAT, 5.0)
+    deadlines.set(Timer.SEND, 3.0)
+
+    assert deadlines.next() == 3.0
+    assert deadlines.pop_due(2.9) is None
+    assert deadlines.pop_due(5.0) is Timer.SEND
+    assert deadlines.pop_due(5.0) is Timer.HEARTBEAT
+    assert deadlines.pop_due(5.0) is None
+    assert deadlines.next() is None
+
+
+def test_setting_a_deadline_again_replaces_it_and_clearing_forgets_it() -> None:
+    deadlines = Deadlines()
+    deadlines.set(Timer.HEARTBEAT, 5.0)
+    deadlines.set(Timer.HEARTBEAT, 9.0)
+    assert deadlines.next() == 9.0
+
+    deadlines.clear(Timer.HEARTBEAT)
+    deadlines.clear(Timer.HEARTBEAT)
+
+    assert deadlines.next() is None
+
+
+def test_clear_all_forgets_every_deadline() -> None:
+    deadlines = Deadlines()
+    deadlines.set(Timer.HEARTBEAT, 5.0)
+    deadlines.set(Timer.CLOSE, 6.0)
+
+    deadlines.clear_all()
+
+    assert deadlines.next() is None
+
+
+def test_while_paused_what_waits_for_the_peer_stands_still_and_the_rest_runs() -> None:
+    deadlines = Deadlines()
+    deadlines.set(Timer.LIVENESS, 10.0)
+    deadlines.set(Timer.HEARTBEAT, 20.0)
+
+    deadlines.pause(4.0)
+    deadlines.pause(7.0)  # a second pause is none
+
+    assert deadlines.paused
+    assert deadlines.next() == 20.0
+    assert deadlines.pop_due(15.0) is None
+    deadlines.unpause(104.0)
+    assert not deadlines.paused
+    assert deadlines.next() == 20.0
+    assert deadlines.pop_due(200.0) is Timer.HEARTBEAT
+    assert deadlines.next() == 110.0
+
+
+def test_unpause_without_a_pause_changes_nothing() -> None:
+    deadlines = Deadlines()
+    deadlines.set(Timer.LIVENESS, 10.0)
+
+    deadlines.unpause(100.0)
+
+    assert deadlines.next() == 10.0

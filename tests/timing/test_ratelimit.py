@@ -1,0 +1,49 @@
+"""now → room."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway_proto._timing.ratelimit import SlidingWindow
+
+
+def test_there_is_room_up_to_the_limit_and_again_when_the_first_is_old() -> None:
+    window = SlidingWindow(2, 10.0)
+    window.take(0.0)
+    assert window.free_at(1.0) == 1.0
+    window.take(4.0)
+
+    assert window.free_at(5.0) == 10.0
+    assert window.free_at(10.0) == 10.0
+
+
+def test_reserved_places_are_not_free() -> None:
+    window = SlidingWindow(3, 10.0)
+    window.take(0.0)
+    window.take(1.0)
+
+    assert window.free_at(2.0) == 2.0
+    assert window.free_at(2.0, reserve=1) == 10.0
+    assert window.free_at(2.0, reserve=2) == 11.0
+
+
+def test_sends_over_the_limit_delay_what_follows() -> None:
+    window = SlidingWindow(1, 10.0)
+    window.take(0.0)
+    window.take(5.0)
+
+    assert window.free_at(6.0) == 15.0
+
+
+@given(st.lists(st.floats(0, 5), max_size=60), st.integers(1, 5))
+def test_no_window_of_any_place_holds_more_than_the_limit(steps: list[float], limit: int) -> None:
+    window = SlidingWindow(limit, 10.0)
+    now, sent = 0.0, []
+    for step in steps:
+        now = max(window.free_at(now + step), now + step)
+        window.take(now)
+        sent.append(now)
+
+    for at in sent:
+        assert sum(at <= other < at + 10.0 for other in sent) <= limit
