@@ -243,13 +243,9 @@ class GatewayConnection(Connection[Sent, Received]):
     def _peer_closed(self, code: int | None, reason: str) -> Closed:
         """How the connection ends after the peer's close frame."""
 
-    def _refused(self, refused: Refused, now: float) -> None:
-        """Client: the upgrade was refused."""
-        raise AssertionError(refused)
-
-    def _requested(self, requested: Requested, now: float) -> None:
-        """Server: a request came."""
-        raise AssertionError(requested)
+    @abc.abstractmethod
+    def _http(self, item: Refused | Requested, now: float) -> None:
+        """Client: the upgrade was refused. Server: a request came."""
 
     # ----- what both roles share -----
 
@@ -264,14 +260,11 @@ class GatewayConnection(Connection[Sent, Received]):
                     self._opened(now)
                 case CloseReceived(code, reason):
                     self._frames.close(code or 1000, "")
-                    asked = self._asked
-                    self._end(asked or self._peer_closed(code, reason), now)
+                    self._end(self._peer_closed(code, reason), now)
                 case Broken(code, error):
                     self._fail(code, error, now)
-                case Refused():
-                    self._refused(item, now)
-                case Requested():
-                    self._requested(item, now)
+                case _:
+                    self._http(item, now)
 
     def _take_message(self, message: str | bytes, now: float) -> None:
         # After our close frame nothing is received any more: what is not counted, a resume replays.
@@ -306,9 +299,9 @@ class GatewayConnection(Connection[Sent, Received]):
 
     def _drop(self, closed: Closed, now: float, input_: Input = Input.END) -> None:
         """Send a close frame and end at once: nobody waits for an answer that may never come."""
-        if self._move(input_):
-            self._frames.close(closed.code or DROPPED, closed.reason)
-            self._finish(closed, now)
+        self._move(input_)
+        self._frames.close(closed.code or DROPPED, closed.reason)
+        self._finish(closed, now)
 
     def _fail(self, code: int, error: str, now: float) -> None:
         """What the peer sent cannot be read; the session is none the worse for it."""

@@ -15,7 +15,7 @@ import attrs
 import msgspec
 
 from gateway_proto._connection import DROPPED, Connection, GatewayConnection
-from gateway_proto._layers.frames import ClientFrames, Refused, Unframed
+from gateway_proto._layers.frames import ClientFrames, Refused, Requested, Unframed
 from gateway_proto._layers.inflate import inflater
 from gateway_proto._layers.payloads import Payload, encode
 from gateway_proto._layers.spelling import spell
@@ -185,10 +185,7 @@ class ClientConnection(GatewayConnection[Command, Event]):
 
     def _spell(self, command: Command) -> str:
         op, d = spell(command, self._dialect)
-        try:
-            text = encode(op, d)
-        except (TypeError, ValueError) as error:
-            raise LocalProtocolError(f"{command!r} cannot be written: {error}") from None
+        text = encode(op, d)
         if len(text) > self._dialect.payload_limit:
             raise LocalProtocolError(
                 f"{type(command).__name__} has {len(text)} bytes, more than the "
@@ -273,24 +270,20 @@ class ClientConnection(GatewayConnection[Command, Event]):
                 self._greeted(payload, now)
             case Opcode.HEARTBEAT:
                 # "Answer at once, without waiting the rest of the interval."
-                if self._move(Input.HEARTBEAT):
-                    self._events.append(HeartbeatRequested())
-                    self._beat(now)
+                self._move(Input.HEARTBEAT)
+                self._events.append(HeartbeatRequested())
+                self._beat(now)
             case Opcode.HEARTBEAT_ACK if self._dialect.acks:
-                if self._move(Input.ACK):
-                    self._acked(now)
+                self._move(Input.ACK)
+                self._acked(now)
             case Opcode.RECONNECT:
                 self._reconnect(payload, now)
             case Opcode.INVALID_SESSION:
                 self._invalidated(payload, now)
             case _:
-                if self._move(Input.UNKNOWN):
-                    message = payload.message
-                    self._events.append(
-                        Unknown(
-                            payload.op, payload.raw, message if isinstance(message, str) else None
-                        )
-                    )
+                self._move(Input.UNKNOWN)
+                message = payload.message if isinstance(payload.message, str) else None
+                self._events.append(Unknown(payload.op, payload.raw, message))
 
     def _dispatched(self, payload: Payload, now: float) -> None:
         name = payload.t or ""
@@ -302,7 +295,8 @@ class ClientConnection(GatewayConnection[Command, Event]):
             self._ready(payload, now)
         elif name == "RESUMED":
             self._resumed(payload, now)
-        elif self._move(Input.DISPATCH):
+        else:
+            self._move(Input.DISPATCH)
             self._events.append(Dispatch(name, sequence, payload.raw))
 
     def _ready(self, payload: Payload, now: float) -> None:
@@ -363,8 +357,9 @@ class ClientConnection(GatewayConnection[Command, Event]):
 
     def _greeted(self, payload: Payload, now: float) -> None:
         hello = self._fields(payload, _Interval, "HELLO", now)
-        if hello is None or not self._move(Input.HELLO):
+        if hello is None:
             return
+        self._move(Input.HELLO)
         self._events.append(Hello(int(hello.heartbeat_interval)))
         # "The first heartbeat after interval times random."
         if not self._beats_every(
@@ -512,16 +507,17 @@ class ClientConnection(GatewayConnection[Command, Event]):
         then = self._then(self._dialect.after_close(code))
         return Closed(code=code, reason=reason, by=By.PEER, then=then)
 
-    def _refused(self, refused: Refused, now: float) -> None:
-        excerpt = refused.body[:200].decode("utf-8", "replace").strip()
+    def _http(self, item: Refused | Requested, now: float) -> None:
+        assert isinstance(item, Refused)
+        excerpt = item.body[:200].decode("utf-8", "replace").strip()
         self._end(
             Closed(
-                code=refused.status,
+                code=item.status,
                 reason=excerpt,
                 by=By.PEER,
                 then=self._then(Then.RESUME),
-                error=f"the upgrade was answered with HTTP {refused.status}",
-                retry_after=seconds_to_wait(refused.headers),
+                error=f"the upgrade was answered with HTTP {item.status}",
+                retry_after=seconds_to_wait(item.headers),
             ),
             now,
         )

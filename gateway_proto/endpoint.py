@@ -130,7 +130,8 @@ class LookupConnection(Connection[None, Event]):
                 elif not isinstance(event, h11.InformationalResponse):
                     return  # NEED_DATA, PAUSED or ConnectionClosed
         except h11.RemoteProtocolError as error:
-            self._end(By.SELF, f"the lookup's answer is not HTTP: {error}", now)
+            if data:
+                self._end(By.SELF, f"the lookup's answer is not HTTP: {error}", now)
 
     def _answered(self, now: float) -> None:
         assert self._response is not None

@@ -15,9 +15,9 @@ import attrs
 import msgspec
 
 from gateway_proto._connection import DROPPED, GatewayConnection
-from gateway_proto._layers.frames import Requested, ServerFrames, Unframed
+from gateway_proto._layers.frames import Refused, Requested, ServerFrames, Unframed
 from gateway_proto._layers.inflate import deflater, inflater
-from gateway_proto._layers.payloads import Payload, encode
+from gateway_proto._layers.payloads import Payload, encode, to_json
 from gateway_proto._layers.spelling import read
 from gateway_proto._layers.state import Input, State, server_table
 from gateway_proto._timing.deadlines import Timer
@@ -176,10 +176,11 @@ class Server:
     ) -> int:
         """Dispatch any JSON value to the sessions that `to` picks, or to all; returns how many.
 
-        A session whose client is away keeps it for the resume.
+        A session whose client is away keeps it for the resume. Raises `LocalProtocolError` for
+        data that JSON does not have.
         """
+        raw = to_json(data)
         self._forget(now)
-        raw = msgspec.json.encode(data)
         sessions = [session for session in self.sessions.values() if to is None or to(session)]
         for session in sessions:
             dispatch = session.next(name, raw)
@@ -307,8 +308,8 @@ class ServerConnection(GatewayConnection[ServerMessage, ServerEvent]):
                 text = encode(Opcode.HEARTBEAT_ACK, None)
             case ReconnectRequested(url):
                 text = encode(Opcode.RECONNECT, None if url is None else {"url": url})
-            case SessionInvalidated(resumable):
-                text = encode(Opcode.INVALID_SESSION, resumable)
+            case _:
+                text = encode(Opcode.INVALID_SESSION, message.resumable)
         large = len(text) >= _LARGE or (isinstance(message, Dispatch) and message.name == "READY")
         self._frames.send(self._deflater.send(text, large=large))
         if self._frames.waiting > self._config.output_limit:
@@ -322,14 +323,15 @@ class ServerConnection(GatewayConnection[ServerMessage, ServerEvent]):
 
     # ----- the road upwards -----
 
-    def _requested(self, requested: Requested, now: float) -> None:
+    def _http(self, item: Refused | Requested, now: float) -> None:
+        assert isinstance(item, Requested)
         assert isinstance(self._frames, ServerFrames)
-        host = requested.headers.get("host", self._host)
-        if not requested.upgrade:
-            token = requested.headers.get("authorization", "")
+        host = item.headers.get("host", self._host)
+        if not item.upgrade:
+            token = item.headers.get("authorization", "")
             response = answer(
-                requested.method,
-                requested.target,
+                item.method,
+                item.target,
                 gateway_url=self._url(host),
                 user=dict(self._config.user),
                 authorized=self._server.allows(token),
@@ -337,13 +339,13 @@ class ServerConnection(GatewayConnection[ServerMessage, ServerEvent]):
             status = response.status
             self._frames.respond(status, b"application/json", response.body)
         else:
-            error = self._choose(requested.target, host)
+            error = self._choose(item.target, host)
             if error is None:
                 self._take(self._frames.accept(), now)
                 return
             status = 400
             self._frames.respond(status, b"text/plain", error.encode() + b"\n")
-        self._events.append(HttpRequested(requested.method, requested.target, status))
+        self._events.append(HttpRequested(item.method, item.target, status))
         self._end(Closed(code=status, by=By.SELF, then=Then.STOP), now)
 
     def begin(self, target: str, host: str, *, now: float) -> None:
@@ -357,19 +359,22 @@ class ServerConnection(GatewayConnection[ServerMessage, ServerEvent]):
         """Speak what the query asks for; returns what is wrong with it."""
         query = dict(parse_qsl(target.partition("?")[2]))
         self._target, self._host = target, host
-        versions = self._config.versions
+        versions = {str(version): DIALECTS[version] for version in self._config.versions}
         # Without `v` a client of version 3 may be there, which says its version in Identify.
-        version = query.get("v", str(min(versions)))
-        if not version.isdecimal() or int(version) not in versions:
+        version = query.get("v", min(versions, key=int))
+        if version not in versions:
             return f"version {version[:20]!r} is not spoken here"
-        self._dialect = DIALECTS[int(version)]
-        encoding, compress = query.get("encoding", "json"), query.get("compress", "none")
+        self._dialect = versions[version]
+        encoding = query.get("encoding", "json")
         if encoding != "json":
             return f"encoding {encoding[:20]!r} is not spoken here"
-        if compress not in {compression.value for compression in self._dialect.compressions}:
+        compress = query.get("compress")
+        if compress is None:
+            return None
+        stream = Compression.ZLIB_STREAM
+        if compress != stream.value or stream not in self._dialect.compressions:
             return f"compression {compress[:20]!r} is not spoken here"
-        if compress == Compression.ZLIB_STREAM.value:
-            self._compress(Compression.ZLIB_STREAM)
+        self._compress(stream)
         return None
 
     def _compress(self, compression: Compression) -> None:
@@ -399,9 +404,12 @@ class ServerConnection(GatewayConnection[ServerMessage, ServerEvent]):
         if len(payload.d) > self._dialect.payload_limit:
             self._refuse(4002, "Payload too large", now)
             return
-        op = payload.op
+        op = payload.opcode
+        if op is None:
+            self._refuse(4001, "Unknown opcode", now)
+            return
         try:
-            command = read(op if isinstance(op, int) else -1, payload.raw, self._dialect)
+            command = read(op, payload.raw, self._dialect)
         except (msgspec.DecodeError, RecursionError, ValueError) as error:
             self._malformed(str(error), now)
             return

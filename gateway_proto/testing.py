@@ -85,7 +85,8 @@ class _Direction:
             return False
         data = self.source.data_to_send()
         for piece in chop(data) if data else ():
-            self.pieces.append((now + delay, piece))
+            if piece:  # an empty one is the end, below
+                self.pieces.append((now + delay, piece))
         if self.source.state is State.CLOSED:
             self.pieces.append((now + delay, b""))
             self.ended = True

@@ -236,12 +236,11 @@ class ClientFrames(Frames):
                     self._refusal = event
                     if not event.has_body:
                         yield self._refused()
-                case ws.RejectData():
+                case _:
+                    assert isinstance(event, ws.RejectData)
                     self._body = (self._body + event.data)[:_BODY_LIMIT]
                     if event.body_finished:
                         yield self._refused()
-                case _:
-                    raise AssertionError(event)
 
     def _refused(self) -> Refused:
         assert self._refusal is not None

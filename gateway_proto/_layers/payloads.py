@@ -10,7 +10,9 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["Payload", "PayloadError", "decode", "encode"]
+from gateway_proto.errors import LocalProtocolError
+
+__all__ = ["Payload", "PayloadError", "decode", "encode", "to_json"]
 
 NULL = msgspec.Raw(b"null")
 
@@ -28,6 +30,11 @@ class Payload(msgspec.Struct, frozen=True):
     t: str | None = None
     message: Any = None
     """The error text that is sent now and then in place of an op code."""
+
+    @property
+    def opcode(self) -> int | None:
+        """`op` as an integer; None where it is none."""
+        return int(self.op) if self.op is not None and self.op == int(self.op) else None
 
     @property
     def raw(self) -> bytes:
@@ -57,11 +64,19 @@ def decode(text: str | bytes) -> Payload:
     return payload
 
 
+def to_json(value: Any) -> bytes:
+    """The JSON text of a value of the caller's; raises `LocalProtocolError` where it has none."""
+    try:
+        return msgspec.json.encode(value)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise LocalProtocolError(f"this cannot be written as JSON: {error}") from None
+
+
 def encode(
     op: int, d: Any, sequence: int | None = None, name: str | None = None, *, dispatch: bool = False
 ) -> bytes:
-    """The text of a payload; `dispatch` adds s and t. Raises TypeError for what JSON has not."""
+    """The text of a payload; `dispatch` adds s and t. Raises `LocalProtocolError`."""
     payload: dict[str, Any] = {"op": op, "d": d}
     if dispatch:
         payload |= {"s": sequence, "t": name}
-    return msgspec.json.encode(payload)
+    return to_json(payload)

@@ -134,6 +134,16 @@ def test_ids_are_written_as_text_whatever_they_were_given_as() -> None:
     assert spell(UpdateVoiceState(5, 6), V3)[1]["channel_id"] == "6"
 
 
+def test_a_members_request_names_presences_and_nonce_only_where_they_are_asked_for() -> None:
+    assert spell(RequestGuildMembers("1", "q", 5), V10)[1] == {
+        "guild_id": "1",
+        "query": "q",
+        "limit": 5,
+    }
+    d = spell(RequestGuildMembers("1", presences=True, nonce="n"), V10)[1]
+    assert (d["presences"], d["nonce"]) == (True, "n")
+
+
 # ----- what real clients send -----
 
 

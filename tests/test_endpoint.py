@@ -1,0 +1,231 @@
+"""GET /gateway, both roles."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from gateway_proto import (
+    By,
+    Closed,
+    Config,
+    GatewayFound,
+    LocalProtocolError,
+    LookupConnection,
+    SessionStartLimit,
+    State,
+    Then,
+    Url,
+)
+from gateway_proto.endpoint import answer, seconds_to_wait
+
+CONFIG = Config(token="t0ken", intents=0, api_url="http://localhost:1/api/v10")
+
+
+def _lookup() -> LookupConnection:
+    return LookupConnection(CONFIG, CONFIG.endpoint, now=0.0)
+
+
+def _response(body: bytes, status: int = 200, head: bytes = b"") -> bytes:
+    return b"HTTP/1.1 %d X\r\nContent-Length: %d\r\n%s\r\n%s" % (status, len(body), head, body)
+
+
+def _closed(connection: LookupConnection) -> Closed:
+    closed = connection.events()[-1]
+    assert isinstance(closed, Closed)
+    assert connection.state is State.CLOSED
+    assert connection.next_timer() is None
+    return closed
+
+
+def test_version_10_asks_without_the_token() -> None:
+    connection = _lookup()
+
+    request = connection.data_to_send().decode()
+
+    assert request.startswith("GET /api/v10/gateway HTTP/1.1\r\n")
+    assert "host: localhost:1\r\n" in request.lower()
+    assert "t0ken" not in request
+    assert connection.data_to_send() == b""
+
+
+def test_an_answer_names_the_gateway_and_ends_the_lookup() -> None:
+    connection = _lookup()
+
+    connection.receive_data(_response(b'{"url":"ws://x"}'), now=1.0)
+
+    found, closed = connection.events()
+    assert found == GatewayFound("ws://x")
+    assert closed == Closed(code=200, by=By.SELF, then=Then.IDENTIFY)
+    assert connection.state is State.CLOSED
+
+
+def test_an_answer_for_bots_has_shards_and_limits() -> None:
+    connection = _lookup()
+    limit = {"total": 1000, "remaining": 999, "reset_after": 5, "max_concurrency": 16}
+    body = {"url": "ws://x", "shards": 3, "session_start_limit": limit, "more": 1}
+
+    connection.receive_data(_response(json.dumps(body).encode()), now=1.0)
+
+    assert connection.events()[0] == GatewayFound("ws://x", 3, SessionStartLimit(**limit))
+
+
+def test_an_answer_a_byte_at_a_time_after_a_hint_is_one_answer() -> None:
+    connection = _lookup()
+    data = b"HTTP/1.1 103 Hints\r\n\r\n" + _response(b'{"url":"ws://x"}')
+
+    for at in range(len(data)):
+        connection.receive_data(data[at : at + 1], now=1.0)
+
+    assert connection.events()[0] == GatewayFound("ws://x")
+
+
+def test_an_answer_without_a_length_ends_with_the_transport() -> None:
+    connection = _lookup()
+    connection.receive_data(b'HTTP/1.0 200 OK\r\n\r\n{"url":"ws://x"}', now=1.0)
+    assert connection.events() == []
+
+    connection.receive_eof(now=1.0)
+
+    assert connection.events()[0] == GatewayFound("ws://x")
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (b"SSH-2.0\r\n\r\n", "is not HTTP"),
+        (_response(b"not json"), "has no URL of a gateway"),
+        (_response(b"{}"), "has no URL of a gateway"),
+        (_response(b'{"url":5}'), "has no URL of a gateway"),
+        (_response(b"[" * 60_000), "has no URL of a gateway"),
+        (_response(b"x" * 70_000), "more than 65536 bytes"),
+        (_response(b"", 301), "HTTP 301"),
+    ],
+)
+def test_an_answer_of_no_use_ends_the_lookup_with_its_reason(data: bytes, says: str) -> None:
+    connection = _lookup()
+
+    connection.receive_data(data, now=1.0)
+
+    error = _closed(connection).error
+    assert error is not None
+    assert says in error
+
+
+def test_a_transport_that_ends_early_ends_the_lookup_once() -> None:
+    connection = _lookup()
+
+    connection.receive_eof(now=1.0)
+
+    closed = _closed(connection)
+    assert closed.by is By.TRANSPORT
+    connection.receive_eof(now=1.0)
+    connection.receive_data(b"late", now=1.0)
+    connection.close(now=1.0)
+    assert connection.events() == []
+
+
+def test_a_server_that_says_nothing_ends_the_lookup_by_timeout() -> None:
+    connection = _lookup()
+    assert connection.next_timer() == 20.0
+
+    connection.receive_data(b"", now=19.9)
+    assert connection.state is State.UPGRADING
+    connection.handle_timer(now=20.0)
+
+    assert _closed(connection).error == "waited too long for the HTTP answer of the lookup"
+
+
+def test_a_lookup_that_is_not_read_waits() -> None:
+    connection = _lookup()
+    connection.pause(now=10.0)
+    connection.handle_timer(now=100.0)
+    assert connection.state is State.UPGRADING
+
+    connection.unpause(now=100.0)
+
+    assert connection.next_timer() == 110.0
+
+
+def test_a_lookup_can_be_closed_and_has_nothing_to_send() -> None:
+    connection = _lookup()
+    with pytest.raises(LocalProtocolError, match="wait for READY"):
+        connection.send(None, now=0.0)
+
+    connection.close(1000, "enough", now=0.0)
+
+    closed = _closed(connection)
+    assert (closed.code, closed.reason, closed.then) == (1000, "enough", Then.STOP)
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [("3", 3.0), ("0.5", 0.5), ("", None), ("soon", None), ("-1", None), ("nan", None),
+     ("1e9", None)],
+)  # fmt: skip
+def test_retry_after_is_seconds_or_nothing(value: str, seconds: float | None) -> None:
+    assert seconds_to_wait({"retry-after": value}) == seconds
+
+
+# ----- the server's side -----
+
+USER = {"id": "5", "username": "u"}
+
+
+def _answer(method: str, target: str, *, authorized: bool = True) -> tuple[int, Any]:
+    response = answer(method, target, gateway_url="ws://x", user=USER, authorized=authorized)
+    return response.status, json.loads(response.body)
+
+
+@pytest.mark.parametrize(
+    "target", ["/api/gateway", "/api/v3/gateway", "/api/v10/gateway/", "/api/gateway?x=1"]
+)
+def test_the_gateway_is_named_in_the_form_of_every_version(target: str) -> None:
+    assert _answer("GET", target, authorized=False) == (200, {"url": "ws://x"})
+
+
+def test_the_routes_of_clients_answer_those_with_a_token() -> None:
+    status, bot = _answer("GET", "/api/v10/gateway/bot")
+    assert (status, bot["url"], bot["shards"]) == (200, "ws://x", 1)
+    assert bot["session_start_limit"].keys() == {
+        "total",
+        "remaining",
+        "reset_after",
+        "max_concurrency",
+    }
+    assert _answer("GET", "/api/v10/users/@me") == (200, USER)
+    for target in ("/api/v10/oauth2/applications/@me", "/api/v10/applications/@me"):
+        status, application = _answer("GET", target)
+        assert (status, application["id"], application["owner"]) == (200, "5", USER)
+    assert _answer("GET", "/api/v10/soundboard-default-sounds") == (200, [])
+
+
+@pytest.mark.parametrize(
+    "route", ["gateway/bot", "users/@me", "oauth2/applications/@me", "applications/@me"]
+)
+def test_a_route_that_needs_a_token_is_401_without(route: str) -> None:
+    assert _answer("GET", f"/api/v10/{route}", authorized=False)[0] == 401
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "status"),
+    [
+        ("GET", "/", 404),
+        ("GET", "/api", 404),
+        ("GET", "/gateway", 404),
+        ("GET", "/api/v10/nothing", 404),
+        ("GET", "/api/vX/gateway", 404),
+        ("POST", "/api/gateway", 405),
+        ("HEAD", "/api/gateway", 200),
+    ],
+)
+def test_what_there_is_not_is_said_so(method: str, target: str, status: int) -> None:
+    assert _answer(method, target)[0] == status
+
+
+def test_the_url_of_a_lookup_is_below_its_base() -> None:
+    assert (
+        str(Url.parse("http://localhost/api/").under("gateway")) == "http://localhost/api/gateway"
+    )
