@@ -215,6 +215,18 @@ def test_version_3_needs_to_know_unix_time() -> None:
         ClientConnection(config, "ws://localhost", now=0.0)
 
 
+def test_unpause_without_a_pause_is_no_sign_of_life() -> None:
+    connection = _bare()
+    _tell(connection, 10, {"heartbeat_interval": 10_000})
+    _tell(connection, 0, {"session_id": "s"}, s=1, t="READY")
+    connection.handle_timer(now=5.0)
+
+    connection.unpause(now=6.0)
+    connection.handle_timer(now=15.0)
+
+    assert connection.state is State.CLOSED
+
+
 # ----- bad input -----
 
 

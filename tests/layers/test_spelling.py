@@ -144,6 +144,22 @@ def test_a_members_request_names_presences_and_nonce_only_where_they_are_asked_f
     assert (d["presences"], d["nonce"]) == (True, "n")
 
 
+@pytest.mark.parametrize(
+    ("command", "version"),
+    [
+        (VoiceServerPing(), 3),
+        (RequestGuildMembers(["1", "2"], "q", 5), 3),
+        (RequestGuildMembers("1", user_ids=["5", "6"]), 10),
+        (RequestSoundboardSounds(["1"]), 10),
+        (RequestChannelInfo("1", ["status"]), 10),
+    ],
+)
+def test_each_command_is_read_as_it_was_written(command: Any, version: int) -> None:
+    op, d = spell(command, DIALECTS[version])
+
+    assert read(op, msgspec.json.encode(d), DIALECTS[version]) == command
+
+
 # ----- what real clients send -----
 
 
