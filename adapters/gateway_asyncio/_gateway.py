@@ -164,7 +164,9 @@ class Gateway:
             self._pump = None
             pump.abort()
 
-    def _dialled(self, pump: Pump) -> Connection[Any, Any]:
+    def _dialled(self, pump: Pump) -> Connection[Any, Any] | None:
+        if self._client.next_dial() is None:  # stopped meanwhile
+            return None
         return self._client.dial_succeeded(now=self._loop.time())
 
     def _deliver(self, pump: Pump, events: list[Event]) -> bool:

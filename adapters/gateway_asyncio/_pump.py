@@ -16,14 +16,15 @@ _FLUSH_SECONDS = 5.0
 class Pump(asyncio.Protocol):
     """Drives one connection of either role over one transport.
 
-    `connect` makes the connection once the transport is there. `deliver` takes its events, and
+    `connect` makes the connection once the transport is there, or None: it came too late, and is
+    closed. `deliver` takes its events, and
     says whether there is room for more; without room the socket is not read, so that the peer
     waits, until `resume` is called.
     """
 
     def __init__(
         self,
-        connect: Callable[[Pump], Connection[Any, Any]],
+        connect: Callable[[Pump], Connection[Any, Any] | None],
         deliver: Callable[[Pump, list[Any]], bool],
     ) -> None:
         self._connect = connect
@@ -43,11 +44,14 @@ class Pump(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         self.connection = self._connect(self)
+        if self.connection is None:
+            self._transport.abort()
+            return
         self.connection.on_wake = self.wake
         self.turn()
 
     def data_received(self, data: bytes) -> None:
-        assert self.connection is not None
+        assert self.connection is not None  # nothing is read once the transport is aborted
         self.connection.receive_data(data, now=self._loop.time())
         self.turn()
 
@@ -55,9 +59,9 @@ class Pump(asyncio.Protocol):
         return False  # the transport closes itself, and connection_lost says so
 
     def connection_lost(self, exc: Exception | None) -> None:
-        assert self.connection is not None
-        self.connection.receive_eof(now=self._loop.time())
-        self.turn()
+        if self.connection is not None:
+            self.connection.receive_eof(now=self._loop.time())
+            self.turn()
         if not self.closed.done():
             self.closed.set_result(None)
 

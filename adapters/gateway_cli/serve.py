@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import signal
+import weakref
 
 from gateway_asyncio import Serving, serve_gateway
 from gateway_cli.show import Screen, describe
@@ -25,11 +27,13 @@ async def serve(
     screen: Screen, config: ServerConfig, *, host: str, port: int, tick: float | None
 ) -> None:
     """Serve until SIGINT or SIGTERM; raises OSError where the address cannot be had."""
-    names: dict[int, int] = {}
+    numbers: weakref.WeakKeyDictionary[ServerConnection, int] = weakref.WeakKeyDictionary()
+    count = itertools.count(1)
 
     def on_event(connection: ServerConnection, event: ServerEvent) -> None:
-        number = names.setdefault(id(connection), len(names) + 1)
-        screen.line(f"#{number}", describe(event))
+        if connection not in numbers:
+            numbers[connection] = next(count)
+        screen.line(f"#{numbers[connection]}", describe(event))
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -307,6 +307,25 @@ def test_stop_that_forgets_ends_the_session_on_the_server_too(kit: Kit) -> None:
     kit.run(main)
 
 
+def test_stop_while_a_dial_is_under_way_ends_the_life(kit: Kit) -> None:
+    # A socket that is bound and listens, but that nobody accepts on, opens; then comes silence.
+    async def main() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            port = silent.getsockname()[1]
+            config = Config(token="secret", intents=0, gateway_url=f"ws://127.0.0.1:{port}")
+            async with kit.limit(15), kit.adapter.open_gateway(config) as gateway:
+                await gateway.stop()
+                assert not [event async for event in gateway if isinstance(event, GaveUp)]
+            async with kit.limit(15), kit.adapter.open_gateway(config) as gateway:
+                await kit.sleep(0)
+                await kit.sleep(0)
+                await gateway.stop()
+                await kit.sleep(0.05)
+                assert gateway.gave_up is None
+
+    kit.run(main)
+
+
 def test_leaving_by_an_exception_closes_cleanly_and_lets_the_exception_through(kit: Kit) -> None:
     class Mine(Exception):
         pass
