@@ -10,7 +10,8 @@ No clock, no chance and no I/O inside; `gateway_asyncio` and `gateway_trio` wire
 
 from gateway_proto._connection import Connection
 from gateway_proto._layers.state import TRANSITIONS, Input, State
-from gateway_proto.client import Client, ClientConnection, Dial
+from gateway_proto.client import Client, Dial
+from gateway_proto.client_connection import ClientConnection
 from gateway_proto.commands import (
     Activity,
     Command,

@@ -109,13 +109,13 @@ class ServerSession:
     """What the server keeps of a client between its connections."""
 
     def __init__(self, id_: str, identify: Identify, dialect: Dialect, replay_limit: int) -> None:
-        self.id = id_
-        self.token = identify.token
-        self.shard = identify.shard
-        self.intents = identify.intents
-        self.compress = identify.compress
-        self.dialect = dialect
-        self.sequence = 0
+        self.id: str = id_
+        self.token: str = identify.token
+        self.shard: tuple[int, int] | None = identify.shard
+        self.intents: int | None = identify.intents
+        self.compress: bool = identify.compress
+        self.dialect: Dialect = dialect
+        self.sequence: int = 0
         """Of the last dispatch."""
         self.connection: ServerConnection | None = None
         """None while the client is away."""
@@ -143,7 +143,7 @@ class Server:
     """Sessions, and whoever is connected. `now` is seconds of one clock for all of it."""
 
     def __init__(self, config: ServerConfig | None = None) -> None:
-        self.config = config or ServerConfig()
+        self.config: ServerConfig = config or ServerConfig()
         self.sessions: dict[str, ServerSession] = {}
         """By id: those with a connection, and those that may still be resumed."""
         self.connections: set[ServerConnection] = set()

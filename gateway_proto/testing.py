@@ -120,15 +120,15 @@ class Link:
         chop: Callable[[bytes], Iterable[bytes]] = _whole,
         delay: float = 0.0,
     ) -> None:
-        self.now = now
+        self.now: float = now
         """Seconds; nothing but `run` moves it."""
-        self.chop = chop
-        self.delay = delay
+        self.chop: Callable[[bytes], Iterable[bytes]] = chop
+        self.delay: float = delay
         self.dead_hosts: set[str] = set()
         self.dials: list[Dial] = []
         """All that the client asked for and were tried, in order."""
-        self.client = Peer(self, "client")
-        self.server = Peer(self, "server")
+        self.client: Peer = Peer(self, "client")
+        self.server: Peer = Peer(self, "server")
         self._life = client if isinstance(client, Client) else None
         self._host = server if isinstance(server, Server) else None
         self._wires: list[tuple[_Direction, _Direction]] = []

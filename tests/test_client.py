@@ -1,10 +1,6 @@
-"""One connection of a client: what it sends, what waits, and what it makes of bad input."""
+"""A client's life: where it goes after a loss, how long it waits, and when it gives up."""
 
 from __future__ import annotations
-
-import json
-import zlib
-from typing import Any
 
 import attrs
 import pytest
@@ -15,397 +11,486 @@ from gateway_proto import (
     ClientConnection,
     Closed,
     Config,
+    DialFailed,
+    DialPlanned,
     Dispatch,
-    Heartbeat,
+    GaveUp,
     Identify,
     LocalProtocolError,
-    MalformedPayload,
-    Opened,
-    Properties,
-    Raw,
-    RequestGuildMembers,
-    Resume,
+    Purpose,
+    Ready,
+    Resumed,
+    Server,
+    ServerConfig,
     Session,
+    SessionInvalidated,
     State,
     Then,
     UpdatePresence,
+    UrlRefused,
     fingerprint,
+    session_after,
 )
-from gateway_proto._layers.inflate import deflater
+from gateway_proto.testing import Link
 
-CONFIG = Config(token="t0ken", intents=0, gateway_url="ws://localhost")
-NO_REPLY_YET = 10**9
-
-
-def _bare(config: Config = CONFIG, session: Session | None = None) -> ClientConnection:
-    return ClientConnection(config, "ws://localhost", now=0.0, session=session, framing=False)
-
-
-def _tell(
-    connection: ClientConnection, op: int, d: Any = None, *, now: float = 0.0, **r: Any
-) -> None:
-    connection.receive_message(json.dumps({"op": op, "d": d, **r}), now=now)
+CONFIG = Config(token="t0ken", intents=0, api_url="http://localhost/api/v10")
+SESSION = Session(
+    id="s1",
+    sequence=7,
+    resume_url="ws://resume.localhost",
+    dialect=10,
+    fingerprint=fingerprint("t0ken"),
+)
 
 
-def _ready(config: Config = CONFIG) -> ClientConnection:
-    connection = _bare(config)
-    _tell(connection, 10, {"heartbeat_interval": NO_REPLY_YET})
-    _tell(connection, 0, {"session_id": "s"}, s=1, t="READY")
-    connection.messages_to_send()
-    connection.events()
-    return connection
+def _config(**changes: object) -> Config:
+    return attrs.evolve(CONFIG, **changes)
 
 
-def _said(connection: ClientConnection) -> list[dict[str, Any]]:
-    return [json.loads(message) for message in connection.messages_to_send()]
+def _purposes(link: Link) -> list[tuple[Purpose, str]]:
+    return [(dial.purpose, dial.host) for dial in link.dials]
 
 
-def _closed(connection: ClientConnection) -> Closed:
-    closed = connection.events()[-1]
-    assert isinstance(closed, Closed)
-    return closed
+# ----- the way up -----
 
 
-# ----- commands and limits -----
+def test_a_life_looks_up_identifies_and_reuses_the_answer_of_the_lookup() -> None:
+    link = Link(Client(CONFIG), Server())
+    link.client.expect(Ready)
+    link.server.send(SessionInvalidated())
+    link.run(10)
+
+    assert [dial.purpose for dial in link.dials] == [
+        Purpose.LOOKUP,
+        Purpose.IDENTIFY,
+        Purpose.IDENTIFY,
+    ]
 
 
-def test_a_command_before_ready_says_what_to_wait_for() -> None:
-    connection = _bare()
+def test_with_a_gateway_url_there_is_no_lookup() -> None:
+    link = Link(Client(_config(api_url=None, gateway_url="ws://localhost:1/x")), Server())
 
-    with pytest.raises(LocalProtocolError, match="RequestGuildMembers needs READY"):
-        connection.send(RequestGuildMembers("1"), now=0.0)
+    assert [dial.url for dial in link.dials] == ["ws://localhost:1/x?v=10&encoding=json"]
+
+
+def test_each_decision_is_an_event_with_its_reason() -> None:
+    link = Link(Client(CONFIG), Server())
+    link.cut()
+    link.run(10)
+
+    planned = [event for event in link.client.events if isinstance(event, DialPlanned)]
+
+    assert [(plan.purpose, plan.reason) for plan in planned] == [
+        (Purpose.LOOKUP, "the client starts"),
+        (Purpose.IDENTIFY, "the lookup named the gateway"),
+        (Purpose.RESUME, "the transport ended without a close frame"),
+    ]
+
+
+def test_a_second_dial_without_the_first_being_answered_is_the_callers_mistake() -> None:
+    client = Client(CONFIG)
+    client.dial_succeeded(now=0.0)
+
+    assert client.next_dial() is None
+    with pytest.raises(LocalProtocolError, match="no dial was asked for"):
+        client.dial_succeeded(now=0.0)
+    with pytest.raises(LocalProtocolError, match="no dial was asked for"):
+        client.dial_failed("x", now=0.0)
+
+
+# ----- sessions -----
+
+
+def test_a_new_process_resumes_where_the_last_one_had_handled_events() -> None:
+    server = Server()
+    link = Link(Client(CONFIG), server)
+    for number in range(5):
+        server.dispatch("N", number, now=link.now)
+    link.run()
+    handled: list[int] = []
+    session: Session | None = None
+    for event in link.client.events:
+        session = session_after(session, event)
+        if isinstance(event, Dispatch) and event.name == "N":
+            handled.append(event.data)
+            if len(handled) == 3:
+                break
+    assert session is not None
+    link.cut()
+
+    stored = session.to_json()
+    again = Link(Client(CONFIG, session=Session.from_json(stored)), server)
+
+    again.client.expect(Resumed)
+    replayed = [e.data for e in again.client.events if isinstance(e, Dispatch) and e.name == "N"]
+    assert handled + replayed == [0, 1, 2, 3, 4]
 
 
 @pytest.mark.parametrize(
-    "command", [Identify(token="t"), Resume(session_id="s", seq=1), Heartbeat(1)]
+    ("changes", "says"),
+    [
+        ({"token": "other"}, "another token"),
+        ({"shard": (0, 2)}, r"another shard \(None, not \(0, 2\)\)"),
+        ({"dialect": 3, "unix_offset": 0.0, "api_url": None}, r"another version \(10, not 3\)"),
+    ],
 )
-def test_what_the_machine_sends_by_itself_is_not_the_callers(command: Any) -> None:
-    with pytest.raises(LocalProtocolError, match="by itself"):
-        _ready().send(command, now=0.0)
-
-
-@pytest.mark.parametrize("end", ["close", "eof"])
-def test_a_command_on_a_closed_connection_is_refused(end: str) -> None:
-    connection = _ready()
-    connection.close(4000, now=0.0) if end == "close" else connection.receive_eof(now=0.0)
-
-    with pytest.raises(LocalProtocolError, match="send on the next one"):
-        connection.send(UpdatePresence(), now=0.0)
-
-
-def test_a_command_over_the_limit_of_bytes_is_refused_before_it_is_sent() -> None:
-    """Rule 61: bytes of the encoded payload, not characters."""
-    connection = _ready()
-    empty = len(json.dumps({"op": 60, "d": ""}, separators=(",", ":")))
-
-    connection.send(Raw(60, "x" * (4096 - empty)), now=0.0)
-    with pytest.raises(LocalProtocolError, match="Raw has 4097 bytes, more than the 4096"):
-        connection.send(Raw(60, "x" * (4097 - empty)), now=0.0)
-    with pytest.raises(LocalProtocolError, match="more than the 4096"):
-        connection.send(Raw(60, "\N{GRINNING FACE}" * 1024), now=0.0)
-
-    assert len(_said(connection)) == 1
-
-
-@pytest.mark.parametrize("d", [object(), "\ud800", {(1, 2): 3}])
-def test_a_command_that_json_does_not_have_is_refused(d: Any) -> None:
-    with pytest.raises(LocalProtocolError, match="cannot be written as JSON"):
-        _ready().send(Raw(60, d), now=0.0)
-
-
-def test_over_the_rate_limit_commands_wait_in_order_and_heartbeats_do_not() -> None:
-    connection = _ready()
-    # Identify was the first of 120; four places are kept for heartbeats.
-    for number in range(130):
-        connection.send(Raw(60, number), now=1.0)
-    assert [payload["d"] for payload in _said(connection)] == list(range(115))
-
-    _tell(connection, 1, now=2.0)
-    assert [payload["op"] for payload in _said(connection)] == [1]
-    assert connection.next_timer() == 60.0
-    connection.handle_timer(now=60.0)
-    connection.handle_timer(now=61.0)
-
-    assert [payload["d"] for payload in _said(connection)] == list(range(115, 130))
-
-
-def test_no_window_of_a_minute_sees_more_than_120_payloads() -> None:
-    connection = _bare()
-    _tell(connection, 10, {"heartbeat_interval": 20_000})
-    _tell(connection, 0, {"session_id": "s"}, s=1, t="READY")
-    for number in range(400):
-        connection.send(Raw(60, number), now=0.0)
-    sent: list[float] = [0.0] * len(connection.messages_to_send())
-    while (at := connection.next_timer()) is not None and at < 300:
-        connection.handle_timer(now=at)
-        _tell(connection, 11, now=at)
-        sent += [at] * len(connection.messages_to_send())
-
-    assert len(sent) > 400
-    for at in sent:
-        assert sum(at <= other < at + 60 for other in sent) <= 120
-
-
-def test_the_room_for_waiting_commands_is_bounded() -> None:
-    connection = _ready(attrs.evolve(CONFIG, waiting_limit=3))
-    for number in range(115 + 3):
-        connection.send(Raw(60, number), now=0.0)
-
-    with pytest.raises(LocalProtocolError, match="3 commands wait"):
-        connection.send(Raw(60, "one more"), now=0.0)
-
-
-def test_commands_that_still_wait_at_the_end_are_told() -> None:
-    connection = _ready()
-    for number in range(117):
-        connection.send(Raw(60, number), now=0.0)
-
-    connection.receive_eof(now=0.0)
-
-    assert _closed(connection).unsent == (Raw(60, 115), Raw(60, 116))
-
-
-def test_a_presence_waits_for_room_among_the_commands_too() -> None:
-    connection = _ready()
-    for number in range(115):
-        connection.send(Raw(60, number), now=0.0)
-    connection.messages_to_send()
-
-    connection.send(UpdatePresence(), now=1.0)
-    assert _said(connection) == []
-    connection.handle_timer(now=60.0)
-
-    assert [payload["op"] for payload in _said(connection)] == [3]
-
-
-def test_identify_carries_the_callers_properties_and_threshold() -> None:
-    config = attrs.evolve(CONFIG, properties=Properties("linux", "b", "d"), large_threshold=200)
-    connection = _bare(config)
-    _tell(connection, 10, {"heartbeat_interval": 1000})
-
-    (identify,) = _said(connection)
-
-    assert identify["d"]["properties"] == {"os": "linux", "browser": "b", "device": "d"}
-    assert identify["d"]["large_threshold"] == 200
-
-
-@pytest.mark.parametrize(("option", "token"), [(None, None), (True, "t0ken"), (False, None)])
-def test_version_3_resumes_without_the_token_unless_it_is_told_to(
-    option: bool | None, token: str | None
+def test_a_session_of_another_token_shard_or_version_is_refused(
+    changes: dict[str, object], says: str
 ) -> None:
-    config = Config(
-        token="t0ken",
-        dialect=3,
-        unix_offset=0.0,
-        gateway_url="ws://localhost",
-        resume_with_token=option,
+    with pytest.raises(LocalProtocolError, match=says):
+        Client(_config(**changes), session=SESSION)
+
+
+def test_the_clients_session_is_that_of_the_last_event_received() -> None:
+    server = Server()
+    client = Client(CONFIG)
+    link = Link(client, server)
+    server.dispatch("N", 1, now=0.0)
+    link.run()
+
+    assert client.session is not None
+    assert client.session.sequence == 2
+    link.cut()
+    assert client.session.sequence == 2
+
+
+# ----- the ladder -----
+
+
+def test_a_dead_resume_host_is_left_for_the_main_url_still_with_resume() -> None:
+    server = Server(ServerConfig(url="ws://resume.localhost"))
+    link = Link(Client(_config(api_url=None, gateway_url="ws://localhost")), server)
+    link.client.expect(Ready)
+    link.dead_hosts.add("resume.localhost")
+
+    link.cut()
+    link.run(30)
+
+    assert _purposes(link)[1:] == [
+        *[(Purpose.RESUME, "resume.localhost")] * 3,
+        (Purpose.RESUME, "localhost"),
+    ]
+    link.client.expect(Resumed)
+
+
+def test_a_dead_network_never_costs_the_session() -> None:
+    server = Server(ServerConfig(url="ws://resume.localhost", session_lifetime=10**6))
+    link = Link(Client(_config(api_url=None, gateway_url="ws://localhost")), server)
+    link.dead_hosts |= {"resume.localhost", "localhost"}
+    link.cut()
+    link.run(3600)
+    assert len(link.dials) > 50
+
+    link.dead_hosts.clear()
+    link.run(120)
+
+    link.client.expect(Resumed)
+    assert sum(isinstance(event, Identify) for event in link.server.events) == 1
+
+
+def test_a_resume_that_is_answered_by_silence_falls_from_rung_to_rung_to_identify() -> None:
+    client = Client(_config(api_url=None, gateway_url="ws://localhost"), session=SESSION)
+    purposes = []
+    for _ in range(7):
+        dial = client.next_dial()
+        assert dial is not None
+        purposes.append((dial.purpose, dial.host))
+        connection = client.dial_succeeded(now=dial.at)
+        at = connection.next_timer()
+        assert at is not None
+        connection.handle_timer(now=at)
+        assert connection.state is State.CLOSED
+
+    assert purposes == [
+        *[(Purpose.RESUME, "resume.localhost")] * 3,
+        *[(Purpose.RESUME, "localhost")] * 3,
+        (Purpose.IDENTIFY, "localhost"),
+    ]
+    last = [event for event in client.events() if isinstance(event, DialPlanned)][-2]
+    assert "the session is given up" in last.reason
+
+
+def test_identifies_that_never_become_ready_end_the_life_with_a_reason() -> None:
+    client = Client(_config(api_url=None, gateway_url="ws://localhost", identify_attempts=3))
+    for _ in range(3):
+        dial = client.next_dial()
+        assert dial is not None
+        connection = client.dial_succeeded(now=dial.at, framing=False)
+        assert isinstance(connection, ClientConnection)
+        connection.receive_close(4000, "no", now=dial.at)
+
+    assert client.next_dial() is None
+    assert client.gave_up is not None
+    assert "3 connections in a row did not become ready" in client.gave_up
+    assert "4000 'no'" in client.gave_up
+    assert client.events()[-1] == GaveUp(client.gave_up)
+
+
+def test_the_identify_budget_of_a_day_ends_the_life_before_the_token_is_lost() -> None:
+    link = Link(Client(_config(identify_budget=3)), Server())
+    while link._life is not None and link._life.next_dial() is None:
+        link.server.send(SessionInvalidated())
+        link.run(60)
+        if isinstance(link.client.events[-1], GaveUp):
+            break
+
+    assert sum(isinstance(event, Identify) for event in link.server.events) == 3
+    assert "3 identifies in 24 hours" in link.client.events[-1].reason
+
+
+def test_the_identify_budget_is_free_again_after_a_day() -> None:
+    link = Link(Client(_config(identify_budget=2)), Server())
+    for _ in range(4):
+        link.server.send(SessionInvalidated())
+        link.run(86400)
+
+    assert sum(isinstance(event, Identify) for event in link.server.events) == 5
+
+
+@pytest.mark.parametrize("code", [4004, 4010, 4011, 4012, 4013, 4014])
+def test_a_fatal_close_ends_the_life_and_says_why(code: int) -> None:
+    client = Client(_config(api_url=None, gateway_url="ws://localhost"))
+    connection = client.dial_succeeded(now=0.0, framing=False)
+    assert isinstance(connection, ClientConnection)
+
+    connection.receive_close(code, "the reason", now=1.0)
+
+    assert client.next_dial() is None
+    assert client.gave_up is not None
+    assert f"{code} 'the reason'" in client.gave_up
+    assert client.last_closed is not None
+    assert client.last_closed.then is Then.STOP
+
+
+# ----- waiting -----
+
+
+def test_the_backoff_doubles_up_to_its_bound_and_jitters_fully() -> None:
+    draws = iter([1.0, 1.0, 1.0, 0.5, 0.0, 1.0, 1.0, 1.0])
+    client = Client(
+        _config(
+            api_url=None,
+            gateway_url="ws://localhost",
+            backoff_first=1.0,
+            backoff_longest=10.0,
+            random=lambda: next(draws),
+        )
     )
-    session = Session(id="s", sequence=5, dialect=3, fingerprint=fingerprint("t0ken"))
+    delays = []
+    for _ in range(8):
+        client.dial_failed("refused", now=50.0)
+        dial = client.next_dial()
+        assert dial is not None
+        delays.append(dial.at - 50.0)
 
-    (resume,) = _said(_bare(config, session))
-
-    assert resume["op"] == 6
-    assert resume["d"].get("token") == token
-
-
-def test_version_3_needs_to_know_unix_time() -> None:
-    config = Config(token="t", dialect=3, gateway_url="ws://localhost")
-
-    with pytest.raises(LocalProtocolError, match=r"set Config\.unix_offset"):
-        ClientConnection(config, "ws://localhost", now=0.0)
+    assert delays == [1.0, 2.0, 4.0, 4.0, 0.0, 10.0, 10.0, 10.0]
 
 
-def test_unpause_without_a_pause_is_no_sign_of_life() -> None:
-    connection = _bare()
-    _tell(connection, 10, {"heartbeat_interval": 10_000})
-    _tell(connection, 0, {"session_id": "s"}, s=1, t="READY")
-    connection.handle_timer(now=5.0)
+@pytest.mark.parametrize(("ready_for", "delay"), [(59.0, 1.0), (60.0, 0.5)])
+def test_the_backoff_begins_anew_only_after_a_stable_time(ready_for: float, delay: float) -> None:
+    link = Link(Client(CONFIG), Server())
+    link.run(70)
+    link.cut()
+    link.run(0.5)
+    link.client.expect(Resumed)
 
-    connection.unpause(now=6.0)
-    connection.handle_timer(now=15.0)
+    link.run(ready_for)
+    link.cut()
 
+    assert link.client.events[-1].delay == delay
+
+
+def test_a_bound_on_dials_ends_the_life() -> None:
+    client = Client(_config(dial_attempts=2))
+
+    client.dial_failed("refused", now=0.0)
+    client.dial_failed("refused", now=1.0)
+
+    assert client.next_dial() is None
+    assert client.gave_up == "could not connect to localhost port 80: refused"
+    assert sum(isinstance(event, DialFailed) for event in client.events()) == 2
+
+
+def test_a_bound_on_dials_counts_those_in_a_row() -> None:
+    link = Link(Client(_config(dial_attempts=2)), Server())
+    for _ in range(3):
+        link.dead_hosts.add("localhost")
+        link.cut()
+        link.run(0.6)
+        link.dead_hosts.clear()
+        link.run(60)
+
+    assert link.client.connection is not None
+    assert link.client.connection.state is State.READY
+
+
+# ----- HTTP says no -----
+
+
+def _answer(client: Client, response: bytes, now: float = 0.0) -> None:
+    connection = client.dial_succeeded(now=now)
+    connection.data_to_send()
+    connection.receive_data(response, now=now)
+    connection.receive_eof(now=now)
     assert connection.state is State.CLOSED
 
 
-# ----- bad input -----
+@pytest.mark.parametrize(("status", "hint"), [(401, "token"), (404, "URL")])
+def test_a_lookup_that_cannot_get_better_ends_the_life(status: int, hint: str) -> None:
+    client = Client(CONFIG)
+
+    _answer(client, b"HTTP/1.1 %d No\r\nContent-Length: 0\r\n\r\n" % status)
+
+    assert client.next_dial() is None
+    assert client.gave_up is not None
+    assert str(status) in client.gave_up
+    assert hint in client.gave_up
 
 
-def test_without_a_stream_a_malformed_message_is_reported_and_skipped() -> None:
-    """Rule 79."""
-    connection = _ready()
+def test_a_lookup_that_fails_is_tried_again_after_what_it_asks_for() -> None:
+    client = Client(CONFIG)
 
-    connection.receive_message("{", now=0.0)
-    _tell(connection, 0, {}, s=2, t="X")
+    _answer(client, b"HTTP/1.1 429 No\r\nRetry-After: 30\r\nContent-Length: 0\r\n\r\n", now=5.0)
 
-    malformed, dispatch = connection.events()
-    assert isinstance(malformed, MalformedPayload)
-    assert isinstance(dispatch, Dispatch)
-
-
-def _zlib_stream_connection() -> tuple[ClientConnection, Any]:
-    config = attrs.evolve(CONFIG, compression="zlib-stream")
-    session = Session(id="s", sequence=5, dialect=10, fingerprint=fingerprint("t0ken"))
-    return _bare(config, session), deflater(config.compression)
+    dial = client.next_dial()
+    assert dial is not None
+    assert dial.at == 35.0
+    assert dial.purpose is Purpose.LOOKUP
 
 
-def test_in_a_stream_a_malformed_message_ends_the_connection_with_a_resume() -> None:
-    connection, sender = _zlib_stream_connection()
+def test_lookups_that_fail_without_end_end_the_life() -> None:
+    client = Client(_config(identify_attempts=3))
+    for number in range(3):
+        _answer(client, b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n", now=number * 100.0)
 
-    connection.receive_message(sender.send(b"{", large=False), now=0.0)
-
-    _, malformed, closed = connection.events()
-    assert isinstance(malformed, MalformedPayload)
-    assert isinstance(closed, Closed)
-    assert (closed.by, closed.then) == (By.SELF, Then.RESUME)
+    assert client.gave_up is not None
+    assert "3 lookups failed" in client.gave_up
+    assert "HTTP 500" in client.gave_up
 
 
-def test_a_broken_stream_ends_the_connection_with_a_resume() -> None:
-    """Rule 75."""
-    connection, _ = _zlib_stream_connection()
+def test_a_lookup_that_names_a_foreign_host_ends_the_life() -> None:
+    client = Client(CONFIG)
 
-    connection.receive_message(b"garbage\x00\x00\xff\xff", now=0.0)
+    body = b'{"url":"wss://evil.example"}'
+    _answer(client, b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
 
-    closed = _closed(connection)
+    assert client.next_dial() is None
+    assert client.gave_up is not None
+    assert "evil.example" in client.gave_up
+    assert any(isinstance(event, UrlRefused) for event in client.events())
+
+
+def test_a_refused_upgrade_keeps_status_and_body_and_waits_as_asked() -> None:
+    client = Client(_config(api_url=None, gateway_url="ws://localhost"), session=SESSION)
+
+    _answer(client, b"HTTP/1.1 520 No\r\nRetry-After: 17\r\nContent-Length: 5\r\n\r\noh no")
+
+    closed = client.last_closed
+    assert closed is not None
+    assert (closed.code, closed.reason, closed.by) == (520, "oh no", By.PEER)
     assert closed.then is Then.RESUME
-    assert closed.error is not None
-    assert "broken zlib data" in closed.error
+    dial = client.next_dial()
+    assert dial is not None
+    assert dial.at == 17.0
 
 
-def test_a_message_cut_over_several_is_waited_for() -> None:
-    connection, sender = _zlib_stream_connection()
-    message = sender.send(b'{"op":10,"d":{"heartbeat_interval":1000}}', large=False)
-
-    connection.receive_message(message[:-4], now=0.0)
-    assert connection.state is State.GREETING
-    connection.receive_message(message[-4:], now=0.0)
-
-    assert connection.state is State.RESUMING
+# ----- the end by choice -----
 
 
-def test_an_inflated_message_over_the_limit_ends_the_connection() -> None:
-    """Rule 74."""
-    connection = _bare(attrs.evolve(CONFIG, compression="payload", message_limit=1000))
+@pytest.mark.parametrize(("keep_session", "code"), [(True, 4000), (False, 1000)])
+def test_stop_closes_so_that_the_session_survives_or_not(keep_session: bool, code: int) -> None:
+    server = Server()
+    client = Client(CONFIG)
+    link = Link(client, server)
 
-    connection.receive_message(zlib.compress(b"x" * 10**6), now=0.0)
+    client.stop(keep_session=keep_session, now=link.now)
+    link.run()
 
-    closed = _closed(connection)
-    assert closed.error is not None
-    assert "more than 1000 bytes" in closed.error
-
-
-def test_version_3_with_a_ready_or_resumed_without_an_interval_ends_the_connection() -> None:
-    config = Config(token="t", dialect=3, unix_offset=0.0, gateway_url="ws://localhost")
-    session = Session(id="s", sequence=5, dialect=3, fingerprint=fingerprint("t"))
-    for name in ("READY", "RESUMED"):
-        connection = _bare(config, session)
-
-        _tell(connection, 0, {"session_id": "x"}, s=1, t=name)
-
-        closed = _closed(connection)
-        assert closed.error is not None
-        assert f"{name} names no heartbeat_interval" in closed.error
+    closed = link.server.events[-1]
+    assert isinstance(closed, Closed)
+    assert (closed.code, closed.by) == (code, By.PEER)
+    assert client.next_dial() is None
+    assert client.gave_up is None
+    assert (client.session is not None) == keep_session
+    assert bool(server.sessions) == keep_session
 
 
-def test_ready_before_hello_is_ignored() -> None:
-    connection = _bare()
+@pytest.mark.parametrize("keep_session", [True, False])
+def test_stop_between_connections_plans_nothing_more(keep_session: bool) -> None:
+    client = Client(CONFIG, session=SESSION)
 
-    _tell(connection, 0, {"session_id": "s"}, s=1, t="READY")
+    client.stop(keep_session=keep_session, now=0.0)
 
-    assert connection.state is State.GREETING
-    assert connection.session is None
-
-
-def test_a_dispatch_before_ready_is_handed_over() -> None:
-    connection = _bare()
-
-    _tell(connection, 0, {}, s=1, t="EARLY")
-
-    assert connection.events()[1:] == [Dispatch("EARLY", 1, b"{}")]
+    assert client.next_dial() is None
+    assert (client.session is not None) == keep_session
 
 
-@pytest.mark.parametrize(
-    ("seconds", "what"), [(20.0, "the HTTP answer"), (20.0, "HELLO"), (60.0, "READY or RESUMED")]
-)
-def test_silence_in_any_phase_ends_by_timeout(seconds: float, what: str) -> None:
-    """Rule 27."""
-    if what == "the HTTP answer":
-        connection = ClientConnection(CONFIG, "ws://localhost", now=0.0)
-    else:
-        connection = _bare()
-    if what == "READY or RESUMED":
-        _tell(connection, 10, {"heartbeat_interval": NO_REPLY_YET})
-
-    assert connection.next_timer() == seconds
-    connection.handle_timer(now=seconds)
-
-    assert _closed(connection).error == f"waited too long for {what}"
-
-
-# ----- without framing -----
-
-
-def test_without_framing_the_connection_is_open_at_once() -> None:
-    connection = _bare()
-
-    assert connection.events() == [Opened("/?v=10&encoding=json")]
-    assert connection.state is State.GREETING
-
-
-def test_without_framing_the_bytes_are_somebody_elses_and_the_other_way_round() -> None:
-    unframed, framed = _bare(), ClientConnection(CONFIG, "ws://localhost", now=0.0)
-
-    for call in (
-        lambda: unframed.receive_data(b"", now=0.0),
-        unframed.data_to_send,
-        lambda: framed.receive_message("", now=0.0),
-        lambda: framed.receive_close(1000, now=0.0),
-        framed.messages_to_send,
-        framed.close_to_send,
-    ):
-        with pytest.raises(LocalProtocolError, match="framing=False"):
-            call()
-
-
-def test_without_framing_the_peers_close_ends_the_connection() -> None:
-    connection = _ready()
-
-    connection.receive_close(4000, "x", now=0.0)
-
-    assert connection.close_to_send() == (4000, "")
-    assert _closed(connection).by is By.PEER
-
-
-def test_our_close_is_answered_by_the_peers() -> None:
-    connection = _ready()
-    connection.close(1000, "bye", now=0.0)
-    connection.close(4000, "again", now=0.0)  # the first one counts
-    _tell(connection, 0, {}, s=9, t="LATE")
-    assert connection.session is not None
-    assert connection.session.sequence == 1
-    assert connection.close_to_send() == (1000, "bye")
-
-    connection.receive_close(1000, now=0.0)
-
-    assert connection.events() == [Closed(code=1000, reason="bye", by=By.SELF, then=Then.STOP)]
-
-
-@pytest.mark.parametrize("code", [0, 999, 1005, 1006, 2999, 5000, 70_000])
-def test_a_code_that_a_close_frame_cannot_carry_is_refused(code: int) -> None:
-    with pytest.raises(LocalProtocolError, match=f"close code {code}"):
-        _ready().close(code, now=0.0)
-
-
-def test_broken_bytes_after_our_close_end_it_as_we_asked() -> None:
+def test_stop_during_a_lookup_ends_it() -> None:
     client = Client(CONFIG)
     connection = client.dial_succeeded(now=0.0)
-    from gateway_proto import Server
 
-    server = Server().accept(now=0.0)
-    server.receive_data(connection.data_to_send(), now=0.0)
-    connection.receive_data(server.data_to_send(), now=0.0)
-    connection.close(4000, "bye", now=0.0)
+    client.stop(keep_session=True, now=0.0)
 
-    connection.receive_data(b"\xff\xff\xff", now=0.0)
+    assert connection.state is State.CLOSED
+    assert client.next_dial() is None
+
+
+def test_stop_during_the_upgrade_ends_it_without_a_close_frame() -> None:
+    client = Client(_config(api_url=None, gateway_url="ws://localhost"))
+    connection = client.dial_succeeded(now=0.0)
+    connection.data_to_send()
+
+    client.stop(keep_session=True, now=0.0)
+
+    assert connection.state is State.CLOSED
+    assert connection.data_to_send() == b""
+
+
+def test_a_close_that_the_server_does_not_answer_ends_by_timeout() -> None:
+    client = Client(_config(api_url=None, gateway_url="ws://localhost"))
+    connection = client.dial_succeeded(now=0.0, framing=False)
+    assert isinstance(connection, ClientConnection)
+    client.stop(keep_session=True, now=1.0)
+    assert connection.state is State.CLOSING
+
+    connection.handle_timer(now=6.0)
 
     closed = connection.events()[-1]
+    assert isinstance(closed, Closed)
     assert (closed.code, closed.by, closed.then) == (4000, By.SELF, Then.STOP)
+
+
+def test_closing_the_connection_itself_ends_the_life_too() -> None:
+    client = Client(CONFIG)
+    link = Link(client, Server())
+    assert link.client.connection is not None
+
+    link.client.connection.close(1000, "bye", now=link.now)
+    link.run()
+
+    assert link.server.events[-1].reason == "bye"
+    assert client.next_dial() is None
+    assert client.gave_up is None
+    assert client.session is None
+
+
+def test_a_presence_survives_in_the_client_between_connections() -> None:
+    link = Link(Client(CONFIG), Server())
+    link.client.send(UpdatePresence(since=1))
+    link.server.send(SessionInvalidated())
+    link.run(10)
+
+    identify = [event for event in link.server.events if isinstance(event, Identify)][-1]
+
+    assert identify.presence == UpdatePresence(since=1)
+
+
+def test_latency_is_that_of_the_present_connection() -> None:
+    client = Client(CONFIG)
+    assert client.latency is None
+    link = Link(client, Server(), delay=0.05)
+    link.run(60)
+
+    assert client.latency == pytest.approx(0.1)
+    link.cut()
+    assert client.latency is None

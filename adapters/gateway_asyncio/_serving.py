@@ -24,9 +24,9 @@ class Serving:
     """A server that listens."""
 
     def __init__(self, server: Server, on_event: OnEvent | None, *, tls: bool) -> None:
-        self.server = server
-        self.host = ""
-        self.port = 0
+        self.server: Server = server
+        self.host: str = ""
+        self.port: int = 0
         self._tls = "s" if tls else ""
         self._on_event = on_event
         self._loop = asyncio.get_running_loop()

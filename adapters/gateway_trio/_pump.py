@@ -29,7 +29,7 @@ class Pump:
         stream: trio.abc.Stream,
         deliver: Callable[[Pump, list[Any]], bool],
     ) -> None:
-        self.connection = connection
+        self.connection: Connection[Any, Any] = connection
         self._stream = stream
         self._deliver = deliver
         self._to_write = trio.Event()
@@ -37,7 +37,7 @@ class Pump:
         self._room = trio.Event()
         self._has_room = True
         self._scope = trio.CancelScope()
-        self.closed = trio.Event()
+        self.closed: trio.Event = trio.Event()
         """Set once the connection is CLOSED and what it had to say is sent."""
 
     async def run(self) -> None:

@@ -26,9 +26,9 @@ class Serving:
     def __init__(
         self, server: Server, on_event: OnEvent | None, ssl_context: ssl.SSLContext | None
     ) -> None:
-        self.server = server
-        self.host = ""
-        self.port = 0
+        self.server: Server = server
+        self.host: str = ""
+        self.port: int = 0
         self._ssl_context = ssl_context
         self._tls = "" if ssl_context is None else "s"
         self._on_event = on_event

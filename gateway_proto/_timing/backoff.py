@@ -21,7 +21,7 @@ class Backoff:
         self._longest = longest
         self._stable = stable
         self._random = random
-        self.failures = 0
+        self.failures: int = 0
         """Failures since the last stable time."""
 
     def lost(self, now: float, *, ready_at: float | None = None) -> None:

@@ -1,0 +1,411 @@
+"""One connection of a client: what it sends, what waits, and what it makes of bad input."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from typing import Any
+
+import attrs
+import pytest
+
+from gateway_proto import (
+    By,
+    Client,
+    ClientConnection,
+    Closed,
+    Config,
+    Dispatch,
+    Heartbeat,
+    Identify,
+    LocalProtocolError,
+    MalformedPayload,
+    Opened,
+    Properties,
+    Raw,
+    RequestGuildMembers,
+    Resume,
+    Session,
+    State,
+    Then,
+    UpdatePresence,
+    fingerprint,
+)
+from gateway_proto._layers.inflate import deflater
+
+CONFIG = Config(token="t0ken", intents=0, gateway_url="ws://localhost")
+NO_REPLY_YET = 10**9
+
+
+def _bare(config: Config = CONFIG, session: Session | None = None) -> ClientConnection:
+    return ClientConnection(config, "ws://localhost", now=0.0, session=session, framing=False)
+
+
+def _tell(
+    connection: ClientConnection, op: int, d: Any = None, *, now: float = 0.0, **r: Any
+) -> None:
+    connection.receive_message(json.dumps({"op": op, "d": d, **r}), now=now)
+
+
+def _ready(config: Config = CONFIG) -> ClientConnection:
+    connection = _bare(config)
+    _tell(connection, 10, {"heartbeat_interval": NO_REPLY_YET})
+    _tell(connection, 0, {"session_id": "s"}, s=1, t="READY")
+    connection.messages_to_send()
+    connection.events()
+    return connection
+
+
+def _said(connection: ClientConnection) -> list[dict[str, Any]]:
+    return [json.loads(message) for message in connection.messages_to_send()]
+
+
+def _closed(connection: ClientConnection) -> Closed:
+    closed = connection.events()[-1]
+    assert isinstance(closed, Closed)
+    return closed
+
+
+# ----- commands and limits -----
+
+
+def test_a_command_before_ready_says_what_to_wait_for() -> None:
+    connection = _bare()
+
+    with pytest.raises(LocalProtocolError, match="RequestGuildMembers needs READY"):
+        connection.send(RequestGuildMembers("1"), now=0.0)
+
+
+@pytest.mark.parametrize(
+    "command", [Identify(token="t"), Resume(session_id="s", seq=1), Heartbeat(1)]
+)
+def test_what_the_machine_sends_by_itself_is_not_the_callers(command: Any) -> None:
+    with pytest.raises(LocalProtocolError, match="by itself"):
+        _ready().send(command, now=0.0)
+
+
+@pytest.mark.parametrize("end", ["close", "eof"])
+def test_a_command_on_a_closed_connection_is_refused(end: str) -> None:
+    connection = _ready()
+    connection.close(4000, now=0.0) if end == "close" else connection.receive_eof(now=0.0)
+
+    with pytest.raises(LocalProtocolError, match="send on the next one"):
+        connection.send(UpdatePresence(), now=0.0)
+
+
+def test_a_command_over_the_limit_of_bytes_is_refused_before_it_is_sent() -> None:
+    """Rule 61: bytes of the encoded payload, not characters."""
+    connection = _ready()
+    empty = len(json.dumps({"op": 60, "d": ""}, separators=(",", ":")))
+
+    connection.send(Raw(60, "x" * (4096 - empty)), now=0.0)
+    with pytest.raises(LocalProtocolError, match="Raw has 4097 bytes, more than the 4096"):
+        connection.send(Raw(60, "x" * (4097 - empty)), now=0.0)
+    with pytest.raises(LocalProtocolError, match="more than the 4096"):
+        connection.send(Raw(60, "\N{GRINNING FACE}" * 1024), now=0.0)
+
+    assert len(_said(connection)) == 1
+
+
+@pytest.mark.parametrize("d", [object(), "\ud800", {(1, 2): 3}])
+def test_a_command_that_json_does_not_have_is_refused(d: Any) -> None:
+    with pytest.raises(LocalProtocolError, match="cannot be written as JSON"):
+        _ready().send(Raw(60, d), now=0.0)
+
+
+def test_over_the_rate_limit_commands_wait_in_order_and_heartbeats_do_not() -> None:
+    connection = _ready()
+    # Identify was the first of 120; four places are kept for heartbeats.
+    for number in range(130):
+        connection.send(Raw(60, number), now=1.0)
+    assert [payload["d"] for payload in _said(connection)] == list(range(115))
+
+    _tell(connection, 1, now=2.0)
+    assert [payload["op"] for payload in _said(connection)] == [1]
+    assert connection.next_timer() == 60.0
+    connection.handle_timer(now=60.0)
+    connection.handle_timer(now=61.0)
+
+    assert [payload["d"] for payload in _said(connection)] == list(range(115, 130))
+
+
+def test_no_window_of_a_minute_sees_more_than_120_payloads() -> None:
+    connection = _bare()
+    _tell(connection, 10, {"heartbeat_interval": 20_000})
+    _tell(connection, 0, {"session_id": "s"}, s=1, t="READY")
+    for number in range(400):
+        connection.send(Raw(60, number), now=0.0)
+    sent: list[float] = [0.0] * len(connection.messages_to_send())
+    while (at := connection.next_timer()) is not None and at < 300:
+        connection.handle_timer(now=at)
+        _tell(connection, 11, now=at)
+        sent += [at] * len(connection.messages_to_send())
+
+    assert len(sent) > 400
+    for at in sent:
+        assert sum(at <= other < at + 60 for other in sent) <= 120
+
+
+def test_the_room_for_waiting_commands_is_bounded() -> None:
+    connection = _ready(attrs.evolve(CONFIG, waiting_limit=3))
+    for number in range(115 + 3):
+        connection.send(Raw(60, number), now=0.0)
+
+    with pytest.raises(LocalProtocolError, match="3 commands wait"):
+        connection.send(Raw(60, "one more"), now=0.0)
+
+
+def test_commands_that_still_wait_at_the_end_are_told() -> None:
+    connection = _ready()
+    for number in range(117):
+        connection.send(Raw(60, number), now=0.0)
+
+    connection.receive_eof(now=0.0)
+
+    assert _closed(connection).unsent == (Raw(60, 115), Raw(60, 116))
+
+
+def test_a_presence_waits_for_room_among_the_commands_too() -> None:
+    connection = _ready()
+    for number in range(115):
+        connection.send(Raw(60, number), now=0.0)
+    connection.messages_to_send()
+
+    connection.send(UpdatePresence(), now=1.0)
+    assert _said(connection) == []
+    connection.handle_timer(now=60.0)
+
+    assert [payload["op"] for payload in _said(connection)] == [3]
+
+
+def test_identify_carries_the_callers_properties_and_threshold() -> None:
+    config = attrs.evolve(CONFIG, properties=Properties("linux", "b", "d"), large_threshold=200)
+    connection = _bare(config)
+    _tell(connection, 10, {"heartbeat_interval": 1000})
+
+    (identify,) = _said(connection)
+
+    assert identify["d"]["properties"] == {"os": "linux", "browser": "b", "device": "d"}
+    assert identify["d"]["large_threshold"] == 200
+
+
+@pytest.mark.parametrize(("option", "token"), [(None, None), (True, "t0ken"), (False, None)])
+def test_version_3_resumes_without_the_token_unless_it_is_told_to(
+    option: bool | None, token: str | None
+) -> None:
+    config = Config(
+        token="t0ken",
+        dialect=3,
+        unix_offset=0.0,
+        gateway_url="ws://localhost",
+        resume_with_token=option,
+    )
+    session = Session(id="s", sequence=5, dialect=3, fingerprint=fingerprint("t0ken"))
+
+    (resume,) = _said(_bare(config, session))
+
+    assert resume["op"] == 6
+    assert resume["d"].get("token") == token
+
+
+def test_version_3_needs_to_know_unix_time() -> None:
+    config = Config(token="t", dialect=3, gateway_url="ws://localhost")
+
+    with pytest.raises(LocalProtocolError, match=r"set Config\.unix_offset"):
+        ClientConnection(config, "ws://localhost", now=0.0)
+
+
+def test_unpause_without_a_pause_is_no_sign_of_life() -> None:
+    connection = _bare()
+    _tell(connection, 10, {"heartbeat_interval": 10_000})
+    _tell(connection, 0, {"session_id": "s"}, s=1, t="READY")
+    connection.handle_timer(now=5.0)
+
+    connection.unpause(now=6.0)
+    connection.handle_timer(now=15.0)
+
+    assert connection.state is State.CLOSED
+
+
+# ----- bad input -----
+
+
+def test_without_a_stream_a_malformed_message_is_reported_and_skipped() -> None:
+    """Rule 79."""
+    connection = _ready()
+
+    connection.receive_message("{", now=0.0)
+    _tell(connection, 0, {}, s=2, t="X")
+
+    malformed, dispatch = connection.events()
+    assert isinstance(malformed, MalformedPayload)
+    assert isinstance(dispatch, Dispatch)
+
+
+def _zlib_stream_connection() -> tuple[ClientConnection, Any]:
+    config = attrs.evolve(CONFIG, compression="zlib-stream")
+    session = Session(id="s", sequence=5, dialect=10, fingerprint=fingerprint("t0ken"))
+    return _bare(config, session), deflater(config.compression)
+
+
+def test_in_a_stream_a_malformed_message_ends_the_connection_with_a_resume() -> None:
+    connection, sender = _zlib_stream_connection()
+
+    connection.receive_message(sender.send(b"{", large=False), now=0.0)
+
+    _, malformed, closed = connection.events()
+    assert isinstance(malformed, MalformedPayload)
+    assert isinstance(closed, Closed)
+    assert (closed.by, closed.then) == (By.SELF, Then.RESUME)
+
+
+def test_a_broken_stream_ends_the_connection_with_a_resume() -> None:
+    """Rule 75."""
+    connection, _ = _zlib_stream_connection()
+
+    connection.receive_message(b"garbage\x00\x00\xff\xff", now=0.0)
+
+    closed = _closed(connection)
+    assert closed.then is Then.RESUME
+    assert closed.error is not None
+    assert "broken zlib data" in closed.error
+
+
+def test_a_message_cut_over_several_is_waited_for() -> None:
+    connection, sender = _zlib_stream_connection()
+    message = sender.send(b'{"op":10,"d":{"heartbeat_interval":1000}}', large=False)
+
+    connection.receive_message(message[:-4], now=0.0)
+    assert connection.state is State.GREETING
+    connection.receive_message(message[-4:], now=0.0)
+
+    assert connection.state is State.RESUMING
+
+
+def test_an_inflated_message_over_the_limit_ends_the_connection() -> None:
+    """Rule 74."""
+    connection = _bare(attrs.evolve(CONFIG, compression="payload", message_limit=1000))
+
+    connection.receive_message(zlib.compress(b"x" * 10**6), now=0.0)
+
+    closed = _closed(connection)
+    assert closed.error is not None
+    assert "more than 1000 bytes" in closed.error
+
+
+def test_version_3_with_a_ready_or_resumed_without_an_interval_ends_the_connection() -> None:
+    config = Config(token="t", dialect=3, unix_offset=0.0, gateway_url="ws://localhost")
+    session = Session(id="s", sequence=5, dialect=3, fingerprint=fingerprint("t"))
+    for name in ("READY", "RESUMED"):
+        connection = _bare(config, session)
+
+        _tell(connection, 0, {"session_id": "x"}, s=1, t=name)
+
+        closed = _closed(connection)
+        assert closed.error is not None
+        assert f"{name} names no heartbeat_interval" in closed.error
+
+
+def test_ready_before_hello_is_ignored() -> None:
+    connection = _bare()
+
+    _tell(connection, 0, {"session_id": "s"}, s=1, t="READY")
+
+    assert connection.state is State.GREETING
+    assert connection.session is None
+
+
+def test_a_dispatch_before_ready_is_handed_over() -> None:
+    connection = _bare()
+
+    _tell(connection, 0, {}, s=1, t="EARLY")
+
+    assert connection.events()[1:] == [Dispatch("EARLY", 1, b"{}")]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "what"), [(20.0, "the HTTP answer"), (20.0, "HELLO"), (60.0, "READY or RESUMED")]
+)
+def test_silence_in_any_phase_ends_by_timeout(seconds: float, what: str) -> None:
+    """Rule 27."""
+    if what == "the HTTP answer":
+        connection = ClientConnection(CONFIG, "ws://localhost", now=0.0)
+    else:
+        connection = _bare()
+    if what == "READY or RESUMED":
+        _tell(connection, 10, {"heartbeat_interval": NO_REPLY_YET})
+
+    assert connection.next_timer() == seconds
+    connection.handle_timer(now=seconds)
+
+    assert _closed(connection).error == f"waited too long for {what}"
+
+
+# ----- without framing -----
+
+
+def test_without_framing_the_connection_is_open_at_once() -> None:
+    connection = _bare()
+
+    assert connection.events() == [Opened("/?v=10&encoding=json")]
+    assert connection.state is State.GREETING
+
+
+def test_without_framing_the_bytes_are_somebody_elses_and_the_other_way_round() -> None:
+    unframed, framed = _bare(), ClientConnection(CONFIG, "ws://localhost", now=0.0)
+
+    for call in (
+        lambda: unframed.receive_data(b"", now=0.0),
+        unframed.data_to_send,
+        lambda: framed.receive_message("", now=0.0),
+        lambda: framed.receive_close(1000, now=0.0),
+        framed.messages_to_send,
+        framed.close_to_send,
+    ):
+        with pytest.raises(LocalProtocolError, match="framing=False"):
+            call()
+
+
+def test_without_framing_the_peers_close_ends_the_connection() -> None:
+    connection = _ready()
+
+    connection.receive_close(4000, "x", now=0.0)
+
+    assert connection.close_to_send() == (4000, "")
+    assert _closed(connection).by is By.PEER
+
+
+def test_our_close_is_answered_by_the_peers() -> None:
+    connection = _ready()
+    connection.close(1000, "bye", now=0.0)
+    connection.close(4000, "again", now=0.0)  # the first one counts
+    _tell(connection, 0, {}, s=9, t="LATE")
+    assert connection.session is not None
+    assert connection.session.sequence == 1
+    assert connection.close_to_send() == (1000, "bye")
+
+    connection.receive_close(1000, now=0.0)
+
+    assert connection.events() == [Closed(code=1000, reason="bye", by=By.SELF, then=Then.STOP)]
+
+
+@pytest.mark.parametrize("code", [0, 999, 1005, 1006, 2999, 5000, 70_000])
+def test_a_code_that_a_close_frame_cannot_carry_is_refused(code: int) -> None:
+    with pytest.raises(LocalProtocolError, match=f"close code {code}"):
+        _ready().close(code, now=0.0)
+
+
+def test_broken_bytes_after_our_close_end_it_as_we_asked() -> None:
+    client = Client(CONFIG)
+    connection = client.dial_succeeded(now=0.0)
+    from gateway_proto import Server
+
+    server = Server().accept(now=0.0)
+    server.receive_data(connection.data_to_send(), now=0.0)
+    connection.receive_data(server.data_to_send(), now=0.0)
+    connection.close(4000, "bye", now=0.0)
+
+    connection.receive_data(b"\xff\xff\xff", now=0.0)
+
+    closed = connection.events()[-1]
+    assert (closed.code, closed.by, closed.then) == (4000, By.SELF, Then.STOP)
