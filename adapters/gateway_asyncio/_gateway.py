@@ -56,6 +56,7 @@ class Gateway:
         self._queue_limit = queue_limit
         self._handling: Event | None = None
         self._pump: Pump | None = None
+        self._life: asyncio.Task[None] | None = None
         self._stopping = False
         self._over = False
         self._news = asyncio.Event()
@@ -101,6 +102,8 @@ class Gateway:
             self._pump.resume()
             self._pump.turn()
             await asyncio.wait([self._pump.closed])
+        elif self._life is not None:
+            self._life.cancel()  # it waits for a dial, or for the time of one
         if not keep_session:
             self._session = None
             self._handling = None
@@ -135,6 +138,7 @@ class Gateway:
 
     async def live(self) -> None:
         """Dial, and pump, until the client dials no more."""
+        self._life = asyncio.current_task()
         try:
             while (dial := self._client.next_dial()) is not None:
                 self._take(self._client.events())

@@ -53,6 +53,7 @@ class Gateway:
         self._queue_limit = queue_limit
         self._handling: Event | None = None
         self._pump: Pump | None = None
+        self._dialling = trio.CancelScope()
         self._stopping = False
         self._over = False
         self._news = trio.Event()
@@ -99,6 +100,8 @@ class Gateway:
             self._pump.resume()
             self._pump.turn()
             await self._pump.closed.wait()
+        else:
+            self._dialling.cancel()
         if not keep_session:
             self._session = None
             self._handling = None
@@ -136,27 +139,31 @@ class Gateway:
         try:
             while (dial := self._client.next_dial()) is not None:
                 self._take(self._client.events())
-                await trio.sleep_until(dial.at)
-                if self._client.next_dial() is dial:  # not stopped meanwhile
-                    await self._connect(dial)
+                stream = None
+                with trio.CancelScope() as self._dialling:
+                    await trio.sleep_until(dial.at)
+                    stream = await self._connect(dial)
+                if stream is not None and self._client.next_dial() is dial:
+                    await self._run(stream)
+                elif stream is not None:  # stopped just as it opened
+                    await trio.aclose_forcefully(stream)
         finally:
             self._over = True
             self._take(self._client.events())
             self._sendable.set()
             self._news.set()
 
-    async def _connect(self, dial: Dial) -> None:
+    async def _connect(self, dial: Dial) -> trio.abc.Stream | None:
         try:
             with trio.fail_after(self._config.handshake_timeout):
-                stream = await self._open(dial)
+                return await self._open(dial)
         except (OSError, UnicodeError, trio.TooSlowError, trio.BrokenResourceError) as error:
+            cause = error.__cause__ or error
             if self._client.next_dial() is dial:
-                cause = error.__cause__ or error
                 self._client.dial_failed(str(cause) or repr(cause), now=trio.current_time())
-            return
-        if self._client.next_dial() is not dial:
-            await trio.aclose_forcefully(stream)
-            return
+            return None
+
+    async def _run(self, stream: trio.abc.Stream) -> None:
         connection = self._client.dial_succeeded(now=trio.current_time())
         self._pump = Pump(connection, stream, self._deliver)
         try:

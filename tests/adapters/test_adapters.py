@@ -326,6 +326,26 @@ def test_stop_while_a_dial_is_under_way_ends_the_life(kit: Kit) -> None:
     kit.run(main)
 
 
+def test_stop_in_the_backoff_ends_the_events_at_once(kit: Kit) -> None:
+    async def main() -> None:
+        config = Config(
+            token="secret",
+            intents=0,
+            gateway_url="ws://127.0.0.1:1",
+            backoff_first=1000.0,
+            backoff_longest=1000.0,
+            random=lambda: 0.99,
+        )
+        async with kit.limit(5), kit.adapter.open_gateway(config) as gateway:
+            await _until(gateway, DialFailed)
+            await gateway.stop()
+            assert all(type(event) is not GaveUp for event in [e async for e in gateway])
+            with pytest.raises(LocalProtocolError, match="closed for good"):
+                await gateway.send(UpdatePresence())
+
+    kit.run(main)
+
+
 def test_leaving_by_an_exception_closes_cleanly_and_lets_the_exception_through(kit: Kit) -> None:
     class Mine(Exception):
         pass
