@@ -20,6 +20,7 @@ from gateway_proto._layers.payloads import Payload, encode
 from gateway_proto._layers.spelling import spell
 from gateway_proto._layers.state import Input, State, client_table
 from gateway_proto._timing.deadlines import Timer
+from gateway_proto._timing.heartbeats import Heartbeats
 from gateway_proto._timing.ratelimit import SlidingWindow
 from gateway_proto.commands import Command, Heartbeat, Identify, Resume, UpdatePresence
 from gateway_proto.config import Config
@@ -47,9 +48,6 @@ from gateway_proto.urls import Url
 
 __all__ = ["ClientConnection"]
 
-_SHORTEST_INTERVAL = 0.01
-"""Seconds; a server that names less would have us do nothing but beat."""
-_LONGEST_INTERVAL = 86400.0
 _AFTER_IDENTIFY_REFUSED = 5.0
 """Seconds: INVALID_SESSION after Identify means that it came too soon."""
 
@@ -118,10 +116,7 @@ class ClientConnection(GatewayConnection[Command, Event]):
         self._presence_window = SlidingWindow(*dialect.presence_limit)
         self._waiting: deque[tuple[Command, str]] = deque()
         self._presence_waits = False
-        self._interval = 0.0
-        self._beat_at: float | None = None  # of the scheduled beat that awaits its ACK
-        self._missed = 0
-        self._heard = False  # anything, since the last scheduled beat
+        self._heartbeats = Heartbeats(acks=dialect.acks)
         self.presence: UpdatePresence | None = presence or config.presence
         """The last presence that the caller asked for."""
         self.redirect: str | None = None
@@ -130,11 +125,14 @@ class ClientConnection(GatewayConnection[Command, Event]):
         """Whether Identify was sent."""
         self.ready_at: float | None = None
         """When READY was reached first."""
-        self.latency: float | None = None
-        """Seconds from the last acknowledged heartbeat to its ACK."""
         self._deadlines.set(Timer.HANDSHAKE, now + config.handshake_timeout)
         if not framing:
             self._opened(now)
+
+    @property
+    def latency(self) -> float | None:
+        """Seconds from the last acknowledged heartbeat to its ACK."""
+        return self._heartbeats.latency
 
     @property
     def session(self) -> Session | None:
@@ -253,7 +251,7 @@ class ClientConnection(GatewayConnection[Command, Event]):
         return self._inflater.receive(message)
 
     def _received(self, payload: Payload, now: float) -> None:
-        self._heard = True
+        self._heartbeats.heard()
         match payload.op:
             case Opcode.DISPATCH:
                 self._dispatched(payload, now)
@@ -266,7 +264,7 @@ class ClientConnection(GatewayConnection[Command, Event]):
                 self._beat(now)
             case Opcode.HEARTBEAT_ACK if self._dialect.acks:
                 self._move(Input.ACK)
-                self._acked(now)
+                self._events.append(HeartbeatAcked(self._heartbeats.acked(now)))
             case Opcode.RECONNECT:
                 self._reconnect(payload, now)
             case Opcode.INVALID_SESSION:
@@ -421,11 +419,8 @@ class ClientConnection(GatewayConnection[Command, Event]):
                 DROPPED, f"{name} names no heartbeat_interval above zero: {milliseconds}", now
             )
             return False
-        self._interval = min(max(milliseconds / 1000, _SHORTEST_INTERVAL), _LONGEST_INTERVAL)
-        self._beat_at = None
-        self._missed = 0
-        self._heard = True
-        self._deadlines.set(Timer.HEARTBEAT, now + self._interval * first)
+        self._heartbeats.begin(milliseconds)
+        self._deadlines.set(Timer.HEARTBEAT, now + self._heartbeats.interval * first)
         return True
 
     def _beat(self, now: float) -> None:
@@ -438,42 +433,27 @@ class ClientConnection(GatewayConnection[Command, Event]):
         self._write(self._spell(Heartbeat(d)), now)
 
     def _scheduled_beat(self, now: float) -> None:
-        if self._beat_at is not None and not self._deadlines.paused:
-            self._missed += 1
-            # Nothing at all for one interval, or no ACK for two: a reader that is behind a large
-            # backlog has not seen its ACK yet, and a half-dead session may still dispatch.
-            if not self._heard or self._missed >= 2:
-                self._drop(
-                    Closed(
-                        code=DROPPED,
-                        by=By.SELF,
-                        then=self._then(Then.RESUME),
-                        reason="heartbeat not acknowledged",
-                        error="zombie: no heartbeat ACK, though the transport is open",
-                    ),
-                    now,
-                )
-                return
-        if self._dialect.acks:
-            self._beat_at = now
-            self._heard = False
+        if not self._deadlines.paused and self._heartbeats.is_zombie():
+            self._drop(
+                Closed(
+                    code=DROPPED,
+                    by=By.SELF,
+                    then=self._then(Then.RESUME),
+                    reason="heartbeat not acknowledged",
+                    error="zombie: no heartbeat ACK, though the transport is open",
+                ),
+                now,
+            )
+            return
+        self._heartbeats.sent(now)
         # A late beat delays the next ones; they do not follow in a burst.
-        self._deadlines.set(Timer.HEARTBEAT, now + self._interval)
+        self._deadlines.set(Timer.HEARTBEAT, now + self._heartbeats.interval)
         self._beat(now)
-
-    def _acked(self, now: float) -> None:
-        latency = None
-        if self._beat_at is not None:
-            latency = self.latency = now - self._beat_at
-            self._beat_at = None
-            self._missed = 0
-        self._events.append(HeartbeatAcked(latency))
 
     def unpause(self, *, now: float) -> None:
         """The adapter reads again; what has waited in the socket is as good as heard."""
         if self._deadlines.paused:
-            self._heard = True
-            self._missed = 0
+            self._heartbeats.excuse()
         super().unpause(now=now)
 
     # ----- timers and the end -----
