@@ -77,7 +77,6 @@ class Client:
         self._resume_url_failures = 0
         self._resume_failures = 0
         self._identify_failures = 0
-        self._lookup_failures = 0
         self._dial_failures = 0
         self._identifies: deque[float] = deque()
         self._stopped = False
@@ -141,17 +140,13 @@ class Client:
         """No transport could be had; `error` says why. Plans what comes next."""
         dial = self._take_dial()
         self._events.append(DialFailed(dial.url, error))
-        self._dial_failures += 1
-        limit = self._config.dial_attempts
-        if limit is not None and self._dial_failures >= limit:
-            self._give_up(f"could not connect to {dial.host} port {dial.port}: {error}")
-            return
-        self._backoff.lost(now)
+        error = f"could not connect to {dial.host} port {dial.port}: {error}"
         # A dead resume host must not keep the client; a dead network must not cost the session.
         if dial.purpose is Purpose.RESUME and self._on_resume_url():
             self._resume_url_failures += 1
         self._redirect = None
-        self._plan(now, self._backoff.delay(), f"could not connect: {error}")
+        self._backoff.lost(now)
+        self._try_again(now, 0.0, error)
 
     def stop(self, *, keep_session: bool, now: float) -> None:
         """End the life: by a close that the session survives, or by one that ends it too."""
@@ -239,28 +234,29 @@ class Client:
             if self._gateway is None:
                 self._give_up(f"the lookup named a gateway that is not trusted: {found.url}")
                 return
-            self._lookup_failures = 0
             self._plan(now, 0.0, "the lookup named the gateway")
             return
-        self._lookup_failures += 1
         error = closed.error or "the lookup failed"
         if closed.code in (401, 404):
             hint = "is the token right?" if closed.code == 401 else "is the URL right?"
             self._give_up(f"{error}: {hint}")
-        elif self._lookup_failures >= self._config.identify_attempts:
-            self._give_up(f"{self._lookup_failures} lookups failed, the last because: {error}")
-        else:
-            self._backoff.lost(now)
-            self._plan(now, self._delay(closed), error)
+            return
+        self._backoff.lost(now)
+        self._try_again(now, closed.retry_after or 0.0, error)
 
-    def _delay(self, closed: Closed) -> float:
-        return max(self._backoff.delay(), closed.retry_after or 0.0)
+    def _try_again(self, now: float, at_least: float, error: str) -> None:
+        """There was no open WebSocket: plan the next dial, unless there were too many."""
+        self._dial_failures += 1
+        limit = self._config.dial_attempts
+        if limit is not None and self._dial_failures >= limit:
+            self._give_up(error)
+            return
+        self._plan(now, max(self._backoff.delay(), at_least), error)
 
     def _closed(self, connection: ClientConnection, closed: Closed, now: float) -> None:
         self.connection = None
         self.last_closed = closed
         self._presence = connection.presence
-        self._dial_failures = 0
         self._count(connection, now)
         self._session = connection.session
         if closed.then is Then.STOP or self._stopped:
@@ -282,24 +278,31 @@ class Client:
             self._redirect = self._trusted(connection.redirect)
         if not self._config.dialect.lookup_cacheable and self._config.gateway_url is None:
             self._gateway = None
-        delay = self._delay(closed)
+        if not connection.opened:
+            self._try_again(now, closed.retry_after or 0.0, reason)
+            return
+        self._dial_failures = 0
+        delay = max(self._backoff.delay(), closed.retry_after or 0.0)
         # "Redirect: go there at once"; but not in a circle.
-        if closed.reason == "reconnect requested" and self._backoff.failures <= 1:
+        if connection.reconnect_requested and self._backoff.failures <= 1:
             delay = 0.0
         self._plan(now, delay, reason)
 
     def _count(self, connection: ClientConnection, now: float) -> None:
-        """Count failures by the rung of the ladder: resume URL, main URL, identify."""
+        """Count failures by the rung of the ladder: resume URL, main URL, identify.
+
+        An upgrade that is refused leads away from the resume URL, but costs no session.
+        """
         if connection.identified:
             self._identifies.append(now)
         if connection.ready_at is not None:
             self._resume_url_failures = self._resume_failures = self._identify_failures = 0
-        elif self._session is None:
-            self._identify_failures += 1
         elif self._on_resume_url():
             self._resume_url_failures += 1
-        else:
+        elif connection.opened and self._session is not None:
             self._resume_failures += 1
+        elif connection.opened:
+            self._identify_failures += 1
         self._backoff.lost(now, ready_at=connection.ready_at)
 
 

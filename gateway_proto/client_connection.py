@@ -121,6 +121,10 @@ class ClientConnection(GatewayConnection[Command, Event]):
         """The last presence that the caller asked for."""
         self.redirect: str | None = None
         """Where RECONNECT said to go."""
+        self.opened: bool = False
+        """Whether the WebSocket was open."""
+        self.reconnect_requested: bool = False
+        """Whether RECONNECT came."""
         self.identified: bool = False
         """Whether Identify was sent."""
         self.ready_at: float | None = None
@@ -209,6 +213,7 @@ class ClientConnection(GatewayConnection[Command, Event]):
     # ----- the road upwards -----
 
     def _opened(self, now: float) -> None:
+        self.opened = True
         self._deadlines.clear(Timer.HANDSHAKE)
         self._events.append(Opened(self._target.target))
         if self._move(Input.OPENED):
@@ -366,6 +371,7 @@ class ClientConnection(GatewayConnection[Command, Event]):
             except msgspec.DecodeError:
                 # Null and integers were seen here; then the lookup says where.
                 self.redirect = None
+        self.reconnect_requested = True
         self._events.append(ReconnectRequested(self.redirect))
         # Codes 1000 and 1001 would end the session.
         closed = Closed(

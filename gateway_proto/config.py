@@ -99,11 +99,12 @@ class Config:
     resume_attempts: int = 3
     """Resumes that may fail on the resume URL, and as many on the main URL, before Identify."""
     identify_attempts: int = 10
-    """Identifies in a row that may fail before the client gives up."""
+    """Open connections in a row that may end before READY before the client gives up."""
     identify_budget: int = 900
     """Identifies in 24 hours after which the client gives up; 1000 would cost the token."""
     dial_attempts: int | None = None
-    """Dials in a row that may fail before the client gives up; None: it never does for that."""
+    """Dials in a row that may fail, or end in an HTTP error, before the client gives up; None: it
+    never does for that, since a network that is away comes back."""
 
     def __attrs_post_init__(self) -> None:
         if self.api_url is not None and self.gateway_url is not None:

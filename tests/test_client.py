@@ -195,7 +195,8 @@ def test_a_resume_that_is_answered_by_silence_falls_from_rung_to_rung_to_identif
         dial = client.next_dial()
         assert dial is not None
         purposes.append((dial.purpose, dial.host))
-        connection = client.dial_succeeded(now=dial.at)
+        # The WebSocket opens; HELLO never comes.
+        connection = client.dial_succeeded(now=dial.at, framing=False)
         at = connection.next_timer()
         assert at is not None
         connection.handle_timer(now=at)
@@ -358,14 +359,23 @@ def test_a_lookup_that_fails_is_tried_again_after_what_it_asks_for() -> None:
     assert dial.purpose is Purpose.LOOKUP
 
 
-def test_lookups_that_fail_without_end_end_the_life() -> None:
-    client = Client(_config(identify_attempts=3))
+def test_lookups_and_upgrades_that_are_refused_count_as_dials() -> None:
+    client = Client(_config(dial_attempts=3))
     for number in range(3):
+        assert client.gave_up is None
         _answer(client, b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n", now=number * 100.0)
 
-    assert client.gave_up is not None
-    assert "3 lookups failed" in client.gave_up
-    assert "HTTP 500" in client.gave_up
+    assert client.gave_up == "the lookup was answered with HTTP 500"
+
+
+def test_an_outage_that_refuses_every_upgrade_costs_neither_life_nor_session() -> None:
+    client = Client(_config(api_url=None, gateway_url="ws://localhost"), session=SESSION)
+    for number in range(100):
+        _answer(client, b"HTTP/1.1 520 No\r\nContent-Length: 0\r\n\r\n", now=number * 100.0)
+
+    dial = client.next_dial()
+    assert dial is not None
+    assert (dial.purpose, dial.host) == (Purpose.RESUME, "localhost")
 
 
 def test_a_lookup_that_names_a_foreign_host_ends_the_life() -> None:
