@@ -12,6 +12,7 @@ from typing import Any, TypeAlias, TypeVar
 import attrs
 import msgspec
 
+from gateway_proto._layers.payloads import to_json
 from gateway_proto.commands import Command
 from gateway_proto.dialects import Then
 
@@ -77,8 +78,11 @@ class Dispatch:
 
     @classmethod
     def of(cls, name: str, data: Any, sequence: int | None = None) -> Dispatch:
-        """A dispatch of any JSON value; the server role counts `sequence` by itself."""
-        return Dispatch(name, sequence, msgspec.json.encode(data))
+        """A dispatch of any JSON value; the server role counts `sequence` by itself.
+
+        Raises `LocalProtocolError` for data that JSON does not have.
+        """
+        return Dispatch(name, sequence, to_json(data))
 
 
 @attrs.frozen

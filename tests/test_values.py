@@ -85,6 +85,8 @@ def test_a_dispatch_decodes_once_and_is_equal_by_its_raw_text() -> None:
     assert dispatch.data is dispatch.data
     assert dispatch == Dispatch("X", 1, b'{"a":[1]}')
     assert Dispatch.of("X", {"a": [1]}, 1) == dispatch
+    with pytest.raises(LocalProtocolError, match="cannot be written as JSON"):
+        Dispatch.of("X", object())
 
 
 def test_a_dispatch_decodes_straight_into_a_type() -> None:

@@ -99,9 +99,11 @@ class Screen:
 
     def line(self, who: str, text: str) -> None:
         """Print a line at once."""
-        line = Text(f"{time.monotonic() - self._began:6.2f}  ", style="dim")
-        line.append(f"{who:8}", style=_COLOURS.get(who, "bold"))
-        line.append(text, style="default")
+        line = Text.assemble(
+            (f"{time.monotonic() - self._began:6.2f}  ", "dim"),
+            (f"{who:8}", _COLOURS.get(who, "bold")),
+            text,
+        )
         self._console.print(line)
 
     def verdict(self, text: str, *, good: bool) -> None:
