@@ -10,6 +10,7 @@ No clock, no chance and no I/O inside; `gateway_asyncio` and `gateway_trio` wire
 
 from gateway_proto._connection import Connection
 from gateway_proto._layers.state import TRANSITIONS, Input, State
+from gateway_proto._timing.heartbeats import EarlyHeartbeats, ZombiePolicy
 from gateway_proto.client import Client, Dial
 from gateway_proto.client_connection import ClientConnection
 from gateway_proto.commands import (
@@ -30,8 +31,10 @@ from gateway_proto.commands import (
 from gateway_proto.config import Config
 from gateway_proto.dialects import (
     DIALECTS,
+    AfterClose,
     Compression,
     Dialect,
+    Encoding,
     HeartbeatForm,
     Opcode,
     PresenceForm,
@@ -39,38 +42,50 @@ from gateway_proto.dialects import (
     dialect,
 )
 from gateway_proto.endpoint import LookupConnection
-from gateway_proto.errors import GatewayProtoError, LocalProtocolError
+from gateway_proto.errors import GatewayProtoError, LocalProtocolError, RequestError
 from gateway_proto.events import (
     By,
+    ChannelInfo,
     Closed,
+    CommandsWait,
     DialFailed,
     DialPlanned,
     Dispatch,
     Event,
     GatewayFound,
     GaveUp,
+    GuildMembers,
     HeartbeatAcked,
+    HeartbeatLate,
     HeartbeatRequested,
     HeartbeatSent,
     Hello,
     HttpRequested,
+    IdentifySlotNeeded,
     MalformedPayload,
     Opened,
     Purpose,
     Ready,
     ReconnectRequested,
+    RequestAnswered,
+    RequestFailed,
     Resumed,
     ServerEvent,
     ServerMessage,
     SessionInvalidated,
     SessionStartLimit,
+    SoundboardSounds,
+    Suspended,
     Unknown,
     UrlRefused,
 )
+from gateway_proto.fleet import Fleet
 from gateway_proto.intents import Intents
-from gateway_proto.server import Server, ServerConfig, ServerConnection, ServerSession
+from gateway_proto.requests import Request
+from gateway_proto.server import Server, ServerConfig, ServerSession
+from gateway_proto.server_connection import ServerConnection
 from gateway_proto.session import Session, fingerprint, session_after
-from gateway_proto.shards import identify_key, shard_of
+from gateway_proto.shards import IdentifyQueue, ShardPlan, identify_key, plan_shards, shard_of
 from gateway_proto.urls import Trust, Url
 
 __version__ = "0.1.0"
@@ -79,11 +94,14 @@ __all__ = [
     "DIALECTS",
     "TRANSITIONS",
     "Activity",
+    "AfterClose",
     "By",
+    "ChannelInfo",
     "Client",
     "ClientConnection",
     "Closed",
     "Command",
+    "CommandsWait",
     "Compression",
     "Config",
     "Connection",
@@ -92,18 +110,25 @@ __all__ = [
     "DialPlanned",
     "Dialect",
     "Dispatch",
+    "EarlyHeartbeats",
+    "Encoding",
     "Event",
+    "Fleet",
     "GatewayFound",
     "GatewayProtoError",
     "GaveUp",
+    "GuildMembers",
     "Heartbeat",
     "HeartbeatAcked",
     "HeartbeatForm",
+    "HeartbeatLate",
     "HeartbeatRequested",
     "HeartbeatSent",
     "Hello",
     "HttpRequested",
     "Identify",
+    "IdentifyQueue",
+    "IdentifySlotNeeded",
     "Input",
     "Intents",
     "LocalProtocolError",
@@ -117,7 +142,11 @@ __all__ = [
     "Raw",
     "Ready",
     "ReconnectRequested",
+    "Request",
+    "RequestAnswered",
     "RequestChannelInfo",
+    "RequestError",
+    "RequestFailed",
     "RequestGuildMembers",
     "RequestSoundboardSounds",
     "Resume",
@@ -131,7 +160,10 @@ __all__ = [
     "Session",
     "SessionInvalidated",
     "SessionStartLimit",
+    "ShardPlan",
+    "SoundboardSounds",
     "State",
+    "Suspended",
     "Then",
     "Trust",
     "Unknown",
@@ -140,9 +172,11 @@ __all__ = [
     "Url",
     "UrlRefused",
     "VoiceServerPing",
+    "ZombiePolicy",
     "dialect",
     "fingerprint",
     "identify_key",
+    "plan_shards",
     "session_after",
     "shard_of",
 ]

@@ -22,7 +22,7 @@ from gateway_proto._layers.frames import (
     Unframed,
     Upgraded,
 )
-from gateway_proto._layers.inflate import InflateError
+from gateway_proto._layers.inflate import InflateError, Inflater
 from gateway_proto._layers.payloads import Payload, PayloadError, decode
 from gateway_proto._layers.state import Input, State, Table
 from gateway_proto._timing.deadlines import Deadlines, Timer
@@ -96,6 +96,13 @@ class Connection(abc.ABC, Generic[Sent, Received]):
         """The adapter reads again."""
         self._deadlines.unpause(self._at(now))
 
+    def check_clock(self, unix: float, *, now: float) -> None:
+        """Compare unix time with `now`, both in seconds: a clock that stood still is noticed.
+
+        Where the monotonic clock pauses while the machine sleeps, nothing else would tell.
+        """
+        self._at(now)
+
     def events(self) -> list[Received | Closed | MalformedPayload]:
         """All events that wait, in order; each once."""
         events = self._events
@@ -148,11 +155,13 @@ class GatewayConnection(Connection[Sent, Received]):
         now: float,
         close_timeout: float,
         frames: ClientFrames | ServerFrames | Unframed,
+        inflater: Inflater,
         table: Table,
     ) -> None:
         super().__init__(now=now, table=table)
         self._close_timeout = close_timeout
         self._frames = frames
+        self._inflater = inflater
         self._asked: Closed | None = None
         """How the connection ends once the closing handshake is over."""
 
@@ -228,10 +237,6 @@ class GatewayConnection(Connection[Sent, Received]):
         """A payload came."""
 
     @abc.abstractmethod
-    def _inflate(self, message: str | bytes) -> str | bytes | None:
-        """The text of a message; raises `InflateError`."""
-
-    @abc.abstractmethod
     def _malformed(self, error: str, now: float) -> None:
         """A message was no payload."""
 
@@ -271,7 +276,7 @@ class GatewayConnection(Connection[Sent, Received]):
         if self._state is State.CLOSING:
             return
         try:
-            text = self._inflate(message)
+            text = self._inflater.receive(message)
         except InflateError as error:
             self._fail(DROPPED, str(error), now)
             return
@@ -280,6 +285,10 @@ class GatewayConnection(Connection[Sent, Received]):
         try:
             payload = decode(text)
         except PayloadError as error:
+            # A message whose content looks like the end of a text was only a part of one.
+            inflated = isinstance(text, bytes) and text is not message
+            if inflated and error.truncated and self._inflater.hold(text):
+                return
             self._events.append(MalformedPayload(str(error)))
             self._malformed(str(error), now)
             return

@@ -7,6 +7,7 @@ transport that was opened, and decides what comes after that has closed.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -14,7 +15,7 @@ import attrs
 from gateway_proto._connection import DROPPED, Connection
 from gateway_proto._timing.backoff import Backoff
 from gateway_proto.client_connection import ClientConnection
-from gateway_proto.commands import UpdatePresence
+from gateway_proto.commands import Command, UpdatePresence
 from gateway_proto.config import Config
 from gateway_proto.dialects import Then
 from gateway_proto.endpoint import LookupConnection
@@ -28,14 +29,19 @@ from gateway_proto.events import (
     GatewayFound,
     GaveUp,
     Purpose,
+    SessionStartLimit,
     UrlRefused,
 )
+from gateway_proto.requests import Requests
 from gateway_proto.session import Session
 from gateway_proto.urls import Url
 
 __all__ = ["Client", "Dial"]
 
 _DAY = 86400.0
+_UNAUTHORIZED = (401, 403)
+_IDENTIFY_MARGIN = 0.25
+"""Seconds: the server counts from when it has handled an Identify, not from when it was sent."""
 
 
 @attrs.frozen(kw_only=True)
@@ -55,10 +61,20 @@ class Dial:
 class Client:
     """A client's life: dials, one after the other, until it is stopped or gives up.
 
-    Raises `LocalProtocolError` for a session that does not fit the config.
+    `gateway` is the answer of a lookup that was made elsewhere. With `only_look_up` it ends after
+    the lookup. `on_slot_needed` is called where a connection awaits its turn to identify. Raises
+    `LocalProtocolError` for a session that does not fit the config.
     """
 
-    def __init__(self, config: Config, *, session: Session | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        *,
+        session: Session | None = None,
+        gateway: Url | None = None,
+        only_look_up: bool = False,
+        on_slot_needed: Callable[[ClientConnection, float], None] | None = None,
+    ) -> None:
         if session is not None:
             session.check_fits(config)
         self._config = config
@@ -71,7 +87,7 @@ class Client:
             stable=config.stable_after,
             random=config.chance,
         )
-        self._gateway = None if config.gateway_url is None else config.endpoint
+        self._gateway = config.endpoint if config.gateway_url is not None else gateway
         self._redirect: Url | None = None
         self._presence: UpdatePresence | None = None
         self._resume_url_failures = 0
@@ -79,12 +95,20 @@ class Client:
         self._identify_failures = 0
         self._dial_failures = 0
         self._identifies: deque[float] = deque()
+        self._only_look_up = only_look_up
+        self._on_slot_needed = on_slot_needed
+        self._requests = Requests(config.dialect)
+        self._start_limit: SessionStartLimit | None = None
+        self._blamed: Command | None = None
+        self._lost_at: float | None = None
         self._stopped = False
         self._dial: Dial | None = None
         self.connection: ClientConnection | LookupConnection | None = None
         """The connection that is open or opening."""
         self.last_closed: Closed | None = None
         """How the last connection ended."""
+        self.found: GatewayFound | None = None
+        """The last lookup's answer, if it named a gateway to which the token may go."""
         self.gave_up: str | None = None
         """Why there is no next dial; None while there is one, and after `stop`."""
         self._plan(float("-inf"), 0.0, "the client starts")
@@ -101,6 +125,12 @@ class Client:
         """Of the present connection, in seconds; None before its first heartbeat ACK."""
         connection = self.connection
         return connection.latency if isinstance(connection, ClientConnection) else None
+
+    @property
+    def waiting(self) -> tuple[Command, ...]:
+        """Commands that wait for room under the rate limits, in order."""
+        connection = self.connection
+        return connection.waiting if isinstance(connection, ClientConnection) else ()
 
     def next_dial(self) -> Dial | None:
         """Where to open a transport next; None: the life is over, see `gave_up`."""
@@ -131,6 +161,8 @@ class Client:
                 now=now,
                 session=self._session,
                 presence=self._presence,
+                requests=self._requests,
+                on_slot_needed=self._on_slot_needed,
                 on_finished=self._closed,
                 framing=framing,
             )
@@ -140,6 +172,7 @@ class Client:
         """No transport could be had; `error` says why. Plans what comes next."""
         dial = self._take_dial()
         self._events.append(DialFailed(dial.url, error))
+        self._events += self._requests.expire(now)
         error = f"could not connect to {dial.host} port {dial.port}: {error}"
         # A dead resume host must not keep the client; a dead network must not cost the session.
         if dial.purpose is Purpose.RESUME and self._on_resume_url():
@@ -156,6 +189,7 @@ class Client:
             self.connection.close(DROPPED if keep_session else 1000, now=now)
         elif not keep_session:
             self._session = None
+        self._events += self._requests.fail("the client was stopped")
 
     # ----- what comes next -----
 
@@ -176,20 +210,24 @@ class Client:
 
     def _plan(self, now: float, delay: float, reason: str) -> None:
         """Ask for the next dial."""
+        if self._session is not None and self._is_old(now + delay):
+            self._session = None
+            reason += f"; the session was lost more than {self._config.resume_within:g} s ago"
         url, purpose = self._next_url(), Purpose.IDENTIFY
         if self._session is not None:
             purpose = Purpose.RESUME
+        else:
+            self._events += self._requests.fail("the session is lost")
         if url is None:
             url, purpose = self._config.endpoint, Purpose.LOOKUP
         if purpose is Purpose.IDENTIFY:
-            while self._identifies and self._identifies[0] + _DAY <= now:
-                self._identifies.popleft()
-            if len(self._identifies) >= self._config.identify_budget:
-                self._give_up(
-                    f"{len(self._identifies)} identifies in 24 hours, and 1000 cost the token: "
-                    "find out why sessions are lost, or raise Config.identify_budget"
-                )
+            refusal = self._over_budget(now)
+            if refusal is not None:
+                self._give_up(refusal)
                 return
+            if self._identifies and self._redirect is None and not self._config.ask_to_identify:
+                seconds = self._config.dialect.identify_seconds + _IDENTIFY_MARGIN
+                delay = max(delay, self._identifies[-1] + seconds - now)
         if purpose is not Purpose.LOOKUP:
             url = url.with_query(self._config.query)
         self._events.append(DialPlanned(purpose=purpose, url=str(url), delay=delay, reason=reason))
@@ -201,6 +239,28 @@ class Client:
             url=str(url),
             purpose=purpose,
         )
+
+    def _is_old(self, at: float) -> bool:
+        within, lost_at = self._config.resume_within, self._lost_at
+        return within is not None and lost_at is not None and at > lost_at + within
+
+    def _over_budget(self, now: float) -> str | None:
+        """Why no more sessions may be opened today; None: they may."""
+        while self._identifies and self._identifies[0] + _DAY <= now:
+            self._identifies.popleft()
+        if len(self._identifies) >= self._config.identify_budget:
+            return (
+                f"{len(self._identifies)} identifies in 24 hours, and 1000 cost the token: find "
+                "out why sessions are lost, or raise Config.identify_budget"
+            )
+        limit, reserve = self._start_limit, self._config.identify_reserve
+        if limit is not None and limit.remaining <= reserve:
+            return (
+                f"only {limit.remaining} of {limit.total} sessions may still be opened, for "
+                f"{limit.reset_after / 1000:.0f} s from the lookup: wait, or lower "
+                f"Config.identify_reserve, which is {reserve}"
+            )
+        return None
 
     def _next_url(self) -> Url | None:
         """Where the gateway is; None: the lookup has to say it."""
@@ -222,6 +282,7 @@ class Client:
 
     def _give_up(self, reason: str) -> None:
         self.gave_up = reason
+        self._events += self._requests.fail(reason)
         self._events.append(GaveUp(reason))
 
     def _looked_up(self, found: GatewayFound | None, closed: Closed, now: float) -> None:
@@ -234,7 +295,10 @@ class Client:
             if self._gateway is None:
                 self._give_up(f"the lookup named a gateway that is not trusted: {found.url}")
                 return
-            self._plan(now, 0.0, "the lookup named the gateway")
+            self.found = found
+            self._start_limit = found.session_start_limit
+            if not self._only_look_up:
+                self._plan(now, 0.0, "the lookup named the gateway")
             return
         error = closed.error or "the lookup failed"
         if closed.code in (401, 404):
@@ -254,22 +318,28 @@ class Client:
         self._plan(now, max(self._backoff.delay(), at_least), error)
 
     def _closed(self, connection: ClientConnection, closed: Closed, now: float) -> None:
+        before, self.last_closed = self.last_closed, closed
         self.connection = None
-        self.last_closed = closed
         self._presence = connection.presence
         self._count(connection, now)
         self._session = connection.session
+        if connection.ready_at is not None or self._lost_at is None:
+            self._lost_at = now
         if closed.then is Then.STOP or self._stopped:
             if not self._stopped and closed.by is By.PEER:
-                self._give_up(f"{_why(closed)}, after which no reconnect helps")
+                self._give_up(f"{self._why(closed)}, after which no reconnect helps")
+            self._events += self._requests.fail("the client was stopped")
             return
         if self._identify_failures >= self._config.identify_attempts:
             self._give_up(
                 f"{self._identify_failures} connections in a row did not become ready, the last "
-                f"because: {_why(closed)}"
+                f"because: {self._why(closed)}"
             )
             return
-        reason = _why(closed)
+        if self._is_poisoned(connection, closed, now):
+            self._give_up(f"{self._why(closed)}, twice after the same command: {self._blamed!r}")
+            return
+        reason = self._why(closed)
         if self._resume_failures >= self._config.resume_attempts and self._session is not None:
             self._session = None
             reason += "; so it was before, and the session is given up"
@@ -279,7 +349,10 @@ class Client:
         if not self._config.dialect.lookup_cacheable and self._config.gateway_url is None:
             self._gateway = None
         if not connection.opened:
-            self._try_again(now, closed.retry_after or 0.0, reason)
+            at_least = closed.retry_after or 0.0
+            if closed.code in _UNAUTHORIZED and before is not None and before.code == closed.code:
+                at_least = max(at_least, self._config.backoff_longest)
+            self._try_again(now, at_least, reason)
             return
         self._dial_failures = 0
         delay = max(self._backoff.delay(), closed.retry_after or 0.0)
@@ -288,13 +361,23 @@ class Client:
             delay = 0.0
         self._plan(now, delay, reason)
 
+    def _is_poisoned(self, connection: ClientConnection, closed: Closed, now: float) -> bool:
+        """Whether the same command was blamed twice, with no stable time between."""
+        culprit = closed.last_sent[-1] if closed.last_sent else None
+        before, self._blamed = self._blamed, culprit
+        ready_at = connection.ready_at
+        stable = ready_at is not None and now - ready_at >= self._config.stable_after
+        return culprit is not None and culprit == before and not stable
+
     def _count(self, connection: ClientConnection, now: float) -> None:
         """Count failures by the rung of the ladder: resume URL, main URL, identify.
 
         An upgrade that is refused leads away from the resume URL, but costs no session.
         """
-        if connection.identified:
-            self._identifies.append(now)
+        self._identifies.extend(connection.identified_at)
+        if self._start_limit is not None:
+            left = self._start_limit.remaining - len(connection.identified_at)
+            self._start_limit = attrs.evolve(self._start_limit, remaining=left)
         if connection.ready_at is not None:
             self._resume_url_failures = self._resume_failures = self._identify_failures = 0
         elif self._on_resume_url():
@@ -305,10 +388,10 @@ class Client:
             self._identify_failures += 1
         self._backoff.lost(now, ready_at=connection.ready_at)
 
-
-def _why(closed: Closed) -> str:
-    if closed.error is not None:
-        return closed.error
-    if closed.by is By.PEER:
-        return f"the server closed with {closed.code} {closed.reason!r}"
-    return closed.reason or f"closed with {closed.code}"
+    def _why(self, closed: Closed) -> str:
+        if closed.error is not None:
+            return closed.error
+        if closed.by is By.PEER:
+            meaning = self._config.after_close(closed.code).meaning
+            return f"the server closed with {closed.code} {closed.reason!r} ({meaning})"
+        return closed.reason or f"closed with {closed.code}"

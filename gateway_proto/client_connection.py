@@ -16,40 +16,48 @@ import msgspec
 from gateway_proto._connection import DROPPED, GatewayConnection
 from gateway_proto._layers.frames import ClientFrames, Refused, Requested, Unframed
 from gateway_proto._layers.inflate import inflater
-from gateway_proto._layers.payloads import Payload, encode
+from gateway_proto._layers.payloads import Payload, encode, from_raw
 from gateway_proto._layers.spelling import spell
 from gateway_proto._layers.state import Input, State, client_table
 from gateway_proto._timing.deadlines import Timer
-from gateway_proto._timing.heartbeats import Heartbeats
-from gateway_proto._timing.ratelimit import SlidingWindow
+from gateway_proto._timing.heartbeats import EarlyHeartbeats, Heartbeats
+from gateway_proto._timing.outbox import Outbox, Waiting
 from gateway_proto.commands import Command, Heartbeat, Identify, Resume, UpdatePresence
 from gateway_proto.config import Config
-from gateway_proto.dialects import Compression, HeartbeatForm, Opcode, Then
+from gateway_proto.dialects import Compression, Encoding, HeartbeatForm, Opcode, Then
 from gateway_proto.endpoint import seconds_to_wait
 from gateway_proto.errors import LocalProtocolError
 from gateway_proto.events import (
     By,
     Closed,
+    CommandsWait,
     Dispatch,
     Event,
     HeartbeatAcked,
+    HeartbeatLate,
     HeartbeatRequested,
     HeartbeatSent,
     Hello,
+    IdentifySlotNeeded,
     Opened,
     Ready,
     ReconnectRequested,
     Resumed,
     SessionInvalidated,
+    Suspended,
     Unknown,
 )
+from gateway_proto.requests import ANSWERS, Request, Requests
 from gateway_proto.session import Session, fingerprint, session_after
+from gateway_proto.shards import identify_key
 from gateway_proto.urls import Url
 
 __all__ = ["ClientConnection"]
 
 _AFTER_IDENTIFY_REFUSED = 5.0
 """Seconds: INVALID_SESSION after Identify means that it came too soon."""
+_LAST_SENT = 4
+"""Commands that are kept for the report of a close that blames one."""
 
 
 class _ReadyFields(msgspec.Struct):
@@ -81,7 +89,9 @@ class ClientConnection(GatewayConnection[Command, Event]):
         now: float,
         session: Session | None = None,
         presence: UpdatePresence | None = None,
+        requests: Requests | None = None,
         on_finished: Callable[[ClientConnection, Closed, float], None] | None = None,
+        on_slot_needed: Callable[[ClientConnection, float], None] | None = None,
         framing: bool = True,
     ) -> None:
         dialect = config.dialect
@@ -104,19 +114,30 @@ class ClientConnection(GatewayConnection[Command, Event]):
             )
             if framing
             else Unframed(),
+            inflater=inflater(config.compression, limit=config.message_limit),
         )
         self._config = config
         self._dialect = dialect
         self._target = target
         self._on_finished = on_finished
-        self._inflater = inflater(config.compression, limit=config.message_limit)
+        self._on_slot_needed = on_slot_needed
         self._session = session
         self._sequence = None if session is None else session.sequence
-        self._window = SlidingWindow(*dialect.send_limit)
-        self._presence_window = SlidingWindow(*dialect.presence_limit)
-        self._waiting: deque[tuple[Command, str]] = deque()
-        self._presence_waits = False
-        self._heartbeats = Heartbeats(acks=dialect.acks)
+        self._alone = requests is None
+        self._requests = Requests(dialect) if requests is None else requests
+        self._outbox: Outbox[Command] = Outbox(
+            send_limit=dialect.send_limit,
+            presence_limit=dialect.presence_limit,
+            held_until=self._requests.held_until,
+        )
+        self._unsent: tuple[Command, ...] = ()
+        self._last_sent: deque[Command] = deque(maxlen=_LAST_SENT)
+        self._heartbeats = Heartbeats(acks=dialect.acks, policy=config.zombie_policy)
+        self._answered = True  # something came since Resume was sent
+        self._awaits_slot = False
+        self._wait_reported = False
+        self._unix_offset = config.unix_offset
+        self._clocks: float | None = None
         self.presence: UpdatePresence | None = presence or config.presence
         """The last presence that the caller asked for."""
         self.redirect: str | None = None
@@ -125,8 +146,8 @@ class ClientConnection(GatewayConnection[Command, Event]):
         """Whether the WebSocket was open."""
         self.reconnect_requested: bool = False
         """Whether RECONNECT came."""
-        self.identified: bool = False
-        """Whether Identify was sent."""
+        self.identified_at: list[float] = []
+        """When Identify was sent."""
         self.ready_at: float | None = None
         """When READY was reached first."""
         self._deadlines.set(Timer.HANDSHAKE, now + config.handshake_timeout)
@@ -137,6 +158,11 @@ class ClientConnection(GatewayConnection[Command, Event]):
     def latency(self) -> float | None:
         """Seconds from the last acknowledged heartbeat to its ACK."""
         return self._heartbeats.latency
+
+    @property
+    def waiting(self) -> tuple[Command, ...]:
+        """Commands that wait for room under the rate limits, in order."""
+        return self._outbox.waiting
 
     @property
     def session(self) -> Session | None:
@@ -159,56 +185,86 @@ class ClientConnection(GatewayConnection[Command, Event]):
         if isinstance(message, Identify | Resume | Heartbeat):
             raise LocalProtocolError(f"the machine sends {type(message).__name__} by itself")
         text = self._spell(message)
-        now = self._at(now)
         if isinstance(message, UpdatePresence):
+            now = self._at(now)
             self.presence = message
-            self._presence_waits = self._state is State.READY
-        elif self._state is not State.READY:
-            raise LocalProtocolError(
-                f"{type(message).__name__} needs READY, and the connection is "
-                f"{self._state.value}: wait for Ready or Resumed"
-            )
-        elif len(self._waiting) >= self._config.waiting_limit:
-            raise LocalProtocolError(
-                f"{len(self._waiting)} commands wait for room under the rate limit already"
-            )
+            if self._state is State.READY:
+                self._outbox.put_presence(Waiting(message, text, now))
         else:
-            self._waiting.append((message, text))
+            self._check_ready(message)
+            now = self._at(now)
+            self._outbox.put(Waiting(message, text, now))
         self._flush(now)
 
-    def _spell(self, command: Command) -> str:
-        op, d = spell(command, self._dialect)
-        text = encode(op, d)
-        if len(text) > self._dialect.payload_limit:
-            raise LocalProtocolError(
-                f"{type(command).__name__} has {len(text)} bytes, more than the "
-                f"{self._dialect.payload_limit} that a gateway takes"
-            )
-        return text.decode()
+    def request(self, request: Request, *, now: float, timeout: float = 30.0) -> int:
+        """Send a request and collect its answer; returns its number.
 
-    def _write(self, text: str, now: float) -> None:
-        self._window.take(now)
+        `RequestAnswered` or `RequestFailed` with that number follows; `timeout` is seconds without
+        any part of the answer. Raises `LocalProtocolError` as `send` does.
+        """
+        if not isinstance(request, Request):
+            raise LocalProtocolError(f"{request!r} is no request with an answer: use send")
+        self._check_ready(request)
+        if isinstance(getattr(request, "guild_id", ""), tuple):
+            raise LocalProtocolError(
+                "the answers of several guilds are not told apart: ask for one"
+            )
+        self._spell(request)
+        nonce = f"{int(self._config.chance() * 2**32):x}"
+        number, request = self._requests.open(request, timeout, nonce)
+        now = self._at(now)
+        self._outbox.put(Waiting(request, self._spell(request), now, number))
+        self._flush(now)
+        return number
+
+    def _check_ready(self, command: Command) -> None:
+        if self._state is not State.READY:
+            raise LocalProtocolError(
+                f"{type(command).__name__} needs READY, and the connection is "
+                f"{self._state.value}: wait for Ready or Resumed"
+            )
+        if len(self._outbox.waiting) >= self._config.waiting_limit:
+            raise LocalProtocolError(
+                f"{len(self._outbox.waiting)} commands wait for room under the rate limit already"
+            )
+
+    def _spell(self, command: Command) -> str | bytes:
+        config = self._config
+        op, d = spell(command, self._dialect, intents=config.intents)
+        text = encode(op, d, config.encoding)
+        limit = config.payload_limit or self._dialect.payload_limit
+        if len(text) > limit:
+            raise LocalProtocolError(
+                f"{type(command).__name__} has {len(text)} bytes, more than the {limit} that a "
+                "gateway takes"
+            )
+        return text.decode() if config.encoding is Encoding.JSON else text
+
+    def _write(self, command: Command, text: str | bytes) -> None:
+        self._last_sent.append(command)
         self._frames.send(text)
 
     def _flush(self, now: float) -> None:
         """Send what waits and has room; set timers for the rest."""
-        while self._waiting:
-            free_at = self._window.free_at(now, reserve=self._dialect.heartbeat_reserve)
-            if free_at > now:
-                self._deadlines.set(Timer.SEND, free_at)
-                break
-            self._write(self._waiting.popleft()[1], now)
-        if self._presence_waits and self.presence is not None:
-            free_at = max(
-                self._window.free_at(now, reserve=self._dialect.heartbeat_reserve),
-                self._presence_window.free_at(now),
-            )
-            if free_at > now:
-                self._deadlines.set(Timer.PRESENCE, free_at)
-                return
-            self._presence_waits = False
-            self._presence_window.take(now)
-            self._write(self._spell(self.presence), now)
+        while (waiting := self._outbox.take(now)) is not None:
+            self._write(waiting.command, waiting.text)
+            self._requests.note(waiting.command, now)
+            if waiting.number is not None:
+                self._requests.sent(waiting.number, now)
+        for timer, at in (
+            (Timer.SEND, self._outbox.free_at(now)),
+            (Timer.REQUEST, self._requests.next_timer()),
+        ):
+            if at is None:
+                self._deadlines.clear(timer)
+            else:
+                self._deadlines.set(timer, at)
+        since = self._outbox.waiting_since
+        if since is None:
+            self._deadlines.clear(Timer.WAITING)
+            self._wait_reported = False
+        elif not self._wait_reported:
+            self._deadlines.set(Timer.WAITING, since + self._config.waiting_reported_after)
 
     # ----- the road upwards -----
 
@@ -224,39 +280,66 @@ class ClientConnection(GatewayConnection[Command, Event]):
 
     def _introduce(self, now: float) -> None:
         """Resume the session, or open one."""
-        config = self._config
-        if self._session is not None:
-            with_token = config.resume_with_token
-            if with_token is None:
-                with_token = self._dialect.resume_with_token
-            command: Command = Resume(
-                session_id=self._session.id,
-                seq=self._session.sequence,
-                token=config.token if with_token else None,
-            )
-            self._move(Input.RESUME)
-        else:
-            command = Identify(
-                token=config.token,
-                properties=config.properties,
-                intents=config.intents,
-                compress=config.compression is Compression.PAYLOAD,
-                large_threshold=config.large_threshold,
-                shard=config.shard,
-                presence=self.presence,
-            )
-            self.identified = True
-            if self.presence is not None:
-                self._presence_window.take(now)
-            self._move(Input.IDENTIFY)
-        self._deadlines.set(Timer.SESSION, now + config.session_timeout)
-        self._write(self._spell(command), now)
+        if self._session is None:
+            self._ask_to_identify(now)
+            return
+        with_token = self._config.resume_with_token
+        if with_token is None:
+            with_token = self._dialect.resume_with_token
+        self._move(Input.RESUME)
+        self._answered = False
+        resume = Resume(
+            session_id=self._session.id,
+            seq=self._session.sequence,
+            token=self._config.token if with_token else None,
+        )
+        self._deadlines.set(Timer.SESSION, now + self._config.session_timeout)
+        self._outbox.count(now)
+        self._write(resume, self._spell(resume))
 
-    def _inflate(self, message: str | bytes) -> str | bytes | None:
-        return self._inflater.receive(message)
+    def _ask_to_identify(self, now: float) -> None:
+        config = self._config
+        # Versions that do not greet have no state in which to wait for a turn.
+        if not config.ask_to_identify or not self._dialect.greets:
+            self._identify(now)
+            return
+        self._awaits_slot = True
+        shard_id = 0 if config.shard is None else config.shard[0]
+        key = identify_key(shard_id, config.max_concurrency)
+        self._events.append(IdentifySlotNeeded(shard_id, key))
+        if self._on_slot_needed is not None:
+            self._on_slot_needed(self, now)
+
+    def grant_identify(self, *, now: float) -> None:
+        """It is the connection's turn to identify; does nothing where it does not wait for it."""
+        now = self._at(now)
+        if self._awaits_slot and self._state is not State.CLOSED:
+            self._identify(now)
+            self._wake()
+
+    def _identify(self, now: float) -> None:
+        config = self._config
+        self._awaits_slot = False
+        identify = Identify(
+            token=config.token,
+            properties=config.properties,
+            intents=config.intents,
+            compress=config.compression is Compression.PAYLOAD,
+            large_threshold=config.large_threshold,
+            shard=config.shard,
+            presence=self.presence,
+            guild_subscriptions=config.guild_subscriptions,
+        )
+        self.identified_at.append(now)
+        self._move(Input.IDENTIFY)
+        self._deadlines.set(Timer.SESSION, now + config.session_timeout)
+        with_presence = self.presence is not None and self._dialect.presence_in_identify
+        self._outbox.count(now, presence=with_presence)
+        self._write(identify, self._spell(identify))
 
     def _received(self, payload: Payload, now: float) -> None:
         self._heartbeats.heard()
+        self._answered = True
         match payload.op:
             case Opcode.DISPATCH:
                 self._dispatched(payload, now)
@@ -278,6 +361,8 @@ class ClientConnection(GatewayConnection[Command, Event]):
                 self._move(Input.UNKNOWN)
                 message = payload.message if isinstance(payload.message, str) else None
                 self._events.append(Unknown(payload.op, payload.raw, message))
+        if self._heartbeats.held and self._state is not State.CLOSED:
+            self._scheduled_beat(now)
 
     def _dispatched(self, payload: Payload, now: float) -> None:
         name = payload.t or ""
@@ -291,7 +376,11 @@ class ClientConnection(GatewayConnection[Command, Event]):
             self._resumed(payload, now)
         else:
             self._move(Input.DISPATCH)
-            self._events.append(Dispatch(name, sequence, payload.raw))
+            dispatch = Dispatch(name, sequence, payload.raw)
+            self._events.append(dispatch)
+            if name in ANSWERS and self._requests:
+                self._events += self._requests.received(dispatch, now)
+                self._flush(now)
 
     def _ready(self, payload: Payload, now: float) -> None:
         fields = self._fields(payload, _ReadyFields, "READY", now)
@@ -315,6 +404,8 @@ class ClientConnection(GatewayConnection[Command, Event]):
             version=self._dialect.version,
             fingerprint=fingerprint(self._config.token),
         )
+        # In answer to Resume it is a new session, in which the old one's answers do not come.
+        self._events += self._requests.fail("a new session began")
         # Session id, resume URL and sequence change together, or not at all.
         self._session = session_after(None, ready)
         self._sequence = ready.sequence
@@ -346,7 +437,8 @@ class ClientConnection(GatewayConnection[Command, Event]):
         if self.ready_at is None:
             self.ready_at = now
         self._deadlines.clear(Timer.SESSION)
-        self._presence_waits = say_presence and self.presence is not None
+        if say_presence and self.presence is not None:
+            self._outbox.put_presence(Waiting(self.presence, self._spell(self.presence), now))
         self._flush(now)
 
     def _greeted(self, payload: Payload, now: float) -> None:
@@ -360,14 +452,14 @@ class ClientConnection(GatewayConnection[Command, Event]):
             hello.heartbeat_interval, "HELLO", now, first=self._config.chance()
         ):
             return
-        if self._state is State.GREETING:
+        if self._state is State.GREETING and not self._awaits_slot:
             self._deadlines.clear(Timer.GREETING)
             self._introduce(now)
 
     def _reconnect(self, payload: Payload, now: float) -> None:
         if self._dialect.redirects:
             try:
-                self.redirect = msgspec.json.decode(payload.raw, type=_Redirect).url
+                self.redirect = from_raw(payload.raw, _Redirect).url
             except msgspec.DecodeError:
                 # Null and integers were seen here; then the lookup says where.
                 self.redirect = None
@@ -384,14 +476,23 @@ class ClientConnection(GatewayConnection[Command, Event]):
 
     def _invalidated(self, payload: Payload, now: float) -> None:
         # Other servers leave `d` out, or send what is no boolean: only true is true.
-        resumable = payload.raw == b"true"
+        resumable = self._dialect.invalid_session_says and _is_true(payload.raw)
         low, high = self._dialect.invalid_session_wait
         wait = low + self._config.chance() * (high - low)
         if self._state is State.IDENTIFYING:
             wait = max(wait, _AFTER_IDENTIFY_REFUSED)
         if not resumable:
             self._session = None
+            self._sequence = None
         self._events.append(SessionInvalidated(resumable))
+        config = self._config
+        attempts = len(self.identified_at)
+        stays = config.identify_on_same_connection and attempts < config.identify_attempts
+        if stays and not resumable and self._move(Input.INVALID_SESSION_STAY):
+            self._clear_outbox("the session was invalidated")
+            self._deadlines.set(Timer.IDENTIFY, now + wait)
+            self._deadlines.clear(Timer.SESSION)
+            return
         closed = Closed(
             code=DROPPED,
             by=By.SELF,
@@ -401,17 +502,25 @@ class ClientConnection(GatewayConnection[Command, Event]):
         )
         self._drop(closed, now, Input.INVALID_SESSION)
 
+    def _clear_outbox(self, why: str) -> None:
+        """What waits was meant for the session that is over; what is awaited will not come."""
+        self._unsent += tuple(waiting.command for waiting in self._outbox.clear())
+        self._events += self._requests.fail(why)
+
     def _fields(self, payload: Payload, type_: type[Any], name: str, now: float) -> Any:
         """The fields of `d` that the machine needs; None, and the end, where they are not there."""
         try:
-            return msgspec.json.decode(payload.raw, type=type_)
+            return from_raw(payload.raw, type_)
         except (msgspec.DecodeError, RecursionError) as error:
             self._fail(DROPPED, f"{name} is not understood: {error}", now)
             return None
 
     def _malformed(self, error: str, now: float) -> None:
+        skip = self._config.skip_malformed
         # Without a context that runs on, the next message is none the worse for it.
-        if self._config.compression is Compression.ZLIB_STREAM:
+        if skip is None:
+            skip = not self._config.compression.in_query
+        if not skip:
             self._fail(DROPPED, error, now)
 
     # ----- heartbeats -----
@@ -420,25 +529,38 @@ class ClientConnection(GatewayConnection[Command, Event]):
         self, milliseconds: float | None, name: str, now: float, *, first: float = 1.0
     ) -> bool:
         """Beat at this interval, at first after a part of it."""
-        if milliseconds is None or milliseconds <= 0:
+        if milliseconds is None or not milliseconds > 0:
             self._fail(
                 DROPPED, f"{name} names no heartbeat_interval above zero: {milliseconds}", now
             )
             return False
-        self._heartbeats.begin(milliseconds)
-        self._deadlines.set(Timer.HEARTBEAT, now + self._heartbeats.interval * first)
+        self._heartbeats.begin(milliseconds, now, first=first)
+        self._outbox.reserve(self._heartbeats.places(self._dialect.send_limit[1]))
+        self._deadlines.set(Timer.HEARTBEAT, self._heartbeats.due)
         return True
 
     def _beat(self, now: float) -> None:
         d: int | str | None = self._sequence
         if self._dialect.heartbeat_form is HeartbeatForm.UNIX_MILLISECONDS:
-            assert self._config.unix_offset is not None
-            milliseconds = int((now + self._config.unix_offset) * 1000)
+            assert self._unix_offset is not None
+            milliseconds = int((now + self._unix_offset) * 1000)
             d = milliseconds if self._config.heartbeat_as_integer else str(milliseconds)
         self._events.append(HeartbeatSent(d))
-        self._write(self._spell(Heartbeat(d)), now)
+        self._outbox.count(now)
+        self._frames.send(self._spell(Heartbeat(d)))
+
+    def _may_beat(self) -> bool:
+        policy = self._config.early_heartbeats
+        if policy is EarlyHeartbeats.AFTER_ANSWER:
+            return self._answered
+        # Whoever waits for its turn to identify beats meanwhile.
+        awaited = self._state is State.RESUMING or self._state is State.IDENTIFYING
+        return policy is EarlyHeartbeats.ALWAYS or not awaited
 
     def _scheduled_beat(self, now: float) -> None:
+        if not self._may_beat():
+            self._heartbeats.held = True
+            return
         if not self._deadlines.paused and self._heartbeats.is_zombie():
             self._drop(
                 Closed(
@@ -451,10 +573,30 @@ class ClientConnection(GatewayConnection[Command, Event]):
                 now,
             )
             return
-        self._heartbeats.sent(now)
-        # A late beat delays the next ones; they do not follow in a burst.
-        self._deadlines.set(Timer.HEARTBEAT, now + self._heartbeats.interval)
+        held = self._heartbeats.held
+        late = self._heartbeats.sent(now)
+        self._deadlines.set(Timer.HEARTBEAT, self._heartbeats.due)
+        if late > self._config.late_after and not held:
+            self._events.append(HeartbeatLate(late))
         self._beat(now)
+
+    def check_clock(self, unix: float, *, now: float) -> None:
+        """Compare unix time with `now`, both in seconds: a clock that stood still is noticed.
+
+        Where the monotonic clock pauses while the machine sleeps, everything looks healthy after
+        it, and the server has long closed; so the connection is dropped, and resumed.
+        """
+        now = self._at(now)
+        before, self._clocks = self._clocks, unix - now
+        if before is None or self._state is State.CLOSED:
+            return
+        self._unix_offset = self._clocks
+        gap = self._clocks - before
+        if gap <= self._config.suspended_after:
+            return
+        self._events.append(Suspended(gap))
+        error = f"the machine was suspended for {gap:.0f} s, or its clock was set"
+        self._fail(DROPPED, error, now)
 
     def unpause(self, *, now: float) -> None:
         """The adapter reads again; what has waited in the socket is as good as heard."""
@@ -468,12 +610,25 @@ class ClientConnection(GatewayConnection[Command, Event]):
         match timer:
             case Timer.HEARTBEAT:
                 self._scheduled_beat(now)
-            case Timer.SEND | Timer.PRESENCE:
+            case Timer.SEND:
                 self._flush(now)
+            case Timer.WAITING:
+                self._report_waiting(now)
+            case Timer.REQUEST:
+                self._events += self._requests.expire(now)
+                self._flush(now)
+            case Timer.IDENTIFY:
+                self._ask_to_identify(now)
             case Timer.CLOSE:
                 self._end(self._peer_closed(None, ""), now)
             case _:
                 self._fail(DROPPED, f"waited too long for {timer.value}", now)
+
+    def _report_waiting(self, now: float) -> None:
+        since = self._outbox.waiting_since
+        assert since is not None  # the timer is cleared with the queue
+        self._wait_reported = True
+        self._events.append(CommandsWait(len(self._outbox.waiting), now - since))
 
     def _then(self, then: Then) -> Then:
         if then is Then.RESUME and self._session is None:
@@ -481,33 +636,55 @@ class ClientConnection(GatewayConnection[Command, Event]):
         return then
 
     def _peer_closed(self, code: int | None, reason: str) -> Closed:
-        then = self._then(self._dialect.after_close(code))
-        return Closed(code=code, reason=reason, by=By.PEER, then=then)
+        after = self._config.after_close(code)
+        then = after.then
+        if self._state is State.RESUMING and after.resuming is not None:
+            then = after.resuming
+        return Closed(
+            code=code,
+            reason=reason,
+            by=By.PEER,
+            then=self._then(then),
+            retry_after=after.wait or None,
+            last_sent=tuple(self._last_sent) if after.blames_command else (),
+        )
 
     def _http(self, item: Refused | Requested, now: float) -> None:
         assert isinstance(item, Refused)
         excerpt = item.body[:200].decode("utf-8", "replace").strip()
+        ray = item.headers.get("cf-ray")
         self._end(
             Closed(
                 code=item.status,
                 reason=excerpt,
                 by=By.PEER,
                 then=self._then(Then.RESUME),
-                error=f"the upgrade was answered with HTTP {item.status}",
+                error=f"the upgrade was answered with HTTP {item.status}"
+                + (f" (cf-ray {ray})" if ray else ""),
                 retry_after=seconds_to_wait(item.headers),
             ),
             now,
         )
 
     def _finish(self, closed: Closed, now: float) -> None:
-        if self._waiting:
-            unsent = tuple(command for command, _ in self._waiting)
-            closed = attrs.evolve(closed, unsent=unsent)
-            self._waiting.clear()
+        waiting = self._outbox.clear()
+        unsent = self._unsent + tuple(waiting.command for waiting in waiting)
+        closed = attrs.evolve(closed, unsent=unsent)
+        numbers = [entry.number for entry in waiting if entry.number is not None]
+        self._events += self._requests.fail("the connection ended before it was sent", numbers)
+        self._session = session_after(self.session, closed)
+        if self._session is None or self._alone:
+            self._events += self._requests.fail("the session is lost")
         super()._finish(closed, now)
 
     def _finished(self, closed: Closed, now: float) -> None:
-        self._session = session_after(self.session, closed)
         self._sequence = None if self._session is None else self._session.sequence
         if self._on_finished is not None:
             self._on_finished(self, closed, now)
+
+
+def _is_true(raw: bytes) -> bool:
+    try:
+        return from_raw(raw, bool)
+    except (msgspec.DecodeError, RecursionError):
+        return False

@@ -110,6 +110,8 @@ class Identify:
     shard: tuple[int, int] | None = None
     """Shard id, count of shards."""
     presence: UpdatePresence | None = None
+    guild_subscriptions: bool | None = None
+    """Versions 6 and 7: whether presences and typing of guilds come."""
 
 
 @attrs.frozen(kw_only=True)
@@ -148,8 +150,9 @@ class VoiceServerPing:
 class RequestGuildMembers:
     """Op 8: the answer comes as GUILD_MEMBERS_CHUNK dispatches.
 
-    Either `user_ids`, or `query` ("" for all) with `limit` (0 for all). Version 3 takes several
-    guilds at once, and knows neither `user_ids`, `presences` nor `nonce`.
+    Either `user_ids` (at most 100), or `query` with `limit` (1 to 100), or neither: all members.
+    Versions 3 to 7 take several guilds at once; 3 to 5 know neither `user_ids`, `presences` nor
+    `nonce`.
     """
 
     guild_id: str | tuple[str, ...] = attrs.field(converter=_one_or_many)

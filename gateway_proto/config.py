@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import enum
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, TypeVar
 
 import attrs
 
+from gateway_proto._layers import etf
+from gateway_proto._layers.inflate import has_zstd
+from gateway_proto._timing.heartbeats import EarlyHeartbeats, ZombiePolicy
 from gateway_proto.commands import Properties, UpdatePresence
-from gateway_proto.dialects import DIALECTS, Compression, Dialect, dialect
+from gateway_proto.dialects import DIALECTS, AfterClose, Compression, Dialect, Encoding, dialect
 from gateway_proto.errors import LocalProtocolError
 from gateway_proto.urls import Trust, Url
 
 __all__ = ["Config"]
+
+E = TypeVar("E", bound=enum.Enum)
 
 
 def _bare(token: str) -> str:
@@ -20,12 +27,24 @@ def _bare(token: str) -> str:
     return token.removeprefix("Bot ")
 
 
-def _compression(value: Compression | str) -> Compression:
+def _word(value: E | str, kind: type[E], what: str) -> E:
     try:
-        return Compression(value)
+        return kind(value)
     except ValueError:
-        known = ", ".join(member.value for member in Compression)
-        raise LocalProtocolError(f"there is no compression {value!r}: use one of {known}") from None
+        known = ", ".join(str(member.value) for member in kind)
+        raise LocalProtocolError(f"there is no {what} {value!r}: use one of {known}") from None
+
+
+def _compression(value: Compression | str) -> Compression:
+    return _word(value, Compression, "compression")
+
+
+def _encoding(value: Encoding | str) -> Encoding:
+    return _word(value, Encoding, "encoding")
+
+
+def _closes(value: Mapping[int, AfterClose]) -> Mapping[int, AfterClose]:
+    return MappingProxyType(dict(value))
 
 
 def _check_token(_config: Config, _field: attrs.Attribute[str], token: str) -> None:
@@ -56,12 +75,16 @@ class Config:
     """Connect here, without a lookup."""
     compression: Compression = attrs.field(default=Compression.NONE, converter=_compression)
     """Its word, such as "zlib-stream", will do."""
+    encoding: Encoding = attrs.field(default=Encoding.JSON, converter=_encoding)
+    """Its word, "json" or "etf", will do."""
     intents: int | None = None
-    """Required from version 8 on; 0 is none."""
+    """Required from version 8 on, known from version 6 on; 0 is none."""
     shard: tuple[int, int] | None = attrs.field(default=None, validator=_check_shard)
     """Shard id, count of shards."""
     properties: Properties = Properties()
     large_threshold: int | None = None
+    guild_subscriptions: bool | None = None
+    """Versions 6 and 7: whether presences and typing of guilds come."""
     presence: UpdatePresence | None = None
 
     random: Callable[[], float] | None = attrs.field(default=None, repr=False, eq=False)
@@ -75,6 +98,35 @@ class Config:
     """Version 3's heartbeat as an integer, not as the text that the document's example shows."""
     resume_with_token: bool | None = None
     """Whether Resume carries the token; by default as the dialect's clients do."""
+
+    zombie_policy: ZombiePolicy = ZombiePolicy.TRAFFIC_THEN_ACK
+    """What proves that a peer lives."""
+    early_heartbeats: EarlyHeartbeats = EarlyHeartbeats.AFTER_ANSWER
+    """Whether to beat between Resume and its answer."""
+    closes: Mapping[int, AfterClose] = attrs.field(factory=dict, converter=_closes, hash=False)
+    """Close codes that mean something else than in the dialect's own table."""
+    identify_on_same_connection: bool = False
+    """After INVALID_SESSION: identify again on the open connection, not on a new one."""
+    skip_malformed: bool | None = None
+    """Whether a message that is no payload is skipped, not a reason to reconnect; None: it is
+    where no compression context runs on."""
+    resume_within: float | None = None
+    """Seconds after its loss for which a session is resumed; None: the server says when it is too
+    late."""
+    ask_to_identify: bool = False
+    """Whether each Identify waits for `grant_identify`, after an `IdentifySlotNeeded`."""
+    max_concurrency: int = 1
+    """How many keys may identify at once: `session_start_limit.max_concurrency`."""
+    lookup_bot: bool = False
+    """Look up `/gateway/bot`, which tells how many sessions may still be opened."""
+    late_after: float = 1.0
+    """A heartbeat that is sent so much too late is reported."""
+    suspended_after: float = 5.0
+    """A jump of unix time against the caller's clock that means: the machine slept."""
+    waiting_reported_after: float = 5.0
+    """A command that has waited so long for room is reported."""
+    payload_limit: int | None = None
+    """Bytes of one encoded payload; by default what the dialect's gateways take."""
 
     trusted_hosts: tuple[str, ...] = ()
     """Hosts that URLs out of the network may name, beside the endpoint's own."""
@@ -102,21 +154,38 @@ class Config:
     """Open connections in a row that may end before READY before the client gives up."""
     identify_budget: int = 900
     """Identifies in 24 hours after which the client gives up; 1000 would cost the token."""
+    identify_reserve: int = 100
+    """Sessions that are left to others: with no more than these remaining, as `/gateway/bot` says
+    it, the client gives up before it identifies."""
     dial_attempts: int | None = None
     """Dials in a row that may fail, or end in an HTTP error, before the client gives up; None: it
     never does for that, since a network that is away comes back."""
 
     def __attrs_post_init__(self) -> None:
+        version = f"version {self.dialect.version}"
+        compression, encoding = self.compression, self.encoding
         if self.api_url is not None and self.gateway_url is not None:
             raise LocalProtocolError("give api_url or gateway_url, not both")
-        if self.compression not in self.dialect.compressions:
+        if compression not in self.dialect.compressions:
+            raise LocalProtocolError(f"{version} has no {compression.value} compression")
+        if encoding is Encoding.ETF and compression is Compression.PAYLOAD:
             raise LocalProtocolError(
-                f"version {self.dialect.version} has no {self.compression.value} compression"
+                "payload compression is for json: with etf use a stream, or none"
             )
-        if self.dialect.intents and self.intents is None:
+        if encoding is Encoding.ETF and not etf.available():
+            raise LocalProtocolError("etf needs erlpack: install gateway-proto[etf]")
+        if compression is Compression.ZSTD_STREAM and not has_zstd():
             raise LocalProtocolError(
-                f"version {self.dialect.version} needs intents: set Config.intents (0 is none)"
+                "zstd-stream needs Python 3.14 or backports.zstd: install gateway-proto[zstd]"
             )
+        if self.dialect.intents_required and self.intents is None:
+            raise LocalProtocolError(f"{version} needs intents: set Config.intents (0 is none)")
+        if self.intents and not self.dialect.intents:
+            raise LocalProtocolError(f"{version} has no intents: leave Config.intents out")
+        if self.shard is not None and not self.dialect.shards:
+            raise LocalProtocolError(f"{version} has no shards: leave Config.shard out")
+        if self.guild_subscriptions is not None and not self.dialect.guild_subscriptions:
+            raise LocalProtocolError(f"{version} has no guild_subscriptions: leave it out")
         # Says now, not at the first dial, what is wrong with a URL.
         _ = self.trust
 
@@ -125,7 +194,8 @@ class Config:
         """Where the token was sent by its owner: the URL of the lookup or of the gateway."""
         if self.gateway_url is not None:
             return Url.parse(self.gateway_url)
-        return Url.parse(self.api_url or self.dialect.api_url).under("gateway")
+        base = Url.parse(self.api_url or self.dialect.api_url).under("gateway")
+        return base.under("bot") if self.lookup_bot else base
 
     @property
     def trust(self) -> Trust:
@@ -135,9 +205,16 @@ class Config:
     @property
     def query(self) -> tuple[tuple[str, str], ...]:
         """The parameters of the gateway's URL."""
-        if self.compression is Compression.ZLIB_STREAM:
-            return (*self.dialect.query, ("compress", self.compression.value))
-        return self.dialect.query
+        dialect, compression = self.dialect, self.compression
+        if not dialect.in_query:
+            return ()
+        query = (("v", str(dialect.version)), ("encoding", self.encoding.value))
+        return (*query, ("compress", compression.value)) if compression.in_query else query
+
+    def after_close(self, code: int | None) -> AfterClose:
+        """What the client does after the peer closed with `code`."""
+        own = self.closes.get(code) if code is not None else None
+        return own or self.dialect.after_close(code)
 
     def chance(self) -> float:
         """A number in [0, 1)."""

@@ -1,7 +1,7 @@
 """version number → Dialect: every difference between the versions of the protocol, as data.
 
 Nothing else in the package compares a version. A field that differs between versions is a field of
-`Dialect`; whoever wants to know how version 3 differs from version 10 reads the two values below.
+`Dialect`; each version below says only in what it differs from the one before it.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from gateway_proto.errors import LocalProtocolError
 
 __all__ = [
     "DIALECTS",
+    "AfterClose",
     "Compression",
     "Dialect",
+    "Encoding",
     "HeartbeatForm",
     "Opcode",
     "PresenceForm",
@@ -62,6 +64,22 @@ class Compression(enum.Enum):
     ZLIB_STREAM = "zlib-stream"
     """One zlib context a connection, asked for in the query of the URL."""
 
+    ZSTD_STREAM = "zstd-stream"
+    """One zstd context a connection, asked for in the query of the URL; one message a payload."""
+
+    @property
+    def in_query(self) -> bool:
+        """Whether the URL asks for it, and one context runs as long as the connection."""
+        return self in (Compression.ZLIB_STREAM, Compression.ZSTD_STREAM)
+
+
+class Encoding(enum.Enum):
+    """How payloads are written; the values are those of the query."""
+
+    JSON = "json"
+    ETF = "etf"
+    """The External Term Format of Erlang."""
+
 
 class HeartbeatForm(enum.Enum):
     """What a heartbeat carries."""
@@ -74,7 +92,23 @@ class PresenceForm(enum.Enum):
     """How a presence is written."""
 
     GAME = "game, idle_since"
+    STATUS_AND_GAME = "since, game, status, afk"
     ACTIVITIES = "since, activities, status, afk"
+
+
+@attrs.frozen
+class AfterClose:
+    """What a client does after a close code of the server."""
+
+    then: Then
+    meaning: str
+    """The code in a few words, for people."""
+    resuming: Then | None = None
+    """What it does instead where the code answers its Resume."""
+    wait: float = 0.0
+    """Seconds to wait at least."""
+    blames_command: bool = False
+    """Whether something that the client sent was bad: twice after the same command, it stops."""
 
 
 @attrs.frozen(kw_only=True)
@@ -84,8 +118,9 @@ class Dialect:
     version: int
     api_url: str
     """The base under which `/gateway` lies."""
-    query: tuple[tuple[str, str], ...]
-    """Parameters of the gateway's URL; empty: the URL is used as it was given."""
+    in_query: bool
+    """Whether the gateway's URL names version, encoding and compression; else it is used as it was
+    given, and the form of the first payload says the encoding."""
     compressions: frozenset[Compression]
     lookup_cacheable: bool
     lookup_authorized: bool
@@ -104,37 +139,61 @@ class Dialect:
     large_threshold: int
     """Sent when the caller names none."""
     large_threshold_range: tuple[int, int]
+    shards: bool
+    """Whether Identify may carry `shard`."""
     intents: bool
-    """Whether Identify must carry `intents`."""
+    """Whether Identify may carry `intents`."""
+    intents_required: bool
+    guild_subscriptions: bool
+    """Whether Identify may carry `guild_subscriptions`, what intents replaced."""
     presence_form: PresenceForm
     presence_in_identify: bool
     resume_with_token: bool
     resume_url_in_ready: bool
     redirects: bool
-    """Whether RECONNECT names the URL to go to."""
+    """Whether RECONNECT may name the URL to go to."""
     guilds_in_ready: bool
     """Whether READY holds whole guilds; else GUILD_CREATE brings each behind it."""
+    trace_in_ready: bool
+    """Whether READY and RESUMED carry `_trace`."""
+    threads: bool
+    """Whether the dispatches THREAD_* exist."""
+    voice_guild_required: bool
+    """Whether a voice state must name its guild."""
     many_guilds_a_request: bool
     """Whether one members request may name several guilds."""
+    members_by_user: bool
+    """Whether a members request may have `user_ids`, `presences` and `nonce`, and its chunks are
+    numbered."""
     payload_limit: int
     """Bytes of one encoded payload that a client may send."""
     send_limit: tuple[int, float]
-    """Payloads, seconds."""
+    """Payloads, seconds; heartbeats and Identify count too."""
     presence_limit: tuple[int, float]
     """Presence updates, seconds."""
-    heartbeat_reserve: int
-    """Places of `send_limit` that are kept free for heartbeats."""
+    members_limit: tuple[int, float] | None
+    """Requests for all members of one guild, seconds."""
+    identify_seconds: float
+    """Between two Identifies of one key."""
     invalid_session_wait: tuple[float, float]
     """Seconds between which to wait, by chance, before the next Identify after INVALID_SESSION."""
+    invalid_session_says: bool
+    """Whether INVALID_SESSION carries a boolean: may it be resumed."""
     failed_resume_close: int | None
     """The close code that answers a resume of a dead session; None: INVALID_SESSION answers it."""
-    closes: Mapping[int, Then] = attrs.field(hash=False)
+    closes: Mapping[int, AfterClose] = attrs.field(hash=False)
     """Close code → what the client does next. A code that is not here means RESUME."""
 
-    def after_close(self, code: int | None) -> Then:
-        """What a client does after the peer closed with `code` (None: no close frame was read)."""
-        return self.closes.get(code, Then.RESUME) if code is not None else Then.RESUME
+    def knows(self, name: str) -> bool:
+        """Whether there are dispatches of that name."""
+        return self.threads or not name.startswith("THREAD_")
 
+    def after_close(self, code: int | None) -> AfterClose:
+        """What a client does after the peer closed with `code` (None: no close frame was read)."""
+        return self.closes.get(code, _UNKNOWN_CLOSE) if code is not None else _UNKNOWN_CLOSE
+
+
+_UNKNOWN_CLOSE = AfterClose(Then.RESUME, "a code that the documentation does not know")
 
 _COMMANDS = frozenset(
     {
@@ -147,11 +206,50 @@ _COMMANDS = frozenset(
     }
 )
 
+_OLD_CLOSES = {
+    1000: AfterClose(Then.IDENTIFY, "a normal end"),
+    1001: AfterClose(Then.RESUME, "the server goes away"),
+    1012: AfterClose(Then.RESUME, "the gateway restarts"),
+    4000: AfterClose(Then.RESUME, "unknown error"),
+    4001: AfterClose(Then.IDENTIFY, "unknown op code", blames_command=True),
+    4002: AfterClose(Then.IDENTIFY, "a payload it cannot decode", blames_command=True),
+    4003: AfterClose(Then.IDENTIFY, "not authenticated"),
+    4004: AfterClose(Then.STOP, "the token is not accepted: is it right?"),
+    4005: AfterClose(Then.IDENTIFY, "already authenticated: a second Identify was sent"),
+    4006: AfterClose(Then.IDENTIFY, "the session is no longer valid"),
+    4007: AfterClose(Then.IDENTIFY, "invalid sequence"),
+    4008: AfterClose(Then.IDENTIFY, "too many payloads", wait=5.0),
+    4009: AfterClose(Then.IDENTIFY, "the session timed out"),
+}
+
+# The documentation of 2026-08; 4001, 4003 and 4005 as its engineers explain them. 4009: most
+# sessions that "timed out" can be resumed; where not, the second one is told.
+_CLOSES = {
+    1000: AfterClose(Then.RESUME, "a normal end", resuming=Then.IDENTIFY),
+    1001: AfterClose(Then.RESUME, "the server goes away"),
+    4000: AfterClose(Then.RESUME, "unknown error"),
+    4001: AfterClose(Then.IDENTIFY, "unknown op code", blames_command=True),
+    4002: AfterClose(Then.RESUME, "a payload it cannot decode", blames_command=True),
+    4003: AfterClose(Then.IDENTIFY, "not authenticated"),
+    4004: AfterClose(Then.STOP, "the token is not accepted: is it right?"),
+    4005: AfterClose(Then.IDENTIFY, "already authenticated: a second Identify was sent"),
+    4007: AfterClose(Then.IDENTIFY, "invalid sequence"),
+    4008: AfterClose(Then.RESUME, "too many payloads", wait=5.0),
+    4009: AfterClose(Then.RESUME, "the session timed out", resuming=Then.IDENTIFY),
+    4010: AfterClose(Then.STOP, "no such shard: is the count a multiple of the one given?"),
+    4011: AfterClose(Then.STOP, "too many guilds for this many shards: take more shards"),
+    4012: AfterClose(Then.STOP, "this version of the protocol is not spoken there"),
+    4013: AfterClose(Then.STOP, "an intent that there is not"),
+    4014: AfterClose(
+        Then.STOP, "an intent that is not allowed: enable it in the developer portal, or ask less"
+    ),
+}
+
 # The unofficial document of 2016-02-20; what it leaves open is taken from clients of the time.
 _V3 = Dialect(
     version=3,
     api_url="https://discordapp.com/api",
-    query=(),
+    in_query=False,
     compressions=frozenset({Compression.NONE, Compression.PAYLOAD}),
     lookup_cacheable=False,
     lookup_authorized=True,
@@ -164,96 +262,113 @@ _V3 = Dialect(
     property_names=("os", "browser", "device", "referrer", "referring_domain"),
     large_threshold=100,
     large_threshold_range=(50, 250),
+    shards=False,
     intents=False,
+    intents_required=False,
+    guild_subscriptions=False,
     presence_form=PresenceForm.GAME,
     presence_in_identify=False,
     resume_with_token=False,
     resume_url_in_ready=False,
     redirects=True,
     guilds_in_ready=True,
+    trace_in_ready=False,
+    threads=False,
+    voice_guild_required=False,
     many_guilds_a_request=True,
+    members_by_user=False,
     payload_limit=4096,
     send_limit=(120, 60.0),
     presence_limit=(1, 12.0),
-    heartbeat_reserve=4,
+    members_limit=None,
+    identify_seconds=5.0,
     invalid_session_wait=(0.0, 0.0),
+    invalid_session_says=False,
     failed_resume_close=4006,
-    closes=MappingProxyType(
-        {
-            1000: Then.IDENTIFY,
-            1001: Then.RESUME,
-            1012: Then.RESUME,
-            4000: Then.RESUME,
-            4001: Then.IDENTIFY,
-            4002: Then.IDENTIFY,
-            4003: Then.IDENTIFY,
-            4004: Then.STOP,
-            4005: Then.IDENTIFY,
-            4006: Then.IDENTIFY,
-            4007: Then.IDENTIFY,
-            4008: Then.IDENTIFY,
-            4009: Then.IDENTIFY,
-            4010: Then.STOP,
-        }
-    ),
+    closes=MappingProxyType({**_OLD_CLOSES, 4010: _CLOSES[4010]}),
 )
 
-# The official documentation of 2026-08; 4001, 4003 and 4005 as its engineers explain them.
-_V10 = Dialect(
-    version=10,
-    api_url="https://discord.com/api/v10",
-    query=(("v", "10"), ("encoding", "json")),
-    compressions=frozenset(
-        {Compression.NONE, Compression.PAYLOAD, Compression.ZLIB_STREAM},
-    ),
+# 2016-03-31: version and encoding go to the query, the session's failures to op 9.
+_V4 = attrs.evolve(
+    _V3,
+    version=4,
+    in_query=True,
     lookup_cacheable=True,
-    lookup_authorized=False,
+    heartbeat_form=HeartbeatForm.SEQUENCE,
+    identify_version=False,
+    large_threshold=50,
+    shards=True,
+    resume_with_token=True,
+    guilds_in_ready=False,
+    trace_in_ready=True,
+    presence_limit=(5, 60.0),
+    failed_resume_close=None,
+)
+
+# 2016-06-06: the server greets with the heartbeat interval, and acknowledges heartbeats.
+_V5 = attrs.evolve(
+    _V4,
+    version=5,
     greets=True,
     acks=True,
-    heartbeat_form=HeartbeatForm.SEQUENCE,
-    commands=_COMMANDS | {Opcode.REQUEST_SOUNDBOARD_SOUNDS, Opcode.REQUEST_CHANNEL_INFO},
-    identify_version=False,
-    property_prefix="",
-    property_names=("os", "browser", "device"),
-    large_threshold=50,
-    large_threshold_range=(50, 250),
-    intents=True,
-    presence_form=PresenceForm.ACTIVITIES,
-    presence_in_identify=True,
-    resume_with_token=True,
-    resume_url_in_ready=True,
     redirects=False,
-    guilds_in_ready=False,
-    many_guilds_a_request=False,
-    payload_limit=4096,
-    send_limit=(120, 60.0),
-    presence_limit=(5, 20.0),
-    heartbeat_reserve=4,
-    invalid_session_wait=(1.0, 5.0),
-    failed_resume_close=None,
-    closes=MappingProxyType(
-        {
-            1000: Then.RESUME,
-            1001: Then.RESUME,
-            4000: Then.RESUME,
-            4001: Then.IDENTIFY,
-            4002: Then.RESUME,
-            4003: Then.IDENTIFY,
-            4004: Then.STOP,
-            4005: Then.IDENTIFY,
-            4007: Then.IDENTIFY,
-            4008: Then.RESUME,
-            4009: Then.IDENTIFY,
-            4010: Then.STOP,
-            4011: Then.STOP,
-            4012: Then.STOP,
-            4013: Then.STOP,
-            4014: Then.STOP,
-        }
-    ),
+    closes=MappingProxyType({code: _V4.closes[code] for code in _V4.closes if code != 4006}),
 )
 
-DIALECTS: Mapping[int, Dialect] = MappingProxyType({d.version: d for d in (_V3, _V10)})
+# July 2016, and what was added while it was current; the oldest that is answered today, by the
+# same gateways as version 10, so it has their close codes, limits and resume URL.
+_V6 = attrs.evolve(
+    _V5,
+    version=6,
+    api_url="https://discord.com/api/v6",
+    compressions=frozenset(Compression),
+    lookup_authorized=False,
+    commands=_COMMANDS,
+    property_names=("os", "browser", "device"),
+    intents=True,
+    guild_subscriptions=True,
+    presence_form=PresenceForm.STATUS_AND_GAME,
+    presence_in_identify=True,
+    resume_url_in_ready=True,
+    voice_guild_required=True,
+    members_by_user=True,
+    presence_limit=(5, 20.0),
+    members_limit=(1, 30.0),
+    invalid_session_wait=(1.0, 5.0),
+    invalid_session_says=True,
+    closes=MappingProxyType(_CLOSES),
+)
+
+# Never documented; clients that named it meant version 6.
+_V7 = attrs.evolve(_V6, version=7, api_url="https://discord.com/api/v7")
+
+# 2020-09-24: intents are required, activities take the place of the game.
+_V8 = attrs.evolve(
+    _V7,
+    version=8,
+    api_url="https://discord.com/api/v8",
+    property_prefix="",
+    intents_required=True,
+    guild_subscriptions=False,
+    presence_form=PresenceForm.ACTIVITIES,
+    many_guilds_a_request=False,
+)
+
+# 2021-04-28: threads.
+_V9 = attrs.evolve(_V8, version=9, api_url="https://discord.com/api/v9", threads=True)
+
+# 2022-02-14: the content of messages is an intent of its own. The documentation of 2026-08 knows
+# the soundboard and channel info here.
+_V10 = attrs.evolve(
+    _V9,
+    version=10,
+    api_url="https://discord.com/api/v10",
+    commands=_COMMANDS | {Opcode.REQUEST_SOUNDBOARD_SOUNDS, Opcode.REQUEST_CHANNEL_INFO},
+)
+
+DIALECTS: Mapping[int, Dialect] = MappingProxyType(
+    {d.version: d for d in (_V3, _V4, _V5, _V6, _V7, _V8, _V9, _V10)}
+)
 """Every version that this package speaks."""
 
 

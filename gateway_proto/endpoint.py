@@ -71,7 +71,7 @@ class LookupConnection(Connection[None, Event]):
             ("Accept", "application/json"),
             ("Connection", "close"),
         ]
-        if config.dialect.lookup_authorized:
+        if config.dialect.lookup_authorized or config.lookup_bot:
             headers.append(("Authorization", ("Bot " if config.bot else "") + config.token))
         self._out = self._http.send(
             h11.Request(method="GET", target=url.target, headers=headers)

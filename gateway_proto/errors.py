@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["GatewayProtoError", "LocalProtocolError"]
+__all__ = ["GatewayProtoError", "LocalProtocolError", "RequestError"]
 
 
 class GatewayProtoError(Exception):
@@ -14,3 +14,12 @@ class LocalProtocolError(GatewayProtoError):
 
     What the peer or the network does never raises: it ends the connection with a `Closed` event.
     """
+
+
+class RequestError(GatewayProtoError):
+    """A request will not be answered: what an adapter's `request` raises for `RequestFailed`."""
+
+    def __init__(self, why: str, retry_after: float | None = None) -> None:
+        super().__init__(why)
+        self.retry_after: float | None = retry_after
+        """Seconds, where the server limits the request and says for how long."""

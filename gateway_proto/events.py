@@ -12,34 +12,48 @@ from typing import Any, TypeAlias, TypeVar
 import attrs
 import msgspec
 
-from gateway_proto._layers.payloads import to_json
-from gateway_proto.commands import Command
+from gateway_proto._layers.payloads import from_raw, to_json
+from gateway_proto.commands import (
+    Command,
+    RequestChannelInfo,
+    RequestGuildMembers,
+    RequestSoundboardSounds,
+)
 from gateway_proto.dialects import Then
 
 __all__ = [
     "By",
+    "ChannelInfo",
     "Closed",
+    "CommandsWait",
     "DialFailed",
     "DialPlanned",
     "Dispatch",
     "Event",
     "GatewayFound",
     "GaveUp",
+    "GuildMembers",
     "HeartbeatAcked",
+    "HeartbeatLate",
     "HeartbeatRequested",
     "HeartbeatSent",
     "Hello",
     "HttpRequested",
+    "IdentifySlotNeeded",
     "MalformedPayload",
     "Opened",
     "Purpose",
     "Ready",
     "ReconnectRequested",
+    "RequestAnswered",
+    "RequestFailed",
     "Resumed",
     "ServerEvent",
     "ServerMessage",
     "SessionInvalidated",
     "SessionStartLimit",
+    "SoundboardSounds",
+    "Suspended",
     "Unknown",
     "UrlRefused",
 ]
@@ -58,23 +72,27 @@ class Hello:
 
 @attrs.frozen
 class Dispatch:
-    """Op 0: something happened. `raw` is the JSON text of `d`, decoded when it is asked for."""
+    """Op 0: something happened."""
 
     name: str
     sequence: int | None
     raw: bytes = attrs.field(repr=False)
+    """`d` as it came: its JSON text or its ETF term, decoded when it is asked for."""
     _data: Any = attrs.field(default=_UNDECODED, init=False, repr=False, eq=False)
 
     @property
     def data(self) -> Any:
         """`d`, decoded once; raises `msgspec.DecodeError` where it holds what JSON does not."""
         if self._data is _UNDECODED:
-            object.__setattr__(self, "_data", msgspec.json.decode(self.raw))
+            object.__setattr__(self, "_data", from_raw(self.raw, Any))
         return self._data
 
     def decode(self, type_: type[T]) -> T:
-        """`d` decoded straight into a type that msgspec knows; raises `msgspec.ValidationError`."""
-        return msgspec.json.decode(self.raw, type=type_)
+        """`d` decoded straight into a type that msgspec knows; raises `msgspec.ValidationError`.
+
+        In ETF ids come as integers too: such a field is `int | str`.
+        """
+        return from_raw(self.raw, type_)
 
     @classmethod
     def of(cls, name: str, data: Any, sequence: int | None = None) -> Dispatch:
@@ -141,7 +159,7 @@ class Unknown:
 
     op: int | float | None
     raw: bytes = b"null"
-    """The JSON text of `d`."""
+    """`d` as it came: its JSON text or its ETF term."""
     message: str | None = None
     """The error text that some servers send in place of an op code."""
 
@@ -166,6 +184,86 @@ class HeartbeatSent:
     """A heartbeat went out; `d` is what it carried."""
 
     d: int | str | None
+
+
+@attrs.frozen
+class HeartbeatLate:
+    """A heartbeat went out much later than it was due: something blocks the loop."""
+
+    seconds: float
+
+
+@attrs.frozen
+class Suspended:
+    """Unix time has jumped against the caller's clock: the machine slept, or the clock was set."""
+
+    seconds: float
+
+
+@attrs.frozen
+class CommandsWait:
+    """Commands wait long for room under the rate limits."""
+
+    count: int
+    seconds: float
+    """How long the first of them has waited."""
+
+
+@attrs.frozen
+class IdentifySlotNeeded:
+    """The connection awaits its turn to identify: call its `grant_identify`, and beats meanwhile.
+
+    One shard of a key may identify in five seconds, see `shards.IdentifyQueue`.
+    """
+
+    shard_id: int
+    key: int
+
+
+@attrs.frozen
+class GuildMembers:
+    """The answer to `RequestGuildMembers`: all of its chunks."""
+
+    guild_id: str
+    members: tuple[Any, ...] = attrs.field(repr=False)
+    not_found: tuple[Any, ...] = ()
+    """Ids that are no members."""
+    presences: tuple[Any, ...] = attrs.field(default=(), repr=False)
+
+
+@attrs.frozen
+class SoundboardSounds:
+    """The answer to `RequestSoundboardSounds`: guild id → its sounds."""
+
+    sounds: dict[str, tuple[Any, ...]] = attrs.field(repr=False, hash=False)
+
+
+@attrs.frozen
+class ChannelInfo:
+    """The answer to `RequestChannelInfo`."""
+
+    guild_id: str
+    channels: tuple[Any, ...] = attrs.field(repr=False)
+
+
+@attrs.frozen
+class RequestAnswered:
+    """The whole answer to a request has come; `number` is what `request` returned."""
+
+    number: int
+    request: RequestGuildMembers | RequestSoundboardSounds | RequestChannelInfo
+    answer: GuildMembers | SoundboardSounds | ChannelInfo
+
+
+@attrs.frozen
+class RequestFailed:
+    """A request will not be answered, or not whole."""
+
+    number: int
+    request: RequestGuildMembers | RequestSoundboardSounds | RequestChannelInfo
+    why: str
+    retry_after: float | None = None
+    """Seconds, where the server limits the request and says for how long."""
 
 
 @attrs.frozen
@@ -219,6 +317,8 @@ class Closed:
     """Seconds to wait at least, where an answer named them or INVALID_SESSION asks for them."""
     unsent: tuple[Command, ...] = ()
     """Commands that waited for room under the rate limit, and now wait no more."""
+    last_sent: tuple[Command, ...] = ()
+    """Where the close code says that a command was bad: the last that were sent."""
 
 
 class Purpose(enum.Enum):
@@ -275,6 +375,12 @@ Event: TypeAlias = (
     | MalformedPayload
     | Opened
     | HeartbeatSent
+    | HeartbeatLate
+    | Suspended
+    | CommandsWait
+    | IdentifySlotNeeded
+    | RequestAnswered
+    | RequestFailed
     | GatewayFound
     | UrlRefused
     | DialPlanned

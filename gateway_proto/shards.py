@@ -1,8 +1,15 @@
-"""guild id → shard; shard → identify key."""
+"""guild id → shard; the lookup's answer → a plan; shards, now → whose turn it is to identify."""
 
 from __future__ import annotations
 
-__all__ = ["identify_key", "shard_of"]
+from collections.abc import Callable, Iterable
+
+import attrs
+
+from gateway_proto.errors import LocalProtocolError
+from gateway_proto.events import GatewayFound, SessionStartLimit
+
+__all__ = ["IdentifyQueue", "ShardPlan", "identify_key", "plan_shards", "shard_of"]
 
 
 def shard_of(guild_id: str | int, count: int) -> int:
@@ -13,3 +20,114 @@ def shard_of(guild_id: str | int, count: int) -> int:
 def identify_key(shard_id: int, max_concurrency: int) -> int:
     """Shards with the same key take turns to identify: `shard_id % max_concurrency`."""
     return shard_id % max_concurrency
+
+
+@attrs.frozen
+class ShardPlan:
+    """Which shards a process runs, and what it may do to open them."""
+
+    url: str
+    """Of the gateway."""
+    count: int
+    """Of all shards, in all processes."""
+    ids: tuple[int, ...]
+    """Those of this process."""
+    max_concurrency: int = 1
+    start_limit: SessionStartLimit | None = None
+
+    @property
+    def seconds(self) -> float:
+        """How long it takes at least until all have identified."""
+        keys = [identify_key(shard_id, self.max_concurrency) for shard_id in self.ids]
+        return 5.0 * (max(map(keys.count, set(keys))) - 1)
+
+
+def plan_shards(
+    found: GatewayFound, *, count: int | None = None, ids: Iterable[int] | None = None
+) -> ShardPlan:
+    """The plan of a lookup: its own count and all ids, unless the caller says others.
+
+    `ids` is a range for a process of several. Raises `LocalProtocolError` for what is no plan.
+    """
+    count = count or found.shards or 1
+    chosen = tuple(range(count) if ids is None else ids)
+    if count < 1 or not chosen or len(set(chosen)) != len(chosen):
+        raise LocalProtocolError(f"{chosen} of {count} shards: name one or more, each once")
+    if not all(0 <= shard_id < count for shard_id in chosen):
+        raise LocalProtocolError(f"shards {chosen} are not all from 0 to {count - 1}")
+    limit = found.session_start_limit
+    concurrency = 1 if limit is None else max(1, limit.max_concurrency)
+    return ShardPlan(found.url, count, chosen, concurrency, limit)
+
+
+class IdentifyQueue:
+    """Shards take turns: of each key, one in `seconds` and a margin.
+
+    The margin is there since the server counts from when it handled the last Identify. With
+    `remaining`, the sessions that may still be opened, no turn is given once no more than
+    `reserve` are left. A shard that lost its connection while it waited comes back to the front.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_concurrency: int = 1,
+        seconds: float = 5.0,
+        margin: float = 0.25,
+        remaining: int | None = None,
+        reserve: int = 0,
+    ) -> None:
+        self._max_concurrency = max_concurrency
+        self._between = seconds + margin
+        self._reserve = reserve
+        self._waiting: dict[int, Callable[[float], None]] = {}
+        self._first: set[int] = set()
+        self._free_at: dict[int, float] = {}
+        self.remaining: int | None = remaining
+        """Sessions that may still be opened; set it anew after a lookup."""
+
+    @property
+    def waiting(self) -> tuple[int, ...]:
+        """The shards that wait, in the order of their turns."""
+        return tuple(sorted(self._waiting, key=self._order))
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether nobody gets a turn any more."""
+        return self.remaining is not None and self.remaining <= self._reserve
+
+    def join(self, shard_id: int, grant: Callable[[float], None]) -> None:
+        """Wait for a turn; `grant` is called with the time of `handle_timer` once it comes."""
+        self._waiting[shard_id] = grant
+
+    def leave(self, shard_id: int) -> None:
+        """The connection of a shard is lost; if it waited, its next one waits at the front."""
+        if self._waiting.pop(shard_id, None) is not None:
+            self._first.add(shard_id)
+
+    def next_timer(self) -> float | None:
+        """When the next turn comes; None: nobody waits, or nobody will get one."""
+        if self.exhausted:
+            return None
+        return min(map(self._turn_at, self._waiting), default=None)
+
+    def handle_timer(self, *, now: float) -> None:
+        """Give the turns that are due."""
+        for shard_id in self.waiting:
+            if self.exhausted:
+                return
+            if self._turn_at(shard_id) > now:
+                continue
+            grant = self._waiting.pop(shard_id)
+            self._first.discard(shard_id)
+            self._free_at[identify_key(shard_id, self._max_concurrency)] = now + self._between
+            if self.remaining is not None:
+                self.remaining -= 1
+            grant(now)
+
+    def _turn_at(self, shard_id: int) -> float:
+        key = identify_key(shard_id, self._max_concurrency)
+        return self._free_at.get(key, float("-inf"))
+
+    def _order(self, shard_id: int) -> tuple[bool, int]:
+        return shard_id not in self._first, shard_id

@@ -14,6 +14,7 @@ from gateway_proto import (
     Client,
     ClientConnection,
     Closed,
+    CommandsWait,
     Config,
     Dispatch,
     Heartbeat,
@@ -35,6 +36,7 @@ from gateway_proto._layers.inflate import deflater
 
 CONFIG = Config(token="t0ken", intents=0, gateway_url="ws://localhost")
 NO_REPLY_YET = 10**9
+ROOM = 120 - 1 - 2  # Identify was the first; two places are kept for heartbeats, so rare they are
 
 
 def _bare(config: Config = CONFIG, session: Session | None = None) -> ClientConnection:
@@ -73,7 +75,7 @@ def test_a_command_before_ready_says_what_to_wait_for() -> None:
     connection = _bare()
 
     with pytest.raises(LocalProtocolError, match="RequestGuildMembers needs READY"):
-        connection.send(RequestGuildMembers("1"), now=0.0)
+        connection.send(RequestGuildMembers("1", "q", 1), now=0.0)
 
 
 @pytest.mark.parametrize(
@@ -115,18 +117,20 @@ def test_a_command_that_json_does_not_have_is_refused(d: Any) -> None:
 
 def test_over_the_rate_limit_commands_wait_in_order_and_heartbeats_do_not() -> None:
     connection = _ready()
-    # Identify was the first of 120; four places are kept for heartbeats.
     for number in range(130):
         connection.send(Raw(60, number), now=1.0)
-    assert [payload["d"] for payload in _said(connection)] == list(range(115))
+    assert [payload["d"] for payload in _said(connection)] == list(range(ROOM))
 
     _tell(connection, 1, now=2.0)
     assert [payload["op"] for payload in _said(connection)] == [1]
+    assert connection.next_timer() == 6.0
+    connection.handle_timer(now=6.0)
+    assert connection.events()[-1] == CommandsWait(130 - ROOM, 5.0)
     assert connection.next_timer() == 60.0
     connection.handle_timer(now=60.0)
     connection.handle_timer(now=61.0)
 
-    assert [payload["d"] for payload in _said(connection)] == list(range(115, 130))
+    assert [payload["d"] for payload in _said(connection)] == list(range(ROOM, 130))
 
 
 def test_no_window_of_a_minute_sees_more_than_120_payloads() -> None:
@@ -148,7 +152,7 @@ def test_no_window_of_a_minute_sees_more_than_120_payloads() -> None:
 
 def test_the_room_for_waiting_commands_is_bounded() -> None:
     connection = _ready(attrs.evolve(CONFIG, waiting_limit=3))
-    for number in range(115 + 3):
+    for number in range(ROOM + 3):
         connection.send(Raw(60, number), now=0.0)
 
     with pytest.raises(LocalProtocolError, match="3 commands wait"):
@@ -157,17 +161,17 @@ def test_the_room_for_waiting_commands_is_bounded() -> None:
 
 def test_commands_that_still_wait_at_the_end_are_told() -> None:
     connection = _ready()
-    for number in range(117):
+    for number in range(ROOM + 2):
         connection.send(Raw(60, number), now=0.0)
 
     connection.receive_eof(now=0.0)
 
-    assert _closed(connection).unsent == (Raw(60, 115), Raw(60, 116))
+    assert _closed(connection).unsent == (Raw(60, ROOM), Raw(60, ROOM + 1))
 
 
 def test_a_presence_waits_for_room_among_the_commands_too() -> None:
     connection = _ready()
-    for number in range(115):
+    for number in range(ROOM):
         connection.send(Raw(60, number), now=0.0)
     connection.messages_to_send()
 
@@ -251,7 +255,7 @@ def _zlib_stream_connection() -> tuple[ClientConnection, Any]:
 def test_in_a_stream_a_malformed_message_ends_the_connection_with_a_resume() -> None:
     connection, sender = _zlib_stream_connection()
 
-    connection.receive_message(sender.send(b"{", large=False), now=0.0)
+    connection.receive_message(sender.send(b"{]", large=False), now=0.0)
 
     _, malformed, closed = connection.events()
     assert isinstance(malformed, MalformedPayload)

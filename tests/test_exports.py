@@ -15,6 +15,7 @@ FOLDER = pathlib.Path(gateway_proto.__file__).parent
 APART = {
     "testing": None,
     "endpoint": {"Answer", "answer", "seconds_to_wait"},
+    "requests": {"ANSWERS", "Requests"},
 }
 MODULES = sorted(
     path.stem

@@ -269,7 +269,7 @@ UPGRADE = (
         ("/?v=99", "version '99'"),
         ("/?v=x", "version 'x'"),
         ("/?v=" + "9" * 5000, "version '99999"),
-        ("/?v=10&encoding=etf", "encoding 'etf'"),
+        ("/?v=10&encoding=xml", "encoding 'xml'"),
         ("/?v=10&compress=lzma", "compression 'lzma'"),
         ("/?v=3&compress=zlib-stream", "compression 'zlib-stream'"),
         ("/?v=10&compress=payload", "compression 'payload'"),
@@ -292,6 +292,7 @@ def test_what_is_not_spoken_is_refused_with_400(target: str, says: str) -> None:
         ((3, 10), "/?v=3", 3),
         ((3, 10), "/?encoding=json&v=10", 10),
         ((10,), "/", 10),
+        ((6, 10), "/", 6),
         ((3,), "/", 3),
     ],
 )
@@ -305,7 +306,7 @@ def test_the_version_is_that_of_the_query_or_the_oldest(
 
 @pytest.mark.parametrize("versions", [(), (99,), (3, 99)])
 def test_a_server_of_no_version_or_an_unknown_one_is_refused(versions: tuple[int, ...]) -> None:
-    with pytest.raises(LocalProtocolError, match="are not one or more of 3, 10"):
+    with pytest.raises(LocalProtocolError, match="are not one or more of 3, 4, 5, 6, 7, 8, 9, 10"):
         ServerConfig(versions=versions)
 
 

@@ -382,7 +382,8 @@ def test_a_dead_session_is_told_by_the_server_with_invalid_session_and_then_iden
 @pytest.mark.parametrize("version", DIALECTS)
 def test_each_close_code_leads_where_the_dialect_says(version: int) -> None:
     dialect = DIALECTS[version]
-    for code, then in [*dialect.closes.items(), (4999, Then.RESUME), (None, Then.RESUME)]:
+    codes = [(code, after.resuming or after.then) for code, after in dialect.closes.items()]
+    for code, then in [*codes, (4999, Then.RESUME), (None, Then.RESUME)]:
         config = Config(
             token="t0ken",
             dialect=version,
@@ -391,6 +392,7 @@ def test_each_close_code_leads_where_the_dialect_says(version: int) -> None:
             gateway_url="ws://localhost",
         )
         connection = _bare(config, session=SESSION)
+        _tell(connection, 10, {"heartbeat_interval": 1000})
 
         connection.receive_close(code, "why", now=0.0)
 

@@ -6,14 +6,39 @@ An inflater takes WebSocket messages and gives texts; a deflater goes the other 
 from __future__ import annotations
 
 import zlib
-from typing import Protocol
+from typing import Any, Protocol
 
+from gateway_proto._layers import etf
 from gateway_proto.dialects import Compression
 
-__all__ = ["Deflater", "InflateError", "Inflater", "deflater", "inflater"]
+try:
+    from compression import zstd  # Python 3.14 and later
+except ImportError:
+    try:
+        from backports import zstd
+    except ImportError:  # the extra `zstd` is not installed
+        zstd = None
+
+__all__ = [
+    "Deflater",
+    "InflateError",
+    "Inflater",
+    "deflater",
+    "has_zstd",
+    "inflater",
+]
 
 _FLUSHED = b"\x00\x00\xff\xff"
-_TEXT_STARTS = b"{[ \t\r\n"
+_TEXT_STARTS = b"{[ \t\r\n" + etf.VERSION
+# As the first byte of a block both would make it the last of its stream, and streams do not end.
+_PLAIN_IN_STREAM = (b"{", etf.VERSION)
+_ZSTD_WINDOW_LOG = 23
+"""Of the largest window that is taken: 8 MiB."""
+
+
+def has_zstd() -> bool:
+    """Whether zstd is to be had: Python 3.14, or the extra `zstd`."""
+    return zstd is not None
 
 
 class InflateError(Exception):
@@ -27,6 +52,10 @@ class Inflater(Protocol):
         """The text of a message; None where more messages are needed. Raises `InflateError`."""
         ...
 
+    def hold(self, text: str | bytes) -> bool:
+        """Put back a text that was only the beginning of one; False where that cannot be."""
+        ...
+
 
 class Deflater(Protocol):
     """texts → messages."""
@@ -37,7 +66,7 @@ class Deflater(Protocol):
 
 
 class PayloadInflater:
-    """A binary message is plain JSON or one complete zlib stream of its own."""
+    """A binary message is plain JSON, a term, or one complete zlib stream of its own."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -53,6 +82,10 @@ class PayloadInflater:
             raise InflateError("the zlib stream of a message ends too early")
         return text
 
+    def hold(self, text: str | bytes) -> bool:
+        """False: each message is a text."""
+        return False
+
 
 class StreamInflater:
     """One zlib stream a connection; a text may be cut over several messages."""
@@ -61,18 +94,69 @@ class StreamInflater:
         self._limit = limit
         self._context = zlib.decompressobj()
         self._text = bytearray()
+        self._flushed = True  # the next message begins a block
 
     def receive(self, message: str | bytes) -> str | bytes | None:
         """The text that ends with this message."""
-        # A plain text on a compressed connection is no error.
-        if isinstance(message, str):
+        # Plain JSON on a compressed connection is no error.
+        if isinstance(message, str) or (self._flushed and message.startswith(_PLAIN_IN_STREAM)):
             return message
+        self._flushed = message.endswith(_FLUSHED)
         self._text += _inflate(self._context, message, self._limit - len(self._text))
-        if not message.endswith(_FLUSHED):
+        if not self._flushed:
             return None
         text = bytes(self._text)
         self._text.clear()
         return text
+
+    def hold(self, text: str | bytes) -> bool:
+        """True: the end of the message was the end of the text by chance alone."""
+        assert isinstance(text, bytes)  # what was inflated
+        self._text[:0] = text
+        self._flushed = False
+        return True
+
+
+class ZstdInflater:
+    """One zstd context a connection; each message is one text.
+
+    The gateway never ends its frame. Other servers end one with each message: a new one begins.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._context = self._new()
+
+    def _new(self) -> Any:
+        limits = {zstd.DecompressionParameter.window_log_max: _ZSTD_WINDOW_LOG}
+        return zstd.ZstdDecompressor(options=limits)
+
+    def receive(self, message: str | bytes) -> str | bytes | None:
+        """The text of a message."""
+        # Plain JSON on a compressed connection is no error.
+        if isinstance(message, str) or message.startswith(_PLAIN_IN_STREAM):
+            return message
+        text = bytearray()
+        try:
+            while True:
+                text += self._context.decompress(message, self._limit + 1 - len(text))
+                if len(text) > self._limit:
+                    raise InflateError(f"a message inflates to more than {self._limit} bytes")
+                message = b""
+                if self._context.eof:
+                    message = self._context.unused_data
+                    self._context = self._new()
+                    if not message:
+                        break
+                elif self._context.needs_input:
+                    break
+        except zstd.ZstdError as error:
+            raise InflateError(f"broken zstd data: {error}") from None
+        return bytes(text) or None
+
+    def hold(self, text: str | bytes) -> bool:
+        """False: each message is a text."""
+        return False
 
 
 def _inflate(context: zlib._Decompress, data: bytes, limit: int) -> bytes:
@@ -89,12 +173,16 @@ def _inflate(context: zlib._Decompress, data: bytes, limit: int) -> bytes:
     return text
 
 
+def _uncompressed(text: bytes) -> str | bytes:
+    return text if text.startswith(etf.VERSION) else text.decode()
+
+
 class PlainDeflater:
-    """Everything as text."""
+    """JSON as text, terms as binary messages."""
 
     def send(self, text: bytes, *, large: bool) -> str | bytes:
         """The message of a text."""
-        return text.decode()
+        return _uncompressed(text)
 
 
 class PayloadDeflater:
@@ -102,7 +190,7 @@ class PayloadDeflater:
 
     def send(self, text: bytes, *, large: bool) -> str | bytes:
         """The message of a text."""
-        return zlib.compress(text) if large else text.decode()
+        return zlib.compress(text) if large else _uncompressed(text)
 
 
 class StreamDeflater:
@@ -116,11 +204,27 @@ class StreamDeflater:
         return self._context.compress(text) + self._context.flush(zlib.Z_SYNC_FLUSH)
 
 
+class ZstdDeflater:
+    """One zstd frame a connection, flushed after each text and never ended."""
+
+    def __init__(self) -> None:
+        self._context = zstd.ZstdCompressor()
+
+    def send(self, text: bytes, *, large: bool) -> str | bytes:
+        """The message of a text."""
+        data: bytes = self._context.compress(text, mode=zstd.ZstdCompressor.FLUSH_BLOCK)
+        return data
+
+
 def inflater(compression: Compression, *, limit: int) -> Inflater:
     """A new context for a connection; `limit` bounds the bytes of one text."""
-    if compression is Compression.ZLIB_STREAM:
-        return StreamInflater(limit)
-    return PayloadInflater(limit)
+    match compression:
+        case Compression.ZLIB_STREAM:
+            return StreamInflater(limit)
+        case Compression.ZSTD_STREAM:
+            return ZstdInflater(limit)
+        case _:
+            return PayloadInflater(limit)
 
 
 def deflater(compression: Compression) -> Deflater:
@@ -128,6 +232,8 @@ def deflater(compression: Compression) -> Deflater:
     match compression:
         case Compression.ZLIB_STREAM:
             return StreamDeflater()
+        case Compression.ZSTD_STREAM:
+            return ZstdDeflater()
         case Compression.PAYLOAD:
             return PayloadDeflater()
         case _:

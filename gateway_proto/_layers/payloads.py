@@ -1,24 +1,40 @@
-"""text ↔ payloads: JSON on one side; op, d, s, t on the other.
+"""messages' text ↔ payloads: JSON or ETF on one side; op, d, s, t on the other.
 
-The envelope alone is decoded; `d` stays the raw text that it was. That takes about a quarter of
+The envelope alone is decoded; `d` stays the raw bytes that it was. That takes about a quarter of
 the time of decoding the whole, and whoever wants `d` can decode it straight into a type.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
+from gateway_proto._layers import etf
+from gateway_proto.dialects import Encoding
 from gateway_proto.errors import LocalProtocolError
 
-__all__ = ["Payload", "PayloadError", "decode", "encode", "to_json"]
+__all__ = [
+    "Payload",
+    "PayloadError",
+    "decode",
+    "encode",
+    "encode_dispatch",
+    "from_raw",
+    "to_json",
+]
 
+T = TypeVar("T")
 NULL = msgspec.Raw(b"null")
+_BEYOND = 2**63
 
 
 class PayloadError(Exception):
-    """A message is no payload."""
+    """A message is no payload; `truncated`: it is the beginning of one."""
+
+    def __init__(self, why: str, *, truncated: bool = False) -> None:
+        super().__init__(why)
+        self.truncated: bool = truncated
 
 
 class Payload(msgspec.Struct, frozen=True):
@@ -38,30 +54,60 @@ class Payload(msgspec.Struct, frozen=True):
 
     @property
     def raw(self) -> bytes:
-        """The JSON text of `d`."""
+        """`d`: its JSON text, or its term."""
         return bytes(self.d)
 
     @property
     def sequence(self) -> int | None:
-        """`s` as an integer."""
-        return None if self.s is None else int(self.s)
+        """`s` as an integer; None for what no server can have counted up to."""
+        return int(self.s) if self.s is not None and 0 <= self.s < _BEYOND else None
 
 
 _decoder = msgspec.json.Decoder(Payload)
 
 
 def decode(text: str | bytes) -> Payload:
-    """The payload of a text; raises `PayloadError`."""
+    """The payload of a text, in whichever encoding it is; raises `PayloadError`."""
+    if isinstance(text, bytes) and text[:1] == etf.VERSION:
+        return _decode_etf(text)
     try:
         payload = _decoder.decode(text)
         if isinstance(text, bytes):
             # The decoder does not look at strings inside of the raw `d`.
             str(payload.d, "utf-8")
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise PayloadError(f"this message is no payload: {error}") from None
+        raise PayloadError(
+            f"this message is no payload: {error}", truncated="truncated" in str(error)
+        ) from None
     except RecursionError:
         raise PayloadError("this message is nested too deeply to be a payload") from None
     return payload
+
+
+def _decode_etf(term: bytes) -> Payload:
+    try:
+        values = etf.envelope(term)
+        d = msgspec.Raw(values["d"]) if "d" in values else NULL
+        names = ("op", "s", "t", "message")
+        fields = {name: etf.unpack(values[name]) for name in names if name in values}
+        return msgspec.convert({**fields, "d": d}, Payload)
+    except etf.EtfError as error:
+        raise PayloadError(
+            f"this message is no payload: {error}", truncated=error.truncated
+        ) from None
+    except msgspec.ValidationError as error:
+        raise PayloadError(f"this message is no payload: {error}") from None
+
+
+def from_raw(raw: bytes, type_: type[T]) -> T:
+    """`d` as a type; raises `msgspec.DecodeError`, or RecursionError."""
+    if raw[:1] != etf.VERSION:
+        return msgspec.json.decode(raw, type=type_)
+    try:
+        value = etf.unpack(raw)
+    except etf.EtfError as error:
+        raise msgspec.DecodeError(str(error)) from None
+    return msgspec.convert(value, type_)
 
 
 def to_json(value: Any) -> bytes:
@@ -72,11 +118,30 @@ def to_json(value: Any) -> bytes:
         raise LocalProtocolError(f"this cannot be written as JSON: {error}") from None
 
 
-def encode(
-    op: int, d: Any, sequence: int | None = None, name: str | None = None, *, dispatch: bool = False
+def _to_etf(value: Any) -> bytes:
+    try:
+        return etf.pack(value)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise LocalProtocolError(f"this cannot be written as ETF: {error}") from None
+
+
+def encode(op: int, d: Any, encoding: Encoding = Encoding.JSON) -> bytes:
+    """The text of a payload; raises `LocalProtocolError`."""
+    payload = {"op": op, "d": d}
+    return to_json(payload) if encoding is Encoding.JSON else _to_etf(payload)
+
+
+def encode_dispatch(
+    raw: bytes, sequence: int | None, name: str, encoding: Encoding = Encoding.JSON
 ) -> bytes:
-    """The text of a payload; `dispatch` adds s and t. Raises `LocalProtocolError`."""
-    payload: dict[str, Any] = {"op": op, "d": d}
-    if dispatch:
-        payload |= {"s": sequence, "t": name}
-    return to_json(payload)
+    """The text of a dispatch, whichever encoding its `d` is in; raises `LocalProtocolError`."""
+    is_etf = raw[:1] == etf.VERSION
+    if encoding is Encoding.JSON:
+        d = from_raw(raw, Any) if is_etf else msgspec.Raw(raw)
+        return to_json({"op": 0, "d": d, "s": sequence, "t": name})
+    if not is_etf:
+        d = from_raw(raw, Any)
+        return _to_etf({"op": 0, "d": d, "s": sequence, "t": name})
+    # The term of `d` as it is, in place of the null that stands last.
+    envelope = _to_etf({"op": 0, "s": sequence, "t": name, "d": None})
+    return envelope.removesuffix(etf.pack(None)[1:]) + raw[1:]

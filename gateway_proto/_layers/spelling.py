@@ -11,6 +11,7 @@ from typing import Any, cast
 import attrs
 import msgspec
 
+from gateway_proto._layers.payloads import from_raw
 from gateway_proto.commands import (
     Activity,
     Command,
@@ -28,8 +29,15 @@ from gateway_proto.commands import (
 )
 from gateway_proto.dialects import Dialect, Opcode, PresenceForm
 from gateway_proto.errors import LocalProtocolError
+from gateway_proto.intents import Intents
 
 __all__ = ["read", "spell"]
+
+_STATUSES = ("online", "dnd", "idle", "invisible", "offline")
+_MOST_USERS = 100
+_MOST_FOUND = 100
+_LONGEST_NONCE = 32
+_INTENTS_END = 2**53
 
 _OPCODES: dict[type[Any], Opcode] = {
     Identify: Opcode.IDENTIFY,
@@ -44,9 +52,13 @@ _OPCODES: dict[type[Any], Opcode] = {
 }
 
 
-def spell(command: Command, dialect: Dialect) -> tuple[int, Any]:
-    """The op code and `d` of a command; raises `LocalProtocolError` where there is no such."""
+def spell(command: Command, dialect: Dialect, *, intents: int | None = None) -> tuple[int, Any]:
+    """The op code and `d` of a command, checked; raises `LocalProtocolError`.
+
+    `intents` are those that the session was opened with: some requests need theirs.
+    """
     if isinstance(command, Raw):
+        _check(command, "op", command.op, 0, 255)
         return command.op, command.d
     opcode = _OPCODES.get(type(command))
     if opcode is None:
@@ -55,10 +67,10 @@ def spell(command: Command, dialect: Dialect) -> tuple[int, Any]:
         raise LocalProtocolError(
             f"version {dialect.version} has no {type(command).__name__} (op {int(opcode)})"
         )
-    return int(opcode), _spell_d(command, dialect)
+    return int(opcode), _spell_d(command, dialect, intents)
 
 
-def _spell_d(command: Command, dialect: Dialect) -> Any:
+def _spell_d(command: Command, dialect: Dialect, intents: int | None) -> Any:
     match command:
         case Heartbeat():
             return command.d
@@ -70,20 +82,51 @@ def _spell_d(command: Command, dialect: Dialect) -> Any:
         case UpdatePresence():
             return _spell_presence(command, dialect)
         case RequestGuildMembers():
-            return _spell_members_request(command, dialect)
-        case UpdateVoiceState() | RequestSoundboardSounds() | RequestChannelInfo():
-            return attrs.asdict(command)
+            return _spell_members_request(command, dialect, intents)
+        case UpdateVoiceState():
+            _check_id(
+                command, "guild_id", command.guild_id, nullable=not dialect.voice_guild_required
+            )
+            _check_id(command, "channel_id", command.channel_id, nullable=True)
+        case RequestSoundboardSounds():
+            _check_some(command, "guild_ids", command.guild_ids)
+            for guild_id in command.guild_ids:
+                _check_id(command, "guild_ids", guild_id)
+        case RequestChannelInfo():
+            _check_id(command, "guild_id", command.guild_id)
+            _check_some(command, "fields", command.fields)
         case _:  # VoiceServerPing
             return None
+    return attrs.asdict(command)
+
+
+def _wrong(command: Any, field: str, value: object, limit: str) -> LocalProtocolError:
+    return LocalProtocolError(f"{type(command).__name__}.{field} is {value!r}: {limit}")
+
+
+def _check(command: Any, field: str, value: Any, low: int, high: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise _wrong(command, field, value, f"it must be an integer from {low} to {high}")
+
+
+def _check_id(command: Any, field: str, value: str | None, *, nullable: bool = False) -> None:
+    # One that is no number was seen to hang, and then to cost the session.
+    if value is None and nullable:
+        return
+    if value is None or not (value.isascii() and value.isdecimal() and len(value) <= 20):
+        raise _wrong(command, field, value, "it must be a snowflake, of digits alone")
+
+
+def _check_some(command: Any, field: str, values: tuple[str, ...]) -> None:
+    if not values:
+        raise _wrong(command, field, values, "it must have at least one")
 
 
 def _spell_identify(command: Identify, dialect: Dialect) -> dict[str, Any]:
     threshold = command.large_threshold
     if threshold is None:
         threshold = dialect.large_threshold
-    low, high = dialect.large_threshold_range
-    if not low <= threshold <= high:
-        raise LocalProtocolError(f"large_threshold is {threshold}, not between {low} and {high}")
+    _check(command, "large_threshold", threshold, *dialect.large_threshold_range)
     d: dict[str, Any] = {
         "token": command.token,
         "properties": {
@@ -95,54 +138,118 @@ def _spell_identify(command: Identify, dialect: Dialect) -> dict[str, Any]:
     }
     if dialect.identify_version:
         d["v"] = dialect.version
-    if dialect.intents:
-        if command.intents is None:
-            raise LocalProtocolError(f"version {dialect.version} needs intents in Identify")
+    if dialect.intents_required and command.intents is None:
+        raise LocalProtocolError(f"version {dialect.version} needs intents in Identify")
+    if dialect.intents and command.intents is not None:
+        _check(command, "intents", int(command.intents), 0, _INTENTS_END)
         d["intents"] = command.intents
     if command.shard is not None:
         d["shard"] = command.shard
+    if dialect.guild_subscriptions and command.guild_subscriptions is not None:
+        d["guild_subscriptions"] = command.guild_subscriptions
     if command.presence is not None and dialect.presence_in_identify:
         d["presence"] = _spell_presence(command.presence, dialect)
     return d
 
 
 def _spell_presence(command: UpdatePresence, dialect: Dialect) -> dict[str, Any]:
-    if dialect.presence_form is PresenceForm.GAME:
-        game = {"name": command.activities[0].name} if command.activities else None
-        return {"game": game, "idle_since": command.since}
+    if command.since is not None:
+        _check(command, "since", command.since, 0, 2**63 - 1)
+    if command.status not in _STATUSES:
+        raise _wrong(command, "status", command.status, f"it must be one of {', '.join(_STATUSES)}")
+    form = dialect.presence_form
+    if form is PresenceForm.ACTIVITIES:
+        activities = [_spell_activity(activity) for activity in command.activities]
+        return {
+            "since": command.since,
+            "activities": activities,
+            "status": command.status,
+            "afk": command.afk,
+        }
+    if len(command.activities) > 1:
+        raise _wrong(
+            command,
+            "activities",
+            command.activities,
+            f"version {dialect.version} knows one, the game",
+        )
+    game = _spell_activity(command.activities[0]) if command.activities else None
+    if form is PresenceForm.STATUS_AND_GAME:
+        return {"since": command.since, "game": game, "status": command.status, "afk": command.afk}
+    if command.status != ("online" if command.since is None else "idle"):
+        raise _wrong(
+            command,
+            "status",
+            command.status,
+            f"version {dialect.version} knows online, and idle with `since`",
+        )
     return {
-        "since": command.since,
-        "activities": [
-            {key: value for key, value in attrs.asdict(activity).items() if value is not None}
-            for activity in command.activities
-        ],
-        "status": command.status,
-        "afk": command.afk,
+        "game": None if game is None else {"name": game["name"]},
+        "idle_since": command.since,
     }
 
 
-def _spell_members_request(command: RequestGuildMembers, dialect: Dialect) -> dict[str, Any]:
-    if dialect.many_guilds_a_request:
-        if command.user_ids is not None or command.presences or command.nonce is not None:
+def _spell_activity(activity: Activity) -> dict[str, Any]:
+    if not isinstance(activity.name, str) or not activity.name:
+        raise _wrong(activity, "name", activity.name, "it must be a text that is not empty")
+    _check(activity, "type", activity.type, 0, 255)
+    return {key: value for key, value in attrs.asdict(activity).items() if value is not None}
+
+
+def _spell_members_request(
+    command: RequestGuildMembers, dialect: Dialect, intents: int | None
+) -> dict[str, Any]:
+    guilds, users = command.guild_id, command.user_ids
+    for guild_id in (guilds,) if isinstance(guilds, str) else guilds:
+        _check_id(command, "guild_id", guild_id)
+    if not isinstance(guilds, str) and not dialect.many_guilds_a_request:
+        raise LocalProtocolError(
+            f"version {dialect.version} takes one guild a members request, not several"
+        )
+    _check(command, "limit", command.limit, 0, 2**31 - 1)
+    d: dict[str, Any] = {"guild_id": guilds, "query": command.query, "limit": command.limit}
+    if not dialect.members_by_user:
+        if users is not None or command.presences or command.nonce is not None:
             raise LocalProtocolError(
                 f"version {dialect.version} has no user_ids, presences or nonce in a members "
                 "request: use query and limit"
             )
-        return {"guild_id": command.guild_id, "query": command.query, "limit": command.limit}
-    if not isinstance(command.guild_id, str):
-        raise LocalProtocolError(
-            f"version {dialect.version} takes one guild a members request, not several"
-        )
-    d: dict[str, Any] = {"guild_id": command.guild_id}
-    if command.user_ids is None:
-        d |= {"query": command.query, "limit": command.limit}
-    else:
-        d["user_ids"] = command.user_ids
+        return d
+    if users is not None:
+        if command.query or command.limit:
+            raise _wrong(command, "user_ids", users, "give either them, or query and limit")
+        if not 1 <= len(users) <= _MOST_USERS:
+            raise LocalProtocolError(
+                f"RequestGuildMembers.user_ids has {len(users)} ids: it must have 1 to "
+                f"{_MOST_USERS}"
+            )
+        for user_id in users:
+            _check_id(command, "user_ids", user_id)
+        d = {"guild_id": guilds, "user_ids": users}
+    elif command.query:
+        _check(command, "limit", command.limit, 1, _MOST_FOUND)
+    elif not command.limit:
+        _check_intent(command, intents, Intents.GUILD_MEMBERS, "all members")
     if command.presences:
+        _check_intent(command, intents, Intents.GUILD_PRESENCES, "presences")
         d["presences"] = True
     if command.nonce is not None:
+        size = len(command.nonce.encode("utf-8", "surrogatepass"))
+        if size > _LONGEST_NONCE:
+            raise _wrong(
+                command, "nonce", command.nonce, f"it has {size} bytes, more than {_LONGEST_NONCE}"
+            )
         d["nonce"] = command.nonce
     return d
+
+
+def _check_intent(command: Any, intents: int | None, needed: Intents, what: str) -> None:
+    # None: the session has all that there were before intents.
+    if intents is not None and not intents & needed:
+        raise LocalProtocolError(
+            f"{type(command).__name__} for {what} needs the intent {needed.name}: add it to "
+            "Config.intents"
+        )
 
 
 # ----- reading: what a server makes of what clients send -----
@@ -160,6 +267,9 @@ class _Activity(msgspec.Struct):
 class _Game(msgspec.Struct):
     # {"game": {"name": null}} was sent by clients of 2016 to clear it.
     name: str | None = None
+    type: int = 0
+    url: str | None = None
+    state: str | None = None
 
 
 class _Presence(msgspec.Struct):
@@ -179,6 +289,7 @@ class _Identify(msgspec.Struct):
     large_threshold: int | None = None
     shard: tuple[int, int] | None = None
     presence: _Presence | None = None
+    guild_subscriptions: bool | None = None
 
 
 class _Resume(msgspec.Struct):
@@ -218,31 +329,29 @@ def read(op: int, raw: bytes, dialect: Dialect) -> Command:
     An op code that the dialect's clients do not send comes as `Raw`.
     """
     if op not in dialect.commands:
-        return Raw(op, msgspec.json.decode(raw))
+        return Raw(op, from_raw(raw, Any))
     match Opcode(op):
         case Opcode.HEARTBEAT:
-            d = msgspec.json.decode(raw, type=int | float | str | None)
+            d: Any = from_raw(raw, cast("Any", int | float | str | None))
             return Heartbeat(int(d) if isinstance(d, float) else d)
         case Opcode.IDENTIFY:
-            return _read_identify(msgspec.json.decode(raw, type=_Identify), dialect)
+            return _read_identify(from_raw(raw, _Identify), dialect)
         case Opcode.RESUME:
-            resume = msgspec.json.decode(raw, type=_Resume)
+            resume = from_raw(raw, _Resume)
             return Resume(session_id=resume.session_id, seq=resume.seq, token=resume.token)
         case Opcode.PRESENCE_UPDATE:
-            return _read_presence(msgspec.json.decode(raw, type=_Presence), dialect)
+            return _read_presence(from_raw(raw, _Presence), dialect)
         case Opcode.VOICE_STATE_UPDATE:
-            voice = msgspec.json.decode(raw, type=_VoiceState)
+            voice = from_raw(raw, _VoiceState)
             return UpdateVoiceState(
                 voice.guild_id, voice.channel_id, voice.self_mute, voice.self_deaf
             )
         case Opcode.REQUEST_GUILD_MEMBERS:
-            return _read_members_request(msgspec.json.decode(raw, type=_MembersRequest))
+            return _read_members_request(from_raw(raw, _MembersRequest))
         case Opcode.REQUEST_SOUNDBOARD_SOUNDS:
-            return RequestSoundboardSounds(
-                msgspec.json.decode(raw, type=_SoundboardRequest).guild_ids
-            )
+            return RequestSoundboardSounds(from_raw(raw, _SoundboardRequest).guild_ids)
         case Opcode.REQUEST_CHANNEL_INFO:
-            info = msgspec.json.decode(raw, type=_ChannelInfoRequest)
+            info = from_raw(raw, _ChannelInfoRequest)
             return RequestChannelInfo(info.guild_id, info.fields)
         case _:  # VOICE_SERVER_PING
             return VoiceServerPing()
@@ -264,6 +373,7 @@ def _read_identify(d: _Identify, dialect: Dialect) -> Identify:
         large_threshold=d.large_threshold,
         shard=d.shard,
         presence=None if d.presence is None else _read_presence(d.presence, dialect),
+        guild_subscriptions=d.guild_subscriptions,
     )
 
 
@@ -276,7 +386,7 @@ def _read_presence(d: _Presence, dialect: Dialect) -> UpdatePresence:
         return UpdatePresence(game, idle)
     activities = [Activity(a.name, a.type, a.url, a.state) for a in d.activities or ()]
     if not activities and d.game is not None and d.game.name is not None:
-        activities = [Activity(d.game.name)]
+        activities = [Activity(d.game.name, d.game.type, d.game.url, d.game.state)]
     return UpdatePresence(
         activities,
         None if d.since is None else int(d.since),

@@ -47,6 +47,7 @@ class Input(enum.Enum):
     ACK = "heartbeat ACK"
     RECONNECT = "RECONNECT"
     INVALID_SESSION = "INVALID_SESSION"
+    INVALID_SESSION_STAY = "INVALID_SESSION, on the same connection"
     COMMAND = "other command"
     UNKNOWN = "unknown op"
     CLOSE = "close sent"
@@ -71,6 +72,15 @@ _LEAVES: Table = {
     (state, input_): _S.CLOSED
     for state in (_S.GREETING, _S.IDENTIFYING, _S.RESUMING, _S.READY)
     for input_ in (_I.RECONNECT, _I.INVALID_SESSION)
+}
+
+# `Config.identify_on_same_connection`.
+_STAYS: Table = {
+    (_S.IDENTIFYING, _I.IDENTIFY): _S.IDENTIFYING,
+    **{
+        (state, _I.INVALID_SESSION_STAY): _S.IDENTIFYING
+        for state in (_S.IDENTIFYING, _S.RESUMING, _S.READY)
+    },
 }
 
 _CLOSES: Table = {
@@ -113,7 +123,7 @@ _SERVER: Table = {
     (_S.READY, _I.CLOSE): _S.CLOSING,
 }
 
-_CLIENT = {**_ENDS, **_ANYWHERE, **_LEAVES, **_CLOSES, **_SESSION}
+_CLIENT = {**_ENDS, **_ANYWHERE, **_LEAVES, **_STAYS, **_CLOSES, **_SESSION}
 
 TRANSITIONS: Mapping[str, Table] = MappingProxyType(
     {

@@ -16,12 +16,14 @@ class Timer(enum.Enum):
     HEARTBEAT = "the next heartbeat"
     LIVENESS = "a sign of life from the peer"
     SEND = "room for a waiting command"
-    PRESENCE = "room for a waiting presence"
+    WAITING = "a report that commands wait long"
+    REQUEST = "an answer to a request"
+    IDENTIFY = "the time to identify again"
     CLOSE = "the end of the closing handshake"
 
 
 _LIVENESS = frozenset(
-    {Timer.HANDSHAKE, Timer.GREETING, Timer.SESSION, Timer.LIVENESS},
+    {Timer.HANDSHAKE, Timer.GREETING, Timer.SESSION, Timer.LIVENESS, Timer.REQUEST},
 )
 
 

@@ -30,8 +30,9 @@ from gateway_proto._layers.spelling import read, spell
 V3, V10 = DIALECTS[3], DIALECTS[10]
 IDS = st.integers(0, 2**63).map(str)
 WORDS = st.text(max_size=10)
+NAMES = st.text(min_size=1, max_size=10)
 
-_ACTIVITIES = st.builds(Activity, WORDS, st.integers(0, 5), st.none() | WORDS, st.none() | WORDS)
+_ACTIVITIES = st.builds(Activity, NAMES, st.integers(0, 5), st.none() | WORDS, st.none() | WORDS)
 _PRESENCES = st.builds(
     UpdatePresence,
     st.lists(_ACTIVITIES, max_size=3),
@@ -41,7 +42,7 @@ _PRESENCES = st.builds(
 )
 _BOTH = [
     st.builds(Heartbeat, st.none() | st.integers(0, 2**50) | WORDS),
-    st.builds(UpdateVoiceState, st.none() | IDS, st.none() | IDS, st.booleans(), st.booleans()),
+    st.builds(UpdateVoiceState, IDS, st.none() | IDS, st.booleans(), st.booleans()),
     st.builds(Raw, st.integers(50, 99), st.none() | st.booleans() | WORDS),
 ]
 _COMMANDS_10 = st.one_of(
@@ -58,22 +59,22 @@ _COMMANDS_10 = st.one_of(
         presence=st.none() | _PRESENCES,
     ),
     st.builds(Resume, session_id=WORDS, seq=st.integers(0, 2**50), token=st.none() | WORDS),
-    st.builds(RequestGuildMembers, IDS, WORDS, st.integers(0, 100)),
+    st.builds(RequestGuildMembers, IDS, NAMES, st.integers(1, 100)),
     st.builds(
         RequestGuildMembers,
         IDS,
-        user_ids=st.lists(IDS, max_size=3),
+        user_ids=st.lists(IDS, min_size=1, max_size=3),
         presences=st.booleans(),
-        nonce=st.none() | WORDS,
+        nonce=st.none() | st.text("aé", max_size=16),
     ),
-    st.builds(RequestSoundboardSounds, st.lists(IDS, max_size=3)),
-    st.builds(RequestChannelInfo, IDS, st.lists(WORDS, max_size=3)),
+    st.builds(RequestSoundboardSounds, st.lists(IDS, min_size=1, max_size=3)),
+    st.builds(RequestChannelInfo, IDS, st.lists(WORDS, min_size=1, max_size=3)),
 )
 _COMMANDS_3 = st.one_of(
     *_BOTH,
     st.builds(
         UpdatePresence,
-        st.lists(st.builds(Activity, WORDS), max_size=1),
+        st.lists(st.builds(Activity, NAMES), max_size=1),
         st.none() | st.integers(0, 2**50),
     ),
     st.builds(
@@ -85,7 +86,10 @@ _COMMANDS_3 = st.one_of(
     ),
     st.builds(Resume, session_id=WORDS, seq=st.integers(0, 2**50)),
     st.builds(VoiceServerPing),
-    st.builds(RequestGuildMembers, IDS | st.lists(IDS, max_size=3), WORDS, st.integers(0, 100)),
+    st.builds(
+        RequestGuildMembers, IDS | st.lists(IDS, min_size=1, max_size=3), WORDS, st.integers(0, 100)
+    ),
+    st.builds(UpdateVoiceState, st.none(), st.none()),
 )
 
 
@@ -108,10 +112,18 @@ def test_version_3_reads_what_it_writes(command: Any) -> None:
     [
         (VoiceServerPing(), 10, "version 10 has no VoiceServerPing"),
         (RequestSoundboardSounds(["1"]), 3, "version 3 has no RequestSoundboardSounds"),
-        (RequestChannelInfo("1", []), 3, "version 3 has no RequestChannelInfo"),
+        (RequestChannelInfo("1", ["status"]), 3, "version 3 has no RequestChannelInfo"),
         (Identify(token="t"), 10, "needs intents"),
-        (Identify(token="t", intents=0, large_threshold=49), 10, "49, not between 50 and 250"),
-        (Identify(token="t", large_threshold=251), 3, "251, not between 50 and 250"),
+        (
+            Identify(token="t", intents=0, large_threshold=49),
+            10,
+            "large_threshold is 49: it must be an integer from 50 to 250",
+        ),
+        (
+            Identify(token="t", large_threshold=251),
+            3,
+            "is 251: it must be an integer from 50 to 250",
+        ),
         (RequestGuildMembers(["1", "2"]), 10, "one guild a members request"),
         (RequestGuildMembers("1", user_ids=["2"]), 3, "no user_ids, presences or nonce"),
         (RequestGuildMembers("1", presences=True), 3, "no user_ids, presences or nonce"),

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from gateway_proto import (
+    DIALECTS,
     TRANSITIONS,
     ClientConnection,
     Config,
@@ -35,9 +36,14 @@ RESUMED = _text(0, {"heartbeat_interval": 60_000}, 2, "RESUMED")
 IDENTIFY = _text(2, {"token": "t", "intents": 0, "properties": {}})
 
 
-def _client(version: int, state: State) -> ClientConnection:
+def _client(version: int, state: State, **policy: Any) -> ClientConnection:
     config = Config(
-        token="t", dialect=version, intents=0, unix_offset=0.0, gateway_url="ws://localhost"
+        token="t",
+        dialect=version,
+        intents=0,
+        unix_offset=0.0,
+        gateway_url="ws://localhost",
+        **policy,
     )
     session = None
     if state is State.RESUMING:
@@ -45,7 +51,7 @@ def _client(version: int, state: State) -> ClientConnection:
     framing = state is State.UPGRADING
     client = ClientConnection(config, "ws://localhost", now=NOW, session=session, framing=framing)
     if not framing:
-        if state is not State.GREETING and version == 10:
+        if state is not State.GREETING and config.dialect.greets:
             client.receive_message(HELLO, now=NOW)
         if state is State.READY:
             client.receive_message(READY, now=NOW)
@@ -56,6 +62,23 @@ def _client(version: int, state: State) -> ClientConnection:
     assert client.state is state
     client.events()
     return client
+
+
+@pytest.mark.parametrize("version", [v for v, d in DIALECTS.items() if d.invalid_session_says])
+@pytest.mark.parametrize("state", [State.IDENTIFYING, State.RESUMING, State.READY])
+def test_a_client_that_stays_after_invalid_session_moves_as_the_table_says(
+    version: int, state: State
+) -> None:
+    """Rule 30: on the same connection, where the policy says so."""
+    client = _client(version, state, identify_on_same_connection=True)
+    table = TRANSITIONS[_NAMES[version]]
+
+    client.receive_message(_text(9, False), now=NOW)
+    assert client.state is table[(state, Input.INVALID_SESSION_STAY)]
+    client.handle_timer(now=NOW + 5)
+
+    assert client.state is table[(State.IDENTIFYING, Input.IDENTIFY)]
+    assert len(client.identified_at) == (1 if state is State.RESUMING else 2)
 
 
 def _upgrade(connection: ClientConnection) -> None:
@@ -82,14 +105,17 @@ _RECEIVED_BY_CLIENT: dict[Input, str] = {
     Input.UNKNOWN: _text(99),
 }
 _CLIENT_STATES = {
-    3: [s for s in State if s is not State.GREETING],
-    10: list(State),
+    version: [s for s in State if dialect.greets or s is not State.GREETING]
+    for version, dialect in DIALECTS.items()
 }
 _DONE: dict[Input, Callable[[AnyConnection], None]] = {
     Input.CLOSE: lambda connection: connection.close(4000, now=NOW),
     Input.END: lambda connection: connection.receive_eof(now=NOW),
 }
-_NAMES = {3: "client, not greeted", 10: "client, greeted"}
+_NAMES = {
+    version: "client, greeted" if dialect.greets else "client, not greeted"
+    for version, dialect in DIALECTS.items()
+}
 
 
 @pytest.mark.parametrize(
@@ -101,8 +127,8 @@ _NAMES = {3: "client, not greeted", 10: "client, greeted"}
         # Before the WebSocket is open, there are no payloads to receive.
         if state is not State.UPGRADING
         for input_ in [*_RECEIVED_BY_CLIENT, *_DONE]
-        # Version 3 has no such payloads; they are unknown there.
-        if not (version == 3 and input_ in (Input.HELLO, Input.ACK))
+        # Versions 3 and 4 have no such payloads; they are unknown there.
+        if DIALECTS[version].greets or input_ not in (Input.HELLO, Input.ACK)
     ],
     ids=str,
 )
@@ -113,7 +139,7 @@ def test_a_client_moves_as_the_table_says(version: int, state: State, input_: In
     act(client)
 
     after = TRANSITIONS[_NAMES[version]].get((state, input_), state)
-    if (version, state, input_) == (10, State.GREETING, Input.HELLO):
+    if (state, input_) == (State.GREETING, Input.HELLO):
         # HELLO is answered at once: Identify is the next input, in the same call.
         after = TRANSITIONS[_NAMES[version]][(after, Input.IDENTIFY)]
     assert client.state is after

@@ -9,7 +9,7 @@ from gateway_proto._timing.heartbeats import Heartbeats
 
 def _begun(*, acks: bool = True) -> Heartbeats:
     beats = Heartbeats(acks=acks)
-    beats.begin(1000)
+    beats.begin(1000, 0.0, first=1.0)
     return beats
 
 
@@ -19,7 +19,7 @@ def _begun(*, acks: bool = True) -> Heartbeats:
 def test_an_interval_is_kept_between_bounds(milliseconds: float, seconds: float) -> None:
     beats = Heartbeats(acks=True)
 
-    beats.begin(milliseconds)
+    beats.begin(milliseconds, 0.0, first=1.0)
 
     assert beats.interval == seconds
 
@@ -80,7 +80,7 @@ def test_a_new_beginning_forgets_the_beat_that_was_awaited() -> None:
     beats = _begun()
     beats.sent(1.0)
 
-    beats.begin(1000)
+    beats.begin(1000, 1.0, first=1.0)
 
     assert not beats.is_zombie()
     assert beats.acked(2.0) is None

@@ -1,0 +1,284 @@
+"""requests ↔ answers: commands whose answer comes as dispatches, collected.
+
+    number = connection.request(RequestGuildMembers("1", user_ids=["2", "3"]), now=now)
+    ...
+    case RequestAnswered(number, request, GuildMembers(members=members)): ...
+    case RequestFailed(number, request, why, retry_after): ...
+
+An answer may come over several connections of one session: what was missed is replayed. A lost
+session fails what is still awaited.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import attrs
+import msgspec
+
+from gateway_proto.commands import (
+    RequestChannelInfo,
+    RequestGuildMembers,
+    RequestSoundboardSounds,
+)
+from gateway_proto.dialects import Dialect
+from gateway_proto.events import (
+    ChannelInfo,
+    Dispatch,
+    GuildMembers,
+    RequestAnswered,
+    RequestFailed,
+    SoundboardSounds,
+)
+
+__all__ = ["ANSWERS", "Request", "Requests"]
+
+Request: TypeAlias = RequestGuildMembers | RequestSoundboardSounds | RequestChannelInfo
+
+ANSWERS = frozenset({"GUILD_MEMBERS_CHUNK", "SOUNDBOARD_SOUNDS", "CHANNEL_INFO", "RATE_LIMITED"})
+"""The dispatches that answer requests."""
+
+_WHOLE_CHUNK = 1000
+"""Members of a chunk that is not the last."""
+
+_Id = str | int
+
+
+class _Chunk(msgspec.Struct):
+    guild_id: _Id
+    members: list[Any] = []
+    chunk_index: int | None = None
+    chunk_count: int | None = None
+    not_found: list[Any] = []
+    presences: list[Any] = []
+    nonce: str | None = None
+
+
+class _Sounds(msgspec.Struct):
+    guild_id: _Id
+    soundboard_sounds: list[Any] = []
+
+
+class _Channels(msgspec.Struct):
+    guild_id: _Id
+    channels: list[Any] = []
+
+
+class _Meta(msgspec.Struct, frozen=True):
+    guild_id: _Id | None = None
+    nonce: str | None = None
+
+
+class _RateLimited(msgspec.Struct):
+    opcode: int | None = None
+    retry_after: float | None = None
+    meta: _Meta = _Meta()
+
+
+@attrs.define
+class _Pending:
+    """A request and what has come of its answer."""
+
+    number: int
+    request: Request
+    timeout: float
+    deadline: float | None = None  # none before it is sent
+    chunks: dict[int, _Chunk] = attrs.Factory(dict)
+    count: int | None = None
+    sounds: dict[str, tuple[Any, ...]] = attrs.Factory(dict)
+
+
+class Requests:
+    """All that is awaited, and when what is limited may be asked for again."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self._dialect = dialect
+        self._pending: dict[int, _Pending] = {}
+        self._count = 0
+        self._all_members_asked: dict[str, float] = {}
+
+    def __len__(self) -> int:
+        return len(self._pending)
+
+    # ----- asking -----
+
+    def open(self, request: Request, timeout: float, nonce: str) -> tuple[int, Request]:
+        """The number of a request, and the request as it is to be sent: with a nonce."""
+        self._count += 1
+        if (
+            isinstance(request, RequestGuildMembers)
+            and request.nonce is None
+            and self._dialect.members_by_user
+        ):
+            request = attrs.evolve(request, nonce=f"{nonce}-{self._count:x}")
+        self._pending[self._count] = _Pending(self._count, request, timeout)
+        return self._count, request
+
+    def cancel(self, number: int) -> None:
+        """Await a request no longer."""
+        self._pending.pop(number, None)
+
+    def sent(self, number: int, now: float) -> None:
+        """A request was sent: its answer is awaited from now on."""
+        pending = self._pending.get(number)
+        if pending is not None:
+            pending.deadline = now + pending.timeout
+
+    def held_until(self, command: Any, now: float) -> float:
+        """When the limit of its own lets a command go: all members of a guild, once in a while."""
+        limit = self._dialect.members_limit
+        if limit is None or not _asks_for_all(command):
+            return now
+        asked = self._all_members_asked.get(command.guild_id)
+        return now if asked is None else max(now, asked + limit[1])
+
+    def note(self, command: Any, now: float) -> None:
+        """A command was sent; what is limited counts from now on."""
+        limit = self._dialect.members_limit
+        if limit is None or not _asks_for_all(command):
+            return
+        asked = self._all_members_asked
+        for guild_id in [guild_id for guild_id, at in asked.items() if at + limit[1] <= now]:
+            del asked[guild_id]
+        asked[command.guild_id] = now
+
+    # ----- answers -----
+
+    def received(self, dispatch: Dispatch, now: float) -> list[RequestAnswered | RequestFailed]:
+        """Take one of `ANSWERS`; returns what is over with it."""
+        try:
+            match dispatch.name:
+                case "GUILD_MEMBERS_CHUNK":
+                    return self._chunk(dispatch.decode(_Chunk), now)
+                case "SOUNDBOARD_SOUNDS":
+                    return self._sounds(dispatch.decode(_Sounds), now)
+                case "CHANNEL_INFO":
+                    return self._channels(dispatch.decode(_Channels))
+                case _:
+                    return self._rate_limited(dispatch.decode(_RateLimited))
+        except (msgspec.DecodeError, RecursionError):
+            return []  # it is no answer to anything; the caller has the dispatch itself
+
+    def expire(self, now: float) -> list[RequestAnswered | RequestFailed]:
+        """What has waited too long at `now` is over."""
+        over: list[RequestAnswered | RequestFailed] = []
+        for pending in list(self._pending.values()):
+            if pending.deadline is None or pending.deadline > now:
+                continue
+            if pending.chunks and pending.count is None:
+                # Chunks without numbers: nobody says which is the last, but silence.
+                over.append(self._answered(pending))
+                continue
+            over.append(self._failed(pending, f"no answer for {pending.timeout:g} s"))
+        return over
+
+    def next_timer(self) -> float | None:
+        """When the next request will have waited too long."""
+        deadlines = [p.deadline for p in self._pending.values() if p.deadline is not None]
+        return min(deadlines, default=None)
+
+    def fail(self, why: str, numbers: Sequence[int] | None = None) -> list[RequestFailed]:
+        """Fail the requests with these numbers, or all."""
+        return [
+            self._failed(pending, why)
+            for pending in list(self._pending.values())
+            if numbers is None or pending.number in numbers
+        ]
+
+    # ----- inside -----
+
+    def _failed(
+        self, pending: _Pending, why: str, retry_after: float | None = None
+    ) -> RequestFailed:
+        del self._pending[pending.number]
+        return RequestFailed(pending.number, pending.request, why, retry_after)
+
+    def _answered(self, pending: _Pending) -> RequestAnswered:
+        del self._pending[pending.number]
+        chunks = [pending.chunks[index] for index in sorted(pending.chunks)]
+        answer = GuildMembers(
+            str(chunks[0].guild_id),
+            tuple(member for chunk in chunks for member in chunk.members),
+            tuple(missing for chunk in chunks for missing in chunk.not_found),
+            tuple(presence for chunk in chunks for presence in chunk.presences),
+        )
+        return RequestAnswered(pending.number, pending.request, answer)
+
+    def _of(self, kind: type[Any]) -> list[_Pending]:
+        """Those that were sent, oldest first."""
+        return [
+            pending
+            for pending in self._pending.values()
+            if isinstance(pending.request, kind) and pending.deadline is not None
+        ]
+
+    def _members_request(self, guild_id: _Id | None, nonce: str | None) -> _Pending | None:
+        for pending in self._of(RequestGuildMembers):
+            request = pending.request
+            assert isinstance(request, RequestGuildMembers)
+            if request.nonce is not None and request.nonce == nonce:
+                return pending
+            guilds = request.guild_id
+            guilds = (guilds,) if isinstance(guilds, str) else guilds
+            # Other servers leave the nonce out.
+            if nonce is None and str(guild_id) in guilds:
+                return pending
+        return None
+
+    def _chunk(self, chunk: _Chunk, now: float) -> list[RequestAnswered | RequestFailed]:
+        pending = self._members_request(chunk.guild_id, chunk.nonce)
+        if pending is None:
+            return []
+        pending.deadline = now + pending.timeout
+        index = len(pending.chunks) if chunk.chunk_index is None else chunk.chunk_index
+        pending.chunks[index] = chunk  # one that is replayed counts once
+        if chunk.chunk_index is not None and chunk.chunk_count is not None:
+            pending.count = chunk.chunk_count
+            over = len(pending.chunks) >= pending.count
+        else:
+            over = len(chunk.members) < _WHOLE_CHUNK
+        return [self._answered(pending)] if over else []
+
+    def _sounds(self, sounds: _Sounds, now: float) -> list[RequestAnswered | RequestFailed]:
+        guild_id = str(sounds.guild_id)
+        over: list[RequestAnswered | RequestFailed] = []
+        for pending in self._of(RequestSoundboardSounds):
+            request = pending.request
+            assert isinstance(request, RequestSoundboardSounds)
+            if guild_id not in request.guild_ids:
+                continue
+            pending.deadline = now + pending.timeout
+            pending.sounds[guild_id] = tuple(sounds.soundboard_sounds)
+            if pending.sounds.keys() >= set(request.guild_ids):
+                del self._pending[pending.number]
+                answer = SoundboardSounds(dict(pending.sounds))
+                over.append(RequestAnswered(pending.number, request, answer))
+        return over
+
+    def _channels(self, info: _Channels) -> list[RequestAnswered | RequestFailed]:
+        for pending in self._of(RequestChannelInfo):
+            request = pending.request
+            assert isinstance(request, RequestChannelInfo)
+            if request.guild_id == str(info.guild_id):
+                # One answer a request, in their order: their fields may differ.
+                del self._pending[pending.number]
+                answer = ChannelInfo(request.guild_id, tuple(info.channels))
+                return [RequestAnswered(pending.number, request, answer)]
+        return []
+
+    def _rate_limited(self, limited: _RateLimited) -> list[RequestAnswered | RequestFailed]:
+        pending = self._members_request(limited.meta.guild_id, limited.meta.nonce)
+        if pending is None:
+            return []
+        return [self._failed(pending, "the server limits this request", limited.retry_after)]
+
+
+def _asks_for_all(command: Any) -> bool:
+    return (
+        isinstance(command, RequestGuildMembers)
+        and isinstance(command.guild_id, str)
+        and not command.query
+        and not command.limit
+        and command.user_ids is None
+    )
