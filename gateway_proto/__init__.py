@@ -80,6 +80,7 @@ from gateway_proto.events import (
     UrlRefused,
 )
 from gateway_proto.fleet import Fleet
+from gateway_proto.gateway import GatewayBase
 from gateway_proto.intents import Intents
 from gateway_proto.requests import Request
 from gateway_proto.server import Server, ServerConfig, ServerSession
@@ -114,6 +115,7 @@ __all__ = [
     "Encoding",
     "Event",
     "Fleet",
+    "GatewayBase",
     "GatewayFound",
     "GatewayProtoError",
     "GaveUp",

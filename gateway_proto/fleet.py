@@ -18,7 +18,7 @@ from gateway_proto.config import Config
 from gateway_proto.errors import LocalProtocolError
 from gateway_proto.events import GatewayFound
 from gateway_proto.session import Session
-from gateway_proto.shards import IdentifyQueue, ShardPlan, plan_shards, shard_of
+from gateway_proto.shards import IdentifyQueue, ShardPlan, plan_shards
 from gateway_proto.urls import Url
 
 __all__ = ["Fleet"]
@@ -51,18 +51,16 @@ class Fleet:
         """Drive it first, if it is there; then call `begin`."""
         if config.gateway_url is None:
             self.lookup = Client(attrs.evolve(config, lookup_bot=True), only_look_up=True)
-        self.plan: ShardPlan | None = None
-        """None before `begin`."""
         self.clients: dict[int, Client] = {}
-        """By shard id."""
+        """By shard id; none before `begin`."""
         self.queue: IdentifyQueue = IdentifyQueue()
         """Whose turn it is to identify."""
         self.on_wake: Callable[[], None] | None = None
         """Called when `next_timer` may have changed."""
         self._waiting: dict[int, ClientConnection] = {}
 
-    def begin(self) -> dict[int, Client]:
-        """Make the clients that the lookup's answer asks for; returns them by shard id.
+    def begin(self) -> ShardPlan:
+        """Make the clients that the lookup's answer asks for; returns what it planned.
 
         Raises `LocalProtocolError` where the lookup failed, the counts do not fit each other, or
         a session not its shard.
@@ -88,18 +86,7 @@ class Fleet:
                 gateway=Url.parse(plan.url),
                 on_slot_needed=functools.partial(self._slot_needed, shard_id),
             )
-        self.plan = plan
-        return self.clients
-
-    def client_of(self, guild_id: str | int) -> Client:
-        """The client that gets a guild's events; raises `LocalProtocolError` where none does."""
-        if self.plan is None:
-            raise LocalProtocolError("the shards are not known yet")
-        shard_id = shard_of(guild_id, self.plan.count)
-        client = self.clients.get(shard_id)
-        if client is None:
-            raise LocalProtocolError(f"guild {guild_id} is on shard {shard_id}, which is elsewhere")
-        return client
+        return plan
 
     def next_timer(self) -> float | None:
         """When to call `handle_timer`, in seconds of the caller's clock; None: no need to."""

@@ -41,6 +41,13 @@ class ShardPlan:
         keys = [identify_key(shard_id, self.max_concurrency) for shard_id in self.ids]
         return 5.0 * (max(map(keys.count, set(keys))) - 1)
 
+    def shard_of(self, guild_id: str | int) -> int:
+        """The shard here that gets a guild's events; raises `LocalProtocolError` if elsewhere."""
+        shard_id = shard_of(guild_id, self.count)
+        if shard_id not in self.ids:
+            raise LocalProtocolError(f"guild {guild_id} is on shard {shard_id}, which is elsewhere")
+        return shard_id
+
 
 def plan_shards(
     found: GatewayFound, *, count: int | None = None, ids: Iterable[int] | None = None

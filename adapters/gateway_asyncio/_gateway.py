@@ -7,7 +7,6 @@ import contextlib
 import random
 import ssl
 import time
-from collections import deque
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -16,50 +15,53 @@ import attrs
 from gateway_asyncio._pump import Pump
 from gateway_proto import (
     Client,
-    Closed,
     Command,
     Config,
     Connection,
     Dial,
     Event,
+    GatewayBase,
     LocalProtocolError,
+    Request,
+    RequestAnswered,
+    RequestError,
+    RequestFailed,
     Session,
     State,
-    session_after,
 )
 
-__all__ = ["Gateway", "open_gateway"]
+__all__ = ["Gateway", "open_gateway", "with_clock"]
 
 
-class Gateway:
+def with_clock(config: Config) -> Config:
+    """The config with chance, and unix time, of this machine."""
+    offset = config.unix_offset
+    if offset is None:
+        offset = time.time() - asyncio.get_running_loop().time()
+    return attrs.evolve(config, random=config.random or random.random, unix_offset=offset)
+
+
+class Gateway(GatewayBase):
     """A client that stays connected. Iterate over it for its events."""
 
     def __init__(
         self,
+        client: Client,
         config: Config,
-        session: Session | None,
+        *,
         ssl_context: ssl.SSLContext | None,
         queue_limit: int,
+        news: asyncio.Event | None = None,
     ) -> None:
+        super().__init__(client, queue_limit=queue_limit)
         self._loop = asyncio.get_running_loop()
-        given_random, given_offset = config.random, config.unix_offset
-        config = attrs.evolve(
-            config,
-            random=given_random or random.random,
-            unix_offset=time.time() - self._loop.time() if given_offset is None else given_offset,
-        )
         self._config = config
-        self._client = Client(config, session=session)
-        self._session = session
         self._ssl_context = ssl_context
-        self._queue: deque[Event] = deque()
-        self._queue_limit = queue_limit
-        self._handling: Event | None = None
+        self._answers: dict[int, asyncio.Future[Any]] = {}
         self._pump: Pump | None = None
         self._life: asyncio.Task[None] | None = None
         self._stopping = False
-        self._over = False
-        self._news = asyncio.Event()
+        self._news = news or asyncio.Event()
         self._sendable = asyncio.Event()
 
     # ----- for the user -----
@@ -68,31 +70,38 @@ class Gateway:
         return self
 
     async def __anext__(self) -> Event:
-        self._handled()
-        while not self._queue:
-            if self._over:
+        while not self.has_event():
+            if self.over:
                 raise StopAsyncIteration
             self._news.clear()
             await self._news.wait()
-        self._handling = self._queue.popleft()
-        if self._pump is not None and len(self._queue) <= self._queue_limit // 2:
-            self._pump.resume()
-        return self._handling
+        return self.take()
 
     async def send(self, command: Command) -> None:
         """Send a command, once the connection is READY; see `ClientConnection.send`.
 
         Raises `LocalProtocolError` for what cannot be sent, and where the life is over.
         """
-        while not self._over:
-            if self._pump is not None and self.state is State.READY:
-                assert self._pump.connection is not None
-                self._pump.connection.send(command, now=self._loop.time())
-                self._pump.turn()
-                return
-            self._sendable.clear()
-            await self._sendable.wait()
-        raise LocalProtocolError("the gateway is closed for good: nothing can be sent any more")
+        pump = await self._ready()
+        pump.connection.send(command, now=self._loop.time())
+        pump.turn()
+
+    async def request(self, request: Request, *, timeout: float = 30.0) -> Any:
+        """Send a request, once the connection is READY, and await its whole answer.
+
+        Returns `GuildMembers`, `SoundboardSounds` or `ChannelInfo`; raises `RequestError` where it
+        fails, `timeout` seconds after its last part at the latest. Meanwhile events are read
+        without a limit, since nobody may be there to take them.
+        """
+        pump = await self._ready()
+        number = pump.connection.request(request, now=self._loop.time(), timeout=timeout)
+        self._answers[number] = self._loop.create_future()
+        try:
+            pump.resume()
+            pump.turn()
+            return await self._answers[number]
+        finally:
+            del self._answers[number]
 
     async def stop(self, *, keep_session: bool = True) -> None:
         """Close, and dial no more; the session stays resumable, or not. The events then end."""
@@ -105,34 +114,14 @@ class Gateway:
         elif self._life is not None:
             self._life.cancel()  # it waits for a dial, or for the time of one
         if not keep_session:
-            self._session = None
-            self._handling = None
+            self._forget_session()
 
-    @property
-    def session(self) -> Session | None:
-        """As of the last event *handled*: one counts as handled when the next is asked for."""
-        return self._session
-
-    @property
-    def state(self) -> State | None:
-        """Where the present connection is; None while there is none."""
-        connection = self._client.connection
-        return None if connection is None else connection.state
-
-    @property
-    def latency(self) -> float | None:
-        """Seconds from the last acknowledged heartbeat to its ACK."""
-        return self._client.latency
-
-    @property
-    def gave_up(self) -> str | None:
-        """Why the client dials no more; None while it lives, and after `stop`."""
-        return self._client.gave_up
-
-    @property
-    def last_closed(self) -> Closed | None:
-        """How the last connection ended."""
-        return self._client.last_closed
+    def take(self) -> Event:
+        """The event that waits; raises IndexError where none does."""
+        event = super().take()
+        if self._pump is not None and self._is_half_empty:
+            self._pump.resume()
+        return event
 
     # ----- the life -----
 
@@ -146,7 +135,7 @@ class Gateway:
                 if self._client.next_dial() is dial:  # not stopped meanwhile
                     await self._connect(dial)
         finally:
-            self._over = True
+            self.over = True
             self._take(self._client.events())
             self._sendable.set()
             self._news.set()
@@ -173,23 +162,36 @@ class Gateway:
             return None
         return self._client.dial_succeeded(now=self._loop.time())
 
+    async def _ready(self) -> Any:
+        while not self.over:
+            if self._pump is not None and self.state is State.READY:
+                return self._pump
+            self._sendable.clear()
+            await self._sendable.wait()
+        raise LocalProtocolError("the gateway is closed for good: nothing can be sent any more")
+
     def _deliver(self, pump: Pump, events: list[Event]) -> bool:
         self._take(events)
         self._take(self._client.events())
         if self.state is State.READY:
             self._sendable.set()
-        # Whoever stops asks for no more events, and must not wait for a socket that nobody reads.
-        return self._stopping or len(self._queue) < self._queue_limit
+        # Whoever stops, or awaits an answer, asks for no events, and must not wait for a socket
+        # that nobody reads.
+        return self._stopping or bool(self._answers) or not self._is_full
 
     def _take(self, events: list[Event]) -> None:
+        for event in events:
+            if isinstance(event, RequestAnswered | RequestFailed):
+                answer = self._answers.get(event.number)
+                if answer is None or answer.done():
+                    continue
+                if isinstance(event, RequestAnswered):
+                    answer.set_result(event.answer)
+                else:
+                    answer.set_exception(RequestError(event.why, event.retry_after))
         if events:
             self._queue.extend(events)
             self._news.set()
-
-    def _handled(self) -> None:
-        if self._handling is not None:
-            self._session = session_after(self._session, self._handling)
-            self._handling = None
 
 
 @contextlib.asynccontextmanager
@@ -205,7 +207,9 @@ async def open_gateway(
     TLS is verified by the platform's default context unless `ssl_context` is given. Once
     `queue_limit` events wait to be asked for, the socket is not read any further.
     """
-    gateway = Gateway(config, session, ssl_context, queue_limit)
+    config = with_clock(config)
+    client = Client(config, session=session)
+    gateway = Gateway(client, config, ssl_context=ssl_context, queue_limit=queue_limit)
     life = asyncio.create_task(gateway.live())
     try:
         yield gateway

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -52,7 +53,9 @@ class Pump(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         assert self.connection is not None  # nothing is read once the transport is aborted
-        self.connection.receive_data(data, now=self._loop.time())
+        now = self._loop.time()
+        self.connection.receive_data(data, now=now)
+        self.connection.check_clock(time.time(), now=now)
         self.turn()
 
     def eof_received(self) -> bool:
@@ -123,7 +126,9 @@ class Pump(asyncio.Protocol):
     def _tick(self) -> None:
         self._timer = None
         if self.connection is not None:
-            self.connection.handle_timer(now=self._loop.time())
+            now = self._loop.time()
+            self.connection.check_clock(time.time(), now=now)
+            self.connection.handle_timer(now=now)
             self.turn()
 
     def _end(self, transport: asyncio.Transport) -> None:

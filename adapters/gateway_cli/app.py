@@ -21,6 +21,7 @@ from gateway_proto import (
     DIALECTS,
     Compression,
     Config,
+    Encoding,
     Intents,
     LocalProtocolError,
     ServerConfig,
@@ -36,6 +37,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="A Discord gateway's client and server: watch one, serve one, or see both at work.",
 )
+_ENCODING_HELP = "How payloads are written; etf needs the extra of that name."
+_COMPRESS_HELP = "How the server compresses what it sends; the streams are for 6 and later."
 _DIALECT_HELP = f"Version of the protocol: {', '.join(map(str, DIALECTS))}."
 
 
@@ -49,18 +52,26 @@ def _fail(message: str) -> NoReturn:
 @app.command()
 def demo(
     version: Annotated[int, typer.Option("--dialect", help=_DIALECT_HELP)] = 10,
+    encoding: Annotated[Encoding, typer.Option(help=_ENCODING_HELP)] = Encoding.JSON,
+    compress: Annotated[Compression, typer.Option(help=_COMPRESS_HELP)] = Compression.NONE,
     adapter: Annotated[str, typer.Option(help="asyncio or trio.")] = "asyncio",
 ) -> None:
     """Show a real client against the embedded server: identify, cut, resume, close.
 
     Ends in under ten seconds, with 0 if all went well.
 
-    Example: gateway-proto demo --dialect 3 --adapter trio
+    Example: gateway-proto demo --dialect 3 --compress payload --adapter trio
     """
     if adapter not in ADAPTERS:
         _fail(f"there is no adapter {adapter!r}: use one of {', '.join(ADAPTERS)}")
     try:
-        good = show_demo(Screen(), dialect=dialect(version).version, adapter=adapter)
+        good = show_demo(
+            Screen(),
+            dialect=dialect(version).version,
+            adapter=adapter,
+            encoding=encoding,
+            compression=compress,
+        )
     except (LocalProtocolError, OSError) as error:
         _fail(str(error))
     if not good:
@@ -115,7 +126,8 @@ def tail(
     gateway: Annotated[str | None, typer.Option(help="Connect here, without a lookup.")] = None,
     version: Annotated[int, typer.Option("--dialect", help=_DIALECT_HELP)] = 10,
     intents: Annotated[str, typer.Option(help="Names, separated by commas, or a number.")] = "0",
-    compress: Annotated[Compression, typer.Option(help="How messages come.")] = Compression.NONE,
+    encoding: Annotated[Encoding, typer.Option(help=_ENCODING_HELP)] = Encoding.JSON,
+    compress: Annotated[Compression, typer.Option(help=_COMPRESS_HELP)] = Compression.NONE,
     session: Annotated[
         pathlib.Path | None,
         typer.Option(help="Keep the session here, and resume it at the next start."),
@@ -141,6 +153,7 @@ def tail(
             api_url=api,
             gateway_url=gateway,
             intents=Intents.parse(intents),
+            encoding=encoding,
             compression=compress,
         )
         file = None if session is None else _session_file(session, config)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import attrs
 import trio
 
 import gateway_asyncio
@@ -15,8 +16,10 @@ from gateway_proto import (
     Activity,
     By,
     Closed,
+    Compression,
     Config,
     Dispatch,
+    Encoding,
     GatewayFound,
     HeartbeatSent,
     Ready,
@@ -63,9 +66,9 @@ ADAPTERS: dict[str, tuple[Any, Callable[[Callable[[], Awaitable[None]]], None]]]
 class _Demo:
     """The client's side of the story, event by event."""
 
-    def __init__(self, screen: Screen, dialect: int) -> None:
+    def __init__(self, screen: Screen, config: Config) -> None:
         self._screen = screen
-        self._dialect = dialect
+        self._config = config
         self._heartbeats = 0
         self._at_server: list[ServerEvent] = []
         self.looked_up = False
@@ -87,7 +90,7 @@ class _Demo:
             )
         )
         async with adapter.serve_gateway(server, on_event=self.on_server_event) as serving:
-            config = Config(token=_TOKEN, dialect=self._dialect, intents=0, api_url=serving.api_url)
+            config = attrs.evolve(self._config, api_url=serving.api_url)
             async with adapter.open_gateway(config) as gateway:
                 async for event in gateway:
                     self._screen.line("client", describe(event))
@@ -133,10 +136,15 @@ class _Demo:
         return [failure for failure, happened in expected.items() if not happened]
 
 
-def demo(screen: Screen, *, dialect: int, adapter: str) -> bool:
-    """Show it; returns whether all went well."""
+def demo(
+    screen: Screen, *, dialect: int, adapter: str, encoding: Encoding, compression: Compression
+) -> bool:
+    """Show it; returns whether all went well. Raises `LocalProtocolError` for nonsense."""
     package, run = ADAPTERS[adapter]
-    story = _Demo(screen, dialect)
+    config = Config(
+        token=_TOKEN, dialect=dialect, intents=0, encoding=encoding, compression=compression
+    )
+    story = _Demo(screen, config)
     try:
         run(lambda: story.run(package))
         failures = story.failures()
@@ -146,8 +154,8 @@ def demo(screen: Screen, *, dialect: int, adapter: str) -> bool:
         screen.verdict(f"failed: {'; '.join(failures)}", good=False)
         return False
     screen.verdict(
-        f"all went well: version {dialect} on {adapter}, cut in the middle, resumed, "
-        "4 of 4 messages in order",
+        f"all went well: version {dialect} on {adapter}, {encoding.value}, compression "
+        f"{compression.value}, cut in the middle, resumed, 4 of 4 messages in order",
         good=True,
     )
     return True

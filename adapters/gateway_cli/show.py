@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import Any
 
@@ -10,6 +11,7 @@ from rich.text import Text
 
 from gateway_proto import (
     Closed,
+    CommandsWait,
     DialFailed,
     DialPlanned,
     Dispatch,
@@ -17,6 +19,7 @@ from gateway_proto import (
     GaveUp,
     Heartbeat,
     HeartbeatAcked,
+    HeartbeatLate,
     HeartbeatSent,
     Hello,
     HttpRequested,
@@ -24,6 +27,7 @@ from gateway_proto import (
     Ready,
     Resume,
     Resumed,
+    Suspended,
     Then,
     UpdatePresence,
     UrlRefused,
@@ -54,7 +58,7 @@ def describe(event: Any) -> str:
         case Resumed():
             return f"RESUMED, sequence {event.sequence}"
         case Dispatch():
-            text = event.raw.decode("utf-8", "replace")
+            text = json.dumps(event.data, ensure_ascii=False, separators=(",", ":"))
             return f"{event.name} #{event.sequence} {_short(text)}"
         case HeartbeatSent(d):
             return f"heartbeat {d!r}"
@@ -71,6 +75,12 @@ def describe(event: Any) -> str:
             return f"{method} {path} -> {status}"
         case UrlRefused(url, why):
             return f"will not go to {url}: {why}"
+        case HeartbeatLate(seconds):
+            return f"a heartbeat was {seconds:.1f} s late: something blocks the loop"
+        case Suspended(seconds):
+            return f"the clock jumped by {seconds:.0f} s: was the machine asleep?"
+        case CommandsWait(count, seconds):
+            return f"{count} commands wait for room, the first for {seconds:.0f} s"
         case GaveUp(reason):
             return f"gave up: {reason}"
         case Closed():

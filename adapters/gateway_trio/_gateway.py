@@ -6,58 +6,62 @@ import contextlib
 import random
 import ssl
 import time
-from collections import deque
 from collections.abc import AsyncIterator
+from typing import Any
 
 import attrs
 import trio
 
 from gateway_proto import (
     Client,
-    Closed,
     Command,
     Config,
     Dial,
     Event,
+    GatewayBase,
     LocalProtocolError,
+    Request,
+    RequestAnswered,
+    RequestError,
+    RequestFailed,
     Session,
     State,
-    session_after,
 )
 from gateway_trio._pump import Pump
+from gateway_trio._tasks import News, in_background
 
-__all__ = ["Gateway", "open_gateway"]
+__all__ = ["Gateway", "open_gateway", "with_clock"]
 
 
-class Gateway:
+def with_clock(config: Config) -> Config:
+    """The config with chance, and unix time, of this machine."""
+    offset = config.unix_offset
+    if offset is None:
+        offset = time.time() - trio.current_time()
+    return attrs.evolve(config, random=config.random or random.random, unix_offset=offset)
+
+
+class Gateway(GatewayBase):
     """A client that stays connected. Iterate over it for its events."""
 
     def __init__(
         self,
+        client: Client,
         config: Config,
-        session: Session | None,
+        *,
         ssl_context: ssl.SSLContext | None,
         queue_limit: int,
+        news: News | None = None,
     ) -> None:
-        given_random, given_offset = config.random, config.unix_offset
-        config = attrs.evolve(
-            config,
-            random=given_random or random.random,
-            unix_offset=time.time() - trio.current_time() if given_offset is None else given_offset,
-        )
+        super().__init__(client, queue_limit=queue_limit)
         self._config = config
-        self._client = Client(config, session=session)
-        self._session = session
         self._ssl_context = ssl_context
-        self._queue: deque[Event] = deque()
-        self._queue_limit = queue_limit
-        self._handling: Event | None = None
+        self._answers: dict[int, tuple[trio.Event, list[RequestAnswered | RequestFailed]]] = {}
         self._pump: Pump | None = None
         self._dialling = trio.CancelScope()
         self._stopping = False
-        self._over = False
-        self._news = trio.Event()
-        self._sendable = trio.Event()
+        self._news = news or News()
+        self._sendable = News()
 
     # ----- for the user -----
 
@@ -66,31 +70,41 @@ class Gateway:
 
     async def __anext__(self) -> Event:
         await trio.lowlevel.checkpoint()
-        self._handled()
-        while not self._queue:
-            if self._over:
+        while not self.has_event():
+            if self.over:
                 raise StopAsyncIteration
-            self._news = trio.Event()
             await self._news.wait()
-        self._handling = self._queue.popleft()
-        if self._pump is not None and len(self._queue) <= self._queue_limit // 2:
-            self._pump.resume()
-        return self._handling
+        return self.take()
 
     async def send(self, command: Command) -> None:
         """Send a command, once the connection is READY; see `ClientConnection.send`.
 
         Raises `LocalProtocolError` for what cannot be sent, and where the life is over.
         """
-        await trio.lowlevel.checkpoint()
-        while not self._over:
-            if self._pump is not None and self.state is State.READY:
-                self._pump.connection.send(command, now=trio.current_time())
-                self._pump.turn()
-                return
-            self._sendable = trio.Event()
-            await self._sendable.wait()
-        raise LocalProtocolError("the gateway is closed for good: nothing can be sent any more")
+        pump = await self._ready()
+        pump.connection.send(command, now=trio.current_time())
+        pump.turn()
+
+    async def request(self, request: Request, *, timeout: float = 30.0) -> Any:
+        """Send a request, once the connection is READY, and await its whole answer.
+
+        Returns `GuildMembers`, `SoundboardSounds` or `ChannelInfo`; raises `RequestError` where it
+        fails, `timeout` seconds after its last part at the latest. Meanwhile events are read
+        without a limit, since nobody may be there to take them.
+        """
+        pump = await self._ready()
+        connection: Any = pump.connection
+        number = connection.request(request, now=trio.current_time(), timeout=timeout)
+        come, outcome = self._answers[number] = trio.Event(), []
+        try:
+            pump.resume()
+            pump.turn()
+            await come.wait()
+        finally:
+            del self._answers[number]
+        if isinstance(outcome[0], RequestFailed):
+            raise RequestError(outcome[0].why, outcome[0].retry_after)
+        return outcome[0].answer
 
     async def stop(self, *, keep_session: bool = True) -> None:
         """Close, and dial no more; the session stays resumable, or not. The events then end."""
@@ -103,34 +117,14 @@ class Gateway:
         else:
             self._dialling.cancel()
         if not keep_session:
-            self._session = None
-            self._handling = None
+            self._forget_session()
 
-    @property
-    def session(self) -> Session | None:
-        """As of the last event *handled*: one counts as handled when the next is asked for."""
-        return self._session
-
-    @property
-    def state(self) -> State | None:
-        """Where the present connection is; None while there is none."""
-        connection = self._client.connection
-        return None if connection is None else connection.state
-
-    @property
-    def latency(self) -> float | None:
-        """Seconds from the last acknowledged heartbeat to its ACK."""
-        return self._client.latency
-
-    @property
-    def gave_up(self) -> str | None:
-        """Why the client dials no more; None while it lives, and after `stop`."""
-        return self._client.gave_up
-
-    @property
-    def last_closed(self) -> Closed | None:
-        """How the last connection ended."""
-        return self._client.last_closed
+    def take(self) -> Event:
+        """The event that waits; raises IndexError where none does."""
+        event = super().take()
+        if self._pump is not None and self._is_half_empty:
+            self._pump.resume()
+        return event
 
     # ----- the life -----
 
@@ -148,10 +142,10 @@ class Gateway:
                 elif stream is not None:  # stopped just as it opened
                     await trio.aclose_forcefully(stream)
         finally:
-            self._over = True
+            self.over = True
             self._take(self._client.events())
-            self._sendable.set()
-            self._news.set()
+            self._sendable.tell()
+            self._news.tell()
 
     async def _connect(self, dial: Dial) -> trio.abc.Stream | None:
         try:
@@ -186,23 +180,32 @@ class Gateway:
             raise
         return encrypted
 
+    async def _ready(self) -> Pump:
+        await trio.lowlevel.checkpoint()
+        while not self.over:
+            if self._pump is not None and self.state is State.READY:
+                return self._pump
+            await self._sendable.wait()
+        raise LocalProtocolError("the gateway is closed for good: nothing can be sent any more")
+
     def _deliver(self, pump: Pump, events: list[Event]) -> bool:
         self._take(events)
         self._take(self._client.events())
         if self.state is State.READY:
-            self._sendable.set()
-        # Whoever stops asks for no more events, and must not wait for a socket that nobody reads.
-        return self._stopping or len(self._queue) < self._queue_limit
+            self._sendable.tell()
+        # Whoever stops, or awaits an answer, asks for no events, and must not wait for a socket
+        # that nobody reads.
+        return self._stopping or bool(self._answers) or not self._is_full
 
     def _take(self, events: list[Event]) -> None:
+        for event in events:
+            if isinstance(event, RequestAnswered | RequestFailed) and event.number in self._answers:
+                come, outcome = self._answers[event.number]
+                outcome.append(event)
+                come.set()
         if events:
             self._queue.extend(events)
-            self._news.set()
-
-    def _handled(self) -> None:
-        if self._handling is not None:
-            self._session = session_after(self._session, self._handling)
-            self._handling = None
+            self._news.tell()
 
 
 @contextlib.asynccontextmanager
@@ -218,20 +221,8 @@ async def open_gateway(
     TLS is verified by the platform's default context unless `ssl_context` is given. Once
     `queue_limit` events wait to be asked for, the stream is not read any further.
     """
-    gateway = Gateway(config, session, ssl_context, queue_limit)
-    error: BaseException | None = None
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(gateway.live)
-        try:
-            yield gateway
-        except trio.Cancelled:
-            raise
-        except BaseException as caught:
-            # Raised again outside of the nursery, which would wrap it in a group.
-            error = caught
-        finally:
-            with trio.CancelScope(shield=True, deadline=trio.current_time() + 10):
-                await gateway.stop()
-            nursery.cancel_scope.cancel()
-    if error is not None:
-        raise error
+    config = with_clock(config)
+    client = Client(config, session=session)
+    gateway = Gateway(client, config, ssl_context=ssl_context, queue_limit=queue_limit)
+    async with in_background([gateway.live], gateway.stop):
+        yield gateway

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -83,7 +84,9 @@ class Pump:
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 data = b""
             if data:
-                self.connection.receive_data(bytes(data), now=trio.current_time())
+                now = trio.current_time()
+                self.connection.receive_data(bytes(data), now=now)
+                self.connection.check_clock(time.time(), now=now)
             else:
                 self.connection.receive_eof(now=trio.current_time())
             self.turn()
@@ -99,7 +102,9 @@ class Pump:
             at = self.connection.next_timer()
             with trio.move_on_at(math.inf if at is None else at):
                 await self._to_time.wait()
-            self.connection.handle_timer(now=trio.current_time())
+            now = trio.current_time()
+            self.connection.check_clock(time.time(), now=now)
+            self.connection.handle_timer(now=now)
             self.turn()
             self._to_time = trio.Event()
 

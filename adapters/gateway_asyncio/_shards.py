@@ -1,0 +1,112 @@
+"""Config → shards' events: many gateways of one bot on asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from collections import deque
+from collections.abc import AsyncIterator, Iterable, Mapping
+
+from gateway_asyncio._gateway import Gateway, with_clock
+from gateway_proto import Client, Config, Event, Fleet, Session, ShardPlan
+
+__all__ = ["Shards", "open_shards"]
+
+
+class Shards:
+    """Many gateways under one roof. Iterate over it for (shard id, event).
+
+    One shard's failure is not another's: the events end once all have given up or are stopped.
+    """
+
+    def __init__(self, plan: ShardPlan, gateways: dict[int, Gateway], news: asyncio.Event) -> None:
+        self._news = news
+        self._order = deque(gateways.items())
+        self.plan: ShardPlan = plan
+        """Which shards there are, and which are here."""
+        self.gateways: Mapping[int, Gateway] = gateways
+        """By shard id."""
+
+    def __aiter__(self) -> Shards:
+        return self
+
+    async def __anext__(self) -> tuple[int, Event]:
+        while True:
+            # In turns, so that none starves.
+            for _ in range(len(self._order)):
+                self._order.rotate(-1)
+                shard_id, gateway = self._order[-1]
+                if gateway.has_event():
+                    return shard_id, gateway.take()
+            if all(gateway.over for gateway in self.gateways.values()):
+                raise StopAsyncIteration
+            self._news.clear()
+            await self._news.wait()
+
+    def of_guild(self, guild_id: str | int) -> Gateway:
+        """The gateway that gets a guild's events; raises `LocalProtocolError` if elsewhere."""
+        return self.gateways[self.plan.shard_of(guild_id)]
+
+    @property
+    def sessions(self) -> dict[int, Session]:
+        """As of the events handled, by shard id: to store, and to give to `open_shards` again."""
+        sessions = {shard_id: gateway.session for shard_id, gateway in self.gateways.items()}
+        return {shard_id: session for shard_id, session in sessions.items() if session is not None}
+
+    async def stop(self, *, keep_session: bool = True) -> None:
+        """Close all, and dial no more; the sessions stay resumable, or not."""
+        stops = [gateway.stop(keep_session=keep_session) for gateway in self.gateways.values()]
+        await asyncio.gather(*stops)
+
+
+@contextlib.asynccontextmanager
+async def open_shards(
+    config: Config,
+    *,
+    count: int | None = None,
+    ids: Iterable[int] | None = None,
+    sessions: Mapping[int, Session] | None = None,
+    ssl_context: ssl.SSLContext | None = None,
+    queue_limit: int = 1000,
+) -> AsyncIterator[Shards]:
+    """Look up how many shards there should be, and keep all (or `ids`) connected.
+
+    `queue_limit` is each shard's. Raises `LocalProtocolError` where the lookup gives up, or counts
+    do not fit.
+    """
+    config = with_clock(config)
+    fleet = Fleet(config, count=count, ids=ids, sessions=sessions)
+    news = asyncio.Event()
+
+    def gateway(client: Client) -> Gateway:
+        return Gateway(client, config, ssl_context=ssl_context, queue_limit=queue_limit, news=news)
+
+    if fleet.lookup is not None:
+        await gateway(fleet.lookup).live()
+    plan = fleet.begin()
+    shards = Shards(plan, {n: gateway(client) for n, client in fleet.clients.items()}, news)
+    lives = [asyncio.create_task(gateway.live()) for gateway in shards.gateways.values()]
+    lives.append(asyncio.create_task(_turns(fleet)))
+    try:
+        yield shards
+    finally:
+        try:
+            await shards.stop()
+        finally:
+            for life in lives:
+                life.cancel()
+            await asyncio.gather(*lives, return_exceptions=True)
+
+
+async def _turns(fleet: Fleet) -> None:
+    """Give the shards their turns to identify."""
+    loop, changed = asyncio.get_running_loop(), asyncio.Event()
+    fleet.on_wake = changed.set
+    while True:
+        at = fleet.next_timer()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(at):
+                await changed.wait()
+        changed.clear()
+        fleet.handle_timer(now=loop.time())
