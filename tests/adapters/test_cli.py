@@ -155,10 +155,10 @@ def test_the_demo_shows_the_main_job_in_under_ten_seconds(dialect: str, adapter:
     [
         (
             ["demo", "--dialect", "99"],
-            "version 99 is not spoken here: use one of 3, 4, 5, 6, 7, 8, 9, 10",
+            "version 99 is not spoken here: use one of 3, 4, 5",
         ),
         (["demo", "--adapter", "curio"], "use one of asyncio, trio"),
-        (["serve", "--dialect", "99"], "versions (99,) are not one or more of 3, 10"),
+        (["serve", "--dialect", "99"], "versions (99,) are not one or more of 3, 4, 5"),
         (["serve", "--host", "192.0.2.1"], "cannot listen on 192.0.2.1 port 8080"),
         (["tail"], "either --api URL or --gateway URL"),
         (["tail", "--api", "ftp://localhost"], "begin it with wss://, https://, ws:// or http://"),
