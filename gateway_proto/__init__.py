@@ -81,7 +81,7 @@ from gateway_proto.events import (
 )
 from gateway_proto.fleet import Fleet
 from gateway_proto.gateway import GatewayBase
-from gateway_proto.intents import Intents
+from gateway_proto.intents import INTENT_EVENTS, Intents
 from gateway_proto.requests import Request
 from gateway_proto.server import Server, ServerConfig, ServerSession
 from gateway_proto.server_connection import ServerConnection
@@ -93,6 +93,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "DIALECTS",
+    "INTENT_EVENTS",
     "TRANSITIONS",
     "Activity",
     "AfterClose",

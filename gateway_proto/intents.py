@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from gateway_proto.errors import LocalProtocolError
 
-__all__ = ["Intents"]
+__all__ = ["INTENT_EVENTS", "Intents"]
 
 
 class Intents(enum.IntFlag):
@@ -34,6 +36,25 @@ class Intents(enum.IntFlag):
     GUILD_MESSAGE_POLLS = 1 << 24
     DIRECT_MESSAGE_POLLS = 1 << 25
 
+    @property
+    def privileged(self) -> Intents:
+        """Those among them that must be enabled for the bot; asked for without, close code 4014."""
+        return self & _PRIVILEGED
+
+    @classmethod
+    def for_event(cls, name: str) -> Intents:
+        """All intents that bring a dispatch; none for one that needs none, such as READY."""
+        intents = cls(0)
+        for intent, names in INTENT_EVENTS.items():
+            if name in names:
+                intents |= intent
+        return intents
+
+    @property
+    def events(self) -> frozenset[str]:
+        """The names of the dispatches that they bring."""
+        return frozenset().union(*(INTENT_EVENTS[intent] for intent in self))
+
     @classmethod
     def parse(cls, text: str) -> Intents:
         """The intents of "guilds,guild_messages" or of a number.
@@ -52,3 +73,67 @@ class Intents(enum.IntFlag):
                     f"there is no intent {name!r}: use a number or names of {known}"
                 ) from None
         return intents
+
+
+_PRIVILEGED = Intents.GUILD_MEMBERS | Intents.GUILD_PRESENCES | Intents.MESSAGE_CONTENT
+
+
+def _names(*stems_and_endings: tuple[str, str]) -> frozenset[str]:
+    return frozenset(
+        f"{stem}_{ending}" for stem, endings in stems_and_endings for ending in endings.split()
+    )
+
+
+_REACTIONS = _names(("MESSAGE_REACTION", "ADD REMOVE REMOVE_ALL REMOVE_EMOJI"))
+_POLLS = _names(("MESSAGE_POLL_VOTE", "ADD REMOVE"))
+
+INTENT_EVENTS: Mapping[Intents, frozenset[str]] = MappingProxyType(
+    {
+        Intents.GUILDS: _names(
+            ("GUILD", "CREATE UPDATE DELETE ROLE_CREATE ROLE_UPDATE ROLE_DELETE"),
+            ("CHANNEL", "CREATE UPDATE DELETE PINS_UPDATE"),
+            ("THREAD", "CREATE UPDATE DELETE LIST_SYNC MEMBER_UPDATE MEMBERS_UPDATE"),
+            ("STAGE_INSTANCE", "CREATE UPDATE DELETE"),
+            ("VOICE_CHANNEL", "STATUS_UPDATE START_TIME_UPDATE"),
+        ),
+        Intents.GUILD_MEMBERS: _names(
+            ("GUILD_MEMBER", "ADD UPDATE REMOVE"), ("THREAD_MEMBERS", "UPDATE")
+        ),
+        Intents.GUILD_MODERATION: _names(
+            ("GUILD", "AUDIT_LOG_ENTRY_CREATE BAN_ADD BAN_REMOVE"),
+        ),
+        Intents.GUILD_EXPRESSIONS: _names(
+            ("GUILD", "EMOJIS_UPDATE STICKERS_UPDATE SOUNDBOARD_SOUNDS_UPDATE"),
+            ("GUILD_SOUNDBOARD_SOUND", "CREATE UPDATE DELETE"),
+        ),
+        Intents.GUILD_INTEGRATIONS: _names(
+            ("GUILD_INTEGRATIONS", "UPDATE"), ("INTEGRATION", "CREATE UPDATE DELETE")
+        ),
+        Intents.GUILD_WEBHOOKS: _names(("WEBHOOKS", "UPDATE")),
+        Intents.GUILD_INVITES: _names(("INVITE", "CREATE DELETE")),
+        Intents.GUILD_VOICE_STATES: _names(("VOICE", "CHANNEL_EFFECT_SEND STATE_UPDATE")),
+        Intents.GUILD_PRESENCES: _names(("PRESENCE", "UPDATE")),
+        Intents.GUILD_MESSAGES: _names(("MESSAGE", "CREATE UPDATE DELETE DELETE_BULK")),
+        Intents.GUILD_MESSAGE_REACTIONS: _REACTIONS,
+        Intents.GUILD_MESSAGE_TYPING: _names(("TYPING", "START")),
+        Intents.DIRECT_MESSAGES: _names(
+            ("MESSAGE", "CREATE UPDATE DELETE"), ("CHANNEL_PINS", "UPDATE")
+        ),
+        Intents.DIRECT_MESSAGE_REACTIONS: _REACTIONS,
+        Intents.DIRECT_MESSAGE_TYPING: _names(("TYPING", "START")),
+        Intents.MESSAGE_CONTENT: frozenset(),
+        Intents.GUILD_SCHEDULED_EVENTS: _names(
+            ("GUILD_SCHEDULED_EVENT", "CREATE UPDATE DELETE USER_ADD USER_REMOVE")
+        ),
+        Intents.AUTO_MODERATION_CONFIGURATION: _names(
+            ("AUTO_MODERATION_RULE", "CREATE UPDATE DELETE")
+        ),
+        Intents.AUTO_MODERATION_EXECUTION: _names(("AUTO_MODERATION_ACTION", "EXECUTION")),
+        Intents.GUILD_MESSAGE_POLLS: _POLLS,
+        Intents.DIRECT_MESSAGE_POLLS: _POLLS,
+    }
+)
+"""Intent → the dispatches that it brings, as the documentation of 2026-08 lists them.
+
+MESSAGE_CONTENT brings none: it fills the content of those that others bring.
+"""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import zlib
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway_proto import Compression
-from gateway_proto._layers.inflate import InflateError, deflater, inflater
+from gateway_proto._layers import inflate
+from gateway_proto._layers.inflate import InflateError, deflater, has_zstd, inflater, zstd
 
 LIMIT = 10_000
 TEXT = b'{"op":0,"d":{"text":"' + b"hello " * 50 + b'"}}'
@@ -143,3 +145,111 @@ def test_what_goes_in_comes_out(texts: list[str], compression: Compression, larg
     for text in texts:
         received = context.receive(sender.send(text.encode(), large=large))
         assert received in (text, text.encode())
+
+
+# ----- zstd -----
+
+
+def _zstd_stream() -> Any:
+    return zstd.ZstdCompressor(options={zstd.CompressionParameter.window_log: 20})
+
+
+def test_a_zstd_stream_is_one_frame_that_never_ends() -> None:
+    """Rule 70."""
+    context = inflater(Compression.ZSTD_STREAM, limit=LIMIT)
+    sender = _zstd_stream()
+
+    for _ in range(3):
+        message = sender.compress(TEXT, zstd.ZstdCompressor.FLUSH_BLOCK)
+        assert context.receive(message) == TEXT
+
+
+def test_a_server_may_end_its_frame_with_each_message() -> None:
+    context = inflater(Compression.ZSTD_STREAM, limit=LIMIT)
+
+    for _ in range(3):
+        assert context.receive(zstd.compress(TEXT)) == TEXT
+    assert context.receive(zstd.compress(b"{") + zstd.compress(b"}")) == b"{}"
+
+
+def test_a_zstd_message_that_is_longer_than_the_decoders_block_is_whole() -> None:
+    """Rule 70: until the input is consumed and the output is flushed."""
+    text = b"x" * 3_000_000
+    context = inflater(Compression.ZSTD_STREAM, limit=len(text))
+    message = deflater(Compression.ZSTD_STREAM).send(text, large=True)
+
+    assert context.receive(message) == text
+
+
+def test_a_zstd_message_without_any_text_is_waited_for() -> None:
+    assert inflater(Compression.ZSTD_STREAM, limit=LIMIT).receive(b"") is None
+
+
+def test_broken_zstd_data_is_an_error() -> None:
+    """Rule 75."""
+    with pytest.raises(InflateError, match="broken zstd data"):
+        inflater(Compression.ZSTD_STREAM, limit=LIMIT).receive(b"garbage")
+
+
+def test_a_zstd_bomb_is_an_error_and_is_not_unpacked() -> None:
+    """Rule 74."""
+    with pytest.raises(InflateError, match="more than 10000 bytes"):
+        inflater(Compression.ZSTD_STREAM, limit=LIMIT).receive(zstd.compress(b"x" * 10**8))
+
+
+def test_a_zstd_window_over_8_mib_is_refused() -> None:
+    """Rule 74: the window is memory too."""
+    sender = zstd.ZstdCompressor(options={zstd.CompressionParameter.window_log: 24})
+    message = sender.compress(TEXT, zstd.ZstdCompressor.FLUSH_BLOCK)
+
+    with pytest.raises(InflateError, match="broken zstd data"):
+        inflater(Compression.ZSTD_STREAM, limit=LIMIT).receive(message)
+
+
+# ----- streams -----
+
+
+@pytest.mark.parametrize("compression", [Compression.ZLIB_STREAM, Compression.ZSTD_STREAM])
+@pytest.mark.parametrize("plain", [b'{"op":11}', b"\x83t\x00\x00\x00\x00"])
+def test_plain_json_or_a_term_between_the_messages_of_a_stream_is_taken(
+    compression: Compression, plain: bytes
+) -> None:
+    """Rules 73 and 80: in binary messages, and without harm to the stream."""
+    context, sender = inflater(compression, limit=LIMIT), deflater(compression)
+    assert context.receive(sender.send(TEXT, large=False)) == TEXT
+
+    assert context.receive(plain) == plain
+
+    assert context.receive(sender.send(TEXT, large=False)) == TEXT
+
+
+def test_a_text_whose_part_ends_like_a_whole_one_goes_on_in_the_next_message() -> None:
+    """Rule 69."""
+    context = inflater(Compression.ZLIB_STREAM, limit=LIMIT)
+    sender = zlib.compressobj()
+    first = sender.compress(TEXT[:100]) + sender.flush(zlib.Z_SYNC_FLUSH)
+    second = sender.compress(TEXT[100:]) + sender.flush(zlib.Z_SYNC_FLUSH)
+
+    part = context.receive(first)
+    assert part == TEXT[:100]
+    assert context.hold(TEXT[:100])
+
+    assert context.receive(second) == TEXT
+
+
+@pytest.mark.parametrize(
+    "compression", [Compression.NONE, Compression.PAYLOAD, Compression.ZSTD_STREAM]
+)
+def test_where_each_message_is_a_text_none_is_put_back(compression: Compression) -> None:
+    assert not inflater(compression, limit=LIMIT).hold(b"{")
+
+
+def test_a_term_is_a_binary_message_where_nothing_is_compressed() -> None:
+    assert deflater(Compression.NONE).send(b"\x83a\x01", large=True) == b"\x83a\x01"
+    assert deflater(Compression.PAYLOAD).send(b"\x83a\x01", large=False) == b"\x83a\x01"
+
+
+def test_without_zstd_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inflate, "zstd", None)
+
+    assert not has_zstd()

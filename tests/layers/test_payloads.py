@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway_proto._layers.payloads import PayloadError, decode, encode, encode_dispatch
+from gateway_proto import Encoding, LocalProtocolError
+from gateway_proto._layers.payloads import PayloadError, decode, encode, encode_dispatch, from_raw
 
 
 def test_a_payload_is_op_d_s_t_with_d_left_raw() -> None:
@@ -77,3 +79,94 @@ def test_what_is_written_is_read(d: object, s: int, t: str) -> None:
     payload = decode(encode_dispatch(json.dumps(d).encode(), s, t))
 
     assert (payload.op, json.loads(payload.raw), payload.sequence, payload.t) == (0, d, s, t)
+
+
+# ----- ETF -----
+
+
+@pytest.fixture
+def _erlpack() -> None:
+    pytest.importorskip("erlpack")
+
+
+@pytest.mark.usefixtures("_erlpack")
+def test_a_term_is_a_payload_whose_d_stays_a_term() -> None:
+    text = encode_dispatch(b'{"id":"5","n":[1,null]}', 3, "X", Encoding.ETF)
+
+    payload = decode(text)
+
+    assert text.startswith(b"\x83")
+    assert (payload.op, payload.sequence, payload.t) == (0, 3, "X")
+    assert payload.raw.startswith(b"\x83")
+    assert from_raw(payload.raw, dict[str, object]) == {"id": "5", "n": [1, None]}
+
+
+@pytest.mark.usefixtures("_erlpack")
+@pytest.mark.parametrize("written", list(Encoding))
+@pytest.mark.parametrize("sent", list(Encoding))
+def test_a_dispatch_goes_on_in_either_encoding_whichever_it_came_in(
+    written: Encoding, sent: Encoding
+) -> None:
+    raw = decode(encode_dispatch(b'{"a":[1,"x",null]}', 1, "X", written)).raw
+
+    payload = decode(encode_dispatch(raw, 2, "Y", sent))
+
+    assert (payload.sequence, payload.t) == (2, "Y")
+    assert from_raw(payload.raw, dict[str, object]) == {"a": [1, "x", None]}
+    assert payload.raw.startswith(b"\x83") == (sent is Encoding.ETF)
+
+
+@pytest.mark.usefixtures("_erlpack")
+def test_a_term_without_d_or_with_an_error_text_is_got_along_with() -> None:
+    """Rule 78."""
+    erlpack = pytest.importorskip("erlpack")
+
+    payload = decode(erlpack.pack({"op": 11}))
+    assert (payload.op, payload.raw, payload.sequence, payload.t) == (11, b"null", None, None)
+    assert decode(erlpack.pack({"message": "oh"})).message == "oh"
+
+
+@pytest.mark.usefixtures("_erlpack")
+@pytest.mark.parametrize(
+    ("term", "truncated"),
+    [
+        (b"\x83", True),
+        (b"\x83t\x00\x00", True),
+        (b"\x83a\x01", False),
+        (b"\x83t\x00\x00\x00\x01m\x00\x00\x00\x02opm\x00\x00\x00\x01x", False),
+        (b"\x83t\x00\x00\x00\x01m\x00\x00\x00\x02opP", False),
+    ],
+)
+def test_a_term_that_is_no_payload_is_an_error(term: bytes, truncated: bool) -> None:
+    with pytest.raises(PayloadError, match="no payload") as caught:
+        decode(term)
+
+    assert caught.value.truncated is truncated
+
+
+@pytest.mark.usefixtures("_erlpack")
+def test_d_that_erlpack_cannot_build_is_an_error_when_it_is_asked_for() -> None:
+    with pytest.raises(msgspec.DecodeError):
+        from_raw(b"\x83w\x01\xff", object)
+
+
+@pytest.mark.usefixtures("_erlpack")
+def test_what_etf_has_not_is_the_callers_mistake() -> None:
+    with pytest.raises(LocalProtocolError, match="cannot be written as ETF"):
+        encode(60, object(), Encoding.ETF)
+
+
+@pytest.mark.parametrize(
+    ("text", "truncated"), [('{"op":1', True), ("", True), ('{"op":1]', False), ("{]", False)]
+)
+def test_the_beginning_of_a_payload_is_told_from_what_is_none(text: str, truncated: bool) -> None:
+    """Rule 69."""
+    with pytest.raises(PayloadError) as caught:
+        decode(text)
+
+    assert caught.value.truncated is truncated
+
+
+@pytest.mark.parametrize("s", [-1, 2**63, 1e300])
+def test_a_sequence_that_nobody_counts_up_to_is_none(s: float) -> None:
+    assert decode(json.dumps({"op": 0, "s": s})).sequence is None

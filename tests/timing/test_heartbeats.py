@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway_proto._timing.heartbeats import Heartbeats
+from gateway_proto._timing.heartbeats import Heartbeats, ZombiePolicy
 
 
 def _begun(*, acks: bool = True) -> Heartbeats:
@@ -84,3 +84,61 @@ def test_a_new_beginning_forgets_the_beat_that_was_awaited() -> None:
 
     assert not beats.is_zombie()
     assert beats.acked(2.0) is None
+
+
+@pytest.mark.parametrize(
+    ("policy", "silent", "traffic"),
+    [
+        (ZombiePolicy.ACK, [True, True], [True, True]),
+        (ZombiePolicy.TRAFFIC, [True, True], [False, False]),
+        (ZombiePolicy.TRAFFIC_THEN_ACK, [True, True], [False, True]),
+    ],
+)
+def test_what_proves_life_is_a_policy(
+    policy: ZombiePolicy, silent: list[bool], traffic: list[bool]
+) -> None:
+    """Rule 6: after one interval, and after two."""
+    for hears, expected in ((False, silent), (True, traffic)):
+        beats = Heartbeats(acks=True, policy=policy)
+        beats.begin(1000, 0.0, first=1.0)
+        dead = []
+        for at in (1.0, 2.0):
+            beats.sent(at)
+            if hears:
+                beats.heard()
+            dead.append(beats.is_zombie())
+        assert dead == expected
+
+
+def test_a_beat_tells_how_late_it_was_and_the_next_is_an_interval_later() -> None:
+    """Rules 11 and 13."""
+    beats = Heartbeats(acks=True)
+    beats.begin(1000, 5.0, first=0.5)
+    assert beats.due == 5.5
+
+    assert beats.sent(7.75) == 2.25
+    assert beats.due == 8.75
+
+
+def test_a_new_beginning_forgets_the_latency() -> None:
+    """Rule 14."""
+    beats = _begun()
+    beats.sent(1.0)
+    beats.acked(1.5)
+
+    beats.begin(1000, 2.0, first=1.0)
+
+    assert beats.latency is None
+
+
+@pytest.mark.parametrize(("milliseconds", "places"), [(41_250, 3), (60_000, 2), (1000, 61)])
+def test_the_places_that_a_minute_needs_are_its_beats_and_one(
+    milliseconds: int, places: int
+) -> None:
+    """Rule 59."""
+    beats = Heartbeats(acks=True)
+    assert beats.places(60.0) == 1
+
+    beats.begin(milliseconds, 0.0, first=1.0)
+
+    assert beats.places(60.0) == places

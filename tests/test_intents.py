@@ -1,0 +1,63 @@
+"""names → bits; which are privileged, and what each brings."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway_proto import INTENT_EVENTS, Intents, LocalProtocolError
+
+
+def test_the_bits_are_those_of_the_documentation() -> None:
+    bits = {intent.name: intent.value.bit_length() - 1 for intent in Intents}
+
+    assert bits["GUILDS"] == 0
+    assert bits["GUILD_MESSAGE_TYPING"] == 11
+    assert bits["MESSAGE_CONTENT"] == 15
+    assert bits["GUILD_SCHEDULED_EVENTS"] == 16
+    assert bits["AUTO_MODERATION_EXECUTION"] == 21
+    assert bits["DIRECT_MESSAGE_POLLS"] == 25
+    assert len(bits) == 21
+
+
+def test_three_are_privileged() -> None:
+    everything = Intents((1 << 26) - 1)
+
+    assert everything.privileged == (
+        Intents.GUILD_MEMBERS | Intents.GUILD_PRESENCES | Intents.MESSAGE_CONTENT
+    )
+    assert Intents.GUILDS.privileged == Intents(0)
+
+
+def test_every_intent_says_what_it_brings() -> None:
+    assert INTENT_EVENTS.keys() == set(Intents)
+    assert Intents.GUILD_MESSAGES.events == {
+        "MESSAGE_CREATE",
+        "MESSAGE_UPDATE",
+        "MESSAGE_DELETE",
+        "MESSAGE_DELETE_BULK",
+    }
+    assert Intents.MESSAGE_CONTENT.events == frozenset()
+    assert "THREAD_MEMBERS_UPDATE" in (Intents.GUILDS | Intents.GUILD_MEMBERS).events
+    assert Intents(0).events == frozenset()
+
+
+def test_an_event_says_which_intents_bring_it() -> None:
+    assert Intents.for_event("MESSAGE_CREATE") == (Intents.GUILD_MESSAGES | Intents.DIRECT_MESSAGES)
+    assert Intents.for_event("READY") == Intents(0)
+
+
+@pytest.mark.parametrize(
+    ("text", "intents"),
+    [
+        ("guilds, GUILD_MESSAGES", Intents.GUILDS | Intents.GUILD_MESSAGES),
+        (" 513 ", Intents(513)),
+        ("", Intents(0)),
+    ],
+)
+def test_intents_are_parsed_from_names_or_a_number(text: str, intents: Intents) -> None:
+    assert Intents.parse(text) == intents
+
+
+def test_a_name_that_there_is_not_is_refused_with_those_that_there_are() -> None:
+    with pytest.raises(LocalProtocolError, match=r"no intent 'guild': use a number or .*guilds"):
+        Intents.parse("guild")

@@ -1,0 +1,404 @@
+"""Requests with answers: collected by nonce and number, or failed with a reason, never lost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import pytest
+
+from gateway_proto import (
+    ChannelInfo,
+    Client,
+    Config,
+    GuildMembers,
+    Intents,
+    LocalProtocolError,
+    Ready,
+    RequestAnswered,
+    RequestChannelInfo,
+    RequestFailed,
+    RequestGuildMembers,
+    RequestSoundboardSounds,
+    Resumed,
+    Server,
+    ServerConfig,
+    SessionInvalidated,
+    SoundboardSounds,
+    UpdatePresence,
+    UpdateVoiceState,
+)
+from gateway_proto.testing import Link
+
+CONFIG = Config(
+    token="t",
+    intents=Intents.GUILD_MEMBERS | Intents.GUILD_PRESENCES,
+    gateway_url="ws://localhost",
+    unix_offset=0.0,
+)
+
+
+class Asking:
+    """A client that asks a server which a test answers for."""
+
+    def __init__(self, config: Config = CONFIG) -> None:
+        self.server = Server(ServerConfig(heartbeat_interval=10**9))
+        self.link = Link(Client(config), self.server)
+        self.link.client.expect(Ready)
+
+    def ask(self, request: Any, **options: Any) -> int:
+        connection: Any = self.link.client.connection
+        number: int = connection.request(request, now=self.link.now, **options)
+        self.link.run()
+        return number
+
+    def asked(self) -> Any:
+        return self.link.server.expect(RequestGuildMembers)
+
+    def dispatch(self, name: str, **d: Any) -> None:
+        self.server.dispatch(name, d, now=self.link.now)
+        self.link.run()
+
+    def chunk(self, index: int, count: int, **d: Any) -> None:
+        whole = {"guild_id": "1", "chunk_index": index, "chunk_count": count, **d}
+        self.dispatch("GUILD_MEMBERS_CHUNK", **whole)
+
+    def over(self) -> list[RequestAnswered | RequestFailed]:
+        events = self.link.client.take()
+        return [e for e in events if isinstance(e, RequestAnswered | RequestFailed)]
+
+
+# ----- guild members -----
+
+
+def test_chunks_are_collected_by_nonce_and_number_in_any_order() -> None:
+    """Rule 66."""
+    asking = Asking()
+    number = asking.ask(RequestGuildMembers("1", presences=True))
+    nonce = asking.asked().nonce
+
+    asking.chunk(1, 3, members=["c", "d"], nonce=nonce, presences=["p2"])
+    asking.chunk(0, 3, members=["a", "b"], nonce=nonce, presences=["p1"])
+    asking.chunk(0, 3, members=["a", "b"], nonce=nonce, presences=["p1"])  # replayed
+    asking.chunk(2, 3, members=["x"], nonce="of another request")
+    assert asking.over() == []
+    asking.chunk(2, 3, members=["e"], nonce=nonce, not_found=["9"])
+
+    (answered,) = asking.over()
+    assert isinstance(answered, RequestAnswered)
+    assert answered.number == number
+    assert answered.answer == GuildMembers("1", ("a", "b", "c", "d", "e"), ("9",), ("p1", "p2"))
+
+
+def test_a_nonce_of_the_callers_is_kept_and_others_differ() -> None:
+    asking = Asking()
+    asking.ask(RequestGuildMembers("1", user_ids=["5"], nonce="mine"))
+    asking.ask(RequestGuildMembers("1", user_ids=["5"]))
+    asking.ask(RequestGuildMembers("1", user_ids=["5"]))
+
+    nonces = [asking.asked().nonce for _ in range(3)]
+
+    assert nonces[0] == "mine"
+    assert len(set(nonces)) == 3
+
+
+def test_two_requests_for_a_guild_are_told_apart() -> None:
+    asking = Asking()
+    first = asking.ask(RequestGuildMembers("1", "a", 5))
+    second = asking.ask(RequestGuildMembers("1", "b", 5))
+    nonces = [asking.asked().nonce for _ in range(2)]
+
+    asking.chunk(0, 1, members=["b"], nonce=nonces[1])
+    asking.chunk(0, 1, members=["a"], nonce=nonces[0])
+
+    over: Any = asking.over()
+    assert [(o.number, o.answer.members) for o in over] == [(second, ("b",)), (first, ("a",))]
+
+
+def test_a_chunk_without_a_nonce_belongs_to_the_request_for_its_guild() -> None:
+    """Other servers leave the nonce out, and write ids as integers."""
+    asking = Asking()
+    asking.ask(RequestGuildMembers("1"))
+
+    asking.dispatch("GUILD_MEMBERS_CHUNK", guild_id=2, members=[], chunk_index=0, chunk_count=1)
+    asking.dispatch("GUILD_MEMBERS_CHUNK", guild_id=1, members=["a"], chunk_index=0, chunk_count=1)
+
+    (answered,) = asking.over()
+    assert isinstance(answered, RequestAnswered)
+    assert answered.answer == GuildMembers("1", ("a",))
+
+
+@pytest.mark.parametrize("version", [3, 5])
+def test_without_numbers_a_chunk_that_is_not_full_is_the_last(version: int) -> None:
+    """Versions 3 to 5: "chunks of up to 1000, no index, no nonce"."""
+    asking = Asking(attrs.evolve(CONFIG, dialect=version, intents=None))
+    asking.ask(RequestGuildMembers("1"))
+    assert asking.asked() == RequestGuildMembers("1")
+
+    asking.dispatch("GUILD_MEMBERS_CHUNK", guild_id="1", members=["a"] * 1000)
+    assert asking.over() == []
+    asking.dispatch("GUILD_MEMBERS_CHUNK", guild_id="1", members=["b"])
+
+    (answered,) = asking.over()
+    assert isinstance(answered, RequestAnswered)
+    assert isinstance(answered.answer, GuildMembers)
+    assert answered.answer.members == ("a",) * 1000 + ("b",)
+
+
+def test_without_numbers_silence_after_full_chunks_is_the_end() -> None:
+    asking = Asking(attrs.evolve(CONFIG, dialect=3, intents=None))
+    asking.ask(RequestGuildMembers("1"), timeout=5.0)
+    asking.dispatch("GUILD_MEMBERS_CHUNK", guild_id="1", members=["a"] * 1000)
+
+    asking.link.run(5)
+
+    (answered,) = asking.over()
+    assert isinstance(answered, RequestAnswered)
+
+
+def test_a_timeout_begins_anew_with_each_chunk() -> None:
+    """Rule 66."""
+    asking = Asking()
+    number = asking.ask(RequestGuildMembers("1"), timeout=10.0)
+    nonce = asking.asked().nonce
+    for index in range(3):
+        asking.link.run(9)
+        asking.chunk(index, 5, members=[], nonce=nonce)
+
+    asking.link.run(9.9)
+    assert asking.over() == []
+    asking.link.run(0.1)
+
+    (failed,) = asking.over()
+    assert isinstance(failed, RequestFailed)
+    assert (failed.number, failed.why) == (number, "no answer for 10 s")
+
+
+def test_rate_limited_fails_the_request_that_it_means() -> None:
+    """Rule 65."""
+    asking = Asking()
+    asking.ask(RequestGuildMembers("1", "a", 5))
+    second = asking.ask(RequestGuildMembers("1", "b", 5))
+    nonces = [asking.asked().nonce for _ in range(2)]
+
+    meta = {"guild_id": "1", "nonce": nonces[1]}
+    asking.dispatch("RATE_LIMITED", opcode=8, retry_after=12.5, meta=meta)
+    asking.dispatch("RATE_LIMITED", opcode=8, retry_after=1.0, meta={"guild_id": "7"})
+
+    (failed,) = asking.over()
+    assert isinstance(failed, RequestFailed)
+    assert (failed.number, failed.retry_after) == (second, 12.5)
+
+
+def test_an_answer_may_come_over_two_connections_of_a_session() -> None:
+    """Rule 66: what was missed is replayed on Resume."""
+    asking = Asking()
+    asking.ask(RequestGuildMembers("1"))
+    nonce = asking.asked().nonce
+    asking.chunk(0, 2, members=["a"], nonce=nonce)
+
+    asking.link.cut()
+    asking.chunk(1, 2, members=["b"], nonce=nonce)
+    asking.link.run(5)
+
+    asking.link.client.expect(Resumed)
+    answered = next(e for e in asking.link.client.events if isinstance(e, RequestAnswered))
+    assert isinstance(answered.answer, GuildMembers)
+    assert answered.answer.members == ("a", "b")
+
+
+@pytest.mark.parametrize("how", ["invalidated", "gave up", "stopped", "closed"])
+def test_a_lost_session_fails_what_is_awaited(how: str) -> None:
+    """Rule 66: replies do not survive a new Identify."""
+    asking = Asking()
+    number = asking.ask(RequestGuildMembers("1"))
+    life: Any = asking.link._life
+
+    match how:
+        case "invalidated":
+            asking.link.server.send(SessionInvalidated())
+        case "gave up":
+            asking.link.server.connection.close(4004, now=asking.link.now)  # type: ignore[union-attr]
+        case "stopped":
+            life.stop(keep_session=True, now=asking.link.now)
+        case _:
+            life.connection.close(4000, now=asking.link.now)
+    asking.link.run(10)
+
+    (failed,) = asking.over()
+    assert isinstance(failed, RequestFailed)
+    assert failed.number == number
+
+
+def test_a_new_session_in_answer_to_resume_fails_what_is_awaited() -> None:
+    asking = Asking(attrs.evolve(CONFIG, dialect=3, intents=None))
+    asking.ask(RequestGuildMembers("1"))
+    connection: Any = asking.link.client.connection
+
+    connection.receive_data(b"", now=asking.link.now)
+    asking.dispatch("READY", session_id="other", heartbeat_interval=1000)
+
+    (failed,) = asking.over()
+    assert isinstance(failed, RequestFailed)
+    assert failed.why == "a new session began"
+
+
+def test_one_that_was_not_sent_when_the_connection_ended_fails() -> None:
+    """Rule 60: nothing that waits is carried into the new connection."""
+    asking = Asking()
+    connection: Any = asking.link.client.connection
+    for _ in range(130):
+        connection.send(UpdateVoiceState("1", None), now=asking.link.now)
+    number = asking.ask(RequestGuildMembers("1"))
+
+    asking.link.cut()
+
+    (failed,) = asking.over()
+    assert isinstance(failed, RequestFailed)
+    assert (failed.number, failed.why) == (number, "the connection ended before it was sent")
+
+
+def test_while_it_waits_for_room_its_time_does_not_run() -> None:
+    asking = Asking()
+    connection: Any = asking.link.client.connection
+    for _ in range(130):
+        connection.send(UpdateVoiceState("1", None), now=asking.link.now)
+    asking.ask(RequestGuildMembers("1", "a", 5), timeout=50.0)
+
+    asking.link.run(100)
+    assert asking.over() == []
+    asking.link.run(20)
+
+    assert isinstance(asking.over()[0], RequestFailed)
+
+
+def test_all_members_of_a_guild_are_asked_for_once_in_30_seconds() -> None:
+    """Rule 65; other commands go past the one that waits."""
+    asking = Asking()
+    asking.ask(RequestGuildMembers("1"))
+    asking.ask(RequestGuildMembers("1"))
+    asking.ask(RequestGuildMembers("2"))
+    asking.ask(RequestGuildMembers("1", "a", 5))
+
+    sent = [e for e in asking.link.server.take() if isinstance(e, RequestGuildMembers)]
+    assert [(r.guild_id, r.query) for r in sent] == [("1", ""), ("2", ""), ("1", "a")]
+    life: Any = asking.link._life
+    assert [request.guild_id for request in life.waiting] == ["1"]
+    asking.link.run(29.9)
+    assert not [e for e in asking.link.server.take() if isinstance(e, RequestGuildMembers)]
+    asking.link.run(0.1)
+    assert asking.asked().guild_id == "1"
+
+
+def test_the_limit_of_all_members_outlives_a_connection() -> None:
+    asking = Asking()
+    asking.ask(RequestGuildMembers("1"))
+    asking.asked()
+    asking.link.cut()
+    asking.link.run(5)
+    asking.link.client.expect(Resumed)
+
+    asking.ask(RequestGuildMembers("1"))
+    assert not [e for e in asking.link.server.take() if isinstance(e, RequestGuildMembers)]
+    asking.link.run(30)
+    asking.asked()
+    asking.link.run(60)
+    asking.ask(RequestGuildMembers("2"))
+
+    assert asking.asked().guild_id == "2"
+
+
+# ----- soundboard sounds and channel info -----
+
+
+def test_soundboard_sounds_are_collected_for_each_guild() -> None:
+    asking = Asking()
+    number = asking.ask(RequestSoundboardSounds(["1", "2"]))
+    other = asking.ask(RequestSoundboardSounds(["2"]))
+
+    asking.dispatch("SOUNDBOARD_SOUNDS", guild_id="2", soundboard_sounds=["b"])
+    asking.dispatch("SOUNDBOARD_SOUNDS", guild_id="3", soundboard_sounds=["x"])
+    asking.dispatch("SOUNDBOARD_SOUNDS", guild_id="1", soundboard_sounds=["a"])
+
+    over: Any = asking.over()
+    assert [(o.number, o.answer) for o in over] == [
+        (other, SoundboardSounds({"2": ("b",)})),
+        (number, SoundboardSounds({"1": ("a",), "2": ("b",)})),
+    ]
+
+
+def test_channel_info_is_answered_in_order() -> None:
+    asking = Asking()
+    first = asking.ask(RequestChannelInfo("1", ["status"]))
+    second = asking.ask(RequestChannelInfo("1", ["voice_start_time"]))
+    asking.ask(RequestChannelInfo("2", ["status"]))
+
+    for channels in (["a"], ["b"], ["c"]):
+        asking.dispatch("CHANNEL_INFO", guild_id="1", channels=channels)
+
+    over: Any = asking.over()
+    assert [(o.number, o.answer) for o in over] == [
+        (first, ChannelInfo("1", ("a",))),
+        (second, ChannelInfo("1", ("b",))),
+    ]
+
+
+@pytest.mark.parametrize(
+    "name", ["GUILD_MEMBERS_CHUNK", "SOUNDBOARD_SOUNDS", "CHANNEL_INFO", "RATE_LIMITED"]
+)
+def test_an_answer_that_is_not_understood_is_nobodys(name: str) -> None:
+    asking = Asking()
+    asking.ask(RequestGuildMembers("1"))
+
+    asking.server.dispatch(name, ["no object"], now=asking.link.now)
+    asking.dispatch(name, guild_id=[])
+    asking.link.run()
+
+    assert asking.over() == []
+
+
+# ----- the caller's mistakes -----
+
+
+def test_a_request_needs_ready_and_must_be_one() -> None:
+    asking = Asking()
+    connection: Any = asking.link.client.connection
+    with pytest.raises(LocalProtocolError, match="no request with an answer"):
+        connection.request(UpdatePresence(), now=0.0)
+    with pytest.raises(LocalProtocolError, match="ask for one"):
+        connection.request(RequestGuildMembers(["1", "2"]), now=0.0)
+    with pytest.raises(LocalProtocolError, match="must be a snowflake"):
+        connection.request(RequestGuildMembers("x"), now=0.0)
+
+    connection.receive_eof(now=0.0)
+
+    with pytest.raises(LocalProtocolError, match="needs READY"):
+        connection.request(RequestGuildMembers("1"), now=0.0)
+    assert asking.over() == []
+
+
+def test_a_connection_without_a_client_fails_what_it_cannot_hand_on() -> None:
+    asking = Asking()
+    connection: Any = asking.link.client.connection
+    alone = type(connection)(CONFIG, "ws://localhost", now=0.0, framing=False)
+    alone.receive_message('{"op":10,"d":{"heartbeat_interval":1000}}', now=0.0)
+    alone.receive_message('{"op":0,"s":1,"t":"READY","d":{"session_id":"s"}}', now=0.0)
+    number = alone.request(RequestGuildMembers("1"), now=0.0)
+
+    alone.receive_eof(now=0.0)
+
+    failed = next(e for e in alone.events() if isinstance(e, RequestFailed))
+    assert failed.number == number
+
+
+def test_while_there_is_no_connection_time_runs_on_with_the_dials() -> None:
+    asking = Asking()
+    asking.ask(RequestGuildMembers("1"), timeout=3.0)
+    asking.link.dead_hosts.add("localhost")
+
+    asking.link.cut()
+    asking.link.run(600)
+
+    (failed,) = asking.over()
+    assert isinstance(failed, RequestFailed)
+    assert failed.why == "no answer for 3 s"

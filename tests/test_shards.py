@@ -1,0 +1,130 @@
+"""Which shard gets a guild, which a process runs, and whose turn it is to identify."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway_proto import (
+    GatewayFound,
+    IdentifyQueue,
+    LocalProtocolError,
+    SessionStartLimit,
+    ShardPlan,
+    plan_shards,
+    shard_of,
+)
+
+LIMIT = SessionStartLimit(1000, 900, 3_600_000, max_concurrency=2)
+FOUND = GatewayFound("wss://gateway.discord.gg", 4, LIMIT)
+
+
+def test_a_guilds_shard_is_its_id_without_22_bits_modulo_the_count() -> None:
+    """ "shard = (guild_id >> 22) mod count"."""
+    assert shard_of("197038439483310086", 16) == (197038439483310086 >> 22) % 16
+    assert shard_of(0, 5) == 0
+
+
+# ----- the plan -----
+
+
+def test_a_plan_is_that_of_the_lookup_unless_others_are_given() -> None:
+    plan = plan_shards(FOUND)
+
+    assert plan == ShardPlan(FOUND.url, 4, (0, 1, 2, 3), 2, LIMIT)
+    assert plan_shards(FOUND, count=8, ids=range(2, 4)).ids == (2, 3)
+    assert plan_shards(GatewayFound("wss://x")) == ShardPlan("wss://x", 1, (0,), 1, None)
+
+
+@pytest.mark.parametrize(
+    ("count", "ids"), [(-1, None), (4, []), (4, [1, 1]), (4, [4]), (4, [-1]), (None, [4])]
+)
+def test_what_is_no_plan_is_refused(count: int | None, ids: list[int] | None) -> None:
+    with pytest.raises(LocalProtocolError, match="shards"):
+        plan_shards(FOUND, count=count, ids=ids)
+
+
+def test_a_plan_says_how_long_it_takes() -> None:
+    assert plan_shards(FOUND).seconds == 5.0
+    assert plan_shards(GatewayFound("wss://x", 3)).seconds == 10.0
+
+
+def test_a_plan_knows_which_guilds_are_here() -> None:
+    plan = plan_shards(FOUND, ids=[1])
+
+    assert plan.shard_of(1 << 22) == 1
+    with pytest.raises(LocalProtocolError, match="is on shard 2, which is elsewhere"):
+        plan.shard_of(2 << 22)
+
+
+# ----- the queue -----
+
+
+def _queue(**options: int) -> tuple[IdentifyQueue, list[tuple[int, float]]]:
+    return IdentifyQueue(margin=0.25, **options), []
+
+
+def _join(queue: IdentifyQueue, granted: list[tuple[int, float]], *shard_ids: int) -> None:
+    for shard_id in shard_ids:
+        queue.join(shard_id, lambda at, shard_id=shard_id: granted.append((shard_id, at)))
+
+
+def _run(queue: IdentifyQueue, until: float) -> None:
+    while (at := queue.next_timer()) is not None and at <= until:
+        queue.handle_timer(now=max(at, 0.0))
+
+
+def test_shards_of_a_key_take_turns_and_others_do_not_wait_for_them() -> None:
+    """Rules 52 and 53: five seconds and a margin, in the order of their ids."""
+    queue, granted = _queue(max_concurrency=2)
+    _join(queue, granted, 4, 3, 2, 1, 0)
+
+    _run(queue, 100.0)
+
+    assert granted == [(0, 0.0), (1, 0.0), (2, 5.25), (3, 5.25), (4, 10.5)]
+    assert queue.waiting == ()
+    assert queue.next_timer() is None
+
+
+def test_one_that_lost_its_connection_while_it_waited_comes_back_to_the_front() -> None:
+    """Rule 54."""
+    queue, granted = _queue()
+    _join(queue, granted, 0, 1, 2, 3)
+    queue.handle_timer(now=0.0)
+    queue.leave(3)
+    queue.leave(9)
+    assert queue.waiting == (1, 2)
+
+    _join(queue, granted, 3)
+
+    assert queue.waiting == (3, 1, 2)
+    _run(queue, 100.0)
+    assert [shard_id for shard_id, _ in granted] == [0, 3, 1, 2]
+    _join(queue, granted, 3, 2)
+    assert queue.waiting == (2, 3), "the front is for once"
+
+
+def test_the_days_budget_stops_before_it_is_burnt() -> None:
+    """Rule 49: a thousand in a day cost the token."""
+    queue, granted = _queue(remaining=12, reserve=10, max_concurrency=16)
+    _join(queue, granted, 0, 1, 2, 3)
+
+    queue.handle_timer(now=0.0)
+
+    assert [shard_id for shard_id, _ in granted] == [0, 1]
+    assert queue.exhausted
+    assert queue.next_timer() is None
+    queue.remaining = 1000
+    assert not queue.exhausted
+    queue.handle_timer(now=1.0)
+    assert [shard_id for shard_id, _ in granted] == [0, 1, 2, 3]
+    assert queue.remaining == 998
+
+
+def test_early_or_twice_is_safe() -> None:
+    queue, granted = _queue()
+    _join(queue, granted, 0, 1)
+
+    for now in (0.0, 0.0, 5.0):
+        queue.handle_timer(now=now)
+
+    assert granted == [(0, 0.0)]

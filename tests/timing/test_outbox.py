@@ -1,0 +1,101 @@
+"""commands, now → what may be sent now: order, room for heartbeats, and limits of one's own."""
+
+from __future__ import annotations
+
+from gateway_proto._timing.outbox import Outbox, Waiting
+
+
+def _outbox(held: dict[str, float] | None = None) -> Outbox[str]:
+    until = held or {}
+    return Outbox(
+        send_limit=(10, 60.0),
+        presence_limit=(2, 20.0),
+        held_until=lambda command, now: max(now, until.get(command, now)),
+    )
+
+
+def _put(outbox: Outbox[str], *commands: str, since: float = 0.0) -> None:
+    for command in commands:
+        outbox.put(Waiting(command, command, since))
+
+
+def _taken(outbox: Outbox[str], now: float) -> list[str]:
+    taken = []
+    while (waiting := outbox.take(now)) is not None:
+        taken.append(waiting.command)
+    return taken
+
+
+def test_what_has_room_goes_in_order() -> None:
+    outbox = _outbox()
+    _put(outbox, "a", "b", "c")
+
+    assert outbox.waiting == ("a", "b", "c")
+    assert _taken(outbox, 0.0) == ["a", "b", "c"]
+    assert outbox.waiting == ()
+    assert outbox.free_at(0.0) is None
+
+
+def test_places_are_kept_for_heartbeats_but_never_more_than_half() -> None:
+    """Rule 59."""
+    for places, room in ((3, 7), (1000, 5)):
+        outbox = _outbox()
+        outbox.reserve(places)
+        _put(outbox, *"abcdefghijkl")
+        assert len(_taken(outbox, 0.0)) == room
+        assert outbox.free_at(0.0) == 60.0
+
+
+def test_what_is_sent_past_the_queue_counts() -> None:
+    """Rule 58: heartbeats and Identify too."""
+    outbox = _outbox()
+    for _ in range(8):
+        outbox.count(0.0)
+    _put(outbox, "a", "b")
+
+    assert _taken(outbox, 1.0) == ["a"]
+    assert outbox.free_at(1.0) == 60.0
+    assert outbox.waiting_since == 0.0
+
+
+def test_a_command_with_a_limit_of_its_own_is_overtaken() -> None:
+    outbox = _outbox({"all members": 30.0})
+    _put(outbox, "all members", "voice")
+
+    assert _taken(outbox, 0.0) == ["voice"]
+    assert outbox.free_at(0.0) == 30.0
+    assert _taken(outbox, 30.0) == ["all members"]
+
+
+def test_the_last_presence_is_the_one_that_goes() -> None:
+    """Rule 62."""
+    outbox = _outbox()
+    for name in ("p1", "p2"):
+        outbox.put_presence(Waiting(name, name, 0.0))
+
+    assert _taken(outbox, 0.0) == ["p2"]
+
+
+def test_presences_have_a_window_of_their_own_that_identify_counts_in() -> None:
+    outbox = _outbox()
+    outbox.count(0.0, presence=True)
+    outbox.put_presence(Waiting("p1", "p1", 0.0))
+    assert _taken(outbox, 1.0) == ["p1"]
+
+    outbox.put_presence(Waiting("p2", "p2", 2.0))
+
+    assert _taken(outbox, 2.0) == []
+    assert outbox.free_at(2.0) == 20.0
+    assert _taken(outbox, 20.0) == ["p2"]
+
+
+def test_what_is_cleared_is_told_except_for_the_presence() -> None:
+    outbox = _outbox()
+    _put(outbox, "a")
+    outbox.put_presence(Waiting("p", "p", 0.0))
+
+    assert [waiting.command for waiting in outbox.clear()] == ["a"]
+    assert outbox.free_at(0.0) is None
+    outbox.put_presence(Waiting("p", "p", 0.0))
+    outbox.put_presence(None)
+    assert outbox.take(0.0) is None
