@@ -16,15 +16,14 @@ import msgspec
 from gateway_proto._connection import DROPPED, GatewayConnection
 from gateway_proto._layers.frames import ClientFrames, Refused, Requested, Unframed
 from gateway_proto._layers.inflate import inflater
-from gateway_proto._layers.payloads import Payload, encode, from_raw
-from gateway_proto._layers.spelling import spell
+from gateway_proto._layers.payloads import Payload, from_raw
 from gateway_proto._layers.state import Input, State, client_table
 from gateway_proto._timing.deadlines import Timer
 from gateway_proto._timing.heartbeats import EarlyHeartbeats, Heartbeats
 from gateway_proto._timing.outbox import Outbox, Waiting
 from gateway_proto.commands import Command, Heartbeat, Identify, Resume, UpdatePresence
 from gateway_proto.config import Config
-from gateway_proto.dialects import Compression, Encoding, HeartbeatForm, Opcode, Then
+from gateway_proto.dialects import HeartbeatForm, Opcode, Then
 from gateway_proto.endpoint import seconds_to_wait
 from gateway_proto.errors import LocalProtocolError
 from gateway_proto.events import (
@@ -48,7 +47,7 @@ from gateway_proto.events import (
     Unknown,
 )
 from gateway_proto.requests import ANSWERS, Request, Requests
-from gateway_proto.session import Session, fingerprint, session_after
+from gateway_proto.session import LONGEST_ID, Session, fingerprint, session_after
 from gateway_proto.shards import identify_key
 from gateway_proto.urls import Url
 
@@ -130,6 +129,7 @@ class ClientConnection(GatewayConnection[Command, Event]):
             presence_limit=dialect.presence_limit,
             held_until=self._requests.held_until,
         )
+        self._presence_said: UpdatePresence | None = None  # in Identify
         self._unsent: tuple[Command, ...] = ()
         self._last_sent: deque[Command] = deque(maxlen=_LAST_SENT)
         self._heartbeats = Heartbeats(acks=dialect.acks, policy=config.zombie_policy)
@@ -184,8 +184,9 @@ class ClientConnection(GatewayConnection[Command, Event]):
             raise LocalProtocolError("the connection is closed: send on the next one")
         if isinstance(message, Identify | Resume | Heartbeat):
             raise LocalProtocolError(f"the machine sends {type(message).__name__} by itself")
-        text = self._spell(message)
+        text = self._config.spell(message)
         if isinstance(message, UpdatePresence):
+            self._config.spell(self._config.identify(message))  # it must have room in there too
             now = self._at(now)
             self.presence = message
             if self._state is State.READY:
@@ -209,11 +210,11 @@ class ClientConnection(GatewayConnection[Command, Event]):
             raise LocalProtocolError(
                 "the answers of several guilds are not told apart: ask for one"
             )
-        self._spell(request)
+        self._config.spell(request)
         nonce = f"{int(self._config.chance() * 2**32):x}"
         number, request = self._requests.open(request, timeout, nonce)
         now = self._at(now)
-        self._outbox.put(Waiting(request, self._spell(request), now, number))
+        self._outbox.put(Waiting(request, self._config.spell(request), now, number))
         self._flush(now)
         return number
 
@@ -227,18 +228,6 @@ class ClientConnection(GatewayConnection[Command, Event]):
             raise LocalProtocolError(
                 f"{len(self._outbox.waiting)} commands wait for room under the rate limit already"
             )
-
-    def _spell(self, command: Command) -> str | bytes:
-        config = self._config
-        op, d = spell(command, self._dialect, intents=config.intents)
-        text = encode(op, d, config.encoding)
-        limit = config.payload_limit or self._dialect.payload_limit
-        if len(text) > limit:
-            raise LocalProtocolError(
-                f"{type(command).__name__} has {len(text)} bytes, more than the {limit} that a "
-                "gateway takes"
-            )
-        return text.decode() if config.encoding is Encoding.JSON else text
 
     def _write(self, command: Command, text: str | bytes) -> None:
         self._last_sent.append(command)
@@ -295,7 +284,7 @@ class ClientConnection(GatewayConnection[Command, Event]):
         )
         self._deadlines.set(Timer.SESSION, now + self._config.session_timeout)
         self._outbox.count(now)
-        self._write(resume, self._spell(resume))
+        self._write(resume, self._config.spell(resume))
 
     def _ask_to_identify(self, now: float) -> None:
         config = self._config
@@ -320,22 +309,13 @@ class ClientConnection(GatewayConnection[Command, Event]):
     def _identify(self, now: float) -> None:
         config = self._config
         self._awaits_slot = False
-        identify = Identify(
-            token=config.token,
-            properties=config.properties,
-            intents=config.intents,
-            compress=config.compression is Compression.PAYLOAD,
-            large_threshold=config.large_threshold,
-            shard=config.shard,
-            presence=self.presence,
-            guild_subscriptions=config.guild_subscriptions,
-        )
+        identify = config.identify(self.presence)
         self.identified_at.append(now)
         self._move(Input.IDENTIFY)
         self._deadlines.set(Timer.SESSION, now + config.session_timeout)
-        with_presence = self.presence is not None and self._dialect.presence_in_identify
-        self._outbox.count(now, presence=with_presence)
-        self._write(identify, self._spell(identify))
+        self._presence_said = self.presence if self._dialect.presence_in_identify else None
+        self._outbox.count(now, presence=self._presence_said is not None)
+        self._write(identify, self._config.spell(identify))
 
     def _received(self, payload: Payload, now: float) -> None:
         self._heartbeats.heard()
@@ -384,7 +364,13 @@ class ClientConnection(GatewayConnection[Command, Event]):
 
     def _ready(self, payload: Payload, now: float) -> None:
         fields = self._fields(payload, _ReadyFields, "READY", now)
-        if fields is None or not self._move(Input.READY):
+        if fields is None:
+            return
+        session_id = str(fields.session_id)
+        if len(session_id) > LONGEST_ID:
+            self._fail(DROPPED, f"READY names a session id of {len(session_id)} characters", now)
+            return
+        if not self._move(Input.READY):
             return
         interval = None
         if not self._dialect.greets:
@@ -395,7 +381,7 @@ class ClientConnection(GatewayConnection[Command, Event]):
             "READY",
             payload.sequence,
             payload.raw,
-            session_id=str(fields.session_id),
+            session_id=session_id,
             resume_gateway_url=fields.resume_gateway_url
             if self._dialect.resume_url_in_ready
             else None,
@@ -405,12 +391,12 @@ class ClientConnection(GatewayConnection[Command, Event]):
             fingerprint=fingerprint(self._config.token),
         )
         # In answer to Resume it is a new session, in which the old one's answers do not come.
-        self._events += self._requests.fail("a new session began")
+        self._clear_outbox("a new session began", now)
         # Session id, resume URL and sequence change together, or not at all.
         self._session = session_after(None, ready)
         self._sequence = ready.sequence
         self._events.append(ready)
-        self._start(now, say_presence=not self._dialect.presence_in_identify)
+        self._start(now, say_presence=self.presence != self._presence_said)
 
     def _resumed(self, payload: Payload, now: float) -> None:
         fields = self._fields(payload, _OptionalInterval, "RESUMED", now)
@@ -438,7 +424,9 @@ class ClientConnection(GatewayConnection[Command, Event]):
             self.ready_at = now
         self._deadlines.clear(Timer.SESSION)
         if say_presence and self.presence is not None:
-            self._outbox.put_presence(Waiting(self.presence, self._spell(self.presence), now))
+            self._outbox.put_presence(
+                Waiting(self.presence, self._config.spell(self.presence), now)
+            )
         self._flush(now)
 
     def _greeted(self, payload: Payload, now: float) -> None:
@@ -489,7 +477,7 @@ class ClientConnection(GatewayConnection[Command, Event]):
         attempts = len(self.identified_at)
         stays = config.identify_on_same_connection and attempts < config.identify_attempts
         if stays and not resumable and self._move(Input.INVALID_SESSION_STAY):
-            self._clear_outbox("the session was invalidated")
+            self._clear_outbox("the session was invalidated", now)
             self._deadlines.set(Timer.IDENTIFY, now + wait)
             self._deadlines.clear(Timer.SESSION)
             return
@@ -502,10 +490,11 @@ class ClientConnection(GatewayConnection[Command, Event]):
         )
         self._drop(closed, now, Input.INVALID_SESSION)
 
-    def _clear_outbox(self, why: str) -> None:
+    def _clear_outbox(self, why: str, now: float) -> None:
         """What waits was meant for the session that is over; what is awaited will not come."""
         self._unsent += tuple(waiting.command for waiting in self._outbox.clear())
         self._events += self._requests.fail(why)
+        self._flush(now)
 
     def _fields(self, payload: Payload, type_: type[Any], name: str, now: float) -> Any:
         """The fields of `d` that the machine needs; None, and the end, where they are not there."""
@@ -547,7 +536,7 @@ class ClientConnection(GatewayConnection[Command, Event]):
             d = milliseconds if self._config.heartbeat_as_integer else str(milliseconds)
         self._events.append(HeartbeatSent(d))
         self._outbox.count(now)
-        self._frames.send(self._spell(Heartbeat(d)))
+        self._frames.send(self._config.spell(Heartbeat(d)))
 
     def _may_beat(self) -> bool:
         policy = self._config.early_heartbeats

@@ -11,8 +11,17 @@ import attrs
 
 from gateway_proto._layers import etf
 from gateway_proto._layers.inflate import has_zstd
+from gateway_proto._layers.payloads import encode
+from gateway_proto._layers.spelling import spell
 from gateway_proto._timing.heartbeats import EarlyHeartbeats, ZombiePolicy
-from gateway_proto.commands import Properties, UpdatePresence
+from gateway_proto.commands import (
+    Command,
+    Heartbeat,
+    Identify,
+    Properties,
+    Resume,
+    UpdatePresence,
+)
 from gateway_proto.dialects import DIALECTS, AfterClose, Compression, Dialect, Encoding, dialect
 from gateway_proto.errors import LocalProtocolError
 from gateway_proto.urls import Trust, Url
@@ -186,8 +195,9 @@ class Config:
             raise LocalProtocolError(f"{version} has no shards: leave Config.shard out")
         if self.guild_subscriptions is not None and not self.dialect.guild_subscriptions:
             raise LocalProtocolError(f"{version} has no guild_subscriptions: leave it out")
-        # Says now, not at the first dial, what is wrong with a URL.
+        # Say now, not at the first dial, what is wrong with a URL or with Identify.
         _ = self.trust
+        self.spell(self.identify(self.presence))
 
     @property
     def endpoint(self) -> Url:
@@ -210,6 +220,32 @@ class Config:
             return ()
         query = (("v", str(dialect.version)), ("encoding", self.encoding.value))
         return (*query, ("compress", compression.value)) if compression.in_query else query
+
+    def identify(self, presence: UpdatePresence | None) -> Identify:
+        """The Identify of a client with this config, and a presence."""
+        return Identify(
+            token=self.token,
+            properties=self.properties,
+            intents=self.intents,
+            compress=self.compression is Compression.PAYLOAD,
+            large_threshold=self.large_threshold,
+            shard=self.shard,
+            presence=presence,
+            guild_subscriptions=self.guild_subscriptions,
+        )
+
+    def spell(self, command: Command) -> str | bytes:
+        """The message that says a command, checked; raises `LocalProtocolError`."""
+        op, d = spell(command, self.dialect, intents=self.intents)
+        text = encode(op, d, self.encoding)
+        limit = self.payload_limit or self.dialect.payload_limit
+        # What the machine sends by itself is made of the server's own words.
+        if len(text) > limit and not isinstance(command, Resume | Heartbeat):
+            raise LocalProtocolError(
+                f"{type(command).__name__} has {len(text)} bytes, more than the {limit} that a "
+                "gateway takes"
+            )
+        return text.decode() if self.encoding is Encoding.JSON else text
 
     def after_close(self, code: int | None) -> AfterClose:
         """What the client does after the peer closed with `code`."""

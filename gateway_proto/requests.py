@@ -115,15 +115,10 @@ class Requests:
         self._pending[self._count] = _Pending(self._count, request, timeout)
         return self._count, request
 
-    def cancel(self, number: int) -> None:
-        """Await a request no longer."""
-        self._pending.pop(number, None)
-
     def sent(self, number: int, now: float) -> None:
         """A request was sent: its answer is awaited from now on."""
-        pending = self._pending.get(number)
-        if pending is not None:
-            pending.deadline = now + pending.timeout
+        pending = self._pending[number]
+        pending.deadline = now + pending.timeout
 
     def held_until(self, command: Any, now: float) -> float:
         """When the limit of its own lets a command go: all members of a guild, once in a while."""

@@ -29,7 +29,10 @@ from gateway_proto.events import (
     SessionInvalidated,
 )
 
-__all__ = ["Session", "fingerprint", "session_after"]
+__all__ = ["LONGEST_ID", "Session", "fingerprint", "session_after"]
+
+LONGEST_ID = 256
+"""Characters of a session id; one that is longer has no room in Resume."""
 
 
 def fingerprint(token: str) -> str:
@@ -68,6 +71,8 @@ class Session:
 
     def check_fits(self, config: Config) -> None:
         """Raise `LocalProtocolError` where a client with `config` could not resume it."""
+        if len(self.id) > LONGEST_ID:
+            raise LocalProtocolError(f"this session's id has {len(self.id)} characters")
         for name, own, other in (
             ("version", self.dialect, config.dialect.version),
             ("shard", self.shard, config.shard),

@@ -206,3 +206,14 @@ def test_a_client_that_only_looks_up_ends_with_the_answer() -> None:
     assert client.gave_up is None
     assert client.found is not None
     assert client.found.url == "ws://localhost:99"
+
+
+def test_without_anybody_to_wake_a_turn_is_given_at_the_next_look() -> None:
+    fleet = Fleet(CONFIG, count=2)
+    fleet.begin()
+    links = [Link(client, Server()) for client in fleet.clients.values()]
+
+    fleet.handle_timer(now=5.25)
+    links[1].run()
+
+    links[1].client.expect(Ready)

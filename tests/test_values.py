@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -23,6 +25,7 @@ from gateway_proto import (
     RequestChannelInfo,
     RequestGuildMembers,
     RequestSoundboardSounds,
+    Server,
     ServerConfig,
     Session,
     SessionInvalidated,
@@ -354,3 +357,41 @@ def test_a_guild_belongs_to_a_shard_and_a_shard_to_an_identify_key() -> None:
     assert shard_of("197038439483310086", 4) == (197038439483310086 >> 22) % 4
     assert shard_of(0, 3) == 0
     assert [identify_key(shard, 3) for shard in range(5)] == [0, 1, 2, 0, 1]
+
+
+# ----- what a config refuses -----
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"encoding": "xml"}, "there is no encoding 'xml': use one of json, etf"),
+        ({"compression": "gzip"}, "there is no compression 'gzip'"),
+        ({"encoding": "etf", "compression": "payload"}, "payload compression is for json"),
+        ({"dialect": 5, "compression": "zlib-stream"}, "version 5 has no zlib-stream"),
+        ({"dialect": 4, "shard": (0, 1), "intents": 1}, "version 4 has no intents"),
+        ({"intents": -1}, "intents is -1"),
+        ({"large_threshold": 5}, "large_threshold is 5: it must be an integer from 50 to 250"),
+        ({"presence": UpdatePresence(status="x")}, "status is 'x'"),
+    ],
+)
+def test_a_config_that_does_not_fit_together_is_refused(options: dict[str, Any], says: str) -> None:
+    given = {"token": "t", "intents": 0, **options}
+
+    with pytest.raises(LocalProtocolError, match=says):
+        Config(**given)
+
+
+def test_an_encoding_or_compression_that_is_not_installed_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("gateway_proto._layers.etf.erlpack", None)
+    monkeypatch.setattr("gateway_proto._layers.inflate.zstd", None)
+
+    with pytest.raises(LocalProtocolError, match=r"install gateway-proto\[etf\]"):
+        Config(token="t", intents=0, encoding="etf")
+    with pytest.raises(LocalProtocolError, match=r"install gateway-proto\[zstd\]"):
+        Config(token="t", intents=0, compression="zstd-stream")
+    for query, says in (("encoding=etf", "encoding"), ("compress=zstd-stream", "compression")):
+        with pytest.raises(LocalProtocolError, match=f"{says} .* is not spoken here"):
+            Server().accept(now=0.0, framing=False, target=f"/?v=10&{query}")

@@ -142,13 +142,11 @@ class ZstdInflater:
                 text += self._context.decompress(message, self._limit + 1 - len(text))
                 if len(text) > self._limit:
                     raise InflateError(f"a message inflates to more than {self._limit} bytes")
-                message = b""
-                if self._context.eof:
-                    message = self._context.unused_data
-                    self._context = self._new()
-                    if not message:
-                        break
-                elif self._context.needs_input:
+                if not self._context.eof:
+                    break
+                message = self._context.unused_data
+                self._context = self._new()
+                if not message:
                     break
         except zstd.ZstdError as error:
             raise InflateError(f"broken zstd data: {error}") from None

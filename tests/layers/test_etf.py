@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import math
+import runpy
 import struct
+import sys
 import zlib
 from typing import Any
 
@@ -59,6 +61,15 @@ def test_a_term_that_is_cut_off_is_told_from_a_broken_one(value: Any, data: st.D
         etf.envelope(term[:cut])
 
     assert caught.value.truncated
+
+
+def test_a_term_may_be_cut_off_anywhere() -> None:
+    term = etf.pack({"op": 0, "d": [1, 2.5, "text", -1, 2**40, None, {"a": []}]})
+
+    for cut in range(1, len(term)):
+        with pytest.raises(EtfError) as caught:
+            etf.envelope(term[:cut])
+        assert caught.value.truncated, cut
 
 
 def test_keys_and_words_may_be_atoms_or_text_and_nil_true_and_false_are_what_they_say() -> None:
@@ -165,3 +176,13 @@ def test_without_erlpack_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch
     assert not etf.available()
     with pytest.raises(EtfError, match=r"install gateway-proto\[etf\]"):
         etf.unpack(term)
+
+
+def test_where_erlpack_is_not_installed_the_module_is_there_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "erlpack", None)
+
+    module = runpy.run_path(etf.__file__)
+
+    assert not module["available"]()

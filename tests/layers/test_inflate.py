@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import runpy
+import sys
 import zlib
 from typing import Any
 
@@ -253,3 +255,14 @@ def test_without_zstd_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inflate, "zstd", None)
 
     assert not has_zstd()
+
+
+def test_where_no_zstd_is_installed_the_module_is_there_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("compression", "backports"):
+        monkeypatch.setitem(sys.modules, name, None)
+
+    module = runpy.run_path(inflate.__file__)
+
+    assert not module["has_zstd"]()

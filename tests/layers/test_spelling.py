@@ -14,6 +14,7 @@ from gateway_proto import (
     Activity,
     Heartbeat,
     Identify,
+    Intents,
     LocalProtocolError,
     Properties,
     Raw,
@@ -170,6 +171,107 @@ def test_each_command_is_read_as_it_was_written(command: Any, version: int) -> N
     op, d = spell(command, DIALECTS[version])
 
     assert read(op, msgspec.json.encode(d), DIALECTS[version]) == command
+
+
+# ----- what is refused before it is sent: field, value and limit -----
+
+_ALL = Intents.GUILD_MEMBERS | Intents.GUILD_PRESENCES
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        (Raw(-1), r"Raw\.op is -1: it must be an integer from 0 to 255"),
+        (Raw(True), r"Raw\.op is True"),
+        (Identify(token="t", intents=-1), r"Identify\.intents is -1"),
+        (Identify(token="t", intents=2**53 + 1), r"Identify\.intents is 9007199254740993"),
+        (UpdatePresence((), -1), r"UpdatePresence\.since is -1"),
+        (UpdatePresence((), 1.5), r"UpdatePresence\.since is 1\.5"),  # type: ignore[arg-type]
+        (UpdatePresence(status="away"), r"status is 'away': it must be one of online, dnd, idle"),
+        (UpdatePresence([Activity("")]), r"Activity\.name is ''"),
+        (UpdatePresence([Activity(5)]), r"Activity\.name is 5"),  # type: ignore[arg-type]
+        (UpdatePresence([Activity("x", -1)]), r"Activity\.type is -1"),
+        (UpdateVoiceState(None, None), r"UpdateVoiceState\.guild_id is None: it must be a snowfl"),
+        (UpdateVoiceState("1", "general"), r"UpdateVoiceState\.channel_id is 'general'"),
+        (UpdateVoiceState("\N{SUPERSCRIPT TWO}", None), r"guild_id is '²'"),
+        (UpdateVoiceState("1" * 21, None), r"guild_id is '1{21}'"),
+        (RequestGuildMembers("x"), r"RequestGuildMembers\.guild_id is 'x'"),
+        (RequestGuildMembers("1", limit=-1), r"RequestGuildMembers\.limit is -1"),
+        (RequestGuildMembers("1", "a"), r"limit is 0: it must be an integer from 1 to 100"),
+        (RequestGuildMembers("1", "a", 101), r"limit is 101: it must be an integer from 1 to 100"),
+        (RequestGuildMembers("1", "a", 5, ["2"]), r"user_ids is .*: give either them, or query"),
+        (RequestGuildMembers("1", user_ids=[]), r"user_ids has 0 ids: it must have 1 to 100"),
+        (RequestGuildMembers("1", user_ids=range(101)), r"user_ids has 101 ids"),
+        (RequestGuildMembers("1", user_ids=["me"]), r"RequestGuildMembers\.user_ids is 'me'"),
+        (RequestGuildMembers("1", nonce="é" * 17), r"nonce is .*: it has 34 bytes, more than 32"),
+        (RequestGuildMembers("1", nonce="\ud800" * 11), r"it has 33 bytes, more than 32"),
+        (RequestSoundboardSounds([]), r"guild_ids is \(\): it must have at least one"),
+        (RequestSoundboardSounds(["x"]), r"RequestSoundboardSounds\.guild_ids is 'x'"),
+        (RequestChannelInfo("x", ["status"]), r"RequestChannelInfo\.guild_id is 'x'"),
+        (RequestChannelInfo("1", []), r"RequestChannelInfo\.fields is \(\)"),
+    ],
+)
+def test_a_command_with_a_bad_field_is_refused_with_its_value_and_limit(
+    command: Any, says: str
+) -> None:
+    """Rules 61 to 64."""
+    with pytest.raises(LocalProtocolError, match=says):
+        spell(command, V10, intents=_ALL)
+
+
+@pytest.mark.parametrize(
+    ("command", "intents", "says"),
+    [
+        (RequestGuildMembers("1"), 0, "all members needs the intent GUILD_MEMBERS"),
+        (
+            RequestGuildMembers("1", "a", 5, presences=True),
+            0,
+            "presences needs the intent GUILD_PR",
+        ),
+        (RequestGuildMembers("1", "a", 5), 0, None),
+        (RequestGuildMembers("1", limit=5), 0, None),
+        (RequestGuildMembers("1", user_ids=["1"] * 100), 0, None),
+        (RequestGuildMembers("1", presences=True), _ALL, None),
+        (RequestGuildMembers("1", presences=True), None, None),
+        (RequestGuildMembers("1", nonce="x" * 32), _ALL, None),
+    ],
+)
+def test_a_request_without_its_intent_is_refused(
+    command: Any, intents: int | None, says: str | None
+) -> None:
+    """Rule 64; where there were no intents yet, all that there is comes."""
+    if says is None:
+        assert spell(command, V10, intents=intents)[0] == 8
+    else:
+        with pytest.raises(LocalProtocolError, match=says):
+            spell(command, V10, intents=intents)
+
+
+@pytest.mark.parametrize(
+    ("presence", "version", "says"),
+    [
+        (UpdatePresence([Activity("a"), Activity("b")]), 3, "version 3 knows one, the game"),
+        (UpdatePresence([Activity("a"), Activity("b")]), 7, "version 7 knows one, the game"),
+        (UpdatePresence(status="dnd"), 3, "version 3 knows online, and idle with `since`"),
+        (UpdatePresence(status="idle"), 5, "version 5 knows online, and idle with `since`"),
+        (UpdatePresence((), 5, status="online"), 4, "version 4 knows online"),
+    ],
+)
+def test_a_presence_that_a_version_cannot_say_is_refused(
+    presence: UpdatePresence, version: int, says: str
+) -> None:
+    with pytest.raises(LocalProtocolError, match=says):
+        spell(presence, DIALECTS[version])
+
+
+def test_a_presence_has_all_of_its_fields_always() -> None:
+    """Rule 63: one that is missing costs the connection."""
+    assert spell(UpdatePresence(), V10)[1] == {
+        "since": None,
+        "activities": [],
+        "status": "online",
+        "afk": False,
+    }
 
 
 # ----- what real clients send -----
