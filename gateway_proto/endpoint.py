@@ -201,9 +201,12 @@ _APPLICATION: dict[str, Any] = {
 
 
 def answer(
-    method: str, target: str, *, gateway_url: str, user: dict[str, Any], authorized: bool
+    method: str, target: str, *, found: GatewayFound, user: dict[str, Any], authorized: bool
 ) -> Answer:
-    """What the routes answer that clients ask before and beside the gateway."""
+    """What the routes answer that clients ask before and beside the gateway.
+
+    `found` is what `/gateway/bot` says, and of it the URL what `/gateway` does.
+    """
     # Version 3 asks for /api/gateway, later versions for /api/v10/gateway.
     path = target.partition("?")[0].rstrip("/")
     _, _, route = path.partition("/api")
@@ -214,14 +217,13 @@ def answer(
         case _ if method not in ("GET", "HEAD"):
             return _json(405, {"message": "405: Method Not Allowed", "code": 0})
         case "gateway":
-            return _json(200, {"url": gateway_url})
+            return _json(200, {"url": found.url})
         case "gateway/bot" | "users/@me" | "oauth2/applications/@me" | "applications/@me" if (
             not authorized
         ):
             return _json(401, {"message": "401: Unauthorized", "code": 0})
         case "gateway/bot":
-            limit = {"total": 1000, "remaining": 1000, "reset_after": 0, "max_concurrency": 1}
-            return _json(200, {"url": gateway_url, "shards": 1, "session_start_limit": limit})
+            return _json(200, attrs.asdict(found))
         case "users/@me":
             return _json(200, user)
         case "oauth2/applications/@me" | "applications/@me":

@@ -16,7 +16,7 @@ from gateway_proto._layers.payloads import to_json
 from gateway_proto.commands import Identify, Resume
 from gateway_proto.dialects import DIALECTS, Dialect
 from gateway_proto.errors import LocalProtocolError
-from gateway_proto.events import Dispatch
+from gateway_proto.events import Dispatch, GatewayFound, SessionStartLimit
 from gateway_proto.server_connection import ServerConnection
 
 __all__ = ["Server", "ServerConfig", "ServerSession"]
@@ -64,6 +64,10 @@ class ServerConfig:
     """Intervals without a heartbeat after which the connection is closed."""
     url: str | None = None
     """What lookups answer and READY names; by default ws and the Host that the client asked."""
+    shards: int = 1
+    """How many `/gateway/bot` recommends."""
+    max_concurrency: int = 1
+    """How many of them `/gateway/bot` lets identify at once."""
     user: Mapping[str, Any] = _USER
     guilds: tuple[Mapping[str, Any], ...] = ()
     """Whole guild objects; each needs an `id`."""
@@ -169,6 +173,12 @@ class Server:
         return len(sessions)
 
     # ----- for the connections -----
+
+    def found(self, url: str) -> GatewayFound:
+        """What `/gateway/bot` answers."""
+        concurrency = self.config.max_concurrency
+        limit = SessionStartLimit(1000, 1000, 0, max_concurrency=concurrency)
+        return GatewayFound(url, self.config.shards, limit)
 
     def open_session(self, identify: Identify, dialect: Dialect) -> ServerSession:
         """A new session."""

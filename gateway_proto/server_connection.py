@@ -143,7 +143,7 @@ class ServerConnection(GatewayConnection[ServerMessage, ServerEvent]):
             response = answer(
                 item.method,
                 item.target,
-                gateway_url=self._url(host),
+                found=self._server.found(self._url(host)),
                 user=dict(self._config.user),
                 authorized=self._server.allows(token),
             )

@@ -174,8 +174,11 @@ def test_retry_after_is_seconds_or_nothing(value: str, seconds: float | None) ->
 USER = {"id": "5", "username": "u"}
 
 
+FOUND = GatewayFound("ws://x", 3, SessionStartLimit(1000, 999, 5, 2))
+
+
 def _answer(method: str, target: str, *, authorized: bool = True) -> tuple[int, Any]:
-    response = answer(method, target, gateway_url="ws://x", user=USER, authorized=authorized)
+    response = answer(method, target, found=FOUND, user=USER, authorized=authorized)
     return response.status, json.loads(response.body)
 
 
@@ -188,7 +191,7 @@ def test_the_gateway_is_named_in_the_form_of_every_version(target: str) -> None:
 
 def test_the_routes_of_clients_answer_those_with_a_token() -> None:
     status, bot = _answer("GET", "/api/v10/gateway/bot")
-    assert (status, bot["url"], bot["shards"]) == (200, "ws://x", 1)
+    assert (status, bot["url"], bot["shards"]) == (200, "ws://x", 3)
     assert bot["session_start_limit"].keys() == {
         "total",
         "remaining",

@@ -7,7 +7,7 @@ import contextlib
 import random
 import ssl
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import attrs
@@ -58,6 +58,7 @@ class Gateway(GatewayBase):
         self._config = config
         self._ssl_context = ssl_context
         self._answers: dict[int, asyncio.Future[Any]] = {}
+        self._awaited = 0
         self._pump: Pump | None = None
         self._life: asyncio.Task[None] | None = None
         self._stopping = False
@@ -80,7 +81,8 @@ class Gateway(GatewayBase):
     async def send(self, command: Command) -> None:
         """Send a command, once the connection is READY; see `ClientConnection.send`.
 
-        Raises `LocalProtocolError` for what cannot be sent, and where the life is over.
+        Meanwhile events are read without a limit, since nobody may be there to take them. Raises
+        `LocalProtocolError` for what cannot be sent, and where the life is over.
         """
         pump = await self._ready()
         pump.connection.send(command, now=self._loop.time())
@@ -90,16 +92,15 @@ class Gateway(GatewayBase):
         """Send a request, once the connection is READY, and await its whole answer.
 
         Returns `GuildMembers`, `SoundboardSounds` or `ChannelInfo`; raises `RequestError` where it
-        fails, `timeout` seconds after its last part at the latest. Meanwhile events are read
-        without a limit, since nobody may be there to take them.
+        fails, `timeout` seconds after its last part at the latest.
         """
         pump = await self._ready()
         number = pump.connection.request(request, now=self._loop.time(), timeout=timeout)
         self._answers[number] = self._loop.create_future()
         try:
-            pump.resume()
             pump.turn()
-            return await self._answers[number]
+            with self._awaiting():
+                return await self._answers[number]
         finally:
             del self._answers[number]
 
@@ -162,12 +163,23 @@ class Gateway(GatewayBase):
             return None
         return self._client.dial_succeeded(now=self._loop.time())
 
+    @contextlib.contextmanager
+    def _awaiting(self) -> Iterator[None]:
+        self._awaited += 1
+        if self._pump is not None:
+            self._pump.resume()
+        try:
+            yield
+        finally:
+            self._awaited -= 1
+
     async def _ready(self) -> Any:
-        while not self.over:
-            if self._pump is not None and self.state is State.READY:
-                return self._pump
-            self._sendable.clear()
-            await self._sendable.wait()
+        with self._awaiting():
+            while not self.over:
+                if self._pump is not None and self.state is State.READY:
+                    return self._pump
+                self._sendable.clear()
+                await self._sendable.wait()
         raise LocalProtocolError("the gateway is closed for good: nothing can be sent any more")
 
     def _deliver(self, pump: Pump, events: list[Event]) -> bool:
@@ -175,9 +187,9 @@ class Gateway(GatewayBase):
         self._take(self._client.events())
         if self.state is State.READY:
             self._sendable.set()
-        # Whoever stops, or awaits an answer, asks for no events, and must not wait for a socket
-        # that nobody reads.
-        return self._stopping or bool(self._answers) or not self._is_full
+        # Whoever stops, or awaits READY or an answer, asks for no events, and must not wait for a
+        # socket that nobody reads.
+        return self._stopping or self._awaited > 0 or not self._is_full
 
     def _take(self, events: list[Event]) -> None:
         for event in events:

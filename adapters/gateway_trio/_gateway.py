@@ -6,7 +6,7 @@ import contextlib
 import random
 import ssl
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import attrs
@@ -57,6 +57,7 @@ class Gateway(GatewayBase):
         self._config = config
         self._ssl_context = ssl_context
         self._answers: dict[int, tuple[trio.Event, list[RequestAnswered | RequestFailed]]] = {}
+        self._awaited = 0
         self._pump: Pump | None = None
         self._dialling = trio.CancelScope()
         self._stopping = False
@@ -79,7 +80,8 @@ class Gateway(GatewayBase):
     async def send(self, command: Command) -> None:
         """Send a command, once the connection is READY; see `ClientConnection.send`.
 
-        Raises `LocalProtocolError` for what cannot be sent, and where the life is over.
+        Meanwhile events are read without a limit, since nobody may be there to take them. Raises
+        `LocalProtocolError` for what cannot be sent, and where the life is over.
         """
         pump = await self._ready()
         pump.connection.send(command, now=trio.current_time())
@@ -89,17 +91,16 @@ class Gateway(GatewayBase):
         """Send a request, once the connection is READY, and await its whole answer.
 
         Returns `GuildMembers`, `SoundboardSounds` or `ChannelInfo`; raises `RequestError` where it
-        fails, `timeout` seconds after its last part at the latest. Meanwhile events are read
-        without a limit, since nobody may be there to take them.
+        fails, `timeout` seconds after its last part at the latest.
         """
         pump = await self._ready()
         connection: Any = pump.connection
         number = connection.request(request, now=trio.current_time(), timeout=timeout)
         come, outcome = self._answers[number] = trio.Event(), []
         try:
-            pump.resume()
             pump.turn()
-            await come.wait()
+            with self._awaiting():
+                await come.wait()
         finally:
             del self._answers[number]
         if isinstance(outcome[0], RequestFailed):
@@ -180,12 +181,23 @@ class Gateway(GatewayBase):
             raise
         return encrypted
 
+    @contextlib.contextmanager
+    def _awaiting(self) -> Iterator[None]:
+        self._awaited += 1
+        if self._pump is not None:
+            self._pump.resume()
+        try:
+            yield
+        finally:
+            self._awaited -= 1
+
     async def _ready(self) -> Pump:
         await trio.lowlevel.checkpoint()
-        while not self.over:
-            if self._pump is not None and self.state is State.READY:
-                return self._pump
-            await self._sendable.wait()
+        with self._awaiting():
+            while not self.over:
+                if self._pump is not None and self.state is State.READY:
+                    return self._pump
+                await self._sendable.wait()
         raise LocalProtocolError("the gateway is closed for good: nothing can be sent any more")
 
     def _deliver(self, pump: Pump, events: list[Event]) -> bool:
@@ -193,9 +205,9 @@ class Gateway(GatewayBase):
         self._take(self._client.events())
         if self.state is State.READY:
             self._sendable.tell()
-        # Whoever stops, or awaits an answer, asks for no events, and must not wait for a socket
-        # that nobody reads.
-        return self._stopping or bool(self._answers) or not self._is_full
+        # Whoever stops, or awaits READY or an answer, asks for no events, and must not wait for a
+        # socket that nobody reads.
+        return self._stopping or self._awaited > 0 or not self._is_full
 
     def _take(self, events: list[Event]) -> None:
         for event in events:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
+import time
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -26,10 +27,13 @@ from gateway_proto import (
     Dispatch,
     Event,
     GaveUp,
+    GuildMembers,
     HeartbeatAcked,
     Identify,
     LocalProtocolError,
     Ready,
+    RequestError,
+    RequestGuildMembers,
     Resume,
     Resumed,
     Server,
@@ -37,8 +41,10 @@ from gateway_proto import (
     ServerConnection,
     ServerEvent,
     State,
+    Suspended,
     Then,
     UpdatePresence,
+    UpdateVoiceState,
     Url,
 )
 
@@ -52,6 +58,7 @@ class Kit:
     run: Callable[[Callable[[], Awaitable[None]]], None]
     sleep: Callable[[float], Awaitable[None]]
     limit: Callable[[float], Any]
+    together: Callable[[Callable[[], Awaitable[None]]], Any]
 
     def __str__(self) -> str:
         return self.name
@@ -73,9 +80,25 @@ def _run_asyncio(main: Callable[[], Awaitable[None]]) -> None:
     asyncio.run(whole(), debug=True)
 
 
+@contextlib.asynccontextmanager
+async def _together_asyncio(task: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
+    running = asyncio.ensure_future(task())
+    yield
+    await running
+
+
+@contextlib.asynccontextmanager
+async def _together_trio(task: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(task)
+        yield
+
+
 KITS = [
-    Kit("asyncio", gateway_asyncio, _run_asyncio, asyncio.sleep, asyncio.timeout),
-    Kit("trio", gateway_trio, lambda main: trio.run(main), trio.sleep, _trio_limit),
+    Kit(
+        "asyncio", gateway_asyncio, _run_asyncio, asyncio.sleep, asyncio.timeout, _together_asyncio
+    ),
+    Kit("trio", gateway_trio, lambda main: trio.run(main), trio.sleep, _trio_limit, _together_trio),
 ]
 DIALECTS = [3, 10]
 
@@ -530,5 +553,249 @@ def test_garbage_on_the_socket_costs_the_server_only_that_connection(kit: Kit) -
                     await kit.sleep(0.01)
             async with kit.adapter.open_gateway(_config(serving)) as gateway:
                 await _until(gateway, Ready)
+
+    kit.run(main)
+
+
+# ----- requests -----
+
+
+def _answering(serving_box: list[Any]) -> Callable[[ServerConnection, ServerEvent], None]:
+    """A server that answers members requests in two chunks."""
+
+    def on_event(connection: ServerConnection, event: ServerEvent) -> None:
+        if not isinstance(event, RequestGuildMembers) or event.guild_id == "404":
+            return
+        for index in range(2):
+            d = {
+                "guild_id": event.guild_id,
+                "nonce": event.nonce,
+                "members": [index],
+                "chunk_index": index,
+                "chunk_count": 2,
+            }
+            connection.send(Dispatch.of("GUILD_MEMBERS_CHUNK", d), now=serving_box[0].now())
+
+    return on_event
+
+
+def test_a_request_is_awaited_with_its_whole_answer(kit: Kit) -> None:
+    box: list[Any] = []
+
+    async def main() -> None:
+        async with (
+            kit.limit(15),
+            kit.adapter.serve_gateway(Server(), on_event=_answering(box)) as serving,
+            kit.adapter.open_gateway(_config(serving), queue_limit=1) as gateway,
+        ):
+            box.append(serving)
+            # Nobody takes events meanwhile, and the queue of one has long been full.
+            answer = await gateway.request(RequestGuildMembers("1", user_ids=["5"]))
+            assert answer == GuildMembers("1", (0, 1))
+            with pytest.raises(RequestError, match=r"no answer for 0\.05 s"):
+                await gateway.request(RequestGuildMembers("404", user_ids=["5"]), timeout=0.05)
+            with pytest.raises(LocalProtocolError, match="must be a snowflake"):
+                await gateway.request(RequestGuildMembers("x"))
+
+    kit.run(main)
+
+
+def test_a_request_fails_when_the_gateway_is_stopped(kit: Kit) -> None:
+    async def main() -> None:
+        async with (
+            kit.limit(15),
+            kit.adapter.serve_gateway(Server()) as serving,
+            kit.adapter.open_gateway(_config(serving)) as gateway,
+        ):
+            await _until(gateway, Ready)
+
+            async def stop() -> None:
+                await kit.sleep(0.05)
+                await gateway.stop()
+
+            async with kit.together(stop):
+                with pytest.raises(RequestError, match="the client was stopped"):
+                    await gateway.request(RequestGuildMembers("1", user_ids=["5"]))
+            with pytest.raises(LocalProtocolError, match="closed for good"):
+                await gateway.request(RequestGuildMembers("1", user_ids=["5"]))
+
+    kit.run(main)
+
+
+def test_a_request_that_is_cancelled_leaves_nothing_behind(kit: Kit) -> None:
+    box: list[Any] = []
+
+    async def main() -> None:
+        async with (
+            kit.limit(15),
+            kit.adapter.serve_gateway(Server(), on_event=_answering(box)) as serving,
+            kit.adapter.open_gateway(_config(serving)) as gateway,
+        ):
+            box.append(serving)
+            with pytest.raises(TimeoutError if kit.name == "asyncio" else trio.TooSlowError):
+                async with kit.limit(0.05):
+                    await gateway.request(RequestGuildMembers("404", user_ids=["5"]), timeout=0.2)
+            await kit.sleep(0.3)
+            assert await gateway.request(RequestGuildMembers("1", user_ids=["5"]))
+
+    kit.run(main)
+
+
+def test_what_waits_for_room_is_seen(kit: Kit) -> None:
+    async def main() -> None:
+        async with (
+            kit.limit(15),
+            kit.adapter.serve_gateway(Server()) as serving,
+            kit.adapter.open_gateway(_config(serving)) as gateway,
+        ):
+            assert gateway.waiting == ()
+            for _ in range(120):
+                await gateway.send(UpdateVoiceState("1", None))
+            assert gateway.waiting
+            assert set(gateway.waiting) == {UpdateVoiceState("1", None)}
+
+    kit.run(main)
+
+
+# ----- shards -----
+
+
+def test_shards_look_up_identify_in_turn_and_hand_over_their_events(kit: Kit) -> None:
+    async def main() -> None:
+        server = Server(ServerConfig(shards=3, max_concurrency=3))
+        async with (
+            kit.limit(15),
+            kit.adapter.serve_gateway(server) as serving,
+            kit.adapter.open_shards(_config(serving)) as shards,
+        ):
+            ready = set()
+            async for shard_id, event in shards:
+                if isinstance(event, Ready):
+                    assert event.shard == (shard_id, 3)
+                    ready.add(shard_id)
+                if len(ready) == 3:
+                    break
+            assert shards.plan.count == 3
+            gateway = shards.of_guild(1 << 22)
+            assert gateway is shards.gateways[1]
+            await gateway.send(UpdatePresence())
+            serving.dispatch("HERE", 1, to=lambda session: session.shard == (2, 3))
+            async for shard_id, event in shards:
+                if isinstance(event, Dispatch) and event.name == "HERE":
+                    assert shard_id == 2
+                    break
+            await shards.stop()
+            async for _ in shards:
+                pass
+        # The event that was taken last counts as handled once the next is asked for.
+        assert {n: session.sequence for n, session in shards.sessions.items()} == {0: 1, 1: 1, 2: 2}
+
+        # Another process goes on where this one had come to.
+        received = []
+        async with (
+            kit.limit(15),
+            kit.adapter.serve_gateway(server, on_event=lambda _, e: received.append(e)) as serving,
+            kit.adapter.open_shards(_config(serving), sessions=shards.sessions) as again,
+        ):
+            resumed = set()
+            async for shard_id, event in again:
+                if isinstance(event, Resumed):
+                    resumed.add(shard_id)
+                if len(resumed) == 3:
+                    break
+        assert not any(isinstance(event, Identify) for event in received)
+
+    kit.run(main)
+
+
+def test_a_turn_to_identify_comes_by_itself(kit: Kit) -> None:
+    async def main() -> None:
+        identified = []
+        async with (
+            kit.limit(15),
+            kit.adapter.serve_gateway(
+                Server(), on_event=lambda _, e: identified.append(e)
+            ) as serving,
+            kit.adapter.open_shards(_config(serving), count=2) as shards,
+        ):
+            began = time.monotonic()
+            ready = []
+            async for shard_id, event in shards:
+                if isinstance(event, Ready):
+                    ready.append((shard_id, time.monotonic() - began))
+                if len(ready) == 2:
+                    break
+        assert {shard_id for shard_id, _ in ready} == {0, 1}
+        assert ready[1][1] >= 5.0
+        assert sum(isinstance(event, Identify) for event in identified) == 2
+
+    kit.run(main)
+
+
+def test_one_shards_end_is_not_anothers(kit: Kit) -> None:
+    async def main() -> None:
+        server = Server(ServerConfig(shards=2, max_concurrency=2))
+        async with (
+            kit.limit(15),
+            kit.adapter.serve_gateway(server) as serving,
+            kit.adapter.open_shards(_config(serving)) as shards,
+        ):
+            ready = 0
+            async for shard_id, event in shards:
+                ready += isinstance(event, Ready)
+                if ready == 2 and isinstance(event, Ready):
+                    first = next(c for c in server.connections if c.session.shard == (0, 2))
+                    first.close(4004, now=serving.now())
+                    first.on_wake()
+                if isinstance(event, GaveUp):
+                    assert shard_id == 0
+                    break
+            assert shards.gateways[0].gave_up
+            assert shards.gateways[1].state is State.READY
+
+    kit.run(main)
+
+
+def test_shards_whose_lookup_gives_up_say_why(kit: Kit) -> None:
+    async def main() -> None:
+        server = Server(ServerConfig(tokens=frozenset({"other"})))
+        async with kit.limit(15), kit.adapter.serve_gateway(server) as serving:
+            with pytest.raises(LocalProtocolError, match="is the token right"):
+                async with kit.adapter.open_shards(_config(serving)):
+                    pass
+
+    kit.run(main)
+
+
+def test_what_is_raised_in_the_midst_of_shards_comes_out_as_it_is(kit: Kit) -> None:
+    async def main() -> None:
+        async with kit.limit(15), kit.adapter.serve_gateway(Server()) as serving:
+            with pytest.raises(ZeroDivisionError):
+                async with kit.adapter.open_shards(_config(serving)):
+                    raise ZeroDivisionError
+
+    kit.run(main)
+
+
+# ----- a clock that stands still -----
+
+
+def test_a_machine_that_slept_resumes_on_a_new_connection(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rule 12."""
+
+    async def main() -> None:
+        async with (
+            kit.limit(15),
+            kit.adapter.serve_gateway(Server(ServerConfig(heartbeat_interval=100))) as serving,
+            kit.adapter.open_gateway(_config(serving)) as gateway,
+        ):
+            await _until(gateway, HeartbeatAcked)
+            real = time.time
+            monkeypatch.setattr(time, "time", lambda: real() + 3600)
+            suspended = await _until(gateway, Suspended)
+            assert suspended.seconds == pytest.approx(3600, abs=5)
+            await _until(gateway, Resumed)
 
     kit.run(main)
