@@ -13,45 +13,65 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway_proto import (
+    DIALECTS,
     Client,
     ClientConnection,
     Closed,
     Config,
+    EarlyHeartbeats,
     LocalProtocolError,
     LookupConnection,
+    RequestAnswered,
+    RequestFailed,
+    RequestGuildMembers,
     Server,
     ServerConfig,
+    Session,
     State,
     UpdatePresence,
+    UpdateVoiceState,
     Url,
+    ZombiePolicy,
+    fingerprint,
 )
 from gateway_proto._connection import GatewayConnection
+from gateway_proto._layers import etf
 
 AnyConnection = GatewayConnection[Any, Any]
-VERSIONS = st.sampled_from([3, 10])
-COMPRESSIONS = {3: ["none", "payload"], 10: ["none", "payload", "zlib-stream"]}
+VERSIONS = st.sampled_from(list(DIALECTS))
+ENCODINGS = ["json", "etf"] if etf.available() else ["json"]
+COMPRESSIONS = {
+    version: sorted(compression.value for compression in dialect.compressions)
+    for version, dialect in DIALECTS.items()
+}
 GUILDS = ({"id": "1", "name": "g" * 3000},)
 
 
-def _config(version: int, compression: str = "none") -> Config:
-    return Config(
-        token="t0ken",
-        dialect=version,
-        intents=0,
-        unix_offset=0.0,
-        compression=compression,
-        gateway_url="ws://localhost",
-    )
+def _config(
+    version: int, compression: str = "none", encoding: str = "json", **policies: Any
+) -> Config:
+    given: dict[str, Any] = {
+        "token": "t0ken",
+        "dialect": version,
+        "intents": 0,
+        "unix_offset": 0.0,
+        "compression": compression,
+        "encoding": encoding,
+        "gateway_url": "ws://localhost",
+        **policies,
+    }
+    return Config(**given)
 
 
-def _pair(version: int, compression: str) -> tuple[ClientConnection, GatewayConnection[Any, Any]]:
-    client = ClientConnection(_config(version, compression), "ws://localhost", now=0.0)
-    return client, Server(ServerConfig(guilds=GUILDS)).accept(now=0.0)
+def _forms(version: int) -> st.SearchStrategy[tuple[str, str]]:
+    """Compression and encoding that go together."""
+    forms = [(c, e) for c in COMPRESSIONS[version] for e in ENCODINGS]
+    return st.sampled_from([form for form in forms if form != ("payload", "etf")])
 
 
-def _conversation(version: int, compression: str) -> tuple[bytes, bytes]:
+def _conversation(version: int, form: tuple[str, str]) -> tuple[bytes, bytes]:
     """All that a client and a server said to each other, to a clean close."""
-    client = ClientConnection(_config(version, compression), "ws://localhost", now=0.0)
+    client = ClientConnection(_config(version, *form), "ws://localhost", now=0.0)
     server = Server(ServerConfig(guilds=GUILDS))
     connection = server.accept(now=0.0)
     there, back = b"", b""
@@ -99,11 +119,10 @@ def _replay(connection: AnyConnection, pieces: list[bytes]) -> list[Any]:
 def test_any_cutting_of_the_same_bytes_gives_a_server_the_same_events(
     version: int, data: st.DataObject, cuts: list[int]
 ) -> None:
-    compression = data.draw(st.sampled_from(COMPRESSIONS[version]))
-    there, _ = _conversation(version, compression)
+    there, _ = _conversation(version, data.draw(_forms(version)))
 
-    whole = _replay(_pair(version, compression)[1], [there])
-    pieces = _replay(_pair(version, compression)[1], _cut(there, cuts))
+    whole = _replay(Server(ServerConfig(guilds=GUILDS)).accept(now=0.0), [there])
+    pieces = _replay(Server(ServerConfig(guilds=GUILDS)).accept(now=0.0), _cut(there, cuts))
 
     assert pieces == whole
     assert len(whole) >= 3
@@ -114,19 +133,19 @@ def test_any_cutting_of_the_same_bytes_gives_a_server_the_same_events(
 def test_any_cutting_of_the_same_bytes_gives_a_client_the_same_events(
     version: int, data: st.DataObject, cuts: list[int]
 ) -> None:
-    compression = data.draw(st.sampled_from(COMPRESSIONS[version]))
-    _, back = _conversation(version, compression)
+    form = data.draw(_forms(version))
+    _, back = _conversation(version, form)
 
-    whole = _replay(_same_nonce(version, compression, back), [back])
-    pieces = _replay(_same_nonce(version, compression, back), _cut(back, cuts))
+    whole = _replay(_same_nonce(version, form, back), [back])
+    pieces = _replay(_same_nonce(version, form, back), _cut(back, cuts))
 
     assert pieces == whole
     assert len(whole) >= 8
 
 
-def _same_nonce(version: int, compression: str, answer: bytes) -> ClientConnection:
+def _same_nonce(version: int, form: tuple[str, str], answer: bytes) -> ClientConnection:
     """A client to which a recorded answer to the upgrade belongs, though its nonce is chance."""
-    client = ClientConnection(_config(version, compression), "ws://localhost", now=0.0)
+    client = ClientConnection(_config(version, *form), "ws://localhost", now=0.0)
     accept = next(line for line in answer.split(b"\r\n") if b"Sec-WebSocket-Accept" in line)
     token = accept.partition(b": ")[2]
     handshake = client._frames._handshake  # type: ignore[union-attr]
@@ -136,8 +155,15 @@ def _same_nonce(version: int, compression: str, answer: bytes) -> ClientConnecti
 
 # ----- random lives of one connection -----
 
+
+def _payload(encoding: str, op: int, d: Any, s: float | None, t: str | None) -> str | bytes:
+    payload = {"op": op, "d": d, "s": s, "t": t}
+    return json.dumps(payload) if encoding == "json" else etf.pack(payload)
+
+
 _PAYLOADS = st.builds(
-    lambda op, d, s, t: json.dumps({"op": op, "d": d, "s": s, "t": t}),
+    _payload,
+    st.sampled_from(ENCODINGS),
     st.sampled_from([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 31, 43, 99]),
     st.sampled_from(
         [
@@ -155,10 +181,15 @@ _PAYLOADS = st.builds(
             {"token": "t0ken", "session_id": "s", "seq": 1},
             {"url": "ws://localhost/x"},
             {"since": None, "activities": None, "status": None, "afk": None},
+            {"guild_id": "1", "members": [1], "chunk_index": 0, "chunk_count": 1},
+            {"guild_id": "1", "members": [1], "nonce": "80000000-1"},
+            {"opcode": 8, "retry_after": 1.5, "meta": {"guild_id": "1"}},
         ]
     ),
     st.one_of(st.none(), st.integers(0, 100), st.floats(0, 100)),
-    st.sampled_from([None, "READY", "RESUMED", "X"]),
+    st.sampled_from(
+        [None, "READY", "RESUMED", "X", "GUILD_MEMBERS_CHUNK", "RATE_LIMITED", "CHANNEL_INFO"]
+    ),
 )
 _STEPS = st.one_of(
     st.tuples(st.just("message"), st.one_of(_PAYLOADS, st.text(max_size=20))),
@@ -167,22 +198,47 @@ _STEPS = st.one_of(
     st.tuples(st.just("timer"), st.none()),
     st.tuples(st.just("pause"), st.none()),
     st.tuples(st.just("unpause"), st.none()),
-    st.tuples(st.just("send"), st.none()),
+    st.tuples(st.just("send"), st.integers(1, 130)),
+    st.tuples(st.just("request"), st.none()),
+    st.tuples(st.just("grant"), st.none()),
+    st.tuples(st.just("clock"), st.sampled_from([0.0, 4.0, 100.0])),
     st.tuples(st.just("close"), st.sampled_from([1000, 4000])),
     st.tuples(st.just("receive_close"), st.sampled_from([None, 1000, 4000, 4004])),
     st.tuples(st.just("eof"), st.none()),
 )
 
 
-def _unframed(role: str, version: int) -> AnyConnection:
+_POLICIES = st.fixed_dictionaries(
+    {},
+    optional={
+        "zombie_policy": st.sampled_from(ZombiePolicy),
+        "early_heartbeats": st.sampled_from(EarlyHeartbeats),
+        "identify_on_same_connection": st.booleans(),
+        "skip_malformed": st.sampled_from([None, True, False]),
+        "ask_to_identify": st.booleans(),
+        "presence": st.just(UpdatePresence()),
+        "resume": st.booleans(),
+    },
+)
+
+
+def _unframed(role: str, version: int, **policies: Any) -> AnyConnection:
     if role == "client":
-        return ClientConnection(_config(version), "ws://localhost", now=0.0, framing=False)
-    target = "/?v=10" if version == 10 else "/"
+        session = Session(id="s", sequence=1, dialect=version, fingerprint=fingerprint("t0ken"))
+        resume = policies.pop("resume", False)
+        return ClientConnection(
+            _config(version, **policies),
+            "ws://localhost",
+            now=0.0,
+            framing=False,
+            session=session if resume else None,
+        )
+    target = "/" if version == 3 else f"/?v={version}"
     server = Server(ServerConfig(heartbeat_interval=2000))
     return server.accept(now=0.0, framing=False, target=target)
 
 
-def _step(connection: AnyConnection, what: str, value: Any, now: float) -> float:
+def _step(connection: AnyConnection, what: str, value: Any, now: float, asked: list[bool]) -> float:
     match what:
         case "message":
             connection.receive_message(value, now=now)
@@ -200,8 +256,21 @@ def _step(connection: AnyConnection, what: str, value: Any, now: float) -> float
             connection.handle_timer(now=now)
         case "send":
             # A server refuses it as no message of its own, a client that is closed as too late.
+            for number in range(value):
+                with contextlib.suppress(LocalProtocolError):
+                    connection.send(UpdateVoiceState(number, None), now=now)
             with contextlib.suppress(LocalProtocolError):
                 connection.send(UpdatePresence(), now=now)
+        case "request" if isinstance(connection, ClientConnection):
+            with contextlib.suppress(LocalProtocolError):
+                connection.request(RequestGuildMembers("1", "q", 5), now=now, timeout=3.0)
+                asked.append(True)
+        case "grant" if isinstance(connection, ClientConnection):
+            connection.grant_identify(now=now)
+        case "clock":
+            connection.check_clock(now + value, now=now)
+        case "request" | "grant":
+            pass
         case "close":
             connection.close(value, now=now)
         case "receive_close":
@@ -212,16 +281,17 @@ def _step(connection: AnyConnection, what: str, value: Any, now: float) -> float
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.sampled_from(["client", "server"]), VERSIONS, st.lists(_STEPS, max_size=40))
+@given(st.sampled_from(["client", "server"]), VERSIONS, _POLICIES, st.lists(_STEPS, max_size=40))
 def test_a_connection_keeps_its_contract_whatever_happens(
-    role: str, version: int, steps: list[tuple[str, Any]]
+    role: str, version: int, policies: dict[str, Any], steps: list[tuple[str, Any]]
 ) -> None:
-    connection = _unframed(role, version)
+    connection = _unframed(role, version, **policies)
     now = 0.0
     events: list[Any] = []
+    asked: list[bool] = []
     for what, value in steps:
         was_closed = connection.state is State.CLOSED
-        now = _step(connection, what, value, now)
+        now = _step(connection, what, value, now, asked)
         new = connection.events()
         if was_closed:
             # After Closed: no events, no timers, nothing to send, and inputs do nothing.
@@ -241,6 +311,11 @@ def test_a_connection_keeps_its_contract_whatever_happens(
         assert len(closed) == (connection.state is State.CLOSED)
         if closed:
             assert events[-1] is closed[0]
+    # Whatever was asked is answered or fails, once, and by the end at the latest.
+    connection.receive_eof(now=now)
+    events += connection.events()
+    over = [e.number for e in events if isinstance(e, RequestAnswered | RequestFailed)]
+    assert sorted(over) == list(range(1, asked.count(True) + 1))
 
 
 @settings(max_examples=200, deadline=None)
@@ -288,7 +363,7 @@ def test_hostile_frames_never_raise(version: int, garbage: bytes, to_client: boo
     assert isinstance(target.events()[-1], Closed)
 
 
-@pytest.mark.parametrize("version", [3, 10])
+@pytest.mark.parametrize("version", DIALECTS)
 def test_a_now_that_goes_back_counts_as_the_last(version: int) -> None:
     connection = _unframed("client", version)
     connection.receive_message('{"op":10,"d":{"heartbeat_interval":1000}}', now=50.0)
@@ -299,7 +374,7 @@ def test_a_now_that_goes_back_counts_as_the_last(version: int) -> None:
     assert connection.next_timer() == before
 
 
-@pytest.mark.parametrize("version", [3, 10])
+@pytest.mark.parametrize("version", DIALECTS)
 def test_what_the_caller_does_wrong_raises_and_changes_nothing(version: int) -> None:
     connection = _unframed("client", version)
     connection.events()
@@ -320,7 +395,7 @@ def test_what_the_caller_does_wrong_raises_and_changes_nothing(version: int) -> 
     assert connection.messages_to_send() == []
 
 
-@pytest.mark.parametrize("version", [3, 10])
+@pytest.mark.parametrize("version", DIALECTS)
 def test_the_token_is_in_no_repr_of_a_whole_life(version: int) -> None:
     config = attrs.evolve(_config(version), token="very-secret")
     client = Client(config)
