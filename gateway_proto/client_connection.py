@@ -399,14 +399,14 @@ class ClientConnection(GatewayConnection[Command, Event]):
         self._start(now, say_presence=self.presence != self._presence_said)
 
     def _resumed(self, payload: Payload, now: float) -> None:
-        fields = self._fields(payload, _OptionalInterval, "RESUMED", now)
-        if fields is None or not self._move(Input.RESUMED):
-            return
         interval = None
         if not self._dialect.greets:
-            interval = fields.heartbeat_interval
-            if not self._beats_every(interval, "RESUMED", now):
+            fields = self._fields(payload, _OptionalInterval, "RESUMED", now)
+            interval = None if fields is None else fields.heartbeat_interval
+            if fields is None or not self._beats_every(interval, "RESUMED", now):
                 return
+        if not self._move(Input.RESUMED):
+            return
         self._events.append(
             Resumed(
                 "RESUMED",

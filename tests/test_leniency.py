@@ -1,0 +1,314 @@
+"""Other servers of this protocol, and what they do otherwise: a client gets along with it."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from typing import Any
+
+import attrs
+import pytest
+
+from gateway_proto import (
+    By,
+    Client,
+    ClientConnection,
+    Closed,
+    Config,
+    Dispatch,
+    HeartbeatAcked,
+    Hello,
+    Purpose,
+    Ready,
+    ReconnectRequested,
+    Resumed,
+    Server,
+    Session,
+    SessionInvalidated,
+    State,
+    Then,
+    Unknown,
+    fingerprint,
+)
+from gateway_proto._layers.inflate import zstd
+from gateway_proto.testing import Link
+
+CONFIG = Config(token="t", intents=0, gateway_url="ws://localhost", random=lambda: 0.5)
+SESSION = Session(id="s", sequence=7, dialect=10, fingerprint=fingerprint("t"))
+
+
+def _bare(session: Session | None = None, **changes: Any) -> ClientConnection:
+    config = attrs.evolve(CONFIG, **changes)
+    return ClientConnection(config, "ws://localhost", now=0.0, session=session, framing=False)
+
+
+def _tell(connection: ClientConnection, payload: dict[str, Any], now: float = 0.0) -> None:
+    connection.receive_message(json.dumps(payload), now=now)
+
+
+def _hello(session: Session | None = None, **changes: Any) -> ClientConnection:
+    connection = _bare(session, **changes)
+    _tell(connection, {"op": 10, "d": {"heartbeat_interval": 40_000}})
+    return connection
+
+
+def _ready(**d: Any) -> ClientConnection:
+    connection = _hello()
+    _tell(connection, {"op": 0, "t": "READY", "s": 1, "d": {"session_id": "s", **d}})
+    connection.messages_to_send()
+    connection.events()
+    return connection
+
+
+def _said(connection: ClientConnection) -> list[Any]:
+    return [json.loads(message) for message in connection.messages_to_send()]
+
+
+# ----- sequences -----
+
+
+@pytest.mark.parametrize("s", [0, 1.0, None])
+def test_ready_may_have_any_sequence_or_none(s: float | None) -> None:
+    connection = _hello()
+
+    _tell(connection, {"op": 0, "t": "READY", "s": s, "d": {"session_id": "s"}})
+
+    assert connection.state is State.READY
+    assert connection.session is not None
+    assert connection.session.sequence == int(s or 0)
+
+
+def test_a_sequence_may_stand_still_or_be_left_out() -> None:
+    """Rule 3: only a value advances it."""
+    connection = _ready()
+    for payload in ({"s": 5}, {"s": 5}, {"s": None}, {}):
+        _tell(connection, {"op": 0, "t": "X", "d": {}, **payload})
+
+    _tell(connection, {"op": 1})
+
+    assert _said(connection) == [{"op": 1, "d": 5}]
+
+
+def test_a_replay_that_is_off_by_one_repeats_an_event_and_harms_nothing() -> None:
+    connection = _hello(SESSION)
+    for sequence in (7, 8):
+        _tell(connection, {"op": 0, "t": "X", "s": sequence, "d": {}})
+    _tell(connection, {"op": 0, "t": "RESUMED", "s": 8, "d": {}})
+
+    names = [event.name for event in connection.events() if isinstance(event, Dispatch)]
+    assert names == ["X", "X", "RESUMED"]
+    assert connection.state is State.READY
+
+
+# ----- READY -----
+
+
+def test_a_dispatch_before_ready_is_handed_over() -> None:
+    connection = _hello()
+
+    _tell(connection, {"op": 0, "t": "X", "s": 1, "d": {}})
+
+    assert connection.state is State.IDENTIFYING
+    assert isinstance(connection.events()[-1], Dispatch)
+
+
+def test_a_session_id_may_be_an_integer_and_the_same_each_time() -> None:
+    for _ in range(2):
+        connection = _hello()
+        _tell(connection, {"op": 0, "t": "READY", "s": 1, "d": {"session_id": 12345}})
+        assert connection.session is not None
+        assert connection.session.id == "12345"
+
+
+def test_without_a_shard_in_ready_the_session_has_the_one_that_was_asked_for() -> None:
+    connection = _hello(shard=(1, 2))
+
+    _tell(connection, {"op": 0, "t": "READY", "s": 1, "d": {"session_id": "s"}})
+
+    assert connection.session is not None
+    assert connection.session.shard == (1, 2)
+
+
+@pytest.mark.parametrize("url", [{}, {"resume_gateway_url": None}])
+def test_without_a_resume_url_the_gateways_own_is_used(url: dict[str, Any]) -> None:
+    """Rule 84."""
+    link = Link(Client(CONFIG), Server())
+    connection: Any = link.client.connection
+    link.client.expect(Ready)
+    assert connection.session is not None
+    bare = _ready(**url)
+
+    bare.receive_eof(now=1.0)
+    client = Client(CONFIG, session=bare.session)
+
+    dial = client.next_dial()
+    assert dial is not None
+    assert (dial.purpose, dial.host) == (Purpose.RESUME, "localhost")
+
+
+def test_numbers_may_be_floats() -> None:
+    """Rule 77."""
+    connection = _bare()
+    _tell(connection, {"op": 10.0, "d": {"heartbeat_interval": 41250.5}})
+    _tell(connection, {"op": 0.0, "t": "READY", "s": 1.0, "d": {"session_id": "s"}})
+
+    assert connection.events()[1] == Hello(41250)
+    assert connection.state is State.READY
+
+
+# ----- heartbeats -----
+
+
+@pytest.mark.parametrize("ack", [{"op": 11, "d": {"x": 1}}, {"op": 11}, {"op": 11, "d": 5, "s": 9}])
+def test_an_ack_may_have_a_body_or_nothing(ack: dict[str, Any]) -> None:
+    """Rule 3: its `s` is none."""
+    connection = _ready()
+
+    _tell(connection, ack)
+    _tell(connection, {"op": 1})
+
+    assert isinstance(connection.events()[0], HeartbeatAcked)
+    assert _said(connection) == [{"op": 1, "d": 1}]
+
+
+# ----- op 7 and op 9 -----
+
+
+@pytest.mark.parametrize(
+    "op7", [{"op": 7}, {"op": 7, "d": None}, {"op": 7, "d": 5}, {"op": 7, "d": False}]
+)
+@pytest.mark.parametrize("version", [3, 4, 10])
+def test_op_7_may_have_any_body_and_come_first(op7: dict[str, Any], version: int) -> None:
+    """Rule 28."""
+    connection = _bare(dialect=version, unix_offset=0.0)
+
+    _tell(connection, op7)
+    _tell(connection, {"op": 0, "t": "X", "s": 1, "d": {}})
+    connection.receive_close(1000, now=0.0)
+
+    events = connection.events()
+    assert events[-2] == ReconnectRequested()
+    closed = events[-1]
+    assert isinstance(closed, Closed)
+    assert (closed.by, closed.code) == (By.SELF, 4000)
+
+
+@pytest.mark.parametrize("d", [None, False, 0, 1, "true", {}, {"resumable": True}, [True]])
+@pytest.mark.parametrize("version", [3, 5, 10])
+def test_op_9_with_anything_but_true_ends_the_session(d: Any, version: int) -> None:
+    """Rule 33."""
+    session = attrs.evolve(SESSION, dialect=version)
+    connection = _bare(session, dialect=version, unix_offset=0.0)
+
+    _tell(connection, {"op": 9, "d": d})
+
+    assert SessionInvalidated(resumable=False) in connection.events()
+    assert connection.session is None
+
+
+def test_op_9_without_d_on_a_connection_that_stays_open_is_left_for_a_new_one() -> None:
+    connection = _hello(SESSION)
+    connection.messages_to_send()
+
+    _tell(connection, {"op": 9})
+
+    assert connection.state is State.CLOSED
+    assert connection.close_to_send() == (4000, "session invalidated")
+
+
+# ----- what is unknown -----
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [{"op": 12, "d": []}, {"op": 99}, {"op": -1}, {"op": 2.5}, {"message": "oh no", "code": 0}, {}],
+)
+def test_what_is_not_known_is_reported_and_nothing_else(payload: dict[str, Any]) -> None:
+    """Rule 78."""
+    connection = _ready()
+
+    _tell(connection, payload)
+
+    (unknown,) = connection.events()
+    assert isinstance(unknown, Unknown)
+    assert connection.state is State.READY
+
+
+def test_a_dispatch_without_a_name_or_data_is_one_all_the_same() -> None:
+    """Rule 78."""
+    connection = _ready()
+
+    _tell(connection, {"op": 0})
+
+    (dispatch,) = connection.events()
+    assert isinstance(dispatch, Dispatch)
+    assert (dispatch.name, dispatch.sequence, dispatch.data) == ("", None, None)
+
+
+@pytest.mark.parametrize("code", [1009, 3000, 4000, 4099, 4500])
+def test_a_close_code_of_their_own_leads_to_a_resume(code: int) -> None:
+    connection = _ready()
+
+    connection.receive_close(code, "whatever they say", now=0.0)
+
+    closed = connection.events()[-1]
+    assert isinstance(closed, Closed)
+    assert closed.then is Then.RESUME
+
+
+# ----- compression -----
+
+
+def test_zstd_may_be_a_whole_frame_for_each_message() -> None:
+    connection = _bare(compression="zstd-stream")
+    for payload in (
+        {"op": 10, "d": {"heartbeat_interval": 1000}},
+        {"op": 0, "t": "READY", "s": 1, "d": {"session_id": "s"}},
+    ):
+        connection.receive_message(zstd.compress(json.dumps(payload).encode()), now=0.0)
+
+    assert connection.state is State.READY
+
+
+def test_zlib_messages_may_come_in_pieces_of_1024_bytes() -> None:
+    """Rule 69: as WebSocket messages of their own; as fragments they are joined before."""
+    connection = _bare(compression="zlib-stream")
+    sender = zlib.compressobj(0)
+    text = b'{"op":10,"d":{"heartbeat_interval":1000,"_trace":["' + b"x" * 5000 + b'"]}}'
+    whole = sender.compress(text) + sender.flush(zlib.Z_SYNC_FLUSH)
+
+    for at in range(0, len(whole), 1024):
+        connection.receive_message(whole[at : at + 1024], now=0.0)
+
+    assert connection.events()[-1] == Hello(1000)
+
+
+@pytest.mark.parametrize("compression", ["none", "payload", "zlib-stream", "zstd-stream"])
+@pytest.mark.parametrize("binary", [False, True])
+def test_plain_json_may_come_on_any_connection_in_either_kind_of_message(
+    compression: str, binary: bool
+) -> None:
+    """Rules 73 and 80."""
+    connection = _bare(compression=compression)
+    text = '{"op":10,"d":{"heartbeat_interval":1000}}'
+
+    connection.receive_message(text.encode() if binary else text, now=0.0)
+
+    assert connection.events()[-1] == Hello(1000)
+
+
+def test_resumed_on_a_new_session_is_no_end_of_anything() -> None:
+    connection = _hello()
+
+    _tell(connection, {"op": 0, "t": "RESUMED", "s": 1, "d": None})
+
+    assert connection.state is State.IDENTIFYING
+
+
+def test_resumed_may_come_without_a_body() -> None:
+    connection = _hello(SESSION)
+
+    _tell(connection, {"op": 0, "t": "RESUMED"})
+
+    assert isinstance(connection.events()[-1], Resumed)
+    assert connection.state is State.READY

@@ -1,0 +1,234 @@
+"""The token goes only where its owner sent it: hostile URLs, sizes and texts, on whole lives."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import attrs
+import pytest
+
+from gateway_proto import (
+    Client,
+    Closed,
+    Config,
+    GaveUp,
+    LocalProtocolError,
+    Purpose,
+    Ready,
+    Server,
+    ServerConfig,
+    Session,
+    UrlRefused,
+    fingerprint,
+)
+from gateway_proto.testing import Link
+
+TOKEN = "very-secret-token"
+HOSTILE = [
+    "ws://gateway.discord.gg",  # TLS down to plain text
+    "wss://evil.example",
+    "wss://evildiscord.gg",
+    "wss://discord.gg.evil.example",
+    "wss://gateway.discord.gg@evil.example",
+    "wss://evil.example/gateway.discord.gg",
+    "wss://evil.example?.discord.gg",
+    "wss://evil.example#.discord.gg",
+    "wss://[::1]",
+    "wss://127.0.0.1",
+    "wss://gateway.discord.gg\n.evil.example",
+    "wss://ev\N{CYRILLIC SMALL LETTER I}l.example",
+    "wss://discord\N{FULLWIDTH FULL STOP}gg.evil.example",
+    "file:///etc/passwd",
+    "javascript:alert(1)",
+    "//evil.example",
+    "",
+    "wss://",
+    "wss://gateway.discord.gg:99999",
+    "wss://gateway.discord.gg/\r\nHost: evil.example",
+    "wss://" + "a" * 10_000 + ".evil.example",
+]
+CONFIG = Config(token=TOKEN, intents=0)
+
+
+def _dials_of(client: Client) -> str:
+    dial = client.next_dial()
+    assert dial is not None
+    assert dial.tls
+    return dial.host
+
+
+def _closed(client: Client, payload: dict[str, Any], version: int = 10) -> list[Any]:
+    """Open the gateway's connection, as far as one may without a network, and end it."""
+    connection: Any = client.dial_succeeded(now=0.0, framing=False)
+    if version >= 5:
+        connection.receive_message('{"op":10,"d":{"heartbeat_interval":1000}}', now=0.0)
+    connection.receive_message(json.dumps(payload), now=0.0)
+    connection.receive_eof(now=1.0)
+    return [*connection.events(), *client.events()]
+
+
+def _looked_up(config: Config, url: str) -> Client:
+    client = Client(config)
+    connection = client.dial_succeeded(now=0.0)
+    connection.data_to_send()
+    body = json.dumps({"url": url}).encode()
+    head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    connection.receive_data(head + body, now=0.0)
+    return client
+
+
+@pytest.mark.parametrize("url", HOSTILE, ids=lambda url: url[:40])
+def test_a_lookup_that_names_a_hostile_gateway_ends_the_life_with_a_reason(url: str) -> None:
+    client = _looked_up(CONFIG, url)
+
+    assert client.next_dial() is None
+    events = client.events()
+    assert any(isinstance(event, UrlRefused) for event in events)
+    assert isinstance(events[-1], GaveUp)
+    assert TOKEN not in repr(events)
+
+
+@pytest.mark.parametrize("url", HOSTILE, ids=lambda url: url[:40])
+def test_a_hostile_resume_url_is_refused_and_the_main_gateway_resumes(url: str) -> None:
+    client = _looked_up(CONFIG, "wss://gateway.discord.gg")
+    ready = {"session_id": "s", "resume_gateway_url": url}
+
+    events = _closed(client, {"op": 0, "t": "READY", "s": 1, "d": ready})
+
+    assert any(isinstance(event, UrlRefused) for event in events)
+    assert _dials_of(client) == "gateway.discord.gg"
+    dial = client.next_dial()
+    assert dial is not None
+    assert dial.purpose is Purpose.RESUME
+
+
+@pytest.mark.parametrize("url", HOSTILE, ids=lambda url: url[:40])
+@pytest.mark.parametrize("version", [3, 4])
+def test_a_hostile_redirect_is_refused_and_the_endpoint_asked(url: str, version: int) -> None:
+    config = attrs.evolve(CONFIG, dialect=version, unix_offset=0.0)
+    client = _looked_up(config, "wss://gateway.discord.gg")
+
+    events = _closed(client, {"op": 7, "d": {"url": url}}, version)
+
+    assert any(isinstance(event, UrlRefused) for event in events)
+    assert _dials_of(client) in ("discordapp.com", "gateway.discord.gg")
+
+
+@pytest.mark.parametrize("url", HOSTILE, ids=lambda url: url[:40])
+def test_a_stored_session_is_trusted_no_more_than_the_network(url: str) -> None:
+    session = Session(
+        id="s", sequence=1, resume_url=url, dialect=10, fingerprint=fingerprint(TOKEN)
+    )
+
+    client = Client(CONFIG, session=session)
+
+    assert _dials_of(client) == "discord.com"
+    assert any(isinstance(event, UrlRefused) for event in client.events())
+
+
+def test_a_trusted_host_is_that_host_and_none_below_it() -> None:
+    config = attrs.evolve(CONFIG, trusted_hosts=("proxy.example",))
+
+    assert _dials_of(_looked_up(config, "wss://proxy.example:9000")) == "proxy.example"
+    assert _looked_up(config, "wss://below.proxy.example").next_dial() is None
+    assert _looked_up(config, "ws://proxy.example").next_dial() is None
+
+
+def test_plain_text_to_another_machine_needs_the_owners_word() -> None:
+    with pytest.raises(LocalProtocolError, match="allow_plaintext=True"):
+        Config(token=TOKEN, intents=0, gateway_url="ws://chat.example")
+
+    allowed = Config(token=TOKEN, intents=0, gateway_url="ws://chat.example", allow_plaintext=True)
+
+    dial = Client(allowed).next_dial()
+    assert dial is not None
+    assert not dial.tls
+
+
+def test_a_session_of_another_token_is_not_resumed_with_this_one() -> None:
+    """Rule 20."""
+    session = Session(id="s", sequence=1, dialect=10, fingerprint=fingerprint("another"))
+
+    with pytest.raises(LocalProtocolError, match="another token") as caught:
+        Client(CONFIG, session=session)
+
+    assert TOKEN not in str(caught.value)
+
+
+@pytest.mark.parametrize("version", range(3, 11))
+@pytest.mark.parametrize("end", ["4004", "cut", "stop"])
+def test_nothing_that_a_life_shows_has_the_token(version: int, end: str) -> None:
+    """Rule 85: no event, session, error or reason; the wire alone has it."""
+    config = Config(
+        token=TOKEN,
+        dialect=version,
+        intents=0,
+        unix_offset=0.0,
+        api_url="http://localhost/api",
+    )
+    link = Link(Client(config), Server(ServerConfig(tokens=frozenset({TOKEN}))))
+    link.client.expect(Ready)
+    life: Any = link._life
+    connection: Any = link.server.connection
+    match end:
+        case "4004":
+            connection.close(4004, TOKEN[:3], now=link.now)
+        case "cut":
+            link.cut()
+        case _:
+            life.stop(keep_session=False, now=link.now)
+    link.run(5)
+
+    shown = [link.client.events, link.server.events, link.dials, life, life.session, config]
+    shown += [life.gave_up, life.last_closed, link.client.connection, link.server.connection]
+    stored = "" if life.session is None else life.session.to_json()
+
+    assert TOKEN not in repr(shown) + stored
+    assert len(link.client.events) > 3
+
+
+def test_an_error_about_a_token_does_not_repeat_it() -> None:
+    for token in (TOKEN + " ", TOKEN + "\n", "", "t" * 5000):
+        with pytest.raises(LocalProtocolError) as caught:
+            Config(token=token, intents=0)
+        assert "secret" not in str(caught.value)
+        assert "tttt" not in str(caught.value)
+
+
+# ----- sizes -----
+
+
+@pytest.mark.parametrize("compression", ["none", "payload", "zlib-stream", "zstd-stream"])
+def test_a_message_beyond_the_limit_ends_the_connection_and_not_the_session(
+    compression: str,
+) -> None:
+    """Rule 74."""
+    config = Config(
+        token=TOKEN,
+        intents=0,
+        gateway_url="ws://localhost",
+        message_limit=10_000,
+        compression=compression,
+    )
+    server = Server()
+    link = Link(Client(config), server)
+    link.client.expect(Ready)
+
+    server.dispatch("BOMB", "x" * 20_000, now=link.now)
+    link.run()
+
+    closed = link.client.expect(Closed)
+    assert "more than 10000 bytes" in (closed.error or "")
+    assert closed.then.value == "resume"
+
+
+def test_a_lookup_whose_answer_never_ends_is_left() -> None:
+    client = Client(CONFIG)
+    connection = client.dial_succeeded(now=0.0)
+    connection.receive_data(b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 70_000, now=0.0)
+
+    closed = connection.events()[-1]
+
+    assert isinstance(closed, Closed)
+    assert "more than 65536 bytes" in (closed.error or "")
