@@ -11,6 +11,7 @@ No clock, no chance and no I/O inside; `gateway_asyncio` and `gateway_trio` wire
 from gateway_proto._connection import Connection
 from gateway_proto._layers.state import TRANSITIONS, Input, State
 from gateway_proto._timing.heartbeats import EarlyHeartbeats, ZombiePolicy
+from gateway_proto.backfill import Backfill
 from gateway_proto.client import Client, Dial
 from gateway_proto.client_connection import ClientConnection
 from gateway_proto.commands import (
@@ -97,6 +98,7 @@ __all__ = [
     "TRANSITIONS",
     "Activity",
     "AfterClose",
+    "Backfill",
     "By",
     "ChannelInfo",
     "Client",

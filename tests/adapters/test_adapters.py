@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import socket
 import ssl
 import time
@@ -799,3 +800,30 @@ def test_a_machine_that_slept_resumes_on_a_new_connection(
             await _until(gateway, Resumed)
 
     kit.run(main)
+
+
+def test_many_senders_at_once_neither_mix_nor_lose_anything(kit: Kit) -> None:
+    """Rule 67: they wait for READY together, and all are woken."""
+    received: list[ServerEvent] = []
+    ids = [str(number) for number in range(1, 61)]
+
+    async def main() -> None:
+        async with (
+            kit.limit(15),
+            kit.adapter.serve_gateway(
+                Server(), on_event=lambda _, e: received.append(e)
+            ) as serving,
+            kit.adapter.open_gateway(_config(serving)) as gateway,
+        ):
+            async with contextlib.AsyncExitStack() as stack:
+                for id_ in ids:
+                    command = UpdateVoiceState(id_, None)
+                    await stack.enter_async_context(
+                        kit.together(functools.partial(gateway.send, command))
+                    )
+            while sum(isinstance(event, UpdateVoiceState) for event in received) < len(ids):
+                await kit.sleep(0.01)
+
+    kit.run(main)
+    sent = [event.guild_id for event in received if isinstance(event, UpdateVoiceState)]
+    assert sorted(sent, key=lambda id_: int(id_ or 0)) == ids

@@ -1,0 +1,69 @@
+"""Rule 86: READY is not the end of the beginning; the guilds come behind it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from gateway_proto import (
+    Backfill,
+    Client,
+    Config,
+    Dispatch,
+    HeartbeatRequested,
+    Ready,
+    Server,
+    ServerConfig,
+)
+from gateway_proto.testing import Link
+
+
+def _ready(*guilds: dict[str, Any]) -> Ready:
+    raw = Dispatch.of("READY", {"guilds": list(guilds)}).raw
+    return Ready("READY", 1, raw, session_id="s", version=10)
+
+
+def _stub(id_: str | int) -> dict[str, Any]:
+    return {"id": id_, "unavailable": True}
+
+
+def test_it_is_done_when_every_guild_of_ready_has_come_or_is_away() -> None:
+    backfill = Backfill()
+    assert not backfill.done
+
+    backfill = backfill.after(_ready(_stub("1"), _stub(2), {"id": "3"}))
+    assert backfill.missing == {"1", "2"}
+    backfill = backfill.after(Dispatch.of("GUILD_CREATE", {"id": "1"}))
+    backfill = backfill.after(Dispatch.of("MESSAGE_CREATE", {"id": "2"}))
+    backfill = backfill.after(HeartbeatRequested())
+    assert backfill.missing == {"2"}
+    backfill = backfill.after(Dispatch.of("GUILD_DELETE", _stub("2")))
+
+    assert backfill.done
+    assert backfill.after(Dispatch.of("GUILD_CREATE", {"id": "9"})) is backfill
+
+
+@pytest.mark.parametrize("version", [3, 10])
+def test_a_whole_life_is_done_once_its_guilds_are_there(version: int) -> None:
+    config = Config(
+        token="t", intents=0, dialect=version, gateway_url="ws://localhost", unix_offset=0.0
+    )
+    guilds = tuple({"id": str(number), "name": "g"} for number in range(3))
+    link = Link(Client(config), Server(ServerConfig(guilds=guilds)))
+    backfill, done_after = Backfill(), None
+
+    for event in link.client.events:
+        backfill = backfill.after(event)
+        if backfill.done and done_after is None:
+            done_after = getattr(event, "sequence", None)
+
+    # Version 3 has whole guilds in READY; later ones bring each behind it.
+    assert done_after == (1 if version == 3 else 4)
+
+
+def test_what_is_not_understood_changes_nothing() -> None:
+    backfill = Backfill().after(_ready(_stub("1")))
+
+    assert backfill.after(Dispatch.of("GUILD_CREATE", [])) == backfill
+    assert Backfill().after(Ready("READY", 1, b"[]", session_id="s", version=10)).done
