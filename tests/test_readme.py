@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import pathlib
 import re
@@ -12,6 +13,8 @@ from collections.abc import Iterator
 
 import pytest
 
+import gateway_asyncio
+import gateway_proto
 from gateway_asyncio import serve_gateway
 from gateway_proto import Identify, Server, ServerConnection, ServerEvent, UpdatePresence
 
@@ -119,3 +122,21 @@ def test_the_picture_of_the_road_is_that_of_the_package() -> None:
 def test_every_file_that_the_readme_names_exists() -> None:
     for name in re.findall(r"`((?:gateway_proto|adapters)/[\w/.]*)`", README):
         assert (ROOT / name).exists(), name
+
+
+def test_the_short_examples_compile_and_name_what_there_is() -> None:
+    short = [
+        block
+        for block in _blocks("python")
+        if "GATEWAY_TOKEN" not in block and ("await" in block or "async" in block)
+    ]
+    assert len(short) >= 2
+    for block in short:
+        tree = compile(block, "README", "exec", ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+        for name in names:
+            assert name[0].islower() or hasattr(gateway_proto, name), name
+    for attribute in ("request", "waiting", "session", "gave_up"):
+        assert hasattr(gateway_asyncio.Gateway, attribute)
+    for attribute in ("of_guild", "sessions"):
+        assert hasattr(gateway_asyncio.Shards, attribute)
