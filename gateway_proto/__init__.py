@@ -84,8 +84,9 @@ from gateway_proto.fleet import Fleet
 from gateway_proto.gateway import GatewayBase
 from gateway_proto.intents import INTENT_EVENTS, Intents
 from gateway_proto.requests import Request
-from gateway_proto.server import Server, ServerConfig, ServerSession
-from gateway_proto.server_connection import ServerConnection
+from gateway_proto.server import Server
+from gateway_proto.server_config import ServerConfig
+from gateway_proto.server_connection import ServerConnection, ServerSession
 from gateway_proto.session import Session, fingerprint, session_after
 from gateway_proto.shards import IdentifyQueue, ShardPlan, identify_key, plan_shards, shard_of
 from gateway_proto.urls import Trust, Url

@@ -1,41 +1,35 @@
 """bytes, now ↔ events: one connection of a client to a gateway.
 
 It is used for one transport and then thrown away: its compression context, timers and rate window
-are new with it. What outlives it is a `Session` and a presence; see `client.py`.
+are new with it. What outlives it is a `Session` and a presence; see `client.py`. What it sends
+stands in `_sending.py`, what keeps it alive in `_beating.py`, what it makes of a payload here.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 import attrs
 import msgspec
 
-from gateway_proto._connection import DROPPED, GatewayConnection
+from gateway_proto._beating import Beating
+from gateway_proto._connection import DROPPED
 from gateway_proto._layers.frames import ClientFrames, Refused, Requested, Unframed
-from gateway_proto._layers.inflate import inflater
 from gateway_proto._layers.payloads import Payload, from_raw
-from gateway_proto._layers.state import Input, State, client_table
+from gateway_proto._layers.state import Input, State
 from gateway_proto._timing.deadlines import Timer
-from gateway_proto._timing.heartbeats import EarlyHeartbeats, Heartbeats
-from gateway_proto._timing.outbox import Outbox, Waiting
-from gateway_proto.commands import Command, Heartbeat, Identify, Resume, UpdatePresence
+from gateway_proto._timing.outbox import Waiting
+from gateway_proto.commands import Resume, UpdatePresence
 from gateway_proto.config import Config
-from gateway_proto.dialects import HeartbeatForm, Opcode, Then
+from gateway_proto.dialects import Opcode, Then
 from gateway_proto.endpoint import seconds_to_wait
-from gateway_proto.errors import LocalProtocolError
 from gateway_proto.events import (
     By,
     Closed,
-    CommandsWait,
     Dispatch,
-    Event,
     HeartbeatAcked,
-    HeartbeatLate,
     HeartbeatRequested,
-    HeartbeatSent,
     Hello,
     IdentifySlotNeeded,
     Opened,
@@ -43,10 +37,9 @@ from gateway_proto.events import (
     ReconnectRequested,
     Resumed,
     SessionInvalidated,
-    Suspended,
     Unknown,
 )
-from gateway_proto.requests import ANSWERS, Request, Requests
+from gateway_proto.requests import ANSWERS, Requests
 from gateway_proto.session import LONGEST_ID, Session, fingerprint, session_after
 from gateway_proto.shards import identify_key
 from gateway_proto.urls import Url
@@ -55,8 +48,6 @@ __all__ = ["ClientConnection"]
 
 _AFTER_IDENTIFY_REFUSED = 5.0
 """Seconds: INVALID_SESSION after Identify means that it came too soon."""
-_LAST_SENT = 4
-"""Commands that are kept for the report of a close that blames one."""
 
 
 class _ReadyFields(msgspec.Struct):
@@ -77,7 +68,7 @@ class _Redirect(msgspec.Struct):
     url: str | None = None
 
 
-class ClientConnection(GatewayConnection[Command, Event]):
+class ClientConnection(Beating):
     """One connection of a client to a gateway."""
 
     def __init__(
@@ -93,18 +84,13 @@ class ClientConnection(GatewayConnection[Command, Event]):
         on_slot_needed: Callable[[ClientConnection, float], None] | None = None,
         framing: bool = True,
     ) -> None:
-        dialect = config.dialect
-        if dialect.heartbeat_form is HeartbeatForm.UNIX_MILLISECONDS and config.unix_offset is None:
-            raise LocalProtocolError(
-                f"heartbeats of version {dialect.version} carry unix time: set Config.unix_offset "
-                "to unix time minus the time of your clock, in seconds"
-            )
         url = Url.parse(url) if isinstance(url, str) else url
         target = url.with_query(config.query)
         super().__init__(
+            config,
             now=now,
-            close_timeout=config.close_timeout,
-            table=client_table(dialect),
+            presence=presence,
+            requests=Requests(config.dialect) if requests is None else requests,
             frames=ClientFrames(
                 host=target.host_header,
                 target=target.target,
@@ -113,33 +99,15 @@ class ClientConnection(GatewayConnection[Command, Event]):
             )
             if framing
             else Unframed(),
-            inflater=inflater(config.compression, limit=config.message_limit),
         )
-        self._config = config
-        self._dialect = dialect
         self._target = target
         self._on_finished = on_finished
         self._on_slot_needed = on_slot_needed
         self._session = session
         self._sequence = None if session is None else session.sequence
         self._alone = requests is None
-        self._requests = Requests(dialect) if requests is None else requests
-        self._outbox: Outbox[Command] = Outbox(
-            send_limit=dialect.send_limit,
-            presence_limit=dialect.presence_limit,
-            held_until=self._requests.held_until,
-        )
         self._presence_said: UpdatePresence | None = None  # in Identify
-        self._unsent: tuple[Command, ...] = ()
-        self._last_sent: deque[Command] = deque(maxlen=_LAST_SENT)
-        self._heartbeats = Heartbeats(acks=dialect.acks, policy=config.zombie_policy)
-        self._answered = True  # something came since Resume was sent
         self._awaits_slot = False
-        self._wait_reported = False
-        self._unix_offset = config.unix_offset
-        self._clocks: float | None = None
-        self.presence: UpdatePresence | None = presence or config.presence
-        """The last presence that the caller asked for."""
         self.redirect: str | None = None
         """Where RECONNECT said to go."""
         self.opened: bool = False
@@ -155,105 +123,11 @@ class ClientConnection(GatewayConnection[Command, Event]):
             self._opened(now)
 
     @property
-    def latency(self) -> float | None:
-        """Seconds from the last acknowledged heartbeat to its ACK."""
-        return self._heartbeats.latency
-
-    @property
-    def waiting(self) -> tuple[Command, ...]:
-        """Commands that wait for room under the rate limits, in order."""
-        return self._outbox.waiting
-
-    @property
     def session(self) -> Session | None:
         """As of the last event received."""
         if self._session is None or self._sequence is None:
             return self._session
         return attrs.evolve(self._session, sequence=self._sequence)
-
-    # ----- commands -----
-
-    def send(self, message: Command, *, now: float) -> None:
-        """Send a command, or let it wait for room under the rate limit.
-
-        A presence is a state: it may be given at any time, and the last one counts. Other
-        commands before READY, and those that the machine sends by itself, raise
-        `LocalProtocolError`; so does one that is too large, or one too many that waits.
-        """
-        if self._state in (State.CLOSING, State.CLOSED):
-            raise LocalProtocolError("the connection is closed: send on the next one")
-        if isinstance(message, Identify | Resume | Heartbeat):
-            raise LocalProtocolError(f"the machine sends {type(message).__name__} by itself")
-        text = self._config.spell(message)
-        if isinstance(message, UpdatePresence):
-            self._config.spell(self._config.identify(message))  # it must have room in there too
-            now = self._at(now)
-            self.presence = message
-            if self._state is State.READY:
-                self._outbox.put_presence(Waiting(message, text, now))
-        else:
-            self._check_ready(message)
-            now = self._at(now)
-            self._outbox.put(Waiting(message, text, now))
-        self._flush(now)
-
-    def request(self, request: Request, *, now: float, timeout: float = 30.0) -> int:
-        """Send a request and collect its answer; returns its number.
-
-        `RequestAnswered` or `RequestFailed` with that number follows; `timeout` is seconds without
-        any part of the answer. Raises `LocalProtocolError` as `send` does.
-        """
-        if not isinstance(request, Request):
-            raise LocalProtocolError(f"{request!r} is no request with an answer: use send")
-        self._check_ready(request)
-        if isinstance(getattr(request, "guild_id", ""), tuple):
-            raise LocalProtocolError(
-                "the answers of several guilds are not told apart: ask for one"
-            )
-        self._config.spell(request)
-        nonce = f"{int(self._config.chance() * 2**32):x}"
-        number, request = self._requests.open(request, timeout, nonce)
-        now = self._at(now)
-        self._outbox.put(Waiting(request, self._config.spell(request), now, number))
-        self._flush(now)
-        return number
-
-    def _check_ready(self, command: Command) -> None:
-        if self._state is not State.READY:
-            raise LocalProtocolError(
-                f"{type(command).__name__} needs READY, and the connection is "
-                f"{self._state.value}: wait for Ready or Resumed"
-            )
-        if len(self._outbox.waiting) >= self._config.waiting_limit:
-            raise LocalProtocolError(
-                f"{len(self._outbox.waiting)} commands wait for room under the rate limit already"
-            )
-
-    def _write(self, command: Command, text: str | bytes) -> None:
-        self._last_sent.append(command)
-        self._frames.send(text)
-
-    def _flush(self, now: float) -> None:
-        """Send what waits and has room; set timers for the rest."""
-        while (waiting := self._outbox.take(now)) is not None:
-            self._write(waiting.command, waiting.text)
-            self._requests.note(waiting.command, now)
-            if waiting.number is not None:
-                self._requests.sent(waiting.number, now)
-        for timer, at in (
-            (Timer.SEND, self._outbox.free_at(now)),
-            (Timer.REQUEST, self._requests.next_timer()),
-        ):
-            if at is None:
-                self._deadlines.clear(timer)
-            else:
-                self._deadlines.set(timer, at)
-        since = self._outbox.waiting_since
-        if since is None:
-            self._deadlines.clear(Timer.WAITING)
-            self._wait_reported = False
-        elif not self._wait_reported:
-            self._deadlines.set(Timer.WAITING, since + self._config.waiting_reported_after)
 
     # ----- the road upwards -----
 
@@ -448,7 +322,7 @@ class ClientConnection(GatewayConnection[Command, Event]):
         if self._dialect.redirects:
             try:
                 self.redirect = from_raw(payload.raw, _Redirect).url
-            except msgspec.DecodeError:
+            except (msgspec.DecodeError, RecursionError):
                 # Null and integers were seen here; then the lookup says where.
                 self.redirect = None
         self.reconnect_requested = True
@@ -490,12 +364,6 @@ class ClientConnection(GatewayConnection[Command, Event]):
         )
         self._drop(closed, now, Input.INVALID_SESSION)
 
-    def _clear_outbox(self, why: str, now: float) -> None:
-        """What waits was meant for the session that is over; what is awaited will not come."""
-        self._unsent += tuple(waiting.command for waiting in self._outbox.clear())
-        self._events += self._requests.fail(why)
-        self._flush(now)
-
     def _fields(self, payload: Payload, type_: type[Any], name: str, now: float) -> Any:
         """The fields of `d` that the machine needs; None, and the end, where they are not there."""
         try:
@@ -511,87 +379,6 @@ class ClientConnection(GatewayConnection[Command, Event]):
             skip = not self._config.compression.in_query
         if not skip:
             self._fail(DROPPED, error, now)
-
-    # ----- heartbeats -----
-
-    def _beats_every(
-        self, milliseconds: float | None, name: str, now: float, *, first: float = 1.0
-    ) -> bool:
-        """Beat at this interval, at first after a part of it."""
-        if milliseconds is None or not milliseconds > 0:
-            self._fail(
-                DROPPED, f"{name} names no heartbeat_interval above zero: {milliseconds}", now
-            )
-            return False
-        self._heartbeats.begin(milliseconds, now, first=first)
-        self._outbox.reserve(self._heartbeats.places(self._dialect.send_limit[1]))
-        self._deadlines.set(Timer.HEARTBEAT, self._heartbeats.due)
-        return True
-
-    def _beat(self, now: float) -> None:
-        d: int | str | None = self._sequence
-        if self._dialect.heartbeat_form is HeartbeatForm.UNIX_MILLISECONDS:
-            assert self._unix_offset is not None
-            milliseconds = int((now + self._unix_offset) * 1000)
-            d = milliseconds if self._config.heartbeat_as_integer else str(milliseconds)
-        self._events.append(HeartbeatSent(d))
-        self._outbox.count(now)
-        self._frames.send(self._config.spell(Heartbeat(d)))
-
-    def _may_beat(self) -> bool:
-        policy = self._config.early_heartbeats
-        if policy is EarlyHeartbeats.AFTER_ANSWER:
-            return self._answered
-        # Whoever waits for its turn to identify beats meanwhile.
-        awaited = self._state is State.RESUMING or self._state is State.IDENTIFYING
-        return policy is EarlyHeartbeats.ALWAYS or not awaited
-
-    def _scheduled_beat(self, now: float) -> None:
-        if not self._may_beat():
-            self._heartbeats.held = True
-            return
-        if not self._deadlines.paused and self._heartbeats.is_zombie():
-            self._drop(
-                Closed(
-                    code=DROPPED,
-                    by=By.SELF,
-                    then=self._then(Then.RESUME),
-                    reason="heartbeat not acknowledged",
-                    error="zombie: no heartbeat ACK, though the transport is open",
-                ),
-                now,
-            )
-            return
-        held = self._heartbeats.held
-        late = self._heartbeats.sent(now)
-        self._deadlines.set(Timer.HEARTBEAT, self._heartbeats.due)
-        if late > self._config.late_after and not held:
-            self._events.append(HeartbeatLate(late))
-        self._beat(now)
-
-    def check_clock(self, unix: float, *, now: float) -> None:
-        """Compare unix time with `now`, both in seconds: a clock that stood still is noticed.
-
-        Where the monotonic clock pauses while the machine sleeps, everything looks healthy after
-        it, and the server has long closed; so the connection is dropped, and resumed.
-        """
-        now = self._at(now)
-        before, self._clocks = self._clocks, unix - now
-        if before is None or self._state is State.CLOSED:
-            return
-        self._unix_offset = self._clocks
-        gap = self._clocks - before
-        if gap <= self._config.suspended_after:
-            return
-        self._events.append(Suspended(gap))
-        error = f"the machine was suspended for {gap:.0f} s, or its clock was set"
-        self._fail(DROPPED, error, now)
-
-    def unpause(self, *, now: float) -> None:
-        """The adapter reads again; what has waited in the socket is as good as heard."""
-        if self._deadlines.paused:
-            self._heartbeats.excuse()
-        super().unpause(now=now)
 
     # ----- timers and the end -----
 
@@ -612,12 +399,6 @@ class ClientConnection(GatewayConnection[Command, Event]):
                 self._end(self._peer_closed(None, ""), now)
             case _:
                 self._fail(DROPPED, f"waited too long for {timer.value}", now)
-
-    def _report_waiting(self, now: float) -> None:
-        since = self._outbox.waiting_since
-        assert since is not None  # the timer is cleared with the queue
-        self._wait_reported = True
-        self._events.append(CommandsWait(len(self._outbox.waiting), now - since))
 
     def _then(self, then: Then) -> Then:
         if then is Then.RESUME and self._session is None:
@@ -656,11 +437,7 @@ class ClientConnection(GatewayConnection[Command, Event]):
         )
 
     def _finish(self, closed: Closed, now: float) -> None:
-        waiting = self._outbox.clear()
-        unsent = self._unsent + tuple(waiting.command for waiting in waiting)
-        closed = attrs.evolve(closed, unsent=unsent)
-        numbers = [entry.number for entry in waiting if entry.number is not None]
-        self._events += self._requests.fail("the connection ended before it was sent", numbers)
+        closed = attrs.evolve(closed, unsent=self._leave_unsent())
         self._session = session_after(self.session, closed)
         if self._session is None or self._alone:
             self._events += self._requests.fail("the session is lost")

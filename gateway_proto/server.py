@@ -6,117 +6,17 @@ what it missed.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from typing import Any
-
-import attrs
 
 from gateway_proto._layers.payloads import to_json
 from gateway_proto.commands import Identify, Resume
-from gateway_proto.dialects import DIALECTS, Dialect
-from gateway_proto.errors import LocalProtocolError
-from gateway_proto.events import Dispatch, GatewayFound, SessionStartLimit
-from gateway_proto.server_connection import ServerConnection
+from gateway_proto.dialects import Dialect
+from gateway_proto.events import GatewayFound, SessionStartLimit
+from gateway_proto.server_config import ServerConfig
+from gateway_proto.server_connection import ServerConnection, ServerSession
 
-__all__ = ["Server", "ServerConfig", "ServerSession"]
-
-_USER: Mapping[str, Any] = {
-    "id": "80351110224678912",
-    "username": "gateway_proto",
-    "discriminator": "0",
-    "global_name": None,
-    "avatar": None,
-    "bot": True,
-    "verified": True,
-    "mfa_enabled": False,
-    "flags": 0,
-    "email": None,
-}
-
-
-def _bare_tokens(tokens: Any) -> frozenset[str] | None:
-    return None if tokens is None else frozenset(token.removeprefix("Bot ") for token in tokens)
-
-
-def _versions(versions: Iterable[int]) -> tuple[int, ...]:
-    return tuple(versions)
-
-
-def _known_versions(_config: Any, _field: Any, versions: tuple[int, ...]) -> None:
-    if not versions or set(versions) - DIALECTS.keys():
-        known = ", ".join(map(str, DIALECTS))
-        raise LocalProtocolError(f"versions {versions} are not one or more of {known}")
-
-
-@attrs.frozen(kw_only=True)
-class ServerConfig:
-    """What a server is told. Times are seconds unless they say otherwise, sizes are bytes."""
-
-    tokens: frozenset[str] | None = attrs.field(default=None, converter=_bare_tokens, repr=False)
-    """Those that are let in; None: all."""
-    versions: tuple[int, ...] = attrs.field(
-        default=tuple(DIALECTS), converter=_versions, validator=_known_versions
-    )
-    heartbeat_interval: int = 41250
-    """Milliseconds."""
-    heartbeat_tolerance: float = 1.5
-    """Intervals without a heartbeat after which the connection is closed."""
-    url: str | None = None
-    """What lookups answer and READY names; by default ws and the Host that the client asked."""
-    shards: int = 1
-    """How many `/gateway/bot` recommends."""
-    max_concurrency: int = 1
-    """How many of them `/gateway/bot` lets identify at once."""
-    user: Mapping[str, Any] = _USER
-    guilds: tuple[Mapping[str, Any], ...] = ()
-    """Whole guild objects; each needs an `id`."""
-    random: Callable[[], float] | None = attrs.field(default=None, repr=False, eq=False)
-    """Chance, for session ids that cannot be guessed; None: the adapters take the system's."""
-    replay_limit: int = 1000
-    """Dispatches that a session keeps for a resume."""
-    session_lifetime: float = 300.0
-    """How long a session without a connection may be resumed."""
-    handshake_timeout: float = 20.0
-    identify_timeout: float = 60.0
-    close_timeout: float = 5.0
-    message_limit: int = 65536
-    output_limit: int = 64 * 2**20
-    """Of what waits for a client that does not read; beyond it the connection is dropped."""
-
-
-class ServerSession:
-    """What the server keeps of a client between its connections."""
-
-    def __init__(self, id_: str, identify: Identify, dialect: Dialect, replay_limit: int) -> None:
-        self.id: str = id_
-        self.token: str = identify.token
-        self.shard: tuple[int, int] | None = identify.shard
-        self.intents: int | None = identify.intents
-        self.compress: bool = identify.compress
-        self.dialect: Dialect = dialect
-        self.sequence: int = 0
-        """Of the last dispatch."""
-        self.connection: ServerConnection | None = None
-        """None while the client is away."""
-        self._replay: deque[Dispatch] = deque(maxlen=replay_limit)
-        self._forgotten = 0  # the sequence up to which dispatches were let go
-
-    def next(self, name: str, raw: bytes, *, replay: bool = True) -> Dispatch:
-        """The next dispatch, kept for a replay."""
-        self.sequence += 1
-        dispatch = Dispatch(name, self.sequence, raw)
-        if replay:
-            if len(self._replay) == self._replay.maxlen:
-                self._forgotten = self._replay[0].sequence or 0 if self._replay else self.sequence
-            self._replay.append(dispatch)
-        return dispatch
-
-    def missed(self, after: int) -> list[Dispatch] | None:
-        """The dispatches after a sequence; None where they are no longer all there."""
-        if after < self._forgotten:
-            return None
-        return [dispatch for dispatch in self._replay if (dispatch.sequence or 0) > after]
+__all__ = ["Server"]
 
 
 class Server:

@@ -1,8 +1,9 @@
-"""bytes, now ↔ commands: one connection of a server to a client."""
+"""bytes, now ↔ commands: one connection of a server, and the session that outlives it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections import deque
+from typing import Any, Protocol
 from urllib.parse import parse_qsl
 
 import attrs
@@ -24,6 +25,7 @@ from gateway_proto.events import (
     By,
     Closed,
     Dispatch,
+    GatewayFound,
     HeartbeatAcked,
     HeartbeatRequested,
     Hello,
@@ -34,11 +36,9 @@ from gateway_proto.events import (
     ServerMessage,
     SessionInvalidated,
 )
+from gateway_proto.server_config import ServerConfig
 
-if TYPE_CHECKING:
-    from gateway_proto.server import Server, ServerSession
-
-__all__ = ["ServerConnection"]
+__all__ = ["Host", "ServerConnection", "ServerSession"]
 
 _LARGE = 1024
 """Bytes from which a text is worth compressing by itself."""
@@ -48,10 +48,74 @@ _WITHOUT_VERSION = ("3", "6")
 was the default for years."""
 
 
+class ServerSession:
+    """What the server keeps of a client between its connections."""
+
+    def __init__(self, id_: str, identify: Identify, dialect: Dialect, replay_limit: int) -> None:
+        self.id: str = id_
+        self.token: str = identify.token
+        self.shard: tuple[int, int] | None = identify.shard
+        self.intents: int | None = identify.intents
+        self.compress: bool = identify.compress
+        self.dialect: Dialect = dialect
+        self.sequence: int = 0
+        """Of the last dispatch."""
+        self.connection: ServerConnection | None = None
+        """None while the client is away."""
+        self._replay: deque[Dispatch] = deque(maxlen=replay_limit)
+        self._forgotten = 0  # the sequence up to which dispatches were let go
+
+    def next(self, name: str, raw: bytes, *, replay: bool = True) -> Dispatch:
+        """The next dispatch, kept for a replay."""
+        self.sequence += 1
+        dispatch = Dispatch(name, self.sequence, raw)
+        if replay:
+            if len(self._replay) == self._replay.maxlen:
+                self._forgotten = self._replay[0].sequence or 0 if self._replay else self.sequence
+            self._replay.append(dispatch)
+        return dispatch
+
+    def missed(self, after: int) -> list[Dispatch] | None:
+        """The dispatches after a sequence; None where they are no longer all there."""
+        if after < self._forgotten:
+            return None
+        return [dispatch for dispatch in self._replay if (dispatch.sequence or 0) > after]
+
+
+class Host(Protocol):
+    """What a connection needs of its server."""
+
+    config: ServerConfig
+
+    def open_session(self, identify: Identify, dialect: Dialect) -> ServerSession:
+        """A new session."""
+        ...
+
+    def find_session(self, resume: Resume, dialect: Dialect, *, now: float) -> ServerSession | None:
+        """The session that a client may go on with; None: it may not."""
+        ...
+
+    def leave(self, connection: ServerConnection, *, now: float, forget: bool) -> None:
+        """A connection is closed."""
+        ...
+
+    def back(self, session: ServerSession) -> None:
+        """A session has a connection again."""
+        ...
+
+    def allows(self, token: str) -> bool:
+        """Whether a token is let in."""
+        ...
+
+    def found(self, url: str) -> GatewayFound:
+        """What `/gateway/bot` answers."""
+        ...
+
+
 class ServerConnection(GatewayConnection[ServerMessage, ServerEvent]):
     """One connection of a server to a client; made by `Server.accept`."""
 
-    def __init__(self, server: Server, *, now: float, framing: bool) -> None:
+    def __init__(self, server: Host, *, now: float, framing: bool) -> None:
         config = server.config
         super().__init__(
             now=now,

@@ -16,6 +16,7 @@ APART = {
     "testing": None,
     "endpoint": {"Answer", "answer", "seconds_to_wait"},
     "requests": {"ANSWERS", "Requests"},
+    "server_connection": {"Host"},
     "session": {"LONGEST_ID"},
 }
 MODULES = sorted(

@@ -1,0 +1,164 @@
+"""commands → payloads: the half of a client's connection that sends, and what has no room yet."""
+
+from __future__ import annotations
+
+import abc
+from collections import deque
+
+from gateway_proto._connection import GatewayConnection
+from gateway_proto._layers.frames import ClientFrames, Unframed
+from gateway_proto._layers.inflate import inflater
+from gateway_proto._layers.state import State, client_table
+from gateway_proto._timing.deadlines import Timer
+from gateway_proto._timing.outbox import Outbox, Waiting
+from gateway_proto.commands import Command, Heartbeat, Identify, Resume, UpdatePresence
+from gateway_proto.config import Config
+from gateway_proto.errors import LocalProtocolError
+from gateway_proto.events import CommandsWait, Event
+from gateway_proto.requests import Request, Requests
+
+__all__ = ["Sending"]
+
+_LAST_SENT = 4
+"""Commands that are kept for the report of a close that blames one."""
+
+
+class Sending(GatewayConnection[Command, Event], abc.ABC):
+    """Commands, their rate limits, and requests whose answers are awaited."""
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        now: float,
+        presence: UpdatePresence | None,
+        requests: Requests,
+        frames: ClientFrames | Unframed,
+    ) -> None:
+        dialect = config.dialect
+        super().__init__(
+            now=now,
+            close_timeout=config.close_timeout,
+            table=client_table(dialect),
+            frames=frames,
+            inflater=inflater(config.compression, limit=config.message_limit),
+        )
+        self._config = config
+        self._dialect = dialect
+        self._requests = requests
+        self._outbox: Outbox[Command] = Outbox(
+            send_limit=dialect.send_limit,
+            presence_limit=dialect.presence_limit,
+            held_until=requests.held_until,
+        )
+        self._unsent: tuple[Command, ...] = ()
+        self._last_sent: deque[Command] = deque(maxlen=_LAST_SENT)
+        self._wait_reported = False
+        self.presence: UpdatePresence | None = presence or config.presence
+        """The last presence that the caller asked for."""
+
+    @property
+    def waiting(self) -> tuple[Command, ...]:
+        """Commands that wait for room under the rate limits, in order."""
+        return self._outbox.waiting
+
+    def send(self, message: Command, *, now: float) -> None:
+        """Send a command, or let it wait for room under the rate limit.
+
+        A presence is a state: it may be given at any time, and the last one counts. Other
+        commands before READY, and those that the machine sends by itself, raise
+        `LocalProtocolError`; so does one that is too large, or one too many that waits.
+        """
+        if self._state in (State.CLOSING, State.CLOSED):
+            raise LocalProtocolError("the connection is closed: send on the next one")
+        if isinstance(message, Identify | Resume | Heartbeat):
+            raise LocalProtocolError(f"the machine sends {type(message).__name__} by itself")
+        text = self._config.spell(message)
+        if isinstance(message, UpdatePresence):
+            self._config.spell(self._config.identify(message))  # it must have room in there too
+            now = self._at(now)
+            self.presence = message
+            if self._state is State.READY:
+                self._outbox.put_presence(Waiting(message, text, now))
+        else:
+            self._check_ready(message)
+            now = self._at(now)
+            self._outbox.put(Waiting(message, text, now))
+        self._flush(now)
+
+    def request(self, request: Request, *, now: float, timeout: float = 30.0) -> int:
+        """Send a request and collect its answer; returns its number.
+
+        `RequestAnswered` or `RequestFailed` with that number follows; `timeout` is seconds without
+        any part of the answer. Raises `LocalProtocolError` as `send` does.
+        """
+        if not isinstance(request, Request):
+            raise LocalProtocolError(f"{request!r} is no request with an answer: use send")
+        self._check_ready(request)
+        if isinstance(getattr(request, "guild_id", ""), tuple):
+            raise LocalProtocolError(
+                "the answers of several guilds are not told apart: ask for one"
+            )
+        self._config.spell(request)
+        nonce = f"{int(self._config.chance() * 2**32):x}"
+        number, request = self._requests.open(request, timeout, nonce)
+        now = self._at(now)
+        self._outbox.put(Waiting(request, self._config.spell(request), now, number))
+        self._flush(now)
+        return number
+
+    def _check_ready(self, command: Command) -> None:
+        if self._state is not State.READY:
+            raise LocalProtocolError(
+                f"{type(command).__name__} needs READY, and the connection is "
+                f"{self._state.value}: wait for Ready or Resumed"
+            )
+        if len(self._outbox.waiting) >= self._config.waiting_limit:
+            raise LocalProtocolError(
+                f"{len(self._outbox.waiting)} commands wait for room under the rate limit already"
+            )
+
+    def _write(self, command: Command, text: str | bytes) -> None:
+        self._last_sent.append(command)
+        self._frames.send(text)
+
+    def _flush(self, now: float) -> None:
+        """Send what waits and has room; set timers for the rest."""
+        while (waiting := self._outbox.take(now)) is not None:
+            self._write(waiting.command, waiting.text)
+            self._requests.note(waiting.command, now)
+            if waiting.number is not None:
+                self._requests.sent(waiting.number, now)
+        for timer, at in (
+            (Timer.SEND, self._outbox.free_at(now)),
+            (Timer.REQUEST, self._requests.next_timer()),
+        ):
+            if at is None:
+                self._deadlines.clear(timer)
+            else:
+                self._deadlines.set(timer, at)
+        since = self._outbox.waiting_since
+        if since is None:
+            self._deadlines.clear(Timer.WAITING)
+            self._wait_reported = False
+        elif not self._wait_reported:
+            self._deadlines.set(Timer.WAITING, since + self._config.waiting_reported_after)
+
+    def _clear_outbox(self, why: str, now: float) -> None:
+        """What waits was meant for the session that is over; what is awaited will not come."""
+        self._unsent += tuple(waiting.command for waiting in self._outbox.clear())
+        self._events += self._requests.fail(why)
+        self._flush(now)
+
+    def _leave_unsent(self) -> tuple[Command, ...]:
+        """At the end: what still waits, and waited for a session before."""
+        waiting = self._outbox.clear()
+        numbers = [entry.number for entry in waiting if entry.number is not None]
+        self._events += self._requests.fail("the connection ended before it was sent", numbers)
+        return self._unsent + tuple(entry.command for entry in waiting)
+
+    def _report_waiting(self, now: float) -> None:
+        since = self._outbox.waiting_since
+        assert since is not None  # the timer is cleared with the queue
+        self._wait_reported = True
+        self._events.append(CommandsWait(len(self._outbox.waiting), now - since))
