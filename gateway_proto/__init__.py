@@ -88,7 +88,14 @@ from gateway_proto.server import Server
 from gateway_proto.server_config import ServerConfig
 from gateway_proto.server_connection import ServerConnection, ServerSession
 from gateway_proto.session import Session, fingerprint, session_after
-from gateway_proto.shards import IdentifyQueue, ShardPlan, identify_key, plan_shards, shard_of
+from gateway_proto.shards import (
+    IdentifyBudget,
+    IdentifyQueue,
+    ShardPlan,
+    identify_key,
+    plan_shards,
+    shard_of,
+)
 from gateway_proto.urls import Trust, Url
 
 __version__ = "0.1.0"
@@ -133,6 +140,7 @@ __all__ = [
     "Hello",
     "HttpRequested",
     "Identify",
+    "IdentifyBudget",
     "IdentifyQueue",
     "IdentifySlotNeeded",
     "Input",

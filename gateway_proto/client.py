@@ -29,11 +29,11 @@ from gateway_proto.events import (
     GatewayFound,
     GaveUp,
     Purpose,
-    SessionStartLimit,
     UrlRefused,
 )
 from gateway_proto.requests import Requests
 from gateway_proto.session import Session
+from gateway_proto.shards import IdentifyBudget
 from gateway_proto.urls import Url
 
 __all__ = ["Client", "Dial"]
@@ -98,7 +98,7 @@ class Client:
         self._only_look_up = only_look_up
         self._on_slot_needed = on_slot_needed
         self._requests = Requests(config.dialect)
-        self._start_limit: SessionStartLimit | None = None
+        self._budget: IdentifyBudget | None = None
         self._blamed: Command | None = None
         self._lost_at: float | None = None
         self._stopped = False
@@ -253,12 +253,10 @@ class Client:
                 f"{len(self._identifies)} identifies in 24 hours, and 1000 cost the token: find "
                 "out why sessions are lost, or raise Config.identify_budget"
             )
-        limit, reserve = self._start_limit, self._config.identify_reserve
-        if limit is not None and limit.remaining <= reserve:
+        if self._budget is not None and self._budget.free_at(now) != now:
             return (
-                f"only {limit.remaining} of {limit.total} sessions may still be opened, for "
-                f"{limit.reset_after / 1000:.0f} s from the lookup: wait, or lower "
-                f"Config.identify_reserve, which is {reserve}"
+                f"only {self._budget.remaining(now)} sessions may still be opened today: wait, or "
+                f"lower Config.identify_reserve, which is {self._config.identify_reserve}"
             )
         return None
 
@@ -296,7 +294,9 @@ class Client:
                 self._give_up(f"the lookup named a gateway that is not trusted: {found.url}")
                 return
             self.found = found
-            self._start_limit = found.session_start_limit
+            limit, reserve = found.session_start_limit, self._config.identify_reserve
+            if limit is not None:
+                self._budget = IdentifyBudget(limit, now=now, reserve=reserve)
             if not self._only_look_up:
                 self._plan(now, 0.0, "the lookup named the gateway")
             return
@@ -375,9 +375,9 @@ class Client:
         An upgrade that is refused leads away from the resume URL, but costs no session.
         """
         self._identifies.extend(connection.identified_at)
-        if self._start_limit is not None:
-            left = self._start_limit.remaining - len(connection.identified_at)
-            self._start_limit = attrs.evolve(self._start_limit, remaining=left)
+        if self._budget is not None:
+            for at in connection.identified_at:
+                self._budget.take(at)
         if connection.ready_at is not None:
             self._resume_url_failures = self._resume_failures = self._identify_failures = 0
         elif self._on_resume_url():

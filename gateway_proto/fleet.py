@@ -18,7 +18,7 @@ from gateway_proto.config import Config
 from gateway_proto.errors import LocalProtocolError
 from gateway_proto.events import GatewayFound
 from gateway_proto.session import Session
-from gateway_proto.shards import IdentifyQueue, ShardPlan, plan_shards
+from gateway_proto.shards import IdentifyBudget, IdentifyQueue, ShardPlan, plan_shards
 from gateway_proto.urls import Url
 
 __all__ = ["Fleet"]
@@ -41,8 +41,10 @@ class Fleet:
     ) -> None:
         if config.shard is not None:
             raise LocalProtocolError("Config.shard is for one shard: say count and ids instead")
-        if not config.dialect.shards:
-            raise LocalProtocolError(f"version {config.dialect.version} has no shards")
+        if not config.dialect.shards or not config.dialect.greets:
+            raise LocalProtocolError(
+                f"version {config.dialect.version} has no shards that could take turns after HELLO"
+            )
         self._config = config
         self._count = count
         self._ids = None if ids is None else tuple(ids)
@@ -59,7 +61,7 @@ class Fleet:
         """Called when `next_timer` may have changed."""
         self._waiting: dict[int, ClientConnection] = {}
 
-    def begin(self) -> ShardPlan:
+    def begin(self, *, now: float) -> ShardPlan:
         """Make the clients that the lookup's answer asks for; returns what it planned.
 
         Raises `LocalProtocolError` where the lookup failed, the counts do not fit each other, or
@@ -70,8 +72,9 @@ class Fleet:
         self.queue = IdentifyQueue(
             max_concurrency=plan.max_concurrency,
             seconds=self._config.dialect.identify_seconds,
-            remaining=None if limit is None else limit.remaining,
-            reserve=self._config.identify_reserve,
+            budget=None
+            if limit is None
+            else IdentifyBudget(limit, now=now, reserve=self._config.identify_reserve),
         )
         for shard_id in plan.ids:
             config = attrs.evolve(

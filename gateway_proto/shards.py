@@ -9,7 +9,16 @@ import attrs
 from gateway_proto.errors import LocalProtocolError
 from gateway_proto.events import GatewayFound, SessionStartLimit
 
-__all__ = ["IdentifyQueue", "ShardPlan", "identify_key", "plan_shards", "shard_of"]
+__all__ = [
+    "IdentifyBudget",
+    "IdentifyQueue",
+    "ShardPlan",
+    "identify_key",
+    "plan_shards",
+    "shard_of",
+]
+
+_DAY = 86400.0
 
 
 def shard_of(guild_id: str | int, count: int) -> int:
@@ -67,12 +76,42 @@ def plan_shards(
     return ShardPlan(found.url, count, chosen, concurrency, limit)
 
 
+class IdentifyBudget:
+    """How many sessions may still be opened, as `/gateway/bot` said it at `now`.
+
+    It is spent once no more than `reserve` are left: a thousand Identifies in a day cost the token.
+    """
+
+    def __init__(self, limit: SessionStartLimit, *, now: float, reserve: int) -> None:
+        self._total = limit.total
+        self._reserve = reserve
+        self._remaining = limit.remaining
+        # Where nothing is used yet, the day begins with the first.
+        self._resets_at = now + limit.reset_after / 1000 if limit.reset_after > 0 else None
+
+    def remaining(self, now: float) -> int:
+        """How many sessions may still be opened."""
+        if self._resets_at is not None and now >= self._resets_at:
+            self._remaining, self._resets_at = self._total, None
+        return self._remaining
+
+    def free_at(self, now: float) -> float | None:
+        """When a session may be opened: `now`, or when the day is over; None: never."""
+        return now if self.remaining(now) > self._reserve else self._resets_at
+
+    def take(self, now: float) -> None:
+        """A session is opened."""
+        self._remaining = self.remaining(now) - 1
+        if self._resets_at is None:
+            self._resets_at = now + _DAY
+
+
 class IdentifyQueue:
     """Shards take turns: of each key, one in `seconds` and a margin.
 
-    The margin is there since the server counts from when it handled the last Identify. With
-    `remaining`, the sessions that may still be opened, no turn is given once no more than
-    `reserve` are left. A shard that lost its connection while it waited comes back to the front.
+    The margin is there since the server counts from when it handled the last Identify. With a
+    `budget` that is spent, no turn is given until it is there again. A shard that lost its
+    connection while it waited comes back to the front.
     """
 
     def __init__(
@@ -81,27 +120,20 @@ class IdentifyQueue:
         max_concurrency: int = 1,
         seconds: float = 5.0,
         margin: float = 0.25,
-        remaining: int | None = None,
-        reserve: int = 0,
+        budget: IdentifyBudget | None = None,
     ) -> None:
         self._max_concurrency = max_concurrency
         self._between = seconds + margin
-        self._reserve = reserve
+        self._budget = budget
         self._waiting: dict[int, Callable[[float], None]] = {}
         self._first: set[int] = set()
         self._free_at: dict[int, float] = {}
-        self.remaining: int | None = remaining
-        """Sessions that may still be opened; set it anew after a lookup."""
+        self._now = float("-inf")
 
     @property
     def waiting(self) -> tuple[int, ...]:
         """The shards that wait, in the order of their turns."""
         return tuple(sorted(self._waiting, key=self._order))
-
-    @property
-    def exhausted(self) -> bool:
-        """Whether nobody gets a turn any more."""
-        return self.remaining is not None and self.remaining <= self._reserve
 
     def join(self, shard_id: int, grant: Callable[[float], None]) -> None:
         """Wait for a turn; `grant` is called with the time of `handle_timer` once it comes."""
@@ -114,22 +146,25 @@ class IdentifyQueue:
 
     def next_timer(self) -> float | None:
         """When the next turn comes; None: nobody waits, or nobody will get one."""
-        if self.exhausted:
-            return None
-        return min(map(self._turn_at, self._waiting), default=None)
+        turn = min(map(self._turn_at, self._waiting), default=None)
+        if turn is None or self._budget is None:
+            return turn
+        free_at = self._budget.free_at(max(self._now, turn))
+        return None if free_at is None else max(turn, free_at)
 
     def handle_timer(self, *, now: float) -> None:
         """Give the turns that are due."""
+        self._now = now = max(self._now, now)
         for shard_id in self.waiting:
-            if self.exhausted:
+            if self._budget is not None and self._budget.free_at(now) != now:
                 return
             if self._turn_at(shard_id) > now:
                 continue
             grant = self._waiting.pop(shard_id)
             self._first.discard(shard_id)
             self._free_at[identify_key(shard_id, self._max_concurrency)] = now + self._between
-            if self.remaining is not None:
-                self.remaining -= 1
+            if self._budget is not None:
+                self._budget.take(now)
             grant(now)
 
     def _turn_at(self, shard_id: int) -> float:

@@ -37,7 +37,7 @@ class Running:
         self.fleet = Fleet(config, **options)
         if self.fleet.lookup is not None:
             Link(self.fleet.lookup, self.server)
-        self.fleet.begin()
+        self.fleet.begin(now=0.0)
         self.woken = 0
         self.fleet.on_wake = self._wake
         self.links = {n: Link(client, self.server) for n, client in self.fleet.clients.items()}
@@ -108,7 +108,7 @@ def test_a_stored_session_takes_no_turn() -> None:
         link.cut()
 
     fleet = Fleet(CONFIG, count=2, sessions=sessions)  # type: ignore[arg-type]
-    fleet.begin()
+    fleet.begin(now=0.0)
     links = [Link(client, first.server) for client in fleet.clients.values()]
 
     assert all(link.client.expect(Resumed) for link in links)
@@ -156,7 +156,7 @@ def test_one_shards_end_is_not_anothers() -> None:
 def test_a_gateway_url_needs_no_lookup_and_a_range_is_a_process_of_several() -> None:
     fleet = Fleet(CONFIG, count=16, ids=range(4, 8))
 
-    plan = fleet.begin()
+    plan = fleet.begin(now=0.0)
 
     assert fleet.lookup is None
     assert (plan.count, plan.ids) == (16, (4, 5, 6, 7))
@@ -166,35 +166,36 @@ def test_a_gateway_url_needs_no_lookup_and_a_range_is_a_process_of_several() -> 
 def test_what_is_no_fleet_is_refused() -> None:
     with pytest.raises(LocalProtocolError, match=r"Config\.shard is for one shard"):
         Fleet(attrs.evolve(CONFIG, shard=(0, 1)))
-    with pytest.raises(LocalProtocolError, match="version 3 has no shards"):
+    with pytest.raises(LocalProtocolError, match="version 3 has no shards that could take turns"):
         Fleet(attrs.evolve(CONFIG, dialect=3, intents=None))
     stored = Session(id="s", sequence=1, shard=(0, 9), dialect=10, fingerprint=fingerprint("t"))
     with pytest.raises(LocalProtocolError, match="another shard"):
-        Fleet(CONFIG, count=2, sessions={0: stored}).begin()
+        Fleet(CONFIG, count=2, sessions={0: stored}).begin(now=0.0)
 
 
 def test_a_lookup_that_failed_or_was_not_made_is_said() -> None:
     config = attrs.evolve(CONFIG, gateway_url=None, api_url="http://localhost/api/v10")
     fleet = Fleet(config)
     with pytest.raises(LocalProtocolError, match="there is no lookup: drive it"):
-        fleet.begin()
+        fleet.begin(now=0.0)
 
     assert fleet.lookup is not None
     Link(fleet.lookup, Server(ServerConfig(tokens=frozenset({"other"}))))
 
     with pytest.raises(LocalProtocolError, match="is the token right"):
-        fleet.begin()
+        fleet.begin(now=0.0)
 
 
 def test_the_lookups_budget_is_the_queues() -> None:
-    """Rule 49."""
+    """Rule 49; what the reserve forbids today is allowed tomorrow."""
     config = attrs.evolve(
-        CONFIG, gateway_url=None, api_url="http://localhost/api/v10", identify_reserve=1000
+        CONFIG, gateway_url=None, api_url="http://localhost/api/v10", identify_reserve=999
     )
-    running = Running(config, count=1)
+    running = Running(config, count=2)
+    running.run(60.0)
 
-    assert running.fleet.queue.exhausted
-    assert running.identified() == []
+    assert running.identified() == [0]
+    assert running.fleet.next_timer() == 86400.0
 
 
 def test_a_client_that_only_looks_up_ends_with_the_answer() -> None:
@@ -210,7 +211,7 @@ def test_a_client_that_only_looks_up_ends_with_the_answer() -> None:
 
 def test_without_anybody_to_wake_a_turn_is_given_at_the_next_look() -> None:
     fleet = Fleet(CONFIG, count=2)
-    fleet.begin()
+    fleet.begin(now=0.0)
     links = [Link(client, Server()) for client in fleet.clients.values()]
 
     fleet.handle_timer(now=5.25)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from gateway_proto import (
     GatewayFound,
+    IdentifyBudget,
     IdentifyQueue,
     LocalProtocolError,
     SessionStartLimit,
@@ -59,7 +62,7 @@ def test_a_plan_knows_which_guilds_are_here() -> None:
 # ----- the queue -----
 
 
-def _queue(**options: int) -> tuple[IdentifyQueue, list[tuple[int, float]]]:
+def _queue(**options: Any) -> tuple[IdentifyQueue, list[tuple[int, float]]]:
     return IdentifyQueue(margin=0.25, **options), []
 
 
@@ -103,21 +106,44 @@ def test_one_that_lost_its_connection_while_it_waited_comes_back_to_the_front() 
     assert queue.waiting == (2, 3), "the front is for once"
 
 
+def _budget(remaining: int, reset_after: int = 3_600_000, now: float = 0.0) -> IdentifyBudget:
+    return IdentifyBudget(SessionStartLimit(1000, remaining, reset_after), now=now, reserve=10)
+
+
 def test_the_days_budget_stops_before_it_is_burnt() -> None:
-    """Rule 49: a thousand in a day cost the token."""
-    queue, granted = _queue(remaining=12, reserve=10, max_concurrency=16)
+    """Rule 49: a thousand in a day cost the token; when the day is over there are new ones."""
+    queue, granted = _queue(budget=_budget(12), max_concurrency=16)
     _join(queue, granted, 0, 1, 2, 3)
 
-    queue.handle_timer(now=0.0)
+    queue.handle_timer(now=5.0)
 
     assert [shard_id for shard_id, _ in granted] == [0, 1]
-    assert queue.exhausted
+    assert queue.next_timer() == 3600.0
+    queue.handle_timer(now=3599.0)
+    assert len(granted) == 2
+    queue.handle_timer(now=3600.0)
+    assert granted[2:] == [(2, 3600.0), (3, 3600.0)]
+
+
+def test_a_budget_of_which_nothing_is_used_begins_its_day_with_the_first() -> None:
+    budget = _budget(1000, reset_after=0, now=50.0)
+    assert budget.free_at(50.0) == 50.0
+
+    for _ in range(990):
+        budget.take(100.0)
+
+    assert budget.remaining(100.0) == 10
+    assert budget.free_at(100.0) == 100.0 + 86400
+    assert budget.remaining(100.0 + 86400) == 1000
+
+
+def test_a_reserve_that_is_never_there_lets_nobody_in() -> None:
+    budget = IdentifyBudget(SessionStartLimit(5, 5, 0), now=0.0, reserve=10)
+    queue, granted = _queue(budget=budget)
+    _join(queue, granted, 0)
+
+    assert budget.free_at(0.0) is None
     assert queue.next_timer() is None
-    queue.remaining = 1000
-    assert not queue.exhausted
-    queue.handle_timer(now=1.0)
-    assert [shard_id for shard_id, _ in granted] == [0, 1, 2, 3]
-    assert queue.remaining == 998
 
 
 def test_early_or_twice_is_safe() -> None:

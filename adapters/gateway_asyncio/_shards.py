@@ -84,7 +84,7 @@ async def open_shards(
 
     if fleet.lookup is not None:
         await gateway(fleet.lookup).live()
-    plan = fleet.begin()
+    plan = fleet.begin(now=asyncio.get_running_loop().time())
     shards = Shards(plan, {n: gateway(client) for n, client in fleet.clients.items()}, news)
     lives = [asyncio.create_task(gateway.live()) for gateway in shards.gateways.values()]
     lives.append(asyncio.create_task(_turns(fleet)))

@@ -92,7 +92,7 @@ async def open_shards(
 
     if fleet.lookup is not None:
         await gateway(fleet.lookup).live()
-    plan = fleet.begin()
+    plan = fleet.begin(now=trio.current_time())
     shards = Shards(plan, {n: gateway(client) for n, client in fleet.clients.items()}, news)
     async with in_background(
         [*(g.live for g in shards.gateways.values()), _Turns(fleet).run], shards.stop
