@@ -23,6 +23,7 @@ class Shards:
     def __init__(self, plan: ShardPlan, gateways: dict[int, Gateway], news: asyncio.Event) -> None:
         self._news = news
         self._order = deque(gateways.items())
+        self._taken_from: Gateway | None = None
         self.plan: ShardPlan = plan
         """Which shards there are, and which are here."""
         self.gateways: Mapping[int, Gateway] = gateways
@@ -32,12 +33,15 @@ class Shards:
         return self
 
     async def __anext__(self) -> tuple[int, Event]:
+        if self._taken_from is not None:
+            self._taken_from.has_event()  # the event that was taken last counts as handled
         while True:
             # In turns, so that none starves.
             for _ in range(len(self._order)):
                 self._order.rotate(-1)
                 shard_id, gateway = self._order[-1]
                 if gateway.has_event():
+                    self._taken_from = gateway
                     return shard_id, gateway.take()
             if all(gateway.over for gateway in self.gateways.values()):
                 raise StopAsyncIteration

@@ -677,6 +677,7 @@ def test_shards_look_up_identify_in_turn_and_hand_over_their_events(kit: Kit) ->
                 if len(ready) == 3:
                     break
             assert shards.plan.count == 3
+            assert len(shards.sessions) == 2, "all but the event that is being handled"
             gateway = shards.of_guild(1 << 22)
             assert gateway is shards.gateways[1]
             await gateway.send(UpdatePresence())
