@@ -32,6 +32,11 @@ _FLUSHED = b"\x00\x00\xff\xff"
 _TEXT_STARTS = b"{[ \t\r\n" + etf.VERSION
 # As the first byte of a block both would make it the last of its stream, and streams do not end.
 _PLAIN_IN_STREAM = (b"{", etf.VERSION)
+_MOST_PARTS = 16
+"""Messages of one text that each ended as a whole one does: by chance, one in four thousand million
+does. Each is parsed as far as it goes."""
+_MOST_FRAMES = 16
+"""Zstd frames in one message; each is a new context."""
 _ZSTD_WINDOW_LOG = 23
 """Of the largest window that is taken: 8 MiB."""
 
@@ -95,12 +100,15 @@ class StreamInflater:
         self._context = zlib.decompressobj()
         self._text = bytearray()
         self._flushed = True  # the next message begins a block
+        self._parts = 0
 
     def receive(self, message: str | bytes) -> str | bytes | None:
         """The text that ends with this message."""
         # Plain JSON on a compressed connection is no error.
         if isinstance(message, str) or (self._flushed and message.startswith(_PLAIN_IN_STREAM)):
             return message
+        if not self._text:
+            self._parts = 0
         self._flushed = message.endswith(_FLUSHED)
         self._text += _inflate(self._context, message, self._limit - len(self._text))
         if not self._flushed:
@@ -112,6 +120,9 @@ class StreamInflater:
     def hold(self, text: str | bytes) -> bool:
         """True: the end of the message was the end of the text by chance alone."""
         assert isinstance(text, bytes)  # what was inflated
+        self._parts += 1
+        if self._parts > _MOST_PARTS:
+            return False
         self._text[:0] = text
         self._flushed = False
         return True
@@ -138,19 +149,19 @@ class ZstdInflater:
             return message
         text = bytearray()
         try:
-            while True:
+            for _ in range(_MOST_FRAMES):
                 text += self._context.decompress(message, self._limit + 1 - len(text))
                 if len(text) > self._limit:
                     raise InflateError(f"a message inflates to more than {self._limit} bytes")
                 if not self._context.eof:
-                    break
+                    return bytes(text) or None
                 message = self._context.unused_data
                 self._context = self._new()
                 if not message:
-                    break
+                    return bytes(text) or None
         except zstd.ZstdError as error:
             raise InflateError(f"broken zstd data: {error}") from None
-        return bytes(text) or None
+        raise InflateError(f"a message has more than {_MOST_FRAMES} zstd frames")
 
     def hold(self, text: str | bytes) -> bool:
         """False: each message is a text."""

@@ -266,3 +266,28 @@ def test_where_no_zstd_is_installed_the_module_is_there_all_the_same(
     module = runpy.run_path(inflate.__file__)
 
     assert not module["has_zstd"]()
+
+
+def test_a_message_of_very_many_frames_is_an_error() -> None:
+    """Each would be a new context: a megabyte of them took seconds."""
+    context = inflater(Compression.ZSTD_STREAM, limit=LIMIT)
+    assert context.receive(zstd.compress(b"x") * 16) == b"x" * 16
+
+    with pytest.raises(InflateError, match="more than 16 zstd frames"):
+        context.receive(zstd.compress(b"") * 17)
+
+
+def test_a_text_that_is_put_back_again_and_again_is_none() -> None:
+    """Each part is parsed from the start: without an end that would be quadratic."""
+    context, sender = inflater(Compression.ZLIB_STREAM, limit=LIMIT), zlib.compressobj()
+
+    def part() -> bytes:
+        return sender.compress(b"x") + sender.flush(zlib.Z_SYNC_FLUSH)
+
+    for _ in range(2):
+        held = []
+        text = context.receive(part())
+        while context.hold(text or b""):
+            held.append(text)
+            text = context.receive(part())
+        assert held[-1] == b"x" * 16
