@@ -97,6 +97,7 @@ from gateway_proto.shards import (
     shard_of,
 )
 from gateway_proto.urls import Trust, Url
+from gateway_proto.world import World
 
 __version__ = "0.1.0"
 
@@ -186,6 +187,7 @@ __all__ = [
     "Url",
     "UrlRefused",
     "VoiceServerPing",
+    "World",
     "ZombiePolicy",
     "dialect",
     "fingerprint",

@@ -6,7 +6,8 @@ what it missed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from gateway_proto._layers.payloads import to_json
@@ -15,8 +16,11 @@ from gateway_proto.dialects import Dialect
 from gateway_proto.events import GatewayFound, SessionStartLimit
 from gateway_proto.server_config import ServerConfig
 from gateway_proto.server_connection import ServerConnection, ServerSession
+from gateway_proto.shards import identify_key
 
 __all__ = ["Server"]
+
+_DAY = 86400.0
 
 
 class Server:
@@ -30,6 +34,8 @@ class Server:
         """Those that are not CLOSED."""
         self._away: dict[str, float] = {}  # ids of sessions without a connection, oldest first
         self._count = 0
+        self._identified: deque[float] = deque()  # when, today
+        self._key_free_at: dict[int, float] = {}
 
     def accept(
         self, *, now: float, framing: bool = True, target: str = "/", host: str = "localhost"
@@ -54,17 +60,21 @@ class Server:
         now: float,
         to: Callable[[ServerSession], bool] | None = None,
     ) -> int:
-        """Dispatch any JSON value to the sessions that `to` picks, or to all; returns how many.
+        """Dispatch any JSON value to the sessions that `to` picks; returns how many.
+
+        Without `to` those get it that a gateway would choose: by the version, by the shard of its
+        guild, and by the intents that a dispatch of this name needs.
 
         A session whose client is away keeps it for the resume. Raises `LocalProtocolError` for
         data that JSON does not have.
         """
         raw = to_json(data)
         self._forget(now)
+        guild_id = _guild_id(name, data)
         sessions = [
             session
             for session in self.sessions.values()
-            if (to is None or to(session)) and session.dialect.knows(name)
+            if (session.gets(name, guild_id) if to is None else to(session))
         ]
         for session in sessions:
             dispatch = session.next(name, raw)
@@ -74,11 +84,36 @@ class Server:
 
     # ----- for the connections -----
 
-    def found(self, url: str) -> GatewayFound:
+    def found(self, url: str, *, now: float) -> GatewayFound:
         """What `/gateway/bot` answers."""
-        concurrency = self.config.max_concurrency
-        limit = SessionStartLimit(1000, 1000, 0, max_concurrency=concurrency)
-        return GatewayFound(url, self.config.shards, limit)
+        config = self.config
+        used = self._identifies_today(now)
+        resets = int((self._identified[0] + _DAY - now) * 1000) if used else 0
+        limit = SessionStartLimit(
+            config.identifies_a_day,
+            config.identifies_a_day - used,
+            resets,
+            config.max_concurrency,
+        )
+        return GatewayFound(url, config.shards, limit)
+
+    def has_sessions_left(self, *, now: float) -> bool:
+        """Whether the day's sessions are not used up."""
+        return self._identifies_today(now) < self.config.identifies_a_day
+
+    def may_identify(self, shard: tuple[int, int] | None, *, now: float) -> bool:
+        """Whether it is not too soon for a shard; if so, it is counted."""
+        key = identify_key(0 if shard is None else shard[0], self.config.max_concurrency)
+        if now < self._key_free_at.get(key, now):
+            return False
+        self._key_free_at[key] = now + self.config.identify_seconds
+        self._identified.append(now)
+        return True
+
+    def _identifies_today(self, now: float) -> int:
+        while self._identified and self._identified[0] + _DAY <= now:
+            self._identified.popleft()
+        return len(self._identified)
 
     def open_session(self, identify: Identify, dialect: Dialect) -> ServerSession:
         """A new session."""
@@ -130,3 +165,12 @@ class Server:
                 return
             del self._away[id_]
             del self.sessions[id_]
+
+
+def _guild_id(name: str, data: Any) -> str | int | None:
+    """The guild that a dispatch is about; None: it is about none."""
+    if not isinstance(data, Mapping):
+        return None
+    own = name in ("GUILD_CREATE", "GUILD_UPDATE", "GUILD_DELETE")
+    guild_id = data.get("id" if own else "guild_id")
+    return guild_id if str(guild_id).isdecimal() else None

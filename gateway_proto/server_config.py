@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import attrs
 
 from gateway_proto.dialects import DIALECTS
 from gateway_proto.errors import LocalProtocolError
+from gateway_proto.world import World
 
 __all__ = ["ServerConfig"]
-
-_USER: Mapping[str, Any] = {
-    "id": "80351110224678912",
-    "username": "gateway_proto",
-    "discriminator": "0",
-    "global_name": None,
-    "avatar": None,
-    "bot": True,
-    "verified": True,
-    "mfa_enabled": False,
-    "flags": 0,
-    "email": None,
-}
 
 
 def _bare_tokens(tokens: Any) -> frozenset[str] | None:
@@ -59,9 +47,16 @@ class ServerConfig:
     """How many `/gateway/bot` recommends."""
     max_concurrency: int = 1
     """How many of them `/gateway/bot` lets identify at once."""
-    user: Mapping[str, Any] = _USER
-    guilds: tuple[Mapping[str, Any], ...] = ()
-    """Whole guild objects; each needs an `id`."""
+    world: World = World()
+    """Who the bot is, and the guilds that it is in."""
+    allowed_intents: int | None = None
+    """Those that may be asked for, else close code 4014; None: all."""
+    guilds_per_shard: int = 2500
+    """More of them cost close code 4011."""
+    identify_seconds: float = 0.0
+    """Between two Identifies of one key, else INVALID_SESSION; 5 at the real gateway."""
+    identifies_a_day: int = 1000
+    """More of them are not let in any more."""
     random: Callable[[], float] | None = attrs.field(default=None, repr=False, eq=False)
     """Chance, for session ids that cannot be guessed; None: the adapters take the system's."""
     replay_limit: int = 1000

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import re
 from collections import deque
 from typing import Any, Protocol
 from urllib.parse import parse_qsl
@@ -17,7 +19,18 @@ from gateway_proto._layers.payloads import Payload, encode, encode_dispatch
 from gateway_proto._layers.spelling import read
 from gateway_proto._layers.state import Input, State, server_table
 from gateway_proto._timing.deadlines import Timer
-from gateway_proto.commands import Heartbeat, Identify, Raw, Resume
+from gateway_proto._timing.ratelimit import SlidingWindow
+from gateway_proto.commands import (
+    Command,
+    Heartbeat,
+    Identify,
+    Raw,
+    RequestChannelInfo,
+    RequestGuildMembers,
+    RequestSoundboardSounds,
+    Resume,
+    UpdateVoiceState,
+)
 from gateway_proto.dialects import DIALECTS, Compression, Dialect, Encoding, Opcode, Then
 from gateway_proto.endpoint import answer
 from gateway_proto.errors import LocalProtocolError
@@ -36,13 +49,21 @@ from gateway_proto.events import (
     ServerMessage,
     SessionInvalidated,
 )
+from gateway_proto.intents import Intents
 from gateway_proto.server_config import ServerConfig
+from gateway_proto.shards import shard_of
 
 __all__ = ["Host", "ServerConnection", "ServerSession"]
 
 _LARGE = 1024
 """Bytes from which a text is worth compressing by itself."""
 _INTENTS_END = 1 << 32
+_DIRECT = (
+    Intents.DIRECT_MESSAGES
+    | Intents.DIRECT_MESSAGE_REACTIONS
+    | Intents.DIRECT_MESSAGE_TYPING
+    | Intents.DIRECT_MESSAGE_POLLS
+)
 _WITHOUT_VERSION = ("3", "6")
 """Who names no version speaks 3, which says it in Identify; where that is not spoken, 6, which
 was the default for years."""
@@ -55,15 +76,30 @@ class ServerSession:
         self.id: str = id_
         self.token: str = identify.token
         self.shard: tuple[int, int] | None = identify.shard
-        self.intents: int | None = identify.intents
+        self.intents: int | None = identify.intents if dialect.intents else None
+        """None: it gets what every intent brings."""
         self.compress: bool = identify.compress
         self.dialect: Dialect = dialect
         self.sequence: int = 0
         """Of the last dispatch."""
         self.connection: ServerConnection | None = None
         """None while the client is away."""
+        self.all_members_asked: dict[str, float] = {}
+        """When all members of a guild were asked for last."""
         self._replay: deque[Dispatch] = deque(maxlen=replay_limit)
         self._forgotten = 0  # the sequence up to which dispatches were let go
+
+    def gets(self, name: str, guild_id: str | int | None) -> bool:
+        """Whether a dispatch is for this session: by its version, its shard and its intents."""
+        if not self.dialect.knows(name):
+            return False
+        needed = _needed(name, of_guild=guild_id is not None)
+        if self.shard is not None and (guild_id is not None or needed):
+            # What has no guild goes to shard 0.
+            mine = 0 if guild_id is None else shard_of(guild_id, self.shard[1])
+            if self.shard[0] != mine:
+                return False
+        return not needed or self.intents is None or bool(needed & self.intents)
 
     def next(self, name: str, raw: bytes, *, replay: bool = True) -> Dispatch:
         """The next dispatch, kept for a replay."""
@@ -80,6 +116,14 @@ class ServerSession:
         if after < self._forgotten:
             return None
         return [dispatch for dispatch in self._replay if (dispatch.sequence or 0) > after]
+
+
+@functools.cache
+def _needed(name: str, *, of_guild: bool) -> Intents:
+    """The intents of which one is needed for a dispatch; none for what is no dispatch of theirs."""
+    needed = Intents.for_event(name)
+    # Without a guild it may be a direct message, or one that a test has shortened.
+    return needed & ~_DIRECT if of_guild else needed
 
 
 class Host(Protocol):
@@ -107,7 +151,15 @@ class Host(Protocol):
         """Whether a token is let in."""
         ...
 
-    def found(self, url: str) -> GatewayFound:
+    def may_identify(self, shard: tuple[int, int] | None, *, now: float) -> bool:
+        """Whether it is not too soon for a shard; if so, it is counted."""
+        ...
+
+    def has_sessions_left(self, *, now: float) -> bool:
+        """Whether the day's sessions are not used up."""
+        ...
+
+    def found(self, url: str, *, now: float) -> GatewayFound:
         """What `/gateway/bot` answers."""
         ...
 
@@ -132,8 +184,10 @@ class ServerConnection(GatewayConnection[ServerMessage, ServerEvent]):
         self._host = "localhost"
         self._encoding = Encoding.JSON
         self._encoding_by_form = False
+        self._version_is_bad = False
         self._compression = Compression.NONE
         self._deflater = deflater(self._compression)
+        self._window = SlidingWindow(*self._dialect.send_limit)
         self.session: ServerSession | None = None
         """The client's, once it has identified or resumed."""
         self._deadlines.set(Timer.HANDSHAKE, now + config.handshake_timeout)
@@ -207,8 +261,8 @@ class ServerConnection(GatewayConnection[ServerMessage, ServerEvent]):
             response = answer(
                 item.method,
                 item.target,
-                found=self._server.found(self._url(host)),
-                user=dict(self._config.user),
+                found=self._server.found(self._url(host), now=now),
+                user=dict(self._config.world.user),
                 authorized=self._server.allows(token),
             )
             status = response.status
@@ -238,9 +292,11 @@ class ServerConnection(GatewayConnection[ServerMessage, ServerEvent]):
         version = query.get("v")
         if version is None:
             version = next((v for v in _WITHOUT_VERSION if v in versions), min(versions, key=int))
-        if version not in versions:
+        if version not in versions and not re.fullmatch("[0-9]{1,3}", version):
             return f"version {version[:20]!r} is not spoken here"
-        self._dialect = versions[version]
+        # One that is a number is told by close code 4012.
+        self._version_is_bad = version not in versions
+        self._dialect = versions.get(version, versions[max(versions, key=int)])
         encoding = query.get("encoding", "json")
         if encoding not in self._encodings():
             return f"encoding {encoding[:20]!r} is not spoken here"
@@ -270,7 +326,10 @@ class ServerConnection(GatewayConnection[ServerMessage, ServerEvent]):
         self._deadlines.clear(Timer.HANDSHAKE)
         self._deadlines.set(Timer.SESSION, now + self._config.identify_timeout)
         self._events.append(Opened(self._target))
-        if self._dialect.greets:
+        self._window = SlidingWindow(*self._dialect.send_limit)
+        if self._version_is_bad:
+            self._refuse(4012, "Invalid API version", now)
+        elif self._dialect.greets:
             self.write(Hello(self._config.heartbeat_interval), now=now)
             self._await_heartbeat(now)
 
@@ -284,6 +343,10 @@ class ServerConnection(GatewayConnection[ServerMessage, ServerEvent]):
             self._encoding_by_form = False
             is_etf = payload.raw.startswith(etf.VERSION)
             self._encoding = Encoding.ETF if is_etf else Encoding.JSON
+        if self._window.free_at(now) > now:
+            self._refuse(4008, "Rate limited", now)
+            return
+        self._window.take(now)
         if len(payload.d) > self._dialect.payload_limit:
             self._refuse(4002, "Payload too large", now)
             return
@@ -311,7 +374,51 @@ class ServerConnection(GatewayConnection[ServerMessage, ServerEvent]):
             case _ if not self._move(Input.COMMAND):
                 self._refuse(4003, "Not authenticated", now)
             case _:
+                self._answer(command, now)
+
+    def _answer(self, command: Command, now: float) -> None:
+        """What the world has to say to a command; nothing of guilds that are not in it."""
+        world = self._config.world
+        match command:
+            case RequestGuildMembers():
+                if self._limits_members(command, now):
+                    return
+                for chunk in world.members(command):
+                    self._dispatch("GUILD_MEMBERS_CHUNK", chunk, now)
+            case RequestSoundboardSounds():
+                for sounds in world.soundboard_sounds(command):
+                    self._dispatch("SOUNDBOARD_SOUNDS", sounds, now)
+            case RequestChannelInfo():
+                info = world.channel_info(command)
+                if info is not None:
+                    self._dispatch("CHANNEL_INFO", info, now)
+            case UpdateVoiceState(guild_id=str(guild_id)) if world.guild(guild_id) is not None:
+                assert self.session is not None
+                for name, d in world.voice(command, self.session.id).items():
+                    self._dispatch(name, d, now)
+            case _:
                 pass
+
+    def _limits_members(self, request: RequestGuildMembers, now: float) -> bool:
+        """Tell that all members of a guild were asked for too soon."""
+        limit, guild_id = self._dialect.members_limit, request.guild_id
+        everybody = not request.query and not request.limit and request.user_ids is None
+        if limit is None or not everybody or not isinstance(guild_id, str):
+            return False
+        assert self.session is not None
+        asked = self.session.all_members_asked
+        free_at = asked.get(guild_id, float("-inf")) + limit[1]
+        if free_at <= now:
+            asked[guild_id] = now
+            return False
+        meta = {"guild_id": guild_id, "nonce": request.nonce}
+        d = {"opcode": int(Opcode.REQUEST_GUILD_MEMBERS), "retry_after": free_at - now}
+        self._dispatch("RATE_LIMITED", {**d, "meta": meta}, now)
+        return True
+
+    def _dispatch(self, name: str, d: Any, now: float) -> None:
+        assert self.session is not None
+        self.write(self.session.next(name, msgspec.json.encode(d)), now=now)
 
     def _heard_heartbeat(self, now: float) -> None:
         self._move(Input.HEARTBEAT)
@@ -328,15 +435,30 @@ class ServerConnection(GatewayConnection[ServerMessage, ServerEvent]):
             self._refuse(4004, "Authentication failed", now)
         elif shard is not None and not 0 <= shard[0] < shard[1]:
             self._refuse(4010, "Invalid shard", now)
-        elif self._dialect.intents_required and (
-            intents is None or not 0 <= intents < _INTENTS_END
-        ):
+        elif not self._server.has_sessions_left(now=now):
+            self._refuse(4004, "Authentication failed: too many sessions today", now)
+        elif not self._knows(intents):
             self._refuse(4013, "Invalid intent(s)", now)
+        elif not self._allows(intents):
+            self._refuse(4014, "Disallowed intent(s)", now)
+        elif len(self._config.world.guilds_of(shard)) > self._config.guilds_per_shard:
+            self._refuse(4011, "Sharding required", now)
+        elif not self._server.may_identify(shard, now=now):
+            self.write(SessionInvalidated(resumable=False), now=now)
         else:
             self._move(Input.IDENTIFY)
             identify = attrs.evolve(identify, token=identify.token.removeprefix("Bot "))
             self._begin_session(self._server.open_session(identify, self._dialect), now)
             self._greet(now)
+
+    def _knows(self, intents: int | None) -> bool:
+        return (
+            not self._dialect.intents_required if intents is None else 0 <= intents < _INTENTS_END
+        )
+
+    def _allows(self, intents: int | None) -> bool:
+        allowed = self._config.allowed_intents
+        return intents is None or allowed is None or not intents & ~allowed
 
     def _begin_session(self, session: ServerSession, now: float) -> None:
         self.session = session
@@ -352,15 +474,16 @@ class ServerConnection(GatewayConnection[ServerMessage, ServerEvent]):
     def _greet(self, now: float) -> None:
         """READY, and the guilds."""
         assert self.session is not None
-        config, dialect = self._config, self._dialect
+        config, dialect, world = self._config, self._dialect, self._config.world
+        guilds = world.guilds_of(self.session.shard)
         ready: dict[str, Any] = {
             "v": dialect.version,
-            "user": config.user,
+            "user": world.user,
             "session_id": self.session.id,
             "private_channels": [],
-            "guilds": config.guilds
+            "guilds": [world.guild_create(guild) for guild in guilds]
             if dialect.guilds_in_ready
-            else [{"id": guild["id"], "unavailable": True} for guild in config.guilds],
+            else [{"id": guild["id"], "unavailable": True} for guild in guilds],
             "relationships": [],
             "user_settings": {},
         }
@@ -369,16 +492,16 @@ class ServerConnection(GatewayConnection[ServerMessage, ServerEvent]):
         if dialect.trace_in_ready:
             ready["_trace"] = []
         if dialect.greets:
-            ready["application"] = {"id": config.user["id"], "flags": 0}
+            ready["application"] = {"id": world.user["id"], "flags": 0}
         else:
             ready |= {"heartbeat_interval": config.heartbeat_interval, "read_state": []}
         if dialect.resume_url_in_ready:
             ready["resume_gateway_url"] = self._url(self._host)
         self.write(self.session.next("READY", msgspec.json.encode(ready)), now=now)
         if not dialect.guilds_in_ready:
-            for guild in config.guilds:
-                raw = msgspec.json.encode(guild)
-                self.write(self.session.next("GUILD_CREATE", raw), now=now)
+            for guild in guilds:
+                if self.session.gets("GUILD_CREATE", guild["id"]):
+                    self._dispatch("GUILD_CREATE", world.guild_create(guild), now)
 
     def _resume(self, resume: Resume, now: float) -> None:
         session = self._server.find_session(resume, self._dialect, now=now)

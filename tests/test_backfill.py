@@ -15,6 +15,7 @@ from gateway_proto import (
     Ready,
     Server,
     ServerConfig,
+    World,
 )
 from gateway_proto.testing import Link
 
@@ -47,10 +48,14 @@ def test_it_is_done_when_every_guild_of_ready_has_come_or_is_away() -> None:
 @pytest.mark.parametrize("version", [3, 10])
 def test_a_whole_life_is_done_once_its_guilds_are_there(version: int) -> None:
     config = Config(
-        token="t", intents=0, dialect=version, gateway_url="ws://localhost", unix_offset=0.0
+        token="t",
+        intents=1 if version == 10 else None,
+        dialect=version,
+        gateway_url="ws://localhost",
+        unix_offset=0.0,
     )
     guilds = tuple({"id": str(number), "name": "g"} for number in range(3))
-    link = Link(Client(config), Server(ServerConfig(guilds=guilds)))
+    link = Link(Client(config), Server(ServerConfig(world=World(guilds))))
     backfill, done_after = Backfill(), None
 
     for event in link.client.events:

@@ -38,6 +38,7 @@ from gateway_proto import (
     UpdatePresence,
     UpdateVoiceState,
     VoiceServerPing,
+    World,
     fingerprint,
 )
 from gateway_proto.testing import Link
@@ -106,7 +107,7 @@ def _accept(version: int, server: Server | None = None) -> ServerConnection:
 def _served(version: int, **config: Any) -> list[dict[str, Any]]:
     """What a server says to Identify."""
     connection = _accept(version, Server(ServerConfig(**config)))
-    connection.receive_message(json.dumps({"op": 2, "d": {"token": "t", "intents": 0}}), now=0.0)
+    connection.receive_message(json.dumps({"op": 2, "d": {"token": "t", "intents": 513}}), now=0.0)
     return _said(connection)
 
 
@@ -199,7 +200,7 @@ def test_a_failed_resume_is_answered_by_op_9_from_version_4_on(version: int, doe
 def test_guilds_are_whole_in_version_3_and_come_behind_ready_from_version_4_on(
     version: int, does: bool
 ) -> None:
-    said = [p for p in _served(version, guilds=({"id": "1", "name": "x"},)) if p["op"] == 0]
+    said = [p for p in _served(version, world=World([{"id": "1", "name": "x"}])) if p["op"] == 0]
 
     whole = version == 3
     assert said[0]["d"]["guilds"] == [
@@ -537,7 +538,8 @@ def test_property_names_have_a_dollar_sign_up_to_version_7(version: int, does: b
 @_versions(9, 10)
 def test_threads_are_there_from_version_9_on(version: int, does: bool) -> None:
     server = Server()
-    link = Link(Client(_config(version)), server)
+    intents = 513 if DIALECTS[version].intents else None
+    link = Link(Client(_config(version, intents=intents)), server)
 
     server.dispatch("THREAD_CREATE", {}, now=link.now)
     server.dispatch("MESSAGE_CREATE", {}, now=link.now)

@@ -31,6 +31,7 @@ from gateway_proto import (
     UpdatePresence,
     UpdateVoiceState,
     Url,
+    World,
     ZombiePolicy,
     fingerprint,
 )
@@ -72,7 +73,7 @@ def _forms(version: int) -> st.SearchStrategy[tuple[str, str]]:
 def _conversation(version: int, form: tuple[str, str]) -> tuple[bytes, bytes]:
     """All that a client and a server said to each other, to a clean close."""
     client = ClientConnection(_config(version, *form), "ws://localhost", now=0.0)
-    server = Server(ServerConfig(guilds=GUILDS))
+    server = Server(ServerConfig(world=World(GUILDS)))
     connection = server.accept(now=0.0)
     there, back = b"", b""
 
@@ -121,8 +122,8 @@ def test_any_cutting_of_the_same_bytes_gives_a_server_the_same_events(
 ) -> None:
     there, _ = _conversation(version, data.draw(_forms(version)))
 
-    whole = _replay(Server(ServerConfig(guilds=GUILDS)).accept(now=0.0), [there])
-    pieces = _replay(Server(ServerConfig(guilds=GUILDS)).accept(now=0.0), _cut(there, cuts))
+    whole = _replay(Server(ServerConfig(world=World(GUILDS))).accept(now=0.0), [there])
+    pieces = _replay(Server(ServerConfig(world=World(GUILDS))).accept(now=0.0), _cut(there, cuts))
 
     assert pieces == whole
     assert len(whole) >= 3

@@ -29,6 +29,7 @@ from gateway_proto import (
     ServerConnection,
     State,
     UpdatePresence,
+    World,
 )
 from gateway_proto.testing import Link
 
@@ -72,11 +73,11 @@ def test_version_10_is_greeted_with_hello_and_version_3_with_silence() -> None:
 
 
 def test_ready_of_version_10_has_what_unmodified_clients_need() -> None:
-    server = Server(ServerConfig(guilds=GUILDS))
+    server = Server(ServerConfig(world=World(GUILDS)))
     connection = server.accept(now=0.0, framing=False, target=V10, host="localhost:5")
     connection.messages_to_send()
 
-    _identify(connection, shard=[0, 2])
+    _identify(connection, shard=[0, 2], intents=1)
 
     ready, *guilds = _said(connection)
     assert (ready["op"], ready["s"], ready["t"]) == (0, 1, "READY")
@@ -100,7 +101,7 @@ def test_ready_of_version_10_has_what_unmodified_clients_need() -> None:
 
 
 def test_ready_of_version_3_has_whole_guilds_and_the_interval() -> None:
-    connection = _accept(Server(ServerConfig(guilds=GUILDS)), "/")
+    connection = _accept(Server(ServerConfig(world=World(GUILDS))), "/")
 
     _identify(connection)
 
@@ -266,7 +267,6 @@ UPGRADE = (
 @pytest.mark.parametrize(
     ("target", "says"),
     [
-        ("/?v=99", "version '99'"),
         ("/?v=x", "version 'x'"),
         ("/?v=" + "9" * 5000, "version '99999"),
         ("/?v=10&encoding=xml", "encoding 'xml'"),
@@ -578,3 +578,111 @@ def test_a_dispatch_during_the_closing_handshake_is_kept_for_the_resume() -> Non
 
 def test_the_servers_config_can_be_evolved() -> None:
     assert attrs.evolve(ServerConfig(), versions=[3]).versions == (3,)
+
+
+# ----- close codes, each for its cause -----
+
+
+def _closed_with(connection: ServerConnection) -> int | None:
+    closing = connection.close_to_send()
+    return None if closing is None else closing[0]
+
+
+@pytest.mark.parametrize("target", ["/?v=99", "/?v=2", "/?v=999&encoding=json"])
+def test_a_version_that_there_is_not_is_closed_with_4012(target: str) -> None:
+    connection = _accept(target=target)
+
+    assert _said(connection) == []
+    assert _closed_with(connection) == 4012
+
+
+@pytest.mark.parametrize(("count", "code"), [(120, None), (121, 4008)])
+def test_more_than_120_payloads_in_a_minute_are_closed_with_4008(
+    count: int, code: int | None
+) -> None:
+    connection = _accept()
+    for _ in range(count):
+        _tell(connection, 1, None, now=1.0)
+
+    assert _closed_with(connection) == code
+
+
+def test_after_a_minute_there_is_room_for_payloads_again() -> None:
+    connection = _accept()
+    for number in range(400):
+        _tell(connection, 1, None, now=number * 0.51)
+
+    assert _closed_with(connection) is None
+
+
+@pytest.mark.parametrize(
+    ("asked", "allowed", "code"),
+    [
+        (1, None, None),
+        (1 << 8, 1, 4014),
+        (1, 1, None),
+        (3, 1, 4014),
+        (1 << 32, None, 4013),
+        (-1, None, 4013),
+    ],
+)
+def test_intents_that_there_are_not_or_that_are_not_allowed(
+    asked: int, allowed: int | None, code: int | None
+) -> None:
+    connection = _accept(Server(ServerConfig(allowed_intents=allowed)))
+
+    _identify(connection, intents=asked)
+
+    assert _closed_with(connection) == code
+
+
+def test_in_version_6_intents_may_be_left_out_but_not_be_wrong() -> None:
+    for intents, code in ((None, None), (1 << 40, 4013)):
+        connection = _accept(target="/?v=6")
+        _identify(connection, intents=intents)
+        assert _closed_with(connection) == code
+
+
+@pytest.mark.parametrize(("shard", "code"), [(None, 4011), ([0, 1], 4011), ([0, 3], None)])
+def test_too_many_guilds_for_a_shard_are_closed_with_4011(shard: Any, code: int | None) -> None:
+    world = World([{"id": str(number << 22)} for number in range(6)])
+    connection = _accept(Server(ServerConfig(world=world, guilds_per_shard=2)))
+
+    _identify(connection, shard=shard)
+
+    assert _closed_with(connection) == code
+
+
+def test_who_identifies_too_soon_gets_invalid_session_and_other_keys_do_not() -> None:
+    """ "max_concurrency per 5 s, key = shard_id mod max_concurrency; surplus: op 9"."""
+    server = Server(ServerConfig(identify_seconds=5.0, max_concurrency=2))
+    said = []
+    for now, shard_id in ((0.0, 0), (1.0, 1), (2.0, 2), (5.0, 2)):
+        connection = server.accept(now=now, framing=False, target=V10)
+        connection.messages_to_send()
+        d = {"token": "t", "intents": 0, "shard": [shard_id, 4]}
+        _tell(connection, 2, d, now=now)
+        said.append(_said(connection)[0]["op"])
+        assert connection.close_to_send() is None
+
+    assert said == [0, 0, 9, 0]
+
+
+def test_the_sessions_of_a_day_are_counted_and_told_and_run_out() -> None:
+    server = Server(ServerConfig(identifies_a_day=2))
+
+    def left(now: float) -> tuple[int, int]:
+        limit = server.found("ws://x", now=now).session_start_limit
+        assert limit is not None
+        return limit.remaining, limit.reset_after
+
+    assert left(0.0) == (2, 0)
+    codes = []
+    for now in (0.0, 100.0, 200.0, 86400.0):
+        connection = server.accept(now=now, framing=False, target=V10)
+        _tell(connection, 2, {"token": "t", "intents": 0}, now=now)
+        codes.append(_closed_with(connection))
+        if now == 100.0:
+            assert left(now) == (0, 86_300_000)
+
+    assert codes == [None, None, 4004, None]

@@ -26,6 +26,7 @@ from gateway_proto import (
     ServerConnection,
     UpdatePresence,
     UpdateVoiceState,
+    World,
     dialect,
 )
 from gateway_proto._layers.inflate import Inflater, inflater
@@ -83,7 +84,7 @@ def make_client(form: tuple[int, str, str]) -> Client:
             dialect=version,
             encoding=encoding,
             compression=compression,
-            intents=513 if dialect(version).intents else None,
+            intents=641 if dialect(version).intents else None,
             gateway_url="ws://localhost",
             unix_offset=1_450_996_513.618,
             random=lambda: 0.25,
@@ -95,7 +96,7 @@ def make_server() -> Server:
     """The server of every trace; its chance is constant."""
     return Server(
         ServerConfig(
-            guilds=({"id": "41771983423143937", "name": "traces", "topic": "x" * 1100},),
+            world=World([{"id": "41771983423143937", "name": "traces", "topic": "x" * 1100}]),
             heartbeat_interval=41250,
             random=lambda: 0.25,
         )

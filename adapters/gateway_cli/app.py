@@ -25,6 +25,7 @@ from gateway_proto import (
     Intents,
     LocalProtocolError,
     ServerConfig,
+    World,
     dialect,
 )
 
@@ -91,6 +92,10 @@ def serve(
     heartbeat_interval: Annotated[
         int, typer.Option(help="Milliseconds.", min=10, max=86_400_000)
     ] = 41250,
+    world: Annotated[
+        pathlib.Path | None,
+        typer.Option(help='JSON: {"user": {...}, "guilds": [...]}, as GUILD_CREATE has them.'),
+    ] = None,
     tick: Annotated[
         float | None,
         typer.Option(
@@ -109,9 +114,13 @@ def serve(
         )
         if version is not None:
             config = attrs.evolve(config, versions=(version,))
+        if world is not None:
+            config = attrs.evolve(config, world=World.from_json(world.read_bytes()))
         asyncio.run(run_server(Screen(), config, host=host, port=port, tick=tick))
     except LocalProtocolError as error:
         _fail(str(error))
+    except FileNotFoundError as error:
+        _fail(f"there is no file {error.filename}")
     except OSError as error:
         _fail(f"cannot listen on {host} port {port}: {error.strerror or error}")
     except KeyboardInterrupt:

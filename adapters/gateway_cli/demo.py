@@ -13,6 +13,7 @@ import gateway_asyncio
 import gateway_trio
 from gateway_cli.show import Screen, describe
 from gateway_proto import (
+    DIALECTS,
     Activity,
     By,
     Closed,
@@ -22,12 +23,14 @@ from gateway_proto import (
     Encoding,
     GatewayFound,
     HeartbeatSent,
+    Intents,
     Ready,
     Resumed,
     Server,
     ServerConfig,
     ServerEvent,
     UpdatePresence,
+    World,
 )
 
 __all__ = ["ADAPTERS", "demo"]
@@ -86,7 +89,7 @@ class _Demo:
             ServerConfig(
                 tokens=frozenset({_TOKEN}),
                 heartbeat_interval=_HEARTBEAT_MILLISECONDS,
-                guilds=({"id": "1", "name": "a guild"},),
+                world=World([{"id": "1", "name": "a guild"}]),
             )
         )
         async with adapter.serve_gateway(server, on_event=self.on_server_event) as serving:
@@ -142,7 +145,11 @@ def demo(
     """Show it; returns whether all went well. Raises `LocalProtocolError` for nonsense."""
     package, run = ADAPTERS[adapter]
     config = Config(
-        token=_TOKEN, dialect=dialect, intents=0, encoding=encoding, compression=compression
+        token=_TOKEN,
+        dialect=dialect,
+        intents=Intents.GUILD_MESSAGES if DIALECTS[dialect].intents else None,
+        encoding=encoding,
+        compression=compression,
     )
     story = _Demo(screen, config)
     try:

@@ -157,6 +157,7 @@ def test_the_demo_shows_the_main_job_in_under_ten_seconds(dialect: str, adapter:
             ["demo", "--dialect", "99"],
             "version 99 is not spoken here: use one of 3, 4, 5",
         ),
+        (["serve", "--world", "/no/such/world"], "there is no file /no/such/world"),
         (["demo", "--adapter", "curio"], "use one of asyncio, trio"),
         (["serve", "--dialect", "99"], "versions (99,) are not one or more of 3, 4, 5"),
         (["serve", "--host", "192.0.2.1"], "cannot listen on 192.0.2.1 port 8080"),
@@ -243,6 +244,19 @@ def test_tail_prints_each_event_as_an_object(
     ticks = [line for line in lines if line["name"] == "TICK"]
     numbers = [tick["data"]["number"] for tick in ticks]
     assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+
+
+def test_serve_tells_of_a_world_that_lies_in_a_file(tmp_path: pathlib.Path) -> None:
+    world = tmp_path / "world.json"
+    world.write_text('{"guilds": [{"id": "5", "name": "the fifth"}]}')
+    out = tmp_path / "out"
+    with (
+        _serving("--world", str(world)) as serving,
+        _tailing(out, "--api", serving.api, "--intents", "guilds"),
+    ):
+        _await("the guild", lambda: "GUILD_CREATE" in out.read_text())
+
+    assert "the fifth" in out.read_text()
 
 
 def test_tail_without_a_lookup_connects_to_the_gateway_itself(tmp_path: pathlib.Path) -> None:

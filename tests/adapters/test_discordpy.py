@@ -21,6 +21,7 @@ from gateway_proto import (
     ServerConfig,
     ServerConnection,
     ServerEvent,
+    World,
 )
 
 _GUILD: dict[str, Any] = {
@@ -89,7 +90,7 @@ def test_unmodified_discordpy_becomes_ready_gets_a_message_and_resumes_after_op_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     token = base64.b64encode(b"80351110224678912").decode() + ".aaaaaa.bbbb"
-    server = Server(ServerConfig(tokens=frozenset({token}), guilds=(_GUILD,)))
+    server = Server(ServerConfig(tokens=frozenset({token}), world=World([_GUILD])))
     received: list[ServerEvent] = []
 
     def on_event(connection: ServerConnection, event: ServerEvent) -> None:

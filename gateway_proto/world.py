@@ -1,0 +1,180 @@
+"""plain data → dispatches: the small world that a server tells of.
+
+Users, guilds, channels and members are the objects of the documentation, as JSON has them; a guild
+has `members` and may have `presences`, `voice_states` and `soundboard_sounds`. From it come READY,
+GUILD_CREATE, and the answers to requests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import attrs
+import msgspec
+
+from gateway_proto.commands import (
+    RequestChannelInfo,
+    RequestGuildMembers,
+    RequestSoundboardSounds,
+    UpdateVoiceState,
+)
+from gateway_proto.errors import LocalProtocolError
+from gateway_proto.shards import shard_of
+
+__all__ = ["World"]
+
+_USER: Mapping[str, Any] = {
+    "id": "80351110224678912",
+    "username": "gateway_proto",
+    "discriminator": "0",
+    "global_name": None,
+    "avatar": None,
+    "bot": True,
+    "verified": True,
+    "mfa_enabled": False,
+    "flags": 0,
+    "email": None,
+}
+_CHUNK = 1000
+"""Members of one chunk at most."""
+_ONLY_LATER = ("soundboard_sounds",)
+"""What a guild has here, and GUILD_CREATE has not."""
+
+Data = Mapping[str, Any]
+
+
+class _File(msgspec.Struct, forbid_unknown_fields=True):
+    user: dict[str, Any] | None = None
+    guilds: list[dict[str, Any]] = []
+
+
+def _guilds(guilds: Iterable[Data]) -> tuple[Data, ...]:
+    return tuple(guilds)
+
+
+def _have_ids(_world: Any, _field: Any, guilds: tuple[Data, ...]) -> None:
+    for guild in guilds:
+        if not str(guild.get("id", "")).isdecimal():
+            raise LocalProtocolError(f"a guild of the world has the id {guild.get('id')!r}")
+
+
+@attrs.frozen
+class World:
+    """Who the bot is, and the guilds that it is in."""
+
+    guilds: tuple[Data, ...] = attrs.field(default=(), converter=_guilds, validator=_have_ids)
+    """Whole guild objects; each needs an `id`."""
+    user: Data = _USER
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> World:
+        """The world of `{"user": {...}, "guilds": [...]}`; raises `LocalProtocolError`."""
+        try:
+            file = msgspec.json.decode(text, type=_File)
+        except (msgspec.DecodeError, UnicodeError) as error:
+            raise LocalProtocolError(f"this text is no world: {error}") from None
+        return cls(file.guilds, _USER if file.user is None else {**_USER, **file.user})
+
+    # ----- who gets what -----
+
+    def guilds_of(self, shard: tuple[int, int] | None) -> list[Data]:
+        """The guilds of a shard; of None: all."""
+        return [guild for guild in self.guilds if shard is None or _is_of(guild["id"], shard)]
+
+    def guild(self, guild_id: str | int) -> Data | None:
+        """The guild with an id; None: there is none."""
+        return next((g for g in self.guilds if str(g["id"]) == str(guild_id)), None)
+
+    # ----- dispatches -----
+
+    def guild_create(self, guild: Data) -> dict[str, Any]:
+        """What GUILD_CREATE says of a guild, and READY did in version 3."""
+        return {key: value for key, value in guild.items() if key not in _ONLY_LATER}
+
+    def members(self, request: RequestGuildMembers) -> list[dict[str, Any]]:
+        """The chunks that answer a request."""
+        guild_ids = request.guild_id
+        guild_ids = (guild_ids,) if isinstance(guild_ids, str) else guild_ids
+        return [chunk for guild_id in guild_ids for chunk in self._chunks(guild_id, request)]
+
+    def soundboard_sounds(self, request: RequestSoundboardSounds) -> list[dict[str, Any]]:
+        """The answers to a request, one for each guild that there is."""
+        return [
+            {"guild_id": guild_id, "soundboard_sounds": guild.get("soundboard_sounds", [])}
+            for guild_id in request.guild_ids
+            if (guild := self.guild(guild_id)) is not None
+        ]
+
+    def channel_info(self, request: RequestChannelInfo) -> dict[str, Any] | None:
+        """The answer to a request; None where there is no such guild."""
+        guild = self.guild(request.guild_id)
+        if guild is None:
+            return None
+        channels = []
+        for channel in guild.get("channels", []):
+            known = {name: channel[name] for name in request.fields if name in channel}
+            if known:
+                channels.append({"id": channel["id"], **known})
+        return {"guild_id": request.guild_id, "channels": channels}
+
+    def voice(self, state: UpdateVoiceState, session_id: str) -> dict[str, dict[str, Any]]:
+        """What answers a voice state, by the name of the dispatch."""
+        update = {
+            "guild_id": state.guild_id,
+            "channel_id": state.channel_id,
+            "user_id": self.user["id"],
+            "session_id": session_id,
+            "deaf": False,
+            "mute": False,
+            "self_deaf": state.self_deaf,
+            "self_mute": state.self_mute,
+            "self_video": False,
+            "suppress": False,
+            "request_to_speak_timestamp": None,
+        }
+        if state.channel_id is None:
+            return {"VOICE_STATE_UPDATE": update}
+        server = {"token": "voice", "guild_id": state.guild_id, "endpoint": "localhost:0"}
+        return {"VOICE_STATE_UPDATE": update, "VOICE_SERVER_UPDATE": server}
+
+    # ----- inside -----
+
+    def _chunks(self, guild_id: str, request: RequestGuildMembers) -> list[dict[str, Any]]:
+        guild = self.guild(guild_id)
+        if guild is None:
+            return []
+        members = list(guild.get("members", []))
+        by_id = {str(member["user"]["id"]): member for member in members}
+        not_found: list[str] = []
+        if request.user_ids is not None:
+            not_found = [id_ for id_ in request.user_ids if id_ not in by_id]
+            members = [by_id[id_] for id_ in request.user_ids if id_ in by_id]
+        elif request.query:
+            prefix = request.query.lower()
+            members = [m for m in members if m["user"]["username"].lower().startswith(prefix)]
+        if request.limit:
+            members = members[: request.limit]
+        parts = [members[at : at + _CHUNK] for at in range(0, len(members), _CHUNK)] or [[]]
+        chunks = []
+        for index, part in enumerate(parts):
+            chunk: dict[str, Any] = {
+                "guild_id": guild_id,
+                "members": part,
+                "chunk_index": index,
+                "chunk_count": len(parts),
+            }
+            if index == 0 and not_found:
+                chunk["not_found"] = not_found
+            if request.presences:
+                ids = {str(member["user"]["id"]) for member in part}
+                presences = guild.get("presences", [])
+                chunk["presences"] = [p for p in presences if str(p["user"]["id"]) in ids]
+            if request.nonce is not None:
+                chunk["nonce"] = request.nonce
+            chunks.append(chunk)
+        return chunks
+
+
+def _is_of(guild_id: str | int, shard: tuple[int, int]) -> bool:
+    return shard_of(guild_id, shard[1]) == shard[0]
