@@ -10,6 +10,7 @@ No clock, no chance and no I/O inside; `gateway_asyncio` and `gateway_trio` wire
 
 from gateway_proto._connection import Connection
 from gateway_proto._layers.state import TRANSITIONS, Input, State
+from gateway_proto._telling import ServerSession
 from gateway_proto._timing.heartbeats import EarlyHeartbeats, ZombiePolicy
 from gateway_proto.backfill import Backfill
 from gateway_proto.client import Client, Dial
@@ -80,13 +81,14 @@ from gateway_proto.events import (
     Unknown,
     UrlRefused,
 )
+from gateway_proto.faults import Fault, Scenario
 from gateway_proto.fleet import Fleet
 from gateway_proto.gateway import GatewayBase
 from gateway_proto.intents import INTENT_EVENTS, Intents
 from gateway_proto.requests import Request
 from gateway_proto.server import Server
 from gateway_proto.server_config import ServerConfig
-from gateway_proto.server_connection import ServerConnection, ServerSession
+from gateway_proto.server_connection import ServerConnection
 from gateway_proto.session import Session, fingerprint, session_after
 from gateway_proto.shards import (
     IdentifyBudget,
@@ -126,6 +128,7 @@ __all__ = [
     "EarlyHeartbeats",
     "Encoding",
     "Event",
+    "Fault",
     "Fleet",
     "GatewayBase",
     "GatewayFound",
@@ -166,6 +169,7 @@ __all__ = [
     "RequestSoundboardSounds",
     "Resume",
     "Resumed",
+    "Scenario",
     "Server",
     "ServerConfig",
     "ServerConnection",

@@ -11,11 +11,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from gateway_proto._layers.payloads import to_json
+from gateway_proto._telling import ServerSession
 from gateway_proto.commands import Identify, Resume
 from gateway_proto.dialects import Dialect
 from gateway_proto.events import GatewayFound, SessionStartLimit
+from gateway_proto.faults import Fault
 from gateway_proto.server_config import ServerConfig
-from gateway_proto.server_connection import ServerConnection, ServerSession
+from gateway_proto.server_connection import ServerConnection
 from gateway_proto.shards import identify_key
 
 __all__ = ["Server"]
@@ -35,6 +37,7 @@ class Server:
         self._away: dict[str, float] = {}  # ids of sessions without a connection, oldest first
         self._count = 0
         self._identified: deque[float] = deque()  # when, today
+        self._upgrades = 0
         self._key_free_at: dict[int, float] = {}
 
     def accept(
@@ -96,6 +99,11 @@ class Server:
             config.max_concurrency,
         )
         return GatewayFound(url, config.shards, limit)
+
+    def next_faults(self) -> tuple[Fault, ...]:
+        """The faults of the next upgrade, counted."""
+        self._upgrades += 1
+        return self.config.scenario.of(self._upgrades)
 
     def has_sessions_left(self, *, now: float) -> bool:
         """Whether the day's sessions are not used up."""

@@ -9,6 +9,7 @@ import attrs
 
 from gateway_proto.dialects import DIALECTS
 from gateway_proto.errors import LocalProtocolError
+from gateway_proto.faults import Scenario
 from gateway_proto.world import World
 
 __all__ = ["ServerConfig"]
@@ -49,6 +50,8 @@ class ServerConfig:
     """How many of them `/gateway/bot` lets identify at once."""
     world: World = World()
     """Who the bot is, and the guilds that it is in."""
+    scenario: Scenario = Scenario()
+    """What goes wrong, and when."""
     allowed_intents: int | None = None
     """Those that may be asked for, else close code 4014; None: all."""
     guilds_per_shard: int = 2500

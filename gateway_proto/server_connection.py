@@ -1,23 +1,26 @@
-"""bytes, now ↔ commands: one connection of a server, and the session that outlives it."""
+"""bytes, now ↔ commands: one connection of a server to a client.
+
+What it sends stands in `_telling.py`, what it makes of a command here.
+"""
 
 from __future__ import annotations
 
-import functools
 import re
-from collections import deque
 from typing import Any, Protocol
 from urllib.parse import parse_qsl
 
 import attrs
 import msgspec
 
-from gateway_proto._connection import DROPPED, GatewayConnection
+from gateway_proto._connection import DROPPED
 from gateway_proto._layers import etf
-from gateway_proto._layers.frames import Refused, Requested, ServerFrames, Unframed
-from gateway_proto._layers.inflate import deflater, has_zstd, inflater
-from gateway_proto._layers.payloads import Payload, encode, encode_dispatch
+from gateway_proto._layers.frames import Refused, Requested, ServerFrames
+from gateway_proto._layers.inflate import deflater, has_zstd
+from gateway_proto._layers.payloads import Payload
 from gateway_proto._layers.spelling import read
-from gateway_proto._layers.state import Input, State, server_table
+from gateway_proto._layers.state import Input, State
+from gateway_proto._mischief import Mischief
+from gateway_proto._telling import ServerSession, Telling
 from gateway_proto._timing.deadlines import Timer
 from gateway_proto._timing.ratelimit import SlidingWindow
 from gateway_proto.commands import (
@@ -37,93 +40,22 @@ from gateway_proto.errors import LocalProtocolError
 from gateway_proto.events import (
     By,
     Closed,
-    Dispatch,
     GatewayFound,
     HeartbeatAcked,
-    HeartbeatRequested,
     Hello,
     HttpRequested,
     Opened,
-    ReconnectRequested,
-    ServerEvent,
-    ServerMessage,
     SessionInvalidated,
 )
-from gateway_proto.intents import Intents
+from gateway_proto.faults import Fault
 from gateway_proto.server_config import ServerConfig
-from gateway_proto.shards import shard_of
 
-__all__ = ["Host", "ServerConnection", "ServerSession"]
+__all__ = ["Host", "ServerConnection"]
 
-_LARGE = 1024
-"""Bytes from which a text is worth compressing by itself."""
 _INTENTS_END = 1 << 32
-_DIRECT = (
-    Intents.DIRECT_MESSAGES
-    | Intents.DIRECT_MESSAGE_REACTIONS
-    | Intents.DIRECT_MESSAGE_TYPING
-    | Intents.DIRECT_MESSAGE_POLLS
-)
 _WITHOUT_VERSION = ("3", "6")
 """Who names no version speaks 3, which says it in Identify; where that is not spoken, 6, which
 was the default for years."""
-
-
-class ServerSession:
-    """What the server keeps of a client between its connections."""
-
-    def __init__(self, id_: str, identify: Identify, dialect: Dialect, replay_limit: int) -> None:
-        self.id: str = id_
-        self.token: str = identify.token
-        self.shard: tuple[int, int] | None = identify.shard
-        self.intents: int | None = identify.intents if dialect.intents else None
-        """None: it gets what every intent brings."""
-        self.compress: bool = identify.compress
-        self.dialect: Dialect = dialect
-        self.sequence: int = 0
-        """Of the last dispatch."""
-        self.connection: ServerConnection | None = None
-        """None while the client is away."""
-        self.all_members_asked: dict[str, float] = {}
-        """When all members of a guild were asked for last."""
-        self._replay: deque[Dispatch] = deque(maxlen=replay_limit)
-        self._forgotten = 0  # the sequence up to which dispatches were let go
-
-    def gets(self, name: str, guild_id: str | int | None) -> bool:
-        """Whether a dispatch is for this session: by its version, its shard and its intents."""
-        if not self.dialect.knows(name):
-            return False
-        needed = _needed(name, of_guild=guild_id is not None)
-        if self.shard is not None and (guild_id is not None or needed):
-            # What has no guild goes to shard 0.
-            mine = 0 if guild_id is None else shard_of(guild_id, self.shard[1])
-            if self.shard[0] != mine:
-                return False
-        return not needed or self.intents is None or bool(needed & self.intents)
-
-    def next(self, name: str, raw: bytes, *, replay: bool = True) -> Dispatch:
-        """The next dispatch, kept for a replay."""
-        self.sequence += 1
-        dispatch = Dispatch(name, self.sequence, raw)
-        if replay:
-            if len(self._replay) == self._replay.maxlen:
-                self._forgotten = self._replay[0].sequence or 0 if self._replay else self.sequence
-            self._replay.append(dispatch)
-        return dispatch
-
-    def missed(self, after: int) -> list[Dispatch] | None:
-        """The dispatches after a sequence; None where they are no longer all there."""
-        if after < self._forgotten:
-            return None
-        return [dispatch for dispatch in self._replay if (dispatch.sequence or 0) > after]
-
-
-@functools.cache
-def _needed(name: str, *, of_guild: bool) -> Intents:
-    """The intents of which one is needed for a dispatch; none for what is no dispatch of theirs."""
-    needed = Intents.for_event(name)
-    # Without a guild it may be a direct message, or one that a test has shortened.
-    return needed & ~_DIRECT if of_guild else needed
 
 
 class Host(Protocol):
@@ -141,6 +73,10 @@ class Host(Protocol):
 
     def leave(self, connection: ServerConnection, *, now: float, forget: bool) -> None:
         """A connection is closed."""
+        ...
+
+    def next_faults(self) -> tuple[Fault, ...]:
+        """The faults of the next upgrade, counted."""
         ...
 
     def back(self, session: ServerSession) -> None:
@@ -164,91 +100,19 @@ class Host(Protocol):
         ...
 
 
-class ServerConnection(GatewayConnection[ServerMessage, ServerEvent]):
+class ServerConnection(Telling):
     """One connection of a server to a client; made by `Server.accept`."""
 
     def __init__(self, server: Host, *, now: float, framing: bool) -> None:
         config = server.config
-        super().__init__(
-            now=now,
-            close_timeout=config.close_timeout,
-            table=server_table(),
-            frames=ServerFrames(limit=config.message_limit) if framing else Unframed(),
-            # A client sends nothing compressed; JSON and terms come as they are.
-            inflater=inflater(Compression.NONE, limit=config.message_limit),
-        )
+        super().__init__(config, now=now, framing=framing)
         self._server = server
-        self._config = config
-        self._dialect = DIALECTS[config.versions[-1]]
         self._target = "/"
         self._host = "localhost"
-        self._encoding = Encoding.JSON
         self._encoding_by_form = False
         self._version_is_bad = False
-        self._compression = Compression.NONE
-        self._deflater = deflater(self._compression)
         self._window = SlidingWindow(*self._dialect.send_limit)
-        self.session: ServerSession | None = None
-        """The client's, once it has identified or resumed."""
         self._deadlines.set(Timer.HANDSHAKE, now + config.handshake_timeout)
-
-    @property
-    def dialect(self) -> Dialect:
-        """What the client asked to speak."""
-        return self._dialect
-
-    # ----- what is sent -----
-
-    def send(self, message: ServerMessage, *, now: float) -> None:
-        """Send a message. A dispatch without a sequence gets the session's next one.
-
-        Raises `LocalProtocolError` where the WebSocket is not open, or, for a dispatch, there is
-        no session.
-        """
-        if not isinstance(message, ServerMessage):
-            raise LocalProtocolError(f"{message!r} is not a message of a server: see ServerMessage")
-        if self._state not in (State.IDENTIFYING, State.READY):
-            raise LocalProtocolError(
-                f"the connection is {self._state.value}: nothing can be sent on it"
-            )
-        if isinstance(message, Dispatch) and message.sequence is None:
-            if self.session is None:
-                raise LocalProtocolError("a dispatch needs a session: wait for Identify or Resume")
-            message = self.session.next(message.name, message.raw)
-        self.write(message, now=now)
-
-    def write(self, message: ServerMessage, *, now: float) -> None:
-        """Send a message as it is; one that cannot be sent any more is let go."""
-        self._at(now)
-        if self._state not in (State.IDENTIFYING, State.READY):
-            return
-        match message:
-            case Dispatch(name=name, sequence=sequence):
-                text = encode_dispatch(message.raw, sequence, name, self._encoding)
-            case Hello(heartbeat_interval):
-                text = self._encode(Opcode.HELLO, {"heartbeat_interval": heartbeat_interval})
-            case HeartbeatRequested():
-                text = self._encode(Opcode.HEARTBEAT, None)
-            case HeartbeatAcked():
-                text = self._encode(Opcode.HEARTBEAT_ACK, None)
-            case ReconnectRequested(url):
-                text = self._encode(Opcode.RECONNECT, None if url is None else {"url": url})
-            case _:
-                says = self._dialect.invalid_session_says
-                text = self._encode(Opcode.INVALID_SESSION, message.resumable if says else None)
-        large = len(text) >= _LARGE or (isinstance(message, Dispatch) and message.name == "READY")
-        self._frames.send(self._deflater.send(text, large=large))
-        if self._frames.waiting > self._config.output_limit:
-            self.drop(now=now)
-        self._wake()
-
-    def _encode(self, op: int, d: Any) -> bytes:
-        return encode(op, d, self._encoding)
-
-    def drop(self, *, now: float) -> None:
-        """End the connection without a close frame, as a cut wire does; the session is kept."""
-        self._end(Closed(code=None, by=By.SELF, then=Then.STOP, reason="dropped"), self._at(now))
-        self._wake()
 
     # ----- the road upwards -----
 
@@ -268,12 +132,16 @@ class ServerConnection(GatewayConnection[ServerMessage, ServerEvent]):
             status = response.status
             self._frames.respond(status, b"application/json", response.body)
         else:
+            self._mischief = Mischief(self._server.next_faults())
+            refusal = self._mischief.refusal()
             error = self._choose(item.target, host)
-            if error is None:
+            if refusal is None and error is None:
                 self._take(self._frames.accept(), now)
                 return
-            status = 400
-            self._frames.respond(status, b"text/plain", error.encode() + b"\n")
+            status, text, retry_after = 400, error or "", None
+            if refusal is not None:
+                status, text, retry_after = refusal.status, refusal.reason, refusal.retry_after
+            self._frames.respond(status, b"text/plain", text.encode() + b"\n", retry_after)
         self._events.append(HttpRequested(item.method, item.target, status))
         self._end(Closed(code=status, by=By.SELF, then=Then.STOP), now)
 
@@ -282,6 +150,7 @@ class ServerConnection(GatewayConnection[ServerMessage, ServerEvent]):
         error = self._choose(target, host)
         if error is not None:
             raise LocalProtocolError(error)
+        self._mischief = Mischief(self._server.next_faults())
         self._opened(now)
 
     def _choose(self, target: str, host: str) -> str | None:
@@ -327,6 +196,8 @@ class ServerConnection(GatewayConnection[ServerMessage, ServerEvent]):
         self._deadlines.set(Timer.SESSION, now + self._config.identify_timeout)
         self._events.append(Opened(self._target))
         self._window = SlidingWindow(*self._dialect.send_limit)
+        if not self._reach("open", now):
+            return
         if self._version_is_bad:
             self._refuse(4012, "Invalid API version", now)
         elif self._dialect.greets:
@@ -426,11 +297,13 @@ class ServerConnection(GatewayConnection[ServerMessage, ServerEvent]):
         if self._state is State.IDENTIFYING:
             self._deadlines.set(Timer.SESSION, now + self._config.identify_timeout)
         self._await_heartbeat(now)
-        if self._dialect.acks:
+        if self._reach("heartbeat", now) and self._dialect.acks and not self._mischief.no_acks:
             self.write(HeartbeatAcked(), now=now)
 
     def _identify(self, identify: Identify, now: float) -> None:
         shard, intents = identify.shard, identify.intents
+        if not self._reach("identify", now):
+            return
         if not self._server.allows(identify.token):
             self._refuse(4004, "Authentication failed", now)
         elif shard is not None and not 0 <= shard[0] < shard[1]:
@@ -450,6 +323,7 @@ class ServerConnection(GatewayConnection[ServerMessage, ServerEvent]):
             identify = attrs.evolve(identify, token=identify.token.removeprefix("Bot "))
             self._begin_session(self._server.open_session(identify, self._dialect), now)
             self._greet(now)
+            self._reach("ready", now)
 
     def _knows(self, intents: int | None) -> bool:
         return (
@@ -496,7 +370,8 @@ class ServerConnection(GatewayConnection[ServerMessage, ServerEvent]):
         else:
             ready |= {"heartbeat_interval": config.heartbeat_interval, "read_state": []}
         if dialect.resume_url_in_ready:
-            ready["resume_gateway_url"] = self._url(self._host)
+            own = self._url(self._host)
+            ready["resume_gateway_url"] = self._mischief.resume_url or own
         self.write(self.session.next("READY", msgspec.json.encode(ready)), now=now)
         if not dialect.guilds_in_ready:
             for guild in guilds:
@@ -504,6 +379,8 @@ class ServerConnection(GatewayConnection[ServerMessage, ServerEvent]):
                     self._dispatch("GUILD_CREATE", world.guild_create(guild), now)
 
     def _resume(self, resume: Resume, now: float) -> None:
+        if not self._reach("resume", now):
+            return
         session = self._server.find_session(resume, self._dialect, now=now)
         if session is not None and resume.seq > session.sequence:
             self._refuse(4007, "Invalid seq", now)
@@ -527,6 +404,7 @@ class ServerConnection(GatewayConnection[ServerMessage, ServerEvent]):
         if not self._dialect.greets:
             d["heartbeat_interval"] = self._config.heartbeat_interval
         self.write(session.next("RESUMED", msgspec.json.encode(d), replay=False), now=now)
+        self._reach("resumed", now)
 
     # ----- ends -----
 
@@ -543,6 +421,11 @@ class ServerConnection(GatewayConnection[ServerMessage, ServerEvent]):
                 self._refuse(4009, "Session timed out", now)
             case Timer.CLOSE:
                 self._end(self._peer_closed(None, ""), now)
+            case Timer.FAULT:
+                self._mischief.handle_timer(self, now)
+                if self._mischief.held_until is None:
+                    self._release(now)
+                self._plan_mischief()
             case _:
                 self._fail(DROPPED, f"waited too long for {timer.value}", now)
 

@@ -24,6 +24,7 @@ from gateway_proto import (
     Encoding,
     Intents,
     LocalProtocolError,
+    Scenario,
     ServerConfig,
     World,
     dialect,
@@ -96,6 +97,10 @@ def serve(
         pathlib.Path | None,
         typer.Option(help='JSON: {"user": {...}, "guilds": [...]}, as GUILD_CREATE has them.'),
     ] = None,
+    scenario: Annotated[
+        pathlib.Path | None,
+        typer.Option(help="JSON: a list of faults, such as {'what': 'drop', 'on': 'ready'}."),
+    ] = None,
     tick: Annotated[
         float | None,
         typer.Option(
@@ -116,6 +121,9 @@ def serve(
             config = attrs.evolve(config, versions=(version,))
         if world is not None:
             config = attrs.evolve(config, world=World.from_json(world.read_bytes()))
+        if scenario is not None:
+            faults = Scenario.from_json(scenario.read_bytes())
+            config = attrs.evolve(config, scenario=faults)
         asyncio.run(run_server(Screen(), config, host=host, port=port, tick=tick))
     except LocalProtocolError as error:
         _fail(str(error))

@@ -280,17 +280,51 @@ class ServerFrames(Frames):
         yield Upgraded()
         yield from self._receive_frames(self._http.trailing_data[0])
 
-    def respond(self, status: int, content_type: bytes, body: bytes) -> None:
-        """Answer the request with a response, the last on this connection."""
+    def respond(
+        self, status: int, content_type: bytes, body: bytes, retry_after: float | None = None
+    ) -> None:
+        """Answer the request with a response, the last on this connection; seconds to wait."""
         headers = [
             (b"Content-Type", content_type),
             (b"Content-Length", str(len(body)).encode()),
             (b"Connection", b"close"),
         ]
+        if retry_after is not None:
+            headers.append((b"Retry-After", f"{retry_after:g}".encode()))
         self._out += self._http.send(h11.Response(status_code=status, headers=headers))
         if self._request is None or self._request.method != b"HEAD":
             self._out += self._http.send(h11.Data(data=body))
         self._out += self._http.send(h11.EndOfMessage())
+
+    # ----- for faults -----
+
+    def send_badly(self, message: str | bytes, how: str, size: int) -> None:
+        """Frame a message, and break it: its frame, its data, or it into frames of `size` bytes."""
+        assert self._ws is not None
+        at = len(self._out)
+        match how:
+            case "corrupt":
+                self.send(message)
+                self._out[at] |= 0x70  # bits that no extension gave a meaning
+            case "corrupt_data":
+                self.send(message)
+                self._out[-1] ^= 0xFF
+                self._out[(at + len(self._out)) // 2] ^= 0xFF
+            case _:
+                step = max(1, size)
+                parts = [message[i : i + step] for i in range(0, len(message), step)]
+                for part in parts[:-1]:
+                    self._out += self._ws.send(_part(part, last=False))
+                self._out += self._ws.send(_part(parts[-1], last=True))
+
+    def send_garbage(self) -> None:
+        """Bytes that are no frame."""
+        self._out += b"\xff\xff\xffgarbage"
+
+    def take_back(self, size: int) -> None:
+        """Let go of the last bytes that wait."""
+        if size > 0:
+            del self._out[-size:]
 
     def _receive_request(self, data: bytes) -> Iterator[Incoming]:
         if self._request is not None:
@@ -315,3 +349,8 @@ class ServerFrames(Frames):
                 headers,
                 headers.get("upgrade", "").lower() == "websocket",
             )
+
+
+def _part(part: str | bytes, *, last: bool) -> ws.Event:
+    kind = ws.TextMessage if isinstance(part, str) else ws.BytesMessage
+    return kind(data=part, message_finished=last)  # type: ignore[arg-type]

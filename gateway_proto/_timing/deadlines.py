@@ -19,6 +19,7 @@ class Timer(enum.Enum):
     WAITING = "a report that commands wait long"
     REQUEST = "an answer to a request"
     IDENTIFY = "the time to identify again"
+    FAULT = "the next fault"
     CLOSE = "the end of the closing handshake"
 
 

@@ -259,6 +259,19 @@ def test_serve_tells_of_a_world_that_lies_in_a_file(tmp_path: pathlib.Path) -> N
     assert "the fifth" in out.read_text()
 
 
+def test_serve_does_wrong_what_a_scenario_says(tmp_path: pathlib.Path) -> None:
+    scenario = tmp_path / "scenario.json"
+    scenario.write_text('[{"what": "close", "code": 4009, "after": 0.1}]')
+    out = tmp_path / "out"
+    with (
+        _serving("--scenario", str(scenario)) as serving,
+        _tailing(out, "--api", serving.api),
+    ):
+        _await("RESUMED", lambda: "RESUMED" in out.read_text())
+
+    assert "closed with 4009" in out.read_text()
+
+
 def test_tail_without_a_lookup_connects_to_the_gateway_itself(tmp_path: pathlib.Path) -> None:
     out = tmp_path / "out"
     with _serving() as serving, _tailing(out, "--gateway", serving.gateway):

@@ -1,0 +1,250 @@
+"""messages → frames: the half of a server's connection that sends, and the session it tells.
+
+What a scenario makes go wrong on the way stands here too; when it does is `_mischief.py`'s.
+"""
+
+from __future__ import annotations
+
+import abc
+import functools
+from collections import deque
+from typing import Any
+
+from gateway_proto._connection import GatewayConnection
+from gateway_proto._layers.frames import ServerFrames, Unframed
+from gateway_proto._layers.inflate import deflater, inflater
+from gateway_proto._layers.payloads import encode, encode_dispatch
+from gateway_proto._layers.state import State, server_table
+from gateway_proto._mischief import Mischief
+from gateway_proto._timing.deadlines import Timer
+from gateway_proto.commands import Identify
+from gateway_proto.dialects import DIALECTS, Compression, Dialect, Encoding, Opcode, Then
+from gateway_proto.errors import LocalProtocolError
+from gateway_proto.events import (
+    By,
+    Closed,
+    Dispatch,
+    HeartbeatAcked,
+    HeartbeatRequested,
+    Hello,
+    ReconnectRequested,
+    ServerEvent,
+    ServerMessage,
+)
+from gateway_proto.intents import Intents
+from gateway_proto.server_config import ServerConfig
+from gateway_proto.shards import shard_of
+
+__all__ = ["ServerSession", "Telling"]
+
+_LARGE = 1024
+"""Bytes from which a text is worth compressing by itself."""
+_DIRECT = (
+    Intents.DIRECT_MESSAGES
+    | Intents.DIRECT_MESSAGE_REACTIONS
+    | Intents.DIRECT_MESSAGE_TYPING
+    | Intents.DIRECT_MESSAGE_POLLS
+)
+
+
+class ServerSession:
+    """What the server keeps of a client between its connections."""
+
+    def __init__(self, id_: str, identify: Identify, dialect: Dialect, replay_limit: int) -> None:
+        self.id: str = id_
+        self.token: str = identify.token
+        self.shard: tuple[int, int] | None = identify.shard
+        self.intents: int | None = identify.intents if dialect.intents else None
+        """None: it gets what every intent brings."""
+        self.compress: bool = identify.compress
+        self.dialect: Dialect = dialect
+        self.sequence: int = 0
+        """Of the last dispatch."""
+        self.connection: Telling | None = None
+        """None while the client is away."""
+        self.all_members_asked: dict[str, float] = {}
+        """When all members of a guild were asked for last."""
+        self._replay: deque[Dispatch] = deque(maxlen=replay_limit)
+        self._forgotten = 0  # the sequence up to which dispatches were let go
+
+    def gets(self, name: str, guild_id: str | int | None) -> bool:
+        """Whether a dispatch is for this session: by its version, its shard and its intents."""
+        if not self.dialect.knows(name):
+            return False
+        needed = _needed(name, of_guild=guild_id is not None)
+        if self.shard is not None and (guild_id is not None or needed):
+            # What has no guild goes to shard 0.
+            mine = 0 if guild_id is None else shard_of(guild_id, self.shard[1])
+            if self.shard[0] != mine:
+                return False
+        return not needed or self.intents is None or bool(needed & self.intents)
+
+    def next(self, name: str, raw: bytes, *, replay: bool = True) -> Dispatch:
+        """The next dispatch, kept for a replay."""
+        self.sequence += 1
+        dispatch = Dispatch(name, self.sequence, raw)
+        if replay:
+            if len(self._replay) == self._replay.maxlen:
+                self._forgotten = self._replay[0].sequence or 0 if self._replay else self.sequence
+            self._replay.append(dispatch)
+        return dispatch
+
+    def missed(self, after: int) -> list[Dispatch] | None:
+        """The dispatches after a sequence; None where they are no longer all there."""
+        if after < self._forgotten:
+            return None
+        return [dispatch for dispatch in self._replay if (dispatch.sequence or 0) > after]
+
+
+@functools.cache
+def _needed(name: str, *, of_guild: bool) -> Intents:
+    """The intents of which one is needed for a dispatch; none for what is no dispatch of theirs."""
+    needed = Intents.for_event(name)
+    # Without a guild it may be a direct message, or one that a test has shortened.
+    return needed & ~_DIRECT if of_guild else needed
+
+
+class Telling(GatewayConnection[ServerMessage, ServerEvent], abc.ABC):
+    """What is sent, in the version, encoding and compression that the client asked for."""
+
+    def __init__(self, config: ServerConfig, *, now: float, framing: bool) -> None:
+        super().__init__(
+            now=now,
+            close_timeout=config.close_timeout,
+            table=server_table(),
+            frames=ServerFrames(limit=config.message_limit) if framing else Unframed(),
+            # A client sends nothing compressed; JSON and terms come as they are.
+            inflater=inflater(Compression.NONE, limit=config.message_limit),
+        )
+        self._config = config
+        self._dialect = DIALECTS[config.versions[-1]]
+        self._encoding = Encoding.JSON
+        self._compression = Compression.NONE
+        self._deflater = deflater(self._compression)
+        self._mischief = Mischief(())
+        self._held: list[ServerMessage] = []
+        self._cut: int | None = None
+        self._last_dispatch: Dispatch | None = None
+        self.session: ServerSession | None = None
+        """The client's, once it has identified or resumed."""
+
+    @property
+    def dialect(self) -> Dialect:
+        """What the client asked to speak."""
+        return self._dialect
+
+    def send(self, message: ServerMessage, *, now: float) -> None:
+        """Send a message. A dispatch without a sequence gets the session's next one.
+
+        Raises `LocalProtocolError` where the WebSocket is not open, or, for a dispatch, there is
+        no session.
+        """
+        if not isinstance(message, ServerMessage):
+            raise LocalProtocolError(f"{message!r} is not a message of a server: see ServerMessage")
+        if self._state not in (State.IDENTIFYING, State.READY):
+            raise LocalProtocolError(
+                f"the connection is {self._state.value}: nothing can be sent on it"
+            )
+        if isinstance(message, Dispatch) and message.sequence is None:
+            if self.session is None:
+                raise LocalProtocolError("a dispatch needs a session: wait for Identify or Resume")
+            message = self.session.next(message.name, message.raw)
+        self.write(message, now=now)
+
+    def write(self, message: ServerMessage, *, now: float) -> None:
+        """Send a message as it is; one that cannot be sent any more is let go."""
+        self._at(now)
+        if self._state not in (State.IDENTIFYING, State.READY) or self._mischief.silent:
+            return
+        if self._mischief.held_until is not None:
+            self._held.append(message)
+            return
+        match message:
+            case Dispatch(name=name, sequence=sequence):
+                text = encode_dispatch(message.raw, sequence, name, self._encoding)
+            case Hello(heartbeat_interval):
+                text = self._encode(Opcode.HELLO, {"heartbeat_interval": heartbeat_interval})
+            case HeartbeatRequested():
+                text = self._encode(Opcode.HEARTBEAT, None)
+            case HeartbeatAcked():
+                text = self._encode(Opcode.HEARTBEAT_ACK, None)
+            case ReconnectRequested(url):
+                text = self._encode(Opcode.RECONNECT, None if url is None else {"url": url})
+            case _:
+                says = self._dialect.invalid_session_says
+                text = self._encode(Opcode.INVALID_SESSION, message.resumable if says else None)
+        large = len(text) >= _LARGE or (isinstance(message, Dispatch) and message.name == "READY")
+        self._send_message(self._deflater.send(text, large=large), now)
+        if isinstance(message, Dispatch):
+            self._last_dispatch = message
+            self._reach("dispatch", now)
+
+    def _send_message(self, message: str | bytes, now: float) -> None:
+        fault, self._mischief.frame = self._mischief.frame, None
+        before = self._frames.waiting
+        if fault is not None and isinstance(self._frames, ServerFrames):
+            self._frames.send_badly(message, fault.what, fault.size)
+        else:
+            self._frames.send(message)
+        if self._cut is not None:
+            self._cut -= self._frames.waiting - before
+            if self._cut <= 0:
+                if isinstance(self._frames, ServerFrames):
+                    self._frames.take_back(-self._cut)
+                self.drop(now=now)
+        if self._frames.waiting > self._config.output_limit:
+            self.drop(now=now)
+        self._wake()
+
+    # ----- for faults -----
+
+    def cut_after(self, size: int, *, now: float) -> None:
+        """Drop the transport after so many more bytes."""
+        self._cut = size
+        if size <= 0:
+            self.drop(now=now)
+
+    def send_bomb(self, size: int, *, now: float) -> None:
+        """Send a message that inflates to so many bytes."""
+        if self._state in (State.IDENTIFYING, State.READY):
+            text = b'{"op":0,"t":"BOMB","d":"' + b" " * size + b'"}'
+            self._send_message(self._deflater.send(text, large=True), now)
+
+    def send_garbage(self, *, now: float) -> None:
+        """Send bytes that are no frame."""
+        if isinstance(self._frames, ServerFrames) and self._state is not State.CLOSED:
+            self._frames.send_garbage()
+            self._wake()
+
+    def skip_sequences(self, count: int) -> None:
+        """Leave out sequences."""
+        if self.session is not None:
+            self.session.sequence += count
+
+    def last_dispatch(self) -> Dispatch | None:
+        """The dispatch that was sent last."""
+        return self._last_dispatch
+
+    def _reach(self, trigger: str, now: float) -> bool:
+        """Let the faults happen that belong here; whether the connection is still open."""
+        self._mischief.reach(trigger, self, now)
+        self._plan_mischief()
+        return self._state in (State.IDENTIFYING, State.READY)
+
+    def _plan_mischief(self) -> None:
+        at = self._mischief.next_timer()
+        if at is not None and self._state not in (State.CLOSING, State.CLOSED):
+            self._deadlines.set(Timer.FAULT, at)
+
+    def _release(self, now: float) -> None:
+        held, self._held = self._held, []
+        for message in held:
+            self.write(message, now=now)
+
+    def _encode(self, op: int, d: Any) -> bytes:
+        return encode(op, d, self._encoding)
+
+    def drop(self, *, now: float) -> None:
+        """End the connection without a close frame, as a cut wire does; the session is kept."""
+        self._end(Closed(code=None, by=By.SELF, then=Then.STOP, reason="dropped"), self._at(now))
+        self._wake()

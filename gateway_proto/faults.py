@@ -1,0 +1,126 @@
+"""a scenario, as objects or a file → what a server does wrong, and when.
+
+    Scenario([Fault("drop", on="dispatch", nth=3, connection=1), Fault("close", code=4009)])
+
+The same scenario does the same in fake time and on the wire: it counts connections and what happens
+on them, and has no chance in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import attrs
+import msgspec
+
+from gateway_proto.errors import LocalProtocolError
+
+__all__ = ["Fault", "Scenario"]
+
+_KINDS = {
+    "refuse": "answers the upgrade with an HTTP status",
+    "drop": "ends the transport without a close frame, after some more bytes",
+    "close": "closes with a code and a reason",
+    "reconnect": "sends RECONNECT, with a URL if one is given",
+    "invalidate": "sends INVALID_SESSION, resumable or not",
+    "silence": "sends nothing any more",
+    "no_acks": "acknowledges no heartbeat any more",
+    "hold": "sends nothing for some seconds, and then all of it",
+    "corrupt": "breaks the frame of the next message",
+    "corrupt_data": "breaks what is in the next message",
+    "garbage": "sends bytes that are no frame",
+    "bomb": "sends a message that inflates to so many bytes",
+    "fragment": "sends the next message in frames of so many bytes",
+    "skip": "leaves out sequences",
+    "repeat": "sends the last dispatch again",
+    "resume_url": "names another resume URL in READY",
+}
+_TRIGGERS = (
+    "upgrade",
+    "open",
+    "identify",
+    "resume",
+    "ready",
+    "resumed",
+    "dispatch",
+    "heartbeat",
+)
+
+
+def _one_of(known: Iterable[str], what: str) -> Any:
+    def check(_fault: Any, _field: Any, value: str) -> None:
+        if value not in known:
+            raise LocalProtocolError(f"there is no {what} {value!r}: use one of {', '.join(known)}")
+
+    return check
+
+
+@attrs.frozen
+class Fault:
+    """One thing that goes wrong."""
+
+    what: str = attrs.field(validator=_one_of(_KINDS, "fault"))
+    """refuse, drop, close, reconnect, invalidate, silence, no_acks, hold, corrupt, corrupt_data,
+    garbage, bomb, fragment, skip, repeat or resume_url."""
+    on: str = attrs.field(
+        default="ready", kw_only=True, validator=_one_of(_TRIGGERS, "time for a fault")
+    )
+    """upgrade, open (before HELLO), identify (before READY), resume (before RESUMED), ready,
+    resumed, dispatch (after it) or heartbeat (before its ACK)."""
+    connection: int | None = attrs.field(default=1, kw_only=True)
+    """Which upgrade to the server, counted from 1; None: every one."""
+    nth: int = attrs.field(default=1, kw_only=True)
+    """The how-manieth time on that connection."""
+    after: float = attrs.field(default=0.0, kw_only=True)
+    """Seconds from then."""
+    code: int = attrs.field(default=4000, kw_only=True)
+    reason: str = attrs.field(default="", kw_only=True)
+    status: int = attrs.field(default=503, kw_only=True)
+    """Of the HTTP answer."""
+    retry_after: float | None = attrs.field(default=None, kw_only=True)
+    """Seconds, in the header of the HTTP answer."""
+    resumable: bool = attrs.field(default=False, kw_only=True)
+    url: str | None = attrs.field(default=None, kw_only=True)
+    size: int = attrs.field(default=0, kw_only=True)
+    """Bytes, or sequences to skip."""
+    seconds: float = attrs.field(default=1.0, kw_only=True)
+
+
+def _faults(faults: Iterable[Fault]) -> tuple[Fault, ...]:
+    return tuple(faults)
+
+
+@attrs.frozen
+class Scenario:
+    """What goes wrong in the life of a server."""
+
+    faults: tuple[Fault, ...] = attrs.field(default=(), converter=_faults)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Scenario:
+        """The scenario of a list of objects with the fields of `Fault`.
+
+        Raises `LocalProtocolError` that says which is none.
+        """
+        try:
+            entries = msgspec.json.decode(text, type=list[dict[str, Any]])
+        except (msgspec.DecodeError, UnicodeError) as error:
+            raise LocalProtocolError(f"this text is no scenario: {error}") from None
+        known = {field.name for field in attrs.fields(Fault)}
+        faults = []
+        for number, entry in enumerate(entries, 1):
+            if "what" not in entry or entry.keys() - known:
+                raise LocalProtocolError(
+                    f"fault {number} of the scenario has {sorted(entry)}: it needs what, and may "
+                    f"have {sorted(known - {'what'})}"
+                )
+            try:
+                faults.append(msgspec.convert(entry, Fault))
+            except msgspec.ValidationError as error:
+                raise LocalProtocolError(f"fault {number} of the scenario: {error}") from None
+        return cls(faults)
+
+    def of(self, connection: int) -> tuple[Fault, ...]:
+        """The faults of a connection."""
+        return tuple(fault for fault in self.faults if fault.connection in (None, connection))

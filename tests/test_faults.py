@@ -1,0 +1,370 @@
+"""Each fault on order, against our own client in fake time: what it does, and how it recovers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from gateway_proto import (
+    By,
+    Client,
+    Closed,
+    Config,
+    DialPlanned,
+    Dispatch,
+    Fault,
+    GaveUp,
+    Identify,
+    Intents,
+    LocalProtocolError,
+    Purpose,
+    Ready,
+    ReconnectRequested,
+    Resume,
+    Resumed,
+    Scenario,
+    Server,
+    ServerConfig,
+    SessionInvalidated,
+    State,
+    Then,
+    UrlRefused,
+)
+from gateway_proto.testing import Link
+
+
+def _life(*faults: Fault, dispatches: int = 4, seconds: float = 180.0, **config: Any) -> Link:
+    """A life of three minutes, with a dispatch now and then."""
+    given = {
+        "token": "t",
+        "intents": Intents.GUILDS,
+        "gateway_url": "ws://localhost",
+        "unix_offset": 0.0,
+        "random": lambda: 0.5,
+        "message_limit": 100_000,
+    }
+    server = Server(ServerConfig(scenario=Scenario(faults)))
+    link = Link(Client(Config(**{**given, **config})), server)
+    for number in range(1, dispatches + 1):
+        link.run(seconds / dispatches / 2)
+        server.dispatch("N", number, now=link.now)
+        link.run(seconds / dispatches / 2)
+    return link
+
+
+def _numbers(link: Link) -> list[int]:
+    return [e.data for e in link.client.events if isinstance(e, Dispatch) and e.name == "N"]
+
+
+def _ends(link: Link) -> list[Closed]:
+    return [event for event in link.client.events if isinstance(event, Closed)]
+
+
+def _is_ready(link: Link) -> bool:
+    connection: Any = link.client.connection
+    return connection.state is State.READY
+
+
+def _identifies(link: Link) -> int:
+    return sum(isinstance(event, Identify) for event in link.server.events)
+
+
+# ----- every fault is survived -----
+
+EVERY = [
+    Fault("refuse", on="upgrade", status=503),
+    Fault("refuse", on="upgrade", status=520, reason="origin error"),
+    Fault("refuse", on="upgrade", status=429, retry_after=7.0),
+    *(
+        Fault("drop", on=on, size=size)
+        for on in ("open", "identify", "ready", "dispatch")
+        for size in (0, 1, 7, 40)
+    ),
+    Fault("drop", on="resume", connection=2),
+    Fault("close", code=1000),
+    Fault("close", code=4000, on="open"),
+    Fault("close", code=4000, reason="why", on="dispatch", nth=2),
+    Fault("close", code=4009, on="heartbeat"),
+    Fault("close", code=4007),
+    Fault("close", code=4008),
+    Fault("close", code=1001, after=5.0),
+    Fault("reconnect", on="open"),
+    Fault("reconnect", on="dispatch"),
+    Fault("invalidate", on="open"),
+    Fault("invalidate", on="identify"),
+    Fault("invalidate", resumable=True),
+    Fault("invalidate", after=20.0),
+    Fault("silence", on="open"),
+    Fault("silence", on="identify"),
+    Fault("silence", on="dispatch"),
+    Fault("no_acks"),
+    Fault("hold", on="identify", seconds=10.0),
+    Fault("hold", on="ready", seconds=10.0),
+    Fault("hold", on="open", seconds=90.0),
+    Fault("corrupt", on="ready"),
+    Fault("corrupt", on="open"),
+    Fault("corrupt_data", on="ready"),
+    Fault("garbage"),
+    Fault("garbage", on="open"),
+    Fault("bomb", size=200_000),
+    Fault("fragment", on="identify", size=5),
+    Fault("skip", size=7),
+    Fault("repeat", on="dispatch", nth=2),
+    Fault("resume_url", on="identify", url="ws://dead.localhost"),
+    Fault("resume_url", on="identify", url="wss://evil.example"),
+]
+
+
+@pytest.mark.parametrize("fault", EVERY, ids=lambda f: f"{f.what}-{f.on}-{f.code}-{f.size}-{f.nth}")
+@pytest.mark.parametrize("compression", ["none", "zlib-stream", "zstd-stream"])
+def test_whatever_goes_wrong_once_the_client_is_ready_in_the_end(
+    fault: Fault, compression: str
+) -> None:
+    link = _life(fault, compression=compression)
+
+    assert _is_ready(link), _ends(link)
+    assert not [event for event in link.client.events if isinstance(event, GaveUp)]
+    assert 4 in _numbers(link)
+
+
+@pytest.mark.parametrize("fault", EVERY, ids=lambda f: f"{f.what}-{f.on}-{f.code}-{f.size}-{f.nth}")
+@pytest.mark.parametrize("version", [3, 6])
+def test_and_so_it_is_in_other_versions(fault: Fault, version: int) -> None:
+    link = _life(fault, dialect=version, intents=None)
+
+    assert _is_ready(link), _ends(link)
+    # Version 3 has no ACKs: a server that falls silent after READY is not told from a quiet one.
+    unnoticed = (version, fault.what, fault.on) == (3, "silence", "dispatch")
+    assert (4 in _numbers(link)) is not unnoticed
+
+
+def test_a_scenario_does_the_same_each_time() -> None:
+    faults = [Fault("drop", on="dispatch", size=9), Fault("corrupt", on="resumed", connection=2)]
+
+    first, second = _life(*faults), _life(*faults)
+
+    assert first.client.events == second.client.events
+    assert len(_ends(first)) == 2
+
+
+# ----- and each in the documented way -----
+
+
+def test_a_refused_upgrade_is_tried_again_after_what_it_asks_for() -> None:
+    link = _life(Fault("refuse", on="upgrade", status=429, retry_after=7.0, reason="slow down"))
+
+    (closed,) = _ends(link)
+    assert (closed.code, closed.reason, closed.retry_after) == (429, "slow down", 7.0)
+    assert next(e for e in link.client.events if isinstance(e, DialPlanned) and e.delay).delay == 7
+
+
+@pytest.mark.parametrize("size", [0, 1, 10, 100])
+def test_a_drop_at_any_byte_resumes_and_loses_nothing(size: int) -> None:
+    link = _life(Fault("drop", on="dispatch", nth=3, size=size))
+
+    (closed,) = _ends(link)
+    assert (closed.by, closed.code, closed.then) == (By.TRANSPORT, None, Then.RESUME)
+    assert _numbers(link) == [1, 2, 3, 4]
+    assert _identifies(link) == 1
+
+
+def test_op_7_before_hello_is_followed() -> None:
+    """Rule 28."""
+    link = _life(Fault("reconnect", on="open", connection=2), Fault("drop", on="dispatch"))
+
+    assert any(isinstance(event, ReconnectRequested) for event in link.client.events)
+    assert _numbers(link) == [1, 2, 3, 4]
+    assert _identifies(link) == 1
+
+
+@pytest.mark.parametrize(("resumable", "identifies"), [(True, 1), (False, 2)])
+def test_op_9_of_either_kind(resumable: bool, identifies: int) -> None:
+    link = _life(Fault("invalidate", on="dispatch", resumable=resumable))
+
+    assert SessionInvalidated(resumable) in link.client.events
+    assert _identifies(link) == identifies
+
+
+def test_a_session_that_is_gone_is_opened_anew() -> None:
+    link = _life(Fault("drop", on="dispatch"), Fault("invalidate", on="resume", connection=2))
+
+    assert any(isinstance(event, Resume) for event in link.server.events)
+    assert _identifies(link) == 2
+
+
+@pytest.mark.parametrize("what", ["silence", "no_acks"])
+def test_a_peer_that_falls_silent_is_a_zombie(what: str) -> None:
+    link = _life(Fault(what, on="dispatch"), dispatches=1)
+
+    closed = _ends(link)[0]
+    assert "zombie" in (closed.error or "")
+    assert link.client.expect(Resumed)
+
+
+@pytest.mark.parametrize(("on", "what"), [("open", "HELLO"), ("identify", "READY or RESUMED")])
+def test_silence_before_ready_ends_by_timeout(on: str, what: str) -> None:
+    """Rule 27."""
+    link = _life(Fault("silence", on=on))
+
+    assert f"waited too long for {what}" in (_ends(link)[0].error or "") or (
+        "zombie" in (_ends(link)[0].error or "")
+    )
+
+
+def test_a_slow_ready_is_waited_for() -> None:
+    link = _life(Fault("hold", on="identify", seconds=30.0))
+
+    assert _ends(link) == []
+    assert link.client.expect(Ready)
+
+
+@pytest.mark.parametrize("compression", ["none", "zlib-stream", "zstd-stream"])
+def test_a_bomb_is_not_unpacked(compression: str) -> None:
+    """Rule 74."""
+    link = _life(Fault("bomb", size=50_000_000), compression=compression)
+
+    assert "more than 100000 bytes" in (_ends(link)[0].error or "")
+    assert link.client.expect(Resumed)
+
+
+def test_a_corrupt_frame_and_corrupt_data_lead_to_a_resume() -> None:
+    """Rule 75."""
+    for what, says in (("corrupt", "broken WebSocket frame"), ("corrupt_data", "broken zlib")):
+        link = _life(Fault(what), compression="zlib-stream")
+        assert says in (_ends(link)[0].error or "")
+        assert _numbers(link) == [1, 2, 3, 4]
+
+
+def test_fragments_are_joined() -> None:
+    link = _life(Fault("fragment", on="identify", size=1), compression="zlib-stream")
+
+    assert _ends(link) == []
+    assert link.client.expect(Ready)
+
+
+def test_gaps_and_repeats_of_sequences_are_taken_as_they_come() -> None:
+    link = _life(Fault("skip", on="ready", size=100), Fault("repeat", on="dispatch", nth=3))
+
+    sequences = [e.sequence for e in link.client.events if isinstance(e, Dispatch)]
+    assert sequences == [1, 102, 103, 103, 104, 105]
+    assert _ends(link) == []
+
+
+def test_a_dead_resume_host_is_left_for_the_main_url() -> None:
+    """Rule 26."""
+    faults = [
+        Fault("resume_url", on="identify", url="ws://dead.localhost"),
+        Fault("drop", on="dispatch"),
+    ]
+    server = Server(ServerConfig(scenario=Scenario(faults)))
+    link = Link(Client(Config(token="t", intents=0, gateway_url="ws://localhost")), server)
+    link.dead_hosts.add("dead.localhost")
+    server.dispatch("N", 1, now=link.now)
+    link.run(30)
+
+    assert [dial.host for dial in link.dials].count("dead.localhost") == 3
+    assert link.client.expect(Resumed)
+    assert link.dials[-1].purpose is Purpose.RESUME
+
+
+def test_a_foreign_resume_url_and_a_foreign_redirect_are_refused() -> None:
+    for config, fault in (
+        ({}, Fault("resume_url", on="identify", url="wss://evil.example")),
+        ({"dialect": 3, "intents": None}, Fault("reconnect", url="wss://evil.example")),
+    ):
+        link = _life(fault, Fault("drop", on="dispatch", nth=3), **config)
+        assert any(isinstance(event, UrlRefused) for event in link.client.events)
+        assert {dial.host for dial in link.dials} == {"localhost"}
+        assert _is_ready(link)
+
+
+@pytest.mark.parametrize("code", [4004, 4010, 4011, 4013, 4014])
+def test_a_fatal_code_ends_the_life(code: int) -> None:
+    link = _life(Fault("close", code=code))
+
+    assert str(code) in link.client.expect(GaveUp).reason
+
+
+def test_a_fault_of_every_connection_is_one_of_each() -> None:
+    link = _life(Fault("close", code=4000, on="open", connection=None), seconds=20.0)
+
+    assert len(_ends(link)) >= 3
+    assert all(closed.code == 4000 for closed in _ends(link))
+
+
+@pytest.mark.parametrize("what", ["drop", "close"])
+def test_a_resume_that_is_cut_off_is_tried_again(what: str) -> None:
+    link = _life(Fault("drop", on="dispatch"), Fault(what, on="resume", connection=2))
+
+    assert _numbers(link) == [1, 2, 3, 4]
+    assert _identifies(link) == 1
+
+
+def test_what_is_held_comes_whole_and_in_order_though_other_faults_happen_meanwhile() -> None:
+    faults = [Fault("hold", seconds=60.0), Fault("repeat", after=30.0)]
+
+    link = _life(*faults, seconds=40.0)
+    assert _numbers(link) == []
+    link.run(60)
+
+    assert _numbers(link) == [1, 2, 3, 4]
+    assert _ends(link) == []
+
+
+def test_without_frames_of_its_own_a_connection_has_no_faults_of_bytes() -> None:
+    faults = [Fault("garbage"), Fault("corrupt"), Fault("drop", nth=1, after=5.0), Fault("skip")]
+    server = Server(ServerConfig(scenario=Scenario(faults)))
+    connection = server.accept(now=0.0, framing=False, target="/?v=10")
+    connection.receive_message('{"op":2,"d":{"token":"t","intents":0}}', now=0.0)
+    connection.messages_to_send()
+
+    server.dispatch("N", 1, now=1.0)
+    assert connection.messages_to_send() == ['{"op":0,"d":1,"s":2,"t":"N"}']
+    connection.cut_after(3, now=2.0)
+    server.dispatch("N", 2, now=2.0)
+
+    assert connection.state is State.CLOSED
+
+
+def test_before_ready_there_is_nothing_to_repeat_or_skip() -> None:
+    link = _life(Fault("repeat", on="open"), Fault("skip", on="open", size=5))
+
+    assert _is_ready(link)
+    assert link.client.expect(Ready).sequence == 1
+
+
+def test_faults_behind_the_end_do_nothing() -> None:
+    faults = [Fault("close"), *(Fault(w, size=5) for w in ("bomb", "garbage", "drop", "repeat"))]
+
+    link = _life(*faults)
+
+    assert len(_ends(link)) == 1
+
+
+# ----- a scenario in a file -----
+
+
+def test_a_scenario_is_read_from_json() -> None:
+    text = '[{"what": "close", "code": 4009, "on": "dispatch", "nth": 3, "connection": null}]'
+
+    assert Scenario.from_json(text) == Scenario(
+        [Fault("close", code=4009, on="dispatch", nth=3, connection=None)]
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("{}", "no scenario"),
+        ("[5]", "no scenario"),
+        ("[{}]", "fault 1 of the scenario has .*: it needs what"),
+        ('[{"what": "drop"}, {"what": "drop", "when": 5}]', "fault 2 of the scenario"),
+        ('[{"what": "explode"}]', "no fault 'explode': use one of refuse, drop"),
+        ('[{"what": "drop", "on": "monday"}]', "no time for a fault 'monday'"),
+        ('[{"what": "close", "code": "x"}]', "fault 1 of the scenario: "),
+    ],
+)
+def test_what_is_no_scenario_is_refused(text: str, says: str) -> None:
+    with pytest.raises(LocalProtocolError, match=says):
+        Scenario.from_json(text)
