@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gateway_proto import (
     By,
@@ -368,3 +370,45 @@ def test_a_scenario_is_read_from_json() -> None:
 def test_what_is_no_scenario_is_refused(text: str, says: str) -> None:
     with pytest.raises(LocalProtocolError, match=says):
         Scenario.from_json(text)
+
+
+# ----- any scenario -----
+
+_ANY = st.builds(
+    Fault,
+    st.sampled_from([fault.what for fault in EVERY]),
+    on=st.sampled_from([fault.on for fault in EVERY] + ["resume", "resumed"]),
+    connection=st.integers(1, 3),
+    nth=st.integers(1, 3),
+    after=st.sampled_from([0.0, 0.5, 20.0]),
+    code=st.sampled_from([1000, 1001, 4000, 4007, 4008, 4009]),
+    size=st.sampled_from([0, 1, 5, 50, 200_000]),
+    resumable=st.booleans(),
+    url=st.sampled_from([None, "ws://dead.localhost", "wss://evil.example"]),
+    seconds=st.sampled_from([0.1, 5.0, 100.0]),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(_ANY, min_size=1, max_size=5),
+    st.sampled_from([(3, "payload"), (4, "none"), (6, "zlib-stream"), (10, "zstd-stream")]),
+)
+def test_whatever_a_scenario_does_to_three_connections_the_fourth_is_ready_in_the_end(
+    faults: list[Fault], form: tuple[int, str]
+) -> None:
+    version, compression = form
+    intents = None if version == 3 else 0
+    link = _life(
+        *faults,
+        dispatches=8,
+        seconds=900,
+        dialect=version,
+        compression=compression,
+        intents=intents,
+    )
+
+    assert _is_ready(link)
+    assert not [event for event in link.client.events if isinstance(event, GaveUp)]
+    numbers = _numbers(link)
+    assert numbers == sorted(numbers)

@@ -1,0 +1,45 @@
+"""pytest → a running gateway: the fixture `gateway_server`, for tests of any client.
+
+    def test_my_bot(gateway_server):
+        start_my_bot(gateway_server.api_url, gateway_server.token)
+        gateway_server.wait_for(Identify)
+        gateway_server.dispatch("MESSAGE_CREATE", {"content": "!ping"})
+
+What is different goes into a marker: `@pytest.mark.gateway(world=World(...), faults=[Fault(...)])`,
+with any field of `ServerConfig`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from gateway_proto import Scenario, ServerConfig
+from gateway_pytest._running import RunningGateway
+
+__all__ = ["RunningGateway", "gateway_server", "pytest_configure"]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marker."""
+    config.addinivalue_line(
+        "markers",
+        "gateway(faults=[], **fields): what gateway_server is told, the fields of ServerConfig.",
+    )
+
+
+@pytest.fixture
+def gateway_server(request: pytest.FixtureRequest) -> Iterator[RunningGateway]:
+    """A gateway on a free port of this machine, in a thread of its own; closed after the test."""
+    fields = {}
+    for marker in reversed(list(request.node.iter_markers("gateway"))):
+        if marker.args:
+            raise pytest.UsageError("the marker gateway takes keywords alone")
+        fields.update(marker.kwargs)
+    faults = fields.pop("faults", None)
+    if faults is not None:
+        fields["scenario"] = Scenario(faults)
+    fields.setdefault("tokens", {RunningGateway.token})
+    with RunningGateway(ServerConfig(**fields)) as running:
+        yield running
