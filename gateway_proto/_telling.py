@@ -133,6 +133,10 @@ class Telling(GatewayConnection[ServerMessage, ServerEvent], abc.ABC):
         """What the client asked to speak."""
         return self._dialect
 
+    def _attach(self, session: ServerSession) -> None:
+        self.session = session
+        session.connection = self
+
     def send(self, message: ServerMessage, *, now: float) -> None:
         """Send a message. A dispatch without a sequence gets the session's next one.
 

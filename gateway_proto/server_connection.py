@@ -335,8 +335,7 @@ class ServerConnection(Telling):
         return intents is None or allowed is None or not intents & ~allowed
 
     def _begin_session(self, session: ServerSession, now: float) -> None:
-        self.session = session
-        session.connection = self
+        self._attach(session)
         self._server.back(session)
         self._deadlines.clear(Timer.SESSION)
         json = self._encoding is Encoding.JSON
