@@ -79,6 +79,12 @@ class ServerSession:
                 return False
         return not needed or self.intents is None or bool(needed & self.intents)
 
+    @property
+    def reads_content(self) -> bool:
+        """Whether it gets what others write in guilds."""
+        asked = self.intents is None or bool(self.intents & Intents.MESSAGE_CONTENT)
+        return asked or not self.dialect.content_intent
+
     def next(self, name: str, raw: bytes, *, replay: bool = True) -> Dispatch:
         """The next dispatch, kept for a replay."""
         self.sequence += 1

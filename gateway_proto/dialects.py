@@ -158,6 +158,8 @@ class Dialect:
     """Whether READY and RESUMED carry `_trace`."""
     threads: bool
     """Whether the dispatches THREAD_* exist."""
+    content_intent: bool
+    """Whether the content of messages needs an intent of its own."""
     voice_guild_required: bool
     """Whether a voice state must name its guild."""
     many_guilds_a_request: bool
@@ -274,6 +276,7 @@ _V3 = Dialect(
     guilds_in_ready=True,
     trace_in_ready=False,
     threads=False,
+    content_intent=False,
     voice_guild_required=False,
     many_guilds_a_request=True,
     members_by_user=False,
@@ -363,6 +366,7 @@ _V10 = attrs.evolve(
     _V9,
     version=10,
     api_url="https://discord.com/api/v10",
+    content_intent=True,
     commands=_COMMANDS | {Opcode.REQUEST_SOUNDBOARD_SOUNDS, Opcode.REQUEST_CHANNEL_INFO},
 )
 

@@ -66,7 +66,8 @@ class Server:
         """Dispatch any JSON value to the sessions that `to` picks; returns how many.
 
         Without `to` those get it that a gateway would choose: by the version, by the shard of its
-        guild, and by the intents that a dispatch of this name needs.
+        guild, and by the intents that a dispatch of this name needs; without MESSAGE_CONTENT a
+        message of a guild comes without what is written in it.
 
         A session whose client is away keeps it for the resume. Raises `LocalProtocolError` for
         data that JSON does not have.
@@ -79,8 +80,11 @@ class Server:
             for session in self.sessions.values()
             if (session.gets(name, guild_id) if to is None else to(session))
         ]
+        bare = self.config.world.without_content(name, data)
+        bare_raw = raw if bare is None else to_json(bare)
         for session in sessions:
-            dispatch = session.next(name, raw)
+            whole = to is not None or session.reads_content
+            dispatch = session.next(name, raw if whole else bare_raw)
             if session.connection is not None:
                 session.connection.write(dispatch, now=now)
         return len(sessions)

@@ -38,6 +38,8 @@ _USER: Mapping[str, Any] = {
 }
 _CHUNK = 1000
 """Members of one chunk at most."""
+_EMPTY: Mapping[str, Any] = {"content": "", "embeds": [], "attachments": [], "components": []}
+"""What is written in a message, for those who may not read it."""
 _ONLY_LATER = ("soundboard_sounds",)
 """What a guild has here, and GUILD_CREATE has not."""
 
@@ -91,6 +93,20 @@ class World:
     def guild_create(self, guild: Data) -> dict[str, Any]:
         """What GUILD_CREATE says of a guild, and READY did in version 3."""
         return {key: value for key, value in guild.items() if key not in _ONLY_LATER}
+
+    def without_content(self, name: str, data: Any) -> dict[str, Any] | None:
+        """A message as those get it who may not read it; None where everybody may.
+
+        Everybody reads direct messages, the bot's own, and those that mention it.
+        """
+        if name not in ("MESSAGE_CREATE", "MESSAGE_UPDATE") or not isinstance(data, Mapping):
+            return None
+        id_ = str(self.user["id"])
+        people = [data.get("author"), *(data.get("mentions") or ())]
+        ids = {str(person.get("id")) for person in people if isinstance(person, Mapping)}
+        if data.get("guild_id") is None or id_ in ids:
+            return None
+        return {key: _EMPTY.get(key, value) for key, value in data.items() if key != "poll"}
 
     def members(self, request: RequestGuildMembers) -> list[dict[str, Any]]:
         """The chunks that answer a request."""

@@ -273,3 +273,40 @@ def test_a_voice_state_is_answered(channel: str | None, names: list[str]) -> Non
     assert answers[0].data["self_mute"] is True
     link.client.send(UpdateVoiceState("404", channel))
     assert not [event for event in link.client.take() if isinstance(event, Dispatch)]
+
+
+# ----- what is written in messages -----
+
+_TEXT = {"content": "hello", "embeds": [1], "attachments": [2], "components": [3], "poll": {}}
+_BARE = {"content": "", "embeds": [], "attachments": [], "components": []}
+_ME = {"id": "80351110224678912"}
+
+
+@pytest.mark.parametrize(
+    ("more", "readable"),
+    [
+        ({"guild_id": "5"}, False),
+        ({"guild_id": "5", "author": {"id": "1"}, "mentions": [{"id": "2"}]}, False),
+        ({"guild_id": "5", "author": _ME}, True),
+        ({"guild_id": "5", "author": {"id": "1"}, "mentions": [{"id": "2"}, _ME]}, True),
+        ({}, True),
+    ],
+)
+@pytest.mark.parametrize("name", ["MESSAGE_CREATE", "MESSAGE_UPDATE"])
+def test_without_the_intent_for_it_a_message_has_no_content(
+    name: str, more: dict[str, Any], readable: bool
+) -> None:
+    """MESSAGE_CONTENT "affects what data is present", from version 10 on."""
+    for version, intents in ((10, ALL & ~Intents.MESSAGE_CONTENT), (10, ALL), (9, ALL)):
+        link = _link(World(), dialect=version, intents=intents)
+        host: Any = link._host
+        host.dispatch(name, {**_TEXT, **more}, now=link.now)
+        link.run()
+        dispatch = next(e for e in link.client.events if getattr(e, "name", "") == name)
+        whole = readable or version == 9 or bool(intents & Intents.MESSAGE_CONTENT)
+        assert dispatch.data == ({**_TEXT, **more} if whole else {**_BARE, **more})
+
+
+@pytest.mark.parametrize(("name", "data"), [("OTHER", _TEXT), ("MESSAGE_CREATE", [1])])
+def test_what_is_no_message_has_no_content_to_hide(name: str, data: Any) -> None:
+    assert World().without_content(name, data) is None
