@@ -54,7 +54,7 @@ def conversation(
     dispatches: list[dict[str, Any]], compression: str
 ) -> tuple[ClientConnection, bytes, list[bytes]]:
     """A client that is READY; the frames that it has read; chunks of those that it has not."""
-    config = Config(token="t", intents=0, gateway_url="ws://localhost", compression=compression)
+    config = Config(token="t", intents=512, gateway_url="ws://localhost", compression=compression)
     server = Server(ServerConfig(replay_limit=1, output_limit=2**40))
     connection = server.accept(now=0.0)
     client = ClientConnection(config, "ws://localhost", now=0.0)
