@@ -43,7 +43,9 @@ class ServerConfig:
     heartbeat_tolerance: float = 1.5
     """Intervals without a heartbeat after which the connection is closed."""
     url: str | None = None
-    """What lookups answer and READY names; by default ws and the Host that the client asked."""
+    """What lookups answer and READY names; by default the Host that the client asked."""
+    tls: bool = False
+    """Whether clients come over TLS, so that such a URL begins with wss; the adapters know it."""
     shards: int = 1
     """How many `/gateway/bot` recommends."""
     max_concurrency: int = 1

@@ -187,7 +187,7 @@ class ServerConnection(Telling):
         self._deflater = deflater(compression)
 
     def _url(self, host: str) -> str:
-        return self._config.url or f"ws://{host}"
+        return self._config.url or f"ws{'s' if self._config.tls else ''}://{host}"
 
     def _opened(self, now: float) -> None:
         self._move(Input.OPENED)

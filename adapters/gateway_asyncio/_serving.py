@@ -103,8 +103,11 @@ async def serve_gateway(
     `on_event` is called with each event that a connection receives. Raises OSError where the
     address cannot be had.
     """
-    if server.config.random is None:
-        server.config = attrs.evolve(server.config, random=random.SystemRandom().random)
+    server.config = attrs.evolve(
+        server.config,
+        random=server.config.random or random.SystemRandom().random,
+        tls=server.config.tls or ssl_context is not None,
+    )
     serving = Serving(server, on_event, tls=ssl_context is not None)
     loop = asyncio.get_running_loop()
     listener = await loop.create_server(serving.make_pump, host, port, ssl=ssl_context)

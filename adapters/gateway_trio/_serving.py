@@ -118,8 +118,11 @@ async def serve_gateway(
     `on_event` is called with each event that a connection receives. Raises OSError where the
     address cannot be had.
     """
-    if server.config.random is None:
-        server.config = attrs.evolve(server.config, random=random.SystemRandom().random)
+    server.config = attrs.evolve(
+        server.config,
+        random=server.config.random or random.SystemRandom().random,
+        tls=server.config.tls or ssl_context is not None,
+    )
     serving = Serving(server, on_event, ssl_context)
     listeners = await trio.open_tcp_listeners(port, host=host)
     serving.host, serving.port = listeners[0].socket.getsockname()[:2]

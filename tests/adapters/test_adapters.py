@@ -464,17 +464,18 @@ def test_tls_with_a_trusted_certificate_gets_ready(kit: Kit, authority: trustme.
     authority.configure_trust(trusting)
 
     async def main() -> None:
-        # The lookup must name the gateway with TLS too: a URL without it would be refused.
-        async with kit.limit(15):
-            server = Server()
-            async with kit.adapter.serve_gateway(
-                server, ssl_context=_server_tls(authority)
-            ) as serving:
-                server.config = attrs.evolve(server.config, url=serving.url)
-                config = _config(serving)
-                assert Url.parse(serving.api_url).tls
-                async with kit.adapter.open_gateway(config, ssl_context=trusting) as gateway:
-                    await _until(gateway, Ready)
+        # The lookup and READY must name the gateway with TLS too: a URL without it is refused.
+        tls = _server_tls(authority)
+        async with (
+            kit.limit(15),
+            kit.adapter.serve_gateway(Server(), ssl_context=tls) as serving,
+            kit.adapter.open_gateway(_config(serving), ssl_context=trusting) as gateway,
+        ):
+            assert Url.parse(serving.api_url).tls
+            ready = await _until(gateway, Ready)
+            assert ready.resume_gateway_url == serving.url
+            serving.drop()
+            await _until(gateway, Resumed)
 
     kit.run(main)
 
