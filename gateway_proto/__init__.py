@@ -85,6 +85,7 @@ from gateway_proto.faults import Fault, Scenario
 from gateway_proto.fleet import Fleet
 from gateway_proto.gateway import GatewayBase
 from gateway_proto.intents import INTENT_EVENTS, Intents
+from gateway_proto.journal import Journal
 from gateway_proto.requests import Request
 from gateway_proto.server import Server
 from gateway_proto.server_config import ServerConfig
@@ -149,6 +150,7 @@ __all__ = [
     "IdentifySlotNeeded",
     "Input",
     "Intents",
+    "Journal",
     "LocalProtocolError",
     "LookupConnection",
     "MalformedPayload",

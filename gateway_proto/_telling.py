@@ -17,7 +17,8 @@ from gateway_proto._layers.payloads import encode, encode_dispatch
 from gateway_proto._layers.state import State, server_table
 from gateway_proto._mischief import Mischief
 from gateway_proto._timing.deadlines import Timer
-from gateway_proto.commands import Identify
+from gateway_proto._timing.ratelimit import SlidingWindow
+from gateway_proto.commands import Identify, UpdatePresence
 from gateway_proto.dialects import DIALECTS, Compression, Dialect, Encoding, Opcode, Then
 from gateway_proto.errors import LocalProtocolError
 from gateway_proto.events import (
@@ -39,6 +40,8 @@ __all__ = ["ServerSession", "Telling"]
 
 _LARGE = 1024
 """Bytes from which a text is worth compressing by itself."""
+_CONTROL_LIMIT = 16 * 2**20
+"""Bytes of a body that the control route takes: a large guild has several millions."""
 _DIRECT = (
     Intents.DIRECT_MESSAGES
     | Intents.DIRECT_MESSAGE_REACTIONS
@@ -64,6 +67,9 @@ class ServerSession:
         """None while the client is away."""
         self.all_members_asked: dict[str, float] = {}
         """When all members of a guild were asked for last."""
+        self.presence: UpdatePresence | None = identify.presence
+        """The one that is shown."""
+        self._presences = SlidingWindow(*dialect.presence_limit)
         self._replay: deque[Dispatch] = deque(maxlen=replay_limit)
         self._forgotten = 0  # the sequence up to which dispatches were let go
 
@@ -78,6 +84,14 @@ class ServerSession:
             if self.shard[0] != mine:
                 return False
         return not needed or self.intents is None or bool(needed & self.intents)
+
+    def show(self, presence: UpdatePresence, *, now: float) -> bool:
+        """Show a presence; False: there were too many, and it is let go without a word."""
+        if self._presences.free_at(now) > now:
+            return False
+        self._presences.take(now)
+        self.presence = presence
+        return True
 
     @property
     def reads_content(self) -> bool:
@@ -110,6 +124,12 @@ def _needed(name: str, *, of_guild: bool) -> Intents:
     return needed & ~_DIRECT if of_guild else needed
 
 
+def _frames(config: ServerConfig) -> ServerFrames:
+    if config.control is None:
+        return ServerFrames(limit=config.message_limit)
+    return ServerFrames(limit=config.message_limit, body_limit=_CONTROL_LIMIT)
+
+
 class Telling(GatewayConnection[ServerMessage, ServerEvent], abc.ABC):
     """What is sent, in the version, encoding and compression that the client asked for."""
 
@@ -118,7 +138,7 @@ class Telling(GatewayConnection[ServerMessage, ServerEvent], abc.ABC):
             now=now,
             close_timeout=config.close_timeout,
             table=server_table(),
-            frames=ServerFrames(limit=config.message_limit) if framing else Unframed(),
+            frames=_frames(config) if framing else Unframed(),
             # A client sends nothing compressed; JSON and terms come as they are.
             inflater=inflater(Compression.NONE, limit=config.message_limit),
         )
@@ -131,6 +151,8 @@ class Telling(GatewayConnection[ServerMessage, ServerEvent], abc.ABC):
         self._held: list[ServerMessage] = []
         self._cut: int | None = None
         self._last_dispatch: Dispatch | None = None
+        self.number: int | None = None
+        """Which connection of the server it is, counted from 1; None: it has asked for none yet."""
         self.session: ServerSession | None = None
         """The client's, once it has identified or resumed."""
 
@@ -138,6 +160,21 @@ class Telling(GatewayConnection[ServerMessage, ServerEvent], abc.ABC):
     def dialect(self) -> Dialect:
         """What the client asked to speak."""
         return self._dialect
+
+    @property
+    def encoding(self) -> Encoding:
+        """What the client asked for."""
+        return self._encoding
+
+    @property
+    def compression(self) -> Compression:
+        """What the client asked for."""
+        return self._compression
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that wait to be sent."""
+        return self._frames.waiting
 
     def _attach(self, session: ServerSession) -> None:
         self.session = session
@@ -160,6 +197,14 @@ class Telling(GatewayConnection[ServerMessage, ServerEvent], abc.ABC):
                 raise LocalProtocolError("a dispatch needs a session: wait for Identify or Resume")
             message = self.session.next(message.name, message.raw)
         self.write(message, now=now)
+
+    def close(self, code: int = 1000, reason: str = "", *, now: float) -> None:
+        """Begin the closing handshake; after it, or its timeout, comes `Closed`.
+
+        Raises `LocalProtocolError` for a code that a close frame cannot carry.
+        """
+        super().close(code, reason, now=now)
+        self._wake()
 
     def write(self, message: ServerMessage, *, now: float) -> None:
         """Send a message as it is; one that cannot be sent any more is let go."""

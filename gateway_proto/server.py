@@ -10,12 +10,17 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from gateway_proto._layers.payloads import to_json
+import attrs
+
+from gateway_proto._control import control
+from gateway_proto._layers.payloads import Payload, to_json
 from gateway_proto._telling import ServerSession
 from gateway_proto.commands import Identify, Resume
 from gateway_proto.dialects import Dialect
+from gateway_proto.endpoint import Answer
 from gateway_proto.events import GatewayFound, SessionStartLimit
-from gateway_proto.faults import Fault
+from gateway_proto.faults import Fault, Scenario
+from gateway_proto.journal import Journal
 from gateway_proto.server_config import ServerConfig
 from gateway_proto.server_connection import ServerConnection
 from gateway_proto.shards import identify_key
@@ -37,7 +42,10 @@ class Server:
         self._away: dict[str, float] = {}  # ids of sessions without a connection, oldest first
         self._count = 0
         self._identified: deque[float] = deque()  # when, today
+        self.journal: Journal = Journal(self.config.journal_limit)
+        """What clients sent, where there is a control route."""
         self._upgrades = 0
+        self._upgrades_before = 0  # the scenario
         self._key_free_at: dict[int, float] = {}
 
     def accept(
@@ -89,6 +97,17 @@ class Server:
                 session.connection.write(dispatch, now=now)
         return len(sessions)
 
+    def play(self, scenario: Scenario) -> None:
+        """Let go wrong what a scenario says; its first connection is the next one."""
+        self.config = attrs.evolve(self.config, scenario=scenario)
+        self._upgrades_before = self._upgrades
+
+    @property
+    def open_connections(self) -> list[ServerConnection]:
+        """Those that have asked for a WebSocket and are not CLOSED, by number."""
+        numbered = [(c.number, c) for c in self.connections if c.number is not None]
+        return [connection for _, connection in sorted(numbered, key=lambda pair: pair[0])]
+
     # ----- for the connections -----
 
     def found(self, url: str, *, now: float) -> GatewayFound:
@@ -104,10 +123,24 @@ class Server:
         )
         return GatewayFound(url, config.shards, limit)
 
-    def next_faults(self) -> tuple[Fault, ...]:
-        """The faults of the next upgrade, counted."""
+    def next_upgrade(self) -> tuple[int, tuple[Fault, ...]]:
+        """The number of one more connection, and what goes wrong on it."""
         self._upgrades += 1
-        return self.config.scenario.of(self._upgrades)
+        return self._upgrades, self.config.scenario.of(self._upgrades - self._upgrades_before)
+
+    def control(self, method: str, path: str, query: str, body: bytes, *, now: float) -> Answer:
+        """What the control route answers."""
+        return control(self, method, path, query, body, now=now)
+
+    def note(self, event: str, connection: int | None, **fields: Any) -> None:
+        """Something came, for the journal."""
+        if self.config.control is not None:
+            self.journal.note(connection, event, **fields)
+
+    def note_payload(self, event: str, connection: int | None, payload: Payload) -> None:
+        """A command came, for the journal."""
+        if self.config.control is not None:
+            self.journal.note_payload(connection, event, payload)
 
     def has_sessions_left(self, *, now: float) -> bool:
         """Whether the day's sessions are not used up."""

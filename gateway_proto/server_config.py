@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -27,6 +28,11 @@ def _known_versions(_config: Any, _field: Any, versions: tuple[int, ...]) -> Non
     if not versions or set(versions) - DIALECTS.keys():
         known = ", ".join(map(str, DIALECTS))
         raise LocalProtocolError(f"versions {versions} are not one or more of {known}")
+
+
+def _prefix(_config: Any, _field: Any, prefix: str | None) -> None:
+    if prefix is not None and not re.fullmatch(r"(/[\w.-]+)+", prefix):
+        raise LocalProtocolError(f"{prefix!r} is not the beginning of a path, such as '/control'")
 
 
 @attrs.frozen(kw_only=True)
@@ -62,6 +68,11 @@ class ServerConfig:
     """Between two Identifies of one key, else INVALID_SESSION; 5 at the real gateway."""
     identifies_a_day: int = 1000
     """More of them are not let in any more."""
+    control: str | None = attrs.field(default=None, validator=_prefix)
+    """Where the control route lies, such as "/control"; None: there is none. Whoever reaches the
+    port may use it."""
+    journal_limit: int = 10_000
+    """Entries of what clients sent that the control route keeps."""
     random: Callable[[], float] | None = attrs.field(default=None, repr=False, eq=False)
     """Chance, for session ids that cannot be guessed; None: the adapters take the system's."""
     replay_limit: int = 1000

@@ -32,10 +32,11 @@ from gateway_proto.commands import (
     RequestGuildMembers,
     RequestSoundboardSounds,
     Resume,
+    UpdatePresence,
     UpdateVoiceState,
 )
 from gateway_proto.dialects import DIALECTS, Compression, Dialect, Encoding, Opcode, Then
-from gateway_proto.endpoint import answer
+from gateway_proto.endpoint import Answer, answer
 from gateway_proto.errors import LocalProtocolError
 from gateway_proto.events import (
     By,
@@ -75,8 +76,20 @@ class Host(Protocol):
         """A connection is closed."""
         ...
 
-    def next_faults(self) -> tuple[Fault, ...]:
-        """The faults of the next upgrade, counted."""
+    def next_upgrade(self) -> tuple[int, tuple[Fault, ...]]:
+        """The number of one more connection, and what goes wrong on it."""
+        ...
+
+    def control(self, method: str, path: str, query: str, body: bytes, *, now: float) -> Answer:
+        """What the control route answers."""
+        ...
+
+    def note(self, event: str, connection: int | None, **fields: Any) -> None:
+        """Something came, for the journal."""
+        ...
+
+    def note_payload(self, event: str, connection: int | None, payload: Payload) -> None:
+        """A command came, for the journal."""
         ...
 
     def back(self, session: ServerSession) -> None:
@@ -120,7 +133,11 @@ class ServerConnection(Telling):
         assert isinstance(item, Requested)
         assert isinstance(self._frames, ServerFrames)
         host = item.headers.get("host", self._host)
-        if not item.upgrade:
+        controlled = None if item.upgrade else self._control(item, now)
+        if controlled is not None:
+            status = controlled.status
+            self._frames.respond(status, b"application/json", controlled.body)
+        elif not item.upgrade:
             token = item.headers.get("authorization", "")
             response = answer(
                 item.method,
@@ -132,7 +149,7 @@ class ServerConnection(Telling):
             status = response.status
             self._frames.respond(status, b"application/json", response.body)
         else:
-            self._mischief = Mischief(self._server.next_faults())
+            self._begin_mischief()
             refusal = self._mischief.refusal()
             error = self._choose(item.target, host)
             if refusal is None and error is None:
@@ -142,15 +159,34 @@ class ServerConnection(Telling):
             if refusal is not None:
                 status, text, retry_after = refusal.status, refusal.reason, refusal.retry_after
             self._frames.respond(status, b"text/plain", text.encode() + b"\n", retry_after)
-        self._events.append(HttpRequested(item.method, item.target, status))
+        requested = HttpRequested(item.method, item.target, status)
+        self._events.append(requested)
+        if controlled is None:
+            self._server.note("HttpRequested", self.number, **attrs.asdict(requested))
         self._end(Closed(code=status, by=By.SELF, then=Then.STOP), now)
+
+    def _control(self, item: Requested, now: float) -> Answer | None:
+        """What the control route has to say; None: it is not asked."""
+        prefix = self._config.control
+        path, _, query = item.target.partition("?")
+        if prefix is None or not f"{path}/".startswith(f"{prefix}/"):
+            return None
+        if "origin" in item.headers:
+            # Any page that a browser shows could ask for it otherwise.
+            return Answer(403, b'{"message": "the control route is not for web pages"}')
+        rest = path.removeprefix(prefix)
+        return self._server.control(item.method, rest, query, item.body, now=now)
+
+    def _begin_mischief(self) -> None:
+        self.number, faults = self._server.next_upgrade()
+        self._mischief = Mischief(faults)
 
     def begin(self, target: str, host: str, *, now: float) -> None:
         """The WebSocket was accepted elsewhere, for this target and host."""
         error = self._choose(target, host)
         if error is not None:
             raise LocalProtocolError(error)
-        self._mischief = Mischief(self._server.next_faults())
+        self._begin_mischief()
         self._opened(now)
 
     def _choose(self, target: str, host: str) -> str | None:
@@ -195,6 +231,7 @@ class ServerConnection(Telling):
         self._deadlines.clear(Timer.HANDSHAKE)
         self._deadlines.set(Timer.SESSION, now + self._config.identify_timeout)
         self._events.append(Opened(self._target))
+        self._server.note("Opened", self.number, path=self._target)
         self._window = SlidingWindow(*self._dialect.send_limit)
         if not self._reach("open", now):
             return
@@ -231,6 +268,7 @@ class ServerConnection(Telling):
             self._malformed(str(error), now)
             return
         self._events.append(command)
+        self._server.note_payload(type(command).__name__, self.number, payload)
         match command:
             case Heartbeat():
                 self._heard_heartbeat(now)
@@ -267,6 +305,9 @@ class ServerConnection(Telling):
                 assert self.session is not None
                 for name, d in world.voice(command, self.session.id).items():
                     self._dispatch(name, d, now)
+            case UpdatePresence():
+                assert self.session is not None
+                self.session.show(command, now=now)
             case _:
                 pass
 
@@ -412,6 +453,7 @@ class ServerConnection(Telling):
         self._close(Closed(code=code, reason=reason, by=By.SELF, then=Then.STOP), now)
 
     def _malformed(self, error: str, now: float) -> None:
+        self._server.note("MalformedPayload", self.number, error=error)
         self._refuse(4002, "Error while decoding payload", now)
 
     def _fired(self, timer: Timer, now: float) -> None:
@@ -435,6 +477,10 @@ class ServerConnection(Telling):
         return Closed(code=code, reason=reason, by=By.PEER, then=Then.STOP)
 
     def _finished(self, closed: Closed, now: float) -> None:
+        if self.number is not None:
+            self._server.note(
+                "Closed", self.number, code=closed.code, reason=closed.reason, by=closed.by.value
+            )
         # A client that closes with 1000 or 1001 is gone for good.
         forget = closed.by is By.PEER and closed.code in (1000, 1001)
         self._server.leave(self, now=now, forget=forget)

@@ -686,3 +686,45 @@ def test_the_sessions_of_a_day_are_counted_and_told_and_run_out() -> None:
             assert left(now) == (0, 86_300_000)
 
     assert codes == [None, None, 4004, None]
+
+
+# ----- presences -----
+
+
+def _shows(connection: ServerConnection) -> str | None:
+    assert connection.session is not None
+    presence = connection.session.presence
+    return None if presence is None else presence.activities[0].name
+
+
+def _play(connection: ServerConnection, name: str, *, now: float) -> None:
+    activities = [{"name": name, "type": 0}]
+    d = {"since": None, "activities": activities, "status": "online", "afk": False}
+    _tell(connection, 3, d, now=now)
+
+
+def test_the_presence_of_identify_is_shown_until_another_comes() -> None:
+    connection = _accept()
+    activities = [{"name": "first", "type": 0}]
+    presence = {"since": None, "activities": activities, "status": "online", "afk": False}
+    _identify(connection, presence=presence)
+
+    assert _shows(connection) == "first"
+    _play(connection, "second", now=1.0)
+    assert _shows(connection) == "second"
+
+
+def test_presences_beyond_the_limit_are_let_go_without_a_word() -> None:
+    """5 in 20 seconds, in any window; the connection is none the worse for it."""
+    connection = _ready()
+    assert _shows(connection) is None
+
+    for number in range(7):
+        _play(connection, str(number), now=float(number))
+
+    assert _shows(connection) == "4"
+    _play(connection, "too soon", now=19.9)
+    assert _shows(connection) == "4"
+    _play(connection, "in time", now=20.0)
+    assert _shows(connection) == "in time"
+    assert connection.state is State.READY

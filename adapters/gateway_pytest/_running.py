@@ -88,8 +88,6 @@ class RunningGateway:
             for connection in list(self.server.connections):
                 if connection.session is not None:
                     connection.close(code, reason, now=serving.now())
-                    if connection.on_wake is not None:
-                        connection.on_wake()
 
         self._do(close)
 

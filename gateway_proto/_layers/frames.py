@@ -33,6 +33,8 @@ __all__ = [
 
 _BODY_LIMIT = 4096
 """Bytes of a refusal's body that are kept."""
+_REQUEST_LIMIT = 65536
+"""Bytes of a request's body."""
 _NO_STATUS = 1005
 
 
@@ -57,6 +59,7 @@ class Requested:
     method: str
     target: str
     headers: dict[str, str]
+    body: bytes
     upgrade: bool
 
 
@@ -254,10 +257,13 @@ class ClientFrames(Frames):
 class ServerFrames(Frames):
     """The side that answers a request: with the upgrade, or with a response."""
 
-    def __init__(self, *, limit: int) -> None:
+    def __init__(self, *, limit: int, body_limit: int = _REQUEST_LIMIT) -> None:
         super().__init__(limit=limit)
         self._http = h11.Connection(h11.SERVER)
         self._request: h11.Request | None = None
+        self._body = bytearray()
+        self._body_limit = body_limit
+        self._done = False  # with the request: what follows is the answer's business
 
     def receive(self, data: bytes) -> Iterator[Incoming]:
         """What the bytes hold; to be drained before the next call."""
@@ -327,28 +333,44 @@ class ServerFrames(Frames):
             del self._out[-size:]
 
     def _receive_request(self, data: bytes) -> Iterator[Incoming]:
-        if self._request is not None:
+        if self._done:
             return
-        self._http.receive_data(data)
         try:
-            event = self._http.next_event()
+            self._http.receive_data(data)
+            while not self._done:
+                event = self._http.next_event()
+                if isinstance(event, h11.Request):
+                    self._request = event
+                    if self._http.they_are_waiting_for_100_continue:
+                        go_on = h11.InformationalResponse(status_code=100, headers=[])
+                        self._out += self._http.send(go_on)
+                elif isinstance(event, h11.Data):
+                    self._body += event.data
+                    if len(self._body) > self._body_limit:
+                        self._done = True
+                        error = f"a body of more than {self._body_limit} bytes is not taken"
+                        self.respond(413, b"text/plain", f"{error}\n".encode())
+                        yield Broken(1009, error)
+                elif isinstance(event, h11.EndOfMessage):
+                    self._done = True
+                    yield self._requested()
+                else:
+                    return  # there is more to come
         except h11.RemoteProtocolError as error:
+            self._done = True
             self.respond(400, b"text/plain", f"bad request: {error}\n".encode())
             yield Broken(1002, f"bad HTTP request: {error}")
-            return
-        if isinstance(event, h11.Request):
-            self._request = event
-            headers = {
-                name.decode("latin-1"): value.decode("latin-1") for name, value in event.headers
-            }
-            # The end of a request without a body frees what comes behind it.
-            self._http.next_event()
-            yield Requested(
-                event.method.decode("latin-1"),
-                event.target.decode("latin-1"),
-                headers,
-                headers.get("upgrade", "").lower() == "websocket",
-            )
+
+    def _requested(self) -> Requested:
+        assert self._request is not None
+        method, target = self._request.method, self._request.target
+        headers = {
+            name.decode("latin-1"): value.decode("latin-1") for name, value in self._request.headers
+        }
+        upgrade = headers.get("upgrade", "").lower() == "websocket"
+        return Requested(
+            method.decode("latin-1"), target.decode("latin-1"), headers, bytes(self._body), upgrade
+        )
 
 
 def _part(part: str | bytes, *, last: bool) -> ws.Event:

@@ -1,0 +1,49 @@
+"""what clients sent → a bounded list that can be written as JSON."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from gateway_proto._layers.payloads import Payload, from_raw, to_json
+from gateway_proto.errors import LocalProtocolError
+
+__all__ = ["Journal"]
+
+_HIDDEN = "***"
+
+
+class Journal:
+    """The last entries, numbered from 1 without a gap; a token stands in none of them."""
+
+    def __init__(self, limit: int) -> None:
+        self._entries: deque[dict[str, Any]] = deque(maxlen=limit)
+        self._count = 0
+
+    def note(self, connection: int | None, event: str, **fields: Any) -> None:
+        """Something happened on a connection; the fields are values that JSON has."""
+        self._count += 1
+        number = {"number": self._count, "connection": connection, "event": event}
+        self._entries.append(number | fields)
+
+    def note_payload(self, connection: int | None, event: str, payload: Payload) -> None:
+        """A client sent a payload; its `d` is kept as it came, but for the token."""
+        self.note(connection, event, op=payload.opcode, d=_without_token(payload.raw))
+
+    def after(self, number: int) -> list[dict[str, Any]]:
+        """The entries behind one, oldest first; those that are no longer kept are missing."""
+        return [entry for entry in self._entries if entry["number"] > number]
+
+
+def _without_token(raw: bytes) -> msgspec.Raw:
+    try:
+        d: Any = from_raw(raw, Any)
+        if isinstance(d, Mapping) and "token" in d:
+            d = {**d, "token": _HIDDEN}
+        return msgspec.Raw(to_json(d))
+    except (msgspec.DecodeError, RecursionError, LocalProtocolError) as error:
+        # Nobody looked at what a command does not use; and a term may be what JSON has not.
+        return msgspec.Raw(to_json({"error": str(error)}))

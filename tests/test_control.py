@@ -1,0 +1,451 @@
+"""The control route: what a test in another language asks of a running server, over HTTP."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from gateway_proto import (
+    Activity,
+    Client,
+    Closed,
+    Config,
+    Dispatch,
+    Encoding,
+    Fault,
+    Heartbeat,
+    HttpRequested,
+    Intents,
+    LocalProtocolError,
+    Raw,
+    Ready,
+    ReconnectRequested,
+    Resume,
+    Resumed,
+    Scenario,
+    Server,
+    ServerConfig,
+    SessionInvalidated,
+    UpdatePresence,
+)
+from gateway_proto._layers.frames import ClientFrames
+from gateway_proto.testing import Link
+
+CONFIG = Config(
+    token="secret", intents=Intents.GUILDS, gateway_url="ws://localhost", random=lambda: 0.5
+)
+
+
+def _life(**config: Any) -> tuple[Link, Server]:
+    server = Server(ServerConfig(control="/control", **config))
+    link = Link(Client(CONFIG), server)
+    link.client.expect(Ready)
+    return link, server
+
+
+def _ask(
+    server: Server, request: str, body: Any = None, *, now: float = 0.0, headers: str = ""
+) -> tuple[int, Any]:
+    """Status and body of what a request is answered."""
+    raw = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
+    method, _, target = request.partition(" ")
+    head = f"{method} {target} HTTP/1.1\r\nHost: h\r\nContent-Length: {len(raw)}\r\n{headers}\r\n"
+    connection = server.accept(now=now)
+    connection.receive_data(head.encode() + raw, now=now)
+    answer = connection.data_to_send()
+    status, _, text = answer.partition(b"\r\n\r\n")
+    return int(status.split()[1]), json.loads(text)
+
+
+def _post(link: Link, server: Server, path: str, body: Any) -> tuple[int, Any]:
+    return _ask(server, f"POST /control/{path}", body, now=link.now)
+
+
+# ----- what is there -----
+
+
+def test_there_is_no_control_route_unless_it_is_asked_for() -> None:
+    assert _ask(Server(), "POST /control/drop", {})[0] == 405
+    assert _ask(Server(), "GET /control/connections")[0] == 404
+
+
+@pytest.mark.parametrize("prefix", ["", "control", "/", "/a b", "/a/", "/a?b"])
+def test_a_prefix_is_the_beginning_of_a_path(prefix: str) -> None:
+    with pytest.raises(LocalProtocolError, match="is not the beginning of a path"):
+        ServerConfig(control=prefix)
+
+
+def test_what_lies_beside_the_prefix_is_none_of_its_business() -> None:
+    _, server = _life()
+
+    assert _ask(server, "GET /controls")[0] == 404
+    assert _ask(server, "GET /api/v10/gateway")[0] == 200
+
+
+def test_a_web_page_may_not_use_it() -> None:
+    _, server = _life()
+
+    status, _ = _ask(server, "POST /control/drop", {}, headers="Origin: https://evil.example\r\n")
+
+    assert status == 403
+    assert len(server.connections) == 1
+
+
+@pytest.mark.parametrize("request_", ["GET /control", "GET /control/x", "GET /control/drop"])
+def test_what_is_not_there_is_said(request_: str) -> None:
+    _, server = _life()
+
+    status, body = _ask(server, request_)
+
+    assert status == 404
+    assert body["message"].startswith("there is no GET")
+
+
+# ----- reading -----
+
+
+def test_connections_say_how_they_speak_and_for_which_session() -> None:
+    _, server = _life()
+
+    status, (one,) = _ask(server, "GET /control/connections")
+
+    assert status == 200
+    assert (one["number"], one["state"], one["version"]) == (1, "ready", 10)
+    assert (one["encoding"], one["compression"], one["waiting"]) == ("json", "none", 0)
+    assert one["session"]["sequence"] == 1
+    assert one["session"]["intents"] == Intents.GUILDS
+    assert one["session"]["connection"] == 1
+
+
+def test_connections_stand_in_the_order_of_their_numbers_before_they_have_a_session_too() -> None:
+    server = Server(ServerConfig(control="/control"))
+    for _ in range(12):
+        server.accept(now=0.0, framing=False, target="/?v=10&encoding=json")
+
+    _, connections = _ask(server, "GET /control/connections")
+
+    assert [connection["number"] for connection in connections] == list(range(1, 13))
+    assert {connection["session"] for connection in connections} == {None}
+
+
+def test_sessions_are_listed_while_their_client_is_away() -> None:
+    link, server = _life()
+    link.client.send(UpdatePresence([Activity("chess")]))
+    link.run(1)
+    link.cut()
+
+    _, (session,) = _ask(server, "GET /control/sessions", now=link.now)
+
+    assert session["connection"] is None
+    assert session["presence"]["activities"][0]["name"] == "chess"
+    assert session["id"] in server.sessions
+
+
+def test_received_has_what_clients_sent_in_order_and_never_a_token() -> None:
+    link, server = _life()
+    link.client.send(Raw(99, {"odd": [1]}))
+    link.run(5)
+
+    _, entries = _ask(server, "GET /control/received", now=link.now)
+
+    assert [entry["number"] for entry in entries] == list(range(1, len(entries) + 1))
+    assert [entry["event"] for entry in entries] == ["Opened", "Identify", "Raw", "Closed"]
+    assert entries[3]["code"] == 4001
+    assert entries[2]["d"] == {"odd": [1]}
+    identify = entries[1]
+    assert (identify["op"], identify["connection"]) == (2, 1)
+    assert identify["d"]["token"] == "***"
+    assert identify["d"]["intents"] == Intents.GUILDS
+    assert "secret" not in json.dumps(entries)
+
+
+def test_received_begins_behind_the_number_that_is_named() -> None:
+    link, server = _life()
+    link.cut()
+    link.run(5)
+    _, entries = _ask(server, "GET /control/received", now=link.now)
+
+    _, later = _ask(server, "GET /control/received?after=2", now=link.now)
+
+    assert later == entries[2:]
+    assert later[0]["number"] == 3
+    assert _ask(server, "GET /control/received?after=999")[1] == []
+
+
+def test_the_journal_keeps_the_last_entries_alone() -> None:
+    link, server = _life(journal_limit=3)
+    link.run(300)
+
+    _, entries = _ask(server, "GET /control/received", now=link.now)
+
+    assert [entry["event"] for entry in entries] == ["Heartbeat"] * 3
+    assert entries[-1]["number"] > 3
+
+
+@pytest.mark.parametrize("after", ["-1", "x", "1e3", "%F0%9F%98%80", "9" * 30])
+def test_a_number_that_is_none_is_refused(after: str) -> None:
+    _, server = _life()
+
+    status, body = _ask(server, f"GET /control/received?after={after}")
+
+    assert status == 400
+    assert "is not the number of an entry" in body["message"]
+
+
+def test_without_a_control_route_nothing_is_kept() -> None:
+    server = Server()
+    Link(Client(CONFIG), server).client.expect(Ready)
+
+    assert server.journal.after(0) == []
+
+
+def test_what_nobody_could_decode_is_an_error_in_its_place() -> None:
+    server = Server(ServerConfig(control="/control"))
+    connection = server.accept(now=0.0, framing=False, target="/?v=10&encoding=json")
+    identify = '{"token": "t", "properties": {}, "intents": 0, "unused": 1e999}'
+    connection.receive_message(f'{{"op": 2, "d": {identify}}}', now=0.0)
+
+    _, entries = _ask(server, "GET /control/received")
+
+    assert [entry["event"] for entry in entries] == ["Opened", "Identify"]
+    assert entries[1]["d"] == {"error": "Number out of range - at `$[...]`"}
+
+
+def test_a_client_that_speaks_etf_is_shown_as_json() -> None:
+    pytest.importorskip("erlpack")
+    server = Server(ServerConfig(control="/control"))
+    link = Link(
+        Client(
+            Config(token="secret", intents=1, gateway_url="ws://localhost", encoding=Encoding.ETF)
+        ),
+        server,
+    )
+    link.client.expect(Ready)
+
+    _, entries = _ask(server, "GET /control/received")
+
+    (identify,) = [entry for entry in entries if entry["event"] == "Identify"]
+    assert identify["d"]["intents"] == 1
+    assert identify["d"]["token"] == "***"
+
+
+# ----- doing -----
+
+
+def test_a_dispatch_goes_to_those_whom_a_gateway_would_choose() -> None:
+    link, server = _life()
+
+    mine = _post(link, server, "dispatch", {"t": "GUILD_CREATE", "d": {"id": "1"}})
+    others = _post(link, server, "dispatch", {"t": "TYPING_START", "d": {"guild_id": "1"}})
+    link.run(1)
+
+    assert (mine, others) == ((200, {"count": 1}), (200, {"count": 0}))
+    assert link.client.expect(Dispatch).data == {"id": "1"}
+
+
+def test_a_dispatch_to_one_connection_comes_there_whatever_its_intents() -> None:
+    link, server = _life()
+    other = Link(Client(CONFIG), server)
+    other.client.expect(Ready)
+
+    body = {"t": "TYPING_START", "d": {"guild_id": "1"}, "connection": 2}
+    assert _post(link, server, "dispatch", body) == (200, {"count": 1})
+    link.run(1)
+    other.run(1)
+
+    assert other.client.expect(Dispatch).name == "TYPING_START"
+    assert not [e for e in link.client.events if isinstance(e, Dispatch) and e.name != "READY"]
+
+
+def test_a_dispatch_to_a_connection_without_a_session_is_refused() -> None:
+    server = Server(ServerConfig(control="/control"))
+    server.accept(now=0.0, framing=False, target="/?v=10&encoding=json")
+
+    status, body = _ask(server, "POST /control/dispatch", {"t": "X", "connection": 1})
+
+    assert (status, body["message"]) == (400, "connection 1 has no session yet")
+
+
+@pytest.mark.parametrize("connection", [None, 1])
+def test_drop_cuts_and_the_client_resumes(connection: int | None) -> None:
+    link, server = _life()
+    body = {} if connection is None else {"connection": connection}
+
+    assert _post(link, server, "drop", body) == (200, {"count": 1})
+    link.run(5)
+
+    link.server.expect(Resume)
+    link.client.expect(Resumed)
+
+
+def test_an_empty_body_is_an_empty_object() -> None:
+    link, server = _life()
+
+    assert _ask(server, "POST /control/drop", now=link.now) == (200, {"count": 1})
+
+
+def test_close_closes_with_code_and_reason() -> None:
+    link, server = _life()
+
+    assert _post(link, server, "close", {"code": 4008, "reason": "enough"}) == (200, {"count": 1})
+    link.run(5)
+
+    closed = link.client.expect(Closed)
+    assert (closed.code, closed.reason) == (4008, "enough")
+
+
+@pytest.mark.parametrize(
+    ("op", "d", "event"),
+    [
+        (7, None, ReconnectRequested()),
+        (9, True, SessionInvalidated(True)),
+        (9, False, SessionInvalidated(False)),
+    ],
+)
+def test_send_sends_an_op_code(op: int, d: Any, event: Any) -> None:
+    link, server = _life()
+
+    assert _post(link, server, "send", {"op": op, "d": d}) == (200, {"count": 1})
+    link.run(0.01)
+
+    assert event in link.client.events
+
+
+def test_send_can_ask_for_a_heartbeat_acknowledge_one_and_greet_again() -> None:
+    link, server = _life()
+    before = len(link.server.events)
+
+    for body in ({"op": 1}, {"op": 11}, {"op": 10, "d": {"heartbeat_interval": 30_000}}):
+        assert _post(link, server, "send", body) == (200, {"count": 1})
+    link.run(0.01)
+
+    assert [type(event) for event in link.server.events[before:]] == [Heartbeat]
+
+
+def test_send_can_redirect_version_3() -> None:
+    server = Server(ServerConfig(control="/control"))
+    config = Config(token="t", dialect=3, gateway_url="ws://localhost", unix_offset=0.0)
+    link = Link(Client(config), server)
+    link.client.expect(Ready)
+
+    _post(link, server, "send", {"op": 7, "d": {"url": "ws://elsewhere"}})
+    link.run(0.01)
+
+    assert ReconnectRequested("ws://elsewhere") in link.client.events
+
+
+@pytest.mark.parametrize(
+    "body", [{"op": 0}, {"op": 2}, {"op": 10}, {"op": 10, "d": {}}, {"op": 99}]
+)
+def test_what_cannot_be_sent_is_refused(body: Any) -> None:
+    link, server = _life()
+
+    status, answer = _post(link, server, "send", body)
+
+    assert status == 400
+    assert answer["message"].startswith(f"op {body['op']} cannot be sent: it may be 1, 7, 9")
+
+
+@pytest.mark.parametrize("path", ["drop", "close", "send", "dispatch"])
+def test_a_connection_that_is_not_open_is_not_found(path: str) -> None:
+    link, server = _life()
+    body = {"send": {"op": 7}, "dispatch": {"t": "X"}}.get(path, {})
+
+    status, answer = _post(link, server, path, {**body, "connection": 9})
+
+    assert (status, answer["message"]) == (404, "connection 9 is not open")
+
+
+def test_a_connection_that_is_being_closed_is_not_open_any_more() -> None:
+    link, server = _life()
+    _post(link, server, "close", {"code": 4000})
+
+    assert _post(link, server, "drop", {}) == (200, {"count": 0})
+
+
+def test_a_scenario_counts_from_the_next_connection() -> None:
+    link, server = _life()
+    faults = [{"what": "close", "on": "resumed", "code": 4009, "connection": 1}]
+
+    assert _post(link, server, "scenario", faults) == (200, {"count": 1})
+    _post(link, server, "drop", {})
+    link.run(10)
+
+    codes = [event.code for event in link.client.events if isinstance(event, Closed)]
+    assert codes == [None, 4009]
+    _, (one,) = _ask(server, "GET /control/connections", now=link.now)
+    assert one["number"] == 3
+
+
+def test_the_same_in_python() -> None:
+    link, server = _life()
+
+    server.play(Scenario([Fault("refuse", on="upgrade", status=520)]))
+    link.cut()
+    link.run(10)
+
+    assert [e.status for e in link.server.events if isinstance(e, HttpRequested)] == [520]
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("drop", b"{"),
+        ("drop", b"\xff"),
+        ("drop", {"conection": 1}),
+        ("drop", b"[" * 100_000),
+        ("dispatch", {"d": 1}),
+        ("dispatch", {"t": 1}),
+        ("send", {}),
+        ("close", {"code": "4000"}),
+        ("close", {"code": 1005}),
+        ("scenario", {"what": "drop"}),
+        ("scenario", [{"what": "nonsense"}]),
+    ],
+)
+def test_a_body_that_is_not_understood_is_refused_and_changes_nothing(path: str, body: Any) -> None:
+    link, server = _life()
+
+    status, answer = _post(link, server, path, body)
+
+    assert status == 400
+    assert answer["message"]
+    assert len(server.open_connections) == 1
+
+
+def test_a_body_may_be_large_where_there_is_a_control_route_alone() -> None:
+    link, server = _life()
+    body = {"t": "X", "d": "x" * 1_000_000}
+
+    assert _post(link, server, "dispatch", body) == (200, {"count": 1})
+    connection = Server().accept(now=0.0)
+    connection.receive_data(
+        b"POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 99999\r\n\r\n", now=0.0
+    )
+    connection.receive_data(b"x" * 99999, now=0.0)
+    assert connection.data_to_send().startswith(b"HTTP/1.1 413 ")
+
+
+def test_a_client_that_waits_to_be_told_to_go_on_is_told() -> None:
+    _, server = _life()
+    connection = server.accept(now=0.0)
+    head = b"POST /control/drop HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n"
+    connection.receive_data(head + b"Expect: 100-continue\r\n\r\n", now=0.0)
+
+    assert connection.data_to_send().startswith(b"HTTP/1.1 100 ")
+    connection.receive_data(b"{", now=0.0)
+    assert connection.data_to_send() == b""
+    connection.receive_data(b"}", now=0.0)
+    assert connection.data_to_send().startswith(b"HTTP/1.1 200 ")
+
+
+def test_an_upgrade_is_not_control() -> None:
+    server = Server(ServerConfig(control="/control"))
+    connection = server.accept(now=0.0)
+    frames = ClientFrames(host="h", target="/control/drop?v=10", user_agent="u", limit=9)
+
+    connection.receive_data(frames.data_to_send(), now=0.0)
+
+    assert connection.number == 1
