@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Protocol
 
+from gateway_proto._wire import Wire
 from gateway_proto.events import (
     Dispatch,
     ReconnectRequested,
@@ -18,6 +19,8 @@ __all__ = ["Mischief", "Victim"]
 
 class Victim(Protocol):
     """What a fault needs of the connection that it happens on."""
+
+    wire: Wire
 
     def write(self, message: ServerMessage, *, now: float) -> None:
         """Send a message."""
@@ -39,6 +42,14 @@ class Victim(Protocol):
         """Send bytes that are no frame."""
         ...
 
+    def fall_silent(self) -> None:
+        """Send nothing any more."""
+        ...
+
+    def merge(self, messages: int) -> None:
+        """Keep the next messages back, and send them at once."""
+        ...
+
     def skip_sequences(self, count: int) -> None:
         """Leave out sequences."""
         ...
@@ -55,8 +66,6 @@ class Mischief:
         self._faults = faults
         self._seen: Counter[str] = Counter()
         self._planned: list[tuple[float, Fault]] = []
-        self.silent: bool = False
-        """Whether nothing is sent any more."""
         self.no_acks: bool = False
         """Whether no heartbeat is acknowledged any more."""
         self.held_until: float | None = None
@@ -108,7 +117,11 @@ class Mischief:
             case "invalidate":
                 victim.write(SessionInvalidated(fault.resumable), now=now)
             case "silence":
-                self.silent = True
+                victim.fall_silent()
+            case "merge":
+                victim.merge(fault.size)
+            case "trickle":
+                victim.wire.trickle(fault.size, fault.seconds, now=now)
             case "no_acks":
                 self.no_acks = True
             case "hold":

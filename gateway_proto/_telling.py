@@ -18,6 +18,7 @@ from gateway_proto._layers.state import State, server_table
 from gateway_proto._mischief import Mischief
 from gateway_proto._timing.deadlines import Timer
 from gateway_proto._timing.ratelimit import SlidingWindow
+from gateway_proto._wire import Wire
 from gateway_proto.commands import Identify, UpdatePresence
 from gateway_proto.dialects import DIALECTS, Compression, Dialect, Encoding, Opcode, Then
 from gateway_proto.errors import LocalProtocolError
@@ -148,6 +149,9 @@ class Telling(GatewayConnection[ServerMessage, ServerEvent], abc.ABC):
         self._compression = Compression.NONE
         self._deflater = deflater(self._compression)
         self._mischief = Mischief(())
+        self.wire: Wire = Wire()
+        """What bytes go through on their way out."""
+        self._silent = False
         self._held: list[ServerMessage] = []
         self._cut: int | None = None
         self._last_dispatch: Dispatch | None = None
@@ -174,7 +178,15 @@ class Telling(GatewayConnection[ServerMessage, ServerEvent], abc.ABC):
     @property
     def waiting(self) -> int:
         """Bytes that wait to be sent."""
-        return self._frames.waiting
+        return self._frames.waiting + self.wire.waiting
+
+    def data_to_send(self) -> bytes:
+        """The bytes that wait, in order; each once."""
+        return self.wire.pass_on(super().data_to_send(), at_end=self._state is State.CLOSED)
+
+    def close_to_send(self) -> tuple[int, str] | None:
+        """`framing=False`: code and reason of the close to send behind the messages, once."""
+        return None if self._silent else super().close_to_send()
 
     def _attach(self, session: ServerSession) -> None:
         self.session = session
@@ -209,7 +221,7 @@ class Telling(GatewayConnection[ServerMessage, ServerEvent], abc.ABC):
     def write(self, message: ServerMessage, *, now: float) -> None:
         """Send a message as it is; one that cannot be sent any more is let go."""
         self._at(now)
-        if self._state not in (State.IDENTIFYING, State.READY) or self._mischief.silent:
+        if self._state not in (State.IDENTIFYING, State.READY) or self._silent:
             return
         if self._mischief.held_until is not None:
             self._held.append(message)
@@ -247,7 +259,8 @@ class Telling(GatewayConnection[ServerMessage, ServerEvent], abc.ABC):
                 if isinstance(self._frames, ServerFrames):
                     self._frames.take_back(-self._cut)
                 self.drop(now=now)
-        if self._frames.waiting > self._config.output_limit:
+        self.wire.count_message()
+        if self.waiting > self._config.output_limit:
             self.drop(now=now)
         self._wake()
 
@@ -271,6 +284,15 @@ class Telling(GatewayConnection[ServerMessage, ServerEvent], abc.ABC):
             self._frames.send_garbage()
             self._wake()
 
+    def fall_silent(self) -> None:
+        """Send nothing any more; what waits is still sent."""
+        self._silent = True
+        self.wire.fall_silent(self._frames.waiting)
+
+    def merge(self, messages: int) -> None:
+        """Keep the next messages back, and send them at once."""
+        self.wire.merge(messages, self._frames.waiting)
+
     def skip_sequences(self, count: int) -> None:
         """Leave out sequences."""
         if self.session is not None:
@@ -287,7 +309,8 @@ class Telling(GatewayConnection[ServerMessage, ServerEvent], abc.ABC):
         return self._state in (State.IDENTIFYING, State.READY)
 
     def _plan_mischief(self) -> None:
-        at = self._mischief.next_timer()
+        times = (self._mischief.next_timer(), self.wire.next_at)
+        at = min((at for at in times if at is not None), default=None)
         if at is not None and self._state not in (State.CLOSING, State.CLOSED):
             self._deadlines.set(Timer.FAULT, at)
 

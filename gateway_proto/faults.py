@@ -24,7 +24,7 @@ _KINDS = {
     "close": "closes with a code and a reason",
     "reconnect": "sends RECONNECT, with a URL if one is given",
     "invalidate": "sends INVALID_SESSION, resumable or not",
-    "silence": "sends nothing any more",
+    "silence": "sends nothing any more, not even a close frame",
     "no_acks": "acknowledges no heartbeat any more",
     "hold": "sends nothing for some seconds, and then all of it",
     "corrupt": "breaks the frame of the next message",
@@ -32,6 +32,8 @@ _KINDS = {
     "garbage": "sends bytes that are no frame",
     "bomb": "sends a message that inflates to so many bytes",
     "fragment": "sends the next message in frames of so many bytes",
+    "merge": "keeps the next so many messages back, and sends them at once",
+    "trickle": "sends so many bytes at a time, and waits some seconds between them",
     "skip": "leaves out sequences",
     "repeat": "sends the last dispatch again",
     "resume_url": "names another resume URL in READY",
@@ -62,7 +64,7 @@ class Fault:
 
     what: str = attrs.field(validator=_one_of(_KINDS, "fault"))
     """refuse, drop, close, reconnect, invalidate, silence, no_acks, hold, corrupt, corrupt_data,
-    garbage, bomb, fragment, skip, repeat or resume_url."""
+    garbage, bomb, fragment, merge, trickle, skip, repeat or resume_url."""
     on: str = attrs.field(
         default="ready", kw_only=True, validator=_one_of(_TRIGGERS, "time for a fault")
     )
@@ -83,7 +85,7 @@ class Fault:
     resumable: bool = attrs.field(default=False, kw_only=True)
     url: str | None = attrs.field(default=None, kw_only=True)
     size: int = attrs.field(default=0, kw_only=True)
-    """Bytes, or sequences to skip."""
+    """Bytes, or messages to merge, or sequences to skip."""
     seconds: float = attrs.field(default=1.0, kw_only=True)
 
 

@@ -464,6 +464,7 @@ class ServerConnection(Telling):
                 self._end(self._peer_closed(None, ""), now)
             case Timer.FAULT:
                 self._mischief.handle_timer(self, now)
+                self.wire.handle_timer(now)
                 if self._mischief.held_until is None:
                     self._release(now)
                 self._plan_mischief()

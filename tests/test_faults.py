@@ -17,6 +17,7 @@ from gateway_proto import (
     Dispatch,
     Fault,
     GaveUp,
+    HeartbeatRequested,
     Identify,
     Intents,
     LocalProtocolError,
@@ -28,11 +29,13 @@ from gateway_proto import (
     Scenario,
     Server,
     ServerConfig,
+    ServerConnection,
     SessionInvalidated,
     State,
     Then,
     UrlRefused,
 )
+from gateway_proto._layers.frames import ClientFrames, Message, Upgraded
 from gateway_proto.testing import Link
 
 
@@ -111,6 +114,11 @@ EVERY = [
     Fault("garbage", on="open"),
     Fault("bomb", size=200_000),
     Fault("fragment", on="identify", size=5),
+    Fault("merge", on="identify", size=2),
+    Fault("merge", on="ready", size=3),
+    Fault("merge", on="ready", size=99),
+    Fault("trickle", on="open", size=3, seconds=0.05),
+    Fault("trickle", on="ready", size=1, seconds=0.1),
     Fault("skip", size=7),
     Fault("repeat", on="dispatch", nth=2),
     Fault("resume_url", on="identify", url="ws://dead.localhost"),
@@ -137,7 +145,10 @@ def test_and_so_it_is_in_other_versions(fault: Fault, version: int) -> None:
 
     assert _is_ready(link), _ends(link)
     # Version 3 has no ACKs: a server that falls silent after READY is not told from a quiet one.
-    unnoticed = (version, fault.what, fault.on) == (3, "silence", "dispatch")
+    unnoticed = version == 3 and (fault.what, fault.on, fault.size) in (
+        ("silence", "dispatch", 0),
+        ("merge", "ready", 99),
+    )
     assert (4 in _numbers(link)) is not unnoticed
 
 
@@ -193,6 +204,112 @@ def test_a_session_that_is_gone_is_opened_anew() -> None:
 
     assert any(isinstance(event, Resume) for event in link.server.events)
     assert _identifies(link) == 2
+
+
+def _accepted(*faults: Fault) -> tuple[Server, ServerConnection, ClientFrames]:
+    """A WebSocket that is open; HELLO is not taken yet."""
+    server = Server(ServerConfig(scenario=Scenario(faults)))
+    connection = server.accept(now=0.0)
+    frames = ClientFrames(host="h", target="/?v=10&encoding=json", user_agent="u", limit=9999)
+    connection.receive_data(frames.data_to_send(), now=0.0)
+    return server, connection, frames
+
+
+def test_a_trickle_is_so_many_bytes_at_a_time_and_some_seconds_between_them() -> None:
+    _, connection, _ = _accepted(Fault("trickle", on="open", size=10, seconds=2.0))
+    whole = connection.waiting
+
+    sizes = []
+    for now in (0.0, 1.9, 2.0, 2.1, 4.0, 4.0):
+        connection.handle_timer(now=now)
+        sizes.append(len(connection.data_to_send()))
+
+    assert sizes == [10, 0, 10, 0, 10, 0]
+    assert connection.waiting == whole - 30
+    assert connection.next_timer() == 6.0
+
+
+def test_a_trickle_without_seconds_still_lets_time_go_on() -> None:
+    _, connection, _ = _accepted(Fault("trickle", on="open", size=0, seconds=0.0))
+
+    connection.handle_timer(now=0.0)
+
+    assert len(connection.data_to_send()) == 1
+    assert connection.next_timer() == 0.001
+
+
+def test_what_trickles_at_the_end_comes_at_once() -> None:
+    _, connection, _ = _accepted(Fault("trickle", on="open", size=1, seconds=1.0))
+    whole = connection.waiting
+
+    connection.drop(now=0.0)
+
+    assert len(connection.data_to_send()) == whole
+
+
+def test_merged_messages_come_in_one_piece() -> None:
+    _, connection, frames = _accepted(Fault("merge", on="open", size=3))
+    before = connection.data_to_send()
+    assert [type(item) for item in frames.receive(before)] == [Upgraded]
+
+    for _ in range(2):
+        connection.send(HeartbeatRequested(), now=0.0)
+        sent = connection.data_to_send()
+
+    assert [type(item) for item in frames.receive(sent)] == [Message, Message, Message]
+    connection.send(HeartbeatRequested(), now=0.0)
+    assert len(connection.data_to_send()) > 0  # and so it goes on as ever
+
+
+def test_silence_is_whole_but_what_was_sent_before_comes() -> None:
+    _, connection, _ = _accepted(Fault("silence", on="open", after=5.0))
+    before = connection.waiting
+
+    connection.handle_timer(now=5.0)
+    connection.send(HeartbeatRequested(), now=5.0)
+    connection.close(4000, now=5.0)
+
+    assert len(connection.data_to_send()) == before
+    connection.handle_timer(now=60.0)
+    assert connection.state is State.CLOSED
+    assert connection.data_to_send() == b""
+
+
+def test_silence_stops_the_answers_to_pings_too() -> None:
+    _, connection, _ = _accepted(Fault("silence", on="open"))
+    connection.data_to_send()
+
+    connection.receive_data(b"\x89\x80\0\0\0\0", now=1.0)  # a ping
+
+    assert connection.data_to_send() == b""
+
+
+def test_silence_counts_what_another_fault_keeps_back() -> None:
+    trickle = Fault("trickle", on="open", size=5, seconds=1.0)
+    _, connection, _ = _accepted(trickle, Fault("silence", on="open", after=3.0))
+    whole = connection.waiting
+
+    sizes = []
+    for now in range(100):
+        connection.handle_timer(now=float(now))
+        if now == 10:
+            connection.send(HeartbeatRequested(), now=10.0)
+        sizes.append(len(connection.data_to_send()))
+
+    assert sum(sizes) == whole
+    assert set(sizes[:-1]) <= {5, whole % 5, 0}
+
+
+def test_without_frames_silence_holds_for_the_close_too() -> None:
+    server = Server(ServerConfig(scenario=Scenario([Fault("silence", on="open", after=1.0)])))
+    connection = server.accept(now=0.0, framing=False, target="/?v=10&encoding=json")
+    connection.handle_timer(now=1.0)
+
+    connection.send(HeartbeatRequested(), now=1.0)
+    connection.close(4000, now=1.0)
+
+    assert len(connection.messages_to_send()) == 1  # HELLO
+    assert connection.close_to_send() is None
 
 
 @pytest.mark.parametrize("what", ["silence", "no_acks"])
