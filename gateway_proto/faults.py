@@ -9,7 +9,7 @@ on them, and has no chance in it.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeAlias
 
 import attrs
 import msgspec
@@ -48,6 +48,9 @@ _TRIGGERS = (
     "dispatch",
     "heartbeat",
 )
+
+
+_Entries: TypeAlias = list[dict[str, Any]]
 
 
 def _one_of(known: Iterable[str], what: str) -> Any:
@@ -106,9 +109,32 @@ class Scenario:
         Raises `LocalProtocolError` that says which is none.
         """
         try:
-            entries = msgspec.json.decode(text, type=list[dict[str, Any]])
-        except (msgspec.DecodeError, UnicodeError) as error:
+            entries = msgspec.json.decode(text, type=_Entries)
+        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
             raise LocalProtocolError(f"this text is no scenario: {error}") from None
+        return cls._from_entries(entries)
+
+    @classmethod
+    def from_yaml(cls, text: str | bytes) -> Scenario:
+        """The same of YAML, which needs PyYAML; the extra `cli` brings it.
+
+        Raises `LocalProtocolError`, and ImportError without PyYAML.
+        """
+        try:
+            entries = msgspec.yaml.decode(text, type=list[dict[Any, Any]])
+        # Its dates raise ValueError.
+        except (msgspec.DecodeError, ValueError, TypeError, RecursionError) as error:
+            raise LocalProtocolError(f"this text is no scenario: {error}") from None
+        # YAML reads the word `on` as true.
+        return cls._from_entries(
+            [
+                {"on" if key is True else str(key): value for key, value in entry.items()}
+                for entry in entries
+            ]
+        )
+
+    @classmethod
+    def _from_entries(cls, entries: _Entries) -> Scenario:
         known = {field.name for field in attrs.fields(Fault)}
         faults = []
         for number, entry in enumerate(entries, 1):

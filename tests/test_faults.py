@@ -487,6 +487,43 @@ def test_a_scenario_is_read_from_json() -> None:
 def test_what_is_no_scenario_is_refused(text: str, says: str) -> None:
     with pytest.raises(LocalProtocolError, match=says):
         Scenario.from_json(text)
+    with pytest.raises(LocalProtocolError, match=says):
+        Scenario.from_yaml(text)  # which JSON is as well
+
+
+def test_a_scenario_is_read_from_yaml_with_its_own_mind_about_the_word_on() -> None:
+    text = """
+    - what: close
+      code: 4009
+      on: dispatch
+      connection: null
+    - {what: drop, size: 3}
+    """
+
+    assert Scenario.from_yaml(text) == Scenario(
+        [Fault("close", code=4009, on="dispatch", connection=None), Fault("drop", size=3)]
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: b",
+        "\0",
+        b"\xff\xfe\xff",
+        "[" * 3000,
+        "- !!python/object:os.system {}",
+        "a: &a [*a]",
+        "- &a {what: *a}",
+        "- {what: 2020-99-99}",
+        "- {what: drop, 5: 6}",
+        "- {what: drop, [1]: 6}",
+        "- {what: drop",
+    ],
+)
+def test_what_is_no_scenario_in_yaml_is_refused(text: str | bytes) -> None:
+    with pytest.raises(LocalProtocolError, match="scenario"):
+        Scenario.from_yaml(text)
 
 
 # ----- any scenario -----
