@@ -99,8 +99,19 @@ def serve(
     ] = None,
     scenario: Annotated[
         pathlib.Path | None,
-        typer.Option(help="JSON: a list of faults, such as {'what': 'drop', 'on': 'ready'}."),
+        typer.Option(
+            help="YAML or JSON: a list of faults, such as {'what': 'drop', 'on': 'ready'}."
+        ),
     ] = None,
+    tls: Annotated[
+        bool,
+        typer.Option("--tls", help="Make a certificate, and say what to trust: SSL_CERT_FILE."),
+    ] = False,
+    control: Annotated[
+        bool,
+        typer.Option("--control", help="Let whoever reaches the port dispatch, cut and read."),
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One object a line.")] = False,
     tick: Annotated[
         float | None,
         typer.Option(
@@ -110,21 +121,26 @@ def serve(
 ) -> None:
     """Serve a gateway to test against, until Ctrl-C.
 
-    Example: gateway-proto serve --port 8080 --token secret --tick 5
+    On a terminal a table below the lines shows who is connected, and how much is going on.
+
+    Example: gateway-proto serve --port 8080 --token secret --tick 5 --control
     """
     try:
         config = ServerConfig(
             tokens=frozenset(token) if token else None,
             heartbeat_interval=heartbeat_interval,
+            control="/control" if control else None,
         )
         if version is not None:
             config = attrs.evolve(config, versions=(version,))
         if world is not None:
             config = attrs.evolve(config, world=World.from_json(world.read_bytes()))
         if scenario is not None:
-            faults = Scenario.from_json(scenario.read_bytes())
-            config = attrs.evolve(config, scenario=faults)
-        asyncio.run(run_server(Screen(), config, host=host, port=port, tick=tick))
+            is_json = scenario.suffix == ".json"
+            read = Scenario.from_json if is_json else Scenario.from_yaml
+            config = attrs.evolve(config, scenario=read(scenario.read_bytes()))
+        screen = Screen(as_json=as_json)
+        asyncio.run(run_server(screen, config, host=host, port=port, tick=tick, tls=tls))
     except LocalProtocolError as error:
         _fail(str(error))
     except FileNotFoundError as error:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import enum
 import json
+import sys
 import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from rich.console import Console
+import attrs
+from rich.console import Console, RenderableType
+from rich.live import Live
 from rich.text import Text
 
 from gateway_proto import (
@@ -101,21 +107,66 @@ def _short(text: str) -> str:
 
 
 class Screen:
-    """Lines with a time and a speaker: coloured on a terminal, plain in a pipe."""
+    """Lines with a time and a speaker: coloured on a terminal, plain in a pipe, or as JSON."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, as_json: bool = False) -> None:
         self._console = Console(highlight=False, soft_wrap=True)
         self._began = time.monotonic()
+        self._as_json = as_json
+
+    @property
+    def has_foot(self) -> bool:
+        """Whether something may stand below the lines: on a terminal."""
+        return self._console.is_terminal and not self._as_json
 
     def line(self, who: str, text: str) -> None:
         """Print a line at once."""
+        if self._as_json:
+            self._print_json({"who": who, "text": text})
+            return
         line = Text.assemble(
-            (f"{time.monotonic() - self._began:6.2f}  ", "dim"),
+            (f"{self._seconds:6.2f}  ", "dim"),
             (f"{who:8}", _COLOURS.get(who, "bold")),
             text,
         )
         self._console.print(line)
 
+    def event(self, who: str, event: Any, text: str) -> None:
+        """Print an event: as a line, or with all its fields."""
+        if self._as_json:
+            name = type(event).__name__
+            self._print_json({"who": who, "event": name, "text": text, **_fields(event)})
+        else:
+            self.line(who, text)
+
+    @contextlib.contextmanager
+    def foot(self, draw: Callable[[], RenderableType]) -> Iterator[Callable[[], None]]:
+        """Keep something below the lines; what is yielded draws it anew."""
+        with Live(draw(), console=self._console, auto_refresh=False, transient=True) as live:
+            yield lambda: live.update(draw(), refresh=True)
+
     def verdict(self, text: str, *, good: bool) -> None:
         """Print the last line."""
         self._console.print(Text(text, style="bold green" if good else "bold red"))
+
+    @property
+    def _seconds(self) -> float:
+        return time.monotonic() - self._began
+
+    def _print_json(self, fields: dict[str, Any]) -> None:
+        line = {"seconds": round(self._seconds, 3), **fields}
+        sys.stdout.write(json.dumps(line, ensure_ascii=False, default=_plain) + "\n")
+        sys.stdout.flush()
+
+
+def _fields(event: Any) -> dict[str, Any]:
+    """Those that are shown: a token is not."""
+    return {
+        field.name: getattr(event, field.name) for field in attrs.fields(type(event)) if field.repr
+    }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, enum.Enum):
+        return value.value
+    return _fields(value) if attrs.has(type(value)) else str(value)

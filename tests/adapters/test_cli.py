@@ -7,11 +7,14 @@ import itertools
 import json
 import os
 import pathlib
+import re
 import signal
 import socket
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
@@ -50,7 +53,8 @@ class Serving:
             text=True,
         )
         assert self.process.stdout is not None
-        self.api = self.process.stdout.readline().split()[-1]
+        self.api_line = self.process.stdout.readline()
+        self.api = self.api_line.split()[-1]
         self.gateway = self.process.stdout.readline().split()[-1]
 
     def stop(self, number: signal.Signals = signal.SIGINT) -> tuple[int, str]:
@@ -120,10 +124,15 @@ def _await(what: str, condition: Any) -> None:
 
 
 @contextlib.contextmanager
-def _tailing(out: pathlib.Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+def _tailing(
+    out: pathlib.Path, *arguments: str, **environment: str
+) -> Iterator[subprocess.Popen[bytes]]:
     with out.open("ab") as file:
         process = subprocess.Popen(
-            [*COMMAND, "tail", *arguments], env=ENVIRONMENT, stdout=file, stderr=subprocess.PIPE
+            [*COMMAND, "tail", *arguments],
+            env={**ENVIRONMENT, **environment},
+            stdout=file,
+            stderr=subprocess.PIPE,
         )
     try:
         yield process
@@ -270,6 +279,114 @@ def test_serve_does_wrong_what_a_scenario_says(tmp_path: pathlib.Path) -> None:
         _await("RESUMED", lambda: "RESUMED" in out.read_text())
 
     assert "closed with 4009" in out.read_text()
+
+
+def test_a_scenario_may_be_yaml(tmp_path: pathlib.Path) -> None:
+    scenario, out = tmp_path / "scenario.yaml", tmp_path / "out"
+    scenario.write_text("- what: close\n  on: ready\n  code: 4009\n  after: 0.1\n")
+    with (
+        _serving("--scenario", str(scenario)) as serving,
+        _tailing(out, "--api", serving.api),
+    ):
+        _await("RESUMED", lambda: "RESUMED" in out.read_text())
+
+    assert "closed with 4009" in out.read_text()
+
+
+def test_serve_with_tls_says_whom_to_trust(tmp_path: pathlib.Path) -> None:
+    trusting, strange = tmp_path / "trusting", tmp_path / "strange"
+    with _serving("--tls") as serving:
+        assert serving.process.stdout is not None
+        ca = serving.process.stdout.readline().split()[-1]
+        with _tailing(trusting, "--api", serving.api, SSL_CERT_FILE=ca):
+            _await("READY", lambda: "READY" in trusting.read_text())
+        with _tailing(strange, "--api", serving.api):
+            _await("a refusal", lambda: "cannot connect" in strange.read_text())
+        assert serving.stop()[0] == 0
+
+    assert (serving.api[:8], serving.gateway[:6]) == ("https://", "wss://")
+    assert "certificate verify failed" in strange.read_text()
+    assert not pathlib.Path(ca).exists()
+
+
+def _ask(url: str, body: Any = None) -> Any:
+    data = None if body is None else json.dumps(body).encode()
+    with urllib.request.urlopen(url, data, timeout=10) as answer:
+        return json.load(answer)
+
+
+def test_serve_is_controlled_over_http(tmp_path: pathlib.Path) -> None:
+    out = tmp_path / "out"
+    with (
+        _serving("--control") as serving,
+        _tailing(out, "--api", serving.api),
+    ):
+        assert serving.process.stdout is not None
+        control = serving.process.stdout.readline().split()[-1]
+        _await("READY", lambda: "READY" in out.read_text())
+
+        assert _ask(f"{control}/dispatch", {"t": "HELLO_THERE", "d": 5}) == {"count": 1}
+        _await("the dispatch", lambda: "HELLO_THERE" in out.read_text())
+        assert _ask(f"{control}/drop", {}) == {"count": 1}
+        _await("RESUMED", lambda: "RESUMED" in out.read_text())
+        events = [entry["event"] for entry in _ask(f"{control}/received?after=0")]
+        (connection,) = _ask(f"{control}/connections")
+
+    assert events == ["HttpRequested", "Opened", "Identify", "Closed", "Opened", "Resume"]
+    assert connection["number"] == 2
+
+
+def test_serve_without_control_has_none() -> None:
+    with _serving() as serving, pytest.raises(urllib.error.HTTPError, match="404"):
+        _ask(serving.api.removesuffix("/api") + "/control/connections")
+
+
+def test_serve_logs_objects_without_a_token(tmp_path: pathlib.Path) -> None:
+    out = tmp_path / "out"
+    with _serving("--json") as serving:
+        api = json.loads(serving.api_line)["text"].split()[-1]
+        with _tailing(out, "--api", api):
+            _await("READY", lambda: "READY" in out.read_text())
+        code, output = serving.stop()
+
+    lines = [json.loads(line) for line in output.splitlines()]
+    identify = next(line for line in lines if line.get("event") == "Identify")
+    assert code == 0
+    assert (identify["who"], identify["intents"]) == ("#1", 0)
+    assert identify["seconds"] > 0
+    assert "secret-token" not in output
+    assert lines[-1]["text"] == "stopped"
+
+
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="the platform has no pseudo-terminals")
+def test_serve_shows_who_is_connected_on_a_terminal(tmp_path: pathlib.Path) -> None:
+    ours, theirs = os.openpty()
+    seen = bytearray()
+    process = subprocess.Popen(
+        [*COMMAND, "serve", "--port", "0", "--tick", "0.05"],
+        env={**ENVIRONMENT, "TERM": "xterm"},
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+
+    def shows(wanted: bytes) -> bool:
+        seen.extend(os.read(ours, 65536))
+        return wanted in seen
+
+    try:
+        _await("the address", lambda: shows(b"WebSocket"))
+        _await("an end of line", lambda: shows(b"\r\n"))
+        gateway = re.search(rb"ws://[0-9.:]+", bytes(seen))
+        assert gateway is not None
+        with _tailing(tmp_path / "out", "--gateway", gateway[0].decode()):
+            _await("a row of the table", lambda: shows(b"v10 json none"))
+            _await("a rate", lambda: re.search(rb"1\d\.\d|2\d\.\d", seen) or shows(b"never"))
+        _await("an empty table", lambda: shows(b"0 connected, 1 sessions"))
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
 
 
 def test_tail_without_a_lookup_connects_to_the_gateway_itself(tmp_path: pathlib.Path) -> None:
