@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import importlib.util
+import sys
 from typing import Any
 
 import discord
 import discord.http
+import discord.utils
 import pytest
 import yarl
 from discord.gateway import DiscordWebSocket
@@ -15,6 +18,7 @@ from discord.gateway import DiscordWebSocket
 from gateway_asyncio import Serving, serve_gateway
 from gateway_proto import (
     Identify,
+    Opened,
     ReconnectRequested,
     Resume,
     Server,
@@ -86,9 +90,29 @@ def _point_at(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(DiscordWebSocket, "DEFAULT_GATEWAY", yarl.URL(serving.url))
 
 
-def test_unmodified_discordpy_becomes_ready_gets_a_message_and_resumes_after_op_7(
-    monkeypatch: pytest.MonkeyPatch,
+def _decompress(compression: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes zstd where `zstandard` is installed when it is imported, else zlib."""
+    with monkeypatch.context() as patch:
+        if compression == "zlib-stream":
+            patch.setitem(sys.modules, "zstandard", None)
+        else:
+            pytest.importorskip("zstandard")
+        assert discord.utils.__file__ is not None
+        spec = importlib.util.spec_from_file_location("discord.again", discord.utils.__file__)
+        assert spec is not None and spec.loader is not None
+        again = importlib.util.module_from_spec(spec)
+        patch.setitem(sys.modules, "discord.again", again)
+        spec.loader.exec_module(again)
+    chosen = again._ActiveDecompressionContext
+    assert compression == chosen.COMPRESSION_TYPE
+    monkeypatch.setattr(discord.utils, "_ActiveDecompressionContext", chosen)
+
+
+@pytest.mark.parametrize("compression", ["zlib-stream", "zstd-stream"])
+def test_unmodified_discordpy_becomes_ready_gets_a_message_and_resumes_twice(
+    compression: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    _decompress(compression, monkeypatch)
     token = base64.b64encode(b"80351110224678912").decode() + ".aaaaaa.bbbb"
     server = Server(ServerConfig(tokens=frozenset({token}), world=World([_GUILD])))
     received: list[ServerEvent] = []
@@ -102,15 +126,21 @@ def test_unmodified_discordpy_becomes_ready_gets_a_message_and_resumes_after_op_
             bot = _Bot()
             running = asyncio.create_task(bot.start(token))
             try:
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(40):
                     await bot.was_ready.wait()
                     serving.dispatch("MESSAGE_CREATE", _message("before", 3001))
                     assert await bot.messages.get() == "before"
 
+                    serving.drop()
+                    serving.dispatch("MESSAGE_CREATE", _message("while it is cut", 3002))
+                    assert await bot.messages.get() == "while it is cut"
+                    await bot.resumed.wait()
+
+                    bot.resumed.clear()
                     (session,) = server.sessions.values()
                     assert session.connection is not None
                     session.connection.send(ReconnectRequested(), now=serving.now())
-                    serving.dispatch("MESSAGE_CREATE", _message("while away", 3002))
+                    serving.dispatch("MESSAGE_CREATE", _message("while away", 3003))
                     await bot.resumed.wait()
                     assert await bot.messages.get() == "while away"
             finally:
@@ -120,4 +150,7 @@ def test_unmodified_discordpy_becomes_ready_gets_a_message_and_resumes_after_op_
     asyncio.run(main())
 
     assert sum(isinstance(event, Identify) for event in received) == 1
-    assert sum(isinstance(event, Resume) for event in received) == 1
+    assert sum(isinstance(event, Resume) for event in received) == 2
+    opened = [event.path for event in received if isinstance(event, Opened)]
+    assert len(opened) == 3
+    assert all(f"compress={compression}" in path for path in opened)
