@@ -16,6 +16,8 @@ from gateway_proto import Connection, Server, ServerConnection, ServerEvent, Ser
 
 __all__ = ["Serving", "serve_gateway"]
 
+_BACKLOG = 1024
+"""Connections that the system lets wait: a bot with many shards comes with all at once."""
 _GOODBYE_SECONDS = 2.0
 OnEvent = Callable[[ServerConnection, ServerEvent], None]
 
@@ -110,7 +112,9 @@ async def serve_gateway(
     )
     serving = Serving(server, on_event, tls=ssl_context is not None)
     loop = asyncio.get_running_loop()
-    listener = await loop.create_server(serving.make_pump, host, port, ssl=ssl_context)
+    listener = await loop.create_server(
+        serving.make_pump, host, port, ssl=ssl_context, backlog=_BACKLOG
+    )
     serving.host, serving.port = listener.sockets[0].getsockname()[:2]
     try:
         yield serving
