@@ -6,6 +6,7 @@ what it missed.
 
 from __future__ import annotations
 
+import functools
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -13,10 +14,10 @@ from typing import Any
 import attrs
 
 from gateway_proto._control import control
-from gateway_proto._layers.payloads import Payload, to_json
+from gateway_proto._layers.payloads import Payload, to_json, to_term
 from gateway_proto._telling import ServerSession
 from gateway_proto.commands import Identify, Resume
-from gateway_proto.dialects import Dialect
+from gateway_proto.dialects import Dialect, Encoding
 from gateway_proto.endpoint import Answer
 from gateway_proto.events import GatewayFound, SessionStartLimit
 from gateway_proto.faults import Fault, Scenario
@@ -89,12 +90,15 @@ class Server:
             if (session.gets(name, guild_id) if to is None else to(session))
         ]
         bare = self.config.world.without_content(name, data)
-        bare_raw = raw if bare is None else to_json(bare)
+        whole = _Encoded(raw)
+        partial = whole if bare is None else _Encoded(to_json(bare))
         for session in sessions:
-            whole = to is not None or session.reads_content
-            dispatch = session.next(name, raw if whole else bare_raw)
-            if session.connection is not None:
-                session.connection.write(dispatch, now=now)
+            encoded = whole if to is not None or session.reads_content else partial
+            connection = session.connection
+            is_etf = connection is not None and connection.encoding is Encoding.ETF
+            dispatch = session.next(name, encoded.term if is_etf else encoded.json)
+            if connection is not None:
+                connection.write(dispatch, now=now)
         return len(sessions)
 
     def play(self, scenario: Scenario) -> None:
@@ -210,6 +214,17 @@ class Server:
                 return
             del self._away[id_]
             del self.sessions[id_]
+
+
+class _Encoded:
+    """`d`, written once for all that get it."""
+
+    def __init__(self, json: bytes) -> None:
+        self.json = json
+
+    @functools.cached_property
+    def term(self) -> bytes:
+        return to_term(self.json)
 
 
 def _guild_id(name: str, data: Any) -> str | int | None:

@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 import pytest
 
+import gateway_proto.server
 from gateway_proto import (
     By,
     Client,
@@ -31,6 +32,7 @@ from gateway_proto import (
     UpdatePresence,
     World,
 )
+from gateway_proto._layers import etf
 from gateway_proto.testing import Link
 
 V10 = "/?v=10&encoding=json"
@@ -728,3 +730,31 @@ def test_presences_beyond_the_limit_are_let_go_without_a_word() -> None:
     _play(connection, "in time", now=20.0)
     assert _shows(connection) == "in time"
     assert connection.state is State.READY
+
+
+# ----- many sessions -----
+
+
+@pytest.mark.skipif(not etf.available(), reason="the extra etf is not installed")
+def test_a_dispatch_to_many_is_written_once_in_each_encoding(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    written: list[Any] = []
+    real = gateway_proto.server.to_term
+    monkeypatch.setattr(
+        gateway_proto.server, "to_term", lambda raw: written.append(raw) or real(raw)
+    )
+    server = Server()
+    links = [
+        Link(Client(Config(token="t", intents=0, gateway_url="ws://h", encoding=encoding)), server)
+        for encoding in ("json", "etf", "etf", "json", "etf")
+    ]
+
+    server.dispatch("X", {"a": [1, None]}, now=0.0)
+
+    for link in links:
+        link.run(0.01)
+        assert [e.data for e in link.client.events if isinstance(e, Dispatch)][-1] == {
+            "a": [1, None]
+        }
+    assert written == [b'{"a":[1,null]}']

@@ -22,6 +22,7 @@ __all__ = [
     "encode_dispatch",
     "from_raw",
     "to_json",
+    "to_term",
 ]
 
 T = TypeVar("T")
@@ -116,6 +117,11 @@ def to_json(value: Any) -> bytes:
         return msgspec.json.encode(value)
     except (TypeError, ValueError, RecursionError) as error:
         raise LocalProtocolError(f"this cannot be written as JSON: {error}") from None
+
+
+def to_term(raw: bytes) -> bytes:
+    """The term of a JSON text; raises `LocalProtocolError` where it has none."""
+    return _to_etf(from_raw(raw, Any))
 
 
 def _to_etf(value: Any) -> bytes:
