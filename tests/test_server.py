@@ -741,12 +741,18 @@ def test_a_dispatch_to_many_is_written_once_in_each_encoding(
 ) -> None:
     written: list[Any] = []
     real = gateway_proto.server.to_term
-    monkeypatch.setattr(
-        gateway_proto.server, "to_term", lambda raw: written.append(raw) or real(raw)
-    )
+
+    def to_term(raw: bytes) -> bytes:
+        written.append(raw)
+        return real(raw)
+
+    monkeypatch.setattr(gateway_proto.server, "to_term", to_term)
     server = Server()
     links = [
-        Link(Client(Config(token="t", intents=0, gateway_url="ws://h", encoding=encoding)), server)
+        Link(
+            Client(Config(token="t", intents=0, gateway_url="ws://localhost", encoding=encoding)),
+            server,
+        )
         for encoding in ("json", "etf", "etf", "json", "etf")
     ]
 
@@ -754,7 +760,6 @@ def test_a_dispatch_to_many_is_written_once_in_each_encoding(
 
     for link in links:
         link.run(0.01)
-        assert [e.data for e in link.client.events if isinstance(e, Dispatch)][-1] == {
-            "a": [1, None]
-        }
+        dispatches = [event for event in link.client.events if isinstance(event, Dispatch)]
+        assert dispatches[-1].data == {"a": [1, None]}
     assert written == [b'{"a":[1,null]}']
