@@ -33,6 +33,7 @@ from gateway_proto.events import (
     ServerEvent,
     ServerMessage,
 )
+from gateway_proto.faults import Fault
 from gateway_proto.intents import Intents
 from gateway_proto.server_config import ServerConfig
 from gateway_proto.shards import shard_of
@@ -187,6 +188,10 @@ class Telling(GatewayConnection[ServerMessage, ServerEvent], abc.ABC):
     def close_to_send(self) -> tuple[int, str] | None:
         """`framing=False`: code and reason of the close to send behind the messages, once."""
         return None if self._silent else super().close_to_send()
+
+    def _begin_upgrade(self, number: int, faults: tuple[Fault, ...]) -> None:
+        self.number = number
+        self._mischief = Mischief(faults)
 
     def _attach(self, session: ServerSession) -> None:
         self.session = session

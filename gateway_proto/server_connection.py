@@ -19,7 +19,6 @@ from gateway_proto._layers.inflate import deflater, has_zstd
 from gateway_proto._layers.payloads import Payload
 from gateway_proto._layers.spelling import read
 from gateway_proto._layers.state import Input, State
-from gateway_proto._mischief import Mischief
 from gateway_proto._telling import ServerSession, Telling
 from gateway_proto._timing.deadlines import Timer
 from gateway_proto._timing.ratelimit import SlidingWindow
@@ -149,7 +148,7 @@ class ServerConnection(Telling):
             status = response.status
             self._frames.respond(status, b"application/json", response.body)
         else:
-            self._begin_mischief()
+            self._begin_upgrade(*self._server.next_upgrade())
             refusal = self._mischief.refusal()
             error = self._choose(item.target, host)
             if refusal is None and error is None:
@@ -177,16 +176,12 @@ class ServerConnection(Telling):
         rest = path.removeprefix(prefix)
         return self._server.control(item.method, rest, query, item.body, now=now)
 
-    def _begin_mischief(self) -> None:
-        self.number, faults = self._server.next_upgrade()
-        self._mischief = Mischief(faults)
-
     def begin(self, target: str, host: str, *, now: float) -> None:
         """The WebSocket was accepted elsewhere, for this target and host."""
         error = self._choose(target, host)
         if error is not None:
             raise LocalProtocolError(error)
-        self._begin_mischief()
+        self._begin_upgrade(*self._server.next_upgrade())
         self._opened(now)
 
     def _choose(self, target: str, host: str) -> str | None:
