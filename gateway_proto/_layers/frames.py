@@ -17,6 +17,8 @@ from wsproto.handshake import H11Handshake
 from wsproto.utilities import LocalProtocolError as WsLocalProtocolError
 from wsproto.utilities import RemoteProtocolError as WsRemoteProtocolError
 
+from gateway_proto._layers.cutter import Broken, Cutter, Message
+
 __all__ = [
     "Broken",
     "ClientFrames",
@@ -64,26 +66,11 @@ class Requested:
 
 
 @attrs.frozen
-class Message:
-    """A whole message: text as `str`, binary as `bytes`."""
-
-    data: str | bytes
-
-
-@attrs.frozen
 class CloseReceived:
     """The peer's close frame; `code` is None where it carried none."""
 
     code: int | None
     reason: str
-
-
-@attrs.frozen
-class Broken:
-    """The peer broke HTTP or WebSocket, or a bound; nothing can be read any more."""
-
-    code: int
-    error: str
 
 
 Incoming: TypeAlias = Upgraded | Refused | Requested | Message | CloseReceived | Broken
@@ -204,7 +191,9 @@ class ClientFrames(Frames):
 
     def __init__(self, *, host: str, target: str, user_agent: str, limit: int) -> None:
         super().__init__(limit=limit)
+        self._cutter = Cutter(limit)
         self._handshake = H11Handshake(ConnectionType.CLIENT)
+        self._head_end = b""
         self._refusal: ws.RejectConnection | None = None
         self._body = b""
         self._out += self._handshake.send(
@@ -221,20 +210,58 @@ class ClientFrames(Frames):
         """What the end of the bytes completes: a refusal without a length."""
         return self._receive_handshake(None) if self._ws is None else iter(())
 
-    def _receive_handshake(self, data: bytes | None) -> Iterator[Incoming]:
-        try:
-            self._handshake.receive_data(data)
-            events = list(self._handshake.events())
-        except (WsRemoteProtocolError, UnicodeError) as error:
-            # Names of servers or ports that do not speak HTTP end here.
-            yield Broken(1002, f"the answer to the upgrade is not understood: {error}")
+    def _receive_frames(self, data: bytes) -> Iterator[Incoming]:
+        if self._cutter.off:
+            yield from super()._receive_frames(data)
             return
+        for item in self._cutter.receive(data):
+            if isinstance(item, bytes):
+                yield from super()._receive_frames(item)
+            else:
+                yield item
+
+    def _receive_handshake(self, data: bytes | None) -> Iterator[Incoming]:
+        while True:
+            head, rest, is_clean = self._split(data)
+            try:
+                self._handshake.receive_data(head)
+                events = list(self._handshake.events())
+            except (WsRemoteProtocolError, UnicodeError) as error:
+                # Names of servers or ports that do not speak HTTP end here.
+                yield Broken(1002, f"the answer to the upgrade is not understood: {error}")
+                return
+            yield from self._answered(events, rest, is_clean=is_clean)
+            if not rest or self._ws is not None:
+                return
+            data = rest
+
+    def _split(self, data: bytes | None) -> tuple[bytes | None, bytes, bool]:
+        """The bytes up to the end of a response's head, those behind it, and whether it is one.
+
+        What is fed to the handshake behind the head is in wsproto's hands, out of sight.
+        """
+        if data is None:
+            return None, b"", False
+        before = len(self._head_end)
+        window = self._head_end + data
+        at = window.find(b"\r\n\r\n")
+        if at < 0:
+            self._head_end = window[-3:]
+            return data, b"", False
+        self._head_end = b""
+        end = at + 4 - before
+        return data[:end], data[end:], True
+
+    def _answered(
+        self, events: list[ws.Event], rest: bytes, *, is_clean: bool
+    ) -> Iterator[Incoming]:
         for event in events:
             match event:
                 case ws.AcceptConnection():
                     self._ws = self._handshake.connection
+                    self._cutter.off = not is_clean
                     yield Upgraded()
-                    yield from self._receive_frames(b"")
+                    yield from self._receive_frames(rest)
                 case ws.RejectConnection():
                     self._refusal = event
                     if not event.has_body:

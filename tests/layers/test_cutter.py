@@ -1,0 +1,244 @@
+"""Frames that are cut by hand are those that wsproto would have read; the rest it reads itself."""
+
+from __future__ import annotations
+
+import random
+import struct
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway_proto._layers.cutter import Broken, Cutter, Message
+from gateway_proto._layers.frames import ClientFrames, Incoming, ServerFrames
+
+LIMIT = 70_000
+
+
+def _frame(first: int, payload: bytes, *, head: int | None = None) -> bytes:
+    """A frame without a mask; its length in `head` bytes, or in as few as it takes."""
+    size = len(payload)
+    if head is None:
+        head = 1 if size < 126 else 2 if size < 65536 else 8
+    if head == 1:
+        return struct.pack("!BB", first, size) + payload
+    return struct.pack("!BBH" if head == 2 else "!BBQ", first, 126 + (head == 8), size) + payload
+
+
+def _cut(*chunks: bytes, limit: int = LIMIT) -> list[Message | Broken | bytes]:
+    cutter = Cutter(limit)
+    return [item for chunk in chunks for item in cutter.receive(chunk)]
+
+
+# ----- what is cut -----
+
+
+@pytest.mark.parametrize("size", [0, 1, 125, 126, 65535, 65536, LIMIT])
+def test_whole_frames_of_every_length_are_cut(size: int) -> None:
+    data = b"x" * size
+
+    assert _cut(_frame(0x82, data) + _frame(0x81, data)) == [Message(data), Message(data.decode())]
+
+
+def test_a_frame_may_come_byte_by_byte() -> None:
+    data = _frame(0x81, b"a" * 130) + _frame(0x82, b"b" * 65536) + _frame(0x81, b"c")
+
+    received = _cut(*(data[at : at + 1] for at in range(len(data))))
+
+    assert received == [Message("a" * 130), Message(b"b" * 65536), Message("c")]
+
+
+def test_text_is_utf_8_and_what_is_not_is_left_to_wsproto() -> None:
+    bad = _frame(0x81, b"\xff")
+
+    assert _cut(_frame(0x81, "äöü".encode()), bad) == [Message("äöü"), bad]
+
+
+def test_a_frame_over_the_limit_is_broken_at_its_head() -> None:
+    head = struct.pack("!BBQ", 0x82, 127, LIMIT + 1)
+
+    assert _cut(head) == [Broken(1009, f"a message has more than {LIMIT} bytes")]
+
+
+def test_what_is_kept_is_the_beginning_of_one_frame_alone() -> None:
+    cutter = Cutter(LIMIT)
+
+    for _ in range(100):
+        list(cutter.receive(_frame(0x82, b"x" * 1000) * 10 + b"\x82"))
+        list(cutter.receive(b"\x00"))
+
+    assert len(cutter._kept) == 0
+
+
+# ----- what is not -----
+
+
+def test_control_frames_between_messages_are_wsprotos_whole() -> None:
+    ping, pong = _frame(0x89, b"p"), _frame(0x8A, b"")
+    data = _frame(0x81, b"a") + ping + _frame(0x81, b"b") + pong
+
+    assert _cut(data[:4], data[4:]) == [Message("a"), ping, Message("b"), pong]
+
+
+def test_fragments_are_wsprotos_and_so_is_nothing_behind_them() -> None:
+    fragments = [_frame(0x01, b"a"), _frame(0x00, b"b"), _frame(0x89, b""), _frame(0x80, b"c")]
+
+    assert _cut(b"".join(fragments), _frame(0x81, b"d")) == [*fragments, Message("d")]
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        pytest.param(b"\x81\x81\0\0\0\0a", id="a mask"),
+        pytest.param(b"\x81\xfe\0\x7e\0\0\0\0", id="a mask, and a longer length"),
+        pytest.param(_frame(0x82, b"a" * 125, head=2), id="a length in too many bytes"),
+        pytest.param(_frame(0x82, b"a" * 65535, head=8), id="a length in far too many bytes"),
+        pytest.param(_frame(0xC1, b"a"), id="a reserved bit"),
+        pytest.param(_frame(0x83, b"a"), id="a reserved op code"),
+        pytest.param(_frame(0x80, b"a"), id="an end without a beginning"),
+        pytest.param(_frame(0x09, b"a"), id="a ping in fragments"),
+        pytest.param(_frame(0x89, b"a" * 126), id="a ping too long"),
+        pytest.param(_frame(0x88, b""), id="a close frame"),
+        pytest.param(_frame(0x01, b"a") + _frame(0x81, b"b"), id="a message in a message"),
+    ],
+)
+def test_from_a_frame_that_ends_or_breaks_it_on_all_is_wsprotos(odd: bytes) -> None:
+    cutter = Cutter(LIMIT)
+
+    received = list(cutter.receive(_frame(0x81, b"before") + odd + _frame(0x81, b"behind")))
+
+    assert received[0] == Message("before")
+    assert b"".join(item for item in received[1:] if isinstance(item, bytes)) == odd + _frame(
+        0x81, b"behind"
+    )
+    assert cutter.off
+
+
+# ----- both ways give the same -----
+
+
+def _client(*, cuts: bool) -> ClientFrames:
+    client, server = (
+        ClientFrames(host="h", target="/", user_agent="u", limit=LIMIT),
+        ServerFrames(limit=LIMIT),
+    )
+    list(server.receive(client.data_to_send()))
+    list(server.accept())
+    list(client.receive(server.data_to_send()))
+    assert not client._cutter.off
+    client._cutter.off = not cuts
+    return client
+
+
+def _unmasked(data: bytes) -> list[tuple[int, bytes]]:
+    """The small frames that a client sent; their masks are chance."""
+    frames = []
+    while data:
+        end = 6 + (data[1] & 0x7F)
+        mask = data[2:6] * 32
+        frames.append((data[0], bytes(a ^ b for a, b in zip(data[6:end], mask, strict=False))))
+        data = data[end:]
+    return frames
+
+
+def _received(chunks: list[bytes], *, cuts: bool) -> tuple[list[Incoming], list[tuple[int, bytes]]]:
+    """What comes of the chunks up to an end, and what is answered."""
+    client = _client(cuts=cuts)
+    received: list[Incoming] = []
+    for chunk in chunks:
+        for item in client.receive(chunk):
+            if isinstance(item, Broken):
+                # Where in a text the error is depends on how much of it was looked at.
+                received.append(Broken(item.code, item.error.partition(" in position ")[0]))
+                return received, _unmasked(client.data_to_send())
+            received.append(item)
+    return received, _unmasked(client.data_to_send())
+
+
+def _chopped(data: bytes, chance: random.Random) -> list[bytes]:
+    chunks = []
+    while data:
+        size = chance.choice([1, 2, 3, 7, 50, 500, 70_000])
+        chunks.append(data[:size])
+        data = data[size:]
+    return chunks
+
+
+_PAYLOADS = st.one_of(
+    st.binary(max_size=20),
+    st.text(max_size=20).map(str.encode),
+    st.sampled_from([b"x" * size for size in (125, 126, 127, 65535, 65536, LIMIT, LIMIT + 1)]),
+)
+_GOOD = st.sampled_from([0x81, 0x82, 0x81, 0x82, 0x01, 0x02, 0x00, 0x80, 0x89, 0x8A])
+_ANY = st.integers(0, 255)
+_FRAMES = st.lists(
+    st.one_of(
+        st.builds(_frame, _GOOD, _PAYLOADS),
+        st.builds(_frame, _GOOD, st.binary(max_size=5)),
+        st.builds(_frame, _ANY, st.binary(max_size=5)),
+        st.builds(lambda payload: _frame(0x82, payload, head=8), st.binary(max_size=5)),
+        st.builds(
+            lambda code: _frame(0x88, code), st.sampled_from([b"", b"\x03\xe8", b"\x0f\xa0x", b"x"])
+        ),
+    ),
+    max_size=12,
+)
+
+
+@given(_FRAMES, st.randoms(use_true_random=False))
+@settings(deadline=None, max_examples=200)
+def test_however_the_bytes_are_cut_both_ways_give_the_same(
+    frames: list[bytes], chance: random.Random
+) -> None:
+    chunks = _chopped(b"".join(frames), chance)
+
+    fast, slow = _received(chunks, cuts=True), _received(chunks, cuts=False)
+
+    assert fast == slow
+
+
+@given(_FRAMES, st.binary(max_size=60), st.randoms(use_true_random=False))
+@settings(deadline=None, max_examples=200)
+def test_garbage_at_the_end_makes_one_of_them_wait_at_most(
+    frames: list[bytes], garbage: bytes, chance: random.Random
+) -> None:
+    """A frame that promises more than comes is not read here; wsproto reads what there is of it."""
+    chunks = _chopped(b"".join(frames) + garbage, chance)
+
+    fast, _ = _received(chunks, cuts=True)
+    slow, _ = _received(chunks, cuts=False)
+
+    shorter = min(len(fast), len(slow))
+    assert fast[:shorter] == slow[:shorter]
+    assert all(isinstance(item, Broken) for item in fast[shorter:] + slow[shorter:])
+
+
+# ----- behind the upgrade -----
+
+
+@pytest.mark.parametrize("at", range(1, 200, 7))
+def test_frames_right_behind_the_upgrade_are_cut_however_the_answer_comes(at: int) -> None:
+    client = ClientFrames(host="h", target="/", user_agent="u", limit=LIMIT)
+    server = ServerFrames(limit=LIMIT)
+    list(server.receive(client.data_to_send()))
+    list(server.accept())
+    data = server.data_to_send() + _frame(0x81, b"first") + _frame(0x81, b"second")
+
+    received = [*client.receive(data[:at]), *client.receive(data[at:])]
+
+    assert received[1:] == [Message("first"), Message("second")]
+    assert not client._cutter.off
+
+
+def test_an_answer_with_bare_newlines_is_read_by_wsproto_to_the_end() -> None:
+    client = ClientFrames(host="h", target="/", user_agent="u", limit=LIMIT)
+    server = ServerFrames(limit=LIMIT)
+    list(server.receive(client.data_to_send()))
+    list(server.accept())
+    answer = server.data_to_send().replace(b"\r\n", b"\n")
+
+    received = list(client.receive(answer + _frame(0x81, b"first")))
+    received += client.receive(_frame(0x81, b"second"))
+
+    assert received[1:] == [Message("first"), Message("second")]
+    assert client._cutter.off
