@@ -65,6 +65,9 @@ class Pump(asyncio.Protocol):
         if self.connection is not None:
             self.connection.receive_eof(now=self._loop.time())
             self.turn()
+            # No cycle may keep what a thousand hostile connections sent until it is collected.
+            self.connection.on_wake = None
+        self._transport = None
         if not self.closed.done():
             self.closed.set_result(None)
 

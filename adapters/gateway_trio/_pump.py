@@ -55,6 +55,8 @@ class Pump:
         finally:
             self.connection.receive_eof(now=trio.current_time())
             self._deliver(self, self.connection.events())
+            # No cycle may keep what a thousand hostile connections sent until it is collected.
+            self.connection.on_wake = None
             self.closed.set()
             await trio.aclose_forcefully(self._stream)
 
