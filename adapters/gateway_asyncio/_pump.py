@@ -67,7 +67,6 @@ class Pump(asyncio.Protocol):
             self.turn()
             # No cycle may keep what a thousand hostile connections sent until it is collected.
             self.connection.on_wake = None
-        self._transport = None
         if not self.closed.done():
             self.closed.set_result(None)
 
