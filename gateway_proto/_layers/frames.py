@@ -383,10 +383,13 @@ class ServerFrames(Frames):
                     yield self._requested()
                 else:
                     return  # there is more to come
+            return
         except h11.RemoteProtocolError as error:
-            self._done = True
-            self.respond(400, b"text/plain", f"bad request: {error}\n".encode())
-            yield Broken(1002, f"bad HTTP request: {error}")
+            # To wait inside of here would keep the error, and its frames, in a cycle.
+            what = str(error)
+        self._done = True
+        self.respond(400, b"text/plain", f"bad request: {what}\n".encode())
+        yield Broken(1002, f"bad HTTP request: {what}")
 
     def _requested(self) -> Requested:
         assert self._request is not None
