@@ -15,7 +15,6 @@ from gateway_proto._layers.frames import (
     ClientFrames,
     CloseReceived,
     Incoming,
-    Message,
     Refused,
     Requested,
     ServerFrames,
@@ -23,7 +22,7 @@ from gateway_proto._layers.frames import (
     Upgraded,
 )
 from gateway_proto._layers.inflate import InflateError, Inflater
-from gateway_proto._layers.payloads import Payload, PayloadError, decode
+from gateway_proto._layers.payloads import PayloadError
 from gateway_proto._layers.state import Input, State, Table
 from gateway_proto._timing.deadlines import Deadlines, Timer
 from gateway_proto.dialects import Then
@@ -34,6 +33,7 @@ __all__ = ["Connection"]
 
 Sent = TypeVar("Sent")
 Received = TypeVar("Received")
+Coming = TypeVar("Coming")
 
 DROPPED = 4000
 """The close code of an end that keeps the session: any but 1000 and 1001 does."""
@@ -146,7 +146,7 @@ class Connection(abc.ABC, Generic[Sent, Received]):
             self.on_wake()
 
 
-class GatewayConnection(Connection[Sent, Received]):
+class GatewayConnection(Connection[Sent, Received], Generic[Sent, Received, Coming]):
     """A connection that speaks payloads over WebSocket messages."""
 
     def __init__(
@@ -181,7 +181,7 @@ class GatewayConnection(Connection[Sent, Received]):
         """`framing=False`: take a WebSocket message; then fire the timers that are due."""
         self._unframed()
         now = self._at(now)
-        self._take([Message(message)], now)
+        self._take([message], now)
         self.handle_timer(now=now)
 
     def receive_close(self, code: int | None, reason: str = "", *, now: float) -> None:
@@ -232,8 +232,13 @@ class GatewayConnection(Connection[Sent, Received]):
     def _opened(self, now: float) -> None:
         """The WebSocket is open."""
 
+    @staticmethod
     @abc.abstractmethod
-    def _received(self, payload: Payload, now: float) -> None:
+    def _decode(text: str | bytes) -> Coming:
+        """What a text says; raises `PayloadError`."""
+
+    @abc.abstractmethod
+    def _received(self, payload: Coming, now: float) -> None:
         """A payload came."""
 
     @abc.abstractmethod
@@ -259,8 +264,8 @@ class GatewayConnection(Connection[Sent, Received]):
             if self._state is State.CLOSED:
                 return
             match item:
-                case Message(data):
-                    self._take_message(data, now)
+                case str() | bytes():
+                    self._take_message(item, now)
                 case Upgraded():
                     self._opened(now)
                 case CloseReceived(code, reason):
@@ -280,13 +285,14 @@ class GatewayConnection(Connection[Sent, Received]):
         except InflateError as error:
             self._fail(DROPPED, str(error), now)
             return
-        if text is None:
-            return
+        if text is not None:
+            self._take_text(text, now, inflated=text is not message)
+
+    def _take_text(self, text: str | bytes, now: float, *, inflated: bool) -> None:
         try:
-            payload = decode(text)
+            payload = self._decode(text)
         except PayloadError as error:
             # A message whose content looks like the end of a text was only a part of one.
-            inflated = isinstance(text, bytes) and text is not message
             if inflated and error.truncated and self._inflater.hold(text):
                 return
             self._events.append(MalformedPayload(str(error)))

@@ -8,13 +8,14 @@ from collections import deque
 from gateway_proto._connection import GatewayConnection
 from gateway_proto._layers.frames import ClientFrames, Unframed
 from gateway_proto._layers.inflate import inflater
+from gateway_proto._layers.payloads import Payload
 from gateway_proto._layers.state import State, client_table
 from gateway_proto._timing.deadlines import Timer
 from gateway_proto._timing.outbox import Outbox, Waiting
 from gateway_proto.commands import Command, Heartbeat, Identify, Resume, UpdatePresence
 from gateway_proto.config import Config
 from gateway_proto.errors import LocalProtocolError
-from gateway_proto.events import CommandsWait, Event
+from gateway_proto.events import CommandsWait, Dispatch, Event
 from gateway_proto.requests import Request, Requests
 
 __all__ = ["Sending"]
@@ -23,7 +24,7 @@ _LAST_SENT = 4
 """Commands that are kept for the report of a close that blames one."""
 
 
-class Sending(GatewayConnection[Command, Event], abc.ABC):
+class Sending(GatewayConnection[Command, Event, Dispatch | Payload], abc.ABC):
     """Commands, their rate limits, and requests whose answers are awaited."""
 
     def __init__(

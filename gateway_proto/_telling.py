@@ -10,10 +10,12 @@ import functools
 from collections import deque
 from typing import Any
 
+import msgspec
+
 from gateway_proto._connection import GatewayConnection
 from gateway_proto._layers.frames import ServerFrames, Unframed
 from gateway_proto._layers.inflate import deflater, inflater
-from gateway_proto._layers.payloads import encode, encode_dispatch
+from gateway_proto._layers.payloads import Payload, encode, encode_dispatch
 from gateway_proto._layers.state import State, server_table
 from gateway_proto._mischief import Mischief
 from gateway_proto._timing.deadlines import Timer
@@ -104,7 +106,7 @@ class ServerSession:
     def next(self, name: str, raw: bytes, *, replay: bool = True) -> Dispatch:
         """The next dispatch, kept for a replay."""
         self.sequence += 1
-        dispatch = Dispatch(name, self.sequence, raw)
+        dispatch = Dispatch(name, self.sequence, msgspec.Raw(raw))
         if replay:
             if len(self._replay) == self._replay.maxlen:
                 self._forgotten = self._replay[0].sequence or 0 if self._replay else self.sequence
@@ -132,7 +134,7 @@ def _frames(config: ServerConfig) -> ServerFrames:
     return ServerFrames(limit=config.message_limit, body_limit=_CONTROL_LIMIT)
 
 
-class Telling(GatewayConnection[ServerMessage, ServerEvent], abc.ABC):
+class Telling(GatewayConnection[ServerMessage, ServerEvent, Payload], abc.ABC):
     """What is sent, in the version, encoding and compression that the client asked for."""
 
     def __init__(self, config: ServerConfig, *, now: float, framing: bool) -> None:

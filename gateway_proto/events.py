@@ -7,12 +7,12 @@ first, then those that the machine itself has to tell.
 from __future__ import annotations
 
 import enum
-from typing import Any, TypeAlias, TypeVar
+from typing import Annotated, Any, TypeAlias, TypeVar
 
 import attrs
 import msgspec
 
-from gateway_proto._layers.payloads import from_raw, to_json
+from gateway_proto._layers.raw import from_raw, to_json
 from gateway_proto.commands import (
     Command,
     RequestChannelInfo,
@@ -59,7 +59,6 @@ __all__ = [
 ]
 
 T = TypeVar("T")
-_UNDECODED = msgspec.UNSET
 
 
 @attrs.frozen
@@ -70,22 +69,34 @@ class Hello:
     """Milliseconds."""
 
 
-@attrs.frozen
-class Dispatch:
-    """Op 0: something happened."""
+_Sequence = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
-    name: str
-    sequence: int | None
-    raw: bytes = attrs.field(repr=False)
-    """`d` as it came: its JSON text or its ETF term, decoded when it is asked for."""
-    _data: Any = attrs.field(default=_UNDECODED, init=False, repr=False, eq=False)
+
+class Dispatch(msgspec.Struct, frozen=True, eq=False, dict=True, tag_field="op", tag=0):
+    """Op 0: something happened.
+
+    It is a struct that msgspec decodes straight out of the payload: as an attrs class it took three
+    times as long, which was a fifth of all that an event cost.
+    """
+
+    name: str = msgspec.field(name="t")
+    sequence: _Sequence | None = msgspec.field(name="s")
+    d: msgspec.Raw = msgspec.Raw(b"null")
+    """As it came; its bytes are `raw`, its value `data`."""
+
+    @property
+    def raw(self) -> bytes:
+        """`d` as it came: its JSON text or its ETF term."""
+        return bytes(self.d)
 
     @property
     def data(self) -> Any:
         """`d`, decoded once; raises `msgspec.DecodeError` where it holds what JSON does not."""
-        if self._data is _UNDECODED:
-            object.__setattr__(self, "_data", from_raw(self.raw, Any))
-        return self._data
+        try:
+            return self.__dict__["data"]
+        except KeyError:
+            data = self.__dict__["data"] = from_raw(self.raw, Any)
+            return data
 
     def decode(self, type_: type[T]) -> T:
         """`d` decoded straight into a type that msgspec knows; raises `msgspec.ValidationError`.
@@ -100,29 +111,50 @@ class Dispatch:
 
         Raises `LocalProtocolError` for data that JSON does not have.
         """
-        return Dispatch(name, sequence, to_json(data))
+        return Dispatch(name, sequence, msgspec.Raw(to_json(data)))
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return self._values() == other._values()
+
+    def __hash__(self) -> int:
+        return hash(self._values())
+
+    def __repr__(self) -> str:
+        fields = ", ".join(f"{name}={value!r}" for name, value in self.__rich_repr__())
+        return f"{type(self).__name__}({fields})"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        names = (name for name in self.__struct_fields__ if name not in _NOT_SHOWN)
+        return [(name, getattr(self, name)) for name in names]
+
+    def _values(self) -> tuple[Any, ...]:
+        rest = (getattr(self, name) for name in self.__struct_fields__ if name != "d")
+        return self.raw, *rest
 
 
-@attrs.frozen
-class Ready(Dispatch):
+_NOT_SHOWN = ("d", "fingerprint")
+
+
+class Ready(Dispatch, frozen=True, eq=False, kw_only=True):
     """The READY dispatch: a session begins."""
 
-    session_id: str = attrs.field(kw_only=True)
-    resume_gateway_url: str | None = attrs.field(default=None, kw_only=True)
-    heartbeat_interval: int | None = attrs.field(default=None, kw_only=True)
+    session_id: str
+    resume_gateway_url: str | None = None
+    heartbeat_interval: int | None = None
     """Milliseconds, in versions that do not greet."""
-    shard: tuple[int, int] | None = attrs.field(default=None, kw_only=True)
+    shard: tuple[int, int] | None = None
     """As it was identified, whether or not the server repeats it."""
-    version: int = attrs.field(kw_only=True)
-    fingerprint: str = attrs.field(default="", kw_only=True, repr=False)
+    version: int
+    fingerprint: str = ""
     """Of the token, so that a stored session is not resumed with another."""
 
 
-@attrs.frozen
-class Resumed(Dispatch):
+class Resumed(Dispatch, frozen=True, eq=False, kw_only=True):
     """The RESUMED dispatch: all that was missed has been replayed."""
 
-    heartbeat_interval: int | None = attrs.field(default=None, kw_only=True)
+    heartbeat_interval: int | None = None
     """Milliseconds, in versions that do not greet."""
 
 

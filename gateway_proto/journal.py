@@ -8,7 +8,8 @@ from typing import Any
 
 import msgspec
 
-from gateway_proto._layers.payloads import Payload, from_raw, to_json
+from gateway_proto._layers.payloads import Payload
+from gateway_proto._layers.raw import from_raw, to_json
 from gateway_proto.errors import LocalProtocolError
 
 __all__ = ["Journal"]

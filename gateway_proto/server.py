@@ -14,7 +14,8 @@ from typing import Any
 import attrs
 
 from gateway_proto._control import control
-from gateway_proto._layers.payloads import Payload, to_json, to_term
+from gateway_proto._layers.payloads import Payload
+from gateway_proto._layers.raw import to_json, to_term
 from gateway_proto._telling import ServerSession
 from gateway_proto.commands import Identify, Resume
 from gateway_proto.dialects import Dialect, Encoding

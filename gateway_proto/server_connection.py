@@ -16,7 +16,7 @@ from gateway_proto._connection import DROPPED
 from gateway_proto._layers import etf
 from gateway_proto._layers.frames import Refused, Requested, ServerFrames
 from gateway_proto._layers.inflate import deflater, has_zstd
-from gateway_proto._layers.payloads import Payload
+from gateway_proto._layers.payloads import Payload, decode
 from gateway_proto._layers.spelling import read
 from gateway_proto._layers.state import Input, State
 from gateway_proto._telling import ServerSession, Telling
@@ -239,6 +239,8 @@ class ServerConnection(Telling):
     def _await_heartbeat(self, now: float) -> None:
         seconds = self._config.heartbeat_interval / 1000 * self._config.heartbeat_tolerance
         self._deadlines.set(Timer.LIVENESS, now + seconds)
+
+    _decode = staticmethod(decode)
 
     def _received(self, payload: Payload, now: float) -> None:
         if self._encoding_by_form:

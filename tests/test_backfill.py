@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from gateway_proto import (
@@ -21,8 +22,8 @@ from gateway_proto.testing import Link
 
 
 def _ready(*guilds: dict[str, Any]) -> Ready:
-    raw = Dispatch.of("READY", {"guilds": list(guilds)}).raw
-    return Ready("READY", 1, raw, session_id="s", version=10)
+    d = Dispatch.of("READY", {"guilds": list(guilds)}).d
+    return Ready("READY", 1, d, session_id="s", version=10)
 
 
 def _stub(id_: str | int) -> dict[str, Any]:
@@ -71,4 +72,4 @@ def test_what_is_not_understood_changes_nothing() -> None:
     backfill = Backfill().after(_ready(_stub("1")))
 
     assert backfill.after(Dispatch.of("GUILD_CREATE", [])) == backfill
-    assert Backfill().after(Ready("READY", 1, b"[]", session_id="s", version=10)).done
+    assert Backfill().after(Ready("READY", 1, msgspec.Raw(b"[]"), session_id="s", version=10)).done

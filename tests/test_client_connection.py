@@ -324,7 +324,7 @@ def test_a_dispatch_before_ready_is_handed_over() -> None:
 
     _tell(connection, 0, {}, s=1, t="EARLY")
 
-    assert connection.events()[1:] == [Dispatch("EARLY", 1, b"{}")]
+    assert connection.events()[1:] == [Dispatch.of("EARLY", {}, 1)]
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ from gateway_proto import (
 from gateway_proto._connection import GatewayConnection
 from gateway_proto._layers import etf
 
-AnyConnection = GatewayConnection[Any, Any]
+AnyConnection = GatewayConnection[Any, Any, Any]
 VERSIONS = st.sampled_from(list(DIALECTS))
 ENCODINGS = ["json", "etf"] if etf.available() else ["json"]
 COMPRESSIONS = {

@@ -329,7 +329,7 @@ def test_a_stream_is_compressed_and_identifies_compress_beside_it_is_once() -> N
 
 def test_every_message_of_a_server_arrives_as_an_equal_event() -> None:
     link = Link(Client(Config(token="t", intents=0, api_url="http://localhost/api")), Server())
-    for message in (Hello(5000), HeartbeatRequested(), HeartbeatAcked(), Dispatch("X", 50, b"1")):
+    for message in (Hello(5000), HeartbeatRequested(), HeartbeatAcked(), Dispatch.of("X", 1, 50)):
         link.server.send(message)
 
         link.client.expect(message)

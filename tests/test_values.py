@@ -25,6 +25,7 @@ from gateway_proto import (
     RequestChannelInfo,
     RequestGuildMembers,
     RequestSoundboardSounds,
+    Resumed,
     Server,
     ServerConfig,
     Session,
@@ -82,12 +83,15 @@ def test_a_presence_since_a_time_is_idle_unless_it_says_otherwise() -> None:
 
 
 def test_a_dispatch_decodes_once_and_is_equal_by_its_raw_text() -> None:
-    dispatch = Dispatch("X", 1, b'{"a":[1]}')
+    dispatch = Dispatch("X", 1, msgspec.Raw(b'{"a":[1]}'))
 
     assert dispatch.data == {"a": [1]}
     assert dispatch.data is dispatch.data
-    assert dispatch == Dispatch("X", 1, b'{"a":[1]}')
+    assert dispatch.raw == b'{"a":[1]}'
     assert Dispatch.of("X", {"a": [1]}, 1) == dispatch
+    assert len({dispatch, Dispatch.of("X", {"a": [1]}, 1), Dispatch.of("X", {"a": [2]}, 1)}) == 2
+    assert dispatch != Dispatch.of("X", {"a": [1]}, 2)
+    assert dispatch != Resumed("X", 1, dispatch.d)
     with pytest.raises(LocalProtocolError, match="cannot be written as JSON"):
         Dispatch.of("X", object())
 
@@ -106,7 +110,7 @@ def test_a_dispatch_decodes_straight_into_a_type() -> None:
 # ----- session -----
 
 SESSION = Session(id="s", sequence=5, resume_url="wss://x", shard=(0, 2), dialect=10)
-READY = Ready("READY", 1, b"{}", session_id="new", version=10, shard=(0, 2), fingerprint="f")
+READY = Ready("READY", 1, session_id="new", version=10, shard=(0, 2), fingerprint="f")
 
 
 def test_a_session_goes_to_json_and_back() -> None:
@@ -128,7 +132,7 @@ def test_ready_begins_a_session_whatever_was_before() -> None:
 
 
 def test_a_ready_without_a_sequence_begins_at_zero() -> None:
-    ready = Ready("READY", None, b"{}", session_id="new", version=10)
+    ready = Ready("READY", None, session_id="new", version=10)
 
     session = session_after(None, ready)
 

@@ -161,6 +161,8 @@ class Screen:
 
 def _fields(event: Any) -> dict[str, Any]:
     """Those that are shown: a token is not."""
+    if isinstance(event, Dispatch):
+        return dict(event.__rich_repr__())
     return {
         field.name: getattr(event, field.name) for field in attrs.fields(type(event)) if field.repr
     }

@@ -6,8 +6,8 @@ and closes are answered, a broken frame is told from the peer's close, and no in
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TypeAlias
+from collections.abc import Iterable, Iterator
+from typing import TypeAlias, cast
 
 import attrs
 import h11
@@ -17,7 +17,7 @@ from wsproto.handshake import H11Handshake
 from wsproto.utilities import LocalProtocolError as WsLocalProtocolError
 from wsproto.utilities import RemoteProtocolError as WsRemoteProtocolError
 
-from gateway_proto._layers.cutter import Broken, Cutter, Message
+from gateway_proto._layers.cutter import Broken, Cut, Cutter, Unusual
 
 __all__ = [
     "Broken",
@@ -25,7 +25,6 @@ __all__ = [
     "CloseReceived",
     "Frames",
     "Incoming",
-    "Message",
     "Refused",
     "Requested",
     "ServerFrames",
@@ -73,7 +72,8 @@ class CloseReceived:
     reason: str
 
 
-Incoming: TypeAlias = Upgraded | Refused | Requested | Message | CloseReceived | Broken
+Incoming: TypeAlias = Upgraded | Refused | Requested | str | bytes | CloseReceived | Broken
+"""Text and binary messages are `str` and `bytes`, whole."""
 
 
 class Frames:
@@ -113,7 +113,7 @@ class Frames:
         ):
             self._out += self._ws.send(ws.CloseConnection(code, reason))
 
-    def _receive_frames(self, data: bytes) -> Iterator[Incoming]:
+    def _read_frames(self, data: bytes) -> Iterator[Incoming]:
         websocket = self._ws
         assert websocket is not None
         # It refuses bytes once it is closed, and drops them after the peer's close.
@@ -130,7 +130,7 @@ class Frames:
                     if event.data or not self._parts:
                         self._parts.append(event.data)
                     if event.message_finished:
-                        yield Message(self._join())
+                        yield self._join()
                 case ws.Ping():
                     if websocket.state is ConnectionState.OPEN:
                         self._out += websocket.send(event.response())
@@ -202,21 +202,26 @@ class ClientFrames(Frames):
             )
         )
 
-    def receive(self, data: bytes) -> Iterator[Incoming]:
+    def receive(self, data: bytes) -> Iterable[Incoming]:
         """What the bytes hold; to be drained before the next call."""
-        return self._receive_handshake(data) if self._ws is None else self._receive_frames(data)
+        return self._receive_handshake(data) if self._ws is None else self._cut_frames(data)
 
     def receive_eof(self) -> Iterator[Incoming]:
         """What the end of the bytes completes: a refusal without a length."""
         return self._receive_handshake(None) if self._ws is None else iter(())
 
-    def _receive_frames(self, data: bytes) -> Iterator[Incoming]:
+    def _cut_frames(self, data: bytes) -> Iterable[Incoming]:
         if self._cutter.off:
-            yield from super()._receive_frames(data)
-            return
-        for item in self._cutter.receive(data):
-            if isinstance(item, bytes):
-                yield from super()._receive_frames(item)
+            return self._read_frames(data)
+        items = self._cutter.cut(data)
+        if self._cutter.has_unusual:
+            return self._with_unusual(items)
+        return cast("list[Incoming]", items)
+
+    def _with_unusual(self, items: list[Cut]) -> Iterator[Incoming]:
+        for item in items:
+            if isinstance(item, Unusual):
+                yield from self._read_frames(item.data)
             else:
                 yield item
 
@@ -261,7 +266,7 @@ class ClientFrames(Frames):
                     self._ws = self._handshake.connection
                     self._cutter.off = not is_clean
                     yield Upgraded()
-                    yield from self._receive_frames(rest)
+                    yield from self._cut_frames(rest)
                 case ws.RejectConnection():
                     self._refusal = event
                     if not event.has_body:
@@ -292,10 +297,10 @@ class ServerFrames(Frames):
         self._body_limit = body_limit
         self._done = False  # with the request: what follows is the answer's business
 
-    def receive(self, data: bytes) -> Iterator[Incoming]:
+    def receive(self, data: bytes) -> Iterable[Incoming]:
         """What the bytes hold; to be drained before the next call."""
         if self._ws is not None:
-            return self._receive_frames(data)
+            return self._read_frames(data)
         return self._receive_request(data)
 
     def accept(self) -> Iterator[Incoming]:
@@ -311,7 +316,7 @@ class ServerFrames(Frames):
             return
         self._ws = handshake.connection
         yield Upgraded()
-        yield from self._receive_frames(self._http.trailing_data[0])
+        yield from self._read_frames(self._http.trailing_data[0])
 
     def respond(
         self, status: int, content_type: bytes, body: bytes, retry_after: float | None = None

@@ -107,10 +107,13 @@ class StreamInflater:
         # Plain JSON on a compressed connection is no error.
         if isinstance(message, str) or (self._flushed and message.startswith(_PLAIN_IN_STREAM)):
             return message
+        self._flushed = message.endswith(_FLUSHED)
+        part = _inflate(self._context, message, self._limit - len(self._text))
         if not self._text:
             self._parts = 0
-        self._flushed = message.endswith(_FLUSHED)
-        self._text += _inflate(self._context, message, self._limit - len(self._text))
+            if self._flushed:
+                return part  # as nearly always: a message is a text
+        self._text += part
         if not self._flushed:
             return None
         text = bytes(self._text)

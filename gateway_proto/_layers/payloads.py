@@ -6,26 +6,25 @@ the time of decoding the whole, and whoever wants `d` can decode it straight int
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
 from gateway_proto._layers import etf
+from gateway_proto._layers.raw import from_raw, to_json, value_to_term
 from gateway_proto.dialects import Encoding
-from gateway_proto.errors import LocalProtocolError
+from gateway_proto.events import Dispatch
 
 __all__ = [
     "Payload",
     "PayloadError",
     "decode",
+    "decode_dispatch",
     "encode",
     "encode_dispatch",
-    "from_raw",
-    "to_json",
-    "to_term",
+    "read",
 ]
 
-T = TypeVar("T")
 NULL = msgspec.Raw(b"null")
 _BEYOND = 2**63
 
@@ -64,7 +63,38 @@ class Payload(msgspec.Struct, frozen=True):
         return int(self.s) if self.s is not None and 0 <= self.s < _BEYOND else None
 
 
+class _Acked(msgspec.Struct, tag_field="op", tag=11):
+    """Beside it `Dispatch` is one of a union, in which the tag must be there."""
+
+
 _decoder = msgspec.json.Decoder(Payload)
+_dispatch_decoder: msgspec.json.Decoder[Dispatch | _Acked] = msgspec.json.Decoder(Dispatch | _Acked)
+
+
+def decode_dispatch(text: str | bytes) -> Dispatch | None:
+    """The dispatch of a JSON text, as servers write it; None for whatever else it is.
+
+    One call of the decoder makes the event: 0.5 us, against 1.4 us by way of a `Payload`.
+    """
+    try:
+        dispatch = _dispatch_decoder.decode(text)
+        if type(text) is bytes and not text.isascii():
+            # The decoder does not look at strings inside of the raw `d`.
+            str(text, "utf-8")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return dispatch if type(dispatch) is Dispatch else None
+
+
+def read(text: str | bytes) -> Dispatch | Payload:
+    """What a server sent: dispatches as the events that they are; raises `PayloadError`."""
+    dispatch = decode_dispatch(text)
+    if dispatch is not None:
+        return dispatch
+    payload = decode(text)
+    if payload.opcode != 0:
+        return payload
+    return Dispatch(payload.t or "", payload.sequence, payload.d)
 
 
 def decode(text: str | bytes) -> Payload:
@@ -100,41 +130,10 @@ def _decode_etf(term: bytes) -> Payload:
         raise PayloadError(f"this message is no payload: {error}") from None
 
 
-def from_raw(raw: bytes, type_: type[T]) -> T:
-    """`d` as a type; raises `msgspec.DecodeError`, or RecursionError."""
-    if raw[:1] != etf.VERSION:
-        return msgspec.json.decode(raw, type=type_)
-    try:
-        value = etf.unpack(raw)
-    except etf.EtfError as error:
-        raise msgspec.DecodeError(str(error)) from None
-    return msgspec.convert(value, type_)
-
-
-def to_json(value: Any) -> bytes:
-    """The JSON text of a value of the caller's; raises `LocalProtocolError` where it has none."""
-    try:
-        return msgspec.json.encode(value)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise LocalProtocolError(f"this cannot be written as JSON: {error}") from None
-
-
-def to_term(raw: bytes) -> bytes:
-    """The term of a JSON text; raises `LocalProtocolError` where it has none."""
-    return _to_etf(from_raw(raw, Any))
-
-
-def _to_etf(value: Any) -> bytes:
-    try:
-        return etf.pack(value)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise LocalProtocolError(f"this cannot be written as ETF: {error}") from None
-
-
 def encode(op: int, d: Any, encoding: Encoding = Encoding.JSON) -> bytes:
     """The text of a payload; raises `LocalProtocolError`."""
     payload = {"op": op, "d": d}
-    return to_json(payload) if encoding is Encoding.JSON else _to_etf(payload)
+    return to_json(payload) if encoding is Encoding.JSON else value_to_term(payload)
 
 
 def encode_dispatch(
@@ -147,7 +146,7 @@ def encode_dispatch(
         return to_json({"op": 0, "d": d, "s": sequence, "t": name})
     if not is_etf:
         d = from_raw(raw, Any)
-        return _to_etf({"op": 0, "d": d, "s": sequence, "t": name})
+        return value_to_term({"op": 0, "d": d, "s": sequence, "t": name})
     # The term of `d` as it is, in place of the null that stands last.
-    envelope = _to_etf({"op": 0, "s": sequence, "t": name, "d": None})
+    envelope = value_to_term({"op": 0, "s": sequence, "t": name, "d": None})
     return envelope.removesuffix(etf.pack(None)[1:]) + raw[1:]

@@ -11,7 +11,7 @@ from typing import Any, cast
 import attrs
 import msgspec
 
-from gateway_proto._layers.payloads import from_raw
+from gateway_proto._layers.raw import from_raw
 from gateway_proto.commands import (
     Activity,
     Command,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway_proto._layers.cutter import Broken, Cutter, Message
+from gateway_proto._layers.cutter import Broken, Cut, Cutter, Unusual
 from gateway_proto._layers.frames import ClientFrames, Incoming, ServerFrames
 
 LIMIT = 70_000
@@ -25,9 +25,9 @@ def _frame(first: int, payload: bytes, *, head: int | None = None) -> bytes:
     return struct.pack("!BBH" if head == 2 else "!BBQ", first, 126 + (head == 8), size) + payload
 
 
-def _cut(*chunks: bytes, limit: int = LIMIT) -> list[Message | Broken | bytes]:
+def _cut(*chunks: bytes, limit: int = LIMIT) -> list[Cut]:
     cutter = Cutter(limit)
-    return [item for chunk in chunks for item in cutter.receive(chunk)]
+    return [item for chunk in chunks for item in cutter.cut(chunk)]
 
 
 # ----- what is cut -----
@@ -37,7 +37,7 @@ def _cut(*chunks: bytes, limit: int = LIMIT) -> list[Message | Broken | bytes]:
 def test_whole_frames_of_every_length_are_cut(size: int) -> None:
     data = b"x" * size
 
-    assert _cut(_frame(0x82, data) + _frame(0x81, data)) == [Message(data), Message(data.decode())]
+    assert _cut(_frame(0x82, data) + _frame(0x81, data)) == [data, data.decode()]
 
 
 def test_a_frame_may_come_byte_by_byte() -> None:
@@ -45,13 +45,13 @@ def test_a_frame_may_come_byte_by_byte() -> None:
 
     received = _cut(*(data[at : at + 1] for at in range(len(data))))
 
-    assert received == [Message("a" * 130), Message(b"b" * 65536), Message("c")]
+    assert received == ["a" * 130, b"b" * 65536, "c"]
 
 
 def test_text_is_utf_8_and_what_is_not_is_left_to_wsproto() -> None:
     bad = _frame(0x81, b"\xff")
 
-    assert _cut(_frame(0x81, "äöü".encode()), bad) == [Message("äöü"), bad]
+    assert _cut(_frame(0x81, "äöü".encode()), bad) == ["äöü", Unusual(bad)]
 
 
 def test_a_frame_over_the_limit_is_broken_at_its_head() -> None:
@@ -64,8 +64,8 @@ def test_what_is_kept_is_the_beginning_of_one_frame_alone() -> None:
     cutter = Cutter(LIMIT)
 
     for _ in range(100):
-        list(cutter.receive(_frame(0x82, b"x" * 1000) * 10 + b"\x82"))
-        list(cutter.receive(b"\x00"))
+        cutter.cut(_frame(0x82, b"x" * 1000) * 10 + b"\x82")
+        cutter.cut(b"\x00")
 
     assert len(cutter._kept) == 0
 
@@ -77,13 +77,13 @@ def test_control_frames_between_messages_are_wsprotos_whole() -> None:
     ping, pong = _frame(0x89, b"p"), _frame(0x8A, b"")
     data = _frame(0x81, b"a") + ping + _frame(0x81, b"b") + pong
 
-    assert _cut(data[:4], data[4:]) == [Message("a"), ping, Message("b"), pong]
+    assert _cut(data[:4], data[4:]) == ["a", Unusual(ping), "b", Unusual(pong)]
 
 
 def test_fragments_are_wsprotos_and_so_is_nothing_behind_them() -> None:
     fragments = [_frame(0x01, b"a"), _frame(0x00, b"b"), _frame(0x89, b""), _frame(0x80, b"c")]
 
-    assert _cut(b"".join(fragments), _frame(0x81, b"d")) == [*fragments, Message("d")]
+    assert _cut(b"".join(fragments), _frame(0x81, b"d")) == [*map(Unusual, fragments), "d"]
 
 
 @pytest.mark.parametrize(
@@ -105,10 +105,10 @@ def test_fragments_are_wsprotos_and_so_is_nothing_behind_them() -> None:
 def test_from_a_frame_that_ends_or_breaks_it_on_all_is_wsprotos(odd: bytes) -> None:
     cutter = Cutter(LIMIT)
 
-    received = list(cutter.receive(_frame(0x81, b"before") + odd + _frame(0x81, b"behind")))
+    received = cutter.cut(_frame(0x81, b"before") + odd + _frame(0x81, b"behind"))
 
-    assert received[0] == Message("before")
-    assert b"".join(item for item in received[1:] if isinstance(item, bytes)) == odd + _frame(
+    assert received[0] == "before"
+    assert b"".join(item.data for item in received[1:] if isinstance(item, Unusual)) == odd + _frame(
         0x81, b"behind"
     )
     assert cutter.off
@@ -226,7 +226,7 @@ def test_frames_right_behind_the_upgrade_are_cut_however_the_answer_comes(at: in
 
     received = [*client.receive(data[:at]), *client.receive(data[at:])]
 
-    assert received[1:] == [Message("first"), Message("second")]
+    assert received[1:] == ["first", "second"]
     assert not client._cutter.off
 
 
@@ -240,5 +240,5 @@ def test_an_answer_with_bare_newlines_is_read_by_wsproto_to_the_end() -> None:
     received = list(client.receive(answer + _frame(0x81, b"first")))
     received += client.receive(_frame(0x81, b"second"))
 
-    assert received[1:] == [Message("first"), Message("second")]
+    assert received[1:] == ["first", "second"]
     assert client._cutter.off

@@ -15,7 +15,6 @@ from gateway_proto._layers.frames import (
     Broken,
     ClientFrames,
     CloseReceived,
-    Message,
     Refused,
     Requested,
     ServerFrames,
@@ -55,10 +54,10 @@ def test_messages_go_both_ways_as_text_and_binary() -> None:
 
     client.send("text")
     client.send(b"binary")
-    assert list(server.receive(client.data_to_send())) == [Message("text"), Message(b"binary")]
+    assert list(server.receive(client.data_to_send())) == ["text", b"binary"]
     server.send("back")
     assert server.waiting > 0
-    assert list(client.receive(server.data_to_send())) == [Message("back")]
+    assert list(client.receive(server.data_to_send())) == ["back"]
     assert server.waiting == 0
 
 
@@ -78,22 +77,22 @@ def test_fragments_are_joined() -> None:
 
     data = _frame(1, b"a", fin=False) + _frame(0, b"b", fin=False) + _frame(0, b"c")
 
-    assert list(client.receive(data)) == [Message("abc")]
+    assert list(client.receive(data)) == ["abc"]
     data = _frame(2, b"a", fin=False) + _frame(0, b"b")
-    assert list(client.receive(data)) == [Message(b"ab")]
+    assert list(client.receive(data)) == [b"ab"]
 
 
 def test_an_empty_message_is_a_message() -> None:
     client, _ = _open()
 
-    assert list(client.receive(_frame(1, b"") + _frame(2, b""))) == [Message(""), Message(b"")]
+    assert list(client.receive(_frame(1, b"") + _frame(2, b""))) == ["", b""]
 
 
 def test_a_ping_between_fragments_is_answered() -> None:
     client, server = _open()
     data = _frame(1, b"a", fin=False) + _frame(9, b"ping") + _frame(0, b"b") + _frame(10, b"")
 
-    assert list(client.receive(data)) == [Message("ab")]
+    assert list(client.receive(data)) == ["ab"]
 
     assert list(server.receive(client.data_to_send())) == []  # a pong is no message
 
@@ -116,7 +115,7 @@ def test_a_message_of_just_the_limit_is_taken_and_the_next_counts_anew() -> None
 
     received = list(client.receive(_frame(1, whole.encode()) * 2))
 
-    assert received == [Message(whole), Message(whole)]
+    assert received == [whole, whole]
 
 
 def test_endless_empty_fragments_do_not_fill_the_memory() -> None:
@@ -263,7 +262,7 @@ def test_frames_behind_the_answer_are_read_with_it() -> None:
 
     received = list(client.receive(server.data_to_send()))
 
-    assert received == [Upgraded(), Message("at once")]
+    assert received == [Upgraded(), "at once"]
 
 
 def test_the_end_of_the_transport_means_nothing_once_the_websocket_is_open() -> None:
@@ -281,7 +280,7 @@ def test_frames_behind_the_request_are_read_with_it() -> None:
 
     list(server.receive(UPGRADE + behind))
 
-    assert list(server.accept()) == [Upgraded(), Message("eager")]
+    assert list(server.accept()) == [Upgraded(), "eager"]
 
 
 def test_a_request_that_comes_in_pieces_is_one_request() -> None:
@@ -359,7 +358,7 @@ def test_any_cutting_gives_the_same_messages(messages: list[str | bytes], size: 
     for at in range(0, len(data), size):
         received += client.receive(data[at : at + size])
 
-    assert received == [Message(message) for message in messages]
+    assert received == messages
 
 
 def test_unframed_messages_and_the_first_close_wait_in_order() -> None:

@@ -22,7 +22,7 @@ from gateway_proto import (
 )
 from gateway_proto._connection import GatewayConnection
 
-AnyConnection = GatewayConnection[Any, Any]
+AnyConnection = GatewayConnection[Any, Any, Any]
 NOW = 10.0
 
 
