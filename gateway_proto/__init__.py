@@ -83,7 +83,7 @@ from gateway_proto.events import (
 )
 from gateway_proto.faults import Fault, Scenario
 from gateway_proto.fleet import Fleet
-from gateway_proto.gateway import GatewayBase
+from gateway_proto.gateway import GatewayBase, Turns
 from gateway_proto.intents import INTENT_EVENTS, Intents
 from gateway_proto.journal import Journal
 from gateway_proto.requests import Request
@@ -187,6 +187,7 @@ __all__ = [
     "Suspended",
     "Then",
     "Trust",
+    "Turns",
     "Unknown",
     "UpdatePresence",
     "UpdateVoiceState",

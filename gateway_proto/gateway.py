@@ -1,38 +1,48 @@
 """Client ↔ an application: the events that wait, and the session as of those it has handled.
 
-The gateways of all event loops are made of this. An event counts as handled when the next one is
-asked for; the session as of the handled events is what to store if a restart should miss nothing.
+The gateways of all event loops are made of this, and shards take their turns here. An event counts
+as handled when the next one is asked for; the session as of the handled events is what to store if
+a restart should miss nothing.
 """
 
 from __future__ import annotations
 
+import abc
 from collections import deque
+from collections.abc import Sequence
+
+import attrs
 
 from gateway_proto._layers.state import State
 from gateway_proto.client import Client
 from gateway_proto.commands import Command
-from gateway_proto.events import Closed, Event
+from gateway_proto.events import Closed, Dispatch, Event
 from gateway_proto.session import Session, session_after
 
-__all__ = ["GatewayBase"]
+__all__ = ["GatewayBase", "Turns"]
 
 
-class GatewayBase:
-    """What an adapter's gateway is, apart from its event loop."""
+class GatewayBase(abc.ABC):
+    """What an adapter's gateway is, apart from its event loop; `turns` are its fellows'."""
 
-    def __init__(self, client: Client, *, queue_limit: int) -> None:
+    def __init__(self, client: Client, *, queue_limit: int, turns: Turns | None = None) -> None:
         self._client = client
+        self._turns = turns
         self._queue: deque[Event] = deque()
         self._queue_limit = queue_limit
         self._handling: Event | None = None
         self._session = client.session
+        self._sequence: int | None = None  # handled since the session was made
+        self._is_stalled = False
         self.over: bool = False
         """Whether it dials no more; events may still wait."""
 
     @property
     def session(self) -> Session | None:
         """As of the last event *handled*: one counts as handled when the next is asked for."""
-        return self._session
+        if self._session is None or self._sequence is None:
+            return self._session
+        return attrs.evolve(self._session, sequence=self._sequence)
 
     @property
     def state(self) -> State | None:
@@ -60,28 +70,78 @@ class GatewayBase:
         """How the last connection ended."""
         return self._client.last_closed
 
-    def has_event(self) -> bool:
-        """Whether an event waits; the one that was taken last counts as handled."""
+    def take(self) -> Event | None:
+        """The next event; None where none waits. The one before counts as handled."""
         if self._handling is not None:
-            self._session = session_after(self._session, self._handling)
-            self._handling = None
+            self.handled()
+        queue = self._queue
+        self._handling = event = queue.popleft() if queue else None
+        if self._is_stalled and len(queue) <= self._queue_limit // 2:
+            self._is_stalled = False
+            self._make_room()
+        return event
+
+    def handled(self) -> None:
+        """The event that was taken last is handled."""
+        event, self._handling = self._handling, None
+        if type(event) is Dispatch:
+            # A new session for each would cost more than everything else that is done for it.
+            if event.sequence is not None:
+                self._sequence = event.sequence
+        elif event is not None:
+            self._session, self._sequence = session_after(self.session, event), None
+
+    @property
+    def has_event(self) -> bool:
+        """Whether an event waits."""
         return bool(self._queue)
 
-    def take(self) -> Event:
-        """The event that waits; raises IndexError where none does."""
-        self._handling = self._queue.popleft()
-        return self._handling
+    @abc.abstractmethod
+    def _make_room(self) -> None:
+        """Read on: half of the events that wait have been taken."""
 
-    @property
-    def _is_full(self) -> bool:
-        """Whether nothing more should be read until events are taken."""
-        return len(self._queue) >= self._queue_limit
+    def _put(self, events: Sequence[Event]) -> None:
+        """Let events wait to be taken."""
+        if self._turns is not None and events and not self._queue:
+            self._turns.join(self)
+        self._queue.extend(events)
 
-    @property
-    def _is_half_empty(self) -> bool:
-        return len(self._queue) <= self._queue_limit // 2
+    def _has_room(self) -> bool:
+        """Whether to read on now; if not, `_make_room` says when."""
+        self._is_stalled = len(self._queue) >= self._queue_limit
+        return not self._is_stalled
 
     def _forget_session(self) -> None:
         """The session was ended on purpose."""
         self._session = None
         self._handling = None
+
+
+class Turns:
+    """Gateways with events, in turns, so that none starves.
+
+    Those without any cost nothing, however many they are.
+    """
+
+    def __init__(self) -> None:
+        self._line: deque[GatewayBase] = deque()
+        self._last: GatewayBase | None = None
+
+    def join(self, gateway: GatewayBase) -> None:
+        """It has events now, and had none."""
+        self._line.append(gateway)
+
+    def take(self) -> tuple[GatewayBase, Event] | None:
+        """The next event and whose it is; None where none waits. The one before is handled."""
+        if self._last is not None:
+            self._last.handled()
+            self._last = None
+        while self._line:
+            gateway = self._line.popleft()
+            event = gateway.take()
+            if gateway.has_event:
+                self._line.append(gateway)
+            if event is not None:  # it may have been taken from the gateway itself
+                self._last = gateway
+                return gateway, event
+        return None

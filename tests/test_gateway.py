@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-import pytest
-
-from gateway_proto import Client, Config, Dispatch, Ready, RequestError, Server, State
+from gateway_proto import (
+    Client,
+    Config,
+    Dispatch,
+    Event,
+    Ready,
+    RequestError,
+    Server,
+    State,
+    Turns,
+)
 from gateway_proto.gateway import GatewayBase
 from gateway_proto.testing import Link
 
@@ -14,21 +22,30 @@ CONFIG = Config(token="t", intents=0, gateway_url="ws://localhost")
 class Gateway(GatewayBase):
     """One that is filled by hand, as an adapter's pump fills it."""
 
-    def fill(self, link: Link) -> None:
-        self._queue.extend(link.client.take())
+    reads = True
 
-    @property
-    def room(self) -> tuple[bool, bool]:
-        return self._is_full, self._is_half_empty
+    def fill(self, link: Link) -> None:
+        self._put(link.client.take())
+        self.reads = self._has_room()
+
+    def _make_room(self) -> None:
+        self.reads = True
+
+    def put(self, *events: Event) -> None:
+        self._put(events)
 
     def end(self) -> None:
         self._forget_session()
 
 
-def _gateway(limit: int = 8) -> tuple[Gateway, Link, Server]:
+def _gateway(limit: int = 8, turns: Turns | None = None) -> tuple[Gateway, Link, Server]:
     server = Server()
     client = Client(CONFIG)
-    return Gateway(client, queue_limit=limit), Link(client, server), server
+    return Gateway(client, queue_limit=limit, turns=turns), Link(client, server), server
+
+
+def _take_all(gateway: Gateway) -> list[Event]:
+    return list(iter(gateway.take, None))
 
 
 def test_an_event_counts_as_handled_when_the_next_is_asked_for() -> None:
@@ -36,18 +53,42 @@ def test_an_event_counts_as_handled_when_the_next_is_asked_for() -> None:
     server.dispatch("X", 1, now=link.now)
     link.run()
     gateway.fill(link)
-    while gateway.has_event() and not isinstance(gateway.take(), Ready):
+    while not isinstance(gateway.take(), Ready):
         assert gateway.session is None
 
     assert gateway.session is None, "READY is being handled"
-    assert gateway.has_event()
+    taken = gateway.take()
     assert gateway.session is not None
     assert gateway.session.sequence == 1
-    taken = gateway.take()
     assert isinstance(taken, Dispatch)
     assert gateway.session.sequence == 1
-    assert not gateway.has_event()
+    assert gateway.take() is None
     assert gateway.session.sequence == 2
+
+
+def test_a_dispatch_without_a_sequence_moves_nothing() -> None:
+    gateway, link, _ = _gateway()
+    gateway.fill(link)
+    _take_all(gateway)
+    before = gateway.session
+
+    gateway.put(Dispatch.of("X", 1))
+    _take_all(gateway)
+
+    assert gateway.session == before
+
+
+def test_a_new_session_forgets_the_sequence_of_the_old_one() -> None:
+    gateway, link, server = _gateway()
+    server.dispatch("X", 1, now=link.now)
+    link.run()
+    gateway.fill(link)
+    gateway.put(Ready("READY", 1, session_id="new", version=10))
+
+    _take_all(gateway)
+
+    assert gateway.session is not None
+    assert (gateway.session.id, gateway.session.sequence) == ("new", 1)
 
 
 def test_what_it_shows_is_the_clients() -> None:
@@ -68,34 +109,73 @@ def test_without_a_connection_there_is_no_state() -> None:
     assert gateway.state is None
     assert gateway.latency is None
     assert gateway.waiting == ()
-    with pytest.raises(IndexError):
-        gateway.take()
+    assert gateway.take() is None
 
 
-def test_a_full_queue_has_room_again_when_half_of_it_is_empty() -> None:
+def test_a_full_queue_is_read_for_again_when_half_of_it_is_empty() -> None:
     gateway, link, _ = _gateway(limit=4)
-    assert gateway.room == (False, True)
+    assert gateway.reads
 
     gateway.fill(link)
 
-    assert gateway.room == (True, False)
+    assert not gateway.reads
     gateway.take()
+    assert not gateway.reads
     gateway.take()
-    assert gateway.room == (False, True)
+    assert gateway.reads
 
 
 def test_a_session_that_was_ended_on_purpose_is_forgotten() -> None:
     gateway, link, _ = _gateway()
     gateway.fill(link)
-    while gateway.has_event():
-        gateway.take()
+    _take_all(gateway)
     assert gateway.session is not None
 
     gateway.end()
 
     assert gateway.session is None
-    assert not gateway.has_event()
+    assert gateway.take() is None
     assert gateway.session is None
+
+
+def test_gateways_with_events_take_turns() -> None:
+    turns = Turns()
+    (busy, *_), (other, *_), (idle, *_) = (_gateway(turns=turns) for _ in range(3))
+    busy.put(*(Dispatch.of("BUSY", n, n) for n in range(3)))
+    other.put(Dispatch.of("OTHER", 0, 1))
+
+    taken = list(iter(turns.take, None))
+
+    assert [gateway for gateway, _ in taken] == [busy, other, busy, busy]
+    assert idle not in dict(taken)
+    busy.put(Dispatch.of("BUSY", 3, 4))
+    assert turns.take() == (busy, Dispatch.of("BUSY", 3, 4))
+
+
+def test_an_event_of_a_turn_is_handled_with_the_next_turn() -> None:
+    turns = Turns()
+    (first, link, _), (second, *_) = _gateway(turns=turns), _gateway(turns=turns)
+    first.fill(link)
+    while not isinstance((turns.take() or (first, None))[1], Ready):
+        pass
+    second.put(Dispatch.of("X", 1, 1))
+    assert first.session is None
+
+    turns.take()
+
+    assert first.session is not None
+
+
+def test_events_taken_from_a_gateway_itself_are_no_turns() -> None:
+    turns = Turns()
+    (first, *_), (second, *_) = _gateway(turns=turns), _gateway(turns=turns)
+    first.put(Dispatch.of("X", 1, 1))
+    second.put(Dispatch.of("Y", 1, 1))
+
+    first.take()
+
+    assert turns.take() == (second, Dispatch.of("Y", 1, 1))
+    assert turns.take() is None
 
 
 def test_a_failed_request_says_why_and_when_to_come_again() -> None:

@@ -28,6 +28,7 @@ from gateway_proto import (
     RequestFailed,
     Session,
     State,
+    Turns,
 )
 
 __all__ = ["Gateway", "open_gateway", "with_clock"]
@@ -52,8 +53,9 @@ class Gateway(GatewayBase):
         ssl_context: ssl.SSLContext | None,
         queue_limit: int,
         news: asyncio.Event | None = None,
+        turns: Turns | None = None,
     ) -> None:
-        super().__init__(client, queue_limit=queue_limit)
+        super().__init__(client, queue_limit=queue_limit, turns=turns)
         self._loop = asyncio.get_running_loop()
         self._config = config
         self._ssl_context = ssl_context
@@ -71,12 +73,12 @@ class Gateway(GatewayBase):
         return self
 
     async def __anext__(self) -> Event:
-        while not self.has_event():
+        while (event := self.take()) is None:
             if self.over:
                 raise StopAsyncIteration
             self._news.clear()
             await self._news.wait()
-        return self.take()
+        return event
 
     async def send(self, command: Command) -> None:
         """Send a command, once the connection is READY; see `ClientConnection.send`.
@@ -116,13 +118,6 @@ class Gateway(GatewayBase):
             self._life.cancel()  # it waits for a dial, or for the time of one
         if not keep_session:
             self._forget_session()
-
-    def take(self) -> Event:
-        """The event that waits; raises IndexError where none does."""
-        event = super().take()
-        if self._pump is not None and self._is_half_empty:
-            self._pump.resume()
-        return event
 
     # ----- the life -----
 
@@ -182,6 +177,10 @@ class Gateway(GatewayBase):
                 await self._sendable.wait()
         raise LocalProtocolError("the gateway is closed for good: nothing can be sent any more")
 
+    def _make_room(self) -> None:
+        if self._pump is not None:
+            self._pump.resume()
+
     def _deliver(self, pump: Pump, events: list[Event]) -> bool:
         self._take(events)
         self._take(self._client.events())
@@ -189,10 +188,12 @@ class Gateway(GatewayBase):
             self._sendable.set()
         # Whoever stops, or awaits READY or an answer, asks for no events, and must not wait for a
         # socket that nobody reads.
-        return self._stopping or self._awaited > 0 or not self._is_full
+        return self._stopping or self._awaited > 0 or self._has_room()
 
     def _take(self, events: list[Event]) -> None:
-        for event in events:
+        if not events:
+            return
+        for event in events if self._answers else ():
             if isinstance(event, RequestAnswered | RequestFailed):
                 answer = self._answers.get(event.number)
                 if answer is None or answer.done():
@@ -201,9 +202,8 @@ class Gateway(GatewayBase):
                     answer.set_result(event.answer)
                 else:
                     answer.set_exception(RequestError(event.why, event.retry_after))
-        if events:
-            self._queue.extend(events)
-            self._news.set()
+        self._put(events)
+        self._news.set()
 
 
 @contextlib.asynccontextmanager

@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from collections import deque
 from collections.abc import AsyncIterator, Iterable, Mapping
 
 from gateway_asyncio._gateway import Gateway, with_clock
-from gateway_proto import Client, Config, Event, Fleet, Session, ShardPlan
+from gateway_proto import Client, Config, Event, Fleet, GatewayBase, Session, ShardPlan, Turns
 
 __all__ = ["Shards", "open_shards"]
 
@@ -20,10 +19,12 @@ class Shards:
     One shard's failure is not another's: the events end once all have given up or are stopped.
     """
 
-    def __init__(self, plan: ShardPlan, gateways: dict[int, Gateway], news: asyncio.Event) -> None:
+    def __init__(
+        self, plan: ShardPlan, gateways: dict[int, Gateway], news: asyncio.Event, turns: Turns
+    ) -> None:
         self._news = news
-        self._order = deque(gateways.items())
-        self._taken_from: Gateway | None = None
+        self._turns = turns
+        self._ids: dict[GatewayBase, int] = {gateway: n for n, gateway in gateways.items()}
         self.plan: ShardPlan = plan
         """Which shards there are, and which are here."""
         self.gateways: Mapping[int, Gateway] = gateways
@@ -33,20 +34,13 @@ class Shards:
         return self
 
     async def __anext__(self) -> tuple[int, Event]:
-        if self._taken_from is not None:
-            self._taken_from.has_event()  # the event that was taken last counts as handled
-        while True:
-            # In turns, so that none starves.
-            for _ in range(len(self._order)):
-                self._order.rotate(-1)
-                shard_id, gateway = self._order[-1]
-                if gateway.has_event():
-                    self._taken_from = gateway
-                    return shard_id, gateway.take()
+        while (taken := self._turns.take()) is None:
             if all(gateway.over for gateway in self.gateways.values()):
                 raise StopAsyncIteration
             self._news.clear()
             await self._news.wait()
+        gateway, event = taken
+        return self._ids[gateway], event
 
     def of_guild(self, guild_id: str | int) -> Gateway:
         """The gateway that gets a guild's events; raises `LocalProtocolError` if elsewhere."""
@@ -81,15 +75,23 @@ async def open_shards(
     """
     config = with_clock(config)
     fleet = Fleet(config, count=count, ids=ids, sessions=sessions)
-    news = asyncio.Event()
+    news, turns = asyncio.Event(), Turns()
 
-    def gateway(client: Client) -> Gateway:
-        return Gateway(client, config, ssl_context=ssl_context, queue_limit=queue_limit, news=news)
+    def gateway(client: Client, turns: Turns | None = None) -> Gateway:
+        return Gateway(
+            client,
+            config,
+            ssl_context=ssl_context,
+            queue_limit=queue_limit,
+            news=news,
+            turns=turns,
+        )
 
     if fleet.lookup is not None:
         await gateway(fleet.lookup).live()
     plan = fleet.begin(now=asyncio.get_running_loop().time())
-    shards = Shards(plan, {n: gateway(client) for n, client in fleet.clients.items()}, news)
+    gateways = {n: gateway(client, turns) for n, client in fleet.clients.items()}
+    shards = Shards(plan, gateways, news, turns)
     lives = [asyncio.create_task(gateway.live()) for gateway in shards.gateways.values()]
     lives.append(asyncio.create_task(_turns(fleet)))
     try:

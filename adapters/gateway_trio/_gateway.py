@@ -26,11 +26,14 @@ from gateway_proto import (
     RequestFailed,
     Session,
     State,
+    Turns,
 )
 from gateway_trio._pump import Pump
 from gateway_trio._tasks import News, in_background
 
 __all__ = ["Gateway", "open_gateway", "with_clock"]
+
+_EVENTS_A_CHECKPOINT = 64
 
 
 def with_clock(config: Config) -> Config:
@@ -52,8 +55,9 @@ class Gateway(GatewayBase):
         ssl_context: ssl.SSLContext | None,
         queue_limit: int,
         news: News | None = None,
+        turns: Turns | None = None,
     ) -> None:
-        super().__init__(client, queue_limit=queue_limit)
+        super().__init__(client, queue_limit=queue_limit, turns=turns)
         self._config = config
         self._ssl_context = ssl_context
         self._answers: dict[int, tuple[trio.Event, list[RequestAnswered | RequestFailed]]] = {}
@@ -61,6 +65,7 @@ class Gateway(GatewayBase):
         self._pump: Pump | None = None
         self._dialling = trio.CancelScope()
         self._stopping = False
+        self._unchecked = 0
         self._news = news or News()
         self._sendable = News()
 
@@ -70,12 +75,15 @@ class Gateway(GatewayBase):
         return self
 
     async def __anext__(self) -> Event:
-        await trio.lowlevel.checkpoint()
-        while not self.has_event():
+        if self._unchecked == 0:
+            # One for each event would take five times as long as all else that is done for it.
+            await trio.lowlevel.checkpoint()
+        self._unchecked = (self._unchecked + 1) % _EVENTS_A_CHECKPOINT
+        while (event := self.take()) is None:
             if self.over:
                 raise StopAsyncIteration
             await self._news.wait()
-        return self.take()
+        return event
 
     async def send(self, command: Command) -> None:
         """Send a command, once the connection is READY; see `ClientConnection.send`.
@@ -119,13 +127,6 @@ class Gateway(GatewayBase):
             self._dialling.cancel()
         if not keep_session:
             self._forget_session()
-
-    def take(self) -> Event:
-        """The event that waits; raises IndexError where none does."""
-        event = super().take()
-        if self._pump is not None and self._is_half_empty:
-            self._pump.resume()
-        return event
 
     # ----- the life -----
 
@@ -200,6 +201,10 @@ class Gateway(GatewayBase):
                 await self._sendable.wait()
         raise LocalProtocolError("the gateway is closed for good: nothing can be sent any more")
 
+    def _make_room(self) -> None:
+        if self._pump is not None:
+            self._pump.resume()
+
     def _deliver(self, pump: Pump, events: list[Event]) -> bool:
         self._take(events)
         self._take(self._client.events())
@@ -207,17 +212,18 @@ class Gateway(GatewayBase):
             self._sendable.tell()
         # Whoever stops, or awaits READY or an answer, asks for no events, and must not wait for a
         # socket that nobody reads.
-        return self._stopping or self._awaited > 0 or not self._is_full
+        return self._stopping or self._awaited > 0 or self._has_room()
 
     def _take(self, events: list[Event]) -> None:
-        for event in events:
+        if not events:
+            return
+        for event in events if self._answers else ():
             if isinstance(event, RequestAnswered | RequestFailed) and event.number in self._answers:
                 come, outcome = self._answers[event.number]
                 outcome.append(event)
                 come.set()
-        if events:
-            self._queue.extend(events)
-            self._news.tell()
+        self._put(events)
+        self._news.tell()
 
 
 @contextlib.asynccontextmanager

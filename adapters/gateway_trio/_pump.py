@@ -13,7 +13,7 @@ from gateway_proto import Connection, State
 
 __all__ = ["Pump"]
 
-_CHUNK = 65536
+_CHUNK = 262144
 _FLUSH_SECONDS = 5.0
 
 
@@ -33,7 +33,9 @@ class Pump:
         self.connection: Connection[Any, Any] = connection
         self._stream = stream
         self._deliver = deliver
+        self._unsent: list[bytes] = []
         self._to_write = trio.Event()
+        self._armed = math.inf
         self._to_time = trio.Event()
         self._room = trio.Event()
         self._has_room = True
@@ -66,10 +68,18 @@ class Pump:
 
     def turn(self) -> None:
         """After each change: send the bytes, hand over the events, set the timer."""
-        self._has_room = self._deliver(self, self.connection.events())
-        self._to_write.set()
-        self._to_time.set()
-        if self.connection.state is State.CLOSED:
+        connection = self.connection
+        self._has_room = self._deliver(self, connection.events())
+        if data := connection.data_to_send():
+            self._unsent.append(data)
+            self._to_write.set()
+        # A timer that fires early is harmless, and cheaper than to wake a task for each turn.
+        at = connection.next_timer()
+        if at is not None and at < self._armed:
+            self._to_time.set()
+        if connection.state is State.CLOSED:
+            self._to_write.set()
+            self._to_time.set()
             # A peer that does not read must not keep us: what is not flushed by then is lost.
             self._scope.deadline = min(self._scope.deadline, trio.current_time() + _FLUSH_SECONDS)
 
@@ -102,18 +112,21 @@ class Pump:
     async def _time(self) -> None:
         while self.connection.state is not State.CLOSED:
             at = self.connection.next_timer()
-            with trio.move_on_at(math.inf if at is None else at):
+            self._armed = math.inf if at is None else at
+            with trio.move_on_at(self._armed):
                 await self._to_time.wait()
+            self._to_time = trio.Event()
             now = trio.current_time()
             self.connection.check_clock(time.time(), now=now)
             self.connection.handle_timer(now=now)
             self.turn()
-            self._to_time = trio.Event()
 
     async def _write(self) -> None:
         while True:
             self._to_write = trio.Event()
-            if data := self.connection.data_to_send():
+            if self._unsent:
+                data = b"".join(self._unsent)
+                self._unsent.clear()
                 try:
                     await self._stream.send_all(data)
                 except (trio.BrokenResourceError, trio.ClosedResourceError):

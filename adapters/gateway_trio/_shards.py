@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 import math
 import ssl
-from collections import deque
 from collections.abc import AsyncIterator, Iterable, Mapping
 
 import trio
 
-from gateway_proto import Client, Config, Event, Fleet, Session, ShardPlan
+from gateway_proto import Client, Config, Event, Fleet, GatewayBase, Session, ShardPlan, Turns
 from gateway_trio._gateway import Gateway, with_clock
 from gateway_trio._tasks import News, in_background
 
@@ -23,10 +22,12 @@ class Shards:
     One shard's failure is not another's: the events end once all have given up or are stopped.
     """
 
-    def __init__(self, plan: ShardPlan, gateways: dict[int, Gateway], news: News) -> None:
+    def __init__(
+        self, plan: ShardPlan, gateways: dict[int, Gateway], news: News, turns: Turns
+    ) -> None:
         self._news = news
-        self._order = deque(gateways.items())
-        self._taken_from: Gateway | None = None
+        self._turns = turns
+        self._ids: dict[GatewayBase, int] = {gateway: n for n, gateway in gateways.items()}
         self.plan: ShardPlan = plan
         """Which shards there are, and which are here."""
         self.gateways: Mapping[int, Gateway] = gateways
@@ -37,19 +38,12 @@ class Shards:
 
     async def __anext__(self) -> tuple[int, Event]:
         await trio.lowlevel.checkpoint()
-        if self._taken_from is not None:
-            self._taken_from.has_event()  # the event that was taken last counts as handled
-        while True:
-            # In turns, so that none starves.
-            for _ in range(len(self._order)):
-                self._order.rotate(-1)
-                shard_id, gateway = self._order[-1]
-                if gateway.has_event():
-                    self._taken_from = gateway
-                    return shard_id, gateway.take()
+        while (taken := self._turns.take()) is None:
             if all(gateway.over for gateway in self.gateways.values()):
                 raise StopAsyncIteration
             await self._news.wait()
+        gateway, event = taken
+        return self._ids[gateway], event
 
     def of_guild(self, guild_id: str | int) -> Gateway:
         """The gateway that gets a guild's events; raises `LocalProtocolError` if elsewhere."""
@@ -89,15 +83,23 @@ async def open_shards(
     """
     config = with_clock(config)
     fleet = Fleet(config, count=count, ids=ids, sessions=sessions)
-    news = News()
+    news, turns = News(), Turns()
 
-    def gateway(client: Client) -> Gateway:
-        return Gateway(client, config, ssl_context=ssl_context, queue_limit=queue_limit, news=news)
+    def gateway(client: Client, turns: Turns | None = None) -> Gateway:
+        return Gateway(
+            client,
+            config,
+            ssl_context=ssl_context,
+            queue_limit=queue_limit,
+            news=news,
+            turns=turns,
+        )
 
     if fleet.lookup is not None:
         await gateway(fleet.lookup).live()
     plan = fleet.begin(now=trio.current_time())
-    shards = Shards(plan, {n: gateway(client) for n, client in fleet.clients.items()}, news)
+    gateways = {n: gateway(client, turns) for n, client in fleet.clients.items()}
+    shards = Shards(plan, gateways, news, turns)
     async with in_background(
         [*(g.live for g in shards.gateways.values()), _Turns(fleet).run], shards.stop
     ):

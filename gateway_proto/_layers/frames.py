@@ -93,6 +93,8 @@ class Frames:
 
     def data_to_send(self) -> bytes:
         """The bytes that wait."""
+        if not self._out:
+            return b""
         data = bytes(self._out)
         self._out.clear()
         return data

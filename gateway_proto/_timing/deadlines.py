@@ -38,6 +38,8 @@ class Deadlines:
     def __init__(self) -> None:
         self._at: dict[Timer, float] = {}
         self._paused_at: float | None = None
+        self._next: float | None = None
+        self._is_stale = False
 
     @property
     def paused(self) -> bool:
@@ -47,19 +49,23 @@ class Deadlines:
     def set(self, timer: Timer, at: float) -> None:
         """Let `timer` fall due at `at`, instead of whenever it was due before."""
         self._at[timer] = at
+        self._is_stale = True
 
     def clear(self, timer: Timer) -> None:
         """Forget `timer`; it need not be set."""
         self._at.pop(timer, None)
+        self._is_stale = True
 
     def clear_all(self) -> None:
         """Forget every deadline."""
         self._at.clear()
+        self._is_stale = True
 
     def pause(self, now: float) -> None:
         """Stop the clocks that wait for the peer."""
         if self._paused_at is None:
             self._paused_at = now
+            self._is_stale = True
 
     def unpause(self, now: float) -> None:
         """Let the clocks that wait for the peer run again."""
@@ -69,22 +75,25 @@ class Deadlines:
         self._paused_at = None
         for timer in _LIVENESS & self._at.keys():
             self._at[timer] += stood_still
+        self._is_stale = True
 
     def next(self) -> float | None:
         """When the next deadline is due, or None."""
-        return min((at for timer, at in self._at.items() if self._runs(timer)), default=None)
+        # It is asked after every read, and seldom has another answer.
+        if self._is_stale:
+            times = (at for timer, at in self._at.items() if self._runs(timer))
+            self._next = min(times, default=None)
+            self._is_stale = False
+        return self._next
 
     def pop_due(self, now: float) -> Timer | None:
         """Take the earliest deadline that is due at `now`, or None."""
-        due = [
-            (at, timer.name, timer)
-            for timer, at in self._at.items()
-            if at <= now and self._runs(timer)
-        ]
-        if not due:
+        at = self.next()
+        if at is None or at > now:
             return None
-        timer = min(due)[2]
-        del self._at[timer]
+        due = (timer for timer, its in self._at.items() if its == at and self._runs(timer))
+        timer = min(due, key=lambda timer: timer.name)
+        self.clear(timer)
         return timer
 
     def _runs(self, timer: Timer) -> bool:
