@@ -489,7 +489,7 @@ class ClientConnection(Beating):
         )
 
     def _finish(self, closed: Closed, now: float) -> None:
-        closed = attrs.evolve(closed, unsent=self._leave_unsent())
+        closed = msgspec.structs.replace(closed, unsent=self._leave_unsent())
         self._session = session_after(self.session, closed)
         if self._session is None or self._alone:
             self._events += self._requests.fail("the session is lost")

@@ -223,7 +223,7 @@ def answer(
         ):
             return _json(401, {"message": "401: Unauthorized", "code": 0})
         case "gateway/bot":
-            return _json(200, attrs.asdict(found))
+            return _json(200, msgspec.to_builtins(found))
         case "users/@me":
             return _json(200, user)
         case "oauth2/applications/@me" | "applications/@me":

@@ -161,7 +161,7 @@ class ServerConnection(Telling):
         requested = HttpRequested(item.method, item.target, status)
         self._events.append(requested)
         if controlled is None:
-            self._server.note("HttpRequested", self.number, **attrs.asdict(requested))
+            self._server.note("HttpRequested", self.number, **msgspec.structs.asdict(requested))
         self._end(Closed(code=status, by=By.SELF, then=Then.STOP), now)
 
     def _control(self, item: Requested, now: float) -> Answer | None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import attrs
+import msgspec
 from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.text import Text
@@ -161,7 +162,7 @@ class Screen:
 
 def _fields(event: Any) -> dict[str, Any]:
     """Those that are shown: a token is not."""
-    if isinstance(event, Dispatch):
+    if isinstance(event, msgspec.Struct):
         return dict(event.__rich_repr__())
     return {
         field.name: getattr(event, field.name) for field in attrs.fields(type(event)) if field.repr
@@ -171,4 +172,5 @@ def _fields(event: Any) -> dict[str, Any]:
 def _plain(value: Any) -> Any:
     if isinstance(value, enum.Enum):
         return value.value
-    return _fields(value) if attrs.has(type(value)) else str(value)
+    is_value = isinstance(value, msgspec.Struct) or attrs.has(type(value))
+    return _fields(value) if is_value else str(value)

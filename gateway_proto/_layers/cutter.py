@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-import attrs
+import msgspec
 
 __all__ = ["Broken", "Cut", "Cutter", "Unusual"]
 
@@ -20,15 +20,13 @@ _PINGS = (0x89, 0x8A)
 _MOST_OF_CONTROL = 125
 
 
-@attrs.frozen
-class Unusual:
+class Unusual(msgspec.Struct, frozen=True):
     """Bytes that are wsproto's to read: a whole frame, or all that comes from here on."""
 
     data: bytes
 
 
-@attrs.frozen
-class Broken:
+class Broken(msgspec.Struct, frozen=True):
     """The peer broke HTTP or WebSocket, or a bound; nothing can be read any more."""
 
     code: int

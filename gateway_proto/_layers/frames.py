@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TypeAlias, cast
 
-import attrs
 import h11
+import msgspec
 import wsproto.events as ws
 from wsproto.connection import Connection, ConnectionState, ConnectionType
 from wsproto.handshake import H11Handshake
@@ -39,13 +39,11 @@ _REQUEST_LIMIT = 65536
 _NO_STATUS = 1005
 
 
-@attrs.frozen
-class Upgraded:
+class Upgraded(msgspec.Struct, frozen=True):
     """Client: the server accepted the upgrade."""
 
 
-@attrs.frozen
-class Refused:
+class Refused(msgspec.Struct, frozen=True):
     """Client: the server answered the upgrade with an HTTP response."""
 
     status: int
@@ -53,8 +51,7 @@ class Refused:
     body: bytes
 
 
-@attrs.frozen
-class Requested:
+class Requested(msgspec.Struct, frozen=True):
     """Server: a request, to be answered by `accept` or `respond`."""
 
     method: str
@@ -64,8 +61,7 @@ class Requested:
     upgrade: bool
 
 
-@attrs.frozen
-class CloseReceived:
+class CloseReceived(msgspec.Struct, frozen=True):
     """The peer's close frame; `code` is None where it carried none."""
 
     code: int | None
