@@ -6,11 +6,14 @@
                                            now --> timing --> next_timer
 
 No clock, no chance and no I/O inside; `gateway_asyncio` and `gateway_trio` wire it to sockets.
+The server's half is imported when it is first named: clients start without it.
 """
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from gateway_proto._connection import Connection
 from gateway_proto._layers.state import TRANSITIONS, Input, State
-from gateway_proto._telling import ServerSession
 from gateway_proto._timing.heartbeats import EarlyHeartbeats, ZombiePolicy
 from gateway_proto.backfill import Backfill
 from gateway_proto.client import Client, Dial
@@ -81,15 +84,10 @@ from gateway_proto.events import (
     Unknown,
     UrlRefused,
 )
-from gateway_proto.faults import Fault, Scenario
 from gateway_proto.fleet import Fleet
 from gateway_proto.gateway import GatewayBase, Turns
 from gateway_proto.intents import INTENT_EVENTS, Intents
-from gateway_proto.journal import Journal
 from gateway_proto.requests import Request
-from gateway_proto.server import Server
-from gateway_proto.server_config import ServerConfig
-from gateway_proto.server_connection import ServerConnection
 from gateway_proto.session import Session, fingerprint, session_after
 from gateway_proto.shards import (
     IdentifyBudget,
@@ -100,7 +98,15 @@ from gateway_proto.shards import (
     shard_of,
 )
 from gateway_proto.urls import Trust, Url
-from gateway_proto.world import World
+
+if TYPE_CHECKING:
+    from gateway_proto._telling import ServerSession
+    from gateway_proto.faults import Fault, Scenario
+    from gateway_proto.journal import Journal
+    from gateway_proto.server import Server
+    from gateway_proto.server_config import ServerConfig
+    from gateway_proto.server_connection import ServerConnection
+    from gateway_proto.world import World
 
 __version__ = "0.1.0"
 
@@ -203,3 +209,21 @@ __all__ = [
     "session_after",
     "shard_of",
 ]
+
+_SERVERS_HALF = {
+    "Fault": "faults",
+    "Journal": "journal",
+    "Scenario": "faults",
+    "Server": "server",
+    "ServerConfig": "server_config",
+    "ServerConnection": "server_connection",
+    "ServerSession": "_telling",
+    "World": "world",
+}
+
+
+def __getattr__(name: str) -> Any:
+    module = _SERVERS_HALF.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{module}"), name)

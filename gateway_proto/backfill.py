@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import attrs
 import msgspec
 
 from gateway_proto.events import Dispatch, Event, Ready
@@ -28,8 +27,7 @@ class _Guilds(msgspec.Struct):
     guilds: list[_Guild] = []
 
 
-@attrs.frozen
-class Backfill:
+class Backfill(msgspec.Struct, frozen=True):
     """Which guilds of READY have not come yet; None before READY."""
 
     missing: frozenset[str] | None = None

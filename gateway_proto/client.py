@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-import attrs
+import msgspec
 
 from gateway_proto._connection import DROPPED, Connection
 from gateway_proto._timing.backoff import Backoff
@@ -44,8 +44,7 @@ _IDENTIFY_MARGIN = 0.25
 """Seconds: the server counts from when it has handled an Identify, not from when it was sent."""
 
 
-@attrs.frozen(kw_only=True)
-class Dial:
+class Dial(msgspec.Struct, frozen=True, kw_only=True):
     """Where to open a transport, and when."""
 
     host: str
@@ -269,7 +268,7 @@ class Client:
             url = self._trusted(self._session.resume_url)
             if url is not None:
                 return url
-            self._session = attrs.evolve(self._session, resume_url=None)
+            self._session = msgspec.structs.replace(self._session, resume_url=None)
         return self._gateway
 
     def _trusted(self, text: str) -> Url | None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import attrs
 import msgspec
 
 from gateway_proto._beating import Beating
@@ -131,7 +130,7 @@ class ClientConnection(Beating):
         """As of the last event received."""
         if self._session is None or self._sequence is None:
             return self._session
-        return attrs.evolve(self._session, sequence=self._sequence)
+        return msgspec.structs.replace(self._session, sequence=self._sequence)
 
     # ----- the road upwards -----
 

@@ -10,6 +10,9 @@ from collections.abc import Iterable
 from typing import Any, TypeAlias
 
 import attrs
+import msgspec
+
+from gateway_proto._terse import Terse
 
 __all__ = [
     "Activity",
@@ -58,8 +61,7 @@ def _words(values: Iterable[str]) -> tuple[str, ...]:
     return tuple(values)
 
 
-@attrs.frozen
-class Properties:
+class Properties(msgspec.Struct, frozen=True):
     """Who connects. Version 3 requires all five, later versions the first three."""
 
     os: str = ""
@@ -69,8 +71,7 @@ class Properties:
     referring_domain: str = ""
 
 
-@attrs.frozen
-class Activity:
+class Activity(msgspec.Struct, frozen=True):
     """What the user is doing. Version 3 knows `name` alone, and calls it the game."""
 
     name: str
@@ -98,11 +99,10 @@ class UpdatePresence:
         return "online" if self.since is None else "idle"
 
 
-@attrs.frozen(kw_only=True)
-class Identify:
+class Identify(Terse, frozen=True, kw_only=True):
     """Op 2: open a session. A client's machine sends it by itself."""
 
-    token: str = attrs.field(repr=False)
+    token: str
     properties: Properties = Properties()
     intents: int | None = None
     compress: bool = False
@@ -114,18 +114,16 @@ class Identify:
     """Versions 6 and 7: whether presences and typing of guilds come."""
 
 
-@attrs.frozen(kw_only=True)
-class Resume:
+class Resume(Terse, frozen=True, kw_only=True):
     """Op 6: go on with a session. A client's machine sends it by itself."""
 
     session_id: str
     seq: int
-    token: str | None = attrs.field(default=None, repr=False)
+    token: str | None = None
     """None in version 3, whose clients sent none."""
 
 
-@attrs.frozen
-class Heartbeat:
+class Heartbeat(msgspec.Struct, frozen=True):
     """Op 1: the last sequence or None; in version 3 unix milliseconds, as text or integer."""
 
     d: int | str | None
@@ -141,8 +139,7 @@ class UpdateVoiceState:
     self_deaf: bool = False
 
 
-@attrs.frozen
-class VoiceServerPing:
+class VoiceServerPing(msgspec.Struct, frozen=True):
     """Op 5 of versions 3 to 5: asks whether a voice server that seems dead is alive."""
 
 
@@ -179,8 +176,7 @@ class RequestChannelInfo:
     fields: tuple[str, ...] = attrs.field(converter=_words)
 
 
-@attrs.frozen
-class Raw:
+class Raw(msgspec.Struct, frozen=True):
     """Any op code with any JSON value: what this package has no name for."""
 
     op: int

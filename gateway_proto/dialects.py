@@ -10,7 +10,7 @@ import enum
 from collections.abc import Mapping
 from types import MappingProxyType
 
-import attrs
+import msgspec
 
 from gateway_proto.errors import LocalProtocolError
 
@@ -96,8 +96,7 @@ class PresenceForm(enum.Enum):
     ACTIVITIES = "since, activities, status, afk"
 
 
-@attrs.frozen
-class AfterClose:
+class AfterClose(msgspec.Struct, frozen=True):
     """What a client does after a close code of the server."""
 
     then: Then
@@ -111,8 +110,7 @@ class AfterClose:
     """Whether something that the client sent was bad: twice after the same command, it stops."""
 
 
-@attrs.frozen(kw_only=True)
-class Dialect:
+class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     """One version of the protocol."""
 
     version: int
@@ -183,8 +181,11 @@ class Dialect:
     """Whether INVALID_SESSION carries a boolean: may it be resumed."""
     failed_resume_close: int | None
     """The close code that answers a resume of a dead session; None: INVALID_SESSION answers it."""
-    closes: Mapping[int, AfterClose] = attrs.field(hash=False)
+    closes: Mapping[int, AfterClose]
     """Close code → what the client does next. A code that is not here means RESUME."""
+
+    def __hash__(self) -> int:
+        return hash(self.version)
 
     def knows(self, name: str) -> bool:
         """Whether there are dispatches of that name."""
@@ -292,7 +293,7 @@ _V3 = Dialect(
 )
 
 # 2016-03-31: version and encoding go to the query, the session's failures to op 9.
-_V4 = attrs.evolve(
+_V4 = msgspec.structs.replace(
     _V3,
     version=4,
     in_query=True,
@@ -309,7 +310,7 @@ _V4 = attrs.evolve(
 )
 
 # 2016-06-06: the server greets with the heartbeat interval, and acknowledges heartbeats.
-_V5 = attrs.evolve(
+_V5 = msgspec.structs.replace(
     _V4,
     version=5,
     greets=True,
@@ -320,7 +321,7 @@ _V5 = attrs.evolve(
 
 # July 2016, and what was added while it was current; the oldest that is answered today, by the
 # same gateways as version 10, so it has their close codes, limits and resume URL.
-_V6 = attrs.evolve(
+_V6 = msgspec.structs.replace(
     _V5,
     version=6,
     api_url="https://discord.com/api/v6",
@@ -343,10 +344,10 @@ _V6 = attrs.evolve(
 )
 
 # Never documented; clients that named it meant version 6.
-_V7 = attrs.evolve(_V6, version=7, api_url="https://discord.com/api/v7")
+_V7 = msgspec.structs.replace(_V6, version=7, api_url="https://discord.com/api/v7")
 
 # 2020-09-24: intents are required, activities take the place of the game.
-_V8 = attrs.evolve(
+_V8 = msgspec.structs.replace(
     _V7,
     version=8,
     api_url="https://discord.com/api/v8",
@@ -358,11 +359,11 @@ _V8 = attrs.evolve(
 )
 
 # 2021-04-28: threads.
-_V9 = attrs.evolve(_V8, version=9, api_url="https://discord.com/api/v9", threads=True)
+_V9 = msgspec.structs.replace(_V8, version=9, api_url="https://discord.com/api/v9", threads=True)
 
 # 2022-02-14: the content of messages is an intent of its own. The documentation of 2026-08 knows
 # the soundboard and channel info here.
-_V10 = attrs.evolve(
+_V10 = msgspec.structs.replace(
     _V9,
     version=10,
     api_url="https://discord.com/api/v10",

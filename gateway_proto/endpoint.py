@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import attrs
 import h11
 import msgspec
 
@@ -179,8 +178,7 @@ class LookupConnection(Connection[None, Event]):
 # ----- the server's side -----
 
 
-@attrs.frozen
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """An HTTP response of the server role; its Content-Type is application/json."""
 
     status: int

@@ -13,6 +13,7 @@ from typing import Annotated, Any, TypeAlias, TypeVar
 import msgspec
 
 from gateway_proto._layers.raw import from_raw, to_json
+from gateway_proto._terse import Terse
 from gateway_proto.commands import (
     Command,
     RequestChannelInfo,
@@ -61,21 +62,6 @@ __all__ = [
 T = TypeVar("T")
 
 
-_NOT_SHOWN = frozenset({"d", "fingerprint", "members", "presences", "sounds", "channels"})
-
-
-class _Terse(msgspec.Struct, frozen=True):
-    """A value whose long and secret fields are in no repr."""
-
-    def __repr__(self) -> str:
-        fields = ", ".join(f"{name}={value!r}" for name, value in self.__rich_repr__())
-        return f"{type(self).__name__}({fields})"
-
-    def __rich_repr__(self) -> list[tuple[str, Any]]:
-        names = (name for name in self.__struct_fields__ if name not in _NOT_SHOWN)
-        return [(name, getattr(self, name)) for name in names]
-
-
 class Hello(msgspec.Struct, frozen=True):
     """Op 10: the first payload of versions that greet."""
 
@@ -86,7 +72,7 @@ class Hello(msgspec.Struct, frozen=True):
 _Sequence = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 
-class Dispatch(_Terse, frozen=True, eq=False, dict=True, tag_field="op", tag=0):
+class Dispatch(Terse, frozen=True, eq=False, dict=True, tag_field="op", tag=0):
     """Op 0: something happened. msgspec decodes it straight out of the payload."""
 
     name: str = msgspec.field(name="t")
@@ -245,7 +231,7 @@ class IdentifySlotNeeded(msgspec.Struct, frozen=True):
     key: int
 
 
-class GuildMembers(_Terse, frozen=True):
+class GuildMembers(Terse, frozen=True):
     """The answer to `RequestGuildMembers`: all of its chunks."""
 
     guild_id: str
@@ -255,13 +241,13 @@ class GuildMembers(_Terse, frozen=True):
     presences: tuple[Any, ...] = ()
 
 
-class SoundboardSounds(_Terse, frozen=True):
+class SoundboardSounds(Terse, frozen=True):
     """The answer to `RequestSoundboardSounds`: guild id → its sounds."""
 
     sounds: dict[str, tuple[Any, ...]]
 
 
-class ChannelInfo(_Terse, frozen=True):
+class ChannelInfo(Terse, frozen=True):
     """The answer to `RequestChannelInfo`."""
 
     guild_id: str

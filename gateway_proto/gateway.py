@@ -11,7 +11,7 @@ import abc
 from collections import deque
 from collections.abc import Sequence
 
-import attrs
+import msgspec
 
 from gateway_proto._layers.state import State
 from gateway_proto.client import Client
@@ -42,7 +42,7 @@ class GatewayBase(abc.ABC):
         """As of the last event *handled*: one counts as handled when the next is asked for."""
         if self._session is None or self._sequence is None:
             return self._session
-        return attrs.evolve(self._session, sequence=self._sequence)
+        return msgspec.structs.replace(self._session, sequence=self._sequence)
 
     @property
     def state(self) -> State | None:

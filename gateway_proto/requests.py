@@ -76,17 +76,16 @@ class _RateLimited(msgspec.Struct):
     meta: _Meta = _Meta()
 
 
-@attrs.define
-class _Pending:
+class _Pending(msgspec.Struct):
     """A request and what has come of its answer."""
 
     number: int
     request: Request
     timeout: float
     deadline: float | None = None  # none before it is sent
-    chunks: dict[int, _Chunk] = attrs.Factory(dict)
+    chunks: dict[int, _Chunk] = {}
     count: int | None = None
-    sounds: dict[str, tuple[Any, ...]] = attrs.Factory(dict)
+    sounds: dict[str, tuple[Any, ...]] = {}
 
 
 class Requests:

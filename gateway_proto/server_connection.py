@@ -9,7 +9,6 @@ import re
 from typing import Any, Protocol
 from urllib.parse import parse_qsl
 
-import attrs
 import msgspec
 
 from gateway_proto._connection import DROPPED
@@ -358,7 +357,7 @@ class ServerConnection(Telling):
             self.write(SessionInvalidated(resumable=False), now=now)
         else:
             self._move(Input.IDENTIFY)
-            identify = attrs.evolve(identify, token=identify.token.removeprefix("Bot "))
+            identify = msgspec.structs.replace(identify, token=identify.token.removeprefix("Bot "))
             self._begin_session(self._server.open_session(identify, self._dialect), now)
             self._greet(now)
             self._reach("ready", now)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 
-import attrs
 import msgspec
 
 from gateway_proto.config import Config
@@ -40,8 +39,7 @@ def fingerprint(token: str) -> str:
     return hashlib.sha256(b"gateway_proto session\0" + token.encode()).hexdigest()[:16]
 
 
-@attrs.frozen(kw_only=True)
-class Session:
+class Session(msgspec.Struct, frozen=True, kw_only=True):
     """What a resume needs, on this connection's end or in another process."""
 
     id: str
@@ -98,7 +96,7 @@ def session_after(session: Session | None, event: Event) -> Session | None:
                 fingerprint=event.fingerprint,
             )
         case Dispatch(sequence=int(sequence)) if session is not None:
-            return attrs.evolve(session, sequence=sequence)
+            return msgspec.structs.replace(session, sequence=sequence)
         case SessionInvalidated(resumable=False):
             return None
         case DialPlanned(purpose=Purpose.IDENTIFY):

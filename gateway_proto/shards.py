@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-import attrs
+import msgspec
 
 from gateway_proto.errors import LocalProtocolError
 from gateway_proto.events import GatewayFound, SessionStartLimit
@@ -31,8 +31,7 @@ def identify_key(shard_id: int, max_concurrency: int) -> int:
     return shard_id % max_concurrency
 
 
-@attrs.frozen
-class ShardPlan:
+class ShardPlan(msgspec.Struct, frozen=True):
     """Which shards a process runs, and what it may do to open them."""
 
     url: str

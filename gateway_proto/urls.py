@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Iterable
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-import attrs
+import msgspec
 
 from gateway_proto.errors import LocalProtocolError
 
@@ -22,8 +22,7 @@ _GATEWAY_DOMAINS = {
 }
 
 
-@attrs.frozen
-class Url:
+class Url(msgspec.Struct, frozen=True):
     """An absolute ws, wss, http or https URL, taken apart."""
 
     scheme: str
@@ -82,11 +81,11 @@ class Url:
         if not new:
             return self
         old = [(k, v) for k, v in parse_qsl(self.query, keep_blank_values=True) if k not in new]
-        return attrs.evolve(self, query=urlencode([*old, *new.items()]))
+        return msgspec.structs.replace(self, query=urlencode([*old, *new.items()]))
 
     def under(self, name: str) -> Url:
         """The URL of `name` below this path."""
-        return attrs.evolve(self, path=self.path.rstrip("/") + "/" + name)
+        return msgspec.structs.replace(self, path=self.path.rstrip("/") + "/" + name)
 
     def __str__(self) -> str:
         return f"{self.scheme}://{self.host_header}{self.target}"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import inspect
 import pathlib
+import subprocess
+import sys
 
 import pytest
 
@@ -38,6 +40,21 @@ def test_the_list_of_exports_names_each_once_and_is_true() -> None:
     assert len(gateway_proto.__all__) == len(set(gateway_proto.__all__))
     for name in gateway_proto.__all__:
         assert hasattr(gateway_proto, name), name
+
+
+def test_what_is_no_name_of_it_is_said_as_ever() -> None:
+    with pytest.raises(AttributeError, match="module 'gateway_proto' has no attribute 'Nothing'"):
+        _ = gateway_proto.Nothing
+
+
+def test_a_client_starts_without_the_servers_half() -> None:
+    code = (
+        "import sys, gateway_proto; print(*sys.modules); gateway_proto.Server; print(*sys.modules)"
+    )
+    before, after = subprocess.check_output([sys.executable, "-c", code], text=True).splitlines()
+
+    assert "gateway_proto.server" not in before.split()
+    assert "gateway_proto.server" in after.split()
 
 
 @pytest.mark.parametrize("name", gateway_proto.__all__)

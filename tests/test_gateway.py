@@ -175,6 +175,7 @@ def test_events_taken_from_a_gateway_itself_are_no_turns() -> None:
     first.take()
 
     assert turns.take() == (second, Dispatch.of("Y", 1, 1))
+    assert second.take() is None
     assert turns.take() is None
 
 

@@ -7,6 +7,7 @@ import zlib
 from typing import Any
 
 import attrs
+import msgspec
 import pytest
 
 from gateway_proto import (
@@ -30,9 +31,10 @@ from gateway_proto import (
     Unknown,
     fingerprint,
 )
-from gateway_proto._layers.inflate import zstd
+from gateway_proto._layers import inflate
 from gateway_proto.testing import Link
 
+zstd = inflate.zstd()
 CONFIG = Config(token="t", intents=0, gateway_url="ws://localhost", random=lambda: 0.5)
 SESSION = Session(id="s", sequence=7, dialect=10, fingerprint=fingerprint("t"))
 
@@ -197,7 +199,7 @@ def test_op_7_may_have_any_body_and_come_first(op7: dict[str, Any], version: int
 @pytest.mark.parametrize("version", [3, 5, 10])
 def test_op_9_with_anything_but_true_ends_the_session(d: Any, version: int) -> None:
     """Rule 33."""
-    session = attrs.evolve(SESSION, dialect=version)
+    session = msgspec.structs.replace(SESSION, dialect=version)
     connection = _bare(session, dialect=version, unix_offset=0.0)
 
     _tell(connection, {"op": 9, "d": d})

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import attrs
+import msgspec
 import pytest
 
 from gateway_proto import (
@@ -633,7 +634,7 @@ def test_a_session_id_that_has_no_room_in_resume_is_no_session(length: int) -> N
     else:
         assert "a session id of" in (_closed(connection).error or "")
         with pytest.raises(LocalProtocolError, match="id has"):
-            Client(CONFIG, session=attrs.evolve(SESSION, id="x" * length))
+            Client(CONFIG, session=msgspec.structs.replace(SESSION, id="x" * length))
 
 
 def test_a_server_that_allows_no_version_of_the_past_takes_the_first_of_its_own() -> None:

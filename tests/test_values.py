@@ -17,6 +17,7 @@ from gateway_proto import (
     DialPlanned,
     Dispatch,
     HeartbeatAcked,
+    HeartbeatRequested,
     Identify,
     Intents,
     LocalProtocolError,
@@ -105,6 +106,11 @@ def test_a_dispatch_decodes_straight_into_a_type() -> None:
     assert dispatch.decode(Message) == Message("hello")
     with pytest.raises(msgspec.ValidationError):
         dispatch.decode(int)
+
+
+def test_acks_are_equal_whatever_their_latency() -> None:
+    assert HeartbeatAcked(1.5) == HeartbeatAcked() != HeartbeatRequested()
+    assert len({HeartbeatAcked(1.5), HeartbeatAcked()}) == 1
 
 
 # ----- session -----
@@ -389,8 +395,8 @@ def test_a_config_that_does_not_fit_together_is_refused(options: dict[str, Any],
 def test_an_encoding_or_compression_that_is_not_installed_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("gateway_proto._layers.etf.erlpack", None)
-    monkeypatch.setattr("gateway_proto._layers.inflate.zstd", None)
+    monkeypatch.setattr("gateway_proto._layers.etf._erlpack", lambda: None)
+    monkeypatch.setattr("gateway_proto._layers.inflate.zstd", lambda: None)
 
     with pytest.raises(LocalProtocolError, match=r"install gateway-proto\[etf\]"):
         Config(token="t", intents=0, encoding="etf")

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import attrs
+import msgspec
 import pytest
 
 from gateway_proto import (
@@ -370,7 +371,7 @@ def test_invalid_session_after_identify_waits_at_least_five_seconds() -> None:
 
 
 def test_a_dead_session_is_told_by_the_server_with_invalid_session_and_then_identified() -> None:
-    link = Link(Client(CONFIG, session=attrs.evolve(SESSION, resume_url=None)), Server())
+    link = Link(Client(CONFIG, session=msgspec.structs.replace(SESSION, resume_url=None)), Server())
 
     link.run(20)
 
@@ -446,7 +447,7 @@ def test_a_presence_given_before_ready_goes_out_with_identify() -> None:
 
 
 def test_an_untrusted_resume_url_is_refused_and_the_main_url_resumes() -> None:
-    session = attrs.evolve(SESSION, resume_url="ws://evil.example")
+    session = msgspec.structs.replace(SESSION, resume_url="ws://evil.example")
     config = attrs.evolve(CONFIG, api_url=None, gateway_url="ws://localhost:1")
 
     client = Client(config, session=session)

@@ -7,14 +7,10 @@ are nested deeply. So every term is walked over before it is given to it.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import msgspec
-
-try:
-    import erlpack
-except ImportError:  # the extra `etf` is not installed
-    erlpack = None
 
 __all__ = ["VERSION", "EtfError", "available", "envelope", "pack", "unpack"]
 
@@ -46,9 +42,19 @@ class EtfError(Exception):
         self.truncated: bool = truncated
 
 
+@functools.cache
+def _erlpack() -> Any:
+    """The module, imported by those who use it alone; None where it is not installed."""
+    try:
+        import erlpack
+    except ImportError:  # the extra `etf` is not installed
+        return None
+    return erlpack
+
+
 def available() -> bool:
     """Whether the extra `etf` is installed."""
-    return erlpack is not None
+    return _erlpack() is not None
 
 
 def _end(data: bytes, at: int) -> int:
@@ -131,10 +137,10 @@ def unpack(data: bytes) -> Any:
 
 
 def _build(term: bytes) -> Any:
-    if erlpack is None:
+    if not available():
         raise EtfError("it is in ETF: install gateway-proto[etf] to read it")
     try:
-        return erlpack.unpack(VERSION + term)
+        return _erlpack().unpack(VERSION + term)
     except Exception as error:  # of many classes, for bytes that are no text and the like
         raise EtfError(str(error)) from None
 
@@ -166,9 +172,9 @@ def pack(value: Any) -> bytes:
     """
     plain = msgspec.to_builtins(value, str_keys=True)
     try:
-        return bytes(erlpack.pack(plain))
+        return bytes(_erlpack().pack(plain))
     except OverflowError:
-        return bytes(erlpack.pack(_narrow(plain)))
+        return bytes(_erlpack().pack(_narrow(plain)))
     except Exception as error:  # erlpack's own class is not exported
         raise ValueError(str(error)) from None
 

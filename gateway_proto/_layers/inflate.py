@@ -5,19 +5,12 @@ An inflater takes WebSocket messages and gives texts; a deflater goes the other 
 
 from __future__ import annotations
 
+import functools
 import zlib
 from typing import Any, Protocol
 
 from gateway_proto._layers import etf
 from gateway_proto.dialects import Compression
-
-try:
-    from compression import zstd  # Python 3.14 and later
-except ImportError:
-    try:
-        from backports import zstd
-    except ImportError:  # the extra `zstd` is not installed
-        zstd = None
 
 __all__ = [
     "Deflater",
@@ -26,6 +19,7 @@ __all__ = [
     "deflater",
     "has_zstd",
     "inflater",
+    "zstd",
 ]
 
 _FLUSHED = b"\x00\x00\xff\xff"
@@ -41,9 +35,22 @@ _ZSTD_WINDOW_LOG = 23
 """Of the largest window that is taken: 8 MiB."""
 
 
+@functools.cache
+def zstd() -> Any:
+    """The module, imported by those who use it alone; None where it is not to be had."""
+    try:
+        from compression import zstd as module  # Python 3.14 and later
+    except ImportError:
+        try:
+            from backports import zstd as module
+        except ImportError:  # the extra `zstd` is not installed
+            return None
+    return module
+
+
 def has_zstd() -> bool:
     """Whether zstd is to be had: Python 3.14, or the extra `zstd`."""
-    return zstd is not None
+    return zstd() is not None
 
 
 class InflateError(Exception):
@@ -139,11 +146,12 @@ class ZstdInflater:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
+        self._zstd = zstd()
         self._context = self._new()
 
     def _new(self) -> Any:
-        limits = {zstd.DecompressionParameter.window_log_max: _ZSTD_WINDOW_LOG}
-        return zstd.ZstdDecompressor(options=limits)
+        limits = {self._zstd.DecompressionParameter.window_log_max: _ZSTD_WINDOW_LOG}
+        return self._zstd.ZstdDecompressor(options=limits)
 
     def receive(self, message: str | bytes) -> str | bytes | None:
         """The text of a message."""
@@ -162,7 +170,7 @@ class ZstdInflater:
                 self._context = self._new()
                 if not message:
                     return bytes(text) or None
-        except zstd.ZstdError as error:
+        except self._zstd.ZstdError as error:
             raise InflateError(f"broken zstd data: {error}") from None
         raise InflateError(f"a message has more than {_MOST_FRAMES} zstd frames")
 
@@ -220,11 +228,12 @@ class ZstdDeflater:
     """One zstd frame a connection, flushed after each text and never ended."""
 
     def __init__(self) -> None:
-        self._context = zstd.ZstdCompressor()
+        self._context = zstd().ZstdCompressor()
+        self._flush = self._context.FLUSH_BLOCK
 
     def send(self, text: bytes, *, large: bool) -> str | bytes:
         """The message of a text."""
-        data: bytes = self._context.compress(text, mode=zstd.ZstdCompressor.FLUSH_BLOCK)
+        data: bytes = self._context.compress(text, mode=self._flush)
         return data
 
 

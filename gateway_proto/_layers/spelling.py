@@ -193,7 +193,9 @@ def _spell_activity(activity: Activity) -> dict[str, Any]:
     if not isinstance(activity.name, str) or not activity.name:
         raise _wrong(activity, "name", activity.name, "it must be a text that is not empty")
     _check(activity, "type", activity.type, 0, 255)
-    return {key: value for key, value in attrs.asdict(activity).items() if value is not None}
+    return {
+        key: value for key, value in msgspec.structs.asdict(activity).items() if value is not None
+    }
 
 
 def _spell_members_request(
@@ -364,7 +366,7 @@ def _read_identify(d: _Identify, dialect: Dialect) -> Identify:
         name: str(given.get("$" + name, given.get(name, "")) or "")
         for name in dialect.property_names
     }
-    defaults = attrs.asdict(Properties())
+    defaults = msgspec.structs.asdict(Properties())
     return Identify(
         token=d.token,
         properties=Properties(**(defaults | names)),

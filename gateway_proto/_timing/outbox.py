@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-import attrs
+import msgspec
 
 from gateway_proto._timing.ratelimit import SlidingWindow
 
@@ -14,8 +14,7 @@ __all__ = ["Outbox", "Waiting"]
 C = TypeVar("C")
 
 
-@attrs.frozen
-class Waiting(Generic[C]):
+class Waiting(msgspec.Struct, Generic[C], frozen=True):
     """A command that waits for room."""
 
     command: C

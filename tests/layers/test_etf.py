@@ -171,7 +171,7 @@ def test_lists_and_maps_may_be_empty_and_large() -> None:
 
 def test_without_erlpack_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     term = etf.pack(1)
-    monkeypatch.setattr(etf, "erlpack", None)
+    monkeypatch.setattr(etf, "_erlpack", lambda: None)
 
     assert not etf.available()
     with pytest.raises(EtfError, match=r"install gateway-proto\[etf\]"):

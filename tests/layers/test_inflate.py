@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from gateway_proto import Compression
 from gateway_proto._layers import inflate
-from gateway_proto._layers.inflate import InflateError, deflater, has_zstd, inflater, zstd
+from gateway_proto._layers.inflate import InflateError, deflater, inflater
 
+zstd = inflate.zstd()
 LIMIT = 10_000
 TEXT = b'{"op":0,"d":{"text":"' + b"hello " * 50 + b'"}}'
 SUFFIX = b"\x00\x00\xff\xff"
@@ -249,12 +250,6 @@ def test_where_each_message_is_a_text_none_is_put_back(compression: Compression)
 def test_a_term_is_a_binary_message_where_nothing_is_compressed() -> None:
     assert deflater(Compression.NONE).send(b"\x83a\x01", large=True) == b"\x83a\x01"
     assert deflater(Compression.PAYLOAD).send(b"\x83a\x01", large=False) == b"\x83a\x01"
-
-
-def test_without_zstd_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inflate, "zstd", None)
-
-    assert not has_zstd()
 
 
 def test_where_no_zstd_is_installed_the_module_is_there_all_the_same(

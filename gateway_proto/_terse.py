@@ -1,0 +1,25 @@
+"""fields → repr: values that keep what is long or secret out of theirs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+__all__ = ["Terse"]
+
+_NOT_SHOWN = frozenset(
+    {"token", "fingerprint", "d", "members", "presences", "sounds", "channels"},
+)
+
+
+class Terse(msgspec.Struct, frozen=True):
+    """A value whose long and secret fields are in no repr."""
+
+    def __repr__(self) -> str:
+        fields = ", ".join(f"{name}={value!r}" for name, value in self.__rich_repr__())
+        return f"{type(self).__name__}({fields})"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        names = (name for name in self.__struct_fields__ if name not in _NOT_SHOWN)
+        return [(name, getattr(self, name)) for name in names]

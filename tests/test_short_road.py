@@ -1,0 +1,117 @@
+"""The short road of dispatches gives what the long one gives, whatever comes."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway_proto import ClientConnection, Config, Dispatch, Ready, State
+
+Message = str | bytes
+NUMBERS = [None, 0, 1, 7, 7.0, 7.5, -1, 2**63 - 1, 2**63, 2**70, "7"]
+KEYS = {
+    "op": st.sampled_from([0, 0, 0, 0.0, 1, 7, 9, 10, 11, 99, None, "0", -1]),
+    "t": st.sampled_from(["A", "B", "READY", "RESUMED", "GUILD_MEMBERS_CHUNK", "", None, 5]),
+    "s": st.sampled_from(NUMBERS),
+    "d": st.sampled_from([{}, {"session_id": "s"}, {"heartbeat_interval": 1000}, "ä", None, True]),
+}
+payloads = st.fixed_dictionaries({}, optional=KEYS).map(
+    lambda payload: json.dumps(payload, ensure_ascii=False)
+)
+usual = st.builds(
+    lambda name, sequence: json.dumps({"t": name, "s": sequence, "op": 0, "d": {"n": sequence}}),
+    st.sampled_from(["A", "B", "GUILD_MEMBERS_CHUNK"]),
+    st.integers(2, 99),
+)
+odd = st.sampled_from(
+    [
+        '{"t":"A","s":1,"d":{}}',
+        '{"op":11,"t":"A","s":1,"op":0,"d":1}',
+        '{"op":0,"t":"A","s":1,"d":',
+        "[]",
+        "",
+        "null",
+        '{"op":0,"t":"A","s":1,"d":' + "[" * 3000 + "]" * 3000 + "}",
+    ]
+)
+texts = st.lists(st.one_of(usual, usual, payloads, odd), max_size=12)
+BAD = b'{"op":0,"t":"A","s":3,"d":"\xff"}'
+
+
+def _connection(compression: str) -> ClientConnection:
+    config = Config(
+        token="t", intents=0, gateway_url="ws://localhost", compression=compression, random=_half
+    )
+    connection = ClientConnection(config, "ws://localhost", now=0.0, framing=False)
+    connection.receive_message('{"op":10,"d":{"heartbeat_interval":40000}}', now=0.0)
+    return connection
+
+
+def _half() -> float:
+    return 0.5
+
+
+def _compressor(compression: str) -> Callable[[str], Message]:
+    if compression == "none":
+        return lambda text: text
+    context = zlib.compressobj()
+    return lambda text: context.compress(text.encode()) + context.flush(zlib.Z_SYNC_FLUSH)
+
+
+def _outcome(connection: ClientConnection, messages: list[Message]) -> tuple[Any, ...]:
+    connection._take(messages, 1.0)
+    session = connection.session
+    sent = connection.messages_to_send(), connection.close_to_send()
+    return connection.events(), connection.state, session, sent, connection.next_timer()
+
+
+@pytest.mark.parametrize("compression", ["none", "zlib-stream"])
+@given(texts=texts, cut=st.integers(0, 40), data=st.booleans())
+@settings(max_examples=300, deadline=None)
+def test_both_roads_give_the_same(compression: str, texts: list[str], cut: int, data: bool) -> None:
+    compress = _compressor(compression)
+    ready = '{"op":0,"t":"READY","s":1,"d":{"session_id":"s"}}'
+    messages = [compress(text) for text in [ready, *texts]]
+    if compression == "none" and data:
+        messages = [*(str(message).encode() for message in messages), BAD]
+    elif compression != "none":
+        # A text may be cut over several messages.
+        *before, last = messages
+        messages = [*before, last[:cut], last[cut:]]
+    short, long = _connection(compression), _connection(compression)
+    long._is_steady = lambda: False  # type: ignore[method-assign]
+
+    assert _outcome(short, messages) == _outcome(long, messages)
+
+
+def test_dispatches_take_the_short_road(monkeypatch: pytest.MonkeyPatch) -> None:
+    connection = _connection("none")
+    connection.receive_message('{"op":0,"t":"READY","s":1,"d":{"session_id":"s"}}', now=0.0)
+    assert isinstance(connection.events()[-1], Ready)
+    monkeypatch.setattr(connection, "_take_text", None)
+
+    connection.receive_message('{"op":0,"t":"A","s":2,"d":null}', now=0.0)
+
+    assert connection.events() == [Dispatch.of("A", None, 2)]
+    assert connection.state is State.READY
+    assert connection.session is not None
+    assert connection.session.sequence == 2
+
+
+def test_on_the_long_road_too_a_text_may_be_cut_over_several_messages() -> None:
+    compress = _compressor("zlib-stream")
+    connection = _connection("zlib-stream")
+    connection._is_steady = lambda: False  # type: ignore[method-assign]
+    message = compress('{"op":0,"t":"READY","s":1,"d":{"session_id":"s"}}')
+
+    connection.receive_message(message[:9], now=0.0)
+    assert connection.state is State.IDENTIFYING
+    connection.receive_message(message[9:], now=0.0)
+
+    assert connection.state is State.READY
