@@ -1,0 +1,175 @@
+"""events seen, commands queued, connections → what an event costs then: it should stay flat.
+
+Connections take turns with 4 KiB each, so that each turn finds another one's state cold in the
+caches; the floor does the same, since no connection can escape that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from benchmarks.floor import Floor
+from benchmarks.options import Options
+from benchmarks.process import ready_client
+from benchmarks.rounds import ratio, timed
+from benchmarks.table import Figure, table, times
+from benchmarks.wire import COMPRESSIONS, Writer, conversation, raw_dispatches
+from gateway_proto import ClientConnection, Dispatch, UpdateVoiceState
+
+__all__ = ["NAME", "figures", "measure", "show"]
+
+NAME = "growth"
+_CHUNK = 65536
+_TURN = 4096
+_BLOCK = 10_000
+_BLOCKS = 20
+_QUEUED = (0, 10, 60)
+_CONNECTIONS = (1, 100, 1000)
+_EACH = 50
+"""Dispatches of one connection where there are most; more than the 32 KiB that zlib looks back."""
+_FLAT = 1.15
+"""What still counts as flat: runs of one and the same work differ by as much here."""
+
+
+def _chunks(data: bytes, size: int) -> list[bytes]:
+    return [data[at : at + size] for at in range(0, len(data), size)]
+
+
+def _feed(client: ClientConnection, chunks: list[bytes]) -> int:
+    count = 0
+    for chunk in chunks:
+        client.receive_data(chunk, now=1.0)
+        client.data_to_send()
+        for event in client.events():
+            if type(event) is Dispatch:
+                count += 1
+    return count
+
+
+def _check(count: int, wanted: int) -> None:
+    if count != wanted:
+        raise SystemExit(f"{count} of {wanted} dispatches were read")
+
+
+def _by_events(options: Options, block: int, blocks: int) -> dict[str, Any]:
+    """The same block again and again, with ever larger sequence numbers."""
+    writer = Writer("none")
+    hello, ready = writer.hello(), writer.ready("ws://127.0.0.1")
+    raw = raw_dispatches(block)
+    first: list[float] = []
+    last: list[float] = []
+    for _ in range(options.rounds):
+        client = ready_client("none", hello, ready)
+        for n in range(blocks):
+            # All with as many digits.
+            start = 1_000_000 + n * block
+            frames = b"".join(writer.dispatch(t, start + i, d) for i, (t, d) in enumerate(raw))
+            chunks = _chunks(frames, _CHUNK)
+            seconds, count = timed(partial(_feed, client, chunks))
+            _check(count, block)
+            if n in (1, blocks - 1):  # the very first one warms up
+                (first if n == 1 else last).append(seconds / block * 1e6)
+    return {"seen": block * blocks, "last_of_first": ratio(last, first)}
+
+
+def _by_queue(options: Options, block: int) -> dict[str, Any]:
+    hello, _, ready, frames = conversation("none", raw_dispatches(block))
+    chunks = _chunks(frames, _CHUNK)
+    rounds: dict[int, list[float]] = {n: [] for n in _QUEUED}
+    for round_ in range(options.rounds + 1):
+        for queued in _QUEUED:
+            client = ready_client("none", hello, ready)
+            sent = 0
+            while len(client.waiting) < queued:
+                client.send(UpdateVoiceState(guild_id="1", channel_id=str(sent)), now=0.5)
+                sent += 1
+            client.data_to_send()
+            seconds, count = timed(partial(_feed, client, chunks))
+            _check(count, block)
+            if len(client.waiting) != queued:
+                raise SystemExit(f"{len(client.waiting)} commands wait, not {queued}")
+            if round_:
+                rounds[queued].append(seconds / block * 1e6)
+    return {str(n): ratio(values, rounds[0]) for n, values in rounds.items()}
+
+
+def _by_connections(options: Options, counts: tuple[int, ...]) -> dict[str, Any]:
+    """As many dispatches in all, and the same ones, however many connections share them."""
+    result: dict[str, Any] = {}
+    raw = raw_dispatches(_EACH)
+    for compression in COMPRESSIONS:
+        machine: dict[int, list[float]] = {n: [] for n in counts}
+        floor: dict[int, list[float]] = {n: [] for n in counts}
+        for many in counts:
+            again = counts[-1] // many
+            hello, _, ready, frames = conversation(compression, raw * again)
+            chunks = _chunks(frames, _TURN)
+            for round_ in range(options.rounds + 1):
+                clients = [ready_client(compression, hello, ready) for _ in range(many)]
+                floors = [Floor(compression) for _ in range(many)]
+                for one in floors:
+                    one.feed(hello + ready)
+                fed: list[Callable[[bytes], int]] = [partial(_feed_one, c) for c in clients]
+                bare: list[Callable[[bytes], int]] = [one.feed for one in floors]
+                for seconds_of, feeds in ((machine, fed), (floor, bare)):
+                    seconds, count = timed(partial(_take_turns, feeds, chunks))
+                    _check(count, _EACH * counts[-1])
+                    if round_:
+                        seconds_of[many].append(seconds / count * 1e6)
+        result[compression] = {
+            str(n): {"machine": ratio(machine[n], machine[1]), "floor": ratio(floor[n], floor[1])}
+            for n in counts
+        }
+    return result
+
+
+def _feed_one(client: ClientConnection, chunk: bytes) -> int:
+    return _feed(client, [chunk])
+
+
+def _take_turns(feeds: list[Callable[[bytes], int]], chunks: list[bytes]) -> int:
+    return sum(feed(chunk) for chunk in chunks for feed in feeds)
+
+
+def measure(options: Options) -> dict[str, Any]:
+    """Ratios to the beginning, to an empty queue, and to one connection."""
+    block, blocks = (2_000, 6) if options.short else (_BLOCK, _BLOCKS)
+    counts = _CONNECTIONS[:2] if options.short else _CONNECTIONS
+    return {
+        "events": _by_events(options, block, blocks),
+        "queued": _by_queue(options, block),
+        "connections": _by_connections(options, counts),
+    }
+
+
+def show(result: dict[str, Any]) -> str:
+    """The tables."""
+    events = result["events"]
+    rows = [[f"after {events['seen']} events seen", times(events["last_of_first"])]]
+    rows += [[f"with {n} commands queued", times(r)] for n, r in result["queued"].items()]
+    text = table("what an event costs, of what it costs at first", ["", "ratio"], rows)
+    rows = [
+        [f"{compression}, {n}", times(cell["machine"]), times(cell["floor"])]
+        for compression, by_count in result["connections"].items()
+        for n, cell in by_count.items()
+    ]
+    title = "what an event costs with many connections in turns, of what it costs with one"
+    return text + "\n" + table(title, ["", "machine", "floor"], rows)
+
+
+def figures(result: dict[str, Any]) -> list[Figure]:
+    """Against flat."""
+    most = max(result["queued"], key=int)
+    found = [
+        Figure("growth: events seen", _FLAT, result["events"]["last_of_first"]["median"]),
+        Figure(f"growth: {most} commands queued", _FLAT, result["queued"][most]["median"]),
+    ]
+    for compression, by_count in result["connections"].items():
+        many = max(by_count, key=int)
+        cell = by_count[many]
+        # What the caches cost is the machine's; what is beyond the floor's part is the library's.
+        beyond = cell["machine"]["median"] / max(1.0, cell["floor"]["median"])
+        found.append(Figure(f"growth: {many} connections, {compression}", _FLAT, beyond))
+    return found

@@ -1,0 +1,17 @@
+"""command line → Options: how much is measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Options"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What every measurement is told."""
+
+    dispatches: int = 60_000
+    rounds: int = 7
+    short: bool = False
+    """For a machine that only checks that nothing is lost: no peers, no sockets."""

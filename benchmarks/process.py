@@ -1,0 +1,121 @@
+"""dispatches → ratios to the floor: bytes to events in one process, without a socket.
+
+A `ClientConnection` with all that it does (frames, limits, heartbeats, sequence, events) reads
+chunks of 64 KiB, as does the floor. With `data` each event is decoded too, beside a floor that
+decodes whole payloads.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from benchmarks.floor import Floor
+from benchmarks.options import Options
+from benchmarks.rounds import ratio, spread, timed
+from benchmarks.table import Figure, table, times
+from benchmarks.wire import COMPRESSIONS, accept, conversation, raw_dispatches
+from gateway_proto import ClientConnection, Config, Dispatch, State
+
+__all__ = ["NAME", "figures", "measure", "ready_client", "show"]
+
+NAME = "process"
+_CHUNK = 65536
+_TARGETS = {"none": 1.6, "zlib-stream": 1.25, "zstd-stream": 1.35}
+
+
+def ready_client(compression: str, hello: bytes, ready: bytes) -> ClientConnection:
+    """A client that has just become READY."""
+    config = Config(token="t", intents=513, gateway_url="ws://localhost", compression=compression)
+    client = ClientConnection(config, "ws://localhost", now=0.0)
+    client.receive_data(accept(client.data_to_send()) + hello, now=0.0)
+    client.data_to_send()
+    client.receive_data(ready, now=0.0)
+    client.events()
+    if client.state is not State.READY:
+        raise SystemExit(f"the client did not become READY: it is {client.state}")
+    return client
+
+
+def _machine(client: ClientConnection, chunks: list[bytes]) -> int:
+    count = 0
+    for chunk in chunks:
+        client.receive_data(chunk, now=1.0)
+        client.data_to_send()
+        for event in client.events():
+            if type(event) is Dispatch:
+                count += 1
+        client.next_timer()
+    return count
+
+
+def _machine_with_data(client: ClientConnection, chunks: list[bytes]) -> int:
+    count = 0
+    for chunk in chunks:
+        client.receive_data(chunk, now=1.0)
+        client.data_to_send()
+        for event in client.events():
+            if type(event) is Dispatch and event.data is not None:
+                count += 1
+        client.next_timer()
+    return count
+
+
+def _floor(floor: Floor, chunks: list[bytes]) -> int:
+    return sum(map(floor.feed, chunks))
+
+
+def measure(options: Options) -> dict[str, Any]:
+    """Microseconds an event, for each compression."""
+    raw = raw_dispatches(options.dispatches)
+    result: dict[str, Any] = {"dispatches": options.dispatches, "rounds": options.rounds}
+    result["bytes_an_event"] = sum(len(d) for _, d in raw) / len(raw)
+    for compression in COMPRESSIONS:
+        hello, _, ready, frames = conversation(compression, raw)
+        chunks = [frames[at : at + _CHUNK] for at in range(0, len(frames), _CHUNK)]
+        rounds: dict[str, list[float]] = {}
+        for round_ in range(options.rounds + 1):
+            for name in ("floor", "machine", "floor_full", "machine_data"):
+                if name.startswith("floor"):
+                    floor = Floor(compression, full=name == "floor_full")
+                    floor.feed(hello + ready)
+                    seconds, count = timed(partial(_floor, floor, chunks))
+                else:
+                    client = ready_client(compression, hello, ready)
+                    read = _machine if name == "machine" else _machine_with_data
+                    seconds, count = timed(partial(read, client, chunks))
+                if count != options.dispatches:
+                    raise SystemExit(f"{name} read {count} of {options.dispatches} dispatches")
+                if round_:  # the first one warms up
+                    rounds.setdefault(name, []).append(seconds / count * 1e6)
+        result[compression] = {
+            "microseconds": {name: spread(values) for name, values in rounds.items()},
+            "ratio": ratio(rounds["machine"], rounds["floor"]),
+            "ratio_data": ratio(rounds["machine_data"], rounds["floor_full"]),
+        }
+    return result
+
+
+def show(result: dict[str, Any]) -> str:
+    """The table."""
+    rows = []
+    for compression in COMPRESSIONS:
+        cell = result[compression]
+        us = [f"{cell['microseconds'][n]['median']:.2f}" for n in cell["microseconds"]]
+        row = [compression, *us[:2], times(cell["ratio"]), *us[2:], times(cell["ratio_data"])]
+        rows.append(row)
+    return table(
+        f"bytes to events in process, us an event, {result['dispatches']} dispatches of "
+        f"{result['bytes_an_event']:.0f} bytes on average, {result['rounds']} rounds",
+        ["", "floor", "machine", "ratio", "floor_full", "with data", "ratio"],
+        rows,
+    )
+
+
+def figures(result: dict[str, Any]) -> list[Figure]:
+    """Against the targets."""
+    return [
+        Figure(f"process: {c}, of floor", target, result[c]["ratio"]["median"])
+        for c, target in _TARGETS.items()
+        if c in result
+    ]

@@ -1,0 +1,70 @@
+"""virtual time → seconds that it takes: idle connections in `gateway_proto.testing.Link`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmarks.options import Options
+from benchmarks.rounds import spread, timed
+from benchmarks.table import Figure, table
+from gateway_proto import Client, Config, HeartbeatAcked, Intents, Server
+from gateway_proto.testing import Link
+
+__all__ = ["NAME", "figures", "measure", "show"]
+
+NAME = "simulation"
+_DAY = 86_400.0
+_HOUR = 3_600.0
+_INTERVAL = 41.25
+_SHARDS = 1_000
+
+
+def _link(shard: tuple[int, int] | None = None) -> Link:
+    config = Config(
+        token="t", intents=Intents.GUILDS, api_url="http://localhost/api", dialect=10, shard=shard
+    )
+    return Link(Client(config), Server())
+
+
+def _lives(count: int, seconds: float) -> None:
+    for n in range(count):
+        link = _link((n, count) if count > 1 else None)
+        link.run(seconds)
+        beats = sum(isinstance(event, HeartbeatAcked) for event in link.client.events)
+        if abs(beats - seconds / _INTERVAL) > 2:
+            raise SystemExit(f"{beats} heartbeats in {seconds} s are not one in {_INTERVAL} s")
+
+
+def measure(options: Options) -> dict[str, Any]:
+    """Seconds for a day of one connection, and for an hour of many shards, one after the other."""
+    shards = 100 if options.short else _SHARDS
+    days: list[float] = []
+    hours: list[float] = []
+    for _ in range(3 if options.short else options.rounds):
+        days.append(timed(lambda: _lives(1, _DAY))[0])
+    for _ in range(1 if options.short else min(options.rounds, 3)):
+        hours.append(timed(lambda: _lives(shards, _HOUR))[0])
+    return {"shards": shards, "day_seconds": spread(days), "hour_seconds": spread(hours)}
+
+
+def show(result: dict[str, Any]) -> str:
+    """The table."""
+    rows = []
+    for what, key in (("a day, 1 shard", "day"), (f"an hour, {result['shards']} shards", "hour")):
+        s = result[f"{key}_seconds"]
+        rows.append([what, f"{s['median']:.3f}", f"{s['min']:.3f}", f"{s['max']:.3f}"])
+    return table("virtual time in Link", ["", "seconds", "min", "max"], rows)
+
+
+def figures(result: dict[str, Any]) -> list[Figure]:
+    """Against the targets; fewer shards are held to their part of it."""
+    shards = result["shards"]
+    return [
+        Figure("simulation: a day", 0.5, result["day_seconds"]["median"], "s"),
+        Figure(
+            f"simulation: {shards} shards' hour",
+            60.0 * shards / _SHARDS,
+            result["hour_seconds"]["median"],
+            "s",
+        ),
+    ]

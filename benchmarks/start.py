@@ -1,0 +1,92 @@
+"""fresh interpreters → seconds that an import takes, beside the import of what it depends on."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+from benchmarks.options import Options
+from benchmarks.rounds import ratio, spread
+from benchmarks.table import Figure, table, times
+
+__all__ = ["NAME", "figures", "measure", "show"]
+
+NAME = "start"
+_IMPORTS = {
+    "dependencies": "attrs, h11, msgspec, wsproto",
+    "gateway_proto": "gateway_proto",
+    "asyncio": "asyncio",
+    "gateway_asyncio": "gateway_asyncio",
+    "trio": "trio",
+    "gateway_trio": "gateway_trio",
+}
+_CODE = """
+import json, sys, time
+began = time.perf_counter()
+import {what}
+seconds = time.perf_counter() - began
+frameworks = [name for name in ("asyncio", "trio") if name in sys.modules]
+print(json.dumps([seconds, frameworks]))
+"""
+
+
+def _import(what: str) -> tuple[float, list[str]]:
+    command = [sys.executable, "-c", _CODE.format(what=what)]
+    answer = subprocess.run(command, check=True, capture_output=True, timeout=60).stdout
+    seconds, frameworks = json.loads(answer)
+    return seconds, frameworks
+
+
+def _is_there(what: str) -> bool:
+    command = [sys.executable, "-c", f"import {what}"]
+    return subprocess.run(command, capture_output=True, timeout=60).returncode == 0
+
+
+def measure(options: Options) -> dict[str, Any]:
+    """Milliseconds of each import, and which event loops came with it."""
+    rounds: dict[str, list[float]] = {}
+    loops: dict[str, list[str]] = {}
+    imports = {name: what for name, what in _IMPORTS.items() if _is_there(what)}
+    for name in ("dependencies", "gateway_proto", "gateway_asyncio"):
+        if name not in imports:
+            raise SystemExit(f"{name}: cannot be imported by {sys.executable}")
+    for _ in range(max(options.rounds * 3, 9)):
+        for name, what in imports.items():
+            seconds, loops[name] = _import(what)
+            rounds.setdefault(name, []).append(seconds * 1000)
+    return {
+        "rounds": len(rounds["dependencies"]),
+        "milliseconds": {name: spread(values) for name, values in rounds.items()},
+        "ratio": ratio(rounds["gateway_proto"], rounds["dependencies"]),
+        "event_loops": loops,
+    }
+
+
+def show(result: dict[str, Any]) -> str:
+    """The table."""
+    rows = []
+    for name, ms in result["milliseconds"].items():
+        loops = ", ".join(result["event_loops"][name]) or "none"
+        rows.append(
+            [_IMPORTS[name], f"{ms['median']:.1f} ({ms['min']:.1f} to {ms['max']:.1f})", loops]
+        )
+    title = (
+        f"import in a fresh interpreter, {result['rounds']} rounds: gateway_proto takes "
+        f"{times(result['ratio'])} of its dependencies"
+    )
+    return table(title, ["", "ms", "event loops imported"], rows)
+
+
+def figures(result: dict[str, Any]) -> list[Figure]:
+    """Against the targets."""
+    loops = result["event_loops"]
+    own = [("gateway_proto", None), ("gateway_asyncio", "asyncio"), ("gateway_trio", "trio")]
+    foreign = sum(
+        loop != framework for name, framework in own if name in loops for loop in loops[name]
+    )
+    return [
+        Figure("start: import, of its dependencies", 1.3, result["ratio"]["median"]),
+        Figure("start: foreign event loops imported", 0, foreign, unit=""),
+    ]
