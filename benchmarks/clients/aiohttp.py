@@ -1,0 +1,37 @@
+"""port → seconds: aiohttp's WebSocket and orjson, and no gateway library at all."""
+
+from __future__ import annotations
+
+import asyncio
+
+import aiohttp
+import orjson
+
+from benchmarks.clients.stopwatch import Stopwatch
+from benchmarks.floor import inflater
+
+
+async def main() -> None:
+    """Receive, inflate, decode, count."""
+    watch = Stopwatch()
+    inflate = inflater(watch.compression)
+    count, total = 0, watch.total
+    async with (
+        aiohttp.ClientSession() as session,
+        session.ws_connect(watch.url, max_msg_size=0, decode_text=False) as socket,
+    ):
+        while True:
+            data = (await socket.receive()).data
+            payload = orjson.loads(data if inflate is None else inflate(data))
+            name = payload["t"]
+            if name is None:
+                await socket.send_str(watch.identify.decode())
+            elif name == "READY":
+                watch.start()
+            else:
+                count += 1
+                if count == total:
+                    watch.stop(count, payload["s"])
+
+
+asyncio.run(main())

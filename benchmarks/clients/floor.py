@@ -1,0 +1,41 @@
+"""port → seconds: a bare blocking loop that reads what must be read; see `benchmarks/floor.py`."""
+
+from __future__ import annotations
+
+import socket
+
+from benchmarks.clients.stopwatch import Stopwatch
+from benchmarks.floor import Floor
+
+_RECEIVE = 65536
+
+
+def main() -> None:
+    """Shake hands by hand, identify after HELLO, and count."""
+    watch = Stopwatch()
+    floor = Floor(watch.compression, full=watch.data)
+    with socket.create_connection(("127.0.0.1", watch.port)) as sock:
+        path = watch.url.split(str(watch.port))[1]
+        sock.sendall(
+            f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\n"
+            "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+            "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".encode()
+        )
+        answer = b""
+        while b"\r\n\r\n" not in answer:
+            answer += sock.recv(_RECEIVE)
+        identify = watch.identify
+        head = b"\x81\xfe" + len(identify).to_bytes(2, "big") + b"\0\0\0\0"  # a mask of zeros
+        sock.sendall(head + identify)
+        count = floor.feed(answer.partition(b"\r\n\r\n")[2])
+        while count < 1:
+            chunk = sock.recv(_RECEIVE)
+            watch.start()
+            count += floor.feed(chunk)
+        total = watch.total + 1  # with READY
+        while count < total:
+            count += floor.feed(sock.recv(_RECEIVE))
+    watch.stop(count - 1, None)
+
+
+main()

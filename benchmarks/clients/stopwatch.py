@@ -1,0 +1,47 @@
+"""READY, dispatches → one line of JSON: what a client's process says of its run."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from typing import NoReturn
+
+__all__ = ["Stopwatch"]
+
+
+class Stopwatch:
+    """The command line of a client, and its clock."""
+
+    def __init__(self) -> None:
+        self.port = int(sys.argv[1])
+        self.compression = sys.argv[2]
+        self.total = int(sys.argv[3])
+        self.data = "data" in sys.argv[4:]
+        """Whether whole payloads are to be decoded."""
+        self._began = self._began_cpu = 0.0
+
+    @property
+    def url(self) -> str:
+        """Of the gateway, with the query that asks for the compression."""
+        compress = "" if self.compression == "none" else f"&compress={self.compression}"
+        return f"ws://127.0.0.1:{self.port}/?v=10&encoding=json{compress}"
+
+    @property
+    def identify(self) -> bytes:
+        """For clients that have no Identify of their own."""
+        d = {"token": "t", "intents": 513, "properties": {"os": "", "browser": "", "device": ""}}
+        return json.dumps({"op": 2, "d": d}).encode()
+
+    def start(self) -> None:
+        """READY is here."""
+        self._began, self._began_cpu = time.perf_counter(), time.process_time()
+
+    def stop(self, count: int, last: int | None) -> NoReturn:
+        """The application has been handed the last dispatch; `last` is its sequence."""
+        seconds = time.perf_counter() - self._began
+        cpu = time.process_time() - self._began_cpu
+        print(json.dumps({"seconds": seconds, "cpu": cpu, "count": count, "last": last}))
+        sys.stdout.flush()
+        os._exit(0)  # how fast it closes is not measured

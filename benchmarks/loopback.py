@@ -1,0 +1,201 @@
+"""clients, a server → ratios to the floor: READY to the last dispatch over a loopback socket.
+
+The server and each client have a process of their own; a round runs every client once, in an order
+that moves on with each round.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.options import Options
+from benchmarks.rounds import ratio, spread
+from benchmarks.table import Figure, table
+from benchmarks.wire import COMPRESSIONS
+
+__all__ = ["CLIENTS", "NAME", "Client", "figures", "measure", "show"]
+
+NAME = "loopback"
+_TIMEOUT = 120.0
+"""Seconds of one run; the slowest needs a few."""
+_ALL = ("none", "zlib-stream", "zstd-stream")
+
+
+@dataclass(frozen=True)
+class Client:
+    """Who reads."""
+
+    name: str
+    file: str
+    needs: tuple[str, ...] = ()
+    compressions: tuple[str, ...] = _ALL
+    data: bool = False
+
+    @property
+    def is_here(self) -> bool:
+        """Whether what it needs is installed."""
+        if self.file.endswith(".cjs"):
+            folder = Path(os.environ.get("NODE_PATH", "")) / "@discordjs" / "ws"
+            return shutil.which("node") is not None and folder.is_dir()
+        return all(importlib.util.find_spec(name) is not None for name in self.needs)
+
+    def command(self, port: int, compression: str, dispatches: int) -> list[str]:
+        """What runs it."""
+        arguments = [str(port), compression, str(dispatches), *(["data"] if self.data else [])]
+        if self.file.endswith(".cjs"):
+            return ["node", str(Path(__file__).parent / "clients" / self.file), *arguments]
+        return [sys.executable, "-m", f"benchmarks.clients.{self.file}", *arguments]
+
+
+CLIENTS = (
+    Client("floor", "floor"),
+    Client("floor_full", "floor", data=True),
+    Client("asyncio", "gateway_asyncio"),
+    Client("asyncio, data", "gateway_asyncio", data=True),
+    Client("trio", "gateway_trio", ("trio",)),
+    Client("trio, data", "gateway_trio", ("trio",), data=True),
+    Client("hikari", "hikari", ("hikari",)),
+    Client("discord.py", "discordpy", ("discord", "zstandard")),
+    Client("discord-gateway", "discord_gateway", ("discord_gateway",), _ALL[:2]),
+    Client("aiohttp + orjson", "aiohttp", ("aiohttp", "orjson")),
+    Client("picows + orjson", "picows", ("picows", "orjson")),
+    Client("@discordjs/ws", "discordjs.cjs", compressions=_ALL[:2]),
+)
+
+
+@contextlib.contextmanager
+def _flood(dispatches: int) -> Iterator[dict[str, int]]:
+    command = [sys.executable, "-m", "benchmarks.flood", str(dispatches), *COMPRESSIONS]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdin is not None and process.stdout is not None
+    try:
+        line = process.stdout.readline()
+        if not line:
+            raise SystemExit("the server did not start: see above")
+        yield json.loads(line)
+    finally:
+        process.stdin.close()
+        process.wait(10)
+
+
+def _run(client: Client, port: int, compression: str, dispatches: int) -> dict[str, float]:
+    command = client.command(port, compression, dispatches)
+    what = f"{client.name} with {compression}"
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT)
+    except subprocess.TimeoutExpired:
+        raise SystemExit(f"{what} did not get all dispatches within {_TIMEOUT:.0f} s") from None
+    if done.returncode or not done.stdout:
+        raise SystemExit(f"{what} failed:\n{done.stderr}")
+    said: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    # READY is number 1.
+    if said["count"] != dispatches or said["last"] not in (None, dispatches + 1):
+        raise SystemExit(f"{what} did not get each of {dispatches} dispatches: {said}")
+    return said
+
+
+def measure(options: Options) -> dict[str, Any]:
+    """Seconds, of the clock and of the client's processor, for each compression and client."""
+    clients = [client for client in CLIENTS if client.is_here]
+    seconds: dict[str, dict[str, list[float]]] = {c: {} for c in COMPRESSIONS}
+    cpu: dict[str, dict[str, list[float]]] = {c: {} for c in COMPRESSIONS}
+    with _flood(options.dispatches) as ports:
+        for round_ in range(options.rounds + 1):
+            at = round_ % len(clients)
+            for compression in COMPRESSIONS:
+                for client in clients[at:] + clients[:at]:
+                    if compression not in client.compressions:
+                        continue
+                    said = _run(client, ports[compression], compression, options.dispatches)
+                    if round_:  # the first one warms up
+                        seconds[compression].setdefault(client.name, []).append(said["seconds"])
+                        cpu[compression].setdefault(client.name, []).append(said["cpu"])
+    return {
+        "dispatches": options.dispatches,
+        "rounds": options.rounds,
+        "left_out": [client.name for client in CLIENTS if client not in clients],
+        "compressions": {
+            compression: {
+                client.name: {
+                    "seconds": spread(of[client.name]),
+                    "cpu_seconds": spread(cpu[compression][client.name]),
+                    "of_floor": ratio(of[client.name], of["floor"]),
+                    "of_floor_full": ratio(of[client.name], of["floor_full"]),
+                    **(
+                        {"of_hikari": ratio(of[client.name], of["hikari"])}
+                        if "hikari" in of
+                        else {}
+                    ),
+                }
+                for client in clients
+                if client.name in of
+            }
+            for compression, of in seconds.items()
+        },
+    }
+
+
+def show(result: dict[str, Any]) -> str:
+    """The tables: ratios to the floor with their spread, then seconds."""
+    found = result["compressions"]
+    names = [client.name for client in CLIENTS if client.name in found["none"]]
+    ratios, seconds = [], []
+    for name in names:
+        cells = [found[c].get(name) for c in found]
+        ratios.append([name, *(_ratio(cell) for cell in cells)])
+        seconds.append([name, *(_seconds(cell) for cell in cells)])
+    title = (
+        f"READY to the last of {result['dispatches']} dispatches over loopback, "
+        f"{result['rounds']} rounds"
+    )
+    text = table(f"{title}: of floor", ["", *found], ratios)
+    text += "\n" + table(f"{title}: seconds, and of the client's processor", ["", *found], seconds)
+    if result["left_out"]:
+        text += f"\n\nnot here: {', '.join(result['left_out'])}"
+    return text
+
+
+def _ratio(cell: dict[str, Any] | None) -> str:
+    if cell is None:
+        return ""
+    r = cell["of_floor"]
+    return f"{r['median']:.2f} ({r['min']:.2f} to {r['max']:.2f})"
+
+
+def _seconds(cell: dict[str, Any] | None) -> str:
+    if cell is None:
+        return ""
+    return f"{cell['seconds']['median']:.3f} ({cell['cpu_seconds']['median']:.3f})"
+
+
+def figures(result: dict[str, Any]) -> list[Figure]:
+    """Against the targets."""
+    found: list[Figure] = []
+
+    def add(compression: str, name: str, of: str, target: float) -> None:
+        cells = result["compressions"].get(compression, {})
+        measured = None
+        if name in cells and of in cells:
+            measured = cells[name]["seconds"]["median"] / cells[of]["seconds"]["median"]
+        found.append(Figure(f"loopback: {name} of {of}, {compression}", target, measured))
+
+    add("zlib-stream", "asyncio", "floor", 1.4)
+    for compression in _ALL:
+        add(compression, "asyncio", "hikari", 0.75)
+    for compression in _ALL:
+        add(compression, "asyncio, data", "floor_full", 1.25)
+    for compression in _ALL:
+        add(compression, "asyncio, data", "hikari", 1.0)
+    for compression in _ALL:
+        add(compression, "trio", "asyncio", 1.3)
+    return found
