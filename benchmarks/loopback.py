@@ -6,18 +6,17 @@ that moves on with each round.
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.crew import helper
 from benchmarks.options import Options
 from benchmarks.rounds import ratio, spread
 from benchmarks.table import Figure, table
@@ -73,21 +72,6 @@ CLIENTS = (
 )
 
 
-@contextlib.contextmanager
-def _flood(dispatches: int) -> Iterator[dict[str, int]]:
-    command = [sys.executable, "-m", "benchmarks.flood", str(dispatches), *COMPRESSIONS]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert process.stdin is not None and process.stdout is not None
-    try:
-        line = process.stdout.readline()
-        if not line:
-            raise SystemExit("the server did not start: see above")
-        yield json.loads(line)
-    finally:
-        process.stdin.close()
-        process.wait(10)
-
-
 def _run(client: Client, port: int, compression: str, dispatches: int) -> dict[str, float]:
     command = client.command(port, compression, dispatches)
     what = f"{client.name} with {compression}"
@@ -109,7 +93,8 @@ def measure(options: Options) -> dict[str, Any]:
     clients = [client for client in CLIENTS if client.is_here]
     seconds: dict[str, dict[str, list[float]]] = {c: {} for c in COMPRESSIONS}
     cpu: dict[str, dict[str, list[float]]] = {c: {} for c in COMPRESSIONS}
-    with _flood(options.dispatches) as ports:
+    with helper("flood", options.dispatches, *COMPRESSIONS) as server:
+        ports = server.hear()
         for round_ in range(options.rounds + 1):
             at = round_ % len(clients)
             for compression in COMPRESSIONS:

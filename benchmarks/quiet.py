@@ -96,7 +96,7 @@ class Quiet(asyncio.Protocol):
 
 async def main() -> None:
     """Serve, and answer whoever started it."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     script = Script(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
     loop = asyncio.get_running_loop()

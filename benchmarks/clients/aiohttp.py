@@ -7,7 +7,7 @@ import asyncio
 import aiohttp
 import orjson
 
-from benchmarks.clients.stopwatch import Stopwatch
+from benchmarks.clients.stopwatch import IDENTIFY, Stopwatch
 from benchmarks.floor import inflater
 
 
@@ -25,7 +25,7 @@ async def main() -> None:
             payload = orjson.loads(data if inflate is None else inflate(data))
             name = payload["t"]
             if name is None:
-                await socket.send_str(watch.identify.decode())
+                await socket.send_str(IDENTIFY.decode())
             elif name == "READY":
                 watch.start()
             else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 
-from benchmarks.clients.stopwatch import Stopwatch
+from benchmarks.clients.stopwatch import IDENTIFY, Stopwatch
 from benchmarks.floor import Floor
 
 _RECEIVE = 65536
@@ -24,9 +24,8 @@ def main() -> None:
         answer = b""
         while b"\r\n\r\n" not in answer:
             answer += sock.recv(_RECEIVE)
-        identify = watch.identify
-        head = b"\x81\xfe" + len(identify).to_bytes(2, "big") + b"\0\0\0\0"  # a mask of zeros
-        sock.sendall(head + identify)
+        head = b"\x81\xfe" + len(IDENTIFY).to_bytes(2, "big") + b"\0\0\0\0"  # a mask of zeros
+        sock.sendall(head + IDENTIFY)
         count = floor.feed(answer.partition(b"\r\n\r\n")[2])
         while count < 1:
             chunk = sock.recv(_RECEIVE)

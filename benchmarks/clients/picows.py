@@ -7,7 +7,7 @@ import asyncio
 import orjson
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 
-from benchmarks.clients.stopwatch import Stopwatch
+from benchmarks.clients.stopwatch import IDENTIFY, Stopwatch
 from benchmarks.floor import inflater
 
 
@@ -26,7 +26,7 @@ class Counter(WSListener):  # type: ignore[misc]
         payload = orjson.loads(data if self._inflate is None else self._inflate(data))
         name = payload["t"]
         if name is None:
-            transport.send(WSMsgType.TEXT, self._watch.identify)
+            transport.send(WSMsgType.TEXT, IDENTIFY)
         elif name == "READY":
             self._watch.start()
         else:

@@ -8,7 +8,13 @@ import sys
 import time
 from typing import NoReturn
 
-__all__ = ["Stopwatch"]
+__all__ = ["IDENTIFY", "Stopwatch"]
+
+_PROPERTIES = {"os": "linux", "browser": "bench", "device": "bench"}
+IDENTIFY = json.dumps(
+    {"op": 2, "d": {"token": "t.1", "intents": 513, "properties": _PROPERTIES}}
+).encode()
+"""For clients that have none of their own."""
 
 
 class Stopwatch:
@@ -27,12 +33,6 @@ class Stopwatch:
         """Of the gateway, with the query that asks for the compression."""
         compress = "" if self.compression == "none" else f"&compress={self.compression}"
         return f"ws://127.0.0.1:{self.port}/?v=10&encoding=json{compress}"
-
-    @property
-    def identify(self) -> bytes:
-        """For clients that have no Identify of their own."""
-        d = {"token": "t", "intents": 513, "properties": {"os": "", "browser": "", "device": ""}}
-        return json.dumps({"op": 2, "d": d}).encode()
 
     def start(self) -> None:
         """READY is here."""

@@ -1,0 +1,155 @@
+"""ports, kind, counts → many idle connections in one process, and what they cost it.
+
+    python -m benchmarks.crowd KIND COMPRESSION DISPATCHES COUNT[,COUNT...] PORT...
+
+KIND is `gateway` (the asyncio adapter and a task that iterates), `streams` (bare asyncio streams
+with an inflater, and a task that reads) or `inflater` (an inflater alone, without a socket). Each
+connection has read so many dispatches before it is idle. When a COUNT is reached, a line of JSON
+is printed: connections, bytes of memory that no other process shares, seconds of the processor. One
+more such line answers each line on its input.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import os
+import random
+import resource
+import sys
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import msgspec
+
+from benchmarks.clients.stopwatch import IDENTIFY
+from benchmarks.floor import Envelope, inflater
+from benchmarks.wire import Writer, raw_dispatches
+from gateway_asyncio import open_gateway
+from gateway_proto import Config, Dispatch, Ready
+
+_AT_ONCE = 50
+"""Handshakes."""
+_WARM_UP = 10
+"""Connections before the first is counted: what a process needs once is no cost of a connection."""
+Reached = Callable[[], None]
+
+
+async def _gateway(port: int, compression: str, dispatches: int, reached: Reached) -> None:
+    part = random.random()
+    config = Config(
+        token=f"t.{part}",
+        intents=513,
+        gateway_url=f"ws://127.0.0.1:{port}",
+        compression=compression,
+        random=lambda: part,
+    )
+    count = 0
+    async with open_gateway(config) as gateway:
+        async for event in gateway:
+            if isinstance(event, Ready) and dispatches == 0:
+                reached()
+            elif type(event) is Dispatch:
+                count += 1
+                if count == dispatches:
+                    reached()
+
+
+async def _streams(port: int, compression: str, dispatches: int, reached: Reached) -> None:
+    inflate = inflater(compression)
+    decode = msgspec.json.Decoder(Envelope).decode
+    compress = "" if compression == "none" else f"&compress={compression}"
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(
+        f"GET /?v=10{compress} HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\n"
+        "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".encode()
+    )
+    await reader.readuntil(b"\r\n\r\n")
+    writer.write(b"\x81\xfe" + len(IDENTIFY).to_bytes(2, "big") + b"\0\0\0\0" + IDENTIFY)
+    count = -1  # READY is none of them
+    while True:
+        length = (await reader.readexactly(2))[1]
+        if length >= 126:
+            length = int.from_bytes(await reader.readexactly(2 if length == 126 else 8), "big")
+        message = await reader.readexactly(length)
+        payload = decode(message if inflate is None else inflate(message))
+        if payload.t is not None:
+            count += 1
+            if count == dispatches:
+                reached()
+
+
+class _Inflaters:
+    """Contexts alone, fed with what a connection is sent."""
+
+    def __init__(self, compression: str, dispatches: int) -> None:
+        writer = Writer(compression)
+        frames = [writer.hello(), writer.ready("ws://127.0.0.1")]
+        raw = raw_dispatches(dispatches)
+        frames += [writer.dispatch(name, n, d) for n, (name, d) in enumerate(raw, start=2)]
+        self._messages = [frame[{126: 4, 127: 10}.get(frame[1], 2) :] for frame in frames]
+        self._kept: list[Any] = []
+
+    async def one(self, port: int, compression: str, dispatches: int, reached: Reached) -> None:
+        inflate = inflater(compression)
+        for message in self._messages:
+            if inflate is not None:
+                inflate(message)
+        self._kept.append(inflate)
+        reached()
+
+
+def _cost(connections: int) -> None:
+    import psutil  # only where memory is measured
+
+    gc.collect()
+    bytes_ = psutil.Process().memory_full_info().uss
+    line = {"connections": connections, "bytes": bytes_, "cpu": time.process_time()}
+    print(json.dumps(line), flush=True)
+
+
+async def main() -> None:
+    """Open, say what it costs, and stay idle until nobody asks any more."""
+    kind, compression, dispatches = sys.argv[1], sys.argv[2], int(sys.argv[3])
+    counts, ports = [int(n) for n in sys.argv[4].split(",")], [int(port) for port in sys.argv[5:]]
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    kinds: dict[str, Callable[[int, str, int, Reached], Coroutine[Any, Any, None]]] = {
+        "gateway": _gateway,
+        "streams": _streams,
+        "inflater": _Inflaters(compression, dispatches).one,
+    }
+    room = asyncio.Semaphore(_AT_ONCE)
+    done = asyncio.Semaphore(0)
+    tasks: set[asyncio.Task[None]] = set()
+
+    def reached() -> None:
+        room.release()
+        done.release()
+
+    def failed(task: asyncio.Task[None]) -> None:
+        if task.exception() is not None or kind != "inflater":
+            print(f"a connection has ended: {task.exception()!r}", file=sys.stderr)
+            os._exit(1)
+
+    for count in [_WARM_UP, *counts]:
+        new = count - len(tasks)
+        for _ in range(new):
+            await room.acquire()
+            port = ports[len(tasks) % len(ports)] if ports else 0
+            task = asyncio.create_task(kinds[kind](port, compression, dispatches, reached))
+            task.add_done_callback(failed)
+            tasks.add(task)
+        for _ in range(new):
+            await done.acquire()
+        if count != _WARM_UP:
+            _cost(count)
+    while await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline):
+        _cost(len(tasks))
+    os._exit(0)
+
+
+asyncio.run(main())

@@ -1,0 +1,118 @@
+"""10,000 idle connections → how late their heartbeats are, and what each connection costs.
+
+All clients are in one process, their servers in two others, which say how late each heartbeat came
+after it was due. Connections are compressed (zlib-stream) and beat each 41.25 s, as at Discord.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+import statistics
+import time
+from typing import Any
+
+from benchmarks.crew import helper
+from benchmarks.options import Options
+from benchmarks.table import Figure, table
+from benchmarks.wire import INTERVAL
+
+__all__ = ["NAME", "figures", "measure", "show"]
+
+NAME = "idle"
+_COUNTS = (100, 1_000, 10_000)
+_FEW = 50
+"""Connections that are there before the difference is taken."""
+_SERVERS = 2
+_WINDOW = 1.1 * INTERVAL / 1000
+"""Seconds: each connection beats once or twice."""
+_SPARE = 200
+"""Files that a process has open for other things."""
+_FLAT = 1.25
+
+
+def _possible() -> list[int]:
+    """Each connection is a file of the clients' process."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return [min(count, hard - _SPARE) for count in _COUNTS]
+
+
+def _measure(count: int) -> dict[str, Any]:
+    with contextlib.ExitStack() as stack:
+        servers = [
+            stack.enter_context(helper("quiet", "zlib-stream", 0, INTERVAL))
+            for _ in range(_SERVERS)
+        ]
+        ports = [server.hear() for server in servers]
+        few = min(_FEW, count // 2)
+        began = time.monotonic()
+        crowd = stack.enter_context(
+            helper("crowd", "gateway", "zlib-stream", 0, f"{few},{count}", *ports)
+        )
+        at_few, at_all = crowd.hear(), crowd.hear()
+        opened = time.monotonic() - began
+        for server in servers:
+            server.ask()  # what was late while they were opened is not counted
+        before = crowd.ask()
+        time.sleep(_WINDOW)
+        after = crowd.ask()
+        answers = [server.ask() for server in servers]
+    connections = sum(answer["connections"] for answer in answers)
+    if connections != count:
+        raise SystemExit(f"{connections} of {count} connections are still open")
+    late = sorted(late * 1000 for answer in answers for late in answer["late"])
+    if len(late) < count:
+        raise SystemExit(f"{len(late)} heartbeats of {count} connections: some did not beat")
+    cuts = statistics.quantiles(late, n=100, method="inclusive")
+    return {
+        "connections": count,
+        "opened_seconds": opened,
+        "heartbeats": len(late),
+        "late_ms": {"p50": cuts[49], "p99": cuts[98], "max": late[-1]},
+        "bytes": (at_all["bytes"] - at_few["bytes"]) / (count - few),
+        "cpu_us_a_second": (after["cpu"] - before["cpu"]) / _WINDOW / count * 1e6,
+    }
+
+
+def measure(options: Options) -> dict[str, Any]:
+    """Lateness, memory and processor for each count, one after the other."""
+    return {
+        "asked": list(_COUNTS),
+        "window_seconds": _WINDOW,
+        "counts": [_measure(count) for count in _possible()],
+    }
+
+
+def show(result: dict[str, Any]) -> str:
+    """The table."""
+    rows = []
+    for asked, of in zip(result["asked"], result["counts"], strict=True):
+        fewer = f" (not {asked}: RLIMIT_NOFILE)" if asked != of["connections"] else ""
+        rows.append(
+            [
+                f"{of['connections']}{fewer}",
+                *(f"{ms:.1f}" for ms in of["late_ms"].values()),
+                str(of["heartbeats"]),
+                f"{of['bytes'] / 1024:.1f}",
+                f"{of['cpu_us_a_second']:.1f}",
+                f"{of['opened_seconds']:.1f}",
+            ]
+        )
+    head = ["", "late p50 ms", "p99 ms", "max ms", "beats", "KiB each", "CPU us/s each", "opened s"]
+    title = f"idle connections in one process, {result['window_seconds']:.0f} s, zlib-stream"
+    return table(title, head, rows)
+
+
+def figures(result: dict[str, Any]) -> list[Figure]:
+    """Against the targets."""
+    first, last = result["counts"][0], result["counts"][-1]
+    count = last["connections"]
+    return [
+        Figure(f"idle: 99th percentile, {count}", 100.0, last["late_ms"]["p99"], "ms"),
+        Figure(f"idle: bytes each, {count} of 100", _FLAT, last["bytes"] / first["bytes"]),
+        Figure(
+            f"idle: CPU each, {count} of 100",
+            _FLAT,
+            last["cpu_us_a_second"] / first["cpu_us_a_second"],
+        ),
+    ]
