@@ -1,0 +1,94 @@
+"""The benchmarks measure what they say: all of the corpus is read, and a lost fast path fails."""
+
+from __future__ import annotations
+
+import statistics
+
+import msgspec
+import pytest
+
+from benchmarks import process
+from benchmarks.__main__ import main
+from benchmarks.corpus import dispatches
+from benchmarks.floor import Floor
+from benchmarks.options import Options
+from benchmarks.wire import COMPRESSIONS, Writer, conversation, raw_dispatches
+
+_SHORTER = ["--short", "--only", "process", "--dispatches", "100", "--rounds", "1"]
+
+
+def test_the_corpus_is_the_same_for_the_same_seed_and_has_the_sizes_that_it_says() -> None:
+    sizes = [len(msgspec.json.encode(d)) for _, d in dispatches(10_000)]
+
+    assert sizes == [len(msgspec.json.encode(d)) for _, d in dispatches(10_000)]
+    assert sizes != [len(msgspec.json.encode(d)) for _, d in dispatches(10_000, seed=6)]
+    assert 1000 < statistics.mean(sizes) < 1400
+    assert 650 < statistics.median(sizes) < 850
+    assert max(sizes) > 100_000
+
+
+@pytest.mark.parametrize("size", [1, 100, 65536])
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+def test_the_floor_reads_every_dispatch_however_the_bytes_are_cut(
+    compression: str, size: int
+) -> None:
+    hello, _, ready, frames = conversation(compression, raw_dispatches(30))
+    data = hello + ready + frames
+    floor = Floor(compression)
+
+    count = sum(floor.feed(data[at : at + size]) for at in range(0, len(data), size))
+
+    assert count == 31  # with READY
+
+
+def test_payloads_have_the_keys_in_the_order_of_discord() -> None:
+    frame = Writer("none").dispatch("TYPING_START", 7, b'{"user_id":"1"}')
+
+    assert frame[2:] == b'{"t":"TYPING_START","s":7,"op":0,"d":{"user_id":"1"}}'
+
+
+def test_a_client_that_does_not_read_all_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "_machine", lambda client, chunks: 99)
+
+    with pytest.raises(SystemExit, match="machine read 99 of 100 dispatches"):
+        process.measure(Options(dispatches=100, rounds=1))
+
+
+def test_the_short_form_fails_where_a_ratio_is_beyond_twice_its_target(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(process, "_TARGETS", {"none": 0.01})
+
+    status = main(_SHORTER)
+
+    assert status == 1
+    assert "lost: process: none, of floor" in capsys.readouterr().err
+
+
+def test_the_short_form_passes_otherwise(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(process, "_TARGETS", {"none": 1000.0})
+
+    status = main(_SHORTER)
+
+    assert status == 0
+    assert "yes" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (["--rounds", "0"], "--rounds 0 is not 1 or more"),
+        (["--short", "--only", "loopback"], "--short measures"),
+        (["--short", "--picture", "x.svg"], "--picture needs the measurement loopback"),
+    ],
+)
+def test_what_does_not_fit_together_is_said(
+    arguments: list[str], error: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as raised:
+        main(arguments)
+
+    assert raised.value.code == 2
+    assert error in capsys.readouterr().err
