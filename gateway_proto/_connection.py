@@ -15,6 +15,7 @@ from gateway_proto._layers.frames import (
     ClientFrames,
     CloseReceived,
     Incoming,
+    Messages,
     Refused,
     Requested,
     ServerFrames,
@@ -181,7 +182,7 @@ class GatewayConnection(Connection[Sent, Received], Generic[Sent, Received, Comi
         """`framing=False`: take a WebSocket message; then fire the timers that are due."""
         self._unframed()
         now = self._at(now)
-        self._take([message], now)
+        self._take([Messages([message], isinstance(message, str))], now)
         self.handle_timer(now=now)
 
     def receive_close(self, code: int | None, reason: str = "", *, now: float) -> None:
@@ -264,8 +265,8 @@ class GatewayConnection(Connection[Sent, Received], Generic[Sent, Received, Comi
             if self._state is State.CLOSED:
                 return
             match item:
-                case str() | bytes():
-                    self._take_message(item, now)
+                case Messages(messages, is_text):
+                    self._take_messages(messages, now, is_text=is_text)
                 case Upgraded():
                     self._opened(now)
                 case CloseReceived(code, reason):
@@ -276,9 +277,13 @@ class GatewayConnection(Connection[Sent, Received], Generic[Sent, Received, Comi
                 case _:
                     self._http(item, now)
 
+    def _take_messages(self, messages: list[str | bytes], now: float, *, is_text: bool) -> None:
+        for message in messages:
+            self._take_message(_text(message) if is_text else message, now)
+
     def _take_message(self, message: str | bytes, now: float) -> None:
         # After our close frame nothing is received any more: what is not counted, a resume replays.
-        if self._state is State.CLOSING:
+        if self._state is State.CLOSING or self._state is State.CLOSED:
             return
         try:
             text = self._inflater.receive(message)
@@ -343,3 +348,7 @@ class GatewayConnection(Connection[Sent, Received], Generic[Sent, Received, Comi
                 "make it with framing=False"
             )
         return self._frames
+
+
+def _text(message: str | bytes) -> str:
+    return message if isinstance(message, str) else message.decode()

@@ -7,16 +7,16 @@ stands in `_sending.py`, what keeps it alive in `_beating.py`, what it makes of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
 from gateway_proto._beating import Beating
 from gateway_proto._connection import DROPPED
-from gateway_proto._layers.frames import ClientFrames, Incoming, Refused, Requested, Unframed
+from gateway_proto._layers.frames import ClientFrames, Refused, Requested, Unframed
 from gateway_proto._layers.inflate import InflateError
-from gateway_proto._layers.payloads import Payload, decode_dispatch, read
+from gateway_proto._layers.payloads import NO_DISPATCH, Payload, decode_dispatch, read
 from gateway_proto._layers.raw import from_raw
 from gateway_proto._layers.state import Input, State
 from gateway_proto._timing.deadlines import Timer
@@ -196,29 +196,32 @@ class ClientConnection(Beating):
 
     _decode = staticmethod(read)
 
-    def _take(self, incoming: Iterable[Incoming], now: float) -> None:
+    def _take_messages(self, messages: list[str | bytes], now: float, *, is_text: bool) -> None:
         """Dispatches that change nothing but the sequence, one after the other; the rest goes up.
 
-        Nearly all that ever comes takes this path, so it is short: it calls nothing of its own for
-        an event, and that halved what one costs beyond inflating and decoding it.
+        Nearly all that ever comes takes this short road: it makes nothing but the event, and so
+        costs a third of the long one.
         """
-        inflate, events = self._inflater.receive, self._events
+        inflate, decode, events = self._inflater.receive, decode_dispatch, self._events
         is_steady, heard = self._is_steady(), False
-        for item in incoming:
-            if not is_steady or (type(item) is not str and type(item) is not bytes):
-                super()._take((item,), now)
+        for message in messages:
+            if not is_steady:
+                super()._take_messages([message], now, is_text=is_text)
                 is_steady = self._is_steady()
                 continue
             try:
-                text = item if type(item) is str else inflate(item)
+                text = message if is_text else inflate(message)
             except InflateError as error:
                 self._fail(DROPPED, str(error), now)
                 return
             if text is None:
                 continue
-            dispatch = decode_dispatch(text)
-            if dispatch is None or dispatch.name in _TELLING:
-                self._take_text(text, now, inflated=text is not item)
+            try:
+                dispatch = decode(text)
+            except NO_DISPATCH:
+                dispatch = None
+            if type(dispatch) is not Dispatch or dispatch.name in _TELLING:
+                self._take_text(text, now, inflated=text is not message)
                 is_steady = self._is_steady()
                 continue
             if dispatch.sequence is not None:

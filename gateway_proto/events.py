@@ -12,7 +12,7 @@ from typing import Annotated, Any, TypeAlias, TypeVar
 
 import msgspec
 
-from gateway_proto._layers.raw import from_raw, to_json
+from gateway_proto._layers.raw import from_raw, to_json, value_of
 from gateway_proto._terse import Terse
 from gateway_proto.commands import (
     Command,
@@ -88,11 +88,10 @@ class Dispatch(Terse, frozen=True, eq=False, dict=True, tag_field="op", tag=0):
     @property
     def data(self) -> Any:
         """`d`, decoded once; raises `msgspec.DecodeError` where it holds what JSON does not."""
-        try:
-            return self.__dict__["data"]
-        except KeyError:
-            data = self.__dict__["data"] = from_raw(self.raw, Any)
-            return data
+        kept = self.__dict__
+        if not kept:
+            kept["data"] = value_of(self.d)
+        return kept["data"]
 
     def decode(self, type_: type[T]) -> T:
         """`d` decoded straight into a type that msgspec knows; raises `msgspec.ValidationError`.

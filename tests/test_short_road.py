@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway_proto import ClientConnection, Config, Dispatch, Ready, State
+from gateway_proto._layers.frames import Messages
 
 Message = str | bytes
 NUMBERS = [None, 0, 1, 7, 7.0, 7.5, -1, 2**63 - 1, 2**63, 2**70, "7"]
@@ -64,8 +65,10 @@ def _compressor(compression: str) -> Callable[[str], Message]:
     return lambda text: context.compress(text.encode()) + context.flush(zlib.Z_SYNC_FLUSH)
 
 
-def _outcome(connection: ClientConnection, messages: list[Message]) -> tuple[Any, ...]:
-    connection._take(messages, 1.0)
+def _outcome(
+    connection: ClientConnection, messages: list[Message], is_text: bool
+) -> tuple[Any, ...]:
+    connection._take([Messages(messages, is_text)], 1.0)
     session = connection.session
     sent = connection.messages_to_send(), connection.close_to_send()
     return connection.events(), connection.state, session, sent, connection.next_timer()
@@ -78,6 +81,7 @@ def test_both_roads_give_the_same(compression: str, texts: list[str], cut: int, 
     compress = _compressor(compression)
     ready = '{"op":0,"t":"READY","s":1,"d":{"session_id":"s"}}'
     messages = [compress(text) for text in [ready, *texts]]
+    is_text = compression == "none" and not data
     if compression == "none" and data:
         messages = [*(str(message).encode() for message in messages), BAD]
     elif compression != "none":
@@ -87,7 +91,7 @@ def test_both_roads_give_the_same(compression: str, texts: list[str], cut: int, 
     short, long = _connection(compression), _connection(compression)
     long._is_steady = lambda: False  # type: ignore[method-assign]
 
-    assert _outcome(short, messages) == _outcome(long, messages)
+    assert _outcome(short, messages, is_text) == _outcome(long, messages, is_text)
 
 
 def test_dispatches_take_the_short_road(monkeypatch: pytest.MonkeyPatch) -> None:

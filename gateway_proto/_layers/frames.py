@@ -17,7 +17,7 @@ from wsproto.handshake import H11Handshake
 from wsproto.utilities import LocalProtocolError as WsLocalProtocolError
 from wsproto.utilities import RemoteProtocolError as WsRemoteProtocolError
 
-from gateway_proto._layers.cutter import Broken, Cut, Cutter, Unusual
+from gateway_proto._layers.cutter import Broken, Cut, Cutter, Messages, Unusual
 
 __all__ = [
     "Broken",
@@ -25,6 +25,7 @@ __all__ = [
     "CloseReceived",
     "Frames",
     "Incoming",
+    "Messages",
     "Refused",
     "Requested",
     "ServerFrames",
@@ -68,8 +69,7 @@ class CloseReceived(msgspec.Struct, frozen=True):
     reason: str
 
 
-Incoming: TypeAlias = Upgraded | Refused | Requested | str | bytes | CloseReceived | Broken
-"""Text and binary messages are `str` and `bytes`, whole."""
+Incoming: TypeAlias = Upgraded | Refused | Requested | Messages | CloseReceived | Broken
 
 
 class Frames:
@@ -128,7 +128,8 @@ class Frames:
                     if event.data or not self._parts:
                         self._parts.append(event.data)
                     if event.message_finished:
-                        yield self._join()
+                        message = self._join()
+                        yield Messages([message], isinstance(message, str))
                 case ws.Ping():
                     if websocket.state is ConnectionState.OPEN:
                         self._out += websocket.send(event.response())

@@ -158,21 +158,28 @@ class ZstdInflater:
         # Plain JSON on a compressed connection is no error.
         if isinstance(message, str) or message.startswith(_PLAIN_IN_STREAM):
             return message
-        text = bytearray()
+        text = self._part(message, self._limit)
+        frames = 1
+        while self._context.eof:
+            rest: bytes = self._context.unused_data
+            self._context = self._new()
+            if not rest:
+                break
+            frames += 1
+            if frames > _MOST_FRAMES:
+                raise InflateError(f"a message has more than {_MOST_FRAMES} zstd frames")
+            text += self._part(rest, self._limit - len(text))
+        return text or None
+
+    def _part(self, data: bytes, limit: int) -> bytes:
         try:
-            for _ in range(_MOST_FRAMES):
-                text += self._context.decompress(message, self._limit + 1 - len(text))
-                if len(text) > self._limit:
-                    raise InflateError(f"a message inflates to more than {self._limit} bytes")
-                if not self._context.eof:
-                    return bytes(text) or None
-                message = self._context.unused_data
-                self._context = self._new()
-                if not message:
-                    return bytes(text) or None
+            # One byte more than allowed tells a bomb from a text of just the limit.
+            part: bytes = self._context.decompress(data, limit + 1)
         except self._zstd.ZstdError as error:
             raise InflateError(f"broken zstd data: {error}") from None
-        raise InflateError(f"a message has more than {_MOST_FRAMES} zstd frames")
+        if len(part) > limit:
+            raise InflateError(f"a message inflates to more than {self._limit} bytes")
+        return part
 
     def hold(self, text: str | bytes) -> bool:
         """False: each message is a text."""

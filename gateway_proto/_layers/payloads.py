@@ -1,7 +1,8 @@
 """messages' text ↔ payloads: JSON or ETF on one side; op, d, s, t on the other.
 
 The envelope alone is decoded; `d` stays the raw bytes that it was. That takes about a quarter of
-the time of decoding the whole, and whoever wants `d` can decode it straight into a type.
+the time of decoding the whole, and whoever wants `d` can decode it straight into a type. What is
+no UTF-8 inside of `d`, in a message that was no WebSocket text, is found then.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from gateway_proto.dialects import Encoding
 from gateway_proto.events import Dispatch
 
 __all__ = [
+    "NO_DISPATCH",
     "Payload",
     "PayloadError",
     "decode",
@@ -68,28 +70,21 @@ class _Acked(msgspec.Struct, tag_field="op", tag=11):
 
 
 _decoder = msgspec.json.Decoder(Payload)
-_dispatch_decoder: msgspec.json.Decoder[Dispatch | _Acked] = msgspec.json.Decoder(Dispatch | _Acked)
+decode_dispatch = msgspec.json.Decoder(Dispatch | _Acked).decode
+"""The dispatch of a JSON text, as servers write it; raises `NO_DISPATCH` for most that is none.
 
-
-def decode_dispatch(text: str | bytes) -> Dispatch | None:
-    """The dispatch of a JSON text, as servers write it; None for whatever else it is.
-
-    One call of the decoder makes the event: 0.5 us, against 1.4 us by way of a `Payload`.
-    """
-    try:
-        dispatch = _dispatch_decoder.decode(text)
-        if type(text) is bytes and not text.isascii():
-            # The decoder does not look at strings inside of the raw `d`.
-            str(text, "utf-8")
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
-    return dispatch if type(dispatch) is Dispatch else None
+One call makes the event, in a third of the time of a `Payload` and then an event.
+"""
+NO_DISPATCH = (msgspec.DecodeError, UnicodeError, RecursionError)
 
 
 def read(text: str | bytes) -> Dispatch | Payload:
     """What a server sent: dispatches as the events that they are; raises `PayloadError`."""
-    dispatch = decode_dispatch(text)
-    if dispatch is not None:
+    try:
+        dispatch = decode_dispatch(text)
+    except NO_DISPATCH:
+        dispatch = None
+    if isinstance(dispatch, Dispatch):
         return dispatch
     payload = decode(text)
     if payload.opcode != 0:
@@ -102,17 +97,13 @@ def decode(text: str | bytes) -> Payload:
     if isinstance(text, bytes) and text[:1] == etf.VERSION:
         return _decode_etf(text)
     try:
-        payload = _decoder.decode(text)
-        if isinstance(text, bytes):
-            # The decoder does not look at strings inside of the raw `d`.
-            str(payload.d, "utf-8")
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return _decoder.decode(text)
+    except (msgspec.DecodeError, UnicodeError) as error:
         raise PayloadError(
             f"this message is no payload: {error}", truncated="truncated" in str(error)
         ) from None
     except RecursionError:
         raise PayloadError("this message is nested too deeply to be a payload") from None
-    return payload
 
 
 def _decode_etf(term: bytes) -> Payload:

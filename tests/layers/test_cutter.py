@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import random
 import struct
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway_proto._layers.cutter import Broken, Cut, Cutter, Unusual
+from gateway_proto._layers.cutter import Broken, Cutter, Unusual
 from gateway_proto._layers.frames import ClientFrames, Incoming, ServerFrames
+from tests.messages import one_by_one
 
 LIMIT = 70_000
 
@@ -25,9 +27,9 @@ def _frame(first: int, payload: bytes, *, head: int | None = None) -> bytes:
     return struct.pack("!BBH" if head == 2 else "!BBQ", first, 126 + (head == 8), size) + payload
 
 
-def _cut(*chunks: bytes, limit: int = LIMIT) -> list[Cut]:
+def _cut(*chunks: bytes, limit: int = LIMIT) -> list[Any]:
     cutter = Cutter(limit)
-    return [item for chunk in chunks for item in cutter.cut(chunk)]
+    return one_by_one(item for chunk in chunks for item in cutter.cut(chunk))
 
 
 # ----- what is cut -----
@@ -105,7 +107,7 @@ def test_fragments_are_wsprotos_and_so_is_nothing_behind_them() -> None:
 def test_from_a_frame_that_ends_or_breaks_it_on_all_is_wsprotos(odd: bytes) -> None:
     cutter = Cutter(LIMIT)
 
-    received = cutter.cut(_frame(0x81, b"before") + odd + _frame(0x81, b"behind"))
+    received = one_by_one(cutter.cut(_frame(0x81, b"before") + odd + _frame(0x81, b"behind")))
 
     assert received[0] == "before"
     left = [item.data for item in received[1:] if isinstance(item, Unusual)]
@@ -121,9 +123,9 @@ def _client(*, cuts: bool) -> ClientFrames:
         ClientFrames(host="h", target="/", user_agent="u", limit=LIMIT),
         ServerFrames(limit=LIMIT),
     )
-    list(server.receive(client.data_to_send()))
-    list(server.accept())
-    list(client.receive(server.data_to_send()))
+    one_by_one(server.receive(client.data_to_send()))
+    one_by_one(server.accept())
+    one_by_one(client.receive(server.data_to_send()))
     assert not client._cutter.off
     client._cutter.off = not cuts
     return client
@@ -145,7 +147,7 @@ def _received(chunks: list[bytes], *, cuts: bool) -> tuple[list[Incoming], list[
     client = _client(cuts=cuts)
     received: list[Incoming] = []
     for chunk in chunks:
-        for item in client.receive(chunk):
+        for item in one_by_one(client.receive(chunk)):
             if isinstance(item, Broken):
                 # Where in a text the error is depends on how much of it was looked at.
                 received.append(Broken(item.code, item.error.partition(" in position ")[0]))
@@ -219,11 +221,11 @@ def test_garbage_at_the_end_makes_one_of_them_wait_at_most(
 def test_frames_right_behind_the_upgrade_are_cut_however_the_answer_comes(at: int) -> None:
     client = ClientFrames(host="h", target="/", user_agent="u", limit=LIMIT)
     server = ServerFrames(limit=LIMIT)
-    list(server.receive(client.data_to_send()))
-    list(server.accept())
+    one_by_one(server.receive(client.data_to_send()))
+    one_by_one(server.accept())
     data = server.data_to_send() + _frame(0x81, b"first") + _frame(0x81, b"second")
 
-    received = [*client.receive(data[:at]), *client.receive(data[at:])]
+    received = one_by_one([*client.receive(data[:at]), *client.receive(data[at:])])
 
     assert received[1:] == ["first", "second"]
     assert not client._cutter.off
@@ -232,12 +234,12 @@ def test_frames_right_behind_the_upgrade_are_cut_however_the_answer_comes(at: in
 def test_an_answer_with_bare_newlines_is_read_by_wsproto_to_the_end() -> None:
     client = ClientFrames(host="h", target="/", user_agent="u", limit=LIMIT)
     server = ServerFrames(limit=LIMIT)
-    list(server.receive(client.data_to_send()))
-    list(server.accept())
+    one_by_one(server.receive(client.data_to_send()))
+    one_by_one(server.accept())
     answer = server.data_to_send().replace(b"\r\n", b"\n")
 
-    received = list(client.receive(answer + _frame(0x81, b"first")))
-    received += client.receive(_frame(0x81, b"second"))
+    received = one_by_one(client.receive(answer + _frame(0x81, b"first")))
+    received += one_by_one(client.receive(_frame(0x81, b"second")))
 
     assert received[1:] == ["first", "second"]
     assert client._cutter.off

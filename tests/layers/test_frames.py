@@ -21,6 +21,7 @@ from gateway_proto._layers.frames import (
     Unframed,
     Upgraded,
 )
+from tests.messages import one_by_one
 
 LIMIT = 1000
 UPGRADE = (
@@ -35,10 +36,10 @@ def _client() -> ClientFrames:
 
 def _open() -> tuple[ClientFrames, ServerFrames]:
     client, server = _client(), ServerFrames(limit=LIMIT)
-    (requested,) = server.receive(client.data_to_send())
+    (requested,) = one_by_one(server.receive(client.data_to_send()))
     assert isinstance(requested, Requested)
-    assert list(server.accept()) == [Upgraded()]
-    assert list(client.receive(server.data_to_send())) == [Upgraded()]
+    assert one_by_one(server.accept()) == [Upgraded()]
+    assert one_by_one(client.receive(server.data_to_send())) == [Upgraded()]
     return client, server
 
 
@@ -54,10 +55,10 @@ def test_messages_go_both_ways_as_text_and_binary() -> None:
 
     client.send("text")
     client.send(b"binary")
-    assert list(server.receive(client.data_to_send())) == ["text", b"binary"]
+    assert one_by_one(server.receive(client.data_to_send())) == ["text", b"binary"]
     server.send("back")
     assert server.waiting > 0
-    assert list(client.receive(server.data_to_send())) == ["back"]
+    assert one_by_one(client.receive(server.data_to_send())) == ["back"]
     assert server.waiting == 0
 
 
@@ -77,24 +78,24 @@ def test_fragments_are_joined() -> None:
 
     data = _frame(1, b"a", fin=False) + _frame(0, b"b", fin=False) + _frame(0, b"c")
 
-    assert list(client.receive(data)) == ["abc"]
+    assert one_by_one(client.receive(data)) == ["abc"]
     data = _frame(2, b"a", fin=False) + _frame(0, b"b")
-    assert list(client.receive(data)) == [b"ab"]
+    assert one_by_one(client.receive(data)) == [b"ab"]
 
 
 def test_an_empty_message_is_a_message() -> None:
     client, _ = _open()
 
-    assert list(client.receive(_frame(1, b"") + _frame(2, b""))) == ["", b""]
+    assert one_by_one(client.receive(_frame(1, b"") + _frame(2, b""))) == ["", b""]
 
 
 def test_a_ping_between_fragments_is_answered() -> None:
     client, server = _open()
     data = _frame(1, b"a", fin=False) + _frame(9, b"ping") + _frame(0, b"b") + _frame(10, b"")
 
-    assert list(client.receive(data)) == ["ab"]
+    assert one_by_one(client.receive(data)) == ["ab"]
 
-    assert list(server.receive(client.data_to_send())) == []  # a pong is no message
+    assert one_by_one(server.receive(client.data_to_send())) == []  # a pong is no message
 
 
 @pytest.mark.parametrize("sizes", [[LIMIT + 1], [LIMIT, 1], [600, 600]])
@@ -104,7 +105,7 @@ def test_a_message_over_the_limit_is_broken_before_its_end(sizes: list[int]) -> 
     for size in sizes[1:]:
         data += _frame(0, b"x" * size, fin=False)
 
-    (broken,) = client.receive(data)
+    (broken,) = one_by_one(client.receive(data))
 
     assert broken == Broken(1009, f"a message has more than {LIMIT} bytes")
 
@@ -113,16 +114,16 @@ def test_a_message_of_just_the_limit_is_taken_and_the_next_counts_anew() -> None
     client, _ = _open()
     whole = "x" * LIMIT
 
-    received = list(client.receive(_frame(1, whole.encode()) * 2))
+    received = one_by_one(client.receive(_frame(1, whole.encode()) * 2))
 
     assert received == [whole, whole]
 
 
 def test_endless_empty_fragments_do_not_fill_the_memory() -> None:
     client, _ = _open()
-    assert list(client.receive(_frame(1, b"", fin=False))) == []
+    assert one_by_one(client.receive(_frame(1, b"", fin=False))) == []
 
-    assert list(client.receive(_frame(0, b"", fin=False) * 1000)) == []
+    assert one_by_one(client.receive(_frame(0, b"", fin=False) * 1000)) == []
 
     assert len(client._parts) == 1
 
@@ -142,7 +143,7 @@ def test_endless_empty_fragments_do_not_fill_the_memory() -> None:
 def test_a_broken_frame_is_told_from_the_peers_close(data: bytes, code: int) -> None:
     client, _ = _open()
 
-    (broken,) = client.receive(data)
+    (broken,) = one_by_one(client.receive(data))
 
     assert isinstance(broken, Broken)
     assert broken.code == code
@@ -160,20 +161,20 @@ def test_a_broken_frame_is_told_from_the_peers_close(data: bytes, code: int) -> 
 def test_a_close_comes_with_its_code_or_with_none(payload: bytes, received: Any) -> None:
     client, _ = _open()
 
-    assert list(client.receive(_frame(8, payload))) == [received]
+    assert one_by_one(client.receive(_frame(8, payload))) == [received]
 
 
 def test_what_follows_a_close_is_dropped() -> None:
     client, server = _open()
 
-    received = list(client.receive(_frame(8, b"") + _frame(1, b"late")))
+    received = one_by_one(client.receive(_frame(8, b"") + _frame(1, b"late")))
     assert received == [CloseReceived(None, "")]
-    assert list(client.receive(_frame(1, b"later"))) == []
+    assert one_by_one(client.receive(_frame(1, b"later"))) == []
 
     client.close(1000, "")
-    (closed,) = server.receive(client.data_to_send())
+    (closed,) = one_by_one(server.receive(client.data_to_send()))
     assert isinstance(closed, CloseReceived)
-    assert list(server.receive(b"more")) == []
+    assert one_by_one(server.receive(b"more")) == []
 
 
 def test_a_ping_after_our_close_is_not_answered() -> None:
@@ -181,7 +182,7 @@ def test_a_ping_after_our_close_is_not_answered() -> None:
     client.close(4000, "bye")
     client.data_to_send()
 
-    assert list(client.receive(_frame(9, b"ping"))) == []
+    assert one_by_one(client.receive(_frame(9, b"ping"))) == []
 
     assert client.data_to_send() == b""
 
@@ -204,15 +205,15 @@ def test_a_refusal_comes_with_status_headers_and_body() -> None:
     client = _client()
     answer = b"HTTP/1.1 429 No\r\nRetry-After: 3\r\nContent-Length: 4\r\n\r\nslow"
 
-    assert list(client.receive(answer)) == [
+    assert one_by_one(client.receive(answer)) == [
         Refused(429, {"retry-after": "3", "content-length": "4"}, b"slow")
     ]
 
 
 def test_a_refusal_without_a_length_ends_with_the_transport() -> None:
     client = _client()
-    assert list(client.receive(b"HTTP/1.0 403 No\r\n\r\nbad to")) == []
-    assert list(client.receive(b"ken")) == []
+    assert one_by_one(client.receive(b"HTTP/1.0 403 No\r\n\r\nbad to")) == []
+    assert one_by_one(client.receive(b"ken")) == []
 
     (refused,) = client.receive_eof()
 
@@ -223,7 +224,8 @@ def test_a_refusals_body_is_kept_up_to_a_bound() -> None:
     client = _client()
     body = b"x" * 10_000
 
-    (refused,) = client.receive(b"HTTP/1.1 500 No\r\nContent-Length: 10000\r\n\r\n" + body)
+    head = b"HTTP/1.1 500 No\r\nContent-Length: 10000\r\n\r\n"
+    (refused,) = one_by_one(client.receive(head + body))
 
     assert isinstance(refused, Refused)
     assert len(refused.body) == 4096
@@ -256,11 +258,11 @@ def test_an_answer_that_is_not_understood_is_broken(answer: bytes) -> None:
 
 def test_frames_behind_the_answer_are_read_with_it() -> None:
     client, server = _client(), ServerFrames(limit=LIMIT)
-    list(server.receive(client.data_to_send()))
-    list(server.accept())
+    one_by_one(server.receive(client.data_to_send()))
+    one_by_one(server.accept())
     server.send("at once")
 
-    received = list(client.receive(server.data_to_send()))
+    received = one_by_one(client.receive(server.data_to_send()))
 
     assert received == [Upgraded(), "at once"]
 
@@ -268,7 +270,7 @@ def test_frames_behind_the_answer_are_read_with_it() -> None:
 def test_the_end_of_the_transport_means_nothing_once_the_websocket_is_open() -> None:
     client, _ = _open()
 
-    assert list(client.receive_eof()) == []
+    assert one_by_one(client.receive_eof()) == []
 
 
 # ----- the server's side -----
@@ -278,9 +280,9 @@ def test_frames_behind_the_request_are_read_with_it() -> None:
     server = ServerFrames(limit=LIMIT)
     behind = Connection(ConnectionType.CLIENT).send(ws.TextMessage("eager"))
 
-    list(server.receive(UPGRADE + behind))
+    one_by_one(server.receive(UPGRADE + behind))
 
-    assert list(server.accept()) == [Upgraded(), "eager"]
+    assert one_by_one(server.accept()) == [Upgraded(), "eager"]
 
 
 def test_a_request_that_comes_in_pieces_is_one_request() -> None:
@@ -288,10 +290,10 @@ def test_a_request_that_comes_in_pieces_is_one_request() -> None:
     received: list[Any] = []
 
     for at in range(len(UPGRADE)):
-        received += server.receive(UPGRADE[at : at + 1])
+        received += one_by_one(server.receive(UPGRADE[at : at + 1]))
 
     assert [type(item) for item in received] == [Requested]
-    assert list(server.receive(b"more")) == []
+    assert one_by_one(server.receive(b"more")) == []
 
 
 @pytest.mark.parametrize(
@@ -305,7 +307,7 @@ def test_a_request_that_comes_in_pieces_is_one_request() -> None:
 def test_a_bad_request_is_answered_with_400(request_: bytes) -> None:
     server = ServerFrames(limit=LIMIT)
 
-    (broken,) = server.receive(request_)
+    (broken,) = one_by_one(server.receive(request_))
 
     assert isinstance(broken, Broken)
     assert server.data_to_send().startswith(b"HTTP/1.1 4")
@@ -316,7 +318,7 @@ def test_a_bad_request_is_answered_with_400(request_: bytes) -> None:
 )
 def test_an_upgrade_that_is_not_complete_is_answered_with_400(missing: bytes) -> None:
     server = ServerFrames(limit=LIMIT)
-    list(server.receive(UPGRADE.replace(missing, b"")))
+    one_by_one(server.receive(UPGRADE.replace(missing, b"")))
 
     (broken,) = server.accept()
 
@@ -328,7 +330,7 @@ def test_a_post_with_a_body_can_be_answered() -> None:
     server = ServerFrames(limit=LIMIT)
     request = b"POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc"
 
-    (requested,) = server.receive(request)
+    (requested,) = one_by_one(server.receive(request))
     server.respond(405, b"text/plain", b"no")
 
     assert isinstance(requested, Requested)
@@ -338,7 +340,7 @@ def test_a_post_with_a_body_can_be_answered() -> None:
 
 def test_an_answer_to_head_has_no_body() -> None:
     server = ServerFrames(limit=LIMIT)
-    list(server.receive(b"HEAD /x HTTP/1.1\r\nHost: h\r\n\r\n"))
+    one_by_one(server.receive(b"HEAD /x HTTP/1.1\r\nHost: h\r\n\r\n"))
 
     server.respond(200, b"text/plain", b"hidden")
 
@@ -356,7 +358,7 @@ def test_any_cutting_gives_the_same_messages(messages: list[str | bytes], size: 
 
     received: list[Any] = []
     for at in range(0, len(data), size):
-        received += client.receive(data[at : at + size])
+        received += one_by_one(client.receive(data[at : at + size]))
 
     assert received == messages
 

@@ -9,8 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway_proto import Encoding, LocalProtocolError
-from gateway_proto._layers.payloads import PayloadError, decode, encode, encode_dispatch, from_raw
+from gateway_proto import Dispatch, Encoding, LocalProtocolError
+from gateway_proto._layers.payloads import (
+    Payload,
+    PayloadError,
+    decode,
+    encode,
+    encode_dispatch,
+    read,
+)
+from gateway_proto._layers.raw import from_raw
 
 
 def test_a_payload_is_op_d_s_t_with_d_left_raw() -> None:
@@ -48,7 +56,8 @@ def test_op_and_s_may_be_floats_and_integers_may_be_large() -> None:
         '{"op":0,"t":5}',
         '{"op":1,"d":tru}',
         '{"op":1}x',
-        b'{"op":0,"d":"\xff"}',
+        b'{"op":0,"t":"\xff"}',
+        '{"op":0,"t":"\ud800"}',
         b"\xff",
         '{"op":0,"d":' + "[" * 100_000 + "]" * 100_000 + "}",
     ],
@@ -56,6 +65,38 @@ def test_op_and_s_may_be_floats_and_integers_may_be_large() -> None:
 def test_what_is_no_payload_is_an_error_that_says_so(text: str | bytes) -> None:
     with pytest.raises(PayloadError, match="this message is"):
         decode(text)
+
+
+def test_what_is_no_utf_8_inside_of_d_is_found_when_it_is_asked_for() -> None:
+    dispatch = read(b'{"op":0,"t":"X","s":1,"d":"\xff"}')
+
+    assert isinstance(dispatch, Dispatch)
+    assert dispatch.raw == b'"\xff"'
+    with pytest.raises(msgspec.DecodeError, match="it is not UTF-8"):
+        _ = dispatch.data
+    with pytest.raises(msgspec.DecodeError, match="it is not UTF-8"):
+        dispatch.decode(str)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"t":"X","s":1,"op":0,"d":[1]}',
+        b'{"op":0.0,"d":[1],"s":1.0,"t":"X","more":2}',
+    ],
+)
+def test_a_dispatch_is_read_as_the_event_that_it_is(text: str | bytes) -> None:
+    assert read(text) == Dispatch.of("X", [1], 1)
+
+
+def test_a_dispatch_may_lack_all_but_its_op_code() -> None:
+    assert read('{"op":0}') == Dispatch.of("", None)
+    assert read('{"op":0,"t":null,"s":-1,"d":null}') == Dispatch.of("", None)
+
+
+def test_what_has_no_op_code_is_no_dispatch() -> None:
+    assert isinstance(read('{"t":"X","s":1,"d":{}}'), Payload)
+    assert isinstance(read('{"op":11,"t":"X","s":1,"d":{}}'), Payload)
 
 
 def test_only_a_dispatch_is_written_with_s_and_t() -> None:
