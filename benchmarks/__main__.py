@@ -71,6 +71,7 @@ def main(arguments: list[str]) -> int:
     figures: list[Figure] = []
     for name in parsed.only or (_SHORT if parsed.short else _ALL):
         measurement = importlib.import_module(f"benchmarks.{name}")
+        print(f"\nmeasuring {name} ...", file=sys.stderr, flush=True)
         began = time.perf_counter()
         result = measurement.measure(options)
         result["took_seconds"] = round(time.perf_counter() - began, 1)

@@ -16,8 +16,6 @@ class Figure:
     target: float
     measured: float | None
     unit: str = "x"
-    of_floor: bool = True
-    """Whether it is a ratio to a bare loop or the like: those the short form holds to twice."""
 
     @property
     def reached(self) -> bool:
@@ -27,7 +25,7 @@ class Figure:
     @property
     def lost(self) -> bool:
         """Whether it is so far beyond that noise does not explain it."""
-        return self.of_floor and self.measured is not None and self.measured > 2 * self.target
+        return self.measured is not None and self.measured > 2 * self.target
 
 
 def times(ratio: dict[str, float]) -> str:
