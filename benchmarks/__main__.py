@@ -61,7 +61,7 @@ def main(arguments: list[str]) -> int:
     parsed = _parse(arguments)
     if not parsed.short:
         enter(arguments)
-    usual = Options(dispatches=4_000, rounds=3, short=True) if parsed.short else Options()
+    usual = Options(dispatches=8_000, rounds=5, short=True) if parsed.short else Options()
     options = Options(
         dispatches=parsed.dispatches or usual.dispatches,
         rounds=parsed.rounds or usual.rounds,

@@ -135,7 +135,7 @@ def _take_turns(feeds: list[Callable[[bytes], int]], chunks: list[bytes]) -> int
 
 def measure(options: Options) -> dict[str, Any]:
     """Ratios to the beginning, to an empty queue, and to one connection."""
-    block, blocks = (2_000, 6) if options.short else (_BLOCK, _BLOCKS)
+    block, blocks = (5_000, 6) if options.short else (_BLOCK, _BLOCKS)
     counts = _CONNECTIONS[:2] if options.short else _CONNECTIONS
     return {
         "events": _by_events(options, block, blocks),
