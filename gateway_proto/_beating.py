@@ -23,6 +23,8 @@ __all__ = ["Beating"]
 class Beating(Sending, abc.ABC):
     """Heartbeats, their answers, and clocks."""
 
+    __slots__ = ("_answered", "_clocks", "_heartbeats", "_sequence", "_unix_offset")
+
     def __init__(
         self,
         config: Config,

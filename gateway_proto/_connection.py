@@ -47,10 +47,12 @@ class Connection(abc.ABC, Generic[Sent, Received]):
     the timer. `now` is seconds of a monotonic clock; one smaller than the last counts as the last.
     """
 
-    on_wake: Callable[[], None] | None = None
-    """Called when somebody other than the adapter's pump has left something here to hand over."""
+    # Of a client's connections there may be many thousands, most of them idle.
+    __slots__ = ("__weakref__", "_deadlines", "_events", "_now", "_state", "_table", "on_wake")
 
     def __init__(self, *, now: float, table: Table) -> None:
+        self.on_wake: Callable[[], None] | None = None
+        """Called when somebody other than the adapter's pump has left something to hand over."""
         self._now = now
         self._table = table
         self._state = State.UPGRADING
@@ -149,6 +151,8 @@ class Connection(abc.ABC, Generic[Sent, Received]):
 
 class GatewayConnection(Connection[Sent, Received], Generic[Sent, Received, Coming]):
     """A connection that speaks payloads over WebSocket messages."""
+
+    __slots__ = ("_asked", "_close_timeout", "_frames", "_inflater")
 
     def __init__(
         self,

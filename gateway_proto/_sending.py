@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import abc
-from collections import deque
 
 from gateway_proto._connection import GatewayConnection
 from gateway_proto._layers.frames import ClientFrames, Unframed
@@ -26,6 +25,17 @@ _LAST_SENT = 4
 
 class Sending(GatewayConnection[Command, Event, Dispatch | Payload], abc.ABC):
     """Commands, their rate limits, and requests whose answers are awaited."""
+
+    __slots__ = (
+        "_config",
+        "_dialect",
+        "_last_sent",
+        "_outbox",
+        "_requests",
+        "_unsent",
+        "_wait_reported",
+        "presence",
+    )
 
     def __init__(
         self,
@@ -53,7 +63,7 @@ class Sending(GatewayConnection[Command, Event, Dispatch | Payload], abc.ABC):
             held_until=requests.held_until,
         )
         self._unsent: tuple[Command, ...] = ()
-        self._last_sent: deque[Command] = deque(maxlen=_LAST_SENT)
+        self._last_sent: tuple[Command, ...] = ()
         self._wait_reported = False
         self.presence: UpdatePresence | None = presence or config.presence
         """The last presence that the caller asked for."""
@@ -120,7 +130,7 @@ class Sending(GatewayConnection[Command, Event, Dispatch | Payload], abc.ABC):
             )
 
     def _write(self, command: Command, text: str | bytes) -> None:
-        self._last_sent.append(command)
+        self._last_sent = (*self._last_sent, command)[-_LAST_SENT:]
         self._frames.send(text)
 
     def _flush(self, now: float) -> None:

@@ -6,7 +6,6 @@ transport that was opened, and decides what comes after that has closed.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -93,7 +92,7 @@ class Client:
         self._resume_failures = 0
         self._identify_failures = 0
         self._dial_failures = 0
-        self._identifies: deque[float] = deque()
+        self._identifies: list[float] = []
         self._only_look_up = only_look_up
         self._on_slot_needed = on_slot_needed
         self._requests = Requests(config.dialect)
@@ -246,7 +245,7 @@ class Client:
     def _over_budget(self, now: float) -> str | None:
         """Why no more sessions may be opened today; None: they may."""
         while self._identifies and self._identifies[0] + _DAY <= now:
-            self._identifies.popleft()
+            del self._identifies[0]
         if len(self._identifies) >= self._config.identify_budget:
             return (
                 f"{len(self._identifies)} identifies in 24 hours, and 1000 cost the token: find "

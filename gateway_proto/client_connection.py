@@ -74,6 +74,21 @@ class _Redirect(msgspec.Struct):
 class ClientConnection(Beating):
     """One connection of a client to a gateway."""
 
+    __slots__ = (
+        "_alone",
+        "_awaits_slot",
+        "_on_finished",
+        "_on_slot_needed",
+        "_presence_said",
+        "_session",
+        "_target",
+        "identified_at",
+        "opened",
+        "ready_at",
+        "reconnect_requested",
+        "redirect",
+    )
+
     def __init__(
         self,
         config: Config,
@@ -470,7 +485,7 @@ class ClientConnection(Beating):
             by=By.PEER,
             then=self._then(then),
             retry_after=after.wait or None,
-            last_sent=tuple(self._last_sent) if after.blames_command else (),
+            last_sent=self._last_sent if after.blames_command else (),
         )
 
     def _http(self, item: Refused | Requested, now: float) -> None:

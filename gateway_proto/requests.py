@@ -91,6 +91,8 @@ class _Pending(msgspec.Struct):
 class Requests:
     """All that is awaited, and when what is limited may be asked for again."""
 
+    __slots__ = ("_all_members_asked", "_count", "_dialect", "_pending")
+
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
         self._pending: dict[int, _Pending] = {}

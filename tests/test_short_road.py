@@ -45,11 +45,20 @@ texts = st.lists(st.one_of(usual, usual, payloads, odd), max_size=12)
 BAD = b'{"op":0,"t":"A","s":3,"d":"\xff"}'
 
 
-def _connection(compression: str) -> ClientConnection:
+class LongRoad(ClientConnection):
+    """One on which every message goes all the way up."""
+
+    def _is_steady(self) -> bool:
+        return False
+
+
+def _connection(
+    compression: str, kind: type[ClientConnection] = ClientConnection
+) -> ClientConnection:
     config = Config(
         token="t", intents=0, gateway_url="ws://localhost", compression=compression, random=_half
     )
-    connection = ClientConnection(config, "ws://localhost", now=0.0, framing=False)
+    connection = kind(config, "ws://localhost", now=0.0, framing=False)
     connection.receive_message('{"op":10,"d":{"heartbeat_interval":40000}}', now=0.0)
     return connection
 
@@ -88,8 +97,7 @@ def test_both_roads_give_the_same(compression: str, texts: list[str], cut: int, 
         # A text may be cut over several messages.
         *before, last = messages
         messages = [*before, last[:cut], last[cut:]]
-    short, long = _connection(compression), _connection(compression)
-    long._is_steady = lambda: False  # type: ignore[method-assign]
+    short, long = _connection(compression), _connection(compression, LongRoad)
 
     assert _outcome(short, messages, is_text) == _outcome(long, messages, is_text)
 
@@ -98,7 +106,7 @@ def test_dispatches_take_the_short_road(monkeypatch: pytest.MonkeyPatch) -> None
     connection = _connection("none")
     connection.receive_message('{"op":0,"t":"READY","s":1,"d":{"session_id":"s"}}', now=0.0)
     assert isinstance(connection.events()[-1], Ready)
-    monkeypatch.setattr(connection, "_take_text", None)
+    monkeypatch.setattr(ClientConnection, "_take_text", None)
 
     connection.receive_message('{"op":0,"t":"A","s":2,"d":null}', now=0.0)
 
@@ -110,8 +118,7 @@ def test_dispatches_take_the_short_road(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_on_the_long_road_too_a_text_may_be_cut_over_several_messages() -> None:
     compress = _compressor("zlib-stream")
-    connection = _connection("zlib-stream")
-    connection._is_steady = lambda: False  # type: ignore[method-assign]
+    connection = _connection("zlib-stream", LongRoad)
     message = compress('{"op":0,"t":"READY","s":1,"d":{"session_id":"s"}}')
 
     connection.receive_message(message[:9], now=0.0)

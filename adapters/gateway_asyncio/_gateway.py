@@ -12,6 +12,7 @@ from typing import Any
 
 import attrs
 
+from gateway_asyncio._news import News
 from gateway_asyncio._pump import Pump
 from gateway_proto import (
     Client,
@@ -52,7 +53,7 @@ class Gateway(GatewayBase):
         *,
         ssl_context: ssl.SSLContext | None,
         queue_limit: int,
-        news: asyncio.Event | None = None,
+        news: News | None = None,
         turns: Turns | None = None,
     ) -> None:
         super().__init__(client, queue_limit=queue_limit, turns=turns)
@@ -64,8 +65,8 @@ class Gateway(GatewayBase):
         self._pump: Pump | None = None
         self._life: asyncio.Task[None] | None = None
         self._stopping = False
-        self._news = news or asyncio.Event()
-        self._sendable = asyncio.Event()
+        self._news = news or News()
+        self._sendable = News()
 
     # ----- for the user -----
 
@@ -76,7 +77,6 @@ class Gateway(GatewayBase):
         while (event := self.take()) is None:
             if self.over:
                 raise StopAsyncIteration
-            self._news.clear()
             await self._news.wait()
         return event
 
@@ -133,8 +133,8 @@ class Gateway(GatewayBase):
         finally:
             self.over = True
             self._take(self._client.events())
-            self._sendable.set()
-            self._news.set()
+            self._sendable.tell()
+            self._news.tell()
 
     async def _connect(self, dial: Dial) -> None:
         pump = Pump(self._dialled, self._deliver)
@@ -173,7 +173,6 @@ class Gateway(GatewayBase):
             while not self.over:
                 if self._pump is not None and self.state is State.READY:
                     return self._pump
-                self._sendable.clear()
                 await self._sendable.wait()
         raise LocalProtocolError("the gateway is closed for good: nothing can be sent any more")
 
@@ -185,7 +184,7 @@ class Gateway(GatewayBase):
         self._take(events)
         self._take(self._client.events())
         if self.state is State.READY:
-            self._sendable.set()
+            self._sendable.tell()
         # Whoever stops, or awaits READY or an answer, asks for no events, and must not wait for a
         # socket that nobody reads.
         return self._stopping or self._awaited > 0 or self._has_room()
@@ -203,7 +202,7 @@ class Gateway(GatewayBase):
                 else:
                     answer.set_exception(RequestError(event.why, event.retry_after))
         self._put(events)
-        self._news.set()
+        self._news.tell()
 
 
 @contextlib.asynccontextmanager

@@ -8,6 +8,7 @@ import ssl
 from collections.abc import AsyncIterator, Iterable, Mapping
 
 from gateway_asyncio._gateway import Gateway, with_clock
+from gateway_asyncio._news import News
 from gateway_proto import Client, Config, Event, Fleet, GatewayBase, Session, ShardPlan, Turns
 
 __all__ = ["Shards", "open_shards"]
@@ -20,7 +21,7 @@ class Shards:
     """
 
     def __init__(
-        self, plan: ShardPlan, gateways: dict[int, Gateway], news: asyncio.Event, turns: Turns
+        self, plan: ShardPlan, gateways: dict[int, Gateway], news: News, turns: Turns
     ) -> None:
         self._news = news
         self._turns = turns
@@ -37,7 +38,6 @@ class Shards:
         while (taken := self._turns.take()) is None:
             if all(gateway.over for gateway in self.gateways.values()):
                 raise StopAsyncIteration
-            self._news.clear()
             await self._news.wait()
         gateway, event = taken
         return self._ids[gateway], event
@@ -75,7 +75,7 @@ async def open_shards(
     """
     config = with_clock(config)
     fleet = Fleet(config, count=count, ids=ids, sessions=sessions)
-    news, turns = asyncio.Event(), Turns()
+    news, turns = News(), Turns()
 
     def gateway(client: Client, turns: Turns | None = None) -> Gateway:
         return Gateway(

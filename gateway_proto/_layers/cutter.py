@@ -48,6 +48,8 @@ Cut: TypeAlias = Messages | Unusual | Broken
 class Cutter:
     """Cuts what a server sends into frames; `limit` bounds the bytes of one."""
 
+    __slots__ = ("_in_message", "_kept", "_limit", "_missing", "has_unusual", "off")
+
     def __init__(self, limit: int) -> None:
         self.off: bool = False
         """Whether all that comes belongs to wsproto: a close frame, or one that is broken."""

@@ -75,6 +75,8 @@ Incoming: TypeAlias = Upgraded | Refused | Requested | Messages | CloseReceived 
 class Frames:
     """What both roles share: an open WebSocket."""
 
+    __slots__ = ("_limit", "_out", "_parts", "_size", "_ws")
+
     def __init__(self, *, limit: int) -> None:
         self._limit = limit
         self._ws: Connection | None = None
@@ -188,10 +190,12 @@ class Unframed:
 class ClientFrames(Frames):
     """The side that asks for the upgrade."""
 
+    __slots__ = ("_body", "_cutter", "_handshake", "_head_end", "_refusal")
+
     def __init__(self, *, host: str, target: str, user_agent: str, limit: int) -> None:
         super().__init__(limit=limit)
         self._cutter = Cutter(limit)
-        self._handshake = H11Handshake(ConnectionType.CLIENT)
+        self._handshake: H11Handshake | None = H11Handshake(ConnectionType.CLIENT)
         self._head_end = b""
         self._refusal: ws.RejectConnection | None = None
         self._body = b""
@@ -225,17 +229,17 @@ class ClientFrames(Frames):
                 yield item
 
     def _receive_handshake(self, data: bytes | None) -> Iterator[Incoming]:
-        while True:
+        while (handshake := self._handshake) is not None:
             head, rest, is_clean = self._split(data)
             try:
-                self._handshake.receive_data(head)
-                events = list(self._handshake.events())
+                handshake.receive_data(head)
+                events = list(handshake.events())
             except (WsRemoteProtocolError, UnicodeError) as error:
                 # Names of servers or ports that do not speak HTTP end here.
                 yield Broken(1002, f"the answer to the upgrade is not understood: {error}")
                 return
-            yield from self._answered(events, rest, is_clean=is_clean)
-            if not rest or self._ws is not None:
+            yield from self._answered(handshake, events, rest, is_clean=is_clean)
+            if not rest:
                 return
             data = rest
 
@@ -257,12 +261,13 @@ class ClientFrames(Frames):
         return data[:end], data[end:], True
 
     def _answered(
-        self, events: list[ws.Event], rest: bytes, *, is_clean: bool
+        self, handshake: H11Handshake, events: list[ws.Event], rest: bytes, *, is_clean: bool
     ) -> Iterator[Incoming]:
         for event in events:
             match event:
                 case ws.AcceptConnection():
-                    self._ws = self._handshake.connection
+                    self._ws = handshake.connection
+                    self._handshake = None  # a connection lives long, and never needs it again
                     self._cutter.off = not is_clean
                     yield Upgraded()
                     yield from self._cut_frames(rest)

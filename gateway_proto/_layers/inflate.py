@@ -80,6 +80,8 @@ class Deflater(Protocol):
 class PayloadInflater:
     """A binary message is plain JSON, a term, or one complete zlib stream of its own."""
 
+    __slots__ = ("_limit",)
+
     def __init__(self, limit: int) -> None:
         self._limit = limit
 
@@ -101,6 +103,8 @@ class PayloadInflater:
 
 class StreamInflater:
     """One zlib stream a connection; a text may be cut over several messages."""
+
+    __slots__ = ("_context", "_flushed", "_limit", "_parts", "_text")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -143,6 +147,8 @@ class ZstdInflater:
 
     The gateway never ends its frame. Other servers end one with each message: a new one begins.
     """
+
+    __slots__ = ("_context", "_limit", "_zstd")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit

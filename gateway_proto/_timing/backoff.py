@@ -14,6 +14,8 @@ class Backoff:
     then drops every connection must not be dialled in a tight loop.
     """
 
+    __slots__ = ("_first", "_longest", "_random", "_stable", "failures")
+
     def __init__(
         self, *, first: float, longest: float, stable: float, random: Callable[[], float]
     ) -> None:

@@ -35,6 +35,8 @@ class Deadlines:
     peer's silence proves nothing. `unpause` moves them by the length of the pause.
     """
 
+    __slots__ = ("_at", "_is_stale", "_next", "_paused_at")
+
     def __init__(self) -> None:
         self._at: dict[Timer, float] = {}
         self._paused_at: float | None = None

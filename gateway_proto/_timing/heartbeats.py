@@ -37,6 +37,18 @@ class Heartbeats:
     the latency.
     """
 
+    __slots__ = (
+        "_acks",
+        "_awaited_since",
+        "_heard",
+        "_missed",
+        "_policy",
+        "due",
+        "held",
+        "interval",
+        "latency",
+    )
+
     def __init__(self, *, acks: bool, policy: ZombiePolicy = ZombiePolicy.TRAFFIC_THEN_ACK) -> None:
         self._acks = acks
         self._policy = policy

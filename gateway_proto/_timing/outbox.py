@@ -30,6 +30,8 @@ class Outbox(Generic[C]):
     `held_until` says for a command when a limit of its own lets it go: it may be overtaken.
     """
 
+    __slots__ = ("_held_until", "_most", "_presence", "_presences", "_queue", "_reserve", "_window")
+
     def __init__(
         self,
         *,

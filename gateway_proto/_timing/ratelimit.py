@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
-
 __all__ = ["SlidingWindow"]
 
 
@@ -14,10 +12,12 @@ class SlidingWindow:
     themselves.
     """
 
+    __slots__ = ("_limit", "_seconds", "_sent")
+
     def __init__(self, limit: int, seconds: float) -> None:
         self._limit = limit
         self._seconds = seconds
-        self._sent: deque[float] = deque()
+        self._sent: list[float] = []
 
     def take(self, now: float) -> None:
         """Count a send at `now`, whether there was room for it or not."""
@@ -26,6 +26,6 @@ class SlidingWindow:
     def free_at(self, now: float, *, reserve: int = 0) -> float:
         """When the next send has room, with `reserve` places kept free; `now` if it has already."""
         while self._sent and self._sent[0] + self._seconds <= now:
-            self._sent.popleft()
+            del self._sent[0]
         over = len(self._sent) - (self._limit - reserve)
         return now if over < 0 else self._sent[over] + self._seconds
