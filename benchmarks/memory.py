@@ -36,7 +36,7 @@ def _bytes_of_one(kind: str, compression: str) -> float:
 
 def measure(options: Options) -> dict[str, Any]:
     """Bytes of one connection, by compression and kind."""
-    rounds = min(options.rounds, 3)  # memory has little noise
+    rounds = options.rounds
     found: dict[str, dict[str, list[float]]] = {}
     for _ in range(rounds):
         for compression in COMPRESSIONS:

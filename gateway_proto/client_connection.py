@@ -79,9 +79,9 @@ class ClientConnection(Beating):
         "_awaits_slot",
         "_on_finished",
         "_on_slot_needed",
+        "_path",
         "_presence_said",
         "_session",
-        "_target",
         "identified_at",
         "opened",
         "ready_at",
@@ -118,7 +118,7 @@ class ClientConnection(Beating):
             if framing
             else Unframed(),
         )
-        self._target = target
+        self._path = target.target
         self._on_finished = on_finished
         self._on_slot_needed = on_slot_needed
         self._session = session
@@ -152,7 +152,7 @@ class ClientConnection(Beating):
     def _opened(self, now: float) -> None:
         self.opened = True
         self._deadlines.clear(Timer.HANDSHAKE)
-        self._events.append(Opened(self._target.target))
+        self._events.append(Opened(self._path))
         if self._move(Input.OPENED):
             self._deadlines.set(Timer.GREETING, now + self._config.greeting_timeout)
         else:

@@ -25,6 +25,19 @@ __all__ = ["GatewayBase", "Turns"]
 class GatewayBase(abc.ABC):
     """What an adapter's gateway is, apart from its event loop; `turns` are its fellows'."""
 
+    __slots__ = (
+        "_client",
+        "_coming",
+        "_handling",
+        "_is_stalled",
+        "_next",
+        "_queue_limit",
+        "_sequence",
+        "_session",
+        "_turns",
+        "over",
+    )
+
     def __init__(self, client: Client, *, queue_limit: int, turns: Turns | None = None) -> None:
         self._client = client
         self._turns = turns

@@ -98,6 +98,8 @@ class Trust:
     domain), and those that the caller lists. Never from TLS down to plain text.
     """
 
+    __slots__ = ("_allow_plaintext", "_hosts", "_suffix", "_tls")
+
     def __init__(self, configured: Url, hosts: Iterable[str], *, allow_plaintext: bool) -> None:
         if not configured.tls and not configured.loopback and not allow_plaintext:
             raise LocalProtocolError(
@@ -106,9 +108,9 @@ class Trust:
             )
         self._tls = configured.tls
         self._allow_plaintext = allow_plaintext
-        self._hosts = {configured.host, *(host.lower() for host in hosts)}
+        self._hosts = (configured.host, *(host.lower() for host in hosts))
         domain = _GATEWAY_DOMAINS.get(configured.host, configured.host)
-        self._suffixes = (f".{domain}",)
+        self._suffix = f".{domain}"
 
     def check(self, text: str) -> tuple[Url | None, str]:
         """The URL if the token may go there; else None and why not."""
@@ -120,7 +122,7 @@ class Trust:
             return None, "it would lower TLS to plain text"
         if not url.tls and not url.loopback and not self._allow_plaintext:
             return None, "it would send the token over the network in plain text"
-        if url.host not in self._hosts and not url.host.endswith(self._suffixes):
+        if url.host not in self._hosts and not url.host.endswith(self._suffix):
             return None, (
                 f"its host {url.host} is neither that of the configured endpoint nor one of "
                 "trusted_hosts"

@@ -10,6 +10,8 @@ __all__ = ["News"]
 class News:
     """Something to wait for. While nobody does, it is a tenth of an `asyncio.Event` in size."""
 
+    __slots__ = ("_waiters",)
+
     def __init__(self) -> None:
         self._waiters: list[asyncio.Future[None]] = []
 

@@ -23,6 +23,19 @@ class Pump(asyncio.Protocol):
     waits, until `resume` is called.
     """
 
+    __slots__ = (
+        "_connect",
+        "_deliver",
+        "_loop",
+        "_paused",
+        "_timer",
+        "_transport",
+        "_woken",
+        "_writable",
+        "closed",
+        "connection",
+    )
+
     def __init__(
         self,
         connect: Callable[[Pump], Connection[Any, Any] | None],
