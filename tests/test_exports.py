@@ -16,6 +16,7 @@ FOLDER = pathlib.Path(gateway_proto.__file__).parent
 # Used by name from their own modules: helpers of tests, and inner parts of the two ends.
 APART = {
     "testing": None,
+    "trace": None,
     "endpoint": {"Answer", "answer", "seconds_to_wait"},
     "requests": {"ANSWERS", "Requests"},
     "server_connection": {"Host"},
@@ -24,7 +25,7 @@ APART = {
 MODULES = sorted(
     path.stem
     for path in FOLDER.glob("*.py")
-    if not path.stem.startswith("_") and path.stem != "testing"
+    if not path.stem.startswith("_") and path.stem not in ("testing", "trace")
 )
 
 

@@ -1,0 +1,1 @@
+"""calls ↔ lines: what `gateway_proto.trace` is made of."""

@@ -1,0 +1,92 @@
+"""what happened → lines of JSON, in order, without secrets."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from gateway_proto._tracing.secrets import Secrets
+
+__all__ = ["Line", "Log"]
+
+
+class Line:
+    """One line, open until all that it will have is there."""
+
+    def __init__(self, fields: dict[str, Any]) -> None:
+        self.fields: dict[str, Any] = fields
+        self.open: int = 1
+        """How much is still to come; a line waits, and all behind it."""
+
+
+class Log:
+    """Lines in order, and what is common to all machines of a trace.
+
+    Without `secrets` nothing is replaced, which is for a replay, that has none.
+    """
+
+    def __init__(self, write: Callable[[str], object], secrets: Secrets | None) -> None:
+        self._write = write
+        self.secrets: Secrets | None = secrets
+        self._lines: deque[Line] = deque()
+        self._drawn: list[float] = []
+        self.count: int = 0
+        """Machines that have a number."""
+        self.at_end: list[Callable[[], None]] = []
+        """To be called when nothing more comes."""
+        self.inside: bool = False
+        """Whether a watched call has not returned yet: what it calls is its own business."""
+        self.now: float | None = None
+        """Of the last call that had one."""
+
+    def number(self) -> int:
+        """The number of one more machine."""
+        self.count += 1
+        return self.count
+
+    def hide(self, token: str) -> str:
+        """What stands for a token."""
+        return token if self.secrets is None else self.secrets.add(token)
+
+    def watched(self, draw: Callable[[], float]) -> Callable[[], float]:
+        """The same chance; what is drawn is written on the line that is open."""
+
+        def drawn() -> float:
+            number = draw()
+            self._drawn.append(number)
+            return number
+
+        return drawn
+
+    def begin(self, **fields: Any) -> Line:
+        """A line that is not whole yet."""
+        line = Line(fields)
+        self._lines.append(line)
+        return line
+
+    def forget(self, line: Line) -> None:
+        """Nothing has happened after all."""
+        self._lines.remove(line)
+
+    def end(self, line: Line) -> None:
+        """What a line tells of is over; what was drawn since the last was drawn in it."""
+        if self._drawn:
+            line.fields["drew"], self._drawn = self._drawn, []
+        self.add(line)
+
+    def add(self, line: Line) -> None:
+        """Something of a line has come; once it has all, it is written, if those before it are."""
+        line.open -= 1
+        while self._lines and not self._lines[0].open:
+            text = msgspec.json.encode(self._lines.popleft().fields).decode()
+            if self.secrets is not None:
+                self.secrets.learn(text)
+                text = self.secrets.of_text(text)
+            self._write(text + "\n")
+
+    def line(self, **fields: Any) -> None:
+        """A line that is whole."""
+        self.end(self.begin(**fields))

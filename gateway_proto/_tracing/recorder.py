@@ -1,0 +1,137 @@
+"""configs → machines that are watched, and a line for all that happens to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import attrs
+
+from gateway_proto import __version__
+from gateway_proto._tracing.log import Line, Log
+from gateway_proto._tracing.secrets import Secrets
+from gateway_proto._tracing.values import Json, json_of_config, plain
+from gateway_proto._tracing.watching import Clients, Connections, Servers
+from gateway_proto.client import Client
+from gateway_proto.client_connection import ClientConnection
+from gateway_proto.commands import UpdatePresence
+from gateway_proto.config import Config
+from gateway_proto.endpoint import LookupConnection
+from gateway_proto.server import Server
+from gateway_proto.server_config import ServerConfig
+from gateway_proto.session import Session
+from gateway_proto.urls import Url
+
+__all__ = ["FORMAT", "VERSION", "Recorder"]
+
+FORMAT = "gateway_proto trace"
+VERSION = 1
+
+
+class Recorder:
+    """Makes machines that are watched, and writes down what happens to them: a trace.
+
+    `write` is called with one line of JSON at a time, its end included. In place of a token, and of
+    whatever else stands where tokens do, a line has a placeholder of the same length; a line waits
+    while it could hold a part of one, and `close` writes those that still wait.
+    """
+
+    def __init__(self, write: Callable[[str], object]) -> None:
+        self._log = Log(write, Secrets())
+        self._log.line(format=FORMAT, version=VERSION, library=__version__)
+
+    def client(
+        self,
+        config: Config,
+        *,
+        session: Session | None = None,
+        gateway: Url | None = None,
+        only_look_up: bool = False,
+    ) -> Client:
+        """A `Client`, watched with all of its connections.
+
+        Raises as `Client` does, and `LocalProtocolError` for a dialect that is none of `DIALECTS`.
+        """
+        config, json = self._config(config)
+        client = Client(config, session=session, gateway=gateway, only_look_up=only_look_up)
+        line = self._new(
+            "client",
+            config=json,
+            session=plain(session),
+            gateway=None if gateway is None else str(gateway),
+            only_look_up=only_look_up,
+        )
+        Clients(self._log, client, line.fields["id"], config.compression).look(line.fields)
+        self._log.end(line)
+        return client
+
+    def connection(
+        self,
+        config: Config,
+        url: Url | str,
+        *,
+        now: float,
+        session: Session | None = None,
+        presence: UpdatePresence | None = None,
+        framing: bool = True,
+    ) -> ClientConnection:
+        """A `ClientConnection` without a life around it; raises as `client` does."""
+        config, json = self._config(config)
+        connection = ClientConnection(
+            config, url, now=now, session=session, presence=presence, framing=framing
+        )
+        line = self._new(
+            "connection",
+            at=now,
+            config=json,
+            url=str(url),
+            session=plain(session),
+            presence=plain(presence),
+            framing=framing,
+        )
+        number, compression = line.fields["id"], config.compression
+        Connections(self._log, connection, number, compression=compression).look(line.fields)
+        self._log.end(line)
+        return connection
+
+    def lookup(self, config: Config, url: Url | str, *, now: float) -> LookupConnection:
+        """A `LookupConnection` without a life around it; raises as `client` does."""
+        config, json = self._config(config)
+        lookup = LookupConnection(config, Url.parse(str(url)), now=now)
+        line = self._new("lookup", at=now, config=json, url=str(url))
+        Connections(self._log, lookup, line.fields["id"]).look(line.fields)
+        self._log.end(line)
+        return lookup
+
+    def server(self, config: ServerConfig | None = None) -> Server:
+        """A `Server`, watched with all of its connections.
+
+        Give the config a `random` where session ids must not be guessed: here it is the constant
+        of the pure machine otherwise, in an adapter too.
+        """
+        config = config or ServerConfig()
+        draw = config.random or _constant
+        server = Server(attrs.evolve(config, random=self._log.watched(draw)))
+        line = self._new("server")
+        Servers(self._log, server, line.fields["id"])
+        self._log.end(line)
+        return server
+
+    def close(self) -> None:
+        """Write the lines that wait, without what is not whole in them; the trace ends here."""
+        for finish in self._log.at_end:
+            finish()
+
+    def _new(self, kind: str, **fields: object) -> Line:
+        return self._log.begin(new=kind, id=self._log.number(), **fields)
+
+    def _config(self, config: Config) -> tuple[Config, Json]:
+        """The config with its chance watched, and what is written of it."""
+        if self._log.secrets is not None:
+            self._log.secrets.add_url(config.api_url)
+            self._log.secrets.add_url(config.gateway_url)
+        json = json_of_config(config, self._log.hide(config.token))
+        return attrs.evolve(config, random=self._log.watched(config.chance)), json
+
+
+def _constant() -> float:
+    return 0.5

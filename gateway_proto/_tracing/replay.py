@@ -1,0 +1,289 @@
+"""lines → the same calls on new machines, and where what comes out is different."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import re
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import attrs
+import msgspec
+from wsproto.utilities import generate_accept_token
+
+from gateway_proto._tracing.log import Log
+from gateway_proto._tracing.recorder import FORMAT, VERSION, Recorder
+from gateway_proto._tracing.values import (
+    Json,
+    config_of,
+    data_of,
+    scenario_of,
+    server_config_of,
+    session_of,
+    value_of,
+)
+from gateway_proto.errors import GatewayProtoError, LocalProtocolError
+from gateway_proto.urls import Url
+
+__all__ = ["Difference", "Step", "TraceError", "read", "replay"]
+
+_UNREADABLE = (KeyError, TypeError, ValueError, msgspec.MsgspecError, LocalProtocolError)
+"""What a line that is no line of a trace raises on its way into a machine."""
+_COMPARED = ("raised", "returned", "made", "drew", "state", "timer", "waiting", "dial")
+_HANDED_OVER = ("events", "sent")
+_KEY = re.compile("^Sec-WebSocket-Key: ([^\r]*)\r\n", re.MULTILINE | re.IGNORECASE)
+
+
+class TraceError(GatewayProtoError):
+    """A text is no trace, or not a whole one; says in which line."""
+
+
+@attrs.frozen
+class Difference:
+    """What is not as it was."""
+
+    what: str
+    """The field of the line: state, timer, events, sent, dial, drew, ..."""
+    recorded: Any
+    replayed: Any
+
+
+@attrs.frozen
+class Step:
+    """One line of a trace, and what the same call does today."""
+
+    number: int
+    """Of the line, counted from 1; 0: behind the last."""
+    line: Json
+    differences: tuple[Difference, ...] = ()
+
+
+def read(lines: Iterable[str | bytes]) -> list[Json]:
+    """The lines of a trace behind its head, with all of their fields; raises `TraceError`."""
+    texts = list(lines)
+    while texts and not texts[-1].strip():
+        texts.pop()
+    head, *read = [_decoded(n, text, len(texts)) for n, text in enumerate(texts, 1)] or [{}]
+    if head.get("format") != FORMAT:
+        raise TraceError(f"line 1: this is no trace: it has no format {FORMAT!r}")
+    if head.get("version") != VERSION:
+        raise TraceError(
+            f"line 1: this trace has version {head.get('version')!r}, and {VERSION} is read here: "
+            f"take the gateway_proto that wrote it, {head.get('library')}"
+        )
+    return read
+
+
+def _decoded(number: int, text: str | bytes, count: int) -> Json:
+    try:
+        return msgspec.json.decode(text, type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        cut = number == count and "truncated" in str(error)
+        what = "this line is cut off: remove it, if the rest is of use" if cut else error
+        raise TraceError(f"line {number}: {what}") from None
+
+
+def replay(lines: Iterable[str | bytes]) -> Iterator[Step]:
+    """Drive new machines as those of a trace were, line by line.
+
+    Raises `TraceError` where a line cannot be understood, or is about a machine that is not there.
+    """
+    read_lines = read(lines)
+    replaying = _Replaying(read_lines)
+    for number, line in enumerate(read_lines, 2):
+        try:
+            yield Step(number, line, replaying.step(line))
+        except _UNREADABLE as error:
+            what = f"there is no {error}" if isinstance(error, KeyError) else error
+            raise TraceError(f"line {number}: {what}") from None
+
+
+class _Again(Recorder):
+    """Writes down what happens in a replay, which has no secrets."""
+
+    def __init__(self, write: Callable[[str], object]) -> None:
+        self._log = Log(write, None)
+
+    @property
+    def log(self) -> Log:
+        return self._log
+
+
+class _Replaying:
+    """Machines that are driven anew."""
+
+    def __init__(self, lines: list[Json]) -> None:
+        self._lines = lines
+        self._written: list[str] = []
+        self._recorder = _Again(self._written.append)
+        self._machines: dict[int, Any] = {}
+        self._draws: deque[float] = deque()
+        self._accepted: dict[int, deque[bytes]] = {}
+
+    def step(self, line: Json) -> tuple[Difference, ...]:
+        """Do what a line says."""
+        self._draws = deque(line.get("drew", ()))
+        self._written.clear()
+        if "new" in line:
+            self._make(line)
+        elif "config" in line:
+            chance = self._recorder.log.watched(self._draw)
+            self._machines[line["id"]].config = server_config_of(line["config"], chance)
+            return ()
+        elif "call" in line:
+            self._call(line)
+        elif "took" in line:
+            self._take(line)
+            return self._differences(line, _HANDED_OVER)
+        else:
+            return ()  # a later version's
+        return self._differences(line, _COMPARED)
+
+    def _differences(self, line: Json, fields: tuple[str, ...]) -> tuple[Difference, ...]:
+        got = msgspec.json.decode(self._written[-1], type=dict[str, Any]) if self._written else {}
+        pairs = ((field, line.get(field), got.get(field)) for field in fields)
+        return tuple(
+            Difference(what, recorded, replayed)
+            for what, recorded, replayed in pairs
+            if _without_key(recorded) != _without_key(replayed)
+        )
+
+    def _draw(self) -> float:
+        return self._draws.popleft() if self._draws else 0.5
+
+    def _make(self, line: Json) -> None:
+        recorder = self._recorder
+        recorder.log.count = line["id"] - 1
+        recorder.log.now = line.get("at")
+        if line["new"] == "server":
+            self._machines[line["id"]] = recorder.server()
+            return
+        config = config_of(line["config"], self._draw)
+        session = line.get("session")
+        session = None if session is None else session_of(session, config)
+        match line["new"]:
+            case "client":
+                gateway = line.get("gateway")
+                machine: Any = recorder.client(
+                    config,
+                    session=session,
+                    gateway=None if gateway is None else Url.parse(gateway),
+                    only_look_up=line.get("only_look_up", False),
+                )
+            case "connection":
+                presence = line.get("presence")
+                machine = recorder.connection(
+                    config,
+                    line["url"],
+                    now=line["at"],
+                    session=session,
+                    presence=None if presence is None else value_of(presence),
+                    framing=line["framing"],
+                )
+            case "lookup":
+                machine = recorder.lookup(config, line["url"], now=line["at"])
+            case kind:
+                raise ValueError(f"there is no machine {kind!r}")
+        self._machines[line["id"]] = machine
+
+    def _call(self, line: Json) -> None:
+        machine, name = self._machine(line), line["call"]
+        self._check(machine, name)
+        parameters = inspect.signature(getattr(type(machine), name)).parameters
+        given = {k: v for k, v in line.get("with", {}).items() if k in parameters}
+        if "now" in parameters:
+            given["now"] = line["at"]
+        match name:
+            case "receive_data":
+                given["data"] = self._received(line)
+            case "receive_message" if given["message"] is None:
+                # It was left out, since it held a secret: the next one has its text too.
+                name = "handle_timer"
+                del given["message"]
+            case "receive_message":
+                given["message"] = data_of(given["message"])
+            case "send" | "write":
+                given["message"] = value_of(given["message"])
+            case "request":
+                given["request"] = value_of(given["request"])
+            case "play":
+                given["scenario"] = scenario_of(given["scenario"])
+            case "dispatch" if given.get("to") is not None:
+                ids = given["to"]
+                given["to"] = lambda session: session.id in ids
+            case _:
+                pass
+        if "made" in line:
+            self._recorder.log.count = line["made"] - 1
+        try:
+            result = getattr(machine, name)(**given)
+        except Exception:
+            return  # it is in the line
+        if "made" in line:
+            self._machines[line["made"]] = result
+
+    def _take(self, line: Json) -> None:
+        number, name, machine = line["id"], line["took"], self._machine(line)
+        self._check(machine, name)
+        with contextlib.suppress(LocalProtocolError):
+            getattr(machine, name)()
+        if name == "data_to_send" and number not in self._accepted and self._written:
+            self._accept(number, _key(line), _key(msgspec.json.decode(self._written[-1])))
+
+    def _machine(self, line: Json) -> Any:
+        machine = self._machines.get(line["id"])
+        if machine is None:
+            raise ValueError(f"there is no machine {line['id']}")
+        return machine
+
+    def _check(self, machine: Any, name: str) -> None:
+        if name not in vars(machine):  # those that are watched
+            raise ValueError(f"a {type(machine).__name__} has no call {name!r}")
+
+    # A client's request carries a key out of chance that is not its own, and the answer must fit.
+
+    def _accept(self, number: int, recorded: str | None, replayed: str | None) -> None:
+        if recorded is None or replayed is None:
+            return
+        reads: list[bytes] = []
+        for line in self._lines:
+            if line.get("id") == number and line.get("call") == "receive_data":
+                reads.append(_bytes(line["with"]["data"]))
+                if b"\r\n\r\n" in b"".join(reads[-2:]):
+                    break
+        old, new = (generate_accept_token(key.encode()) for key in (recorded, replayed))
+        whole = b"".join(reads).replace(old, new, 1)
+        self._accepted[number] = deque()
+        for data in reads:
+            self._accepted[number].append(whole[: len(data)])
+            whole = whole[len(data) :]
+
+    def _received(self, line: Json) -> bytes:
+        accepted = self._accepted.get(line["id"])
+        return accepted.popleft() if accepted else _bytes(line["with"]["data"])
+
+
+def _bytes(json: Json) -> bytes:
+    data = data_of(json)
+    return data if isinstance(data, bytes) else data.encode()
+
+
+def _key(line: Json) -> str | None:
+    for item in line.get("sent", ()):
+        found = _KEY.search(item.get("http", ""))
+        if found is not None:
+            return found.group(1)
+    return None
+
+
+def _without_key(value: Any) -> Any:
+    if isinstance(value, list):
+        return [
+            {**item, "http": _KEY.sub("", item["http"])}
+            if isinstance(item, dict) and "http" in item
+            else item
+            for item in value
+        ]
+    return value

@@ -1,0 +1,121 @@
+"""text and bytes → the same without secrets: each becomes a placeholder of the same length."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from urllib.parse import parse_qsl, urlsplit
+
+import msgspec
+
+__all__ = ["Secrets"]
+
+_TOKENS = re.compile(
+    r'"token" ?: ?"(?P<quoted>(?:[^"\\]|\\.)+)"'
+    r"|tokenm\0\0\0.(?P<term>[\x21-\x7e]+)"
+    r"|^authorization: *(?P<bare>[^\r\n]+)",
+    re.IGNORECASE | re.MULTILINE,
+)
+
+_SHORTEST = 6
+"""Characters; what is shorter is a part of ordinary words, and looked for where tokens stand."""
+_LEAST = 4
+"""Characters of the beginning of a secret that are one."""
+_NOT_SECRET = frozenset({"v", "encoding", "compress"})
+"""The parameters of a gateway's URL that are public."""
+
+
+class Secrets:
+    """All that must not be written down.
+
+    They are found as they are, escaped as JSON and URLs do it (JSON inside of JSON too), and in
+    ETF terms. The same secret always gives the same placeholder.
+    """
+
+    def __init__(self) -> None:
+        self._placeholders: dict[str, str] = {}
+        self._longest: list[str] = []
+        self._pattern: re.Pattern[str] | None = None
+
+    def add(self, secret: str) -> str:
+        """One more secret; returns its placeholder."""
+        if secret not in self._placeholders:
+            number = str(len(self._placeholders) + 1)
+            self._placeholders[secret] = ("x" * len(secret) + number)[-len(secret) :]
+            self._longest = sorted(self._placeholders, key=len, reverse=True)
+            patterns = (f"(?P<s{n}>{_pattern(s)})" for n, s in enumerate(self._longest))
+            self._pattern = re.compile("|".join(patterns))
+        return self._placeholders[secret]
+
+    def add_url(self, url: str | None) -> None:
+        """The parameters of a URL that its owner gave: some carry keys."""
+        for name, value in parse_qsl(urlsplit(url or "").query):
+            if name not in _NOT_SECRET and value:
+                self.add(value)
+
+    def learn(self, text: str) -> None:
+        """Take what stands where tokens do for secret: interactions and voice servers have some."""
+        for match in _TOKENS.finditer(text):
+            quoted, term, bare = match.group("quoted", "term", "bare")
+            secret = term or bare
+            if quoted is not None:
+                with contextlib.suppress(msgspec.DecodeError):
+                    secret = msgspec.json.decode(f'"{quoted}"', type=str)
+            secret = (secret or "").removeprefix("Bot ")
+            if len(secret) >= _LEAST and secret not in self._placeholders.values():
+                self.add(secret)
+
+    def of_text(self, text: str) -> str:
+        """The text, with placeholders."""
+        return text if self._pattern is None else self._pattern.sub(self._replaced, text)
+
+    def of_data(self, data: bytes) -> bytes:
+        """The bytes, with placeholders; as many, but for the escapes of a slash."""
+        return self.of_text(data.decode("latin-1")).encode("latin-1")
+
+    def of_end(self, data: bytes) -> bytes:
+        """The same, and no beginning of a secret at the end of the bytes either."""
+        clean = self.of_data(data)
+        for secret, placeholder in self._placeholders.items():
+            for size in range(len(secret) - 1, _LEAST - 1, -1):
+                if clean.endswith(secret[:size].encode()):
+                    clean = clean[:-size] + placeholder[:size].encode()
+        return clean
+
+    def are_in(self, data: str | bytes) -> bool:
+        """Whether there is one."""
+        text = data if isinstance(data, str) else data.decode("latin-1")
+        return self._pattern is not None and self._pattern.search(text) is not None
+
+    def _replaced(self, match: re.Match[str]) -> str:
+        assert match.lastgroup is not None
+        secret = self._longest[int(match.lastgroup[1:])]
+        placeholder, found = self._placeholders[secret], match.group()
+        if len(secret) < _SHORTEST:
+            return found[: len(found) - len(secret)] + placeholder
+        letters = re.findall(r"\\+u00[0-9A-Fa-f]{2}|%[0-9A-Fa-f]{2}|\\*[^\\]|\\+", found)
+        if len(letters) != len(secret):  # backslashes of its own
+            return placeholder
+        return "".join(map(_in_the_same_way, letters, placeholder))
+
+
+def _in_the_same_way(letter: str, new: str) -> str:
+    code = f"{ord(new):02x}"
+    return letter[:-2] + code if len(letter) > 2 and letter[0] in "\\%" else new
+
+
+def _pattern(secret: str) -> str:
+    if len(secret) < _SHORTEST:
+        word = re.escape(secret)
+        return (
+            rf'"token" ?: ?"{word}(?=")'  # JSON
+            rf"|tokenm\0\0\0{re.escape(chr(len(secret)))}{word}"  # ETF
+            rf"|(?i:authorization): (?:Bot )?{word}(?=\\?\r|\\r|$)"
+        )
+    return "".join(map(_letter, secret))
+
+
+def _letter(letter: str) -> str:
+    code = "".join(f"[{c}{c.upper()}]" if c.isalpha() else c for c in f"{ord(letter):02x}")
+    plain = letter if letter.isalnum() else r"\\*" + re.escape(letter)
+    return rf"(?:{plain}|\\+u00{code}|%{code})"
