@@ -31,6 +31,7 @@ from gateway_proto import (
     State,
     Turns,
 )
+from gateway_proto.trace import Recorder
 
 __all__ = ["Gateway", "open_gateway", "with_clock"]
 
@@ -212,14 +213,17 @@ async def open_gateway(
     session: Session | None = None,
     ssl_context: ssl.SSLContext | None = None,
     queue_limit: int = 1000,
+    recorder: Recorder | None = None,
 ) -> AsyncIterator[Gateway]:
     """Connect, and stay connected; leaving closes so that the session can be resumed.
 
     TLS is verified by the platform's default context unless `ssl_context` is given. Once
-    `queue_limit` events wait to be asked for, the socket is not read any further.
+    `queue_limit` events wait to be asked for, the socket is not read any further. A `recorder`
+    writes down all of its life.
     """
     config = with_clock(config)
-    client = Client(config, session=session)
+    make_client = Client if recorder is None else recorder.client
+    client = make_client(config, session=session)
     gateway = Gateway(client, config, ssl_context=ssl_context, queue_limit=queue_limit)
     life = asyncio.create_task(gateway.live())
     try:

@@ -147,7 +147,7 @@ class _Replaying:
         return tuple(
             Difference(what, recorded, replayed)
             for what, recorded, replayed in pairs
-            if _without_key(recorded) != _without_key(replayed)
+            if _comparable(recorded) != _comparable(replayed)
         )
 
     def _draw(self) -> float:
@@ -278,12 +278,9 @@ def _key(line: Json) -> str | None:
     return None
 
 
-def _without_key(value: Any) -> Any:
-    if isinstance(value, list):
-        return [
-            {**item, "http": _KEY.sub("", item["http"])}
-            if isinstance(item, dict) and "http" in item
-            else item
-            for item in value
-        ]
-    return value
+def _comparable(value: Any) -> Any:
+    """Without what no two machines have in common: the key of an upgrade, and hidden tokens."""
+    if isinstance(value, dict):
+        items = ((key, _comparable(item)) for key, item in value.items() if key != "token")
+        return {k: _KEY.sub("", v) if k == "http" else v for k, v in items}
+    return [_comparable(item) for item in value] if isinstance(value, list) else value
