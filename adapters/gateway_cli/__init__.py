@@ -1,4 +1,4 @@
-"""words of a command line → demo, serve, tail."""
+"""words of a command line → demo, serve, tail, replay, timeline."""
 
 from gateway_cli.app import main
 

@@ -5,18 +5,19 @@ from __future__ import annotations
 import asyncio
 import os
 import pathlib
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import attrs
 import typer
-from rich.console import Console
 
 from gateway_cli.demo import ADAPTERS
 from gateway_cli.demo import demo as show_demo
+from gateway_cli.replay import replay_file
 from gateway_cli.serve import serve as run_server
-from gateway_cli.show import Screen
+from gateway_cli.show import Screen, fail
 from gateway_cli.tail import SessionFile, TailError
 from gateway_cli.tail import tail as run_tail
+from gateway_cli.timeline import timeline_file
 from gateway_proto import (
     DIALECTS,
     Compression,
@@ -39,16 +40,10 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="A Discord gateway's client and server: watch one, serve one, or see both at work.",
 )
+_RECORD_HELP = "Write a trace here: what replay and timeline read. The token is not in it."
 _ENCODING_HELP = "How payloads are written; etf needs the extra of that name."
 _COMPRESS_HELP = "How the server compresses what it sends; the streams are for 6 and later."
 _DIALECT_HELP = f"Version of the protocol: {', '.join(map(str, DIALECTS))}."
-
-
-def _fail(message: str) -> NoReturn:
-    Console(stderr=True, highlight=False, soft_wrap=True).print(
-        f"gateway-proto: {message}", markup=False
-    )
-    raise typer.Exit(1)
 
 
 @app.command()
@@ -65,7 +60,7 @@ def demo(
     Example: gateway-proto demo --dialect 3 --compress payload --adapter trio
     """
     if adapter not in ADAPTERS:
-        _fail(f"there is no adapter {adapter!r}: use one of {', '.join(ADAPTERS)}")
+        fail(f"there is no adapter {adapter!r}: use one of {', '.join(ADAPTERS)}")
     try:
         good = show_demo(
             Screen(),
@@ -75,7 +70,7 @@ def demo(
             compression=compress,
         )
     except (LocalProtocolError, OSError) as error:
-        _fail(str(error))
+        fail(str(error))
     if not good:
         raise typer.Exit(1)
 
@@ -118,6 +113,7 @@ def serve(
             help="Dispatch a numbered TICK to everybody, every so many seconds.", min=0.001
         ),
     ] = None,
+    record: Annotated[pathlib.Path | None, typer.Option(help=_RECORD_HELP)] = None,
 ) -> None:
     """Serve a gateway to test against, until Ctrl-C.
 
@@ -139,14 +135,23 @@ def serve(
             is_json = scenario.suffix == ".json"
             read = Scenario.from_json if is_json else Scenario.from_yaml
             config = attrs.evolve(config, scenario=read(scenario.read_bytes()))
-        screen = Screen(as_json=as_json)
-        asyncio.run(run_server(screen, config, host=host, port=port, tick=tick, tls=tls))
+        asyncio.run(
+            run_server(
+                Screen(as_json=as_json),
+                config,
+                host=host,
+                port=port,
+                tick=tick,
+                tls=tls,
+                record=record,
+            )
+        )
     except LocalProtocolError as error:
-        _fail(str(error))
+        fail(str(error))
     except FileNotFoundError as error:
-        _fail(f"there is no file {error.filename}")
+        fail(f"there is no file {error.filename}")
     except OSError as error:
-        _fail(f"cannot listen on {host} port {port}: {error.strerror or error}")
+        fail(f"cannot listen on {host} port {port}: {error.strerror or error}")
     except KeyboardInterrupt:
         pass
 
@@ -170,6 +175,7 @@ def tail(
         pathlib.Path | None,
         typer.Option(help="Read the token here; else it is the variable GATEWAY_TOKEN."),
     ] = None,
+    record: Annotated[pathlib.Path | None, typer.Option(help=_RECORD_HELP)] = None,
 ) -> None:
     """Print each event of a gateway as it comes.
 
@@ -178,7 +184,7 @@ def tail(
     Example: GATEWAY_TOKEN=any gateway-proto tail --api http://127.0.0.1:8080/api --intents guilds
     """
     if (api is None) == (gateway is None):
-        _fail("say where to connect: either --api URL or --gateway URL")
+        fail("say where to connect: either --api URL or --gateway URL")
     try:
         config = Config(
             token=_token(token_file),
@@ -190,15 +196,16 @@ def tail(
             compression=compress,
         )
         file = None if session is None else _session_file(session, config)
-        asyncio.run(run_tail(Screen(), config, session_file=file, as_json=as_json))
+        run = run_tail(Screen(), config, session_file=file, as_json=as_json, record=record)
+        asyncio.run(run)
     except (LocalProtocolError, TailError) as error:
-        _fail(str(error))
+        fail(str(error))
     except BrokenPipeError:
         # Whoever read has left; nothing more can be said.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         raise typer.Exit(1) from None
     except OSError as error:
-        _fail(str(error))
+        fail(str(error))
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
 
@@ -206,7 +213,7 @@ def tail(
 def _token(path: pathlib.Path | None) -> str:
     token = os.environ.get("GATEWAY_TOKEN", "") if path is None else path.read_text().strip()
     if not token:
-        _fail("there is no token: set GATEWAY_TOKEN, or name a file with --token-file")
+        fail("there is no token: set GATEWAY_TOKEN, or name a file with --token-file")
     return token
 
 
@@ -221,6 +228,10 @@ def _session_file(path: pathlib.Path, config: Config) -> SessionFile:
         typer.echo(f"gateway-proto: {path} is not used: {error}", err=True)
         file.forget()
     return file
+
+
+app.command("replay")(replay_file)
+app.command("timeline")(timeline_file)
 
 
 def main() -> None:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import pathlib
+import random
 import signal
 import ssl
 import tempfile
 from collections.abc import Iterator
 
+import attrs
 import trustme
 
 from gateway_asyncio import Serving, serve_gateway
 from gateway_cli.board import Board
+from gateway_cli.recording import recording
 from gateway_cli.show import Screen, describe
 from gateway_proto import Server, ServerConfig, ServerConnection, ServerEvent
 
@@ -53,10 +56,29 @@ def _certificate(host: str) -> Iterator[tuple[ssl.SSLContext, pathlib.Path]]:
 
 
 async def serve(
-    screen: Screen, config: ServerConfig, *, host: str, port: int, tick: float | None, tls: bool
+    screen: Screen,
+    config: ServerConfig,
+    *,
+    host: str,
+    port: int,
+    tick: float | None,
+    tls: bool,
+    record: pathlib.Path | None,
 ) -> None:
-    """Serve until SIGINT or SIGTERM; raises OSError where the address cannot be had."""
-    server = Server(config)
+    """Serve until SIGINT or SIGTERM; raises OSError where an address or a file cannot be had."""
+    with recording(record) as recorder:
+        if recorder is None:
+            server = Server(config)
+        else:
+            unguessable = random.SystemRandom().random
+            server = recorder.server(attrs.evolve(config, random=unguessable))
+        await _serve(screen, server, host=host, port=port, tick=tick, tls=tls)
+
+
+async def _serve(
+    screen: Screen, server: Server, *, host: str, port: int, tick: float | None, tls: bool
+) -> None:
+    config = server.config
     board = Board(server)
 
     def on_event(connection: ServerConnection, event: ServerEvent) -> None:

@@ -1,4 +1,4 @@
-"""event → a line for people."""
+"""event, or error → a line for people."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 import attrs
 import msgspec
+import typer
 from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.text import Text
@@ -40,10 +41,18 @@ from gateway_proto import (
     UrlRefused,
 )
 
-__all__ = ["Screen", "describe"]
+__all__ = ["Screen", "describe", "fail", "why"]
 
 _WIDEST = 100
 _COLOURS = {"client": "cyan", "server": "magenta"}
+
+
+def fail(message: str, *, status: int = 1) -> NoReturn:
+    """Say on one line what is wrong, and end."""
+    Console(stderr=True, highlight=False, soft_wrap=True).print(
+        f"gateway-proto: {message}", markup=False
+    )
+    raise typer.Exit(status)
 
 
 def describe(event: Any) -> str:
@@ -94,6 +103,28 @@ def describe(event: Any) -> str:
             return _closed(event)
         case _:
             return _short(repr(event))
+
+
+def why(event: dict[str, Any]) -> str:
+    """What a trace tells of an event, in a few words."""
+    match event["type"]:
+        case "DialPlanned":
+            delay = f" in {event['delay']:.1f} s" if event["delay"] >= 0.05 else ""
+            return f"{event['purpose']}{delay}: {event['reason']}"
+        case "Closed":
+            code = "no close frame" if event["code"] is None else event["code"]
+            reason = event["error"] or event["reason"]
+            return f"{code} by {event['by']}, then {event['then']}{reason and f': {reason}'}"
+        case "Ready":
+            return f"session {event['session_id'][:8]}..., sequence {event['sequence']}"
+        case "SessionInvalidated":
+            return "resumable" if event["resumable"] else "not resumable"
+        case "ReconnectRequested":
+            return f"op 7, to {event['url'] or 'another connection'}"
+        case _:
+            hidden = ("type", "d", "name", "request")
+            fields = [f"{k} {v}" for k, v in event.items() if k not in hidden and v is not None]
+            return ", ".join(fields)
 
 
 def _closed(closed: Closed) -> str:

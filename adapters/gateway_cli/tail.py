@@ -10,6 +10,7 @@ import tempfile
 from typing import Any
 
 from gateway_asyncio import open_gateway
+from gateway_cli.recording import recording
 from gateway_cli.show import Screen, describe
 from gateway_proto import (
     Config,
@@ -72,29 +73,35 @@ def _as_json(event: Any) -> str:
 
 
 async def tail(
-    screen: Screen, config: Config, *, session_file: SessionFile | None, as_json: bool
+    screen: Screen,
+    config: Config,
+    *,
+    session_file: SessionFile | None,
+    as_json: bool,
+    record: pathlib.Path | None,
 ) -> None:
-    """Print events as they come, until the client gives up. Raises `TailError`."""
+    """Print events as they come, until the client gives up. Raises `TailError`, OSError."""
     session = None
     if session_file is not None:
         session = session_file.load()
     try:
-        opening = open_gateway(config, session=session)
-        async with opening as gateway:
-            connected = False
-            async for event in gateway:
-                if as_json:
-                    sys.stdout.write(_as_json(event) + "\n")
-                    sys.stdout.flush()
-                else:
-                    screen.line("tail", describe(event))
-                session = session_after(session, event)
-                if session_file is not None:
-                    session_file.save(session)
-                if isinstance(event, DialFailed) and not connected:
-                    raise TailError(describe(event))
-                connected = connected or gateway.state is not None
-            if gateway.gave_up is not None:
-                raise TailError(gateway.gave_up)
+        with recording(record) as recorder:
+            opening = open_gateway(config, session=session, recorder=recorder)
+            async with opening as gateway:
+                connected = False
+                async for event in gateway:
+                    if as_json:
+                        sys.stdout.write(_as_json(event) + "\n")
+                        sys.stdout.flush()
+                    else:
+                        screen.line("tail", describe(event))
+                    session = session_after(session, event)
+                    if session_file is not None:
+                        session_file.save(session)
+                    if isinstance(event, DialFailed) and not connected:
+                        raise TailError(describe(event))
+                    connected = connected or gateway.state is not None
+                if gateway.gave_up is not None:
+                    raise TailError(gateway.gave_up)
     except LocalProtocolError as error:
         raise TailError(str(error)) from None

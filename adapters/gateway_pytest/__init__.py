@@ -7,6 +7,8 @@
 
 What is different goes into a marker: `@pytest.mark.gateway(world=World(...), faults=[Fault(...)])`,
 with any field of `ServerConfig`.
+
+And a trace is a test: `assert_replays("bug.jsonl")`.
 """
 
 from __future__ import annotations
@@ -16,9 +18,10 @@ from collections.abc import Iterator
 import pytest
 
 from gateway_proto import Scenario, ServerConfig
+from gateway_pytest._replaying import assert_replays
 from gateway_pytest._running import RunningGateway
 
-__all__ = ["RunningGateway", "gateway_server", "pytest_configure"]
+__all__ = ["RunningGateway", "assert_replays", "gateway_server", "pytest_configure"]
 
 
 def pytest_configure(config: pytest.Config) -> None:

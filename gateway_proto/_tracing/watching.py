@@ -220,6 +220,9 @@ class Clients(Watch):
         if dial is not self._dial:
             self._dial = dial
             fields["dial"] = plain(dial)
+        connection = self._machine.connection
+        if connection is not None and "state" not in fields:
+            fields |= {"state": connection.state.value, "timer": connection.next_timer()}
 
     def returned(self, fields: dict[str, Any], value: Any) -> None:
         if isinstance(value, Connection):

@@ -1,0 +1,243 @@
+"""lines of a trace → what a page draws: states, heartbeats, dispatches, queues and decisions."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from typing import Any
+
+from gateway_cli.show import why
+from gateway_proto import DIALECTS
+
+__all__ = ["story"]
+
+Json = dict[str, Any]
+_DECISIONS = {
+    "DialPlanned": "dial",
+    "DialFailed": "dial failed",
+    "Ready": "ready",
+    "Resumed": "resumed",
+    "ReconnectRequested": "reconnect",
+    "SessionInvalidated": "invalidated",
+    "Closed": "closed",
+    "GaveUp": "gave up",
+    "HeartbeatLate": "late heartbeat",
+    "Suspended": "suspended",
+    "CommandsWait": "commands wait",
+    "UrlRefused": "URL refused",
+    "MalformedPayload": "malformed",
+    "RequestFailed": "request failed",
+}
+"""Events that have a row, and what stands there."""
+_NAMES = 9
+"""Names of dispatches that have a colour of their own."""
+_BINS = 60
+
+
+def story(lines: list[Json]) -> Json:
+    """What a page of these lines draws; times are seconds from the first of them."""
+    times = [line["at"] for line in lines if line.get("at") is not None]
+    start = min(times, default=0.0)
+    end = max(times, default=0.0) - start
+    kinds = {line.get("new") for line in lines}
+    told = _Telling(start, clients=bool(kinds & {"client", "connection"}))
+    for line in lines:
+        told.read(line)
+    lanes = [lane for lane in told.lanes if lane.states]
+    for lane in lanes:
+        lane.end(end)
+    beats = [beat for lane in lanes for beat in lane.beats]
+    names = Counter(name for _, name in told.dispatches)
+    latencies = [beat["latency"] for beat in beats if beat["latency"] is not None]
+    kinds_of = Counter(row["kind"] for row in told.decisions)
+    return {
+        "unix": told.unix,
+        "end": end,
+        "lanes": [lane.drawn() for lane in lanes],
+        "beats": beats,
+        "dispatches": _rates(told.dispatches, names, end),
+        "decisions": told.decisions,
+        "facts": {
+            "seconds": round(end, 3),
+            "connections": sum(lane.opened for lane in lanes),
+            "dials": kinds_of["dial"],
+            "failed dials": kinds_of["dial failed"],
+            "sessions": kinds_of["ready"],
+            "resumes": kinds_of["resumed"],
+            "closes": kinds_of["closed"],
+            "dispatches": len(told.dispatches),
+            "heartbeats acknowledged": len(latencies),
+            "heartbeats not acknowledged": len(beats) - len(latencies),
+            "median latency, ms": _median(latencies),
+            "longest latency, ms": round(max(latencies), 1) if latencies else None,
+            "most commands waiting": max((c for ln in lanes for _, c in ln.waiting), default=0),
+        },
+    }
+
+
+def _median(values: list[float]) -> float | None:
+    return round(sorted(values)[len(values) // 2], 1) if values else None
+
+
+def _rates(dispatches: list[tuple[float, str]], names: Counter[str], end: float) -> Json:
+    """How many of each name came in each stretch of time; the rare ones together."""
+    width = max(end / _BINS, 0.001)
+    for nice in (0.001, 0.01, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 300, 600, 1800, 3600, 21600):
+        if nice >= width:
+            width = nice
+            break
+    shown = [name for name, _ in names.most_common(_NAMES)]
+    bins: dict[str, Counter[int]] = {name: Counter() for name in shown}
+    for at, name in dispatches:
+        key = name if name in bins else "all others"
+        bins.setdefault(key, Counter())[int(at / width)] += 1
+    return {
+        "width": width,
+        "names": [
+            {
+                "name": name,
+                "count": sum(counts.values()),
+                "at": [(index + 0.5) * width for index in sorted(counts)],
+                "counts": [counts[index] for index in sorted(counts)],
+            }
+            for name, counts in bins.items()
+        ],
+    }
+
+
+class _Lane:
+    """What one client went through, or one connection that had none."""
+
+    def __init__(self, name: str, version: int | None) -> None:
+        self.name = name
+        self.opened = 0
+        self.connection = 0
+        self.states: list[Json] = []
+        self.beats: list[Json] = []
+        self.waiting: list[tuple[float, int]] = []
+        self._room: list[tuple[float, int]] = []
+        self._sent: deque[float] = deque()
+        self._unanswered: list[float] = []
+        dialect = None if version is None else DIALECTS[version]
+        self._limit, self._seconds = (0, 0.0) if dialect is None else dialect.send_limit
+        self._acks = dialect is not None and dialect.acks
+
+    def open(self, at: float, connection: int) -> None:
+        """A transport was opened; it has a rate limit of its own."""
+        self.opened += 1
+        self.connection = connection
+        self._age(at)
+        self._sent.clear()
+        self._room.append((at, self._limit))
+
+    def be(self, at: float, state: str, waiting: int) -> None:
+        """The present connection is in a state, and so many commands wait."""
+        if (self.waiting[-1][1] if self.waiting else 0) != waiting:
+            self.waiting.append((at, waiting))
+        last = self.states[-1] if self.states else None
+        if last is not None and last["end"] is None:
+            if (last["state"], last["connection"]) == (state, self.connection):
+                return
+            last["end"] = at
+        if state != "closed":
+            now = {"start": at, "end": None, "state": state, "connection": self.connection}
+            self.states.append(now)
+
+    def send(self, at: float) -> None:
+        """A message went out."""
+        self._age(at)
+        self._sent.append(at)
+        self._room.append((at, self._limit - len(self._sent)))
+
+    def event(self, at: float, event: Json) -> None:
+        """Something about heartbeats, or the end."""
+        kind = event["type"]
+        if kind == "HeartbeatSent":
+            self._unanswered.append(at)
+        elif kind == "HeartbeatAcked":
+            self._unanswered.clear()
+            if event["latency"] is not None:
+                self._beat(at, event["latency"] * 1000)
+        elif kind == "Closed":
+            for sent in self._unanswered if self._acks else ():
+                self._beat(sent, None)
+            self._unanswered.clear()
+
+    def end(self, at: float) -> None:
+        """The trace is over."""
+        self._age(at)
+        if self.states[-1]["end"] is None:
+            self.states[-1]["end"] = at
+        for points in (self._room, self.waiting):
+            points.append((at, points[-1][1] if points else 0))
+
+    def drawn(self) -> Json:
+        """What a page draws of it."""
+        room = self._room if self._limit else []
+        return {"name": self.name, "states": self.states, "waiting": self.waiting, "room": room}
+
+    def _beat(self, at: float, latency: float | None) -> None:
+        self.beats.append(
+            {"at": at, "latency": latency, "lane": self.name, "connection": self.connection}
+        )
+
+    def _age(self, at: float) -> None:
+        while self._sent and self._sent[0] + self._seconds <= at:
+            free_at = self._sent.popleft() + self._seconds
+            self._room.append((free_at, self._limit - len(self._sent)))
+
+
+class _Telling:
+    """Reads one line after the other."""
+
+    def __init__(self, start: float, *, clients: bool) -> None:
+        self._start = start
+        self._clients = clients
+        self._lane_of: dict[int, _Lane] = {}
+        self.decisions: list[Json] = []
+        self.dispatches: list[tuple[float, str]] = []
+        self.unix: float | None = None
+        """Unix time of the first line, where a line tells it."""
+
+    @property
+    def lanes(self) -> list[_Lane]:
+        """Each once, in order."""
+        return list(dict.fromkeys(self._lane_of.values()))
+
+    def read(self, line: Json) -> None:
+        """What one line tells."""
+        at = max(0.0, (line.get("at") or self._start) - self._start)
+        number, new = line.get("id", 0), line.get("new")
+        if new in ("client", "connection"):
+            lane = self._lane_of[number] = _Lane(f"{new} {number}", line["config"]["dialect"])
+            if new == "connection":
+                lane.open(at, number)
+        made = line.get("made")
+        if made is not None:
+            if number not in self._lane_of and not self._clients:
+                self._lane_of[made] = _Lane(f"connection {made}", None)
+            elif number in self._lane_of:
+                self._lane_of[made] = self._lane_of[number]
+            if made in self._lane_of:
+                self._lane_of[made].open(at, made)
+        if line.get("call") == "check_clock" and self.unix is None:
+            self.unix = line["with"]["unix"] - at
+        found = self._lane_of.get(number if made is None else made)
+        if found is not None:
+            self._tell(at, found, line)
+
+    def _tell(self, at: float, lane: _Lane, line: Json) -> None:
+        if "state" in line:
+            lane.be(at, line["state"], line.get("waiting", 0))
+        for item in line.get("sent", ()):
+            if "message" in item:
+                lane.send(at)
+                if not self._clients and item["message"].get("t"):
+                    self.dispatches.append((at, item["message"]["t"]))
+        for event in line.get("events", ()):
+            lane.event(at, event)
+            if "d" in event and "sequence" in event:
+                self.dispatches.append((at, event["name"]))
+            if event["type"] in _DECISIONS:
+                row = {"at": at, "lane": lane.name, "connection": lane.connection}
+                row |= {"kind": _DECISIONS[event["type"]], "text": why(event)}
+                self.decisions.append(row)

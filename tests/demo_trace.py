@@ -1,0 +1,102 @@
+"""nothing → a trace in which much happens: docs/traces/demo.jsonl.
+
+To record it anew after a change that is meant: `PYTHONPATH=. python tests/demo_trace.py`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import pathlib
+
+from gateway_proto import (
+    Client,
+    Config,
+    Fault,
+    HeartbeatRequested,
+    Intents,
+    ReconnectRequested,
+    Scenario,
+    Server,
+    ServerConfig,
+    UpdateVoiceState,
+    World,
+)
+from gateway_proto.testing import Link
+from gateway_proto.trace import Recorder
+
+FILE = pathlib.Path(__file__).parents[1] / "docs" / "traces" / "demo.jsonl"
+_NAMES = ["MESSAGE_CREATE"] * 7 + ["TYPING_START"] * 4 + ["MESSAGE_REACTION_ADD"] * 2
+_NAMES += ["MESSAGE_UPDATE", "GUILD_MEMBER_UPDATE", "CHANNEL_UPDATE"]
+
+
+def _chance(step: float) -> itertools.cycle[float]:
+    return itertools.cycle([(step * n) % 1 for n in range(1, 98)])
+
+
+def record() -> list[str]:
+    """Twelve minutes: dispatches, a cut, a resume, op 7, a zombie, a burst with no room."""
+    lines: list[str] = []
+    recorder = Recorder(lines.append)
+    chance, noise = _chance(0.618034), _chance(0.414214)
+    client: Client = recorder.client(
+        Config(
+            token="demo-token-of-nobody",
+            intents=Intents.GUILDS | Intents.GUILD_MESSAGES,
+            compression="zlib-stream",
+            api_url="http://localhost/api",
+            random=lambda: next(chance),
+        )
+    )
+    # The server acknowledges nothing any more on its third WebSocket.
+    faults = [
+        Fault("no_acks", on="resumed", connection=3, after=50),
+        Fault("refuse", connection=4, status=503, on="upgrade"),
+    ]
+    server = Server(
+        ServerConfig(
+            world=World([{"id": "41771983423143937", "name": "a guild"}]),
+            scenario=Scenario(faults),
+            random=lambda: next(chance),
+        )
+    )
+    link = Link(client, server, now=1000.0, delay=0.03)
+
+    def live(seconds: float, every: float) -> None:
+        end = link.now + seconds
+        while link.now < end:
+            link.delay = 0.02 + 0.06 * next(noise) ** 3
+            name = _NAMES[int(next(noise) * len(_NAMES))]
+            data = {"id": str(int(link.now * 1000)), "content": "hello" * int(1 + 4 * next(noise))}
+            server.dispatch(name, data, now=link.now, to=lambda _: True)
+            link.run(every * 2 * next(noise) + 0.01)
+
+    live(100, 1.0)
+    link.cut()
+    live(80, 0.6)
+    link.server.send(ReconnectRequested())
+    live(60, 0.5)
+    for number in range(170):  # more than a minute has room for
+        link.client.send(UpdateVoiceState("41771983423143937", str(number)))
+    live(90, 1.0)
+    link.run(1)
+    live(200, 1.4)
+    link.dead_hosts.add("localhost")
+    link.cut()
+    link.run(8)
+    link.dead_hosts.clear()
+    live(60, 0.8)
+    for connection in server.open_connections:
+        connection.send(HeartbeatRequested(), now=link.now)
+    live(30, 1.0)
+    for connection in server.open_connections:
+        connection.close(4009, "Session timed out", now=link.now)
+    live(60, 0.8)
+    client.stop(keep_session=False, now=link.now)
+    link.run(5)
+    recorder.close()
+    return lines
+
+
+if __name__ == "__main__":
+    FILE.write_text("".join(record()))
+    print(FILE)
