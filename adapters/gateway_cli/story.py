@@ -14,7 +14,7 @@ Json = dict[str, Any]
 _DECISIONS = {
     "DialPlanned": "dial",
     "DialFailed": "dial failed",
-    "Ready": "ready",
+    "Ready": "new session",
     "Resumed": "resumed",
     "ReconnectRequested": "reconnect",
     "SessionInvalidated": "invalidated",
@@ -30,7 +30,7 @@ _DECISIONS = {
 """Events that have a row, and what stands there."""
 _NAMES = 9
 """Names of dispatches that have a colour of their own."""
-_BINS = 60
+_BINS = 100
 
 
 def story(lines: list[Json]) -> Json:
@@ -61,7 +61,7 @@ def story(lines: list[Json]) -> Json:
             "connections": sum(lane.opened for lane in lanes),
             "dials": kinds_of["dial"],
             "failed dials": kinds_of["dial failed"],
-            "sessions": kinds_of["ready"],
+            "sessions": kinds_of["new session"],
             "resumes": kinds_of["resumed"],
             "closes": kinds_of["closed"],
             "dispatches": len(told.dispatches),

@@ -67,10 +67,6 @@ class Log:
         self._lines.append(line)
         return line
 
-    def forget(self, line: Line) -> None:
-        """Nothing has happened after all."""
-        self._lines.remove(line)
-
     def end(self, line: Line) -> None:
         """What a line tells of is over; what was drawn since the last was drawn in it."""
         if self._drawn:

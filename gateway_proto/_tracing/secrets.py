@@ -12,7 +12,7 @@ __all__ = ["Secrets"]
 
 _TOKENS = re.compile(
     r'"token" ?: ?"(?P<quoted>(?:[^"\\]|\\.)+)"'
-    r"|tokenm\0\0\0.(?P<term>[\x21-\x7e]+)"
+    r"|\x05tokenm\0\0(?P<size>[\0-\xff]{2})"
     r"|^authorization: *(?P<bare>[^\r\n]+)",
     re.IGNORECASE | re.MULTILINE,
 )
@@ -56,11 +56,13 @@ class Secrets:
     def learn(self, text: str) -> None:
         """Take what stands where tokens do for secret: interactions and voice servers have some."""
         for match in _TOKENS.finditer(text):
-            quoted, term, bare = match.group("quoted", "term", "bare")
-            secret = term or bare
+            quoted, size, secret = match.group("quoted", "size", "bare")
             if quoted is not None:
                 with contextlib.suppress(msgspec.DecodeError):
                     secret = msgspec.json.decode(f'"{quoted}"', type=str)
+            elif size is not None:
+                end = match.end() + int.from_bytes(size.encode("latin-1"), "big")
+                secret = text[match.end() : end]
             secret = (secret or "").removeprefix("Bot ")
             if len(secret) >= _LEAST and secret not in self._placeholders.values():
                 self.add(secret)
@@ -69,23 +71,16 @@ class Secrets:
         """The text, with placeholders."""
         return text if self._pattern is None else self._pattern.sub(self._replaced, text)
 
-    def of_data(self, data: bytes) -> bytes:
-        """The bytes, with placeholders; as many, but for the escapes of a slash."""
-        return self.of_text(data.decode("latin-1")).encode("latin-1")
-
     def of_end(self, data: bytes) -> bytes:
-        """The same, and no beginning of a secret at the end of the bytes either."""
-        clean = self.of_data(data)
+        """The same of bytes, and no beginning of a secret at their end either."""
+        text = data.decode("latin-1")
+        self.learn(text)
+        clean = self.of_text(text).encode("latin-1")
         for secret, placeholder in self._placeholders.items():
             for size in range(len(secret) - 1, _LEAST - 1, -1):
                 if clean.endswith(secret[:size].encode()):
                     clean = clean[:-size] + placeholder[:size].encode()
         return clean
-
-    def are_in(self, data: str | bytes) -> bool:
-        """Whether there is one."""
-        text = data if isinstance(data, str) else data.decode("latin-1")
-        return self._pattern is not None and self._pattern.search(text) is not None
 
     def _replaced(self, match: re.Match[str]) -> str:
         assert match.lastgroup is not None
@@ -109,7 +104,7 @@ def _pattern(secret: str) -> str:
         word = re.escape(secret)
         return (
             rf'"token" ?: ?"{word}(?=")'  # JSON
-            rf"|tokenm\0\0\0{re.escape(chr(len(secret)))}{word}"  # ETF
+            rf"|\x05tokenm\0\0\0{re.escape(chr(len(secret)))}{word}"  # ETF
             rf"|(?i:authorization): (?:Bot )?{word}(?=\\?\r|\\r|$)"
         )
     return "".join(map(_letter, secret))

@@ -177,8 +177,13 @@ class Incoming:
         return clean
 
     def _clean(self, data: bytes) -> bytes:
-        self._found = self._found or self._secrets.are_in(data)
-        return self._secrets.of_data(data)
+        return self._clean_text(data.decode("latin-1")).encode("latin-1")
+
+    def _clean_text(self, text: str) -> str:
+        self._secrets.learn(text)
+        clean = self._secrets.of_text(text)
+        self._found = self._found or clean != text
+        return clean
 
     def _framed_anew(self, frame: _Frame) -> bytes:
         if frame.code >= _CLOSE:
@@ -207,8 +212,7 @@ class Incoming:
             text = message
         self._open = text is None
         if isinstance(text, str):
-            self._found = self._found or self._secrets.are_in(text)
-            return self._secrets.of_text(text)
+            return self._clean_text(text)
         if text is None or text is message:
             return None if text is None else self._clean(text)
         self._inflated = True
