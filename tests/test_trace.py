@@ -45,7 +45,7 @@ from gateway_proto import (
     trace,
 )
 from gateway_proto._layers import etf
-from gateway_proto._tracing.values import plain
+from gateway_proto._tracing.values import plain, value_of
 from gateway_proto.testing import Link
 from gateway_proto.trace import Recorder, TraceError, read, replay
 from tests import demo_trace
@@ -538,7 +538,7 @@ def test_a_server_that_echoes_the_token_puts_it_in_no_trace(
     for echo in (
         {"token": token, "long": "x" * 1500},
         {"content": f"no secret {'y' * 1500}"},
-        {"token": token, "very_long": "x" * 70_000},
+        *([] if chopped == 1 else [{"token": token, "very_long": "x" * 70_000}]),
         *([] if len(token) < 6 else [{"content": f"is it {token}?"}, {token: [token]}]),
         {"content": "after it"},
     ):
@@ -797,6 +797,11 @@ def test_events_may_be_structs_of_msgspec() -> None:
     assert plain([Happened("x", "y", float("inf"))]) == [
         {"type": "Happened", "name": "x", "at": None},
     ]
+
+
+def test_what_is_no_value_of_this_package_has_no_more_than_a_name() -> None:
+    assert plain(object()) == {"type": "object"}
+    assert value_of(plain(object())) is None
 
 
 def test_a_server_without_chance_of_its_own_draws_the_constant() -> None:
