@@ -1,0 +1,332 @@
+"""The page of a trace, in a browser: it draws, it is right, it fits, and it loads nothing."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import shutil
+import time
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from gateway_cli.story import story
+from gateway_cli.timeline import page
+from gateway_proto import Client, Config, Server, ServerConfig
+from gateway_proto.testing import Link
+from gateway_proto.trace import Recorder, read
+from tests.adapters.test_cli import _run
+
+DEMO = pathlib.Path(__file__).parents[2] / "docs" / "traces" / "demo.jsonl"
+LINES = read(DEMO.read_text().splitlines())
+EVENTS = [event for line in LINES for event in line.get("events", ())]
+NAMES = Counter(event["name"] for event in EVENTS if "sequence" in event)
+TYPES = Counter(event["type"] for event in EVENTS)
+ARGUMENTS = [
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+]
+
+
+# ----- the numbers -----
+
+
+def _fact(name: str) -> Any:
+    return story(LINES)["facts"][name]
+
+
+def test_the_facts_are_those_of_the_trace() -> None:
+    pytest.importorskip("plotly")
+    facts = story(LINES)["facts"]
+
+    acked = [event["latency"] for event in EVENTS if event["type"] == "HeartbeatAcked"]
+    latencies = [latency * 1000 for latency in acked if latency is not None]
+    assert facts == {
+        "seconds": round(LINES[-1]["at"] - 1000, 3),
+        "connections": len([line for line in LINES if "made" in line]),
+        "dials": TYPES["DialPlanned"],
+        "failed dials": TYPES["DialFailed"],
+        "sessions": TYPES["Ready"],
+        "resumes": TYPES["Resumed"],
+        "closes": TYPES["Closed"],
+        "dispatches": TYPES["Dispatch"] + TYPES["Ready"] + TYPES["Resumed"],
+        "heartbeats acknowledged": len(latencies),
+        "heartbeats not acknowledged": TYPES["HeartbeatSent"] - len(acked),
+        "median latency, ms": round(sorted(latencies)[len(latencies) // 2], 1),
+        "longest latency, ms": round(max(latencies), 1),
+        "most commands waiting": max(line.get("waiting", 0) for line in LINES),
+    }
+    assert facts["resumes"] == 5 and facts["heartbeats not acknowledged"] > 0
+
+
+def test_room_is_what_the_limit_leaves_in_any_minute() -> None:
+    (lane,) = story(LINES)["lanes"]
+
+    assert max(room for _, room in lane["room"]) == 120
+    assert 0 <= min(room for _, room in lane["room"]) <= 5  # some places are for heartbeats
+    times = [at for at, _ in lane["room"]]
+    assert times == sorted(times)
+    assert lane["states"][0]["state"] == "upgrading"
+    for before, after in zip(lane["states"], lane["states"][1:], strict=False):
+        assert before["start"] <= before["end"] <= after["start"]
+
+
+def test_dispatches_are_counted_in_their_stretch_of_time() -> None:
+    rates = story(LINES)["dispatches"]
+
+    names = Counter(event["name"] for event in EVENTS if "sequence" in event)
+    for entry in rates["names"]:
+        assert sum(entry["counts"]) == entry["count"]
+        if entry["name"] != "all others":
+            assert entry["count"] == names[entry["name"]]
+    assert sum(entry["count"] for entry in rates["names"]) == sum(names.values())
+    first = next(e for e in rates["names"] if e["name"] == "MESSAGE_CREATE")
+    came = [
+        line["at"] - 1000
+        for line in LINES
+        for event in line.get("events", ())
+        if event.get("name") == "MESSAGE_CREATE"
+    ]
+    assert first["counts"][0] == len([at for at in came if at < rates["width"]])
+
+
+def test_a_server_s_trace_has_a_lane_for_each_connection() -> None:
+    lines: list[str] = []
+    recorder = Recorder(lines.append)
+    server = recorder.server(ServerConfig())
+    config = Config(token="any", intents=0, api_url="http://localhost/api")
+    link = Link(Client(config), server)
+    link.run(60)
+    link.cut()
+    link.run(60)
+    recorder.close()
+
+    told = story(read(lines))
+
+    assert [lane["name"] for lane in told["lanes"]] == [f"connection {n}" for n in (2, 3, 4)]
+    assert told["facts"]["dispatches"] == 2
+    assert [row["kind"] for row in told["decisions"]] == ["closed", "closed"]
+    assert "room" in told["lanes"][0] and told["lanes"][0]["room"] == []
+
+
+def test_an_empty_trace_and_a_single_connection_are_drawn_too() -> None:
+    lines: list[str] = []
+    recorder = Recorder(lines.append)
+    assert story(read(lines))["facts"]["connections"] == 0
+
+    config = Config(token="any", intents=0)
+    connection = recorder.connection(config, "ws://localhost", now=5.0, framing=False)
+    connection.check_clock(1e9, now=6.0)
+    told = story(read(lines))
+
+    assert told["facts"]["connections"] == 1
+    assert told["lanes"][0]["name"] == "connection 1"
+    assert told["unix"] == 1e9 - 1
+
+
+def test_the_command_prints_what_the_page_draws_or_writes_the_page(
+    tmp_path: pathlib.Path,
+) -> None:
+    pytest.importorskip("plotly")
+    printed = _run("timeline", str(DEMO), "--json")
+    out = tmp_path / "page.html"
+    written = _run("timeline", str(DEMO), "--out", str(out))
+    nowhere = _run("timeline", str(DEMO), "--out", "/nowhere/at/all")
+
+    assert json.loads(printed.stdout)["facts"]["resumes"] == 5
+    assert (written.returncode, written.stdout) == (0, f"{out}\n")
+    assert out.read_text().startswith("<!doctype html>")
+    assert (nowhere.returncode, len(nowhere.stderr.splitlines())) == (2, 1)
+
+
+def test_lines_that_tell_nothing_are_said(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "t.jsonl"
+    path.write_text(DEMO.read_text().splitlines()[0] + '\n{"new": "client", "id": 1}\n')
+
+    result = _run("timeline", str(path))
+
+    assert result.returncode == 2
+    assert "not as traces have it: KeyError('config')" in result.stderr
+
+
+# ----- the page -----
+
+
+def _chromium() -> str | None:
+    names = ("chromium", "chromium-browser", "google-chrome")
+    return next((path for name in names if (path := shutil.which(name))), None)
+
+
+class Page:
+    """A page in a browser."""
+
+    def __init__(self, driver: Any) -> None:
+        self.driver = driver
+
+    def open(self, path: pathlib.Path, width: int) -> None:
+        metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        self.driver.get(path.as_uri())
+        self.wait(lambda: self.run("return document.body.dataset.drawn") == "yes", "the charts")
+
+    def run(self, script: str, *arguments: Any) -> Any:
+        return self.driver.execute_script(script, *arguments)
+
+    def all(self, selector: str) -> list[Any]:
+        return list(self.driver.find_elements("css selector", selector))
+
+    def wait(self, condition: Any, what: str) -> None:
+        end = time.monotonic() + 20
+        while not condition():
+            assert time.monotonic() < end, f"waited too long for {what}"
+            time.sleep(0.05)
+
+    def range(self, chart: str) -> list[float]:
+        return list(self.run(f"return document.getElementById('{chart}').layout.xaxis.range"))
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    pytest.importorskip("plotly")
+    webdriver = pytest.importorskip("selenium.webdriver")
+    chromium, chromedriver = _chromium(), shutil.which("chromedriver")
+    if chromium is None or chromedriver is None:
+        pytest.skip("there is no chromium with its chromedriver here")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    profile = tmp_path_factory.mktemp("profile")
+    for argument in (*ARGUMENTS, f"--user-data-dir={profile}"):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options, webdriver.ChromeService(chromedriver))
+    yield Page(driver)
+    driver.quit()
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    pytest.importorskip("plotly")
+    path = tmp_path_factory.mktemp("page") / "demo.html"
+    path.write_text(page(story(LINES), "demo.jsonl"), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+def test_the_page_draws_without_an_error_fits_and_loads_nothing(
+    browser: Page, demo: pathlib.Path, width: int
+) -> None:
+    browser.open(demo, width)
+
+    assert browser.driver.get_log("browser") == []
+    assert browser.run("return performance.getEntriesByType('resource').length") == 0
+    assert browser.run("return document.documentElement.scrollWidth") <= width
+    for chart in ("states", "beats", "dispatches", "queue"):
+        box = browser.run(f"return document.querySelector('#{chart} .main-svg').clientWidth")
+        assert 0.75 * width < box <= width
+    small = browser.run(
+        "return Math.min(...[...document.querySelectorAll('.xtick text, dt, td')]"
+        ".map((e) => parseFloat(getComputedStyle(e).fontSize)))"
+    )
+    assert small >= 11
+
+
+def test_the_page_shows_the_numbers_of_the_trace(browser: Page, demo: pathlib.Path) -> None:
+    browser.open(demo, 1280)
+
+    facts = {e.get_attribute("data-fact"): e.text for e in browser.all("#facts dd")}
+    assert facts == {name: str(value) for name, value in story(LINES)["facts"].items()}
+    rows = [row.text for row in browser.all("#decisions tr")]
+    assert (
+        len(rows) == sum(TYPES[t] for t in ("DialPlanned", "DialFailed", "Closed", "Resumed")) + 3
+    )
+    assert any("zombie: no heartbeat ACK" in row for row in rows)
+    assert any("op 7" in row for row in rows)
+    # What the charts themselves draw.
+    points = browser.all("#beats .scatterlayer .point")
+    assert len(points) == _fact("heartbeats acknowledged") + _fact("heartbeats not acknowledged")
+    drawn = browser.run(
+        "return document.getElementById('dispatches').data.flatMap((t) => [...t.y])"
+        ".reduce((a, b) => a + b, 0)"
+    )
+    assert drawn == _fact("dispatches")
+    bars = browser.all("#dispatches .barlayer .point path")
+    assert len(bars) >= 100
+    names = [button.text for button in browser.all("#names button")]
+    assert f"MESSAGE_CREATE {NAMES['MESSAGE_CREATE']}" in names
+
+
+def test_the_page_filters_what_it_shows(browser: Page, demo: pathlib.Path) -> None:
+    browser.open(demo, 1280)
+    field = browser.all("#filter")[0]
+
+    field.send_keys("closed 4009 peer")
+    rows = [row.text for row in browser.all("#decisions tr")]
+    assert len(rows) == 1 and "Session timed out" in rows[0]
+    field.clear()
+    field.send_keys("TYPING")
+    browser.wait(
+        lambda: browser.run("return document.getElementById('dispatches').data.length") == 1,
+        "the one name",
+    )
+    browser.all("#all")[0].click()
+    browser.wait(lambda: len(browser.all("#decisions tr")) > 20, "all rows again")
+    browser.all("#names button")[0].click()
+    shown = browser.run("return document.getElementById('dispatches').data.map((t) => t.name)")
+    assert browser.all("#names button")[0].text.split()[0] not in shown
+    assert len(shown) == len(browser.all("#names button")) - 1
+
+
+def test_all_charts_zoom_together(browser: Page, demo: pathlib.Path) -> None:
+    browser.open(demo, 1280)
+    whole = browser.range("states")
+
+    row = next(r for r in browser.all("#decisions tr") if "zombie" in r.text)
+    browser.run("arguments[0].click()", row)
+    browser.wait(lambda: browser.range("queue") != whole, "the zoom")
+    at = float(row.text.split()[0])
+    for chart in ("states", "beats", "dispatches", "queue"):
+        low, high = browser.range(chart)
+        assert low < at < high and high - low < 60
+    browser.run("Plotly.relayout('beats', {'xaxis.range[0]': 100, 'xaxis.range[1]': 200})")
+    browser.wait(lambda: browser.range("states") == [100, 200], "the other charts")
+    browser.all("#all")[0].click()
+    browser.wait(lambda: browser.range("dispatches") == whole, "the whole time")
+
+
+def test_what_is_pointed_at_says_what_it_is(browser: Page, demo: pathlib.Path) -> None:
+    browser.open(demo, 1280)
+
+    browser.run("Plotly.Fx.hover('beats', [{curveNumber: 0, pointNumber: 0}])")
+    browser.wait(lambda: browser.all("#beats .hovertext"), "the text")
+
+    text = browser.all("#beats .hovertext")[0].text
+    first = next(e["latency"] for e in EVENTS if e["type"] == "HeartbeatAcked")
+    assert f"ACK after {first * 1000:.1f} ms" in text
+    assert "connection 3" in text
+
+
+def test_what_a_peer_says_is_text_and_never_runs(browser: Page, tmp_path: pathlib.Path) -> None:
+    evil = "</script><script>document.title='owned'</script><img src=x onerror=alert(1)>"
+    lines: list[str] = []
+    recorder = Recorder(lines.append)
+    config = Config(token="any", intents=0, gateway_url="ws://localhost")
+    server = Server()
+    link = Link(recorder.client(config), server)
+    link.run(1)
+    server.dispatch(evil, {}, now=link.now, to=lambda _: True)
+    for connection in server.open_connections:
+        connection.close(4000, evil, now=link.now)
+    link.run(5)
+    recorder.close()
+    path = tmp_path / "evil.html"
+    path.write_text(page(story(read(lines)), evil), encoding="utf-8")
+
+    browser.open(path, 1280)
+
+    assert browser.driver.get_log("browser") == []
+    assert browser.run("return document.title") == evil
+    assert browser.run("return document.images.length") == 0
+    assert any(evil in row.text for row in browser.all("#decisions tr"))
+    assert any(evil in button.text for button in browser.all("#names button"))

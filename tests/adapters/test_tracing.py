@@ -1,0 +1,194 @@
+"""Traces on the command line, in both adapters and in the pytest plugin."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import pathlib
+import subprocess
+from typing import Any
+
+import pytest
+import trio
+
+import gateway_asyncio
+import gateway_trio
+from gateway_proto import Config, Dispatch, Ready, Server, ServerConfig, UpdatePresence
+from gateway_proto.trace import Recorder, TraceError, read, replay
+from gateway_pytest import assert_replays
+from tests.adapters.test_cli import _await, _lines, _run, _serving, _tailing
+
+DEMO = pathlib.Path(__file__).parents[2] / "docs" / "traces" / "demo.jsonl"
+TOKEN = "a-token-that-is-secret"
+
+
+async def _live(module: Any, lines: list[str], served: list[str], now: Any) -> None:
+    recorder, other = Recorder(lines.append), Recorder(served.append)
+    server = other.server(ServerConfig(heartbeat_interval=50))
+    async with module.serve_gateway(server) as serving:
+        config = Config(token=TOKEN, intents=0, api_url=serving.api_url, compression="zlib-stream")
+        async with module.open_gateway(config, recorder=recorder) as gateway:
+            async for event in gateway:
+                if isinstance(event, Ready):
+                    await gateway.send(UpdatePresence())
+                    serving.dispatch("ECHO", {"content": f"{TOKEN} is it"})
+                elif isinstance(event, Dispatch) and event.name == "ECHO":
+                    serving.drop()
+                elif type(event).__name__ == "Resumed":
+                    break
+    recorder.close()
+    other.close()
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "trio"])
+def test_an_adapter_records_a_whole_life_and_a_server(loop: str) -> None:
+    lines: list[str] = []
+    served: list[str] = []
+
+    if loop == "trio":
+        trio.run(_live, gateway_trio, lines, served, trio.current_time)
+    else:
+        asyncio.run(_live(gateway_asyncio, lines, served, None))
+
+    for trace in (lines, served):
+        assert TOKEN not in "".join(trace)
+        assert [step for step in replay(trace) if step.differences] == []
+    came = [event["type"] for line in read(lines) for event in line.get("events", ())]
+    assert {"Ready", "Dispatch", "Resumed", "GatewayFound", "DialPlanned"} <= set(came)
+    calls = {line.get("call") for line in read(served)}
+    assert {"accept", "dispatch", "drop", "receive_data"} <= calls
+
+
+# ----- the command line -----
+
+
+def test_tail_and_serve_record_what_replay_drives_again(tmp_path: pathlib.Path) -> None:
+    trace, served, out = tmp_path / "t.jsonl", tmp_path / "s.jsonl", tmp_path / "out"
+    with _serving("--tick", "0.05", "--record", str(served)) as serving:
+        arguments = ("--api", serving.api, "--compress", "zlib-stream", "--json")
+        with _tailing(out, *arguments, "--record", str(trace)) as process:
+            _await("a tick", lambda: out.exists() and "TICK" in out.read_text())
+            process.terminate()
+            process.wait(10)
+        serving.stop()
+
+    assert "secret-token" not in trace.read_text() + served.read_text()
+    assert trace.stat().st_mode & 0o777 == 0o600
+    for file in (trace, served):
+        result = _run("replay", str(file))
+        assert result.returncode == 0, result.stdout + result.stderr
+        assert "lines agree" in result.stdout
+    assert len(_lines(out)) > 3
+
+
+def test_a_file_that_cannot_be_written_is_said() -> None:
+    result = _run("tail", "--gateway", "ws://localhost:1", "--record", "/nowhere/at/all")
+
+    assert (result.returncode, result.stdout) == (1, "")
+    assert "/nowhere/at/all" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_replay_shows_each_transition() -> None:
+    result = _run("replay", str(DEMO))
+
+    assert result.returncode == 0
+    assert "state upgrading → identifying" in result.stdout
+    assert "state resuming → ready" in result.stdout
+    assert "event Resumed" in result.stdout
+    assert 'sends {"op":6,' in result.stdout
+    assert "dial resume ws://localhost" in result.stdout
+    count = len(DEMO.read_text().splitlines()) - 1
+    assert result.stdout.splitlines()[-1] == f"all {count} lines agree"
+
+
+def _otherwise(tmp_path: pathlib.Path) -> tuple[pathlib.Path, int]:
+    """The demo, as a library that had other timers would have written it."""
+    lines = DEMO.read_text().splitlines()
+    index = next(i for i, line in enumerate(lines) if '"state":"ready"' in line)
+    line = json.loads(lines[index])
+    line["timer"] += 1.5
+    lines[index] = json.dumps(line)
+    path = tmp_path / "bug.jsonl"
+    path.write_text("\n".join(lines))
+    return path, index + 1
+
+
+def test_replay_says_what_is_different_today(tmp_path: pathlib.Path) -> None:
+    path, number = _otherwise(tmp_path)
+
+    result = _run("replay", str(path), "--quiet")
+
+    assert result.returncode == 1
+    head, *more = result.stdout.splitlines()
+    assert head.split()[0] == str(number)
+    assert "timer was" in more[-3] and "timer is" in more[-2]
+    assert more[-1].startswith("1 of ")
+    with pytest.raises(AssertionError, match=rf"line {number}, receive_data: timer was"):
+        assert_replays(path)
+
+
+def test_replay_tells_machines_all_of_it(tmp_path: pathlib.Path) -> None:
+    path, number = _otherwise(tmp_path)
+
+    result = _run("replay", str(path), "--json")
+
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert result.returncode == 1
+    assert lines[-1] == {"lines": len(lines) - 1, "different": 1}
+    (different,) = [line for line in lines[:-1] if line["differences"]]
+    assert different["number"] == number
+    assert [d["what"] for d in different["differences"]] == ["timer"]
+
+
+def test_replay_goes_on_at_enter_and_ends_at_q() -> None:
+    from tests.adapters.test_cli import COMMAND, ENVIRONMENT
+
+    result = subprocess.run(
+        [*COMMAND, "replay", str(DEMO), "--step"],
+        env=ENVIRONMENT,
+        input="\n\nq\n",
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert result.returncode == 0
+    assert "    4 " in result.stdout and "    5 " not in result.stdout
+
+
+@pytest.mark.parametrize("command", ["replay", "timeline"])
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "line 1: this is no trace"),
+        ('{"event": "Ready"}', "line 1: this is no trace"),
+        ("cut", "this line is cut off"),
+        (b"\xff\xff", "codec can't decode"),
+        (None, "No such file"),
+    ],
+)
+def test_what_is_no_trace_gets_one_line_and_status_2(
+    command: str, text: Any, says: str, tmp_path: pathlib.Path
+) -> None:
+    path = tmp_path / "t.jsonl"
+    if text == "cut":
+        text = DEMO.read_text()[:5000]
+    if text is not None:
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+
+    result = _run(command, str(path))
+
+    assert result.returncode == 2
+    assert says in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_trace_is_a_test() -> None:
+    assert_replays(DEMO)
+    with pytest.raises(TraceError, match="line 1"):
+        assert_replays(__file__)
+
+
+def test_a_recorded_server_is_a_server_as_any_other() -> None:
+    assert type(Recorder(lambda _: None).server()) is Server
