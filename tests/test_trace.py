@@ -350,7 +350,7 @@ def test_a_tick_that_is_not_due_and_calls_after_the_end_are_left_out() -> None:
 def test_what_a_caller_does_wrong_raises_as_ever_and_is_recorded() -> None:
     made = Trace()
     with pytest.raises(LocalProtocolError, match="is not that of version 10"):
-        made.recorder.client(_config(dialect=attrs.evolve(DIALECTS[10], acks=False)))
+        made.recorder.client(_config(dialect=msgspec.structs.replace(DIALECTS[10], acks=False)))
     with pytest.raises(LocalProtocolError, match="another token"):
         session = Session(id="s", sequence=5, dialect=10, fingerprint="x")
         made.recorder.client(_config(), session=session)

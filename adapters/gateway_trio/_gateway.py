@@ -7,7 +7,7 @@ import random
 import ssl
 import time
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import trio
@@ -28,9 +28,11 @@ from gateway_proto import (
     State,
     Turns,
 )
-from gateway_proto.trace import Recorder
 from gateway_trio._pump import Pump
 from gateway_trio._tasks import News, in_background
+
+if TYPE_CHECKING:
+    from gateway_proto.trace import Recorder
 
 __all__ = ["Gateway", "open_gateway", "with_clock"]
 
@@ -39,9 +41,8 @@ _EVENTS_A_CHECKPOINT = 64
 
 def with_clock(config: Config) -> Config:
     """The config with chance, and unix time, of this machine."""
-    offset = config.unix_offset
-    if offset is None:
-        offset = time.time() - trio.current_time()
+    measured = time.time() - trio.current_time()
+    offset = measured if config.unix_offset is None else config.unix_offset
     return attrs.evolve(config, random=config.random or random.random, unix_offset=offset)
 
 
@@ -239,12 +240,10 @@ async def open_gateway(
     """Connect, and stay connected; leaving closes so that the session can be resumed.
 
     TLS is verified by the platform's default context unless `ssl_context` is given. Once
-    `queue_limit` events wait to be asked for, the stream is not read any further. A `recorder`
-    writes down all of its life.
+    `queue_limit` events wait to be asked for, the stream is not read. A `recorder` records it.
     """
     config = with_clock(config)
-    make_client = Client if recorder is None else recorder.client
-    client = make_client(config, session=session)
+    client = (Client if recorder is None else recorder.client)(config, session=session)
     gateway = Gateway(client, config, ssl_context=ssl_context, queue_limit=queue_limit)
     async with in_background([gateway.live], gateway.stop):
         yield gateway

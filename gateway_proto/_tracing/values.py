@@ -14,7 +14,7 @@ import msgspec
 
 from gateway_proto import commands, events
 from gateway_proto._layers import etf
-from gateway_proto._layers.payloads import from_raw
+from gateway_proto._layers.raw import from_raw
 from gateway_proto.commands import UpdatePresence
 from gateway_proto.config import Config
 from gateway_proto.dialects import DIALECTS, Compression, Encoding
@@ -55,7 +55,7 @@ def plain(value: Any) -> Any:
         case bytes():
             return json_of_data(value)
         case Dispatch():
-            fields = {k: v for k, v in _fields(value).items() if k != "raw"}
+            fields = _fields(value, but="d")
             return {"type": type(value).__name__, **fields, "d": _decoded(value.raw)}
         case Mapping():
             return {str(key): plain(item) for key, item in value.items()}
@@ -65,18 +65,16 @@ def plain(value: Any) -> Any:
             return {"type": type(value).__name__, **_fields(value)}
 
 
-def _fields(value: Any) -> Json:
-    if isinstance(value, msgspec.Struct):
-        names = list(value.__struct_fields__)
-    elif attrs.has(type(value)):
-        names = [field.name for field in attrs.fields(type(value))]
-    else:
-        names = []  # the machine refuses what is no value of its own
-    return {
-        name: plain(getattr(value, name))
-        for name in names
-        if name not in _HIDDEN and not name.startswith("_")
-    }
+def _names(type_: type[Any]) -> tuple[str, ...]:
+    if issubclass(type_, msgspec.Struct):
+        return type_.__struct_fields__
+    # What is no value of this package has none; the machine refuses it.
+    return tuple(f.name for f in attrs.fields(type_)) if attrs.has(type_) else ()
+
+
+def _fields(value: Any, *, but: str = "") -> Json:
+    names = (name for name in _names(type(value)) if name not in _HIDDEN and name != but)
+    return {name: plain(getattr(value, name)) for name in names}
 
 
 def _decoded(raw: bytes) -> Any:
@@ -142,11 +140,8 @@ def value_of(json: Any) -> Any:
 
 def _made(type_: type[Any], json: Json) -> Any:
     hints = typing.get_type_hints(type_)
-    arguments = {}
-    for field in attrs.fields(type_):
-        if field.name in json and field.init:
-            arguments[field.alias] = _argument(hints[field.name], json[field.name])
-    return type_(**arguments)
+    names = (name for name in _names(type_) if name in json)
+    return type_(**{name: _argument(hints[name], json[name]) for name in names})
 
 
 def _argument(hint: Any, value: Any) -> Any:

@@ -12,7 +12,7 @@ from typing import Any
 
 from gateway_proto._connection import Connection
 from gateway_proto._layers.inflate import Inflater, inflater
-from gateway_proto._layers.payloads import from_raw, to_json
+from gateway_proto._layers.raw import from_raw, to_json
 from gateway_proto._layers.state import State
 from gateway_proto._tracing.log import Line, Log
 from gateway_proto._tracing.values import json_of_data, json_of_server_config, plain
