@@ -707,6 +707,17 @@ def test_a_trace_that_is_closed_early_holds_back_what_is_not_whole() -> None:
     assert read(lines)[-1]["with"] == {"message": None}
 
 
+def test_after_the_end_of_a_trace_the_machine_lives_on() -> None:
+    made, connection = _opened()
+    lines = len(made.close())
+
+    connection.receive_data(b"\x89\x00", now=2.0)
+    pong = connection.data_to_send()
+
+    assert pong.startswith(b"\x8a")
+    assert len(made.lines) == lines
+
+
 def test_messages_of_one_text_are_kept_together() -> None:
     import zlib
 

@@ -33,10 +33,10 @@ class Log:
         self.secrets: Secrets | None = secrets
         self._lines: deque[Line] = deque()
         self._drawn: list[float] = []
+        self.unfinished: dict[int, Callable[[], None]] = {}
+        """By the number of a connection that is not CLOSED: lets go of what is kept back of it."""
         self.count: int = 0
         """Machines that have a number."""
-        self.at_end: list[Callable[[], None]] = []
-        """To be called when nothing more comes."""
         self.inside: bool = False
         """Whether a watched call has not returned yet: what it calls is its own business."""
         self.now: float | None = None
@@ -83,6 +83,16 @@ class Log:
                 text = self.secrets.of_text(text)
             self._write(text + "\n")
 
+    def close(self) -> None:
+        """Write what waits, and nothing more."""
+        for finish in list(self.unfinished.values()):
+            finish()
+        self._write = _nowhere
+
     def line(self, **fields: Any) -> None:
         """A line that is whole."""
         self.end(self.begin(**fields))
+
+
+def _nowhere(_line: str) -> None:
+    pass

@@ -30,7 +30,8 @@ VERSION = 1
 class Recorder:
     """Makes machines that are watched, and writes down what happens to them: a trace.
 
-    `write` is called with one line of JSON at a time, its end included. In place of a token, and of
+    `write` is called with one line of JSON at a time, its end included; what it raises leaves the
+    call that is recorded. In place of a token, and of
     whatever else stands where tokens do, a line has a placeholder of the same length; a line waits
     while it could hold a part of one, and `close` writes those that still wait.
     """
@@ -117,9 +118,11 @@ class Recorder:
         return server
 
     def close(self) -> None:
-        """Write the lines that wait, without what is not whole in them; the trace ends here."""
-        for finish in self._log.at_end:
-            finish()
+        """Write the lines that wait, without what is not whole in them; the trace ends here.
+
+        The machines may live on; `write` is called no more.
+        """
+        self._log.close()
 
     def _new(self, kind: str, **fields: object) -> Line:
         return self._log.begin(new=kind, id=self._log.number(), **fields)

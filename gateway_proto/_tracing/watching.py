@@ -146,7 +146,7 @@ class Connections(Watch):
                 inflater(compression, limit=_LIMIT),
                 masked=isinstance(connection, ServerConnection),
             )
-            log.at_end.append(self._incoming.finish)
+            log.unfinished[number] = self._incoming.finish
         self.calls(*_CHANGES)
         self.hands_over(*_HANDS_OVER)
 
@@ -158,8 +158,8 @@ class Connections(Watch):
             fields["waiting"] = len(waiting)
         if self._life is not None:
             self._life.look(fields)
-        if self._incoming is not None and connection.state is State.CLOSED:
-            self._incoming.finish()
+        if connection.state is State.CLOSED and self.number in self._log.unfinished:
+            self._log.unfinished.pop(self.number)()
 
     def ignores(self, name: str, arguments: dict[str, Any]) -> bool:
         connection = self._machine
