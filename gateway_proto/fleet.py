@@ -28,7 +28,8 @@ class Fleet:
     """Shards of one bot: first `lookup`, a client that ends with the lookup; then `clients`.
 
     `count` and `ids` are those of the lookup and all, unless given; `sessions` are resumed, by
-    shard id. Raises `LocalProtocolError` for a config that names a shard itself, or has none.
+    shard id; `make_client` is `Client`, or that of a recorder. Raises `LocalProtocolError` for a
+    config that names a shard itself, or has none.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class Fleet:
         count: int | None = None,
         ids: Iterable[int] | None = None,
         sessions: Mapping[int, Session] | None = None,
+        make_client: Callable[..., Client] = Client,
     ) -> None:
         if config.shard is not None:
             raise LocalProtocolError("Config.shard is for one shard: say count and ids instead")
@@ -49,10 +51,11 @@ class Fleet:
         self._count = count
         self._ids = None if ids is None else tuple(ids)
         self._sessions = dict(sessions or {})
+        self._make_client = make_client
         self.lookup: Client | None = None
         """Drive it first, if it is there; then call `begin`."""
         if config.gateway_url is None:
-            self.lookup = Client(attrs.evolve(config, lookup_bot=True), only_look_up=True)
+            self.lookup = make_client(attrs.evolve(config, lookup_bot=True), only_look_up=True)
         self.clients: dict[int, Client] = {}
         """By shard id; none before `begin`."""
         self.queue: IdentifyQueue = IdentifyQueue()
@@ -83,7 +86,7 @@ class Fleet:
                 ask_to_identify=True,
                 max_concurrency=plan.max_concurrency,
             )
-            self.clients[shard_id] = Client(
+            self.clients[shard_id] = self._make_client(
                 config,
                 session=self._sessions.get(shard_id),
                 gateway=Url.parse(plan.url),

@@ -24,6 +24,7 @@ from gateway_proto import (
     Config,
     Dispatch,
     Fault,
+    Fleet,
     HeartbeatRequested,
     LocalProtocolError,
     Raw,
@@ -260,6 +261,45 @@ def test_a_client_of_a_fleet_with_a_session_is_recorded() -> None:
     assert _differences(lines) == []
     assert read(lines)[0]["session"]["id"] == "s"
     assert "fingerprint" not in "".join(lines)
+
+
+def test_the_turns_that_a_fleet_gives_are_recorded_where_they_are_given() -> None:
+    made = Trace()
+    config = _config(gateway_url="ws://localhost", api_url=None)
+    fleet = Fleet(config, count=2, make_client=made.recorder.client)
+    fleet.begin(now=0.0)
+    connections: list[Any] = []
+    for client in fleet.clients.values():
+        connections.append(client.dial_succeeded(now=0.0, framing=False))
+        connections[-1].receive_message(HELLO, now=0.5)
+    at = fleet.next_timer()
+    assert at is not None
+    fleet.handle_timer(now=at)
+    sent = [connection.messages_to_send() for connection in connections]
+
+    lines = read(made.close())
+    assert ['"op":2' in str(messages) for messages in sent] == [True, True]
+    inside = [line["call"] for line in lines if line.get("inside")]
+    assert inside == ["grant_identify"]  # the second had to wait for its turn
+    assert made.calls().count("grant_identify") == 2
+    assert _differences(made.lines) == []
+    # One that is not given any more is missed.
+    changed = [line for line in made.lines if '"inside"' not in line]
+    assert {d.what for _, d in _differences(changed)} >= {"state"}
+
+
+def test_a_call_inside_of_another_that_is_not_made_any_more_is_told() -> None:
+    made = Trace()
+    config = _config(gateway_url="ws://localhost", api_url=None)
+    fleet = Fleet(config, count=1, make_client=made.recorder.client)
+    fleet.begin(now=0.0)
+    connection: Any = fleet.clients[0].dial_succeeded(now=0.0, framing=False)
+    connection.receive_message(HELLO, now=0.5)
+    lines = _changed(made.close(), lambda line: line.pop("asks_for_slots", None))
+
+    found = {(json.loads(lines[n - 1])["call"], d.what) for n, d in _differences(lines)}
+
+    assert {("receive_message", "state"), ("grant_identify", "state")} <= found
 
 
 def test_a_server_is_told_more_later_and_the_trace_tells_it() -> None:
@@ -811,7 +851,7 @@ def test_events_may_be_structs_of_msgspec() -> None:
 
 
 def test_what_is_no_value_of_this_package_has_no_more_than_a_name() -> None:
-    assert plain(object()) == {"type": "object"}
+    assert plain([object(), b"\xff"]) == [{"type": "object"}, {"base64": "/w=="}]
     assert value_of(plain(object())) is None
 
 

@@ -6,10 +6,14 @@ import asyncio
 import contextlib
 import ssl
 from collections.abc import AsyncIterator, Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from gateway_asyncio._gateway import Gateway, with_clock
 from gateway_asyncio._news import News
 from gateway_proto import Client, Config, Event, Fleet, GatewayBase, Session, ShardPlan, Turns
+
+if TYPE_CHECKING:
+    from gateway_proto.trace import Recorder
 
 __all__ = ["Shards", "open_shards"]
 
@@ -67,14 +71,16 @@ async def open_shards(
     sessions: Mapping[int, Session] | None = None,
     ssl_context: ssl.SSLContext | None = None,
     queue_limit: int = 1000,
+    recorder: Recorder | None = None,
 ) -> AsyncIterator[Shards]:
     """Look up how many shards there should be, and keep all (or `ids`) connected.
 
-    `queue_limit` is each shard's. Raises `LocalProtocolError` where the lookup gives up, or counts
-    do not fit.
+    `queue_limit` is each shard's; a `recorder` records all of them. Raises `LocalProtocolError`
+    where the lookup gives up, or counts do not fit.
     """
     config = with_clock(config)
-    fleet = Fleet(config, count=count, ids=ids, sessions=sessions)
+    make_client = Client if recorder is None else recorder.client
+    fleet = Fleet(config, count=count, ids=ids, sessions=sessions, make_client=make_client)
     news, turns = News(), Turns()
 
     def gateway(client: Client, turns: Turns | None = None) -> Gateway:

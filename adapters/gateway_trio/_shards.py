@@ -6,12 +6,16 @@ import contextlib
 import math
 import ssl
 from collections.abc import AsyncIterator, Iterable, Mapping
+from typing import TYPE_CHECKING
 
 import trio
 
 from gateway_proto import Client, Config, Event, Fleet, GatewayBase, Session, ShardPlan, Turns
 from gateway_trio._gateway import Gateway, with_clock
 from gateway_trio._tasks import News, in_background
+
+if TYPE_CHECKING:
+    from gateway_proto.trace import Recorder
 
 __all__ = ["Shards", "open_shards"]
 
@@ -75,14 +79,16 @@ async def open_shards(
     sessions: Mapping[int, Session] | None = None,
     ssl_context: ssl.SSLContext | None = None,
     queue_limit: int = 1000,
+    recorder: Recorder | None = None,
 ) -> AsyncIterator[Shards]:
     """Look up how many shards there should be, and keep all (or `ids`) connected.
 
-    `queue_limit` is each shard's. Raises `LocalProtocolError` where the lookup gives up, or counts
-    do not fit.
+    `queue_limit` is each shard's; a `recorder` records all of them. Raises `LocalProtocolError`
+    where the lookup gives up, or counts do not fit.
     """
     config = with_clock(config)
-    fleet = Fleet(config, count=count, ids=ids, sessions=sessions)
+    make_client = Client if recorder is None else recorder.client
+    fleet = Fleet(config, count=count, ids=ids, sessions=sessions, make_client=make_client)
     news, turns = News(), Turns()
 
     def gateway(client: Client, turns: Turns | None = None) -> Gateway:

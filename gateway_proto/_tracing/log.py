@@ -39,6 +39,8 @@ class Log:
         """Machines that have a number."""
         self.inside: bool = False
         """Whether a watched call has not returned yet: what it calls is its own business."""
+        self.calls: int = 0
+        """How many have not returned."""
         self.now: float | None = None
         """Of the last call that had one."""
 
@@ -60,6 +62,18 @@ class Log:
             return number
 
         return drawn
+
+    def outside(self, callback: Callable[..., object]) -> Callable[..., None]:
+        """A callback out of a call, whose own calls are somebody else's: they are written too."""
+
+        def call(*args: Any) -> None:
+            self.inside = False
+            try:
+                callback(*args)
+            finally:
+                self.inside = True
+
+        return call
 
     def begin(self, **fields: Any) -> Line:
         """A line that is not whole yet."""

@@ -47,13 +47,20 @@ class Recorder:
         session: Session | None = None,
         gateway: Url | None = None,
         only_look_up: bool = False,
+        on_slot_needed: Callable[[ClientConnection, float], None] | None = None,
     ) -> Client:
-        """A `Client`, watched with all of its connections.
+        """A `Client`, watched with all of its connections; a `Fleet` takes it to make its own.
 
         Raises as `Client` does, and `LocalProtocolError` for a dialect that is none of `DIALECTS`.
         """
         config, json = self._config(config)
-        client = Client(config, session=session, gateway=gateway, only_look_up=only_look_up)
+        client = Client(
+            config,
+            session=session,
+            gateway=gateway,
+            only_look_up=only_look_up,
+            on_slot_needed=None if on_slot_needed is None else self._log.outside(on_slot_needed),
+        )
         line = self._new(
             "client",
             config=json,
@@ -61,6 +68,8 @@ class Recorder:
             gateway=None if gateway is None else str(gateway),
             only_look_up=only_look_up,
         )
+        if on_slot_needed is not None:
+            line.fields["asks_for_slots"] = True
         Clients(self._log, client, line.fields["id"], config.compression).look(line.fields)
         self._log.end(line)
         return client

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import itertools
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -94,7 +95,7 @@ def replay(lines: Iterable[str | bytes]) -> Iterator[Step]:
     replaying = _Replaying(read_lines)
     for number, line in enumerate(read_lines, 2):
         try:
-            yield Step(number, line, replaying.step(line))
+            yield Step(number, line, replaying.step(number - 2))
         except _UNREADABLE as error:
             what = f"there is no {error}" if isinstance(error, KeyError) else error
             raise TraceError(f"line {number}: {what}") from None
@@ -120,11 +121,20 @@ class _Replaying:
         self._recorder = _Again(self._written.append)
         self._machines: dict[int, Any] = {}
         self._draws: deque[float] = deque()
+        self._inside: list[Json] = []
         self._accepted: dict[int, deque[bytes]] = {}
 
-    def step(self, line: Json) -> tuple[Difference, ...]:
+    def step(self, index: int) -> tuple[Difference, ...]:
         """Do what a line says."""
-        self._draws = deque(line.get("drew", ()))
+        line = self._lines[index]
+        if self._inside:  # it was done in the call before
+            self._inside.pop(0)
+            del self._written[:1]
+            return self._differences(line, _COMPARED)
+        following = itertools.islice(self._lines, index + 1, None)
+        self._inside = list(itertools.takewhile(lambda line: "inside" in line, following))
+        # Those inside are over before.
+        self._draws = deque(n for each in (*self._inside, line) for n in each.get("drew", ()))
         self._written.clear()
         if "new" in line:
             self._make(line)
@@ -142,7 +152,7 @@ class _Replaying:
         return self._differences(line, _COMPARED)
 
     def _differences(self, line: Json, fields: tuple[str, ...]) -> tuple[Difference, ...]:
-        got = msgspec.json.decode(self._written[-1], type=dict[str, Any]) if self._written else {}
+        got = msgspec.json.decode(self._written[0], type=dict[str, Any]) if self._written else {}
         pairs = ((field, line.get(field), got.get(field)) for field in fields)
         return tuple(
             Difference(what, recorded, replayed)
@@ -171,6 +181,7 @@ class _Replaying:
                     session=session,
                     gateway=None if gateway is None else Url.parse(gateway),
                     only_look_up=line.get("only_look_up", False),
+                    on_slot_needed=self._slot_needed if line.get("asks_for_slots") else None,
                 )
             case "connection":
                 presence = line.get("presence")
@@ -223,6 +234,10 @@ class _Replaying:
             return  # it is in the line
         if "made" in line:
             self._machines[line["made"]] = result
+
+    def _slot_needed(self, _connection: object, _now: float) -> None:
+        for line in self._inside:
+            self._call(line)
 
     def _take(self, line: Json) -> None:
         number, name, machine = line["id"], line["took"], self._machine(line)

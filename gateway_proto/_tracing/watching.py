@@ -82,11 +82,14 @@ class Watch:
             self.before()
             log.now = arguments.pop("now", log.now)
             line = log.begin(at=log.now, id=self.number, call=name)
+            if log.calls:
+                line.fields["inside"] = True
             if arguments:
                 given = line.fields["with"] = {}
                 for key, value in arguments.items():
                     given[key] = self.given(line, key, value)
             log.inside = True
+            log.calls += 1
             try:
                 result = method(*args, **kwargs)
                 self.returned(line.fields, result)
@@ -96,6 +99,7 @@ class Watch:
                 raise
             finally:
                 log.inside = False
+                log.calls -= 1
                 self.look(line.fields)
                 log.end(line)
 
@@ -243,7 +247,7 @@ class Servers(Watch):
     def before(self) -> None:
         # An adapter tells it more, once it listens.
         config = self._machine.config
-        if config is self._config:
+        if config is self._config or self._log.secrets is None:
             return
         tokens = config.tokens
         hidden = None if tokens is None else [self._log.hide(token) for token in sorted(tokens)]

@@ -59,6 +59,35 @@ def test_an_adapter_records_a_whole_life_and_a_server(loop: str) -> None:
     assert {"accept", "dispatch", "drop", "receive_data"} <= calls
 
 
+async def _shards(module: Any, lines: list[str]) -> None:
+    recorder = Recorder(lines.append)
+    async with module.serve_gateway(Server(ServerConfig(shards=2, max_concurrency=2))) as serving:
+        config = Config(token=TOKEN, intents=0, api_url=serving.api_url)
+        async with module.open_shards(config, recorder=recorder) as shards:
+            ready = 0
+            async for _, event in shards:
+                ready += isinstance(event, Ready)
+                if ready == 2:
+                    break
+    recorder.close()
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "trio"])
+def test_all_shards_are_recorded_in_one_trace(loop: str) -> None:
+    lines: list[str] = []
+
+    if loop == "trio":
+        trio.run(_shards, gateway_trio, lines)
+    else:
+        asyncio.run(_shards(gateway_asyncio, lines))
+
+    assert TOKEN not in "".join(lines)
+    assert [step for step in replay(lines) if step.differences] == []
+    assert [line["config"]["shard"] for line in read(lines) if line.get("new") == "client"] == [
+        *[None, [0, 2], [1, 2]],
+    ]
+
+
 # ----- the command line -----
 
 
