@@ -638,6 +638,29 @@ def test_a_server_hides_the_tokens_that_it_is_shown(encoding: str) -> None:
     assert [e["type"] for ln in read(lines) for e in ln.get("events", ())].count("Resume") == 1
 
 
+def test_what_is_not_known_and_what_is_echoed_holds_no_token_either() -> None:
+    pytest.importorskip("erlpack")
+    made, connection = _opened()
+    term = etf.pack({"op": 99, "d": {"content": TOKEN}})
+    infinite = b"F\x7f\xf0\0\0\0\0\0\0"
+    content = b"m" + len(TOKEN).to_bytes(4, "big") + TOKEN.encode()
+    d = b"t\0\0\0\x02m\0\0\0\x01a" + infinite + b"m\0\0\0\x01b" + content
+    broken = b"\x83t\0\0\0\x03m\0\0\0\x02opa\0m\0\0\0\x01tm\0\0\0\x01Xm\0\0\0\x01d" + d
+    ping = b"\xff" + TOKEN.encode()
+
+    for code, data in ((0x82, term), (0x82, broken), (0x89, ping)):
+        connection.receive_data(bytes([code, len(data)]) + data, now=2.0)
+    connection.data_to_send()
+    connection.events()
+
+    lines = made.close()
+    _assert_hides(lines, TOKEN)
+    assert {"type": "Unknown", "op": 99, "message": None, "d": {"content": "x" * 47 + "1"}} in [
+        event for line in read(lines) for event in line.get("events", ())
+    ]
+    assert "latin1" in lines[-2]
+
+
 def test_interactions_and_voice_servers_have_tokens_that_are_hidden_too() -> None:
     made = Trace()
     server = Server()
@@ -851,7 +874,7 @@ def test_events_may_be_structs_of_msgspec() -> None:
 
 
 def test_what_is_no_value_of_this_package_has_no_more_than_a_name() -> None:
-    assert plain([object(), b"\xff"]) == [{"type": "object"}, {"base64": "/w=="}]
+    assert plain([object(), b"\xff"]) == [{"type": "object"}, {"latin1": "\xff"}]
     assert value_of(plain(object())) is None
 
 

@@ -45,12 +45,13 @@ def replay_file(
             for now in replay(lines):
                 count += 1
                 different += bool(now.differences)
+                texts = list(shown.lines(now))
                 if quiet and not now.differences:
-                    shown.lines(now)
-                elif as_json:
+                    continue
+                if as_json:
                     sys.stdout.write(json.dumps(_fields(now), ensure_ascii=False) + "\n")
                 else:
-                    for text in shown.lines(now):
+                    for text in texts:
                         console.print(text)
                     if step and sys.stdin.readline().strip() == "q":
                         break

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import enum
 import math
 import typing
@@ -19,7 +20,7 @@ from gateway_proto.commands import UpdatePresence
 from gateway_proto.config import Config
 from gateway_proto.dialects import DIALECTS, Compression, Encoding
 from gateway_proto.errors import LocalProtocolError
-from gateway_proto.events import Dispatch
+from gateway_proto.events import Dispatch, Unknown
 from gateway_proto.faults import Fault, Scenario
 from gateway_proto.server_config import ServerConfig
 from gateway_proto.session import Session, fingerprint
@@ -53,7 +54,10 @@ def plain(value: Any) -> Any:
         case float():
             return value if math.isfinite(value) else None
         case bytes():
-            return json_of_data(value)
+            return json_of_data(value, readable=True)
+        case Unknown():
+            fields = _fields(value, but="raw")
+            return {"type": "Unknown", **fields, "d": _decoded(value.raw)}
         case Dispatch():
             fields = _fields(value, but="d")
             return {"type": type(value).__name__, **fields, "d": _decoded(value.raw)}
@@ -81,21 +85,23 @@ def _decoded(raw: bytes) -> Any:
     try:
         return from_raw(raw, Any)
     except (msgspec.DecodeError, RecursionError):
-        return json_of_data(raw)
+        return json_of_data(raw, readable=True)
 
 
-def json_of_data(data: str | bytes) -> Json:
-    """Bytes or a text: `{"text": ...}` for a text, `{"utf8": ...}` for bytes that hold one."""
+def json_of_data(data: str | bytes, *, readable: bool = False) -> Json:
+    """Bytes or a text: `{"text": ...}` for a text, `{"utf8": ...}` for bytes that hold one.
+
+    Other bytes are base64, which is short, or (`readable`) latin1, in which secrets are found yet.
+    """
     if isinstance(data, str):
         return {"text": data}
-    try:
-        text = data.decode()
-    except UnicodeDecodeError:
-        return {"base64": base64.b64encode(data).decode()}
-    # What is mostly control characters reads no better as a text.
-    if "\0" in text:
-        return {"base64": base64.b64encode(data).decode()}
-    return {"utf8": text}
+    # What has zeros in it is no text.
+    if b"\0" not in data:
+        with contextlib.suppress(UnicodeDecodeError):
+            return {"utf8": data.decode()}
+    if readable:
+        return {"latin1": data.decode("latin-1")}
+    return {"base64": base64.b64encode(data).decode()}
 
 
 def data_of(json: Json) -> str | bytes:
@@ -113,7 +119,7 @@ def json_of_message(text: str | bytes) -> Json:
     try:
         value = from_raw(text if isinstance(text, bytes) else text.encode(), Any)
     except (msgspec.DecodeError, RecursionError):
-        return json_of_data(text)
+        return json_of_data(text, readable=True)
     return {"message": value, "etf": True} if is_term else {"message": value}
 
 

@@ -267,4 +267,8 @@ class Outgoing:
             case code if code == _BINARY:
                 return self.message(frame.content)
             case _:
-                return {"ping" if frame.code == _PING else "pong": json_of_data(frame.content)}
+                return {
+                    "ping" if frame.code == _PING else "pong": json_of_data(
+                        frame.content, readable=True
+                    )
+                }
