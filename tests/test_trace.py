@@ -673,6 +673,26 @@ def test_interactions_and_voice_servers_have_tokens_that_are_hidden_too() -> Non
     _assert_hides(made.close(), TOKEN, "interaction-token", "voice-token")
 
 
+def test_many_tokens_of_others_cost_no_more_than_some() -> None:
+    made = Trace()
+    connection = made.recorder.connection(_config(), "ws://localhost", now=0.0, framing=False)
+    connection.receive_message(HELLO, now=0.0)
+    connection.receive_message(READY, now=0.0)
+    tokens = [f"token-number-{n}-of-an-interaction" for n in (*range(300), 0)]
+    for n, token in enumerate(tokens):
+        text = json.dumps({"op": 0, "t": "A", "s": n + 2, "d": {"token": token, "again": token}})
+        connection.receive_message(text, now=0.1)
+    connection.events()
+
+    lines = made.close()
+    _assert_hides(lines, *tokens)
+    again = [
+        e["d"]["again"] for ln in read(lines) for e in ln.get("events", ()) if "again" in str(e)
+    ]
+    assert again[0] == again[-1]
+    assert len(set(again)) == 300
+
+
 def test_keys_in_urls_are_hidden() -> None:
     made = Trace()
     url = "ws://localhost/?key=very-hidden&v=10&none="

@@ -93,7 +93,6 @@ class Log:
         while self._lines and not self._lines[0].open:
             text = msgspec.json.encode(self._lines.popleft().fields).decode()
             if self.secrets is not None:
-                self.secrets.learn(text)
                 text = self.secrets.of_text(text)
             self._write(text + "\n")
 

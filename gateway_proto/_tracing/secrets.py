@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import re
 from urllib.parse import parse_qsl, urlsplit
 
@@ -21,6 +22,8 @@ _SHORTEST = 6
 """Characters; what is shorter is a part of ordinary words, and looked for where tokens stand."""
 _LEAST = 4
 """Characters of the beginning of a secret that are one."""
+_MOST_LEARNT = 16
+"""Secrets that were found where tokens stand, and are looked for elsewhere: the last so many."""
 _NOT_SECRET = frozenset({"v", "encoding", "compress"})
 """The parameters of a gateway's URL that are public."""
 
@@ -34,17 +37,21 @@ class Secrets:
 
     def __init__(self) -> None:
         self._placeholders: dict[str, str] = {}
-        self._longest: list[str] = []
-        self._pattern: re.Pattern[str] | None = None
+        self._known: set[str] = set()  # the placeholders
+        self._given: dict[str, re.Pattern[str]] = {}
+        self._learnt: dict[str, re.Pattern[str]] = {}
 
     def add(self, secret: str) -> str:
         """One more secret; returns its placeholder."""
+        if secret not in self._given:
+            self._given[secret] = re.compile(_pattern(secret))
+        return self._placeholder(secret)
+
+    def _placeholder(self, secret: str) -> str:
         if secret not in self._placeholders:
             number = str(len(self._placeholders) + 1)
             self._placeholders[secret] = ("x" * len(secret) + number)[-len(secret) :]
-            self._longest = sorted(self._placeholders, key=len, reverse=True)
-            patterns = (f"(?P<s{n}>{_pattern(s)})" for n, s in enumerate(self._longest))
-            self._pattern = re.compile("|".join(patterns))
+            self._known.add(self._placeholders[secret])
         return self._placeholders[secret]
 
     def add_url(self, url: str | None) -> None:
@@ -53,7 +60,16 @@ class Secrets:
             if name not in _NOT_SECRET and value:
                 self.add(value)
 
-    def learn(self, text: str) -> None:
+    def of_text(self, text: str) -> str:
+        """The text, with placeholders."""
+        self._learn(text)
+        for secret, pattern in (*self._given.items(), *self._learnt.items()):
+            text = pattern.sub(functools.partial(self._replaced, secret), text)
+        while len(self._learnt) > _MOST_LEARNT:
+            del self._learnt[next(iter(self._learnt))]
+        return text
+
+    def _learn(self, text: str) -> None:
         """Take what stands where tokens do for secret: interactions and voice servers have some."""
         for match in _TOKENS.finditer(text):
             quoted, size, secret = match.group("quoted", "size", "bare")
@@ -64,27 +80,26 @@ class Secrets:
                 end = match.end() + int.from_bytes(size.encode("latin-1"), "big")
                 secret = text[match.end() : end]
             secret = (secret or "").removeprefix("Bot ")
-            if len(secret) >= _LEAST and secret not in self._placeholders.values():
-                self.add(secret)
-
-    def of_text(self, text: str) -> str:
-        """The text, with placeholders."""
-        return text if self._pattern is None else self._pattern.sub(self._replaced, text)
+            if len(secret) < _LEAST or secret in self._known or secret in self._given:
+                continue
+            # The last is the one that was seen last.
+            if secret in self._learnt:
+                self._learnt[secret] = self._learnt.pop(secret)
+            else:
+                self._learnt[secret] = re.compile(_pattern(secret))
+                self._placeholder(secret)
 
     def of_end(self, data: bytes) -> bytes:
         """The same of bytes, and no beginning of a secret at their end either."""
-        text = data.decode("latin-1")
-        self.learn(text)
-        clean = self.of_text(text).encode("latin-1")
-        for secret, placeholder in self._placeholders.items():
+        clean = self.of_text(data.decode("latin-1")).encode("latin-1")
+        for secret in (*self._given, *self._learnt):
+            placeholder = self._placeholders[secret]
             for size in range(len(secret) - 1, _LEAST - 1, -1):
                 if clean.endswith(secret[:size].encode()):
                     clean = clean[:-size] + placeholder[:size].encode()
         return clean
 
-    def _replaced(self, match: re.Match[str]) -> str:
-        assert match.lastgroup is not None
-        secret = self._longest[int(match.lastgroup[1:])]
+    def _replaced(self, secret: str, match: re.Match[str]) -> str:
         placeholder, found = self._placeholders[secret], match.group()
         if len(secret) < _SHORTEST:
             return found[: len(found) - len(secret)] + placeholder

@@ -180,7 +180,6 @@ class Incoming:
         return self._clean_text(data.decode("latin-1")).encode("latin-1")
 
     def _clean_text(self, text: str) -> str:
-        self._secrets.learn(text)
         clean = self._secrets.of_text(text)
         self._found = self._found or clean != text
         return clean
