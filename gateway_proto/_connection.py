@@ -47,8 +47,18 @@ class Connection(abc.ABC, Generic[Sent, Received]):
     the timer. `now` is seconds of a monotonic clock; one smaller than the last counts as the last.
     """
 
-    # Of a client's connections there may be many thousands, most of them idle.
-    __slots__ = ("__weakref__", "_deadlines", "_events", "_now", "_state", "_table", "on_wake")
+    # Of a client's connections there may be many thousands, most of them idle. The dict is not made
+    # until a recorder watches the calls of one.
+    __slots__ = (
+        "__dict__",
+        "__weakref__",
+        "_deadlines",
+        "_events",
+        "_now",
+        "_state",
+        "_table",
+        "on_wake",
+    )
 
     def __init__(self, *, now: float, table: Table) -> None:
         self.on_wake: Callable[[], None] | None = None
