@@ -131,7 +131,8 @@ class GatewayBase(abc.ABC):
 
     def _has_room(self) -> bool:
         """Whether to read on now; if not, `_make_room` says when."""
-        self._is_stalled = self._waits >= self._queue_limit
+        # Who does not read waits for that call: a turn of a timer meanwhile must not forget it.
+        self._is_stalled = self._is_stalled or self._waits >= self._queue_limit
         return not self._is_stalled
 
     def _forget_session(self) -> None:

@@ -125,6 +125,18 @@ def test_a_full_queue_is_read_for_again_when_half_of_it_is_empty() -> None:
     assert gateway.reads
 
 
+def test_a_turn_meanwhile_does_not_forget_that_nobody_reads() -> None:
+    gateway, link, _ = _gateway(limit=4)
+    gateway.fill(link)
+    gateway.take()
+
+    gateway.fill(link)  # nothing came: a timer's turn
+
+    assert not gateway.reads
+    gateway.take()
+    assert gateway.reads
+
+
 def test_a_session_that_was_ended_on_purpose_is_forgotten() -> None:
     gateway, link, _ = _gateway()
     gateway.fill(link)
