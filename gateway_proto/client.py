@@ -88,6 +88,7 @@ class Client:
         self._gateway = config.endpoint if config.gateway_url is not None else gateway
         self._redirect: Url | None = None
         self._presence: UpdatePresence | None = None
+        self._gateway_failures = 0
         self._resume_url_failures = 0
         self._resume_failures = 0
         self._identify_failures = 0
@@ -175,6 +176,8 @@ class Client:
         # A dead resume host must not keep the client; a dead network must not cost the session.
         if dial.purpose is Purpose.RESUME and self._on_resume_url():
             self._resume_url_failures += 1
+        elif dial.purpose is not Purpose.LOOKUP and self._redirect is None:
+            self._gateway_failed()
         self._redirect = None
         self._backoff.lost(now)
         self._try_again(now, 0.0, error)
@@ -281,6 +284,16 @@ class Client:
         self._events += self._requests.fail(reason)
         self._events.append(GaveUp(reason))
 
+    def _gateway_failed(self) -> None:
+        """No WebSocket could be had at the gateway that the lookup has named."""
+        self._gateway_failures += 1
+        # "Only call this endpoint to retrieve a new URL when they are unable to properly establish
+        # a connection using the cached one."
+        may_look_up, cacheable = not self._config.gateway_url, self._config.dialect.lookup_cacheable
+        attempts = self._config.gateway_attempts if cacheable else 1
+        if may_look_up and self._gateway_failures >= attempts:
+            self._gateway, self._gateway_failures = None, 0
+
     def _looked_up(self, found: GatewayFound | None, closed: Closed, now: float) -> None:
         self.connection = None
         self.last_closed = closed
@@ -376,10 +389,14 @@ class Client:
         if self._budget is not None:
             for at in connection.identified_at:
                 self._budget.take(at)
+        if connection.opened:
+            self._gateway_failures = 0
         if connection.ready_at is not None:
             self._resume_url_failures = self._resume_failures = self._identify_failures = 0
         elif self._on_resume_url():
             self._resume_url_failures += 1
+        elif not connection.opened and self._redirect is None:
+            self._gateway_failed()
         elif connection.opened and self._session is not None:
             self._resume_failures += 1
         elif connection.opened:

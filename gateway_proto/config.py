@@ -159,6 +159,9 @@ class Config:
     """How long READY must last for the backoff to begin anew."""
     resume_attempts: int = 3
     """Resumes that may fail on the resume URL, and as many on the main URL, before Identify."""
+    gateway_attempts: int = 3
+    """Dials in a row to the gateway that a lookup named that may fail before it is looked up again;
+    upgrades that are refused count too."""
     identify_attempts: int = 10
     """Open connections in a row that may end before READY before the client gives up."""
     identify_budget: int = 900

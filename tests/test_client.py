@@ -370,6 +370,65 @@ def test_lookups_and_upgrades_that_are_refused_count_as_dials() -> None:
     assert client.gave_up == "the lookup was answered with HTTP 500"
 
 
+def _found(client: Client, host: str) -> None:
+    body = b'{"url":"ws://%s"}' % host.encode()
+    _answer(client, b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+
+
+def _hosts_dialled(client: Client, times: int) -> list[str]:
+    hosts = []
+    for _ in range(times):
+        dial = client.next_dial()
+        assert dial is not None
+        hosts.append(dial.host)
+        client.dial_failed("no such host", now=max(dial.at, 0.0))
+    return hosts
+
+
+def test_a_gateway_that_cannot_be_reached_is_looked_up_again() -> None:
+    client = Client(CONFIG)
+    _found(client, "old.localhost")
+
+    assert _hosts_dialled(client, 4) == [*["old.localhost"] * 3, "localhost"]
+    assert _hosts_dialled(client, 2) == ["localhost"] * 2, "a lookup that fails changes nothing"
+    _found(client, "new.localhost")
+    assert _hosts_dialled(client, 1) == ["new.localhost"]
+
+
+def test_a_gateway_that_refuses_upgrades_is_looked_up_again() -> None:
+    client = Client(_config(gateway_attempts=2), session=attrs.evolve(SESSION, resume_url=None))
+    _found(client, "old.localhost")
+
+    for _ in range(2):
+        dial = client.next_dial()
+        assert dial is not None and dial.host == "old.localhost"
+        _answer(client, b"HTTP/1.1 530 Gone\r\nContent-Length: 0\r\n\r\n")
+
+    dial = client.next_dial()
+    assert dial is not None and dial.purpose is Purpose.LOOKUP
+    assert client.session is not None
+
+
+def test_a_gateway_that_was_reached_begins_its_count_anew() -> None:
+    link = Link(Client(_config(dialect=5, intents=None)), Server())
+    for number in range(1, 4):
+        link.dead_hosts.add("localhost")
+        link.cut()
+        while sum(isinstance(event, DialFailed) for event in link.client.events) < number:
+            link.run(0.1)
+        link.dead_hosts.clear()
+        link.run(120)
+
+    assert [dial.purpose for dial in link.dials].count(Purpose.LOOKUP) == 1
+
+
+def test_version_3_looks_up_after_each_dial_that_fails() -> None:
+    client = Client(_config(dialect=3, intents=None, unix_offset=0.0))
+    _found(client, "old.localhost")
+
+    assert _hosts_dialled(client, 2) == ["old.localhost", "localhost"]
+
+
 def test_an_outage_that_refuses_every_upgrade_costs_neither_life_nor_session() -> None:
     client = Client(_config(api_url=None, gateway_url="ws://localhost"), session=SESSION)
     for number in range(100):
