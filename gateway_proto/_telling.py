@@ -291,6 +291,15 @@ class Telling(GatewayConnection[ServerMessage, ServerEvent, Payload], abc.ABC):
             self._frames.send_garbage()
             self._wake()
 
+    @property
+    def acknowledges(self) -> bool:
+        """Whether heartbeats are acknowledged."""
+        return not self._mischief.no_acks and not self._silent
+
+    def stop_acks(self) -> None:
+        """Acknowledge no heartbeat any more."""
+        self._mischief.no_acks = True
+
     def fall_silent(self) -> None:
         """Send nothing any more; what waits is still sent."""
         self._silent = True

@@ -107,6 +107,12 @@ class Server:
         self.config = attrs.evolve(self.config, scenario=scenario)
         self._upgrades_before = self._upgrades
 
+    def forget(self, session: ServerSession) -> None:
+        """Let a session expire: nobody can resume it any more, and nothing is dispatched to it."""
+        self.sessions.pop(session.id, None)
+        self._away.pop(session.id, None)
+        session.connection = None
+
     @property
     def open_connections(self) -> list[ServerConnection]:
         """Those that have asked for a WebSocket and are not CLOSED, by number."""

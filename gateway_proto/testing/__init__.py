@@ -1,5 +1,24 @@
-"""two peers, a fake wire, a fake clock → deterministic conversations, without a network."""
+"""peers, a fake wire, a fake clock → deterministic conversations, or years of them.
 
+`Link` is one conversation, step by step; `Simulation` is many at once, with all that goes wrong.
+"""
+
+from gateway_proto.testing.bot import Bot
+from gateway_proto.testing.chance import Chance
 from gateway_proto.testing.link import Link, Peer
+from gateway_proto.testing.setting import Setting
+from gateway_proto.testing.simulation import Report, Simulation
+from gateway_proto.testing.trouble import KINDS
+from gateway_proto.testing.watch import InvariantBroken
 
-__all__ = ["Link", "Peer"]
+__all__ = [
+    "KINDS",
+    "Bot",
+    "Chance",
+    "InvariantBroken",
+    "Link",
+    "Peer",
+    "Report",
+    "Setting",
+    "Simulation",
+]

@@ -1,0 +1,102 @@
+"""seed → what is simulated: a version, some clients, and how much trouble."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import attrs
+
+from gateway_proto._layers import etf
+from gateway_proto._layers.inflate import has_zstd
+from gateway_proto.dialects import DIALECTS, Compression, Encoding
+from gateway_proto.errors import LocalProtocolError
+from gateway_proto.testing.chance import Chance
+from gateway_proto.testing.trouble import KINDS
+
+__all__ = ["Setting"]
+
+_DAY = 86400.0
+
+
+def _kinds(kinds: Iterable[str]) -> frozenset[str]:
+    return frozenset(kinds)
+
+
+def _known_kinds(_setting: Any, _field: Any, kinds: frozenset[str]) -> None:
+    unknown = sorted(kinds - KINDS.keys())
+    if unknown:
+        raise LocalProtocolError(
+            f"there is no kind of trouble {unknown[0]!r}: use some of {', '.join(KINDS)}"
+        )
+
+
+@attrs.frozen(kw_only=True)
+class Setting:
+    """What is simulated. Times are seconds unless they say otherwise."""
+
+    clients: int = 3
+    servers: int = 2
+    version: int = 10
+    encoding: Encoding = Encoding.JSON
+    compression: Compression = Compression.NONE
+    sharded: bool = False
+    """Whether the clients are the shards of one bot, and take turns to identify."""
+    max_concurrency: int = 1
+    """How many of them may identify at once."""
+    heartbeat_interval: int = 41250
+    """Milliseconds."""
+    latency: float = 0.05
+    """One way, at the least."""
+    dispatch_every: float | None = 120.0
+    """Between two numbered dispatches to each session, on average; None: there are none."""
+    trouble_every: float | None = 900.0
+    """Between two troubles of one client, on average; None: there are none."""
+    without: frozenset[str] = attrs.field(
+        default=frozenset(), converter=_kinds, validator=_known_kinds
+    )
+    """Kinds of trouble that are left out, see `KINDS`."""
+    storm: float = 4 * 3600.0
+    """How long there is trouble before the network heals."""
+    calm: float = 3000.0
+    """How long it then is well; by its end each client must be READY, or have given up."""
+    queue_limit: int = 40
+    """Events that may wait for an application before nothing more is read."""
+    identify_budget: int = 900
+    """Identifies in 24 hours after which a client gives up."""
+
+    @classmethod
+    def of(cls, seed: int, *, without: Iterable[str] = ()) -> Setting:
+        """The setting that belongs to a seed: one of all versions, encodings and compressions."""
+        chance = Chance(f"setting {seed}")
+        version = chance.one_of((3, 4, 5, 6, 7, 8, 9, 10, 10, 10, 10, 10))
+        dialect = DIALECTS[version]
+        encoding = chance.one_of((Encoding.JSON, Encoding.JSON, Encoding.ETF))
+        if not etf.available():
+            encoding = Encoding.JSON
+        compressions = sorted(dialect.compressions, key=lambda compression: compression.value)
+        compression = chance.one_of(compressions)
+        if (encoding is Encoding.ETF and compression is Compression.PAYLOAD) or (
+            compression is Compression.ZSTD_STREAM and not has_zstd()
+        ):
+            compression = Compression.NONE
+        return cls(
+            clients=1 + chance.below(4),
+            servers=1 + chance.below(3),
+            version=version,
+            encoding=encoding,
+            compression=compression,
+            sharded=chance.happens(0.5) and dialect.shards and dialect.greets,
+            max_concurrency=1 + chance.below(2),
+            heartbeat_interval=chance.one_of((30000, 41250, 41250, 45000)),
+            latency=chance.one_of((0.002, 0.02, 0.08, 0.25)),
+            dispatch_every=chance.one_of((20.0, 120.0, 600.0)),
+            trouble_every=chance.one_of((120.0, 600.0, 1800.0, 3600.0)),
+            without=frozenset(without),
+            identify_budget=chance.one_of((20, 900, 900, 900)),
+        )
+
+    @property
+    def seconds(self) -> float:
+        """How long a history of it is, so that all are of some ten days of one client."""
+        return 10 * _DAY / self.clients

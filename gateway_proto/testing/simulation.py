@@ -1,0 +1,220 @@
+"""a seed → years of trouble, in which each invariant is checked all the time."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import attrs
+
+from gateway_proto.config import Config
+from gateway_proto.dialects import DIALECTS
+from gateway_proto.events import Event
+from gateway_proto.testing.agenda import Agenda
+from gateway_proto.testing.bot import Bot
+from gateway_proto.testing.chance import Chance
+from gateway_proto.testing.invariants import INVARIANTS
+from gateway_proto.testing.network import API, Network
+from gateway_proto.testing.setting import Setting
+from gateway_proto.testing.turns import IdentifyTurns
+from gateway_proto.testing.watch import InvariantBroken, Watch
+from gateway_proto.testing.weather import Weather
+
+__all__ = ["Report", "Simulation"]
+
+_QUIET = 120.0
+"""Seconds before the end of a calm in which nothing is dispatched, so that all can be handled."""
+_YEAR = 365 * 86400.0
+
+
+@attrs.frozen(kw_only=True)
+class Report:
+    """What a simulation was."""
+
+    seed: int
+    seconds: float
+    """That all clients together have lived through."""
+    digest: str
+    """Equal for equal histories."""
+    events: int
+    """That clients received."""
+    troubles: Counter[str] = attrs.field(hash=False)
+    """How often each kind of trouble happened."""
+
+    @property
+    def years(self) -> float:
+        """The same as `seconds`, in years of 365 days."""
+        return self.seconds / _YEAR
+
+
+class Simulation:
+    """Clients and servers, the network between them, and all that goes wrong, from one seed.
+
+    Times of trouble and of calm take turns. `run` raises `InvariantBroken` as soon as something
+    does not hold that must hold in every history. `handle` is called for each event that an
+    application takes, with the `Bot` that it is of, on which it may `send`; `config` is a client's
+    own, of which token, shard, URLs and chance are replaced.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        setting: Setting | None = None,
+        *,
+        config: Config | None = None,
+        handle: Callable[[Bot, Event], None] | None = None,
+    ) -> None:
+        self.seed: int = seed
+        self.setting: Setting = Setting.of(seed) if setting is None else setting
+        own = setting is not None or config is not None or handle is not None
+        chance = Chance(seed)
+        self._agenda = agenda = Agenda()
+        self.watch: Watch = Watch(agenda, seed, _replay(seed, self.setting, own=own))
+        self.network: Network = Network(agenda, chance.child("network"), self.setting)
+        self.weather: Weather = Weather(agenda, chance.child("weather"), self.setting, self.network)
+        self.watch.begin([kind(self.watch, self.network, self.setting) for kind in INVARIANTS])
+        self._chance = chance
+        setting = self.setting
+        turns = None
+        if setting.sharded:
+            turns = IdentifyTurns(agenda, max_concurrency=setting.max_concurrency)
+        self.bots: tuple[Bot, ...] = tuple(
+            Bot(
+                number,
+                _config(setting, number, chance.child(f"client {number}"), config),
+                agenda=agenda,
+                network=self.network,
+                watch=self.watch,
+                chance=chance.child(f"process {number}"),
+                turns=turns,
+                queue_limit=setting.queue_limit,
+                handle=handle,
+            )
+            for number in range(setting.clients)
+        )
+        """The clients, each in a process of its own."""
+        self._quiet = False
+        self._calm = False
+        for bot in self.bots:
+            agenda.at(0.0, bot.start)
+            self._plan_trouble(bot, chance.child(f"trouble {bot.number}"))
+        for number in range(setting.servers):
+            self._plan_dispatch(number, chance.child(f"dispatches {number}"))
+        if setting.trouble_every is not None:
+            agenda.at(setting.storm, self._heal)
+
+    @classmethod
+    def of(cls, seed: int, *, without: Iterable[str] = ()) -> Simulation:
+        """The simulation that belongs to a seed, but for some kinds of trouble."""
+        setting = Setting.of(seed, without=without)
+        simulation = cls(seed, setting)
+        simulation.watch.replay = _replay(seed, setting, own=False)
+        return simulation
+
+    @property
+    def now(self) -> float:
+        """Seconds since it began."""
+        return self._agenda.now
+
+    @property
+    def troubles(self) -> Counter[str]:
+        """How often each kind of trouble has happened."""
+        return self.weather.counts
+
+    @property
+    def report(self) -> Report:
+        """What it was, up to now."""
+        return Report(
+            seed=self.seed,
+            seconds=self.now * len(self.bots),
+            digest=self.watch.digest,
+            events=self.watch.events,
+            troubles=Counter(self.troubles),
+        )
+
+    def run(self, seconds: float) -> Report:
+        """Let so much time pass; raises `InvariantBroken`."""
+        try:
+            self._agenda.run(self.now + seconds)
+        except InvariantBroken:
+            raise
+        except Exception as error:
+            what = f"{type(error).__name__}: {error}"
+            raise self.watch.broken("OnlyLocalProtocolError", what, None) from error
+        return self.report
+
+    # ----- trouble and calm -----
+
+    def _plan_trouble(self, bot: Bot, chance: Chance) -> None:
+        every = self.setting.trouble_every
+        if every is None:
+            return
+
+        def strike() -> None:
+            if not self._calm:
+                self.weather.strike(bot)
+            self._agenda.after(chance.between(0.0, 2 * every), strike)
+
+        self._agenda.after(chance.between(0.0, 2 * every), strike)
+
+    def _plan_dispatch(self, number: int, chance: Chance) -> None:
+        every = self.setting.dispatch_every
+        if every is None:
+            return
+
+        def tick() -> None:
+            if not self._quiet:
+                self.network.providers[number].tick()
+            self._agenda.after(chance.between(0.0, 2 * every), tick)
+
+        self._agenda.after(chance.between(0.0, 2 * every), tick)
+
+    def _heal(self) -> None:
+        """The network is well again, and applications are quick."""
+        self._calm = True
+        self.network.heal()
+        for bot in self.bots:
+            bot.slowness = 0.0
+            bot.start()
+        self._agenda.after(self.setting.calm - _QUIET, self._fall_quiet)
+        self._agenda.after(self.setting.calm, self._rest)
+
+    def _fall_quiet(self) -> None:
+        self._quiet = True
+
+    def _rest(self) -> None:
+        """By now each client must be READY, or have given up; then there is trouble again."""
+        for bot in self.bots:
+            self.watch.rested(bot)
+        self._calm = self._quiet = False
+        self._agenda.after(self.setting.storm, self._heal)
+
+
+def _replay(seed: int, setting: Setting, *, own: bool) -> str:
+    if own:
+        return f"the same Simulation with the seed {seed}"
+    without = f" --without {','.join(sorted(setting.without))}" if setting.without else ""
+    return f"gateway-proto simulate --seed {seed}{without}"
+
+
+def _config(setting: Setting, number: int, chance: Chance, config: Config | None) -> Config:
+    """What a client is told."""
+    dialect = DIALECTS[setting.version]
+    own: dict[str, Any] = {
+        "token": f"secret-of-{0 if setting.sharded else number}-that-nobody-may-see",
+        "api_url": f"https://{API}/api",
+        "gateway_url": None,
+        "shard": (number, setting.clients) if setting.sharded else None,
+        "ask_to_identify": setting.sharded,
+        "max_concurrency": setting.max_concurrency,
+        "random": chance.random,
+        "unix_offset": 0.0,
+        "dialect": dialect,
+        "encoding": setting.encoding,
+        "compression": setting.compression,
+        "identify_budget": setting.identify_budget,
+    }
+    if config is None:
+        return Config(intents=0 if dialect.intents_required else None, **own)
+    return attrs.evolve(config, **own)

@@ -1,0 +1,257 @@
+"""chance, a client → trouble for it: what each kind does."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from gateway_proto._layers.state import State
+from gateway_proto.commands import (
+    Activity,
+    RequestGuildMembers,
+    UpdatePresence,
+    UpdateVoiceState,
+)
+from gateway_proto.events import HeartbeatRequested, ReconnectRequested, SessionInvalidated
+from gateway_proto.testing.agenda import Agenda
+from gateway_proto.testing.bot import Bot
+from gateway_proto.testing.chance import Chance
+from gateway_proto.testing.network import API, Network
+from gateway_proto.testing.provider import Provider, ServerEnd
+from gateway_proto.testing.setting import Setting
+from gateway_proto.testing.trouble import KINDS
+from gateway_proto.testing.wire import Wire
+
+__all__ = ["Weather"]
+
+_NAMES = tuple(KINDS)
+_STATUSES = ((429, 7), (429, None), (500, None), (502, None), (503, 30), (503, None))
+_LURES = (
+    "wss://g0.evil.example",
+    "wss://evilsim.example",
+    "wss://sim.example.evil.example",
+    "ws://g0.sim.example",
+    "wss://sim.example@evil.example",
+    "wss://",
+)
+
+
+class Weather:
+    """Strikes clients with trouble, of each kind as often as of any other, and counts it."""
+
+    def __init__(self, agenda: Agenda, chance: Chance, setting: Setting, network: Network) -> None:
+        self._agenda = agenda
+        self._chance = chance
+        self._setting = setting
+        self._network = network
+        self._strikes = 0
+        self.counts: Counter[str] = Counter()
+        """How often each kind has happened."""
+
+    def strike(self, bot: Bot, kind: str | None = None) -> None:
+        """Let a kind of trouble happen to a client, by default one by chance; if it can now."""
+        self._strikes += 1
+        chance = self._chance.child(f"strike {self._strikes}")
+        drawn = chance.one_of(_NAMES)
+        kind = drawn if kind is None else kind
+        if kind in self._setting.without or not bot.alive or bot.frozen:
+            return
+        struck = (
+            self._on_wire(bot, kind, chance)
+            or self._on_dials(bot, kind, chance)
+            or self._at_server(bot, kind, chance)
+            or self._at_connection(bot, kind, chance)
+            or self._in_process(bot, kind, chance)
+        )
+        if struck:
+            self.counts[kind] += 1
+
+    # ----- the network -----
+
+    def _on_wire(self, bot: Bot, kind: str, chance: Chance) -> bool:
+        if bot.end is None:
+            return False
+        wire = bot.end.wire
+        match kind:
+            case "latency":
+                self._slow_down(wire, chance)
+            case "chop":
+                wire.up.chops = wire.down.chops = True
+            case "reorder":
+                chance.one_of(wire.flows).hold(self._agenda.now + chance.between(0.1, 30.0))
+            case "cut":
+                wire.cut()
+            case "cut_up" | "cut_down":
+                flow = wire.up if kind == "cut_up" else wire.down
+                flow.cut_in = 1 + chance.below(400)
+            case "silence" | "silence_up" | "silence_down":
+                wire.up.swallows |= kind != "silence_down"
+                wire.down.swallows |= kind != "silence_up"
+            case "corrupt_up" | "corrupt_down" if bot.end.peer is not None:
+                (wire.up if kind == "corrupt_up" else wire.down).corrupts = True
+                bot.end.peer.turn()
+            case "slow_reader" if bot.end.peer is not None:
+                bot.end.peer.reading = False
+                self._agenda.after(chance.between(1.0, 120.0), bot.end.peer.read_on)
+            case _:
+                return False
+        return True
+
+    def _slow_down(self, wire: Wire, chance: Chance) -> None:
+        more = chance.one_of((0.3, 1.0, 4.0, 15.0)) * chance.random()
+        for flow in wire.flows:
+            flow.latency += more
+
+        def recover() -> None:
+            for flow in wire.flows:
+                flow.latency = max(0.0, flow.latency - more)
+
+        self._agenda.after(chance.between(10.0, 600.0), recover)
+
+    def _on_dials(self, bot: Bot, kind: str, chance: Chance) -> bool:
+        hosts = (API, *self._provider(bot).doors)
+        seconds = chance.between(5.0, 600.0)
+        match kind:
+            case "refuse":
+                for host in hosts:
+                    self._network.refuse(host, seconds)
+            case "unreachable":
+                for host in hosts:
+                    self._network.fall_silent(host, seconds)
+            case "http_error":
+                status, retry_after = chance.one_of(_STATUSES)
+                self._network.answer_with(
+                    chance.one_of(hosts), status, retry_after, seconds=seconds
+                )
+            case "dead_resume_host":
+                self._network.refuse(self._provider(bot).resume_door, 3 * seconds)
+            case _:
+                return False
+        self._break(bot, chance)
+        return True
+
+    def _break(self, bot: Bot, chance: Chance) -> None:
+        """What is wrong with dials is seen by those who dial."""
+        if bot.end is not None and chance.happens(0.5):
+            bot.end.wire.cut()
+
+    # ----- servers -----
+
+    def _provider(self, bot: Bot) -> Provider:
+        peer = None if bot.end is None else bot.end.peer
+        providers = self._network.providers
+        return providers[bot.number % len(providers)] if peer is None else peer.provider
+
+    def _at_server(self, bot: Bot, kind: str, chance: Chance) -> bool:
+        provider = self._provider(bot)
+        match kind:
+            case "restart":
+                provider.restart(chance.between(1.0, 300.0))
+            case "server_crash":
+                provider.crash(chance.between(1.0, 300.0))
+            case "move":
+                provider.move()
+            case "lure":
+                provider.lure(chance.one_of(_LURES))
+                self._agenda.after(chance.between(60.0, 900.0), provider.stop_luring)
+                self._break(bot, chance)
+            case _:
+                return False
+        return True
+
+    def _at_connection(self, bot: Bot, kind: str, chance: Chance) -> bool:
+        peer = None if bot.end is None else bot.end.peer
+        if peer is None or peer.connection.state not in (State.IDENTIFYING, State.READY):
+            return False
+        connection, now = peer.connection, self._agenda.now
+        match kind:
+            case "reconnect":
+                connection.write(ReconnectRequested(), now=now)
+            case "redirect":
+                url = self._other_door(bot, chance)
+                connection.write(ReconnectRequested(url), now=now)
+            case "invalidate":
+                connection.write(SessionInvalidated(resumable=False), now=now)
+            case "invalidate_resumable":
+                connection.write(SessionInvalidated(resumable=True), now=now)
+            case "no_acks":
+                connection.stop_acks()
+            case "rate_limit":
+                connection.close(4008, "Rate limited", now=now)
+            case "beat_request":
+                connection.write(HeartbeatRequested(), now=now)
+            case "garbage":
+                self._taint(peer)
+                connection.send_garbage(now=now)
+            case "expire" if connection.session is not None:
+                peer.provider.expire(connection.session)
+            case _:
+                return False
+        return True
+
+    def _other_door(self, bot: Bot, chance: Chance) -> str | None:
+        doors = [door for provider in self._network.providers for door in provider.doors]
+        known = [None, *(f"wss://{door}" for door in doors)]
+        return chance.one_of(known if chance.happens(0.8) else _LURES)
+
+    def _taint(self, peer: ServerEnd) -> None:
+        # Bytes that are no frame may be read as one; what it says is not the session's.
+        if peer.connection.session is not None:
+            peer.provider.tainted.add(peer.connection.session.id)
+
+    # ----- applications and clocks -----
+
+    def _in_process(self, bot: Bot, kind: str, chance: Chance) -> bool:
+        match kind:
+            case "slow_consumer":
+                self._slow_consumer(bot, chance)
+            case "commands":
+                return self._commands(bot, chance)
+            case "crash":
+                bot.crash()
+                self._agenda.after(chance.between(10.0, 400.0), bot.start)
+            case "stop":
+                bot.stop(keep_session=chance.happens(0.7))
+            case "suspend":
+                bot.freeze(chance.between(1.0, 2000.0), clock_stands=True)
+            case "stall":
+                bot.freeze(chance.between(0.5, 150.0), clock_stands=False)
+            case "clock_jump":
+                bot.unix_skew += chance.between(-7200.0, 7200.0)
+            case _:
+                return False
+        return True
+
+    def _slow_consumer(self, bot: Bot, chance: Chance) -> None:
+        bot.slowness = chance.between(0.5, 5.0)
+        provider, life = self._provider(bot), bot.life
+
+        def burst() -> None:
+            connection = bot.connection
+            session = None if connection is None else connection.session
+            known = None if session is None else provider.server.sessions.get(session.id)
+            for _ in range(20 if known is not None else 0):
+                assert known is not None
+                provider.dispatch(known)
+
+        def recover() -> None:
+            if bot.life == life:
+                bot.slowness = 0.0
+
+        for second in range(60):
+            self._agenda.after(float(second), burst)
+        self._agenda.after(chance.between(100.0, 600.0), recover)
+
+    def _commands(self, bot: Bot, chance: Chance) -> bool:
+        if not bot.is_ready:
+            return False
+        for number in range(chance.one_of((3, 30, 300, 1500))):
+            match chance.below(4):
+                case 0:
+                    bot.send(UpdatePresence([Activity(f"game {number}")]))
+                case 1:
+                    bot.send(UpdateVoiceState(guild_id="1", channel_id=None))
+                case 2:
+                    bot.send(RequestGuildMembers("1", query="a", limit=2))
+                case _:
+                    bot.request(RequestGuildMembers("1", query="a", limit=3))
+        return True

@@ -1,0 +1,212 @@
+"""For each invariant a machine that is broken on purpose: the simulation finds it, by its name."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+import pytest
+
+import gateway_proto.gateway
+from gateway_proto import (
+    Client,
+    ClientConnection,
+    GatewayBase,
+    IdentifyQueue,
+    LocalProtocolError,
+    Session,
+    Trust,
+    Url,
+    session_after,
+)
+from gateway_proto._timing.backoff import Backoff
+from gateway_proto._timing.deadlines import Deadlines
+from gateway_proto._timing.heartbeats import Heartbeats
+from gateway_proto._timing.ratelimit import SlidingWindow
+from gateway_proto.testing import InvariantBroken, Setting, Simulation
+from gateway_proto.testing.invariants import INVARIANTS
+
+SETTING = Setting(clients=2, trouble_every=60.0, dispatch_every=20.0, storm=7200.0, calm=2000.0)
+SEEDS = range(4)
+Patch = pytest.MonkeyPatch
+
+
+def _resumes_at(change: int) -> Callable[[Patch], None]:
+    def mutate(patch: Patch) -> None:
+        true = ClientConnection.session.fget
+
+        def session(self: ClientConnection) -> Session | None:
+            own = true(self)  # type: ignore[misc]
+            return own and attrs.evolve(own, sequence=max(0, own.sequence + change))
+
+        patch.setattr(ClientConnection, "session", property(session))
+
+    return mutate
+
+
+def _hides_losses(patch: Patch) -> None:
+    def after(session: Session | None, event: Any) -> Session | None:
+        return session_after(session, event) or session
+
+    patch.setattr(gateway_proto.gateway, "session_after", after)
+
+
+def _beats_late(patch: Patch) -> None:
+    true = Heartbeats.sent
+
+    def sent(self: Heartbeats, now: float) -> float:
+        late = true(self, now)
+        self.due += 0.3 * self.interval
+        return late
+
+    patch.setattr(Heartbeats, "sent", sent)
+
+
+def _forgets_to_beat(patch: Patch) -> None:
+    patch.setattr(ClientConnection, "_scheduled_beat", lambda self, now: None)
+
+
+def _hears_no_acks(patch: Patch) -> None:
+    patch.setattr(Heartbeats, "acked", lambda self, now: None)
+
+
+def _knows_no_zombies(patch: Patch) -> None:
+    patch.setattr(Heartbeats, "is_zombie", lambda self: False)
+
+
+def _has_no_window(of_sends: bool) -> Callable[[Patch], None]:
+    def mutate(patch: Patch) -> None:
+        true = SlidingWindow.free_at
+
+        def free_at(self: SlidingWindow, now: float, *, reserve: int = 0) -> float:
+            own = true(self, now, reserve=reserve)
+            return now if (self._limit > 100) is of_sends else own
+
+        patch.setattr(SlidingWindow, "free_at", free_at)
+
+    return mutate
+
+
+def _takes_no_turns(patch: Patch) -> None:
+    patch.setattr(IdentifyQueue, "_turn_at", lambda self, shard_id: -math.inf)
+
+
+def _has_no_budget(patch: Patch) -> None:
+    patch.setattr(Client, "_over_budget", lambda self, now: None)
+
+
+def _waits(seconds: float) -> Callable[[Patch], None]:
+    def mutate(patch: Patch) -> None:
+        patch.setattr(Backoff, "delay", lambda self: seconds)
+
+    return mutate
+
+
+def _trusts_everybody(patch: Patch) -> None:
+    def check(self: Trust, text: str) -> tuple[Url | None, str]:
+        try:
+            return Url.parse(text), ""
+        except LocalProtocolError as error:
+            return None, str(error)
+
+    patch.setattr(Trust, "check", check)
+
+
+def _tells_the_token(patch: Patch) -> None:
+    patch.setattr(Client, "_why", lambda self, closed: f"with {self._config.token} it closed")
+
+
+def _is_shown_with_the_token(patch: Patch) -> None:
+    patch.setattr(
+        ClientConnection, "__repr__", lambda self: f"<{self._config.token}>", raising=False
+    )
+
+
+def _stops_without_a_word(patch: Patch) -> None:
+    patch.setattr(Client, "_try_again", lambda self, now, at_least, error: None)
+
+
+def _gives_up_at_once(patch: Patch) -> None:
+    patch.setattr(
+        Client, "_try_again", lambda self, now, at_least, error: self._give_up("no more of this")
+    )
+
+
+def _reads_on_and_on(patch: Patch) -> None:
+    patch.setattr(GatewayBase, "_has_room", lambda self: True)
+
+
+def _keeps_its_timers(patch: Patch) -> None:
+    patch.setattr(Deadlines, "clear_all", lambda self: None)
+
+
+def _closes_twice(patch: Patch) -> None:
+    true = ClientConnection._finish
+
+    def finish(self: ClientConnection, closed: Any, now: float) -> None:
+        self._events.append(closed)
+        true(self, closed, now)
+
+    patch.setattr(ClientConnection, "_finish", finish)
+
+
+def _raises_at_what_it_cannot_read(patch: Patch) -> None:
+    def malformed(self: ClientConnection, error: str, now: float) -> None:
+        raise ValueError(error)
+
+    patch.setattr(ClientConnection, "_malformed", malformed)
+
+
+MUTANTS: list[tuple[str, Callable[[Patch], None], Setting]] = [
+    ("HandledOnce", _resumes_at(-1), SETTING),
+    ("HandledOnce", _resumes_at(+1), SETTING),
+    ("LossIsTold", _hides_losses, SETTING),
+    ("BeatsOnTime", _beats_late, SETTING),
+    ("BeatsOnTime", _forgets_to_beat, SETTING),
+    ("NoFalseZombie", _hears_no_acks, SETTING),
+    ("NoLongZombie", _knows_no_zombies, SETTING),
+    ("SendLimit", _has_no_window(of_sends=True), SETTING),
+    ("PresenceLimit", _has_no_window(of_sends=False), SETTING),
+    ("IdentifyLimit", _takes_no_turns, attrs.evolve(SETTING, sharded=True)),
+    ("IdentifyBudgetKept", _has_no_budget, attrs.evolve(SETTING, identify_budget=5)),
+    ("DialLimit", _waits(0.0), SETTING),
+    ("TokenStaysHome", _trusts_everybody, SETTING),
+    ("TokenIsHidden", _tells_the_token, SETTING),
+    ("TokenIsHidden", _is_shown_with_the_token, SETTING),
+    ("ReadyAgain", _waits(1e6), SETTING),
+    ("GivesReason", _stops_without_a_word, SETTING),
+    ("GivesReason", _gives_up_at_once, SETTING),
+    ("Bounded", _reads_on_and_on, SETTING),
+    ("SilentAfterClosed", _keeps_its_timers, SETTING),
+    ("SilentAfterClosed", _closes_twice, SETTING),
+    ("OnlyLocalProtocolError", _raises_at_what_it_cannot_read, SETTING),
+]
+
+
+def _first_broken(setting: Setting) -> InvariantBroken | None:
+    for seed in SEEDS:
+        try:
+            Simulation(seed, setting).run(86400)
+        except InvariantBroken as broken:
+            return broken
+    return None
+
+
+@pytest.mark.parametrize(
+    ("name", "mutate", "setting"), MUTANTS, ids=[mutant[1].__qualname__ for mutant in MUTANTS]
+)
+def test_a_broken_machine_breaks_the_invariant_that_is_about_it(
+    name: str, mutate: Callable[[Patch], None], setting: Setting, monkeypatch: Patch
+) -> None:
+    with monkeypatch.context() as patch:
+        mutate(patch)
+        broken = _first_broken(setting)
+
+    assert broken is not None
+    assert broken.name == name, str(broken)
+
+
+def test_every_invariant_has_its_mutant() -> None:
+    assert {name for name, _, _ in MUTANTS} == {kind.__name__ for kind in INVARIANTS}
