@@ -127,6 +127,13 @@ class Beating(Sending, abc.ABC):
 
     def unpause(self, *, now: float) -> None:
         """The adapter reads again; what has waited in the socket is as good as heard."""
-        if self._deadlines.paused:
-            self._heartbeats.excuse()
+        now = self._at(now)
+        seconds = self._deadlines.stood_still(now)
         super().unpause(now=now)
+        if seconds is None or self._state is State.CLOSED:
+            return
+        self._heartbeats.excuse()
+        self._requests.postpone(seconds, now)
+        at = self._requests.next_timer()
+        if at is not None:
+            self._deadlines.set(Timer.REQUEST, at)

@@ -156,6 +156,12 @@ class Requests:
         except (msgspec.DecodeError, RecursionError):
             return []  # it is no answer to anything; the caller has the dispatch itself
 
+    def postpone(self, seconds: float, now: float) -> None:
+        """Nobody read for so many seconds: what was awaited meanwhile may have come."""
+        for pending in self._pending.values():
+            if pending.deadline is not None:
+                pending.deadline = min(pending.deadline + seconds, now + pending.timeout)
+
     def expire(self, now: float) -> list[RequestAnswered | RequestFailed]:
         """What has waited too long at `now` is over."""
         over: list[RequestAnswered | RequestFailed] = []

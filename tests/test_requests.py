@@ -46,9 +46,11 @@ class Asking:
         self.link = Link(Client(config), self.server)
         self.link.client.expect(Ready)
 
+    def connection(self) -> Any:
+        return self.link.client.connection
+
     def ask(self, request: Any, **options: Any) -> int:
-        connection: Any = self.link.client.connection
-        number: int = connection.request(request, now=self.link.now, **options)
+        number: int = self.connection().request(request, now=self.link.now, **options)
         self.link.run()
         return number
 
@@ -402,3 +404,39 @@ def test_while_there_is_no_connection_time_runs_on_with_the_dials() -> None:
     (failed,) = asking.over()
     assert isinstance(failed, RequestFailed)
     assert failed.why == "no answer for 3 s"
+
+
+def test_what_nobody_read_for_a_while_is_awaited_for_as_long_again() -> None:
+    asking = Asking()
+    asking.ask(RequestGuildMembers("1", "a", 5), timeout=10.0)
+    asking.ask(RequestGuildMembers("1", "b", 5), timeout=10.0)
+    nonces = [asking.asked().nonce for _ in range(2)]
+    connection, link = asking.connection(), asking.link
+    link.run(1)
+    connection.pause(now=link.now)
+    link.run(8)
+    late = asking.ask(RequestGuildMembers("1", "c", 5), timeout=10.0)
+    link.run(20)
+    assert asking.over() == []
+    connection.unpause(now=link.now)
+
+    asking.chunk(0, 1, members=["a"], nonce=nonces[0])
+    link.run(8.9)
+
+    assert len(asking.over()) == 1, "the second is awaited for nine seconds more"
+    link.run(0.2)
+    assert len(asking.over()) == 1
+    link.run(0.9)
+    assert [failed.number for failed in asking.over()] == [late], "ten seconds, and no more"
+
+
+def test_to_read_on_after_the_end_awaits_nothing() -> None:
+    asking = Asking()
+    asking.ask(RequestGuildMembers("1"))
+    connection = asking.connection()
+    connection.pause(now=asking.link.now)
+    asking.link.cut()
+
+    connection.unpause(now=asking.link.now)
+
+    assert connection.next_timer() is None

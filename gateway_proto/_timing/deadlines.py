@@ -48,6 +48,10 @@ class Deadlines:
         """Whether the clocks that wait for the peer stand still."""
         return self._paused_at is not None
 
+    def stood_still(self, now: float) -> float | None:
+        """For how many seconds they have; None: they run."""
+        return None if self._paused_at is None else now - self._paused_at
+
     def set(self, timer: Timer, at: float) -> None:
         """Let `timer` fall due at `at`, instead of whenever it was due before."""
         self._at[timer] = at
@@ -71,9 +75,9 @@ class Deadlines:
 
     def unpause(self, now: float) -> None:
         """Let the clocks that wait for the peer run again."""
-        if self._paused_at is None:
+        stood_still = self.stood_still(now)
+        if stood_still is None:
             return
-        stood_still = now - self._paused_at
         self._paused_at = None
         for timer in _LIVENESS & self._at.keys():
             self._at[timer] += stood_still
