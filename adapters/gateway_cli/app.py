@@ -15,6 +15,8 @@ from gateway_cli.demo import demo as show_demo
 from gateway_cli.replay import replay_file
 from gateway_cli.serve import serve as run_server
 from gateway_cli.show import Screen, fail
+from gateway_cli.simulate import parse_seeds
+from gateway_cli.simulate import simulate as run_simulation
 from gateway_cli.tail import SessionFile, TailError
 from gateway_cli.tail import tail as run_tail
 from gateway_cli.timeline import timeline_file
@@ -208,6 +210,44 @@ def tail(
         fail(str(error))
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
+
+
+@app.command()
+def simulate(
+    seed: Annotated[int | None, typer.Option(help="One history alone.", min=0)] = None,
+    seeds: Annotated[str | None, typer.Option(help="Such as 0-99.")] = None,
+    years: Annotated[
+        float | None,
+        typer.Option(help="As many seeds as make so many years of one client.", min=0.0),
+    ] = None,
+    jobs: Annotated[int, typer.Option(help="Histories at the same time.", min=1)] = 1,
+    without: Annotated[
+        str, typer.Option(help="Kinds of trouble to leave out, separated by commas.")
+    ] = "",
+) -> None:
+    """Simulate clients and servers, all that goes wrong between them, and check what must hold.
+
+    Ends with 0 if it held; else with 1, a command that does the same again, and what happened.
+
+    Example: gateway-proto simulate --years 10 --jobs 2
+    """
+    if (seed is not None) + (seeds is not None) + (years is not None) > 1:
+        fail("give one of --seed, --seeds and --years")
+    console = Console(highlight=False, soft_wrap=True, markup=False)
+    try:
+        chosen = None if seeds is None else parse_seeds(seeds)
+        if seed is not None:
+            chosen = range(seed, seed + 1)
+        elif chosen is None and years is None:
+            years = 0.1
+        left_out = frozenset(kind for kind in without.split(",") if kind)
+        good = run_simulation(console, seeds=chosen, years=years, jobs=jobs, without=left_out)
+    except LocalProtocolError as error:
+        fail(str(error))
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+    if not good:
+        raise typer.Exit(1)
 
 
 def _token(path: pathlib.Path | None) -> str:

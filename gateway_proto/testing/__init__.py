@@ -7,6 +7,7 @@ from gateway_proto.testing.bot import Bot
 from gateway_proto.testing.chance import Chance
 from gateway_proto.testing.link import Link, Peer
 from gateway_proto.testing.setting import Setting
+from gateway_proto.testing.shrinking import shrink
 from gateway_proto.testing.simulation import Report, Simulation
 from gateway_proto.testing.trouble import KINDS
 from gateway_proto.testing.watch import InvariantBroken
@@ -21,4 +22,5 @@ __all__ = [
     "Report",
     "Setting",
     "Simulation",
+    "shrink",
 ]

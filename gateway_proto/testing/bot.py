@@ -131,7 +131,7 @@ class Mailbox(GatewayBase):
     @property
     def size(self) -> int:
         """How many wait."""
-        return len(self._queue)
+        return self._waits
 
     @property
     def handling(self) -> Event | None:

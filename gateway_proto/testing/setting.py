@@ -90,8 +90,8 @@ class Setting:
             max_concurrency=1 + chance.below(2),
             heartbeat_interval=chance.one_of((30000, 41250, 41250, 45000)),
             latency=chance.one_of((0.002, 0.02, 0.08, 0.25)),
-            dispatch_every=chance.one_of((20.0, 120.0, 600.0)),
-            trouble_every=chance.one_of((120.0, 600.0, 1800.0, 3600.0)),
+            dispatch_every=chance.one_of((30.0, 300.0, 900.0)),
+            trouble_every=chance.one_of((150.0, 900.0, 1800.0, 3600.0)),
             without=frozenset(without),
             identify_budget=chance.one_of((20, 900, 900, 900)),
         )

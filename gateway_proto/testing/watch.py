@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 __all__ = ["InvariantBroken", "Watch"]
 
 _TRACE = 40
-"""Things that are kept of what happened to a client."""
+"""Things that are kept of what happened to a client; many of one kind in a row are one."""
+_KIND = 14
+"""Characters of a text that say of what kind it is."""
 
 
 class InvariantBroken(AssertionError):
@@ -61,7 +63,7 @@ class Watch:
         self.replay: str = replay
         """A command that does the same again."""
         self._hash = hashlib.blake2b(digest_size=16)
-        self._traces: dict[int, deque[tuple[float, str]]] = {}
+        self._traces: dict[int, deque[tuple[float, str, int]]] = {}
         self._invariants: list[Invariant] = []
         self.events: int = 0
         """How many events clients received."""
@@ -101,7 +103,10 @@ class Watch:
         trace = self._traces.get(bot.number)
         if trace is None:
             trace = self._traces[bot.number] = deque(maxlen=_TRACE)
-        trace.append((now, text))
+        count = 1
+        if trace and trace[-1][1][:_KIND] == text[:_KIND]:
+            count += trace.pop()[2]
+        trace.append((now, text, count))
         for told in self._told:
             told(bot, text)
 
@@ -115,7 +120,10 @@ class Watch:
             at=self._agenda.now,
             seed=self._seed,
             replay=self.replay,
-            trace=[f"{at:13.3f}  {text}" for at, text in trace],
+            trace=[
+                f"{at:13.3f}  {text}" + (f" (the last of {count})" if count > 1 else "")
+                for at, text, count in trace
+            ],
         )
 
     # ----- what happens -----

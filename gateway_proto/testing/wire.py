@@ -63,6 +63,11 @@ class Flow:
         self._blocked = self._waiting > _WINDOW
         return not self._blocked
 
+    @property
+    def is_blocked(self) -> bool:
+        """Whether there was no room when it was asked last."""
+        return self._blocked
+
     def hold(self, until: float) -> None:
         """Let nothing more arrive before a time."""
         self._free_at = max(self._free_at, until)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway_proto._layers.state import State
-from gateway_proto.events import Closed, Event
+from gateway_proto.events import Closed, CommandsWait, Event
 from gateway_proto.testing.bot import Bot, BotEnd
 from gateway_proto.testing.invariants.invariant import Invariant
 
@@ -21,11 +21,15 @@ class Bounded(Invariant):
         """How much waits?"""
         events, limit = bot.mailbox.size, self._setting.queue_limit + _ONE_READ
         self.check(events <= limit or bot.is_stopping, f"{events} events wait", bot)
-        commands, limit = len(bot.client.waiting), bot.config.waiting_limit
-        self.check(commands <= limit, f"{commands} commands wait", bot)
         if end.peer is not None:
             kept = end.peer.connection.waiting
             self.check(kept <= end.peer.output_limit, f"{kept} bytes wait at the server", bot)
+
+    def received(self, bot: Bot, event: Event) -> None:
+        """How many commands wait, now that they wait long?"""
+        if isinstance(event, CommandsWait):
+            commands, limit = len(bot.client.waiting), bot.config.waiting_limit
+            self.check(commands <= limit, f"{commands} commands wait", bot)
 
 
 class SilentAfterClosed(Invariant):

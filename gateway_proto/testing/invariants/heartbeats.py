@@ -43,6 +43,10 @@ def _seconds(event: Event) -> float | None:
             return None
 
 
+def _is_blocked(bot: Bot) -> bool:
+    return bot.end is not None and bot.end.outgoing.is_blocked
+
+
 @attrs.define
 class _Beat:
     """Of one connection, in seconds of its client's clock."""
@@ -50,6 +54,8 @@ class _Beat:
     interval: float
     deadline: float
     was_resuming: bool = False
+    held_up: int = 0
+    """Heartbeats that were given out, to a transport that takes nothing now."""
 
 
 class BeatsOnTime(Invariant):
@@ -71,11 +77,18 @@ class BeatsOnTime(Invariant):
         interval = _seconds(event)
         if interval is not None:
             self._beats[bot.number] = _Beat(interval, bot.clock() + interval + _SLACK)
+        beat = self._beats.get(bot.number)
+        if beat is not None and isinstance(event, HeartbeatSent) and _is_blocked(bot):
+            beat.held_up += 1
+            beat.deadline = bot.clock() + beat.interval + _SLACK
 
     def sent(self, bot: Bot, payload: Payload) -> None:
         """A heartbeat: is it in time?"""
         beat = self._beats.get(bot.number)
         if beat is None or payload.opcode != Opcode.HEARTBEAT:
+            return
+        if beat.held_up:
+            beat.held_up -= 1
             return
         now = bot.clock()
         late = now - beat.deadline

@@ -1,0 +1,140 @@
+"""seeds → their histories, on several processors, and what came of them."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import itertools
+import multiprocessing
+import re
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+import attrs
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from gateway_proto import LocalProtocolError
+from gateway_proto.testing import InvariantBroken, Report, Setting, Simulation, shrink
+
+__all__ = ["parse_seeds", "simulate"]
+
+_LISTED = 5
+"""Seeds whose digests are told one by one."""
+
+
+def parse_seeds(text: str) -> range:
+    """The seeds of `17` or `0-99`; raises `LocalProtocolError`."""
+    match = re.fullmatch(r"(\d+)(?:-(\d+))?", text)
+    first, last = (0, -1) if match is None else (int(match[1]), int(match[2] or match[1]))
+    if last < first:
+        raise LocalProtocolError(f"{text!r} are no seeds: say one, or 0-99")
+    return range(first, last + 1)
+
+
+def _live(seed: int, without: frozenset[str]) -> Report | InvariantBroken:
+    """One history, to its end or until something breaks."""
+    simulation = Simulation.of(seed, without=without)
+    try:
+        return simulation.run(simulation.setting.seconds)
+    except InvariantBroken as broken:
+        return broken
+
+
+def _lives(
+    seeds: Iterable[int], without: frozenset[str], jobs: int
+) -> Iterator[Report | InvariantBroken]:
+    """The histories, as they end."""
+    if jobs == 1:
+        for seed in seeds:
+            yield _live(seed, without)
+        return
+    waiting = iter(seeds)
+    # Not forked: a thread draws the progress.
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(jobs, mp_context=context) as pool:
+        running = {pool.submit(_live, seed, without) for seed in itertools.islice(waiting, jobs)}
+        try:
+            while running:
+                done, running = concurrent.futures.wait(
+                    running, return_when=concurrent.futures.FIRST_COMPLETED
+                )
+                for future in done:
+                    running |= {
+                        pool.submit(_live, seed, without) for seed in itertools.islice(waiting, 1)
+                    }
+                    yield future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+@attrs.define
+class _Sum:
+    """Of all histories so far."""
+
+    histories: int = 0
+    years: float = 0.0
+    events: int = 0
+    troubles: Counter[str] = attrs.Factory(Counter)
+
+    def add(self, report: Report) -> None:
+        self.histories += 1
+        self.years += report.years
+        self.events += report.events
+        self.troubles += report.troubles
+
+
+def simulate(
+    console: Console,
+    *,
+    seeds: range | None,
+    years: float | None,
+    jobs: int,
+    without: frozenset[str] = frozenset(),
+) -> bool:
+    """Simulate these seeds, or as many from 0 on as make so many years; whether all held.
+
+    Tells what it was; where something breaks, with the command that does it again and the fewest
+    kinds of trouble that do. Raises `LocalProtocolError` for a kind that there is not.
+    """
+    Setting(without=without)
+    chosen: Iterable[int] = itertools.count() if seeds is None else seeds
+    total = _Sum()
+    began = time.monotonic()
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("", total=years if seeds is None else len(seeds))
+        for outcome in _lives(chosen, without, jobs):
+            if isinstance(outcome, InvariantBroken):
+                progress.stop()
+                _tell_broken(console, outcome, without)
+                return False
+            total.add(outcome)
+            if seeds is not None and len(seeds) <= _LISTED:
+                console.print(f"seed {outcome.seed}: {outcome.events} events, {outcome.digest}")
+            progress.update(
+                task,
+                completed=total.years if seeds is None else total.histories,
+                description=f"{total.years:.2f} years of one client, {total.events} events",
+            )
+            if years is not None and total.years >= years:
+                break
+    _tell(console, total, time.monotonic() - began)
+    return True
+
+
+def _tell(console: Console, total: _Sum, seconds: float) -> None:
+    troubles = sum(total.troubles.values())
+    console.print(
+        f"{total.years:.2f} years of one client in {total.histories} histories: "
+        f"{total.events} events, {troubles} troubles, nothing broken"
+    )
+    console.print(f"{seconds:.0f} s, {total.years / seconds * 3600:.1f} years an hour")
+    for kind, count in sorted(total.troubles.items(), key=lambda item: (-item[1], item[0])):
+        console.print(f"  {kind:22} {count}")
+
+
+def _tell_broken(console: Console, broken: InvariantBroken, without: frozenset[str]) -> None:
+    console.print(str(broken))
+    console.print("\nleaving out kinds of trouble while it still breaks ...")
+    console.print(str(shrink(broken, without=without)))

@@ -1,0 +1,37 @@
+"""a history that breaks → the same, with as few kinds of trouble as still break it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from gateway_proto.testing.simulation import Simulation
+from gateway_proto.testing.trouble import KINDS
+from gateway_proto.testing.watch import InvariantBroken
+
+__all__ = ["shrink"]
+
+
+def shrink(broken: InvariantBroken, *, without: Iterable[str] = ()) -> InvariantBroken:
+    """Leave out kinds of trouble, many at once and then one by one, while the same one breaks.
+
+    `broken` is of `Simulation.of(seed, without=...)`. Takes some tens of runs as long as the first.
+    """
+    left_out = set(without)
+    size = len(KINDS) // 2
+    while size:
+        kinds = [kind for kind in KINDS if kind not in left_out]
+        for at in range(0, len(kinds), size):
+            fewer = {*left_out, *kinds[at : at + size]}
+            found = _break(broken.seed, fewer, broken.name, within=2 * broken.at + 1.0)
+            if found is not None:
+                broken, left_out = found, fewer
+        size //= 2
+    return broken
+
+
+def _break(seed: int, without: set[str], name: str, *, within: float) -> InvariantBroken | None:
+    try:
+        Simulation.of(seed, without=without).run(within)
+    except InvariantBroken as broken:
+        return broken if broken.name == name else None
+    return None
