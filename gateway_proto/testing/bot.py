@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["Bot", "BotEnd", "Mailbox"]
 
 _UNIX = 1_700_000_000.0
-_AFTER_GIVING_UP = 3600.0
+_AFTER_GIVING_UP = 600.0
 """Seconds until somebody starts it again."""
 _TICK = 1e-6
 
@@ -81,10 +81,10 @@ class BotEnd(End):
         else:
             super().tick()
 
-    def wake(self) -> None:
-        """Let a turn follow soon, if the process runs."""
+    def turn(self) -> None:
+        """After each change; a process that stands still makes its turn later."""
         if not self._bot.frozen:
-            super().wake()
+            super().turn()
 
     def send(self, data: bytes) -> bool:
         """Put bytes on the wire; what they say is watched."""

@@ -82,11 +82,6 @@ class End(abc.ABC):
         while self._unread and self.reading and not self.over:
             self._read(self._unread.popleft())
 
-    @property
-    def unread(self) -> int:
-        """Pieces that have arrived and were not read."""
-        return len(self._unread)
-
     def reset(self) -> None:
         """The wire breaks under this end: what has arrived is lost too."""
         if not self.over:

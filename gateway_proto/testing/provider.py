@@ -216,13 +216,11 @@ class Provider:
         for end in list(self.ends):
             end.wire.cut()
 
-    def expire(self, session: ServerSession) -> None:
-        """Forget a session, and drop its connection."""
-        connection = session.connection
-        self.server.forget(session)
-        if connection is not None:
-            assert isinstance(connection, ServerConnection)
-            connection.drop(now=self.agenda.now)
+    def expire(self, connection: ServerConnection) -> None:
+        """Forget the session of a connection, and drop it."""
+        assert connection.session is not None
+        self.server.forget(connection.session)
+        connection.drop(now=self.agenda.now)
 
     def lure(self, url: str) -> None:
         """Name another URL in lookups and READY."""

@@ -183,7 +183,7 @@ class Weather:
                 self._taint(peer)
                 connection.send_garbage(now=now)
             case "expire" if connection.session is not None:
-                peer.provider.expire(connection.session)
+                peer.provider.expire(connection)
             case _:
                 return False
         return True

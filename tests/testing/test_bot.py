@@ -1,0 +1,176 @@
+"""A process with a client in it: stopped, frozen, killed, and slow, at any moment."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import attrs
+import pytest
+
+from gateway_proto import Event, HeartbeatSent, Ready, RequestGuildMembers, Resumed, Suspended
+from gateway_proto.testing import Bot, Setting, Simulation
+from gateway_proto.testing.network import API
+
+IDLE = Setting(clients=1, trouble_every=None, dispatch_every=20.0)
+MEMBERS = RequestGuildMembers("1", user_ids=[f"10000000000000000{n:02}" for n in range(100)])
+
+
+class Watched(Simulation):
+    """One that counts what its applications took."""
+
+    def __init__(self, setting: Setting = IDLE) -> None:
+        self.names: Counter[str] = Counter()
+        super().__init__(1, setting, handle=self._handle)
+        self.bot = self.bots[0]
+
+    def _handle(self, bot: Bot, event: Event) -> None:
+        self.names[type(event).__name__] += 1
+
+
+def test_a_process_that_is_stopped_comes_back_to_its_session() -> None:
+    simulation = Watched()
+    simulation.run(100)
+
+    simulation.bot.stop(keep_session=True)
+    simulation.bot.stop(keep_session=False)  # it is stopping already
+    simulation.run(200)
+
+    assert simulation.bot.life == 2
+    assert (simulation.names["Ready"], simulation.names["Resumed"]) == (1, 1)
+
+
+def test_a_process_that_gives_its_session_up_comes_back_to_a_new_one() -> None:
+    simulation = Watched()
+    simulation.run(100)
+
+    simulation.bot.stop(keep_session=False)
+    simulation.run(200)
+
+    assert (simulation.names["Ready"], simulation.names["Resumed"]) == (2, 0)
+
+
+def _slow(bot: Bot, event: Event) -> None:
+    bot.slowness = 5.0
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_what_was_dialled_before_the_stop_is_not_wanted_any_more(refused: bool) -> None:
+    simulation = Simulation(1, attrs.evolve(IDLE, latency=1.0), handle=_slow)
+    (bot,) = simulation.bots
+    simulation.network.refuse(API, 30.0 if refused else 0.0)
+    simulation.run(0.5)
+
+    bot.stop(keep_session=True)
+    simulation.run(3)
+
+    assert bot.alive, "it has events to handle"
+    assert bot.end is None
+    simulation.run(200)
+    assert bot.is_ready
+    assert bot.life == 2
+
+
+def test_a_dial_that_waits_for_its_time_is_not_tried_after_the_stop() -> None:
+    simulation = Simulation(1, IDLE, handle=_slow)
+    (bot,) = simulation.bots
+    simulation.network.refuse(API, 30.0)
+    simulation.run(0.2)
+    dial = bot.client.next_dial()
+    assert dial is not None and dial.at > simulation.now
+
+    bot.stop(keep_session=True)
+    simulation.run(4)
+
+    assert bot.alive
+    assert bot.end is None
+
+
+def test_a_session_that_nobody_knows_proves_nothing() -> None:
+    assert not Watched().network.is_sound("made up")
+
+
+def test_a_process_dies_in_the_middle_of_an_event_and_gets_it_again() -> None:
+    simulation = Watched()
+    simulation.run(100)
+    simulation.bot.slowness = 5.0
+    while simulation.bot.mailbox.handling is None:
+        simulation.run(1)
+
+    simulation.bot.crash()
+    simulation.bot.start()
+    simulation.bot.start()  # it runs already
+    simulation.run(100)
+
+    assert simulation.bot.is_ready
+    assert simulation.names["Resumed"] == 1
+
+
+def test_a_sleep_that_the_clock_did_not_count_is_noticed() -> None:
+    simulation = Watched()
+    simulation.run(100)
+
+    simulation.bot.freeze(30.0, clock_stands=True)
+    simulation.run(29.9)
+    assert simulation.names["Suspended"] == 0
+    simulation.run(100)
+
+    assert simulation.bot.slept == 30.0
+    assert simulation.names[Suspended.__name__] == 1
+    assert simulation.names[Resumed.__name__] == 1
+
+
+def test_a_process_that_is_killed_in_its_sleep_does_not_wake() -> None:
+    simulation = Watched()
+    simulation.run(100)
+
+    simulation.bot.freeze(30.0, clock_stands=True)
+    assert not simulation.bot.send(MEMBERS), "nothing in it runs"
+    simulation.bot.crash()
+    simulation.bot.start()
+    simulation.run(100)
+
+    assert simulation.bot.slept == 0.0
+    assert simulation.bot.is_ready
+
+
+def test_a_heartbeat_that_the_transport_does_not_take_is_not_late() -> None:
+    simulation = Watched()
+    simulation.run(100)
+    assert simulation.bot.end is not None and simulation.bot.end.peer is not None
+    simulation.bot.end.peer.reading = False
+    for _ in range(100):
+        assert simulation.bot.send(MEMBERS)
+    before = simulation.names[HeartbeatSent.__name__]
+
+    simulation.run(30)
+    assert simulation.bot.end.outgoing.is_blocked
+    simulation.bot.end.peer.read_on()
+    simulation.run(300)
+
+    assert simulation.names[HeartbeatSent.__name__] >= before + 8
+    assert simulation.bot.is_ready
+
+
+def test_a_turn_that_comes_to_a_frozen_process_is_asked_for_again() -> None:
+    simulation = Watched(attrs.evolve(IDLE, clients=3, sharded=True))
+    simulation.run(2)
+    for bot in simulation.bots[1:]:
+        bot.freeze(60.0, clock_stands=False)
+
+    simulation.run(200)
+
+    assert simulation.names[Ready.__name__] == 3
+    assert all(bot.is_ready for bot in simulation.bots)
+
+
+def test_who_was_started_a_moment_ago_need_not_be_ready() -> None:
+    simulation = Watched(attrs.evolve(IDLE, trouble_every=1e9, storm=10.0, calm=1000.0))
+    simulation.run(1005)
+    simulation.bot.crash()
+    simulation.network.refuse(API, 100.0)
+    simulation.bot.saved = None
+    simulation.bot.start()
+
+    simulation.run(10)
+
+    assert not simulation.bot.is_ready

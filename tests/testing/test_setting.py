@@ -1,0 +1,60 @@
+"""A seed's setting: every version, encoding and compression, of what is there."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway_proto import DIALECTS, Compression, Config, Encoding
+from gateway_proto._layers import etf
+from gateway_proto.testing import KINDS, Chance, Setting, Simulation
+from gateway_proto.testing import setting as module
+
+
+def test_all_versions_encodings_and_compressions_have_their_seeds() -> None:
+    settings = [Setting.of(seed) for seed in range(300)]
+
+    assert {setting.version for setting in settings} == set(DIALECTS)
+    assert {setting.compression for setting in settings} == set(Compression)
+    assert {setting.encoding for setting in settings} == {Encoding.JSON, Encoding.ETF}
+    assert {setting.sharded for setting in settings} == {True, False}
+
+
+def test_each_of_them_makes_a_config() -> None:
+    for seed in range(300):
+        (bot, *_) = Simulation.of(seed).bots
+        assert isinstance(bot.config, Config)
+
+
+def test_where_there_is_no_etf_and_no_zstd_others_take_their_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(etf, "available", lambda: False)
+    monkeypatch.setattr(module, "has_zstd", lambda: False)
+
+    settings = [Setting.of(seed) for seed in range(300)]
+
+    assert {setting.encoding for setting in settings} == {Encoding.JSON}
+    assert Compression.ZSTD_STREAM not in {setting.compression for setting in settings}
+
+
+def test_a_history_is_of_ten_days_of_one_client() -> None:
+    for seed in range(10):
+        setting = Setting.of(seed)
+        assert setting.seconds * setting.clients == pytest.approx(10 * 86400)
+
+
+def test_a_seed_has_the_same_setting_whatever_is_left_out() -> None:
+    with_all, with_less = Setting.of(3), Setting.of(3, without=["cut"])
+
+    assert with_less.without == {"cut"}
+    assert with_all.without == set()
+    assert (with_all.version, with_all.latency) == (with_less.version, with_less.latency)
+    assert "cut" in KINDS
+
+
+def test_chance_is_the_same_everywhere() -> None:
+    chance = Chance(17)
+
+    assert [chance.below(1000) for _ in range(4)] == [854, 649, 146, 556]
+    assert Chance(17).child("a").random() != Chance(17).child("b").random()
+    assert all(0.0 <= Chance(n).random() < 1.0 for n in range(1000))

@@ -1,0 +1,203 @@
+"""Years of trouble from one seed: the same for the same seed, all kinds of it, for any bot."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+from collections import Counter
+
+import attrs
+import pytest
+
+from gateway_proto import (
+    Activity,
+    Config,
+    Dispatch,
+    Event,
+    Heartbeat,
+    HeartbeatAcked,
+    LocalProtocolError,
+    Ready,
+    RequestAnswered,
+    RequestFailed,
+    RequestGuildMembers,
+    UpdatePresence,
+)
+from gateway_proto.testing import KINDS, Bot, InvariantBroken, Setting, Simulation, shrink
+from gateway_proto.testing.invariants import INVARIANTS
+from gateway_proto.testing.watch import Watch
+
+STORMY = Setting(clients=2, trouble_every=40.0, dispatch_every=30.0, storm=7200.0, calm=2000.0)
+IDLE = Setting(clients=1, trouble_every=None, dispatch_every=None)
+DIGEST = """
+from gateway_proto.testing import Simulation
+print(Simulation.of(5).run(9000).digest)
+"""
+
+
+def _digest(hash_seed: str) -> str:
+    result = subprocess.run(
+        [sys.executable, "-c", DIGEST],
+        env={"PYTHONPATH": ":".join(sys.path), "PYTHONHASHSEED": hash_seed},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return result.stdout.strip()
+
+
+def test_one_seed_gives_one_history_whatever_the_process() -> None:
+    digests = {_digest("1"), _digest("2"), Simulation.of(5).run(9000).digest}
+
+    assert len(digests) == 1
+    assert digests != {Simulation.of(6).run(9000).digest}
+
+
+def test_it_is_the_same_history_however_it_is_run_through() -> None:
+    whole, parts = Simulation(1, STORMY), Simulation(1, STORMY)
+
+    for _ in range(10):
+        parts.run(700)
+
+    assert parts.run(0) == whole.run(7000)
+    assert parts.now == 7000
+
+
+@pytest.mark.parametrize("version", [3, 5, 10])
+def test_nothing_breaks_in_a_storm_of_every_kind(version: int) -> None:
+    troubles: Counter[str] = Counter()
+    for seed in range(3):
+        setting = attrs.evolve(STORMY, version=version, sharded=version != 3 and seed == 1)
+        report = Simulation(seed, setting).run(40_000)
+        troubles += report.troubles
+        assert report.events > 1000
+        assert report.years == 2 * 40_000 / (365 * 86400)
+
+    assert set(troubles) == set(KINDS), "each kind of trouble has happened"
+
+
+def test_a_kind_that_is_left_out_does_not_happen() -> None:
+    setting = attrs.evolve(STORMY, without={"cut", "crash"})
+
+    troubles = Simulation(2, setting).run(20_000).troubles
+
+    assert not {"cut", "crash"} & set(troubles)
+    assert len(troubles) > 25
+
+
+def test_a_kind_that_there_is_not_is_refused() -> None:
+    with pytest.raises(LocalProtocolError, match="no kind of trouble 'rain'"):
+        Setting(without={"cut", "rain"})
+
+
+def test_an_idle_day_is_heartbeats_alone() -> None:
+    names: Counter[str] = Counter()
+
+    def handle(bot: Bot, event: Event) -> None:
+        names[type(event).__name__] += 1
+
+    Simulation(1, IDLE, handle=handle).run(86400)
+
+    assert names["HeartbeatAcked"] == names["HeartbeatSent"] == 2094
+    assert names["Ready"] == names["Closed"] == 1, "the lookup's connection is one too"
+
+
+def test_a_bot_of_ones_own_is_put_to_the_test() -> None:
+    config = Config(token="t0ken", intents=1, presence=UpdatePresence([Activity("chess")]))
+    seen: list[Event] = []
+
+    def handle(bot: Bot, event: Event) -> None:
+        seen.append(event)
+        match event:
+            case Ready():
+                assert bot.send(UpdatePresence([Activity("go")]))
+                assert bot.request(RequestGuildMembers("1", query="a", limit=1))
+                assert not bot.send(Heartbeat(1)), "what the client refuses is not sent"
+            case _:
+                pass
+
+    simulation = Simulation(3, attrs.evolve(STORMY, clients=1), config=config, handle=handle)
+    (bot,) = simulation.bots
+    assert not bot.send(UpdatePresence()), "there is no connection yet"
+    simulation.run(7200)
+
+    assert bot.config.presence == config.presence
+    assert sum(isinstance(event, Ready) for event in seen) > 1
+    assert any(isinstance(event, RequestAnswered | RequestFailed) for event in seen)
+    assert any(isinstance(event, Dispatch) and event.name == "SIMULATED_TICK" for event in seen)
+    assert simulation.troubles.total() > 20
+
+
+def test_what_an_application_raises_ends_the_simulation() -> None:
+    def handle(bot: Bot, event: Event) -> None:
+        if isinstance(event, HeartbeatAcked):
+            raise KeyError("a bug")
+
+    with pytest.raises(InvariantBroken, match="KeyError: 'a bug'") as caught:
+        Simulation(1, IDLE, handle=handle).run(3600)
+
+    assert caught.value.name == "OnlyLocalProtocolError"
+    assert isinstance(caught.value.__cause__, KeyError)
+
+
+# ----- what breaks is told -----
+
+
+def _break_when_cut(patch: pytest.MonkeyPatch) -> None:
+    """An invariant that a cut breaks, and nothing else does."""
+    true = Watch.received
+
+    def received(self: Watch, bot: Bot, event: Event) -> None:
+        true(self, bot, event)
+        if "without a close frame" in repr(event) and "Closed" in repr(event):
+            raise self.broken("NeverCut", "it was cut", bot)
+
+    patch.setattr(Watch, "received", received)
+
+
+def test_what_breaks_is_told_with_a_command_and_a_trace(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _break_when_cut(monkeypatch)
+
+    with pytest.raises(InvariantBroken) as caught:
+        Simulation.of(5, without=["garbage"]).run(10 * 86400)
+
+    broken = caught.value
+    assert broken.name == "NeverCut"
+    assert broken.replay == "gateway-proto simulate --seed 5 --without garbage"
+    assert "it was cut" in broken.what
+    assert "without a close frame" in broken.trace[-1]
+    assert len(broken.trace) <= 40
+    assert str(broken.at)[:5] in str(broken)
+    copy = pickle.loads(pickle.dumps(broken))
+    assert (copy.name, copy.trace, str(copy)) == (broken.name, broken.trace, str(broken))
+
+
+def test_what_does_not_belong_to_it_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    _break_when_cut(monkeypatch)
+    with pytest.raises(InvariantBroken) as caught:
+        Simulation.of(5).run(10 * 86400)
+
+    small = shrink(caught.value)
+
+    assert small.name == "NeverCut"
+    left_out = small.replay.rpartition(" ")[2].split(",")
+    assert len(set(KINDS) - set(left_out)) == 1
+    with pytest.raises(InvariantBroken, match="NeverCut"):
+        Simulation.of(5, without=left_out).run(10 * 86400)
+
+
+def test_another_invariant_that_breaks_meanwhile_is_not_the_same() -> None:
+    other = InvariantBroken("Another", "x", at=60.0, seed=5, replay="replay", trace=())
+
+    assert shrink(other) is other
+
+
+def test_every_invariant_says_what_must_hold() -> None:
+    names = [kind.__name__ for kind in INVARIANTS]
+
+    assert len(names) == len(set(names))
+    assert all(kind.__doc__ for kind in INVARIANTS)

@@ -1,0 +1,206 @@
+"""The wire between two ends: latency, pieces, cuts, silence, and a bit that is turned over."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway_proto.testing.agenda import Agenda
+from gateway_proto.testing.chance import Chance
+from gateway_proto.testing.provider import HttpError
+from gateway_proto.testing.wire import Wire
+
+FRAME = b"\x81\x83\x00\x00\x00\x00abc"
+LONG = b"\x81\xfe\x01\x00\x00\x00\x00\x00" + b"x" * 256
+
+
+class Side:
+    """An end that writes down what it sees."""
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+        self.resets = 0
+        self.wakes = 0
+
+    @property
+    def data(self) -> bytes:
+        return b"".join(self.pieces)
+
+    def arrive(self, data: bytes) -> None:
+        self.pieces.append(data)
+
+    def wake(self) -> None:
+        self.wakes += 1
+
+    def reset(self) -> None:
+        self.resets += 1
+
+
+def _wire(latency: float = 1.0) -> tuple[Agenda, Wire, Side, Side]:
+    agenda, client, server = Agenda(), Side(), Side()
+    wire = Wire(agenda, Chance(1), latency)
+    wire.join(client, server)
+    return agenda, wire, client, server
+
+
+def test_what_is_sent_arrives_later_and_in_order() -> None:
+    agenda, wire, client, server = _wire()
+    wire.up.send(b"a")
+    agenda.run(0.9)
+    wire.up.latency = 0.0
+    wire.up.send(b"b")
+    wire.down.send(b"c")
+    assert server.pieces == client.pieces == []
+
+    agenda.run(2.0)
+
+    assert server.pieces == [b"a", b"b"]
+    assert client.pieces == [b"c"]
+    assert agenda.now == 2.0
+
+
+def test_what_is_chopped_arrives_whole_in_many_pieces() -> None:
+    agenda, wire, _, server = _wire()
+    wire.up.chops = True
+    data = bytes(range(200))
+
+    wire.up.send(data)
+    agenda.run(10.0)
+
+    assert server.data == data
+    assert len(server.pieces) > 10
+
+
+def test_a_direction_that_is_held_back_lets_the_other_pass() -> None:
+    agenda, wire, client, server = _wire()
+    wire.up.hold(30.0)
+    wire.up.send(b"a")
+    wire.down.send(b"b")
+
+    agenda.run(29.0)
+    assert (client.pieces, server.pieces) == ([b"b"], [])
+    agenda.run(30.0)
+
+    assert server.pieces == [b"a"]
+
+
+def test_a_cut_loses_what_is_on_its_way_and_both_hear_of_it() -> None:
+    agenda, wire, client, server = _wire()
+    wire.up.send(b"lost")
+
+    wire.cut()
+    wire.cut()
+    agenda.run(5.0)
+
+    assert client.pieces == server.pieces == [b""]
+    assert wire.has_lost
+    assert not wire.up.send(b"more")
+
+
+@pytest.mark.parametrize("at", [1, 3, 5])
+def test_a_cut_may_come_at_any_byte(at: int) -> None:
+    agenda, wire, client, server = _wire()
+    wire.up.cut_in = at
+    wire.down.send(b"lost")
+
+    wire.up.send(b"ab")
+    wire.up.send(b"cdef")
+    agenda.run(5.0)
+
+    assert server.data == b"abcdef"[:at]
+    assert server.pieces[-1] == client.pieces[-1] == b""
+    assert client.data == b""
+
+
+def test_silence_is_told_to_nobody_until_the_system_gives_up() -> None:
+    agenda, wire, client, server = _wire()
+    wire.down.swallows = True
+
+    wire.up.send(b"a")
+    wire.up.send(b"b")
+    wire.down.send(b"never")
+    wire.down.finish()
+    agenda.run(899.0)
+    assert (server.data, client.pieces, client.resets) == (b"ab", [], 0)
+    agenda.run(900.0)
+
+    assert (client.resets, server.resets) == (1, 1)
+
+
+def test_the_end_follows_behind_what_was_sent() -> None:
+    agenda, wire, _, server = _wire()
+    wire.up.send(b"a")
+
+    wire.up.finish()
+    wire.up.finish()
+    agenda.run(5.0)
+
+    assert server.pieces == [b"a", b""]
+
+
+def test_there_is_room_until_too_much_waits() -> None:
+    agenda, wire, client, _ = _wire()
+    wire.up.send(b"x" * 70_000)
+    assert not wire.up.writable
+
+    agenda.run(5.0)
+    wire.up.read(30_000)
+    assert client.wakes == 0
+    wire.up.read(20_000)
+
+    assert client.wakes == 1
+    assert wire.up.writable
+
+
+@pytest.mark.parametrize("data", [FRAME, LONG, FRAME + LONG])
+def test_of_masked_frames_all_but_the_length_may_be_turned_over(data: bytes) -> None:
+    lengths = {1: 1, 2: 2, 3: 3} if data is LONG else {1: 1}
+    if data == FRAME + LONG:
+        lengths = {1: 1, 10: 2, 11: 3, 12: 4}
+    changed: set[int] = set()
+    for seed in range(600):
+        agenda, server = Agenda(), Side()
+        wire = Wire(agenda, Chance(seed), 1.0)
+        wire.join(Side(), server)
+        wire.up.corrupts = True
+        wire.up.send(b"GET / HTTP/1.1\r\n\r\n")
+        assert wire.corrupts and not wire.corrupted, "the request holds a nonce"
+        wire.up.send(data)
+        agenda.run(5.0)
+        assert wire.corrupted and not wire.corrupts
+        came = server.data.removeprefix(b"GET / HTTP/1.1\r\n\r\n")
+        (at,) = [index for index in range(len(data)) if came[index] != data[index]]
+        assert (came[at] ^ data[at]).bit_count() == 1
+        changed.add(at)
+
+    assert not changed & lengths.keys()
+    assert len(changed) > len(data) / 2
+
+
+def test_of_the_answer_to_the_upgrade_only_the_beginning_is_turned_over() -> None:
+    for seed in range(50):
+        agenda, client = Agenda(), Side()
+        wire = Wire(agenda, Chance(seed), 1.0)
+        wire.join(client, Side())
+        wire.down.corrupts = True
+        answer = b"HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: chance\r\n\r\n"
+        wire.down.send(answer)
+        agenda.run(5.0)
+        assert client.data[12:] == answer[12:]
+        assert client.data != answer
+
+
+def test_an_http_error_comes_once_the_request_is_whole() -> None:
+    agenda, wire, client, _ = _wire()
+    error = HttpError(wire, 503, 30)
+    wire.join(client, error)
+
+    wire.up.send(b"GET / HTTP/1.1\r\n")
+    agenda.run(5.0)
+    assert client.pieces == []
+    error.wake()
+    error.reset()
+    wire.up.send(b"\r\n")
+    agenda.run(10.0)
+
+    assert client.data.startswith(b"HTTP/1.1 503 Unwell\r\nRetry-After: 30\r\n")
+    assert client.pieces[-1] == b""
