@@ -12,14 +12,11 @@ import typer
 
 from gateway_cli.demo import ADAPTERS
 from gateway_cli.demo import demo as show_demo
-from gateway_cli.replay import replay_file
 from gateway_cli.serve import serve as run_server
 from gateway_cli.show import Screen, fail
-from gateway_cli.simulate import parse_seeds
 from gateway_cli.simulate import simulate as run_simulation
-from gateway_cli.tail import SessionFile, TailError
+from gateway_cli.tail import SessionFile, TailError, read_token
 from gateway_cli.tail import tail as run_tail
-from gateway_cli.timeline import timeline_file
 from gateway_proto import (
     DIALECTS,
     Compression,
@@ -46,6 +43,10 @@ _RECORD_HELP = "Write a trace here: what replay and timeline read. The token is 
 _ENCODING_HELP = "How payloads are written; etf needs the extra of that name."
 _COMPRESS_HELP = "How the server compresses what it sends; the streams are for 6 and later."
 _DIALECT_HELP = f"Version of the protocol: {', '.join(map(str, DIALECTS))}."
+
+
+def _say(message: str) -> None:
+    typer.echo(f"gateway-proto: {message}", err=True)
 
 
 @app.command()
@@ -189,7 +190,7 @@ def tail(
         fail("say where to connect: either --api URL or --gateway URL")
     try:
         config = Config(
-            token=_token(token_file),
+            token=read_token(token_file),
             dialect=dialect(version),
             api_url=api,
             gateway_url=gateway,
@@ -197,7 +198,7 @@ def tail(
             encoding=encoding,
             compression=compress,
         )
-        file = None if session is None else _session_file(session, config)
+        file = None if session is None else SessionFile.fitting(session, config, warn=_say)
         run = run_tail(Screen(), config, session_file=file, as_json=as_json, record=record)
         asyncio.run(run)
     except (LocalProtocolError, TailError) as error:
@@ -214,12 +215,16 @@ def tail(
 
 @app.command()
 def simulate(
-    seed: Annotated[int | None, typer.Option(help="One history alone.", min=0)] = None,
-    seeds: Annotated[str | None, typer.Option(help="Such as 0-99.")] = None,
+    seeds: Annotated[
+        str | None, typer.Option("--seed", "--seeds", help="One history, or several: 0-99.")
+    ] = None,
     years: Annotated[
         float | None,
         typer.Option(help="As many seeds as make so many years of one client.", min=0.0),
     ] = None,
+    days: Annotated[
+        float, typer.Option(help="How long a history is, in days of one client.", min=0.001)
+    ] = 10.0,
     jobs: Annotated[int, typer.Option(help="Histories at the same time.", min=1)] = 1,
     without: Annotated[
         str, typer.Option(help="Kinds of trouble to leave out, separated by commas.")
@@ -231,47 +236,19 @@ def simulate(
 
     Example: gateway-proto simulate --years 10 --jobs 2
     """
-    if (seed is not None) + (seeds is not None) + (years is not None) > 1:
-        fail("give one of --seed, --seeds and --years")
+    if (seeds is None) == (years is None):
+        fail("say what to simulate: either --seed or --years")
     console = Console(highlight=False, soft_wrap=True, markup=False)
     try:
-        chosen = None if seeds is None else parse_seeds(seeds)
-        if seed is not None:
-            chosen = range(seed, seed + 1)
-        elif chosen is None and years is None:
-            years = 0.1
-        left_out = frozenset(kind for kind in without.split(",") if kind)
-        good = run_simulation(console, seeds=chosen, years=years, jobs=jobs, without=left_out)
+        good = run_simulation(
+            console, seeds=seeds, years=years, days=days, jobs=jobs, without=without
+        )
     except LocalProtocolError as error:
         fail(str(error))
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
     if not good:
         raise typer.Exit(1)
-
-
-def _token(path: pathlib.Path | None) -> str:
-    token = os.environ.get("GATEWAY_TOKEN", "") if path is None else path.read_text().strip()
-    if not token:
-        fail("there is no token: set GATEWAY_TOKEN, or name a file with --token-file")
-    return token
-
-
-def _session_file(path: pathlib.Path, config: Config) -> SessionFile:
-    """The file; a session that does not fit is dropped with a word."""
-    file = SessionFile(path)
-    try:
-        stored = file.load()
-        if stored is not None:
-            stored.check_fits(config)
-    except LocalProtocolError as error:
-        typer.echo(f"gateway-proto: {path} is not used: {error}", err=True)
-        file.forget()
-    return file
-
-
-app.command("replay")(replay_file)
-app.command("timeline")(timeline_file)
 
 
 def main() -> None:

@@ -17,14 +17,14 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from gateway_proto import LocalProtocolError
 from gateway_proto.testing import InvariantBroken, Report, Setting, Simulation, shrink
 
-__all__ = ["parse_seeds", "simulate"]
+__all__ = ["simulate"]
 
+_DAY = 86400.0
 _LISTED = 5
 """Seeds whose digests are told one by one."""
 
 
-def parse_seeds(text: str) -> range:
-    """The seeds of `17` or `0-99`; raises `LocalProtocolError`."""
+def _seeds(text: str) -> range:
     match = re.fullmatch(r"(\d+)(?:-(\d+))?", text)
     first, last = (0, -1) if match is None else (int(match[1]), int(match[2] or match[1]))
     if last < first:
@@ -32,28 +32,30 @@ def parse_seeds(text: str) -> range:
     return range(first, last + 1)
 
 
-def _live(seed: int, without: frozenset[str]) -> Report | InvariantBroken:
-    """One history, to its end or until something breaks."""
+def _live(seed: int, without: frozenset[str], days: float) -> Report | InvariantBroken:
+    """One history, of so many days of one client, or until something breaks."""
     simulation = Simulation.of(seed, without=without)
     try:
-        return simulation.run(simulation.setting.seconds)
+        return simulation.run(days * _DAY / simulation.setting.clients)
     except InvariantBroken as broken:
         return broken
 
 
 def _lives(
-    seeds: Iterable[int], without: frozenset[str], jobs: int
+    seeds: Iterable[int], without: frozenset[str], days: float, jobs: int
 ) -> Iterator[Report | InvariantBroken]:
     """The histories, as they end."""
     if jobs == 1:
         for seed in seeds:
-            yield _live(seed, without)
+            yield _live(seed, without, days)
         return
     waiting = iter(seeds)
     # Not forked: a thread draws the progress.
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(jobs, mp_context=context) as pool:
-        running = {pool.submit(_live, seed, without) for seed in itertools.islice(waiting, jobs)}
+        running = {
+            pool.submit(_live, seed, without, days) for seed in itertools.islice(waiting, jobs)
+        }
         try:
             while running:
                 done, running = concurrent.futures.wait(
@@ -61,7 +63,8 @@ def _lives(
                 )
                 for future in done:
                     running |= {
-                        pool.submit(_live, seed, without) for seed in itertools.islice(waiting, 1)
+                        pool.submit(_live, seed, without, days)
+                        for seed in itertools.islice(waiting, 1)
                     }
                     yield future.result()
         finally:
@@ -87,34 +90,36 @@ class _Sum:
 def simulate(
     console: Console,
     *,
-    seeds: range | None,
+    seeds: str | None,
     years: float | None,
+    days: float,
     jobs: int,
-    without: frozenset[str] = frozenset(),
+    without: str,
 ) -> bool:
-    """Simulate these seeds, or as many from 0 on as make so many years; whether all held.
+    """Simulate seeds, such as 0-99, or as many from 0 on as make so many years; whether all held.
 
     Tells what it was; where something breaks, with the command that does it again and the fewest
-    kinds of trouble that do. Raises `LocalProtocolError` for a kind that there is not.
+    kinds of trouble that do. Raises `LocalProtocolError` for what
+    are no seeds, and a kind that there is not.
     """
-    Setting(without=without)
-    chosen: Iterable[int] = itertools.count() if seeds is None else seeds
+    left_out = Setting(without=filter(None, without.split(","))).without
+    chosen = None if seeds is None else _seeds(seeds)
     total = _Sum()
     began = time.monotonic()
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("", total=years if seeds is None else len(seeds))
-        for outcome in _lives(chosen, without, jobs):
+        task = progress.add_task("", total=years if chosen is None else len(chosen))
+        for outcome in _lives(chosen or itertools.count(), left_out, days, jobs):
             if isinstance(outcome, InvariantBroken):
                 progress.stop()
-                _tell_broken(console, outcome, without)
+                _tell_broken(console, outcome, left_out)
                 return False
             total.add(outcome)
-            if seeds is not None and len(seeds) <= _LISTED:
+            if chosen is not None and len(chosen) <= _LISTED:
                 console.print(f"seed {outcome.seed}: {outcome.events} events, {outcome.digest}")
             progress.update(
                 task,
-                completed=total.years if seeds is None else total.histories,
+                completed=total.years if chosen is None else total.histories,
                 description=f"{total.years:.2f} years of one client, {total.events} events",
             )
             if years is not None and total.years >= years:

@@ -16,8 +16,6 @@ from gateway_proto.testing.trouble import KINDS
 
 __all__ = ["Setting"]
 
-_DAY = 86400.0
-
 
 def _kinds(kinds: Iterable[str]) -> frozenset[str]:
     return frozenset(kinds)
@@ -95,8 +93,3 @@ class Setting:
             without=frozenset(without),
             identify_budget=chance.one_of((20, 900, 900, 900)),
         )
-
-    @property
-    def seconds(self) -> float:
-        """How long a history of it is, so that all are of some ten days of one client."""
-        return 10 * _DAY / self.clients

@@ -37,12 +37,6 @@ def test_where_there_is_no_etf_and_no_zstd_others_take_their_place(
     assert Compression.ZSTD_STREAM not in {setting.compression for setting in settings}
 
 
-def test_a_history_is_of_ten_days_of_one_client() -> None:
-    for seed in range(10):
-        setting = Setting.of(seed)
-        assert setting.seconds * setting.clients == pytest.approx(10 * 86400)
-
-
 def test_a_seed_has_the_same_setting_whatever_is_left_out() -> None:
     with_all, with_less = Setting.of(3), Setting.of(3, without=["cut"])
 

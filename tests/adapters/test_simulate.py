@@ -1,0 +1,95 @@
+"""The command that simulates: what it says where all holds, and where something breaks."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+import typer.testing
+
+from gateway_cli.app import app
+from gateway_proto.testing import Simulation
+from gateway_proto.testing.watch import Watch
+
+RUNNER = typer.testing.CliRunner()
+DAYS = "0.1"
+
+
+def _simulate(*arguments: str) -> tuple[int, str]:
+    result = RUNNER.invoke(app, ["simulate", "--days", DAYS, *arguments])
+    return result.exit_code, result.output
+
+
+def test_seeds_that_hold_are_told_with_their_digests_and_troubles() -> None:
+    code, output = _simulate("--seeds", "5-6")
+
+    assert code == 0
+    for seed in (5, 6):
+        assert f"seed {seed}: " in output
+        simulation = Simulation.of(seed)
+        seconds = float(DAYS) * 86400 / simulation.setting.clients
+        assert simulation.run(seconds).digest in output
+    assert "in 2 histories" in output
+    assert "nothing broken" in output
+    assert "years an hour" in output
+
+
+def test_years_are_made_of_as_many_seeds_as_it_takes() -> None:
+    code, output = _simulate("--years", "0.001")
+
+    assert code == 0
+    assert "seed " not in output
+    assert "0.00 years of one client in 4 histories" in output
+
+
+def test_several_processors_come_to_the_same() -> None:
+    command = [sys.executable, "-m", "gateway_cli", "simulate", "--seeds", "5-8", "--jobs", "2"]
+
+    result = subprocess.run(
+        [*command, "--days", DAYS], capture_output=True, text=True, timeout=110, check=True
+    )
+
+    lines = _simulate("--seeds", "5-8")[1].splitlines()
+    assert sorted(line for line in lines if line.startswith("seed ")) == sorted(
+        line for line in result.stdout.splitlines() if line.startswith("seed ")
+    )
+    assert "in 4 histories" in result.stdout
+
+
+def test_what_breaks_ends_with_a_command_that_does_it_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    true = Watch.received
+
+    def received(self: Watch, bot: Any, event: Any) -> None:
+        true(self, bot, event)
+        if "HeartbeatAcked" in repr(event):
+            raise self.broken("NeverAcked", "it was acked", bot)
+
+    monkeypatch.setattr(Watch, "received", received)
+
+    code, output = _simulate("--seed", "5")
+
+    assert code == 1
+    assert output.count("NeverAcked at ") == 2, "as it was, and with fewer kinds of trouble"
+    assert "replay: gateway-proto simulate --seed 5 --without " in output
+    assert "HeartbeatAcked" in output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (["--seeds", "9-1"], "'9-1' are no seeds"),
+        (["--seed", "x"], "'x' are no seeds"),
+        (["--seed", "1", "--years", "1"], "either --seed or --years"),
+        ([], "either --seed or --years"),
+        (["--seed", "1", "--without", "rain"], "no kind of trouble 'rain'"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(arguments: list[str], error: str) -> None:
+    code, output = _simulate(*arguments)
+
+    assert code == 1
+    assert error in output
