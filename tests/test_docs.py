@@ -5,24 +5,30 @@ from __future__ import annotations
 import inspect
 import pathlib
 import re
+import shlex
 
 import attrs
 import pytest
+import typer.testing
 
+from gateway_cli.app import app
 from gateway_proto import Fault, Scenario, Server, ServerConfig, World, _control
 from gateway_proto.faults import _KINDS
+from gateway_proto.testing import KINDS
+from gateway_proto.testing.invariants import INVARIANTS
 
 DOCS = pathlib.Path(__file__).parents[1] / "docs"
 SERVER = (DOCS / "server.md").read_text()
+SIMULATION = (DOCS / "simulation.md").read_text()
 
 
-def _blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", SERVER, re.M | re.S)
+def _blocks(language: str, page: str = SERVER) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", page, re.M | re.S)
 
 
-def _rows(title: str) -> list[list[str]]:
+def _rows(title: str, page: str = SERVER) -> list[list[str]]:
     """The cells of the table under a title."""
-    section = SERVER.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+    section = page.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| (.*) \|$", section, re.M)
     return [row.split(" | ") for row in rows[1:]]
 
@@ -89,3 +95,41 @@ def test_every_close_code_of_the_server_has_its_row() -> None:
         re.findall(r"4\d\d\d", " ".join(row[0] for row in _rows("Which close code for what")))
     )
     assert named == codes
+
+
+# ----- simulation.md -----
+
+
+def test_the_test_of_a_bot_in_a_simulation_passes() -> None:
+    (code,) = _blocks("python", SIMULATION)
+    names: dict[str, object] = {}
+
+    exec(compile(code, "simulation.md", "exec"), names)
+    test = names["test_my_bot_survives_hours_of_trouble"]
+
+    assert callable(test)
+    test()
+
+
+def test_the_commands_of_the_page_are_understood() -> None:
+    (block,) = _blocks("sh", SIMULATION)
+    commands = [shlex.split(line, comments=True) for line in block.splitlines()]
+    assert len(commands) == 4
+
+    for command in commands:
+        assert command[:2] == ["gateway-proto", "simulate"]
+        arguments = [*command[2:], "--days", "0.01"]
+        if "--years" in arguments:
+            arguments[arguments.index("--years") + 1] = "0.0001"
+        result = typer.testing.CliRunner().invoke(app, ["simulate", *arguments])
+        assert result.exit_code == 0, result.output
+
+
+def test_every_kind_of_trouble_and_every_invariant_has_its_row() -> None:
+    kinds = {row[0].strip("`"): row[1] for row in _rows("What is simulated", SIMULATION)}
+    invariants = {row[0].strip("`"): row[1] for row in _rows("What must hold", SIMULATION)}
+
+    assert kinds == dict(KINDS)
+    assert invariants == {
+        kind.__name__: (inspect.getdoc(kind) or "").splitlines()[0] for kind in INVARIANTS
+    }

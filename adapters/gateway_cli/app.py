@@ -9,6 +9,7 @@ from typing import Annotated
 
 import attrs
 import typer
+from rich.console import Console
 
 from gateway_cli.demo import ADAPTERS
 from gateway_cli.demo import demo as show_demo

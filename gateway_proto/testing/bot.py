@@ -43,10 +43,9 @@ class BotEnd(End):
     connection: ClientConnection | LookupConnection
 
     def __init__(self, bot: Bot, connection: Any, wire: Wire) -> None:
-        super().__init__(bot.agenda, connection)
+        super().__init__(bot.agenda, connection, incoming=wire.down, outgoing=wire.up)
         self._bot = bot
-        self.wire = wire
-        self.incoming, self.outgoing = wire.down, wire.up
+        self.wire: Wire = wire
         self.peer: ServerEnd | None = None
         """The other end; None where it is no server's."""
         self.paused: bool = False
@@ -95,7 +94,8 @@ class BotEnd(End):
     def deliver(self, events: list[Event]) -> None:
         """Let the application have the events, and read on where it has room."""
         if not self._bot.deliver(events) and not self.paused:
-            self.reading, self.paused = False, True
+            self.reading = False
+            self.paused = True
             self.connection.pause(now=self.clock())
         self._bot.watch.turned(self._bot, self)
 

@@ -20,11 +20,17 @@ _TICK = 1e-6
 class End(abc.ABC):
     """Drives one connection of either role over one flow out and one flow in."""
 
-    incoming: Flow
-    outgoing: Flow
-
-    def __init__(self, agenda: Agenda, connection: Connection[Any, Any]) -> None:
+    def __init__(
+        self,
+        agenda: Agenda,
+        connection: Connection[Any, Any],
+        *,
+        incoming: Flow,
+        outgoing: Flow,
+    ) -> None:
         self._agenda = agenda
+        self.incoming: Flow = incoming
+        self.outgoing: Flow = outgoing
         self.connection: Connection[Any, Any] = connection
         self.reading: bool = True
         """Whether what arrives is read at once."""

@@ -39,12 +39,11 @@ class ServerEnd(End):
     def __init__(self, provider: Provider, bot: Bot, host: str, wire: Wire) -> None:
         agenda = provider.agenda
         connection = provider.server.accept(now=agenda.now)
-        super().__init__(agenda, connection)
+        super().__init__(agenda, connection, incoming=wire.up, outgoing=wire.down)
         self._provider = provider
         self._bot = bot
         self._host = host
-        self.wire = wire
-        self.incoming, self.outgoing = wire.up, wire.down
+        self.wire: Wire = wire
 
     def arrive(self, data: bytes) -> None:
         """Bytes are there; none are the end of the wire."""

@@ -60,7 +60,7 @@ class SendLimit(_Limit):
 
     def __init__(self, *about: Any) -> None:
         super().__init__(*about)
-        self.windows = _Windows(*self._dialect.send_limit)
+        self.windows: _Windows = _Windows(*self._dialect.send_limit)
 
     def dialled(self, bot: Bot, dial: Dial) -> None:
         """The limit is each connection's."""
@@ -78,7 +78,7 @@ class PresenceLimit(_Limit):
 
     def __init__(self, *about: Any) -> None:
         super().__init__(*about)
-        self.windows = _Windows(*self._dialect.presence_limit)
+        self.windows: _Windows = _Windows(*self._dialect.presence_limit)
 
     def dialled(self, bot: Bot, dial: Dial) -> None:
         """The limit is each connection's."""
@@ -102,7 +102,7 @@ class IdentifyLimit(_Limit):
 
     def __init__(self, *about: Any) -> None:
         super().__init__(*about)
-        self.windows = _Windows(1, self._dialect.identify_seconds)
+        self.windows: _Windows = _Windows(1, self._dialect.identify_seconds)
 
     def sent(self, bot: Bot, payload: Payload) -> None:
         """One more of its key."""
@@ -118,7 +118,7 @@ class IdentifyBudgetKept(_Limit):
 
     def __init__(self, *about: Any) -> None:
         super().__init__(*about)
-        self.windows = _Windows(self._setting.identify_budget, _DAY)
+        self.windows: _Windows = _Windows(self._setting.identify_budget, _DAY)
 
     def began(self, bot: Bot) -> None:
         """A process remembers nothing of the one before it."""
@@ -137,7 +137,7 @@ class DialLimit(_Limit):
 
     def __init__(self, *about: Any) -> None:
         super().__init__(*about)
-        self.windows = _Windows(*_DIALS)
+        self.windows: _Windows = _Windows(*_DIALS)
 
     def began(self, bot: Bot) -> None:
         """A process remembers nothing of the one before it."""
