@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import attrs
+import msgspec
 import pytest
 
 import gateway_proto.gateway
@@ -39,7 +40,7 @@ def _resumes_at(change: int) -> Callable[[Patch], None]:
 
         def session(self: ClientConnection) -> Session | None:
             own = true(self)  # type: ignore[misc]
-            return own and attrs.evolve(own, sequence=max(0, own.sequence + change))
+            return own and msgspec.structs.replace(own, sequence=max(0, own.sequence + change))
 
         patch.setattr(ClientConnection, "session", property(session))
 
