@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import attrs
+import msgspec
 import pytest
 
 from gateway_proto import (
@@ -396,7 +397,9 @@ def test_a_gateway_that_cannot_be_reached_is_looked_up_again() -> None:
 
 
 def test_a_gateway_that_refuses_upgrades_is_looked_up_again() -> None:
-    client = Client(_config(gateway_attempts=2), session=attrs.evolve(SESSION, resume_url=None))
+    client = Client(
+        _config(gateway_attempts=2), session=msgspec.structs.replace(SESSION, resume_url=None)
+    )
     _found(client, "old.localhost")
 
     for _ in range(2):
