@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import itertools
 import multiprocessing
 import re
@@ -99,19 +100,25 @@ def simulate(
     """Simulate seeds, such as 0-99, or as many from 0 on as make so many years; whether all held.
 
     Tells what it was; where something breaks, with the command that does it again and the fewest
-    kinds of trouble that do. Raises `LocalProtocolError` for what
-    are no seeds, and a kind that there is not.
+    kinds of trouble that do. Raises `LocalProtocolError` for what are no seeds, and for a kind that
+    there is not.
     """
     left_out = Setting(without=filter(None, without.split(","))).without
     chosen = None if seeds is None else _seeds(seeds)
     total = _Sum()
     began = time.monotonic()
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
+    with (
+        contextlib.ExitStack() as told,
+        Progress(*columns, console=console, transient=True) as progress,
+    ):
+        # A long run that is interrupted has been something too.
+        told.callback(lambda: _tell(console, total, time.monotonic() - began))
         task = progress.add_task("", total=years if chosen is None else len(chosen))
         for outcome in _lives(chosen or itertools.count(), left_out, days, jobs):
             if isinstance(outcome, InvariantBroken):
                 progress.stop()
+                told.pop_all()
                 _tell_broken(console, outcome, left_out)
                 return False
             total.add(outcome)
@@ -124,7 +131,6 @@ def simulate(
             )
             if years is not None and total.years >= years:
                 break
-    _tell(console, total, time.monotonic() - began)
     return True
 
 
