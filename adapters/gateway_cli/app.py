@@ -9,15 +9,16 @@ from typing import Annotated
 
 import attrs
 import typer
-from rich.console import Console
 
 from gateway_cli.demo import ADAPTERS
 from gateway_cli.demo import demo as show_demo
+from gateway_cli.replay import replay_file
 from gateway_cli.serve import serve as run_server
 from gateway_cli.show import Screen, fail
-from gateway_cli.simulate import simulate as run_simulation
-from gateway_cli.tail import SessionFile, TailError, read_token
+from gateway_cli.simulate import simulate
+from gateway_cli.tail import SessionFile, TailError
 from gateway_cli.tail import tail as run_tail
+from gateway_cli.timeline import timeline_file
 from gateway_proto import (
     DIALECTS,
     Compression,
@@ -44,10 +45,6 @@ _RECORD_HELP = "Write a trace here: what replay and timeline read. The token is 
 _ENCODING_HELP = "How payloads are written; etf needs the extra of that name."
 _COMPRESS_HELP = "How the server compresses what it sends; the streams are for 6 and later."
 _DIALECT_HELP = f"Version of the protocol: {', '.join(map(str, DIALECTS))}."
-
-
-def _say(message: str) -> None:
-    typer.echo(f"gateway-proto: {message}", err=True)
 
 
 @app.command()
@@ -191,7 +188,7 @@ def tail(
         fail("say where to connect: either --api URL or --gateway URL")
     try:
         config = Config(
-            token=read_token(token_file),
+            token=_token(token_file),
             dialect=dialect(version),
             api_url=api,
             gateway_url=gateway,
@@ -199,7 +196,7 @@ def tail(
             encoding=encoding,
             compression=compress,
         )
-        file = None if session is None else SessionFile.fitting(session, config, warn=_say)
+        file = None if session is None else _session_file(session, config)
         run = run_tail(Screen(), config, session_file=file, as_json=as_json, record=record)
         asyncio.run(run)
     except (LocalProtocolError, TailError) as error:
@@ -214,42 +211,29 @@ def tail(
         raise typer.Exit(130) from None
 
 
-@app.command()
-def simulate(
-    seeds: Annotated[
-        str | None, typer.Option("--seed", "--seeds", help="One history, or several: 0-99.")
-    ] = None,
-    years: Annotated[
-        float | None,
-        typer.Option(help="As many seeds as make so many years of one client.", min=0.0),
-    ] = None,
-    days: Annotated[
-        float, typer.Option(help="How long a history is, in days of one client.", min=0.001)
-    ] = 10.0,
-    jobs: Annotated[int, typer.Option(help="Histories at the same time.", min=1)] = 1,
-    without: Annotated[
-        str, typer.Option(help="Kinds of trouble to leave out, separated by commas.")
-    ] = "",
-) -> None:
-    """Simulate clients and servers, all that goes wrong between them, and check what must hold.
+def _token(path: pathlib.Path | None) -> str:
+    token = os.environ.get("GATEWAY_TOKEN", "") if path is None else path.read_text().strip()
+    if not token:
+        fail("there is no token: set GATEWAY_TOKEN, or name a file with --token-file")
+    return token
 
-    Ends with 0 if it held; else with 1, a command that does the same again, and what happened.
 
-    Example: gateway-proto simulate --years 10 --jobs 2
-    """
-    if (seeds is None) == (years is None):
-        fail("say what to simulate: either --seed or --years")
-    console = Console(highlight=False, soft_wrap=True, markup=False)
+def _session_file(path: pathlib.Path, config: Config) -> SessionFile:
+    """The file; a session that does not fit is dropped with a word."""
+    file = SessionFile(path)
     try:
-        good = run_simulation(
-            console, seeds=seeds, years=years, days=days, jobs=jobs, without=without
-        )
+        stored = file.load()
+        if stored is not None:
+            stored.check_fits(config)
     except LocalProtocolError as error:
-        fail(str(error))
-    except KeyboardInterrupt:
-        raise typer.Exit(130) from None
-    if not good:
-        raise typer.Exit(1)
+        typer.echo(f"gateway-proto: {path} is not used: {error}", err=True)
+        file.forget()
+    return file
+
+
+app.command("replay")(replay_file)
+app.command("simulate")(simulate)
+app.command("timeline")(timeline_file)
 
 
 def main() -> None:

@@ -10,11 +10,14 @@ import re
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from typing import Annotated
 
 import attrs
+import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from gateway_cli.show import fail
 from gateway_proto import LocalProtocolError
 from gateway_proto.testing import InvariantBroken, Report, Setting, Simulation, shrink
 
@@ -88,7 +91,7 @@ class _Sum:
         self.troubles += report.troubles
 
 
-def simulate(
+def _simulate(
     console: Console,
     *,
     seeds: str | None,
@@ -149,3 +152,38 @@ def _tell_broken(console: Console, broken: InvariantBroken, without: frozenset[s
     console.print(str(broken))
     console.print("\nleaving out kinds of trouble while it still breaks ...")
     console.print(str(shrink(broken, without=without)))
+
+
+def simulate(
+    seeds: Annotated[
+        str | None, typer.Option("--seed", "--seeds", help="One history, or several: 0-99.")
+    ] = None,
+    years: Annotated[
+        float | None,
+        typer.Option(help="As many seeds as make so many years of one client.", min=0.0),
+    ] = None,
+    days: Annotated[
+        float, typer.Option(help="How long a history is, in days of one client.", min=0.001)
+    ] = 10.0,
+    jobs: Annotated[int, typer.Option(help="Histories at the same time.", min=1)] = 1,
+    without: Annotated[
+        str, typer.Option(help="Kinds of trouble to leave out, separated by commas.")
+    ] = "",
+) -> None:
+    """Simulate clients and servers, all that goes wrong between them, and check what must hold.
+
+    Ends with 0 if it held; else with 1, a command that does the same again, and what happened.
+
+    Example: gateway-proto simulate --years 10 --jobs 2
+    """
+    if (seeds is None) == (years is None):
+        fail("say what to simulate: either --seed or --years")
+    console = Console(highlight=False, soft_wrap=True, markup=False)
+    try:
+        good = _simulate(console, seeds=seeds, years=years, days=days, jobs=jobs, without=without)
+    except LocalProtocolError as error:
+        fail(str(error))
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+    if not good:
+        raise typer.Exit(1)

@@ -7,7 +7,6 @@ import os
 import pathlib
 import sys
 import tempfile
-from collections.abc import Callable
 from typing import Any
 
 from gateway_asyncio import open_gateway
@@ -22,38 +21,15 @@ from gateway_proto import (
     session_after,
 )
 
-__all__ = ["SessionFile", "TailError", "read_token", "tail"]
+__all__ = ["SessionFile", "TailError", "tail"]
 
 
 class TailError(Exception):
     """It ended for a reason that its user should know."""
 
 
-def read_token(path: pathlib.Path | None) -> str:
-    """The token, of the file or of the environment; raises `TailError` where there is none."""
-    token = os.environ.get("GATEWAY_TOKEN", "") if path is None else path.read_text().strip()
-    if not token:
-        raise TailError("there is no token: set GATEWAY_TOKEN, or name a file with --token-file")
-    return token
-
-
 class SessionFile:
     """A session on disk: whole, whenever the process is killed."""
-
-    @classmethod
-    def fitting(
-        cls, path: pathlib.Path, config: Config, *, warn: Callable[[str], None]
-    ) -> SessionFile:
-        """The file; a session that does not fit the config is dropped with a word."""
-        file = cls(path)
-        try:
-            stored = file.load()
-            if stored is not None:
-                stored.check_fits(config)
-        except LocalProtocolError as error:
-            warn(f"{path} is not used: {error}")
-            file.forget()
-        return file
 
     def __init__(self, path: pathlib.Path) -> None:
         self._path = path
