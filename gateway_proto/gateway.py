@@ -86,9 +86,14 @@ class GatewayBase(abc.ABC):
 
     def take(self) -> Event | None:
         """The next event; None where none waits. The one before counts as handled."""
-        if self._handling is not None:
+        handling = self._handling
+        if type(handling) is Dispatch and handling.sequence is not None:
+            # A new session for each would cost more than everything else that is done for it.
+            self._sequence = handling.sequence
+        elif handling is not None:
             self.handled()
         if not self._next:
+            self._handling = None
             if not self._coming:
                 return None
             # Two lists that are empty cost a tenth of the memory of a deque that is.
@@ -103,11 +108,7 @@ class GatewayBase(abc.ABC):
     def handled(self) -> None:
         """The event that was taken last is handled."""
         event, self._handling = self._handling, None
-        if type(event) is Dispatch:
-            # A new session for each would cost more than everything else that is done for it.
-            if event.sequence is not None:
-                self._sequence = event.sequence
-        elif event is not None:
+        if event is not None:
             self._session, self._sequence = session_after(self.session, event), None
 
     @property

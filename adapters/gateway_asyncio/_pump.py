@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable
 from typing import Any, cast
@@ -12,9 +13,23 @@ from gateway_proto import Connection, State
 __all__ = ["Pump"]
 
 _FLUSH_SECONDS = 5.0
+_CHUNK = 262144
 
 
-class Pump(asyncio.Protocol):
+class _Buffers(threading.local):
+    """One for all pumps of a thread: what is read is taken out before the next pump reads.
+
+    A new one for each read would be mapped, filled with zeros and unmapped by the system.
+    """
+
+    def __init__(self) -> None:
+        self.buffer = memoryview(bytearray(_CHUNK))
+
+
+_of_thread = _Buffers()
+
+
+class Pump(asyncio.BufferedProtocol):
     """Drives one connection of either role over one transport.
 
     `connect` makes the connection once the transport is there, or None: it came too late, and is
@@ -24,6 +39,7 @@ class Pump(asyncio.Protocol):
     """
 
     __slots__ = (
+        "_buffer",
         "_connect",
         "_deliver",
         "_loop",
@@ -43,6 +59,7 @@ class Pump(asyncio.Protocol):
     ) -> None:
         self._connect = connect
         self._deliver = deliver
+        self._buffer = _of_thread.buffer
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -64,10 +81,13 @@ class Pump(asyncio.Protocol):
         self.connection.on_wake = self.wake
         self.turn()
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
         assert self.connection is not None  # nothing is read once the transport is aborted
         now = self._loop.time()
-        self.connection.receive_data(data, now=now)
+        self.connection.receive_data(bytes(self._buffer[:nbytes]), now=now)
         self.connection.check_clock(time.time(), now=now)
         self.turn()
 
