@@ -466,7 +466,8 @@ def test_a_client_that_is_killed_ten_times_misses_nothing(tmp_path: pathlib.Path
     """Twice is only what the kill caught between printing and saving."""
     file = tmp_path / "session"
     runs: list[list[int]] = []
-    with _serving("--tick", "0.01") as serving:
+    # A session keeps a thousand dispatches: a busy machine has twenty seconds for each restart.
+    with _serving("--tick", "0.02") as serving:
         for run in range(11):
             out = tmp_path / f"out-{run}"
             options = ("--session", str(file), "--json", "--gateway", serving.gateway)
