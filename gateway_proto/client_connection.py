@@ -2,7 +2,8 @@
 
 It is used for one transport and then thrown away: its compression context, timers and rate window
 are new with it. What outlives it is a `Session` and a presence; see `client.py`. What it sends
-stands in `_sending.py`, what keeps it alive in `_beating.py`, what it makes of a payload here.
+stands in `_sending.py`, what keeps it alive in `_beating.py`, the short road of dispatches in
+`_receiving.py`, and what it makes of all other payloads here.
 """
 
 from __future__ import annotations
@@ -12,18 +13,17 @@ from typing import Any
 
 import msgspec
 
-from gateway_proto._beating import Beating
 from gateway_proto._connection import DROPPED
 from gateway_proto._layers.frames import ClientFrames, Refused, Requested, Unframed
-from gateway_proto._layers.inflate import InflateError
-from gateway_proto._layers.payloads import NO_DISPATCH, Payload, decode_dispatch, read
+from gateway_proto._layers.payloads import Payload
 from gateway_proto._layers.raw import from_raw
 from gateway_proto._layers.state import Input, State
+from gateway_proto._receiving import Receiving
 from gateway_proto._timing.deadlines import Timer
 from gateway_proto._timing.outbox import Waiting
 from gateway_proto.commands import Resume, UpdatePresence
 from gateway_proto.config import Config
-from gateway_proto.dialects import Encoding, Opcode, Then
+from gateway_proto.dialects import Opcode, Then
 from gateway_proto.endpoint import seconds_to_wait
 from gateway_proto.events import (
     By,
@@ -47,8 +47,6 @@ from gateway_proto.urls import Url
 
 __all__ = ["ClientConnection"]
 
-_TELLING = ANSWERS | {"READY", "RESUMED"}
-"""Dispatches that tell the machine something."""
 _AFTER_IDENTIFY_REFUSED = 5.0
 """Seconds: INVALID_SESSION after Identify means that it came too soon."""
 
@@ -71,7 +69,7 @@ class _Redirect(msgspec.Struct):
     url: str | None = None
 
 
-class ClientConnection(Beating):
+class ClientConnection(Receiving):
     """One connection of a client to a gateway."""
 
     __slots__ = (
@@ -208,56 +206,6 @@ class ClientConnection(Beating):
         self._presence_said = self.presence if self._dialect.presence_in_identify else None
         self._outbox.count(now, presence=self._presence_said is not None)
         self._write(identify, self._config.spell(identify))
-
-    _decode = staticmethod(read)
-
-    def _take_messages(self, messages: list[str | bytes], now: float, *, is_text: bool) -> None:
-        """Dispatches that change nothing but the sequence, one after the other; the rest goes up.
-
-        Nearly all that ever comes takes this short road: it makes nothing but the event, and so
-        costs a third of the long one.
-        """
-        inflate, decode, events = self._inflater.receive, decode_dispatch, self._events
-        is_steady, heard = self._is_steady(), False
-        for message in messages:
-            if not is_steady:
-                super()._take_messages([message], now, is_text=is_text)
-                is_steady = self._is_steady()
-                continue
-            try:
-                text = message if is_text else inflate(message)
-            except InflateError as error:
-                self._fail(DROPPED, str(error), now)
-                return
-            if text is None:
-                continue
-            try:
-                dispatch = decode(text)
-            except NO_DISPATCH:
-                dispatch = None
-            if type(dispatch) is not Dispatch or dispatch.name in _TELLING:
-                self._take_text(text, now, inflated=text is not message)
-                is_steady = self._is_steady()
-                continue
-            if dispatch.sequence is not None:
-                self._sequence = dispatch.sequence
-            events.append(dispatch)
-            heard = True
-        if heard:
-            self._heard()
-
-    def _is_steady(self) -> bool:
-        """Whether a dispatch leaves everything as it is."""
-        state = self._state
-        return (
-            self._table.get((state, Input.DISPATCH)) is state
-            and not self._heartbeats.held
-            and self._config.encoding is Encoding.JSON
-        )
-
-    def _heard(self) -> None:
-        self._heartbeats.heard()
-        self._answered = True
 
     def _received(self, payload: Dispatch | Payload, now: float) -> None:
         self._heard()

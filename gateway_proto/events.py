@@ -8,11 +8,11 @@ the most frequent one by itself, and a class costs a thirtieth of one of attrs a
 from __future__ import annotations
 
 import enum
-from typing import Annotated, Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 import msgspec
 
-from gateway_proto._layers.raw import from_raw, to_json, value_of
+from gateway_proto._layers.dispatch import Dispatch
 from gateway_proto._terse import Terse
 from gateway_proto.commands import (
     Command,
@@ -59,66 +59,12 @@ __all__ = [
     "UrlRefused",
 ]
 
-T = TypeVar("T")
-
 
 class Hello(msgspec.Struct, frozen=True):
     """Op 10: the first payload of versions that greet."""
 
     heartbeat_interval: int
     """Milliseconds."""
-
-
-_Sequence = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
-
-
-class Dispatch(Terse, frozen=True, eq=False, dict=True, tag_field="op", tag=0):
-    """Op 0: something happened. msgspec decodes it straight out of the payload."""
-
-    name: str = msgspec.field(name="t")
-    sequence: _Sequence | None = msgspec.field(name="s")
-    d: msgspec.Raw = msgspec.Raw(b"null")
-    """As it came; its bytes are `raw`, its value `data`."""
-
-    @property
-    def raw(self) -> bytes:
-        """`d` as it came: its JSON text or its ETF term."""
-        return bytes(self.d)
-
-    @property
-    def data(self) -> Any:
-        """`d`, decoded once; raises `msgspec.DecodeError` where it holds what JSON does not."""
-        kept = self.__dict__
-        if not kept:
-            kept["data"] = value_of(self.d)
-        return kept["data"]
-
-    def decode(self, type_: type[T]) -> T:
-        """`d` decoded straight into a type that msgspec knows; raises `msgspec.ValidationError`.
-
-        In ETF ids come as integers too: such a field is `int | str`.
-        """
-        return from_raw(self.raw, type_)
-
-    @classmethod
-    def of(cls, name: str, data: Any, sequence: int | None = None) -> Dispatch:
-        """A dispatch of any JSON value; the server role counts `sequence` by itself.
-
-        Raises `LocalProtocolError` for data that JSON does not have.
-        """
-        return Dispatch(name, sequence, msgspec.Raw(to_json(data)))
-
-    def __eq__(self, other: object) -> bool:
-        if type(other) is not type(self):
-            return NotImplemented
-        return self._values() == other._values()
-
-    def __hash__(self) -> int:
-        return hash(self._values())
-
-    def _values(self) -> tuple[Any, ...]:
-        rest = (getattr(self, name) for name in self.__struct_fields__ if name != "d")
-        return self.raw, *rest
 
 
 class Ready(Dispatch, frozen=True, eq=False, kw_only=True):

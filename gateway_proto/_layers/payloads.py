@@ -12,9 +12,9 @@ from typing import Any
 import msgspec
 
 from gateway_proto._layers import etf
+from gateway_proto._layers.dispatch import Dispatch
 from gateway_proto._layers.raw import from_raw, to_json, value_to_term
 from gateway_proto.dialects import Encoding
-from gateway_proto.events import Dispatch
 
 __all__ = [
     "NO_DISPATCH",
