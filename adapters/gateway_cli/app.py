@@ -12,6 +12,7 @@ import typer
 
 from gateway_cli.demo import ADAPTERS
 from gateway_cli.demo import demo as show_demo
+from gateway_cli.doctor import doctor
 from gateway_cli.replay import replay_file
 from gateway_cli.serve import serve as run_server
 from gateway_cli.show import Screen, fail
@@ -231,6 +232,7 @@ def _session_file(path: pathlib.Path, config: Config) -> SessionFile:
     return file
 
 
+app.command("doctor")(doctor)
 app.command("replay")(replay_file)
 app.command("simulate")(simulate)
 app.command("timeline")(timeline_file)

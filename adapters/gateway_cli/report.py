@@ -1,0 +1,84 @@
+"""this machine, or a crash → what an issue needs to know."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import traceback
+from collections.abc import Sequence
+
+from gateway_proto import __version__
+
+__all__ = ["CRASHED", "TRACE_HINT", "about", "crash", "one_line"]
+
+CRASHED = 70
+"""The exit status of a crash: a mistake of this program's own."""
+TRACE_HINT = "gateway-proto tail --record trace.jsonl (the token is not in it)"
+_LIBRARIES = ("attrs", "h11", "msgspec", "wsproto", "trio", "erlpack", "backports.zstd")
+_SHOWN = ("--dialect", "--encoding", "--compress", "--adapter")
+"""Options whose values a report may have: none of them is a secret."""
+
+
+def about() -> dict[str, str]:
+    """Versions of what is at work here."""
+    facts = {
+        "gateway_proto": __version__,
+        "Python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+    for name in _LIBRARIES:
+        try:
+            facts[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            facts[name] = "not installed"
+    return facts
+
+
+def one_line() -> str:
+    """The facts on a line."""
+    facts = about()
+    rest = ", ".join(f"{name} {version}" for name, version in facts.items() if name != "system")
+    return f"{rest}; {facts['system']}"
+
+
+def crash(error: BaseException, words: Sequence[str]) -> str:
+    """What is printed where a command breaks; `words` are those behind the command's name.
+
+    A token that the command was given is not in it.
+    """
+    shown = [word for word in words[:1] if not word.startswith("-")]
+    for index, word in enumerate(words):
+        name, _, value = word.partition("=")
+        if name in _SHOWN:
+            shown.append(f"{name} {value or ''.join(words[index + 1 : index + 2])}")
+    text = "".join(traceback.format_exception(error))
+    for secret in _secrets(words):
+        text = text.replace(secret, "[token]")
+    return (
+        f"{text}\n"
+        "gateway-proto: this is a mistake of the program, not yours. Please report it with the\n"
+        "lines above and these:\n"
+        f"  command  {' '.join(shown)}\n"
+        f"  versions {one_line()}\n"
+        f"  trace    {TRACE_HINT}"
+    )
+
+
+def _secrets(words: Sequence[str]) -> list[str]:
+    secrets = [os.environ.get("GATEWAY_TOKEN", "")]
+    for index, word in enumerate(words):
+        name, equals, value = word.partition("=")
+        if name == "--token":
+            secrets.append(value if equals else "".join(words[index + 1 : index + 2]))
+        if name == "--token-file":
+            secrets.append(_content(value if equals else "".join(words[index + 1 : index + 2])))
+    return sorted(filter(None, secrets), key=len, reverse=True)
+
+
+def _content(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read().strip()
+    except (OSError, UnicodeError):
+        return ""

@@ -1,0 +1,458 @@
+"""The doctor goes the road to a gateway, and says at which step it ends, and why."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import pathlib
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import attrs
+import pytest
+import trustme
+
+from gateway_asyncio import serve_gateway
+from gateway_cli import advice
+from gateway_cli.probe import Finding, Probe
+from gateway_proto import By, Closed, Config, Fault, Scenario, Server, ServerConfig, Then
+
+ROOT = pathlib.Path(__file__).parents[2]
+CONFIG = Config(
+    token="the-doctor-has-none",
+    intents=0,
+    ask_to_identify=True,
+    gateway_url="ws://127.0.0.1:1",
+    handshake_timeout=2.0,
+    greeting_timeout=2.0,
+    close_timeout=2.0,
+)
+ROAD = ["name", "connect", "lookup", "name", "connect", "WebSocket", "HELLO", "close"]
+
+
+async def _examined(**where: Any) -> list[Finding]:
+    findings: list[Finding] = []
+    config = attrs.evolve(CONFIG, **{"gateway_url": None, **where})
+    good = await Probe(config, findings.append, lambda step: None).run()
+    assert good == all(finding.good for finding in findings)
+    assert all(finding.good for finding in findings[:-1]), "it went on after a failure"
+    return findings
+
+
+def _find(**where: Any) -> list[Finding]:
+    return asyncio.run(_examined(**where))
+
+
+def _find_at(
+    server: Server, where: Callable[[Any], dict[str, Any]], **serving: Any
+) -> list[Finding]:
+    async def main() -> list[Finding]:
+        async with serve_gateway(server, **serving) as served:
+            return await _examined(**where(served))
+
+    return asyncio.run(main())
+
+
+@contextlib.contextmanager
+def _answering(answer: bytes | None, heard: bytearray | None = None) -> Iterator[int]:
+    """A port whose server says the same to whatever it hears; None: nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        kept: list[socket.socket] = []
+
+        def serve() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    accepted, _ = listener.accept()
+                    kept.append(accepted)
+                    if answer is not None:
+                        request = accepted.recv(65536)
+                        if heard is not None:
+                            heard.extend(request)
+                        accepted.sendall(answer)
+                        accepted.shutdown(socket.SHUT_WR)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join(10)
+            for accepted in kept:
+                accepted.close()
+
+
+def _http(status: str, body: bytes = b"", *headers: str) -> bytes:
+    lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers, "", ""]
+    return "\r\n".join(lines).encode() + body
+
+
+# ----- the road -----
+
+
+@pytest.mark.parametrize("version", [5, 6, 10])
+def test_the_whole_road_is_gone_and_closed_cleanly(version: int) -> None:
+    heard: list[Any] = []
+    server = Server()
+
+    async def main() -> list[Finding]:
+        async with serve_gateway(server, on_event=lambda _, event: heard.append(event)) as served:
+            intents = 0 if version >= 8 else None
+            return await _examined(api_url=served.api_url, dialect=version, intents=intents)
+
+    findings = asyncio.run(main())
+
+    assert [finding.step for finding in findings] == ROAD
+    assert all(finding.good for finding in findings)
+    kinds = [type(event).__name__ for event in heard if not isinstance(event, Closed)]
+    assert kinds == ["HttpRequested", "Opened"], "it sent something"
+    assert heard[-1].code == 1000
+    assert "41250 ms" in findings[-2].text
+
+
+@pytest.mark.parametrize("version", [3, 4])
+def test_where_nobody_greets_it_leaves_before_a_token_is_due(version: int) -> None:
+    heard: list[Any] = []
+
+    async def main() -> list[Finding]:
+        serving = serve_gateway(Server(), on_event=lambda _, event: heard.append(event))
+        async with serving as served:
+            findings = await _examined(
+                gateway_url=served.url, dialect=version, intents=None, unix_offset=0.0
+            )
+            while not heard or not isinstance(heard[-1], Closed):
+                await asyncio.sleep(0.01)
+            return findings
+
+    findings = asyncio.run(main())
+
+    assert [finding.step for finding in findings] == ["name", "connect", "WebSocket", "HELLO"]
+    assert "more needs a token" in findings[-1].text
+    assert [type(event).__name__ for event in heard] == ["Opened", "Closed"]
+
+
+def test_without_a_lookup_there_is_none() -> None:
+    findings = _find_at(Server(), lambda served: {"gateway_url": served.url})
+
+    assert [finding.step for finding in findings] == [*ROAD[:2], *ROAD[5:]]
+
+
+def _tls() -> tuple[Any, trustme.CA]:
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1", "localhost").configure_cert(context)
+    return context, authority
+
+
+def test_a_certificate_that_is_trusted_is_described(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
+    context, authority = _tls()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+
+    findings = _find_at(Server(), lambda served: {"api_url": served.api_url}, ssl_context=context)
+
+    steps = [finding.step for finding in findings]
+    assert steps == ["name", "connect", "TLS", "lookup", *steps[:3], "WebSocket", "HELLO", "close"]
+    assert "TLSv1.3; a certificate for 127.0.0.1, localhost by" in findings[2].text
+
+
+# ----- where it ends -----
+
+
+def _end(findings: list[Finding]) -> tuple[str, str, str]:
+    last = findings[-1]
+    assert not last.good
+    return last.step, last.text, last.advice
+
+
+def test_a_certificate_that_is_not_trusted_is_refused_with_what_to_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    context, _ = _tls()
+
+    step, text, what_to_do = _end(
+        _find_at(Server(), lambda served: {"api_url": served.api_url}, ssl_context=context)
+    )
+
+    assert step == "TLS"
+    assert text.startswith("certificate refused: ")
+    assert "SSL_CERT_FILE" in what_to_do
+
+
+def test_a_certificate_of_another_host_is_said_to_be(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("example.org").configure_cert(context)
+
+    step, text, what_to_do = _end(
+        _find_at(Server(), lambda served: {"gateway_url": served.url}, ssl_context=context)
+    )
+
+    assert step == "TLS"
+    assert "mismatch" in text
+    assert "another host's" in what_to_do
+
+
+def test_tls_to_a_port_without_it_is_said_to_be_so() -> None:
+    step, _, what_to_do = _end(
+        _find_at(Server(), lambda served: {"gateway_url": served.url.replace("ws:", "wss:")})
+    )
+
+    assert step == "TLS"
+    assert "speaks no TLS" in what_to_do
+
+
+def test_plain_text_to_a_port_with_tls_names_no_gateway() -> None:
+    context, _ = _tls()
+
+    step, _, what_to_do = _end(
+        _find_at(
+            Server(),
+            lambda served: {"api_url": served.api_url.replace("https:", "http:")},
+            ssl_context=context,
+        )
+    )
+
+    assert step == "lookup"
+    assert "no gateway's API" in what_to_do
+
+
+def test_a_port_where_nobody_listens_is_refused() -> None:
+    step, text, what_to_do = _end(_find(gateway_url="ws://127.0.0.1:1"))
+
+    assert (step, text) == ("connect", "port 1 of 127.0.0.1: Connection refused")
+    assert "Nobody listens there" in what_to_do
+
+
+def test_a_name_that_nobody_knows_is_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: Any, **__: Any) -> Any:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+
+    step, text, what_to_do = _end(_find(gateway_url="wss://gateway.invalid"))
+
+    assert (step, text) == ("name", "gateway.invalid: Name or service not known")
+    assert "spelt right" in what_to_do
+
+
+@pytest.mark.parametrize(
+    ("answer", "says", "what_to_do"),
+    [
+        (_http("503 Busy", b"", "Retry-After: 7"), "HTTP 503", "try again in 7 s"),
+        (_http("429 Slow down"), "HTTP 429", "less often"),
+        (_http("401 Who?"), "HTTP 401", "gateway-proto tail"),
+        (_http("404 Nothing"), "HTTP 404", "before /gateway"),
+        (_http("302 Moved", b"", "Location: /x"), "HTTP 302", "elsewhere"),
+        (_http("418 A teapot"), "HTTP 418", "is the URL right"),
+        (_http("200 OK", b"<html>hello</html>"), "no URL of a gateway", "no gateway's API"),
+        (b"SSH-2.0-x\r\n\r\n", "is not HTTP", "no gateway's API"),
+        (b"", "ended too early", "no gateway's API"),
+    ],
+    ids=lambda value: str(value)[:24],
+)
+def test_a_lookup_that_names_no_gateway_is_explained(
+    answer: bytes, says: str, what_to_do: str
+) -> None:
+    with _answering(answer) as port:
+        end = _end(_find(api_url=f"http://127.0.0.1:{port}/api"))
+
+    assert end[0] == "lookup"
+    assert says in end[1]
+    assert what_to_do in end[2]
+
+
+def test_a_gateway_to_which_no_token_may_go_is_not_visited() -> None:
+    with _answering(_http("200 OK", b'{"url": "wss://example.com"}')) as port:
+        step, text, what_to_do = _end(_find(api_url=f"http://127.0.0.1:{port}/api"))
+
+    assert step == "trust"
+    assert "will not go to wss://example.com: its host" in text
+    assert "trusted_hosts" in what_to_do
+
+
+@pytest.mark.parametrize(
+    ("answer", "says", "what_to_do"),
+    [
+        (_http("503 Busy"), "HTTP 503", "in trouble, not you"),
+        (_http("200 OK", b"hello"), "HTTP 200", "no WebSocket on this path"),
+        (b"SSH-2.0-x\r\n", "closed", "speaks no WebSocket"),
+    ],
+    ids=lambda value: str(value)[:24],
+)
+def test_a_websocket_that_does_not_open_is_explained(
+    answer: bytes, says: str, what_to_do: str
+) -> None:
+    with _answering(answer) as port:
+        end = _end(_find(gateway_url=f"ws://127.0.0.1:{port}"))
+
+    assert end[0] == "WebSocket"
+    assert says in end[1]
+    assert what_to_do in end[2]
+
+
+@pytest.mark.parametrize(
+    ("url", "step", "what_to_do"),
+    [
+        ("api_url=http", "lookup", "an HTTP server?"),
+        ("gateway_url=ws", "WebSocket", "a WebSocket server?"),
+        ("gateway_url=wss", "TLS", "does that port speak TLS?"),
+    ],
+)
+def test_silence_is_waited_for_as_long_as_it_was_told(url: str, step: str, what_to_do: str) -> None:
+    name, _, scheme = url.partition("=")
+    with _answering(None) as port:
+        end = _end(_find(**{name: f"{scheme}://127.0.0.1:{port}", "handshake_timeout": 0.3}))
+
+    assert end[0] == step
+    assert what_to_do in end[2]
+
+
+def test_a_gateway_that_opens_and_says_nothing_is_told_from_one_that_closes() -> None:
+    def at(fault: Fault) -> tuple[str, str, str]:
+        server = Server(ServerConfig(scenario=Scenario([fault])))
+        return _end(
+            _find_at(server, lambda served: {"gateway_url": served.url, "greeting_timeout": 0.3})
+        )
+
+    silent = at(Fault("silence", on="open"))
+    closing = at(Fault("close", on="open", code=4009))
+
+    assert (silent[0], closing[0]) == ("HELLO", "HELLO")
+    assert "no gateway speaks on it" in silent[2]
+    assert "4009" in closing[1]
+    assert "before HELLO" in closing[2]
+
+
+# ----- causes that no test can make happen here -----
+
+
+def test_each_cause_has_an_advice_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy:3128")
+    again = socket.gaierror(socket.EAI_AGAIN, "again")
+    texts = [
+        advice.of_name(again),
+        advice.of_address(TimeoutError()),
+        advice.of_address(OSError(101, "unreachable")),
+    ]
+
+    assert "online" in texts[0]
+    assert "firewall" in texts[1]
+    assert "HTTPS_PROXY is set here, and is not used" in texts[2]
+
+
+@pytest.mark.parametrize(("code", "word"), [(9, "clock"), (10, "clock"), (1, "OpenSSL")])
+def test_a_certificate_of_another_time_is_told_from_a_broken_one(code: int, word: str) -> None:
+    error = ssl.SSLCertVerificationError()
+    error.verify_code = code
+
+    assert word in advice.of_tls(error)
+
+
+def test_a_close_by_this_side_is_no_http_status() -> None:
+    closed = Closed(code=4000, by=By.SELF, then=Then.RESUME, error="no upgrade")
+
+    assert "speaks no WebSocket" in advice.of_upgrade(closed, silent=False)
+
+
+# ----- the command -----
+
+
+def _doctor(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "gateway_cli", "doctor", *arguments],
+        cwd=ROOT / "adapters",
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@contextlib.contextmanager
+def _served() -> Iterator[Any]:
+    ready, done = threading.Event(), threading.Event()
+    found: list[Any] = []
+
+    async def main() -> None:
+        async with serve_gateway(Server()) as served:
+            found.append(served)
+            ready.set()
+            await asyncio.to_thread(done.wait)
+
+    thread = threading.Thread(target=lambda: asyncio.run(main()))
+    thread.start()
+    assert ready.wait(10)
+    try:
+        yield found[0]
+    finally:
+        done.set()
+        thread.join(10)
+
+
+def test_the_command_ends_with_0_where_all_is_well_and_says_so() -> None:
+    with _served() as served:
+        result = _doctor("--api", served.api_url)
+
+    assert (result.returncode, result.stderr) == (0, "")
+    lines = result.stdout.splitlines()
+    assert lines[0].startswith("gateway_proto 0.")
+    assert "Python 3." in lines[0]
+    assert "dialect 10, encoding json, compression none" in lines[1]
+    assert [line.split()[:2] for line in lines[2:-1]] == [["ok", step] for step in ROAD]
+    assert lines[-1] == "all is well: a client can connect there"
+
+
+def test_the_command_ends_with_1_where_something_fails_and_asks_for_a_trace() -> None:
+    result = _doctor("--gateway", "ws://127.0.0.1:1")
+
+    assert (result.returncode, result.stderr) == (1, "")
+    lines = result.stdout.splitlines()
+    assert lines[3].startswith("BAD connect   port 1 of 127.0.0.1: Connection refused")
+    assert lines[4].strip().startswith("Nobody listens there")
+    assert "tail --record trace.jsonl" in lines[5]
+
+
+def test_the_command_tells_machines_the_same() -> None:
+    result = _doctor("--gateway", "ws://127.0.0.1:1", "--json")
+
+    head, *findings, end = map(json.loads, result.stdout.splitlines())
+    assert head["about"]["dialect"] == 10
+    assert [(finding["step"], finding["good"]) for finding in findings] == [
+        ("name", True),
+        ("connect", False),
+    ]
+    assert end == {"good": False}
+    assert result.returncode == 1
+
+
+def test_no_authorization_is_sent_even_where_a_lookup_wants_one() -> None:
+    heard = bytearray()
+    with _answering(_http("401 Who?"), heard) as port:
+        result = _doctor("--api", f"http://127.0.0.1:{port}/api", "--dialect", "3")
+
+    assert heard.startswith(b"GET /api/gateway HTTP/1.1")
+    assert b"authorization" not in heard.lower()
+    assert "the doctor has none" in result.stdout
+
+
+def test_what_cannot_be_gets_one_clear_line() -> None:
+    result = _doctor("--gateway", "ws://127.0.0.1:1", "--api", "http://127.0.0.1:1")
+
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr == "gateway-proto: give api_url or gateway_url, not both\n"
