@@ -6,7 +6,8 @@
                                            now --> timing --> next_timer
 
 No clock, no chance and no I/O inside; `gateway_asyncio` and `gateway_trio` wire it to sockets.
-The server's half is imported when it is first named: clients start without it.
+The server's half, and the names of dispatches, are imported when they are first named: clients
+start without them.
 """
 
 import importlib
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from gateway_proto._connection import Connection
 from gateway_proto._layers.state import TRANSITIONS, Input, State
 from gateway_proto._timing.heartbeats import EarlyHeartbeats, ZombiePolicy
+from gateway_proto._version import __version__ as __version__
 from gateway_proto.backfill import Backfill
 from gateway_proto.client import Client, Dial
 from gateway_proto.client_connection import ClientConnection
@@ -101,14 +103,13 @@ from gateway_proto.urls import Trust, Url
 
 if TYPE_CHECKING:
     from gateway_proto._telling import ServerSession
+    from gateway_proto.dispatches import DispatchName
     from gateway_proto.faults import Fault, Scenario
     from gateway_proto.journal import Journal
     from gateway_proto.server import Server
     from gateway_proto.server_config import ServerConfig
     from gateway_proto.server_connection import ServerConnection
     from gateway_proto.world import World
-
-__version__ = "0.1.0"
 
 __all__ = [
     "DIALECTS",
@@ -132,6 +133,7 @@ __all__ = [
     "DialPlanned",
     "Dialect",
     "Dispatch",
+    "DispatchName",
     "EarlyHeartbeats",
     "Encoding",
     "Event",
@@ -210,7 +212,8 @@ __all__ = [
     "shard_of",
 ]
 
-_SERVERS_HALF = {
+_LATER = {
+    "DispatchName": "dispatches",
     "Fault": "faults",
     "Journal": "journal",
     "Scenario": "faults",
@@ -223,7 +226,7 @@ _SERVERS_HALF = {
 
 
 def __getattr__(name: str) -> Any:
-    module = _SERVERS_HALF.get(name)
+    module = _LATER.get(name)
     if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(f"{__name__}.{module}"), name)

@@ -14,6 +14,7 @@ from gateway_proto._layers.inflate import has_zstd
 from gateway_proto._layers.payloads import encode
 from gateway_proto._layers.spelling import spell
 from gateway_proto._timing.heartbeats import EarlyHeartbeats, ZombiePolicy
+from gateway_proto._version import __version__
 from gateway_proto.commands import (
     Command,
     Heartbeat,
@@ -142,7 +143,7 @@ class Config:
     allow_plaintext: bool = False
     """Whether ws and http may go to another machine."""
 
-    user_agent: str = "DiscordBot (gateway_proto, 0.1)"
+    user_agent: str = f"DiscordBot (gateway_proto, {__version__})"
     handshake_timeout: float = 20.0
     greeting_timeout: float = 20.0
     session_timeout: float = 60.0

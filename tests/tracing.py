@@ -63,6 +63,8 @@ def record(form: tuple[int, str, str]) -> list[str]:
             compression=compression,
             intents=641 if spoken.intents else None,
             api_url="http://localhost/api",
+            # Without it a new version of the library would be another trace.
+            user_agent="DiscordBot (gateway_proto, 0.1)",
             unix_offset=1_450_996_513.618,
             random=lambda: 0.25,
         )

@@ -48,7 +48,9 @@ def doctor(
     what to do. Without --api and --gateway it is Discord's own. Ends with 0 if all is well, else
     with 1.
 
-    Example: gateway-proto doctor --api http://127.0.0.1:8080/api
+    \b
+    Example:
+      gateway-proto doctor --api http://127.0.0.1:8080/api
     """
     try:
         config = _config(

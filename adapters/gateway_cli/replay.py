@@ -35,7 +35,9 @@ def replay_file(
     Ends with 0 where it does today what it did then, with 1 where it does something else (which is
     shown below the line), and with 2 where the file is no trace.
 
-    Example: gateway-proto replay trace.jsonl --step
+    \b
+    Example:
+      gateway-proto replay trace.jsonl --step
     """
     console = Console(highlight=False, soft_wrap=True)
     shown = _Shown()

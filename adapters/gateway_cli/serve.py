@@ -10,15 +10,26 @@ import signal
 import ssl
 import tempfile
 from collections.abc import Iterator
+from typing import Annotated
 
 import attrs
 import trustme
+import typer
 
 from gateway_asyncio import Serving, serve_gateway
 from gateway_cli.board import Board
+from gateway_cli.options import DIALECT_HELP, JsonOption, RecordOption, complete_dialect
 from gateway_cli.recording import recording
-from gateway_cli.show import Screen, describe
-from gateway_proto import Server, ServerConfig, ServerConnection, ServerEvent
+from gateway_cli.show import Screen, describe, fail
+from gateway_proto import (
+    LocalProtocolError,
+    Scenario,
+    Server,
+    ServerConfig,
+    ServerConnection,
+    ServerEvent,
+    World,
+)
 
 __all__ = ["serve"]
 
@@ -55,7 +66,7 @@ def _certificate(host: str) -> Iterator[tuple[ssl.SSLContext, pathlib.Path]]:
         yield context, path
 
 
-async def serve(
+async def _run(
     screen: Screen,
     config: ServerConfig,
     *,
@@ -116,3 +127,90 @@ async def _serve(
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
     screen.line("serve", "stopped")
+
+
+def serve(
+    host: Annotated[str, typer.Option(help="Where to listen.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="0 takes a free one.", min=0, max=65535)] = 8080,
+    token: Annotated[
+        list[str] | None, typer.Option(help="Let in this token alone; may be repeated.")
+    ] = None,
+    version: Annotated[
+        int | None,
+        typer.Option(
+            "--dialect",
+            help=f"Speak this one alone. {DIALECT_HELP}",
+            autocompletion=complete_dialect,
+        ),
+    ] = None,
+    heartbeat_interval: Annotated[
+        int, typer.Option(help="Milliseconds.", min=10, max=86_400_000)
+    ] = 41250,
+    world: Annotated[
+        pathlib.Path | None,
+        typer.Option(help='JSON: {"user": {...}, "guilds": [...]}, as GUILD_CREATE has them.'),
+    ] = None,
+    scenario: Annotated[
+        pathlib.Path | None,
+        typer.Option(
+            help="YAML or JSON: a list of faults, such as {'what': 'drop', 'on': 'ready'}."
+        ),
+    ] = None,
+    tls: Annotated[
+        bool,
+        typer.Option("--tls", help="Make a certificate, and say what to trust: SSL_CERT_FILE."),
+    ] = False,
+    control: Annotated[
+        bool,
+        typer.Option("--control", help="Let whoever reaches the port dispatch, cut and read."),
+    ] = False,
+    tick: Annotated[
+        float | None,
+        typer.Option(
+            help="Dispatch a numbered TICK to everybody, every so many seconds.", min=0.001
+        ),
+    ] = None,
+    record: RecordOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Serve a gateway to test against, until Ctrl-C.
+
+    On a terminal a table below the lines shows who is connected, and how much is going on.
+
+    \b
+    Example:
+      gateway-proto serve --port 8080 --token secret --tick 5 --control
+    """
+    try:
+        config = ServerConfig(
+            tokens=frozenset(token) if token else None,
+            heartbeat_interval=heartbeat_interval,
+            control="/control" if control else None,
+        )
+        if version is not None:
+            config = attrs.evolve(config, versions=(version,))
+        if world is not None:
+            config = attrs.evolve(config, world=World.from_json(world.read_bytes()))
+        if scenario is not None:
+            is_json = scenario.suffix == ".json"
+            read = Scenario.from_json if is_json else Scenario.from_yaml
+            config = attrs.evolve(config, scenario=read(scenario.read_bytes()))
+        asyncio.run(
+            _run(
+                Screen(as_json=as_json),
+                config,
+                host=host,
+                port=port,
+                tick=tick,
+                tls=tls,
+                record=record,
+            )
+        )
+    except LocalProtocolError as error:
+        fail(str(error))
+    except FileNotFoundError as error:
+        fail(f"there is no file {error.filename}")
+    except OSError as error:
+        fail(f"cannot listen on {host} port {port}: {error.strerror or error}")
+    except KeyboardInterrupt:
+        pass

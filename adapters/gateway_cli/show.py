@@ -147,6 +147,11 @@ class Screen:
         self._as_json = as_json
 
     @property
+    def as_json(self) -> bool:
+        """Whether the lines are for machines."""
+        return self._as_json
+
+    @property
     def has_foot(self) -> bool:
         """Whether something may stand below the lines: on a terminal."""
         return self._console.is_terminal and not self._as_json
@@ -179,6 +184,9 @@ class Screen:
 
     def verdict(self, text: str, *, good: bool) -> None:
         """Print the last line."""
+        if self._as_json:
+            self._print_json({"who": "verdict", "text": text, "good": good})
+            return
         self._console.print(Text(text, style="bold green" if good else "bold red"))
 
     @property

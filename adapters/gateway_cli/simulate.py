@@ -174,7 +174,9 @@ def simulate(
 
     Ends with 0 if it held; else with 1, a command that does the same again, and what happened.
 
-    Example: gateway-proto simulate --years 10 --jobs 2
+    \b
+    Example:
+      gateway-proto simulate --years 10 --jobs 2
     """
     if (seeds is None) == (years is None):
         fail("say what to simulate: either --seed or --years")

@@ -1,107 +1,236 @@
-"""events → lines; and the session, as printed, → a file."""
+"""events → lines, and a table below them; the session, as printed, → a file."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import os
 import pathlib
 import sys
-import tempfile
-from typing import Any
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
 
-from gateway_asyncio import open_gateway
+import typer
+
+from gateway_asyncio import Gateway, Shards, open_gateway, open_shards
+from gateway_cli.options import (
+    ApiOption,
+    CompressOption,
+    DialectOption,
+    EncodingOption,
+    GatewayOption,
+    JsonOption,
+    RecordOption,
+    complete_intents,
+)
 from gateway_cli.recording import recording
-from gateway_cli.show import Screen, describe
+from gateway_cli.session_file import SessionFile
+from gateway_cli.show import Screen, describe, fail
+from gateway_cli.watch import Watch
 from gateway_proto import (
+    Compression,
     Config,
     DialFailed,
     Dispatch,
+    Encoding,
+    Intents,
     LocalProtocolError,
     Session,
+    dialect,
     session_after,
 )
+from gateway_proto.trace import Recorder
 
-__all__ = ["SessionFile", "TailError", "tail"]
+__all__ = ["tail"]
+
+_REFRESH_SECONDS = 0.5
+_LOOKUP_SECONDS = 30.0
 
 
-class TailError(Exception):
+class _Ended(Exception):
     """It ended for a reason that its user should know."""
 
 
-class SessionFile:
-    """A session on disk: whole, whenever the process is killed."""
+def tail(
+    api: ApiOption = None,
+    gateway: GatewayOption = None,
+    version: DialectOption = 10,
+    intents: Annotated[
+        str,
+        typer.Option(
+            help="Names, separated by commas, or a number.", autocompletion=complete_intents
+        ),
+    ] = "0",
+    encoding: EncodingOption = Encoding.JSON,
+    compress: CompressOption = Compression.NONE,
+    shards: Annotated[
+        int | None,
+        typer.Option(help="So many connections; 0: as many as the lookup recommends.", min=0),
+    ] = None,
+    session: Annotated[
+        pathlib.Path | None,
+        typer.Option(help="Keep the session here, and resume it at the next start."),
+    ] = None,
+    token_file: Annotated[
+        pathlib.Path | None,
+        typer.Option(help="Read the token here; else it is the variable GATEWAY_TOKEN."),
+    ] = None,
+    record: RecordOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Print each event of a gateway as it comes.
 
-    def __init__(self, path: pathlib.Path) -> None:
-        self._path = path
-        self._saved: Session | None = None
+    On a terminal a table below the lines shows state, latency and rate of each shard. Ctrl-C ends
+    it with 130 and keeps the session; when it gives up it says why and ends with 1.
 
-    def load(self) -> Session | None:
-        """The session; None where there is no file. Raises `LocalProtocolError`, OSError."""
+    \b
+    Example:
+      GATEWAY_TOKEN=any gateway-proto tail --api http://127.0.0.1:8080/api --intents guilds
+    """
+    if (api is None) == (gateway is None):
+        fail("say where to connect: either --api URL or --gateway URL")
+    if shards is not None and session is not None:
+        fail("--session keeps the session of one connection: leave it out, or --shards")
+    try:
+        config = Config(
+            token=_token(token_file),
+            dialect=dialect(version),
+            api_url=api,
+            gateway_url=gateway,
+            intents=Intents.parse(intents),
+            encoding=encoding,
+            compression=compress,
+        )
+        file = None if session is None else SessionFile.of(session, config)
+        screen = Screen(as_json=as_json)
+        asyncio.run(_tail(screen, config, shards=shards, session_file=file, record=record))
+    except (LocalProtocolError, _Ended) as error:
+        fail(str(error))
+    except BrokenPipeError:
+        # Whoever read has left; nothing more can be said.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        raise typer.Exit(1) from None
+    except OSError as error:
+        fail(str(error))
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+
+
+def _token(path: pathlib.Path | None) -> str:
+    token = os.environ.get("GATEWAY_TOKEN", "") if path is None else path.read_text().strip()
+    if not token:
+        fail("there is no token: set GATEWAY_TOKEN, or name a file with --token-file")
+    return token
+
+
+class _Tail:
+    """One gateway or several, by shard id, and their events."""
+
+    def __init__(self, source: Gateway | Shards) -> None:
+        self._source = source
+        self.gateways: dict[int | None, Gateway] = {}
+        if isinstance(source, Gateway):
+            self.gateways[None] = source
+        else:
+            self.gateways.update(source.gateways.items())
+
+    async def events(self) -> AsyncIterator[tuple[int | None, Any]]:
+        """(shard id, event); None is the id of what is no shard."""
+        if isinstance(self._source, Shards):
+            async for shard_id, event in self._source:
+                yield shard_id, event
+        else:
+            async for event in self._source:
+                yield None, event
+
+    @property
+    def gave_up(self) -> str:
+        """Why those gave up that did."""
+        reasons = [gateway.gave_up for gateway in self.gateways.values()]
+        return "; ".join(dict.fromkeys(filter(None, reasons)))
+
+
+@contextlib.asynccontextmanager
+async def _opened(
+    config: Config, shards: int | None, session: Session | None, recorder: Recorder | None
+) -> AsyncIterator[_Tail]:
+    if shards is None:
+        async with open_gateway(config, session=session, recorder=recorder) as gateway:
+            yield _Tail(gateway)
+        return
+    async with contextlib.AsyncExitStack() as stack:
+        opening = open_shards(config, count=shards or None, recorder=recorder)
         try:
-            text = self._path.read_bytes()
-        except FileNotFoundError:
-            return None
-        self._saved = Session.from_json(text)
-        return self._saved
-
-    def forget(self) -> None:
-        """Remove the file, whatever it holds."""
-        self._saved = None
-        self._path.unlink(missing_ok=True)
-
-    def save(self, session: Session | None) -> None:
-        """Write what has changed; a lost session removes the file."""
-        if session == self._saved:
-            return
-        if session is None:
-            self.forget()
-            return
-        self._saved = session
-        handle, name = tempfile.mkstemp(dir=self._path.parent, prefix=f".{self._path.name}.")
-        with os.fdopen(handle, "w") as file:
-            file.write(session.to_json())
-        os.replace(name, self._path)
+            async with asyncio.timeout(_LOOKUP_SECONDS):
+                many = await stack.enter_async_context(opening)
+        except TimeoutError:
+            where = config.endpoint
+            raise _Ended(f"{where} named no gateway in {_LOOKUP_SECONDS:.0f} s") from None
+        yield _Tail(many)
 
 
-def _as_json(event: Any) -> str:
+async def _tail(
+    screen: Screen,
+    config: Config,
+    *,
+    shards: int | None,
+    session_file: SessionFile | None,
+    record: pathlib.Path | None,
+) -> None:
+    """Print events as they come, until the client gives up. Raises `_Ended`, OSError."""
+    session = None if session_file is None else session_file.load()
+    connected: set[int | None] = set()
+    with recording(record) as recorder:
+        async with _opened(config, shards, session, recorder) as tailed:
+            watch = Watch(tailed.gateways, now=asyncio.get_running_loop().time())
+            async with _shown(screen, watch):
+                async for shard_id, event in tailed.events():
+                    watch.count(shard_id, event)
+                    _print(screen, shard_id, event)
+                    if session_file is not None:
+                        session = session_after(session, event)
+                        session_file.save(session)
+                    if isinstance(event, DialFailed) and shard_id not in connected:
+                        raise _Ended(f"{describe(event)}; gateway-proto doctor says more")
+                    if tailed.gateways[shard_id].state is not None:
+                        connected.add(shard_id)
+            if tailed.gave_up:
+                raise _Ended(tailed.gave_up)
+
+
+@contextlib.asynccontextmanager
+async def _shown(screen: Screen, watch: Watch) -> AsyncIterator[None]:
+    """Keep the table at the foot of the terminal up to date, where there is one."""
+    if not screen.has_foot:
+        yield
+        return
+
+    async def refresh(update: Any) -> None:
+        while True:
+            await asyncio.sleep(_REFRESH_SECONDS)
+            watch.measure(asyncio.get_running_loop().time())
+            update()
+
+    with screen.foot(watch.table) as update:
+        task = asyncio.create_task(refresh(update))
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+def _print(screen: Screen, shard_id: int | None, event: Any) -> None:
+    if not screen.as_json:
+        screen.line("tail" if shard_id is None else f"shard {shard_id}", describe(event))
+        return
     line: dict[str, Any] = {"event": type(event).__name__, "name": None, "sequence": None}
+    if shard_id is not None:
+        line["shard"] = shard_id
     if isinstance(event, Dispatch):
         line |= {"name": event.name, "sequence": event.sequence, "data": event.data}
     else:
         line["text"] = describe(event)
-    return json.dumps(line, ensure_ascii=False)
-
-
-async def tail(
-    screen: Screen,
-    config: Config,
-    *,
-    session_file: SessionFile | None,
-    as_json: bool,
-    record: pathlib.Path | None,
-) -> None:
-    """Print events as they come, until the client gives up. Raises `TailError`, OSError."""
-    session = None
-    if session_file is not None:
-        session = session_file.load()
-    try:
-        with recording(record) as recorder:
-            opening = open_gateway(config, session=session, recorder=recorder)
-            async with opening as gateway:
-                connected = False
-                async for event in gateway:
-                    if as_json:
-                        sys.stdout.write(_as_json(event) + "\n")
-                        sys.stdout.flush()
-                    else:
-                        screen.line("tail", describe(event))
-                    session = session_after(session, event)
-                    if session_file is not None:
-                        session_file.save(session)
-                    if isinstance(event, DialFailed) and not connected:
-                        raise TailError(describe(event))
-                    connected = connected or gateway.state is not None
-                if gateway.gave_up is not None:
-                    raise TailError(gateway.gave_up)
-    except LocalProtocolError as error:
-        raise TailError(str(error)) from None
+    sys.stdout.write(json.dumps(line, ensure_ascii=False) + "\n")
+    sys.stdout.flush()

@@ -31,7 +31,9 @@ def timeline_file(
     The page is one file of about 5 MB, opens in any browser, and loads nothing. It needs the extra
     timeline.
 
-    Example: gateway-proto timeline trace.jsonl --out trace.html
+    \b
+    Example:
+      gateway-proto timeline trace.jsonl --out trace.html
     """
     out = out or file.with_suffix(".html")
     try:

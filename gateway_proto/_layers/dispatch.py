@@ -49,7 +49,7 @@ class Dispatch(Terse, frozen=True, eq=False, dict=True, tag_field="op", tag=0):
 
         Raises `LocalProtocolError` for data that JSON does not have.
         """
-        return Dispatch(name, sequence, msgspec.Raw(to_json(data)))
+        return Dispatch(str(name), sequence, msgspec.Raw(to_json(data)))
 
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):

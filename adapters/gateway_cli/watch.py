@@ -1,0 +1,104 @@
+"""gateways → a table: how each does, how fast it hears, and what it was through."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from rich.table import Table
+
+from gateway_proto import Closed, Dispatch, GatewayBase, Opened, Ready, Resumed, State
+
+__all__ = ["Watch"]
+
+_ROWS = 20
+_NUMBERS = ("latency", "per s", "dispatches", "sequence", "waiting", "connections", "resumes")
+_COLOURS = {State.READY: "green", None: "red", State.CLOSED: "red"}
+
+
+class _Row:
+    """What came on one gateway."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.rate = 0.0
+        self.sequence: int | None = None
+        self._before = 0
+
+    def add(self, event: Any) -> None:
+        """An event came."""
+        match event:
+            case Dispatch():
+                self.counts["dispatches"] += 1
+                self.sequence = event.sequence if event.sequence is not None else self.sequence
+                self.counts["sessions"] += isinstance(event, Ready)
+                self.counts["resumes"] += isinstance(event, Resumed)
+            case Opened():
+                self.counts["connections"] += 1
+            case Closed():
+                self.counts["closes"] += 1
+            case _:
+                pass
+
+    def measure(self, seconds: float) -> None:
+        """The rate since the last time."""
+        count = self.counts["dispatches"]
+        self.rate = (count - self._before) / seconds
+        self._before = count
+
+
+class Watch:
+    """Counts what comes, and draws it; `gateways` are by shard id, or one by None."""
+
+    def __init__(self, gateways: Mapping[int | None, GatewayBase], *, now: float) -> None:
+        self._gateways = gateways
+        self._rows = {shard_id: _Row() for shard_id in gateways}
+        self._measured_at = now
+
+    def count(self, shard_id: int | None, event: Any) -> None:
+        """An event came to a gateway."""
+        self._rows[shard_id].add(event)
+
+    def measure(self, now: float) -> None:
+        """Reckon the rates since the last time; `now` is seconds."""
+        seconds = max(now - self._measured_at, 0.001)
+        self._measured_at = now
+        for row in self._rows.values():
+            row.measure(seconds)
+
+    def table(self) -> Table:
+        """A row for each gateway; of very many those that are not READY come first."""
+        ready = sum(gateway.state is State.READY for gateway in self._gateways.values())
+        rate = sum(row.rate for row in self._rows.values())
+        title = f"{rate:.1f} dispatches/s"
+        if None not in self._gateways:
+            title = f"{ready} of {len(self._gateways)} shards ready, {title}"
+        table = Table(title=title, title_justify="left")
+        table.add_column("shard")
+        table.add_column("state", min_width=11)
+        for name in _NUMBERS:
+            table.add_column(name, justify="right")
+        by_need = sorted(self._gateways, key=lambda n: self._gateways[n].state is State.READY)
+        for shard_id in by_need if len(by_need) > _ROWS else self._gateways:
+            if table.row_count == _ROWS:
+                table.caption = f"and {len(by_need) - _ROWS} more"
+                break
+            self._draw(table, shard_id)
+        return table
+
+    def _draw(self, table: Table, shard_id: int | None) -> None:
+        gateway, row = self._gateways[shard_id], self._rows[shard_id]
+        state, latency = gateway.state, gateway.latency
+        colour = _COLOURS.get(state, "yellow")
+        table.add_row(
+            "-" if shard_id is None else str(shard_id),
+            f"[{colour}]{'none' if state is None else state.value}[/]",
+            "" if latency is None else f"{latency * 1000:.1f} ms",
+            f"{row.rate:.1f}",
+            str(row.counts["dispatches"]),
+            "" if row.sequence is None else str(row.sequence),
+            str(len(gateway.waiting)),
+            str(row.counts["connections"]),
+            str(row.counts["resumes"]),
+        )

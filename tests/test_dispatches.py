@@ -1,0 +1,95 @@
+"""names → which dispatches there are, in which versions, and which intents bring them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from gateway_proto import (
+    DIALECTS,
+    INTENT_EVENTS,
+    Client,
+    Config,
+    Dispatch,
+    DispatchName,
+    Intents,
+    Server,
+)
+from gateway_proto.requests import ANSWERS
+from gateway_proto.testing import Link
+
+
+def test_every_name_is_its_own_value() -> None:
+    assert len(DispatchName) == 85
+    assert all(name.value == name.name for name in DispatchName)
+
+
+def test_every_name_that_an_intent_brings_is_there() -> None:
+    assert frozenset().union(*INTENT_EVENTS.values()) <= set(DispatchName)
+
+
+def test_every_name_that_the_machine_itself_reads_is_there() -> None:
+    assert {"READY", "RESUMED", *ANSWERS} <= set(DispatchName)
+
+
+def test_a_name_says_which_intents_bring_it() -> None:
+    assert DispatchName.MESSAGE_CREATE.intents == Intents.GUILD_MESSAGES | Intents.DIRECT_MESSAGES
+    assert DispatchName.INTERACTION_CREATE.intents == Intents(0)
+
+
+@pytest.mark.parametrize(
+    ("name", "versions"),
+    [
+        ("MESSAGE_ACK", range(3, 6)),
+        ("MESSAGE_CREATE", range(3, 11)),
+        ("INTERACTION_CREATE", range(6, 11)),
+        ("THREAD_LIST_SYNC", range(9, 11)),
+        ("CHANNEL_INFO", range(10, 11)),
+    ],
+)
+def test_a_name_says_in_which_versions_it_may_come(name: str, versions: range) -> None:
+    assert DispatchName(name).versions == versions
+
+
+@pytest.mark.parametrize("version", [version for version in DIALECTS if version >= 6])
+def test_what_a_dialect_does_not_know_comes_in_none_of_its_versions(version: int) -> None:
+    unknown = {name for name in DispatchName if not DIALECTS[version].knows(name)}
+
+    assert not any(version in name.versions for name in unknown)
+    assert bool(unknown) == (version < 9)
+
+
+def test_a_name_is_a_text_like_any_other() -> None:
+    dispatch = Dispatch.of(DispatchName.TYPING_START, {})
+
+    assert type(dispatch.name) is str
+    assert dispatch == Dispatch.of("TYPING_START", {})
+    assert {"TYPING_START": 1}[DispatchName.TYPING_START] == 1
+    match dispatch:
+        case Dispatch(name=DispatchName.TYPING_START):
+            pass
+        case _:
+            pytest.fail("the name was not matched")
+
+
+@pytest.mark.parametrize("encoding", ["json", "etf"])
+def test_a_server_dispatches_by_name(encoding: str) -> None:
+    if encoding == "etf":
+        pytest.importorskip("erlpack")
+    server = Server()
+    config = Config(token="t", intents=0, api_url="http://localhost/api", encoding=encoding)
+    link = Link(Client(config), server)
+    link.run(1)
+
+    server.dispatch(DispatchName.USER_UPDATE, {"id": "1"}, now=link.now)
+    link.run(1)
+
+    assert "USER_UPDATE" in [e.name for e in link.client.events if isinstance(e, Dispatch)]
+
+
+def test_a_client_starts_without_the_names() -> None:
+    code = "import sys, gateway_proto; print('gateway_proto.dispatches' in sys.modules)"
+
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "False\n"
