@@ -1,0 +1,52 @@
+"""Event → a word: a match without `MalformedPayload` and a name that there is not: both refused."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from gateway_proto import (
+    Closed,
+    CommandsWait,
+    DialFailed,
+    DialPlanned,
+    Dispatch,
+    DispatchName,
+    Event,
+    GatewayFound,
+    GaveUp,
+    HeartbeatAcked,
+    HeartbeatLate,
+    HeartbeatRequested,
+    HeartbeatSent,
+    Hello,
+    IdentifySlotNeeded,
+    Opened,
+    ReconnectRequested,
+    RequestAnswered,
+    RequestFailed,
+    SessionInvalidated,
+    Suspended,
+    Unknown,
+    UrlRefused,
+)
+
+
+def word(event: Event) -> str:
+    """What it is about."""
+    match event:
+        case Hello() | Opened() | DialPlanned() | DialFailed() | GatewayFound() | UrlRefused():
+            return "connecting"
+        case Dispatch(name=DispatchName.MESAGE_CREATE):
+            return "a message"
+        case Dispatch() | SessionInvalidated() | IdentifySlotNeeded():
+            return "session"
+        case HeartbeatSent() | HeartbeatAcked() | HeartbeatRequested() | HeartbeatLate():
+            return "heartbeat"
+        case RequestAnswered() | RequestFailed() | CommandsWait():
+            return "requests"
+        case ReconnectRequested() | Suspended() | GaveUp() | Unknown():
+            return "trouble"
+        case Closed():
+            return "over"
+        case _:
+            assert_never(event)
