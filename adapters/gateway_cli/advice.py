@@ -25,7 +25,7 @@ def of_name(error: OSError) -> str:
     """A host has no address."""
     if isinstance(error, socket.gaierror) and error.errno == socket.EAI_AGAIN:
         return "The name server does not answer: is this machine online, and may it ask one?"
-    return "Nobody knows the name: is it spelt right, and does this network's name server have it?"
+    return "Nobody knows the name: is it spelt right, and is this machine online?"
 
 
 def of_address(error: OSError) -> str:

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from gateway_cli.reading import reading
 from gateway_cli.show import fail
 from gateway_proto.trace import Step, TraceError, replay
 
@@ -43,7 +44,7 @@ def replay_file(
     shown = _Shown()
     count = different = 0
     try:
-        with file.open(encoding="utf-8") as lines:
+        with reading(file, console, quietly=step or as_json) as lines:
             for now in replay(lines):
                 count += 1
                 different += bool(now.differences)

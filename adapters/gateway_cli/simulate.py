@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import itertools
+import json
 import multiprocessing
 import re
 import time
@@ -17,6 +18,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from gateway_cli.options import JsonOption
 from gateway_cli.show import fail
 from gateway_proto import LocalProtocolError
 from gateway_proto.testing import InvariantBroken, Report, Setting, Simulation, shrink
@@ -93,6 +95,7 @@ class _Sum:
 
 def _simulate(
     console: Console,
+    page: _Page,
     *,
     seeds: str | None,
     years: float | None,
@@ -113,20 +116,22 @@ def _simulate(
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with (
         contextlib.ExitStack() as told,
-        Progress(*columns, console=console, transient=True) as progress,
+        Progress(
+            *columns, console=console, transient=True, disable=not console.is_terminal
+        ) as progress,
     ):
         # A long run that is interrupted has been something too.
-        told.callback(lambda: _tell(console, total, time.monotonic() - began))
+        told.callback(lambda: page.total(total, time.monotonic() - began))
         task = progress.add_task("", total=years if chosen is None else len(chosen))
         for outcome in _lives(chosen or itertools.count(), left_out, days, jobs):
             if isinstance(outcome, InvariantBroken):
                 progress.stop()
                 told.pop_all()
-                _tell_broken(console, outcome, left_out)
+                page.broken(outcome, left_out)
                 return False
             total.add(outcome)
             if chosen is not None and len(chosen) <= _LISTED:
-                console.print(f"seed {outcome.seed}: {outcome.events} events, {outcome.digest}")
+                page.history(outcome)
             progress.update(
                 task,
                 completed=total.years if chosen is None else total.histories,
@@ -137,21 +142,47 @@ def _simulate(
     return True
 
 
-def _tell(console: Console, total: _Sum, seconds: float) -> None:
-    troubles = sum(total.troubles.values())
-    console.print(
-        f"{total.years:.2f} years of one client in {total.histories} histories: "
-        f"{total.events} events, {troubles} troubles, nothing broken"
-    )
-    console.print(f"{seconds:.0f} s, {total.years / seconds * 3600:.1f} years an hour")
-    for kind, count in sorted(total.troubles.items(), key=lambda item: (-item[1], item[0])):
-        console.print(f"  {kind:22} {count}")
+class _Page:
+    """What came of the histories, as lines for people or as objects for machines."""
 
+    def __init__(self, console: Console, *, as_json: bool) -> None:
+        self._console = console
+        self._as_json = as_json
 
-def _tell_broken(console: Console, broken: InvariantBroken, without: frozenset[str]) -> None:
-    console.print(str(broken))
-    console.print("\nleaving out kinds of trouble while it still breaks ...")
-    console.print(str(shrink(broken, without=without)))
+    def history(self, report: Report) -> None:
+        """One of a few histories is over."""
+        if self._as_json:
+            fields = {"seed": report.seed, "events": report.events, "digest": report.digest}
+            self._console.print(json.dumps(fields))
+        else:
+            self._console.print(f"seed {report.seed}: {report.events} events, {report.digest}")
+
+    def total(self, total: _Sum, seconds: float) -> None:
+        """All are over, or it was interrupted."""
+        if self._as_json:
+            fields = {"good": True, "seconds": round(seconds, 3), **attrs.asdict(total)}
+            self._console.print(json.dumps(fields))
+            return
+        troubles = sum(total.troubles.values())
+        self._console.print(
+            f"{total.years:.2f} years of one client in {total.histories} histories: "
+            f"{total.events} events, {troubles} troubles, nothing broken"
+        )
+        self._console.print(f"{seconds:.0f} s, {total.years / seconds * 3600:.1f} years an hour")
+        for kind, count in sorted(total.troubles.items(), key=lambda item: (-item[1], item[0])):
+            self._console.print(f"  {kind:22} {count}")
+
+    def broken(self, broken: InvariantBroken, without: frozenset[str]) -> None:
+        """Something did not hold; then with the fewest kinds of trouble."""
+        if self._as_json:
+            fewest = shrink(broken, without=without)
+            names = ("name", "what", "at", "seed", "replay", "trace")
+            fields = {name: getattr(fewest, name) for name in names}
+            self._console.print(json.dumps({"good": False, **fields}))
+            return
+        self._console.print(str(broken))
+        self._console.print("\nleaving out kinds of trouble while it still breaks ...")
+        self._console.print(str(shrink(broken, without=without)))
 
 
 def simulate(
@@ -169,6 +200,7 @@ def simulate(
     without: Annotated[
         str, typer.Option(help="Kinds of trouble to leave out, separated by commas.")
     ] = "",
+    as_json: JsonOption = False,
 ) -> None:
     """Simulate clients and servers, all that goes wrong between them, and check what must hold.
 
@@ -182,7 +214,10 @@ def simulate(
         fail("say what to simulate: either --seed or --years")
     console = Console(highlight=False, soft_wrap=True, markup=False)
     try:
-        good = _simulate(console, seeds=seeds, years=years, days=days, jobs=jobs, without=without)
+        page = _Page(console, as_json=as_json)
+        good = _simulate(
+            console, page, seeds=seeds, years=years, days=days, jobs=jobs, without=without
+        )
     except LocalProtocolError as error:
         fail(str(error))
     except KeyboardInterrupt:

@@ -8,7 +8,9 @@ import pathlib
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 
+from gateway_cli.reading import reading
 from gateway_cli.show import fail
 from gateway_cli.story import story
 from gateway_proto.trace import TraceError, read
@@ -37,7 +39,7 @@ def timeline_file(
     """
     out = out or file.with_suffix(".html")
     try:
-        with file.open(encoding="utf-8") as lines:
+        with reading(file, Console(stderr=True)) as lines:
             told = story(read(lines))
         if as_json:
             typer.echo(json.dumps(told, ensure_ascii=False))

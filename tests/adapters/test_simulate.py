@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from typing import Any
@@ -71,8 +72,12 @@ def test_what_breaks_ends_with_a_command_that_does_it_again(
     monkeypatch.setattr(Watch, "received", received)
 
     code, output = _simulate("--seed", "5")
+    machines_code, line = _simulate("--seed", "5", "--json")
 
-    assert code == 1
+    assert code == machines_code == 1
+    told = json.loads(line)
+    assert (told["good"], told["name"], told["seed"]) == (False, "NeverAcked", 5)
+    assert told["replay"].startswith("gateway-proto simulate --seed 5 --without ")
     assert output.count("NeverAcked at ") == 2, "as it was, and with fewer kinds of trouble"
     assert "replay: gateway-proto simulate --seed 5 --without " in output
     assert "HeartbeatAcked" in output
@@ -93,3 +98,14 @@ def test_what_makes_no_sense_is_refused(arguments: list[str], error: str) -> Non
 
     assert code == 1
     assert error in output
+
+
+def test_histories_are_told_to_machines() -> None:
+    code, output = _simulate("--seeds", "5-6", "--json")
+
+    *histories, total = map(json.loads, output.splitlines())
+    assert code == 0
+    assert [history["seed"] for history in histories] == [5, 6]
+    assert (total["good"], total["histories"]) == (True, 2)
+    assert total["events"] == sum(history["events"] for history in histories)
+    assert total["troubles"]

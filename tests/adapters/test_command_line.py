@@ -1,0 +1,393 @@
+"""What all commands have in common: help, completion, statuses, JSON, crashes, and progress."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pathlib
+import pty
+import re
+import select
+import shutil
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+
+import pytest
+import typer.main
+
+import gateway_cli.app
+from gateway_cli.app import app
+
+ROOT = pathlib.Path(__file__).parents[2]
+TRACE = ROOT / "docs" / "traces" / "demo.jsonl"
+PAGE = (ROOT / "docs" / "command-line.md").read_text()
+BIN = pathlib.Path(sys.executable).parent
+ENVIRONMENT = {
+    **os.environ,
+    "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+    "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "adapters")]),
+    "GATEWAY_TOKEN": "secret-token",
+    "COLUMNS": "120",
+}
+COMMAND = [sys.executable, "-m", "gateway_cli"]
+COMMANDS: dict[str, typer.main.TyperCommand] = dict(
+    typer.main.get_command(app).commands  # type: ignore[attr-defined]
+)
+
+
+def _run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *words],
+        env={**ENVIRONMENT, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+# ----- help -----
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_has_an_example_that_can_be_copied(name: str) -> None:
+    result = _run(name, "--help", COLUMNS="60")
+
+    (example,) = re.findall(r"Example:\n +(.*)", result.stdout)
+    words = example.removeprefix("GATEWAY_TOKEN=any ").split()
+    assert words[:2] == ["gateway-proto", name]
+    known = {option for parameter in COMMANDS[name].params for option in parameter.opts}
+    assert {word for word in words if word.startswith("--")} <= known
+
+
+def test_the_first_help_says_what_each_command_is_for_without_cutting_it() -> None:
+    result = _run("--help", COLUMNS="80")
+
+    for name, command in COMMANDS.items():
+        assert f"{name:9} {command.short_help}\n" in result.stdout
+    assert "..." not in result.stdout.partition("Commands:")[2]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_speaks_json(name: str) -> None:
+    assert "--json" in {option for parameter in COMMANDS[name].params for option in parameter.opts}
+
+
+# ----- statuses -----
+
+
+def _statuses(text: str) -> dict[int, str]:
+    return {int(number): words for number, words in re.findall(r"^\W*(\d+)\W+(.*)$", text, re.M)}
+
+
+def test_the_statuses_of_the_help_are_those_of_the_page() -> None:
+    table = PAGE.partition("## How it ends")[2].partition("\n## ")[0]
+    helped = _run("--help").stdout.partition("Ends with")[2]
+
+    assert list(_statuses(table)) == list(_statuses(helped)) == [0, 1, 2, 70, 130]
+
+
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        ("--version", 0),
+        (f"replay --quiet {TRACE}", 0),
+        ("tail", 1),
+        ("doctor --gateway ws://127.0.0.1:1", 1),
+        ("demo --dialect 99", 1),
+        ("", 2),
+        ("fly", 2),
+        ("tail --fly", 2),
+        ("serve --port high", 2),
+        (f"replay {ROOT / 'README.md'}", 2),
+        (f"timeline {ROOT / 'README.md'}", 2),
+        ("replay /no/such/file", 2),
+    ],
+)
+def test_a_command_ends_with_the_status_that_the_help_names(words: str, status: int) -> None:
+    assert _run(*words.split()).returncode == status
+
+
+# ----- a crash -----
+
+
+def test_a_crash_says_what_to_report_and_keeps_the_token_to_itself(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: pathlib.Path
+) -> None:
+    (tmp_path / "token").write_text("the-third\n")
+    words = ["serve", "--dialect", "9", "--encoding=etf", "--token", "the-second", "--token=fourth"]
+    words += ["--token-file", str(tmp_path / "token")]
+
+    def broken() -> None:
+        raise RuntimeError("secret-token, the-second, the-third and fourth")
+
+    monkeypatch.setenv("GATEWAY_TOKEN", "secret-token")
+    monkeypatch.setattr(sys, "argv", ["gateway-proto", *words])
+    monkeypatch.setattr(gateway_cli.app, "app", broken)
+
+    with pytest.raises(SystemExit) as ended:
+        gateway_cli.app.main()
+
+    said = capsys.readouterr().err
+    assert ended.value.code == 70
+    assert "RuntimeError: [token], [token], [token] and [token]" in said
+    assert "command  serve --dialect 9 --encoding etf\n" in said
+    assert "versions gateway_proto 0." in said
+    assert "Python 3." in said
+    assert "tail --record trace.jsonl" in said
+    for secret in ("secret-token", "the-second", "the-third", "fourth"):
+        assert secret not in said
+
+
+def test_a_crash_without_any_token_is_told_as_it_was(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken() -> None:
+        raise RuntimeError("it broke")
+
+    monkeypatch.delenv("GATEWAY_TOKEN", raising=False)
+    words = ["gateway-proto", "--token-file", "/no/such", "demo"]
+    monkeypatch.setattr(sys, "argv", words)
+    monkeypatch.setattr(gateway_cli.app, "app", broken)
+
+    with pytest.raises(SystemExit):
+        gateway_cli.app.main()
+
+    assert "RuntimeError: it broke" in capsys.readouterr().err
+
+
+# ----- JSON -----
+
+
+def test_the_demo_is_told_to_machines() -> None:
+    result = _run("demo", "--json")
+
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert result.returncode == 0
+    assert {line["who"] for line in lines} == {"client", "server", "demo", "verdict"}
+    assert lines[-1]["good"] is True
+    assert lines[-1]["text"].startswith("all went well")
+
+
+# ----- shards -----
+
+
+@contextlib.contextmanager
+def _serving(*words: str) -> Iterator[str]:
+    process = subprocess.Popen(
+        [*COMMAND, "serve", "--port", "0", *words],
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    try:
+        yield process.stdout.readline().split()[-1]
+    finally:
+        process.kill()
+        process.communicate()
+
+
+class Terminal:
+    """A command on a terminal, and all that it has shown."""
+
+    def __init__(self, *command: str) -> None:
+        self._ours, theirs = pty.openpty()
+        self.process = subprocess.Popen(
+            command,
+            env={**ENVIRONMENT, "TERM": "xterm"},
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            start_new_session=True,
+        )
+        os.close(theirs)
+        self.shown = ""
+
+    def type(self, text: str) -> None:
+        """Press keys."""
+        os.write(self._ours, text.encode())
+
+    def read(self) -> bool:
+        """Take what is shown next; False at the end."""
+        if not select.select([self._ours], [], [], 0.2)[0]:
+            return True
+        try:
+            self.shown += os.read(self._ours, 65536).decode(errors="replace")
+        except OSError:
+            return False
+        return True
+
+    def wait_for(self, pattern: str) -> None:
+        """Until it is shown."""
+        end = time.monotonic() + 30
+        while not re.search(pattern, self.shown):
+            assert time.monotonic() < end, f"{pattern} is not in {self.shown[-2000:]}"
+            assert self.read(), f"{pattern} is not in {self.shown[-2000:]}"
+
+    def close(self) -> None:
+        """End it."""
+        self.process.kill()
+        self.process.wait()
+        os.close(self._ours)
+
+
+@contextlib.contextmanager
+def _terminal(*command: str) -> Iterator[Terminal]:
+    terminal = Terminal(*command)
+    try:
+        yield terminal
+    finally:
+        terminal.close()
+
+
+def test_tail_shows_a_table_of_its_shards_on_a_terminal() -> None:
+    with (
+        _serving("--tick", "0.05", "--heartbeat-interval", "1000") as api,
+        _terminal(*COMMAND, "tail", "--api", api, "--shards", "2") as terminal,
+    ):
+        terminal.wait_for(r"2 of 2 shards ready, \d+\.\d dispatches/s")
+        terminal.wait_for(r"│ 1 +│ \S*ready")
+        terminal.wait_for(r"shard 1 \S*TICK")
+        terminal.wait_for(r"ready\S* +│ +\d+\.\d ms │ +(1\d|2\d)\.\d │")
+
+
+def test_tail_shows_one_row_for_one_connection_and_what_it_was_through() -> None:
+    with (
+        _serving("--tick", "0.1", "--control") as api,
+        _terminal(*COMMAND, "tail", "--api", api) as terminal,
+    ):
+        terminal.wait_for(r"│ - +│ \S*ready")
+        control = api.removesuffix("/api") + "/control/drop"
+        urllib.request.urlopen(control, b"{}", timeout=10).close()
+        # connections, resumes
+        terminal.wait_for(r"│ +2 │ +1 │")
+
+
+def test_tail_tells_machines_whose_shard_an_event_is() -> None:
+    with _serving("--tick", "0.05") as api:
+        process = subprocess.Popen(
+            [*COMMAND, "tail", "--api", api, "--shards", "0", "--json"],
+            env=ENVIRONMENT,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout is not None
+        for text in process.stdout:
+            line = json.loads(text)
+            if line["name"] == "TICK":
+                break
+        process.kill()
+        process.communicate()
+
+    assert line["shard"] == 0
+
+
+def test_a_session_is_kept_of_one_connection_alone(tmp_path: pathlib.Path) -> None:
+    words = ["--gateway", "ws://127.0.0.1:1", "--shards", "2", "--session", str(tmp_path / "x")]
+
+    result = _run("tail", *words)
+
+    assert result.returncode == 1
+    assert "--session keeps the session of one connection" in result.stderr
+
+
+def test_shards_of_a_version_that_has_none_are_refused_in_one_line() -> None:
+    result = _run("tail", "--gateway", "ws://127.0.0.1:1", "--shards", "2", "--dialect", "3")
+
+    assert result.returncode == 1
+    assert result.stderr.startswith("gateway-proto: version 3 ")
+
+
+# ----- progress -----
+
+
+@pytest.mark.parametrize("words", ["replay --quiet", "timeline --json"])
+def test_long_work_shows_how_far_it_is_on_a_terminal_and_not_in_a_pipe(
+    words: str, tmp_path: pathlib.Path
+) -> None:
+    with _terminal(*COMMAND, *words.split(), str(TRACE)) as terminal:
+        terminal.wait_for(r"demo\.jsonl .*[━╸]")
+    piped = _run(*words.split(), str(TRACE))
+
+    assert piped.returncode == 0
+    assert "━" not in piped.stdout + piped.stderr
+
+
+# ----- completion -----
+
+
+def _needs(shell: str) -> str:
+    found = shutil.which(shell)
+    if found is None:
+        pytest.skip(f"{shell} is not here")
+    if not (BIN / "gateway-proto").exists():
+        pytest.skip("the command is not installed here")
+    return found
+
+
+LINES = {
+    "gateway-proto do": "doctor",
+    "gateway-proto tail --dialect 1": "10",
+    "gateway-proto demo --adapter t": "trio",
+    "gateway-proto tail --intents guilds,guild_members,guild_pr": (
+        "guilds,guild_members,guild_presences"
+    ),
+    "gateway-proto tail --encoding e": "etf",
+    "gateway-proto serve --heart": "--heartbeat-interval",
+}
+"""What is typed, and what its last word becomes."""
+
+
+def test_bash_completes() -> None:
+    script = 'eval "$(_GATEWAY_PROTO_COMPLETE=source_bash gateway-proto)"\n'
+    script += "complete -p gateway-proto\n"
+    for line in LINES:
+        words = line.split()
+        script += f"COMP_WORDS=({' '.join(words)}); COMP_CWORD={len(words) - 1}\n"
+        script += '_gateway_proto_completion gateway-proto; echo "${COMPREPLY[@]}"\n'
+
+    result = subprocess.run(
+        [_needs("bash"), "--norc", "-c", script],
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+
+    registered, *completed = result.stdout.splitlines()
+    assert registered.endswith("-F _gateway_proto_completion gateway-proto")
+    assert completed == list(LINES.values())
+
+
+def test_fish_completes(tmp_path: pathlib.Path) -> None:
+    script = "_GATEWAY_PROTO_COMPLETE=source_fish gateway-proto | source\n"
+    script += "".join(f'complete --do-complete "{line}"\n' for line in LINES)
+
+    result = subprocess.run(
+        [_needs("fish"), "--no-config", "-c", script],
+        env={**ENVIRONMENT, "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+
+    completed = [row.partition("\t")[0] for row in result.stdout.splitlines()]
+    assert completed == list(LINES.values())
+
+
+def test_zsh_completes() -> None:
+    with _terminal(_needs("zsh"), "-f", "-i") as terminal:
+        terminal.type("autoload -U compinit; compinit -u -D; PS1='> '\r")
+        terminal.type('eval "$(_GATEWAY_PROTO_COMPLETE=source_zsh gateway-proto)"; echo re""ady\r')
+        terminal.wait_for("ready")
+        for line, word in LINES.items():
+            terminal.type(f"{line}\t")
+            terminal.wait_for(re.escape(line.rpartition(" ")[0][1:] + " " + word))
+            terminal.type("\x15")  # takes the line away
