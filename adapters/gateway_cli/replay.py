@@ -58,6 +58,8 @@ def replay_file(
                         console.print(text)
                     if step and sys.stdin.readline().strip() == "q":
                         break
+    except BrokenPipeError:
+        raise  # whoever read has left
     except (TraceError, OSError, UnicodeError) as error:
         fail(f"{file}: {getattr(error, 'strerror', None) or error}", status=2)
     if as_json:

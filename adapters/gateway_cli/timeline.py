@@ -51,6 +51,8 @@ def timeline_file(
         fail(f"{file}: a line is not as traces have it: {error!r}", status=2)
     except ImportError:
         fail("a timeline needs plotly: install gateway-proto[timeline]")
+    except BrokenPipeError:
+        raise  # whoever read has left
     except OSError as error:
         fail(f"{error.filename}: {error.strerror}", status=2)
     typer.echo(out)

@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.table import Table
 
-from gateway_proto import Closed, Dispatch, GatewayBase, Opened, Ready, Resumed, State
+from gateway_proto import Dispatch, GatewayBase, Opened, Resumed, State
 
 __all__ = ["Watch"]
 
@@ -32,12 +32,9 @@ class _Row:
             case Dispatch():
                 self.counts["dispatches"] += 1
                 self.sequence = event.sequence if event.sequence is not None else self.sequence
-                self.counts["sessions"] += isinstance(event, Ready)
                 self.counts["resumes"] += isinstance(event, Resumed)
             case Opened():
                 self.counts["connections"] += 1
-            case Closed():
-                self.counts["closes"] += 1
             case _:
                 pass
 

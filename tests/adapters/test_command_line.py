@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import pathlib
@@ -13,14 +14,19 @@ import shutil
 import subprocess
 import sys
 import time
+import types
 import urllib.request
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import typer.main
+from rich.console import Console
 
 import gateway_cli.app
 from gateway_cli.app import app
+from gateway_cli.watch import Watch
+from gateway_proto import Dispatch, State
 
 ROOT = pathlib.Path(__file__).parents[2]
 TRACE = ROOT / "docs" / "traces" / "demo.jsonl"
@@ -110,6 +116,34 @@ def test_the_statuses_of_the_help_are_those_of_the_page() -> None:
 )
 def test_a_command_ends_with_the_status_that_the_help_names(words: str, status: int) -> None:
     assert _run(*words.split()).returncode == status
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        f"replay {TRACE}",
+        f"replay --json {TRACE}",
+        f"timeline --json {TRACE}",
+        "doctor --gateway ws://127.0.0.1:1",
+        "demo",
+    ],
+)
+def test_a_reader_that_leaves_ends_a_command_without_a_word(words: str) -> None:
+    reads, writes = os.pipe()
+    os.close(reads)
+
+    result = subprocess.run(
+        [*COMMAND, *words.split()],
+        env=ENVIRONMENT,
+        stdout=writes,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    os.close(writes)
+
+    assert (result.returncode, result.stderr) == (1, "")
 
 
 # ----- a crash -----
@@ -266,6 +300,25 @@ def test_tail_shows_one_row_for_one_connection_and_what_it_was_through() -> None
         urllib.request.urlopen(control, b"{}", timeout=10).close()
         # connections, resumes
         terminal.wait_for(r"│ +2 │ +1 │")
+
+
+def test_of_very_many_shards_the_table_shows_those_that_need_to_be_seen() -> None:
+    def gateway(state: State | None) -> Any:
+        return types.SimpleNamespace(state=state, latency=None, waiting=())
+
+    gateways = {n: gateway(State.READY) for n in range(30)} | {29: gateway(None)}
+    watch = Watch(gateways, now=0.0)
+    watch.count(29, Dispatch.of("X", None, sequence=7))
+    watch.measure(2.0)
+    console = Console(width=120, file=io.StringIO())
+
+    console.print(watch.table())
+
+    shown = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert shown[0].rstrip() == "29 of 30 shards ready, 0.5 dispatches/s"
+    cells = [cell.strip() for cell in shown[4].split("│")]
+    assert cells == ["", "29", "none", "", "0.5", "1", "7", "0", "0", "0", ""]
+    assert "and 10 more" in shown[-1]
 
 
 def test_tail_tells_machines_whose_shard_an_event_is() -> None:
