@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import itertools
 import os
 import platform
 import traceback
@@ -47,13 +48,13 @@ def crash(error: BaseException, words: Sequence[str]) -> str:
 
     A token that the command was given is not in it.
     """
+    given = _given(words)
     shown = [word for word in words[:1] if not word.startswith("-")]
-    for index, word in enumerate(words):
-        name, _, value = word.partition("=")
-        if name in _SHOWN:
-            shown.append(f"{name} {value or ''.join(words[index + 1 : index + 2])}")
+    shown += [f"{name} {value}" for name, value in given if name in _SHOWN]
+    if "--dialect" not in dict(given):
+        shown.append("(no --dialect: 10, or all)")
     text = "".join(traceback.format_exception(error))
-    for secret in _secrets(words):
+    for secret in _secrets(given):
         text = text.replace(secret, "[token]")
     return (
         f"{text}\n"
@@ -65,14 +66,20 @@ def crash(error: BaseException, words: Sequence[str]) -> str:
     )
 
 
-def _secrets(words: Sequence[str]) -> list[str]:
-    secrets = [os.environ.get("GATEWAY_TOKEN", "")]
-    for index, word in enumerate(words):
+def _given(words: Sequence[str]) -> list[tuple[str, str]]:
+    """Each option and its value, whether they are one word or two."""
+    given = []
+    for word, following in itertools.zip_longest(words, words[1:], fillvalue=""):
         name, equals, value = word.partition("=")
-        if name == "--token":
-            secrets.append(value if equals else "".join(words[index + 1 : index + 2]))
-        if name == "--token-file":
-            secrets.append(_content(value if equals else "".join(words[index + 1 : index + 2])))
+        if name.startswith("--"):
+            given.append((name, value if equals else following))
+    return given
+
+
+def _secrets(given: Sequence[tuple[str, str]]) -> list[str]:
+    secrets = [os.environ.get("GATEWAY_TOKEN", "")]
+    secrets += [value for name, value in given if name == "--token"]
+    secrets += [_content(value) for name, value in given if name == "--token-file"]
     return sorted(filter(None, secrets), key=len, reverse=True)
 
 

@@ -191,7 +191,9 @@ def test_a_crash_without_any_token_is_told_as_it_was(
     with pytest.raises(SystemExit):
         gateway_cli.app.main()
 
-    assert "RuntimeError: it broke" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "RuntimeError: it broke" in said
+    assert "command  (no --dialect: 10, or all)\n" in said
 
 
 # ----- JSON -----
