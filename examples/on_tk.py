@@ -1,0 +1,79 @@
+"""GATEWAY_TOKEN, GATEWAY_API → messages in a window: the loop of Tk.
+
+Tk watches sockets on some systems alone: look fifty times a second. A thread does the dialling.
+"""
+
+import contextlib
+import os
+import random
+import socket
+import ssl
+import time
+import tkinter
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from gateway_proto import Client, Config, Connection, Dial, Dispatch, Intents, State
+
+WAITS = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+EVERY = 20  # milliseconds
+now = time.monotonic
+
+
+def connect(dial: Dial) -> socket.socket:
+    time.sleep(max(0.0, dial.at - now()))
+    sock = socket.create_connection((dial.host, dial.port), timeout=20)
+    if dial.tls:
+        sock = ssl.create_default_context().wrap_socket(sock, server_hostname=dial.host)
+    sock.setblocking(False)
+    return sock
+
+
+def dial(transport: Future | None = None) -> None:
+    asked = client.next_dial()
+    if asked is None:
+        root.destroy()
+    elif transport is None:
+        root.after(EVERY, dial, threads.submit(connect, asked))
+    elif not transport.done():
+        root.after(EVERY, dial, transport)
+    elif (error := transport.exception()) is not None:
+        client.dial_failed(str(error), now=now())
+        dial()
+    else:
+        pump(client.dial_succeeded(now=now()), transport.result())
+
+
+def pump(connection: Connection, sock: socket.socket, out: bytes = b"") -> None:
+    try:
+        if data := sock.recv(65536):
+            connection.receive_data(data, now=now())
+        else:
+            connection.receive_eof(now=now())
+    except WAITS:
+        connection.handle_timer(now=now())
+    except OSError:
+        connection.receive_eof(now=now())
+    for event in connection.events():
+        if isinstance(event, Dispatch) and event.name == "MESSAGE_CREATE":
+            messages.insert(tkinter.END, event.data["content"])
+            print(event.data["content"], flush=True)
+            if event.data["content"] == "!stop":
+                client.stop(keep_session=False, now=now())
+    out += connection.data_to_send()
+    with contextlib.suppress(OSError):  # of a dead one the next look finds the end
+        out = out[sock.send(out) :]
+    if connection.state is State.CLOSED:
+        sock.close()
+        dial()
+    else:
+        root.after(EVERY, pump, connection, sock, out)
+
+
+token, api_url = os.environ["GATEWAY_TOKEN"], os.environ.get("GATEWAY_API")
+intents = Intents.GUILD_MESSAGES | Intents.MESSAGE_CONTENT
+client = Client(Config(token=token, api_url=api_url, intents=intents, random=random.random))
+threads, root = ThreadPoolExecutor(1), tkinter.Tk()
+messages = tkinter.Listbox(root)
+messages.pack()
+dial()
+root.mainloop()

@@ -1,0 +1,40 @@
+"""GATEWAY_TOKEN, GATEWAY_API → messages on the screen: trio, with a task beside the events."""
+
+import os
+
+import trio
+
+from gateway_proto import Activity, Config, Dispatch, Intents, UpdatePresence
+from gateway_trio import Gateway, open_gateway
+
+GAMES = ("chess", "go", "shogi")
+
+
+async def play(gateway: Gateway) -> None:
+    """Show another game every minute; `send` waits while there is no connection."""
+    while True:
+        for game in GAMES:
+            await gateway.send(UpdatePresence([Activity(game)]))
+            await trio.sleep(60)
+
+
+async def main() -> None:
+    config = Config(
+        token=os.environ["GATEWAY_TOKEN"],
+        intents=Intents.GUILD_MESSAGES | Intents.MESSAGE_CONTENT,
+        api_url=os.environ.get("GATEWAY_API"),  # None is Discord itself
+    )
+    async with open_gateway(config) as gateway, trio.open_nursery() as nursery:
+        nursery.start_soon(play, gateway)
+        async for event in gateway:
+            if isinstance(event, Dispatch) and event.name == "MESSAGE_CREATE":
+                print(event.data["content"], flush=True)
+                if event.data["content"] == "!stop":
+                    await gateway.stop(keep_session=False)
+                    break
+        nursery.cancel_scope.cancel()
+    if gateway.gave_up is not None:
+        raise SystemExit(gateway.gave_up)
+
+
+trio.run(main)

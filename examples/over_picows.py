@@ -1,0 +1,77 @@
+"""GATEWAY_TOKEN, GATEWAY_URL → messages on the screen: picows' WebSocket as the transport."""
+
+import asyncio
+import os
+import random
+import time
+
+from picows import WSError, WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
+
+from gateway_proto import Client, Config, Dispatch, Intents, State
+
+now = time.monotonic
+
+
+class Pump(WSListener):
+    timer = None
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        self.transport, self.parts = transport, []
+        self.connection = client.dial_succeeded(now=now(), framing=False)
+        self.turn()
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        if frame.msg_type is WSMsgType.CLOSE:
+            code = frame.get_close_code() or None
+            self.connection.receive_close(code, frame.get_close_reason() or "", now=now())
+        elif frame.msg_type in (WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.CONTINUATION):
+            if frame.msg_type is not WSMsgType.CONTINUATION:
+                self.kind = frame.msg_type
+            self.parts.append(frame.get_payload_as_bytes())
+            if frame.fin:
+                data, self.parts = b"".join(self.parts), []
+                message = data.decode() if self.kind is WSMsgType.TEXT else data
+                self.connection.receive_message(message, now=now())
+        self.turn()
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        self.connection.receive_eof(now=now())
+        self.turn()
+
+    def turn(self) -> None:
+        """After each change, and when it is time: events, messages, and the next time."""
+        self.connection.handle_timer(now=now())
+        for event in self.connection.events():
+            if isinstance(event, Dispatch) and event.name == "MESSAGE_CREATE":
+                print(event.data["content"], flush=True)
+                if event.data["content"] == "!stop":
+                    client.stop(keep_session=False, now=now())
+        for message in self.connection.messages_to_send():
+            is_text = isinstance(message, str)
+            data = message.encode() if is_text else message
+            self.transport.send(WSMsgType.TEXT if is_text else WSMsgType.BINARY, data)
+        if (close := self.connection.close_to_send()) is not None:
+            self.transport.send_close(close[0], close[1].encode())
+        if self.timer is not None:
+            self.timer.cancel()
+        if self.connection.state is State.CLOSED:
+            self.transport.disconnect()
+        elif (at := self.connection.next_timer()) is not None:
+            self.timer = asyncio.get_running_loop().call_later(max(0.0, at - now()), self.turn)
+
+
+async def main() -> None:
+    while (dial := client.next_dial()) is not None:
+        await asyncio.sleep(max(0.0, dial.at - now()))
+        try:
+            transport, _ = await ws_connect(Pump, dial.url)
+        except (WSError, OSError) as error:
+            client.dial_failed(str(error) or repr(error), now=now())
+        else:
+            await transport.wait_disconnected()
+
+
+token, url = os.environ["GATEWAY_TOKEN"], os.environ.get("GATEWAY_URL", "wss://gateway.discord.gg")
+intents = Intents.GUILD_MESSAGES | Intents.MESSAGE_CONTENT
+client = Client(Config(token=token, gateway_url=url, intents=intents, random=random.random))
+asyncio.run(main())

@@ -1,0 +1,79 @@
+"""GATEWAY_TOKEN, GATEWAY_API → a gateway on PORT: a bot behind it restarts without an Identify.
+
+A server in front, a client behind: the session at the real gateway is the proxy's. A bot that
+starts anew identifies here; one that kept its session resumes here, and gets what it missed.
+Guilds are told as GUILD_CREATE and GUILD_UPDATE had them: channels and roles are yours to fold in.
+"""
+
+import asyncio
+import contextlib
+import os
+
+import attrs
+
+import gateway_proto as gp
+from gateway_asyncio import open_gateway, serve_gateway
+
+REQUESTS = gp.RequestGuildMembers | gp.RequestSoundboardSounds | gp.RequestChannelInfo
+FORWARDED = REQUESTS | gp.UpdatePresence | gp.UpdateVoiceState
+
+
+class Mirror(gp.World):
+    """Who the bot is, and its guilds; requests are the real gateway's to answer."""
+
+    def after(self, event: object) -> gp.World:
+        if isinstance(event, gp.Ready):
+            return Mirror(user=event.data["user"])
+        if getattr(event, "name", "") not in ("GUILD_CREATE", "GUILD_UPDATE", "GUILD_DELETE"):
+            return self
+        guilds = {guild["id"]: guild for guild in self.guilds}
+        guild = guilds.pop(event.data["id"], {}) | event.data
+        if event.name != "GUILD_DELETE":
+            guilds[guild["id"]] = guild
+        return attrs.evolve(self, guilds=guilds.values())
+
+    def members(self, request: object) -> list:
+        return []
+
+    soundboard_sounds = members
+
+    def channel_info(self, request: object) -> None:
+        return None
+
+    def voice(self, state: object, session_id: str) -> dict:
+        return {}
+
+
+async def main() -> None:
+    token, api_url = os.environ["GATEWAY_TOKEN"], os.environ.get("GATEWAY_API")
+    config = gp.Config(token=token, api_url=api_url, intents=int(os.environ["INTENTS"]))
+    front = gp.Server(gp.ServerConfig(tokens={token}, world=Mirror()))
+    commands: asyncio.Queue = asyncio.Queue()
+
+    def on_event(connection: gp.ServerConnection, event: gp.ServerEvent) -> None:
+        if isinstance(event, FORWARDED):
+            commands.put_nowait(event)
+
+    async def forward() -> None:
+        while True:
+            try:
+                await gateway.send(await commands.get())
+            except gp.GatewayProtoError as error:
+                print(error)
+
+    async with open_gateway(config) as gateway, contextlib.AsyncExitStack() as stack:
+        backfill, serving = gp.Backfill(), None
+        async for event in gateway:
+            front.config = attrs.evolve(front.config, world=front.config.world.after(event))
+            backfill = backfill.after(event)
+            if serving is not None and type(event) is gp.Dispatch:  # not READY, not RESUMED
+                serving.dispatch(event.name, event.data)
+            elif serving is None and backfill.done:  # there is something to tell bots of
+                opening = serve_gateway(front, port=int(os.environ["PORT"]), on_event=on_event)
+                serving = await stack.enter_async_context(opening)
+                stack.callback(asyncio.create_task(forward()).cancel)
+                print(serving.api_url, flush=True)
+    raise SystemExit(gateway.gave_up)
+
+
+asyncio.run(main())

@@ -1,0 +1,36 @@
+"""GATEWAY_TOKEN, GATEWAY_API → trace.jsonl: a recorder, and what it wrote driven again.
+
+The token is not in the trace. `gateway-proto timeline trace.jsonl` makes a page of it.
+"""
+
+import asyncio
+import os
+
+from gateway_asyncio import open_gateway
+from gateway_proto import Config, Dispatch, Intents
+from gateway_proto.trace import Recorder, replay
+
+PATH = os.environ.get("TRACE_FILE", "trace.jsonl")
+
+
+async def main() -> None:
+    config = Config(
+        token=os.environ["GATEWAY_TOKEN"],
+        intents=Intents.GUILD_MESSAGES | Intents.MESSAGE_CONTENT,
+        api_url=os.environ.get("GATEWAY_API"),  # None is Discord itself
+    )
+    with open(PATH, "w", encoding="utf-8") as file:
+        recorder = Recorder(file.write)
+        async with open_gateway(config, recorder=recorder) as gateway:
+            async for event in gateway:
+                if isinstance(event, Dispatch) and event.name == "MESSAGE_CREATE":
+                    print(event.data["content"], flush=True)
+                    if event.data["content"] == "!stop":
+                        break
+        recorder.close()  # writes the lines that waited
+
+
+asyncio.run(main())
+with open(PATH, encoding="utf-8") as lines:
+    differences = [difference for step in replay(lines) for difference in step.differences]
+print(f"{len(differences)} differences")

@@ -1,0 +1,255 @@
+"""Each file in examples/ is short, and runs: against a gateway that cuts it off in the middle."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.metadata
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from gateway_asyncio import open_gateway
+from gateway_proto import (
+    Backfill,
+    Config,
+    Dispatch,
+    Identify,
+    Intents,
+    Opened,
+    RequestGuildMembers,
+    Resume,
+    UpdatePresence,
+    World,
+)
+from gateway_pytest import RunningGateway
+
+ROOT = pathlib.Path(__file__).parents[1]
+EXAMPLES = ROOT / "examples"
+CHAT = [
+    "on_threads.py",
+    "on_selectors.py",
+    "on_trio.py",
+    "on_asyncio.py",
+    "on_anyio.py asyncio",
+    "on_anyio.py trio",
+    "on_twisted.py",
+    "on_tk.py",
+    "over_aiohttp.py",
+    "over_picows.py",
+    "record.py",
+]
+"""They print messages until one says stop, whatever happens meanwhile."""
+OTHERS = ["proxy.py", "test_a_bot.py"]
+
+
+def _start(example: str, **env: str) -> subprocess.Popen[str]:
+    name, *arguments = example.split()
+    command = [sys.executable, "-W", "error", str(EXAMPLES / name), *arguments]
+    if name == "on_tk.py" and not os.environ.get("DISPLAY"):
+        command = ["xvfb-run", "--auto-servernum", *command]
+    return subprocess.Popen(
+        command,
+        env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'adapters'}", **env},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _skip_without_its_library(example: str) -> None:
+    name = example.split()[0]
+    library = {"on_tk.py": "tkinter"}.get(name, name.partition("_")[2].partition(".")[0])
+    if name.startswith(("on_", "over_")) and library not in ("threads", "selectors"):
+        pytest.importorskip(library, reason=f"{library} is not installed")
+    if name == "on_tk.py" and not os.environ.get("DISPLAY") and not shutil.which("xvfb-run"):
+        pytest.skip("there is no display, and no xvfb-run to make one")
+
+
+@pytest.fixture
+def start() -> Iterator[Any]:
+    """Starts an example, which ends with the test at the latest."""
+    started: list[subprocess.Popen[str]] = []
+
+    def starter(example: str, **env: str) -> subprocess.Popen[str]:
+        started.append(_start(example, **env))
+        return started[-1]
+
+    yield starter
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def test_every_example_is_tested_and_short() -> None:
+    files = {path.name: path.read_text() for path in EXAMPLES.glob("*.py")}
+
+    assert set(files) == {example.split()[0] for example in CHAT + OTHERS}
+    for name, text in files.items():
+        assert text.count("\n") < 80, name
+        assert "→" in text.splitlines()[0], name
+
+
+@pytest.mark.parametrize("example", CHAT)
+def test_an_example_prints_what_comes_and_misses_nothing_of_a_cut(
+    example: str, gateway_server: RunningGateway, start: Any, tmp_path: pathlib.Path
+) -> None:
+    _skip_without_its_library(example)
+    process = start(
+        example,
+        GATEWAY_TOKEN=gateway_server.token,
+        GATEWAY_API=f"{gateway_server.api_url}/v10",
+        GATEWAY_URL=gateway_server.url,
+        SESSION_FILE=str(tmp_path / "session.json"),
+        TRACE_FILE=str(tmp_path / "trace.jsonl"),
+    )
+
+    gateway_server.wait_for(Identify, timeout=30)
+    gateway_server.dispatch("MESSAGE_CREATE", {"content": "hello"})
+    gateway_server.drop()
+    gateway_server.dispatch("MESSAGE_CREATE", {"content": "while you were away"})
+    gateway_server.wait_for(Resume, timeout=30)
+    gateway_server.dispatch("MESSAGE_CREATE", {"content": "!stop"})
+    out, errors = process.communicate(timeout=30)
+
+    assert errors == ""
+    assert process.returncode == 0
+    printed = ["hello", "while you were away", "!stop"]
+    assert out.splitlines() == printed + ["0 differences"] * (example == "record.py")
+    if example == "on_trio.py":
+        assert any(isinstance(event, UpdatePresence) for event in gateway_server.received)
+
+
+def test_the_stored_session_is_resumed_by_the_next_process(
+    gateway_server: RunningGateway, start: Any, tmp_path: pathlib.Path
+) -> None:
+    env = {
+        "GATEWAY_TOKEN": gateway_server.token,
+        "GATEWAY_API": f"{gateway_server.api_url}/v10",
+        "SESSION_FILE": str(tmp_path / "session.json"),
+    }
+    first = start("on_asyncio.py", **env)
+    gateway_server.wait_for(Identify, timeout=30)
+    gateway_server.dispatch("MESSAGE_CREATE", {"content": "!stop"})
+    assert first.communicate(timeout=30) == ("!stop\n", "")
+
+    for content in ("between the processes", "!stop"):
+        gateway_server.dispatch("MESSAGE_CREATE", {"content": content})
+    second = start("on_asyncio.py", **env)
+
+    gateway_server.wait_for(Resume, timeout=30)
+    assert second.communicate(timeout=30) == ("between the processes\n!stop\n", "")
+
+
+SOMEBODY = {"user": {"id": "4000", "username": "somebody"}, "roles": []}
+GUILD = {"id": "1000", "name": "a guild", "channels": [], "members": [SOMEBODY]}
+
+
+@pytest.fixture
+def proxy(gateway_server: RunningGateway, start: Any, tmp_path: pathlib.Path) -> dict[str, str]:
+    """What a bot behind the proxy needs."""
+    token = gateway_server.token
+    intents = Intents.GUILDS | Intents.GUILD_MESSAGES | Intents.MESSAGE_CONTENT
+    api_url = f"{gateway_server.api_url}/v10"
+    env = {"INTENTS": str(int(intents)), "PORT": "0"}
+    process = start("proxy.py", GATEWAY_TOKEN=token, GATEWAY_API=api_url, **env)
+    session = str(tmp_path / "session.json")
+    api_url = process.stdout.readline().strip()
+    assert api_url.startswith("http://127.0.0.1:")
+    return {"GATEWAY_TOKEN": token, "GATEWAY_API": f"{api_url}/v10", "SESSION_FILE": session}
+
+
+def _stop(bot: subprocess.Popen[str], gateway_server: RunningGateway) -> list[str]:
+    """Tell it again and again, since nobody here sees when it is ready; what it printed."""
+    while True:
+        gateway_server.dispatch("MESSAGE_CREATE", {"content": "!stop"})
+        try:
+            out, errors = bot.communicate(timeout=0.2)
+        except subprocess.TimeoutExpired:
+            continue
+        assert errors == ""
+        return out.splitlines()
+
+
+@pytest.mark.gateway(world=World([GUILD]))
+def test_a_bot_behind_the_proxy_restarts_without_an_identify_at_the_gateway(
+    gateway_server: RunningGateway, start: Any, proxy: dict[str, str]
+) -> None:
+    first = start("on_trio.py", **proxy)
+    presence = gateway_server.wait_for(UpdatePresence, timeout=30)
+    assert _stop(first, gateway_server)[0] == "!stop"  # and its session is over
+    second = start("on_selectors.py", **proxy)
+    assert _stop(second, gateway_server)[0] == "!stop"
+
+    assert [activity.name for activity in presence.activities] == ["chess"]
+    came = [type(event) for event in gateway_server.received]
+    assert came.count(Identify) == came.count(Opened) == 1
+    assert Resume not in came
+
+
+@pytest.mark.gateway(world=World([GUILD]))
+def test_a_bot_that_kept_its_session_gets_from_the_proxy_what_it_missed(
+    gateway_server: RunningGateway, start: Any, proxy: dict[str, str]
+) -> None:
+    _stop(start("on_asyncio.py", **proxy), gateway_server)
+    for content in ("between the processes", "!stop"):
+        gateway_server.dispatch("MESSAGE_CREATE", {"content": content})
+
+    printed = _stop(start("on_asyncio.py", **proxy), gateway_server)
+
+    assert "between the processes" in printed
+    assert [type(event) for event in gateway_server.received].count(Identify) == 1
+
+
+@pytest.mark.gateway(world=World([GUILD]))
+def test_the_proxy_tells_a_bot_of_the_guilds_that_there_are(
+    gateway_server: RunningGateway, proxy: dict[str, str]
+) -> None:
+    gateway_server.dispatch("GUILD_UPDATE", {"id": "1000", "name": "another name"})
+    gateway_server.dispatch("GUILD_CREATE", {"id": "2000", "name": "a new one"})
+    gateway_server.dispatch("GUILD_DELETE", {"id": "2000"})
+
+    async def guilds() -> list[str]:
+        config = Config(
+            token=proxy["GATEWAY_TOKEN"], api_url=proxy["GATEWAY_API"], intents=Intents.GUILDS
+        )
+        async with open_gateway(config) as gateway:
+            backfill, names = Backfill(), []
+            async for event in gateway:
+                backfill = backfill.after(event)
+                if isinstance(event, Dispatch) and event.name == "GUILD_CREATE":
+                    names.append(event.data["name"])
+                if backfill.done:
+                    break
+            members = RequestGuildMembers("1000", user_ids=["4000"])
+            answer = await gateway.request(members, timeout=10)
+            return names + [member["user"]["username"] for member in answer.members]
+
+    async def seen() -> list[str]:
+        while "a guild" in (names := await guilds()):  # the proxy has not read the news yet
+            pass
+        return names
+
+    assert asyncio.run(asyncio.wait_for(seen(), 30)) == ["another name", "somebody"]
+
+
+def test_the_unit_tests_of_a_bot_pass() -> None:
+    plugins = importlib.metadata.entry_points(group="pytest11")
+    is_installed = any(point.value == "gateway_pytest" for point in plugins)
+    options = ["-W", "error", *(() if is_installed else ("-p", "gateway_pytest"))]
+
+    result = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *options, "test_a_bot.py"],
+        cwd=EXAMPLES,
+        env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'adapters'}"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert "3 passed" in result.stdout, result.stdout + result.stderr
