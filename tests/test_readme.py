@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import asyncio
-import pathlib
 import re
 import subprocess
 import sys
@@ -17,13 +16,13 @@ import gateway_asyncio
 import gateway_proto
 from gateway_asyncio import serve_gateway
 from gateway_proto import Identify, Server, ServerConnection, ServerEvent, UpdatePresence
+from tests.pages import ROOT, blocks
 
-ROOT = pathlib.Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 
 
 def _blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+    return [block.code for block in blocks(ROOT / "README.md", language)]
 
 
 class ServerThread:

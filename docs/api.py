@@ -1,0 +1,81 @@
+"""docstrings → the API reference: pages of HTML by pdoc, in which no public name is missing.
+
+    pip install "gateway-proto[docs]"
+    python docs/api.py FOLDER
+
+It exits with 1, and says which, where a public name has no place in the pages or says nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pathlib
+import re
+import sys
+from collections.abc import Iterator
+
+import pdoc
+
+import gateway_proto
+
+MODULES = (
+    "gateway_proto",
+    "gateway_proto.testing",
+    "gateway_proto.trace",
+    "gateway_asyncio",
+    "gateway_trio",
+    "gateway_pytest",
+)
+"""What a user imports from; other modules are named in none of the documentation."""
+
+
+def names(module: str) -> Iterator[str]:
+    """The public names of a module, and behind each class those of its own public members."""
+    loaded = importlib.import_module(module)
+    for name in loaded.__all__:
+        yield name
+        thing = getattr(loaded, name)
+        if inspect.isclass(thing):
+            fields = getattr(thing, "__annotations__", {})
+            for member in sorted({*vars(thing), *fields}):
+                if not member.startswith("_"):
+                    yield f"{name}.{member}"
+
+
+def build(folder: pathlib.Path) -> list[str]:
+    """Write the pages; returns what is missing in them."""
+    pdoc.render.configure(
+        docformat="markdown",
+        show_source=False,
+        footer_text=f"gateway_proto {gateway_proto.__version__}",
+    )
+    for name in gateway_proto.__all__:
+        # Some are imported when they are first asked for, and pdoc does not ask.
+        vars(gateway_proto)[name] = getattr(gateway_proto, name)
+    pdoc.pdoc(*MODULES, output_directory=folder)
+    missing = []
+    for module in MODULES:
+        page = folder.joinpath(*module.split(".")).with_suffix(".html")
+        places = set(re.findall(r'<section id="([^"]+)"|<div id="([^"]+)"', page.read_text()))
+        anchors = {first or second for first, second in places}
+        missing += [f"{module}.{name}" for name in names(module) if name not in anchors]
+    return missing
+
+
+def main() -> int:
+    """Build into the folder that is named; returns the exit status."""
+    if len(sys.argv) != 2:
+        print("usage: python docs/api.py FOLDER")
+        return 2
+    folder = pathlib.Path(sys.argv[1])
+    missing = build(folder)
+    for name in missing:
+        print(f"{name} is missing")
+    if not missing:
+        print(f"{len(MODULES)} modules are described in {folder / 'index.html'}")
+    return 1 if missing else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,182 @@
+"""a Markdown page → its code blocks, links and titles; and each block run as it stands.
+
+What a block of Python is, it says itself: a program that reads GATEWAY_TOKEN runs in a process of
+its own against a gateway that sends "hello" and then "!stop"; one with tests runs under pytest; any
+other runs behind those before it on its page, in the same names. Lines of a shell that call
+`gateway-proto` must name commands and options that there are.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import pathlib
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import attrs
+import typer.main
+
+from gateway_cli.app import app
+from gateway_proto import Identify, ServerConfig
+from gateway_pytest import RunningGateway
+
+ROOT = pathlib.Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
+_ENV = {"PYTHONPATH": f"{ROOT}:{ROOT / 'adapters'}"}
+_BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
+_OTHER_COMMANDS = {"curl", "git", "pip", "pytest", "python", "python3", "source"}
+
+
+@attrs.frozen
+class Block:
+    """A code block of a page."""
+
+    language: str
+    code: str
+    page: str
+    line: int
+    """Of the page, where its code begins."""
+
+    def __str__(self) -> str:
+        return f"{self.page}:{self.line}"
+
+
+def named(page: pathlib.Path) -> str:
+    """A page's path in the project."""
+    return str(page.relative_to(ROOT))
+
+
+def blocks(page: pathlib.Path, language: str | None = None) -> list[Block]:
+    """The blocks of a page, or those in one language, in order."""
+    text = page.read_text(encoding="utf-8")
+    found = [
+        Block(match[1], match[2], named(page), text.count("\n", 0, match.start(2)) + 1)
+        for match in _BLOCK.finditer(text)
+    ]
+    return [block for block in found if language in (None, block.language)]
+
+
+# ----- Python -----
+
+
+def run_python(page: pathlib.Path, folder: pathlib.Path) -> None:
+    """Run all Python of a page, in order, with `folder` as the current one."""
+    names: dict[str, object] = {}
+    for block in blocks(page, "python"):
+        if "GATEWAY_TOKEN" in block.code:
+            run_program(block.code, folder)
+        elif re.search(r"^def test_", block.code, re.M):
+            run_tests(block.code, folder)
+        else:
+            exec(compile("\n" * (block.line - 1) + block.code, block.page, "exec"), names)
+
+
+def run_program(code: str, folder: pathlib.Path) -> list[str]:
+    """Run a program until it ends by itself, against a gateway; the lines that it printed."""
+    with RunningGateway(ServerConfig(tokens=[RunningGateway.token])) as gateway:
+        process = subprocess.Popen(
+            [sys.executable, "-W", "error", "-c", code],
+            cwd=folder,
+            env=os.environ
+            | _ENV
+            | {
+                "GATEWAY_TOKEN": gateway.token,
+                "GATEWAY_API": f"{gateway.api_url}/v10",
+                "GATEWAY_URL": gateway.url,
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            gateway.wait_for(Identify, timeout=30)
+            gateway.dispatch("MESSAGE_CREATE", {"content": "hello"})
+            # A fleet's other shards may not be there yet.
+            for _ in range(100):
+                gateway.dispatch("MESSAGE_CREATE", {"content": "!stop"})
+                try:
+                    out, errors = process.communicate(timeout=0.3)
+                    break
+                except subprocess.TimeoutExpired:
+                    continue
+            else:
+                raise AssertionError("the program does not stop")
+        finally:
+            process.kill()
+            process.communicate()
+    assert process.returncode == 0 and not errors, errors or f"it ended with {process.returncode}"
+    return out.splitlines()
+
+
+def run_tests(code: str, folder: pathlib.Path) -> None:
+    """Run tests under pytest, with the plugin; all must pass."""
+    (folder / "test_of_the_page.py").write_text(code)
+    plugins = importlib.metadata.entry_points(group="pytest11")
+    installed = any(point.value == "gateway_pytest" for point in plugins)
+    plugin = () if installed else ("-p", "gateway_pytest")
+    result = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", *plugin, "--strict-markers", "test_of_the_page.py"],
+        cwd=folder,
+        env=os.environ | _ENV,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+# ----- the shell -----
+
+
+def check_commands(page: pathlib.Path) -> int:
+    """Each command of our own has the options that are shown; returns how many there are."""
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    count = 0
+    for block in blocks(page, "sh"):
+        for line in block.code.replace("\\\n", " ").splitlines():
+            words = [word for word in shlex.split(line, comments=True) if word not in ("&", "...")]
+            while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
+                del words[0]
+            if not words or words[0] != "gateway-proto":
+                program = pathlib.Path(words[0]).name if words else "python"
+                assert program in _OTHER_COMMANDS, f"{block}: what is {line!r}?"
+                continue
+            assert words[1] in commands or words[1].isupper(), f"{block}: {line}"
+            if words[1].isupper():
+                continue
+            command = commands[words[1]]
+            known = {option for parameter in command.params for option in parameter.opts}
+            unknown = {word for word in words if word.startswith("--")} - known - {"--help"}
+            assert not unknown, f"{block}: {line}"
+            count += 1
+    return count
+
+
+# ----- links -----
+
+
+def links(page: pathlib.Path) -> Iterator[tuple[str, str]]:
+    """Relative links of a page: path and anchor, either may be empty."""
+    text = _BLOCK.sub("", page.read_text(encoding="utf-8"))
+    text = re.sub(r"`[^`\n]*`", "", text)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if not re.match(r"[a-z]+:", target):
+            path, _, anchor = target.partition("#")
+            yield path, anchor
+
+
+def anchors(page: pathlib.Path) -> set[str]:
+    """What a link into a page may name, as GitHub makes it of its titles."""
+    text = _BLOCK.sub("", page.read_text(encoding="utf-8"))
+    found: set[str] = set()
+    for title in re.findall(r"^#+ (.+)$", text, re.M):
+        anchor = re.sub(r"[^\w\- ]", "", title.lower()).strip().replace(" ", "-")
+        while anchor in found:
+            anchor += "-1"
+        found.add(anchor)
+    return found

@@ -1,0 +1,197 @@
+"""Every page of the documentation: its code runs, its links lead somewhere, the index has it."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import pathlib
+from types import ModuleType
+
+import pytest
+import yaml
+
+from tests.pages import (
+    DOCS,
+    PAGES,
+    ROOT,
+    anchors,
+    blocks,
+    check_commands,
+    links,
+    named,
+    run_program,
+    run_python,
+    run_tests,
+)
+
+_WITH_CODE = [page for page in PAGES if blocks(page, "python") and page.parent != ROOT]
+_WITH_COMMANDS = [page for page in PAGES if blocks(page, "sh") and page.parent != ROOT]
+
+
+@pytest.mark.parametrize("page", _WITH_CODE, ids=named)
+def test_the_python_of_a_page_runs(
+    page: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    run_python(page, tmp_path)
+
+
+@pytest.mark.parametrize("page", _WITH_COMMANDS, ids=named)
+def test_the_commands_of_a_page_are_commands(page: pathlib.Path) -> None:
+    check_commands(page)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_the_data_of_a_page_can_be_read_and_no_block_is_of_an_unknown_kind(
+    page: pathlib.Path,
+) -> None:
+    for block in blocks(page):
+        match block.language:
+            case "json":
+                json.loads(block.code)
+            case "yaml":
+                yaml.safe_load(block.code)
+            case language:
+                assert language in ("", "mermaid", "python", "sh", "text"), str(block)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_the_links_of_a_page_lead_somewhere(page: pathlib.Path) -> None:
+    for path, anchor in links(page):
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), f"{path} is not there"
+        assert target.is_relative_to(ROOT), path
+        if anchor:
+            assert anchor in anchors(target), f"{path} has no title #{anchor}"
+
+
+def test_the_index_has_every_page() -> None:
+    linked = {(DOCS / path).resolve() for path, _ in links(DOCS / "README.md") if path}
+    linked |= {
+        (DOCS / "dialects" / path).resolve() for path, _ in links(DOCS / "dialects" / "README.md")
+    }
+
+    assert {page for page in PAGES if page.parent != ROOT} - linked == {DOCS / "README.md"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_a_page_has_one_title(page: pathlib.Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for block in blocks(page):
+        text = text.replace(block.code, "")
+
+    assert sum(line.startswith("# ") for line in text.splitlines()) == 1
+
+
+# ----- the checks can fail -----
+
+
+def _page(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, text: str) -> pathlib.Path:
+    monkeypatch.setattr("tests.pages.ROOT", tmp_path)
+    page = tmp_path / "page.md"
+    page.write_text(text)
+    return page
+
+
+def test_code_that_fails_is_found(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = _page(
+        tmp_path, monkeypatch, "# T\n\n```python\nx = 1\n```\n\n```python\n1 / (x - 1)\n```\n"
+    )
+
+    with pytest.raises(ZeroDivisionError):
+        run_python(page, tmp_path)
+
+
+def test_a_program_that_fails_is_found(tmp_path: pathlib.Path) -> None:
+    code = """
+import asyncio
+import os
+from gateway_asyncio import open_gateway
+from gateway_proto import Config, Dispatch
+async def main():
+    token, api_url = os.environ["GATEWAY_TOKEN"], os.environ["GATEWAY_API"]
+    async with open_gateway(Config(token=token, api_url=api_url, intents=512)) as gateway:
+        async for event in gateway:
+            if type(event) is Dispatch:
+                raise ValueError("of the program")
+asyncio.run(main())
+"""
+    with pytest.raises(AssertionError, match="of the program"):
+        run_program(code, tmp_path)
+
+
+def test_a_test_that_fails_is_found(tmp_path: pathlib.Path) -> None:
+    with pytest.raises(AssertionError, match="1 failed"):
+        run_tests("def test_it():\n    assert False\n", tmp_path)
+
+
+@pytest.mark.parametrize(
+    "line", ["gateway-proto nothing", "gateway-proto serve --nothing", "rm -rf here"]
+)
+def test_a_command_that_there_is_not_is_found(
+    line: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = _page(tmp_path, monkeypatch, f"# T\n\n```sh\n{line}\n```\n")
+
+    with pytest.raises(AssertionError):
+        check_commands(page)
+
+
+def test_titles_and_links_are_found_outside_of_code(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (
+        "# A title: `x`\n\n[a](b.md#c) [d](https://e) `[f](g)`\n\n```sh\n# no title [h](i)\n```\n"
+    )
+    page = _page(tmp_path, monkeypatch, text)
+
+    assert anchors(page) == {"a-title-x"}
+    assert list(links(page)) == [("b.md", "c")]
+
+
+# ----- what is generated -----
+
+
+def _script(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_pages_of_the_dialects_are_those_that_the_script_writes() -> None:
+    written = _script("generate").pages()
+
+    assert len(written) == 9
+    assert set(written) == set((DOCS / "dialects").glob("*.md"))
+    for page, text in written.items():
+        assert page.read_text(encoding="utf-8") == text, f"run python docs/generate.py: {page}"
+
+
+def test_the_api_reference_has_every_public_name(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("pdoc", reason="pdoc is not installed: it is in the extra docs")
+    api = _script("api")
+    monkeypatch.setattr("sys.argv", ["api.py", str(tmp_path)])
+
+    assert api.main() == 0, capsys.readouterr().out
+    pages = {path.stem for path in tmp_path.rglob("*.html")} - {"index"}
+    assert pages == {module.rpartition(".")[2] for module in api.MODULES}
+    text = (tmp_path / "gateway_proto.html").read_text()
+    assert 'id="ServerConfig.output_limit"' in text  # what is imported late is there too
+
+
+def test_the_api_reference_says_what_is_missing(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("pdoc", reason="pdoc is not installed: it is in the extra docs")
+    api = _script("api")
+    monkeypatch.setattr("sys.argv", ["api.py", str(tmp_path)])
+    names = api.names
+    monkeypatch.setattr(api, "names", lambda module: [*names(module), "Nothing"])
+
+    assert api.main() == 1
+    assert "gateway_trio.Nothing is missing" in capsys.readouterr().out

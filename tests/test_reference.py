@@ -1,0 +1,282 @@
+"""docs/reference/ has all that there is, and nothing that there is not."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from typing import Any, get_args
+
+import attrs
+import msgspec
+import pytest
+
+import gateway_proto
+import gateway_proto.errors
+import gateway_proto.trace
+from gateway_proto import (
+    Activity,
+    Backfill,
+    ChannelInfo,
+    Client,
+    ClientConnection,
+    Command,
+    Config,
+    Connection,
+    Dispatch,
+    Event,
+    Fleet,
+    GuildMembers,
+    Properties,
+    Server,
+    ServerConfig,
+    ServerConnection,
+    ServerEvent,
+    Session,
+    ShardPlan,
+    SoundboardSounds,
+)
+from gateway_proto._layers.spelling import spell
+from gateway_proto._timing.deadlines import Timer
+from tests.pages import DOCS
+
+REFERENCE = DOCS / "reference"
+
+
+def _rows(page: str, title: str = "") -> list[list[str]]:
+    """The cells of the tables of a page, or under one of its titles."""
+    text = (REFERENCE / f"{page}.md").read_text(encoding="utf-8")
+    if title:
+        assert f"\n## {title}\n" in text, title
+        text = text.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+    found = []
+    for table in re.findall(r"^\|.*\n\|---.*\n((?:\|.*\n)+)", text, re.M):
+        for row in table.splitlines():
+            found.append([cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]])
+    return found
+
+
+def _names(cell: str) -> list[str]:
+    """The names that stand as code in a cell, as far as they are names."""
+    return re.findall(r"`(\w+)`", re.sub(r"\([^)]*\)", "", cell))
+
+
+def _fields(type_: Any) -> set[str]:
+    if attrs.has(type_):
+        return {field.name for field in attrs.fields(type_)}
+    return {field.name for field in msgspec.structs.fields(type_)}
+
+
+# ----- events and commands -----
+
+
+def test_every_event_has_its_row_and_each_row_is_an_event() -> None:
+    commands = set(get_args(Command))
+    events = {*get_args(Event), *get_args(ServerEvent)} - commands
+    answers = {GuildMembers, SoundboardSounds, ChannelInfo}
+    # READY and RESUMED are dispatches, and so in no union of their own.
+    events |= {gateway_proto.Ready, gateway_proto.Resumed}
+
+    named = [_names(row[0])[0] for row in _rows("events")]
+
+    assert sorted(named) == sorted(type_.__name__ for type_ in events | answers)
+
+
+@pytest.mark.parametrize("row", _rows("events"), ids=lambda row: row[0])
+def test_the_row_of_an_event_has_its_fields(row: list[str]) -> None:
+    type_ = getattr(gateway_proto, _names(row[0])[0])
+    expected = _fields(type_)
+    if issubclass(type_, Dispatch) and type_ is not Dispatch:
+        assert "those of `Dispatch`" in row[1]
+        expected = expected - _fields(Dispatch) | {"Dispatch"}
+
+    assert set(_names(row[1])) == expected
+
+
+def test_the_messages_of_a_server_stand_under_their_title() -> None:
+    named = [_names(row[0])[0] for row in _rows("events", "Of the wire, as the server sends them")]
+    messages = {type_.__name__ for type_ in get_args(gateway_proto.ServerMessage)}
+
+    assert set(named) == messages | {"Ready", "Resumed"}
+
+
+def test_every_command_has_its_row_and_each_row_is_a_command() -> None:
+    rows = [row for row in _rows("commands") if row[0].startswith("`")]
+
+    named = [_names(row[0])[0] for row in rows]
+
+    expected = {type_.__name__ for type_ in get_args(Command)} | {"Activity", "Properties"}
+    assert sorted(named) == sorted(expected)
+    for row, name in zip(rows, named, strict=True):
+        cell = row[1] if name in ("Activity", "Properties") else row[2]
+        assert set(_names(cell)) == _fields(getattr(gateway_proto, name)), name
+
+
+def test_the_op_codes_of_the_commands_are_those_that_are_sent() -> None:
+    examples: dict[str, Command] = {
+        "UpdatePresence": gateway_proto.UpdatePresence([Activity("chess")]),
+        "UpdateVoiceState": gateway_proto.UpdateVoiceState("1", None),
+        "VoiceServerPing": gateway_proto.VoiceServerPing(),
+        "RequestGuildMembers": gateway_proto.RequestGuildMembers("1", query="a", limit=1),
+        "RequestSoundboardSounds": gateway_proto.RequestSoundboardSounds(["1"]),
+        "RequestChannelInfo": gateway_proto.RequestChannelInfo("1", ["status"]),
+        "Heartbeat": gateway_proto.Heartbeat(1),
+        "Identify": gateway_proto.Identify(token="t", properties=Properties(), intents=0),
+        "Resume": gateway_proto.Resume(session_id="s", seq=1, token="t"),
+    }
+    named = [row for row in _rows("commands") if row[0].startswith("`")]
+    rows = {_names(row[0])[0]: row[1] for row in named if row[1].isdecimal()}
+
+    assert set(rows) == set(examples)
+    for name, command in examples.items():
+        version = 5 if name == "VoiceServerPing" else 10
+        op, _ = spell(command, gateway_proto.DIALECTS[version], intents=0)
+        assert rows[name] == str(int(op)), name
+
+
+# ----- settings -----
+
+
+def _settings(title: str) -> list[list[str]]:
+    text = (REFERENCE / "config.md").read_text(encoding="utf-8")
+    titles = [t for t in re.findall(r"^## (.+)$", text, re.M) if t.partition(":")[0] == title]
+    return [row for title in titles for row in _rows("config", title)]
+
+
+@pytest.mark.parametrize("type_", [Config, ServerConfig], ids=lambda type_: type_.__name__)
+def test_every_setting_has_its_row_once(type_: Any) -> None:
+    named = [_names(row[0])[0] for row in _settings(type_.__name__)]
+
+    assert sorted(named) == sorted(_fields(type_))
+
+
+def test_defaults_are_as_they_stand_there() -> None:
+    names = {name: getattr(gateway_proto, name) for name in gateway_proto.__all__}
+    for made, title in ((Config(token="t", intents=0), "Config"), (ServerConfig(), "ServerConfig")):
+        for name, default, *_ in _settings(title):
+            field = name.strip("`")
+            if not default:  # it must be given
+                assert field == "token"
+                continue
+            stated = eval(default.strip("`"), dict(names))
+            given = {"token": "t"} if title == "Config" else {}
+            if field == "intents":
+                assert stated is None and attrs.fields(Config).intents.default is None
+                continue
+            if title == "Config":
+                given["intents"] = 0
+            again = type(made)(**(given | {field: stated}))
+            assert getattr(again, field) == getattr(made, field), field
+
+
+def test_every_setting_says_its_unit_where_it_has_one_and_its_source() -> None:
+    for title in ("Config", "ServerConfig"):
+        for name, default, unit, meaning, source in _settings(title):
+            assert meaning.endswith("."), name
+            assert source in ("documentation", "2016", "clients", "here"), name
+            value = default.strip("`").replace("_", "")
+            is_number = re.fullmatch(r"[\d.* ]+", value) is not None and name != "`dialect`"
+            assert bool(unit) or not is_number, f"{name} has a number without a unit"
+
+
+# ----- timers and errors -----
+
+
+def test_every_timer_has_its_row() -> None:
+    assert [_names(row[0])[0] for row in _rows("timers")] == [timer.name for timer in Timer]
+    for row in _rows("timers"):
+        for config, field in re.findall(r"`(Config|ServerConfig)\.(\w+)`", row[2]):
+            assert field in _fields(getattr(gateway_proto, config)), row
+
+
+def test_the_timers_that_stand_still_are_named() -> None:
+    from gateway_proto._timing.deadlines import _LIVENESS
+
+    section = (REFERENCE / "timers.md").read_text().partition("## When nobody reads")[2]
+    section = section.partition("## When the machine")[0]
+
+    assert {name for name in _names(section) if name.isupper()} == {t.name for t in _LIVENESS}
+
+
+def test_every_exception_has_its_row_and_its_base() -> None:
+    rows = [row for row in _rows("errors") if len(row) == 3]
+
+    named = {_names(row[0])[0]: _names(row[2])[0] for row in rows}
+
+    assert set(named) == {*gateway_proto.errors.__all__, "TraceError"}
+    for name, base in named.items():
+        type_ = getattr(gateway_proto, name, None) or getattr(gateway_proto.trace, name)
+        assert type_.__base__.__name__ == base
+
+
+# ----- the contract -----
+
+
+def _public(type_: type[Any], *, without: type[Any] | None = None) -> set[str]:
+    source = inspect.getsource(type_.__init__)
+    names = {name for name in dir(type_) if not name.startswith("_")}
+    names |= set(re.findall(r"self\.([a-z]\w*)(?:: [^=\n]+)? = ", source))
+    return names if without is None else names - _public(without)
+
+
+_FRAMELESS = {"receive_message", "receive_close", "messages_to_send", "close_to_send"}
+
+
+@pytest.mark.parametrize(
+    ("title", "expected"),
+    [
+        ("A connection", _public(Connection)),
+        ("A connection without frames", _FRAMELESS),
+        ("A client's connection", _public(ClientConnection, without=Connection) - _FRAMELESS),
+        ("A client's life", _public(Client)),
+        ("Many clients", _public(Fleet)),
+    ],
+)
+def test_the_contract_names_each_call_and_none_that_there_is_not(
+    title: str, expected: set[str]
+) -> None:
+    named = {
+        name
+        for row in _rows("contract", title)
+        for name in re.findall(r"`(\w+)(?:\([^`]*\))?`", row[0])
+    }
+
+    assert named == expected
+
+
+def test_the_contract_names_only_what_a_server_has() -> None:
+    named = {
+        name
+        for row in _rows("contract", "A server")
+        for name in re.findall(r"`(\w+)(?:\([^`]*\))?`", row[0])
+    }
+
+    assert {"accept", "dispatch", "play", "sessions"} <= named <= _public(Server)
+
+
+def test_what_outlives_a_connection_is_named_as_it_is() -> None:
+    rows = {
+        _names(row[0])[0]: row[1]
+        for row in _rows("contract", "Values that outlive a connection")
+        if "(" not in row[0]
+    }
+
+    assert set(rows) == {"Session", "Backfill", "ShardPlan"}
+    for type_ in (Session, Backfill, ShardPlan):
+        named = set(re.findall(r"`(\w+)(?:\([^`]*\))?`", rows[type_.__name__]))
+        assert named == {name for name in dir(type_) if not name.startswith("_")}, type_
+
+
+def test_a_call_that_takes_now_is_shown_to_take_it() -> None:
+    for title, type_ in (
+        ("A connection", Connection),
+        ("A client's connection", ClientConnection),
+        ("A connection without frames", ServerConnection),
+        ("A client's life", Client),
+        ("Many clients", Fleet),
+        ("A server", Server),
+    ):
+        for row in _rows("contract", title):
+            for name, arguments in re.findall(r"`(\w+)\(([^`]*)\)`", row[0]):
+                parameters = list(inspect.signature(getattr(type_, name)).parameters)
+                shown = [part.partition("=")[0].strip() for part in arguments.split(",")]
+                assert sorted(filter(None, shown)) == sorted(parameters[1:]), f"{title}: {name}"

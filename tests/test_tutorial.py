@@ -1,0 +1,125 @@
+"""docs/tutorial.md, line by line: its commands run, and print what it says."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.pages import DOCS, ROOT, blocks
+
+PAGE = DOCS / "tutorial.md"
+
+
+class Terminals:
+    """Runs lines of a shell in a folder: those that go on for long in the background."""
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        self._folder = folder
+        self._running: list[subprocess.Popen[bytes]] = []
+        commands = {"python": "", "gateway-proto": "-m gateway_cli"}
+        for name, arguments in commands.items():
+            path = folder / "bin" / name
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(f'#!/bin/sh\nexec "{sys.executable}" {arguments} "$@"\n')
+            path.chmod(0o755)
+        self._env = {
+            **os.environ,
+            "PATH": f"{folder / 'bin'}:{os.environ['PATH']}",
+            "PYTHONPATH": f"{ROOT}:{ROOT / 'adapters'}",
+            "PYTHONUNBUFFERED": "1",
+        }
+
+    def run(self, lines: str) -> str:
+        """Run to the end; what it printed."""
+        return subprocess.check_output(
+            lines, shell=True, cwd=self._folder, env=self._env, text=True, timeout=30
+        )
+
+    def start(self, line: str) -> pathlib.Path:
+        """Run in the background; the file of what it prints."""
+        log = self._folder / f"{len(self._running)}.log"
+        with log.open("wb") as file:
+            # Without `exec` the shell would be ended, and its child not.
+            self._running.append(
+                subprocess.Popen(
+                    f"exec env {line}",
+                    shell=True,
+                    cwd=self._folder,
+                    env=self._env,
+                    stdout=file,
+                    stderr=file,
+                )
+            )
+        return log
+
+    def wait(self, number: int) -> int:
+        """Wait for one in the background to end."""
+        return self._running[number].wait(30)
+
+    def close(self) -> None:
+        for process in self._running:
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture
+def terminals(tmp_path: pathlib.Path) -> Iterator[Terminals]:
+    terminals = Terminals(tmp_path)
+    yield terminals
+    terminals.close()
+
+
+def _wait_for(log: pathlib.Path, text: str) -> str:
+    """What a log holds, once it has a text."""
+    for _ in range(300):
+        if text in (said := log.read_text()):
+            return said
+        time.sleep(0.1)
+    raise AssertionError(f"{text!r} does not come; what came:\n{said}")
+
+
+def test_the_tutorial_can_be_followed_to_its_end(
+    terminals: Terminals, tmp_path: pathlib.Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    install, serve, run, say, cut, stop = (
+        block.code.strip().replace("8080", port) for block in blocks(PAGE, "sh")
+    )
+    listens, is_ready, message, missed = (
+        [re.sub(r"^ +[\d.]+ ", "", line) for line in block.code.splitlines()]
+        for block in blocks(PAGE, "text")
+    )
+    program, test = (block.code for block in blocks(PAGE, "python"))
+    (tmp_path / "first.py").write_text(program)
+    assert "pip install" in install  # whoever runs the tests has done so
+
+    server = terminals.start(serve)
+    for line in listens:
+        _wait_for(server, line.strip().replace("8080", port))
+    bot = terminals.start(run)
+    said = _wait_for(bot, "ready, session").splitlines()
+    assert said[0] == is_ready[0]
+    assert [line.partition("session")[0] for line in said] == [
+        line.partition("session")[0] for line in is_ready
+    ]
+    assert terminals.run(f"{say} 2>/dev/null") == '{"count":1}'
+    _wait_for(bot, message[0])
+    terminals.run(cut)
+    _wait_for(bot, missed[-1])
+    terminals.run(stop)
+
+    assert terminals.wait(1) == 0
+    assert bot.read_text().splitlines()[2:] == [*message, *missed, "message: !stop"]
+    names: dict[str, object] = {}
+    exec(compile(test, "tutorial.md", "exec"), names)
+    assert callable(names["test_nothing_is_missed"])
+    names["test_nothing_is_missed"]()
