@@ -13,11 +13,12 @@ import pathlib
 import sys
 import textwrap
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
-from gateway_proto import DIALECTS, TRANSITIONS, Compression, Dialect, Opcode, State
+from gateway_proto import DIALECTS, TRANSITIONS, Compression, Dialect, Input, Opcode, State
 from gateway_proto.dialects import AfterClose, Then
 
+Table: TypeAlias = Mapping[tuple[State, Input], State]
 FOLDER = pathlib.Path(__file__).parent / "dialects"
 _NOTE = "<!-- Written by docs/generate.py out of dialects.py and state.py: change those. -->\n"
 _SINCE = {
@@ -33,6 +34,8 @@ _SINCE = {
     9: "From 2021-04-28 on: threads.",
     10: "From 2022-02-14 on: the content of messages is an intent of its own.",
 }
+_SHORT = {Input.OPENED: "open", Input.END: "the end", Input.INVALID_SESSION_STAY: "op 9, stays"}
+"""Words for the arrows; the tables have the whole ones."""
 _OMITTED = {"version", "closes", "commands"}  # they have sections of their own
 _THEN = {
     Then.RESUME: "resumes",
@@ -98,20 +101,37 @@ def _filled(text: str, indent: str = "") -> str:
     return textwrap.fill(text, 100, subsequent_indent=indent, break_on_hyphens=False)
 
 
-def diagram(table: Mapping[Any, State]) -> str:
-    """A table of transitions as mermaid draws it; inputs between the same states share an arrow."""
+def diagram(table: Table) -> str:
+    """A table of transitions as mermaid draws it, without those that lead nowhere else.
+
+    Inputs between the same states share an arrow.
+    """
     arrows: dict[tuple[State, State], list[str]] = {}
     for (before, input_), after in table.items():
-        arrows.setdefault((before, after), []).append(
-            input_.value.replace("WebSocket open", "open")
-        )
+        if before is not after:
+            said = _SHORT.get(input_, input_.value)
+            arrows.setdefault((before, after), []).append(said)
     order = list(State)
     lines = [f"    [*] --> {State.UPGRADING.name}"]
     for before, after in sorted(arrows, key=lambda pair: tuple(map(order.index, pair))):
-        inputs = "<br/>".join(arrows[before, after])
-        lines.append(f"    {before.name} --> {after.name}: {inputs}")
+        lines.append(f"    {before.name} --> {after.name}: {'<br/>'.join(arrows[before, after])}")
     lines.append(f"    {State.CLOSED.name} --> [*]")
     return "```mermaid\nstateDiagram-v2\n" + "\n".join(lines) + "\n```\n"
+
+
+def cells(table: Table) -> str:
+    """A table of transitions, whole: a row for each input, a column for each state."""
+    states = [s for s in State if any(s in (before, table[before, i]) for before, i in table)]
+    inputs = [i for i in Input if any(i is input_ for _, input_ in table)]
+    rows = []
+    for input_ in inputs:
+        afters = [table.get((state, input_)) for state in states]
+        told = [
+            "-" if after is None else "stays" if after is state else f"**{after.name}**"
+            for state, after in zip(states, afters, strict=True)
+        ]
+        rows.append([input_.value, *told])
+    return _table(["input", *(state.name for state in states)], rows)
 
 
 def _close(code: int, after: AfterClose) -> list[str]:
@@ -159,9 +179,11 @@ A close code that is not here, and a connection that ends without one: the clien
 {_table(["code", "means", "the client"], (_close(*row) for row in sorted(dialect.closes.items())))}
 ## The states of a client
 
-An input that has no arrow is ignored: a client gets along with every server.
+The arrows are what moves a connection; the table below has every input. One that has no cell (-)
+is ignored: a client gets along with every server.
 
-{diagram(TRANSITIONS[greets])}"""
+{diagram(TRANSITIONS[greets])}
+{cells(TRANSITIONS[greets])}"""
 
 
 def _index() -> str:
@@ -217,10 +239,11 @@ after which it resumes.
 {_table(["code", *links], closes)}
 ## The states of a server
 
-The same for every version. An input that has no arrow ends the connection: a server tells clients
-their mistakes.
+The same for every version. An input that has no cell (-) ends the connection: a server tells
+clients their mistakes.
 
-{diagram(TRANSITIONS["server"])}"""
+{diagram(TRANSITIONS["server"])}
+{cells(TRANSITIONS["server"])}"""
 
 
 def pages() -> dict[pathlib.Path, str]:

@@ -29,7 +29,7 @@ DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 _ENV = {"PYTHONPATH": f"{ROOT}:{ROOT / 'adapters'}"}
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
-_OTHER_COMMANDS = {"curl", "git", "pip", "pytest", "python", "python3", "source"}
+_OTHER_COMMANDS = {"curl", "mkdir", "pip", "python", "python3", "source"}
 
 
 @attrs.frozen

@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib.util
 import json
 import pathlib
+import re
 from types import ModuleType
 
 import pytest
 import yaml
 
+from gateway_proto import TRANSITIONS, Input, State
 from tests.pages import (
     DOCS,
     PAGES,
@@ -168,6 +170,46 @@ def test_the_pages_of_the_dialects_are_those_that_the_script_writes() -> None:
     assert set(written) == set((DOCS / "dialects").glob("*.md"))
     for page, text in written.items():
         assert page.read_text(encoding="utf-8") == text, f"run python docs/generate.py: {page}"
+
+
+def _cells(page: str) -> dict[tuple[State, Input], State]:
+    """The transitions that the last table of a page shows."""
+    lines = (DOCS / "dialects" / page).read_text(encoding="utf-8").splitlines()
+    head = max(number for number, line in enumerate(lines) if line.startswith("| input |"))
+    states = [State[name] for name in lines[head].strip("| ").split(" | ")[1:]]
+    shown = {}
+    for line in lines[head + 2 :]:
+        name, *afters = line.strip("| ").split(" | ")
+        for state, after in zip(states, afters, strict=True):
+            if after != "-":
+                shown[state, Input(name)] = state if after == "stays" else State[after.strip("*")]
+    return shown
+
+
+def _arrows(page: str) -> set[tuple[State, State]]:
+    """The arrows between two states in the picture of a page."""
+    (picture,) = blocks(DOCS / "dialects" / page, "mermaid")
+    found = re.findall(r"^ +([A-Z]+) --> ([A-Z]+):", picture.code, re.M)
+    return {(State[before], State[after]) for before, after in found}
+
+
+@pytest.mark.parametrize(
+    ("page", "table"),
+    [
+        ("3.md", "client, not greeted"),
+        ("4.md", "client, not greeted"),
+        ("5.md", "client, greeted"),
+        ("10.md", "client, greeted"),
+        ("README.md", "server"),
+    ],
+)
+def test_the_states_are_drawn_and_listed_as_they_are(page: str, table: str) -> None:
+    transitions = TRANSITIONS[table]
+
+    assert _cells(page) == dict(transitions)
+    assert _arrows(page) == {
+        (before, after) for (before, _), after in transitions.items() if before is not after
+    }
 
 
 def test_the_api_reference_has_every_public_name(
