@@ -1,6 +1,6 @@
 """docstrings → the API reference: pages of HTML by pdoc, in which no public name is missing.
 
-    pip install "gateway-proto[docs]"
+    pip install ".[docs]"
     python docs/api.py FOLDER
 
 It exits with 1, and says which, where a public name has no place in the pages or says nothing.

@@ -36,7 +36,8 @@ def drive(sock: socket.socket, connection: Connection) -> None:
     threading.Thread(target=read, args=(sock, connection), daemon=True).start()
     while True:
         try:
-            sock.sendall(connection.data_to_send())
+            if data := connection.data_to_send():
+                sock.sendall(data)
             if connection.state is State.CLOSED:
                 return
             at = connection.next_timer()

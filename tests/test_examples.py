@@ -7,6 +7,9 @@ import importlib.metadata
 import os
 import pathlib
 import shutil
+import signal
+import socket
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -59,6 +62,7 @@ def _start(example: str, **env: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     )
 
 
@@ -82,8 +86,10 @@ def start() -> Iterator[Any]:
 
     yield starter
     for process in started:
-        process.kill()
-        process.communicate()
+        # xvfb-run has children that would keep the pipes open.
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate(timeout=30)
 
 
 def test_every_example_is_tested_and_short() -> None:
@@ -123,6 +129,31 @@ def test_an_example_prints_what_comes_and_misses_nothing_of_a_cut(
     assert out.splitlines() == printed + ["0 differences"] * (example == "record.py")
     if example == "on_trio.py":
         assert any(isinstance(event, UpdatePresence) for event in gateway_server.received)
+
+
+@pytest.mark.parametrize("example", CHAT)
+def test_an_example_whose_connection_is_reset_dials_again(
+    example: str, start: Any, tmp_path: pathlib.Path
+) -> None:
+    _skip_without_its_library(example)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(30)
+        authority = f"127.0.0.1:{listener.getsockname()[1]}"
+        start(
+            example,
+            GATEWAY_TOKEN="t",
+            GATEWAY_API=f"http://{authority}",
+            GATEWAY_URL=f"ws://{authority}",
+            SESSION_FILE=str(tmp_path / "session.json"),
+            TRACE_FILE=str(tmp_path / "trace.jsonl"),
+        )
+
+        for _ in range(2):
+            connection, _ = listener.accept()
+            assert connection.recv(65536).startswith(b"GET /")
+            # Without lingering, a close is a reset.
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            connection.close()
 
 
 def test_the_stored_session_is_resumed_by_the_next_process(

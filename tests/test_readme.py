@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import asyncio
 import re
+import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -93,6 +95,26 @@ def test_an_example_connects_prints_the_messages_and_ends(code: str, server: Ser
     assert result.stdout.split() == ["hello", "!stop"]
     if "UpdatePresence" in code:
         assert any(isinstance(event, UpdatePresence) for event in server.received)
+
+
+def test_the_loop_of_ones_own_dials_again_where_its_connection_is_reset() -> None:
+    (code,) = (code for code in _LOOPS if "import selectors" in code)
+    program = f"import sys; sys.path[:0] = {[str(ROOT), str(ROOT / 'adapters')]!r}\n{code}"
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(30)
+        api_url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        env = {"GATEWAY_TOKEN": "secret", "GATEWAY_API": api_url}
+        process = subprocess.Popen([sys.executable, "-c", program], env=env)
+        try:
+            for _ in range(2):
+                connection, _ = listener.accept()
+                assert connection.recv(65536).startswith(b"GET /")
+                # Without lingering, a close is a reset.
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                connection.close()
+        finally:
+            process.kill()
+            process.wait()
 
 
 def test_the_unit_test_of_the_readme_passes() -> None:
