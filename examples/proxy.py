@@ -14,8 +14,7 @@ import attrs
 import gateway_proto as gp
 from gateway_asyncio import open_gateway, serve_gateway
 
-REQUESTS = gp.RequestGuildMembers | gp.RequestSoundboardSounds | gp.RequestChannelInfo
-FORWARDED = REQUESTS | gp.UpdatePresence | gp.UpdateVoiceState
+FORWARDED = gp.Request | gp.UpdatePresence | gp.UpdateVoiceState
 
 
 class Mirror(gp.World):
@@ -45,14 +44,15 @@ class Mirror(gp.World):
 
 
 async def main() -> None:
-    token, api_url = os.environ["GATEWAY_TOKEN"], os.environ.get("GATEWAY_API")
-    config = gp.Config(token=token, api_url=api_url, intents=int(os.environ["INTENTS"]))
+    token, port, intents = (os.environ[name] for name in ("GATEWAY_TOKEN", "PORT", "INTENTS"))
+    config = gp.Config(token=token, api_url=os.environ.get("GATEWAY_API"), intents=int(intents))
     front = gp.Server(gp.ServerConfig(tokens={token}, world=Mirror()))
     commands: asyncio.Queue = asyncio.Queue()
 
     def on_event(connection: gp.ServerConnection, event: gp.ServerEvent) -> None:
-        if isinstance(event, FORWARDED):
-            commands.put_nowait(event)
+        command = getattr(event, "presence", None) or event  # that of Identify
+        if isinstance(command, FORWARDED):
+            commands.put_nowait(command)
 
     async def forward() -> None:
         while True:
@@ -69,7 +69,7 @@ async def main() -> None:
             if serving is not None and type(event) is gp.Dispatch:  # not READY, not RESUMED
                 serving.dispatch(event.name, event.data)
             elif serving is None and backfill.done:  # there is something to tell bots of
-                opening = serve_gateway(front, port=int(os.environ["PORT"]), on_event=on_event)
+                opening = serve_gateway(front, port=int(port), on_event=on_event)
                 serving = await stack.enter_async_context(opening)
                 stack.callback(asyncio.create_task(forward()).cancel)
                 print(serving.api_url, flush=True)

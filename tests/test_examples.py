@@ -19,6 +19,7 @@ import pytest
 
 from gateway_asyncio import open_gateway
 from gateway_proto import (
+    Activity,
     Backfill,
     Config,
     Dispatch,
@@ -247,7 +248,10 @@ def test_the_proxy_tells_a_bot_of_the_guilds_that_there_are(
 
     async def guilds() -> list[str]:
         config = Config(
-            token=proxy["GATEWAY_TOKEN"], api_url=proxy["GATEWAY_API"], intents=Intents.GUILDS
+            token=proxy["GATEWAY_TOKEN"],
+            api_url=proxy["GATEWAY_API"],
+            intents=Intents.GUILDS,
+            presence=UpdatePresence([Activity("go")]),
         )
         async with open_gateway(config) as gateway:
             backfill, names = Backfill(), []
@@ -267,6 +271,7 @@ def test_the_proxy_tells_a_bot_of_the_guilds_that_there_are(
         return names
 
     assert asyncio.run(asyncio.wait_for(seen(), 30)) == ["another name", "somebody"]
+    assert gateway_server.wait_for(UpdatePresence).activities == (Activity("go"),)
 
 
 def test_the_unit_tests_of_a_bot_pass() -> None:
