@@ -27,7 +27,7 @@ from gateway_pytest import RunningGateway
 
 ROOT = pathlib.Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted(DOCS.rglob("*.md"))]
 _ENV = {"PYTHONPATH": f"{ROOT}:{ROOT / 'adapters'}"}
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
 _OTHER_COMMANDS = {"curl", "mkdir", "pip", "python", "python3", "source"}
