@@ -150,7 +150,7 @@ class LookupConnection(Connection[None, Event]):
             return
         try:
             found = msgspec.json.decode(self._body, type=_Found)
-        except (msgspec.DecodeError, RecursionError) as error:
+        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
             self._end(By.SELF, f"the lookup's answer has no URL of a gateway: {error}", now)
             return
         self._found = GatewayFound(found.url, found.shards, found.session_start_limit)

@@ -100,6 +100,7 @@ def test_an_answer_without_a_length_ends_with_the_transport() -> None:
         (_response(b"{}"), "has no URL of a gateway"),
         (_response(b'{"url":5}'), "has no URL of a gateway"),
         (_response(b"[" * 60_000), "has no URL of a gateway"),
+        (_response(b'{"url":"\xff"}'), "has no URL of a gateway"),
         (_response(b"x" * 70_000), "more than 65536 bytes"),
         (_response(b"", 301), "HTTP 301"),
     ],
