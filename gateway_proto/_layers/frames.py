@@ -314,7 +314,13 @@ class ServerFrames(Frames):
         try:
             handshake.initiate_upgrade_connection(list(self._request.headers), self._request.target)
             self._out += handshake.send(ws.AcceptConnection())
-        except (WsRemoteProtocolError, WsLocalProtocolError, UnicodeError) as error:
+        # h11's own: HTTP/1.0 needs no Host header, and is made 1.1 for the upgrade.
+        except (
+            WsRemoteProtocolError,
+            WsLocalProtocolError,
+            h11.LocalProtocolError,
+            UnicodeError,
+        ) as error:
             self.respond(400, b"text/plain", f"no WebSocket upgrade: {error}\n".encode())
             yield Broken(1002, f"no WebSocket upgrade: {error}")
             return

@@ -314,11 +314,16 @@ def test_a_bad_request_is_answered_with_400(request_: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "missing", [b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n", b"Connection: Upgrade\r\n"]
+    "request_",
+    [
+        UPGRADE.replace(b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n", b""),
+        UPGRADE.replace(b"Connection: Upgrade\r\n", b""),
+        UPGRADE.replace(b"HTTP/1.1\r\nHost: h\r\n", b"HTTP/1.0\r\n"),
+    ],
 )
-def test_an_upgrade_that_is_not_complete_is_answered_with_400(missing: bytes) -> None:
+def test_an_upgrade_that_is_not_complete_is_answered_with_400(request_: bytes) -> None:
     server = ServerFrames(limit=LIMIT)
-    one_by_one(server.receive(UPGRADE.replace(missing, b"")))
+    one_by_one(server.receive(request_))
 
     (broken,) = server.accept()
 
