@@ -1,0 +1,100 @@
+"""texts → payloads: JSON by both roads, ETF by the walk before erlpack."""
+
+from __future__ import annotations
+
+import msgspec
+
+from gateway_proto import Dispatch, Encoding, LocalProtocolError
+from gateway_proto._layers import etf
+from gateway_proto._layers.payloads import (
+    NO_DISPATCH,
+    Payload,
+    PayloadError,
+    decode,
+    decode_dispatch,
+    encode_dispatch,
+    read,
+)
+
+__all__ = ["json", "term"]
+
+
+def _read(text: str | bytes) -> Dispatch | Payload | None:
+    try:
+        return read(text)
+    except PayloadError:
+        return None
+
+
+def _decoded(text: str | bytes) -> Payload | None:
+    try:
+        return decode(text)
+    except PayloadError:
+        return None
+
+
+def json(text: bytes) -> None:
+    """The short road gives what the long one does; a text what its bytes do."""
+    payload = _decoded(text)
+    try:
+        short = decode_dispatch(text)
+    except NO_DISPATCH:
+        short = None
+    if isinstance(short, Dispatch):
+        assert payload is not None and payload.opcode == 0
+        assert short.name == (payload.t or "") and short.sequence == payload.sequence
+        assert short.raw == payload.raw
+    _same(payload, _read(text))
+    if payload is not None:
+        assert payload.sequence is None or 0 <= payload.sequence < 2**63
+        _spell_again(payload)
+    try:
+        as_text = text.decode()
+    except UnicodeDecodeError:
+        return
+    assert _decoded(as_text) == payload
+    assert _read(as_text) == _read(text)
+
+
+def term(data: bytes) -> None:
+    """The same of a term; without its first byte it would be taken for JSON."""
+    data = etf.VERSION + data
+    payload = _decoded(data)
+    _same(payload, _read(data))
+    try:
+        value = etf.unpack(data)
+    except etf.EtfError:
+        pass
+    else:
+        # What JSON could hold too is written again, and is the same.
+        again = etf.unpack(etf.pack(value))
+        assert repr(again) == repr(value), (again, value)
+    if payload is not None:
+        _spell_again(payload)
+
+
+def _same(payload: Payload | None, received: Dispatch | Payload | None) -> None:
+    if payload is None or payload.opcode != 0:
+        assert received == payload
+    else:
+        assert received == Dispatch(payload.t or "", payload.sequence, payload.d)
+
+
+def _spell_again(payload: Payload) -> None:
+    """As the server role does it with what a client dispatched to it."""
+    dispatch = Dispatch(payload.t or "", payload.sequence, payload.d)
+    hash(dispatch), repr(dispatch)
+    try:
+        value = dispatch.data
+    except (msgspec.DecodeError, RecursionError):
+        return
+    for encoding in Encoding:
+        try:
+            text = encode_dispatch(payload.raw, payload.sequence, dispatch.name, encoding)
+        except LocalProtocolError:
+            continue
+        again = decode(text)
+        assert again.opcode == 0 and (again.t or "") == dispatch.name
+        assert again.sequence == payload.sequence
+        if encoding is Encoding.JSON:
+            assert repr(Dispatch("", None, again.d).data) == repr(value)
