@@ -27,6 +27,8 @@ _SLOWEST = 10
 """Seconds for one input."""
 _LONGEST = 8192
 """Bytes of one input; traces have longer lines."""
+_LINES = 60
+"""Of what libFuzzer says of a finding."""
 _FINDINGS, _FOUND = pathlib.Path("fuzz-findings"), pathlib.Path("fuzz-corpus")
 
 
@@ -98,7 +100,8 @@ def _fuzz(name: str, seconds: int) -> int:
         memory = f", {peak[1]} MB" if peak else ""
         print(f"{name}: {count} inputs in {spent} s, {count // spent} a second{memory}", flush=True)
         return 0
-    print(f"{name}: FINDING\n{done.stdout[-6000:]}")
+    told = [line for line in done.stdout.splitlines() if not line.startswith("#")]
+    print(f"{name}: FINDING", *told[-_LINES:], sep="\n")
     for path in re.findall(r"Test unit written to (\S+)", done.stdout):
         print(f"{name}: to see it again: python -m tests.fuzzing {name} {path}", flush=True)
     return 1

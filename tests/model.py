@@ -1,0 +1,333 @@
+"""what happens to a client → what it must say and tell, by the specification alone.
+
+The reference: written from the documents of the protocol, in none of the product's words, without
+its tables, layers or timers. It knows one connection at a time, and the life around it: slow, plain
+and short enough to be read at once. Times are seconds, payloads are what JSON gives.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+INFINITY = float("inf")
+# Where a close leads: "resume", "identify" or "stop". What is not here, and no code at all, means
+# that the session may be resumed.
+OLD = {1000: "identify", 4001: "identify", 4002: "identify", 4003: "identify", 4004: "stop"}
+OLD |= {4005: "identify", 4006: "identify", 4007: "identify", 4008: "identify", 4009: "identify"}
+OLD |= {4010: "stop"}
+NEW = {4001: "identify", 4003: "identify", 4004: "stop", 4005: "identify", 4007: "identify"}
+NEW |= {code: "stop" for code in range(4010, 4015)}
+
+
+@dataclasses.dataclass
+class Session:
+    id: str
+    seq: int
+    url: str | None
+
+
+class Model:
+    """A client of one version, with `draw` for every chance."""
+
+    def __init__(self, version: int, draw: float, unix: float) -> None:
+        self.v, self.draw, self.unix = version, draw, unix
+        self.greeted = self.acked = version >= 5
+        self.now = 0.0
+        self.phase = "dialling"
+        self.sent: list[tuple[int, Any]] = []
+        self.told: list[tuple[Any, ...]] = []
+        self.session: Session | None = None
+        self.presence: str | None = None
+        # The life.
+        self.gateway_known = False
+        self.redirect: str | None = None
+        self.identified_at = -INFINITY
+        self.url_failures = self.resume_failures = self.identify_failures = 0
+        self.losses = 0
+        self.culprit: tuple[int, Any] | None = None
+        self.given_up = False
+        self.wait = 0.0
+        self.hurry = False
+
+    # ----- where to go next -----
+
+    def on_resume_url(self) -> bool:
+        has_one = self.session is not None and self.session.url is not None
+        return has_one and self.redirect is None and self.url_failures < 3
+
+    def dial(self) -> tuple[str, str] | None:
+        """What for, and where."""
+        if self.given_up or self.phase == "stopped":
+            return None
+        purpose = "identify" if self.session is None else "resume"
+        if self.redirect is not None:
+            return purpose, self.redirect
+        if self.on_resume_url():
+            assert self.session is not None and self.session.url is not None
+            return purpose, self.session.url
+        return (purpose, "main") if self.gateway_known else ("look up", "lookup")
+
+    def dial_fails(self) -> None:
+        dial = self.dial()
+        assert dial is not None
+        # A dead host costs no session; but the next place is tried.
+        if dial[0] == "resume" and self.on_resume_url():
+            self.url_failures += 1
+        self.redirect = None
+        self.losses += 1
+        self.wait, self.hurry = 0.0, False
+
+    def looked_up(self) -> None:
+        self.gateway_known = True
+        self.wait, self.hurry = 0.0, False
+
+    def opens(self) -> None:
+        """The WebSocket is open: who is not greeted speaks at once."""
+        self.interval = 0.0
+        self.beat_at = self.answer_at = self.close_at = self.room_at = INFINITY
+        self.awaited_since: float | None = None
+        self.missed, self.heard, self.answered, self.held = 0, True, True, False
+        self.ready_at: float | None = None
+        self.said: str | None = None
+        self.presences: list[float] = []
+        self.pending = False
+        self.last: tuple[int, Any] | None = None
+        self.reconnects = False
+        self.opened_on_resume_url = self.on_resume_url()
+        self.next_url: str | None = None
+        if self.greeted:
+            self.phase, self.answer_at = "greeting", self.now + 20
+        else:
+            self.introduce()
+
+    def introduce(self) -> None:
+        self.answer_at = self.now + 60
+        if self.session is None:
+            self.phase, self.identified_at = "identifying", self.now
+            d: dict[str, Any] = {"presence": self.presence} if self.v >= 6 and self.presence else {}
+            self.say(2, d)
+            self.said = self.presence if self.v >= 6 else None
+            if self.said:
+                self.presences.append(self.now)
+        else:
+            self.phase, self.answered = "resuming", False
+            token = {"token": True} if self.v >= 4 else {}
+            self.say(6, {"session_id": self.session.id, "seq": self.session.seq, **token})
+
+    def say(self, op: int, d: Any) -> None:
+        self.sent.append((op, d))
+        if op != 1:
+            self.last = (op, d)
+
+    # ----- heartbeats -----
+
+    def beat(self) -> None:
+        d: Any = None if self.session is None else self.session.seq
+        if self.v == 3:
+            d = str(int((self.now + self.unix) * 1000))
+        self.say(1, d)
+        self.told.append(("beat", d))
+
+    def beats_every(self, milliseconds: float, first: float) -> None:
+        self.interval = milliseconds / 1000
+        self.beat_at = self.now + self.interval * first
+        self.awaited_since, self.missed, self.heard, self.held = None, 0, True, False
+
+    def beat_is_due(self) -> None:
+        if not self.answered:  # not into the silence behind Resume
+            self.held, self.beat_at = True, INFINITY
+            return
+        if self.awaited_since is not None:
+            self.missed += 1
+            if not self.heard or self.missed >= 2:
+                self.end(4000, "self", "resume")
+                return
+        if self.now - self.due > 1 and not self.held:
+            self.told.append(("late",))
+        self.held = False
+        self.beat_at = self.due = self.now + self.interval
+        if self.acked:
+            self.awaited_since, self.heard = self.now, False
+        self.beat()
+
+    # ----- what comes -----
+
+    def hears(self, op: int, d: Any = None, seq: int | None = None, name: str | None = None) -> None:
+        """A payload came."""
+        if self.phase in ("closing", "dialling", "stopped"):
+            return
+        self.heard = self.answered = True
+        if op == 0:
+            self.dispatched(d, seq, name)
+        elif op == 10 and self.greeted:
+            self.told.append(("hello",))
+            self.beats_every(d["heartbeat_interval"], self.draw)
+            self.due = self.beat_at
+            if self.phase == "greeting":
+                self.introduce()
+        elif op == 1:
+            self.told.append(("asked to beat",))
+            self.beat()
+        elif op == 11 and self.acked:
+            self.told.append(("acked", self.awaited_since is not None))
+            self.awaited_since, self.missed = None, 0
+        elif op == 7:
+            self.next_url = d["url"] if self.v <= 4 and isinstance(d, dict) else None
+            self.reconnects = True
+            self.told.append(("reconnect", self.next_url))
+            self.end(4000, "self", "resume")
+        elif op == 9:
+            resumable = self.v >= 6 and d is True
+            wait = 1 + 4 * self.draw if self.v >= 6 else 0.0
+            if self.phase == "identifying":
+                wait = max(wait, 5.0)
+            if not resumable:
+                self.session = None
+            self.told.append(("invalidated", resumable))
+            self.end(4000, "self", "resume", wait)
+        else:
+            self.told.append(("unknown", op))
+        if self.held and self.phase not in ("dialling", "stopped"):
+            self.beat_is_due()
+
+    def dispatched(self, d: Any, seq: int | None, name: str | None) -> None:
+        if name == "READY":
+            if self.phase == "greeting":
+                return
+            if not self.greeted:
+                self.beats_every(d["heartbeat_interval"], 1)
+                self.due = self.beat_at
+            assert seq is not None
+            self.session = Session(d["session_id"], seq, d["url"] if self.v >= 6 else None)
+            self.told.append(("ready", seq))
+            self.starts(say=self.presence != self.said)
+            return
+        if seq is not None and self.session is not None:
+            self.session.seq = seq
+        if name != "RESUMED":
+            self.told.append(("dispatch", seq, name))
+            return
+        if not self.greeted:
+            self.beats_every(d["heartbeat_interval"], 1)
+            self.due = self.beat_at
+        if self.phase in ("identifying", "resuming", "ready"):
+            self.told.append(("resumed", seq))
+            if self.phase != "identifying":
+                self.starts(say=True)
+
+    def starts(self, *, say: bool) -> None:
+        self.phase, self.answer_at = "ready", INFINITY
+        if self.ready_at is None:
+            self.ready_at = self.now
+        self.url_failures = self.resume_failures = self.identify_failures = 0
+        self.pending = self.pending or (say and self.presence is not None)
+        self.flush()
+
+    # ----- a presence -----
+
+    def wants_presence(self, presence: str) -> None:
+        self.presence = presence
+        if self.phase == "ready":
+            self.pending = True
+            self.flush()
+
+    def flush(self) -> None:
+        many, seconds = {3: (1, 12), 4: (5, 60), 5: (5, 60)}.get(self.v, (5, 20))
+        self.room_at = INFINITY
+        if self.pending:
+            recent = [at for at in self.presences if at + seconds > self.now]
+            if len(recent) >= many:
+                self.room_at = recent[-many] + seconds
+                return
+            self.pending = False
+            self.presences.append(self.now)
+            self.say(3, self.presence)
+
+    # ----- time, and the end -----
+
+    def timer(self) -> float:
+        """When something is due."""
+        if self.phase in ("dialling", "stopped"):
+            return INFINITY
+        if self.phase == "closing":
+            return self.close_at
+        return min(self.beat_at, self.answer_at, self.room_at)
+
+    def passes(self, now: float) -> None:
+        """Time goes by, and nothing else."""
+        self.now = now
+        while self.timer() <= now:
+            due = self.timer()
+            if self.phase == "closing":
+                self.end(None, "peer", "stop")
+            elif due == self.beat_at:
+                self.beat_is_due()
+            elif due == self.room_at:
+                self.flush()
+            else:
+                self.end(4000, "self", "resume")
+
+    def peer_closes(self, code: int | None) -> None:
+        then = (OLD if self.v <= 5 else NEW).get(code or 0, "resume")
+        if self.v == 5 and code == 4006:
+            then = "resume"  # is not sent any more
+        if self.v >= 6 and self.phase == "resuming" and code in (1000, 4009):
+            then = "identify"
+        blames = code in (4001, 4002)
+        self.end(code, "peer", then, 5.0 if code == 4008 else 0.0, blames=blames)
+
+    def breaks(self) -> None:
+        """The transport ends."""
+        self.end(None, "transport", "resume")
+
+    def stops(self, *, keep: bool) -> None:
+        """The caller has enough."""
+        self.asked = (4000 if keep else 1000, "self", "stop")
+        if self.phase == "dialling":
+            self.phase = "stopped"
+            if not keep:
+                self.session = None
+        else:
+            self.phase, self.close_at = "closing", self.now + 5
+
+    def end(
+        self, code: int | None, by: str, then: str, wait: float = 0.0, *, blames: bool = False
+    ) -> None:
+        if self.phase == "closing":
+            code, by, then = self.asked
+            self.told.append(("closed", code, by, then, 0.0))
+            if code == 1000:
+                self.session = None
+            self.phase = "stopped"
+            return
+        if then == "resume" and self.session is None:
+            then = "identify"
+        self.told.append(("closed", code, by, then, wait))
+        self.count()
+        if then != "resume":
+            self.session = None
+        stable = self.ready_at is not None and self.now - self.ready_at >= 60
+        self.losses = 1 if stable else self.losses + 1
+        before, self.culprit = self.culprit, self.last if blames else None
+        self.phase = "dialling"
+        is_poison = self.culprit is not None and self.culprit == before and not stable
+        if then == "stop" or self.identify_failures >= 10 or is_poison:
+            self.given_up = True
+            return
+        if self.resume_failures >= 3:
+            self.session = None
+        self.redirect = self.next_url
+        if self.v == 3:
+            self.gateway_known = False  # "must not be cached"
+        self.wait, self.hurry = wait, self.reconnects and self.losses == 1
+
+    def count(self) -> None:
+        if self.ready_at is not None:
+            return
+        if self.opened_on_resume_url and self.session is not None:
+            self.url_failures += 1
+        elif self.session is not None:
+            self.resume_failures += 1
+        else:
+            self.identify_failures += 1
