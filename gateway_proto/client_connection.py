@@ -159,7 +159,9 @@ class ClientConnection(Receiving):
 
     def _introduce(self, now: float) -> None:
         """Resume the session, or open one."""
-        if self._session is None:
+        # With the sequence of now: dispatches may come before HELLO, and are received once.
+        session = self.session
+        if session is None:
             self._ask_to_identify(now)
             return
         with_token = self._config.resume_with_token
@@ -168,8 +170,8 @@ class ClientConnection(Receiving):
         self._move(Input.RESUME)
         self._answered = False
         resume = Resume(
-            session_id=self._session.id,
-            seq=self._session.sequence,
+            session_id=session.id,
+            seq=session.sequence,
             token=self._config.token if with_token else None,
         )
         self._deadlines.set(Timer.SESSION, now + self._config.session_timeout)

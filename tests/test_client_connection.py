@@ -246,6 +246,17 @@ def test_without_a_stream_a_malformed_message_is_reported_and_skipped() -> None:
     assert isinstance(dispatch, Dispatch)
 
 
+def test_resume_has_the_sequence_of_a_dispatch_that_came_before_hello() -> None:
+    session = Session(id="s", sequence=5, dialect=10, fingerprint=fingerprint("t0ken"))
+    connection = _bare(session=session)
+
+    _tell(connection, 0, {}, s=6, t="A")
+    _tell(connection, 10, {"heartbeat_interval": NO_REPLY_YET})
+
+    (resume,) = _said(connection)
+    assert resume["d"]["seq"] == 6
+
+
 def _zlib_stream_connection() -> tuple[ClientConnection, Any]:
     config = attrs.evolve(CONFIG, compression="zlib-stream")
     session = Session(id="s", sequence=5, dialect=10, fingerprint=fingerprint("t0ken"))
