@@ -7,7 +7,6 @@ and short enough to be read at once. Times are seconds, payloads are what JSON g
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 INFINITY = float("inf")
@@ -17,14 +16,7 @@ OLD = {1000: "identify", 4001: "identify", 4002: "identify", 4003: "identify", 4
 OLD |= {4005: "identify", 4006: "identify", 4007: "identify", 4008: "identify", 4009: "identify"}
 OLD |= {4010: "stop"}
 NEW = {4001: "identify", 4003: "identify", 4004: "stop", 4005: "identify", 4007: "identify"}
-NEW |= {code: "stop" for code in range(4010, 4015)}
-
-
-@dataclasses.dataclass
-class Session:
-    id: str
-    seq: int
-    url: str | None
+NEW |= dict.fromkeys(range(4010, 4015), "stop")
 
 
 class Model:
@@ -37,14 +29,15 @@ class Model:
         self.phase = "dialling"
         self.sent: list[tuple[int, Any]] = []
         self.told: list[tuple[Any, ...]] = []
-        self.session: Session | None = None
+        self.session: tuple[str, str | None] | None = None  # id, where to resume it
+        self.seq: int | None = None
         self.presence: str | None = None
         # The life.
         self.gateway_known = False
         self.redirect: str | None = None
         self.identified_at = -INFINITY
         self.url_failures = self.resume_failures = self.identify_failures = 0
-        self.losses = 0
+        self.losses = self.gateway_failures = 0
         self.culprit: tuple[int, Any] | None = None
         self.given_up = False
         self.wait = 0.0
@@ -53,7 +46,7 @@ class Model:
     # ----- where to go next -----
 
     def on_resume_url(self) -> bool:
-        has_one = self.session is not None and self.session.url is not None
+        has_one = self.session is not None and self.session[1] is not None
         return has_one and self.redirect is None and self.url_failures < 3
 
     def dial(self) -> tuple[str, str] | None:
@@ -64,8 +57,8 @@ class Model:
         if self.redirect is not None:
             return purpose, self.redirect
         if self.on_resume_url():
-            assert self.session is not None and self.session.url is not None
-            return purpose, self.session.url
+            assert self.session is not None and self.session[1] is not None
+            return purpose, self.session[1]
         return (purpose, "main") if self.gateway_known else ("look up", "lookup")
 
     def dial_fails(self) -> None:
@@ -74,6 +67,11 @@ class Model:
         # A dead host costs no session; but the next place is tried.
         if dial[0] == "resume" and self.on_resume_url():
             self.url_failures += 1
+        elif dial[1] == "main":
+            # "Only retrieve a new URL when unable to establish a connection using the cached one."
+            self.gateway_failures += 1
+            if self.gateway_failures >= (1 if self.v == 3 else 3):
+                self.gateway_known, self.gateway_failures = False, 0
         self.redirect = None
         self.losses += 1
         self.wait, self.hurry = 0.0, False
@@ -85,7 +83,7 @@ class Model:
     def opens(self) -> None:
         """The WebSocket is open: who is not greeted speaks at once."""
         self.interval = 0.0
-        self.beat_at = self.answer_at = self.close_at = self.room_at = INFINITY
+        self.beat_at = self.due = self.answer_at = self.close_at = self.room_at = INFINITY
         self.awaited_since: float | None = None
         self.missed, self.heard, self.answered, self.held = 0, True, True, False
         self.ready_at: float | None = None
@@ -94,7 +92,9 @@ class Model:
         self.pending = False
         self.last: tuple[int, Any] | None = None
         self.reconnects = False
-        self.opened_on_resume_url = self.on_resume_url()
+        self.gateway_failures = 0
+        self.tried = "identify" if self.session is None else "resume"
+        self.tried = "resume url" if self.on_resume_url() else self.tried
         self.next_url: str | None = None
         if self.greeted:
             self.phase, self.answer_at = "greeting", self.now + 20
@@ -105,15 +105,15 @@ class Model:
         self.answer_at = self.now + 60
         if self.session is None:
             self.phase, self.identified_at = "identifying", self.now
-            d: dict[str, Any] = {"presence": self.presence} if self.v >= 6 and self.presence else {}
-            self.say(2, d)
             self.said = self.presence if self.v >= 6 else None
+            d = {"v": 3} if self.v == 3 else {"intents": 0} if self.v >= 6 else {}
+            self.say(2, {**d, "presence": self.said} if self.said else d)
             if self.said:
                 self.presences.append(self.now)
         else:
             self.phase, self.answered = "resuming", False
             token = {"token": True} if self.v >= 4 else {}
-            self.say(6, {"session_id": self.session.id, "seq": self.session.seq, **token})
+            self.say(6, {"session_id": self.session[0], "seq": self.seq, **token})
 
     def say(self, op: int, d: Any) -> None:
         self.sent.append((op, d))
@@ -123,7 +123,7 @@ class Model:
     # ----- heartbeats -----
 
     def beat(self) -> None:
-        d: Any = None if self.session is None else self.session.seq
+        d: Any = self.seq
         if self.v == 3:
             d = str(int((self.now + self.unix) * 1000))
         self.say(1, d)
@@ -131,7 +131,7 @@ class Model:
 
     def beats_every(self, milliseconds: float, first: float) -> None:
         self.interval = milliseconds / 1000
-        self.beat_at = self.now + self.interval * first
+        self.beat_at = self.due = self.now + self.interval * first
         self.awaited_since, self.missed, self.heard, self.held = None, 0, True, False
 
     def beat_is_due(self) -> None:
@@ -153,7 +153,9 @@ class Model:
 
     # ----- what comes -----
 
-    def hears(self, op: int, d: Any = None, seq: int | None = None, name: str | None = None) -> None:
+    def hears(
+        self, op: int, d: Any = None, seq: int | None = None, name: str | None = None
+    ) -> None:
         """A payload came."""
         if self.phase in ("closing", "dialling", "stopped"):
             return
@@ -163,7 +165,6 @@ class Model:
         elif op == 10 and self.greeted:
             self.told.append(("hello",))
             self.beats_every(d["heartbeat_interval"], self.draw)
-            self.due = self.beat_at
             if self.phase == "greeting":
                 self.introduce()
         elif op == 1:
@@ -183,7 +184,7 @@ class Model:
             if self.phase == "identifying":
                 wait = max(wait, 5.0)
             if not resumable:
-                self.session = None
+                self.session = self.seq = None
             self.told.append(("invalidated", resumable))
             self.end(4000, "self", "resume", wait)
         else:
@@ -197,20 +198,20 @@ class Model:
                 return
             if not self.greeted:
                 self.beats_every(d["heartbeat_interval"], 1)
-                self.due = self.beat_at
             assert seq is not None
-            self.session = Session(d["session_id"], seq, d["url"] if self.v >= 6 else None)
+            # The id, the place and the sequence change together.
+            self.session, self.seq = (d["session_id"], d["url"] if self.v >= 6 else None), seq
             self.told.append(("ready", seq))
+            # It knows the presence that Identify had, and no other.
+            self.pending = False
             self.starts(say=self.presence != self.said)
             return
-        if seq is not None and self.session is not None:
-            self.session.seq = seq
+        self.seq = self.seq if seq is None else seq
         if name != "RESUMED":
             self.told.append(("dispatch", seq, name))
             return
         if not self.greeted:
             self.beats_every(d["heartbeat_interval"], 1)
-            self.due = self.beat_at
         if self.phase in ("identifying", "resuming", "ready"):
             self.told.append(("resumed", seq))
             if self.phase != "identifying":
@@ -287,7 +288,7 @@ class Model:
         if self.phase == "dialling":
             self.phase = "stopped"
             if not keep:
-                self.session = None
+                self.session = self.seq = None
         else:
             self.phase, self.close_at = "closing", self.now + 5
 
@@ -298,7 +299,7 @@ class Model:
             code, by, then = self.asked
             self.told.append(("closed", code, by, then, 0.0))
             if code == 1000:
-                self.session = None
+                self.session = self.seq = None
             self.phase = "stopped"
             return
         if then == "resume" and self.session is None:
@@ -306,7 +307,7 @@ class Model:
         self.told.append(("closed", code, by, then, wait))
         self.count()
         if then != "resume":
-            self.session = None
+            self.session = self.seq = None
         stable = self.ready_at is not None and self.now - self.ready_at >= 60
         self.losses = 1 if stable else self.losses + 1
         before, self.culprit = self.culprit, self.last if blames else None
@@ -316,7 +317,7 @@ class Model:
             self.given_up = True
             return
         if self.resume_failures >= 3:
-            self.session = None
+            self.session = self.seq = None
         self.redirect = self.next_url
         if self.v == 3:
             self.gateway_known = False  # "must not be cached"
@@ -325,9 +326,9 @@ class Model:
     def count(self) -> None:
         if self.ready_at is not None:
             return
-        if self.opened_on_resume_url and self.session is not None:
+        if self.tried == "resume url":
             self.url_failures += 1
-        elif self.session is not None:
+        elif self.tried == "resume":
             self.resume_failures += 1
         else:
             self.identify_failures += 1

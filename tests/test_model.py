@@ -1,0 +1,109 @@
+"""A client and the reference of the specification, side by side: they say and tell the same."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from gateway_proto import AfterClose, Client, ClientConnection, Config, Then
+from gateway_proto._timing.deadlines import Timer
+from gateway_proto._timing.heartbeats import Heartbeats
+from gateway_proto._timing.ratelimit import SlidingWindow
+from tests.life import life
+
+VERSIONS = [3, 4, 5, 6, 7, 8, 9, 10]
+# To explain takes a minute, and the steps say it all.
+_SETTINGS = settings(
+    deadline=None,
+    phases=[Phase.reuse, Phase.generate, Phase.shrink],
+    report_multiple_bugs=False,
+)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_client_does_what_the_specification_says(version: int) -> None:
+    run_state_machine_as_test(life(version), settings=_SETTINGS)
+
+
+# ----- and it can fail: clients that are wrong are told -----
+
+
+def _forgets_jitter(self: Any, milliseconds: Any, name: str, now: float, *, first: float) -> bool:
+    return _BEATS_EVERY(self, milliseconds, name, now, first=1.0)
+
+
+def _moves_the_schedule(self: Any, now: float) -> None:
+    _BEAT(self, now)
+    self._heartbeats.sent(now)
+    self._deadlines.set(Timer.HEARTBEAT, self._heartbeats.due)
+
+
+def _keeps_the_sequence(self: Any, dispatch: Any, now: float) -> None:
+    before = self._sequence
+    _READY(self, dispatch, now)
+    self._sequence = self._sequence if before is None else before
+
+
+def _resumes_always(self: Any, code: int | None) -> Any:
+    return AfterClose(Then.RESUME, "")
+
+
+def _stays_on_the_resume_url(self: Any) -> bool:
+    return self._session is not None and self._session.resume_url is not None
+
+
+_BEATS_EVERY = ClientConnection._beats_every
+_BEAT = ClientConnection._beat
+_READY = ClientConnection._ready
+_REDIRECT = property(lambda self: None, lambda self, value: None)
+_MUTANTS: dict[str, tuple[int, type, str, Any]] = {
+    "the first beat comes after a whole interval": (
+        *(10, ClientConnection),
+        *("_beats_every", _forgets_jitter),
+    ),
+    "an answer to a request for a beat moves the schedule": (
+        *(5, ClientConnection),
+        *("_beat", _moves_the_schedule),
+    ),
+    "beats go out between Resume and its answer": (
+        *(10, ClientConnection),
+        *("_may_beat", lambda self: True),
+    ),
+    "no silence is that of a zombie": (6, Heartbeats, "is_zombie", lambda self: False),
+    "READY keeps the sequence of the session before": (
+        *(8, ClientConnection),
+        *("_ready", _keeps_the_sequence),
+    ),
+    "every close may be resumed": (9, Config, "after_close", _resumes_always),
+    "presences have no limit": (3, SlidingWindow, "free_at", lambda self, now, reserve=0: now),
+    "a redirect is forgotten": (4, ClientConnection, "redirect", _REDIRECT),
+    "a dead gateway is not looked up again": (3, Client, "_gateway_failed", lambda self: None),
+    "a dead resume URL is dialled for ever": (
+        *(7, Client),
+        *("_on_resume_url", _stays_on_the_resume_url),
+    ),
+}
+
+
+@pytest.mark.parametrize("mutant", _MUTANTS)
+def test_a_client_that_is_wrong_is_caught(mutant: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    version, owner, name, wrong = _MUTANTS[mutant]
+    monkeypatch.setattr(owner, name, wrong)
+
+    with pytest.raises(AssertionError) as caught:
+        run_state_machine_as_test(life(version), settings=_QUICK)
+
+    assert caught.traceback[-1].name in ("both_are_the_same", "_same_dial")
+
+
+_QUICK = settings(
+    deadline=None,
+    database=None,
+    derandomize=True,
+    max_examples=300,
+    phases=[Phase.generate],
+    report_multiple_bugs=False,
+)
