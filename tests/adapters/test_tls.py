@@ -1,0 +1,134 @@
+"""TLS with certificates that are wrong: refused, with the reason, and the token goes to nobody."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import pathlib
+import ssl
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+import trio
+import trustme
+
+import gateway_asyncio
+import gateway_trio
+from gateway_proto import Config, DialFailed, Identify, Opened, Ready, Server
+
+NAMES = ("127.0.0.1", "localhost")
+YEAR = datetime.timedelta(days=365)
+NOW = datetime.datetime.now(datetime.UTC)
+Run = Callable[[Callable[[], Awaitable[None]]], None]
+RUNNERS: dict[str, tuple[Any, Run]] = {
+    "asyncio": (gateway_asyncio, lambda main: asyncio.run(main())),
+    "trio": (gateway_trio, lambda main: trio.run(main)),
+}
+
+pytestmark = pytest.mark.parametrize("name", RUNNERS)
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+def _serving(certificate: trustme.LeafCert, path: pathlib.Path, *, chain: int) -> ssl.SSLContext:
+    """A context with as many certificates of the chain."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    blobs = [certificate.private_key_pem, *certificate.cert_chain_pems[:chain]]
+    path.write_bytes(b"".join(blob.bytes() for blob in blobs))
+    context.load_cert_chain(path)
+    return context
+
+
+def _events(name: str, tls: ssl.SSLContext | None, trusting: ssl.SSLContext) -> list[Any]:
+    """What a client tells that dials a server once, up to READY or the end."""
+    adapter, run = RUNNERS[name]
+    events: list[Any] = []
+    heard: list[Any] = []
+
+    async def main() -> None:
+        async with adapter.serve_gateway(
+            Server(), ssl_context=tls, on_event=lambda _, event: heard.append(event)
+        ) as serving:
+            config = Config(
+                token="never-seen",
+                intents=0,
+                gateway_url=f"wss://127.0.0.1:{serving.port}",
+                dial_attempts=1,
+                handshake_timeout=5,
+            )
+            async with adapter.open_gateway(config, ssl_context=trusting) as gateway:
+                async for event in gateway:
+                    events.append(event)
+                    if isinstance(event, Ready):
+                        break
+
+    run(main)
+    if not any(isinstance(event, Ready) for event in events):
+        assert not any(isinstance(event, Opened | Identify) for event in heard)
+    return events
+
+
+def _why(events: list[Any]) -> str:
+    (failed,) = [event for event in events if isinstance(event, DialFailed)]
+    return failed.error
+
+
+def test_a_whole_chain_for_the_right_name_is_let_in(
+    name: str, authority: trustme.CA, tmp_path: pathlib.Path
+) -> None:
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+    certificate = authority.create_child_ca().issue_cert(*NAMES)
+
+    events = _events(name, _serving(certificate, tmp_path / "pem", chain=2), trusting)
+
+    assert isinstance(events[-1], Ready)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ("authority", "unable to get local issuer certificate"),
+        ("chain", "unable to get local issuer certificate"),
+        ("name", "certificate is not valid for '127.0.0.1'"),
+        ("expired", "certificate has expired"),
+        ("early", "certificate is not yet valid"),
+        ("self", "certificate verify failed"),
+    ],
+)
+def test_a_certificate_that_is_wrong_is_refused_with_the_reason(
+    name: str, authority: trustme.CA, wrong: str, says: str, tmp_path: pathlib.Path
+) -> None:
+    trusting = ssl.create_default_context()
+    if wrong != "authority":
+        authority.configure_trust(trusting)
+    issue = authority.issue_cert
+    chain = 2
+    match wrong:
+        case "chain":  # its intermediate certificate is not sent
+            certificate, chain = authority.create_child_ca().issue_cert(*NAMES), 1
+        case "name":
+            certificate = issue("elsewhere.test")
+        case "expired":
+            certificate = issue(*NAMES, not_before=NOW - YEAR, not_after=NOW - YEAR / 365)
+        case "early":
+            certificate = issue(*NAMES, not_before=NOW + YEAR / 365, not_after=NOW + YEAR)
+        case "self":  # from an authority of the same name
+            certificate = trustme.CA().issue_cert(*NAMES)
+        case _:
+            certificate = issue(*NAMES)
+
+    events = _events(name, _serving(certificate, tmp_path / "pem", chain=chain), trusting)
+
+    assert says in _why(events)
+    assert "could not connect to 127.0.0.1 port" in repr(events[-1])
+
+
+def test_a_server_without_tls_is_told_so(name: str) -> None:
+    events = _events(name, None, ssl.create_default_context())
+
+    assert "SSL" in _why(events) or "reset" in _why(events).lower()
