@@ -33,7 +33,7 @@ from tests.fuzzing.inflate import KINDS
 from tests.fuzzing.pieces import joined
 from tests.fuzzing.targets import CORPUS
 
-__all__ = ["write"]
+__all__ = ["seeds", "write"]
 
 _TRACES = [(3, "json", "none"), (10, "json", "zlib-stream"), (10, "etf", "zstd-stream")]
 _LINES = 24
@@ -52,15 +52,16 @@ _FOUND = (
 
 def write() -> None:
     """Write every seed, and nothing else."""
-    seeds = list(_seeds())
+    found = list(seeds())
     shutil.rmtree(CORPUS, ignore_errors=True)
-    for name, data in seeds:
+    for name, data in found:
         path = CORPUS / name / hashlib.sha256(data).hexdigest()[:16]
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
 
 
-def _seeds() -> Iterator[tuple[str, bytes]]:
+def seeds() -> Iterator[tuple[str, bytes]]:
+    """The name of a target and an input of it."""
     plain: list[str | bytes] = []
     for number, form in enumerate(FORMS):
         down, up = _conversation(*form)

@@ -1,0 +1,209 @@
+"""hundreds of shards, and trouble, for as long as one likes → is the memory flat, and all there?
+
+    python -m tests.adapters.soak [--shards 200] [--minutes 60]
+
+Two processes: a server, and the shards. The server dispatches numbers to every session, now and
+then to all of them at once, and makes trouble: it cuts connections, asks for reconnects, and
+invalidates sessions. The shards check that each session's numbers come once and in order. Each
+minute both tell how much memory they hold; in the end the second half of it must not be more than
+the first by more than a twentieth (a first part, in which all is warming up, is left out).
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import itertools
+import os
+import pathlib
+import random
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from typing import Any
+
+import gateway_asyncio
+from gateway_proto import (
+    Config,
+    Dispatch,
+    GaveUp,
+    Ready,
+    ReconnectRequested,
+    Resumed,
+    Server,
+    ServerConfig,
+    SessionInvalidated,
+)
+
+__all__ = ["soak"]
+
+_ROOT = pathlib.Path(__file__).parents[2]
+_GROWTH = 1.05
+_WARM = 0.2
+"""The part of the time that is left out."""
+_INTERVAL = 10_000
+"""Milliseconds between heartbeats."""
+_TROUBLE = 0.5
+"""Seconds from one to the next."""
+_BURST = 40
+"""Numbers to every session at once."""
+
+
+def _memory() -> int:
+    """Bytes that this process holds."""
+    pages = int(pathlib.Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize()
+
+
+async def _serve() -> None:
+    config = ServerConfig(
+        max_concurrency=10_000, heartbeat_interval=_INTERVAL, identifies_a_day=10**9
+    )
+    server, chance = Server(config), random.Random(1)
+    counts: dict[str, int] = {}
+    async with gateway_asyncio.serve_gateway(server) as serving:
+        print(serving.port, flush=True)
+
+        def tell(session: Any) -> bool:
+            """To every session its own next number: dispatches go to one at a time."""
+            counts[session.id] = counts.get(session.id, 0) + 1
+            return True
+
+        loop = asyncio.get_running_loop()
+        told = trouble = loop.time()
+        for turn in itertools.count():
+            await asyncio.sleep(0.05)
+            now = loop.time()
+            if now - told >= 60 or turn == 0:
+                told = now
+                print(_memory(), flush=True)
+            for _ in range(_BURST if turn % 600 == 599 else 1):
+                chosen = list(server.sessions.values())
+                some = chosen if turn % 600 == 599 else chosen[turn % 20 :: 20]
+                ids = {session.id for session in some if tell(session)}
+                for id_ in ids:
+                    serving.dispatch("NUMBER", counts[id_], to=lambda s, id_=id_: s.id == id_)
+            for id_ in counts.keys() - server.sessions.keys():
+                del counts[id_]
+            ready = [c for c in server.connections if c.session is not None]
+            if now - trouble >= _TROUBLE and ready:
+                trouble = now
+                unlucky = chance.choice(ready)
+                match chance.randrange(4):
+                    case 0:
+                        unlucky.drop(now=now)
+                    case 1:
+                        unlucky.send(ReconnectRequested(), now=now)
+                    case 2:
+                        unlucky.close(4000, now=now)
+                    case _:
+                        unlucky.send(SessionInvalidated(chance.random() < 0.5), now=now)
+
+
+class _Checked:
+    """What a shard has heard."""
+
+    def __init__(self) -> None:
+        self.number = 0
+        self.total = self.sessions = self.resumes = 0
+
+    def hear(self, event: Any) -> None:
+        match event:
+            case Ready():
+                self.number = 0
+                self.sessions += 1
+            case Resumed():
+                self.resumes += 1
+            case Dispatch(name="NUMBER"):
+                assert event.data == self.number + 1, f"{event.data} came behind {self.number}"
+                self.number = event.data
+                self.total += 1
+            case GaveUp(reason):
+                raise AssertionError(reason)
+
+
+async def _listen(port: int, shards: int, seconds: float) -> tuple[list[int], list[_Checked]]:
+    config = Config(
+        token="t",
+        intents=0,
+        api_url=f"http://127.0.0.1:{port}/api",
+        backoff_first=0.2,
+        identify_budget=10**9,
+        identify_attempts=10**9,
+        max_concurrency=10_000,
+    )
+    heard = [_Checked() for _ in range(shards)]
+    memory: list[int] = []
+    until, told = time.monotonic() + seconds, time.monotonic()
+    async with gateway_asyncio.open_shards(config, count=shards) as fleet:
+        async for shard_id, event in fleet:
+            heard[shard_id].hear(event)
+            now = time.monotonic()
+            if now - told >= seconds / 60:
+                told = now
+                memory.append(_memory())
+            if now >= until:
+                break
+    return memory, heard
+
+
+def soak(shards: int, minutes: float) -> dict[str, Any]:
+    """Soak for so long; raises AssertionError where something is lost, or the memory grows."""
+    paths = f"{_ROOT}{os.pathsep}{_ROOT / 'adapters'}"
+    command = [sys.executable, "-m", "tests.adapters.soak", "--serve"]
+    server = subprocess.Popen(
+        command,
+        cwd=_ROOT,
+        env={**os.environ, "PYTHONPATH": paths},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert server.stdout is not None
+        port = int(server.stdout.readline())
+        memory, heard = asyncio.run(_listen(port, shards, minutes * 60))
+        server.kill()
+        served = [int(line) for line in server.stdout.read().split()]
+    finally:
+        server.kill()
+        server.wait()
+        if server.stdout is not None:
+            server.stdout.close()
+    assert all(shard.sessions for shard in heard), "each shard had a session"
+    for name, held in (("shards", memory), ("server", served)):
+        warm = held[int(len(held) * _WARM) :]
+        if len(warm) >= 8:
+            half = len(warm) // 2
+            first, second = statistics.median(warm[:half]), statistics.median(warm[half:])
+            assert second <= first * _GROWTH, f"the {name} grew from {first} to {second} bytes"
+    return {
+        "memory": memory,
+        "served": served,
+        "numbers": sum(shard.total for shard in heard),
+        "sessions": sum(shard.sessions for shard in heard),
+        "resumes": sum(shard.resumes for shard in heard),
+    }
+
+
+def main() -> None:
+    """One of the two."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--shards", type=int, default=200)
+    parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.serve:
+        asyncio.run(_serve())
+        return
+    done = soak(given.shards, given.minutes)
+    print(f"{given.shards} shards, {given.minutes:g} minutes: {done['numbers']} numbers in order,")
+    print(f"{done['sessions']} sessions, {done['resumes']} resumes")
+    for name, held in (("shards", done["memory"]), ("server", done["served"])):
+        mebibytes = " ".join(f"{each / 2**20:.1f}" for each in held[:: max(1, len(held) // 12)])
+        print(f"memory of the {name}, MiB: {mebibytes}")
+
+
+if __name__ == "__main__":
+    main()

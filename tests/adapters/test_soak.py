@@ -1,0 +1,18 @@
+"""A few shards and a little trouble; the long form is `soak.py` itself."""
+
+from __future__ import annotations
+
+import pathlib
+
+import pytest
+
+from tests.adapters.soak import soak
+
+
+@pytest.mark.skipif(not pathlib.Path("/proc/self/statm").exists(), reason="memory is read there")
+def test_shards_hear_every_number_through_trouble() -> None:
+    done = soak(shards=20, minutes=0.15)
+
+    assert done["numbers"] > 100
+    assert done["resumes"] > 0
+    assert done["memory"]

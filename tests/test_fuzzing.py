@@ -1,0 +1,84 @@
+"""The targets of the fuzzer: every kept input goes through, and a finding can be seen again."""
+
+from __future__ import annotations
+
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from gateway_proto._layers import etf
+from tests.fuzzing import __main__ as command
+from tests.fuzzing import frames as frames_target
+from tests.fuzzing.pieces import joined, pieces
+from tests.fuzzing.seeds import seeds
+from tests.fuzzing.targets import CORPUS, TARGETS, corpus
+
+
+def test_every_target_has_a_corpus_and_no_folder_is_nobodys() -> None:
+    assert sorted(path.name for path in CORPUS.iterdir()) == sorted(TARGETS)
+    assert all(len(corpus(name)) >= 4 for name in TARGETS)
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_every_kept_input_goes_through(name: str) -> None:
+    if name == "etf" and not etf.available():
+        pytest.skip("the extra etf is not installed")
+    for path in corpus(name):
+        TARGETS[name](path.read_bytes())
+
+
+@pytest.mark.skipif(not etf.available(), reason="the extra etf is not installed")
+def test_the_corpus_is_what_the_script_writes_today() -> None:
+    """Without what another zlib or zstd would write otherwise."""
+    kept = {
+        (name, path.read_bytes()) for name in ("json", "etf", "scenario") for path in corpus(name)
+    }
+
+    assert {(name, data) for name, data in seeds() if name in ("json", "etf", "scenario")} == kept
+
+
+def test_pieces_are_joined_and_taken_apart() -> None:
+    assert pieces(joined([b"a", b"", b"bc"])) == [b"a", b"", b"bc"]
+    assert pieces(b"\0\5ab") == [b"ab"]
+    assert pieces(b"") == [b""]
+
+
+def test_a_finding_is_seen_again_by_one_command(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "found"
+    path.write_bytes(b"\0" + joined([b"x"]))
+
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.fuzzing", "frames", str(path)],
+        cwd=pathlib.Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.returncode, done.stdout) == (0, f"{path}: nothing is wrong\n")
+
+
+def test_what_is_wrong_is_found_and_shown(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A cutter that takes pings for messages differs from wsproto."""
+    monkeypatch.setattr("gateway_proto._layers.cutter._WHOLE", (0x81, 0x82, 0x89))
+    path = tmp_path / "found"
+    path.write_bytes(b"\0" + joined([b"\x89\x02hi"]))
+    monkeypatch.setattr(sys, "argv", ["fuzzing", "frames", str(path)])
+
+    assert command.main() == 1
+    assert "AssertionError" in capsys.readouterr().err
+    assert frames_target.frames is TARGETS["frames"]
+
+
+def test_without_atheris_nothing_is_fuzzed_and_that_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr(sys, "argv", ["fuzzing", "--seconds", "1"])
+
+    assert command.main() == 0
+    assert "nothing is fuzzed: atheris is not installed" in capsys.readouterr().out
