@@ -47,7 +47,9 @@ class Url(msgspec.Struct, frozen=True):
         if not host or parts.username is not None:
             raise LocalProtocolError(f"{text!r} is no URL of a gateway: it needs a host alone")
         path, query = parts.path or "/", parts.query
-        if not (path + query).isascii() or not (path + query).isprintable() or " " in path + query:
+        # Of the host too: it is the value of a header.
+        said = host + path + query
+        if not said.isascii() or not said.isprintable() or " " in said:
             raise LocalProtocolError(f"{text!r} is no URL: a character in it must be escaped")
         return cls(parts.scheme, host, port or _PORTS[parts.scheme], path, query)
 

@@ -45,6 +45,8 @@ HOSTILE = [
     "",
     "wss://",
     "wss://gateway.discord.gg:99999",
+    "wss://a\0.discord.gg",
+    "wss://a\x0b.discord.gg",
     "wss://gateway.discord.gg/\r\nHost: evil.example",
     "wss://" + "a" * 10_000 + ".evil.example",
 ]
