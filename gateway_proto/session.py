@@ -60,7 +60,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
         """The session of `to_json`; raises `LocalProtocolError` where the text is none."""
         try:
             return msgspec.json.decode(text, type=cls)
-        except (msgspec.DecodeError, UnicodeError) as error:
+        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
             raise LocalProtocolError(f"this text is no session: {error}") from None
 
     def after(self, event: Event) -> Session | None:

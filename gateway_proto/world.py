@@ -74,7 +74,7 @@ class World:
         """The world of `{"user": {...}, "guilds": [...]}`; raises `LocalProtocolError`."""
         try:
             file = msgspec.json.decode(text, type=_File)
-        except (msgspec.DecodeError, UnicodeError) as error:
+        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
             raise LocalProtocolError(f"this text is no world: {error}") from None
         return cls(file.guilds, _USER if file.user is None else {**_USER, **file.user})
 

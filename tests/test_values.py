@@ -124,7 +124,11 @@ def test_a_session_goes_to_json_and_back() -> None:
     assert "\n" not in SESSION.to_json()
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"id":1}', b"\xff", '{"id":"\\ud800"}'])
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{}", '{"id":1}', b"\xff", '{"id":"\\ud800"}', '{"more":' + "[" * 60_000],
+    ids=lambda text: str(text[:12]),
+)
 def test_a_text_that_is_no_session_is_refused(text: str | bytes) -> None:
     with pytest.raises(LocalProtocolError, match="this text is no session"):
         Session.from_json(text)

@@ -77,7 +77,18 @@ def test_a_world_is_read_from_json_and_a_user_is_completed() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "[]", '{"guild": []}', '{"guilds": 5}', '{"guilds": [{}]}', '{"guilds":[{"id":"x"}]}'],
+    [
+        *(
+            "",
+            "[]",
+            '{"guild": []}',
+            '{"guilds": 5}',
+            '{"guilds": [{}]}',
+            '{"guilds":[{"id":"x"}]}',
+        ),
+        '{"guilds":[{"id":' + "[" * 60_000,
+    ],
+    ids=lambda text: text[:24],
 )
 def test_what_is_no_world_is_refused(text: str) -> None:
     with pytest.raises(LocalProtocolError, match=r"no world|the id"):
