@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import h11
@@ -16,15 +17,18 @@ _TOKEN = "t0ken-of-the-fuzzer"
 
 
 def endpoint(data: bytes) -> None:
-    """The first byte says who reads: a client's lookup, its upgrade, or a server."""
+    """The first byte says who reads: a client's lookup, its upgrade, the URL
+    of its READY, or a server."""
     kind, chunks = data[:1], pieces(data[1:])
-    match (kind or b"\0")[0] % 3:
+    match (kind or b"\0")[0] % 4:
         case 0:
             _look_up(chunks)
         case 1:
             _upgrade(chunks)
-        case _:
+        case 2:
             _serve(chunks)
+        case _:
+            _go_where_it_is_told(chunks[0])
 
 
 def _look_up(chunks: list[bytes]) -> None:
@@ -55,6 +59,20 @@ def _upgrade(chunks: list[bytes]) -> None:
     _feed(made, chunks)
     finish(made, 2.0)
     assert (client.next_dial() is None) == (client.gave_up is not None)
+
+
+def _go_where_it_is_told(url: bytes) -> None:
+    client = Client(Config(token=_TOKEN, intents=0, gateway_url="wss://gateway.discord.gg"))
+    made: Any = client.dial_succeeded(now=0.0, framing=False)
+    made.receive_message('{"op":10,"d":{"heartbeat_interval":41250}}', now=0.0)
+    d = {"session_id": "s", "resume_gateway_url": url.decode("latin-1")}
+    made.receive_message(json.dumps({"op": 0, "t": "READY", "s": 1, "d": d}), now=0.0)
+    made.receive_eof(now=1.0)
+    dial = client.next_dial()
+    assert dial is not None and dial.tls and dial.host.endswith("discord.gg")
+    assert 0 < dial.port < 65536
+    request = client.dial_succeeded(now=dial.at).data_to_send()
+    assert request.count(b"\r\n\r\n") == 1 and request.endswith(b"\r\n\r\n")
 
 
 def _serve(chunks: list[bytes]) -> None:

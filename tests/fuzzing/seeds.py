@@ -37,6 +37,8 @@ __all__ = ["seeds", "write"]
 
 _TRACES = [(3, "json", "none"), (10, "json", "zlib-stream"), (10, "etf", "zstd-stream")]
 _LINES = 24
+_DEEP = 2000
+"""Lists in lists, more than a reader takes."""
 _SCENARIO = """\
 - {what: refuse, on: upgrade, status: 429, retry_after: 0.5}
 - {what: drop, connection: 2, nth: 3, on: dispatch, after: 1.5, size: 7}
@@ -92,6 +94,8 @@ def seeds() -> Iterator[tuple[str, bytes]]:
         ]
     ):
         yield "scenario", bytes([kind]) + text.encode()
+    for kind, start in enumerate(['[{"what":', "- what: ", '{"guilds":[{"id":', '{"more":']):
+        yield "scenario", bytes([kind]) + start.encode() + b"[" * _DEEP
     for trace in _TRACES:
         lines = tracing.read(trace)
         yield "trace", "\n".join(lines[:_LINES]).encode()
@@ -193,6 +197,8 @@ def _http() -> Iterator[tuple[str, bytes]]:
     for answer in answers:
         yield "endpoint", b"\0" + joined([answer])
         yield "endpoint", b"\1" + joined([answer[:20], answer[20:]])
+    for url in (b"wss://us-1.discord.gg:443/?x=1", b"wss://a\0.discord.gg", b"ws://[::1]/"):
+        yield "endpoint", b"\3" + joined([url])
     bodies = {
         "dispatch": b'{"t":"A","d":{"n":1}}',
         "send": b'{"op":7,"d":null,"connection":1}',

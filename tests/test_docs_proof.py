@@ -1,0 +1,69 @@
+"""What docs/proof.md says is so: its commands and its files are there, its table is whole."""
+
+from __future__ import annotations
+
+import pathlib
+import re
+import shlex
+import subprocess
+import sys
+
+import pytest
+
+from tests.fuzzing.targets import TARGETS, corpus
+
+ROOT = pathlib.Path(__file__).parents[1]
+PAGE = (ROOT / "docs" / "proof.md").read_text()
+COMMANDS = [
+    line
+    for block in re.findall("^```sh\n(.*?)^```", PAGE, re.M | re.S)
+    for line in block.split("\n")
+]
+SCRIPTS = [command for command in COMMANDS if command.startswith("python -m tests.")]
+
+
+def test_every_command_is_one_that_is_tested_here() -> None:
+    known = ("python -m tests.", "python -m pytest -q tests/test_model.py", "pip install atheris")
+
+    assert len(SCRIPTS) == 6
+    assert all(command.startswith(known) for command in COMMANDS if command)
+
+
+@pytest.mark.parametrize("command", SCRIPTS)
+def test_the_options_of_a_command_are_known_to_it(command: str) -> None:
+    module, *given = shlex.split(command)[2:]
+    options = [word for word in given if word.startswith("--")]
+
+    done = subprocess.run(
+        [sys.executable, "-m", module, "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert all(option in done.stdout for option in options)
+    assert all(word in TARGETS for word in given if word.isalpha() and module == "tests.fuzzing")
+
+
+def test_a_file_is_run_through_a_target_by_the_command_of_the_page() -> None:
+    (command,) = [command for command in SCRIPTS if "crash" in command]
+    path = corpus("frames")[0]
+    words = [str(path) if "crash" in word else word for word in shlex.split(command)[1:]]
+
+    done = subprocess.run(
+        [sys.executable, *words], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout == f"{path}: nothing is wrong\n"
+
+
+def test_the_table_of_targets_is_whole() -> None:
+    assert re.findall(r"^\| `(\w+)` \|", PAGE, re.M) == list(TARGETS)
+
+
+def test_every_file_that_is_named_is_there() -> None:
+    links = re.findall(r"\]\(\.\./([\w/.]+)\)", PAGE)
+
+    assert len(links) >= 6
+    assert all((ROOT / link).exists() for link in links)
