@@ -535,6 +535,8 @@ def test_fields_and_lines_that_are_not_known_are_passed_over() -> None:
             lambda lines: [*lines, '{"new": "client", "id": 9, "config": {"token": "t"}}'],
             "version 10 needs intents",
         ),
+        (lambda lines: [*lines, '{"call": "pause", "id": 1, "with": []}'], "line"),
+        (lambda lines: [*lines, '{"call": "pause", "id": 1, "at": 9e9, "sent": ["x"]}'], "line"),
     ],
 )
 def test_what_is_no_trace_is_said_with_its_line(change: Any, says: str | None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import pathlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any
 
 import typer
@@ -13,10 +13,10 @@ from rich.console import Console
 from rich.text import Text
 
 from gateway_cli.reading import reading
-from gateway_cli.show import fail
+from gateway_cli.show import NOT_AS_TRACES, fail
 from gateway_proto.trace import Step, TraceError, replay
 
-__all__ = ["replay_file"]
+__all__ = ["replay_file", "rows"]
 
 _WIDEST = 140
 
@@ -41,14 +41,12 @@ def replay_file(
       gateway-proto replay trace.jsonl --step
     """
     console = Console(highlight=False, soft_wrap=True)
-    shown = _Shown()
     count = different = 0
     try:
         with reading(file, console, quietly=step or as_json) as lines:
-            for now in replay(lines):
+            for now, texts in rows(replay(lines)):
                 count += 1
                 different += bool(now.differences)
-                texts = list(shown.lines(now))
                 if quiet and not now.differences:
                     continue
                 if as_json:
@@ -62,6 +60,8 @@ def replay_file(
         raise  # whoever read has left
     except (TraceError, OSError, UnicodeError) as error:
         fail(f"{file}: {getattr(error, 'strerror', None) or error}", status=2)
+    except NOT_AS_TRACES as error:
+        fail(f"{file}: a line is not as traces have it: {error!r}", status=2)
     if as_json:
         sys.stdout.write(json.dumps({"lines": count, "different": different}) + "\n")
     else:
@@ -78,6 +78,13 @@ def _fields(step: Step) -> dict[str, Any]:
         {"what": d.what, "recorded": d.recorded, "replayed": d.replayed} for d in step.differences
     ]
     return {"number": step.number, **step.line, "differences": differences}
+
+
+def rows(steps: Iterable[Step]) -> Iterator[tuple[Step, list[Text]]]:
+    """Each step, with the lines of text that show it."""
+    shown = _Shown()
+    for step in steps:
+        yield step, list(shown.lines(step))
 
 
 class _Shown:

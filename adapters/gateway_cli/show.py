@@ -41,7 +41,10 @@ from gateway_proto import (
     UrlRefused,
 )
 
-__all__ = ["Screen", "describe", "fail", "why"]
+__all__ = ["NOT_AS_TRACES", "Screen", "describe", "fail", "why"]
+
+NOT_AS_TRACES = (AttributeError, LookupError, TypeError, ValueError, ArithmeticError)
+"""What a line of JSON raises where it is shown, and no trace has such a one."""
 
 _WIDEST = 100
 _COLOURS = {"client": "cyan", "server": "magenta"}

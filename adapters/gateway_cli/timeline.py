@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from gateway_cli.reading import reading
-from gateway_cli.show import fail
+from gateway_cli.show import NOT_AS_TRACES, fail
 from gateway_cli.story import story
 from gateway_proto.trace import TraceError, read
 
@@ -47,7 +47,7 @@ def timeline_file(
         out.write_text(page(told, file.name), encoding="utf-8")
     except (TraceError, UnicodeError) as error:
         fail(f"{file}: {error}", status=2)
-    except (KeyError, TypeError) as error:
+    except NOT_AS_TRACES as error:
         fail(f"{file}: a line is not as traces have it: {error!r}", status=2)
     except ImportError:
         fail("a timeline needs plotly: install gateway-proto[timeline]")

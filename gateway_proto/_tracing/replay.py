@@ -30,7 +30,10 @@ from gateway_proto.urls import Url
 
 __all__ = ["Difference", "Step", "TraceError", "read", "replay"]
 
-_UNREADABLE = (KeyError, TypeError, ValueError, msgspec.MsgspecError, LocalProtocolError)
+_UNREADABLE = (
+    *(AttributeError, LookupError, TypeError, ValueError, ArithmeticError),
+    *(RecursionError, msgspec.MsgspecError, LocalProtocolError),
+)
 """What a line that is no line of a trace raises on its way into a machine."""
 _COMPARED = ("raised", "returned", "made", "drew", "state", "timer", "waiting", "dial")
 _HANDED_OVER = ("events", "sent")

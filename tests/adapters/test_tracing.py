@@ -193,6 +193,7 @@ def test_replay_goes_on_at_enter_and_ends_at_q() -> None:
         ("", "line 1: this is no trace"),
         ('{"event": "Ready"}', "line 1: this is no trace"),
         ("cut", "this line is cut off"),
+        ("odd", "a line is not as traces have it: "),
         (b"\xff\xff", "codec can't decode"),
         (None, "No such file"),
     ],
@@ -203,6 +204,9 @@ def test_what_is_no_trace_gets_one_line_and_status_2(
     path = tmp_path / "t.jsonl"
     if text == "cut":
         text = DEMO.read_text()[:5000]
+    if text == "odd":
+        head, first = DEMO.read_text().splitlines()[:2]
+        text = f'{head}\n{first[:-1]}, "events": 5}}'
     if text is not None:
         path.write_bytes(text if isinstance(text, bytes) else text.encode())
 
