@@ -3,14 +3,33 @@
 from __future__ import annotations
 
 import contextlib
+import json
+from collections.abc import Iterator
+from typing import Any
 
+from gateway_cli.replay import rows
+from gateway_cli.show import NOT_AS_TRACES
 from gateway_cli.story import story
 from gateway_proto import LocalProtocolError, Scenario, Session, World
 from gateway_proto.trace import TraceError, read, replay
+from tests import tracing
 
 __all__ = ["scenario", "trace"]
 
 _STEPS = 200
+_LINES = 40
+_OTHERS: list[Any] = [
+    *(None, True, 0, 1, -1, 2.5, 1e300, 2**70, "", "x", "1", [], [[]], {}, {"type": "Config"}),
+    *(
+        {"base64": "!"},
+        {"base64": "AAAA"},
+        {"text": "x"},
+        "receive_data",
+        "send",
+        "client",
+        "server",
+    ),
+]
 
 
 def scenario(data: bytes) -> None:
@@ -34,8 +53,11 @@ def scenario(data: bytes) -> None:
 
 
 def trace(data: bytes) -> None:
-    """Each machine of a trace does what its lines say, or the line is told that is none."""
-    lines = data.split(b"\n")
+    """Each machine of a trace does what its lines say, or the line is told that is none.
+
+    The first byte says what the rest is: the text, or what is changed in the lines of a good one.
+    """
+    lines = _changed(data[1:]) if data[:1] == b"\1" else data[1:].split(b"\n")
     try:
         for number, step in enumerate(replay(lines)):
             assert step.number <= len(lines) + 1
@@ -44,5 +66,30 @@ def trace(data: bytes) -> None:
     except TraceError as error:
         if not str(error).startswith("line "):
             raise
-    with contextlib.suppress(TraceError, KeyError, TypeError):  # as the command reports them
+    with contextlib.suppress(TraceError, *NOT_AS_TRACES):  # as the commands report them
+        list(rows(replay(lines)))
+    with contextlib.suppress(TraceError, *NOT_AS_TRACES):
         story(read(lines))
+
+
+def _changed(changes: bytes) -> list[bytes]:
+    """A good trace in which values are others: three bytes say which line, where, and what."""
+    lines = [json.loads(line) for line in tracing.read((10, "json", "none"))[:_LINES]]
+    for at in range(0, len(changes) - 2, 3):
+        line, where, what = changes[at : at + 3]
+        places = list(_places(lines[line % len(lines)]))
+        if places:
+            holder, key = places[where % len(places)]
+            holder[key] = _OTHERS[what % len(_OTHERS)]
+    return [json.dumps(line).encode() for line in lines]
+
+
+def _places(value: Any) -> Iterator[tuple[Any, Any]]:
+    """Every place in a value, outer ones before inner ones."""
+    keys = (
+        value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
+    )
+    for key in list(keys):
+        yield value, key
+    for key in list(keys):
+        yield from _places(value[key])

@@ -98,8 +98,11 @@ def seeds() -> Iterator[tuple[str, bytes]]:
         yield "scenario", bytes([kind]) + start.encode() + b"[" * _DEEP
     for trace in _TRACES:
         lines = tracing.read(trace)
-        yield "trace", "\n".join(lines[:_LINES]).encode()
-    yield "trace", tracing.read((10, "json", "none"))[0].encode() + b'\n{"new":"server","id":1}'
+        yield "trace", b"\0" + "\n".join(lines[:_LINES]).encode()
+    head = tracing.read((10, "json", "none"))[0].encode()
+    yield "trace", b"\0" + head + b'\n{"new":"server","id":1}'
+    for number in range(3):
+        yield "trace", b"\1" + bytes(range(number, 60, number + 1))
 
 
 def _conversation(
