@@ -44,8 +44,8 @@ def _same(one: Any, other: Any, chunks: list[bytes], *, whole: bool = False) -> 
         found += _received(one, [_FILLING])
     elif _is_broken(found) and not _is_broken(expected):
         expected += _received(other, [_FILLING])
-    # And of a bad text that is too large as well, its head is looked at before.
-    if expected[-1:] == [Broken(1007, "")] and found[-1:] == [Broken(1009, "")]:
+    # What is wrong and too large as well is told for either.
+    if _is_broken(expected) and found[-1:] == [Broken(1009, "")]:
         found[-1] = expected[-1]
     assert found == expected, (found, expected)
 
