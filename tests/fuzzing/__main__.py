@@ -100,7 +100,7 @@ def _fuzz(name: str, seconds: int) -> int:
         memory = f", {peak[1]} MB" if peak else ""
         print(f"{name}: {count} inputs in {spent} s, {count // spent} a second{memory}", flush=True)
         return 0
-    told = [line for line in done.stdout.splitlines() if not line.startswith("#")]
+    told = [line for line in done.stdout.splitlines() if not line.startswith(("#", "INFO"))]
     print(f"{name}: FINDING", *told[-_LINES:], sep="\n")
     for path in re.findall(r"Test unit written to (\S+)", done.stdout):
         print(f"{name}: to see it again: python -m tests.fuzzing {name} {path}", flush=True)
