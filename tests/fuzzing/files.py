@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import copy
+import functools
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -72,15 +74,20 @@ def trace(data: bytes) -> None:
         story(read(lines))
 
 
+@functools.cache
+def _good() -> list[str]:
+    return tracing.read((10, "json", "none"))[:_LINES]
+
+
 def _changed(changes: bytes) -> list[bytes]:
     """A good trace in which values are others: three bytes say which line, where, and what."""
-    lines = [json.loads(line) for line in tracing.read((10, "json", "none"))[:_LINES]]
+    lines = [json.loads(line) for line in _good()]
     for at in range(0, len(changes) - 2, 3):
         line, where, what = changes[at : at + 3]
         places = list(_places(lines[line % len(lines)]))
         if places:
             holder, key = places[where % len(places)]
-            holder[key] = _OTHERS[what % len(_OTHERS)]
+            holder[key] = copy.deepcopy(_OTHERS[what % len(_OTHERS)])
     return [json.dumps(line).encode() for line in lines]
 
 
