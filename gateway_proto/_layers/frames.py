@@ -231,14 +231,18 @@ class ClientFrames(Frames):
     def _receive_handshake(self, data: bytes | None) -> Iterator[Incoming]:
         while (handshake := self._handshake) is not None:
             head, rest, is_clean = self._split(data)
+            broken = None
             try:
                 handshake.receive_data(head)
-                events = list(handshake.events())
             except (WsRemoteProtocolError, UnicodeError) as error:
                 # Names of servers or ports that do not speak HTTP end here.
-                yield Broken(1002, f"the answer to the upgrade is not understood: {error}")
-                return
+                broken = Broken(1002, f"the answer to the upgrade is not understood: {error}")
+            # What was understood before comes first, however the bytes were cut.
+            events = list(handshake.events())
             yield from self._answered(handshake, events, rest, is_clean=is_clean)
+            if broken is not None:
+                yield broken
+                return
             if not rest:
                 return
             data = rest

@@ -238,6 +238,17 @@ def test_an_informational_answer_that_is_no_upgrade_refuses() -> None:
     assert refused.status == 103
 
 
+@pytest.mark.parametrize("size", [21, 1000])
+def test_a_refusal_comes_before_what_is_not_understood_behind_it(size: int) -> None:
+    answer = b"HTTP/1.1 181 Queued\n\n" + b"garbage\n\n"
+    client = _client()
+
+    refused, broken = [*client.receive(answer[:size]), *client.receive(answer[size:])][:2]
+
+    assert isinstance(refused, Refused)
+    assert isinstance(broken, Broken)
+
+
 @pytest.mark.parametrize(
     "answer",
     [
