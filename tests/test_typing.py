@@ -41,7 +41,7 @@ def _checked_by_mypy(path: pathlib.Path) -> tuple[bool, str]:
     pytest.importorskip("mypy")
     result = subprocess.run(
         [sys.executable, "-m", "mypy", "--strict", "--config-file", "", str(path)],
-        cwd=ROOT,
+        cwd=path.parent,  # from there the package is the one that is installed, as a user has it
         capture_output=True,
         text=True,
         timeout=110,
