@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 import ssl
-import time
 from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING, Any
 
-import attrs
-
+from gateway_asyncio._clock import with_clock
 from gateway_asyncio._news import News
 from gateway_asyncio._pump import Pump
 from gateway_proto import (
@@ -35,18 +32,25 @@ from gateway_proto import (
 if TYPE_CHECKING:
     from gateway_proto.trace import Recorder
 
-__all__ = ["Gateway", "open_gateway", "with_clock"]
-
-
-def with_clock(config: Config) -> Config:
-    """The config with chance, and unix time, of this machine."""
-    measured = time.time() - asyncio.get_running_loop().time()
-    offset = measured if config.unix_offset is None else config.unix_offset
-    return attrs.evolve(config, random=config.random or random.random, unix_offset=offset)
+__all__ = ["Gateway", "open_gateway"]
 
 
 class Gateway(GatewayBase):
     """A client that stays connected. Iterate over it for its events."""
+
+    # An idle connection takes a percent less without a dict.
+    __slots__ = (
+        "_answers",
+        "_awaited",
+        "_config",
+        "_life",
+        "_loop",
+        "_news",
+        "_pump",
+        "_sendable",
+        "_ssl_context",
+        "_stopping",
+    )
 
     def __init__(
         self,

@@ -8,7 +8,8 @@ import ssl
 from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from gateway_asyncio._gateway import Gateway, with_clock
+from gateway_asyncio._clock import with_clock
+from gateway_asyncio._gateway import Gateway
 from gateway_asyncio._news import News
 from gateway_proto import Client, Config, Event, Fleet, GatewayBase, Session, ShardPlan, Turns
 

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import random
 import ssl
-import time
 from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING, Any
 
-import attrs
 import trio
 
 from gateway_proto import (
@@ -28,22 +25,16 @@ from gateway_proto import (
     State,
     Turns,
 )
+from gateway_trio._clock import with_clock
 from gateway_trio._pump import Pump
 from gateway_trio._tasks import News, in_background
 
 if TYPE_CHECKING:
     from gateway_proto.trace import Recorder
 
-__all__ = ["Gateway", "open_gateway", "with_clock"]
+__all__ = ["Gateway", "open_gateway"]
 
 _EVENTS_A_CHECKPOINT = 64
-
-
-def with_clock(config: Config) -> Config:
-    """The config with chance, and unix time, of this machine."""
-    measured = time.time() - trio.current_time()
-    offset = measured if config.unix_offset is None else config.unix_offset
-    return attrs.evolve(config, random=config.random or random.random, unix_offset=offset)
 
 
 class Gateway(GatewayBase):

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import trio
 
 from gateway_proto import Client, Config, Event, Fleet, GatewayBase, Session, ShardPlan, Turns
-from gateway_trio._gateway import Gateway, with_clock
+from gateway_trio._clock import with_clock
+from gateway_trio._gateway import Gateway
 from gateway_trio._tasks import News, in_background
 
 if TYPE_CHECKING:
