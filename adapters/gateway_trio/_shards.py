@@ -84,8 +84,9 @@ async def open_shards(
 ) -> AsyncIterator[Shards]:
     """Look up how many shards there should be, and keep all (or `ids`) connected.
 
-    `queue_limit` is each shard's; a `recorder` records all of them. Raises `LocalProtocolError`
-    where the lookup gives up, or counts do not fit.
+    `queue_limit` is each shard's; a `recorder` records all of them. A lookup that fails
+    is tried again, without an end unless `Config.dial_attempts` sets one. Raises
+    `LocalProtocolError` where the lookup gives up, or counts do not fit.
     """
     config = with_clock(config)
     make_client = Client if recorder is None else recorder.client
