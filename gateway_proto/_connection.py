@@ -38,6 +38,9 @@ Coming = TypeVar("Coming")
 
 DROPPED = 4000
 """The close code of an end that keeps the session: any but 1000 and 1001 does."""
+_LATEST = 2.0**40
+"""Seconds, thirty thousand years. A later `now` plus an interval may be the same `now`: a beat would
+be due again for ever."""
 
 
 class Connection(abc.ABC, Generic[Sent, Received]):
@@ -134,7 +137,7 @@ class Connection(abc.ABC, Generic[Sent, Received]):
     # ----- for the roles -----
 
     def _at(self, now: float) -> float:
-        self._now = max(self._now, now)
+        self._now = max(self._now, min(now, _LATEST))
         return self._now
 
     def _move(self, input_: Input) -> bool:

@@ -356,6 +356,19 @@ def test_silence_in_any_phase_ends_by_timeout(seconds: float, what: str) -> None
     assert _closed(connection).error == f"waited too long for {what}"
 
 
+@pytest.mark.parametrize("now", [1e18, 1e300, float("inf")])
+def test_a_clock_beyond_all_years_makes_no_beat_due_for_ever(now: float) -> None:
+    """A `now` so large is the same after an interval was added to it."""
+    config = attrs.evolve(CONFIG, dialect=3, intents=None, unix_offset=0.0)
+    connection = _bare(config)
+    _tell(connection, 0, {"heartbeat_interval": 41250, "session_id": "s"}, t="READY", s=1)
+    connection.messages_to_send()
+
+    connection.handle_timer(now=now)
+
+    assert [sent["op"] for sent in _said(connection)] == [1]
+
+
 # ----- without framing -----
 
 
