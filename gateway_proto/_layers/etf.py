@@ -81,7 +81,7 @@ def _end(data: bytes, at: int) -> int:
                 raise EtfError("a float is not finite")
             at += _FIXED[tag]
         elif tag == _BIG:
-            digits = int.from_bytes(data[at : at + 1], "big")
+            digits = int.from_bytes(data[at : at + 1])
             if digits > 8:
                 raise EtfError("an integer has more than 64 bits")
             at += 2 + digits
@@ -146,13 +146,13 @@ def _build(term: bytes) -> Any:
 
 
 def _text(value: Any) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 
 def _plain(value: Any) -> Any:
     match value:
         case bytes():
-            return value.decode("utf-8", "replace")
+            return value.decode(errors="replace")
         case dict():
             return {_text(key): _plain(inner) for key, inner in value.items()}
         case list() | tuple():

@@ -236,7 +236,7 @@ def _spell_members_request(
         _check_intent(command, intents, Intents.GUILD_PRESENCES, "presences")
         d["presences"] = True
     if command.nonce is not None:
-        size = len(command.nonce.encode("utf-8", "surrogatepass"))
+        size = len(command.nonce.encode(errors="surrogatepass"))
         if size > _LONGEST_NONCE:
             raise _wrong(
                 command, "nonce", command.nonce, f"it has {size} bytes, more than {_LONGEST_NONCE}"
@@ -402,7 +402,7 @@ def _read_members_request(d: _MembersRequest) -> RequestGuildMembers:
     if isinstance(users, str | int):
         users = [users]
     return RequestGuildMembers(
-        cast("Any", d.guild_id),
+        d.guild_id,
         d.query or "",
         d.limit or 0,
         users,

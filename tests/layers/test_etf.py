@@ -98,6 +98,9 @@ def test_what_other_writers_use_is_read_too() -> None:
     assert etf.unpack(b"\x83k\x00\x02\x01\x02") == [1, 2], "a list of small integers"
     assert etf.unpack(b"\x83t\x00\x00\x00\x01a\x05a\x06") == {"5": 6}, "a number as a key"
     assert etf.unpack(b"\x83m\x00\x00\x00\x01\xff") == "\N{REPLACEMENT CHARACTER}", "no text"
+    assert etf.unpack(b"\x83t\x00\x00\x00\x01m\x00\x00\x00\x01\xffj") == {
+        "\N{REPLACEMENT CHARACTER}": []
+    }, "no text as a key"
 
 
 def test_keys_are_written_as_text_whatever_they_were() -> None:
@@ -106,10 +109,11 @@ def test_keys_are_written_as_text_whatever_they_were() -> None:
     assert b"m\x00\x00\x00\x02op" in etf.pack({"op": 1})
 
 
-def test_an_integer_beyond_64_bits_is_written_as_text() -> None:
-    assert etf.unpack(etf.pack({"a": [2**64, -(2**63) - 1, 5, None]})) == {
-        "a": [str(2**64), str(-(2**63) - 1), 5, None]
+def test_an_integer_beyond_64_bits_is_written_as_text_and_no_other() -> None:
+    assert etf.unpack(etf.pack({"a": [2**64, -(2**63) - 1, (5, -1000, 1000), None]})) == {
+        "a": [str(2**64), str(-(2**63) - 1), [5, -1000, 1000], None]
     }
+    assert etf.unpack(etf.pack([2**64, 2**64 - 1, -(2**63)])) == [str(2**64), 2**64 - 1, -(2**63)]
 
 
 @pytest.mark.parametrize("value", [object(), {(1, 2): 3}, "\ud800", [[[[[]]]]] * 2])
@@ -127,39 +131,80 @@ _LIST = b"l\x00\x00\x00\x01"
 @pytest.mark.parametrize(
     ("data", "says"),
     [
-        (b"\x83" + _LIST * 100_000 + b"j" * 100_001, "nested more than 256 deep"),
-        (b"\x83h\x01" * 1 + b"h\x01" * 1000 + b"a\x01", "nested more than 256 deep"),
-        (b"\x83P\x00\x00\x00\x05" + zlib.compress(b"a\x01"), "a term of type 80"),
-        (b"\x83a\x01a", "more behind its end"),
-        (b"\x83o\x00\x00\x00\x09\x00" + b"\x01" * 9, "a term of type 111"),
-        (b"\x83n\x09\x00" + b"\x01" * 9, "more than 64 bits"),
-        (b"\x83t\x00\x00\x00\x01" + _LIST + b"a\x01ja\x02", "a key of type 108"),
-        (b"\x83F" + struct.pack(">d", math.inf), "not finite"),
-        (b"\x83F" + struct.pack(">d", -math.inf), "not finite"),
-        (b"\x83F" + struct.pack(">d", math.nan), "not finite"),
-        (b"\x83w\x01\xff", "codec"),
-        (b"\x83l\x00\x00\x00\x01a\x01a\x02", "non empty tails"),
+        (b"\x83" + _LIST * 100_000 + b"j" * 100_001, "it is nested more than 256 deep"),
+        (b"\x83h\x01" * 1 + b"h\x01" * 1000 + b"a\x01", "it is nested more than 256 deep"),
+        (b"\x83P\x00\x00\x00\x05" + zlib.compress(b"a\x01"), "it has a term of type 80"),
+        (b"\x83a\x01a", "there is more behind its end"),
+        (b"\x83o\x00\x00\x00\x09\x00" + b"\x01" * 9, "it has a term of type 111"),
+        (b"\x83n\x09\x00" + b"\x01" * 9, "an integer has more than 64 bits"),
+        (b"\x83t\x00\x00\x00\x01" + _LIST + b"a\x01ja\x02", "a map has a key of type 108"),
+        (b"\x83F" + struct.pack(">d", math.inf), "a float is not finite"),
+        (b"\x83F" + struct.pack(">d", -math.inf), "a float is not finite"),
+        (b"\x83F" + struct.pack(">d", math.nan), "a float is not finite"),
     ],
 )
 def test_what_is_no_term_of_json_is_an_error_that_says_so(data: bytes, says: str) -> None:
     """Rules 74 and 75: erlpack alone would overflow the stack, inflate a bomb, or cut silently."""
+    with pytest.raises(EtfError) as caught:
+        etf.unpack(data)
+
+    assert (str(caught.value), caught.value.truncated) == (says, False)
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (b"\x83w\x01\xff", "codec"),
+        (b"\x83l\x00\x00\x00\x01a\x01a\x02", "non empty tails"),
+    ],
+)
+def test_what_erlpack_refuses_is_an_error_in_its_words(data: bytes, says: str) -> None:
     with pytest.raises(EtfError, match=says) as caught:
         etf.unpack(data)
 
     assert not caught.value.truncated
 
 
+def test_terms_may_be_nested_as_deep_as_erlpack_writes_them() -> None:
+    def nested(depth: int) -> bytes:
+        return b"\x83" + _LIST * depth + b"a\x01" + b"j" * depth
+
+    value = etf.unpack(nested(256))
+
+    assert etf.pack(value) == nested(256)
+    with pytest.raises(EtfError, match="nested more than 256 deep"):
+        etf.unpack(nested(257))
+
+
+@pytest.mark.parametrize("value", [sys.float_info.max, -sys.float_info.max])
+def test_the_largest_floats_are_finite(value: float) -> None:
+    assert etf.unpack(etf.pack(value)) == value
+
+
 @pytest.mark.parametrize(
-    ("data", "says"),
+    ("data", "says", "truncated"),
     [
-        (b"\x83a\x01", "no map"),
-        (b"\x83t\x00\x00\x00\x00x", "more behind its end"),
-        (b"\x83t\x00\x00\x00\x01ja\x01", "a key of type 106"),
+        (b"\x83a\x01", "it is no map", False),
+        (b"\x83t\x00\x00\x00\x00x", "there is more behind its end", False),
+        (b"\x83t\x00\x00\x00\x01ja\x01", "a map has a key of type 106", False),
+        (b"\x83", "it is cut off", True),
+        (b"\x83t\x00\x00\x00", "it is cut off", True),
+        (b"\x83t\x00\x00\x00\x01", "it is cut off", True),
+        (b"\x83t\x01\x00\x00\x00", "it is cut off", True),
+        (b"\x83t\x00\x00\x00\x01m\x00\x00\x00\x02o", "it is cut off", True),
     ],
 )
-def test_what_is_no_envelope_is_an_error_that_says_so(data: bytes, says: str) -> None:
-    with pytest.raises(EtfError, match=says):
+def test_what_is_no_envelope_is_an_error_that_says_so(
+    data: bytes, says: str, truncated: bool
+) -> None:
+    with pytest.raises(EtfError) as caught:
         etf.envelope(data)
+
+    assert (str(caught.value), caught.value.truncated) == (says, truncated)
+
+
+def test_an_envelope_may_be_empty() -> None:
+    assert etf.envelope(b"\x83t\x00\x00\x00\x00") == {}
 
 
 def test_lists_and_maps_may_be_empty_and_large() -> None:
@@ -174,8 +219,9 @@ def test_without_erlpack_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(etf, "_erlpack", lambda: None)
 
     assert not etf.available()
-    with pytest.raises(EtfError, match=r"install gateway-proto\[etf\]"):
+    with pytest.raises(EtfError) as caught:
         etf.unpack(term)
+    assert str(caught.value) == "it is in ETF: install gateway-proto[etf] to read it"
 
 
 def test_where_erlpack_is_not_installed_the_module_is_there_all_the_same(

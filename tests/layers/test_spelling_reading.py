@@ -1,0 +1,183 @@
+"""payload → command: what real clients send is understood, whatever their types and nulls."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from gateway_proto import (
+    DIALECTS,
+    Activity,
+    Heartbeat,
+    Identify,
+    Properties,
+    Raw,
+    RequestChannelInfo,
+    RequestGuildMembers,
+    RequestSoundboardSounds,
+    Resume,
+    UpdatePresence,
+    UpdateVoiceState,
+    VoiceServerPing,
+)
+from gateway_proto._layers.spelling import read
+
+
+def _read(op: int, d: Any, version: int = 10) -> Any:
+    return read(op, msgspec.json.encode(d), DIALECTS[version])
+
+
+@pytest.mark.parametrize("d", ["x", "zlib-stream", 1, None])
+def test_compress_that_is_no_boolean_is_false(d: Any) -> None:
+    assert not _read(2, {"token": "t", "compress": d}).compress
+
+
+def test_property_names_may_have_a_dollar_sign_or_none_in_any_version() -> None:
+    for version in DIALECTS:
+        for prefix in ("", "$"):
+            d = {"token": "t", "properties": {f"{prefix}os": "linux", f"{prefix}browser": None}}
+            assert _read(2, d, version).properties.os == "linux"
+
+
+def test_a_presence_with_nulls_and_a_game_is_understood() -> None:
+    d = {"since": 1.0, "activities": None, "status": None, "afk": None, "game": {"name": "x"}}
+
+    assert _read(3, d) == UpdatePresence([Activity("x")], 1, status="online")
+    assert _read(3, {"game": {"name": None}}) == UpdatePresence()
+
+
+@pytest.mark.parametrize(
+    ("idle_since", "since"), [(None, None), (5, 5), ("anything", 0), (True, True)]
+)
+def test_in_version_3_anything_but_null_is_idle(idle_since: Any, since: Any) -> None:
+    presence = _read(3, {"game": {"name": None}, "idle_since": idle_since}, 3)
+
+    assert presence == UpdatePresence((), since)
+    assert presence.status == ("online" if idle_since is None else "idle")
+
+
+@pytest.mark.parametrize(
+    ("version", "op", "d", "command"),
+    [
+        (10, 1, None, Heartbeat(None)),
+        (10, 1, 5, Heartbeat(5)),
+        (10, 1, 5.0, Heartbeat(5)),
+        (3, 1, "5", Heartbeat("5")),
+        (
+            10,
+            2,
+            {"token": "t"},
+            Identify(token="t", properties=Properties(browser="", device="")),
+        ),
+        (
+            10,
+            2,
+            {
+                "token": "t",
+                "properties": {"os": "linux", "$browser": "b", "device": None, "$device": 5},
+                "intents": 513,
+                "compress": True,
+                "large_threshold": 60,
+                "shard": [1, 2],
+                "presence": {"status": "dnd"},
+                "guild_subscriptions": False,
+            },
+            Identify(
+                token="t",
+                properties=Properties("linux", "b", "5"),
+                intents=513,
+                compress=True,
+                large_threshold=60,
+                shard=(1, 2),
+                presence=UpdatePresence(status="dnd"),
+                guild_subscriptions=False,
+            ),
+        ),
+        (
+            10,
+            6,
+            {"token": "t", "session_id": "s", "seq": 7},
+            Resume(session_id="s", seq=7, token="t"),
+        ),
+        (3, 6, {"session_id": "s", "seq": 7}, Resume(session_id="s", seq=7)),
+        (10, 3, {}, UpdatePresence()),
+        (
+            10,
+            3,
+            {
+                "since": 1.0,
+                "activities": [{"name": "a", "type": 1, "url": "u", "state": "s"}, {}],
+                "game": {"name": "not this one"},
+                "status": "dnd",
+                "afk": True,
+            },
+            UpdatePresence([Activity("a", 1, "u", "s"), Activity("")], 1, status="dnd", afk=True),
+        ),
+        (
+            10,
+            3,
+            {"since": 5, "game": {"name": "a", "type": 1, "url": "u", "state": "s"}},
+            UpdatePresence([Activity("a", 1, "u", "s")], 5, status="online"),
+        ),
+        (10, 3, {"game": {"name": None}}, UpdatePresence()),
+        (3, 3, {"game": {"name": "a", "type": 1}}, UpdatePresence([Activity("a")])),
+        (3, 3, {"game": None, "idle_since": 5}, UpdatePresence((), 5)),
+        (
+            10,
+            4,
+            {"guild_id": 1, "channel_id": 2, "self_mute": True},
+            UpdateVoiceState("1", "2", self_mute=True),
+        ),
+        (10, 4, {"self_deaf": True}, UpdateVoiceState(None, None, self_deaf=True)),
+        (3, 5, None, VoiceServerPing()),
+        (10, 8, {"guild_id": 5}, RequestGuildMembers("5")),
+        (
+            10,
+            8,
+            {"guild_id": [5, "6"], "query": "q", "limit": 7},
+            RequestGuildMembers(["5", "6"], "q", 7),
+        ),
+        (
+            10,
+            8,
+            {"guild_id": "5", "user_ids": [6, "7"], "presences": True, "nonce": "n"},
+            RequestGuildMembers("5", user_ids=["6", "7"], presences=True, nonce="n"),
+        ),
+        (10, 8, {"guild_id": "5", "user_ids": "6"}, RequestGuildMembers("5", user_ids=["6"])),
+        (10, 31, {"guild_ids": [1, "2"]}, RequestSoundboardSounds(["1", "2"])),
+        (10, 43, {"guild_id": 1, "fields": ["status"]}, RequestChannelInfo("1", ["status"])),
+        (10, 5, None, Raw(5, None)),
+        (10, 99, [1], Raw(99, [1])),
+    ],
+)
+def test_each_op_is_read_as_the_command_that_it_is(
+    version: int, op: int, d: Any, command: Any
+) -> None:
+    assert _read(op, d, version) == command
+
+
+def test_a_single_user_id_and_integer_ids_are_understood() -> None:
+    request = _read(8, {"guild_id": 5, "user_ids": 6, "query": None, "limit": None})
+
+    assert request == RequestGuildMembers("5", user_ids=["6"])
+
+
+@pytest.mark.parametrize(
+    ("op", "d"),
+    [
+        (2, None),
+        (2, {}),
+        (2, {"token": 5}),
+        (6, {"session_id": "x"}),
+        (1, {}),
+        (3, 5),
+        (8, {}),
+        (31, {}),
+        (43, {"guild_id": "1"}),
+    ],
+)
+def test_a_field_of_no_use_is_an_error(op: int, d: Any) -> None:
+    with pytest.raises(msgspec.ValidationError):
+        _read(op, d)
