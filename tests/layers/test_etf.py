@@ -172,7 +172,7 @@ def test_terms_may_be_nested_256_deep_and_no_deeper() -> None:
     envelope = b"\x83t\x00\x00\x00\x01m\x00\x00\x00\x01d"
 
     assert etf.envelope(envelope + nested(256)) == {"d": b"\x83" + nested(256)}
-    with pytest.raises(EtfError, match="^it is nested more than 256 deep$"):
+    with pytest.raises(EtfError, match="nested more than 256 deep"):
         etf.envelope(envelope + nested(257))
 
 
