@@ -8,6 +8,8 @@ are nested deeply. So every term is walked over before it is given to it.
 from __future__ import annotations
 
 import functools
+import math
+import re
 from typing import Any
 
 import msgspec
@@ -31,6 +33,8 @@ _COUNTED = {**_ATOMS, _STRING: 2, _BINARY: 4}
 """Tag → bytes of the length that comes before the value."""
 _NOT_FINITE = (b"\x7f", b"\xff")
 """First bytes of the floats that JSON has not, where the second is 0xf0 or more."""
+_LIKE_NOT_FINITE = re.compile(rb"F[\x7f\xff][\xf0-\xff]")
+"""Such a float, or, rarely, a part of something else: whoever finds it looks again."""
 _KEYS = frozenset({*_ATOMS, _BINARY, _SMALL_INTEGER, _INTEGER})
 
 
@@ -167,14 +171,23 @@ def _plain(value: Any) -> Any:
 def pack(value: Any) -> bytes:
     """The term of a value; keys become text, since the gateway takes no others.
 
-    An integer beyond 64 bits becomes text, as ids do. Raises TypeError or ValueError for what JSON
-    has not either, or is nested too deeply.
+    An integer beyond 64 bits becomes text, as ids do; a float that is not finite becomes nil, as it
+    is null in JSON. Raises TypeError or ValueError for what JSON has not either, or is nested too
+    deeply.
     """
     plain = msgspec.to_builtins(value, str_keys=True)
     try:
+        term = _write(plain)
+    except OverflowError:
+        return _write(_narrow(plain))
+    return term if _LIKE_NOT_FINITE.search(term) is None else _write(_narrow(plain))
+
+
+def _write(plain: Any) -> bytes:
+    try:
         return bytes(_erlpack().pack(plain))
     except OverflowError:
-        return bytes(_erlpack().pack(_narrow(plain)))
+        raise
     except Exception as error:  # erlpack's own class is not exported
         raise ValueError(str(error)) from None
 
@@ -187,5 +200,7 @@ def _narrow(value: Any) -> Any:
             return [_narrow(inner) for inner in value]
         case int() if not -(2**63) <= value < 2**64:
             return str(value)
+        case float() if not math.isfinite(value):
+            return None
         case _:
             return value

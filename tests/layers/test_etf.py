@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import re
 import runpy
 import struct
 import sys
@@ -116,12 +117,37 @@ def test_an_integer_beyond_64_bits_is_written_as_text_and_no_other() -> None:
     assert etf.unpack(etf.pack([2**64, 2**64 - 1, -(2**63)])) == [str(2**64), 2**64 - 1, -(2**63)]
 
 
-@pytest.mark.parametrize("value", [object(), {(1, 2): 3}, "\ud800", [[[[[]]]]] * 2])
-def test_what_json_has_not_is_not_written(value: Any) -> None:
-    if isinstance(value, list):
-        for _ in range(300):
-            value = [value]
-    with pytest.raises((TypeError, ValueError)):
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_float_that_is_not_finite_is_written_as_nil_as_it_is_null_in_json(value: float) -> None:
+    """No Erlang reads such a float."""
+    looks_like_one = "F\x7f\N{GRINNING FACE}"
+
+    assert etf.pack(value) == etf.pack(None)
+    assert etf.unpack(etf.pack({"a": [value, 1.5, looks_like_one]})) == {
+        "a": [None, 1.5, looks_like_one]
+    }
+
+
+def _nested(depth: int) -> Any:
+    value: Any = 1
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        (object(), "Encoding objects of type object is unsupported"),
+        ({(1, 2): 3}, "Only dicts with str-like or number-like keys are supported"),
+        ("\ud800", "'utf-8' codec can't encode character '\\ud800' in position 0"),
+        (_nested(300), "Exceeded recursion limit"),
+        ([2**64, _nested(300)], "Exceeded recursion limit"),
+        ([math.nan, "\ud800"], "'utf-8' codec can't encode character '\\ud800' in position 0"),
+    ],
+)
+def test_what_json_has_not_is_not_written(value: Any, says: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=re.escape(says)):
         etf.pack(value)
 
 

@@ -95,6 +95,7 @@ def _integer(low: int, high: int) -> str:
             UpdateVoiceState(_21_DIGITS, None),
             f"UpdateVoiceState.guild_id is '{_21_DIGITS}': {_SNOWFLAKE}",
         ),
+        (RequestGuildMembers(""), f"RequestGuildMembers.guild_id is '': {_SNOWFLAKE}"),
         (RequestGuildMembers("x"), f"RequestGuildMembers.guild_id is 'x': {_SNOWFLAKE}"),
         (
             RequestGuildMembers("1", limit=-1),
