@@ -84,10 +84,10 @@ def _spell_d(command: Command, dialect: Dialect, intents: int | None) -> Any:
         case RequestGuildMembers():
             return _spell_members_request(command, dialect, intents)
         case UpdateVoiceState():
-            _check_id(
-                command, "guild_id", command.guild_id, nullable=not dialect.voice_guild_required
-            )
-            _check_id(command, "channel_id", command.channel_id, nullable=True)
+            if command.guild_id is not None or dialect.voice_guild_required:
+                _check_id(command, "guild_id", command.guild_id)
+            if command.channel_id is not None:
+                _check_id(command, "channel_id", command.channel_id)
         case RequestSoundboardSounds():
             _check_some(command, "guild_ids", command.guild_ids)
             for guild_id in command.guild_ids:
@@ -109,10 +109,8 @@ def _check(command: Any, field: str, value: Any, low: int, high: int) -> None:
         raise _wrong(command, field, value, f"it must be an integer from {low} to {high}")
 
 
-def _check_id(command: Any, field: str, value: str | None, *, nullable: bool = False) -> None:
+def _check_id(command: Any, field: str, value: str | None) -> None:
     # One that is no number was seen to hang, and then to cost the session.
-    if value is None and nullable:
-        return
     if value is None or not (value.isascii() and value.isdecimal() and len(value) <= 20):
         raise _wrong(command, field, value, "it must be a snowflake, of digits alone")
 
@@ -363,8 +361,7 @@ def _read_identify(d: _Identify, dialect: Dialect) -> Identify:
     given = d.properties or {}
     # Clients write the names with and without the dollar sign, whatever the version.
     names = {
-        name: str(given.get("$" + name, given.get(name, "")) or "")
-        for name in dialect.property_names
+        name: str(given.get("$" + name, given.get(name)) or "") for name in dialect.property_names
     }
     defaults = msgspec.structs.asdict(Properties())
     return Identify(
