@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import msgspec
 import pytest
@@ -193,8 +194,13 @@ def test_d_that_erlpack_cannot_build_is_an_error_when_it_is_asked_for() -> None:
 
 @pytest.mark.usefixtures("_erlpack")
 def test_what_etf_has_not_is_the_callers_mistake() -> None:
-    with pytest.raises(LocalProtocolError, match="cannot be written as ETF"):
-        encode(60, object(), Encoding.ETF)
+    deep: Any = 1
+    for _ in range(300):
+        deep = [deep]
+
+    for value in (object(), deep, [2**64, deep]):
+        with pytest.raises(LocalProtocolError, match="cannot be written as ETF"):
+            encode(60, value, Encoding.ETF)
 
 
 @pytest.mark.parametrize(
