@@ -129,7 +129,7 @@ _PLAYING = Activity("chess", 1, "https://example.com", "thinking")
         (10, Raw(99, [1]), 99, [1]),
         (
             10,
-            Identify(token="t", properties=_WHO, intents=513),
+            Identify(token="t", properties=_WHO, intents=513, guild_subscriptions=True),
             2,
             {
                 "token": "t",
