@@ -158,6 +158,10 @@ def test_each_op_is_read_as_the_command_that_it_is(
     assert _read(op, d, version) == command
 
 
+def test_a_heartbeat_that_is_a_float_is_read_as_an_integer() -> None:
+    assert repr(_read(1, 5.0)) == "Heartbeat(d=5)"
+
+
 def test_a_single_user_id_and_integer_ids_are_understood() -> None:
     request = _read(8, {"guild_id": 5, "user_ids": 6, "query": None, "limit": None})
 
