@@ -6,7 +6,7 @@ get along with what real clients send, so a field is refused only where its type
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import attrs
 import msgspec
@@ -255,6 +255,7 @@ def _check_intent(command: Any, intents: int | None, needed: Intents, what: str)
 # ----- reading: what a server makes of what clients send -----
 
 _Id = str | int
+_Heartbeat: Any = int | float | str | None
 
 
 class _Activity(msgspec.Struct):
@@ -332,7 +333,7 @@ def read(op: int, raw: bytes, dialect: Dialect) -> Command:
         return Raw(op, from_raw(raw, Any))
     match Opcode(op):
         case Opcode.HEARTBEAT:
-            d: Any = from_raw(raw, cast("Any", int | float | str | None))
+            d: Any = from_raw(raw, _Heartbeat)
             return Heartbeat(int(d) if isinstance(d, float) else d)
         case Opcode.IDENTIFY:
             return _read_identify(from_raw(raw, _Identify), dialect)
