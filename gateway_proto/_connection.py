@@ -39,8 +39,8 @@ Coming = TypeVar("Coming")
 DROPPED = 4000
 """The close code of an end that keeps the session: any but 1000 and 1001 does."""
 _LATEST = 2.0**40
-"""Seconds, thirty thousand years. A later `now` plus an interval may be the same `now`: a beat would
-be due again for ever."""
+"""Seconds, thirty thousand years. A later `now` plus an interval may be the same `now`: a beat
+would be due again for ever."""
 
 
 class Connection(abc.ABC, Generic[Sent, Received]):
