@@ -457,10 +457,9 @@ def test_a_resume_while_the_old_connection_seems_alive_takes_its_place() -> None
 )
 def test_a_resume_that_does_not_fit_is_answered_by_its_dialect(changes: dict[str, Any]) -> None:
     server = Server()
-    session_id = _away(server)
-    session_id = changes.pop("session_id", session_id)
+    resume = {"session_id": _away(server), **changes}
 
-    connection = _resume(server, session_id, 1, **changes)
+    connection = _resume(server, seq=1, **resume)
 
     if connection.dialect.version == 3:
         assert connection.close_to_send() == (4006, "Invalid session")
