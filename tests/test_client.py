@@ -243,7 +243,8 @@ def test_the_identify_budget_of_a_day_ends_the_life_before_the_token_is_lost() -
 
 
 def test_the_identify_budget_is_free_again_after_a_day() -> None:
-    link = Link(Client(_config(identify_budget=2)), Server())
+    hourly = ServerConfig(heartbeat_interval=3_600_000)  # a day has fewer beats, and passes sooner
+    link = Link(Client(_config(identify_budget=2)), Server(hourly))
     for _ in range(4):
         link.server.send(SessionInvalidated())
         link.run(86400)

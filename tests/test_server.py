@@ -16,6 +16,7 @@ from gateway_proto import (
     Closed,
     Config,
     Dispatch,
+    GatewayFound,
     HeartbeatAcked,
     HeartbeatRequested,
     Hello,
@@ -28,6 +29,7 @@ from gateway_proto import (
     Server,
     ServerConfig,
     ServerConnection,
+    SessionStartLimit,
     State,
     UpdatePresence,
     World,
@@ -515,6 +517,25 @@ def test_a_session_without_a_connection_is_forgotten_after_its_lifetime() -> Non
     assert session_id in server.sessions
 
 
+@pytest.mark.parametrize("away", [False, True])
+def test_a_session_that_the_server_forgets_is_neither_told_nor_resumed(away: bool) -> None:
+    server = Server(ServerConfig(session_lifetime=100.0))
+    connection = _ready(server)
+    session = connection.session
+    assert session is not None
+    if away:
+        connection.receive_eof(now=0.0)
+
+    server.forget(session)
+    server.forget(session)  # twice is once
+
+    assert session.connection is None
+    assert server.dispatch("X", 1, now=0.0) == 0
+    connection.receive_eof(now=1.0)
+    again = _resume(server, session.id, 1, now=200.0)
+    assert _said(again) == [{"op": 9, "d": False}]
+
+
 @pytest.mark.parametrize(
     ("code", "kept"), [(1000, False), (1001, False), (4000, True), (None, True)]
 )
@@ -687,6 +708,13 @@ def test_the_sessions_of_a_day_are_counted_and_told_and_run_out() -> None:
             assert left(now) == (0, 86_300_000)
 
     assert codes == [None, None, 4004, None]
+
+
+def test_what_a_lookup_learns_is_what_the_server_was_told() -> None:
+    server = Server(ServerConfig(shards=3, identifies_a_day=7, max_concurrency=2))
+
+    limit = SessionStartLimit(7, 7, 0, max_concurrency=2)
+    assert server.found("ws://x", now=0.0) == GatewayFound("ws://x", 3, limit)
 
 
 # ----- presences -----
