@@ -380,6 +380,21 @@ def test_a_dispatch_goes_to_the_sessions_that_are_picked() -> None:
         server.dispatch("X", object(), now=0.0)
 
 
+@pytest.mark.parametrize("name", ["GUILD_CREATE", "GUILD_UPDATE", "GUILD_DELETE"])
+def test_what_is_told_of_a_guild_itself_goes_to_its_shard(name: str) -> None:
+    server = Server()
+    first, second = _accept(server), _accept(server)
+    for number, connection in enumerate((first, second)):
+        _identify(connection, shard=[number, 2], intents=1)
+        connection.messages_to_send()
+
+    count = server.dispatch(name, {"id": str(1 << 22), "guild_id": "0"}, now=0.0)
+
+    assert count == 1
+    assert _said(first) == []
+    assert [payload["t"] for payload in _said(second)] == [name]
+
+
 def test_a_client_that_does_not_read_is_dropped_at_a_bound_and_may_resume() -> None:
     server = Server(ServerConfig(output_limit=10_000))
     connection = _ready(server)
@@ -690,6 +705,18 @@ def test_who_identifies_too_soon_gets_invalid_session_and_other_keys_do_not() ->
     assert said == [0, 0, 9, 0]
 
 
+def test_a_client_without_a_shard_takes_the_turn_of_shard_0() -> None:
+    server = Server(ServerConfig(identify_seconds=5.0, max_concurrency=2))
+    said = []
+    for shard in (None, [0, 2], [1, 2]):
+        connection = _accept(server)
+        connection.messages_to_send()
+        _identify(connection, shard=shard)
+        said.append(_said(connection)[0]["op"])
+
+    assert said == [0, 9, 0]
+
+
 def test_the_sessions_of_a_day_are_counted_and_told_and_run_out() -> None:
     server = Server(ServerConfig(identifies_a_day=2))
 
@@ -763,8 +790,15 @@ def test_presences_beyond_the_limit_are_let_go_without_a_word() -> None:
 
 
 @pytest.mark.skipif(not etf.available(), reason="the extra etf is not installed")
+@pytest.mark.parametrize(
+    ("encodings", "terms"),
+    [
+        (("json", "etf", "etf", "json", "etf"), [b'{"a":[1,null]}']),
+        (("json", "json"), []),
+    ],
+)
 def test_a_dispatch_to_many_is_written_once_in_each_encoding(
-    monkeypatch: pytest.MonkeyPatch,
+    encodings: tuple[str, ...], terms: list[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written: list[Any] = []
     real = gateway_proto.server.to_term
@@ -780,7 +814,7 @@ def test_a_dispatch_to_many_is_written_once_in_each_encoding(
             Client(Config(token="t", intents=0, gateway_url="ws://localhost", encoding=encoding)),
             server,
         )
-        for encoding in ("json", "etf", "etf", "json", "etf")
+        for encoding in encodings
     ]
 
     server.dispatch("X", {"a": [1, None]}, now=0.0)
@@ -789,4 +823,4 @@ def test_a_dispatch_to_many_is_written_once_in_each_encoding(
         link.run(0.01)
         dispatches = [event for event in link.client.events if isinstance(event, Dispatch)]
         assert dispatches[-1].data == {"a": [1, None]}
-    assert written == [b'{"a":[1,null]}']
+    assert written == terms

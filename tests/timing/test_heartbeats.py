@@ -59,6 +59,15 @@ def test_an_ack_gives_the_latency_and_ends_the_doubt() -> None:
     assert beats.latency == 0.25
 
 
+def test_after_an_ack_the_doubt_begins_anew() -> None:
+    beats = _begun()
+    for at in (1.0, 3.0, 5.0):
+        beats.sent(at)
+        beats.heard()
+        assert not beats.is_zombie()
+        beats.acked(at + 1.5)
+
+
 def test_an_excuse_forgives_what_was_not_heard_but_not_for_ever() -> None:
     beats = _begun()
     beats.sent(1.0)
