@@ -418,6 +418,33 @@ def test_a_lookup_that_fails_is_tried_again_after_what_it_asks_for() -> None:
     assert dial.purpose is Purpose.LOOKUP
 
 
+@pytest.mark.parametrize(("session", "then"), [(None, Then.IDENTIFY), (SESSION, Then.RESUME)])
+def test_a_lookup_ends_with_what_its_client_is_up_to(session: Session | None, then: Then) -> None:
+    session = session and msgspec.structs.replace(session, resume_url=None)
+    client = Client(CONFIG, session=session)
+
+    _found(client, "localhost")
+
+    assert client.last_closed is not None
+    assert client.last_closed.then is then
+
+
+@pytest.mark.parametrize(("lost_at", "goes_on"), [(14.0, False), (16.0, True)])
+def test_the_day_of_a_lookup_ends_when_it_said(lost_at: float, goes_on: bool) -> None:
+    client = Client(_config(identify_reserve=5, lookup_bot=True))
+    limit = b'{"total":1000,"remaining":6,"reset_after":10000,"max_concurrency":1}'
+    body = b'{"url":"ws://localhost","shards":1,"session_start_limit":%s}' % limit
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body)
+    _answer(client, head + body, now=5.0)
+    connection: Any = client.dial_succeeded(now=6.0, framing=False)
+    connection.receive_message('{"op":10,"d":{"heartbeat_interval":41250}}', now=6.0)
+
+    connection.receive_close(1000, now=lost_at)
+
+    assert (client.next_dial() is not None) == goes_on
+    assert (client.gave_up is None) == goes_on
+
+
 def test_a_lookup_that_fails_and_asks_for_nothing_waits_by_chance() -> None:
     client = Client(_config(random=lambda: 0.25))
 

@@ -16,6 +16,7 @@ from gateway_proto import (
     Closed,
     Config,
     Dispatch,
+    Fault,
     GatewayFound,
     HeartbeatAcked,
     HeartbeatRequested,
@@ -24,8 +25,10 @@ from gateway_proto import (
     Identify,
     LocalProtocolError,
     MalformedPayload,
+    Opened,
     Ready,
     Resumed,
+    Scenario,
     Server,
     ServerConfig,
     ServerConnection,
@@ -122,6 +125,32 @@ def test_each_session_has_an_id_of_its_own_even_without_chance() -> None:
         _ready(server)
 
     assert len(server.sessions) == 3
+
+
+def test_the_id_of_a_session_is_chance_of_128_bits_and_its_number() -> None:
+    """Nobody may guess it, and where chance is the same each time it is one of its own."""
+    draws = iter([0.25, 0.5, 0.75, 0.0, 0.0, 0.0, 0.0, 0.99])
+    by_chance, constant = Server(ServerConfig(random=lambda: next(draws))), Server()
+    for server in (by_chance, constant):
+        for _ in range(2):
+            _ready(server)
+
+    assert list(by_chance.sessions) == [
+        "4000000080000000c0000000000000001",
+        "000000000000000000000000fd70a3d72",
+    ]
+    assert list(constant.sessions) == ["80000000" * 4 + "1", "80000000" * 4 + "2"]
+
+
+def test_without_a_target_and_a_host_the_oldest_version_is_spoken_on_this_machine() -> None:
+    connection = Server().accept(now=0.0, framing=False)
+    assert connection.events() == [Opened("/")]
+
+    whole = _accept(Server())
+    whole.messages_to_send()
+    _identify(whole)
+
+    assert _said(whole)[0]["d"]["resume_gateway_url"] == "ws://localhost"
 
 
 def test_a_heartbeat_is_acknowledged_before_identify_too() -> None:
@@ -615,6 +644,18 @@ def test_a_dispatch_during_the_closing_handshake_is_kept_for_the_resume() -> Non
 
 def test_the_servers_config_can_be_evolved() -> None:
     assert attrs.evolve(ServerConfig(), versions=[3]).versions == (3,)
+
+
+@pytest.mark.parametrize("played", [False, True])
+def test_the_first_connection_of_a_scenario_is_the_next_one(played: bool) -> None:
+    scenario = Scenario([Fault("drop", on="open")])
+    server = Server(None if played else ServerConfig(scenario=scenario))
+    if played:
+        _accept(server)
+        server.play(scenario)
+
+    assert _accept(server).state is State.CLOSED
+    assert _accept(server).state is State.IDENTIFYING
 
 
 # ----- close codes, each for its cause -----
