@@ -72,6 +72,28 @@ def test_a_life_looks_up_identifies_and_reuses_the_answer_of_the_lookup() -> Non
     ]
 
 
+def test_a_new_client_has_a_plan_and_nothing_behind_it() -> None:
+    client = Client(CONFIG)
+
+    assert client.events() == [
+        DialPlanned(
+            purpose=Purpose.LOOKUP,
+            url="http://localhost/api/v10/gateway",
+            delay=0.0,
+            reason="the client starts",
+        )
+    ]
+    assert (client.connection, client.last_closed, client.found, client.session) == (None,) * 4
+    assert (client.gave_up, client.latency, client.waiting) == (None, None, ())
+
+
+def test_a_client_that_may_open_no_session_plans_nothing() -> None:
+    client = Client(_config(api_url=None, gateway_url="ws://localhost", identify_budget=0))
+
+    assert client.next_dial() is None
+    assert [type(event) for event in client.events()] == [GaveUp]
+
+
 def test_with_a_gateway_url_there_is_no_lookup() -> None:
     link = Link(Client(_config(api_url=None, gateway_url="ws://localhost:1/x")), Server())
 

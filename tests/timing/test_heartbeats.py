@@ -24,6 +24,14 @@ def test_an_interval_is_kept_between_bounds(milliseconds: float, seconds: float)
     assert beats.interval == seconds
 
 
+def test_before_the_beginning_nothing_is_known() -> None:
+    beats = Heartbeats(acks=True)
+
+    assert (beats.interval, beats.due, beats.held, beats.latency) == (0.0, 0.0, False, None)
+    assert beats.acked(1.0) is None
+    assert not beats.is_zombie()
+
+
 def test_before_the_first_beat_nobody_is_a_zombie() -> None:
     assert not _begun().is_zombie()
 
