@@ -513,7 +513,7 @@ def test_a_gateway_that_cannot_be_reached_is_looked_up_again(session: Session | 
     _found(client, "old.localhost")
 
     assert _hosts_dialled(client, 4) == [*["old.localhost"] * 3, "localhost"]
-    assert _hosts_dialled(client, 2) == ["localhost"] * 2, "a lookup that fails changes nothing"
+    assert _hosts_dialled(client, 1) == ["localhost"], "a lookup that fails changes nothing"
     _found(client, "new.localhost")
     assert _hosts_dialled(client, 4) == [*["new.localhost"] * 3, "localhost"]
 
@@ -545,6 +545,24 @@ def test_a_gateway_that_was_reached_begins_its_count_anew() -> None:
         link.run(120)
 
     assert [dial.purpose for dial in link.dials].count(Purpose.LOOKUP) == 1
+
+
+@pytest.mark.parametrize("opens", [False, True])
+def test_a_redirect_that_leads_nowhere_says_nothing_of_the_gateway(opens: bool) -> None:
+    client = Client(_config(dialect=4, intents=None, unix_offset=0.0))
+    _found(client, "old.localhost")
+    connection: Any = client.dial_succeeded(now=0.0, framing=False)
+    redirect = '{"op":7,"d":{"url":"ws://next.localhost"}}'
+    connection.receive_message(redirect, now=0.0)
+
+    if opens:
+        dial = client.next_dial()
+        assert dial is not None and dial.host == "next.localhost"
+        _answer(client, b"HTTP/1.1 530 Gone\r\nContent-Length: 0\r\n\r\n")
+    else:
+        assert _hosts_dialled(client, 1) == ["next.localhost"]
+
+    assert _hosts_dialled(client, 4) == [*["old.localhost"] * 3, "localhost"]
 
 
 def test_a_websocket_that_opens_begins_the_count_of_the_gateway_anew() -> None:
