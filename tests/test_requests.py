@@ -240,6 +240,19 @@ def test_a_lost_session_fails_what_is_awaited(how: str, why: str) -> None:
     assert (failed.number, failed.why) == (number, why)
 
 
+def test_a_session_that_is_too_old_to_be_resumed_fails_what_is_awaited() -> None:
+    asking = Asking(attrs.evolve(CONFIG, resume_within=5.0))
+    number = asking.ask(RequestGuildMembers("1"), timeout=1000.0)
+    asking.link.dead_hosts.add("localhost")
+
+    asking.link.cut()
+    asking.link.run(60)
+
+    (failed,) = asking.over()
+    assert isinstance(failed, RequestFailed)
+    assert (failed.number, failed.why) == (number, "the session is lost")
+
+
 def test_a_new_session_in_answer_to_resume_fails_what_is_awaited() -> None:
     asking = Asking(attrs.evolve(CONFIG, dialect=3, intents=None))
     asking.ask(RequestGuildMembers("1"))
