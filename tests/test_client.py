@@ -17,6 +17,7 @@ from gateway_proto import (
     DialFailed,
     DialPlanned,
     Dispatch,
+    GatewayFound,
     GaveUp,
     Identify,
     LocalProtocolError,
@@ -92,6 +93,15 @@ def test_a_client_that_may_open_no_session_plans_nothing() -> None:
 
     assert client.next_dial() is None
     assert [type(event) for event in client.events()] == [GaveUp]
+
+
+def test_a_client_that_only_looks_up_ends_with_the_answer() -> None:
+    client = Client(CONFIG, only_look_up=True)
+
+    _found(client, "localhost")
+
+    assert client.next_dial() is None
+    assert (client.gave_up, client.found) == (None, GatewayFound("ws://localhost"))
 
 
 def test_with_a_gateway_url_there_is_no_lookup() -> None:
@@ -180,6 +190,18 @@ def test_the_clients_session_is_that_of_the_last_event_received() -> None:
     assert client.session.sequence == 2
     link.cut()
     assert client.session.sequence == 2
+
+
+def test_a_resume_url_that_is_refused_is_refused_once() -> None:
+    client = Client(
+        _config(api_url=None, gateway_url="ws://localhost"),
+        session=msgspec.structs.replace(SESSION, resume_url="ws://evil.example"),
+    )
+
+    assert _hosts_dialled(client, 2) == ["localhost"] * 2
+
+    assert client.session == msgspec.structs.replace(SESSION, resume_url=None)
+    assert sum(isinstance(event, UrlRefused) for event in client.events()) == 1
 
 
 # ----- the ladder -----
@@ -734,6 +756,12 @@ def test_closing_the_connection_itself_ends_the_life_too() -> None:
     assert client.next_dial() is None
     assert client.gave_up is None
     assert client.session is None
+
+
+def test_the_presence_of_the_config_goes_out_with_identify() -> None:
+    link = Link(Client(_config(presence=UpdatePresence(since=1))), Server())
+
+    assert link.server.expect(Identify).presence == UpdatePresence(since=1)
 
 
 def test_a_presence_survives_in_the_client_between_connections() -> None:

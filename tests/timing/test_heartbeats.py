@@ -137,6 +137,18 @@ def test_a_beat_tells_how_late_it_was_and_the_next_is_an_interval_later() -> Non
     assert beats.due == 8.75
 
 
+def test_a_beat_that_goes_out_and_a_new_beginning_are_held_no_more() -> None:
+    beats = _begun()
+    beats.held = True
+    beats.sent(1.0)
+    assert beats.held is False
+
+    beats.held = True
+    beats.begin(1000, 2.0, first=1.0)
+
+    assert beats.held is False
+
+
 def test_a_new_beginning_forgets_the_latency() -> None:
     """Rule 14."""
     beats = _begun()
