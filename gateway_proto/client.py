@@ -6,6 +6,7 @@ transport that was opened, and decides what comes after that has closed.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -109,7 +110,7 @@ class Client:
         """The last lookup's answer, if it named a gateway to which the token may go."""
         self.gave_up: str | None = None
         """Why there is no next dial; None while there is one, and after `stop`."""
-        self._plan(float("-inf"), 0.0, "the client starts")
+        self._plan(-math.inf, 0.0, "the client starts")
 
     @property
     def session(self) -> Session | None:
