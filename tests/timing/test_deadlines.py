@@ -96,6 +96,15 @@ def test_while_paused_what_waits_for_the_peer_stands_still_and_the_rest_runs() -
     assert deadlines.next() == 110.0
 
 
+def test_while_paused_what_waits_for_the_peer_is_not_due_beside_what_is() -> None:
+    deadlines = Deadlines()
+    for timer in (Timer.LIVENESS, Timer.SEND):
+        deadlines.set(timer, 20.0)
+    deadlines.pause(4.0)
+
+    assert [deadlines.pop_due(20.0) for _ in range(2)] == [Timer.SEND, None]
+
+
 def test_unpause_without_a_pause_changes_nothing() -> None:
     deadlines = Deadlines()
     deadlines.set(Timer.LIVENESS, 10.0)
