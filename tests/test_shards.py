@@ -182,11 +182,13 @@ def test_a_reserve_that_is_never_there_lets_nobody_in() -> None:
     assert queue.next_timer() is None
 
 
-def test_early_or_twice_is_safe() -> None:
+def test_early_or_twice_is_safe_and_in_time_is_early_enough() -> None:
     queue, granted = _queue()
     _join(queue, granted, 0, 1)
 
     for now in (0.0, 0.0, 5.0):
         queue.handle_timer(now=now)
-
     assert granted == [(0, 0.0)]
+    queue.handle_timer(now=5.25)
+
+    assert granted == [(0, 0.0), (1, 5.25)]
