@@ -6,6 +6,7 @@ transport that was opened, and decides what comes after that has closed.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -100,7 +101,6 @@ class Client:
         self._budget: IdentifyBudget | None = None
         self._blamed: Command | None = None
         self._lost_at: float | None = None
-        self._stopped = False
         self._dial: Dial | None = None
         self.connection: ClientConnection | LookupConnection | None = None
         """The connection that is open or opening."""
@@ -110,7 +110,7 @@ class Client:
         """The last lookup's answer, if it named a gateway to which the token may go."""
         self.gave_up: str | None = None
         """Why there is no next dial; None while there is one, and after `stop`."""
-        self._plan(float("-inf"), 0.0, "the client starts")
+        self._plan(-math.inf, 0.0, "the client starts")
 
     @property
     def session(self) -> Session | None:
@@ -179,12 +179,11 @@ class Client:
         elif dial.purpose is not Purpose.LOOKUP and self._redirect is None:
             self._gateway_failed()
         self._redirect = None
-        self._backoff.lost(now)
+        self._backoff.lost()
         self._try_again(now, 0.0, error)
 
     def stop(self, *, keep_session: bool, now: float) -> None:
         """End the life: by a close that the session survives, or by one that ends it too."""
-        self._stopped = True
         self._dial = None
         if self.connection is not None:
             self.connection.close(DROPPED if keep_session else 1000, now=now)
@@ -297,7 +296,7 @@ class Client:
     def _looked_up(self, found: GatewayFound | None, closed: Closed, now: float) -> None:
         self.connection = None
         self.last_closed = closed
-        if self._stopped or closed.then is Then.STOP:
+        if closed.then is Then.STOP:
             return
         if found is not None:
             self._gateway = self._trusted(found.url)
@@ -311,12 +310,12 @@ class Client:
             if not self._only_look_up:
                 self._plan(now, 0.0, "the lookup named the gateway")
             return
-        error = closed.error or "the lookup failed"
+        error = self._why(closed)
         if closed.code in (401, 404):
             hint = "is the token right?" if closed.code == 401 else "is the URL right?"
             self._give_up(f"{error}: {hint}")
             return
-        self._backoff.lost(now)
+        self._backoff.lost()
         self._try_again(now, closed.retry_after or 0.0, error)
 
     def _try_again(self, now: float, at_least: float, error: str) -> None:
@@ -336,8 +335,8 @@ class Client:
         self._session = connection.session
         if connection.ready_at is not None or self._lost_at is None:
             self._lost_at = now
-        if closed.then is Then.STOP or self._stopped:
-            if not self._stopped and closed.by is By.PEER:
+        if closed.then is Then.STOP:
+            if closed.by is By.PEER:
                 self._give_up(f"{self._why(closed)}, after which no reconnect helps")
             self._events += self._requests.fail("the client was stopped")
             return
@@ -347,7 +346,7 @@ class Client:
                 f"because: {self._why(closed)}"
             )
             return
-        if self._is_poisoned(connection, closed, now):
+        if self._is_poisoned(closed):
             self._give_up(f"{self._why(closed)}, twice after the same command: {self._blamed!r}")
             return
         reason = self._why(closed)
@@ -372,13 +371,11 @@ class Client:
             delay = 0.0
         self._plan(now, delay, reason)
 
-    def _is_poisoned(self, connection: ClientConnection, closed: Closed, now: float) -> bool:
+    def _is_poisoned(self, closed: Closed) -> bool:
         """Whether the same command was blamed twice, with no stable time between."""
         culprit = closed.last_sent[-1] if closed.last_sent else None
         before, self._blamed = self._blamed, culprit
-        ready_at = connection.ready_at
-        stable = ready_at is not None and now - ready_at >= self._config.stable_after
-        return culprit is not None and culprit == before and not stable
+        return culprit is not None and culprit == before and self._backoff.failures > 1
 
     def _count(self, connection: ClientConnection, now: float) -> None:
         """Count failures by the rung of the ladder: resume URL, main URL, identify.
@@ -401,7 +398,8 @@ class Client:
             self._resume_failures += 1
         elif connection.opened:
             self._identify_failures += 1
-        self._backoff.lost(now, ready_at=connection.ready_at)
+        ready_at = connection.ready_at
+        self._backoff.lost(None if ready_at is None else now - ready_at)
 
     def _why(self, closed: Closed) -> str:
         if closed.error is not None:
@@ -409,4 +407,4 @@ class Client:
         if closed.by is By.PEER:
             meaning = self._config.after_close(closed.code).meaning
             return f"the server closed with {closed.code} {closed.reason!r} ({meaning})"
-        return closed.reason or f"closed with {closed.code}"
+        return closed.reason

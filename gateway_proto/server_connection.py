@@ -5,6 +5,7 @@ What it sends stands in `_telling.py`, what it makes of a command here.
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any, Protocol
 from urllib.parse import parse_qsl
@@ -315,7 +316,7 @@ class ServerConnection(Telling):
             return False
         assert self.session is not None
         asked = self.session.all_members_asked
-        free_at = asked.get(guild_id, float("-inf")) + limit[1]
+        free_at = asked.get(guild_id, -math.inf) + limit[1]
         if free_at <= now:
             asked[guild_id] = now
             return False

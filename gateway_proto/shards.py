@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 
 import msgspec
@@ -127,7 +128,7 @@ class IdentifyQueue:
         self._waiting: dict[int, Callable[[float], None]] = {}
         self._first: set[int] = set()
         self._free_at: dict[int, float] = {}
-        self._now = float("-inf")
+        self._now = -math.inf
 
     @property
     def waiting(self) -> tuple[int, ...]:
@@ -168,7 +169,7 @@ class IdentifyQueue:
 
     def _turn_at(self, shard_id: int) -> float:
         key = identify_key(shard_id, self._max_concurrency)
-        return self._free_at.get(key, float("-inf"))
+        return self._free_at.get(key, -math.inf)
 
     def _order(self, shard_id: int) -> tuple[bool, int]:
         return shard_id not in self._first, shard_id

@@ -17,11 +17,14 @@ from gateway_proto import (
     DialFailed,
     DialPlanned,
     Dispatch,
+    GatewayFound,
     GaveUp,
     Identify,
     LocalProtocolError,
     Purpose,
     Ready,
+    RequestFailed,
+    RequestGuildMembers,
     Resumed,
     Server,
     ServerConfig,
@@ -70,6 +73,37 @@ def test_a_life_looks_up_identifies_and_reuses_the_answer_of_the_lookup() -> Non
     ]
 
 
+def test_a_new_client_has_a_plan_and_nothing_behind_it() -> None:
+    client = Client(CONFIG)
+
+    assert client.events() == [
+        DialPlanned(
+            purpose=Purpose.LOOKUP,
+            url="http://localhost/api/v10/gateway",
+            delay=0.0,
+            reason="the client starts",
+        )
+    ]
+    assert (client.connection, client.last_closed, client.found, client.session) == (None,) * 4
+    assert (client.gave_up, client.latency, client.waiting) == (None, None, ())
+
+
+def test_a_client_that_may_open_no_session_plans_nothing() -> None:
+    client = Client(_config(api_url=None, gateway_url="ws://localhost", identify_budget=0))
+
+    assert client.next_dial() is None
+    assert [type(event) for event in client.events()] == [GaveUp]
+
+
+def test_a_client_that_only_looks_up_ends_with_the_answer() -> None:
+    client = Client(CONFIG, only_look_up=True)
+
+    _found(client, "localhost")
+
+    assert client.next_dial() is None
+    assert (client.gave_up, client.found) == (None, GatewayFound("ws://localhost"))
+
+
 def test_with_a_gateway_url_there_is_no_lookup() -> None:
     link = Link(Client(_config(api_url=None, gateway_url="ws://localhost:1/x")), Server())
 
@@ -95,9 +129,10 @@ def test_a_second_dial_without_the_first_being_answered_is_the_callers_mistake()
     client.dial_succeeded(now=0.0)
 
     assert client.next_dial() is None
-    with pytest.raises(LocalProtocolError, match="no dial was asked for"):
+    says = r"^no dial was asked for: next_dial\(\) is None$"
+    with pytest.raises(LocalProtocolError, match=says):
         client.dial_succeeded(now=0.0)
-    with pytest.raises(LocalProtocolError, match="no dial was asked for"):
+    with pytest.raises(LocalProtocolError, match=says):
         client.dial_failed("x", now=0.0)
 
 
@@ -157,6 +192,18 @@ def test_the_clients_session_is_that_of_the_last_event_received() -> None:
     assert client.session.sequence == 2
 
 
+def test_a_resume_url_that_is_refused_is_refused_once() -> None:
+    client = Client(
+        _config(api_url=None, gateway_url="ws://localhost"),
+        session=msgspec.structs.replace(SESSION, resume_url="ws://evil.example"),
+    )
+
+    assert _hosts_dialled(client, 2) == ["localhost"] * 2
+
+    assert client.session == msgspec.structs.replace(SESSION, resume_url=None)
+    assert sum(isinstance(event, UrlRefused) for event in client.events()) == 1
+
+
 # ----- the ladder -----
 
 
@@ -211,7 +258,9 @@ def test_a_resume_that_is_answered_by_silence_falls_from_rung_to_rung_to_identif
         (Purpose.IDENTIFY, "localhost"),
     ]
     last = [event for event in client.events() if isinstance(event, DialPlanned)][-2]
-    assert "the session is given up" in last.reason
+    assert last.reason == (
+        "waited too long for HELLO; so it was before, and the session is given up"
+    )
 
 
 def test_identifies_that_never_become_ready_end_the_life_with_a_reason() -> None:
@@ -225,8 +274,10 @@ def test_identifies_that_never_become_ready_end_the_life_with_a_reason() -> None
 
     assert client.next_dial() is None
     assert client.gave_up is not None
-    assert "3 connections in a row did not become ready" in client.gave_up
-    assert "4000 'no'" in client.gave_up
+    assert client.gave_up == (
+        "3 connections in a row did not become ready, the last because: the server closed with "
+        "4000 'no' (unknown error)"
+    )
     assert client.events()[-1] == GaveUp(client.gave_up)
 
 
@@ -239,11 +290,15 @@ def test_the_identify_budget_of_a_day_ends_the_life_before_the_token_is_lost() -
             break
 
     assert sum(isinstance(event, Identify) for event in link.server.events) == 3
-    assert "3 identifies in 24 hours" in link.client.events[-1].reason
+    assert link.client.events[-1].reason == (
+        "3 identifies in 24 hours, and 1000 cost the token: find out why sessions are lost, or "
+        "raise Config.identify_budget"
+    )
 
 
 def test_the_identify_budget_is_free_again_after_a_day() -> None:
-    link = Link(Client(_config(identify_budget=2)), Server())
+    hourly = ServerConfig(heartbeat_interval=3_600_000)  # a day has fewer beats, and passes sooner
+    link = Link(Client(_config(identify_budget=2)), Server(hourly))
     for _ in range(4):
         link.server.send(SessionInvalidated())
         link.run(86400)
@@ -260,10 +315,52 @@ def test_a_fatal_close_ends_the_life_and_says_why(code: int) -> None:
     connection.receive_close(code, "the reason", now=1.0)
 
     assert client.next_dial() is None
-    assert client.gave_up is not None
-    assert f"{code} 'the reason'" in client.gave_up
+    meaning = CONFIG.after_close(code).meaning
+    assert client.gave_up == (
+        f"the server closed with {code} 'the reason' ({meaning}), after which no reconnect helps"
+    )
     assert client.last_closed is not None
     assert client.last_closed.then is Then.STOP
+
+
+def _lose(client: Client, now: float, *, ready: bool) -> None:
+    """A connection that resumes, or says nothing, and is cut."""
+    connection: Any = client.dial_succeeded(now=now, framing=False)
+    if ready:
+        connection.receive_message('{"op":10,"d":{"heartbeat_interval":41250}}', now=now)
+        connection.receive_message('{"op":0,"t":"RESUMED","s":8,"d":{}}', now=now)
+        assert connection.state is State.READY
+    connection.receive_eof(now=now)
+
+
+@pytest.mark.parametrize(
+    ("losses", "lost_at"),
+    [
+        ([(100.0, False)], 100.0),
+        ([(100.0, True), (106.0, False)], 100.0),
+        ([(100.0, True), (108.0, True)], 108.0),
+    ],
+)
+def test_a_session_ages_from_when_it_was_ready_last(
+    losses: list[tuple[float, bool]], lost_at: float
+) -> None:
+    """Rule 23; one of which nobody knows ages from its first connection."""
+    client = Client(
+        _config(api_url=None, gateway_url="ws://localhost", resume_within=10.0, random=lambda: 0.0),
+        session=SESSION,
+    )
+    for now, ready in losses:
+        _lose(client, now, ready=ready)
+
+    client.dial_failed("refused", now=lost_at + 10.0)
+    assert client.session is not None
+    client.dial_failed("refused", now=lost_at + 10.5)
+
+    assert client.session is None
+    planned = client.events()[-1]
+    assert isinstance(planned, DialPlanned)
+    assert planned.purpose is Purpose.IDENTIFY
+    assert planned.reason.endswith("; the session was lost more than 10 s ago")
 
 
 # ----- waiting -----
@@ -312,7 +409,8 @@ def test_a_bound_on_dials_ends_the_life() -> None:
 
     assert client.next_dial() is None
     assert client.gave_up == "could not connect to localhost port 80: refused"
-    assert sum(isinstance(event, DialFailed) for event in client.events()) == 2
+    failed = [event for event in client.events() if isinstance(event, DialFailed)]
+    assert failed == [DialFailed("http://localhost/api/v10/gateway", "refused")] * 2
 
 
 def test_a_bound_on_dials_counts_those_in_a_row() -> None:
@@ -339,16 +437,19 @@ def _answer(client: Client, response: bytes, now: float = 0.0) -> None:
     assert connection.state is State.CLOSED
 
 
-@pytest.mark.parametrize(("status", "hint"), [(401, "token"), (404, "URL")])
+@pytest.mark.parametrize(
+    ("status", "hint"), [(401, "is the token right?"), (404, "is the URL right?")]
+)
 def test_a_lookup_that_cannot_get_better_ends_the_life(status: int, hint: str) -> None:
     client = Client(CONFIG)
 
     _answer(client, b"HTTP/1.1 %d No\r\nContent-Length: 0\r\n\r\n" % status)
 
     assert client.next_dial() is None
-    assert client.gave_up is not None
-    assert str(status) in client.gave_up
-    assert hint in client.gave_up
+    assert client.connection is None
+    assert client.gave_up == f"the lookup was answered with HTTP {status}: {hint}"
+    assert client.last_closed is not None
+    assert client.last_closed.code == status
 
 
 def test_a_lookup_that_fails_is_tried_again_after_what_it_asks_for() -> None:
@@ -362,13 +463,56 @@ def test_a_lookup_that_fails_is_tried_again_after_what_it_asks_for() -> None:
     assert dial.purpose is Purpose.LOOKUP
 
 
-def test_lookups_and_upgrades_that_are_refused_count_as_dials() -> None:
-    client = Client(_config(dial_attempts=3))
+@pytest.mark.parametrize(("session", "then"), [(None, Then.IDENTIFY), (SESSION, Then.RESUME)])
+def test_a_lookup_ends_with_what_its_client_is_up_to(session: Session | None, then: Then) -> None:
+    session = session and msgspec.structs.replace(session, resume_url=None)
+    client = Client(CONFIG, session=session)
+
+    _found(client, "localhost")
+
+    assert client.last_closed is not None
+    assert client.last_closed.then is then
+
+
+@pytest.mark.parametrize(("lost_at", "goes_on"), [(14.0, False), (16.0, True)])
+def test_the_day_of_a_lookup_ends_when_it_said(lost_at: float, goes_on: bool) -> None:
+    client = Client(_config(identify_reserve=5, lookup_bot=True))
+    limit = b'{"total":1000,"remaining":6,"reset_after":10000,"max_concurrency":1}'
+    body = b'{"url":"ws://localhost","shards":1,"session_start_limit":%s}' % limit
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body)
+    _answer(client, head + body, now=5.0)
+    connection: Any = client.dial_succeeded(now=6.0, framing=False)
+    connection.receive_message('{"op":10,"d":{"heartbeat_interval":41250}}', now=6.0)
+
+    connection.receive_close(1000, now=lost_at)
+
+    assert (client.next_dial() is not None) == goes_on
+    assert (client.gave_up is None) == goes_on
+
+
+def test_a_lookup_that_fails_and_asks_for_nothing_waits_by_chance() -> None:
+    client = Client(_config(random=lambda: 0.25))
+
+    _answer(client, b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n", now=5.0)
+
+    dial = client.next_dial()
+    assert dial is not None
+    assert dial.at == 5.25
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [({}, "lookup"), ({"api_url": None, "gateway_url": "ws://localhost"}, "upgrade")],
+)
+def test_lookups_and_upgrades_that_are_refused_count_as_dials(
+    changes: dict[str, Any], what: str
+) -> None:
+    client = Client(_config(dial_attempts=3, **changes))
     for number in range(3):
         assert client.gave_up is None
         _answer(client, b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n", now=number * 100.0)
 
-    assert client.gave_up == "the lookup was answered with HTTP 500"
+    assert client.gave_up == f"the {what} was answered with HTTP 500"
 
 
 def _found(client: Client, host: str) -> None:
@@ -386,14 +530,15 @@ def _hosts_dialled(client: Client, times: int) -> list[str]:
     return hosts
 
 
-def test_a_gateway_that_cannot_be_reached_is_looked_up_again() -> None:
-    client = Client(CONFIG)
+@pytest.mark.parametrize("session", [None, msgspec.structs.replace(SESSION, resume_url=None)])
+def test_a_gateway_that_cannot_be_reached_is_looked_up_again(session: Session | None) -> None:
+    client = Client(CONFIG, session=session)
     _found(client, "old.localhost")
 
     assert _hosts_dialled(client, 4) == [*["old.localhost"] * 3, "localhost"]
-    assert _hosts_dialled(client, 2) == ["localhost"] * 2, "a lookup that fails changes nothing"
+    assert _hosts_dialled(client, 1) == ["localhost"], "a lookup that fails changes nothing"
     _found(client, "new.localhost")
-    assert _hosts_dialled(client, 1) == ["new.localhost"]
+    assert _hosts_dialled(client, 4) == [*["new.localhost"] * 3, "localhost"]
 
 
 def test_a_gateway_that_refuses_upgrades_is_looked_up_again() -> None:
@@ -425,6 +570,34 @@ def test_a_gateway_that_was_reached_begins_its_count_anew() -> None:
     assert [dial.purpose for dial in link.dials].count(Purpose.LOOKUP) == 1
 
 
+@pytest.mark.parametrize("opens", [False, True])
+def test_a_redirect_that_leads_nowhere_says_nothing_of_the_gateway(opens: bool) -> None:
+    client = Client(_config(dialect=4, intents=None, unix_offset=0.0))
+    _found(client, "old.localhost")
+    connection: Any = client.dial_succeeded(now=0.0, framing=False)
+    redirect = '{"op":7,"d":{"url":"ws://next.localhost"}}'
+    connection.receive_message(redirect, now=0.0)
+
+    if opens:
+        dial = client.next_dial()
+        assert dial is not None and dial.host == "next.localhost"
+        _answer(client, b"HTTP/1.1 530 Gone\r\nContent-Length: 0\r\n\r\n")
+    else:
+        assert _hosts_dialled(client, 1) == ["next.localhost"]
+
+    assert _hosts_dialled(client, 4) == [*["old.localhost"] * 3, "localhost"]
+
+
+def test_a_websocket_that_opens_begins_the_count_of_the_gateway_anew() -> None:
+    client = Client(CONFIG)
+    _found(client, "old.localhost")
+    assert _hosts_dialled(client, 2) == ["old.localhost"] * 2
+
+    client.dial_succeeded(now=0.0, framing=False).receive_eof(now=0.0)
+
+    assert _hosts_dialled(client, 4) == [*["old.localhost"] * 3, "localhost"]
+
+
 def test_version_3_looks_up_after_each_dial_that_fails() -> None:
     client = Client(_config(dialect=3, intents=None, unix_offset=0.0))
     _found(client, "old.localhost")
@@ -449,9 +622,12 @@ def test_a_lookup_that_names_a_foreign_host_ends_the_life() -> None:
     _answer(client, b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
 
     assert client.next_dial() is None
-    assert client.gave_up is not None
-    assert "evil.example" in client.gave_up
-    assert any(isinstance(event, UrlRefused) for event in client.events())
+    assert client.gave_up == ("the lookup named a gateway that is not trusted: wss://evil.example")
+    refused = [event for event in client.events() if isinstance(event, UrlRefused)]
+    why = (
+        "its host evil.example is neither that of the configured endpoint nor one of trusted_hosts"
+    )
+    assert refused == [UrlRefused("wss://evil.example", why)]
 
 
 def test_a_refused_upgrade_keeps_status_and_body_and_waits_as_asked() -> None:
@@ -497,6 +673,31 @@ def test_stop_between_connections_plans_nothing_more(keep_session: bool) -> None
 
     assert client.next_dial() is None
     assert (client.session is not None) == keep_session
+    assert [type(event) for event in client.events()] == [DialPlanned], "what was told stays told"
+
+
+@pytest.mark.parametrize(
+    ("end", "why"),
+    [
+        ("stopped", "the client was stopped"),
+        ("gave up", "could not connect to localhost port 80: refused"),
+    ],
+)
+def test_what_is_awaited_between_connections_fails_with_the_life(end: str, why: str) -> None:
+    client = Client(_config(api_url=None, gateway_url="ws://localhost", dial_attempts=1))
+    link = Link(client, Server())
+    connection = link.client.connection
+    assert isinstance(connection, ClientConnection)
+    number = connection.request(RequestGuildMembers("1", "a", 5), now=link.now)
+    connection.receive_eof(now=link.now)
+
+    if end == "stopped":
+        client.stop(keep_session=True, now=link.now)
+    else:
+        client.dial_failed("refused", now=link.now)
+
+    (failed,) = [event for event in client.events() if isinstance(event, RequestFailed)]
+    assert (failed.number, failed.why) == (number, why)
 
 
 def test_stop_during_a_lookup_ends_it() -> None:
@@ -507,6 +708,15 @@ def test_stop_during_a_lookup_ends_it() -> None:
 
     assert connection.state is State.CLOSED
     assert client.next_dial() is None
+
+
+def test_closing_the_lookup_itself_ends_the_life() -> None:
+    client = Client(CONFIG)
+
+    client.dial_succeeded(now=0.0).close(now=0.0)
+
+    assert client.next_dial() is None
+    assert client.gave_up is None
 
 
 def test_stop_during_the_upgrade_ends_it_without_a_close_frame() -> None:
@@ -546,6 +756,12 @@ def test_closing_the_connection_itself_ends_the_life_too() -> None:
     assert client.next_dial() is None
     assert client.gave_up is None
     assert client.session is None
+
+
+def test_the_presence_of_the_config_goes_out_with_identify() -> None:
+    link = Link(Client(_config(presence=UpdatePresence(since=1))), Server())
+
+    assert link.server.expect(Identify).presence == UpdatePresence(since=1)
 
 
 def test_a_presence_survives_in_the_client_between_connections() -> None:

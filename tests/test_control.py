@@ -152,6 +152,7 @@ def test_received_has_what_clients_sent_in_order_and_never_a_token() -> None:
 
     assert [entry["number"] for entry in entries] == list(range(1, len(entries) + 1))
     assert [entry["event"] for entry in entries] == ["Opened", "Identify", "Raw", "Closed"]
+    assert [entry["connection"] for entry in entries] == [1, 1, 1, 1]
     assert entries[3]["code"] == 4001
     assert entries[2]["d"] == {"odd": [1]}
     identify = entries[1]

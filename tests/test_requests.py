@@ -209,8 +209,16 @@ def test_an_answer_may_come_over_two_connections_of_a_session() -> None:
     assert answered.answer.members == ("a", "b")
 
 
-@pytest.mark.parametrize("how", ["invalidated", "gave up", "stopped", "closed"])
-def test_a_lost_session_fails_what_is_awaited(how: str) -> None:
+@pytest.mark.parametrize(
+    ("how", "why"),
+    [
+        ("invalidated", "the session is lost"),
+        ("gave up", "the session is lost"),
+        ("stopped", "the client was stopped"),
+        ("closed", "the client was stopped"),
+    ],
+)
+def test_a_lost_session_fails_what_is_awaited(how: str, why: str) -> None:
     """Rule 66: replies do not survive a new Identify."""
     asking = Asking()
     number = asking.ask(RequestGuildMembers("1"))
@@ -229,7 +237,20 @@ def test_a_lost_session_fails_what_is_awaited(how: str) -> None:
 
     (failed,) = asking.over()
     assert isinstance(failed, RequestFailed)
-    assert failed.number == number
+    assert (failed.number, failed.why) == (number, why)
+
+
+def test_a_session_that_is_too_old_to_be_resumed_fails_what_is_awaited() -> None:
+    asking = Asking(attrs.evolve(CONFIG, resume_within=5.0))
+    number = asking.ask(RequestGuildMembers("1"), timeout=1000.0)
+    asking.link.dead_hosts.add("localhost")
+
+    asking.link.cut()
+    asking.link.run(60)
+
+    (failed,) = asking.over()
+    assert isinstance(failed, RequestFailed)
+    assert (failed.number, failed.why) == (number, "the session is lost")
 
 
 def test_a_new_session_in_answer_to_resume_fails_what_is_awaited() -> None:

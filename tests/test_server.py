@@ -16,6 +16,8 @@ from gateway_proto import (
     Closed,
     Config,
     Dispatch,
+    Fault,
+    GatewayFound,
     HeartbeatAcked,
     HeartbeatRequested,
     Hello,
@@ -23,11 +25,14 @@ from gateway_proto import (
     Identify,
     LocalProtocolError,
     MalformedPayload,
+    Opened,
     Ready,
     Resumed,
+    Scenario,
     Server,
     ServerConfig,
     ServerConnection,
+    SessionStartLimit,
     State,
     UpdatePresence,
     World,
@@ -120,6 +125,32 @@ def test_each_session_has_an_id_of_its_own_even_without_chance() -> None:
         _ready(server)
 
     assert len(server.sessions) == 3
+
+
+def test_the_id_of_a_session_is_chance_of_128_bits_and_its_number() -> None:
+    """Nobody may guess it, and where chance is the same each time it is one of its own."""
+    draws = iter([0.25, 0.5, 0.75, 0.0, 0.0, 0.0, 0.0, 0.99])
+    by_chance, constant = Server(ServerConfig(random=lambda: next(draws))), Server()
+    for server in (by_chance, constant):
+        for _ in range(2):
+            _ready(server)
+
+    assert list(by_chance.sessions) == [
+        "4000000080000000c0000000000000001",
+        "000000000000000000000000fd70a3d72",
+    ]
+    assert list(constant.sessions) == ["80000000" * 4 + "1", "80000000" * 4 + "2"]
+
+
+def test_without_a_target_and_a_host_the_oldest_version_is_spoken_on_this_machine() -> None:
+    connection = Server().accept(now=0.0, framing=False)
+    assert connection.events() == [Opened("/")]
+
+    whole = _accept(Server())
+    whole.messages_to_send()
+    _identify(whole)
+
+    assert _said(whole)[0]["d"]["resume_gateway_url"] == "ws://localhost"
 
 
 def test_a_heartbeat_is_acknowledged_before_identify_too() -> None:
@@ -378,6 +409,21 @@ def test_a_dispatch_goes_to_the_sessions_that_are_picked() -> None:
         server.dispatch("X", object(), now=0.0)
 
 
+@pytest.mark.parametrize("name", ["GUILD_CREATE", "GUILD_UPDATE", "GUILD_DELETE"])
+def test_what_is_told_of_a_guild_itself_goes_to_its_shard(name: str) -> None:
+    server = Server()
+    first, second = _accept(server), _accept(server)
+    for number, connection in enumerate((first, second)):
+        _identify(connection, shard=[number, 2], intents=1)
+        connection.messages_to_send()
+
+    count = server.dispatch(name, {"id": str(1 << 22), "guild_id": "0"}, now=0.0)
+
+    assert count == 1
+    assert _said(first) == []
+    assert [payload["t"] for payload in _said(second)] == [name]
+
+
 def test_a_client_that_does_not_read_is_dropped_at_a_bound_and_may_resume() -> None:
     server = Server(ServerConfig(output_limit=10_000))
     connection = _ready(server)
@@ -515,6 +561,25 @@ def test_a_session_without_a_connection_is_forgotten_after_its_lifetime() -> Non
     assert session_id in server.sessions
 
 
+@pytest.mark.parametrize("away", [False, True])
+def test_a_session_that_the_server_forgets_is_neither_told_nor_resumed(away: bool) -> None:
+    server = Server(ServerConfig(session_lifetime=100.0))
+    connection = _ready(server)
+    session = connection.session
+    assert session is not None
+    if away:
+        connection.receive_eof(now=0.0)
+
+    server.forget(session)
+    server.forget(session)  # twice is once
+
+    assert session.connection is None
+    assert server.dispatch("X", 1, now=0.0) == 0
+    connection.receive_eof(now=1.0)
+    again = _resume(server, session.id, 1, now=200.0)
+    assert _said(again) == [{"op": 9, "d": False}]
+
+
 @pytest.mark.parametrize(
     ("code", "kept"), [(1000, False), (1001, False), (4000, True), (None, True)]
 )
@@ -579,6 +644,18 @@ def test_a_dispatch_during_the_closing_handshake_is_kept_for_the_resume() -> Non
 
 def test_the_servers_config_can_be_evolved() -> None:
     assert attrs.evolve(ServerConfig(), versions=[3]).versions == (3,)
+
+
+@pytest.mark.parametrize("played", [False, True])
+def test_the_first_connection_of_a_scenario_is_the_next_one(played: bool) -> None:
+    scenario = Scenario([Fault("drop", on="open")])
+    server = Server(None if played else ServerConfig(scenario=scenario))
+    if played:
+        _accept(server)
+        server.play(scenario)
+
+    assert _accept(server).state is State.CLOSED
+    assert _accept(server).state is State.IDENTIFYING
 
 
 # ----- close codes, each for its cause -----
@@ -669,6 +746,18 @@ def test_who_identifies_too_soon_gets_invalid_session_and_other_keys_do_not() ->
     assert said == [0, 0, 9, 0]
 
 
+def test_a_client_without_a_shard_takes_the_turn_of_shard_0() -> None:
+    server = Server(ServerConfig(identify_seconds=5.0, max_concurrency=2))
+    said = []
+    for shard in (None, [0, 2], [1, 2]):
+        connection = _accept(server)
+        connection.messages_to_send()
+        _identify(connection, shard=shard)
+        said.append(_said(connection)[0]["op"])
+
+    assert said == [0, 9, 0]
+
+
 def test_the_sessions_of_a_day_are_counted_and_told_and_run_out() -> None:
     server = Server(ServerConfig(identifies_a_day=2))
 
@@ -687,6 +776,13 @@ def test_the_sessions_of_a_day_are_counted_and_told_and_run_out() -> None:
             assert left(now) == (0, 86_300_000)
 
     assert codes == [None, None, 4004, None]
+
+
+def test_what_a_lookup_learns_is_what_the_server_was_told() -> None:
+    server = Server(ServerConfig(shards=3, identifies_a_day=7, max_concurrency=2))
+
+    limit = SessionStartLimit(7, 7, 0, max_concurrency=2)
+    assert server.found("ws://x", now=0.0) == GatewayFound("ws://x", 3, limit)
 
 
 # ----- presences -----
@@ -735,8 +831,15 @@ def test_presences_beyond_the_limit_are_let_go_without_a_word() -> None:
 
 
 @pytest.mark.skipif(not etf.available(), reason="the extra etf is not installed")
+@pytest.mark.parametrize(
+    ("encodings", "terms"),
+    [
+        (("json", "etf", "etf", "json", "etf"), [b'{"a":[1,null]}']),
+        (("json", "json"), []),
+    ],
+)
 def test_a_dispatch_to_many_is_written_once_in_each_encoding(
-    monkeypatch: pytest.MonkeyPatch,
+    encodings: tuple[str, ...], terms: list[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written: list[Any] = []
     real = gateway_proto.server.to_term
@@ -752,7 +855,7 @@ def test_a_dispatch_to_many_is_written_once_in_each_encoding(
             Client(Config(token="t", intents=0, gateway_url="ws://localhost", encoding=encoding)),
             server,
         )
-        for encoding in ("json", "etf", "etf", "json", "etf")
+        for encoding in encodings
     ]
 
     server.dispatch("X", {"a": [1, None]}, now=0.0)
@@ -761,4 +864,4 @@ def test_a_dispatch_to_many_is_written_once_in_each_encoding(
         link.run(0.01)
         dispatches = [event for event in link.client.events if isinstance(event, Dispatch)]
         assert dispatches[-1].data == {"a": [1, None]}
-    assert written == [b'{"a":[1,null]}']
+    assert written == terms

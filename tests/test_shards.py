@@ -39,11 +39,21 @@ def test_a_plan_is_that_of_the_lookup_unless_others_are_given() -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "ids"), [(-1, None), (4, []), (4, [1, 1]), (4, [4]), (4, [-1]), (None, [4])]
+    ("count", "ids", "says"),
+    [
+        (-1, None, "() of -1 shards: name one or more, each once"),
+        (4, [], "() of 4 shards: name one or more, each once"),
+        (4, [1, 1], "(1, 1) of 4 shards: name one or more, each once"),
+        (4, [4], "shards (4,) are not all from 0 to 3"),
+        (4, [-1], "shards (-1,) are not all from 0 to 3"),
+        (None, [4], "shards (4,) are not all from 0 to 3"),
+    ],
 )
-def test_what_is_no_plan_is_refused(count: int | None, ids: list[int] | None) -> None:
-    with pytest.raises(LocalProtocolError, match="shards"):
+def test_what_is_no_plan_is_refused(count: int | None, ids: list[int] | None, says: str) -> None:
+    with pytest.raises(LocalProtocolError) as caught:
         plan_shards(FOUND, count=count, ids=ids)
+
+    assert str(caught.value) == says
 
 
 def test_a_plan_says_how_long_it_takes() -> None:
@@ -86,6 +96,18 @@ def test_shards_of_a_key_take_turns_and_others_do_not_wait_for_them() -> None:
     assert granted == [(0, 0.0), (1, 0.0), (2, 5.25), (3, 5.25), (4, 10.5)]
     assert queue.waiting == ()
     assert queue.next_timer() is None
+
+
+def test_one_that_waits_for_its_key_does_not_hold_up_those_behind_it() -> None:
+    queue, granted = _queue(max_concurrency=2)
+    _join(queue, granted, 0)
+    queue.handle_timer(now=0.0)
+    _join(queue, granted, 2, 3)
+
+    queue.handle_timer(now=1.0)
+
+    assert granted == [(0, 0.0), (3, 1.0)]
+    assert queue.waiting == (2,)
 
 
 def test_one_that_lost_its_connection_while_it_waited_comes_back_to_the_front() -> None:
@@ -137,6 +159,20 @@ def test_a_budget_of_which_nothing_is_used_begins_its_day_with_the_first() -> No
     assert budget.remaining(100.0 + 86400) == 1000
 
 
+@pytest.mark.parametrize(("reset_after", "seconds"), [(1, 0.001), (1000, 1.0)])
+def test_a_day_ends_when_the_lookup_said(reset_after: int, seconds: float) -> None:
+    budget = _budget(20, reset_after=reset_after, now=50.0)
+
+    assert budget.remaining(50.0) == 20
+    assert budget.remaining(50.0 + seconds) == 1000
+
+
+def test_a_lookup_that_names_no_end_of_the_day_gives_nothing_back() -> None:
+    budget = _budget(20, reset_after=0, now=50.0)
+
+    assert budget.remaining(51.0) == 20
+
+
 def test_a_reserve_that_is_never_there_lets_nobody_in() -> None:
     budget = IdentifyBudget(SessionStartLimit(5, 5, 0), now=0.0, reserve=10)
     queue, granted = _queue(budget=budget)
@@ -146,11 +182,13 @@ def test_a_reserve_that_is_never_there_lets_nobody_in() -> None:
     assert queue.next_timer() is None
 
 
-def test_early_or_twice_is_safe() -> None:
+def test_early_or_twice_is_safe_and_in_time_is_early_enough() -> None:
     queue, granted = _queue()
     _join(queue, granted, 0, 1)
 
     for now in (0.0, 0.0, 5.0):
         queue.handle_timer(now=now)
-
     assert granted == [(0, 0.0)]
+    queue.handle_timer(now=5.25)
+
+    assert granted == [(0, 0.0), (1, 5.25)]

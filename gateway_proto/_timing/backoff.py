@@ -26,9 +26,9 @@ class Backoff:
         self.failures: int = 0
         """Failures since the last stable time."""
 
-    def lost(self, now: float, *, ready_at: float | None = None) -> None:
-        """The connection was lost, or could not be made; `ready_at` is when it became READY."""
-        if ready_at is not None and now - ready_at >= self._stable:
+    def lost(self, ready_for: float | None = None) -> None:
+        """The connection was lost, `ready_for` seconds after READY, or it never came so far."""
+        if ready_for is not None and ready_for >= self._stable:
             self.failures = 0
         self.failures += 1
 

@@ -53,8 +53,7 @@ class Heartbeats:
         self._acks = acks
         self._policy = policy
         self._awaited_since: float | None = None
-        self._missed = 0
-        self._heard = True
+        self.excuse()
         self.interval: float = 0.0
         """Seconds."""
         self.due: float = 0.0

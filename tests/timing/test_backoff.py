@@ -13,17 +13,20 @@ def test_the_bound_doubles_up_to_the_longest() -> None:
     backoff = _backoff()
     delays = []
     for _ in range(6):
-        backoff.lost(0.0)
+        backoff.lost()
         delays.append(backoff.delay())
 
     assert delays == [1.0, 2.0, 4.0, 8.0, 8.0, 8.0]
 
 
 def test_the_jitter_is_full() -> None:
-    backoff = _backoff(0.0)
-    backoff.lost(0.0)
+    delays = []
+    for chance in (0.0, 0.25, 0.999):
+        backoff = _backoff(chance)
+        backoff.lost()
+        delays.append(backoff.delay())
 
-    assert backoff.delay() == 0.0
+    assert delays == [0.0, 0.25, 0.999]
 
 
 def test_before_any_loss_the_bound_is_the_first() -> None:
@@ -33,7 +36,7 @@ def test_before_any_loss_the_bound_is_the_first() -> None:
 def test_thousands_of_losses_do_not_overflow() -> None:
     backoff = _backoff()
     for _ in range(5000):
-        backoff.lost(0.0)
+        backoff.lost()
 
     assert backoff.delay() == 8.0
 
@@ -41,9 +44,9 @@ def test_thousands_of_losses_do_not_overflow() -> None:
 def test_only_a_stable_time_in_ready_begins_anew() -> None:
     backoff = _backoff()
     for _ in range(3):
-        backoff.lost(0.0)
+        backoff.lost()
 
-    backoff.lost(159.9, ready_at=100.0)
+    backoff.lost(ready_for=59.9)
     assert backoff.failures == 4
-    backoff.lost(220.0, ready_at=160.0)
+    backoff.lost(ready_for=60.0)
     assert backoff.failures == 1

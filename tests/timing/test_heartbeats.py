@@ -24,6 +24,14 @@ def test_an_interval_is_kept_between_bounds(milliseconds: float, seconds: float)
     assert beats.interval == seconds
 
 
+def test_before_the_beginning_nothing_is_known() -> None:
+    beats = Heartbeats(acks=True)
+
+    assert (beats.interval, beats.due, beats.held, beats.latency) == (0.0, 0.0, False, None)
+    assert beats.acked(1.0) is None
+    assert not beats.is_zombie()
+
+
 def test_before_the_first_beat_nobody_is_a_zombie() -> None:
     assert not _begun().is_zombie()
 
@@ -57,6 +65,15 @@ def test_an_ack_gives_the_latency_and_ends_the_doubt() -> None:
     assert beats.latency == 0.25
     assert beats.acked(9.0) is None
     assert beats.latency == 0.25
+
+
+def test_after_an_ack_the_doubt_begins_anew() -> None:
+    beats = _begun()
+    for at in (1.0, 3.0, 5.0):
+        beats.sent(at)
+        beats.heard()
+        assert not beats.is_zombie()
+        beats.acked(at + 1.5)
 
 
 def test_an_excuse_forgives_what_was_not_heard_but_not_for_ever() -> None:
@@ -118,6 +135,18 @@ def test_a_beat_tells_how_late_it_was_and_the_next_is_an_interval_later() -> Non
 
     assert beats.sent(7.75) == 2.25
     assert beats.due == 8.75
+
+
+def test_a_beat_that_goes_out_and_a_new_beginning_are_held_no_more() -> None:
+    beats = _begun()
+    beats.held = True
+    beats.sent(1.0)
+    assert beats.held is False
+
+    beats.held = True
+    beats.begin(1000, 2.0, first=1.0)
+
+    assert beats.held is False
 
 
 def test_a_new_beginning_forgets_the_latency() -> None:

@@ -89,6 +89,17 @@ def test_presences_have_a_window_of_their_own_that_identify_counts_in() -> None:
     assert _taken(outbox, 20.0) == ["p2"]
 
 
+def test_what_has_no_presence_leaves_the_window_of_presences_alone() -> None:
+    outbox = _outbox()
+    for _ in range(2):
+        outbox.count(0.0)
+
+    outbox.put_presence(Waiting("p", "p", 0.0))
+
+    assert outbox.free_at(0.0) == 0.0
+    assert _taken(outbox, 0.0) == ["p"]
+
+
 def test_what_is_cleared_is_told_except_for_the_presence() -> None:
     outbox = _outbox()
     _put(outbox, "a")
