@@ -100,10 +100,7 @@ class Frames:
     def send(self, message: str | bytes) -> None:
         """Frame a message."""
         assert self._ws is not None
-        event: ws.Event = (
-            ws.TextMessage(message) if isinstance(message, str) else ws.BytesMessage(message)
-        )
-        self._out += self._ws.send(event)
+        self._out += self._ws.send(ws.Message(message))  # type: ignore[type-var]
 
     def close(self, code: int, reason: str) -> None:
         """Frame a close, or answer the peer's; does nothing where none can be sent."""
@@ -120,7 +117,7 @@ class Frames:
         if websocket.state in (ConnectionState.OPEN, ConnectionState.LOCAL_CLOSING):
             websocket.receive_data(data)
         for event in websocket.events():
-            match event:
+            match event:  # a pong says nothing
                 case ws.Message():
                     self._size += len(event.data)
                     if self._size > self._limit:
@@ -142,8 +139,6 @@ class Frames:
                         yield Broken(code, f"broken WebSocket frame: {event.reason}")
                         return
                     yield CloseReceived(None if code == _NO_STATUS else code, event.reason or "")
-                case _:  # Pong
-                    pass
 
     def _join(self) -> str | bytes:
         parts = self._parts
@@ -211,7 +206,7 @@ class ClientFrames(Frames):
 
     def receive_eof(self) -> Iterator[Incoming]:
         """What the end of the bytes completes: a refusal without a length."""
-        return self._receive_handshake(None) if self._ws is None else iter(())
+        return self._receive_handshake(None)
 
     def _cut_frames(self, data: bytes) -> Iterable[Incoming]:
         if self._cutter.off:
@@ -287,10 +282,7 @@ class ClientFrames(Frames):
 
     def _refused(self) -> Refused:
         assert self._refusal is not None
-        headers = {
-            name.decode("latin-1").lower(): value.decode("latin-1")
-            for name, value in self._refusal.headers
-        }
+        headers = _texts(self._refusal.headers)
         return Refused(self._refusal.status_code, headers, self._body)
 
 
@@ -364,10 +356,11 @@ class ServerFrames(Frames):
                 self._out[(at + len(self._out)) // 2] ^= 0xFF
             case _:
                 step = max(1, size)
-                parts = [message[i : i + step] for i in range(0, len(message), step)]
-                for part in parts[:-1]:
-                    self._out += self._ws.send(_part(part, last=False))
-                self._out += self._ws.send(_part(parts[-1], last=True))
+                for i in range(0, len(message), step):
+                    end = i + step
+                    is_last = end >= len(message)
+                    part = ws.Message(message[i:end], message_finished=is_last)  # type: ignore[type-var]
+                    self._out += self._ws.send(part)
 
     def send_garbage(self) -> None:
         """Bytes that are no frame."""
@@ -413,15 +406,13 @@ class ServerFrames(Frames):
     def _requested(self) -> Requested:
         assert self._request is not None
         method, target = self._request.method, self._request.target
-        headers = {
-            name.decode("latin-1"): value.decode("latin-1") for name, value in self._request.headers
-        }
+        headers = _texts(self._request.headers)
         upgrade = headers.get("upgrade", "").lower() == "websocket"
         return Requested(
             method.decode("latin-1"), target.decode("latin-1"), headers, bytes(self._body), upgrade
         )
 
 
-def _part(part: str | bytes, *, last: bool) -> ws.Event:
-    kind = ws.TextMessage if isinstance(part, str) else ws.BytesMessage
-    return kind(data=part, message_finished=last)  # type: ignore[arg-type]
+def _texts(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """By names in small letters, as h11 gives them."""
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in headers}

@@ -91,7 +91,7 @@ class PayloadInflater:
         if isinstance(message, str) or message[:1] in _TEXT_STARTS:
             return message
         context = zlib.decompressobj()
-        text = _inflate(context, message, self._limit)
+        text = _inflate(context, message, self._limit, 0)
         if not context.eof:
             raise InflateError("the zlib stream of a message ends too early")
         return text
@@ -119,7 +119,7 @@ class StreamInflater:
         if isinstance(message, str) or (self._flushed and message.startswith(_PLAIN_IN_STREAM)):
             return message
         self._flushed = message.endswith(_FLUSHED)
-        part = _inflate(self._context, message, self._limit - len(self._text))
+        part = _inflate(self._context, message, self._limit, len(self._text))
         if not self._text:
             self._parts = 0
             if self._flushed:
@@ -137,7 +137,7 @@ class StreamInflater:
         self._parts += 1
         if self._parts > _MOST_PARTS:
             return False
-        self._text[:0] = text
+        self._text += text
         self._flushed = False
         return True
 
@@ -192,16 +192,17 @@ class ZstdInflater:
         return False
 
 
-def _inflate(context: zlib._Decompress, data: bytes, limit: int) -> bytes:
+def _inflate(context: zlib._Decompress, data: bytes, limit: int, before: int) -> bytes:
+    """What comes of the data, behind the `before` bytes of its text that came already."""
     try:
         # One byte more than allowed tells a bomb from a text of just the limit; a limit of zero
         # would mean none to zlib.
-        text = context.decompress(data, limit + 1)
+        text = context.decompress(data, limit - before + 1)
     except zlib.error as error:
         raise InflateError(f"broken zlib data: {error}") from None
-    if len(text) > limit:
+    if before + len(text) > limit:
         raise InflateError(f"a message inflates to more than {limit} bytes")
-    if context.eof and context.unused_data:
+    if context.unused_data:
         raise InflateError("there is data after the end of the zlib stream")
     return text
 

@@ -231,6 +231,19 @@ def test_frames_right_behind_the_upgrade_are_cut_however_the_answer_comes(at: in
     assert not client._cutter.off
 
 
+def test_an_answer_that_comes_byte_by_byte_leaves_the_frames_to_the_cutter() -> None:
+    client = ClientFrames(host="h", target="/", user_agent="u", limit=LIMIT)
+    server = ServerFrames(limit=LIMIT)
+    one_by_one(server.receive(client.data_to_send()))
+    one_by_one(server.accept())
+    data = server.data_to_send() + _frame(0x81, b"first")
+
+    items = [item for at in range(len(data)) for item in client.receive(data[at : at + 1])]
+
+    assert one_by_one(items)[1:] == ["first"]
+    assert not client._cutter.off
+
+
 def test_an_answer_with_bare_newlines_is_read_by_wsproto_to_the_end() -> None:
     client = ClientFrames(host="h", target="/", user_agent="u", limit=LIMIT)
     server = ServerFrames(limit=LIMIT)

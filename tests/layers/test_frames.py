@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import re
 import struct
 from typing import Any
 
@@ -34,6 +36,13 @@ def _client() -> ClientFrames:
     return ClientFrames(host="h", target="/x", user_agent="ua", limit=LIMIT)
 
 
+def _answer(status: int, body: bytes, *more: bytes) -> bytes:
+    """As a server writes one: the last of its connection."""
+    length = b"Content-Length: %d" % len(body)
+    head = [b"HTTP/1.1 %d " % status, b"Content-Type: text/plain", length, b"Connection: close"]
+    return b"\r\n".join([*head, *more, b"", body])
+
+
 def _open() -> tuple[ClientFrames, ServerFrames]:
     client, server = _client(), ServerFrames(limit=LIMIT)
     (requested,) = one_by_one(server.receive(client.data_to_send()))
@@ -50,6 +59,17 @@ def _frame(opcode: int, payload: bytes, *, fin: bool = True) -> bytes:
     return bytes([(0x80 if fin else 0) | opcode]) + size + payload
 
 
+def _unmasked(data: bytes) -> list[tuple[int, bytes]]:
+    """The small frames that a client sent; their masks are chance."""
+    frames = []
+    while data:
+        end = 6 + (data[1] & 0x7F)
+        mask = data[2:6] * 32
+        frames.append((data[0], bytes(a ^ b for a, b in zip(data[6:end], mask, strict=False))))
+        data = data[end:]
+    return frames
+
+
 def test_messages_go_both_ways_as_text_and_binary() -> None:
     client, server = _open()
 
@@ -63,14 +83,16 @@ def test_messages_go_both_ways_as_text_and_binary() -> None:
 
 
 def test_the_request_carries_host_target_and_user_agent() -> None:
-    request = ServerFrames(limit=LIMIT).receive(_client().data_to_send())
+    request = _client().data_to_send()
 
-    (requested,) = request
+    head, key, rest = re.split(rb"(?<=Sec-WebSocket-Key: )(\S+)", request)
 
-    assert isinstance(requested, Requested)
-    assert (requested.method, requested.target, requested.upgrade) == ("GET", "/x", True)
-    assert requested.headers["host"] == "h"
-    assert requested.headers["user-agent"] == "ua"
+    assert head == (
+        b"GET /x HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Key: "
+    )
+    assert len(base64.b64decode(key)) == 16
+    assert rest == b"\r\nSec-WebSocket-Version: 13\r\nUser-Agent: ua\r\n\r\n"
 
 
 def test_fragments_are_joined() -> None:
@@ -98,6 +120,17 @@ def test_a_ping_between_fragments_is_answered() -> None:
     assert one_by_one(server.receive(client.data_to_send())) == []  # a pong is no message
 
 
+def test_each_ping_is_answered_with_its_own_data_behind_what_waits() -> None:
+    client, server = _open()
+    client.send("before")
+
+    assert one_by_one(client.receive(_frame(9, b"one") + _frame(9, b""))) == []
+
+    assert _unmasked(client.data_to_send()) == [(0x81, b"before"), (0x8A, b"one"), (0x8A, b"")]
+    assert one_by_one(server.receive(b"\x89\x80mask")) == []
+    assert server.data_to_send() == b"\x8a\x00"
+
+
 @pytest.mark.parametrize("sizes", [[LIMIT + 1], [LIMIT, 1], [600, 600]])
 def test_a_message_over_the_limit_is_broken_before_its_end(sizes: list[int]) -> None:
     client, _ = _open()
@@ -119,6 +152,29 @@ def test_a_message_of_just_the_limit_is_taken_and_the_next_counts_anew() -> None
     assert received == [whole, whole]
 
 
+@pytest.mark.parametrize("sizes", [[LIMIT, 0], [LIMIT - 1, 1], [400, 300, 300]])
+def test_fragments_of_just_the_limit_are_taken_and_the_next_message_counts_anew(
+    sizes: list[int],
+) -> None:
+    client, _ = _open()
+    parts = [_frame(0, b"x" * size, fin=False) for size in sizes]
+    message = b"\x02" + b"".join(parts)[1:] + _frame(0, b"")
+
+    received = one_by_one(client.receive(message * 2))
+
+    assert received == [b"x" * LIMIT] * 2
+
+
+def test_a_server_takes_a_message_of_just_the_limit_and_no_longer_one() -> None:
+    client, server = _open()
+    client.send("x" * LIMIT)
+    client.send(b"x" * (LIMIT + 1))
+
+    received = one_by_one(server.receive(client.data_to_send()))
+
+    assert received == ["x" * LIMIT, Broken(1009, f"a message has more than {LIMIT} bytes")]
+
+
 def test_endless_empty_fragments_do_not_fill_the_memory() -> None:
     client, _ = _open()
     assert one_by_one(client.receive(_frame(1, b"", fin=False))) == []
@@ -129,25 +185,30 @@ def test_endless_empty_fragments_do_not_fill_the_memory() -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "code"),
+    ("data", "code", "why"),
     [
-        (bytes([0x83, 0]), 1002),  # an op code that there is not
-        (bytes([0xC1, 0]), 1002),  # a reserved bit
-        (bytes([0x81, 0x80, 0, 0, 0, 0]), 1002),  # a mask from a server
-        (_frame(0, b"x"), 1002),  # a fragment of nothing
-        (_frame(1, b"\xff"), 1007),  # no UTF-8
-        (_frame(8, b"x"), 1002),  # a close of one byte
-        (_frame(8, struct.pack("!H", 1005)), 1002),  # a code that never travels
+        (bytes([0x83, 0]), 1002, "Invalid opcode 0x3"),
+        (bytes([0xC1, 0]), 1002, "Reserved bit set unexpectedly"),
+        (bytes([0x81, 0x80, 0, 0, 0, 0]), 1002, "client received unexpected masked frame"),
+        (_frame(0, b"x"), 1002, "unexpected CONTINUATION"),
+        (_frame(1, b"\xff"), 1007, "'utf-8' codec can't decode byte 0xff in position 0"),
+        (_frame(8, b"x"), 1002, "CLOSE with 1 byte payload"),
+        (_frame(8, struct.pack("!H", 1005)), 1002, ""),  # a code that never travels
     ],
 )
-def test_a_broken_frame_is_told_from_the_peers_close(data: bytes, code: int) -> None:
+@pytest.mark.parametrize("closing", [False, True])
+def test_a_broken_frame_is_told_from_the_peers_close(
+    data: bytes, code: int, why: str, closing: bool
+) -> None:
     client, _ = _open()
+    if closing:
+        client.close(1000, "")
 
     (broken,) = one_by_one(client.receive(data))
 
     assert isinstance(broken, Broken)
     assert broken.code == code
-    assert "broken WebSocket frame" in broken.error
+    assert broken.error.startswith(f"broken WebSocket frame: {why}")
 
 
 @pytest.mark.parametrize(
@@ -171,10 +232,23 @@ def test_what_follows_a_close_is_dropped() -> None:
     assert received == [CloseReceived(None, "")]
     assert one_by_one(client.receive(_frame(1, b"later"))) == []
 
-    client.close(1000, "")
-    (closed,) = one_by_one(server.receive(client.data_to_send()))
-    assert isinstance(closed, CloseReceived)
+    client.close(1000, "bye")
+    assert one_by_one(server.receive(client.data_to_send())) == [CloseReceived(1000, "bye")]
     assert one_by_one(server.receive(b"more")) == []
+
+
+def test_messages_that_cross_our_close_are_read_and_the_peers_close_too() -> None:
+    client, server = _open()
+    server.send("before")
+    client.send("last")
+    client.close(4000, "bye")
+
+    received = one_by_one(server.receive(client.data_to_send()))
+    server.close(1000, "")
+
+    assert received == ["last", CloseReceived(4000, "bye")]
+    received = one_by_one(client.receive(server.data_to_send()))
+    assert received == ["before", CloseReceived(1000, "")]
 
 
 def test_a_ping_after_our_close_is_not_answered() -> None:
@@ -203,11 +277,20 @@ def test_a_close_before_the_websocket_is_open_or_a_second_one_says_nothing() -> 
 
 def test_a_refusal_comes_with_status_headers_and_body() -> None:
     client = _client()
-    answer = b"HTTP/1.1 429 No\r\nRetry-After: 3\r\nContent-Length: 4\r\n\r\nslow"
+    answer = b"HTTP/1.1 429 No\r\nRetry-After: 3\r\nContent-Length: 4\r\nX: \xe9\r\n\r\nslow"
 
     assert one_by_one(client.receive(answer)) == [
-        Refused(429, {"retry-after": "3", "content-length": "4"}, b"slow")
+        Refused(429, {"retry-after": "3", "content-length": "4", "x": "\xe9"}, b"slow")
     ]
+
+
+def test_a_refusal_comes_once_however_its_bytes_are_cut() -> None:
+    client = _client()
+    answer = b"HTTP/1.1 429 No\r\nContent-Length: 8\r\n\r\n\r\n\r\nslow"
+
+    received = [item for at in range(len(answer)) for item in client.receive(answer[at : at + 1])]
+
+    assert received == [Refused(429, {"content-length": "8"}, b"\r\n\r\nslow")]
 
 
 def test_a_refusal_without_a_length_ends_with_the_transport() -> None:
@@ -249,33 +332,36 @@ def test_a_refusal_comes_before_what_is_not_understood_behind_it(size: int) -> N
     assert isinstance(broken, Broken)
 
 
+_UPGRADING = b"HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: "
+
+
 @pytest.mark.parametrize(
-    "answer",
+    ("answer", "why"),
     [
-        b"SSH-2.0-OpenSSH\r\n\r\n",
-        b"\x16\x03\x01\x02\x00\r\n\r\n",
-        b"HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        b"Sec-WebSocket-Accept: wrong\r\n\r\n",
-        b"HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: \xe9\r\n\r\n",
-        b"HTTP/1.1 101 x\r\n" + b"A: " + b"x" * 70_000,
+        (b"SSH-2.0-OpenSSH\r\n\r\n", "Bad HTTP message"),
+        (b"\x16\x03\x01\x02\x00\r\n\r\n", "Bad HTTP message"),
+        (_UPGRADING + b"Upgrade\r\nSec-WebSocket-Accept: wrong\r\n\r\n", "Bad accept token"),
+        (_UPGRADING + b"\xe9\r\n\r\n", "'ascii' codec can't decode byte 0xe9"),
+        (b"HTTP/1.1 101 x\r\n" + b"A: " + b"x" * 70_000, "Bad HTTP message"),
     ],
 )
-def test_an_answer_that_is_not_understood_is_broken(answer: bytes) -> None:
+def test_an_answer_that_is_not_understood_is_broken(answer: bytes, why: str) -> None:
     (broken,) = _client().receive(answer)
 
     assert isinstance(broken, Broken)
-    assert "not understood" in broken.error
+    assert broken.code == 1002
+    assert broken.error.startswith(f"the answer to the upgrade is not understood: {why}")
 
 
 def test_frames_behind_the_answer_are_read_with_it() -> None:
     client, server = _client(), ServerFrames(limit=LIMIT)
     one_by_one(server.receive(client.data_to_send()))
     one_by_one(server.accept())
-    server.send("at once")
+    server.send("at once\r\n\r\n")
 
     received = one_by_one(client.receive(server.data_to_send()))
 
-    assert received == [Upgraded(), "at once"]
+    assert received == [Upgraded(), "at once\r\n\r\n"]
 
 
 def test_the_end_of_the_transport_means_nothing_once_the_websocket_is_open() -> None:
@@ -303,55 +389,122 @@ def test_a_request_that_comes_in_pieces_is_one_request() -> None:
     for at in range(len(UPGRADE)):
         received += one_by_one(server.receive(UPGRADE[at : at + 1]))
 
-    assert [type(item) for item in received] == [Requested]
+    headers = {
+        "host": "h",
+        "upgrade": "websocket",
+        "connection": "Upgrade",
+        "sec-websocket-key": "AAAAAAAAAAAAAAAAAAAAAA==",
+        "sec-websocket-version": "13",
+    }
+    assert received == [Requested("GET", "/x", headers, b"", upgrade=True)]
+
+
+def test_what_comes_between_a_request_and_its_answer_is_not_kept() -> None:
+    server = ServerFrames(limit=LIMIT)
+    one_by_one(server.receive(UPGRADE))
+
     assert one_by_one(server.receive(b"more")) == []
 
+    assert one_by_one(server.accept()) == [Upgraded()]
+    assert server.data_to_send() == (
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Accept: ICX+Yqv66kxgM0FcWaLWlFLwTAI=\r\n\r\n"
+    )
 
-@pytest.mark.parametrize(
-    "request_",
-    [
-        b"garbage\r\n\r\n",
-        b"GET / HTTP/1.1\r\n\r\n",  # without a host
-        b"GET / HTTP/1.1\r\nHost: h\r\nA: " + b"x" * 70_000,
-    ],
-)
-def test_a_bad_request_is_answered_with_400(request_: bytes) -> None:
+
+def test_an_upgrade_is_one_in_letters_of_either_case() -> None:
     server = ServerFrames(limit=LIMIT)
 
-    (broken,) = one_by_one(server.receive(request_))
+    (requested,) = server.receive(UPGRADE.replace(b"websocket", b"WebSocket"))
 
-    assert isinstance(broken, Broken)
-    assert server.data_to_send().startswith(b"HTTP/1.1 4")
+    assert isinstance(requested, Requested)
+    assert requested.upgrade
+    assert one_by_one(server.accept()) == [Upgraded()]
 
 
 @pytest.mark.parametrize(
-    "request_",
+    ("request_", "why"),
     [
-        UPGRADE.replace(b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n", b""),
-        UPGRADE.replace(b"Connection: Upgrade\r\n", b""),
-        UPGRADE.replace(b"HTTP/1.1\r\nHost: h\r\n", b"HTTP/1.0\r\n"),
+        (b"garbage\r\n\r\n", "illegal request line: bytearray(b'garbage')"),
+        (b"GET / HTTP/1.1\r\n\r\n", "Missing mandatory Host: header"),
+        (b"GET / HTTP/1.1\r\nHost: h\r\nA: " + b"x" * 70_000, "Receive buffer too long"),
     ],
 )
-def test_an_upgrade_that_is_not_complete_is_answered_with_400(request_: bytes) -> None:
+def test_a_bad_request_is_answered_with_400_and_what_follows_is_not_read(
+    request_: bytes, why: str
+) -> None:
+    server = ServerFrames(limit=LIMIT)
+
+    received = one_by_one(server.receive(request_))
+
+    assert received == [Broken(1002, f"bad HTTP request: {why}")]
+    assert server.data_to_send() == _answer(400, f"bad request: {why}\n".encode())
+    assert one_by_one(server.receive(UPGRADE)) == []
+    assert server.data_to_send() == b""
+
+
+@pytest.mark.parametrize(
+    ("request_", "why"),
+    [
+        (
+            UPGRADE.replace(b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n", b""),
+            "Missing header, 'Sec-WebSocket-Key'",
+        ),
+        (
+            UPGRADE.replace(b"Connection: Upgrade\r\n", b""),
+            "Missing header, 'Connection: Upgrade'",
+        ),
+        (
+            UPGRADE.replace(b"HTTP/1.1\r\nHost: h\r\n", b"HTTP/1.0\r\n"),
+            "Missing mandatory Host: header",
+        ),
+    ],
+)
+def test_an_upgrade_that_is_not_complete_is_answered_with_400(request_: bytes, why: str) -> None:
     server = ServerFrames(limit=LIMIT)
     one_by_one(server.receive(request_))
 
-    (broken,) = server.accept()
+    assert one_by_one(server.accept()) == [Broken(1002, f"no WebSocket upgrade: {why}")]
 
-    assert isinstance(broken, Broken)
-    assert server.data_to_send().startswith(b"HTTP/1.1 400")
+    assert server.data_to_send() == _answer(400, f"no WebSocket upgrade: {why}\n".encode())
 
 
 def test_a_post_with_a_body_can_be_answered() -> None:
     server = ServerFrames(limit=LIMIT)
-    request = b"POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc"
+    head = b"POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nX: \xe9\r\n\r\n"
 
-    (requested,) = one_by_one(server.receive(request))
-    server.respond(405, b"text/plain", b"no")
+    received = one_by_one(server.receive(head + b"a"))
+    received += one_by_one(server.receive(b"bc"))
+    server.respond(405, b"text/plain", b"no", 1.5)
 
+    headers = {"host": "h", "content-length": "3", "x": "\xe9"}
+    assert received == [Requested("POST", "/x", headers, b"abc", upgrade=False)]
+    assert server.data_to_send() == _answer(405, b"no", b"Retry-After: 1.5")
+
+
+def test_a_client_that_asks_whether_to_send_its_body_is_told_to_go_on() -> None:
+    server = ServerFrames(limit=LIMIT)
+    head = b"POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n"
+
+    assert one_by_one(server.receive(head)) == []
+
+    assert server.data_to_send() == b"HTTP/1.1 100 \r\n\r\n"
+
+
+def test_a_body_over_its_bound_is_refused_and_what_follows_is_not_read() -> None:
+    head = b"POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n"
+    server = ServerFrames(limit=LIMIT, body_limit=3)
+    (requested,) = one_by_one(server.receive(head % 3 + b"abc"))
     assert isinstance(requested, Requested)
-    assert not requested.upgrade
-    assert server.data_to_send().endswith(b"\r\n\r\nno")
+    server = ServerFrames(limit=LIMIT, body_limit=3)
+
+    received = one_by_one(server.receive(head % 9 + b"abcd"))
+
+    error = "a body of more than 3 bytes is not taken"
+    assert received == [Broken(1009, error)]
+    assert server.data_to_send() == _answer(413, f"{error}\n".encode())
+    assert one_by_one(server.receive(b"efg")) == []
+    assert server.data_to_send() == b""
 
 
 def test_an_answer_to_head_has_no_body() -> None:
@@ -360,9 +513,64 @@ def test_an_answer_to_head_has_no_body() -> None:
 
     server.respond(200, b"text/plain", b"hidden")
 
-    answer = server.data_to_send()
-    assert b"content-length: 6" in answer.lower()
-    assert answer.endswith(b"\r\n\r\n")
+    assert server.data_to_send() == _answer(200, b"hidden").removesuffix(b"hidden")
+
+
+# ----- faults -----
+
+
+@pytest.mark.parametrize(
+    ("how", "size", "data"),
+    [
+        ("corrupt", 0, b"\xf1\x06abcdef"),
+        ("corrupt_data", 0, b"\x81\x06ab\x9cde\x99"),
+        ("fragment", 4, b"\x01\x04abcd\x80\x02ef"),
+        ("fragment", 2, b"\x01\x02ab\x00\x02cd\x80\x02ef"),
+        ("fragment", 0, b"\x01\x01a\x00\x01b\x00\x01c\x00\x01d\x00\x01e\x80\x01f"),
+        ("fragment", 6, b"\x81\x06abcdef"),
+    ],
+)
+def test_a_message_is_broken_in_its_frame_its_data_or_into_fragments(
+    how: str, size: int, data: bytes
+) -> None:
+    _, server = _open()
+    server.send("good")
+
+    server.send_badly("abcdef", how, size)
+
+    assert server.data_to_send() == b"\x81\x04good" + data
+
+
+def test_fragments_of_a_binary_message_are_binary() -> None:
+    client, server = _open()
+
+    server.send_badly(b"abc", "fragment", 2)
+
+    assert one_by_one(client.receive(server.data_to_send())) == [b"abc"]
+
+
+def test_garbage_breaks_what_was_good_before() -> None:
+    client, server = _open()
+    server.send("good")
+
+    server.send_garbage()
+
+    good, broken = one_by_one(client.receive(server.data_to_send()))
+    assert good == "good"
+    assert isinstance(broken, Broken)
+    assert broken.code == 1002
+
+
+@pytest.mark.parametrize(
+    ("size", "left"), [(-1, b"\x81\x01a"), (0, b"\x81\x01a"), (1, b"\x81\x01"), (2, b"\x81")]
+)
+def test_the_last_bytes_that_wait_can_be_taken_back(size: int, left: bytes) -> None:
+    _, server = _open()
+    server.send("a")
+
+    server.take_back(size)
+
+    assert server.data_to_send() == left
 
 
 @given(st.lists(st.one_of(st.text(max_size=50), st.binary(max_size=50))), st.integers(1, 30))
@@ -381,6 +589,7 @@ def test_any_cutting_gives_the_same_messages(messages: list[str | bytes], size: 
 
 def test_unframed_messages_and_the_first_close_wait_in_order() -> None:
     unframed = Unframed()
+    assert unframed.close_to_send() is None
     unframed.send("a")
     unframed.send(b"bc")
     unframed.close(4000, "first")

@@ -100,6 +100,19 @@ def test_what_has_no_op_code_is_no_dispatch() -> None:
     assert isinstance(read('{"op":11,"t":"X","s":1,"d":{}}'), Payload)
 
 
+def test_d_is_sent_on_as_it_came() -> None:
+    assert encode_dispatch(b'{"a" : 1e2}', 7, "X") == b'{"op":0,"d":{"a" : 1e2},"s":7,"t":"X"}'
+
+
+def test_dispatches_that_are_equal_have_one_hash_and_others_have_their_own() -> None:
+    dispatch = Dispatch.of("X", [1], 1)
+    others = [Dispatch.of("Y", [1], 1), Dispatch.of("X", [2], 1), Dispatch.of("X", [1], 2)]
+
+    assert hash(read('{"op":0,"t":"X","s":1,"d":[1]}')) == hash(dispatch)
+    assert dispatch not in others
+    assert len({hash(dispatch), *map(hash, others)}) > 1
+
+
 def test_only_a_dispatch_is_written_with_s_and_t() -> None:
     assert json.loads(encode(1, None)) == {"op": 1, "d": None}
     assert json.loads(encode_dispatch(b"{}", 7, "X")) == {
@@ -153,7 +166,7 @@ def test_a_dispatch_goes_on_in_either_encoding_whichever_it_came_in(
 
     payload = decode(encode_dispatch(raw, 2, "Y", sent))
 
-    assert (payload.sequence, payload.t) == (2, "Y")
+    assert (payload.op, payload.sequence, payload.t) == (0, 2, "Y")
     assert from_raw(payload.raw, dict[str, object]) == {"a": [1, "x", None]}
     assert payload.raw.startswith(b"\x83") == (sent is Encoding.ETF)
 
@@ -188,8 +201,14 @@ def test_a_term_that_is_no_payload_is_an_error(term: bytes, truncated: bool) -> 
 
 @pytest.mark.usefixtures("_erlpack")
 def test_d_that_erlpack_cannot_build_is_an_error_when_it_is_asked_for() -> None:
-    with pytest.raises(msgspec.DecodeError):
+    with pytest.raises(msgspec.DecodeError, match="decode byte 0xff"):
         from_raw(b"\x83w\x01\xff", object)
+
+
+@pytest.mark.usefixtures("_erlpack")
+def test_d_that_is_no_term_is_an_error_that_says_why() -> None:
+    with pytest.raises(msgspec.DecodeError, match=r"^it is cut off$"):
+        from_raw(b"\x83", object)
 
 
 @pytest.mark.usefixtures("_erlpack")
@@ -212,6 +231,13 @@ def test_the_beginning_of_a_payload_is_told_from_what_is_none(text: str, truncat
         decode(text)
 
     assert caught.value.truncated is truncated
+
+
+def test_what_is_nested_too_deeply_is_not_the_beginning_of_a_payload() -> None:
+    with pytest.raises(PayloadError, match=r"^this message is nested too deeply to be a") as caught:
+        decode('{"op":0,"d":' + "[" * 100_000 + "]" * 100_000 + "}")
+
+    assert caught.value.truncated is False
 
 
 @pytest.mark.parametrize("s", [-1, 2**63, 1e300])
