@@ -62,6 +62,26 @@ def test_a_frame_over_the_limit_is_broken_at_its_head() -> None:
     assert _cut(head) == [Broken(1009, f"a message has more than {LIMIT} bytes")]
 
 
+@pytest.mark.parametrize(
+    ("head", "limit"),
+    [
+        (b"\x82\x03", 2),
+        (b"\x82\x7e\x00\xc8", 199),
+        (b"\x82\x7f" + (65536).to_bytes(8, "big"), 65535),
+    ],
+)
+def test_a_head_that_comes_byte_by_byte_is_looked_at_with_its_last_byte(
+    head: bytes, limit: int
+) -> None:
+    *before, last = (bytes([byte]) for byte in head)
+    cutter = Cutter(limit)
+    assert [cutter.cut(byte) for byte in before] == [[] for _ in before]
+
+    received = cutter.cut(last + b"data")
+
+    assert received == [Broken(1009, f"a message has more than {limit} bytes")]
+
+
 def test_what_is_kept_is_the_beginning_of_one_frame_alone() -> None:
     cutter = Cutter(LIMIT)
 
@@ -76,7 +96,7 @@ def test_what_is_kept_is_the_beginning_of_one_frame_alone() -> None:
 
 
 def test_control_frames_between_messages_are_wsprotos_whole() -> None:
-    ping, pong = _frame(0x89, b"p"), _frame(0x8A, b"")
+    ping, pong = _frame(0x89, b"p" * 125), _frame(0x8A, b"")
     data = _frame(0x81, b"a") + ping + _frame(0x81, b"b") + pong
 
     assert _cut(data[:4], data[4:]) == ["a", Unusual(ping), "b", Unusual(pong)]
@@ -92,6 +112,7 @@ def test_fragments_are_wsprotos_and_so_is_nothing_behind_them() -> None:
     "odd",
     [
         pytest.param(b"\x81\x81\0\0\0\0a", id="a mask"),
+        pytest.param(b"\x81\x80\0\0\0\0", id="a mask on nothing"),
         pytest.param(b"\x81\xfe\0\x7e\0\0\0\0", id="a mask, and a longer length"),
         pytest.param(_frame(0x82, b"a" * 125, head=2), id="a length in too many bytes"),
         pytest.param(_frame(0x82, b"a" * 65535, head=8), id="a length in far too many bytes"),
@@ -113,6 +134,32 @@ def test_from_a_frame_that_ends_or_breaks_it_on_all_is_wsprotos(odd: bytes) -> N
     left = [item.data for item in received[1:] if isinstance(item, Unusual)]
     assert b"".join(left) == odd + _frame(0x81, b"behind")
     assert cutter.off
+
+
+def test_each_cut_says_whether_it_gave_anything_but_messages() -> None:
+    cutter = Cutter(LIMIT)
+    assert (cutter.has_unusual, cutter.off) == (False, False)
+    ping, close = _frame(0x89, b""), _frame(0x88, b"")
+
+    said = []
+    for data in (ping, b"", ping + _frame(0x81, b"a"), _frame(0x81, b"b"), close):
+        cutter.cut(data)
+        said.append((cutter.has_unusual, cutter.off))
+
+    assert said == [(True, False), (False, False), (True, False), (False, False), (True, True)]
+
+
+def test_a_frame_over_the_limit_is_unusual_too() -> None:
+    cutter = Cutter(LIMIT)
+
+    cutter.cut(struct.pack("!BBQ", 0x82, 127, LIMIT + 1))
+
+    assert cutter.has_unusual is True
+
+
+def test_a_close_frame_in_pieces_is_wsprotos_whole_and_then_what_comes_with_it() -> None:
+    assert _cut(b"\x88", b"\x00") == [Unusual(b"\x88\x00")]
+    assert _cut(b"\x88", b"\x00more") == [Unusual(b"\x88\x00"), Unusual(b"more")]
 
 
 # ----- both ways give the same -----

@@ -300,6 +300,7 @@ def test_a_term_is_a_binary_message_where_nothing_is_compressed() -> None:
 def test_where_no_zstd_is_installed_the_module_is_there_all_the_same(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    assert inflate.has_zstd()
     for name in ("compression", "backports"):
         monkeypatch.setitem(sys.modules, name, None)
 
