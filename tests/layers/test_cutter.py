@@ -68,6 +68,7 @@ def test_a_frame_over_the_limit_is_broken_at_its_head() -> None:
         (b"\x82\x03", 2),
         (b"\x82\x7e\x00\xc8", 199),
         (b"\x82\x7f" + (65536).to_bytes(8, "big"), 65535),
+        (b"\x82\x7f" + (2**62).to_bytes(8, "big"), 2**61),
     ],
 )
 def test_a_head_that_comes_byte_by_byte_is_looked_at_with_its_last_byte(
@@ -159,7 +160,8 @@ def test_a_frame_over_the_limit_is_unusual_too() -> None:
 
 def test_a_close_frame_in_pieces_is_wsprotos_whole_and_then_what_comes_with_it() -> None:
     assert _cut(b"\x88", b"\x00") == [Unusual(b"\x88\x00")]
-    assert _cut(b"\x88", b"\x00more") == [Unusual(b"\x88\x00"), Unusual(b"more")]
+    behind = _frame(0x81, b"behind")
+    assert _cut(b"\x88", b"\x00" + behind) == [Unusual(b"\x88\x00"), Unusual(behind)]
 
 
 # ----- both ways give the same -----
