@@ -158,7 +158,7 @@ class Cutter:
 
 def _is_utf8(message: bytes) -> bool:
     try:
-        str(message, "utf-8")
+        message.decode()
     except UnicodeDecodeError:
         return False
     return True

@@ -56,6 +56,10 @@ def test_text_is_utf_8_and_what_is_not_is_left_to_wsproto() -> None:
     assert _cut(_frame(0x81, "äöü".encode()), bad) == ["äöü", Unusual(bad)]
 
 
+def test_binary_data_is_whatever_it_is() -> None:
+    assert _cut(_frame(0x82, b"\xff")) == [b"\xff"]
+
+
 def test_a_frame_over_the_limit_is_broken_at_its_head() -> None:
     head = struct.pack("!BBQ", 0x82, 127, LIMIT + 1)
 
