@@ -408,11 +408,9 @@ class ServerFrames(Frames):
         method, target = self._request.method, self._request.target
         headers = _texts(self._request.headers)
         upgrade = headers.get("upgrade", "").lower() == "websocket"
-        return Requested(
-            method.decode("latin-1"), target.decode("latin-1"), headers, bytes(self._body), upgrade
-        )
+        return Requested(method.decode(), target.decode(), headers, bytes(self._body), upgrade)
 
 
 def _texts(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    """By names in small letters, as h11 gives them."""
-    return {name.decode("latin-1"): value.decode("latin-1") for name, value in headers}
+    """By names in small letters; h11 takes no names, methods or targets beyond ASCII."""
+    return {name.decode(): value.decode("latin-1") for name, value in headers}
