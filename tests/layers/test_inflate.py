@@ -147,6 +147,17 @@ def test_a_bomb_in_small_messages_is_an_error_too() -> None:
         context.receive(parts[-1])
 
 
+def test_a_bomb_behind_the_beginning_of_a_text_is_not_unpacked() -> None:
+    context = inflater(Compression.ZLIB_STREAM, limit=10**6)
+    sender = zlib.compressobj()
+    first = sender.compress(b"x" * (10**6 - 1)) + sender.flush(zlib.Z_SYNC_FLUSH)
+    bomb = sender.compress(b"x" * 10**7) + sender.flush(zlib.Z_SYNC_FLUSH)
+    assert context.receive(first[:-1]) is None
+
+    with _memory_below(500_000), pytest.raises(InflateError, match="more than 1000000 bytes"):
+        context.receive(first[-1:] + bomb)
+
+
 def test_a_text_of_just_the_limit_may_come_in_small_messages() -> None:
     context = inflater(Compression.ZLIB_STREAM, limit=LIMIT)
     message = deflater(Compression.ZLIB_STREAM).send(random.Random(1).randbytes(LIMIT), large=True)
