@@ -4,4 +4,7 @@ from __future__ import annotations
 
 from hypothesis import settings
 
+# How long an example takes is the machine's business: a busy one would fail tests.
+settings.register_profile("short", deadline=None)
 settings.register_profile("long", max_examples=5000, stateful_step_count=100, deadline=None)
+settings.load_profile("short")
