@@ -87,6 +87,14 @@ def test_a_head_that_comes_byte_by_byte_is_looked_at_with_its_last_byte(
     assert received == [Broken(1009, f"a message has more than {limit} bytes")]
 
 
+def test_behind_a_frame_over_the_limit_nothing_is_cut() -> None:
+    broken = Broken(1009, "a message has more than 2 bytes")
+    behind = b"abc" + _frame(0x81, b"d")
+
+    assert _cut(b"\x82", b"\x03" + behind, limit=2) == [broken]
+    assert _cut(b"\x82\x03" + behind, limit=2) == [broken]
+
+
 def test_what_is_kept_is_the_beginning_of_one_frame_alone() -> None:
     cutter = Cutter(LIMIT)
 
