@@ -30,7 +30,7 @@ DOCS = ROOT / "docs"
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted(DOCS.rglob("*.md"))]
 _ENV = {"PYTHONPATH": f"{ROOT}:{ROOT / 'adapters'}"}
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
-_OTHER_COMMANDS = {"curl", "mkdir", "pip", "python", "python3", "source"}
+_OTHER_COMMANDS = {"curl", "mkdir", "mutmut", "pip", "python", "python3", "source"}
 _OWN_OPTIONS = {"--help", "--install-completion", "--show-completion"}
 
 
