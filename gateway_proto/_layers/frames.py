@@ -100,6 +100,7 @@ class Frames:
     def send(self, message: str | bytes) -> None:
         """Frame a message."""
         assert self._ws is not None
+        # Its type is generic in `str` or `bytes`, and knows no union of them.
         self._out += self._ws.send(ws.Message(message))  # type: ignore[type-var]
 
     def close(self, code: int, reason: str) -> None:

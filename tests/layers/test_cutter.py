@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from gateway_proto._layers.cutter import Broken, Cutter, Unusual
 from gateway_proto._layers.frames import ClientFrames, Incoming, ServerFrames
-from tests.messages import one_by_one
+from tests.messages import one_by_one, unmasked
 
 LIMIT = 70_000
 
@@ -192,17 +192,6 @@ def _client(*, cuts: bool) -> ClientFrames:
     return client
 
 
-def _unmasked(data: bytes) -> list[tuple[int, bytes]]:
-    """The small frames that a client sent; their masks are chance."""
-    frames = []
-    while data:
-        end = 6 + (data[1] & 0x7F)
-        mask = data[2:6] * 32
-        frames.append((data[0], bytes(a ^ b for a, b in zip(data[6:end], mask, strict=False))))
-        data = data[end:]
-    return frames
-
-
 def _received(chunks: list[bytes], *, cuts: bool) -> tuple[list[Incoming], list[tuple[int, bytes]]]:
     """What comes of the chunks up to an end, and what is answered."""
     client = _client(cuts=cuts)
@@ -212,9 +201,9 @@ def _received(chunks: list[bytes], *, cuts: bool) -> tuple[list[Incoming], list[
             if isinstance(item, Broken):
                 # Where in a text the error is depends on how much of it was looked at.
                 received.append(Broken(item.code, item.error.partition(" in position ")[0]))
-                return received, _unmasked(client.data_to_send())
+                return received, unmasked(client.data_to_send())
             received.append(item)
-    return received, _unmasked(client.data_to_send())
+    return received, unmasked(client.data_to_send())
 
 
 def _chopped(data: bytes, chance: random.Random) -> list[bytes]:

@@ -23,7 +23,7 @@ from gateway_proto._layers.frames import (
     Unframed,
     Upgraded,
 )
-from tests.messages import one_by_one
+from tests.messages import one_by_one, unmasked
 
 LIMIT = 1000
 UPGRADE = (
@@ -52,22 +52,19 @@ def _open() -> tuple[ClientFrames, ServerFrames]:
     return client, server
 
 
+def _reason(broken: Broken, *, behind: str) -> str:
+    """What wsproto or h11 said, in words of theirs, which are not ours to hold."""
+    assert broken.error.startswith(behind)
+    reason = broken.error.removeprefix(behind)
+    assert reason not in ("", "None")
+    return reason
+
+
 def _frame(opcode: int, payload: bytes, *, fin: bool = True) -> bytes:
     """As a server sends it: without a mask."""
     assert len(payload) < 65536
     size = bytes([len(payload)]) if len(payload) < 126 else struct.pack("!BH", 126, len(payload))
     return bytes([(0x80 if fin else 0) | opcode]) + size + payload
-
-
-def _unmasked(data: bytes) -> list[tuple[int, bytes]]:
-    """The small frames that a client sent; their masks are chance."""
-    frames = []
-    while data:
-        end = 6 + (data[1] & 0x7F)
-        mask = data[2:6] * 32
-        frames.append((data[0], bytes(a ^ b for a, b in zip(data[6:end], mask, strict=False))))
-        data = data[end:]
-    return frames
 
 
 def test_messages_go_both_ways_as_text_and_binary() -> None:
@@ -126,7 +123,7 @@ def test_each_ping_is_answered_with_its_own_data_behind_what_waits() -> None:
 
     assert one_by_one(client.receive(_frame(9, b"one") + _frame(9, b""))) == []
 
-    assert _unmasked(client.data_to_send()) == [(0x81, b"before"), (0x8A, b"one"), (0x8A, b"")]
+    assert unmasked(client.data_to_send()) == [(0x81, b"before"), (0x8A, b"one"), (0x8A, b"")]
     assert one_by_one(server.receive(b"\x89\x80mask")) == []
     assert server.data_to_send() == b"\x8a\x00"
 
@@ -185,21 +182,19 @@ def test_endless_empty_fragments_do_not_fill_the_memory() -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "code", "why"),
+    ("data", "code"),
     [
-        (bytes([0x83, 0]), 1002, "Invalid opcode 0x3"),
-        (bytes([0xC1, 0]), 1002, "Reserved bit set unexpectedly"),
-        (bytes([0x81, 0x80, 0, 0, 0, 0]), 1002, "client received unexpected masked frame"),
-        (_frame(0, b"x"), 1002, "unexpected CONTINUATION"),
-        (_frame(1, b"\xff"), 1007, "'utf-8' codec can't decode byte 0xff in position 0"),
-        (_frame(8, b"x"), 1002, "CLOSE with 1 byte payload"),
-        (_frame(8, struct.pack("!H", 1005)), 1002, ""),  # a code that never travels
+        (bytes([0x83, 0]), 1002),  # an op code that there is not
+        (bytes([0xC1, 0]), 1002),  # a reserved bit
+        (bytes([0x81, 0x80, 0, 0, 0, 0]), 1002),  # a mask from a server
+        (_frame(0, b"x"), 1002),  # a fragment of nothing
+        (_frame(1, b"\xff"), 1007),  # no UTF-8
+        (_frame(8, b"x"), 1002),  # a close of one byte
+        (_frame(8, struct.pack("!H", 1005)), 1002),  # a code that never travels
     ],
 )
 @pytest.mark.parametrize("closing", [False, True])
-def test_a_broken_frame_is_told_from_the_peers_close(
-    data: bytes, code: int, why: str, closing: bool
-) -> None:
+def test_a_broken_frame_is_told_from_the_peers_close(data: bytes, code: int, closing: bool) -> None:
     client, _ = _open()
     if closing:
         client.close(1000, "")
@@ -208,7 +203,7 @@ def test_a_broken_frame_is_told_from_the_peers_close(
 
     assert isinstance(broken, Broken)
     assert broken.code == code
-    assert broken.error.startswith(f"broken WebSocket frame: {why}")
+    assert _reason(broken, behind="broken WebSocket frame: ")
 
 
 @pytest.mark.parametrize(
@@ -336,21 +331,21 @@ _UPGRADING = b"HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: "
 
 
 @pytest.mark.parametrize(
-    ("answer", "why"),
+    "answer",
     [
-        (b"SSH-2.0-OpenSSH\r\n\r\n", "Bad HTTP message"),
-        (b"\x16\x03\x01\x02\x00\r\n\r\n", "Bad HTTP message"),
-        (_UPGRADING + b"Upgrade\r\nSec-WebSocket-Accept: wrong\r\n\r\n", "Bad accept token"),
-        (_UPGRADING + b"\xe9\r\n\r\n", "'ascii' codec can't decode byte 0xe9"),
-        (b"HTTP/1.1 101 x\r\n" + b"A: " + b"x" * 70_000, "Bad HTTP message"),
+        b"SSH-2.0-OpenSSH\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\r\n\r\n",
+        _UPGRADING + b"Upgrade\r\nSec-WebSocket-Accept: wrong\r\n\r\n",
+        _UPGRADING + b"\xe9\r\n\r\n",
+        b"HTTP/1.1 101 x\r\n" + b"A: " + b"x" * 70_000,
     ],
 )
-def test_an_answer_that_is_not_understood_is_broken(answer: bytes, why: str) -> None:
+def test_an_answer_that_is_not_understood_is_broken(answer: bytes) -> None:
     (broken,) = _client().receive(answer)
 
     assert isinstance(broken, Broken)
     assert broken.code == 1002
-    assert broken.error.startswith(f"the answer to the upgrade is not understood: {why}")
+    assert _reason(broken, behind="the answer to the upgrade is not understood: ")
 
 
 def test_frames_behind_the_answer_are_read_with_it() -> None:
@@ -423,49 +418,41 @@ def test_an_upgrade_is_one_in_letters_of_either_case() -> None:
 
 
 @pytest.mark.parametrize(
-    ("request_", "why"),
+    "request_",
     [
-        (b"garbage\r\n\r\n", "illegal request line: bytearray(b'garbage')"),
-        (b"GET / HTTP/1.1\r\n\r\n", "Missing mandatory Host: header"),
-        (b"GET / HTTP/1.1\r\nHost: h\r\nA: " + b"x" * 70_000, "Receive buffer too long"),
+        b"garbage\r\n\r\n",
+        b"GET / HTTP/1.1\r\n\r\n",  # without a host
+        b"GET / HTTP/1.1\r\nHost: h\r\nA: " + b"x" * 70_000,
     ],
 )
-def test_a_bad_request_is_answered_with_400_and_what_follows_is_not_read(
-    request_: bytes, why: str
-) -> None:
+def test_a_bad_request_is_answered_with_400_and_what_follows_is_not_read(request_: bytes) -> None:
     server = ServerFrames(limit=LIMIT)
 
-    received = one_by_one(server.receive(request_))
+    (broken,) = one_by_one(server.receive(request_))
 
-    assert received == [Broken(1002, f"bad HTTP request: {why}")]
+    assert broken.code == 1002
+    why = _reason(broken, behind="bad HTTP request: ")
     assert server.data_to_send() == _answer(400, f"bad request: {why}\n".encode())
     assert one_by_one(server.receive(UPGRADE)) == []
     assert server.data_to_send() == b""
 
 
 @pytest.mark.parametrize(
-    ("request_", "why"),
+    "request_",
     [
-        (
-            UPGRADE.replace(b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n", b""),
-            "Missing header, 'Sec-WebSocket-Key'",
-        ),
-        (
-            UPGRADE.replace(b"Connection: Upgrade\r\n", b""),
-            "Missing header, 'Connection: Upgrade'",
-        ),
-        (
-            UPGRADE.replace(b"HTTP/1.1\r\nHost: h\r\n", b"HTTP/1.0\r\n"),
-            "Missing mandatory Host: header",
-        ),
+        UPGRADE.replace(b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n", b""),
+        UPGRADE.replace(b"Connection: Upgrade\r\n", b""),
+        UPGRADE.replace(b"HTTP/1.1\r\nHost: h\r\n", b"HTTP/1.0\r\n"),
     ],
 )
-def test_an_upgrade_that_is_not_complete_is_answered_with_400(request_: bytes, why: str) -> None:
+def test_an_upgrade_that_is_not_complete_is_answered_with_400(request_: bytes) -> None:
     server = ServerFrames(limit=LIMIT)
     one_by_one(server.receive(request_))
 
-    assert one_by_one(server.accept()) == [Broken(1002, f"no WebSocket upgrade: {why}")]
+    (broken,) = one_by_one(server.accept())
 
+    assert broken.code == 1002
+    why = _reason(broken, behind="no WebSocket upgrade: ")
     assert server.data_to_send() == _answer(400, f"no WebSocket upgrade: {why}\n".encode())
 
 
