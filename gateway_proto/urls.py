@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterable
-from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import msgspec
 
@@ -34,6 +32,9 @@ class Url(msgspec.Struct, frozen=True):
     @classmethod
     def parse(cls, text: str) -> Url:
         """The URL of a text; raises `LocalProtocolError` that says what is wrong with it."""
+        # A tenth of what it takes to import this package, and none of it before there is a URL.
+        from urllib.parse import urlsplit
+
         try:
             parts = urlsplit(text)
             port = parts.port
@@ -72,6 +73,8 @@ class Url(msgspec.Struct, frozen=True):
     @property
     def loopback(self) -> bool:
         """Whether the host is this machine."""
+        import ipaddress
+
         try:
             return ipaddress.ip_address(self.host).is_loopback
         except ValueError:
@@ -79,6 +82,8 @@ class Url(msgspec.Struct, frozen=True):
 
     def with_query(self, parameters: Iterable[tuple[str, str]]) -> Url:
         """The URL with these parameters in place of those of the same names; others stay."""
+        from urllib.parse import parse_qsl, urlencode
+
         new = dict(parameters)
         if not new:
             return self
