@@ -6,7 +6,7 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 
-from gateway_proto._layers.raw import from_raw, to_json, value_of
+from gateway_proto._layers.raw import from_raw, to_json
 from gateway_proto._terse import Terse
 
 __all__ = ["Dispatch"]
@@ -33,7 +33,7 @@ class Dispatch(Terse, frozen=True, eq=False, dict=True, tag_field="op", tag=0):
         """`d`, decoded once; raises `msgspec.DecodeError` where it holds what JSON does not."""
         kept = self.__dict__
         if not kept:
-            kept["data"] = value_of(self.d)
+            kept["data"] = from_raw(self.d, Any)
         return kept["data"]
 
     def decode(self, type_: type[T]) -> T:
@@ -41,7 +41,7 @@ class Dispatch(Terse, frozen=True, eq=False, dict=True, tag_field="op", tag=0):
 
         In ETF ids come as integers too: such a field is `int | str`.
         """
-        return from_raw(self.raw, type_)
+        return from_raw(self.d, type_)
 
     @classmethod
     def of(cls, name: str, data: Any, sequence: int | None = None) -> Dispatch:

@@ -9,32 +9,26 @@ import msgspec
 from gateway_proto._layers import etf
 from gateway_proto.errors import LocalProtocolError
 
-__all__ = ["from_raw", "to_json", "to_term", "value_of", "value_to_term"]
+__all__ = ["from_raw", "to_json", "to_term", "value_to_term"]
 
 T = TypeVar("T")
-_decode = msgspec.json.Decoder().decode
 
 
-def value_of(d: msgspec.Raw) -> Any:
-    """`d` as a value of whatever type; raises `msgspec.DecodeError`, or RecursionError."""
-    try:
-        return _decode(d)  # without a copy
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return from_raw(bytes(d), Any)
-
-
-def from_raw(raw: bytes, type_: type[T]) -> T:
+def from_raw(d: bytes | msgspec.Raw, type_: type[T]) -> T:
     """`d` as a type; raises `msgspec.DecodeError`, or RecursionError."""
-    if raw[:1] != etf.VERSION:
-        try:
-            return msgspec.json.decode(raw, type=type_)
-        except UnicodeDecodeError as error:
-            raise msgspec.DecodeError(f"it is not UTF-8: {error}") from None
     try:
-        value = etf.unpack(raw)
-    except etf.EtfError as error:
-        raise msgspec.DecodeError(str(error)) from None
-    return msgspec.convert(value, type_)
+        return msgspec.json.decode(d, type=type_)  # a Raw without a copy
+    except UnicodeDecodeError as error:
+        why = f"it is not UTF-8: {error}"
+    except msgspec.DecodeError:
+        raw = bytes(d)
+        if not raw.startswith(etf.VERSION):  # with which no JSON begins
+            raise
+        try:
+            return msgspec.convert(etf.unpack(raw), type_)
+        except etf.EtfError as error:
+            why = str(error)
+    raise msgspec.DecodeError(why)
 
 
 def to_json(value: Any) -> bytes:
