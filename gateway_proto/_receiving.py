@@ -50,8 +50,12 @@ class Receiving(Beating, abc.ABC):
                 dispatch = decode(text)
             except NO_DISPATCH:
                 dispatch = None
-            if type(dispatch) is not Dispatch or dispatch.name in _TELLING:
+            if type(dispatch) is not Dispatch:
                 self._take_text(text, now, inflated=text is not message)
+                is_steady = self._is_steady()
+                continue
+            if dispatch.name in _TELLING:
+                self._received(dispatch, now)
                 is_steady = self._is_steady()
                 continue
             if dispatch.sequence is not None:
