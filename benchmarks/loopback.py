@@ -38,7 +38,8 @@ class Client:
     file: str
     needs: tuple[str, ...] = ()
     compressions: tuple[str, ...] = _ALL
-    data: bool = False
+    takes: str = ""
+    """What of `d` it decodes: all ("data"), a few fields ("typed"), or none that it need not."""
 
     @property
     def is_here(self) -> bool:
@@ -50,7 +51,7 @@ class Client:
 
     def command(self, port: int, compression: str, dispatches: int) -> list[str]:
         """What runs it."""
-        arguments = [str(port), compression, str(dispatches), *(["data"] if self.data else [])]
+        arguments = [str(port), compression, str(dispatches), *filter(None, [self.takes])]
         if self.file.endswith(".cjs"):
             return ["node", str(Path(__file__).parent / "clients" / self.file), *arguments]
         return [sys.executable, "-m", f"benchmarks.clients.{self.file}", *arguments]
@@ -58,11 +59,12 @@ class Client:
 
 CLIENTS = (
     Client("floor", "floor"),
-    Client("floor_full", "floor", data=True),
+    Client("floor_full", "floor", takes="data"),
     Client("asyncio", "gateway_asyncio"),
-    Client("asyncio, data", "gateway_asyncio", data=True),
+    Client("asyncio, data", "gateway_asyncio", takes="data"),
+    Client("asyncio, typed", "gateway_asyncio", takes="typed"),
     Client("trio", "gateway_trio", ("trio",)),
-    Client("trio, data", "gateway_trio", ("trio",), data=True),
+    Client("trio, data", "gateway_trio", ("trio",), takes="data"),
     Client("hikari", "hikari", ("hikari",)),
     Client("discord.py", "discordpy", ("discord", "zstandard")),
     Client("discord-gateway", "discord_gateway", ("discord_gateway",), _ALL[:2]),

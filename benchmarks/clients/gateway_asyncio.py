@@ -4,22 +4,43 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
+
 from benchmarks.clients.stopwatch import Stopwatch
 from gateway_asyncio import open_gateway
 from gateway_proto import Config, Dispatch, Ready
 
 
+class Author(msgspec.Struct):
+    """Who wrote a message."""
+
+    id: str
+    username: str = ""
+
+
+class Fields(msgspec.Struct):
+    """What a bot that answers messages looks at; whatever it is that came."""
+
+    id: str | None = None
+    guild_id: str | None = None
+    channel_id: str | None = None
+    content: str = ""
+    author: Author | None = None
+
+
 async def main() -> None:
-    """`async for`, and `event.data` where it is asked for."""
+    """`async for`; `event.data`, or a few fields of it by a type, where they are asked for."""
     watch = Stopwatch()
     url = f"ws://127.0.0.1:{watch.port}"
     config = Config(token="t", intents=513, gateway_url=url, compression=watch.compression)
-    count, total, data = 0, watch.total, watch.data
+    count, total, data, typed = 0, watch.total, watch.data, watch.typed
     async with open_gateway(config) as gateway:
         async for event in gateway:
             if type(event) is Dispatch:
                 if data and event.data is None:
                     raise SystemExit("a dispatch without data")
+                if typed and event.decode(Fields) is None:
+                    raise SystemExit("a dispatch without fields")
                 count += 1
                 if count == total:
                     watch.stop(count, event.sequence)
