@@ -6,7 +6,7 @@
                                            now --> timing --> next_timer
 
 No clock, no chance and no I/O inside; `gateway_asyncio` and `gateway_trio` wire it to sockets.
-The server's half, and the names of dispatches, are imported when they are first named: clients
+The server's half, and what not every client uses, are imported when they are first named: clients
 start without them.
 """
 
@@ -17,7 +17,6 @@ from gateway_proto._connection import Connection
 from gateway_proto._layers.state import TRANSITIONS, Input, State
 from gateway_proto._timing.heartbeats import EarlyHeartbeats, ZombiePolicy
 from gateway_proto._version import __version__ as __version__
-from gateway_proto.backfill import Backfill
 from gateway_proto.client import Client, Dial
 from gateway_proto.client_connection import ClientConnection
 from gateway_proto.commands import (
@@ -86,9 +85,7 @@ from gateway_proto.events import (
     Unknown,
     UrlRefused,
 )
-from gateway_proto.fleet import Fleet
 from gateway_proto.gateway import GatewayBase, Turns
-from gateway_proto.intents import INTENT_EVENTS, Intents
 from gateway_proto.requests import Request
 from gateway_proto.session import Session, fingerprint, session_after
 from gateway_proto.shards import (
@@ -103,8 +100,11 @@ from gateway_proto.urls import Trust, Url
 
 if TYPE_CHECKING:
     from gateway_proto._telling import ServerSession
+    from gateway_proto.backfill import Backfill
     from gateway_proto.dispatches import DispatchName
     from gateway_proto.faults import Fault, Scenario
+    from gateway_proto.fleet import Fleet
+    from gateway_proto.intents import INTENT_EVENTS, Intents
     from gateway_proto.journal import Journal
     from gateway_proto.server import Server
     from gateway_proto.server_config import ServerConfig
@@ -213,8 +213,12 @@ __all__ = [
 ]
 
 _LATER = {
+    "INTENT_EVENTS": "intents",
+    "Backfill": "backfill",
     "DispatchName": "dispatches",
     "Fault": "faults",
+    "Fleet": "fleet",
+    "Intents": "intents",
     "Journal": "journal",
     "Scenario": "faults",
     "Server": "server",

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import attrs
 import msgspec
 
-from gateway_proto._terse import Terse
+from gateway_proto._terse import Terse, Told
 
 __all__ = [
     "Activity",
@@ -81,8 +81,8 @@ class Activity(msgspec.Struct, frozen=True):
     state: str | None = None
 
 
-@attrs.frozen
-class UpdatePresence:
+@attrs.frozen(repr=False)
+class UpdatePresence(Told):
     """Op 3: the status. A presence is a state: the machine keeps the last and sends it anew.
 
     `since` is unix milliseconds; in version 3 it is `idle_since`, and null means online there.
@@ -129,8 +129,8 @@ class Heartbeat(msgspec.Struct, frozen=True):
     d: int | str | None
 
 
-@attrs.frozen
-class UpdateVoiceState:
+@attrs.frozen(repr=False)
+class UpdateVoiceState(Told):
     """Op 4: join, move between or leave (None) voice channels."""
 
     guild_id: str | None = attrs.field(converter=_optional_id)
@@ -143,8 +143,8 @@ class VoiceServerPing(msgspec.Struct, frozen=True):
     """Op 5 of versions 3 to 5: asks whether a voice server that seems dead is alive."""
 
 
-@attrs.frozen
-class RequestGuildMembers:
+@attrs.frozen(repr=False)
+class RequestGuildMembers(Told):
     """Op 8: the answer comes as GUILD_MEMBERS_CHUNK dispatches.
 
     Either `user_ids` (at most 100), or `query` with `limit` (1 to 100), or neither: all members.
@@ -161,15 +161,15 @@ class RequestGuildMembers:
     """At most 32 bytes."""
 
 
-@attrs.frozen
-class RequestSoundboardSounds:
+@attrs.frozen(repr=False)
+class RequestSoundboardSounds(Told):
     """Op 31: the answer comes as SOUNDBOARD_SOUNDS dispatches."""
 
     guild_ids: tuple[str, ...] = attrs.field(converter=_ids)
 
 
-@attrs.frozen
-class RequestChannelInfo:
+@attrs.frozen(repr=False)
+class RequestChannelInfo(Told):
     """Op 43: asks for fields ("status", "voice_start_time") of a guild's channels."""
 
     guild_id: str = attrs.field(converter=_id)

@@ -13,6 +13,7 @@ from gateway_proto._layers import etf
 from gateway_proto._layers.inflate import has_zstd
 from gateway_proto._layers.payloads import encode
 from gateway_proto._layers.spelling import spell
+from gateway_proto._terse import Told
 from gateway_proto._timing.heartbeats import EarlyHeartbeats, ZombiePolicy
 from gateway_proto._version import __version__
 from gateway_proto.commands import (
@@ -67,8 +68,8 @@ def _check_shard(_config: Config, _field: Any, shard: tuple[int, int] | None) ->
         raise LocalProtocolError(f"shard {shard} is not (id, count) with id below count")
 
 
-@attrs.frozen(kw_only=True)
-class Config:
+@attrs.frozen(kw_only=True, repr=False)
+class Config(Told):
     """What a client is told. Times are seconds, sizes are bytes.
 
     Construction raises `LocalProtocolError` where values do not fit each other.

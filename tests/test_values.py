@@ -233,6 +233,15 @@ def test_chance_is_the_middle_unless_it_is_given() -> None:
     assert Config(token="t", intents=0, random=lambda: 0.1).chance() == 0.1
 
 
+def test_a_repr_has_what_differs_from_the_defaults() -> None:
+    config = Config(token="t", intents=1, closes={})
+    request = RequestGuildMembers(5, query="a", limit=4)
+
+    assert repr(config) == "Config(intents=1)"
+    assert repr(request) == "RequestGuildMembers(guild_id='5', query='a', limit=4)"
+    assert repr(UpdatePresence()) == "UpdatePresence(status='online')"
+
+
 def test_no_repr_shows_a_token() -> None:
     for value in (
         Config(token="very-secret", intents=0),

@@ -29,7 +29,6 @@ from gateway_proto.commands import (
 )
 from gateway_proto.dialects import Dialect, Opcode, PresenceForm
 from gateway_proto.errors import LocalProtocolError
-from gateway_proto.intents import Intents
 
 __all__ = ["read", "spell"]
 
@@ -229,9 +228,9 @@ def _spell_members_request(
     elif command.query:
         _check(command, "limit", command.limit, 1, _MOST_FOUND)
     elif not command.limit:
-        _check_intent(command, intents, Intents.GUILD_MEMBERS, "all members")
+        _check_intent(command, intents, "GUILD_MEMBERS", "all members")
     if command.presences:
-        _check_intent(command, intents, Intents.GUILD_PRESENCES, "presences")
+        _check_intent(command, intents, "GUILD_PRESENCES", "presences")
         d["presences"] = True
     if command.nonce is not None:
         size = len(command.nonce.encode(errors="surrogatepass"))
@@ -243,11 +242,13 @@ def _spell_members_request(
     return d
 
 
-def _check_intent(command: Any, intents: int | None, needed: Intents, what: str) -> None:
+def _check_intent(command: Any, intents: int | None, needed: str, what: str) -> None:
+    from gateway_proto.intents import Intents  # which is not imported for those who ask for nobody
+
     # None: the session has all that there were before intents.
-    if intents is not None and not intents & needed:
+    if intents is not None and not intents & Intents[needed]:
         raise LocalProtocolError(
-            f"{type(command).__name__} for {what} needs the intent {needed.name}: add it to "
+            f"{type(command).__name__} for {what} needs the intent {needed}: add it to "
             "Config.intents"
         )
 
