@@ -1,4 +1,4 @@
-"""events seen, commands queued, connections → what an event costs then: it should stay flat.
+"""events seen, commands queued, connections → what one more costs then: it should stay flat.
 
 Connections take turns with 4 KiB each, so that each turn finds another one's state cold in the
 caches; the floor does the same, since no connection can escape that.
@@ -25,7 +25,9 @@ _CHUNK = 65536
 _TURN = 4096
 _BLOCK = 10_000
 _BLOCKS = 20
-_QUEUED = (0, 10, 60)
+_QUEUED = (0, 10, 900)
+_SENDS = 50
+"""Timed behind those that are queued; a connection lets 1,000 wait."""
 _CONNECTIONS = (1, 100, 1000)
 _EACH = 50
 """Dispatches of one connection where there are most; more than the 32 KiB that zlib looks back."""
@@ -80,12 +82,7 @@ def _by_queue(options: Options, block: int) -> dict[str, Any]:
     rounds: dict[int, list[float]] = {n: [] for n in _QUEUED}
     for round_ in range(options.rounds + 1):
         for queued in _QUEUED:
-            client = ready_client("none", hello, ready)
-            sent = 0
-            while len(client.waiting) < queued:
-                client.send(UpdateVoiceState(guild_id="1", channel_id=str(sent)), now=0.5)
-                sent += 1
-            client.data_to_send()
+            client = _with_commands(hello, ready, queued)
             seconds, count = timed(partial(_feed, client, chunks))
             _check(count, block)
             if len(client.waiting) != queued:
@@ -93,6 +90,35 @@ def _by_queue(options: Options, block: int) -> dict[str, Any]:
             if round_:
                 rounds[queued].append(seconds / block * 1e6)
     return {str(n): ratio(values, rounds[0]) for n, values in rounds.items()}
+
+
+def _by_sends(options: Options) -> dict[str, Any]:
+    """Sending the next command, which waits too."""
+    hello, _, ready, _ = conversation("none", [])
+    counts = _QUEUED[1:]
+    rounds: dict[int, list[float]] = {n: [] for n in counts}
+    for round_ in range(options.rounds * 3 + 1):
+        for queued in counts:
+            client = _with_commands(hello, ready, queued)
+            seconds, _ = timed(partial(_send, client, _SENDS))
+            if len(client.waiting) != queued + _SENDS:
+                raise SystemExit(f"{len(client.waiting)} commands wait, not {queued + _SENDS}")
+            if round_:
+                rounds[queued].append(seconds / _SENDS * 1e6)
+    return {str(n): ratio(values, rounds[counts[0]]) for n, values in rounds.items()}
+
+
+def _with_commands(hello: bytes, ready: bytes, queued: int) -> ClientConnection:
+    client = ready_client("none", hello, ready)
+    while len(client.waiting) < queued:
+        _send(client, 1)
+    client.data_to_send()
+    return client
+
+
+def _send(client: ClientConnection, count: int) -> None:
+    for _ in range(count):
+        client.send(UpdateVoiceState(guild_id="1", channel_id="2"), now=0.5)
 
 
 def _by_connections(options: Options, counts: tuple[int, ...]) -> dict[str, Any]:
@@ -140,6 +166,7 @@ def measure(options: Options) -> dict[str, Any]:
     return {
         "events": _by_events(options, block, blocks),
         "queued": _by_queue(options, block),
+        "sends": _by_sends(options),
         "connections": _by_connections(options, counts),
     }
 
@@ -150,6 +177,8 @@ def show(result: dict[str, Any]) -> str:
     rows = [[f"after {events['seen']} events seen", times(events["last_of_first"])]]
     rows += [[f"with {n} commands queued", times(r)] for n, r in result["queued"].items()]
     text = table("what an event costs, of what it costs at first", ["", "ratio"], rows)
+    rows = [[f"behind {n} that wait", times(r)] for n, r in result["sends"].items()]
+    text += "\n" + table("what a command costs that must wait", ["", "ratio"], rows)
     rows = [
         [f"{compression}, {n}", times(cell["machine"]), times(cell["floor"])]
         for compression, by_count in result["connections"].items()
@@ -165,6 +194,7 @@ def figures(result: dict[str, Any]) -> list[Figure]:
     found = [
         Figure("growth: events seen", _FLAT, result["events"]["last_of_first"]["median"]),
         Figure(f"growth: {most} commands queued", _FLAT, result["queued"][most]["median"]),
+        Figure(f"growth: a command behind {most}", _FLAT, result["sends"][most]["median"]),
     ]
     for compression, by_count in result["connections"].items():
         many = max(by_count, key=int)

@@ -137,7 +137,8 @@ class Connection(abc.ABC, Generic[Sent, Received]):
     # ----- for the roles -----
 
     def _at(self, now: float) -> float:
-        self._now = max(self._now, min(now, _LATEST))
+        if now > self._now:
+            self._now = min(now, _LATEST)
         return self._now
 
     def _move(self, input_: Input) -> bool:

@@ -124,9 +124,9 @@ class Sending(GatewayConnection[Command, Event, Dispatch | Payload], abc.ABC):
                 f"{type(command).__name__} needs READY, and the connection is "
                 f"{self._state.value}: wait for Ready or Resumed"
             )
-        if len(self._outbox.waiting) >= self._config.waiting_limit:
+        if len(self._outbox) >= self._config.waiting_limit:
             raise LocalProtocolError(
-                f"{len(self._outbox.waiting)} commands wait for room under the rate limit already"
+                f"{len(self._outbox)} commands wait for room under the rate limit already"
             )
 
     def _write(self, command: Command, text: str | bytes) -> None:
@@ -172,4 +172,4 @@ class Sending(GatewayConnection[Command, Event, Dispatch | Payload], abc.ABC):
         since = self._outbox.waiting_since
         assert since is not None  # the timer is cleared with the queue
         self._wait_reported = True
-        self._events.append(CommandsWait(len(self._outbox.waiting), now - since))
+        self._events.append(CommandsWait(len(self._outbox), now - since))

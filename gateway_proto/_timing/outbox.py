@@ -47,6 +47,9 @@ class Outbox(Generic[C]):
         self._presence: Waiting[C] | None = None
         self._reserve = 1
 
+    def __len__(self) -> int:
+        return len(self._queue)
+
     @property
     def waiting(self) -> tuple[C, ...]:
         """Commands that wait, in order, without the presence."""
@@ -92,12 +95,15 @@ class Outbox(Generic[C]):
 
     def free_at(self, now: float) -> float | None:
         """When the next may be sent; None where nothing waits."""
-        times = [self._held_until(waiting.command, now) for waiting in self._queue]
-        if self._presence is not None:
-            times.append(self._presences.free_at(now))
-        if not times:
+        soonest = None if self._presence is None else self._presences.free_at(now)
+        for waiting in self._queue:
+            at = self._held_until(waiting.command, now)
+            soonest = at if soonest is None else min(soonest, at)
+            if soonest <= now:
+                break  # as nearly always with the first, however many wait behind it
+        if soonest is None:
             return None
-        return max(min(times), self._window.free_at(now, reserve=self._reserve))
+        return max(soonest, self._window.free_at(now, reserve=self._reserve))
 
     def clear(self) -> list[Waiting[C]]:
         """Let nothing wait any more; returns what did, without the presence."""

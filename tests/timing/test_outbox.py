@@ -36,6 +36,24 @@ def test_what_has_room_goes_in_order() -> None:
     assert outbox.free_at(0.0) is None
 
 
+def test_however_many_wait_no_more_is_looked_at_than_the_first_that_may_go() -> None:
+    """A command costs the same behind a thousand others."""
+    looked_at = []
+
+    def held_until(command: str, now: float) -> float:
+        looked_at.append(command)
+        return 5.0 if command == "held" else now
+
+    outbox = Outbox[str](send_limit=(4, 60.0), presence_limit=(2, 20.0), held_until=held_until)
+    _put(outbox, "held", *"abcdefgh")
+
+    assert _taken(outbox, 0.0) == ["a", "b", "c"]
+    looked_at.clear()
+    assert outbox.free_at(0.0) == 60.0
+    assert looked_at == ["held", "d"]
+    assert len(outbox) == 6
+
+
 def test_places_are_kept_for_heartbeats_but_never_more_than_half() -> None:
     """Rule 59."""
     for places, room in ((3, 7), (1000, 5)):
