@@ -31,7 +31,16 @@ import time
 from typing import Any
 
 from gateway_asyncio import serve_gateway
-from gateway_proto import Config, Dispatch, Ready, Resumed, Server, Session, session_after
+from gateway_proto import (
+    Config,
+    Dispatch,
+    Ready,
+    Resumed,
+    Server,
+    ServerConfig,
+    Session,
+    session_after,
+)
 
 __all__ = ["kill_both"]
 
@@ -42,6 +51,8 @@ _EVERY = 0.004
 """Seconds from one number to the next."""
 _PROGRESS = 5
 """Numbers that are handled between two kills."""
+_KEPT = 2 * round(_PATIENCE / _EVERY)
+"""Numbers for a resume: more than come while a busy machine takes its time to start a client."""
 
 
 # ----- the two that are killed -----
@@ -50,7 +61,7 @@ _PROGRESS = 5
 async def _serve(folder: pathlib.Path, port: int) -> None:
     log = folder / "sent"
     number = len(log.read_bytes()) // 8 if log.exists() else 0
-    async with serve_gateway(Server(), port=port) as serving:
+    async with serve_gateway(Server(ServerConfig(replay_limit=_KEPT)), port=port) as serving:
         (folder / "port").write_text(str(serving.port))
         with log.open("ab", buffering=0) as sent:
             while True:
