@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import signal
+
 from hypothesis import settings
 
 # How long an example takes is the machine's business: a busy one would fail tests.
 settings.register_profile("short", deadline=None)
 settings.register_profile("long", max_examples=5000, stateful_step_count=100, deadline=None)
 settings.load_profile("short")
+
+# A shell that starts something behind itself (`pytest &`) has it ignore Ctrl-C, and what the tests
+# start would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
