@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from typing import Annotated
 
 import attrs
-import trustme
 import typer
 
 from gateway_asyncio import Serving, serve_gateway
@@ -56,6 +55,8 @@ async def _refresh(screen: Screen, board: Board) -> None:
 @contextlib.contextmanager
 def _certificate(host: str) -> Iterator[tuple[ssl.SSLContext, pathlib.Path]]:
     """A context with a certificate made for it, and the file of who must be trusted for that."""
+    import trustme  # and with it cryptography, which few runs need
+
     authority = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     names = dict.fromkeys((host, "localhost", "127.0.0.1", "::1"))
