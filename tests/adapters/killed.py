@@ -87,12 +87,9 @@ class _App:
         match event:
             case Ready():
                 # A session began: whatever the one before had still to say is in the log.
-                self._log.write("READY\n")
                 known = (self._folder / "sent").read_bytes()
                 for number in range(self._last + 1, len(known) // 8 + 1):
                     self._note(number)
-            case Resumed():
-                self._log.write("RESUMED\n")
             case Dispatch(name="NUMBER"):
                 # In a new session numbers come that were just looked up.
                 if event.data > self._last or self._is_next_again(event.data):
@@ -102,6 +99,9 @@ class _App:
             new = self._folder / "session.new"
             new.write_text(self.session.to_json())
             new.replace(self._folder / "session")
+        if isinstance(event, Ready | Resumed):
+            # Who is killed before this looks the numbers up once more, and begins a session again.
+            self._log.write(f"{type(event).__name__.upper()}\n")
 
     def _is_next_again(self, number: int) -> bool:
         """Handled before the kill, and its session was not stored any more."""
