@@ -85,6 +85,14 @@ def test_a_command_with_a_limit_of_its_own_is_overtaken() -> None:
     assert _taken(outbox, 30.0) == ["all members"]
 
 
+def test_of_several_that_are_held_the_soonest_is_waited_for() -> None:
+    for held in ({"a": 5.0, "b": 9.0}, {"a": 9.0, "b": 5.0}):
+        outbox = _outbox(held)
+        _put(outbox, "a", "b")
+
+        assert outbox.free_at(1.0) == 5.0
+
+
 def test_the_last_presence_is_the_one_that_goes() -> None:
     """Rule 62."""
     outbox = _outbox()
