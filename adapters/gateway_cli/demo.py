@@ -52,7 +52,7 @@ def _on_asyncio(story: _Demo) -> None:
 
 
 def _on_trio(story: _Demo) -> None:
-    # They take a third of the time to start, which all other commands would pay for.
+    # They take a tenth of the time to start, which all other commands would pay for.
     import trio
 
     import gateway_trio
