@@ -1,0 +1,183 @@
+"""After a loss: from the resume URL to the main URL to Identify, and when a client gives up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from gateway_proto import (
+    Client,
+    ClientConnection,
+    DialPlanned,
+    GaveUp,
+    Identify,
+    Purpose,
+    Ready,
+    Resumed,
+    Server,
+    ServerConfig,
+    SessionInvalidated,
+    State,
+    Then,
+)
+from gateway_proto.testing import Link
+from tests.client.lives import CONFIG, SESSION, config_with, purposes
+
+
+def test_a_dead_resume_host_is_left_for_the_main_url_still_with_resume() -> None:
+    server = Server(ServerConfig(url="ws://resume.localhost"))
+    link = Link(Client(config_with(api_url=None, gateway_url="ws://localhost")), server)
+    link.client.expect(Ready)
+    link.dead_hosts.add("resume.localhost")
+
+    link.cut()
+    link.run(30)
+
+    assert purposes(link)[1:] == [
+        *[(Purpose.RESUME, "resume.localhost")] * 3,
+        (Purpose.RESUME, "localhost"),
+    ]
+    link.client.expect(Resumed)
+
+
+def test_a_dead_network_never_costs_the_session() -> None:
+    server = Server(ServerConfig(url="ws://resume.localhost", session_lifetime=10**6))
+    link = Link(Client(config_with(api_url=None, gateway_url="ws://localhost")), server)
+    link.dead_hosts |= {"resume.localhost", "localhost"}
+    link.cut()
+    link.run(3600)
+    assert len(link.dials) > 50
+
+    link.dead_hosts.clear()
+    link.run(120)
+
+    link.client.expect(Resumed)
+    assert sum(isinstance(event, Identify) for event in link.server.events) == 1
+
+
+def test_a_resume_that_is_answered_by_silence_falls_from_rung_to_rung_to_identify() -> None:
+    client = Client(config_with(api_url=None, gateway_url="ws://localhost"), session=SESSION)
+    purposes = []
+    for _ in range(7):
+        dial = client.next_dial()
+        assert dial is not None
+        purposes.append((dial.purpose, dial.host))
+        # The WebSocket opens; HELLO never comes.
+        connection = client.dial_succeeded(now=dial.at, framing=False)
+        at = connection.next_timer()
+        assert at is not None
+        connection.handle_timer(now=at)
+        assert connection.state is State.CLOSED
+
+    assert purposes == [
+        *[(Purpose.RESUME, "resume.localhost")] * 3,
+        *[(Purpose.RESUME, "localhost")] * 3,
+        (Purpose.IDENTIFY, "localhost"),
+    ]
+    last = [event for event in client.events() if isinstance(event, DialPlanned)][-2]
+    assert last.reason == (
+        "waited too long for HELLO; so it was before, and the session is given up"
+    )
+
+
+def test_identifies_that_never_become_ready_end_the_life_with_a_reason() -> None:
+    client = Client(config_with(api_url=None, gateway_url="ws://localhost", identify_attempts=3))
+    for _ in range(3):
+        dial = client.next_dial()
+        assert dial is not None
+        connection = client.dial_succeeded(now=dial.at, framing=False)
+        assert isinstance(connection, ClientConnection)
+        connection.receive_close(4000, "no", now=dial.at)
+
+    assert client.next_dial() is None
+    assert client.gave_up is not None
+    assert client.gave_up == (
+        "3 connections in a row did not become ready, the last because: the server closed with "
+        "4000 'no' (unknown error)"
+    )
+    assert client.events()[-1] == GaveUp(client.gave_up)
+
+
+def test_the_identify_budget_of_a_day_ends_the_life_before_the_token_is_lost() -> None:
+    link = Link(Client(config_with(identify_budget=3)), Server())
+    while link._life is not None and link._life.next_dial() is None:
+        link.server.send(SessionInvalidated())
+        link.run(60)
+        if isinstance(link.client.events[-1], GaveUp):
+            break
+
+    assert sum(isinstance(event, Identify) for event in link.server.events) == 3
+    assert link.client.events[-1].reason == (
+        "3 identifies in 24 hours, and 1000 cost the token: find out why sessions are lost, or "
+        "raise Config.identify_budget"
+    )
+
+
+def test_the_identify_budget_is_free_again_after_a_day() -> None:
+    hourly = ServerConfig(heartbeat_interval=3_600_000)  # a day has fewer beats, and passes sooner
+    link = Link(Client(config_with(identify_budget=2)), Server(hourly))
+    for _ in range(4):
+        link.server.send(SessionInvalidated())
+        link.run(86400)
+
+    assert sum(isinstance(event, Identify) for event in link.server.events) == 5
+
+
+@pytest.mark.parametrize("code", [4004, 4010, 4011, 4012, 4013, 4014])
+def test_a_fatal_close_ends_the_life_and_says_why(code: int) -> None:
+    client = Client(config_with(api_url=None, gateway_url="ws://localhost"))
+    connection = client.dial_succeeded(now=0.0, framing=False)
+    assert isinstance(connection, ClientConnection)
+
+    connection.receive_close(code, "the reason", now=1.0)
+
+    assert client.next_dial() is None
+    meaning = CONFIG.after_close(code).meaning
+    assert client.gave_up == (
+        f"the server closed with {code} 'the reason' ({meaning}), after which no reconnect helps"
+    )
+    assert client.last_closed is not None
+    assert client.last_closed.then is Then.STOP
+
+
+def _lose(client: Client, now: float, *, ready: bool) -> None:
+    """A connection that resumes, or says nothing, and is cut."""
+    connection: Any = client.dial_succeeded(now=now, framing=False)
+    if ready:
+        connection.receive_message('{"op":10,"d":{"heartbeat_interval":41250}}', now=now)
+        connection.receive_message('{"op":0,"t":"RESUMED","s":8,"d":{}}', now=now)
+        assert connection.state is State.READY
+    connection.receive_eof(now=now)
+
+
+@pytest.mark.parametrize(
+    ("losses", "lost_at"),
+    [
+        ([(100.0, False)], 100.0),
+        ([(100.0, True), (106.0, False)], 100.0),
+        ([(100.0, True), (108.0, True)], 108.0),
+    ],
+)
+def test_a_session_ages_from_when_it_was_ready_last(
+    losses: list[tuple[float, bool]], lost_at: float
+) -> None:
+    """Rule 23; one of which nobody knows ages from its first connection."""
+    client = Client(
+        config_with(
+            api_url=None, gateway_url="ws://localhost", resume_within=10.0, random=lambda: 0.0
+        ),
+        session=SESSION,
+    )
+    for now, ready in losses:
+        _lose(client, now, ready=ready)
+
+    client.dial_failed("refused", now=lost_at + 10.0)
+    assert client.session is not None
+    client.dial_failed("refused", now=lost_at + 10.5)
+
+    assert client.session is None
+    planned = client.events()[-1]
+    assert isinstance(planned, DialPlanned)
+    assert planned.purpose is Purpose.IDENTIFY
+    assert planned.reason.endswith("; the session was lost more than 10 s ago")

@@ -1,0 +1,204 @@
+"""HTTP says no: what a lookup or an upgrade that is refused leads to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from gateway_proto import By, Client, DialFailed, Purpose, Server, Session, Then, UrlRefused
+from gateway_proto.testing import Link
+from tests.client.lives import CONFIG, SESSION, answer, config_with, found, hosts_dialled
+
+
+@pytest.mark.parametrize(
+    ("status", "hint"), [(401, "is the token right?"), (404, "is the URL right?")]
+)
+def test_a_lookup_that_cannot_get_better_ends_the_life(status: int, hint: str) -> None:
+    client = Client(CONFIG)
+
+    answer(client, b"HTTP/1.1 %d No\r\nContent-Length: 0\r\n\r\n" % status)
+
+    assert client.next_dial() is None
+    assert client.connection is None
+    assert client.gave_up == f"the lookup was answered with HTTP {status}: {hint}"
+    assert client.last_closed is not None
+    assert client.last_closed.code == status
+
+
+def test_a_lookup_that_fails_is_tried_again_after_what_it_asks_for() -> None:
+    client = Client(CONFIG)
+
+    answer(client, b"HTTP/1.1 429 No\r\nRetry-After: 30\r\nContent-Length: 0\r\n\r\n", now=5.0)
+
+    dial = client.next_dial()
+    assert dial is not None
+    assert dial.at == 35.0
+    assert dial.purpose is Purpose.LOOKUP
+
+
+@pytest.mark.parametrize(("session", "then"), [(None, Then.IDENTIFY), (SESSION, Then.RESUME)])
+def test_a_lookup_ends_with_what_its_client_is_up_to(session: Session | None, then: Then) -> None:
+    session = session and msgspec.structs.replace(session, resume_url=None)
+    client = Client(CONFIG, session=session)
+
+    found(client, "localhost")
+
+    assert client.last_closed is not None
+    assert client.last_closed.then is then
+
+
+@pytest.mark.parametrize(("lost_at", "goes_on"), [(14.0, False), (16.0, True)])
+def test_the_day_of_a_lookup_ends_when_it_said(lost_at: float, goes_on: bool) -> None:
+    client = Client(config_with(identify_reserve=5, lookup_bot=True))
+    limit = b'{"total":1000,"remaining":6,"reset_after":10000,"max_concurrency":1}'
+    body = b'{"url":"ws://localhost","shards":1,"session_start_limit":%s}' % limit
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body)
+    answer(client, head + body, now=5.0)
+    connection: Any = client.dial_succeeded(now=6.0, framing=False)
+    connection.receive_message('{"op":10,"d":{"heartbeat_interval":41250}}', now=6.0)
+
+    connection.receive_close(1000, now=lost_at)
+
+    assert (client.next_dial() is not None) == goes_on
+    assert (client.gave_up is None) == goes_on
+
+
+def test_a_lookup_that_fails_and_asks_for_nothing_waits_by_chance() -> None:
+    client = Client(config_with(random=lambda: 0.25))
+
+    answer(client, b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n", now=5.0)
+
+    dial = client.next_dial()
+    assert dial is not None
+    assert dial.at == 5.25
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [({}, "lookup"), ({"api_url": None, "gateway_url": "ws://localhost"}, "upgrade")],
+)
+def test_lookups_and_upgrades_that_are_refused_count_as_dials(
+    changes: dict[str, Any], what: str
+) -> None:
+    client = Client(config_with(dial_attempts=3, **changes))
+    for number in range(3):
+        assert client.gave_up is None
+        answer(client, b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n", now=number * 100.0)
+
+    assert client.gave_up == f"the {what} was answered with HTTP 500"
+
+
+@pytest.mark.parametrize("session", [None, msgspec.structs.replace(SESSION, resume_url=None)])
+def test_a_gateway_that_cannot_be_reached_is_looked_up_again(session: Session | None) -> None:
+    client = Client(CONFIG, session=session)
+    found(client, "old.localhost")
+
+    assert hosts_dialled(client, 4) == [*["old.localhost"] * 3, "localhost"]
+    assert hosts_dialled(client, 1) == ["localhost"], "a lookup that fails changes nothing"
+    found(client, "new.localhost")
+    assert hosts_dialled(client, 4) == [*["new.localhost"] * 3, "localhost"]
+
+
+def test_a_gateway_that_refuses_upgrades_is_looked_up_again() -> None:
+    client = Client(
+        config_with(gateway_attempts=2), session=msgspec.structs.replace(SESSION, resume_url=None)
+    )
+    found(client, "old.localhost")
+
+    for _ in range(2):
+        dial = client.next_dial()
+        assert dial is not None and dial.host == "old.localhost"
+        answer(client, b"HTTP/1.1 530 Gone\r\nContent-Length: 0\r\n\r\n")
+
+    dial = client.next_dial()
+    assert dial is not None and dial.purpose is Purpose.LOOKUP
+    assert client.session is not None
+
+
+def test_a_gateway_that_was_reached_begins_its_count_anew() -> None:
+    link = Link(Client(config_with(dialect=5, intents=None)), Server())
+    for number in range(1, 4):
+        link.dead_hosts.add("localhost")
+        link.cut()
+        while sum(isinstance(event, DialFailed) for event in link.client.events) < number:
+            link.run(0.1)
+        link.dead_hosts.clear()
+        link.run(120)
+
+    assert [dial.purpose for dial in link.dials].count(Purpose.LOOKUP) == 1
+
+
+@pytest.mark.parametrize("opens", [False, True])
+def test_a_redirect_that_leads_nowhere_says_nothing_of_the_gateway(opens: bool) -> None:
+    client = Client(config_with(dialect=4, intents=None, unix_offset=0.0))
+    found(client, "old.localhost")
+    connection: Any = client.dial_succeeded(now=0.0, framing=False)
+    redirect = '{"op":7,"d":{"url":"ws://next.localhost"}}'
+    connection.receive_message(redirect, now=0.0)
+
+    if opens:
+        dial = client.next_dial()
+        assert dial is not None and dial.host == "next.localhost"
+        answer(client, b"HTTP/1.1 530 Gone\r\nContent-Length: 0\r\n\r\n")
+    else:
+        assert hosts_dialled(client, 1) == ["next.localhost"]
+
+    assert hosts_dialled(client, 4) == [*["old.localhost"] * 3, "localhost"]
+
+
+def test_a_websocket_that_opens_begins_the_count_of_the_gateway_anew() -> None:
+    client = Client(CONFIG)
+    found(client, "old.localhost")
+    assert hosts_dialled(client, 2) == ["old.localhost"] * 2
+
+    client.dial_succeeded(now=0.0, framing=False).receive_eof(now=0.0)
+
+    assert hosts_dialled(client, 4) == [*["old.localhost"] * 3, "localhost"]
+
+
+def test_version_3_looks_up_after_each_dial_that_fails() -> None:
+    client = Client(config_with(dialect=3, intents=None, unix_offset=0.0))
+    found(client, "old.localhost")
+
+    assert hosts_dialled(client, 2) == ["old.localhost", "localhost"]
+
+
+def test_an_outage_that_refuses_every_upgrade_costs_neither_life_nor_session() -> None:
+    client = Client(config_with(api_url=None, gateway_url="ws://localhost"), session=SESSION)
+    for number in range(100):
+        answer(client, b"HTTP/1.1 520 No\r\nContent-Length: 0\r\n\r\n", now=number * 100.0)
+
+    dial = client.next_dial()
+    assert dial is not None
+    assert (dial.purpose, dial.host) == (Purpose.RESUME, "localhost")
+
+
+def test_a_lookup_that_names_a_foreign_host_ends_the_life() -> None:
+    client = Client(CONFIG)
+
+    body = b'{"url":"wss://evil.example"}'
+    answer(client, b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+
+    assert client.next_dial() is None
+    assert client.gave_up == ("the lookup named a gateway that is not trusted: wss://evil.example")
+    refused = [event for event in client.events() if isinstance(event, UrlRefused)]
+    why = (
+        "its host evil.example is neither that of the configured endpoint nor one of trusted_hosts"
+    )
+    assert refused == [UrlRefused("wss://evil.example", why)]
+
+
+def test_a_refused_upgrade_keeps_status_and_body_and_waits_as_asked() -> None:
+    client = Client(config_with(api_url=None, gateway_url="ws://localhost"), session=SESSION)
+
+    answer(client, b"HTTP/1.1 520 No\r\nRetry-After: 17\r\nContent-Length: 5\r\n\r\noh no")
+
+    closed = client.last_closed
+    assert closed is not None
+    assert (closed.code, closed.reason, closed.by) == (520, "oh no", By.PEER)
+    assert closed.then is Then.RESUME
+    dial = client.next_dial()
+    assert dial is not None
+    assert dial.at == 17.0

@@ -1,0 +1,69 @@
+"""How long a client waits between dials, and how many it makes."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway_proto import Client, DialFailed, Resumed, Server, State
+from gateway_proto.testing import Link
+from tests.client.lives import CONFIG, config_with
+
+
+def test_the_backoff_doubles_up_to_its_bound_and_jitters_fully() -> None:
+    draws = iter([1.0, 1.0, 1.0, 0.5, 0.0, 1.0, 1.0, 1.0])
+    client = Client(
+        config_with(
+            api_url=None,
+            gateway_url="ws://localhost",
+            backoff_first=1.0,
+            backoff_longest=10.0,
+            random=lambda: next(draws),
+        )
+    )
+    delays = []
+    for _ in range(8):
+        client.dial_failed("refused", now=50.0)
+        dial = client.next_dial()
+        assert dial is not None
+        delays.append(dial.at - 50.0)
+
+    assert delays == [1.0, 2.0, 4.0, 4.0, 0.0, 10.0, 10.0, 10.0]
+
+
+@pytest.mark.parametrize(("ready_for", "delay"), [(59.0, 1.0), (60.0, 0.5)])
+def test_the_backoff_begins_anew_only_after_a_stable_time(ready_for: float, delay: float) -> None:
+    link = Link(Client(CONFIG), Server())
+    link.run(70)
+    link.cut()
+    link.run(0.5)
+    link.client.expect(Resumed)
+
+    link.run(ready_for)
+    link.cut()
+
+    assert link.client.events[-1].delay == delay
+
+
+def test_a_bound_on_dials_ends_the_life() -> None:
+    client = Client(config_with(dial_attempts=2))
+
+    client.dial_failed("refused", now=0.0)
+    client.dial_failed("refused", now=1.0)
+
+    assert client.next_dial() is None
+    assert client.gave_up == "could not connect to localhost port 80: refused"
+    failed = [event for event in client.events() if isinstance(event, DialFailed)]
+    assert failed == [DialFailed("http://localhost/api/v10/gateway", "refused")] * 2
+
+
+def test_a_bound_on_dials_counts_those_in_a_row() -> None:
+    link = Link(Client(config_with(dial_attempts=2)), Server())
+    for _ in range(3):
+        link.dead_hosts.add("localhost")
+        link.cut()
+        link.run(0.6)
+        link.dead_hosts.clear()
+        link.run(60)
+
+    assert link.client.connection is not None
+    assert link.client.connection.state is State.READY

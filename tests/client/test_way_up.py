@@ -1,0 +1,95 @@
+"""A client on its way up: lookup, dial, Identify, and each decision told with its reason."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway_proto import (
+    Client,
+    DialPlanned,
+    GatewayFound,
+    GaveUp,
+    LocalProtocolError,
+    Purpose,
+    Ready,
+    Server,
+    SessionInvalidated,
+)
+from gateway_proto.testing import Link
+from tests.client.lives import CONFIG, config_with, found
+
+
+def test_a_life_looks_up_identifies_and_reuses_the_answer_of_the_lookup() -> None:
+    link = Link(Client(CONFIG), Server())
+    link.client.expect(Ready)
+    link.server.send(SessionInvalidated())
+    link.run(10)
+
+    assert [dial.purpose for dial in link.dials] == [
+        Purpose.LOOKUP,
+        Purpose.IDENTIFY,
+        Purpose.IDENTIFY,
+    ]
+
+
+def test_a_new_client_has_a_plan_and_nothing_behind_it() -> None:
+    client = Client(CONFIG)
+
+    assert client.events() == [
+        DialPlanned(
+            purpose=Purpose.LOOKUP,
+            url="http://localhost/api/v10/gateway",
+            delay=0.0,
+            reason="the client starts",
+        )
+    ]
+    assert (client.connection, client.last_closed, client.found, client.session) == (None,) * 4
+    assert (client.gave_up, client.latency, client.waiting) == (None, None, ())
+
+
+def test_a_client_that_may_open_no_session_plans_nothing() -> None:
+    client = Client(config_with(api_url=None, gateway_url="ws://localhost", identify_budget=0))
+
+    assert client.next_dial() is None
+    assert [type(event) for event in client.events()] == [GaveUp]
+
+
+def test_a_client_that_only_looks_up_ends_with_the_answer() -> None:
+    client = Client(CONFIG, only_look_up=True)
+
+    found(client, "localhost")
+
+    assert client.next_dial() is None
+    assert (client.gave_up, client.found) == (None, GatewayFound("ws://localhost"))
+
+
+def test_with_a_gateway_url_there_is_no_lookup() -> None:
+    link = Link(Client(config_with(api_url=None, gateway_url="ws://localhost:1/x")), Server())
+
+    assert [dial.url for dial in link.dials] == ["ws://localhost:1/x?v=10&encoding=json"]
+
+
+def test_each_decision_is_an_event_with_its_reason() -> None:
+    link = Link(Client(CONFIG), Server())
+    link.cut()
+    link.run(10)
+
+    planned = [event for event in link.client.events if isinstance(event, DialPlanned)]
+
+    assert [(plan.purpose, plan.reason) for plan in planned] == [
+        (Purpose.LOOKUP, "the client starts"),
+        (Purpose.IDENTIFY, "the lookup named the gateway"),
+        (Purpose.RESUME, "the transport ended without a close frame"),
+    ]
+
+
+def test_a_second_dial_without_the_first_being_answered_is_the_callers_mistake() -> None:
+    client = Client(CONFIG)
+    client.dial_succeeded(now=0.0)
+
+    assert client.next_dial() is None
+    says = r"^no dial was asked for: next_dial\(\) is None$"
+    with pytest.raises(LocalProtocolError, match=says):
+        client.dial_succeeded(now=0.0)
+    with pytest.raises(LocalProtocolError, match=says):
+        client.dial_failed("x", now=0.0)

@@ -1,0 +1,58 @@
+"""connections of a server without a socket, and what their tests say to them and hear of them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from gateway_proto import Server, ServerConnection, State
+
+V10 = "/?v=10&encoding=json"
+GUILDS = ({"id": "1", "name": "g"}, {"id": "2", "name": "h"})
+
+
+def accepted(server: Server | None = None, target: str = V10) -> ServerConnection:
+    return (server or Server()).accept(now=0.0, framing=False, target=target)
+
+
+def tell(
+    connection: ServerConnection, op: Any, d: Any = None, *, now: float = 0.0, **r: Any
+) -> None:
+    connection.receive_message(json.dumps({"op": op, "d": d, **r}), now=now)
+
+
+def said(connection: ServerConnection) -> list[dict[str, Any]]:
+    return [json.loads(message) for message in connection.messages_to_send()]
+
+
+def identify_on(connection: ServerConnection, **changes: Any) -> None:
+    tell(connection, 2, {"token": "t", "intents": 0, "properties": {}, **changes})
+
+
+def made_ready(server: Server | None = None, target: str = V10) -> ServerConnection:
+    connection = accepted(server, target)
+    identify_on(connection)
+    assert connection.state is State.READY
+    return connection
+
+
+def session_left(server: Server) -> str:
+    connection = made_ready(server)
+    connection.receive_eof(now=0.0)
+    assert connection.session is not None
+    return connection.session.id
+
+
+def resume_on(
+    server: Server, session_id: str, seq: int, *, now: float = 0.0, **changes: Any
+) -> ServerConnection:
+    connection = server.accept(now=now, framing=False, target=changes.pop("target", V10))
+    connection.messages_to_send()
+    d = {"token": "t", "session_id": session_id, "seq": seq, **changes}
+    tell(connection, 6, d, now=now)
+    return connection
+
+
+def closed_with(connection: ServerConnection) -> int | None:
+    closing = connection.close_to_send()
+    return None if closing is None else closing[0]

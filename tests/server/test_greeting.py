@@ -1,0 +1,106 @@
+"""What a server greets with: HELLO, READY, a session's id, heartbeats."""
+
+from __future__ import annotations
+
+from gateway_proto import Opened, Server, ServerConfig, State, World
+from tests.server.talk import GUILDS, V10, accepted, identify_on, made_ready, said, tell
+
+
+def test_version_10_is_greeted_with_hello_and_version_3_with_silence() -> None:
+    assert said(accepted(Server(ServerConfig(heartbeat_interval=5)))) == [
+        {"op": 10, "d": {"heartbeat_interval": 5}}
+    ]
+    assert said(accepted(target="/")) == []
+
+
+def test_ready_of_version_10_has_what_unmodified_clients_need() -> None:
+    server = Server(ServerConfig(world=World(GUILDS)))
+    connection = server.accept(now=0.0, framing=False, target=V10, host="localhost:5")
+    connection.messages_to_send()
+
+    identify_on(connection, shard=[0, 2], intents=1)
+
+    ready, *guilds = said(connection)
+    assert (ready["op"], ready["s"], ready["t"]) == (0, 1, "READY")
+    d = ready["d"]
+    assert d["v"] == 10
+    assert d["guilds"] == [{"id": "1", "unavailable": True}, {"id": "2", "unavailable": True}]
+    assert d["resume_gateway_url"] == "ws://localhost:5"
+    assert d["shard"] == [0, 2]
+    assert d["application"] == {"id": d["user"]["id"], "flags": 0}
+    assert [d[key] for key in ("private_channels", "user_settings", "relationships")] == [
+        [],
+        {},
+        [],
+    ]
+    assert [(guild["t"], guild["s"], guild["d"]["name"]) for guild in guilds] == [
+        ("GUILD_CREATE", 2, "g"),
+        ("GUILD_CREATE", 3, "h"),
+    ]
+    assert connection.session is not None
+    assert d["session_id"] == connection.session.id
+
+
+def test_ready_of_version_3_has_whole_guilds_and_the_interval() -> None:
+    connection = accepted(Server(ServerConfig(world=World(GUILDS))), "/")
+
+    identify_on(connection)
+
+    (ready,) = said(connection)
+    assert ready["d"]["guilds"] == list(GUILDS)
+    assert ready["d"]["heartbeat_interval"] == 41250
+    assert "resume_gateway_url" not in ready["d"]
+    assert "application" not in ready["d"]
+
+
+def test_each_session_has_an_id_of_its_own_even_without_chance() -> None:
+    server = Server()
+    for _ in range(3):
+        made_ready(server)
+
+    assert len(server.sessions) == 3
+
+
+def test_the_id_of_a_session_is_chance_of_128_bits_and_its_number() -> None:
+    """Nobody may guess it, and where chance is the same each time it is one of its own."""
+    draws = iter([0.25, 0.5, 0.75, 0.0, 0.0, 0.0, 0.0, 0.99])
+    by_chance, constant = Server(ServerConfig(random=lambda: next(draws))), Server()
+    for server in (by_chance, constant):
+        for _ in range(2):
+            made_ready(server)
+
+    assert list(by_chance.sessions) == [
+        "4000000080000000c0000000000000001",
+        "000000000000000000000000fd70a3d72",
+    ]
+    assert list(constant.sessions) == ["80000000" * 4 + "1", "80000000" * 4 + "2"]
+
+
+def test_without_a_target_and_a_host_the_oldest_version_is_spoken_on_this_machine() -> None:
+    connection = Server().accept(now=0.0, framing=False)
+    assert connection.events() == [Opened("/")]
+
+    whole = accepted(Server())
+    whole.messages_to_send()
+    identify_on(whole)
+
+    assert said(whole)[0]["d"]["resume_gateway_url"] == "ws://localhost"
+
+
+def test_a_heartbeat_is_acknowledged_before_identify_too() -> None:
+    connection = accepted()
+    connection.messages_to_send()
+
+    tell(connection, 1, None)
+
+    assert said(connection) == [{"op": 11, "d": None}]
+    assert connection.state is State.IDENTIFYING
+
+
+def test_version_3_has_no_ack() -> None:
+    connection = made_ready(target="/")
+    connection.messages_to_send()
+
+    tell(connection, 1, "1450996513618")
+
+    assert said(connection) == []

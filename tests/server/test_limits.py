@@ -1,0 +1,129 @@
+"""What a server lets clients do, and the close codes beyond it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from gateway_proto import GatewayFound, Server, ServerConfig, SessionStartLimit, World
+from tests.server.talk import V10, accepted, closed_with, identify_on, said, tell
+
+
+@pytest.mark.parametrize("target", ["/?v=99", "/?v=2", "/?v=999&encoding=json"])
+def test_a_version_that_there_is_not_is_closed_with_4012(target: str) -> None:
+    connection = accepted(target=target)
+
+    assert said(connection) == []
+    assert closed_with(connection) == 4012
+
+
+@pytest.mark.parametrize(("count", "code"), [(120, None), (121, 4008)])
+def test_more_than_120_payloads_in_a_minute_are_closed_with_4008(
+    count: int, code: int | None
+) -> None:
+    connection = accepted()
+    for _ in range(count):
+        tell(connection, 1, None, now=1.0)
+
+    assert closed_with(connection) == code
+
+
+def test_after_a_minute_there_is_room_for_payloads_again() -> None:
+    connection = accepted()
+    for number in range(400):
+        tell(connection, 1, None, now=number * 0.51)
+
+    assert closed_with(connection) is None
+
+
+@pytest.mark.parametrize(
+    ("asked", "allowed", "code"),
+    [
+        (1, None, None),
+        (1 << 8, 1, 4014),
+        (1, 1, None),
+        (3, 1, 4014),
+        (1 << 32, None, 4013),
+        (-1, None, 4013),
+    ],
+)
+def test_intents_that_there_are_not_or_that_are_not_allowed(
+    asked: int, allowed: int | None, code: int | None
+) -> None:
+    connection = accepted(Server(ServerConfig(allowed_intents=allowed)))
+
+    identify_on(connection, intents=asked)
+
+    assert closed_with(connection) == code
+
+
+def test_in_version_6_intents_may_be_left_out_but_not_be_wrong() -> None:
+    for intents, code in ((None, None), (1 << 40, 4013)):
+        connection = accepted(target="/?v=6")
+        identify_on(connection, intents=intents)
+        assert closed_with(connection) == code
+
+
+@pytest.mark.parametrize(("shard", "code"), [(None, 4011), ([0, 1], 4011), ([0, 3], None)])
+def test_too_many_guilds_for_a_shard_are_closed_with_4011(shard: Any, code: int | None) -> None:
+    world = World([{"id": str(number << 22)} for number in range(6)])
+    connection = accepted(Server(ServerConfig(world=world, guilds_per_shard=2)))
+
+    identify_on(connection, shard=shard)
+
+    assert closed_with(connection) == code
+
+
+def test_who_identifies_too_soon_gets_invalid_session_and_other_keys_do_not() -> None:
+    """ "max_concurrency per 5 s, key = shard_id mod max_concurrency; surplus: op 9"."""
+    server = Server(ServerConfig(identify_seconds=5.0, max_concurrency=2))
+    ops = []
+    for now, shard_id in ((0.0, 0), (1.0, 1), (2.0, 2), (5.0, 2)):
+        connection = server.accept(now=now, framing=False, target=V10)
+        connection.messages_to_send()
+        d = {"token": "t", "intents": 0, "shard": [shard_id, 4]}
+        tell(connection, 2, d, now=now)
+        ops.append(said(connection)[0]["op"])
+        assert connection.close_to_send() is None
+
+    assert ops == [0, 0, 9, 0]
+
+
+def test_a_client_without_a_shard_takes_the_turn_of_shard_0() -> None:
+    server = Server(ServerConfig(identify_seconds=5.0, max_concurrency=2))
+    ops = []
+    for shard in (None, [0, 2], [1, 2]):
+        connection = accepted(server)
+        connection.messages_to_send()
+        identify_on(connection, shard=shard)
+        ops.append(said(connection)[0]["op"])
+
+    assert ops == [0, 9, 0]
+
+
+def test_the_sessions_of_a_day_are_counted_and_told_and_run_out() -> None:
+    server = Server(ServerConfig(identifies_a_day=2))
+
+    def left(now: float) -> tuple[int, int]:
+        limit = server.found("ws://x", now=now).session_start_limit
+        assert limit is not None
+        return limit.remaining, limit.reset_after
+
+    assert left(0.0) == (2, 0)
+    codes = []
+    for now in (0.0, 100.0, 200.0, 86400.0):
+        connection = server.accept(now=now, framing=False, target=V10)
+        tell(connection, 2, {"token": "t", "intents": 0}, now=now)
+        codes.append(closed_with(connection))
+        if now == 100.0:
+            assert left(now) == (0, 86_300_000)
+
+    assert codes == [None, None, 4004, None]
+
+
+def test_what_a_lookup_learns_is_what_the_server_was_told() -> None:
+    server = Server(ServerConfig(shards=3, identifies_a_day=7, max_concurrency=2))
+
+    limit = SessionStartLimit(7, 7, 0, max_concurrency=2)
+    assert server.found("ws://x", now=0.0) == GatewayFound("ws://x", 3, limit)

@@ -1,0 +1,95 @@
+"""Mistakes of clients, each with its documented close code, and their silence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from gateway_proto import By, Closed, MalformedPayload, Server, ServerConfig, State
+from tests.server.talk import accepted, made_ready, tell
+
+
+@pytest.mark.parametrize(
+    ("op", "d", "code"),
+    [
+        (3, {"since": None, "activities": [], "status": "online", "afk": False}, 4003),
+        (99, None, 4001),
+        (1.5, None, 4001),
+        (None, None, 4001),
+        (2, None, 4002),
+        (2, {"token": 5}, 4002),
+        (2, {"token": "wrong", "intents": 0}, 4004),
+        (2, {"token": "t", "intents": 0, "shard": [2, 2]}, 4010),
+        (2, {"token": "t", "intents": 0, "shard": [-1, 2]}, 4010),
+        (2, {"token": "t"}, 4013),
+        (2, {"token": "t", "intents": -1}, 4013),
+        (2, {"token": "t", "intents": 1 << 32}, 4013),
+        (3, "x" * 4096, 4002),
+    ],
+)
+def test_a_mistake_before_ready_is_closed_with_its_code(op: Any, d: Any, code: int) -> None:
+    connection = accepted(Server(ServerConfig(tokens=frozenset({"t"}))))
+
+    tell(connection, op, d)
+
+    close = connection.close_to_send()
+    assert close is not None
+    assert close[0] == code
+    assert connection.state is State.CLOSING
+
+
+@pytest.mark.parametrize("op", [2, 6])
+def test_a_second_identify_or_a_resume_after_it_is_closed_with_4005(op: int) -> None:
+    connection = made_ready()
+
+    tell(connection, op, {"token": "t", "intents": 0, "session_id": "s", "seq": 1})
+
+    assert connection.close_to_send() == (4005, "Already authenticated")
+
+
+def test_a_message_that_is_no_payload_is_closed_with_4002_and_told() -> None:
+    connection = made_ready()
+    connection.events()
+
+    connection.receive_message("{", now=0.0)
+
+    assert connection.close_to_send() == (4002, "Error while decoding payload")
+    assert isinstance(connection.events()[0], MalformedPayload)
+
+
+def test_a_client_that_never_identifies_is_closed() -> None:
+    connection = accepted(target="/")
+
+    connection.handle_timer(now=60.0)
+
+    assert connection.close_to_send() == (4009, "Session timed out")
+
+
+def test_a_client_that_waits_for_its_turn_and_beats_is_not() -> None:
+    connection = accepted()
+    for at in range(40, 400, 40):
+        tell(connection, 1, None, now=float(at))
+
+    assert connection.state is State.IDENTIFYING
+
+
+def test_a_transport_that_asks_for_nothing_is_dropped() -> None:
+    connection = Server().accept(now=0.0)
+
+    connection.handle_timer(now=20.0)
+
+    closed = connection.events()[-1]
+    assert isinstance(closed, Closed)
+    assert closed.error == "waited too long for the HTTP answer"
+
+
+def test_a_close_that_the_client_does_not_answer_ends_by_timeout() -> None:
+    connection = made_ready()
+    connection.close(4000, "x", now=0.0)
+
+    connection.handle_timer(now=5.0)
+
+    closed = connection.events()[-1]
+    assert isinstance(closed, Closed)
+    assert (closed.code, closed.by) == (4000, By.SELF)

@@ -1,0 +1,45 @@
+"""The presence that a server shows of a client."""
+
+from __future__ import annotations
+
+from gateway_proto import ServerConnection, State
+from tests.server.talk import accepted, identify_on, made_ready, tell
+
+
+def _shows(connection: ServerConnection) -> str | None:
+    assert connection.session is not None
+    presence = connection.session.presence
+    return None if presence is None else presence.activities[0].name
+
+
+def _play(connection: ServerConnection, name: str, *, now: float) -> None:
+    activities = [{"name": name, "type": 0}]
+    d = {"since": None, "activities": activities, "status": "online", "afk": False}
+    tell(connection, 3, d, now=now)
+
+
+def test_the_presence_of_identify_is_shown_until_another_comes() -> None:
+    connection = accepted()
+    activities = [{"name": "first", "type": 0}]
+    presence = {"since": None, "activities": activities, "status": "online", "afk": False}
+    identify_on(connection, presence=presence)
+
+    assert _shows(connection) == "first"
+    _play(connection, "second", now=1.0)
+    assert _shows(connection) == "second"
+
+
+def test_presences_beyond_the_limit_are_let_go_without_a_word() -> None:
+    """5 in 20 seconds, in any window; the connection is none the worse for it."""
+    connection = made_ready()
+    assert _shows(connection) is None
+
+    for number in range(7):
+        _play(connection, str(number), now=float(number))
+
+    assert _shows(connection) == "4"
+    _play(connection, "too soon", now=19.9)
+    assert _shows(connection) == "4"
+    _play(connection, "in time", now=20.0)
+    assert _shows(connection) == "in time"
+    assert connection.state is State.READY

@@ -1,0 +1,104 @@
+"""The HTTP request: lookups, and which version, encoding and compression are spoken."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from typing import Any
+
+import pytest
+
+from gateway_proto import HttpRequested, LocalProtocolError, Server, ServerConfig, State
+from tests.server.talk import V10, accepted, identify_on
+
+
+def _http(request: bytes, config: ServerConfig | None = None) -> tuple[bytes, list[Any]]:
+    connection = Server(config).accept(now=0.0)
+    connection.receive_data(request, now=0.0)
+    assert connection.state is State.CLOSED
+    return connection.data_to_send(), connection.events()
+
+
+def test_the_gateway_that_a_lookup_names_is_the_host_that_was_asked() -> None:
+    answer, events = _http(b"GET /api/v10/gateway HTTP/1.1\r\nHost: here:5\r\n\r\n")
+
+    assert answer.endswith(b'{"url":"ws://here:5"}')
+    assert b"content-type: application/json\r\n" in answer.lower()
+    assert events[0] == HttpRequested("GET", "/api/v10/gateway", 200)
+
+
+@pytest.mark.parametrize(
+    ("header", "status"),
+    [(b"", b"401"), (b"Authorization: Bot t\r\n", b"200"), (b"Authorization: t\r\n", b"200"),
+     (b"Authorization: Bot wrong\r\n", b"401")],
+)  # fmt: skip
+def test_the_routes_for_bots_want_the_token(header: bytes, status: bytes) -> None:
+    request = b"GET /api/v10/gateway/bot HTTP/1.1\r\nHost: h\r\n" + header + b"\r\n"
+
+    answer, _ = _http(request, ServerConfig(tokens=frozenset({"Bot t"})))
+
+    assert answer.startswith(b"HTTP/1.1 " + status)
+
+
+UPGRADE = (
+    "GET {target} HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("target", "says"),
+    [
+        ("/?v=x", "version 'x'"),
+        ("/?v=" + "9" * 5000, "version '99999"),
+        ("/?v=10&encoding=xml", "encoding 'xml'"),
+        ("/?v=10&compress=lzma", "compression 'lzma'"),
+        ("/?v=3&compress=zlib-stream", "compression 'zlib-stream'"),
+        ("/?v=10&compress=payload", "compression 'payload'"),
+    ],
+)
+def test_what_is_not_spoken_is_refused_with_400(target: str, says: str) -> None:
+    answer, _ = _http(UPGRADE.format(target=target).encode())
+
+    assert answer.startswith(b"HTTP/1.1 400")
+    assert says.encode() in answer
+    with pytest.raises(LocalProtocolError, match=says):
+        accepted(target=target)
+
+
+@pytest.mark.parametrize(
+    ("versions", "target", "version"),
+    [
+        ((3, 10), "/", 3),
+        ((3, 10), "/4", 3),
+        ((3, 10), "/?v=3", 3),
+        ((3, 10), "/?encoding=json&v=10", 10),
+        ((10,), "/", 10),
+        ((6, 10), "/", 6),
+        ((3,), "/", 3),
+    ],
+)
+def test_the_version_is_that_of_the_query_or_the_oldest(
+    versions: tuple[int, ...], target: str, version: int
+) -> None:
+    connection = accepted(Server(ServerConfig(versions=versions)), target)
+
+    assert connection.dialect.version == version
+
+
+@pytest.mark.parametrize("versions", [(), (99,), (3, 99)])
+def test_a_server_of_no_version_or_an_unknown_one_is_refused(versions: tuple[int, ...]) -> None:
+    with pytest.raises(LocalProtocolError, match="are not one or more of 3, 4, 5, 6, 7, 8, 9, 10"):
+        ServerConfig(versions=versions)
+
+
+def test_a_stream_is_compressed_and_identifies_compress_beside_it_is_once() -> None:
+    connection = accepted(target=V10 + "&compress=zlib-stream")
+    identify_on(connection, compress=True)
+    context = zlib.decompressobj()
+
+    messages = connection.messages_to_send()
+
+    texts = [json.loads(context.decompress(m)) for m in messages if isinstance(m, bytes)]
+    assert [text.get("t") for text in texts] == [None, "READY"]
+    assert len(texts) == len(messages)

@@ -1,0 +1,212 @@
+"""The sessions of a server: replay, resume, and how they end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import pytest
+
+from gateway_proto import (
+    Client,
+    Config,
+    Dispatch,
+    Fault,
+    Identify,
+    Ready,
+    Resumed,
+    Scenario,
+    Server,
+    ServerConfig,
+    State,
+)
+from gateway_proto.testing import Link
+from tests.server.talk import accepted, identify_on, made_ready, resume_on, said, session_left
+
+
+def test_a_resume_replays_what_was_missed_and_ends_with_resumed() -> None:
+    server = Server()
+    session_id = session_left(server)
+    server.dispatch("A", 1, now=0.0)
+    server.dispatch("B", 2, now=0.0)
+
+    connection = resume_on(server, session_id, 2)
+
+    assert [(payload["t"], payload["s"]) for payload in said(connection)] == [
+        ("B", 3),
+        ("RESUMED", 4),
+    ]
+
+
+def test_a_resume_while_the_old_connection_seems_alive_takes_its_place() -> None:
+    server = Server()
+    old = made_ready(server)
+    assert old.session is not None
+
+    new = resume_on(server, old.session.id, 1)
+
+    assert old.state is State.CLOSED
+    assert new.session is old.session
+    assert server.connections == {new}
+    server.dispatch("X", 1, now=10**6)
+    assert "X" in [payload["t"] for payload in said(new)]
+
+
+@pytest.mark.parametrize(
+    "changes", [{"token": "other"}, {"token": None}, {"session_id": "x"}, {"target": "/?v=3"}]
+)
+def test_a_resume_that_does_not_fit_is_answered_by_its_dialect(changes: dict[str, Any]) -> None:
+    server = Server()
+    resume = {"session_id": session_left(server), **changes}
+
+    connection = resume_on(server, seq=1, **resume)
+
+    if connection.dialect.version == 3:
+        assert connection.close_to_send() == (4006, "Invalid session")
+    else:
+        assert said(connection) == [{"op": 9, "d": False}]
+        identify_on(connection)
+        assert connection.state is State.READY
+
+
+def test_version_3_resumes_without_a_token_and_gets_the_interval() -> None:
+    server = Server()
+    connection = made_ready(server, "/")
+    connection.receive_eof(now=0.0)
+    assert connection.session is not None
+
+    again = resume_on(server, connection.session.id, 1, target="/", token=None)
+
+    (resumed,) = said(again)
+    assert (resumed["t"], resumed["d"]) == ("RESUMED", {"heartbeat_interval": 41250})
+
+
+def test_a_sequence_from_the_future_is_closed_with_4007() -> None:
+    server = Server()
+
+    connection = resume_on(server, session_left(server), 99)
+
+    assert connection.close_to_send() == (4007, "Invalid seq")
+
+
+@pytest.mark.parametrize(("limit", "works"), [(2, True), (1, False), (0, False)])
+def test_a_replay_that_is_not_whole_any_more_is_no_resume(limit: int, works: bool) -> None:
+    server = Server(ServerConfig(replay_limit=limit))
+    session_id = session_left(server)
+    server.dispatch("A", 1, now=0.0)
+    server.dispatch("B", 2, now=0.0)
+
+    (first, *_) = said(resume_on(server, session_id, 1))
+
+    assert (first.get("t") == "A") == works
+    assert (first["op"] == 9) != works
+
+
+def test_a_session_without_a_connection_is_forgotten_after_its_lifetime() -> None:
+    server = Server(ServerConfig(session_lifetime=100.0))
+    session_id = session_left(server)
+
+    assert resume_on(server, session_id, 1, now=99.0).state is State.READY
+    assert server.sessions
+    other = session_left(server)
+    server.dispatch("X", 1, now=100.0)
+
+    assert other not in server.sessions
+    assert session_id in server.sessions
+
+
+@pytest.mark.parametrize("away", [False, True])
+def test_a_session_that_the_server_forgets_is_neither_told_nor_resumed(away: bool) -> None:
+    server = Server(ServerConfig(session_lifetime=100.0))
+    connection = made_ready(server)
+    session = connection.session
+    assert session is not None
+    if away:
+        connection.receive_eof(now=0.0)
+
+    server.forget(session)
+    server.forget(session)  # twice is once
+
+    assert session.connection is None
+    assert server.dispatch("X", 1, now=0.0) == 0
+    connection.receive_eof(now=1.0)
+    again = resume_on(server, session.id, 1, now=200.0)
+    assert said(again) == [{"op": 9, "d": False}]
+
+
+@pytest.mark.parametrize(
+    ("code", "kept"), [(1000, False), (1001, False), (4000, True), (None, True)]
+)
+def test_a_clients_close_ends_the_session_or_keeps_it(code: int | None, kept: bool) -> None:
+    server = Server()
+    connection = made_ready(server)
+
+    connection.receive_close(code, now=0.0)
+
+    assert bool(server.sessions) == kept
+
+
+def test_a_token_may_come_with_the_word_bot() -> None:
+    server = Server(ServerConfig(tokens=frozenset({"t"})))
+    connection = accepted(server)
+    identify_on(connection, token="Bot t")
+    assert connection.state is State.READY
+    connection.receive_eof(now=0.0)
+    assert connection.session is not None
+
+    assert resume_on(server, connection.session.id, 1, token="Bot t").state is State.READY
+
+
+def test_identify_arrives_as_the_client_sent_it() -> None:
+    config = Config(token="t", intents=5, api_url="http://localhost/api", shard=(1, 3))
+    link = Link(Client(config), Server())
+
+    identify = link.server.expect(Identify)
+
+    assert identify == Identify(token="t", intents=5, shard=(1, 3), large_threshold=50)
+    assert link.client.expect(Ready).shard == (1, 3)
+
+
+@pytest.mark.parametrize("size", [1, 7, 150, 4000])
+def test_a_stream_that_comes_in_any_pieces_is_resumed_without_loss(size: int) -> None:
+    config = Config(token="t", intents=0, api_url="http://localhost/api", compression="zlib-stream")
+    server = Server()
+    link = Link(Client(config), server, chop=lambda data: [data[:size], data[size:]])
+    server.dispatch("X", "y" * 300, now=link.now)
+    link.run()
+    link.cut()
+    link.run(10)
+
+    link.client.expect(Resumed)
+    names = [event.name for event in link.client.events if isinstance(event, Dispatch)]
+    assert names == ["READY", "X", "RESUMED"]
+
+
+def test_a_dispatch_during_the_closing_handshake_is_kept_for_the_resume() -> None:
+    server = Server()
+    connection = made_ready(server)
+    connection.close(4000, now=0.0)
+    connection.messages_to_send()
+
+    server.dispatch("X", 1, now=0.0)
+
+    assert connection.messages_to_send() == []
+    connection.receive_eof(now=0.0)
+    assert connection.session is not None
+    assert "X" in [p.get("t") for p in said(resume_on(server, connection.session.id, 1))]
+
+
+def test_the_servers_config_can_be_evolved() -> None:
+    assert attrs.evolve(ServerConfig(), versions=[3]).versions == (3,)
+
+
+@pytest.mark.parametrize("played", [False, True])
+def test_the_first_connection_of_a_scenario_is_the_next_one(played: bool) -> None:
+    scenario = Scenario([Fault("drop", on="open")])
+    server = Server(None if played else ServerConfig(scenario=scenario))
+    if played:
+        accepted(server)
+        server.play(scenario)
+
+    assert accepted(server).state is State.CLOSED
+    assert accepted(server).state is State.IDENTIFYING
