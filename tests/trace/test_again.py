@@ -1,0 +1,373 @@
+"""What was recorded is driven again, and does the same."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import attrs
+import msgspec
+import pytest
+
+from gateway_proto import (
+    DIALECTS,
+    Activity,
+    AfterClose,
+    Client,
+    ClientConnection,
+    Dispatch,
+    Fault,
+    Fleet,
+    HeartbeatRequested,
+    LocalProtocolError,
+    Raw,
+    Ready,
+    ReconnectRequested,
+    RequestAnswered,
+    RequestGuildMembers,
+    Resumed,
+    Scenario,
+    Server,
+    ServerConfig,
+    Session,
+    State,
+    Then,
+    UpdatePresence,
+    Url,
+    World,
+    fingerprint,
+)
+from gateway_proto._layers import etf
+from gateway_proto.testing import Link
+from gateway_proto.trace import read
+from tests.trace.made import (
+    API,
+    HELLO,
+    READY,
+    TOKEN,
+    Trace,
+    assert_hides,
+    chance,
+    changed,
+    config_with,
+    differences,
+)
+
+
+def _talk(link: Link, client: Client, server: Server) -> None:
+    """An hour in which everything happens that a life has."""
+    link.run(60)
+    link.client.expect(Ready)
+    link.client.send(UpdatePresence([Activity("chess")], since=5))
+    link.client.send(Raw(4, {"guild_id": "7", "channel_id": None, "self_mute": False}))
+    server.dispatch("MESSAGE_CREATE", {"content": "x" * 2000}, now=link.now)
+    server.dispatch("PING", [1.5], now=link.now, to=lambda session: True)
+    server.dispatch("NOBODY", None, now=link.now, to=lambda session: False)
+    connection: Any = client.connection
+    connection.request(RequestGuildMembers("5"), now=link.now)
+    connection.pause(now=link.now)
+    link.run(1)
+    connection.unpause(now=link.now)
+    link.client.expect(RequestAnswered)
+    link.cut()
+    server.dispatch("MISSED", 1, now=link.now)
+    link.run(10)
+    link.client.expect(Resumed)
+    for present in server.open_connections:
+        present.send(HeartbeatRequested(), now=link.now)
+        present.send(Dispatch.of("BY_HAND", {"a": 1}), now=link.now)
+        present.send(ReconnectRequested(), now=link.now)
+    link.dead_hosts.add("localhost")
+    link.run(3)
+    link.dead_hosts.clear()
+    server.play(Scenario([Fault("close", code=4009, on="resumed", connection=None)]))
+    link.run(3600)
+    client.stop(keep_session=True, now=link.now)
+    link.run(10)
+
+
+@pytest.mark.parametrize("chopped", [False, True], ids=["whole", "chopped"])
+@pytest.mark.parametrize(
+    "form",
+    [
+        {},
+        {"compression": "payload"},
+        {"compression": "zlib-stream"},
+        {"compression": "zstd-stream"},
+        {"encoding": "etf", "compression": "zlib-stream"},
+        {"dialect": 3, "intents": None},
+    ],
+    ids=str,
+)
+def test_a_life_and_its_server_do_the_same_again(form: dict[str, Any], chopped: bool) -> None:
+    if "encoding" in form and not etf.available():
+        pytest.skip("the extra etf is not installed")
+    made = Trace()
+    client = made.recorder.client(config_with(**form))
+    members = [{"user": {"id": str(n)}} for n in range(5)]
+    world = World([{"id": "5", "name": "five", "members": members}])
+    tokens = {TOKEN, "another-token"}
+    server = made.recorder.server(ServerConfig(world=world, random=chance(), tokens=tokens))
+    chop = (lambda data: [data[i : i + 29] for i in range(0, len(data), 29)]) if chopped else None
+    link = Link(client, server, delay=0.05, **({} if chop is None else {"chop": chop}))
+
+    _talk(link, client, server)
+
+    lines = made.close()
+    assert_hides(lines, TOKEN, "another-token")
+    assert {"dial_succeeded", "accept", "receive_data", "handle_timer"} <= set(made.calls())
+    assert {"dispatch", "play", "send", "request", "pause", "dial_failed"} <= set(made.calls())
+    assert len({str(line.get("drew")) for line in read(lines)}) > 2
+
+
+def test_messages_without_frames_are_recorded_too() -> None:
+    made = Trace()
+    connection = made.recorder.connection(config_with(), "ws://localhost", now=5.0, framing=False)
+    connection.receive_message(HELLO, now=5.0)
+    sent = connection.messages_to_send()
+    connection.receive_message(READY.encode(), now=5.5)
+    connection.check_clock(1e9, now=5.5)
+    connection.check_clock(1e9 + 9, now=5.6)
+    closing = connection.close_to_send()
+    events = connection.events()
+
+    lines = made.close()
+    assert differences(lines) == []
+    assert [line.get("call") or line.get("took") for line in read(lines)] == [
+        *[None, "receive_message", "messages_to_send", "receive_message"],
+        *["check_clock", "check_clock", "close_to_send", "events"],
+    ]
+    took = {line["took"]: line for line in read(lines) if "took" in line}
+    assert took["messages_to_send"]["sent"][0]["message"]["op"] == 2 and len(sent) == 1
+    assert took["close_to_send"]["sent"] == [{"close": 4000, "reason": ""}] and closing
+    assert [event["type"] for event in took["events"]["events"]] == [
+        type(event).__name__ for event in events
+    ]
+
+
+def test_a_connection_and_a_lookup_are_recorded_without_a_life() -> None:
+    made = Trace()
+    session = Session(id="s", sequence=5, shard=(0, 2), dialect=10, fingerprint=fingerprint(TOKEN))
+    config = config_with(
+        shard=(0, 2),
+        ask_to_identify=True,
+        presence=UpdatePresence([Activity("go")], since=3, status="dnd"),
+        closes={4000: AfterClose(Then.STOP, "over")},
+    )
+    connection = made.recorder.connection(
+        config,
+        Url.parse("ws://localhost"),
+        now=0.0,
+        session=session,
+        presence=UpdatePresence(),
+        framing=False,
+    )
+    connection.receive_message(HELLO, now=0.5)
+    connection.messages_to_send()
+    connection.receive_message('{"op":9,"d":false}', now=0.6)
+    other = made.recorder.connection(config, "ws://localhost", now=0.6, framing=False)
+    other.receive_message(HELLO, now=1.0)
+    other.grant_identify(now=2.0)
+    other.messages_to_send()
+    other.receive_close(4000, "bye", now=3.0)
+    other.receive_eof(now=3.0)
+    lookup = made.recorder.lookup(config_with(), f"{API}/gateway", now=4.0)
+    lookup.data_to_send()
+    lookup.check_clock(1e9, now=4.0)
+    lookup.receive_data(b"HTTP/1.1 200 OK\r\nContent-Length: 24\r\n\r\n", now=4.0)
+    lookup.receive_data(b'{"url":"ws://localhost"}', now=4.1)
+    lookup.events()
+
+    lines = made.close()
+    assert_hides(lines, TOKEN)
+    assert made.calls().count("receive_eof") == 0  # it was closed already
+    assert "check_clock" not in made.calls()  # a lookup has no use for it
+    assert [line["state"] for line in read(lines) if line.get("call") == "receive_data"] == [
+        *["upgrading", "closed"],
+    ]
+
+
+def test_a_client_of_a_fleet_with_a_session_is_recorded() -> None:
+    made = Trace()
+    session = Session(id="s", sequence=5, dialect=10, fingerprint=fingerprint(TOKEN))
+    client = made.recorder.client(
+        config_with(), session=session, gateway=Url.parse("ws://localhost/?key=very-hidden")
+    )
+    client.events()
+    client.dial_succeeded(now=0.0)
+    made.recorder.client(config_with(), only_look_up=True).events()
+
+    lines = made.close()
+    assert differences(lines) == []
+    assert read(lines)[0]["session"]["id"] == "s"
+    assert "fingerprint" not in "".join(lines)
+
+
+def test_the_turns_that_a_fleet_gives_are_recorded_where_they_are_given() -> None:
+    made = Trace()
+    config = config_with(gateway_url="ws://localhost", api_url=None)
+    fleet = Fleet(config, count=2, make_client=made.recorder.client)
+    fleet.begin(now=0.0)
+    connections: list[Any] = []
+    for client in fleet.clients.values():
+        connections.append(client.dial_succeeded(now=0.0, framing=False))
+        connections[-1].receive_message(HELLO, now=0.5)
+    at = fleet.next_timer()
+    assert at is not None
+    fleet.handle_timer(now=at)
+    sent = [connection.messages_to_send() for connection in connections]
+
+    lines = read(made.close())
+    assert ['"op":2' in str(messages) for messages in sent] == [True, True]
+    inside = [line["call"] for line in lines if line.get("inside")]
+    assert inside == ["grant_identify"]  # the second had to wait for its turn
+    assert made.calls().count("grant_identify") == 2
+    assert differences(made.lines) == []
+    # One that is not given any more is missed.
+    changed = [line for line in made.lines if '"inside"' not in line]
+    assert {d.what for _, d in differences(changed)} >= {"state"}
+
+
+def test_a_call_inside_of_another_that_is_not_made_any_more_is_told() -> None:
+    made = Trace()
+    config = config_with(gateway_url="ws://localhost", api_url=None)
+    fleet = Fleet(config, count=1, make_client=made.recorder.client)
+    fleet.begin(now=0.0)
+    connection: Any = fleet.clients[0].dial_succeeded(now=0.0, framing=False)
+    connection.receive_message(HELLO, now=0.5)
+    lines = changed(made.close(), lambda line: line.pop("asks_for_slots", None))
+
+    found = {(json.loads(lines[n - 1])["call"], d.what) for n, d in differences(lines)}
+
+    assert {("receive_message", "state"), ("grant_identify", "state")} <= found
+
+
+def test_a_server_is_told_more_later_and_the_trace_tells_it() -> None:
+    made = Trace()
+    server = made.recorder.server()
+    server.config = attrs.evolve(server.config, heartbeat_interval=500)
+    connection = server.accept(now=0.0, framing=False, target="/?v=10&encoding=json")
+    connection.messages_to_send()
+    server.config = attrs.evolve(server.config, tls=True)
+    server.dispatch("NOTHING", {}, now=1.0)
+    with pytest.raises(LocalProtocolError):
+        server.dispatch("NO_JSON", object(), now=1.0)
+
+    lines = made.close()
+    configs = [line["config"] for line in read(lines) if "config" in line]
+    assert [(c["heartbeat_interval"], c["tls"], c["tokens"]) for c in configs] == [
+        (500, False, None),
+        (500, True, None),
+    ]
+    assert differences(lines) == []
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault("fragment", size=10, on="dispatch"),
+        Fault("corrupt", on="dispatch"),
+        Fault("corrupt_data", on="dispatch"),
+        Fault("garbage", on="dispatch"),
+        Fault("trickle", size=7, on="dispatch", seconds=0.1),
+        Fault("trickle", size=7, on="open", seconds=0.01),
+        Fault("refuse", status=503, on="upgrade"),
+        Fault("bomb", size=1000, on="dispatch"),
+    ],
+    ids=lambda fault: fault.what,
+)
+@pytest.mark.parametrize("compression", ["none", "zlib-stream"])
+def test_what_a_scenario_breaks_is_broken_again(fault: Fault, compression: str) -> None:
+    made = Trace()
+    client = made.recorder.client(config_with(compression=compression))
+    server = made.recorder.server(ServerConfig(scenario=Scenario([fault]), random=chance()))
+    link = Link(client, server)
+    link.run(5)
+    for _ in range(3):
+        server.dispatch("MESSAGE_CREATE", {"content": "hello" * 20}, now=link.now)
+        link.run(5)
+
+    lines = made.close()
+    assert_hides(lines, TOKEN)
+    assert "MESSAGE_CREATE" in "".join(lines)
+
+
+def test_pings_and_closes_are_written_as_what_they_are() -> None:
+    made = Trace()
+    client = made.recorder.client(config_with(gateway_url="ws://localhost", api_url=None))
+    server = Server()
+    link = Link(client, server)
+    link.run(1)
+    connection: Any = client.connection
+    connection.receive_data(b"\x89\x02hi", now=link.now)  # a ping
+    connection.data_to_send()
+    connection.receive_data(b"\x8a\x00", now=link.now)  # a pong
+    connection.close(4001, "enough", now=link.now)
+    link.run(1)
+
+    sent = [item for line in read(made.close()) for item in line.get("sent", ())]
+    assert {"pong": {"utf8": "hi"}} in sent
+    assert {"close": 4001, "reason": "enough"} in sent
+    assert differences(made.lines) == []
+
+
+def test_a_tick_that_is_not_due_and_calls_after_the_end_are_left_out() -> None:
+    made = Trace()
+    connection = made.recorder.connection(config_with(), "ws://localhost", now=0.0, framing=False)
+    connection.handle_timer(now=1.0)
+    connection.handle_timer(now=20.0)
+    connection.handle_timer(now=21.0)
+    connection.receive_message(HELLO, now=21.0)
+    with pytest.raises(LocalProtocolError, match="the connection is closed"):
+        connection.send(UpdatePresence(), now=22.0)
+
+    assert connection.state is State.CLOSED
+    assert made.calls() == ["handle_timer", "send"]
+    assert "raised" in read(made.lines)[-1]
+    assert differences(made.close()) == []
+
+
+def test_what_a_caller_does_wrong_raises_as_ever_and_is_recorded() -> None:
+    made = Trace()
+    with pytest.raises(LocalProtocolError, match="is not that of version 10"):
+        made.recorder.client(config_with(dialect=msgspec.structs.replace(DIALECTS[10], acks=False)))
+    with pytest.raises(LocalProtocolError, match="another token"):
+        session = Session(id="s", sequence=5, dialect=10, fingerprint="x")
+        made.recorder.client(config_with(), session=session)
+    connection: Any = made.recorder.connection(
+        config_with(), "ws://localhost", now=0.0, framing=False
+    )
+    connection.receive_message(HELLO, now=1.0)
+    connection.receive_message(READY, now=1.0)
+    with pytest.raises(LocalProtocolError, match="is not a command"):
+        connection.send(5, now=2.0)
+    with pytest.raises(LocalProtocolError):
+        connection.receive_data(b"x", now=3.0)
+    with pytest.raises(LocalProtocolError):
+        connection.data_to_send()
+    with pytest.raises(TypeError):
+        connection.receive_data()
+
+    lines = made.close()
+    assert len([line for line in read(lines) if "new" in line]) == 1
+    assert differences(lines) == []
+
+
+def test_a_machine_that_breaks_is_recorded_up_to_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> None:
+        raise ZeroDivisionError("a bug")
+
+    made = Trace()
+    with monkeypatch.context() as patched:
+        patched.setattr(ClientConnection, "_greeted", broken)
+        connection = made.recorder.connection(
+            config_with(), "ws://localhost", now=0.0, framing=False
+        )
+        with pytest.raises(ZeroDivisionError):
+            connection.receive_message(HELLO, now=1.0)
+        again = differences(made.close())
+
+    assert again == []
+    mended = differences(made.lines)
+    assert (mended[0][0], mended[0][1].what) == (3, "raised")
+    assert mended[0][1].recorded == "ZeroDivisionError: a bug"

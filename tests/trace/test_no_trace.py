@@ -1,0 +1,60 @@
+"""What is no trace is said with its line."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from gateway_proto.trace import TraceError, replay
+from tests.trace.made import recorded
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda lines: [], "line 1: this is no trace"),
+        (lambda lines: ['{"event": 5}'], "line 1: this is no trace"),
+        (lambda lines: lines[1:], "line 1: this is no trace"),
+        (
+            lambda lines: ['{"format": "gateway_proto trace", "version": 2, "library": "9.0"}'],
+            "line 1: this trace has version 2, and 1 is read here: take the gateway_proto that "
+            "wrote it, 9.0",
+        ),
+        (lambda lines: [*lines[:4], "nonsense", *lines[4:]], "line 5: JSON is malformed"),
+        (lambda lines: [*lines[:4], "[]"], "line 5: Expected `object`"),
+        (lambda lines: [*lines[:4], b"\xff\xfe"], "line 5: JSON is malformed"),
+        (lambda lines: [*lines[:4], lines[4][:30]], "line 5: this line is cut off"),
+        (lambda lines: [*lines[:2], *lines[3:]], None),
+        (lambda lines: [lines[0], *lines[2:]], "line 2: there is no machine 1"),
+        (lambda lines: [*lines, '{"call": "pause", "id": 77}'], "there is no machine 77"),
+        (lambda lines: [*lines, '{"call": "pause"}'], "there is no 'id'"),
+        (lambda lines: [*lines, '{"call": "events", "id": 1}'], None),
+        (lambda lines: [*lines, '{"call": "__init__", "id": 1}'], "Client has no call '__init__'"),
+        (lambda lines: [*lines, '{"took": "stop", "id": 3}'], "has no call 'stop'"),
+        (
+            lambda lines: [*lines, json.dumps({**json.loads(lines[1]), "new": "toaster"})],
+            "there is no machine 'toaster'",
+        ),
+        (
+            lambda lines: [*lines, '{"new": "client", "id": 9, "config": {"token": 5}}'],
+            "line",
+        ),
+        (
+            lambda lines: [*lines, '{"new": "client", "id": 9, "config": {"token": "t"}}'],
+            "version 10 needs intents",
+        ),
+        (lambda lines: [*lines, '{"call": "pause", "id": 1, "with": []}'], "line"),
+        (lambda lines: [*lines, '{"call": "pause", "id": 1, "at": 9e9, "sent": ["x"]}'], "line"),
+    ],
+)
+def test_what_is_no_trace_is_said_with_its_line(change: Any, says: str | None) -> None:
+    lines = change(recorded())
+
+    if says is None:
+        list(replay(lines))
+        return
+    with pytest.raises(TraceError, match=re.escape(says) if says != "line" else says):
+        list(replay(lines))
