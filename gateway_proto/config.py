@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -251,6 +252,11 @@ class Config(Told):
                 "gateway takes"
             )
         return text.decode() if self.encoding is Encoding.JSON else text
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # As it is for a dialect: processes that share the shards are sent it.
+        values = {field.name: getattr(self, field.name) for field in attrs.fields(Config)}
+        return partial(Config, **{**values, "closes": dict(self.closes)}), ()
 
     def after_close(self, code: int | None) -> AfterClose:
         """What the client does after the peer closed with `code`."""

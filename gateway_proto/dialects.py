@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
+from functools import partial
 from types import MappingProxyType
+from typing import Any
 
 import msgspec
 
@@ -186,6 +188,10 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
 
     def __hash__(self) -> int:
         return hash(self.version)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A view of a dict can be neither pickled nor copied.
+        return partial(Dialect, **{**msgspec.structs.asdict(self), "closes": dict(self.closes)}), ()
 
     def knows(self, name: str) -> bool:
         """Whether there are dispatches of that name."""

@@ -51,12 +51,15 @@ def test_what_is_no_name_of_it_is_said_as_ever() -> None:
 
 def test_a_client_starts_without_the_servers_half() -> None:
     code = (
-        "import sys, gateway_proto; print(*sys.modules); gateway_proto.Server; print(*sys.modules)"
+        "import sys, gateway_proto; print(*dir(gateway_proto)); print(*sys.modules); "
+        "gateway_proto.Server; print(*sys.modules)"
     )
-    before, after = subprocess.check_output([sys.executable, "-c", code], text=True).splitlines()
+    said = subprocess.check_output([sys.executable, "-c", code], text=True)
+    names, before, after = map(str.split, said.splitlines())
 
-    assert "gateway_proto.server" not in before.split()
-    assert "gateway_proto.server" in after.split()
+    assert "gateway_proto.server" not in before
+    assert "gateway_proto.server" in after
+    assert set(gateway_proto.__all__) <= set(names), "a shell completes what comes later too"
 
 
 @pytest.mark.parametrize("name", [*gateway_proto.__all__, *testing.__all__])

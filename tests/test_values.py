@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from typing import Any
 
 import msgspec
@@ -418,3 +420,15 @@ def test_an_encoding_or_compression_that_is_not_installed_says_what_to_install(
     for query, says in (("encoding=etf", "encoding"), ("compress=zstd-stream", "compression")):
         with pytest.raises(LocalProtocolError, match=f"{says} .* is not spoken here"):
             Server().accept(now=0.0, framing=False, target=f"/?v=10&{query}")
+
+
+@pytest.mark.parametrize("version", DIALECTS)
+def test_a_config_is_pickled_and_copied_for_other_processes(version: int) -> None:
+    intents = 1 if DIALECTS[version].intents else None
+    own = {4999: DIALECTS[version].after_close(1000)}
+    config = Config(token="t", dialect=version, intents=intents, closes=own)
+
+    for again in (pickle.loads(pickle.dumps(config)), copy.deepcopy(config)):
+        assert again == config
+        assert again.dialect == DIALECTS[version]
+        assert again.after_close(4999) == config.after_close(4999) != config.after_close(4998)
