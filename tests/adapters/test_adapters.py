@@ -241,8 +241,9 @@ def test_a_consumer_that_does_not_read_stops_the_socket_and_is_no_zombie(kit: Ki
     received: list[ServerEvent] = []
 
     async def main() -> None:
-        # Ten intervals pass without a read; the server closes after 1.5 without a heartbeat.
-        server = Server(ServerConfig(heartbeat_interval=100, replay_limit=10 * count))
+        # Three intervals pass without a read; the server closes after 1.5 without a heartbeat.
+        # An ACK comes behind 15 MB: an interval is long enough to read them on a busy machine.
+        server = Server(ServerConfig(heartbeat_interval=600, replay_limit=10 * count))
         async with (
             kit.limit(30),
             kit.adapter.serve_gateway(server, on_event=lambda _, e: received.append(e)) as serving,
@@ -251,7 +252,7 @@ def test_a_consumer_that_does_not_read_stops_the_socket_and_is_no_zombie(kit: Ki
             await _until(gateway, Ready)
             for number in range(count):
                 serving.dispatch("NUMBER", {"number": number, "padding": "x" * 5000})
-            await kit.sleep(1.0)
+            await kit.sleep(1.8)
             # The socket and its buffers are full; what was read since is far from all.
             assert gateway._client.session.sequence < count / 2
             assert not any(
