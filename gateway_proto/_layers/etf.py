@@ -86,9 +86,14 @@ def _end(data: bytes, at: int) -> int:
             at += _FIXED[tag]
         elif tag == _BIG:
             digits = int.from_bytes(data[at : at + 1])
-            if digits > 8:
+            negative = data[at + 1 : at + 2] > b"\0"
+            at += 2
+            # The sign of one below zero is one of its bits: so it is written, so it is read.
+            if digits > 8 or (
+                negative and int.from_bytes(data[at : at + digits], "little") > 2**63
+            ):
                 raise EtfError("an integer has more than 64 bits")
-            at += 2 + digits
+            at += digits
         elif tag in (_LIST, _MAP, _SMALL_TUPLE):
             width = 1 if tag == _SMALL_TUPLE else 4
             count = int.from_bytes(data[at : at + width], "big")

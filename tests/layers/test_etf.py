@@ -94,6 +94,12 @@ def test_snowflakes_may_be_integers_or_text() -> None:
     ]
 
 
+@pytest.mark.parametrize("value", [2**64 - 1, 2**63, -(2**63), -(2**63) + 1, -(2**31) - 1])
+def test_every_integer_of_64_bits_is_read_as_it_was_written(value: int) -> None:
+    assert etf.unpack(erlpack.pack(value)) == value
+    assert etf.unpack(etf.pack(value)) == value
+
+
 def test_what_other_writers_use_is_read_too() -> None:
     assert etf.unpack(b"\x83h\x02a\x01a\x02") == [1, 2], "a tuple"
     assert etf.unpack(b"\x83k\x00\x02\x01\x02") == [1, 2], "a list of small integers"
@@ -163,6 +169,7 @@ _LIST = b"l\x00\x00\x00\x01"
         (b"\x83a\x01a", "there is more behind its end"),
         (b"\x83o\x00\x00\x00\x09\x00" + b"\x01" * 9, "it has a term of type 111"),
         (b"\x83n\x09\x00" + b"\x01" * 9, "an integer has more than 64 bits"),
+        (b"\x83n\x08\x01\x01" + b"\x00" * 6 + b"\x80", "an integer has more than 64 bits"),
         (b"\x83t\x00\x00\x00\x01" + _LIST + b"a\x01ja\x02", "a map has a key of type 108"),
         (b"\x83F" + struct.pack(">d", math.inf), "a float is not finite"),
         (b"\x83F" + struct.pack(">d", -math.inf), "a float is not finite"),
