@@ -7,7 +7,7 @@ and closes are answered, a broken frame is told from the peer's close, and no in
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 import h11
 import msgspec
@@ -17,7 +17,7 @@ from wsproto.handshake import H11Handshake
 from wsproto.utilities import LocalProtocolError as WsLocalProtocolError
 from wsproto.utilities import RemoteProtocolError as WsRemoteProtocolError
 
-from gateway_proto._layers.cutter import Broken, Cut, Cutter, Messages, Unusual
+from gateway_proto._layers.cutter import Broken, Cut, Cutter, HeaderGuard, Messages, Unusual
 
 __all__ = [
     "Broken",
@@ -37,6 +37,8 @@ _BODY_LIMIT = 4096
 """Bytes of a refusal's body that are kept."""
 _REQUEST_LIMIT = 65536
 """Bytes of a request's body."""
+_MOST_PONGS = 16
+"""Pongs that wait to be sent. After them only the latest ping is answered (RFC 6455, 5.5.3)."""
 _NO_STATUS = 1005
 
 
@@ -75,14 +77,16 @@ Incoming: TypeAlias = Upgraded | Refused | Requested | Messages | CloseReceived 
 class Frames:
     """What both roles share: an open WebSocket."""
 
-    __slots__ = ("_limit", "_out", "_parts", "_size", "_ws")
+    __slots__ = ("_guard", "_late_pong", "_limit", "_out", "_parts", "_pongs", "_ws")
 
-    def __init__(self, *, limit: int) -> None:
+    def __init__(self, *, limit: int, masked: bool) -> None:
         self._limit = limit
         self._ws: Connection | None = None
         self._out = bytearray()
-        self._parts: list[str | bytes] = []
-        self._size = 0
+        self._parts = bytearray()  # of a message that is not complete
+        self._guard = HeaderGuard(limit, masked=masked)
+        self._pongs = 0  # in `_out`
+        self._late_pong: ws.Pong | None = None  # for the latest ping after those
 
     @property
     def waiting(self) -> int:
@@ -93,6 +97,8 @@ class Frames:
         """The bytes that wait."""
         if not self._out:
             return b""
+        self._send_late_pong()
+        self._pongs = 0
         data = bytes(self._out)
         self._out.clear()
         return data
@@ -109,30 +115,24 @@ class Frames:
             ConnectionState.OPEN,
             ConnectionState.REMOTE_CLOSING,
         ):
+            self._send_late_pong()
             self._out += self._ws.send(ws.CloseConnection(code, reason))
 
     def _read_frames(self, data: bytes) -> Iterator[Incoming]:
         websocket = self._ws
         assert websocket is not None
+        end = self._guard.check(data)
         # It refuses bytes once it is closed, and drops them after the peer's close.
         if websocket.state in (ConnectionState.OPEN, ConnectionState.LOCAL_CLOSING):
-            websocket.receive_data(data)
+            websocket.receive_data(data[:end])
         for event in websocket.events():
             match event:  # a pong says nothing
                 case ws.Message():
-                    self._size += len(event.data)
-                    if self._size > self._limit:
-                        yield Broken(1009, f"a message has more than {self._limit} bytes")
-                        return
-                    # Empty fragments without end must not fill the memory either.
-                    if event.data or not self._parts:
-                        self._parts.append(event.data)
-                    if event.message_finished:
-                        message = self._join()
+                    if (message := self._join(event)) is not None:
                         yield Messages([message], isinstance(message, str))
                 case ws.Ping():
                     if websocket.state is ConnectionState.OPEN:
-                        self._out += websocket.send(event.response())
+                        self._answer_ping(websocket, event)
                 case ws.CloseConnection():
                     code = int(event.code)
                     # A frame error found here comes as a close too, with the state left OPEN.
@@ -140,14 +140,38 @@ class Frames:
                         yield Broken(code, f"broken WebSocket frame: {event.reason}")
                         return
                     yield CloseReceived(None if code == _NO_STATUS else code, event.reason or "")
+                    return
+        if end is not None:
+            yield Broken(1009, f"a message has more than {self._limit} bytes")
 
-    def _join(self) -> str | bytes:
+    def _join(self, part: ws.Message[Any]) -> str | bytes | None:
+        """Add a part to its message. Return the message if it is complete."""
+        data: str | bytes = part.data
         parts = self._parts
-        self._parts = []
-        self._size = 0
-        if len(parts) == 1:
-            return parts[0]
-        return type(parts[0])().join(parts)  # type: ignore[arg-type]
+        if part.message_finished and not parts:
+            return data
+        # A buffer, not a list: an object for each part took 37 bytes for each byte.
+        parts += data.encode() if isinstance(data, str) else data
+        if not part.message_finished:
+            return None
+        message = bytes(parts)
+        parts.clear()
+        return message.decode() if isinstance(data, str) else message
+
+    def _answer_ping(self, websocket: Connection, ping: ws.Ping) -> None:
+        if self._pongs < _MOST_PONGS:
+            self._pongs += 1
+            self._out += websocket.send(ping.response())
+        else:
+            self._late_pong = ping.response()
+
+    def _send_late_pong(self) -> None:
+        pong, self._late_pong = self._late_pong, None
+        if pong is None:
+            return
+        assert self._ws is not None  # a ping came
+        if self._ws.state is ConnectionState.OPEN:
+            self._out += self._ws.send(pong)
 
 
 class Unframed:
@@ -155,11 +179,13 @@ class Unframed:
 
     def __init__(self) -> None:
         self._messages: list[str | bytes] = []
+        self._size = 0
         self._close: tuple[int, str] | None = None
 
     def send(self, message: str | bytes) -> None:
         """Let a message wait."""
         self._messages.append(message)
+        self._size += len(message)
 
     def close(self, code: int, reason: str) -> None:
         """Let a close wait."""
@@ -168,12 +194,13 @@ class Unframed:
     @property
     def waiting(self) -> int:
         """Bytes, or characters of text, that wait."""
-        return sum(map(len, self._messages))
+        return self._size
 
     def messages_to_send(self) -> list[str | bytes]:
         """The messages that wait."""
         messages = self._messages
         self._messages = []
+        self._size = 0
         return messages
 
     def close_to_send(self) -> tuple[int, str] | None:
@@ -189,7 +216,7 @@ class ClientFrames(Frames):
     __slots__ = ("_body", "_cutter", "_handshake", "_head_end", "_refusal")
 
     def __init__(self, *, host: str, target: str, user_agent: str, limit: int) -> None:
-        super().__init__(limit=limit)
+        super().__init__(limit=limit, masked=False)
         self._cutter = Cutter(limit)
         self._handshake: H11Handshake | None = H11Handshake(ConnectionType.CLIENT)
         self._head_end = b""
@@ -291,7 +318,7 @@ class ServerFrames(Frames):
     """The side that answers a request: with the upgrade, or with a response."""
 
     def __init__(self, *, limit: int, body_limit: int = _REQUEST_LIMIT) -> None:
-        super().__init__(limit=limit)
+        super().__init__(limit=limit, masked=True)
         self._http = h11.Connection(h11.SERVER)
         self._request: h11.Request | None = None
         self._body = bytearray()

@@ -9,7 +9,7 @@ class SlidingWindow:
     """At most `limit` sends in any `seconds`.
 
     A fixed window would let twice the limit through at its border; this one counts the sends
-    themselves.
+    themselves. Only the last `limit` sends can delay the next one, so no more are recorded.
     """
 
     __slots__ = ("_limit", "_seconds", "_sent")
@@ -21,6 +21,8 @@ class SlidingWindow:
 
     def take(self, now: float) -> None:
         """Count a send at `now`, whether there was room for it or not."""
+        if len(self._sent) >= self._limit:
+            del self._sent[0]
         self._sent.append(now)
 
     def free_at(self, now: float, *, reserve: int = 0) -> float:

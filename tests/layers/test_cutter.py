@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 import struct
+import tracemalloc
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway_proto._layers.cutter import Broken, Cutter, Unusual
+from gateway_proto._layers.cutter import Broken, Cutter, HeaderGuard, Unusual
 from gateway_proto._layers.frames import ClientFrames, Incoming, ServerFrames
 from tests.messages import one_by_one, unmasked
 
@@ -115,10 +116,51 @@ def test_control_frames_between_messages_are_wsprotos_whole() -> None:
     assert _cut(data[:4], data[4:]) == ["a", Unusual(ping), "b", Unusual(pong)]
 
 
-def test_fragments_are_wsprotos_and_so_is_nothing_behind_them() -> None:
-    fragments = [_frame(0x01, b"a"), _frame(0x00, b"b"), _frame(0x89, b""), _frame(0x80, b"c")]
+def test_fragments_are_joined_and_a_ping_between_them_is_unusual() -> None:
+    ping = _frame(0x89, b"")
+    fragments = [_frame(0x01, b"a"), _frame(0x00, b"b"), ping, _frame(0x80, b"c")]
 
-    assert _cut(b"".join(fragments), _frame(0x81, b"d")) == [*map(Unusual, fragments), "d"]
+    received = _cut(
+        b"".join(fragments), _frame(0x02, b"\xff"), _frame(0x80, b"") + _frame(0x81, b"d")
+    )
+
+    assert received == [Unusual(ping), "abc", b"\xff", "d"]
+
+
+@pytest.mark.parametrize("sizes", [(LIMIT, 1), (LIMIT + 1,), (LIMIT - 1, 1, 1)])
+def test_fragments_over_the_limit_are_broken_at_the_last_header(sizes: tuple[int, ...]) -> None:
+    cutter = Cutter(LIMIT)
+    frames = [_frame(0x00 if at else 0x02, b"x" * size) for at, size in enumerate(sizes)]
+    header = frames[-1][: len(frames[-1]) - sizes[-1]]
+
+    received = cutter.cut(b"".join(frames[:-1]) + header)
+
+    assert received == [Broken(1009, f"a message has more than {LIMIT} bytes")]
+
+
+@pytest.mark.parametrize("last", [b"\xff", b"\xc3"])
+def test_fragments_of_invalid_utf_8_are_broken(last: bytes) -> None:
+    split_character = [_frame(0x01, b"\xc3"), _frame(0x00, b"\xa4")]
+
+    received = _cut(*split_character, _frame(0x80, last) + _frame(0x81, b"after"))
+
+    (broken,) = received
+    assert isinstance(broken, Broken)
+    assert broken.code == 1007
+    assert broken.error.startswith("broken WebSocket frame: 'utf-8' codec can't decode")
+
+
+def test_fragments_take_as_many_bytes_as_they_hold() -> None:
+    cutter = Cutter(LIMIT)
+    data = _frame(0x01, b"ab") + _frame(0x00, b"cd") * 20_000
+
+    tracemalloc.start()
+    received = cutter.cut(data)
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert received == []
+    assert kept < 4 * 40_000
 
 
 @pytest.mark.parametrize(
@@ -135,7 +177,6 @@ def test_fragments_are_wsprotos_and_so_is_nothing_behind_them() -> None:
         pytest.param(_frame(0x09, b"a"), id="a ping in fragments"),
         pytest.param(_frame(0x89, b"a" * 126), id="a ping too long"),
         pytest.param(_frame(0x88, b""), id="a close frame"),
-        pytest.param(_frame(0x01, b"a") + _frame(0x81, b"b"), id="a message in a message"),
     ],
 )
 def test_from_a_frame_that_ends_or_breaks_it_on_all_is_wsprotos(odd: bytes) -> None:
@@ -146,6 +187,17 @@ def test_from_a_frame_that_ends_or_breaks_it_on_all_is_wsprotos(odd: bytes) -> N
     assert received[0] == "before"
     left = [item.data for item in received[1:] if isinstance(item, Unusual)]
     assert b"".join(left) == odd + _frame(0x81, b"behind")
+    assert cutter.off
+
+
+@pytest.mark.parametrize("begin", [0x01, 0x02])
+def test_a_message_inside_a_message_is_left_to_wsproto_with_an_empty_fragment(begin: int) -> None:
+    cutter = Cutter(LIMIT)
+
+    received = cutter.cut(_frame(begin, b"a") + _frame(0x81, b"b") + _frame(0x81, b"c"))
+
+    inside = _frame(begin, b"") + _frame(0x81, b"b") + _frame(0x81, b"c")
+    assert received == [Unusual(inside)]
     assert cutter.off
 
 
@@ -174,6 +226,52 @@ def test_a_close_frame_in_pieces_is_wsprotos_whole_and_then_what_comes_with_it()
     assert _cut(b"\x88", b"\x00") == [Unusual(b"\x88\x00")]
     behind = _frame(0x81, b"behind")
     assert _cut(b"\x88", b"\x00" + behind) == [Unusual(b"\x88\x00"), Unusual(behind)]
+
+
+# ----- what a header announces -----
+
+
+def _masked(first: int, length: int, *, head: int = 8) -> bytes:
+    """A client's header, with its mask."""
+    if head == 8:
+        return struct.pack("!BBQ", first, 255, length) + b"mask"
+    return struct.pack("!BB", first, 128 | length) + b"mask"
+
+
+@pytest.mark.parametrize("length", [LIMIT + 1, 2**62])
+@pytest.mark.parametrize("size", [1, 3, 100])
+def test_a_header_over_the_limit_is_found_where_it_begins(length: int, size: int) -> None:
+    before = _masked(0x81, 3, head=1) + b"abc" + _masked(0x89, 2, head=1) + b"pp"
+    data = before + _masked(0x82, length) + b"x"
+    guard = HeaderGuard(LIMIT, masked=True)
+
+    pieces = [data[at : at + size] for at in range(0, len(data), size)]
+    found = [guard.check(piece) for piece in pieces]
+
+    offset = next(at for at in found if at is not None)
+    assert offset == (len(before) if size == 100 else 0)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "is_found"),
+    [((60_000, 10_000), False), ((60_000, 10_001), True), ((1, 70_000), True)],
+)
+def test_announced_fragments_count_together(sizes: tuple[int, ...], is_found: bool) -> None:
+    guard = HeaderGuard(LIMIT, masked=False)
+    whole = _frame(0x82, b"x" * LIMIT)
+    fragments = _frame(0x01, b"x" * sizes[0]) + _frame(0x80, b"x" * sizes[1])
+
+    found = guard.check(whole + fragments + whole)
+
+    assert (found is not None) is is_found
+
+
+@pytest.mark.parametrize("header", [_frame(0x82, b"x"), _masked(0x82, 2**63)])
+def test_a_header_that_wsproto_rejects_ends_the_watch(header: bytes) -> None:
+    guard = HeaderGuard(LIMIT, masked=True)
+
+    assert guard.check(header + _masked(0x82, 2**62)) is None
+    assert guard.check(_masked(0x82, 2**62)) is None
 
 
 # ----- both ways give the same -----

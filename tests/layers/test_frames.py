@@ -172,13 +172,87 @@ def test_a_server_takes_a_message_of_just_the_limit_and_no_longer_one() -> None:
     assert received == ["x" * LIMIT, Broken(1009, f"a message has more than {LIMIT} bytes")]
 
 
+@pytest.mark.parametrize(
+    ("length", "code"), [(LIMIT + 1, 1009), (2**62, 1009), (2**63, 1002), (2**64 - 1, 1002)]
+)
+@pytest.mark.parametrize("role", ["client", "server"])
+def test_a_header_that_announces_too_much_is_refused_at_once(
+    role: str, length: int, code: int
+) -> None:
+    client, server = _open()
+    if role == "server":
+        client.send("before")
+        before, receiver = client.data_to_send(), server
+        head = struct.pack(
+            "!BBQ" if length > 65535 else "!BBH", 0x82, 0xFE + (length > 65535), length
+        )
+    else:
+        server.send("before")
+        before, receiver = server.data_to_send(), client
+        head = struct.pack(
+            "!BBQ" if length > 65535 else "!BBH", 0x82, 126 + (length > 65535), length
+        )
+
+    message, broken = one_by_one(receiver.receive(before + head + b"mask" * (role == "server")))
+
+    assert message == "before"
+    assert isinstance(broken, Broken)
+    assert broken.code == code
+
+
+def test_many_small_fragments_are_joined_in_one_buffer() -> None:
+    _, server = _open()
+    parts = [b"\x01\x81\0\0\0\0a", *[b"\x00\x82\0\0\0\0\xc3\xa4"] * 400, b"\x80\x80\0\0\0\0"]
+    binary = [b"\x02\x81\0\0\0\0\xff", b"\x80\x81\0\0\0\0\xfe"]
+
+    received = one_by_one(server.receive(b"".join(parts + binary)))
+
+    assert received == ["a" + "ä" * 400, b"\xff\xfe"]
+
+
+@pytest.mark.parametrize("role", ["client", "server"])
+def test_pings_of_a_peer_that_does_not_read_leave_bounded_pongs(role: str) -> None:
+    client, server = _open()
+    masked = role == "server"
+    receiver = server if masked else client
+
+    for number in range(1000):
+        payload = b"%d" % number
+        mask = b"\0\0\0\0" if masked else b""
+        head = bytes([0x89, len(payload) | (0x80 if masked else 0)])
+        assert one_by_one(receiver.receive(head + mask + payload)) == []
+    receiver.send("after")
+    sent = receiver.data_to_send()
+
+    pongs = sent.count(b"\x8a")
+    assert pongs == 17
+    assert len(sent) < 20 * 12
+    if masked:
+        assert sent.endswith(b"\x81\x05after\x8a\x03999")
+    assert receiver.data_to_send() == b""
+
+
+def test_the_latest_pong_is_sent_before_our_close_and_not_after_the_peers() -> None:
+    _, server = _open()
+    pings = b"\x89\x80\0\0\0\0" * 20
+    one_by_one(server.receive(pings))
+
+    server.close(4000, "")
+
+    assert server.data_to_send() == b"\x8a\x00" * 17 + b"\x88\x02\x0f\xa0"
+    _, server = _open()
+    assert one_by_one(server.receive(pings + b"\x88\x80\0\0\0\0")) == [CloseReceived(None, "")]
+    server.close(1000, "")
+    assert server.data_to_send() == b"\x8a\x00" * 16 + b"\x88\x02\x03\xe8"
+
+
 def test_endless_empty_fragments_do_not_fill_the_memory() -> None:
     client, _ = _open()
     assert one_by_one(client.receive(_frame(1, b"", fin=False))) == []
 
     assert one_by_one(client.receive(_frame(0, b"", fin=False) * 1000)) == []
 
-    assert len(client._parts) == 1
+    assert not client._parts
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,17 @@ def test_sends_over_the_limit_delay_what_follows() -> None:
     assert window.free_at(6.0) == 15.0
 
 
+def test_no_more_sends_are_recorded_than_can_delay_the_next() -> None:
+    window = SlidingWindow(3, 10.0)
+
+    for number in range(1000):
+        window.take(number / 1000)
+
+    assert len(window._sent) == 3
+    assert window.free_at(1.0) == 0.997 + 10.0
+    assert window.free_at(1.0, reserve=2) == 0.999 + 10.0
+
+
 @given(st.lists(st.floats(0, 5), max_size=60), st.integers(1, 5))
 def test_no_window_of_any_place_holds_more_than_the_limit(steps: list[float], limit: int) -> None:
     window = SlidingWindow(limit, 10.0)
