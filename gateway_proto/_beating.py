@@ -130,7 +130,7 @@ class Beating(Sending, abc.ABC):
         now = self._at(now)
         seconds = self._deadlines.stood_still(now)
         super().unpause(now=now)
-        if seconds is None or self._state is State.CLOSED:
+        if seconds is None or self._state in (State.CLOSING, State.CLOSED):
             return
         self._heartbeats.excuse()
         self._requests.postpone(seconds, now)

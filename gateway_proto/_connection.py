@@ -10,6 +10,7 @@ import abc
 from collections.abc import Callable, Iterable
 from typing import Generic, TypeVar
 
+from gateway_proto._layers.close_codes import NO_CLOSE_FRAME, check_close, reply_to, reported_code
 from gateway_proto._layers.frames import (
     Broken,
     ClientFrames,
@@ -203,10 +204,20 @@ class GatewayConnection(Connection[Sent, Received], Generic[Sent, Received, Comi
         self._take([Messages([message], isinstance(message, str))], now)
         self.handle_timer(now=now)
 
-    def receive_close(self, code: int | None, reason: str = "", *, now: float) -> None:
-        """`framing=False`: take the peer's close; `code` is None where its frame had none."""
+    def receive_close(self, code: int | None, reason: str | None = "", *, now: float) -> None:
+        """`framing=False`: take the peer's close, as a WebSocket library reports it.
+
+        None and 1005 mean a close frame without a code; 1006 means that there was none, and is the
+        same as `receive_eof`. Raises `LocalProtocolError` for what no close frame carries.
+        """
         self._unframed()
-        self._take([CloseReceived(code, reason)], self._at(now))
+        if reason is not None and not isinstance(reason, str):
+            raise LocalProtocolError(f"invalid close reason {reason!r:.50}: expected a str or None")
+        code = reported_code(code)
+        if code == NO_CLOSE_FRAME:
+            self.receive_eof(now=now)
+        else:
+            self._take([CloseReceived(code, reason or "")], self._at(now))
 
     def receive_eof(self, *, now: float) -> None:
         """The transport is at its end: EOF, a reset, or a write that failed. Twice is once."""
@@ -238,10 +249,10 @@ class GatewayConnection(Connection[Sent, Received], Generic[Sent, Received, Comi
     def close(self, code: int = 1000, reason: str = "", *, now: float) -> None:
         """Begin the closing handshake; after it, or its timeout, comes `Closed`.
 
-        Raises `LocalProtocolError` for a code that a close frame cannot carry.
+        Raises `LocalProtocolError` for a code or a reason that a close frame cannot carry: a
+        reason has at most 123 bytes of UTF-8.
         """
-        if code not in (1000, 1001) and not 3000 <= code <= 4999:
-            raise LocalProtocolError(f"close code {code} is not 1000, 1001 or 3000 to 4999")
+        check_close(code, reason)
         now = self._at(now)
         self._close(Closed(code=code, reason=reason, by=By.SELF, then=Then.STOP), now)
 
@@ -288,7 +299,7 @@ class GatewayConnection(Connection[Sent, Received], Generic[Sent, Received, Comi
                 case Upgraded():
                     self._opened(now)
                 case CloseReceived(code, reason):
-                    self._frames.close(code or 1000, "")
+                    self._frames.close(reply_to(code), "")
                     self._end(self._peer_closed(code, reason), now)
                 case Broken(code, error):
                     self._fail(code, error, now)

@@ -70,7 +70,7 @@ class Sending(GatewayConnection[Command, Event, Dispatch | Payload], abc.ABC):
 
     @property
     def waiting(self) -> tuple[Command, ...]:
-        """Commands that wait for room under the rate limits, in order."""
+        """Commands that wait for capacity under the rate limits, in order; a presence is last."""
         return self._outbox.waiting
 
     def send(self, message: Command, *, now: float) -> None:

@@ -220,7 +220,7 @@ class Telling(GatewayConnection[ServerMessage, ServerEvent, Payload], abc.ABC):
     def close(self, code: int = 1000, reason: str = "", *, now: float) -> None:
         """Begin the closing handshake; after it, or its timeout, comes `Closed`.
 
-        Raises `LocalProtocolError` for a code that a close frame cannot carry.
+        Raises `LocalProtocolError` for a code or a reason that a close frame cannot carry.
         """
         super().close(code, reason, now=now)
         self._wake()
@@ -287,7 +287,8 @@ class Telling(GatewayConnection[ServerMessage, ServerEvent, Payload], abc.ABC):
 
     def send_garbage(self, *, now: float) -> None:
         """Send bytes that are no frame."""
-        if isinstance(self._frames, ServerFrames) and self._state is not State.CLOSED:
+        is_open = self._state in (State.IDENTIFYING, State.READY)
+        if is_open and isinstance(self._frames, ServerFrames):
             self._frames.send_garbage()
             self._wake()
 

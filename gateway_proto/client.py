@@ -127,7 +127,7 @@ class Client:
 
     @property
     def waiting(self) -> tuple[Command, ...]:
-        """Commands that wait for room under the rate limits, in order."""
+        """Commands that wait for capacity under the rate limits, in order; a presence is last."""
         connection = self.connection
         return connection.waiting if isinstance(connection, ClientConnection) else ()
 

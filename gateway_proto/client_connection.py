@@ -192,9 +192,12 @@ class ClientConnection(Receiving):
             self._on_slot_needed(self, now)
 
     def grant_identify(self, *, now: float) -> None:
-        """It is the connection's turn to identify; does nothing where it does not wait for it."""
+        """Identify now; does nothing unless the connection waits for its identify slot.
+
+        One that is closing no longer waits: grant the slot to another.
+        """
         now = self._at(now)
-        if self._awaits_slot and self._state is not State.CLOSED:
+        if self._awaits_slot and self._state in (State.GREETING, State.IDENTIFYING):
             self._identify(now)
             self._wake()
 
@@ -215,7 +218,7 @@ class ClientConnection(Receiving):
             self._dispatched(payload, now)
         else:
             self._controlled(payload, now)
-        if self._heartbeats.held and self._state is not State.CLOSED:
+        if self._heartbeats.held and self._state not in (State.CLOSING, State.CLOSED):
             self._scheduled_beat(now)
 
     def _controlled(self, payload: Payload, now: float) -> None:
@@ -315,6 +318,9 @@ class ClientConnection(Receiving):
     def _start(self, now: float, *, say_presence: bool) -> None:
         if self.ready_at is None:
             self.ready_at = now
+        # READY that nobody asked for ends the wait for the next Identify too.
+        self._awaits_slot = False
+        self._deadlines.clear(Timer.IDENTIFY)
         self._deadlines.clear(Timer.SESSION)
         if say_presence and self.presence is not None:
             self._outbox.put_presence(
@@ -371,6 +377,7 @@ class ClientConnection(Receiving):
         stays = config.identify_on_same_connection and attempts < config.identify_attempts
         if stays and not resumable and self._move(Input.INVALID_SESSION_STAY):
             self._clear_outbox("the session was invalidated", now)
+            self._awaits_slot = False  # it is needed again after the wait
             self._deadlines.set(Timer.IDENTIFY, now + wait)
             self._deadlines.clear(Timer.SESSION)
             return

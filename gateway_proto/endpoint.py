@@ -12,6 +12,7 @@ import h11
 import msgspec
 
 from gateway_proto._connection import Connection
+from gateway_proto._layers.close_codes import check_close
 from gateway_proto._layers.state import Input, State, Table
 from gateway_proto._timing.deadlines import Timer
 from gateway_proto.config import Config
@@ -101,7 +102,8 @@ class LookupConnection(Connection[None, Event]):
         raise LocalProtocolError("a lookup is no gateway connection: wait for READY to send")
 
     def close(self, code: int = 1000, reason: str = "", *, now: float) -> None:
-        """End the lookup."""
+        """End the lookup; raises `LocalProtocolError` as the close of a gateway connection does."""
+        check_close(code, reason)
         closed = Closed(code=code, reason=reason, by=By.SELF, then=Then.STOP)
         if self._move(Input.CLOSE):
             self._finish(closed, self._at(now))

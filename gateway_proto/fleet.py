@@ -101,7 +101,7 @@ class Fleet:
     def handle_timer(self, *, now: float) -> None:
         """Give the turns to identify that are due."""
         for shard_id, connection in list(self._waiting.items()):
-            if connection.state is State.CLOSED:
+            if connection.state in (State.CLOSING, State.CLOSED):
                 del self._waiting[shard_id]
                 self.queue.leave(shard_id)
         self.queue.handle_timer(now=now)

@@ -181,6 +181,7 @@ class Unframed:
         self._messages: list[str | bytes] = []
         self._size = 0
         self._close: tuple[int, str] | None = None
+        self._is_closed = False
 
     def send(self, message: str | bytes) -> None:
         """Let a message wait."""
@@ -188,8 +189,10 @@ class Unframed:
         self._size += len(message)
 
     def close(self, code: int, reason: str) -> None:
-        """Let a close wait."""
-        self._close = self._close or (code, reason)
+        """Let a close wait; there is one, and nothing follows it."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._close = (code, reason)
 
     @property
     def waiting(self) -> int:

@@ -52,8 +52,9 @@ class Outbox(Generic[C]):
 
     @property
     def waiting(self) -> tuple[C, ...]:
-        """Commands that wait, in order, without the presence."""
-        return tuple(waiting.command for waiting in self._queue)
+        """Commands that wait, in order, and last the presence that waits."""
+        commands = tuple(waiting.command for waiting in self._queue)
+        return commands if self._presence is None else (*commands, self._presence.command)
 
     @property
     def waiting_since(self) -> float | None:

@@ -28,7 +28,7 @@ class Bounded(Invariant):
     def received(self, bot: Bot, event: Event) -> None:
         """How many commands wait, now that they wait long?"""
         if isinstance(event, CommandsWait):
-            commands, limit = len(bot.client.waiting), bot.config.waiting_limit
+            commands, limit = len(bot.client.waiting), bot.config.waiting_limit + 1  # a presence
             self.check(commands <= limit, f"{commands} commands wait", bot)
 
 

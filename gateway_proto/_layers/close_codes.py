@@ -1,0 +1,66 @@
+"""close code, reason → may a close frame carry them, and which the caller meant."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gateway_proto.errors import LocalProtocolError
+
+__all__ = ["NO_CLOSE_FRAME", "check_close", "reply_to", "reported_code"]
+
+_NO_CODE = 1005
+NO_CLOSE_FRAME = 1006
+_TLS_FAILED = 1015
+_MAX_REASON = 123
+"""Bytes: a control frame has at most 125, of which the code takes two (RFC 6455, 5.5 and 5.5.1)."""
+
+
+def check_close(code: Any, reason: Any) -> None:
+    """Raise `LocalProtocolError` unless a client or server may send a close with these.
+
+    RFC 6455, 7.4: 1000 and 1001 are for an endpoint's own end, 3000 to 4999 for libraries and
+    applications; the others report failures, which the package itself detects.
+    """
+    if not _is_code(code) or not (code in (1000, 1001) or 3000 <= code <= 4999):
+        raise LocalProtocolError(f"invalid close code {code!r:.50}: use 1000, 1001 or 3000 to 4999")
+    if not isinstance(reason, str):
+        raise LocalProtocolError(f"invalid close reason {reason!r:.50}: expected a str")
+    try:
+        size = len(reason.encode())
+    except UnicodeEncodeError:
+        raise LocalProtocolError(
+            f"invalid close reason {reason!r:.50}: a lone surrogate cannot be written as UTF-8"
+        ) from None
+    if size > _MAX_REASON:
+        raise LocalProtocolError(
+            f"invalid close reason {reason!r:.50}: {size} bytes in UTF-8, and a close frame takes "
+            f"{_MAX_REASON}"
+        )
+
+
+def reported_code(code: Any) -> int | None:
+    """Return the code of the peer's close frame as a WebSocket library reports it; None: no code.
+
+    Libraries report 1005 for a frame without a code (RFC 6455, 7.1.5). `NO_CLOSE_FRAME` is returned
+    as it is. Raises `LocalProtocolError` for a value that no close frame carries.
+    """
+    if code is None:
+        return None
+    if not _is_code(code) or not 1000 <= code <= 4999 or code == _TLS_FAILED:
+        raise LocalProtocolError(
+            f"invalid close code {code!r:.50}: expected None, or 1000 to 4999 without 1015"
+        )
+    return None if code == _NO_CODE else int(code)
+
+
+def reply_to(code: int | None) -> int:
+    """Return the code that answers the peer's close: its own, if an endpoint may send it."""
+    if code is None:
+        return 1000
+    # RFC 6455, 7.4.2: what is undefined below 3000 is reserved, and 1004 is not defined yet.
+    is_defined = 1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999
+    return code if is_defined else 1002
+
+
+def _is_code(code: Any) -> bool:
+    return isinstance(code, int) and not isinstance(code, bool)

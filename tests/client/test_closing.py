@@ -1,0 +1,329 @@
+"""A connection that is closing: nothing is written after its close frame, by any path."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+import pytest
+
+from gateway_proto import (
+    By,
+    Client,
+    ClientConnection,
+    Closed,
+    Config,
+    Fleet,
+    HeartbeatRequested,
+    LocalProtocolError,
+    RequestChannelInfo,
+    RequestSoundboardSounds,
+    Server,
+    ServerConnection,
+    State,
+    UpdatePresence,
+)
+from gateway_proto.testing import Link
+from tests.client.lives import CONFIG
+
+OP_CLOSE = 0x88
+HELLO = {"op": 10, "d": {"heartbeat_interval": 41250}}
+READY = {"op": 0, "t": "READY", "s": 1, "d": {"session_id": "s"}}
+DIRECT = attrs.evolve(CONFIG, api_url=None, gateway_url="ws://localhost")
+Connection = ClientConnection | ServerConnection
+
+
+def _pair(
+    config: Config = DIRECT, *, framing: bool = True
+) -> tuple[ClientConnection, ServerConnection]:
+    client = ClientConnection(
+        config, "ws://localhost/?v=10&encoding=json", now=0.0, framing=framing
+    )
+    server = Server().accept(now=0.0, framing=framing, target="/?v=10&encoding=json")
+    return client, server
+
+
+def _carry(source: Connection, target: Connection, now: float) -> None:
+    target.receive_data(source.data_to_send(), now=now)
+
+
+def _opened(config: Config = DIRECT) -> tuple[ClientConnection, ServerConnection]:
+    """A client and a server with an open WebSocket; the client has received HELLO."""
+    client, server = _pair(config)
+    _carry(client, server, 0.0)
+    _carry(server, client, 0.0)
+    return client, server
+
+
+def _made_ready(config: Config = DIRECT) -> tuple[ClientConnection, ServerConnection]:
+    client, server = _opened(config)
+    _carry(client, server, 0.0)
+    _carry(server, client, 0.0)
+    assert client.state is State.READY and server.state is State.READY
+    return client, server
+
+
+def _unframed(*payloads: dict[str, Any], config: Config = DIRECT) -> ClientConnection:
+    client, _ = _pair(config, framing=False)
+    for payload in payloads:
+        client.receive_message(json.dumps(payload), now=0.0)
+    client.messages_to_send()
+    client.events()
+    return client
+
+
+# ----- identify slots -----
+
+
+@pytest.mark.parametrize("after", ["close", "closed"])
+def test_identify_slot_of_a_closing_connection_is_ignored(after: str) -> None:
+    client, _ = _opened(attrs.evolve(DIRECT, ask_to_identify=True))
+    client.data_to_send()
+    client.close(4000, now=1.0)
+    if after == "closed":
+        client.receive_eof(now=1.0)
+    sent = client.data_to_send()
+
+    client.grant_identify(now=1.5)
+
+    assert sent[0] == OP_CLOSE
+    assert client.data_to_send() == b""
+    assert client.identified_at == []
+
+
+def test_identify_slot_of_a_closing_shard_goes_to_the_next() -> None:
+    fleet = Fleet(DIRECT, count=2)
+    fleet.begin(now=0.0)
+    connections = []
+    for client in fleet.clients.values():
+        connection = client.dial_succeeded(now=0.0, framing=False)
+        assert isinstance(connection, ClientConnection)
+        connection.receive_message(json.dumps(HELLO), now=0.0)
+        connections.append(connection)
+    first, second = connections
+    first.receive_message(json.dumps(READY), now=0.0)  # it has identified
+    assert fleet.queue.waiting == (1,)
+
+    second.close(4000, now=1.0)
+    fleet.handle_timer(now=6.0)
+
+    assert fleet.queue.waiting == ()
+    assert second.identified_at == []
+
+
+def test_ready_while_a_slot_is_awaited_again_ends_the_wait() -> None:
+    config = attrs.evolve(DIRECT, ask_to_identify=True, identify_on_same_connection=True)
+    client = _unframed(HELLO, config=config)
+    client.grant_identify(now=0.0)
+    client.receive_message(json.dumps({"op": 9, "d": False}), now=0.0)
+    client.handle_timer(now=5.0)  # the slot is needed again
+
+    client.receive_message(json.dumps(READY), now=6.0)
+    client.messages_to_send()
+    client.grant_identify(now=7.0)
+
+    assert client.state is State.READY
+    assert client.messages_to_send() == []
+
+
+def test_ready_before_the_next_identify_cancels_it() -> None:
+    client = _unframed(HELLO, config=attrs.evolve(DIRECT, identify_on_same_connection=True))
+    client.receive_message(json.dumps({"op": 9, "d": False}), now=0.0)
+
+    client.receive_message(json.dumps(READY), now=1.0)
+    client.handle_timer(now=10.0)
+
+    assert client.state is State.READY
+    assert client.messages_to_send() == []
+
+
+def test_invalid_session_ends_the_wait_for_a_slot() -> None:
+    config = attrs.evolve(DIRECT, ask_to_identify=True, identify_on_same_connection=True)
+    client = _unframed(HELLO, config=config)
+    client.grant_identify(now=0.0)
+    client.receive_message(json.dumps({"op": 9, "d": False}), now=0.0)
+    client.handle_timer(now=5.0)
+    client.receive_message(json.dumps({"op": 9, "d": False}), now=5.0)
+    client.messages_to_send()
+
+    client.grant_identify(now=6.0)
+
+    assert client.messages_to_send() == []
+
+
+# ----- pauses and timers -----
+
+
+def test_unpause_of_a_closing_connection_sets_no_timer() -> None:
+    client, _ = _made_ready()
+    client.request(RequestChannelInfo("1", ["status"]), now=0.0, timeout=3.0)
+    for number in range(200):
+        client.send(RequestSoundboardSounds([str(number)]), now=0.0)
+    client.pause(now=58.0)
+    client.close(4000, now=58.5)
+    client.data_to_send()
+
+    client.unpause(now=59.0)
+
+    assert client.next_timer() == 58.5 + DIRECT.close_timeout
+    for now in (60.5, 61.0, 61.5, 62.0, 64.0):
+        client.handle_timer(now=now)
+        assert client.data_to_send() == b""
+    assert client.state is State.CLOSED
+
+
+def _ping(client: ClientConnection) -> None:
+    client.receive_data(b"\x89\x01x", now=1.0)
+
+
+def _request_heartbeat(client: ClientConnection) -> None:
+    client.receive_data(b'\x81\x08{"op":1}', now=1.0)
+
+
+def _answer_close(client: ClientConnection) -> None:
+    client.receive_data(b"\x88\x02\x0f\xa0", now=1.0)
+
+
+def _suspend(client: ClientConnection) -> None:
+    client.check_clock(0.0, now=1.0)
+    client.check_clock(100.0, now=1.0)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        _ping,
+        _request_heartbeat,
+        _answer_close,
+        _suspend,
+        lambda client: client.handle_timer(now=1e6),
+        lambda client: client.close(4001, now=1.0),
+        lambda client: client.receive_eof(now=1.0),
+        lambda client: client.receive_data(b"\xff\xff", now=1.0),
+    ],
+)
+def test_nothing_is_written_after_the_close_frame(call: Callable[[ClientConnection], None]) -> None:
+    client, _ = _made_ready()
+    client.close(4000, "bye", now=1.0)
+    sent = client.data_to_send()
+    client.events()
+
+    call(client)
+
+    assert sent[0] == OP_CLOSE
+    assert client.data_to_send() == b""
+
+
+def test_close_is_sent_once_without_framing() -> None:
+    client = _unframed(HELLO, READY)
+    client.close(4000, "bye", now=1.0)
+    assert client.close_to_send() == (4000, "bye")
+
+    client.receive_close(4000, now=1.5)
+
+    assert client.close_to_send() is None
+    assert client.state is State.CLOSED
+
+
+@pytest.mark.parametrize("path", ["send", "send_garbage", "fault", "timer"])
+def test_server_writes_nothing_after_its_close_frame(path: str) -> None:
+    client, server = _made_ready()
+    server.data_to_send()
+    server.close(4000, now=1.0)
+    sent = server.data_to_send()
+
+    match path:
+        case "send":
+            server.write(HeartbeatRequested(), now=1.0)
+        case "send_garbage":
+            server.send_garbage(now=1.0)
+        case "fault":
+            server.send_bomb(100, now=1.0)
+        case _:
+            client.send(UpdatePresence(status="dnd"), now=1.0)
+            _carry(client, server, 1.0)
+            server.handle_timer(now=3.0)
+
+    assert sent[0] == OP_CLOSE
+    assert server.data_to_send() == b""
+
+
+# ----- closes with bad arguments, and as libraries report them -----
+
+
+@pytest.mark.parametrize("framing", [True, False])
+@pytest.mark.parametrize("role", ["client", "server"])
+@pytest.mark.parametrize("reason", ["cut \ud83d", "x" * 124, b"bytes"])
+def test_close_with_a_bad_reason_changes_nothing(role: str, reason: Any, framing: bool) -> None:
+    if framing:
+        client, server = _made_ready()
+    else:
+        client, server = _unframed(HELLO, READY), _pair(framing=False)[1]
+        server.receive_message('{"op":2,"d":{"token":"t","intents":0,"properties":{}}}', now=0.0)
+        server.messages_to_send()
+    connection: Connection = client if role == "client" else server
+    timer = connection.next_timer()
+
+    with pytest.raises(LocalProtocolError, match="invalid close reason"):
+        connection.close(4000, reason, now=1.0)
+
+    assert connection.state is State.READY
+    assert connection.next_timer() == timer
+    assert connection.data_to_send() == b"" if framing else connection.close_to_send() is None
+
+
+def test_close_of_a_lookup_with_a_bad_code_changes_nothing() -> None:
+    connection = Client(CONFIG).dial_succeeded(now=0.0)
+
+    with pytest.raises(LocalProtocolError, match="invalid close code"):
+        connection.close(1006, now=0.0)
+
+    assert connection.state is State.UPGRADING
+
+
+@pytest.mark.parametrize(
+    ("code", "expected", "by"),
+    [
+        (None, None, By.PEER),
+        (1005, None, By.PEER),
+        (1006, None, By.TRANSPORT),
+        (1011, 1011, By.PEER),
+    ],
+)
+def test_close_as_a_library_reports_it_is_understood(
+    code: int | None, expected: int | None, by: By
+) -> None:
+    client = _unframed(HELLO, READY)
+
+    client.receive_close(code, None, now=1.0)
+
+    (closed,) = client.events()
+    assert isinstance(closed, Closed)
+    assert (closed.code, closed.by, closed.reason) == (expected, by, "")
+    assert client.close_to_send() == (None if code == 1006 else (expected or 1000, ""))
+
+
+@pytest.mark.parametrize(("code", "reason"), [(1015, ""), (0, ""), ("x", ""), (1000, b"bytes")])
+def test_close_that_no_frame_carries_changes_nothing(code: Any, reason: Any) -> None:
+    client = _unframed(HELLO, READY)
+
+    with pytest.raises(LocalProtocolError, match="invalid close"):
+        client.receive_close(code, reason, now=1.0)
+
+    assert client.state is State.READY
+    assert client.events() == []
+
+
+def test_waiting_presence_is_named_last() -> None:
+    link = Link(Client(CONFIG), Server())
+    link.run(1)
+    presences = [UpdatePresence(status="dnd", since=n) for n in range(7)]
+
+    for presence in presences:
+        link.client.send(presence)
+
+    client = link.client.connection
+    assert isinstance(client, ClientConnection)
+    assert client.waiting == (presences[-1],)
