@@ -9,8 +9,8 @@ class GatewayProtoError(Exception):
     """The base of every exception that this package raises on purpose."""
 
 
-class LocalProtocolError(GatewayProtoError):
-    """You asked for something that is not allowed now or not valid; nothing was changed.
+class LocalProtocolError(GatewayProtoError, ValueError):
+    """A call or a value of the caller that is invalid, or not allowed now; nothing was changed.
 
     What the peer or the network does never raises: it ends the connection with a `Closed` event.
     """

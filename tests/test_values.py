@@ -18,6 +18,7 @@ from gateway_proto import (
     Config,
     DialPlanned,
     Dispatch,
+    GatewayProtoError,
     HeartbeatAcked,
     HeartbeatRequested,
     Identify,
@@ -44,6 +45,16 @@ from gateway_proto import (
     session_after,
     shard_of,
 )
+
+# ----- errors -----
+
+
+def test_local_protocol_error_is_also_a_value_error() -> None:
+    with pytest.raises(ValueError, match="use one of") as raised:
+        dialect(99)
+
+    assert isinstance(raised.value, GatewayProtoError)
+
 
 # ----- dialects -----
 
