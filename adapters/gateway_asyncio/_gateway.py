@@ -9,8 +9,10 @@ from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING, Any
 
 from gateway_asyncio._clock import with_clock
+from gateway_asyncio._dialing import Dialer, attach
 from gateway_asyncio._news import News
 from gateway_asyncio._pump import Pump
+from gateway_dialing import DialError, Tls
 from gateway_proto import (
     Client,
     Command,
@@ -43,12 +45,12 @@ class Gateway(GatewayBase):
         "_answers",
         "_awaited",
         "_config",
+        "_dialer",
         "_life",
         "_loop",
         "_news",
         "_pump",
         "_sendable",
-        "_ssl_context",
         "_stopping",
     )
 
@@ -57,7 +59,7 @@ class Gateway(GatewayBase):
         client: Client,
         config: Config,
         *,
-        ssl_context: ssl.SSLContext | None,
+        dialer: Dialer,
         queue_limit: int,
         news: News | None = None,
         turns: Turns | None = None,
@@ -65,7 +67,7 @@ class Gateway(GatewayBase):
         super().__init__(client, queue_limit=queue_limit, turns=turns)
         self._loop = asyncio.get_running_loop()
         self._config = config
-        self._ssl_context = ssl_context
+        self._dialer = dialer
         self._answers: dict[int, asyncio.Future[Any]] = {}
         self._awaited = 0
         self._pump: Pump | None = None
@@ -143,25 +145,24 @@ class Gateway(GatewayBase):
             self._news.tell()
 
     async def _connect(self, dial: Dial) -> None:
-        pump = Pump(self._dialled, self._deliver)
-        context = (self._ssl_context or ssl.create_default_context()) if dial.tls else None
         try:
-            async with asyncio.timeout(self._config.handshake_timeout):
-                await self._loop.create_connection(lambda: pump, dial.host, dial.port, ssl=context)
-        except (OSError, UnicodeError) as error:
+            transport = await self._dialer.open(dial)
+        except DialError as error:
             if self._client.next_dial() is dial:
-                self._client.dial_failed(str(error) or repr(error), now=self._loop.time())
+                self._client.dial_failed(str(error), now=self._loop.time())
             return
-        self._pump = pump
+        if self._client.next_dial() is not dial:  # stopped meanwhile
+            transport.abort()
+            return
+        pump = self._pump = Pump(self._dialled, self._deliver)
         try:
+            attach(transport, pump)
             await pump.closed
         finally:
             self._pump = None
-            pump.abort()
+            transport.abort()
 
-    def _dialled(self, pump: Pump) -> Connection[Any, Any] | None:
-        if self._client.next_dial() is None:  # stopped meanwhile
-            return None
+    def _dialled(self, pump: Pump) -> Connection[Any, Any]:
         return self._client.dial_succeeded(now=self._loop.time())
 
     @contextlib.contextmanager
@@ -227,7 +228,8 @@ async def open_gateway(
     """
     config = with_clock(config)
     client = (Client if recorder is None else recorder.client)(config, session=session)
-    gateway = Gateway(client, config, ssl_context=ssl_context, queue_limit=queue_limit)
+    dialer = Dialer(Tls(ssl_context), timeout=config.handshake_timeout)
+    gateway = Gateway(client, config, dialer=dialer, queue_limit=queue_limit)
     life = asyncio.create_task(gateway.live())
     try:
         yield gateway

@@ -9,8 +9,10 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from gateway_asyncio._clock import with_clock
+from gateway_asyncio._dialing import Dialer
 from gateway_asyncio._gateway import Gateway
 from gateway_asyncio._news import News
+from gateway_dialing import Tls
 from gateway_proto import Client, Config, Event, Fleet, GatewayBase, Session, ShardPlan, Turns
 
 if TYPE_CHECKING:
@@ -84,12 +86,13 @@ async def open_shards(
     make_client = Client if recorder is None else recorder.client
     fleet = Fleet(config, count=count, ids=ids, sessions=sessions, make_client=make_client)
     news, turns = News(), Turns()
+    dialer = Dialer(Tls(ssl_context), timeout=config.handshake_timeout)
 
     def gateway(client: Client, turns: Turns | None = None) -> Gateway:
         return Gateway(
             client,
             config,
-            ssl_context=ssl_context,
+            dialer=dialer,
             queue_limit=queue_limit,
             news=news,
             turns=turns,

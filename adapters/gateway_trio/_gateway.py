@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from gateway_dialing import DialError, Tls
 from gateway_proto import (
     Client,
     Command,
@@ -26,6 +27,7 @@ from gateway_proto import (
     Turns,
 )
 from gateway_trio._clock import with_clock
+from gateway_trio._dialing import Dialer
 from gateway_trio._pump import Pump
 from gateway_trio._tasks import News, in_background
 
@@ -45,14 +47,14 @@ class Gateway(GatewayBase):
         client: Client,
         config: Config,
         *,
-        ssl_context: ssl.SSLContext | None,
+        dialer: Dialer,
         queue_limit: int,
         news: News | None = None,
         turns: Turns | None = None,
     ) -> None:
         super().__init__(client, queue_limit=queue_limit, turns=turns)
         self._config = config
-        self._ssl_context = ssl_context
+        self._dialer = dialer
         self._answers: dict[int, tuple[trio.Event, list[RequestAnswered | RequestFailed]]] = {}
         self._awaited = 0
         self._pump: Pump | None = None
@@ -144,12 +146,10 @@ class Gateway(GatewayBase):
 
     async def _connect(self, dial: Dial) -> trio.abc.Stream | None:
         try:
-            with trio.fail_after(self._config.handshake_timeout):
-                return await self._open(dial)
-        except (OSError, UnicodeError, trio.TooSlowError, trio.BrokenResourceError) as error:
-            cause = error.__cause__ or error
+            return await self._dialer.open(dial)
+        except DialError as error:
             if self._client.next_dial() is dial:
-                self._client.dial_failed(str(cause) or repr(cause), now=trio.current_time())
+                self._client.dial_failed(str(error), now=trio.current_time())
             return None
 
     async def _run(self, stream: trio.abc.Stream) -> None:
@@ -159,21 +159,6 @@ class Gateway(GatewayBase):
             await self._pump.run()
         finally:
             self._pump = None
-
-    async def _open(self, dial: Dial) -> trio.abc.Stream:
-        stream = await trio.open_tcp_stream(dial.host, dial.port)
-        if not dial.tls:
-            return stream
-        context = self._ssl_context or ssl.create_default_context()
-        encrypted = trio.SSLStream(
-            stream, context, server_hostname=dial.host, https_compatible=True
-        )
-        try:
-            await encrypted.do_handshake()
-        except BaseException:
-            await trio.aclose_forcefully(stream)
-            raise
-        return encrypted
 
     @contextlib.contextmanager
     def _awaiting(self) -> Iterator[None]:
@@ -235,6 +220,7 @@ async def open_gateway(
     """
     config = with_clock(config)
     client = (Client if recorder is None else recorder.client)(config, session=session)
-    gateway = Gateway(client, config, ssl_context=ssl_context, queue_limit=queue_limit)
+    dialer = Dialer(Tls(ssl_context), timeout=config.handshake_timeout)
+    gateway = Gateway(client, config, dialer=dialer, queue_limit=queue_limit)
     async with in_background([gateway.live], gateway.stop):
         yield gateway

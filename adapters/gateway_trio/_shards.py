@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from gateway_dialing import Tls
 from gateway_proto import Client, Config, Event, Fleet, GatewayBase, Session, ShardPlan, Turns
 from gateway_trio._clock import with_clock
+from gateway_trio._dialing import Dialer
 from gateway_trio._gateway import Gateway
 from gateway_trio._tasks import News, in_background
 
@@ -92,12 +94,13 @@ async def open_shards(
     make_client = Client if recorder is None else recorder.client
     fleet = Fleet(config, count=count, ids=ids, sessions=sessions, make_client=make_client)
     news, turns = News(), Turns()
+    dialer = Dialer(Tls(ssl_context), timeout=config.handshake_timeout)
 
     def gateway(client: Client, turns: Turns | None = None) -> Gateway:
         return Gateway(
             client,
             config,
-            ssl_context=ssl_context,
+            dialer=dialer,
             queue_limit=queue_limit,
             news=news,
             turns=turns,

@@ -1,0 +1,12 @@
+"""What both adapters and the command line share of opening transports, without an event loop.
+
+Reasons of failures as text, the order of addresses, the TLS context. It is a package of its own:
+the core must not import `ssl` or `socket`, and neither adapter may import the other. It has no
+names for users.
+"""
+
+from gateway_dialing._attempt import Address, Attempt, in_order
+from gateway_dialing._failures import DialError, is_permanent, reason
+from gateway_dialing._tls import Tls
+
+__all__ = ["Address", "Attempt", "DialError", "Tls", "in_order", "is_permanent", "reason"]

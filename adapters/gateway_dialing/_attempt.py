@@ -1,0 +1,107 @@
+"""One dial, step by step → the text of its failure: each address that was tried, and its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+
+from gateway_dialing._failures import DialError, is_permanent, reason
+
+__all__ = ["Address", "Attempt", "in_order"]
+
+
+@attrs.frozen
+class Address:
+    """An address of a host, as sockets take it."""
+
+    family: int
+    kind: int
+    protocol: int
+    sockaddr: Any
+
+    def __str__(self) -> str:
+        return f"{self.sockaddr[0]} port {self.sockaddr[1]}"
+
+
+def in_order(found: Sequence[tuple[Any, ...]]) -> list[Address]:
+    """Return the addresses that `getaddrinfo` found, families in turns (RFC 8305, section 4)."""
+    addresses = [
+        Address(family, kind, protocol, sockaddr) for family, kind, protocol, _, sockaddr in found
+    ]
+    addresses = list(dict.fromkeys(addresses))
+    first = [one for one in addresses if one.family == addresses[0].family]
+    others = [one for one in addresses if one.family != addresses[0].family]
+    ordered: list[Address] = []
+    while first or others:
+        ordered += [queue.pop(0) for queue in (first, others) if queue]
+    return ordered
+
+
+class Attempt:
+    """The steps of one dial so far, and what each address that was tried answered."""
+
+    def __init__(self) -> None:
+        self._step = ""
+        self._via = ""
+        self._tried: dict[Address, str | None] = {}
+
+    def resolving(self, host: str) -> None:
+        """Begin: the addresses of a host are looked up."""
+        self._step = f"resolving {host!r}"
+
+    def connecting(self, host: str) -> None:
+        """Begin: its addresses are tried."""
+        self._step = f"connecting to {host!r}"
+
+    def through(self, proxy: str) -> None:
+        """Begin: a proxy is connected to; its failures name it."""
+        self._via = f"proxy {proxy}: "
+
+    def tunnelling(self, authority: str) -> None:
+        """Begin: the proxy is asked for a tunnel."""
+        self._step = f"asking for a tunnel to {authority}"
+
+    def tunnelled(self) -> None:
+        """Begin: what follows concerns the host beyond the proxy."""
+        self._via = ""
+
+    def encrypting(self, host: str) -> None:
+        """Begin: the TLS handshake with a host."""
+        self._step = f"TLS handshake with {host!r}"
+
+    def calling(self, name: str) -> None:
+        """Begin: a function of the caller opens the transport."""
+        self._step = f"calling {name}"
+
+    def trying(self, address: Address) -> None:
+        """Note that an address is tried."""
+        self._tried[address] = None
+
+    def refused(self, address: Address, error: BaseException) -> None:
+        """Note why an address cannot be connected to."""
+        self._tried[address] = reason(error)
+
+    @property
+    def refusals(self) -> str:
+        """The addresses that were tried, each with its reason."""
+        return "; ".join(f"{address}: {why or 'no answer'}" for address, why in self._tried.items())
+
+    def connected(self) -> None:
+        """Note that an address answered: those that did not are no longer of concern."""
+        self._tried.clear()
+
+    def no_address_answers(self) -> DialError:
+        """Return the error of a host whose addresses all failed."""
+        return DialError(self._via + self.refusals)
+
+    def failed(self, error: BaseException) -> DialError:
+        """Return the error of a step that failed."""
+        text = f"{self._via}{self._step}: {reason(error)}"
+        return DialError(text, permanent=is_permanent(error))
+
+    def timed_out(self, seconds: float) -> DialError:
+        """Return the error of a dial that took too long, with the step that it was in."""
+        tried = f" ({self.refusals})" if self._tried else ""
+        return DialError(f"{self._via}timed out after {seconds:g} s: {self._step}{tried}")

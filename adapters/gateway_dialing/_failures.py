@@ -1,0 +1,114 @@
+"""Exceptions of sockets, TLS and proxies → the reason as text, and whether waiting can help."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import ssl
+
+__all__ = ["DialError", "is_permanent", "reason"]
+
+_LONGEST_REASON = 300
+_REPEATS_THE_ADDRESS = ("Connect call failed", "Error connecting to", "Error in connect", "[Errno")
+"""How asyncio and trio begin the text of an error that has a number of the system."""
+_SOURCE_OF_OPENSSL = re.compile(r"\s*\(_ssl\.c:\d+\)$")
+_WITHOUT_TEXT = {
+    "BrokenResourceError": "connection closed by the peer",
+    "ClosedResourceError": "connection closed",
+    "TimeoutError": "timed out",
+    "TooSlowError": "timed out",
+}
+"""What an error without a text means, by its class: those of trio are not imported here."""
+_TRANSIENT_TLS = (
+    ssl.SSLEOFError,
+    ssl.SSLZeroReturnError,
+    ssl.SSLSyscallError,
+    ssl.SSLWantReadError,
+    ssl.SSLWantWriteError,
+)
+_TRANSIENT_TLS_REASONS = frozenset(
+    {
+        "DECRYPTION_FAILED_OR_BAD_RECORD_MAC",
+        "SSLV3_ALERT_BAD_RECORD_MAC",
+        "TLSV1_ALERT_INTERNAL_ERROR",
+        "TLSV1_ALERT_USER_CANCELLED",
+        "UNEXPECTED_EOF_WHILE_READING",
+        None,
+    }
+)
+"""OpenSSL's reasons of failures of the moment: damaged or truncated records, an error within the
+server (alert 80, RFC 8446, 6.2). All others concern certificates, versions or parameters."""
+
+
+class DialError(OSError):
+    """A dial that failed; its text is the reason.
+
+    `permanent` states whether dialing the same URL again must fail in the same way.
+    """
+
+    def __init__(self, text: str, *, permanent: bool = False) -> None:
+        super().__init__(text)
+        self.permanent: bool = permanent
+
+
+def is_permanent(error: BaseException) -> bool:
+    """Return whether waiting cannot help: TLS failed on certificates, versions or parameters."""
+    match _origin(error):
+        case DialError(permanent=permanent):
+            return permanent
+        case BaseExceptionGroup(exceptions=inner):
+            return all(is_permanent(one) for one in inner)
+        case ssl.SSLCertVerificationError():
+            return True
+        case ssl.SSLError() as tls if not isinstance(tls, _TRANSIENT_TLS):
+            return tls.reason not in _TRANSIENT_TLS_REASONS
+    return False
+
+
+def reason(error: BaseException) -> str:
+    """Return why an operation of a socket, TLS or a proxy failed: one line, never empty."""
+    text = _reason(_origin(error))
+    text = "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+    return text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON]}..."
+
+
+def _origin(error: BaseException) -> BaseException:
+    """Return the error that a wrapper without a reason of its own was raised from."""
+    while isinstance(error.__cause__, OSError | BaseExceptionGroup):
+        if isinstance(error, DialError) or getattr(error, "errno", None) is not None:
+            break
+        error = error.__cause__
+    return error
+
+
+def _reason(error: BaseException) -> str:
+    match error:
+        case BaseExceptionGroup(exceptions=inner):
+            return "; ".join(dict.fromkeys(reason(one) for one in inner))
+        case DialError():
+            return str(error)
+        case ssl.SSLEOFError() | ssl.SSLZeroReturnError():
+            return "connection closed by the peer"
+        case ssl.SSLError():
+            return _SOURCE_OF_OPENSSL.sub("", error.strerror or str(error)) or "TLS failed"
+        case socket.gaierror():
+            return error.strerror or str(error)
+        case OSError(errno=int()):
+            return _of_system(error)
+        case ConnectionResetError() | EOFError():
+            return "connection closed by the peer"
+    name = type(error).__name__
+    return str(error) or _WITHOUT_TEXT.get(name, name)
+
+
+def _of_system(error: OSError) -> str:
+    """Return the text of the system's error number, after the words that a library added to it."""
+    number = error.errno or 0
+    meaning = os.strerror(number) if number > 0 else ""
+    text = error.strerror or ""
+    if not meaning or meaning.startswith("Unknown error"):
+        return text or str(error)
+    if not text or text.startswith(_REPEATS_THE_ADDRESS):
+        return meaning
+    return text if meaning in text else f"{text}: {meaning}"

@@ -1,0 +1,318 @@
+"""Dials that fail say why; names with several addresses; a loop that is blocked; sockets closed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+import pytest
+import trio
+import trustme
+
+import gateway_asyncio
+import gateway_trio
+from gateway_proto import Config, DialFailed, Ready, Server
+
+Run = Callable[[Callable[[], Awaitable[None]]], None]
+RUNNERS: dict[str, tuple[Any, Run]] = {
+    "asyncio": (gateway_asyncio, lambda main: asyncio.run(main())),
+    "trio": (gateway_trio, lambda main: trio.run(main)),
+}
+
+pytestmark = pytest.mark.parametrize("name", RUNNERS)
+
+
+@pytest.fixture
+def resolve(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, list[tuple[str, int]]], None]:
+    """Let a name have these addresses."""
+    real = socket.getaddrinfo
+
+    def resolver(name: str, addresses: list[tuple[str, int]]) -> None:
+        def getaddrinfo(host: Any, *args: Any, **kwargs: Any) -> Any:
+            if host not in (name, name.encode()):
+                return real(host, *args, **kwargs)
+            families = [
+                socket.AF_INET6 if ":" in address[0] else socket.AF_INET for address in addresses
+            ]
+            return [
+                (family, socket.SOCK_STREAM, 6, "", sockaddr)
+                for family, sockaddr in zip(families, addresses, strict=True)
+            ]
+
+        monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+
+    return resolver
+
+
+@pytest.fixture
+def hole() -> Iterator[tuple[str, int]]:
+    """An address that does not answer: with a full backlog Linux drops what asks to connect."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(4):
+            filling = stack.enter_context(socket.socket())
+            filling.setblocking(False)
+            filling.connect_ex(listener.getsockname())
+        yield listener.getsockname()
+
+
+@pytest.fixture
+def closed_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+    return port
+
+
+@contextlib.contextmanager
+def _answering(answer: Callable[[socket.socket], None]) -> Iterator[int]:
+    """A server in a thread that does this with each connection; its port."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        while True:
+            try:
+                sock, _ = listener.accept()
+            except OSError:
+                return
+            with sock, contextlib.suppress(OSError):
+                answer(sock)
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    try:
+        yield listener.getsockname()[1]
+    finally:
+        with contextlib.suppress(OSError):
+            listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join(5)
+
+
+def _fails(name: str, url: str, **settings: Any) -> tuple[str, float]:
+    """What a dial that fails says, and the seconds that it took."""
+    adapter, run = RUNNERS[name]
+    config = Config(token="t", intents=0, gateway_url=url, **settings)
+    failures: list[str] = []
+    began = time.monotonic()
+
+    async def main() -> None:
+        async with adapter.open_gateway(config) as gateway:
+            async for event in gateway:
+                if isinstance(event, DialFailed):
+                    failures.append(event.error)
+                    return
+
+    run(main)
+    gc.collect()  # a socket that was left open is a ResourceWarning
+    return failures[0], time.monotonic() - began
+
+
+def _connects(name: str, url: str, server: Any = None, **settings: Any) -> float:
+    """The seconds until READY."""
+    adapter, run = RUNNERS[name]
+    seconds: list[float] = []
+
+    async def main() -> None:
+        config = Config(token="t", intents=0, gateway_url=url, backoff_first=0.1, **settings)
+        began = time.monotonic()
+        async with adapter.open_gateway(config) as gateway:
+            async for event in gateway:
+                if isinstance(event, Ready):
+                    seconds.append(time.monotonic() - began)
+                    return
+
+    async def with_server() -> None:
+        if server is None:
+            await main()
+            return
+        async with adapter.serve_gateway(Server(), *server):
+            await main()
+
+    run(with_server)
+    gc.collect()
+    return seconds[0]
+
+
+def test_a_refused_dial_names_the_address_and_the_reason(name: str, closed_port: int) -> None:
+    error, _ = _fails(name, f"ws://127.0.0.1:{closed_port}")
+
+    assert error == f"127.0.0.1 port {closed_port}: Connection refused"
+
+
+def test_each_address_is_named_with_its_reason(name: str, closed_port: int, resolve: Any) -> None:
+    resolve("two.localhost", [("127.0.0.1", closed_port), ("127.0.0.2", closed_port)])
+
+    error, _ = _fails(name, f"ws://two.localhost:{closed_port}")
+
+    assert error == (
+        f"127.0.0.1 port {closed_port}: Connection refused; "
+        f"127.0.0.2 port {closed_port}: Connection refused"
+    )
+
+
+@pytest.mark.parametrize("first", ["silent", "refused", "ipv6"])
+def test_a_second_address_is_tried_in_time(
+    name: str, first: str, hole: tuple[str, int], closed_port: int, resolve: Any
+) -> None:
+    port = hole[1] if first == "silent" else closed_port
+    address: Any = ("::1", port, 0, 0) if first == "ipv6" else ("127.0.0.1", port)
+    resolve("two.localhost", [address, ("127.0.0.2", port)])
+
+    seconds = _connects(
+        name, f"ws://two.localhost:{port}", ("127.0.0.2", port), handshake_timeout=3
+    )
+
+    assert seconds < 2.5
+
+
+def test_a_dial_without_an_answer_names_step_and_addresses(
+    name: str, hole: tuple[str, int], resolve: Any
+) -> None:
+    port = hole[1]
+    resolve("two.localhost", [("127.0.0.1", port), ("127.0.0.2", port)])
+
+    error, seconds = _fails(name, f"ws://two.localhost:{port}", handshake_timeout=0.5)
+
+    assert error == (
+        f"timed out after 0.5 s: connecting to 'two.localhost' (127.0.0.1 port {port}: no answer; "
+        f"127.0.0.2 port {port}: Connection refused)"
+    )
+    assert seconds < 5
+
+
+@pytest.mark.parametrize("host", ["gateway.invalid", f"{'x' * 63}.{'y' * 63}.invalid"])
+def test_a_name_without_an_address_is_named(
+    name: str, host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def getaddrinfo(*_: Any, **__: Any) -> Any:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+
+    error, _ = _fails(name, f"wss://{host}")
+
+    assert error == f"resolving {host!r}: Name or service not known"
+
+
+def test_a_tls_handshake_without_an_answer_is_named(name: str) -> None:
+    with _answering(lambda sock: time.sleep(1.5)) as port:
+        error, _ = _fails(name, f"wss://127.0.0.1:{port}", handshake_timeout=0.5)
+
+    assert error == "timed out after 0.5 s: TLS handshake with '127.0.0.1'"
+
+
+def test_a_connection_closed_during_tls_is_named(name: str) -> None:
+    def answer(sock: socket.socket) -> None:
+        sock.recv(65536)
+
+    with _answering(answer) as port:
+        error, _ = _fails(name, f"wss://127.0.0.1:{port}")
+
+    assert error == "TLS handshake with '127.0.0.1': connection closed by the peer"
+
+
+def test_a_connection_reset_during_tls_is_named(name: str) -> None:
+    def answer(sock: socket.socket) -> None:
+        sock.recv(1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+
+    with _answering(answer) as port:
+        error, _ = _fails(name, f"wss://127.0.0.1:{port}")
+
+    assert error == "TLS handshake with '127.0.0.1': Connection reset by peer"
+
+
+def test_a_server_without_tls_is_a_failed_handshake(name: str) -> None:
+    with _answering(lambda sock: sock.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")) as port:
+        error, _ = _fails(name, f"wss://127.0.0.1:{port}")
+
+    assert error.startswith("TLS handshake with '127.0.0.1': [SSL: ")
+
+
+def test_all_dials_of_shards_share_one_tls_context(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority, made = trustme.CA(), []
+    server_side = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(server_side)
+    real = ssl.create_default_context
+
+    def create_default_context(*args: Any, **kwargs: Any) -> ssl.SSLContext:
+        made.append(real(*args, **kwargs))
+        authority.configure_trust(made[-1])
+        return made[-1]
+
+    monkeypatch.setattr(ssl, "create_default_context", create_default_context)
+    adapter, run = RUNNERS[name]
+
+    async def main() -> None:
+        server = Server()
+        async with adapter.serve_gateway(server, ssl_context=server_side) as serving:
+            config = Config(token="t", intents=0, gateway_url=serving.url)
+            ready = 0
+            async with adapter.open_shards(config, count=3) as shards:
+                async for _, event in shards:
+                    ready += isinstance(event, Ready)
+                    if ready == 1:
+                        return
+
+    run(main)
+
+    assert len(made) == 1
+
+
+def test_a_loop_blocked_during_a_tls_handshake_costs_one_dial(name: str) -> None:
+    authority = trustme.CA()
+    server_side = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(server_side)
+    server_side.sni_callback = lambda *_: time.sleep(0.2)
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+    up, over, ports = threading.Event(), threading.Event(), []
+
+    def serve() -> None:
+        async def main() -> None:
+            async with gateway_asyncio.serve_gateway(Server(), ssl_context=server_side) as serving:
+                ports.append(serving.port)
+                up.set()
+                await asyncio.to_thread(over.wait, 30)
+
+        asyncio.run(main())
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    assert up.wait(10)
+    adapter, run = RUNNERS[name]
+    came = []
+
+    async def main() -> None:
+        config = Config(
+            token="t",
+            intents=0,
+            gateway_url=f"wss://localhost:{ports[0]}",
+            backoff_first=0.05,
+            handshake_timeout=1,
+        )
+        async with adapter.open_gateway(config, ssl_context=trusting) as gateway:
+            await (asyncio.sleep if name == "asyncio" else trio.sleep)(0.1)
+            time.sleep(1.5)  # the loop is blocked, while the handshake goes on
+            async for event in gateway:
+                came.append(type(event))
+                if isinstance(event, Ready):
+                    return
+
+    try:
+        run(main)
+    finally:
+        over.set()
+        thread.join()
+
+    assert came[-1] is Ready
+    assert came.count(DialFailed) <= 1
