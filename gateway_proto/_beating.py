@@ -53,12 +53,17 @@ class Beating(Sending, abc.ABC):
         return self._heartbeats.latency
 
     def _beats_every(
-        self, milliseconds: float | None, name: str, now: float, *, first: float = 1.0
+        self, milliseconds: int | None, name: str, now: float, *, first: float = 1.0
     ) -> bool:
-        """Beat at this interval, at first after a part of it."""
-        if milliseconds is None or not milliseconds > 0:
+        """Schedule heartbeats at this interval, the first after a part of it; False: there is none.
+
+        None ends the connection: a client that sends no heartbeats is soon dropped.
+        """
+        if milliseconds is None:
             self._fail(
-                DROPPED, f"{name} names no heartbeat_interval above zero: {milliseconds}", now
+                DROPPED,
+                f"{name} has no usable heartbeat_interval: expected milliseconds above zero",
+                now,
             )
             return False
         self._heartbeats.begin(milliseconds, now, first=first)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import math
 
 from gateway_proto._connection import GatewayConnection
 from gateway_proto._layers.frames import ClientFrames, Unframed
@@ -100,9 +101,15 @@ class Sending(GatewayConnection[Command, Event, Dispatch | Payload], abc.ABC):
     def request(self, request: Request, *, now: float, timeout: float = 30.0) -> int:
         """Send a request and collect its answer; returns its number.
 
-        `RequestAnswered` or `RequestFailed` with that number follows; `timeout` is seconds without
-        any part of the answer. Raises `LocalProtocolError` as `send` does.
+        `RequestAnswered` or `RequestFailed` with that number follows. `timeout` is seconds without
+        any part of the answer, counted from when the request is sent: one that waits for the rate
+        limits (all members of a guild: once in 30 seconds) takes that much longer. Raises
+        `LocalProtocolError` as `send` does.
         """
+        if isinstance(timeout, bool) or not isinstance(timeout, int | float):
+            raise LocalProtocolError(f"invalid timeout {timeout!r:.50}: expected seconds")
+        if not 0 < timeout < math.inf:
+            raise LocalProtocolError(f"invalid timeout {timeout!r:.50}: expected seconds above 0")
         if not isinstance(request, Request):
             raise LocalProtocolError(f"{request!r} is no request with an answer: use send")
         self._check_ready(request)

@@ -20,6 +20,7 @@ from gateway_proto._layers.raw import from_raw
 from gateway_proto._layers.state import Input, State
 from gateway_proto._receiving import Receiving
 from gateway_proto._timing.deadlines import Timer
+from gateway_proto._timing.heartbeats import milliseconds
 from gateway_proto._timing.outbox import Waiting
 from gateway_proto.commands import Resume, UpdatePresence
 from gateway_proto.config import Config
@@ -53,16 +54,12 @@ _AFTER_IDENTIFY_REFUSED = 5.0
 
 class _ReadyFields(msgspec.Struct):
     session_id: str | int
-    resume_gateway_url: str | None = None
-    heartbeat_interval: float | None = None
+    resume_gateway_url: Any = None
+    heartbeat_interval: Any = None
 
 
 class _Interval(msgspec.Struct):
-    heartbeat_interval: float
-
-
-class _OptionalInterval(msgspec.Struct):
-    heartbeat_interval: float | None = None
+    heartbeat_interval: Any = None
 
 
 class _Redirect(msgspec.Struct):
@@ -75,6 +72,7 @@ class ClientConnection(Receiving):
     __slots__ = (
         "_alone",
         "_awaits_slot",
+        "_interval",
         "_on_finished",
         "_on_slot_needed",
         "_path",
@@ -121,6 +119,8 @@ class ClientConnection(Receiving):
         self._on_slot_needed = on_slot_needed
         self._session = session
         self._sequence = None if session is None else session.sequence
+        # Milliseconds; the fallback of versions without HELLO if RESUMED names none.
+        self._interval = None if session is None else milliseconds(session.heartbeat_interval)
         self._alone = requests is None
         self._presence_said: UpdatePresence | None = None  # in Identify
         self._awaits_slot = False
@@ -238,6 +238,8 @@ class ClientConnection(Receiving):
             case Opcode.INVALID_SESSION:
                 self._invalidated(payload, now)
             case _:
+                if payload.op == Opcode.HELLO:  # in a version without HELLO
+                    self._interval = _interval(payload.raw) or self._interval
                 self._move(Input.UNKNOWN)
                 message = payload.message if isinstance(payload.message, str) else None
                 self._events.append(Unknown(payload.op, payload.raw, message))
@@ -254,7 +256,8 @@ class ClientConnection(Receiving):
         else:
             self._move(Input.DISPATCH)
             self._events.append(dispatch)
-            if name in ANSWERS and self._requests:
+            # RATE_LIMITED is about commands too whose answer nobody awaits.
+            if name in ANSWERS and (self._requests or name == "RATE_LIMITED"):
                 self._events += self._requests.received(dispatch, now)
                 self._flush(now)
 
@@ -270,18 +273,17 @@ class ClientConnection(Receiving):
             return
         interval = None
         if not self._dialect.greets:
-            interval = fields.heartbeat_interval
+            interval = milliseconds(fields.heartbeat_interval) or self._interval
             if not self._beats_every(interval, "READY", now):
                 return
+        url = fields.resume_gateway_url if self._dialect.resume_url_in_ready else None
         ready = Ready(
             "READY",
             dispatch.sequence,
             dispatch.d,
             session_id=session_id,
-            resume_gateway_url=fields.resume_gateway_url
-            if self._dialect.resume_url_in_ready
-            else None,
-            heartbeat_interval=None if interval is None else int(interval),
+            resume_gateway_url=url if isinstance(url, str) else None,
+            heartbeat_interval=interval,
             shard=self._config.shard,
             version=self._dialect.version,
             fingerprint=fingerprint(self._config.token),
@@ -297,20 +299,15 @@ class ClientConnection(Receiving):
     def _resumed(self, dispatch: Dispatch, now: float) -> None:
         interval = None
         if not self._dialect.greets:
-            fields = self._fields(dispatch.raw, _OptionalInterval, "RESUMED", now)
-            interval = None if fields is None else fields.heartbeat_interval
-            if fields is None or not self._beats_every(interval, "RESUMED", now):
+            # Compatible servers leave it out: the interval of READY stays in effect.
+            interval = _interval(dispatch.raw) or self._interval
+            if not self._beats_every(interval, "RESUMED", now):
                 return
         if not self._move(Input.RESUMED):
             return
-        self._events.append(
-            Resumed(
-                "RESUMED",
-                dispatch.sequence,
-                dispatch.d,
-                heartbeat_interval=None if interval is None else int(interval),
-            )
-        )
+        resumed = Resumed("RESUMED", dispatch.sequence, dispatch.d, heartbeat_interval=interval)
+        self._session = session_after(self._session, resumed)
+        self._events.append(resumed)
         if self._state is State.READY:
             # It may have changed while there was no connection.
             self._start(now, say_presence=True)
@@ -329,15 +326,13 @@ class ClientConnection(Receiving):
         self._flush(now)
 
     def _greeted(self, payload: Payload, now: float) -> None:
-        hello = self._fields(payload.raw, _Interval, "HELLO", now)
-        if hello is None:
-            return
+        interval = _interval(payload.raw)
+        if interval is not None:
+            self._events.append(Hello(interval))
         self._move(Input.HELLO)
-        self._events.append(Hello(int(hello.heartbeat_interval)))
-        # "The first heartbeat after interval times random."
-        if not self._beats_every(
-            hello.heartbeat_interval, "HELLO", now, first=self._config.chance()
-        ):
+        # The first heartbeat is due after a random part of the interval:
+        # https://docs.discord.com/developers/events/gateway#heartbeat-interval
+        if not self._beats_every(interval, "HELLO", now, first=self._config.chance()):
             return
         if self._state is State.GREETING and not self._awaits_slot:
             self._deadlines.clear(Timer.GREETING)
@@ -473,6 +468,15 @@ class ClientConnection(Receiving):
         self._sequence = None if self._session is None else self._session.sequence
         if self._on_finished is not None:
             self._on_finished(self, closed, now)
+
+
+def _interval(raw: bytes) -> int | None:
+    """Return the `heartbeat_interval` of a body, in milliseconds; None if it has no usable one."""
+    try:
+        value = from_raw(raw, _Interval).heartbeat_interval
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    return milliseconds(value)
 
 
 def _is_true(raw: bytes) -> bool:

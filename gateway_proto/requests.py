@@ -11,6 +11,7 @@ session fails what is still awaited.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
@@ -22,7 +23,7 @@ from gateway_proto.commands import (
     RequestGuildMembers,
     RequestSoundboardSounds,
 )
-from gateway_proto.dialects import Dialect
+from gateway_proto.dialects import Dialect, Opcode
 from gateway_proto.events import (
     ChannelInfo,
     Dispatch,
@@ -41,8 +42,22 @@ ANSWERS = frozenset({"GUILD_MEMBERS_CHUNK", "SOUNDBOARD_SOUNDS", "CHANNEL_INFO",
 
 _WHOLE_CHUNK = 1000
 """Members of a chunk that is not the last."""
+_MOST_HELD = 1000
+"""Guilds whose limits are remembered at once; a server that names more is not believed."""
+_SECONDS_PER_DAY = 86400.0
+"""The longest delay that RATE_LIMITED can ask for."""
 
 _Id = str | int
+_Key: TypeAlias = tuple[int, str]
+"""Op code and guild id."""
+_MEMBERS = int(Opcode.REQUEST_GUILD_MEMBERS)
+_ALL_MEMBERS = -1
+"""In place of an op code: requests for all members of a guild."""
+_KINDS: dict[int, type[Any]] = {
+    _MEMBERS: RequestGuildMembers,
+    int(Opcode.REQUEST_SOUNDBOARD_SOUNDS): RequestSoundboardSounds,
+    int(Opcode.REQUEST_CHANNEL_INFO): RequestChannelInfo,
+}
 
 
 class _Chunk(msgspec.Struct):
@@ -66,14 +81,14 @@ class _Channels(msgspec.Struct):
 
 
 class _Meta(msgspec.Struct, frozen=True):
-    guild_id: _Id | None = None
-    nonce: str | None = None
+    guild_id: Any = None
+    nonce: Any = None
 
 
 class _RateLimited(msgspec.Struct):
-    opcode: int | None = None
-    retry_after: float | None = None
-    meta: _Meta = _Meta()
+    opcode: Any = None
+    retry_after: Any = None
+    meta: Any = None
 
 
 class _Pending(msgspec.Struct):
@@ -91,13 +106,13 @@ class _Pending(msgspec.Struct):
 class Requests:
     """All that is awaited, and when what is limited may be asked for again."""
 
-    __slots__ = ("_all_members_asked", "_count", "_dialect", "_pending")
+    __slots__ = ("_count", "_dialect", "_free_at", "_pending")
 
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
         self._pending: dict[int, _Pending] = {}
         self._count = 0
-        self._all_members_asked: dict[str, float] = {}
+        self._free_at: dict[_Key, float] = {}
 
     def __len__(self) -> int:
         return len(self._pending)
@@ -122,22 +137,20 @@ class Requests:
         pending.deadline = now + pending.timeout
 
     def held_until(self, command: Any, now: float) -> float:
-        """When the limit of its own lets a command go: all members of a guild, once in a while."""
-        limit = self._dialect.members_limit
-        if limit is None or not _asks_for_all(command):
+        """Return when a limit of its own allows a command.
+
+        All members of a guild may be requested once in a while; and RATE_LIMITED delays requests
+        of its kind for its guild.
+        """
+        if not self._free_at:
             return now
-        asked = self._all_members_asked.get(command.guild_id)
-        return now if asked is None else max(now, asked + limit[1])
+        return max([now, *(self._free_at.get(key, now) for key in _keys(command))])
 
     def note(self, command: Any, now: float) -> None:
-        """A command was sent; what is limited counts from now on."""
+        """Count a command that was sent."""
         limit = self._dialect.members_limit
-        if limit is None or not _asks_for_all(command):
-            return
-        asked = self._all_members_asked
-        for guild_id in [guild_id for guild_id, at in asked.items() if at + limit[1] <= now]:
-            del asked[guild_id]
-        asked[command.guild_id] = now
+        if limit is not None and _asks_for_all(command):
+            self._hold((_ALL_MEMBERS, command.guild_id), now + limit[1], now)
 
     # ----- answers -----
 
@@ -152,7 +165,7 @@ class Requests:
                 case "CHANNEL_INFO":
                     return self._channels(dispatch.decode(_Channels))
                 case _:
-                    return self._rate_limited(dispatch.decode(_RateLimited))
+                    return self._rate_limited(dispatch.decode(_RateLimited), now)
         except (msgspec.DecodeError, RecursionError):
             return []  # it is no answer to anything; the caller has the dispatch itself
 
@@ -189,6 +202,13 @@ class Requests:
         ]
 
     # ----- inside -----
+
+    def _hold(self, key: _Key, until: float, now: float) -> None:
+        free_at = self._free_at
+        for over in [key for key, at in free_at.items() if at <= now]:
+            del free_at[over]
+        if len(free_at) < _MOST_HELD or key in free_at:
+            free_at[key] = until
 
     def _failed(
         self, pending: _Pending, why: str, retry_after: float | None = None
@@ -269,11 +289,77 @@ class Requests:
                 return [RequestAnswered(pending.number, request, answer)]
         return []
 
-    def _rate_limited(self, limited: _RateLimited) -> list[RequestAnswered | RequestFailed]:
-        pending = self._members_request(limited.meta.guild_id, limited.meta.nonce)
+    def _rate_limited(
+        self, limited: _RateLimited, now: float
+    ) -> list[RequestAnswered | RequestFailed]:
+        """Fail the request that the server limits, and delay those of its kind.
+
+        https://docs.discord.com/developers/events/gateway-events#rate-limited
+        """
+        named = _positive(limited.opcode)
+        opcode = _MEMBERS if named is None else int(named)
+        try:
+            meta = msgspec.convert(limited.meta, _Meta)
+        except msgspec.ValidationError:
+            meta = _Meta()
+        guild_id = None if meta.guild_id is None else str(meta.guild_id)
+        pending = self._limited(opcode, guild_id, meta.nonce)
+        if pending is None and guild_id is None and named is not None:
+            # Without a guild it is only known which if there is one.
+            of_kind = self._of(_KINDS.get(opcode, _Pending))
+            pending = of_kind[0] if len(of_kind) == 1 else None
+        retry_after = _positive(limited.retry_after)
+        if retry_after is not None and opcode in _KINDS:
+            # What the server names replaces the limit that the documentation names.
+            until = now + min(retry_after, _SECONDS_PER_DAY)
+            for key in self._limited_keys(opcode, guild_id, pending):
+                self._hold(key, until, now)
         if pending is None:
             return []
-        return [self._failed(pending, "the server limits this request", limited.retry_after)]
+        return [self._failed(pending, "the server limits this request", retry_after)]
+
+    def _limited(self, opcode: int, guild_id: str | None, nonce: Any) -> _Pending | None:
+        if opcode == _MEMBERS:
+            return self._members_request(guild_id, nonce)
+        pending = self._of(_KINDS.get(opcode, _Pending))
+        return next((one for one in pending if guild_id in _guilds(one.request)), None)
+
+    def _limited_keys(
+        self, opcode: int, guild_id: str | None, pending: _Pending | None
+    ) -> list[_Key]:
+        if pending is not None:
+            return _keys(pending.request)[:1]
+        if guild_id is None:
+            return []
+        # One that was sent without awaiting an answer.
+        all_members = (_ALL_MEMBERS, guild_id)
+        is_all = opcode == _MEMBERS and all_members in self._free_at
+        return [all_members if is_all else (opcode, guild_id)]
+
+
+def _keys(command: Any) -> list[_Key]:
+    """Return what limits of its own a command has, the narrowest first."""
+    for opcode, kind in _KINDS.items():
+        if isinstance(command, kind):
+            keys: list[_Key] = [(opcode, guild_id) for guild_id in _guilds(command)]
+            return [(_ALL_MEMBERS, command.guild_id), *keys] if _asks_for_all(command) else keys
+    return []
+
+
+def _guilds(request: Request) -> tuple[str, ...]:
+    if isinstance(request, RequestSoundboardSounds):
+        return request.guild_ids
+    return (request.guild_id,) if isinstance(request.guild_id, str) else request.guild_id
+
+
+def _positive(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if 0 < number < math.inf else None
 
 
 def _asks_for_all(command: Any) -> bool:

@@ -25,6 +25,7 @@ from gateway_proto.events import (
     Event,
     Purpose,
     Ready,
+    Resumed,
     SessionInvalidated,
 )
 
@@ -50,6 +51,9 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     dialect: int
     fingerprint: str = ""
     """Of the token that opened it, see `fingerprint`."""
+    heartbeat_interval: int | None = None
+    """Milliseconds, as READY or RESUMED named it in versions without HELLO; it stays in effect if
+    the next RESUMED names none."""
 
     def to_json(self) -> str:
         """One line of JSON that `from_json` reads back into an equal value."""
@@ -94,6 +98,13 @@ def session_after(session: Session | None, event: Event) -> Session | None:
                 shard=event.shard,
                 dialect=event.version,
                 fingerprint=event.fingerprint,
+                heartbeat_interval=event.heartbeat_interval,
+            )
+        case Resumed() if session is not None:
+            return msgspec.structs.replace(
+                session,
+                sequence=session.sequence if event.sequence is None else event.sequence,
+                heartbeat_interval=event.heartbeat_interval or session.heartbeat_interval,
             )
         case Dispatch(sequence=int(sequence)) if session is not None:
             return msgspec.structs.replace(session, sequence=sequence)

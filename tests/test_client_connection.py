@@ -318,7 +318,7 @@ def test_version_3_with_a_ready_or_resumed_without_an_interval_ends_the_connecti
 
         closed = _closed(connection)
         assert closed.error is not None
-        assert f"{name} names no heartbeat_interval" in closed.error
+        assert f"{name} has no usable heartbeat_interval" in closed.error
 
 
 def test_ready_before_hello_is_ignored() -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import attrs
+import msgspec
 import pytest
 
 from gateway_proto import (
     ChannelInfo,
     Client,
     Config,
+    Dispatch,
     GuildMembers,
     Intents,
     LocalProtocolError,
@@ -190,6 +193,133 @@ def test_rate_limited_fails_the_request_that_it_means() -> None:
     (failed,) = asking.over()
     assert isinstance(failed, RequestFailed)
     assert (failed.number, failed.retry_after) == (second, 12.5)
+
+
+@pytest.mark.parametrize(
+    ("opcode", "request_"),
+    [(31, RequestSoundboardSounds(["1", "2"])), (43, RequestChannelInfo("1", ["status"]))],
+)
+@pytest.mark.parametrize("meta", [{"guild_id": "1"}, {"guild_id": 1}, None, ["?"]])
+def test_rate_limited_of_an_opcode_fails_its_request(opcode: int, request_: Any, meta: Any) -> None:
+    asking = Asking()
+    asking.ask(RequestGuildMembers("1", user_ids=["5"]))
+    number = asking.ask(request_)
+
+    asking.dispatch("RATE_LIMITED", opcode=opcode, retry_after="3", meta=meta)
+
+    (failed,) = asking.over()
+    assert isinstance(failed, RequestFailed)
+    assert (failed.number, failed.retry_after) == (number, 3.0)
+
+
+@pytest.mark.parametrize(
+    "d",
+    [
+        {"opcode": 4, "meta": {"guild_id": "1"}},
+        {"opcode": 43, "meta": {"guild_id": "2"}},
+        {"opcode": 31, "meta": {}},
+        {"opcode": 8, "meta": {"guild_id": "1", "nonce": "another"}},
+        {"opcode": 8, "meta": {}},
+        {"opcode": True},
+        {"opcode": "soon", "meta": {"guild_id": "9"}},
+    ],
+)
+def test_rate_limited_of_another_request_fails_none(d: dict[str, Any]) -> None:
+    asking = Asking()
+    asking.ask(RequestGuildMembers("1", "a", 5))
+    asking.ask(RequestGuildMembers("1", "b", 5))
+    asking.ask(RequestChannelInfo("1", ["status"]))
+
+    asking.dispatch("RATE_LIMITED", retry_after=3.0, **d)
+
+    assert asking.over() == []
+
+
+def _sent(asking: Asking, kind: type[Any]) -> list[Any]:
+    return [event for event in asking.link.server.take() if isinstance(event, kind)]
+
+
+@pytest.mark.parametrize("retry_after", [3, 100.0, "100"])
+def test_retry_after_replaces_the_limit_of_all_members(retry_after: Any) -> None:
+    asking = Asking()
+    asking.ask(RequestGuildMembers("1"))
+    meta = {"guild_id": "1", "nonce": asking.asked().nonce}
+    asking.dispatch("RATE_LIMITED", opcode=8, retry_after=retry_after, meta=meta)
+
+    asking.ask(RequestGuildMembers("1"), timeout=200)
+    asking.ask(RequestGuildMembers("1", "a", 5))
+    asking.link.run(float(retry_after) - 0.1)
+
+    assert [request.query for request in _sent(asking, RequestGuildMembers)] == ["a"]
+    asking.link.run(0.1)
+    assert len(_sent(asking, RequestGuildMembers)) == 1
+
+
+@pytest.mark.parametrize("retry_after", [None, 0, -1, "soon", True, []])
+def test_unusable_retry_after_leaves_the_documented_limit(retry_after: Any) -> None:
+    asking = Asking()
+    asking.ask(RequestGuildMembers("1"))
+    asking.asked()
+    asking.dispatch("RATE_LIMITED", opcode=8, retry_after=retry_after, meta={"guild_id": "1"})
+
+    asking.ask(RequestGuildMembers("1"))
+    asking.link.run(29.8)
+
+    assert not _sent(asking, RequestGuildMembers)
+    asking.link.run(0.2)
+    assert len(_sent(asking, RequestGuildMembers)) == 1
+
+
+def test_retry_after_holds_a_command_that_nobody_awaits() -> None:
+    asking = Asking()
+    connection = asking.connection()
+    connection.send(RequestGuildMembers("1"), now=asking.link.now)
+    connection.send(RequestChannelInfo("2", ["status"]), now=asking.link.now)
+    asking.dispatch("RATE_LIMITED", opcode=8, retry_after=50, meta={"guild_id": "1"})
+    asking.dispatch("RATE_LIMITED", opcode=43, retry_after=50, meta={"guild_id": "2"})
+    asking.link.server.take()
+
+    connection.send(RequestGuildMembers("1"), now=asking.link.now)
+    connection.send(RequestChannelInfo("2", ["status"]), now=asking.link.now)
+    asking.link.run(49.8)
+
+    assert not _sent(asking, RequestGuildMembers | RequestChannelInfo)
+    asking.link.run(0.2)
+    assert len(_sent(asking, RequestGuildMembers | RequestChannelInfo)) == 2
+
+
+def test_absurd_retry_after_delays_by_a_day() -> None:
+    asking = Asking()
+    connection, now = asking.connection(), asking.link.now
+
+    asking.dispatch("RATE_LIMITED", opcode=43, retry_after=1e300, meta={"guild_id": 1})
+    connection.send(RequestChannelInfo("1", ["status"]), now=asking.link.now)
+
+    assert now + 86400 <= connection._outbox.free_at(asking.link.now) < now + 86401
+
+
+def test_guilds_of_rate_limited_are_remembered_up_to_a_bound() -> None:
+    connection = Asking().connection()
+    requests = connection._requests
+
+    for number in range(3000):
+        d = {"opcode": 43, "retry_after": 60, "meta": {"guild_id": str(number)}}
+        requests.received(Dispatch("RATE_LIMITED", 1, msgspec.Raw(json.dumps(d).encode())), 1.0)
+
+    assert len(requests._free_at) == 1000
+    assert requests.held_until(RequestChannelInfo("999", ["status"]), 1.0) == 61.0
+    assert requests.held_until(RequestChannelInfo("1000", ["status"]), 1.0) == 1.0
+
+
+@pytest.mark.parametrize("timeout", [None, True, "10", 0, -1.0, float("nan"), float("inf")])
+def test_request_with_a_bad_timeout_changes_nothing(timeout: Any) -> None:
+    asking = Asking()
+
+    with pytest.raises(LocalProtocolError, match="invalid timeout"):
+        asking.connection().request(RequestChannelInfo("1", ["status"]), now=0.0, timeout=timeout)
+
+    assert len(asking.connection()._requests) == 0
+    assert not _sent(asking, RequestChannelInfo)
 
 
 def test_an_answer_may_come_over_two_connections_of_a_session() -> None:

@@ -4,12 +4,27 @@ from __future__ import annotations
 
 import enum
 import math
+from typing import Any
 
-__all__ = ["EarlyHeartbeats", "Heartbeats", "ZombiePolicy"]
+__all__ = ["EarlyHeartbeats", "Heartbeats", "ZombiePolicy", "milliseconds"]
 
 _SHORTEST_INTERVAL = 0.01
 """Seconds; a server that names less would have us do nothing but beat."""
 _LONGEST_INTERVAL = 86400.0
+
+
+def milliseconds(value: Any) -> int | None:
+    """Return a heartbeat interval as a server wrote it, in whole milliseconds; None: not usable.
+
+    Compatible servers write it as a fraction, or as text.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return max(1, int(number)) if 0 < number < math.inf else None
 
 
 class ZombiePolicy(enum.Enum):

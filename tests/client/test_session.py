@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import msgspec
 import pytest
 
 from gateway_proto import (
     Client,
+    ClientConnection,
+    Closed,
+    Config,
     Dispatch,
     LocalProtocolError,
     Resumed,
     Server,
     Session,
+    State,
+    Then,
     UrlRefused,
+    fingerprint,
     session_after,
 )
 from gateway_proto.testing import Link
@@ -82,3 +91,78 @@ def test_a_resume_url_that_is_refused_is_refused_once() -> None:
 
     assert client.session == msgspec.structs.replace(SESSION, resume_url=None)
     assert sum(isinstance(event, UrlRefused) for event in client.events()) == 1
+
+
+# ----- intervals of versions without HELLO -----
+
+
+def _old(session: Session | None = None, *, version: int = 3) -> ClientConnection:
+    config = Config(token="t0ken", dialect=version, gateway_url="ws://localhost", unix_offset=0.0)
+    return ClientConnection(config, "ws://localhost", now=0.0, session=session, framing=False)
+
+
+def _receive(connection: ClientConnection, op: int, d: Any, now: float = 0.0, **r: Any) -> None:
+    connection.receive_message(json.dumps({"op": op, "d": d, **r}), now=now)
+
+
+def _old_session(version: int, **changes: Any) -> Session:
+    values = {"id": "s1", "sequence": 7, "dialect": version, "fingerprint": fingerprint("t0ken")}
+    return Session(**{**values, **changes})
+
+
+@pytest.mark.parametrize("version", [3, 4])
+@pytest.mark.parametrize("d", [None, {"_trace": []}, {"heartbeat_interval": None}, "?"])
+def test_resumed_without_an_interval_keeps_that_of_ready(version: int, d: Any) -> None:
+    first = _old(version=version)
+    _receive(first, 0, {"session_id": "s1", "heartbeat_interval": 45000}, s=1, t="READY")
+    session = first.session
+    assert session is not None and session.heartbeat_interval == 45000
+    second = _old(Session.from_json(session.to_json()), version=version)
+
+    _receive(second, 0, d, now=10.0, s=2, t="RESUMED")
+
+    assert second.state is State.READY
+    assert second.next_timer() == 55.0
+
+
+@pytest.mark.parametrize("version", [3, 4])
+def test_hello_of_an_old_version_names_the_interval(version: int) -> None:
+    connection = _old(_old_session(version), version=version)
+
+    _receive(connection, 10, {"heartbeat_interval": 30000})
+    _receive(connection, 0, {}, now=1.0, s=8, t="RESUMED")
+
+    assert connection.state is State.READY
+    assert connection.next_timer() == 31.0
+    assert connection.session is not None
+    assert connection.session.heartbeat_interval == 30000
+
+
+def test_hello_of_an_old_version_helps_ready_too() -> None:
+    connection = _old()
+
+    _receive(connection, 10, {"heartbeat_interval": 30000})
+    _receive(connection, 0, {"session_id": "s"}, now=1.0, s=1, t="READY")
+
+    assert connection.next_timer() == 31.0
+
+
+@pytest.mark.parametrize("interval", [None, 0, -1])
+def test_resumed_without_any_interval_ends_the_connection(interval: int | None) -> None:
+    connection = _old(_old_session(3, heartbeat_interval=interval))
+
+    _receive(connection, 0, {}, s=8, t="RESUMED")
+
+    closed = connection.events()[-1]
+    assert isinstance(closed, Closed) and closed.then is Then.RESUME
+    assert "RESUMED has no usable heartbeat_interval" in (closed.error or "")
+
+
+def test_resumed_with_a_new_interval_replaces_that_of_the_session() -> None:
+    connection = _old(_old_session(3, heartbeat_interval=45000))
+
+    _receive(connection, 0, {"heartbeat_interval": "30000.7"}, s=8, t="RESUMED")
+
+    assert connection.session is not None
+    assert connection.session.heartbeat_interval == 30000
+    assert connection.next_timer() == 30.0

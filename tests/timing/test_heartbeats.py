@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import pytest
 
-from gateway_proto._timing.heartbeats import Heartbeats, ZombiePolicy
+from gateway_proto._timing.heartbeats import Heartbeats, ZombiePolicy, milliseconds
 
 
 def _begun(*, acks: bool = True) -> Heartbeats:
@@ -22,6 +25,21 @@ def test_an_interval_is_kept_between_bounds(milliseconds: float, seconds: float)
     beats.begin(milliseconds, 0.0, first=1.0)
 
     assert beats.interval == seconds
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (41250, 41250),
+        (41250.9, 41250),
+        ("41250", 41250),
+        (0.5, 1),
+        (10**17, 10**17),
+        *((value, None) for value in (0, -1, True, None, "", "soon", "nan", math.inf, 10**400, [])),
+    ],
+)
+def test_interval_of_a_server_is_read_leniently(value: Any, expected: int | None) -> None:
+    assert milliseconds(value) == expected
 
 
 def test_before_the_beginning_nothing_is_known() -> None:
