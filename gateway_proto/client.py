@@ -28,6 +28,7 @@ from gateway_proto.events import (
     Event,
     GatewayFound,
     GaveUp,
+    IdentifyBudgetSpent,
     Purpose,
     UrlRefused,
 )
@@ -38,7 +39,6 @@ from gateway_proto.urls import Url
 
 __all__ = ["Client", "Dial"]
 
-_DAY = 86400.0
 _UNAUTHORIZED = (401, 403)
 _IDENTIFY_MARGIN = 0.25
 """Seconds: the server counts from when it has handled an Identify, not from when it was sent."""
@@ -94,14 +94,18 @@ class Client:
         self._resume_failures = 0
         self._identify_failures = 0
         self._dial_failures = 0
-        self._identifies: list[float] = []
+        self._identified_at: float | None = None
         self._only_look_up = only_look_up
         self._on_slot_needed = on_slot_needed
         self._requests = Requests(config.dialect)
-        self._budget: IdentifyBudget | None = None
         self._blamed: Command | None = None
         self._lost_at: float | None = None
         self._dial: Dial | None = None
+        self.budget: IdentifyBudget = IdentifyBudget(
+            per_day=config.identify_budget, reserve=config.identify_reserve
+        )
+        """Identifies that the token may still send."""
+        self._shares_budget = False
         self.connection: ClientConnection | LookupConnection | None = None
         """The connection that is open or opening."""
         self.last_closed: Closed | None = None
@@ -130,6 +134,11 @@ class Client:
         """Commands that wait for capacity under the rate limits, in order; a presence is last."""
         connection = self.connection
         return connection.waiting if isinstance(connection, ClientConnection) else ()
+
+    def share_budget(self, budget: IdentifyBudget) -> None:
+        """Count Identifies in a budget of several clients; who grants identify slots checks it."""
+        self.budget = budget
+        self._shares_budget = True
 
     def next_dial(self) -> Dial | None:
         """Where to open a transport next; None: the life is over, see `gave_up`."""
@@ -161,6 +170,7 @@ class Client:
                 session=self._session,
                 presence=self._presence,
                 requests=self._requests,
+                budget=self.budget,
                 on_slot_needed=self._on_slot_needed,
                 on_finished=self._closed,
                 framing=framing,
@@ -221,13 +231,18 @@ class Client:
         if url is None:
             url, purpose = self._config.endpoint, Purpose.LOOKUP
         if purpose is Purpose.IDENTIFY:
-            refusal = self._over_budget(now)
-            if refusal is not None:
-                self._give_up(refusal)
+            spent = self._spent(now)
+            if spent is not None and spent.seconds is None:
+                self._give_up(spent.reason)
                 return
-            if self._identifies and self._redirect is None and not self._config.ask_to_identify:
+            if spent is not None and spent.seconds is not None:
+                # The limit ends by itself, as an outage does: wait for it, but report it.
+                self._events.append(spent)
+                delay, reason = max(delay, spent.seconds), f"{reason}; {spent.reason}"
+            last = self._identified_at
+            if last is not None and self._redirect is None and not self._config.ask_to_identify:
                 seconds = self._config.dialect.identify_seconds + _IDENTIFY_MARGIN
-                delay = max(delay, self._identifies[-1] + seconds - now)
+                delay = max(delay, last + seconds - now)
         if purpose is not Purpose.LOOKUP:
             url = url.with_query(self._config.query)
         self._events.append(DialPlanned(purpose=purpose, url=str(url), delay=delay, reason=reason))
@@ -244,21 +259,14 @@ class Client:
         within, lost_at = self._config.resume_within, self._lost_at
         return within is not None and lost_at is not None and at > lost_at + within
 
-    def _over_budget(self, now: float) -> str | None:
-        """Why no more sessions may be opened today; None: they may."""
-        while self._identifies and self._identifies[0] + _DAY <= now:
-            del self._identifies[0]
-        if len(self._identifies) >= self._config.identify_budget:
-            return (
-                f"{len(self._identifies)} identifies in 24 hours, and 1000 cost the token: find "
-                "out why sessions are lost, or raise Config.identify_budget"
-            )
-        if self._budget is not None and self._budget.free_at(now) != now:
-            return (
-                f"only {self._budget.remaining(now)} sessions may still be opened today: wait, or "
-                f"lower Config.identify_reserve, which is {self._config.identify_reserve}"
-            )
-        return None
+    def _spent(self, now: float) -> IdentifyBudgetSpent | None:
+        """Return the report that no session may be opened now; None if one may be opened."""
+        spent = self.budget.spent(now)
+        if spent is not None and spent.seconds is not None and self._shares_budget:
+            # A shard waits with an open connection, as it does for its identify slot, and its fleet
+            # reports it. A dial that depends on other clients would make a trace irreproducible.
+            return None
+        return spent
 
     def _next_url(self) -> Url | None:
         """Where the gateway is; None: the lookup has to say it."""
@@ -304,9 +312,8 @@ class Client:
                 self._give_up(f"the lookup named a gateway that is not trusted: {found.url}")
                 return
             self.found = found
-            limit, reserve = found.session_start_limit, self._config.identify_reserve
-            if limit is not None:
-                self._budget = IdentifyBudget(limit, now=now, reserve=reserve)
+            if found.session_start_limit is not None:
+                self.budget.found(found.session_start_limit, now=now)
             if not self._only_look_up:
                 self._plan(now, 0.0, "the lookup named the gateway")
             return
@@ -382,10 +389,8 @@ class Client:
 
         An upgrade that is refused leads away from the resume URL, but costs no session.
         """
-        self._identifies.extend(connection.identified_at)
-        if self._budget is not None:
-            for at in connection.identified_at:
-                self._budget.take(at)
+        if connection.identified_at:
+            self._identified_at = connection.identified_at[-1]
         if connection.opened:
             self._gateway_failures = 0
         if connection.ready_at is not None:

@@ -43,7 +43,7 @@ from gateway_proto.events import (
 )
 from gateway_proto.requests import ANSWERS, Requests
 from gateway_proto.session import LONGEST_ID, Session, fingerprint, session_after
-from gateway_proto.shards import identify_key
+from gateway_proto.shards import IdentifyBudget, identify_key
 from gateway_proto.urls import Url
 
 __all__ = ["ClientConnection"]
@@ -72,6 +72,7 @@ class ClientConnection(Receiving):
     __slots__ = (
         "_alone",
         "_awaits_slot",
+        "_budget",
         "_interval",
         "_on_finished",
         "_on_slot_needed",
@@ -94,6 +95,7 @@ class ClientConnection(Receiving):
         session: Session | None = None,
         presence: UpdatePresence | None = None,
         requests: Requests | None = None,
+        budget: IdentifyBudget | None = None,
         on_finished: Callable[[ClientConnection, Closed, float], None] | None = None,
         on_slot_needed: Callable[[ClientConnection, float], None] | None = None,
         framing: bool = True,
@@ -115,6 +117,7 @@ class ClientConnection(Receiving):
             else Unframed(),
         )
         self._path = target.target
+        self._budget = budget
         self._on_finished = on_finished
         self._on_slot_needed = on_slot_needed
         self._session = session
@@ -191,13 +194,18 @@ class ClientConnection(Receiving):
         if self._on_slot_needed is not None:
             self._on_slot_needed(self, now)
 
+    @property
+    def awaits_slot(self) -> bool:
+        """Whether `grant_identify` would send Identify: not if the connection is closing."""
+        return self._awaits_slot and self._state in (State.GREETING, State.IDENTIFYING)
+
     def grant_identify(self, *, now: float) -> None:
         """Identify now; does nothing unless the connection waits for its identify slot.
 
         One that is closing no longer waits: grant the slot to another.
         """
         now = self._at(now)
-        if self._awaits_slot and self._state in (State.GREETING, State.IDENTIFYING):
+        if self.awaits_slot:
             self._identify(now)
             self._wake()
 
@@ -206,6 +214,8 @@ class ClientConnection(Receiving):
         self._awaits_slot = False
         identify = config.identify(self.presence)
         self.identified_at.append(now)
+        if self._budget is not None:
+            self._budget.take(now)
         self._move(Input.IDENTIFY)
         self._deadlines.set(Timer.SESSION, now + config.session_timeout)
         self._presence_said = self.presence if self._dialect.presence_in_identify else None
@@ -370,6 +380,8 @@ class ClientConnection(Receiving):
         config = self._config
         attempts = len(self.identified_at)
         stays = config.identify_on_same_connection and attempts < config.identify_attempts
+        # On this connection nothing would wait for the budget; the client does before the next.
+        stays = stays and (self._budget is None or self._budget.spent(now) is None)
         if stays and not resumable and self._move(Input.INVALID_SESSION_STAY):
             self._clear_outbox("the session was invalidated", now)
             self._awaits_slot = False  # it is needed again after the wait

@@ -168,10 +168,11 @@ class Config(Told):
     identify_attempts: int = 10
     """Open connections in a row that may end before READY before the client gives up."""
     identify_budget: int = 900
-    """Identifies in 24 hours after which the client gives up; 1000 would cost the token."""
+    """Identifies in 24 hours, by all shards of a `Fleet`, after which the client waits; 1000 would
+    cost the token."""
     identify_reserve: int = 100
-    """Sessions that are left to others: with no more than these remaining, as `/gateway/bot` says
-    it, the client gives up before it identifies."""
+    """Sessions of 1000 that are left to others, in proportion if the total is smaller: with no more
+    remaining, as `/gateway/bot` says, the client waits for the reset before it identifies."""
     dial_attempts: int | None = None
     """Dials in a row that may fail, or end in an HTTP error, before the client gives up; None: it
     never does for that, since a network that is away comes back."""

@@ -40,6 +40,7 @@ __all__ = [
     "HeartbeatSent",
     "Hello",
     "HttpRequested",
+    "IdentifyBudgetSpent",
     "IdentifySlotNeeded",
     "MalformedPayload",
     "Opened",
@@ -167,13 +168,25 @@ class CommandsWait(msgspec.Struct, frozen=True):
 
 
 class IdentifySlotNeeded(msgspec.Struct, frozen=True):
-    """The connection awaits its turn to identify: call its `grant_identify`, and beats meanwhile.
+    """The connection waits for an identify slot: call `grant_identify` when it is free.
 
-    One shard of a key may identify in five seconds, see `shards.IdentifyQueue`.
+    The connection sends heartbeats meanwhile, without a time limit. One shard of a key may identify
+    in five seconds, see `IdentifyQueue`. With the adapters, call `grant_identify` of the gateway.
     """
 
     shard_id: int
     key: int
+
+
+class IdentifyBudgetSpent(msgspec.Struct, frozen=True):
+    """No session may be opened now: the Identifies of the day are used. The client waits.
+
+    See `Config.identify_budget` and `Config.identify_reserve`.
+    """
+
+    seconds: float | None
+    """Until the next Identify is possible; None means never."""
+    reason: str
 
 
 class GuildMembers(Terse, frozen=True):
@@ -322,6 +335,7 @@ Event: TypeAlias = (
     | Suspended
     | CommandsWait
     | IdentifySlotNeeded
+    | IdentifyBudgetSpent
     | RequestAnswered
     | RequestFailed
     | GatewayFound

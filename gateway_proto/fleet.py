@@ -1,7 +1,7 @@
-"""Config, now → clients: many shards in one process; they share a lookup and turns to identify.
+"""Config, now → clients: many shards in one process; they share a lookup and identify slots.
 
-A fleet owns no transport: each of its clients is driven as any other, and `handle_timer` gives
-the turns. One shard's failure is not another's.
+A fleet owns no transport: each of its clients is driven as any other, and `handle_timer` grants the
+identify slots. The failure of one shard does not affect the others.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ import functools
 from collections.abc import Callable, Iterable, Mapping
 
 import attrs
+import msgspec
 
-from gateway_proto._layers.state import State
 from gateway_proto.client import Client
 from gateway_proto.client_connection import ClientConnection
 from gateway_proto.config import Config
 from gateway_proto.errors import LocalProtocolError
-from gateway_proto.events import GatewayFound
+from gateway_proto.events import Event, GatewayFound
 from gateway_proto.session import Session
-from gateway_proto.shards import IdentifyBudget, IdentifyQueue, ShardPlan, plan_shards
+from gateway_proto.shards import IdentifyBudget, IdentifyQueue, ShardPlan, check_ids, plan_shards
 from gateway_proto.urls import Url
 
 __all__ = ["Fleet"]
@@ -28,8 +28,9 @@ class Fleet:
     """Shards of one bot: first `lookup`, a client that ends with the lookup; then `clients`.
 
     `count` and `ids` are those of the lookup and all, unless given; `sessions` are resumed, by
-    shard id; `make_client` is `Client`, or that of a recorder. Raises `LocalProtocolError` for a
-    config that names a shard itself, or has none.
+    shard id; `make_client` is `Client`, or that of a recorder. With `Config.ask_to_identify` the
+    caller grants the identify slots, otherwise the fleet does. Raises `LocalProtocolError` for
+    values that do not fit, and for a config that names a shard itself or whose version has none.
     """
 
     def __init__(
@@ -42,69 +43,136 @@ class Fleet:
         make_client: Callable[..., Client] = Client,
     ) -> None:
         if config.shard is not None:
-            raise LocalProtocolError("Config.shard is for one shard: say count and ids instead")
+            raise LocalProtocolError(
+                f"invalid Config.shard {config.shard!r}: it is for one shard; pass count and ids"
+            )
         if not config.dialect.shards or not config.dialect.greets:
             raise LocalProtocolError(
-                f"version {config.dialect.version} has no shards that could take turns after HELLO"
+                f"version {config.dialect.version} has no shards that could wait for a slot after "
+                "HELLO"
             )
         self._config = config
         self._count = count
-        self._ids = None if ids is None else tuple(ids)
+        self._ids = check_ids(count, ids)
+        if sessions is not None and not isinstance(sessions, Mapping):
+            raise LocalProtocolError(
+                f"invalid sessions {sessions!r:.80}: expected Sessions by shard id"
+            )
         self._sessions = dict(sessions or {})
+        for shard_id, session in self._sessions.items():
+            _check_session(f"sessions[{shard_id!r:.80}]", session)
         self._make_client = make_client
+        self._plan: ShardPlan | None = None
+        self._events: list[tuple[int, Event]] = []
+        self._unreported: dict[int, ClientConnection] = {}
         self.lookup: Client | None = None
-        """Drive it first, if it is there; then call `begin`."""
+        """Drive it first, if there is one; then call `begin`."""
         if config.gateway_url is None:
             self.lookup = make_client(attrs.evolve(config, lookup_bot=True), only_look_up=True)
+        else:
+            plan_shards(GatewayFound(config.gateway_url), count=count, ids=self._ids)
         self.clients: dict[int, Client] = {}
-        """By shard id; none before `begin`."""
+        """By shard id; empty before `begin`."""
+        self.budget: IdentifyBudget = IdentifyBudget(
+            per_day=config.identify_budget, reserve=config.identify_reserve
+        )
+        """Identifies that the token may still send, by all shards."""
         self.queue: IdentifyQueue = IdentifyQueue()
-        """Whose turn it is to identify."""
+        """The shards that wait for an identify slot, in order."""
         self.on_wake: Callable[[], None] | None = None
-        """Called when `next_timer` may have changed."""
-        self._waiting: dict[int, ClientConnection] = {}
+        """Called when `next_timer` may have changed, or events may be there."""
 
     def begin(self, *, now: float) -> ShardPlan:
-        """Make the clients that the lookup's answer asks for; returns what it planned.
+        """Make the clients that the lookup's answer asks for, and return the plan.
 
-        Raises `LocalProtocolError` where the lookup failed, the counts do not fit each other, or
-        a session not its shard.
+        Raises `LocalProtocolError` with the reason if the lookup gave up or names an absurd count,
+        if the counts do not fit each other, or if it was called before.
         """
+        if self._plan is not None:
+            raise LocalProtocolError("begin was called before: use add and remove")
         plan = plan_shards(self._found(), count=self._count, ids=self._ids)
-        limit = plan.start_limit
+        if plan.start_limit is not None:
+            self.budget.found(plan.start_limit, now=now)
         self.queue = IdentifyQueue(
             max_concurrency=plan.max_concurrency,
             seconds=self._config.dialect.identify_seconds,
-            budget=None
-            if limit is None
-            else IdentifyBudget(limit, now=now, reserve=self._config.identify_reserve),
+            budget=self.budget,
         )
-        for shard_id in plan.ids:
-            config = attrs.evolve(
-                self._config,
-                shard=(shard_id, plan.count),
-                ask_to_identify=True,
-                max_concurrency=plan.max_concurrency,
-            )
-            self.clients[shard_id] = self._make_client(
-                config,
-                session=self._sessions.get(shard_id),
-                gateway=Url.parse(plan.url),
-                on_slot_needed=functools.partial(self._slot_needed, shard_id),
-            )
+        clients = {n: self._client(plan, n, self._sessions.get(n)) for n in plan.ids}
+        self._plan, self.clients = plan, clients
         return plan
 
+    @property
+    def plan(self) -> ShardPlan:
+        """The plan, with the ids that are here now; raises `LocalProtocolError` before `begin`."""
+        if self._plan is None:
+            raise LocalProtocolError("there is no plan yet: the lookup is not over")
+        return msgspec.structs.replace(self._plan, ids=tuple(self.clients))
+
+    def add(self, shard_id: int, *, session: Session | None = None) -> Client:
+        """Make the client of one more shard, or of one that was removed; drive it as the others.
+
+        Raises `LocalProtocolError` for an id that is here or not below the count, and before
+        `begin`.
+        """
+        plan = self._plan
+        if plan is None:
+            raise LocalProtocolError("there is no plan yet: the lookup is not over")
+        if not isinstance(shard_id, int) or not 0 <= shard_id < plan.count:
+            raise LocalProtocolError(
+                f"invalid shard_id {shard_id!r:.80}: expected an int from 0 to {plan.count - 1}"
+            )
+        _check_session("session", session)
+        if shard_id in self.clients:
+            raise LocalProtocolError(f"invalid shard_id {shard_id}: it is here already")
+        client = self.clients[shard_id] = self._client(plan, shard_id, session)
+        return client
+
+    def remove(self, shard_id: int) -> Client:
+        """Forget a shard, and return its client; stop that and drive it to its end.
+
+        Raises `LocalProtocolError` for an id that is not here.
+        """
+        if not isinstance(shard_id, int) or shard_id not in self.clients:
+            raise LocalProtocolError(f"invalid shard_id {shard_id!r:.80}: it is not here")
+        client = self.clients.pop(shard_id)
+        self.queue.forget(shard_id)
+        self._unreported.pop(shard_id, None)
+        return client
+
+    def events(self) -> list[tuple[int, Event]]:
+        """Return shard ids and events since the last call: `IdentifyBudgetSpent`, once a wait."""
+        events, self._events = self._events, []
+        return events
+
     def next_timer(self) -> float | None:
-        """When to call `handle_timer`, in seconds of the caller's clock; None: no need to."""
+        """Return when to call `handle_timer`, in seconds of the caller's clock; None: never."""
         return self.queue.next_timer()
 
     def handle_timer(self, *, now: float) -> None:
-        """Give the turns to identify that are due."""
-        for shard_id, connection in list(self._waiting.items()):
-            if connection.state in (State.CLOSING, State.CLOSED):
-                del self._waiting[shard_id]
-                self.queue.leave(shard_id)
+        """Grant the identify slots that are due."""
         self.queue.handle_timer(now=now)
+        if self._unreported and (spent := self.budget.spent(now)) is not None:
+            for shard_id, connection in self._unreported.items():
+                if connection.awaits_slot:
+                    self._events.append((shard_id, spent))
+            self._unreported.clear()
+
+    def _client(self, plan: ShardPlan, shard_id: int, session: Session | None) -> Client:
+        config = attrs.evolve(
+            self._config,
+            shard=(shard_id, plan.count),
+            ask_to_identify=True,
+            max_concurrency=plan.max_concurrency,
+        )
+        client = self._make_client(
+            config,
+            session=session,
+            gateway=Url.parse(plan.url),
+            on_slot_needed=functools.partial(self._slot_needed, shard_id),
+        )
+        client.share_budget(self.budget)
+        return client
 
     def _found(self) -> GatewayFound:
         if self.lookup is None:
@@ -115,10 +183,26 @@ class Fleet:
         return self.lookup.found
 
     def _slot_needed(self, shard_id: int, connection: ClientConnection, now: float) -> None:
-        # One that waited on a connection that is lost comes back to the front.
-        self.queue.leave(shard_id)
-        self._waiting[shard_id] = connection
-        self.queue.join(shard_id, lambda at: connection.grant_identify(now=at))
+        client = self.clients.get(shard_id)
+        if client is None or client.connection is not connection:
+            return  # the shard was removed
+        self._unreported[shard_id] = connection
+        if not self._config.ask_to_identify:
+            # If it waited on a connection that is lost, it returns to the front.
+            self.queue.leave(shard_id)
+            self.queue.join(shard_id, functools.partial(self._grant, shard_id, connection))
         self.handle_timer(now=now)
         if self.on_wake is not None:
             self.on_wake()
+
+    def _grant(self, shard_id: int, connection: ClientConnection, now: float) -> bool:
+        if not connection.awaits_slot:
+            return False
+        self._unreported.pop(shard_id, None)
+        connection.grant_identify(now=now)
+        return True
+
+
+def _check_session(name: str, session: Session | None) -> None:
+    if session is not None and not isinstance(session, Session):
+        raise LocalProtocolError(f"invalid {name} {session!r:.80}: expected a Session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -11,16 +12,20 @@ from gateway_proto import (
     Client,
     Config,
     Fleet,
+    GatewayFound,
     GaveUp,
     Identify,
+    IdentifyBudgetSpent,
     IdentifySlotNeeded,
     LocalProtocolError,
+    Purpose,
     Ready,
     Resume,
     Resumed,
     Server,
     ServerConfig,
     Session,
+    SessionInvalidated,
     State,
     fingerprint,
 )
@@ -122,12 +127,38 @@ def test_one_that_lost_its_connection_while_it_waited_gives_up_its_place_and_com
     """Rule 54."""
     running = Running(count=4)
     running.links[3].cut()
-    running.fleet.handle_timer(now=0.0)
-    assert running.fleet.queue.waiting == (1, 2)
+    running.links[2].cut()
 
     running.links[3].run(2.0)
 
     assert running.fleet.queue.waiting == (3, 1, 2)
+    running.run(5.25)
+    running.links[2].run(2.0)
+    running.run(6.0)
+    assert running.identified() == [0, 2, 3]
+
+
+def test_the_slot_of_a_connection_that_is_lost_goes_to_the_next() -> None:
+    running = Running(count=3)
+    running.links[1].cut()
+
+    running.fleet.handle_timer(now=5.25)
+    running.links[2].run()
+
+    assert running.identified() == [0, 2]
+
+
+def test_a_closing_connection_gets_no_slot() -> None:
+    running = Running(count=2)
+    connection: Any = running.fleet.clients[1].connection
+    connection.close(4000, now=1.0)
+    connection.data_to_send()
+
+    running.fleet.handle_timer(now=5.25)
+
+    assert connection.state is State.CLOSING
+    assert connection.data_to_send() == b""
+    assert running.fleet.queue.waiting == ()
 
 
 def test_a_connection_that_is_replaced_before_anybody_looked_keeps_its_place_at_the_front() -> None:
@@ -164,9 +195,9 @@ def test_a_gateway_url_needs_no_lookup_and_a_range_is_a_process_of_several() -> 
 
 
 def test_what_is_no_fleet_is_refused() -> None:
-    with pytest.raises(LocalProtocolError, match=r"Config\.shard is for one shard"):
+    with pytest.raises(LocalProtocolError, match=r"invalid Config\.shard \(0, 1\)"):
         Fleet(attrs.evolve(CONFIG, shard=(0, 1)))
-    with pytest.raises(LocalProtocolError, match="version 3 has no shards that could take turns"):
+    with pytest.raises(LocalProtocolError, match="version 3 has no shards that could wait"):
         Fleet(attrs.evolve(CONFIG, dialect=3, intents=None))
     stored = Session(id="s", sequence=1, shard=(0, 9), dialect=10, fingerprint=fingerprint("t"))
     with pytest.raises(LocalProtocolError, match="another shard"):
@@ -191,11 +222,20 @@ def test_the_lookups_budget_is_the_queues() -> None:
     config = attrs.evolve(
         CONFIG, gateway_url=None, api_url="http://localhost/api/v10", identify_reserve=999
     )
-    running = Running(config, count=2)
+    running = Running(config, count=3)
     running.run(60.0)
 
     assert running.identified() == [0]
     assert running.fleet.next_timer() == 86400.0
+    reason = (
+        "999 of 1000 sessions remain, and Config.identify_reserve keeps 999; the next Identify is "
+        "possible in 86400 s"
+    )
+    spent = IdentifyBudgetSpent(86400.0, reason)
+    assert running.fleet.events() == [(1, spent), (2, spent)]
+    assert running.fleet.events() == []
+    running.run(86400.0 - 60.0)
+    assert running.identified() == [0, 1]
 
 
 def test_a_client_that_only_looks_up_ends_with_the_answer() -> None:
@@ -218,3 +258,196 @@ def test_without_anybody_to_wake_a_turn_is_given_at_the_next_look() -> None:
     links[1].run()
 
     links[1].client.expect(Ready)
+
+
+# ----- one budget per token -----
+
+
+def test_shards_without_a_lookup_share_the_budget_of_the_day() -> None:
+    """Rule 49: however many shards there are."""
+    running = Running(attrs.evolve(CONFIG, identify_budget=4), count=3)
+    running.run(11.0)
+    for _ in range(3):
+        for link in running.links.values():
+            if link.client.connection is not None and link.client.connection.state is State.READY:
+                link.server.send(SessionInvalidated())
+        running.run(30.0)
+
+    identifies = sum(len(_is(link, Identify)) for link in running.links.values())
+    assert identifies == 4
+    events = running.fleet.events()
+    assert events
+    assert all(isinstance(event, IdentifyBudgetSpent) for _, event in events)
+
+
+def test_a_shard_that_begins_to_wait_on_a_spent_budget_is_reported() -> None:
+    fleet = Fleet(attrs.evolve(CONFIG, identify_budget=1), count=2)
+    fleet.begin(now=0.0)
+    links = [Link(client, Server()) for client in fleet.clients.values()]
+    assert [n for n, _ in fleet.events()] == [1]
+
+    links[1].cut()
+    links[1].run(3.0)
+
+    assert [n for n, _ in fleet.events()] == [1]
+    assert fleet.queue.waiting == (1,)
+
+
+def test_a_lost_connection_on_a_spent_budget_is_not_reported() -> None:
+    fleet = Fleet(attrs.evolve(CONFIG, identify_budget=1), count=3)
+    fleet.begin(now=0.0)
+    other = Link(fleet.clients[2], Server())
+    assert fleet.events() == []
+    other.cut()
+
+    fleet.budget.take(1.0)
+    fleet.handle_timer(now=6.0)
+
+    assert fleet.events() == []
+
+
+def test_a_budget_of_zero_ends_each_shard_with_the_reason() -> None:
+    fleet = Fleet(attrs.evolve(CONFIG, identify_budget=0), count=2)
+
+    fleet.begin(now=0.0)
+
+    for client in fleet.clients.values():
+        assert client.gave_up == "invalid Config.identify_budget 0: it allows no Identify"
+
+
+def test_a_new_lookup_of_a_shard_updates_the_budget_of_all() -> None:
+    config = attrs.evolve(
+        CONFIG, gateway_url=None, api_url="http://localhost/api/v10", gateway_attempts=1
+    )
+    running = Running(config, count=2)
+    client = running.fleet.clients[1]
+    running.links[1].cut()
+    client.dial_failed("no route", now=1.0)
+    dial = client.next_dial()
+    assert dial is not None
+    assert dial.purpose is Purpose.LOOKUP
+    lookup = client.dial_succeeded(now=2.0)
+    body = b'{"url":"ws://localhost","session_start_limit":{"total":1000,"remaining":50,"reset_after":9}}'
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body)
+
+    lookup.receive_data(head + body, now=3.0)
+
+    assert running.fleet.budget.remaining(3.0) == 50
+
+
+# ----- the caller grants the slots -----
+
+
+def test_with_ask_to_identify_the_caller_grants_the_slots() -> None:
+    running = Running(attrs.evolve(CONFIG, ask_to_identify=True), count=2)
+    running.run(30.0)
+    assert running.identified() == []
+    assert running.fleet.next_timer() is None
+    connection: Any = running.fleet.clients[1].connection
+    assert connection.awaits_slot
+
+    connection.grant_identify(now=30.0)
+    running.run(1.0)
+
+    assert running.identified() == [1]
+    assert not connection.awaits_slot
+    assert running.fleet.budget.free_at(31.0) == 31.0
+
+
+# ----- shards that come and go -----
+
+
+def test_a_shard_is_added_and_identifies_in_its_turn() -> None:
+    running = Running(count=4, ids=[0, 1])
+    running.run(6.0)
+
+    client = running.fleet.add(3)
+
+    assert running.fleet.clients[3] is client
+    assert running.fleet.plan.ids == (0, 1, 3)
+    running.links[3] = link = Link(client, running.server)
+    link.run(6.0)
+    assert running.fleet.queue.waiting == (3,)
+    running.run(6.0)
+    assert link.client.expect(Ready).shard == (3, 4)
+
+
+def test_a_removed_shard_gets_no_slot_and_can_be_added_with_its_session() -> None:
+    running = Running(count=3)
+    running.run(6.0)
+    session = running.fleet.clients[1].session
+
+    waiting = running.fleet.remove(2)
+    removed = running.fleet.remove(1)
+    removed.stop(keep_session=True, now=6.0)
+    running.links[1].run()
+    running.run(20.0)
+
+    assert waiting.connection is not None
+    assert running.identified() == [0, 1]
+    assert running.fleet.plan.ids == (0,)
+    link = Link(running.fleet.add(1, session=session), running.server)
+    link.client.expect(Resumed)
+
+
+def test_a_removed_shard_that_is_driven_on_does_not_enter_the_queue() -> None:
+    running = Running(count=2)
+    client = running.fleet.remove(1)
+    running.fleet.add(1)
+
+    running.links[1].cut()
+    running.links[1].run(2.0)
+
+    assert client.connection is not None
+    assert running.fleet.queue.waiting == ()
+
+
+def test_what_cannot_be_added_or_removed_raises_and_changes_nothing() -> None:
+    fleet = Fleet(CONFIG, count=4, ids=[0])
+    for call in (lambda: fleet.add(1), lambda: fleet.plan):
+        with pytest.raises(LocalProtocolError, match="there is no plan yet"):
+            call()
+    fleet.begin(now=0.0)
+    wrong: list[tuple[Callable[[], object], str]] = [
+        (lambda: fleet.begin(now=0.0), "begin was called before"),
+        (lambda: fleet.add(0), "invalid shard_id 0: it is here already"),
+        (lambda: fleet.add(4), "invalid shard_id 4: expected an int from 0 to 3"),
+        (lambda: fleet.add("1"), "invalid shard_id '1'"),  # type: ignore[arg-type]
+        (lambda: fleet.add(1, session={}), "invalid session {}: expected a Session"),  # type: ignore[arg-type]
+        (lambda: fleet.remove(1), "invalid shard_id 1: it is not here"),
+        (lambda: fleet.remove([]), "invalid shard_id"),  # type: ignore[arg-type]
+    ]
+
+    for call, says in wrong:
+        with pytest.raises(LocalProtocolError, match=says):
+            call()
+
+    assert list(fleet.clients) == [0]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"ids": [0, 1]}, r"ids \(0, 1\) without count: pass count"),
+        ({"count": 0}, "invalid count 0"),
+        ({"count": 2, "ids": [2]}, r"invalid ids \(2,\): expected ids from 0 to 1"),
+        ({"ids": "01"}, "invalid ids '01'"),
+        ({"sessions": [1]}, r"invalid sessions \[1\]: expected Sessions by shard id"),
+        ({"sessions": {0: "x"}}, r"invalid sessions\[0\] 'x': expected a Session"),
+    ],
+)
+def test_wrong_arguments_raise_before_a_dial(options: Any, says: str) -> None:
+    with pytest.raises(LocalProtocolError, match=says):
+        Fleet(CONFIG, **options)
+
+
+def test_a_lookup_of_an_absurd_count_raises_and_creates_nothing() -> None:
+    config = attrs.evolve(CONFIG, gateway_url=None, api_url="http://localhost/api/v10")
+    fleet = Fleet(config)
+    assert fleet.lookup is not None
+    fleet.lookup.found = GatewayFound("ws://localhost", 10**9)
+
+    with pytest.raises(LocalProtocolError, match="the lookup asks for 1000000000 shards"):
+        fleet.begin(now=0.0)
+
+    assert fleet.clients == {}

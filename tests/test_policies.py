@@ -24,6 +24,7 @@ from gateway_proto import (
     HeartbeatLate,
     HeartbeatSent,
     Identify,
+    IdentifyBudgetSpent,
     IdentifySlotNeeded,
     LocalProtocolError,
     MalformedPayload,
@@ -567,23 +568,32 @@ def test_a_client_does_not_identify_twice_in_five_seconds() -> None:
     assert (planned.purpose, planned.delay) == (Purpose.IDENTIFY, 5.25)
 
 
-@pytest.mark.parametrize(("remaining", "identifies"), [(1000, True), (100, False)])
-def test_the_last_sessions_of_a_day_are_left_to_others(remaining: int, identifies: bool) -> None:
+@pytest.mark.parametrize(("total", "identifies"), [(1, 1), (20, 18), (1000, 900)])
+def test_the_last_sessions_of_a_day_are_left_to_others(total: int, identifies: int) -> None:
     """Rule 49."""
-    config = attrs.evolve(
-        _config(gateway_url=None, api_url="http://localhost/api/v10", lookup_bot=True),
-        identify_reserve=1000 - remaining + 100 if not identifies else 100,
-    )
-    link = Link(Client(config), Server())
+    client = _after_lookup(total, remaining=total - identifies + 1)
+    client.dial_succeeded(now=1.0, framing=False).receive_close(1000, now=2.0)
+    assert not [e for e in client.events() if isinstance(e, IdentifyBudgetSpent)]
 
-    assert link.dials[0].url == "http://localhost/api/v10/gateway/bot"
-    if identifies:
-        link.client.expect(Ready)
-    else:
-        assert link.client.expect(GaveUp).reason == (
-            "only 1000 sessions may still be opened today: wait, or lower Config.identify_reserve, "
-            "which is 1000"
-        )
+    client = _after_lookup(total, remaining=total - identifies)
+
+    (spent,) = [e for e in client.events() if isinstance(e, IdentifyBudgetSpent)]
+    dial = client.next_dial()
+    assert dial is not None
+    assert (spent.seconds, dial.at) == (3600.0, 3601.0)
+    assert "the next Identify is possible in 3600 s" in spent.reason
+    assert client.gave_up is None
+
+
+def _after_lookup(total: int, *, remaining: int) -> Any:
+    client = Client(_config(gateway_url=None, api_url="http://localhost/api/v10", lookup_bot=True))
+    limit = b'{"total":%d,"remaining":%d,"reset_after":3600000}' % (total, remaining)
+    body = b'{"url":"ws://localhost","session_start_limit":%s}' % limit
+    lookup = client.dial_succeeded(now=0.0)
+    lookup.receive_data(
+        b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body, now=1.0
+    )
+    return client
 
 
 def test_identifies_are_counted_off_what_the_lookup_said() -> None:
@@ -596,7 +606,26 @@ def test_identifies_are_counted_off_what_the_lookup_said() -> None:
         link.server.send(SessionInvalidated())
         link.run(10)
 
-    assert "only 998 sessions" in link.client.expect(GaveUp).reason
+    assert "998 of 1000 sessions remain" in link.client.expect(IdentifyBudgetSpent).reason
+    assert sum(isinstance(event, Identify) for event in link.server.events) == 2
+
+
+def test_a_spent_budget_ends_identify_on_the_same_connection() -> None:
+    config = _config(identify_on_same_connection=True, identify_budget=2, identify_attempts=100)
+    client = Client(config)
+    connection: Any = client.dial_succeeded(now=0.0, framing=False)
+    connection.receive_message('{"op":10,"d":{"heartbeat_interval":41250}}', now=1.0)
+    connection.receive_message('{"op":9,"d":false}', now=2.0)
+    connection.handle_timer(now=10.0)
+    assert connection.identified_at == [1.0, 10.0]
+
+    connection.receive_message('{"op":9,"d":false}', now=11.0)
+    connection.receive_close(None, now=12.0)
+
+    dial = client.next_dial()
+    assert dial is not None
+    assert dial.at == 86401.0
+    assert any(isinstance(event, IdentifyBudgetSpent) for event in client.events())
 
 
 @pytest.mark.parametrize("status", [401, 403])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import sys
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,6 +12,7 @@ import pytest
 from gateway_proto import (
     GatewayFound,
     IdentifyBudget,
+    IdentifyBudgetSpent,
     IdentifyQueue,
     LocalProtocolError,
     SessionStartLimit,
@@ -41,19 +45,71 @@ def test_a_plan_is_that_of_the_lookup_unless_others_are_given() -> None:
 @pytest.mark.parametrize(
     ("count", "ids", "says"),
     [
-        (-1, None, "() of -1 shards: name one or more, each once"),
-        (4, [], "() of 4 shards: name one or more, each once"),
-        (4, [1, 1], "(1, 1) of 4 shards: name one or more, each once"),
-        (4, [4], "shards (4,) are not all from 0 to 3"),
-        (4, [-1], "shards (-1,) are not all from 0 to 3"),
-        (None, [4], "shards (4,) are not all from 0 to 3"),
+        (-1, None, "invalid count -1: expected an int from 1"),
+        (0, None, "invalid count 0: expected an int from 1"),
+        ("4", None, "invalid count '4': expected an int from 1"),
+        (True, None, "invalid count True: expected an int from 1"),
+        (4, [], "invalid ids (): expected one or more ints, each once"),
+        (4, [1, 1], "invalid ids (1, 1): expected one or more ints, each once"),
+        (4, ["1"], "invalid ids ('1',): expected one or more ints, each once"),
+        (4, "12", "invalid ids '12': expected one or more ints, each once"),
+        (4, 1, "invalid ids 1: expected one or more ints, each once"),
+        (4, [4], "invalid ids (4,): expected ids from 0 to 3, count is 4"),
+        (4, [-1], "invalid ids (-1,): expected ids from 0 to 3, count is 4"),
+        (None, [-1], "invalid ids (-1,): expected ids from 0"),
+        (None, [4], "invalid ids (4,): expected ids from 0 to 3, count is 4"),
     ],
 )
-def test_what_is_no_plan_is_refused(count: int | None, ids: list[int] | None, says: str) -> None:
+def test_counts_and_ids_that_do_not_fit_raise(count: Any, ids: Any, says: str) -> None:
     with pytest.raises(LocalProtocolError) as caught:
         plan_shards(FOUND, count=count, ids=ids)
 
     assert str(caught.value) == says
+
+
+def test_ids_without_any_count_raise_and_say_what_to_pass() -> None:
+    with pytest.raises(LocalProtocolError) as caught:
+        plan_shards(GatewayFound("wss://x"), ids=range(100))
+
+    assert str(caught.value).startswith("ids (0, 1, 2,")
+    assert str(caught.value).endswith("... without count: pass count, the number of all shards")
+    assert plan_shards(GatewayFound("wss://x"), ids=[0]).count == 1
+
+
+@pytest.mark.parametrize("shards", [10**9, 10**400, 16385], ids="{!r:.12}".format)
+def test_a_lookup_with_an_absurd_count_creates_no_shards(shards: int) -> None:
+    with pytest.raises(LocalProtocolError, match="more than 16384: pass count"):
+        plan_shards(GatewayFound("wss://x", shards))
+
+    assert plan_shards(GatewayFound("wss://x", shards), count=2).ids == (0, 1)
+
+
+@pytest.mark.parametrize("shards", [0, -5, -(10**400), math.nan, "many"], ids="{!r:.12}".format)
+def test_a_lookup_with_no_usable_count_means_one_shard(shards: Any) -> None:
+    assert plan_shards(GatewayFound("wss://x", shards)).ids == (0,)
+
+
+@pytest.mark.parametrize(
+    ("named", "used"),
+    [(0, 1), (-3, 1), (math.nan, 1), (None, 1), (2.5, 2), (10**400, 2**31)],
+    ids="{!r:.12}".format,
+)
+def test_an_absurd_max_concurrency_is_used_as_an_int_from_1(named: Any, used: int) -> None:
+    limit = SessionStartLimit(1000, 1000, 0, named)
+
+    plan = plan_shards(GatewayFound("wss://x", 4, limit))
+
+    assert plan.max_concurrency == used
+    assert plan.seconds == (15.0 if used == 1 else 5.0 if used == 2 else 0.0)
+
+
+@pytest.mark.parametrize(
+    ("guild_id", "count", "says"),
+    [("abc", 4, "guild_id 'abc'"), (None, 4, "guild_id None"), ("1", 0, "count 0")],
+)
+def test_a_guild_id_that_is_not_an_id_raises(guild_id: Any, count: int, says: str) -> None:
+    with pytest.raises(LocalProtocolError, match=f"invalid {says}: expected"):
+        shard_of(guild_id, count)
 
 
 def test_a_plan_says_how_long_it_takes() -> None:
@@ -128,14 +184,18 @@ def test_one_that_lost_its_connection_while_it_waited_comes_back_to_the_front() 
     assert queue.waiting == (2, 3), "the front is for once"
 
 
-def _budget(remaining: int, reset_after: int = 3_600_000, now: float = 0.0) -> IdentifyBudget:
-    return IdentifyBudget(SessionStartLimit(1000, remaining, reset_after), now=now, reserve=10)
+def _budget(remaining: int, reset_after: float = 3_600_000, now: float = 0.0) -> IdentifyBudget:
+    budget = IdentifyBudget(per_day=2000, reserve=10)
+    budget.found(SessionStartLimit(1000, remaining, reset_after), now=now)  # type: ignore[arg-type]
+    return budget
 
 
-def test_the_days_budget_stops_before_it_is_burnt() -> None:
+def test_a_spent_budget_grants_no_slot_until_its_reset() -> None:
     """Rule 49: a thousand in a day cost the token; when the day is over there are new ones."""
-    queue, granted = _queue(budget=_budget(12), max_concurrency=16)
-    _join(queue, granted, 0, 1, 2, 3)
+    budget = _budget(12)
+    queue, granted = _queue(budget=budget, max_concurrency=16)
+    for shard_id in range(4):
+        queue.join(shard_id, _taking(budget, granted, shard_id))
 
     queue.handle_timer(now=5.0)
 
@@ -145,6 +205,16 @@ def test_the_days_budget_stops_before_it_is_burnt() -> None:
     assert len(granted) == 2
     queue.handle_timer(now=3600.0)
     assert granted[2:] == [(2, 3600.0), (3, 3600.0)]
+
+
+def _taking(
+    budget: IdentifyBudget, granted: list[tuple[int, float]], shard_id: int
+) -> Callable[[float], None]:
+    def grant(at: float) -> None:
+        budget.take(at)
+        granted.append((shard_id, at))
+
+    return grant
 
 
 def test_a_budget_of_which_nothing_is_used_begins_its_day_with_the_first() -> None:
@@ -173,13 +243,191 @@ def test_a_lookup_that_names_no_end_of_the_day_gives_nothing_back() -> None:
     assert budget.remaining(51.0) == 20
 
 
-def test_a_reserve_that_is_never_there_lets_nobody_in() -> None:
-    budget = IdentifyBudget(SessionStartLimit(5, 5, 0), now=0.0, reserve=10)
+@pytest.mark.parametrize("reset_after", [0, -1, -(10**400), math.nan, None], ids="{!r:.12}".format)
+def test_a_spent_budget_without_a_reset_is_free_after_a_day(reset_after: Any) -> None:
+    """No limit lasts longer than the 24 hours that the documentation names."""
+    budget = _budget(3, reset_after=reset_after, now=50.0)
+
+    assert budget.free_at(50.0) == 50.0 + 86400
+    assert budget.free_at(50.0 + 86400) == 50.0 + 86400
+
+
+@pytest.mark.parametrize("reset_after", [10**400, math.inf, 1e300], ids="{!r:.12}".format)
+def test_an_absurd_reset_is_bounded_by_a_week(reset_after: Any) -> None:
+    assert _budget(3, reset_after=reset_after).free_at(0.0) == 7 * 86400
+
+
+@pytest.mark.parametrize(
+    ("total", "remaining", "allowed"),
+    [
+        (1, 1, 1),
+        (2, 2, 2),
+        (100, 100, 90),
+        (101, 100, 90),
+        (1000, 1000, 900),
+        (1000, 101, 1),
+        (1000, 100, 0),
+        (2000, 2000, 1900),
+        (0, 0, 0),
+        (0, 1, 1),
+        (-5, -5, 0),
+        (1000, -(10**400), 0),
+        (math.nan, 1000, 900),
+        (1000, math.nan, 900),
+        (1000, None, 900),
+    ],
+    ids="{!r:.12}".format,
+)
+def test_the_reserve_is_a_tenth_of_a_small_total(total: Any, remaining: Any, allowed: int) -> None:
+    budget = IdentifyBudget(per_day=10_000, reserve=100)
+    budget.found(SessionStartLimit(total, remaining, 3_600_000), now=0.0)
+
+    taken = 0
+    while budget.spent(0.0) is None:
+        budget.take(0.0)
+        taken += 1
+
+    assert taken == allowed
+    assert budget.free_at(0.0) == 3600.0
+    assert budget.free_at(3600.0) == 3600.0, "after the reset at least one may identify"
+
+
+def test_a_huge_remaining_number_leaves_the_own_limit() -> None:
+    budget = IdentifyBudget(per_day=5, reserve=100)
+    budget.found(SessionStartLimit(10**400, 10**400, 0), now=0.0)
+    for at in range(5):
+        budget.take(float(at))
+
+    assert budget.free_at(4.0) == 86400.0
+    assert budget.free_at(86400.0) == 86400.0
+
+
+def test_a_reserve_of_all_still_leaves_one() -> None:
+    budget = IdentifyBudget(reserve=10**9)
+    budget.found(SessionStartLimit(5, 5, 1000), now=0.0)
+
+    assert budget.spent(0.0) is None
+    budget.take(0.0)
+    assert budget.spent(0.0) is not None
+
+
+def test_a_spent_budget_is_reported_with_its_reset() -> None:
+    found, own = _budget(3), IdentifyBudget(per_day=1)
+    own.take(0.0)
+
+    assert found.spent(0.0) == IdentifyBudgetSpent(
+        3600.0,
+        "3 of 1000 sessions remain, and Config.identify_reserve keeps 10; the next Identify is "
+        "possible in 3600 s",
+    )
+    assert own.spent(400.0) == IdentifyBudgetSpent(
+        86000.0,
+        "1 Identifies in 24 hours, as many as Config.identify_budget allows: find out why "
+        "sessions are lost; the next Identify is possible in 86000 s",
+    )
+    assert own.spent(86400.0) is None
+    assert own.remaining(0.0) is None
+
+
+def test_a_budget_of_zero_allows_nothing_at_any_time() -> None:
+    budget = IdentifyBudget(per_day=0)
     queue, granted = _queue(budget=budget)
     _join(queue, granted, 0)
 
-    assert budget.free_at(0.0) is None
-    assert queue.next_timer() is None
+    queue.handle_timer(now=0.0)
+
+    assert (granted, queue.next_timer(), budget.free_at(1e9)) == ([], None, None)
+    spent = budget.spent(0.0)
+    assert spent is not None
+    assert spent.seconds is None
+
+
+def test_a_shard_that_needs_no_slot_leaves_it_to_the_next() -> None:
+    queue, granted = _queue()
+    queue.join(0, lambda at: False)
+    _join(queue, granted, 1)
+
+    queue.handle_timer(now=1.0)
+
+    assert granted == [(1, 1.0)]
+    _join(queue, granted, 2, 3, 0)
+    assert queue.waiting == (0, 2, 3), "it lost its connection: it returns to the front"
+
+
+def test_a_forgotten_shard_does_not_return_to_the_front() -> None:
+    queue, granted = _queue()
+    _join(queue, granted, 0, 1)
+    queue.leave(1)
+    queue.forget(1)
+    queue.forget(0)
+    assert (queue.waiting, queue.next_timer()) == ((), None)
+
+    _join(queue, granted, 0, 1)
+
+    assert queue.waiting == (0, 1)
+    _run(queue, 10.0)
+    assert [shard_id for shard_id, _ in granted] == [0, 1]
+
+
+def test_a_grant_that_raises_uses_the_slot_and_stops_no_other() -> None:
+    queue, granted = _queue()
+    queue.join(0, _raise)
+    _join(queue, granted, 1)
+    with pytest.raises(ZeroDivisionError):
+        queue.handle_timer(now=0.0)
+
+    _run(queue, 10.0)
+
+    assert granted == [(1, 5.25)]
+
+
+def _raise(at: float) -> None:
+    raise ZeroDivisionError
+
+
+def test_joining_again_and_again_keeps_one_place() -> None:
+    queue, granted = _queue()
+    queue.handle_timer(now=0.0)
+    for _ in range(1000):
+        _join(queue, granted, 7)
+        queue.leave(7)
+        _join(queue, granted, 7)
+
+    assert queue.waiting == (7,)
+    assert sum(map(len, queue._lines.values())) <= 2
+    _run(queue, 10.0)
+    assert granted == [(7, 0.0)]
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.5, "1", True, None])
+def test_a_queue_with_a_wrong_max_concurrency_raises(value: Any) -> None:
+    with pytest.raises(LocalProtocolError, match="invalid max_concurrency"):
+        IdentifyQueue(max_concurrency=value)
+
+
+@pytest.mark.parametrize("max_concurrency", [1, 16, 2**31])
+def test_the_cost_of_a_slot_does_not_grow_with_the_shards(max_concurrency: int) -> None:
+    calls = []
+    for count in (500, 4000):
+        queue, granted = _queue(max_concurrency=max_concurrency, seconds=0.0)
+        traced = 0
+
+        def count_calls(frame: Any, event: str, _: Any) -> None:
+            nonlocal traced
+            traced += event == "call"
+
+        before = sys.getprofile()
+        sys.setprofile(count_calls)
+        for shard_id in range(count):
+            _join(queue, granted, shard_id)
+            queue.handle_timer(now=0.0)
+            queue.next_timer()
+        _run(queue, 1e9)
+        sys.setprofile(before)
+        assert len(granted) == count
+        calls.append(traced / count)
+
+    assert calls[1] < calls[0] * 1.2
 
 
 def test_early_or_twice_is_safe_and_in_time_is_early_enough() -> None:

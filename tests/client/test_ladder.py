@@ -12,6 +12,7 @@ from gateway_proto import (
     DialPlanned,
     GaveUp,
     Identify,
+    IdentifyBudgetSpent,
     Purpose,
     Ready,
     Resumed,
@@ -99,19 +100,21 @@ def test_identifies_that_never_become_ready_end_the_life_with_a_reason() -> None
     assert client.events()[-1] == GaveUp(client.gave_up)
 
 
-def test_the_identify_budget_of_a_day_ends_the_life_before_the_token_is_lost() -> None:
-    link = Link(Client(config_with(identify_budget=3)), Server())
-    while link._life is not None and link._life.next_dial() is None:
+def test_a_spent_identify_budget_delays_the_next_identify() -> None:
+    """Rule 49: before the token is lost."""
+    client = Client(config_with(identify_budget=3))
+    link = Link(client, Server())
+    while client.next_dial() is None:
         link.server.send(SessionInvalidated())
         link.run(60)
-        if isinstance(link.client.events[-1], GaveUp):
-            break
 
     assert sum(isinstance(event, Identify) for event in link.server.events) == 3
-    assert link.client.events[-1].reason == (
-        "3 identifies in 24 hours, and 1000 cost the token: find out why sessions are lost, or "
-        "raise Config.identify_budget"
-    )
+    dial, spent = client.next_dial(), link.client.expect(IdentifyBudgetSpent)
+    assert spent.seconds is not None
+    assert spent.reason.startswith("3 Identifies in 24 hours, as many as Config.identify_budget")
+    assert dial is not None
+    assert dial.at == 86400.0
+    assert client.gave_up is None
 
 
 def test_the_identify_budget_is_free_again_after_a_day() -> None:

@@ -7,7 +7,17 @@ from typing import Any
 import msgspec
 import pytest
 
-from gateway_proto import By, Client, DialFailed, Purpose, Server, Session, Then, UrlRefused
+from gateway_proto import (
+    By,
+    Client,
+    DialFailed,
+    IdentifyBudgetSpent,
+    Purpose,
+    Server,
+    Session,
+    Then,
+    UrlRefused,
+)
 from gateway_proto.testing import Link
 from tests.client.lives import CONFIG, SESSION, answer, config_with, found, hosts_dialled
 
@@ -49,8 +59,8 @@ def test_a_lookup_ends_with_what_its_client_is_up_to(session: Session | None, th
     assert client.last_closed.then is then
 
 
-@pytest.mark.parametrize(("lost_at", "goes_on"), [(14.0, False), (16.0, True)])
-def test_the_day_of_a_lookup_ends_when_it_said(lost_at: float, goes_on: bool) -> None:
+@pytest.mark.parametrize(("lost_at", "dials_at"), [(9.0, 15.0), (14.0, 15.0), (16.0, 16.0)])
+def test_the_day_of_a_lookup_ends_when_it_said(lost_at: float, dials_at: float) -> None:
     client = Client(config_with(identify_reserve=5, lookup_bot=True))
     limit = b'{"total":1000,"remaining":6,"reset_after":10000,"max_concurrency":1}'
     body = b'{"url":"ws://localhost","shards":1,"session_start_limit":%s}' % limit
@@ -61,8 +71,12 @@ def test_the_day_of_a_lookup_ends_when_it_said(lost_at: float, goes_on: bool) ->
 
     connection.receive_close(1000, now=lost_at)
 
-    assert (client.next_dial() is not None) == goes_on
-    assert (client.gave_up is None) == goes_on
+    dial = client.next_dial()
+    assert dial is not None
+    assert dials_at <= dial.at <= max(dials_at, 16.0) + 1.0
+    spent = [event for event in client.events() if isinstance(event, IdentifyBudgetSpent)]
+    assert [event.seconds for event in spent] == ([15.0 - lost_at] if lost_at < 15.0 else [])
+    assert client.gave_up is None
 
 
 def test_a_lookup_that_fails_and_asks_for_nothing_waits_by_chance() -> None:

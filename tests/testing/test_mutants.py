@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -91,11 +90,11 @@ def _has_no_window(of_sends: bool) -> Callable[[Patch], None]:
 
 
 def _takes_no_turns(patch: Patch) -> None:
-    patch.setattr(IdentifyQueue, "_turn_at", lambda self, shard_id: -math.inf)
+    patch.setattr(IdentifyQueue, "join", lambda self, shard_id, grant: grant(0.0))
 
 
 def _has_no_budget(patch: Patch) -> None:
-    patch.setattr(Client, "_over_budget", lambda self, now: None)
+    patch.setattr(Client, "_spent", lambda self, now: None)
 
 
 def _waits(seconds: float) -> Callable[[Patch], None]:

@@ -19,6 +19,7 @@ from gateway_proto import (
     HeartbeatRequested,
     HeartbeatSent,
     Hello,
+    IdentifyBudgetSpent,
     IdentifySlotNeeded,
     MalformedPayload,
     Opened,
@@ -40,8 +41,10 @@ def word(event: Event) -> str:
     match event:
         case Hello() | Opened() | DialPlanned() | DialFailed() | GatewayFound() | UrlRefused():
             return "connecting"
-        case Ready() | Resumed() | SessionInvalidated() | IdentifySlotNeeded():
+        case Ready() | Resumed() | SessionInvalidated():
             return "session"
+        case IdentifySlotNeeded() | IdentifyBudgetSpent():
+            return "waiting"
         case Dispatch(name=DispatchName.MESSAGE_CREATE):
             return "a message"
         case Dispatch():

@@ -19,6 +19,7 @@ from gateway_proto import (
     HeartbeatRequested,
     HeartbeatSent,
     Hello,
+    IdentifyBudgetSpent,
     IdentifySlotNeeded,
     Opened,
     ReconnectRequested,
@@ -38,7 +39,7 @@ def word(event: Event) -> str:
             return "connecting"
         case Dispatch(name=DispatchName.MESAGE_CREATE):
             return "a message"
-        case Dispatch() | SessionInvalidated() | IdentifySlotNeeded():
+        case Dispatch() | SessionInvalidated() | IdentifySlotNeeded() | IdentifyBudgetSpent():
             return "session"
         case HeartbeatSent() | HeartbeatAcked() | HeartbeatRequested() | HeartbeatLate():
             return "heartbeat"
