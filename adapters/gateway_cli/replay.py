@@ -109,11 +109,11 @@ class _Shown:
             head = " " * len(head)
         for difference in step.differences:
             for when, value in (
-                ("was", difference.recorded),
-                ("is", difference.replayed),
+                ("recorded", difference.recorded),
+                ("now", difference.replayed),
             ):
                 text = f"{difference.what} {when} {_compact(value)}"
-                yield Text.assemble(head, (text, "red" if when == "was" else "bold red"))
+                yield Text.assemble(head, (text, "red" if when == "recorded" else "bold red"))
 
     def _rows(self, line: dict[str, Any], number: int) -> Iterator[Text]:
         if "made" in line:

@@ -6,7 +6,7 @@ from collections import Counter, deque
 from typing import Any
 
 from gateway_cli.show import why
-from gateway_proto import DIALECTS
+from gateway_proto import DIALECTS, Purpose
 
 __all__ = ["story"]
 
@@ -19,6 +19,7 @@ _DECISIONS = {
     "ReconnectRequested": "reconnect",
     "SessionInvalidated": "invalidated",
     "Closed": "closed",
+    "GatewayFound": "gateway found",
     "GaveUp": "gave up",
     "HeartbeatLate": "late heartbeat",
     "Suspended": "suspended",
@@ -59,6 +60,7 @@ def story(lines: list[Json]) -> Json:
         "facts": {
             "seconds": round(end, 3),
             "connections": sum(lane.opened for lane in lanes),
+            "lookups": sum(lane.lookups for lane in lanes),
             "dials": kinds_of["dial"],
             "failed dials": kinds_of["dial failed"],
             "sessions": kinds_of["new session"],
@@ -110,11 +112,15 @@ class _Lane:
     def __init__(self, name: str, version: int | None) -> None:
         self.name = name
         self.opened = 0
+        self.lookups = 0
         self.connection = 0
+        self.is_lookup = False
+        self.purpose: str | None = None
+        """What the next dial is for."""
         self.states: list[Json] = []
         self.beats: list[Json] = []
         self.waiting: list[tuple[float, int]] = []
-        self._room: list[tuple[float, int]] = []
+        self._capacity: list[tuple[float, int]] = []
         self._sent: deque[float] = deque()
         self._unanswered: list[float] = []
         dialect = None if version is None else DIALECTS[version]
@@ -123,11 +129,13 @@ class _Lane:
 
     def open(self, at: float, connection: int) -> None:
         """A transport was opened; it has a rate limit of its own."""
-        self.opened += 1
+        self.is_lookup = self.purpose == Purpose.LOOKUP.value
+        self.lookups += self.is_lookup
+        self.opened += not self.is_lookup
         self.connection = connection
         self._age(at)
         self._sent.clear()
-        self._room.append((at, self._limit))
+        self._capacity.append((at, self._limit))
 
     def be(self, at: float, state: str, waiting: int) -> None:
         """The present connection is in a state, and so many commands wait."""
@@ -146,7 +154,7 @@ class _Lane:
         """A message went out."""
         self._age(at)
         self._sent.append(at)
-        self._room.append((at, self._limit - len(self._sent)))
+        self._capacity.append((at, self._limit - len(self._sent)))
 
     def event(self, at: float, event: Json) -> None:
         """Something about heartbeats, or the end."""
@@ -167,13 +175,18 @@ class _Lane:
         self._age(at)
         if self.states[-1]["end"] is None:
             self.states[-1]["end"] = at
-        for points in (self._room, self.waiting):
+        for points in (self._capacity, self.waiting):
             points.append((at, points[-1][1] if points else 0))
 
     def drawn(self) -> Json:
         """What a page draws of it."""
-        room = self._room if self._limit else []
-        return {"name": self.name, "states": self.states, "waiting": self.waiting, "room": room}
+        capacity = self._capacity if self._limit else []
+        return {
+            "name": self.name,
+            "states": self.states,
+            "waiting": self.waiting,
+            "capacity": capacity,
+        }
 
     def _beat(self, at: float, latency: float | None) -> None:
         self.beats.append(
@@ -183,7 +196,7 @@ class _Lane:
     def _age(self, at: float) -> None:
         while self._sent and self._sent[0] + self._seconds <= at:
             free_at = self._sent.popleft() + self._seconds
-            self._room.append((free_at, self._limit - len(self._sent)))
+            self._capacity.append((free_at, self._limit - len(self._sent)))
 
 
 class _Telling:
@@ -226,6 +239,7 @@ class _Telling:
             self._tell(at, found, line)
 
     def _tell(self, at: float, lane: _Lane, line: Json) -> None:
+        lane.purpose = (line.get("dial") or {}).get("purpose", lane.purpose)
         if "state" in line:
             lane.be(at, line["state"], line.get("waiting", 0))
         for item in line.get("sent", ()):
@@ -238,6 +252,21 @@ class _Telling:
             if "d" in event and "sequence" in event:
                 self.dispatches.append((at, event["name"]))
             if event["type"] in _DECISIONS:
-                row = {"at": at, "lane": lane.name, "connection": lane.connection}
-                row |= {"kind": _DECISIONS[event["type"]], "text": why(event)}
-                self.decisions.append(row)
+                self._decide(at, lane, event)
+
+    def _decide(self, at: float, lane: _Lane, event: Json) -> None:
+        """Add the row of an event."""
+        kind, text = _DECISIONS[event["type"]], why(event)
+        last = self.decisions[-1] if self.decisions else None
+        if event["type"] == "Closed" and lane.is_lookup:
+            if last is not None and last["kind"] == "gateway found":
+                return  # the end of a lookup that succeeded
+            kind = "lookup failed"
+        row = {"at": at, "lane": lane.name, "connection": lane.connection}
+        # A client's events are taken before those of the connection whose end they follow.
+        before = (
+            event["type"] == "Closed"
+            and last is not None
+            and {**row, "kind": "dial", "text": last["text"]} == last
+        )
+        self.decisions.insert(len(self.decisions) - before, {**row, "kind": kind, "text": text})

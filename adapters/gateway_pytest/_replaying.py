@@ -21,8 +21,8 @@ def assert_replays(path: str | os.PathLike[str]) -> None:
         different = [step for step in replay(lines) if step.differences]
     if different:
         shown = [
-            f"line {step.number}, {step.line.get('call') or step.line.get('took')}: {d.what} was "
-            f"{d.recorded!r}, is {d.replayed!r}"
+            f"line {step.number}, {step.line.get('call') or step.line.get('took')}: {d.what} "
+            f"recorded {d.recorded!r}, now {d.replayed!r}"
             for step in different[:_SHOWN]
             for d in step.differences
         ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Self
 
 import attrs
 
@@ -33,7 +34,8 @@ class Recorder:
     `write` is called with one line of JSON at a time, its end included; what it raises leaves the
     call that is recorded. In place of a token, and of
     whatever else stands where tokens do, a line has a placeholder of the same length; a line waits
-    while it could hold a part of one, and `close` writes those that still wait.
+    while it could hold a part of one, and `close` writes those that still wait. As a context
+    manager it closes the trace at the end.
     """
 
     def __init__(self, write: Callable[[str], object]) -> None:
@@ -125,6 +127,14 @@ class Recorder:
         Servers(self._log, server, line.fields["id"])
         self._log.end(line)
         return server
+
+    def __enter__(self) -> Self:
+        """Return the recorder."""
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        """Close the trace."""
+        self.close()
 
     def close(self) -> None:
         """Write the lines that wait, without what is not whole in them; the trace ends here.

@@ -38,6 +38,8 @@ _UNREADABLE = (
 _COMPARED = ("raised", "returned", "made", "drew", "state", "timer", "waiting", "dial")
 _HANDED_OVER = ("events", "sent")
 _KEY = re.compile("^Sec-WebSocket-Key: ([^\r]*)\r\n", re.MULTILINE | re.IGNORECASE)
+_BROKEN = re.compile(r"(broken (?:zlib|zstd) data): .*")
+"""A trace holds only the size of a broken message, so that its details cannot be the same."""
 
 
 class TraceError(GatewayProtoError):
@@ -297,8 +299,10 @@ def _key(line: Json) -> str | None:
 
 
 def _comparable(value: Any) -> Any:
-    """Without what no two machines have in common: the key of an upgrade, and hidden tokens."""
+    """Return the value without what no two runs have in common: keys, tokens, broken data."""
     if isinstance(value, dict):
         items = ((key, _comparable(item)) for key, item in value.items() if key != "token")
         return {k: _KEY.sub("", v) if k == "http" else v for k, v in items}
+    if isinstance(value, str):
+        return _BROKEN.sub(r"\1", value)
     return [_comparable(item) for item in value] if isinstance(value, list) else value

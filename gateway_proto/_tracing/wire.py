@@ -16,6 +16,7 @@ import attrs
 
 from gateway_proto._layers import etf
 from gateway_proto._layers.inflate import InflateError, Inflater
+from gateway_proto._tracing.body import clean_answer
 from gateway_proto._tracing.secrets import Secrets
 from gateway_proto._tracing.values import json_of_data, json_of_message
 
@@ -25,6 +26,8 @@ _HEAD_END = b"\r\n\r\n"
 _SWITCHED = re.compile(rb"HTTP/1\.1 101|[^\r]+\r\n.*?^upgrade: *websocket", re.I | re.M | re.S)
 _INFORMATION = re.compile(rb"HTTP/1\.1 1(?!01)")
 _CONTINUED, _TEXT, _BINARY, _CLOSE, _PING = 0, 1, 2, 8, 9
+_BROKEN = b"\xff"
+"""Of this byte neither zlib nor zstd makes anything, at the beginning of a stream or within it."""
 _ANY = "surrogateescape"
 
 Write = Callable[[Any], None]
@@ -99,6 +102,7 @@ class Incoming:
         self._inflater = inflater
         self._masked = masked
         self._switched = False  # the HTTP head is over, and frames come
+        self._answers = False  # an HTTP body follows, up to the end
         self._rest = bytearray()  # of which no whole unit could be made yet
         self._parts = bytearray()  # of a fragmented message
         self._code = _TEXT
@@ -134,9 +138,10 @@ class Incoming:
         self._begin_again()
 
     def finish(self) -> None:
-        """Nothing more comes: let go of what is kept back, without what is not whole."""
+        """Write what is kept back, without incomplete messages: nothing more is received."""
         whole, tail = bytes(self._raw[: self._whole]), bytes(self._raw[self._whole :])
-        self._let_go(whole + (_blanked(tail) if self._switched else self._secrets.of_end(tail)))
+        tail = _blanked(tail) if self._switched else clean_answer(tail, self._secrets)
+        self._let_go(whole + tail)
         for write, _ in self._messages:
             write(None)
         self._messages.clear()
@@ -160,13 +165,19 @@ class Incoming:
     def _units(self) -> Iterator[bytes]:
         """The whole heads and messages that wait, without secrets."""
         while not self._switched:
+            if self._answers:
+                return
             at = self._rest.find(_HEAD_END) + len(_HEAD_END)
             head = bytes(self._rest[:at])
             more_heads = _INFORMATION.match(head) is not None
-            if at < len(_HEAD_END) or not (more_heads or _SWITCHED.match(head)):
-                return  # a body follows, up to the end
+            self._answers = at >= len(_HEAD_END) and not (more_heads or _SWITCHED.match(head))
+            if at < len(_HEAD_END) or self._answers:
+                return
             self._switched = not more_heads
-            yield self._unit(at, self._clean(head))
+            # In place: a head stays as long as it was.
+            start = len(self._raw) - len(self._rest)
+            self._raw[start : start + at] = clean = clean_answer(head, self._secrets)
+            yield self._unit(at, clean)
         while (frame := _frame(self._rest)) is not None:
             yield self._unit(frame.size, self._framed_anew(frame))
 
@@ -185,7 +196,12 @@ class Incoming:
         return clean
 
     def _framed_anew(self, frame: _Frame) -> bytes:
-        if frame.code >= _CLOSE:
+        if frame.code > _CLOSE:
+            # No protocol needs what is in a ping, and several could hold the parts of a secret.
+            content = b"x" * len(frame.content)
+            self._found = self._found or content != frame.content
+            return _framed(frame.bits, content, masked=self._masked)
+        if frame.code == _CLOSE:
             return _framed(frame.bits, self._clean(frame.content), masked=self._masked)
         if frame.code != _CONTINUED:
             self._code = frame.code
@@ -207,8 +223,9 @@ class Incoming:
         try:
             text = self._inflater.receive(message)
         except InflateError:
-            # The connection ends with it.
-            text = message
+            # The connection ends with it. Secrets may be decompressed from what is not broken.
+            self._open, self._found, self._inflated = False, True, True
+            return _BROKEN * len(message)
         self._open = text is None
         if isinstance(text, str):
             return self._clean_text(text)
@@ -254,10 +271,11 @@ class Outgoing:
         return {"broken": "it is not whole"} if text is None else json_of_message(text)
 
     def _item(self, frame: _Frame) -> dict[str, Any]:
+        size = len(frame.content)
         match frame.code:
             case code if frame.bits & 0x70 or code == _CONTINUED or not frame.final:
                 # What a scenario makes of a frame.
-                return {"frame": frame.bits, "size": len(frame.content)}
+                return {"frame": frame.bits, "size": size}
             case code if code == _CLOSE:
                 reason = frame.content[2:].decode("utf-8", "replace")
                 return {"close": int.from_bytes(frame.content[:2], "big"), "reason": reason}
@@ -266,8 +284,4 @@ class Outgoing:
             case code if code == _BINARY:
                 return self.message(frame.content)
             case _:
-                return {
-                    "ping" if frame.code == _PING else "pong": json_of_data(
-                        frame.content, readable=True
-                    )
-                }
+                return {"ping" if frame.code == _PING else "pong": json_of_data(b"x" * size)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import pathlib
 import shutil
@@ -33,6 +34,34 @@ ARGUMENTS = [
 # ----- the numbers -----
 
 
+def test_close_is_listed_before_the_dial_that_it_caused() -> None:
+    rows = [(row["at"], row["kind"]) for row in story(LINES)["decisions"]]
+
+    for (at, kind), (next_at, next_kind) in itertools.pairwise(rows):
+        assert not (at == next_at and kind == "dial" and next_kind == "closed")
+
+
+@pytest.mark.parametrize("status", [200, 404])
+def test_lookup_is_no_connection_and_no_close(status: int) -> None:
+    lines: list[str] = []
+    with Recorder(lines.append) as recorder:
+        client = recorder.client(Config(token="t", intents=0, api_url="http://localhost/api"))
+        client.events()
+        lookup = client.dial_succeeded(now=0.0)
+        body = b'{"url": "ws://localhost"}'
+        head = b"HTTP/1.1 %d X\r\nContent-Length: %d\r\n\r\n" % (status, len(body))
+        lookup.receive_data(head + body, now=1.0)
+        lookup.events()
+        client.events()
+
+    told = story(read(lines))
+
+    assert told["facts"]["lookups"] == 1
+    assert told["facts"]["connections"] == told["facts"]["closes"] == 0
+    kinds = [row["kind"] for row in told["decisions"]]
+    assert kinds[:2] == ["dial", "gateway found" if status == 200 else "lookup failed"]
+
+
 def _fact(name: str) -> Any:
     return story(LINES)["facts"][name]
 
@@ -45,12 +74,13 @@ def test_the_facts_are_those_of_the_trace() -> None:
     latencies = [latency * 1000 for latency in acked if latency is not None]
     assert facts == {
         "seconds": round(LINES[-1]["at"] - 1000, 3),
-        "connections": len([line for line in LINES if "made" in line]),
+        "connections": len([line for line in LINES if "made" in line]) - 1,
+        "lookups": 1,
         "dials": TYPES["DialPlanned"],
         "failed dials": TYPES["DialFailed"],
         "sessions": TYPES["Ready"],
         "resumes": TYPES["Resumed"],
-        "closes": TYPES["Closed"],
+        "closes": TYPES["Closed"] - 1,
         "dispatches": TYPES["Dispatch"] + TYPES["Ready"] + TYPES["Resumed"],
         "heartbeats acknowledged": len(latencies),
         "heartbeats not acknowledged": TYPES["HeartbeatSent"] - len(acked),
@@ -61,12 +91,14 @@ def test_the_facts_are_those_of_the_trace() -> None:
     assert facts["resumes"] == 5 and facts["heartbeats not acknowledged"] > 0
 
 
-def test_room_is_what_the_limit_leaves_in_any_minute() -> None:
+def test_capacity_is_what_the_limit_leaves_in_any_minute() -> None:
     (lane,) = story(LINES)["lanes"]
 
-    assert max(room for _, room in lane["room"]) == 120
-    assert 0 <= min(room for _, room in lane["room"]) <= 5  # some places are for heartbeats
-    times = [at for at, _ in lane["room"]]
+    assert max(capacity for _, capacity in lane["capacity"]) == 120
+    assert (
+        0 <= min(capacity for _, capacity in lane["capacity"]) <= 5
+    )  # some places are for heartbeats
+    times = [at for at, _ in lane["capacity"]]
     assert times == sorted(times)
     assert lane["states"][0]["state"] == "upgrading"
     for before, after in zip(lane["states"], lane["states"][1:], strict=False):
@@ -108,7 +140,7 @@ def test_a_server_s_trace_has_a_lane_for_each_connection() -> None:
     assert [lane["name"] for lane in told["lanes"]] == [f"connection {n}" for n in (2, 3, 4)]
     assert told["facts"]["dispatches"] == 2
     assert [row["kind"] for row in told["decisions"]] == ["closed", "closed"]
-    assert "room" in told["lanes"][0] and told["lanes"][0]["room"] == []
+    assert "capacity" in told["lanes"][0] and told["lanes"][0]["capacity"] == []
 
 
 def test_an_empty_trace_and_a_single_connection_are_drawn_too() -> None:

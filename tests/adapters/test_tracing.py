@@ -151,9 +151,9 @@ def test_replay_says_what_is_different_today(tmp_path: pathlib.Path) -> None:
     assert result.returncode == 1
     head, *more = result.stdout.splitlines()
     assert head.split()[0] == str(number)
-    assert "timer was" in more[-3] and "timer is" in more[-2]
+    assert "timer recorded" in more[-3] and "timer now" in more[-2]
     assert more[-1].startswith("1 of ")
-    with pytest.raises(AssertionError, match=rf"line {number}, receive_data: timer was"):
+    with pytest.raises(AssertionError, match=rf"line {number}, receive_data: timer recorded"):
         assert_replays(path)
 
 

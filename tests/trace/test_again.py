@@ -306,7 +306,7 @@ def test_pings_and_closes_are_written_as_what_they_are() -> None:
     link.run(1)
 
     sent = [item for line in read(made.close()) for item in line.get("sent", ())]
-    assert {"pong": {"utf8": "hi"}} in sent
+    assert {"pong": {"utf8": "xx"}} in sent
     assert {"close": 4001, "reason": "enough"} in sent
     assert differences(made.lines) == []
 
