@@ -33,8 +33,6 @@ async def main() -> None:
                     await gateway.stop(keep_session=False)
                     break
         nursery.cancel_scope.cancel()
-    if gateway.gave_up is not None:
-        raise SystemExit(gateway.gave_up)
 
 
 trio.run(main)

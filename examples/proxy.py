@@ -73,7 +73,6 @@ async def main() -> None:
                 serving = await stack.enter_async_context(opening)
                 stack.callback(asyncio.create_task(forward()).cancel)
                 print(serving.api_url, flush=True)
-    raise SystemExit(gateway.gave_up)
 
 
 asyncio.run(main())

@@ -48,7 +48,7 @@ from gateway_proto.dialects import (
     dialect,
 )
 from gateway_proto.endpoint import LookupConnection
-from gateway_proto.errors import GatewayProtoError, LocalProtocolError, RequestError
+from gateway_proto.errors import GatewayProtoError, GaveUpError, LocalProtocolError, RequestError
 from gateway_proto.events import (
     By,
     ChannelInfo,
@@ -144,6 +144,7 @@ __all__ = [
     "GatewayFound",
     "GatewayProtoError",
     "GaveUp",
+    "GaveUpError",
     "GuildMembers",
     "Heartbeat",
     "HeartbeatAcked",

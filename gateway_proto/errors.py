@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-__all__ = ["GatewayProtoError", "LocalProtocolError", "RequestError"]
+__all__ = ["GatewayProtoError", "GaveUpError", "LocalProtocolError", "RequestError"]
 
 
 class GatewayProtoError(Exception):
     """The base of every exception that this package raises on purpose."""
+
+
+class GaveUpError(GatewayProtoError):
+    """The client stopped permanently: reconnecting cannot help, see `reason`.
+
+    The adapters raise it at the end of the iteration over a gateway or over shards.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason: str = reason
+        """The same text as `GaveUp.reason`; of several shards, each with its id."""
 
 
 class LocalProtocolError(GatewayProtoError, ValueError):

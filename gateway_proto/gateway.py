@@ -1,25 +1,58 @@
-"""Client ↔ an application: the events that wait, and the session as of those it has handled.
+"""Client ↔ an application: everything of an adapter that is independent of the event loop.
 
-The gateways of all event loops are made of this, and shards take their turns here. An event counts
-as handled when the next one is asked for; the session as of the handled events is what to store if
-a restart should miss nothing.
+`GatewayBase` holds the events that wait and the session as of the handled ones: an event counts as
+handled when the next one is asked for. `AdapterGateway` adds what the gateways of all event loops
+share: iterations, sending, requests, errors and log records. Shards take their turns in `Turns`.
 """
 
 from __future__ import annotations
 
 import abc
+import contextlib
+import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, overload
 
 import msgspec
 
+from gateway_proto._driving import Driver, Iteration, Iterations, Notifier, raisable
 from gateway_proto._layers.state import State
+from gateway_proto._log_text import DEBUG, clean, level_of, text_of
 from gateway_proto.client import Client
-from gateway_proto.commands import Command
-from gateway_proto.events import Closed, Dispatch, Event
+from gateway_proto.commands import (
+    Command,
+    RequestChannelInfo,
+    RequestGuildMembers,
+    RequestSoundboardSounds,
+)
+from gateway_proto.config import Config
+from gateway_proto.errors import GaveUpError, LocalProtocolError, RequestError
+from gateway_proto.events import (
+    ChannelInfo,
+    Closed,
+    Dispatch,
+    Event,
+    GuildMembers,
+    RequestAnswered,
+    RequestFailed,
+    ServerEvent,
+    SoundboardSounds,
+)
+from gateway_proto.requests import Request
 from gateway_proto.session import Session, session_after
 
-__all__ = ["GatewayBase", "Turns"]
+__all__ = [
+    "AdapterGateway",
+    "GatewayBase",
+    "Turns",
+    "log_error",
+    "log_events",
+    "shards_ended",
+]
+
+_logger = logging.getLogger("gateway_proto")
+_ONLY_DISPATCHES = {Dispatch}
 
 
 class GatewayBase(abc.ABC):
@@ -151,6 +184,16 @@ class Turns:
     def __init__(self) -> None:
         self._line: deque[GatewayBase] = deque()
         self._last: GatewayBase | None = None
+        self.iterations: Iterations = Iterations()
+        """Over the shards, and over each of their gateways."""
+        self.error: BaseException | None = None
+        """The first exception of a driver that has not been raised by an iteration."""
+
+    def raise_error(self) -> None:
+        """Raise the exception of a driver, once."""
+        if self.error is not None:
+            error, self.error = self.error, None
+            raise error
 
     def join(self, gateway: GatewayBase) -> None:
         """It has events now, and had none."""
@@ -170,3 +213,282 @@ class Turns:
                 self._last = gateway
                 return gateway, event
         return None
+
+
+class AdapterGateway(GatewayBase):
+    """The gateways of all event loops, apart from transports, tasks and cancellation.
+
+    Notifiers come from the adapter. An exception in the state machine or in a callback is kept in
+    `error`, and raised by the iteration.
+    """
+
+    __slots__ = (
+        "_answers",
+        "_awaited",
+        "_config",
+        "_error_is_raised",
+        "_iterations",
+        "_label",
+        "_news",
+        "_pump",
+        "_raise_on_give_up",
+        "_sendable",
+        "_stopping",
+        "error",
+    )
+
+    def __init__(
+        self,
+        client: Client,
+        config: Config,
+        *,
+        queue_limit: int,
+        news: Notifier,
+        sendable: Notifier,
+        turns: Turns | None = None,
+        raise_on_give_up: bool = True,
+        shard_id: int | None = None,
+    ) -> None:
+        super().__init__(client, queue_limit=queue_limit, turns=turns)
+        self._config = config
+        self._answers: dict[int, _Answer] = {}
+        self._awaited = 0
+        self._error_is_raised = False
+        self._iterations = Iterations() if turns is None else turns.iterations
+        self._label = "" if shard_id is None else f"shard {shard_id}: "
+        self._news = news
+        self._pump: Driver | None = None
+        self._raise_on_give_up = raise_on_give_up
+        self._sendable = sendable
+        self._stopping = False
+        self.error: BaseException | None = None
+        """The exception of the state machine or of a callback that ended the gateway."""
+
+    # ----- for the user -----
+
+    def __aiter__(self) -> Iteration[Event]:
+        """Start an iteration; raises `LocalProtocolError` while another task iterates."""
+        return self._iterations.start(self, self._task(), self._next_event)
+
+    async def send(self, command: Command) -> None:
+        """Send a command as soon as the connection is READY; see `ClientConnection.send`.
+
+        While it waits, events are read without a limit, since the caller may be the only consumer.
+        Raises `LocalProtocolError` for a command that cannot be sent, and after `stop`;
+        `GaveUpError` after the client gave up.
+        """
+        pump = await self._ready()
+        with self._failing(pump):
+            pump.connection.send(command, now=self._now())
+        pump.turn()
+
+    @overload
+    async def request(
+        self, request: RequestGuildMembers, *, timeout: float = 30.0
+    ) -> GuildMembers: ...
+
+    @overload
+    async def request(
+        self, request: RequestSoundboardSounds, *, timeout: float = 30.0
+    ) -> SoundboardSounds: ...
+
+    @overload
+    async def request(
+        self, request: RequestChannelInfo, *, timeout: float = 30.0
+    ) -> ChannelInfo: ...
+
+    @overload
+    async def request(
+        self, request: Request, *, timeout: float = 30.0
+    ) -> GuildMembers | SoundboardSounds | ChannelInfo: ...
+
+    async def request(
+        self, request: Request, *, timeout: float = 30.0
+    ) -> GuildMembers | SoundboardSounds | ChannelInfo:
+        """Send a request as soon as the connection is READY, and return its whole answer.
+
+        Raises `RequestError` if it fails, at the latest `timeout` seconds after the request was
+        sent or its last part arrived. The time before it is sent does not count: a request for a
+        whole guild is sent once in 30 s per guild, and all commands share a rate limit. Use the
+        event loop's own timeout to bound the whole call. Raises `LocalProtocolError` and
+        `GaveUpError` as `send` does.
+        """
+        pump = await self._ready()
+        with self._failing(pump):
+            number = pump.connection.request(request, now=self._now(), timeout=timeout)
+        answer = self._answers[number] = _Answer(self._make_notifier())
+        try:
+            pump.turn()
+            with self._awaiting():
+                while answer.outcome is None and not self.over:
+                    await answer.news.wait()
+        finally:
+            del self._answers[number]
+        if answer.outcome is None:
+            raise self._closed_for_good()
+        if isinstance(answer.outcome, RequestFailed):
+            raise RequestError(answer.outcome.why, answer.outcome.retry_after)
+        return answer.outcome.answer
+
+    # ----- the adapter's part -----
+
+    @abc.abstractmethod
+    def _now(self) -> float:
+        """Return the time of the event loop's clock, in seconds."""
+
+    @abc.abstractmethod
+    def _task(self) -> object:
+        """Return the current task."""
+
+    @abc.abstractmethod
+    def _make_notifier(self) -> Notifier:
+        """Make a notifier."""
+
+    def _make_room(self) -> None:
+        if self._pump is not None:
+            self._pump.resume()
+
+    # ----- what adapters share -----
+
+    async def _next_event(self) -> Event:
+        while (event := self.take()) is None:
+            if self.over:
+                raise self._end()
+            await self._news.wait()
+        return event
+
+    def _end(self) -> BaseException:
+        """Return the exception that ends an iteration."""
+        if self.error is not None:
+            self._error_is_raised = True
+            return self.error
+        if self._raise_on_give_up and self.gave_up is not None:
+            return GaveUpError(self.gave_up)
+        return StopAsyncIteration()
+
+    def raise_unseen_error(self) -> None:
+        """Raise the exception that ended the gateway, unless an iteration has raised it."""
+        if self.error is not None and not self._error_is_raised:
+            self._error_is_raised = True
+            raise self.error
+
+    def _fail(self, error: BaseException) -> None:
+        """End because of an exception in the state machine or in a callback."""
+        if self.error is None:
+            self.error = raisable(error)
+            if self._turns is not None and self._turns.error is None:
+                self._turns.error = self.error
+            log_error(error, self._label)
+
+    def _finish(self) -> None:
+        """The client dials no more: hand over the last events, and wake all tasks that wait."""
+        try:
+            if self.error is None:
+                self._take(self._client.events())
+        except Exception as error:
+            self._fail(error)
+        finally:
+            self.over = True
+            for answer in self._answers.values():
+                answer.news.tell()
+            self._sendable.tell()
+            self._news.tell()
+
+    def _closed_for_good(self) -> Exception:
+        if self.gave_up is not None:
+            return GaveUpError(self.gave_up)
+        why = "it was stopped"
+        if self.error is not None:
+            why = f"{type(self.error).__name__} was raised in a callback or in the driver"
+        error = LocalProtocolError(f"the gateway is closed for good: {why}")
+        error.__cause__ = self.error
+        return error
+
+    @contextlib.contextmanager
+    def _failing(self, pump: Driver) -> Iterator[None]:
+        """Let a caller's mistake through; any other exception also ends the gateway."""
+        try:
+            yield
+        except LocalProtocolError:
+            raise
+        except Exception as error:
+            pump.fail(error)
+            raise
+
+    @contextlib.contextmanager
+    def _awaiting(self) -> Iterator[None]:
+        self._awaited += 1
+        self._make_room()
+        try:
+            yield
+        finally:
+            self._awaited -= 1
+
+    async def _ready(self) -> Driver:
+        with self._awaiting():
+            while not self.over:
+                if self._pump is not None and self.state is State.READY:
+                    return self._pump
+                await self._sendable.wait()
+        raise self._closed_for_good()
+
+    def _deliver(self, pump: Driver, events: list[Any]) -> bool:
+        self._take(events)
+        self._take(self._client.events())
+        if self.state is State.READY:
+            self._sendable.tell()
+        # Keep reading while stopping or awaiting READY or an answer: the caller asks for no events.
+        return self._stopping or self._awaited > 0 or self._has_room()
+
+    def _take(self, events: list[Any]) -> None:
+        if not events:
+            return
+        for event in events if self._answers else ():
+            if isinstance(event, RequestAnswered | RequestFailed):
+                answer = self._answers.get(event.number)
+                if answer is not None and answer.outcome is None:
+                    answer.outcome = event
+                    answer.news.tell()
+        log_events(events, self._label, self._config.token)
+        self._put(events)
+        self._news.tell()
+
+
+class _Answer:
+    """The answer to a request, as soon as it is there."""
+
+    __slots__ = ("news", "outcome")
+
+    def __init__(self, news: Notifier) -> None:
+        self.news = news
+        self.outcome: RequestAnswered | RequestFailed | None = None
+
+
+def shards_ended(
+    gateways: Mapping[int, AdapterGateway], *, raise_on_give_up: bool
+) -> Exception | None:
+    """Return the exception that ends the iteration over shards; None while one goes on."""
+    if not all(gateway.over for gateway in gateways.values()):
+        return None
+    reasons = [
+        f"shard {n}: {gateway.gave_up}" for n, gateway in gateways.items() if gateway.gave_up
+    ]
+    if raise_on_give_up and reasons:
+        return GaveUpError("; ".join(reasons))
+    return StopAsyncIteration()
+
+
+def log_events(events: Sequence[Event | ServerEvent], label: str = "", token: str = "") -> None:
+    """Log events with their levels, without secrets."""
+    # The path of plain dispatches must stay cheap: one set and one check for a whole batch.
+    if {*map(type, events)} == _ONLY_DISPATCHES and not _logger.isEnabledFor(DEBUG):
+        return
+    for event in events:
+        level = level_of(event)
+        if _logger.isEnabledFor(level):
+            _logger.log(level, "%s%s", label, clean(text_of(event), token))
+
+
+def log_error(error: BaseException, label: str = "") -> None:
+    """Log that an exception ends a driver: only its type, since its text may quote secrets."""
+    _logger.error("%s%s was raised in a callback or in the driver", label, type(error).__name__)

@@ -19,6 +19,7 @@ APART = {
     "testing": None,
     "trace": None,
     "endpoint": {"Answer", "answer", "seconds_to_wait"},
+    "gateway": {"AdapterGateway", "log_error", "log_events", "shards_ended"},
     "requests": {"ANSWERS", "Requests"},
     "server_connection": {"Host"},
     "session": {"LONGEST_ID"},

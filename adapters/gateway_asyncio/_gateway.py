@@ -1,11 +1,11 @@
-"""Config → events: a client's whole life on asyncio."""
+"""Config → events: a client on asyncio."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gateway_asyncio._clock import with_clock
@@ -13,46 +13,24 @@ from gateway_asyncio._dialing import Dialer, attach
 from gateway_asyncio._news import News
 from gateway_asyncio._pump import Pump
 from gateway_dialing import DialError, Tls
-from gateway_proto import (
-    Client,
-    Command,
-    Config,
-    Connection,
-    Dial,
-    Event,
-    GatewayBase,
-    LocalProtocolError,
-    Request,
-    RequestAnswered,
-    RequestError,
-    RequestFailed,
-    Session,
-    State,
-    Turns,
-)
+from gateway_proto import Client, Config, Connection, Dial, Session, Turns
+from gateway_proto.gateway import AdapterGateway
 
 if TYPE_CHECKING:
     from gateway_proto.trace import Recorder
 
 __all__ = ["Gateway", "open_gateway"]
 
+_LINGER_SECONDS = 0.5
+"""For the peer's answer to a close frame, and for the last bytes to be sent."""
 
-class Gateway(GatewayBase):
+
+class Gateway(AdapterGateway):
     """A client that stays connected. Iterate over it for its events."""
 
     # An idle connection takes a percent less without a dict.
-    __slots__ = (
-        "_answers",
-        "_awaited",
-        "_config",
-        "_dialer",
-        "_life",
-        "_loop",
-        "_news",
-        "_pump",
-        "_sendable",
-        "_stopping",
-    )
+    __slots__ = ("_dialer", "_is_dialling", "_life", "_lingering", "_loop")
+    _pump: Pump | None
 
     def __init__(
         self,
@@ -63,153 +41,134 @@ class Gateway(GatewayBase):
         queue_limit: int,
         news: News | None = None,
         turns: Turns | None = None,
+        raise_on_give_up: bool = True,
+        shard_id: int | None = None,
     ) -> None:
-        super().__init__(client, queue_limit=queue_limit, turns=turns)
+        super().__init__(
+            client,
+            config,
+            queue_limit=queue_limit,
+            news=news or News(),
+            sendable=News(),
+            turns=turns,
+            raise_on_give_up=raise_on_give_up,
+            shard_id=shard_id,
+        )
         self._loop = asyncio.get_running_loop()
-        self._config = config
         self._dialer = dialer
-        self._answers: dict[int, asyncio.Future[Any]] = {}
-        self._awaited = 0
-        self._pump: Pump | None = None
+        self._is_dialling = False  # or waiting for the time of a dial
         self._life: asyncio.Task[None] | None = None
-        self._stopping = False
-        self._news = news or News()
-        self._sendable = News()
-
-    # ----- for the user -----
-
-    def __aiter__(self) -> Gateway:
-        return self
-
-    async def __anext__(self) -> Event:
-        while (event := self.take()) is None:
-            if self.over:
-                raise StopAsyncIteration
-            await self._news.wait()
-        return event
-
-    async def send(self, command: Command) -> None:
-        """Send a command, once the connection is READY; see `ClientConnection.send`.
-
-        Meanwhile events are read without a limit, since nobody may be there to take them. Raises
-        `LocalProtocolError` for what cannot be sent, and where the life is over.
-        """
-        pump = await self._ready()
-        pump.connection.send(command, now=self._loop.time())
-        pump.turn()
-
-    async def request(self, request: Request, *, timeout: float = 30.0) -> Any:
-        """Send a request, once the connection is READY, and await its whole answer.
-
-        Returns `GuildMembers`, `SoundboardSounds` or `ChannelInfo`; raises `RequestError` where it
-        fails, `timeout` seconds after its last part at the latest.
-        """
-        pump = await self._ready()
-        number = pump.connection.request(request, now=self._loop.time(), timeout=timeout)
-        self._answers[number] = self._loop.create_future()
-        try:
-            pump.turn()
-            with self._awaiting():
-                return await self._answers[number]
-        finally:
-            del self._answers[number]
+        self._lingering: list[Pump] = []
 
     async def stop(self, *, keep_session: bool = True) -> None:
-        """Close, and dial no more; the session stays resumable, or not. The events then end."""
+        """Close and dial no more, so that the session stays resumable, or not. The events then end.
+
+        The peer has half a second to answer the close frame.
+        """
+        await self._stop(keep_session=keep_session, linger=_LINGER_SECONDS)
+
+    # ----- for the context managers -----
+
+    def start(self) -> None:
+        """Run `live` in a task."""
+        self._life = asyncio.create_task(self.live())
+
+    async def live(self) -> None:
+        """Dial, and drive connections, until the client dials no more."""
+        try:
+            while self.error is None and (dial := self._client.next_dial()) is not None:
+                self._take(self._client.events())
+                self._is_dialling = True
+                await asyncio.sleep(max(0.0, dial.at - self._loop.time()))
+                transport = await self._open(dial)
+                self._is_dialling = False
+                if transport is not None and self._client.next_dial() is dial:
+                    await self._drive(transport)
+                elif transport is not None:  # stopped just as it opened
+                    transport.abort()
+            await self._until_closed()
+        except Exception as error:
+            self._fail(error)
+        finally:
+            for pump in self._lingering:
+                pump.abort()
+            self._finish()
+
+    async def leave(self, *, linger: bool) -> None:
+        """Stop, if that has not happened; end the task and the transports of this gateway."""
+        life = self._life
+        assert life is not None
+        try:
+            if not life.done() and self.error is None:
+                await self._stop(keep_session=True, linger=_LINGER_SECONDS if linger else 0.0)
+        except Exception as error:
+            self._fail(error)
+        finally:
+            life.cancel()
+            await asyncio.wait([life])
+            if not self.over:  # cancelled before its first step
+                self._finish()
+            await self._until_closed()
+
+    # ----- inside -----
+
+    async def _stop(self, *, keep_session: bool, linger: float) -> None:
         self._stopping = True
-        self._client.stop(keep_session=keep_session, now=self._loop.time())
-        if self._pump is not None:
-            self._pump.resume()
-            self._pump.turn()
-            await asyncio.wait([self._pump.closed])
-        elif self._life is not None:
-            self._life.cancel()  # it waits for a dial, or for the time of one
+        if self.error is None:
+            self._client.stop(keep_session=keep_session, now=self._loop.time())
+        if (pump := self._pump) is not None:
+            pump.resume()
+            pump.turn()
+            try:
+                await asyncio.wait([pump.ended], timeout=linger)
+            finally:
+                pump.finish()
+        elif self._life is not None and self._is_dialling:
+            self._life.cancel()
         if not keep_session:
             self._forget_session()
 
-    # ----- the life -----
-
-    async def live(self) -> None:
-        """Dial, and pump, until the client dials no more."""
-        self._life = asyncio.current_task()
+    async def _open(self, dial: Dial) -> asyncio.Transport | None:
         try:
-            while (dial := self._client.next_dial()) is not None:
-                self._take(self._client.events())
-                await asyncio.sleep(max(0.0, dial.at - self._loop.time()))
-                if self._client.next_dial() is dial:  # not stopped meanwhile
-                    await self._connect(dial)
-        finally:
-            self.over = True
-            self._take(self._client.events())
-            self._sendable.tell()
-            self._news.tell()
-
-    async def _connect(self, dial: Dial) -> None:
-        try:
-            transport = await self._dialer.open(dial)
+            return await self._dialer.open(dial)
         except DialError as error:
             if self._client.next_dial() is dial:
                 self._client.dial_failed(str(error), now=self._loop.time())
-            return
-        if self._client.next_dial() is not dial:  # stopped meanwhile
-            transport.abort()
-            return
-        pump = self._pump = Pump(self._dialled, self._deliver)
+            return None
+
+    async def _drive(self, transport: asyncio.Transport) -> None:
+        self._pump = pump = Pump(self._dialled, self._deliver)
+        # It sends its last bytes while the next dial begins.
+        self._lingering = [each for each in self._lingering if not each.closed.done()]
+        self._lingering.append(pump)
         try:
             attach(transport, pump)
-            await pump.closed
+            await pump.ended
+        except BaseException:
+            transport.abort()
+            raise
         finally:
             self._pump = None
-            transport.abort()
+        if pump.error is not None:
+            self._fail(pump.error)
+
+    async def _until_closed(self) -> None:
+        """Wait until the transports are closed, but not for a peer that does not read."""
+        closed = [pump.closed for pump in self._lingering]
+        if closed:
+            await asyncio.wait(closed, timeout=_LINGER_SECONDS)
 
     def _dialled(self, pump: Pump) -> Connection[Any, Any]:
         return self._client.dial_succeeded(now=self._loop.time())
 
-    @contextlib.contextmanager
-    def _awaiting(self) -> Iterator[None]:
-        self._awaited += 1
-        if self._pump is not None:
-            self._pump.resume()
-        try:
-            yield
-        finally:
-            self._awaited -= 1
+    def _now(self) -> float:
+        return self._loop.time()
 
-    async def _ready(self) -> Any:
-        with self._awaiting():
-            while not self.over:
-                if self._pump is not None and self.state is State.READY:
-                    return self._pump
-                await self._sendable.wait()
-        raise LocalProtocolError("the gateway is closed for good: nothing can be sent any more")
+    def _task(self) -> object:
+        return asyncio.current_task()
 
-    def _make_room(self) -> None:
-        if self._pump is not None:
-            self._pump.resume()
-
-    def _deliver(self, pump: Pump, events: list[Event]) -> bool:
-        self._take(events)
-        self._take(self._client.events())
-        if self.state is State.READY:
-            self._sendable.tell()
-        # Whoever stops, or awaits READY or an answer, asks for no events, and must not wait for a
-        # socket that nobody reads.
-        return self._stopping or self._awaited > 0 or self._has_room()
-
-    def _take(self, events: list[Event]) -> None:
-        if not events:
-            return
-        for event in events if self._answers else ():
-            if isinstance(event, RequestAnswered | RequestFailed):
-                answer = self._answers.get(event.number)
-                if answer is None or answer.done():
-                    continue
-                if isinstance(event, RequestAnswered):
-                    answer.set_result(event.answer)
-                else:
-                    answer.set_exception(RequestError(event.why, event.retry_after))
-        self._put(events)
-        self._news.tell()
+    def _make_notifier(self) -> News:
+        return News()
 
 
 @contextlib.asynccontextmanager
@@ -220,24 +179,43 @@ async def open_gateway(
     ssl_context: ssl.SSLContext | None = None,
     queue_limit: int = 1000,
     recorder: Recorder | None = None,
+    raise_on_give_up: bool = True,
 ) -> AsyncIterator[Gateway]:
     """Connect, and stay connected; leaving closes so that the session can be resumed.
 
     TLS is verified by the platform's default context unless `ssl_context` is given. Once
     `queue_limit` events wait to be asked for, the socket is not read. A `recorder` records it.
+
+    After the last event the iteration raises `GaveUpError` if the client gave up, unless
+    `raise_on_give_up` is False. It raises what was raised in a callback, such as `Config.random` or
+    the recorder's; if nobody iterates, leaving raises that.
     """
     config = with_clock(config)
     client = (Client if recorder is None else recorder.client)(config, session=session)
     dialer = Dialer(Tls(ssl_context), timeout=config.handshake_timeout)
-    gateway = Gateway(client, config, dialer=dialer, queue_limit=queue_limit)
-    life = asyncio.create_task(gateway.live())
-    try:
+    gateway = Gateway(
+        client,
+        config,
+        dialer=dialer,
+        queue_limit=queue_limit,
+        raise_on_give_up=raise_on_give_up,
+    )
+    async with run_gateways([gateway]):
         yield gateway
+
+
+@contextlib.asynccontextmanager
+async def run_gateways(gateways: Sequence[Gateway]) -> AsyncIterator[None]:
+    """Run gateways meanwhile; leaving stops them, and raises an exception that nobody has seen."""
+    for gateway in gateways:
+        gateway.start()
+    linger = True
+    try:
+        yield
+    except (asyncio.CancelledError, GeneratorExit):
+        linger = False
+        raise
     finally:
-        try:
-            if not life.done():
-                await gateway.stop()
-        finally:
-            life.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await life
+        await asyncio.gather(*(gateway.leave(linger=linger) for gateway in gateways))
+    for gateway in gateways:
+        gateway.raise_unseen_error()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections.abc import Callable
 from typing import Any, cast
 
 from gateway_proto import Connection, State
+from gateway_proto._driving import excuse_blocked_loop, raisable
 
 __all__ = ["Pump"]
 
@@ -32,10 +34,9 @@ _of_thread = _Buffers()
 class Pump(asyncio.BufferedProtocol):
     """Drives one connection of either role over one transport.
 
-    `connect` makes the connection once the transport is there, or None: it came too late, and is
-    closed. `deliver` takes its events, and
-    says whether there is room for more; without room the socket is not read, so that the peer
-    waits, until `resume` is called.
+    `connect` makes the connection when the transport is open. `deliver` takes events, and returns
+    whether there is capacity for more; without capacity the socket is not read until `resume` is
+    called. An exception in the state machine or in a callback ends the pump: it is kept in `error`.
     """
 
     __slots__ = (
@@ -50,11 +51,13 @@ class Pump(asyncio.BufferedProtocol):
         "_writable",
         "closed",
         "connection",
+        "ended",
+        "error",
     )
 
     def __init__(
         self,
-        connect: Callable[[Pump], Connection[Any, Any] | None],
+        connect: Callable[[Pump], Connection[Any, Any]],
         deliver: Callable[[Pump, list[Any]], bool],
     ) -> None:
         self._connect = connect
@@ -67,41 +70,54 @@ class Pump(asyncio.BufferedProtocol):
         self._paused = False
         self._woken = False
         self.connection: Connection[Any, Any] | None = None
+        self.error: BaseException | None = None
+        """The exception that ended the pump."""
+        self.ended: asyncio.Future[None] = self._loop.create_future()
+        """Done when the connection is CLOSED, or failed; its last bytes may still be sent."""
         self.closed: asyncio.Future[None] = self._loop.create_future()
-        """Done once the transport is closed."""
+        """Done when the transport is closed."""
 
     # ----- asyncio calls these -----
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        self.connection = self._connect(self)
-        if self.connection is None:
-            self._transport.abort()
-            return
-        self.connection.on_wake = self.wake
+        try:
+            self.connection = self._connect(self)
+            self.connection.on_wake = self.wake
+        except BaseException as error:
+            self.fail(error)
         self.turn()
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        assert self.connection is not None  # nothing is read once the transport is aborted
-        now = self._loop.time()
-        self.connection.receive_data(bytes(self._buffer[:nbytes]), now=now)
-        self.connection.check_clock(time.time(), now=now)
-        self.turn()
+        connection = self.connection
+        if connection is None or self.error is not None:
+            return
+        try:
+            # Both clocks are read together: a slow read must not look like a clock jump.
+            unix, now = time.time(), self._loop.time()
+            if self._timer is not None:
+                self._excuse(connection, self._timer.when(), now)
+            connection.receive_data(bytes(self._buffer[:nbytes]), now=now)
+            connection.check_clock(unix, now=now)
+            self._turn(connection)
+        except BaseException as error:
+            self.fail(error)
 
     def eof_received(self) -> bool:
         return False  # the transport closes itself, and connection_lost says so
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.finish()
         if self.connection is not None:
-            self.connection.receive_eof(now=self._loop.time())
-            self.turn()
             # No cycle may keep what a thousand hostile connections sent until it is collected.
             self.connection.on_wake = None
-        if not self.closed.done():
-            self.closed.set_result(None)
+        self._set_timer(None)
+        for future in (self.ended, self.closed):
+            if not future.done():
+                future.set_result(None)
 
     def pause_writing(self) -> None:
         self._writable = False
@@ -113,7 +129,7 @@ class Pump(asyncio.BufferedProtocol):
     # ----- the adapter calls these -----
 
     def wake(self) -> None:
-        """Let a turn follow soon: somebody has changed the connection."""
+        """Schedule a turn: the connection was changed by another caller."""
         if not self._woken:
             self._woken = True
             self._loop.call_soon(self.turn)
@@ -121,8 +137,57 @@ class Pump(asyncio.BufferedProtocol):
     def turn(self) -> None:
         """After each change: send the bytes, hand over the events, set the timer."""
         self._woken = False
-        connection, transport = self.connection, self._transport
-        assert connection is not None and transport is not None
+        if self.connection is not None and self.error is None:
+            try:
+                self._turn(self.connection)
+            except BaseException as error:
+                self.fail(error)
+
+    def resume(self) -> None:
+        """There is capacity for events again."""
+        if self._paused and self.connection is not None and self.error is None:
+            self._paused = False
+            try:
+                if self._transport is not None:
+                    self._transport.resume_reading()
+                self.connection.unpause(now=self._loop.time())
+                self._set_timer(self.connection.next_timer())
+            except BaseException as error:
+                self.fail(error)
+
+    def finish(self) -> None:
+        """End the connection as if the transport had closed; its last bytes are still sent."""
+        if self.connection is not None and self.error is None:
+            try:
+                self.connection.receive_eof(now=self._loop.time())
+            except BaseException as error:
+                self.fail(error)
+            self.turn()
+
+    def fail(self, error: BaseException) -> None:
+        """End because of an exception in the state machine or in a callback."""
+        if self.error is None:
+            self.error = raisable(error)
+            if self.connection is not None:
+                # For an owner who counts connections. The cause may raise here again.
+                with contextlib.suppress(Exception):
+                    self.connection.receive_eof(now=self._loop.time())
+            if self._transport is not None:
+                self._end(self._transport)
+            self.abort()
+        if isinstance(error, KeyboardInterrupt | SystemExit):
+            raise error
+
+    def abort(self) -> None:
+        """Close the transport at once."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    # ----- inside -----
+
+    def _turn(self, connection: Connection[Any, Any]) -> None:
+        transport = self._transport
+        assert transport is not None
         if self._writable and (data := connection.data_to_send()):
             transport.write(data)
         room = self._deliver(self, connection.events())
@@ -135,20 +200,9 @@ class Pump(asyncio.BufferedProtocol):
             connection.pause(now=self._loop.time())
         self._set_timer(connection.next_timer())
 
-    def resume(self) -> None:
-        """There is room for events again."""
-        if self._paused and self.connection is not None and self._transport is not None:
-            self._paused = False
-            self._transport.resume_reading()
-            self.connection.unpause(now=self._loop.time())
-            self._set_timer(self.connection.next_timer())
-
-    def abort(self) -> None:
-        """Close the transport at once."""
-        if self._transport is not None:
-            self._transport.abort()
-
-    # ----- inside -----
+    def _excuse(self, connection: Connection[Any, Any], due: float, now: float) -> None:
+        if not self._paused:
+            excuse_blocked_loop(connection, due, now)
 
     def _set_timer(self, at: float | None) -> None:
         if self._timer is not None:
@@ -159,20 +213,26 @@ class Pump(asyncio.BufferedProtocol):
         self._timer = None if at is None else self._loop.call_at(at, self._tick)
 
     def _tick(self) -> None:
-        self._timer = None
-        if self.connection is not None:
-            now = self._loop.time()
-            self.connection.check_clock(time.time(), now=now)
-            self.connection.handle_timer(now=now)
-            self.turn()
+        timer, self._timer = self._timer, None
+        connection = self.connection
+        if connection is None or self.error is not None:
+            return
+        try:
+            unix, now = time.time(), self._loop.time()
+            if timer is not None:
+                self._excuse(connection, timer.when(), now)
+            connection.check_clock(unix, now=now)
+            connection.handle_timer(now=now)
+            self._turn(connection)
+        except BaseException as error:
+            self.fail(error)
 
     def _end(self, transport: asyncio.Transport) -> None:
         if not transport.is_closing():
             transport.close()
-        if self._timer is not None:
-            self._timer.cancel()
-        # A peer that does not read must not keep us: what is not flushed by then is lost.
-        self._timer = None
-        if not self.closed.done():
+        self._set_timer(None)
+        if not self.ended.done():
+            self.ended.set_result(None)
+            # The peer may not read: drop what is not sent by then.
             handle = self._loop.call_later(_FLUSH_SECONDS, transport.abort)
             self.closed.add_done_callback(lambda _: handle.cancel())

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import random
 import ssl
+import sys
 from collections.abc import AsyncIterator, Callable
 from typing import Any, cast
 
@@ -13,12 +14,15 @@ import attrs
 
 from gateway_asyncio._pump import Pump
 from gateway_proto import Connection, Server, ServerConnection, ServerEvent, ServerSession
+from gateway_proto.gateway import log_error, log_events
 
 __all__ = ["Serving", "serve_gateway"]
 
 _BACKLOG = 1024
 """Connections that the system lets wait: a bot with many shards comes with all at once."""
-_GOODBYE_SECONDS = 2.0
+_LINGER_SECONDS = 0.5
+"""For the clients' answers to a close frame, and for the last bytes to be sent."""
+_LABEL = "server: "
 OnEvent = Callable[[ServerConnection, ServerEvent], None]
 
 
@@ -33,6 +37,10 @@ class Serving:
         self._on_event = on_event
         self._loop = asyncio.get_running_loop()
         self._pumps: set[Pump] = set()
+        self._body: asyncio.Task[Any] | None = None
+        self._is_body_cancelled = False
+        self.error: BaseException | None = None
+        """The exception of `on_event` or of the state machine that ended the server."""
 
     @property
     def url(self) -> str:
@@ -68,23 +76,57 @@ class Serving:
         """For a transport that was accepted."""
         return Pump(self._accept, self._deliver)
 
-    async def close(self) -> None:
-        """Say goodbye to every client; those that do not answer in time are cut."""
-        pumps = list(self._pumps)
-        for pump in pumps:
-            cast("ServerConnection", pump.connection).close(1001, now=self.now())
-            pump.turn()
-        if pumps:
-            await asyncio.wait([pump.closed for pump in pumps], timeout=_GOODBYE_SECONDS)
+    def fail(self, error: BaseException) -> None:
+        """End the server because of an exception in a callback or in the state machine."""
+        log_error(error, _LABEL)
+        if self.error is not None:
+            return
+        self.error = error
+        if self._body is not None and not self._body.done():
+            self._is_body_cancelled = self._body.cancel()
+
+    def was_cancelled_alone(self) -> bool:
+        """Whether `fail`, and no other caller, has cancelled the body; takes that back, once."""
+        task = asyncio.current_task()
+        if not self._is_body_cancelled or task is None:
+            return False
+        self._is_body_cancelled = False
+        return task.uncancel() == 0
+
+    async def close(self, *, linger: float = _LINGER_SECONDS) -> None:
+        """Close every connection; the clients have half a second to answer the close frames."""
         for pump in list(self._pumps):
-            pump.abort()
+            if pump.connection is not None and pump.error is None:
+                try:
+                    pump.connection.close(1001, now=self.now())
+                except Exception as error:
+                    pump.fail(error)
+                pump.turn()
+        try:
+            await self._until_closed(linger)
+        finally:
+            for pump in list(self._pumps):
+                pump.finish()
+                pump.abort()
+            await self._until_closed(_LINGER_SECONDS)
+
+    async def _until_closed(self, seconds: float) -> None:
+        if self._pumps:
+            await asyncio.wait([pump.closed for pump in self._pumps], timeout=seconds)
 
     def _accept(self, pump: Pump) -> Connection[Any, Any]:
         self._pumps.add(pump)
+        pump.ended.add_done_callback(lambda _: self._ended(pump))
         pump.closed.add_done_callback(lambda _: self._pumps.discard(pump))
         return self.server.accept(now=self.now())
 
+    def _ended(self, pump: Pump) -> None:
+        if pump.error is not None:
+            self.fail(pump.error)
+
     def _deliver(self, pump: Pump, events: list[ServerEvent]) -> bool:
+        if events:
+            log_events(events, _LABEL)
         if self._on_event is not None:
             for event in events:
                 self._on_event(cast("ServerConnection", pump.connection), event)
@@ -102,8 +144,9 @@ async def serve_gateway(
 ) -> AsyncIterator[Serving]:
     """Listen (on a free port by default); leaving closes every connection.
 
-    `on_event` is called with each event that a connection receives. Raises OSError where the
-    address cannot be had.
+    `on_event` is called with each event that a connection receives. If it raises, the body of the
+    `async with` is cancelled, and leaving raises that exception. Raises OSError if the address is
+    not available.
     """
     server.config = attrs.evolve(
         server.config,
@@ -113,15 +156,28 @@ async def serve_gateway(
     serving = Serving(server, on_event, tls=ssl_context is not None)
     loop = asyncio.get_running_loop()
     listener = await loop.create_server(
-        serving.make_pump, host, port, ssl=ssl_context, backlog=_BACKLOG
+        serving.make_pump,
+        host,
+        port,
+        ssl=ssl_context,
+        backlog=_BACKLOG,
+        ssl_handshake_timeout=None if ssl_context is None else server.config.handshake_timeout,
     )
     serving.host, serving.port = listener.sockets[0].getsockname()[:2]
+    linger = _LINGER_SECONDS
+    serving._body = asyncio.current_task()
     try:
         yield serving
+    except (asyncio.CancelledError, GeneratorExit):
+        linger = 0.0
+        if not serving.was_cancelled_alone():
+            raise
     finally:
+        serving._body = None
         listener.close()
-        try:
-            await serving.close()
-        finally:
-            for pump in list(serving._pumps):
-                pump.abort()
+        await serving.close(linger=linger)
+        if sys.version_info >= (3, 13):
+            listener.abort_clients()  # those in a TLS handshake
+    serving.was_cancelled_alone()
+    if serving.error is not None:
+        raise serving.error

@@ -10,10 +10,22 @@ from typing import TYPE_CHECKING
 
 from gateway_asyncio._clock import with_clock
 from gateway_asyncio._dialing import Dialer
-from gateway_asyncio._gateway import Gateway
+from gateway_asyncio._gateway import Gateway, run_gateways
 from gateway_asyncio._news import News
 from gateway_dialing import Tls
-from gateway_proto import Client, Config, Event, Fleet, GatewayBase, Session, ShardPlan, Turns
+from gateway_proto import (
+    Client,
+    Config,
+    Event,
+    Fleet,
+    GatewayBase,
+    GaveUpError,
+    Session,
+    ShardPlan,
+    Turns,
+)
+from gateway_proto._driving import Iteration
+from gateway_proto.gateway import log_error, shards_ended
 
 if TYPE_CHECKING:
     from gateway_proto.trace import Recorder
@@ -24,12 +36,19 @@ __all__ = ["Shards", "open_shards"]
 class Shards:
     """Many gateways under one roof. Iterate over it for (shard id, event).
 
-    One shard's failure is not another's: the events end once all have given up or are stopped.
+    If one shard gives up, the others go on: the events end when all have given up or are stopped.
     """
 
     def __init__(
-        self, plan: ShardPlan, gateways: dict[int, Gateway], news: News, turns: Turns
+        self,
+        plan: ShardPlan,
+        gateways: dict[int, Gateway],
+        news: News,
+        turns: Turns,
+        *,
+        raise_on_give_up: bool = True,
     ) -> None:
+        self._raise_on_give_up = raise_on_give_up
         self._news = news
         self._turns = turns
         self._ids: dict[GatewayBase, int] = {gateway: n for n, gateway in gateways.items()}
@@ -38,14 +57,18 @@ class Shards:
         self.gateways: Mapping[int, Gateway] = gateways
         """By shard id."""
 
-    def __aiter__(self) -> Shards:
-        return self
+    def __aiter__(self) -> Iteration[tuple[int, Event]]:
+        """Start an iteration; raises `LocalProtocolError` while another task iterates."""
+        return self._turns.iterations.start(None, asyncio.current_task(), self._next_event)
 
-    async def __anext__(self) -> tuple[int, Event]:
+    async def _next_event(self) -> tuple[int, Event]:
+        self._turns.raise_error()
         while (taken := self._turns.take()) is None:
-            if all(gateway.over for gateway in self.gateways.values()):
-                raise StopAsyncIteration
+            end = shards_ended(self.gateways, raise_on_give_up=self._raise_on_give_up)
+            if end is not None:
+                raise end
             await self._news.wait()
+            self._turns.raise_error()
         gateway, event = taken
         return self._ids[gateway], event
 
@@ -75,12 +98,17 @@ async def open_shards(
     ssl_context: ssl.SSLContext | None = None,
     queue_limit: int = 1000,
     recorder: Recorder | None = None,
+    raise_on_give_up: bool = True,
 ) -> AsyncIterator[Shards]:
     """Look up how many shards there should be, and keep all (or `ids`) connected.
 
     `queue_limit` is each shard's; a `recorder` records all of them. A lookup that fails
-    is tried again, without an end unless `Config.dial_attempts` sets one. Raises
-    `LocalProtocolError` where the lookup gives up, or counts do not fit.
+    is tried again, without an end unless `Config.dial_attempts` sets one. Raises `GaveUpError` if
+    the lookup gives up, and `LocalProtocolError` if counts do not fit.
+
+    After all shards have ended, the iteration raises `GaveUpError` if one gave up, unless
+    `raise_on_give_up` is False. It raises what was raised in a callback of any shard; if nobody
+    iterates, leaving raises that.
     """
     config = with_clock(config)
     make_client = Client if recorder is None else recorder.client
@@ -88,7 +116,7 @@ async def open_shards(
     news, turns = News(), Turns()
     dialer = Dialer(Tls(ssl_context), timeout=config.handshake_timeout)
 
-    def gateway(client: Client, turns: Turns | None = None) -> Gateway:
+    def gateway(client: Client, turns: Turns | None = None, n: int | None = None) -> Gateway:
         return Gateway(
             client,
             config,
@@ -96,34 +124,41 @@ async def open_shards(
             queue_limit=queue_limit,
             news=news,
             turns=turns,
+            shard_id=n,
         )
 
     if fleet.lookup is not None:
-        await gateway(fleet.lookup).live()
+        lookup = gateway(fleet.lookup)
+        await lookup.live()
+        lookup.raise_unseen_error()
+        if lookup.gave_up is not None:
+            raise GaveUpError(lookup.gave_up)
     plan = fleet.begin(now=asyncio.get_running_loop().time())
-    gateways = {n: gateway(client, turns) for n, client in fleet.clients.items()}
-    shards = Shards(plan, gateways, news, turns)
-    lives = [asyncio.create_task(gateway.live()) for gateway in shards.gateways.values()]
-    lives.append(asyncio.create_task(_turns(fleet)))
+    gateways = {n: gateway(client, turns, n) for n, client in fleet.clients.items()}
+    shards = Shards(plan, gateways, news, turns, raise_on_give_up=raise_on_give_up)
+    task = asyncio.create_task(_turns(fleet, turns, news))
     try:
-        yield shards
+        async with run_gateways(list(gateways.values())):
+            yield shards
     finally:
-        try:
-            await shards.stop()
-        finally:
-            for life in lives:
-                life.cancel()
-            await asyncio.gather(*lives, return_exceptions=True)
+        task.cancel()
+        await asyncio.wait([task])
+    turns.raise_error()
 
 
-async def _turns(fleet: Fleet) -> None:
-    """Give the shards their turns to identify."""
+async def _turns(fleet: Fleet, turns: Turns, news: News) -> None:
+    """Grant the shards their identify slots."""
     loop, changed = asyncio.get_running_loop(), asyncio.Event()
     fleet.on_wake = changed.set
-    while True:
-        at = fleet.next_timer()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout_at(at):
-                await changed.wait()
-        changed.clear()
-        fleet.handle_timer(now=loop.time())
+    try:
+        while True:
+            at = fleet.next_timer()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(at):
+                    await changed.wait()
+            changed.clear()
+            fleet.handle_timer(now=loop.time())
+    except Exception as error:
+        turns.error = error
+        log_error(error)
+        news.tell()

@@ -34,6 +34,7 @@ from gateway_proto import (
     DialFailed,
     Dispatch,
     Encoding,
+    GaveUpError,
     Intents,
     LocalProtocolError,
     Session,
@@ -105,7 +106,7 @@ def tail(
         file = None if session is None else SessionFile.of(session, config)
         screen = Screen(as_json=as_json)
         asyncio.run(_tail(screen, config, shards=shards, session_file=file, record=record))
-    except (LocalProtocolError, _Ended) as error:
+    except (GaveUpError, LocalProtocolError, _Ended) as error:
         fail(str(error))
     except BrokenPipeError:
         # Whoever read has left; nothing more can be said.
@@ -156,11 +157,15 @@ async def _opened(
     config: Config, shards: int | None, session: Session | None, recorder: Recorder | None
 ) -> AsyncIterator[_Tail]:
     if shards is None:
-        async with open_gateway(config, session=session, recorder=recorder) as gateway:
+        async with open_gateway(
+            config, session=session, recorder=recorder, raise_on_give_up=False
+        ) as gateway:
             yield _Tail(gateway)
         return
     async with contextlib.AsyncExitStack() as stack:
-        opening = open_shards(config, count=shards or None, recorder=recorder)
+        opening = open_shards(
+            config, count=shards or None, recorder=recorder, raise_on_give_up=False
+        )
         try:
             async with asyncio.timeout(_LOOKUP_SECONDS):
                 many = await stack.enter_async_context(opening)

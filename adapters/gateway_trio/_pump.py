@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import trio
 
 from gateway_proto import Connection, State
+from gateway_proto._driving import excuse_blocked_loop, raisable
 
 __all__ = ["Pump"]
 
@@ -20,8 +22,9 @@ _FLUSH_SECONDS = 5.0
 class Pump:
     """Drives one connection of either role over one stream.
 
-    `deliver` takes its events, and says whether there is room for more; without room the stream
-    is not read, so that the peer waits, until `resume` is called.
+    `deliver` takes events, and returns whether there is capacity for more; without capacity the
+    stream is not read until `resume` is called. An exception in the state machine or in a callback
+    ends the pump: it is kept in `error`.
     """
 
     def __init__(
@@ -33,105 +36,176 @@ class Pump:
         self.connection: Connection[Any, Any] = connection
         self._stream = stream
         self._deliver = deliver
-        self._unsent: list[bytes] = []
+        self._unsent = b""
         self._to_write = trio.Event()
         self._armed = math.inf
         self._to_time = trio.Event()
         self._room = trio.Event()
         self._has_room = True
+        self._is_paused = False
         self._scope = trio.CancelScope()
+        self.error: BaseException | None = None
+        """The exception that ended the pump."""
+        self.ended: trio.Event = trio.Event()
+        """Set when the connection is CLOSED, or failed; its last bytes may still be sent."""
         self.closed: trio.Event = trio.Event()
-        """Set once the connection is CLOSED and what it had to say is sent."""
+        """Set when the stream is closed."""
 
     async def run(self) -> None:
-        """Returns when the connection is CLOSED and the stream too."""
+        """Return when the connection is CLOSED and the stream too."""
         self.connection.on_wake = self.wake
         try:
             with self._scope:
                 async with trio.open_nursery() as nursery:
                     self.turn()
-                    nursery.start_soon(self._read)
-                    nursery.start_soon(self._time)
-                    await self._write()
+                    nursery.start_soon(self._guarded, self._read)
+                    nursery.start_soon(self._guarded, self._time)
+                    await self._guarded(self._write)
                     nursery.cancel_scope.cancel()
         finally:
-            self.connection.receive_eof(now=trio.current_time())
-            self._deliver(self, self.connection.events())
+            self.finish()
             # No cycle may keep what a thousand hostile connections sent until it is collected.
             self.connection.on_wake = None
+            self.ended.set()
             self.closed.set()
             await trio.aclose_forcefully(self._stream)
 
     def wake(self) -> None:
-        """Let a turn follow soon: somebody has changed the connection."""
+        """Schedule a turn: the connection was changed by another caller."""
         self._to_time.set()
 
     def turn(self) -> None:
         """After each change: send the bytes, hand over the events, set the timer."""
+        if self.error is None:
+            try:
+                self._turn()
+            except BaseException as error:
+                self.fail(error)
+
+    def resume(self) -> None:
+        """There is capacity for events again."""
+        self._room.set()
+
+    def finish(self) -> None:
+        """End the connection as if the stream had closed; its last bytes are still sent."""
+        if self.error is None:
+            try:
+                self.connection.receive_eof(now=trio.current_time())
+            except BaseException as error:
+                self.fail(error)
+            self.turn()
+
+    def fail(self, error: BaseException) -> None:
+        """End because of an exception in the state machine or in a callback."""
+        if self.error is None:
+            self.error = raisable(error)
+            # For an owner who counts connections. The cause may raise here again.
+            with contextlib.suppress(Exception):
+                self.connection.receive_eof(now=trio.current_time())
+            self.ended.set()
+            self._scope.cancel()
+        if isinstance(error, KeyboardInterrupt | SystemExit):
+            raise error
+
+    def abort(self) -> None:
+        """Close the stream at once."""
+        self._scope.cancel()
+
+    # ----- inside -----
+
+    def _turn(self) -> None:
         connection = self.connection
+        self._take_bytes()
         self._has_room = self._deliver(self, connection.events())
-        if data := connection.data_to_send():
-            self._unsent.append(data)
-            self._to_write.set()
         # A timer that fires early is harmless, and cheaper than to wake a task for each turn.
         at = connection.next_timer()
         if at is not None and at < self._armed:
             self._to_time.set()
-        if connection.state is State.CLOSED:
+        if connection.state is State.CLOSED and not self.ended.is_set():
+            self.ended.set()
             self._to_write.set()
             self._to_time.set()
-            # A peer that does not read must not keep us: what is not flushed by then is lost.
+            # The peer may not read: drop what is not sent by then.
             self._scope.deadline = min(self._scope.deadline, trio.current_time() + _FLUSH_SECONDS)
 
-    def resume(self) -> None:
-        """There is room for events again."""
-        self._room.set()
+    def _take_bytes(self) -> None:
+        # More is taken when these are sent: what waits in the connection counts for its limits.
+        if not self._unsent and (data := self.connection.data_to_send()):
+            self._unsent = data
+            self._to_write.set()
+
+    async def _turn_after_writing(self) -> None:
+        """Let the bytes reach the system before the events reach an application that may block."""
+        self._take_bytes()
+        if self._unsent:
+            # The writer runs in the same batch of tasks as this one, and the application after it.
+            await trio.lowlevel.cancel_shielded_checkpoint()
+        self.turn()
+
+    def _excuse(self, now: float) -> None:
+        if not self._is_paused:
+            excuse_blocked_loop(self.connection, self._armed, now)
+
+    async def _guarded(self, task: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await task()
+        except Exception as error:
+            self.fail(error)
 
     # ----- three tasks -----
 
     async def _read(self) -> None:
-        while self.connection.state is not State.CLOSED:
+        connection = self.connection
+        while connection.state is not State.CLOSED:
             try:
                 data = await self._stream.receive_some(_CHUNK)
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 data = b""
+            # Both clocks are read together: a slow read must not look like a clock jump.
+            unix, now = time.time(), trio.current_time()
             if data:
-                now = trio.current_time()
-                self.connection.receive_data(bytes(data), now=now)
-                self.connection.check_clock(time.time(), now=now)
+                self._excuse(now)
+                connection.receive_data(bytes(data), now=now)
+                connection.check_clock(unix, now=now)
             else:
-                self.connection.receive_eof(now=trio.current_time())
-            self.turn()
+                connection.receive_eof(now=now)
+            await self._turn_after_writing()
             if not self._has_room:
                 self._room = trio.Event()
-                self.connection.pause(now=trio.current_time())
+                self._is_paused = True
+                connection.pause(now=trio.current_time())
                 await self._room.wait()
-                self.connection.unpause(now=trio.current_time())
+                self._is_paused = False
+                connection.unpause(now=trio.current_time())
                 self.turn()
 
     async def _time(self) -> None:
-        while self.connection.state is not State.CLOSED:
-            at = self.connection.next_timer()
+        connection = self.connection
+        while connection.state is not State.CLOSED:
+            at = connection.next_timer()
             self._armed = math.inf if at is None else at
             with trio.move_on_at(self._armed):
                 await self._to_time.wait()
             self._to_time = trio.Event()
-            now = trio.current_time()
-            self.connection.check_clock(time.time(), now=now)
-            self.connection.handle_timer(now=now)
-            self.turn()
+            # What waits in the stream is read first: it may be what a timer waits for.
+            await trio.lowlevel.checkpoint()
+            unix, now = time.time(), trio.current_time()
+            self._excuse(now)
+            connection.check_clock(unix, now=now)
+            connection.handle_timer(now=now)
+            await self._turn_after_writing()
 
     async def _write(self) -> None:
         while True:
             self._to_write = trio.Event()
             if self._unsent:
-                data = b"".join(self._unsent)
-                self._unsent.clear()
                 try:
-                    await self._stream.send_all(data)
+                    await self._stream.send_all(self._unsent)
                 except (trio.BrokenResourceError, trio.ClosedResourceError):
-                    self.connection.receive_eof(now=trio.current_time())
-                    self.turn()
+                    self.finish()
+                    return
+                self._unsent = b""
+                self._take_bytes()
             elif self.connection.state is State.CLOSED:
                 return
             else:

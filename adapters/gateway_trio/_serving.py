@@ -12,11 +12,14 @@ import attrs
 import trio
 
 from gateway_proto import Server, ServerConnection, ServerEvent, ServerSession
+from gateway_proto.gateway import log_error, log_events
 from gateway_trio._pump import Pump
 
 __all__ = ["Serving", "serve_gateway"]
 
-_GOODBYE_SECONDS = 2.0
+_LINGER_SECONDS = 0.5
+"""For the clients' answers to a close frame, and for the last bytes to be sent."""
+_LABEL = "server: "
 OnEvent = Callable[[ServerConnection, ServerEvent], None]
 
 
@@ -33,6 +36,9 @@ class Serving:
         self._tls = "" if ssl_context is None else "s"
         self._on_event = on_event
         self._pumps: set[Pump] = set()
+        self._scope = trio.CancelScope()
+        self.error: BaseException | None = None
+        """The exception of `on_event` or of the state machine that ended the server."""
 
     @property
     def url(self) -> str:
@@ -80,24 +86,45 @@ class Serving:
                 await trio.aclose_forcefully(stream)
                 return
             stream = encrypted
-        pump = Pump(self.server.accept(now=self.now()), stream, self._deliver)
+        try:
+            connection = self.server.accept(now=self.now())
+        except Exception as error:
+            self.fail(error)
+            await trio.aclose_forcefully(stream)
+            return
+        pump = Pump(connection, stream, self._deliver)
         self._pumps.add(pump)
         try:
             await pump.run()
         finally:
             self._pumps.discard(pump)
+            if pump.error is not None:
+                self.fail(pump.error)
+
+    def fail(self, error: BaseException) -> None:
+        """End the server because of an exception in a callback or in the state machine."""
+        log_error(error, _LABEL)
+        if self.error is None:
+            self.error = error
+            self._scope.cancel()
 
     async def close(self) -> None:
-        """Say goodbye to every client; those that do not answer in time are cut."""
+        """Close every connection; the clients have half a second to answer the close frames."""
         pumps = list(self._pumps)
         for pump in pumps:
-            pump.connection.close(1001, now=self.now())
-            pump.turn()
-        with trio.move_on_after(_GOODBYE_SECONDS):
+            if pump.error is None:
+                try:
+                    pump.connection.close(1001, now=self.now())
+                except Exception as error:
+                    pump.fail(error)
+                pump.turn()
+        with trio.move_on_after(_LINGER_SECONDS):
             for pump in pumps:
                 await pump.closed.wait()
 
     def _deliver(self, pump: Pump, events: list[ServerEvent]) -> bool:
+        if events:
+            log_events(events, _LABEL)
         if self._on_event is not None:
             for event in events:
                 self._on_event(cast("ServerConnection", pump.connection), event)
@@ -115,8 +142,9 @@ async def serve_gateway(
 ) -> AsyncIterator[Serving]:
     """Listen (on a free port by default); leaving closes every connection.
 
-    `on_event` is called with each event that a connection receives. Raises OSError where the
-    address cannot be had.
+    `on_event` is called with each event that a connection receives. If it raises, the body of the
+    `async with` is cancelled, and leaving raises that exception. Raises OSError if the address is
+    not available.
     """
     server.config = attrs.evolve(
         server.config,
@@ -132,7 +160,8 @@ async def serve_gateway(
             lambda: trio.serve_listeners(serving.handle, listeners, handler_nursery=nursery)
         )
         try:
-            yield serving
+            with serving._scope:
+                yield serving
         except trio.Cancelled:
             raise
         except BaseException as caught:
@@ -143,5 +172,7 @@ async def serve_gateway(
             with trio.CancelScope(shield=True):
                 await serving.close()
             nursery.cancel_scope.cancel()
+    if error is None:
+        error = serving.error
     if error is not None:
         raise error

@@ -11,7 +11,19 @@ from typing import TYPE_CHECKING
 import trio
 
 from gateway_dialing import Tls
-from gateway_proto import Client, Config, Event, Fleet, GatewayBase, Session, ShardPlan, Turns
+from gateway_proto import (
+    Client,
+    Config,
+    Event,
+    Fleet,
+    GatewayBase,
+    GaveUpError,
+    Session,
+    ShardPlan,
+    Turns,
+)
+from gateway_proto._driving import Iteration
+from gateway_proto.gateway import log_error, shards_ended
 from gateway_trio._clock import with_clock
 from gateway_trio._dialing import Dialer
 from gateway_trio._gateway import Gateway
@@ -26,12 +38,19 @@ __all__ = ["Shards", "open_shards"]
 class Shards:
     """Many gateways under one roof. Iterate over it for (shard id, event).
 
-    One shard's failure is not another's: the events end once all have given up or are stopped.
+    If one shard gives up, the others go on: the events end when all have given up or are stopped.
     """
 
     def __init__(
-        self, plan: ShardPlan, gateways: dict[int, Gateway], news: News, turns: Turns
+        self,
+        plan: ShardPlan,
+        gateways: dict[int, Gateway],
+        news: News,
+        turns: Turns,
+        *,
+        raise_on_give_up: bool = True,
     ) -> None:
+        self._raise_on_give_up = raise_on_give_up
         self._news = news
         self._turns = turns
         self._ids: dict[GatewayBase, int] = {gateway: n for n, gateway in gateways.items()}
@@ -40,15 +59,19 @@ class Shards:
         self.gateways: Mapping[int, Gateway] = gateways
         """By shard id."""
 
-    def __aiter__(self) -> Shards:
-        return self
+    def __aiter__(self) -> Iteration[tuple[int, Event]]:
+        """Start an iteration; raises `LocalProtocolError` while another task iterates."""
+        return self._turns.iterations.start(None, trio.lowlevel.current_task(), self._next_event)
 
-    async def __anext__(self) -> tuple[int, Event]:
+    async def _next_event(self) -> tuple[int, Event]:
         await trio.lowlevel.checkpoint()
+        self._turns.raise_error()
         while (taken := self._turns.take()) is None:
-            if all(gateway.over for gateway in self.gateways.values()):
-                raise StopAsyncIteration
+            end = shards_ended(self.gateways, raise_on_give_up=self._raise_on_give_up)
+            if end is not None:
+                raise end
             await self._news.wait()
+            self._turns.raise_error()
         gateway, event = taken
         return self._ids[gateway], event
 
@@ -68,6 +91,12 @@ class Shards:
             for gateway in self.gateways.values():
                 nursery.start_soon(_stop, gateway, keep_session)
 
+    async def leave(self) -> None:
+        """Stop the shards for which that has not happened."""
+        async with trio.open_nursery() as nursery:
+            for gateway in self.gateways.values():
+                nursery.start_soon(gateway.leave)
+
 
 async def _stop(gateway: Gateway, keep_session: bool) -> None:
     await gateway.stop(keep_session=keep_session)
@@ -83,12 +112,17 @@ async def open_shards(
     ssl_context: ssl.SSLContext | None = None,
     queue_limit: int = 1000,
     recorder: Recorder | None = None,
+    raise_on_give_up: bool = True,
 ) -> AsyncIterator[Shards]:
     """Look up how many shards there should be, and keep all (or `ids`) connected.
 
     `queue_limit` is each shard's; a `recorder` records all of them. A lookup that fails
-    is tried again, without an end unless `Config.dial_attempts` sets one. Raises
-    `LocalProtocolError` where the lookup gives up, or counts do not fit.
+    is tried again, without an end unless `Config.dial_attempts` sets one. Raises `GaveUpError` if
+    the lookup gives up, and `LocalProtocolError` if counts do not fit.
+
+    After all shards have ended, the iteration raises `GaveUpError` if one gave up, unless
+    `raise_on_give_up` is False. It raises what was raised in a callback of any shard; if nobody
+    iterates, leaving raises that.
     """
     config = with_clock(config)
     make_client = Client if recorder is None else recorder.client
@@ -96,7 +130,7 @@ async def open_shards(
     news, turns = News(), Turns()
     dialer = Dialer(Tls(ssl_context), timeout=config.handshake_timeout)
 
-    def gateway(client: Client, turns: Turns | None = None) -> Gateway:
+    def gateway(client: Client, turns: Turns | None = None, n: int | None = None) -> Gateway:
         return Gateway(
             client,
             config,
@@ -104,32 +138,47 @@ async def open_shards(
             queue_limit=queue_limit,
             news=news,
             turns=turns,
+            shard_id=n,
         )
 
     if fleet.lookup is not None:
-        await gateway(fleet.lookup).live()
+        lookup = gateway(fleet.lookup)
+        await lookup.live()
+        lookup.raise_unseen_error()
+        if lookup.gave_up is not None:
+            raise GaveUpError(lookup.gave_up)
     plan = fleet.begin(now=trio.current_time())
-    gateways = {n: gateway(client, turns) for n, client in fleet.clients.items()}
-    shards = Shards(plan, gateways, news, turns)
+    gateways = {n: gateway(client, turns, n) for n, client in fleet.clients.items()}
+    shards = Shards(plan, gateways, news, turns, raise_on_give_up=raise_on_give_up)
     async with in_background(
-        [*(g.live for g in shards.gateways.values()), _Turns(fleet).run], shards.stop
+        [*(g.live for g in shards.gateways.values()), _Turns(fleet, turns, news).run], shards.leave
     ):
         yield shards
+    for each in gateways.values():
+        each.raise_unseen_error()
+    turns.raise_error()
 
 
 class _Turns:
     """Gives the shards their turns to identify."""
 
-    def __init__(self, fleet: Fleet) -> None:
+    def __init__(self, fleet: Fleet, turns: Turns, news: News) -> None:
         self._fleet = fleet
+        self._turns = turns
+        self._news = news
         self._changed = trio.Event()
         fleet.on_wake = lambda: self._changed.set()
 
     async def run(self) -> None:
-        """Never ends by itself."""
-        while True:
-            at = self._fleet.next_timer()
-            with trio.move_on_at(math.inf if at is None else at):
-                await self._changed.wait()
-            self._changed = trio.Event()
-            self._fleet.handle_timer(now=trio.current_time())
+        """Run until cancelled, or until a callback raises."""
+        try:
+            while True:
+                at = self._fleet.next_timer()
+                with trio.move_on_at(math.inf if at is None else at):
+                    await self._changed.wait()
+                self._changed = trio.Event()
+                self._fleet.handle_timer(now=trio.current_time())
+        except Exception as error:
+            self._turns.error = error
+            log_error(error)
+            self._news.tell()

@@ -28,6 +28,7 @@ from gateway_proto import (
     Dispatch,
     Event,
     GaveUp,
+    GaveUpError,
     GuildMembers,
     HeartbeatAcked,
     Identify,
@@ -116,6 +117,15 @@ def _config(serving: Any, version: int = 10, **changes: Any) -> Config:
         **changes,
     }
     return Config(**given)
+
+
+async def _all_until_gave_up(gateway: Any) -> list[Event]:
+    events: list[Event] = []
+    with pytest.raises(GaveUpError) as raised:
+        async for event in gateway:
+            events.append(event)
+    assert raised.value.reason == gateway.gave_up
+    return events
 
 
 async def _until(gateway: Any, type_: type[Any]) -> Any:
@@ -286,11 +296,11 @@ def test_a_refused_dial_is_an_event_and_a_bound_on_dials_gives_up(kit: Kit) -> N
             backoff_first=0.01,
         )
         async with kit.limit(15), kit.adapter.open_gateway(config) as gateway:
-            events: list[Event] = [event async for event in gateway]
+            events = await _all_until_gave_up(gateway)
             assert sum(isinstance(event, DialFailed) for event in events) == 2
             assert isinstance(events[-1], GaveUp)
             assert str(port) in gateway.gave_up
-            with pytest.raises(LocalProtocolError, match="closed for good"):
+            with pytest.raises(GaveUpError, match=str(port)):
                 await gateway.send(UpdatePresence())
 
     kit.run(main)
@@ -304,7 +314,7 @@ def test_a_fatal_close_ends_the_events_with_a_reason(kit: Kit) -> None:
             kit.adapter.serve_gateway(server) as serving,
             kit.adapter.open_gateway(_config(serving)) as gateway,
         ):
-            events = [event async for event in gateway]
+            events = await _all_until_gave_up(gateway)
             assert isinstance(events[-1], GaveUp)
             assert gateway.last_closed.code == 4004
             assert gateway.last_closed.then is Then.STOP
@@ -365,7 +375,7 @@ def test_stop_in_the_backoff_ends_the_events_at_once(kit: Kit) -> None:
             await _until(gateway, DialFailed)
             await gateway.stop()
             assert all(type(event) is not GaveUp for event in [e async for e in gateway])
-            with pytest.raises(LocalProtocolError, match="closed for good"):
+            with pytest.raises(LocalProtocolError, match="closed for good: it was stopped"):
                 await gateway.send(UpdatePresence())
 
     kit.run(main)
@@ -490,7 +500,7 @@ def test_tls_with_an_unknown_certificate_is_refused_by_the_default_context(
             kit.adapter.serve_gateway(Server(), ssl_context=_server_tls(authority)) as serving,
             kit.adapter.open_gateway(_config(serving, dial_attempts=1)) as gateway,
         ):
-            events = [event async for event in gateway]
+            events = await _all_until_gave_up(gateway)
             assert isinstance(events[-1], GaveUp)
             assert "CERTIFICATE_VERIFY_FAILED" in gateway.gave_up
 
@@ -619,7 +629,7 @@ def test_a_request_fails_when_the_gateway_is_stopped(kit: Kit) -> None:
             async with kit.together(stop):
                 with pytest.raises(RequestError, match="the client was stopped"):
                     await gateway.request(RequestGuildMembers("1", user_ids=["5"]))
-            with pytest.raises(LocalProtocolError, match="closed for good"):
+            with pytest.raises(LocalProtocolError, match="closed for good: it was stopped"):
                 await gateway.request(RequestGuildMembers("1", user_ids=["5"]))
 
     kit.run(main)
@@ -764,7 +774,7 @@ def test_shards_whose_lookup_gives_up_say_why(kit: Kit) -> None:
     async def main() -> None:
         server = Server(ServerConfig(tokens=frozenset({"other"})))
         async with kit.limit(15), kit.adapter.serve_gateway(server) as serving:
-            with pytest.raises(LocalProtocolError, match="is the token right"):
+            with pytest.raises(GaveUpError, match="is the token right"):
                 async with kit.adapter.open_shards(_config(serving)):
                     pass
 

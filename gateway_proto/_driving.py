@@ -1,0 +1,118 @@
+"""What the drivers and gateways of all event loops share: protocols, iterations, blocked loops."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Awaitable, Callable
+from typing import Any, Generic, Protocol, TypeVar
+
+from gateway_proto.errors import LocalProtocolError
+
+__all__ = ["Driver", "Iteration", "Iterations", "Notifier", "excuse_blocked_loop", "raisable"]
+
+_BLOCKED_SECONDS = 0.25
+"""A timer that fires later than this shows that the event loop was blocked."""
+T = TypeVar("T")
+
+
+class Notifier(Protocol):
+    """Something to wait for, again and again."""
+
+    def tell(self) -> None:
+        """Wake all tasks that wait."""
+
+    async def wait(self) -> None:
+        """Wait for the next `tell`."""
+
+
+class Driver(Protocol):
+    """The object that drives one connection over one transport."""
+
+    connection: Any
+
+    def turn(self) -> None:
+        """Send the bytes, hand over the events, set the timer; errors go to `fail`."""
+
+    def resume(self) -> None:
+        """Read again: there is capacity for events."""
+
+    def fail(self, error: BaseException) -> None:
+        """End because of an exception in the state machine or in a callback."""
+
+
+class Iteration(Generic[T]):
+    """One `async for`: it runs until the loop is left, which drops the only reference to it."""
+
+    __slots__ = ("__weakref__", "_next", "source", "task")
+
+    def __init__(
+        self, source: object | None, task: object, next_: Callable[[], Awaitable[T]]
+    ) -> None:
+        self.source: object | None = source
+        self.task: object = task
+        self._next = next_
+
+    def __aiter__(self) -> Iteration[T]:
+        return self
+
+    def __anext__(self) -> Awaitable[T]:
+        return self._next()
+
+
+class Iterations:
+    """The iterations that run over one gateway, or over shards and each of their gateways.
+
+    Two tasks that iterate over the same events would each see a part of them, and the session as of
+    the handled events would be wrong.
+    """
+
+    __slots__ = ("_running",)
+
+    def __init__(self) -> None:
+        self._running: list[weakref.ref[Iteration[Any]]] = []
+
+    def start(
+        self, source: object | None, task: object, next_: Callable[[], Awaitable[T]]
+    ) -> Iteration[T]:
+        """Start an iteration over a gateway; None means over all shards.
+
+        Raises `LocalProtocolError` while another task iterates over the same events.
+        """
+        self._running = [each for each in self._running if each() is not None]
+        # No local variable here may refer to another iteration: the traceback would keep it alive.
+        if any(_collides(each(), source, task) for each in self._running):
+            raise LocalProtocolError(
+                "another task iterates over these events already: iterate in one task, and hand "
+                "events to others"
+            )
+        iteration = Iteration(source, task, next_)
+        self._running.append(weakref.ref(iteration))
+        return iteration
+
+
+def _collides(other: Iteration[Any] | None, source: object | None, task: object) -> bool:
+    if other is None or other.task is task:
+        return False
+    return source is None or other.source is None or other.source is source
+
+
+def raisable(error: BaseException) -> BaseException:
+    """Return the exception, wrapped if raising it in an iteration would mean something else."""
+    if isinstance(error, StopIteration | StopAsyncIteration) or not isinstance(
+        error, Exception | KeyboardInterrupt | SystemExit
+    ):
+        wrapped = RuntimeError(f"{type(error).__name__} was raised in a callback or in the driver")
+        wrapped.__cause__ = error
+        return wrapped
+    return error
+
+
+def excuse_blocked_loop(connection: Any, due: float | None, now: float) -> None:
+    """Stop the liveness timers for the time in which a blocked event loop could not read.
+
+    `due` is when the adapter's timer should have fired. What the peer sent since then waits in the
+    socket, so its silence proves nothing.
+    """
+    if due is not None and now - due > _BLOCKED_SECONDS:
+        connection.pause(now=due)
+        connection.unpause(now=now)

@@ -1,0 +1,142 @@
+"""Events → the level and the text of log records, without secrets.
+
+A record never has `d`, the token or the query of a URL. Control characters in the peer's words are
+escaped.
+"""
+
+from __future__ import annotations
+
+import re
+
+from gateway_proto._layers.dispatch import Dispatch
+from gateway_proto.events import (
+    Closed,
+    CommandsWait,
+    DialFailed,
+    DialPlanned,
+    Event,
+    GatewayFound,
+    GaveUp,
+    HeartbeatLate,
+    HttpRequested,
+    IdentifySlotNeeded,
+    MalformedPayload,
+    Opened,
+    Ready,
+    ReconnectRequested,
+    RequestFailed,
+    Resumed,
+    ServerEvent,
+    SessionInvalidated,
+    Suspended,
+    Unknown,
+    UrlRefused,
+)
+
+__all__ = ["DEBUG", "clean", "level_of", "text_of"]
+
+# The numbers of the standard library's `logging`, which this module must not import.
+DEBUG, _INFO, _WARNING, _ERROR = 10, 20, 30, 40
+
+_LEVELS: dict[type, int] = {
+    Closed: _INFO,
+    CommandsWait: _WARNING,
+    DialFailed: _WARNING,
+    DialPlanned: _INFO,
+    GatewayFound: _INFO,
+    GaveUp: _ERROR,
+    HeartbeatLate: _WARNING,
+    IdentifySlotNeeded: _INFO,
+    MalformedPayload: _WARNING,
+    Opened: _INFO,
+    Ready: _INFO,
+    ReconnectRequested: _INFO,
+    RequestFailed: _INFO,
+    Resumed: _INFO,
+    SessionInvalidated: _INFO,
+    Suspended: _WARNING,
+    UrlRefused: _WARNING,
+}
+_QUERY = re.compile(r"(\w://[^\s?#]*)[?#]\S*")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_SHORTEST_SECRET = 6
+"""Characters. A shorter token, as in tests, would replace parts of ordinary words."""
+_LONGEST_TEXT = 500
+
+
+def level_of(event: object) -> int:
+    """Return the level at which an event is logged."""
+    if type(event) is Closed and _is_refusal(event):
+        return _WARNING
+    return _LEVELS.get(type(event), DEBUG)
+
+
+def text_of(event: Event | ServerEvent) -> str:
+    """Return the text of an event's log record; pass it to `clean`."""
+    match event:
+        case DialPlanned(purpose=purpose, url=url, delay=delay, reason=reason):
+            return f"dial scheduled in {delay:.1f} s: {purpose.value} at {clean(url)} ({reason})"
+        case DialFailed(url, error):
+            return f"could not connect to {clean(url)}: {error}"
+        case GatewayFound(url, shards):
+            return f"the lookup returned {clean(url)}, recommended shards: {shards}"
+        case Opened():
+            return "connected: the WebSocket is open"
+        case Ready():
+            return "READY: a new session"
+        case Resumed():
+            return "RESUMED: the session goes on"
+        case Closed():
+            return _closed(event)
+        case GaveUp(reason):
+            return f"gave up: {reason}"
+        case Suspended(seconds):
+            return f"Unix time jumped by {seconds:.1f} s: system suspend, or the clock was set"
+        case HeartbeatLate(seconds):
+            return f"a heartbeat was {seconds:.1f} s late: the event loop was blocked"
+        case CommandsWait(count, seconds):
+            return f"{count} commands wait for the rate limit, the first for {seconds:.1f} s"
+        case UrlRefused(url, why):
+            return f"rejected the URL {clean(url)}: {why}"
+        case MalformedPayload(error):
+            return f"malformed payload: {error}"
+        case ReconnectRequested():
+            return "the server asks for a reconnect"
+        case SessionInvalidated(resumable):
+            return f"the server invalidated the session, resumable: {resumable}"
+        case IdentifySlotNeeded(_, key):
+            return f"waiting for an identify slot of key {key}"
+        case RequestFailed(_, request, why):
+            return f"{type(request).__name__} failed: {why}"
+        case Dispatch():
+            return f"op 0 {event.name}, sequence {event.sequence}, {len(event.raw)} bytes"
+        case Unknown(op, raw):
+            return f"unknown op {op!r}, {len(raw)} bytes"
+        case HttpRequested(method, path, status):
+            return f"{method} {path.partition('?')[0]}: {status}"
+        case _:
+            return type(event).__name__
+
+
+def clean(text: str, token: str = "") -> str:
+    """Remove the token and the queries of URLs, escape control characters, and shorten."""
+    if len(token) >= _SHORTEST_SECRET:
+        text = text.replace(token, "<token>")
+    text = _QUERY.sub(r"\1", text)
+    text = _CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
+    return text if len(text) <= _LONGEST_TEXT else text[:_LONGEST_TEXT] + "..."
+
+
+def _is_refusal(closed: Closed) -> bool:
+    """Whether a lookup or an upgrade was refused: only these have an HTTP status, 300 or more."""
+    return closed.code is not None and 300 <= closed.code < 1000
+
+
+def _closed(closed: Closed) -> str:
+    if closed.code is not None and closed.code < 1000:
+        text = f"HTTP exchange ended with status {closed.code}"
+    else:
+        code = "without a close code" if closed.code is None else f"with {closed.code}"
+        text = f"connection closed {code} by {closed.by.value}"
+    why = closed.error or closed.reason
+    return f"{text}, next: {closed.then.value}" + (f" ({why})" if why else "")
