@@ -60,7 +60,9 @@ def _events(name: str, tls: ssl.SSLContext | None, trusting: ssl.SSLContext) -> 
                 dial_attempts=1,
                 handshake_timeout=5,
             )
-            async with adapter.open_gateway(config, ssl_context=trusting) as gateway:
+            async with adapter.open_gateway(
+                config, ssl_context=trusting, raise_on_give_up=False
+            ) as gateway:
                 async for event in gateway:
                     events.append(event)
                     if isinstance(event, Ready):
