@@ -1,8 +1,9 @@
 """GATEWAY_TOKEN, GATEWAY_API → a gateway on PORT: a bot behind it restarts without an Identify.
 
-A server in front, a client behind: the session at the real gateway is the proxy's. A bot that
-starts anew identifies here; one that kept its session resumes here, and gets what it missed.
-Guilds are told as GUILD_CREATE and GUILD_UPDATE had them: channels and roles are yours to fold in.
+A server for the bots, a client of the real gateway: the session there is the proxy's. A bot that
+starts again identifies here; one that kept its session resumes here, and gets what it missed. After
+a new session at the real gateway events are missing, so the bots' sessions end. Guilds are sent as
+GUILD_CREATE and GUILD_UPDATE had them: channels and roles are yours to fold in.
 """
 
 import asyncio
@@ -43,6 +44,13 @@ class Mirror(gp.World):
         return {}
 
 
+def end_sessions(server: gp.Server, now: float) -> None:
+    for session in list(server.sessions.values()):
+        if session.connection is not None:
+            session.connection.send(gp.SessionInvalidated(), now=now)
+        server.forget(session)
+
+
 async def main() -> None:
     token, port, intents = (os.environ[name] for name in ("GATEWAY_TOKEN", "PORT", "INTENTS"))
     config = gp.Config(token=token, api_url=os.environ.get("GATEWAY_API"), intents=int(intents))
@@ -66,7 +74,9 @@ async def main() -> None:
         async for event in gateway:
             front.config = attrs.evolve(front.config, world=front.config.world.after(event))
             backfill = backfill.after(event)
-            if serving is not None and type(event) is gp.Dispatch:  # not READY, not RESUMED
+            if serving is not None and isinstance(event, gp.Ready):
+                end_sessions(front, serving.now())
+            elif serving is not None and type(event) is gp.Dispatch:  # not RESUMED
                 serving.dispatch(event.name, event.data)
             elif serving is None and backfill.done:  # there is something to tell bots of
                 opening = serve_gateway(front, port=int(port), on_event=on_event)

@@ -26,8 +26,11 @@ from gateway_proto import (
     Identify,
     Intents,
     Opened,
+    Ready,
     RequestGuildMembers,
     Resume,
+    Resumed,
+    SessionInvalidated,
     UpdatePresence,
     World,
 )
@@ -98,7 +101,7 @@ def test_every_example_is_tested_and_short() -> None:
 
     assert set(files) == {example.split()[0] for example in CHAT + OTHERS}
     for name, text in files.items():
-        assert text.count("\n") < 80, name
+        assert text.count("\n") < 90, name
         assert "→" in text.splitlines()[0], name
 
 
@@ -272,6 +275,41 @@ def test_the_proxy_tells_a_bot_of_the_guilds_that_there_are(
 
     assert asyncio.run(asyncio.wait_for(seen(), 30)) == ["another name", "somebody"]
     assert gateway_server.wait_for(UpdatePresence).activities == (Activity("go"),)
+
+
+@pytest.mark.gateway(world=World([GUILD]))
+def test_bots_behind_the_proxy_are_informed_of_a_new_upstream_session(
+    gateway_server: RunningGateway, proxy: dict[str, str]
+) -> None:
+    async def main() -> list[str]:
+        config = Config(
+            token=proxy["GATEWAY_TOKEN"], api_url=proxy["GATEWAY_API"], intents=Intents.GUILDS
+        )
+        names = []
+        async with open_gateway(config) as away:
+            async for event in away:
+                if isinstance(event, Ready):
+                    away.handled()
+                    break
+        async with open_gateway(config) as gateway:
+            async for event in gateway:
+                names.append(type(event).__name__)
+                if isinstance(event, Ready):
+                    if names.count("Ready") == 2:
+                        break
+                    gateway_server.send(SessionInvalidated())
+            async with open_gateway(config, session=away.session) as back:
+                async for event in back:
+                    names.append(type(event).__name__)
+                    if isinstance(event, Ready | Resumed):
+                        return names
+        return names
+
+    names = asyncio.run(asyncio.wait_for(main(), 40))
+
+    assert names.count("SessionInvalidated") == 2, names
+    assert names.count("Ready") == 3, names
+    assert "Resumed" not in names
 
 
 def test_the_unit_tests_of_a_bot_pass() -> None:
