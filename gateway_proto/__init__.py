@@ -48,7 +48,13 @@ from gateway_proto.dialects import (
     dialect,
 )
 from gateway_proto.endpoint import LookupConnection
-from gateway_proto.errors import GatewayProtoError, GaveUpError, LocalProtocolError, RequestError
+from gateway_proto.errors import (
+    DataError,
+    GatewayProtoError,
+    GaveUpError,
+    LocalProtocolError,
+    RequestError,
+)
 from gateway_proto.events import (
     By,
     ChannelInfo,
@@ -129,6 +135,7 @@ __all__ = [
     "Compression",
     "Config",
     "Connection",
+    "DataError",
     "Dial",
     "DialFailed",
     "DialPlanned",

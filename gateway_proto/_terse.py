@@ -10,7 +10,7 @@ import msgspec
 __all__ = ["Terse", "Told"]
 
 _NOT_SHOWN = frozenset(
-    {"token", "fingerprint", "d", "members", "presences", "sounds", "channels"},
+    {"token", "fingerprint", "_d", "members", "presences", "sounds", "channels"},
 )
 
 

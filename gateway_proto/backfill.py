@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from gateway_proto.errors import DataError
 from gateway_proto.events import Dispatch, Event, Ready
 
 __all__ = ["Backfill"]
@@ -56,5 +57,5 @@ class Backfill(msgspec.Struct, frozen=True):
 def _decoded(event: Dispatch, otherwise: Any) -> Any:
     try:
         return event.decode(type(otherwise))
-    except (msgspec.DecodeError, RecursionError):
+    except DataError:
         return otherwise

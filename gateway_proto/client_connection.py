@@ -26,6 +26,7 @@ from gateway_proto.commands import Resume, UpdatePresence
 from gateway_proto.config import Config
 from gateway_proto.dialects import Opcode, Then
 from gateway_proto.endpoint import seconds_to_wait
+from gateway_proto.errors import DataError
 from gateway_proto.events import (
     By,
     Closed,
@@ -290,7 +291,7 @@ class ClientConnection(Receiving):
         ready = Ready(
             "READY",
             dispatch.sequence,
-            dispatch.d,
+            dispatch._d,
             session_id=session_id,
             resume_gateway_url=url if isinstance(url, str) else None,
             heartbeat_interval=interval,
@@ -315,7 +316,7 @@ class ClientConnection(Receiving):
                 return
         if not self._move(Input.RESUMED):
             return
-        resumed = Resumed("RESUMED", dispatch.sequence, dispatch.d, heartbeat_interval=interval)
+        resumed = Resumed("RESUMED", dispatch.sequence, dispatch._d, heartbeat_interval=interval)
         self._session = session_after(self._session, resumed)
         self._events.append(resumed)
         if self._state is State.READY:
@@ -352,7 +353,7 @@ class ClientConnection(Receiving):
         if self._dialect.redirects:
             try:
                 self.redirect = from_raw(payload.raw, _Redirect).url
-            except (msgspec.DecodeError, RecursionError):
+            except DataError:
                 # Null and integers were seen here; then the lookup says where.
                 self.redirect = None
         self.reconnect_requested = True
@@ -401,7 +402,7 @@ class ClientConnection(Receiving):
         """The fields of `d` that the machine needs; None, and the end, where they are not there."""
         try:
             return from_raw(raw, type_)
-        except (msgspec.DecodeError, RecursionError) as error:
+        except DataError as error:
             self._fail(DROPPED, f"{name} is not understood: {error}", now)
             return None
 
@@ -486,7 +487,7 @@ def _interval(raw: bytes) -> int | None:
     """Return the `heartbeat_interval` of a body, in milliseconds; None if it has no usable one."""
     try:
         value = from_raw(raw, _Interval).heartbeat_interval
-    except (msgspec.DecodeError, RecursionError):
+    except DataError:
         return None
     return milliseconds(value)
 
@@ -494,5 +495,5 @@ def _interval(raw: bytes) -> int | None:
 def _is_true(raw: bytes) -> bool:
     try:
         return from_raw(raw, bool)
-    except (msgspec.DecodeError, RecursionError):
+    except DataError:
         return False

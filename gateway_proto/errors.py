@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["GatewayProtoError", "GaveUpError", "LocalProtocolError", "RequestError"]
+__all__ = ["DataError", "GatewayProtoError", "GaveUpError", "LocalProtocolError", "RequestError"]
 
 
 class GatewayProtoError(Exception):
@@ -25,6 +25,14 @@ class LocalProtocolError(GatewayProtoError, ValueError):
     """A call or a value of the caller that is invalid, or not allowed now; nothing was changed.
 
     What the peer or the network does never raises: it ends the connection with a `Closed` event.
+    """
+
+
+class DataError(GatewayProtoError, ValueError):
+    """The data of a dispatch cannot be read, or is not of the type that was asked for.
+
+    `Dispatch.data` and `Dispatch.decode` raise it. The event itself is valid, and its sequence
+    is recorded.
     """
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 
 from gateway_proto._layers.payloads import Payload
-from gateway_proto._layers.raw import from_raw, to_json
-from gateway_proto.errors import LocalProtocolError
+from gateway_proto._layers.raw import from_raw_strictly, to_json
+from gateway_proto.errors import DataError, LocalProtocolError
 
 __all__ = ["Journal"]
 
@@ -41,10 +41,10 @@ class Journal:
 
 def _without_token(raw: bytes) -> msgspec.Raw:
     try:
-        d: Any = from_raw(raw, Any)
+        d: Any = from_raw_strictly(raw, Any)
         if isinstance(d, Mapping) and "token" in d:
             d = {**d, "token": _HIDDEN}
         return msgspec.Raw(to_json(d))
-    except (msgspec.DecodeError, RecursionError, LocalProtocolError) as error:
+    except (DataError, LocalProtocolError) as error:
         # Nobody looked at what a command does not use; and a term may be what JSON has not.
         return msgspec.Raw(to_json({"error": str(error)}))

@@ -24,6 +24,7 @@ from gateway_proto.commands import (
     RequestSoundboardSounds,
 )
 from gateway_proto.dialects import Dialect, Opcode
+from gateway_proto.errors import DataError
 from gateway_proto.events import (
     ChannelInfo,
     Dispatch,
@@ -166,7 +167,7 @@ class Requests:
                     return self._channels(dispatch.decode(_Channels))
                 case _:
                     return self._rate_limited(dispatch.decode(_RateLimited), now)
-        except (msgspec.DecodeError, RecursionError):
+        except DataError:
             return []  # it is no answer to anything; the caller has the dispatch itself
 
     def postpone(self, seconds: float, now: float) -> None:

@@ -22,7 +22,7 @@ from gateway_proto.testing import Link
 
 
 def _ready(*guilds: dict[str, Any]) -> Ready:
-    d = Dispatch.of("READY", {"guilds": list(guilds)}).d
+    d = Dispatch.of("READY", {"guilds": list(guilds)})._d
     return Ready("READY", 1, d, session_id="s", version=10)
 
 

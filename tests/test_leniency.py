@@ -15,6 +15,7 @@ from gateway_proto import (
     Client,
     ClientConnection,
     Closed,
+    Compression,
     Config,
     Dispatch,
     HeartbeatAcked,
@@ -314,3 +315,85 @@ def test_resumed_may_come_without_a_body() -> None:
 
     assert isinstance(connection.events()[-1], Resumed)
     assert connection.state is State.READY
+
+
+# ----- bodies that the decoder rejects -----
+
+POISON = {
+    "lone surrogate": rb'{"content":"cut in \ud83d the middle"}',
+    "NaN": b'{"content":NaN}',
+    "control character": b'{"content":"a\tb"}',
+    "deep nesting": b"[" * 5000 + b"]" * 5000,
+    "huge number": b'{"content":1e999}',
+}
+
+
+@pytest.mark.parametrize("compression", ["none", "zlib-stream", "zstd-stream"])
+@pytest.mark.parametrize("poison", POISON.values(), ids=POISON)
+def test_a_body_that_cannot_be_decoded_costs_no_more_than_its_data(
+    compression: str, poison: bytes
+) -> None:
+    sender = inflate.deflater(Compression(compression))
+    connection = _bare(compression=compression)
+    texts = (
+        b'{"op":10,"d":{"heartbeat_interval":40000}}',
+        b'{"op":0,"t":"READY","s":1,"d":{"session_id":"s"}}',
+        b'{"t":"A","s":2,"op":0,"d":' + poison + b"}",
+    )
+    for text in texts:
+        connection.receive_message(sender.send(text, large=False), now=0.0)
+
+    dispatch = connection.events()[-1]
+    assert isinstance(dispatch, Dispatch)
+    assert dispatch.sequence == 2
+    assert connection.session is not None
+    assert connection.session.sequence == 2
+
+    following = b'{"t":"B","s":3,"op":0,"d":1}'
+    connection.receive_message(sender.send(following, large=False), now=0.0)
+    assert connection.events() == [Dispatch.of("B", 1, 3)]
+
+
+@pytest.mark.parametrize("d", [rb'"\ud83d"', b"NaN", b'{"a":"\\ud83d"}', b"tru"])
+def test_a_complete_text_of_a_stream_is_never_held_back(d: bytes) -> None:
+    sender = inflate.deflater(Compression.ZLIB_STREAM)
+    connection = _bare(compression="zlib-stream")
+    connection.receive_message('{"op":10,"d":{"heartbeat_interval":40000}}', now=0.0)
+    connection.events()
+
+    text = b'{"t":"A","s":2,"op":0,"d":' + d + b"}"
+    connection.receive_message(sender.send(text, large=False), now=0.0)
+
+    (dispatch,) = connection.events()
+    assert isinstance(dispatch, Dispatch)
+    assert dispatch.raw == d
+
+
+@pytest.mark.parametrize("d", [rb'"cut \ud83d off"', b'{"a":[1,null,"x"],"b":-1.5e3}', b"NaN"])
+def test_a_text_of_parts_that_look_whole_is_joined_whatever_it_holds(d: bytes) -> None:
+    """Rule 69."""
+    text = b'{"t":"A","s":2,"op":0,"d":' + d + b"}"
+    for at in range(1, len(text)):
+        sender = zlib.compressobj()
+        connection = _bare(compression="zlib-stream")
+        connection.receive_message('{"op":10,"d":{"heartbeat_interval":40000}}', now=0.0)
+        connection.events()
+
+        for part in (text[:at], text[at:]):
+            data = sender.compress(part) + sender.flush(zlib.Z_SYNC_FLUSH)
+            connection.receive_message(data, now=0.0)
+
+        (dispatch,) = connection.events()
+        assert isinstance(dispatch, Dispatch)
+        assert (dispatch.name, dispatch.sequence, dispatch.raw) == ("A", 2, d)
+
+
+def test_ready_with_a_lone_surrogate_begins_a_session() -> None:
+    connection = _hello()
+
+    connection.receive_message(
+        r'{"op":0,"t":"READY","s":1,"d":{"user":{"username":"\ud83d"},"session_id":"s"}}', now=0.0
+    )
+
+    assert connection.state is State.READY
+    assert isinstance(connection.events()[-1], Ready)

@@ -63,7 +63,8 @@ def _names(cell: str) -> list[str]:
 def _fields(type_: Any) -> set[str]:
     if attrs.has(type_):
         return {field.name for field in attrs.fields(type_)}
-    return {field.name for field in msgspec.structs.fields(type_)}
+    names = {field.name for field in msgspec.structs.fields(type_)}
+    return {name for name in names if not name.startswith("_")}
 
 
 # ----- events and commands -----

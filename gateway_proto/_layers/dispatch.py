@@ -20,28 +20,30 @@ class Dispatch(Terse, frozen=True, eq=False, dict=True, tag_field="op", tag=0):
 
     name: str = msgspec.field(name="t")
     sequence: _Sequence | None = msgspec.field(name="s")
-    d: msgspec.Raw = msgspec.Raw(b"null")
-    """As it came; its bytes are `raw`, its value `data`."""
+    _d: msgspec.Raw = msgspec.field(name="d", default=msgspec.Raw(b"null"))
 
     @property
     def raw(self) -> bytes:
         """`d` as it came: its JSON text or its ETF term."""
-        return bytes(self.d)
+        return bytes(self._d)
 
     @property
     def data(self) -> Any:
-        """`d`, decoded once; raises `msgspec.DecodeError` where it holds what JSON does not."""
+        """The value of `d`, decoded once. Raises `DataError` if it cannot be decoded.
+
+        What Python's json module accepts is read, too: lone surrogates, NaN, large numbers.
+        """
         kept = self.__dict__
         if not kept:
-            kept["data"] = from_raw(self.d, Any)
+            kept["data"] = from_raw(self._d, Any)
         return kept["data"]
 
     def decode(self, type_: type[T]) -> T:
-        """`d` decoded straight into a type that msgspec knows; raises `msgspec.ValidationError`.
+        """Decode `d` directly into a type that msgspec knows. Raises `DataError`.
 
-        In ETF ids come as integers too: such a field is `int | str`.
+        In ETF, ids are integers or text: declare such a field as `int | str`.
         """
-        return from_raw(self.d, type_)
+        return from_raw(self._d, type_)
 
     @classmethod
     def of(cls, name: str, data: Any, sequence: int | None = None) -> Dispatch:
@@ -60,5 +62,5 @@ class Dispatch(Terse, frozen=True, eq=False, dict=True, tag_field="op", tag=0):
         return hash(self._values())
 
     def _values(self) -> tuple[Any, ...]:
-        rest = (getattr(self, name) for name in self.__struct_fields__ if name != "d")
+        rest = (getattr(self, name) for name in self.__struct_fields__ if name != "_d")
         return self.raw, *rest

@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 import msgspec
 
-from gateway_proto._layers.raw import from_raw
+from gateway_proto._layers.raw import from_raw_strictly
 from gateway_proto.commands import (
     Activity,
     Command,
@@ -326,34 +326,34 @@ class _ChannelInfoRequest(msgspec.Struct):
 
 
 def read(op: int, raw: bytes, dialect: Dialect) -> Command:
-    """The command of a payload; raises `msgspec.DecodeError` where its `d` is of no use.
+    """The command of a payload; raises `DataError` where its `d` is of no use.
 
     An op code that the dialect's clients do not send comes as `Raw`.
     """
     if op not in dialect.commands:
-        return Raw(op, from_raw(raw, Any))
+        return Raw(op, from_raw_strictly(raw, Any))
     match Opcode(op):
         case Opcode.HEARTBEAT:
-            d: Any = from_raw(raw, _Heartbeat)
+            d: Any = from_raw_strictly(raw, _Heartbeat)
             return Heartbeat(int(d) if isinstance(d, float) else d)
         case Opcode.IDENTIFY:
-            return _read_identify(from_raw(raw, _Identify), dialect)
+            return _read_identify(from_raw_strictly(raw, _Identify), dialect)
         case Opcode.RESUME:
-            resume = from_raw(raw, _Resume)
+            resume = from_raw_strictly(raw, _Resume)
             return Resume(session_id=resume.session_id, seq=resume.seq, token=resume.token)
         case Opcode.PRESENCE_UPDATE:
-            return _read_presence(from_raw(raw, _Presence), dialect)
+            return _read_presence(from_raw_strictly(raw, _Presence), dialect)
         case Opcode.VOICE_STATE_UPDATE:
-            voice = from_raw(raw, _VoiceState)
+            voice = from_raw_strictly(raw, _VoiceState)
             return UpdateVoiceState(
                 voice.guild_id, voice.channel_id, voice.self_mute, voice.self_deaf
             )
         case Opcode.REQUEST_GUILD_MEMBERS:
-            return _read_members_request(from_raw(raw, _MembersRequest))
+            return _read_members_request(from_raw_strictly(raw, _MembersRequest))
         case Opcode.REQUEST_SOUNDBOARD_SOUNDS:
-            return RequestSoundboardSounds(from_raw(raw, _SoundboardRequest).guild_ids)
+            return RequestSoundboardSounds(from_raw_strictly(raw, _SoundboardRequest).guild_ids)
         case Opcode.REQUEST_CHANNEL_INFO:
-            info = from_raw(raw, _ChannelInfoRequest)
+            info = from_raw_strictly(raw, _ChannelInfoRequest)
             return RequestChannelInfo(info.guild_id, info.fields)
         case _:  # VOICE_SERVER_PING
             return VoiceServerPing()

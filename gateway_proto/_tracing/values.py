@@ -15,11 +15,11 @@ import msgspec
 
 from gateway_proto import commands, events
 from gateway_proto._layers import etf
-from gateway_proto._layers.raw import from_raw
+from gateway_proto._layers.raw import from_raw_strictly
 from gateway_proto.commands import UpdatePresence
 from gateway_proto.config import Config
 from gateway_proto.dialects import DIALECTS, Compression, Encoding
-from gateway_proto.errors import LocalProtocolError
+from gateway_proto.errors import DataError, LocalProtocolError
 from gateway_proto.events import Dispatch, Unknown
 from gateway_proto.faults import Fault, Scenario
 from gateway_proto.server_config import ServerConfig
@@ -59,7 +59,7 @@ def plain(value: Any) -> Any:
             fields = _fields(value, but="raw")
             return {"type": "Unknown", **fields, "d": _decoded(value.raw)}
         case Dispatch():
-            fields = _fields(value, but="d")
+            fields = _fields(value, but="_d")
             return {"type": type(value).__name__, **fields, "d": _decoded(value.raw)}
         case Mapping():
             return {str(key): plain(item) for key, item in value.items()}
@@ -83,8 +83,8 @@ def _fields(value: Any, *, but: str = "") -> Json:
 
 def _decoded(raw: bytes) -> Any:
     try:
-        return from_raw(raw, Any)
-    except (msgspec.DecodeError, RecursionError):
+        return from_raw_strictly(raw, Any)
+    except DataError:
         return json_of_data(raw, readable=True)
 
 
@@ -117,8 +117,8 @@ def json_of_message(text: str | bytes) -> Json:
     """A message that was sent: decoded, so that people can read it."""
     is_term = isinstance(text, bytes) and text[:1] == etf.VERSION
     try:
-        value = from_raw(text if isinstance(text, bytes) else text.encode(), Any)
-    except (msgspec.DecodeError, RecursionError):
+        value = from_raw_strictly(text if isinstance(text, bytes) else text.encode(), Any)
+    except DataError:
         return json_of_data(text, readable=True)
     return {"message": value, "etf": True} if is_term else {"message": value}
 

@@ -6,9 +6,16 @@ import contextlib
 import math
 from typing import Any
 
-import msgspec
-
-from gateway_proto import ClientConnection, Config, Dispatch, Server, ServerConfig, State, World
+from gateway_proto import (
+    ClientConnection,
+    Config,
+    DataError,
+    Dispatch,
+    Server,
+    ServerConfig,
+    State,
+    World,
+)
 from gateway_proto._layers import etf
 from tests.fuzzing.contract import check, finish
 from tests.fuzzing.pieces import pieces
@@ -85,5 +92,5 @@ def _message(message: bytes) -> str | bytes:
 
 
 def _look_into(event: Dispatch) -> None:
-    with contextlib.suppress(msgspec.DecodeError, RecursionError):
+    with contextlib.suppress(DataError):
         _ = event.data

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import msgspec
-
-from gateway_proto import Dispatch, Encoding, LocalProtocolError
+from gateway_proto import DataError, Dispatch, Encoding, LocalProtocolError
 from gateway_proto._layers import etf
 from gateway_proto._layers.payloads import (
     NO_DISPATCH,
@@ -86,7 +84,7 @@ def _spell_again(payload: Payload) -> None:
     hash(dispatch), repr(dispatch)
     try:
         value = dispatch.data
-    except (msgspec.DecodeError, RecursionError):
+    except DataError:
         return
     for encoding in Encoding:
         try:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 from typing import Any
 
 import msgspec
@@ -10,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway_proto import Dispatch, Encoding, LocalProtocolError
+from gateway_proto import DataError, Dispatch, Encoding, LocalProtocolError
 from gateway_proto._layers.payloads import (
     Payload,
     PayloadError,
@@ -19,7 +21,11 @@ from gateway_proto._layers.payloads import (
     encode_dispatch,
     read,
 )
-from gateway_proto._layers.raw import from_raw
+from gateway_proto._layers.raw import from_raw, from_raw_strictly, to_term
+
+POISONED = (
+    '{"t":"X","s":12,"op":0,"d":{"a\\\\":"cut \\ud83d \\u00e4","b":[true,-1.5e3,"x"],"c":NaN}}'
+)
 
 
 def test_a_payload_is_op_d_s_t_with_d_left_raw() -> None:
@@ -55,12 +61,14 @@ def test_op_and_s_may_be_floats_and_integers_may_be_large() -> None:
         '{"op":true}',
         '{"op":"1"}',
         '{"op":0,"t":5}',
-        '{"op":1,"d":tru}',
         '{"op":1}x',
         b'{"op":0,"t":"\xff"}',
         '{"op":0,"t":"\ud800"}',
+        '{"op":0,"t":"\\ud800","d":NaN}',
+        '{"op":true,"d":NaN}',
+        '{"op":0,"extra":[],"d":NaN}',
+        '{"op":0,"d":NaN',
         b"\xff",
-        '{"op":0,"d":' + "[" * 100_000 + "]" * 100_000 + "}",
     ],
 )
 def test_what_is_no_payload_is_an_error_that_says_so(text: str | bytes) -> None:
@@ -73,9 +81,9 @@ def test_what_is_no_utf_8_inside_of_d_is_found_when_it_is_asked_for() -> None:
 
     assert isinstance(dispatch, Dispatch)
     assert dispatch.raw == b'"\xff"'
-    with pytest.raises(msgspec.DecodeError, match="it is not UTF-8"):
+    with pytest.raises(DataError, match="it is not UTF-8"):
         _ = dispatch.data
-    with pytest.raises(msgspec.DecodeError, match="it is not UTF-8"):
+    with pytest.raises(DataError, match="it is not UTF-8"):
         dispatch.decode(str)
 
 
@@ -201,13 +209,13 @@ def test_a_term_that_is_no_payload_is_an_error(term: bytes, truncated: bool) -> 
 
 @pytest.mark.usefixtures("_erlpack")
 def test_d_that_erlpack_cannot_build_is_an_error_when_it_is_asked_for() -> None:
-    with pytest.raises(msgspec.DecodeError, match="decode byte 0xff"):
+    with pytest.raises(DataError, match="decode byte 0xff"):
         from_raw(b"\x83w\x01\xff", object)
 
 
 @pytest.mark.usefixtures("_erlpack")
 def test_d_that_is_no_term_is_an_error_that_says_why() -> None:
-    with pytest.raises(msgspec.DecodeError, match=r"^it is cut off$"):
+    with pytest.raises(DataError, match=r"^it is cut off$"):
         from_raw(b"\x83", object)
 
 
@@ -233,11 +241,164 @@ def test_the_beginning_of_a_payload_is_told_from_what_is_none(text: str, truncat
     assert caught.value.truncated is truncated
 
 
-def test_what_is_nested_too_deeply_is_not_the_beginning_of_a_payload() -> None:
-    with pytest.raises(PayloadError, match=r"^this message is nested too deeply to be a") as caught:
-        decode('{"op":0,"d":' + "[" * 100_000 + "]" * 100_000 + "}")
+@pytest.mark.parametrize("size", range(len(POISONED)))
+def test_every_beginning_of_a_poisoned_payload_is_truncated(size: int) -> None:
+    """Rule 69: a part of a text is kept, whatever the text holds."""
+    with pytest.raises(PayloadError) as caught:
+        decode(POISONED[:size])
+
+    assert caught.value.truncated
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"t":[' + "[" * 100_000 + "]" * 100_000 + "]}",
+        '{"t":5,"d":"\\ud83d"}',
+        '{"t":5,"d":' + "9" * 5000 + "}",
+        '{"t":5,"d":"a"b"}',
+        '{"t":5,"d":{"a":1]',
+    ],
+)
+def test_a_complete_text_is_not_the_beginning_of_a_payload(text: str) -> None:
+    with pytest.raises(PayloadError, match=r"^this message is ") as caught:
+        decode(text)
 
     assert caught.value.truncated is False
+
+
+def test_a_beginning_that_is_nested_too_deeply_is_the_beginning_of_a_payload() -> None:
+    with pytest.raises(PayloadError, match=r"^this message is nested too deeply") as caught:
+        decode('{"op":0,"d":' + "[" * 100_000)
+
+    assert caught.value.truncated
+    with pytest.raises(PayloadError) as caught:
+        decode('{"op":0,"d":[' + "9" * 5000 + ",")
+    assert caught.value.truncated
+
+
+# ----- a `d` that the decoder rejects -----
+
+DEEP = "[" * 100_000 + "]" * 100_000
+
+
+@pytest.mark.parametrize(
+    "d",
+    [
+        '"\\ud83d"',
+        '{"a":"cut \\ud83d","op":9,"s":3}',
+        '"a\tb\x00"',
+        "NaN",
+        '[-Infinity,{"op":1}]',
+        "1e999",
+        "9" * 5000,
+        "tru",
+        '"\\x"',
+        '"a"b"',
+        "{'a': 1}",
+        "[1,2}",
+        "",
+        DEEP,
+    ],
+)
+@pytest.mark.parametrize(
+    "form",
+    [
+        '{"op":0,"t":"X","s":3,"d":@}',
+        '{"d":@,"op":0,"s":3,"t":"X"}',
+        ' { "t" : "X" , "x" : "\\"}" , "d" : @ , "s" : 3.0 , "op" : 0 } ',
+    ],
+)
+def test_a_payload_is_judged_by_its_envelope(d: str, form: str) -> None:
+    text = form.replace("@", d)
+
+    for message in (text, text.encode()):
+        dispatch = read(message)
+
+        assert isinstance(dispatch, Dispatch)
+        assert (dispatch.name, dispatch.sequence) == ("X", 3)
+        assert dispatch.raw == d.encode()
+
+
+@pytest.mark.parametrize(
+    ("s", "sequence"), [("1e999", None), ("9" * 5000, None), ('"7"', None), ("-1", None), ("7", 7)]
+)
+def test_an_absurd_sequence_costs_the_sequence_alone(s: str, sequence: int | None) -> None:
+    payload = decode('{"op":0,"t":"X","s":' + s + ',"d":NaN}')
+
+    assert (payload.op, payload.t, payload.sequence) == (0, "X", sequence)
+    assert decode('{"op":0,"t":"X","s":' + s + "}").sequence == sequence
+
+
+@pytest.mark.parametrize(
+    ("d", "value"),
+    [
+        (rb'"cut \ud83d"', "cut \ud83d"),
+        (b'"\xed\xa0\xbd"', "\ud83d"),
+        (b"[Infinity,1e999]", [math.inf, math.inf]),
+        (b'{"a\t":"b\0"}', {"a\t": "b\0"}),
+        (b"18446744073709551616", 2**64),
+    ],
+)
+def test_data_is_what_the_json_module_reads(d: bytes, value: Any) -> None:
+    dispatch = Dispatch("X", 1, msgspec.Raw(d))
+
+    assert dispatch.data == value
+    assert dispatch.decode(type(value)) == value
+
+
+@pytest.mark.parametrize(
+    ("d", "why"),
+    [
+        (b'"\xff"', "it is not UTF-8"),
+        (b"", "truncated"),
+        (b"tru", "invalid character|truncated"),
+        (b"9" * 5000, "limit"),
+        (DEEP.encode(), "it is nested too deeply"),
+    ],
+)
+def test_data_that_cannot_be_decoded_raises_for_that_event_alone(d: bytes, why: str) -> None:
+    dispatch = Dispatch("X", 1, msgspec.Raw(d))
+
+    with pytest.raises(DataError, match=why):
+        _ = dispatch.data
+    with pytest.raises(DataError):
+        dispatch.decode(list[int])
+    assert issubclass(DataError, ValueError)
+
+
+def test_data_of_another_type_raises_with_the_place() -> None:
+    with pytest.raises(DataError, match=r"^Expected `int`, got `str` - at "):
+        Dispatch.of("X", {"a": "b"}).decode(dict[str, int])
+
+
+@pytest.mark.parametrize("d", [b'"\xff"', rb'"\ud83d"', b"NaN", DEEP.encode()])
+def test_commands_are_read_strictly(d: bytes) -> None:
+    """What a server role reads it writes again: into replays, journals and traces."""
+    with pytest.raises(DataError):
+        from_raw_strictly(d, object)
+
+
+@pytest.mark.usefixtures("_erlpack")
+def test_a_raw_d_that_cannot_be_written_in_etf_is_the_callers_mistake() -> None:
+    for raw in (b'"\xff"', rb'"\ud83d"', b"tru"):
+        with pytest.raises(LocalProtocolError):
+            encode_dispatch(raw, 1, "X", Encoding.ETF)
+        with pytest.raises(LocalProtocolError):
+            to_term(raw)
+    assert from_raw_strictly(to_term(b'{"a":1}'), object) == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    "unit", ['"\\ud83d",', r"\"", "[1]", '"', "\\", ',"a":1', '{"', "[{"], ids=repr
+)
+def test_the_envelope_of_a_large_text_is_found_in_linear_time(unit: str) -> None:
+    """A quadratic scan of 300 KB takes minutes; it would not end here."""
+    text = '{"op":0,"t":"X","s":3,"d":[' + unit * (300_000 // len(unit))
+
+    for end in ("", "]}", ',"x":5}', '"}'):
+        with contextlib.suppress(PayloadError):
+            decode(text + end)
 
 
 @pytest.mark.parametrize("s", [-1, 2**63, 1e300])

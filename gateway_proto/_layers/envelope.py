@@ -1,0 +1,80 @@
+"""JSON text → op, s, t and the raw `d`, if the decoder rejects the text.
+
+msgspec rejects a whole message because of one value inside `d`: a lone surrogate, NaN, a control
+character, a nesting of more than a thousand levels. This module finds the envelope around such a
+`d` and leaves `d` as it is. It looks at the members before `d` and at those after it; `d` itself is
+never parsed, so its size and its nesting cost nothing but linear scans.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+
+__all__ = ["is_beginning", "members"]
+
+_TEXT = rb'"(?:[^"\\]++|\\.)*+"'
+_SPACE = rb"[ \t\r\n]*+"
+_MEMBER = rb"%s%s:%s(?:%s|[-+.\w]++)%s" % (_TEXT, _SPACE, _SPACE, _TEXT, _SPACE)
+_BEFORE = re.compile(
+    rb'%s\{%s(?:(?!"d"%s:)%s,%s)*+"d"%s:%s'
+    % (_SPACE, _SPACE, _SPACE, _MEMBER, _SPACE, _SPACE, _SPACE),
+    re.DOTALL,
+)
+"""From the start of the text to the start of `d`."""
+_AFTER = re.compile(rb"%s(?:,%s%s)*+\}%s\Z" % (_SPACE, _SPACE, _MEMBER, _SPACE), re.DOTALL)
+"""From the end of `d` to the end of the text."""
+_ALONE = re.compile(
+    rb"%s\{%s(?:%s(?:,%s%s)*+)?+\}%s\Z" % (_SPACE, _SPACE, _MEMBER, _SPACE, _MEMBER, _SPACE),
+    re.DOTALL,
+)
+"""A text without `d`."""
+_FIELD = re.compile(rb"(%s)%s:%s(%s|[-+.\w]++)" % (_TEXT, _SPACE, _SPACE, _TEXT), re.DOTALL)
+_CLOSED = re.compile(rb'(?:[^"]++|%s)*+' % _TEXT, re.DOTALL)
+_STRING = re.compile(_TEXT, re.DOTALL)
+_PART_OF_A_TOKEN = re.compile(r"[-+.\w]{0,9}\s*\Z")
+_LONGEST_AFTER = 4096
+"""Bytes of the members after `d`."""
+
+
+def members(text: bytes) -> dict[str, bytes] | None:
+    """Return the members of the outermost object, each as its JSON text; `d` is not checked.
+
+    Return None if the text is not an object whose members besides `d` are scalars.
+    """
+    before = _BEFORE.match(text)
+    if before is None:
+        return _fields(text) if _ALONE.match(text) else None
+    # Quotes inside `d` are escaped. So a match that begins inside a string of `d` would take the
+    # quotes after `d` in the wrong order, and could not end with the text's last brace.
+    after = _AFTER.search(text, max(before.end(), len(text) - _LONGEST_AFTER))
+    if after is None:
+        return None
+    d = text[before.end() : after.start()]
+    return _fields(before.group()) | {"d": d} | _fields(after.group())
+
+
+def _fields(text: bytes) -> dict[str, bytes]:
+    found = _FIELD.findall(text)
+    return {name[1:-1].decode("utf-8", "replace"): value for name, value in found}
+
+
+def is_beginning(text: bytes) -> bool:
+    """Whether more text could make this one whole: something is open, and the error is at its end.
+
+    A text of which every bracket is closed is complete, whatever the error is.
+    """
+    if _CLOSED.match(text).end() == len(text):  # type: ignore[union-attr]  # it matches anything
+        outside = _STRING.sub(b"", text)
+        counts = (outside.count(bracket) for bracket in (b"{", b"}", b"[", b"]"))
+        opened, closed, opened_lists, closed_lists = counts
+        if opened <= closed and opened_lists <= closed_lists and outside.strip():
+            return False
+    try:
+        json.loads(text.decode("utf-8", "replace"), strict=False)
+    except json.JSONDecodeError as error:
+        at_end = _PART_OF_A_TOKEN.match(error.doc, error.pos) is not None
+        return at_end or error.msg.startswith("Unterminated string")
+    except (RecursionError, ValueError):  # or a number of more digits than Python converts
+        pass
+    return True  # it is open, and how it ends is not known
