@@ -43,12 +43,15 @@ ANSWERS = frozenset({"GUILD_MEMBERS_CHUNK", "SOUNDBOARD_SOUNDS", "CHANNEL_INFO",
 
 _WHOLE_CHUNK = 1000
 """Members of a chunk that is not the last."""
+_MOST_BYTES = 512 * 2**20
+"""Bytes of an answer, in all of its chunks: a member takes about 400."""
+_CHUNK_OVERHEAD = 1024
+"""Bytes that count for a chunk, however small it is."""
 _MOST_HELD = 1000
 """Guilds whose limits are remembered at once; a server that names more is not believed."""
 _SECONDS_PER_DAY = 86400.0
 """The longest delay that RATE_LIMITED can ask for."""
 
-_Id = str | int
 _Key: TypeAlias = tuple[int, str]
 """Op code and guild id."""
 _MEMBERS = int(Opcode.REQUEST_GUILD_MEMBERS)
@@ -59,26 +62,33 @@ _KINDS: dict[int, type[Any]] = {
     int(Opcode.REQUEST_SOUNDBOARD_SOUNDS): RequestSoundboardSounds,
     int(Opcode.REQUEST_CHANNEL_INFO): RequestChannelInfo,
 }
+_KIND_OF_ANSWER: dict[str, type[Any]] = {
+    "GUILD_MEMBERS_CHUNK": RequestGuildMembers,
+    "SOUNDBOARD_SOUNDS": RequestSoundboardSounds,
+    "CHANNEL_INFO": RequestChannelInfo,
+}
 
 
+# Answers are read leniently: a field that is null or of another type counts as absent. Servers in
+# JavaScript write `undefined` as nil in ETF.
 class _Chunk(msgspec.Struct):
-    guild_id: _Id
-    members: list[Any] = []
-    chunk_index: int | None = None
-    chunk_count: int | None = None
-    not_found: list[Any] = []
-    presences: list[Any] = []
-    nonce: str | None = None
+    guild_id: Any = None
+    members: Any = None
+    chunk_index: Any = None
+    chunk_count: Any = None
+    not_found: Any = None
+    presences: Any = None
+    nonce: Any = None
 
 
 class _Sounds(msgspec.Struct):
-    guild_id: _Id
-    soundboard_sounds: list[Any] = []
+    guild_id: Any = None
+    soundboard_sounds: Any = None
 
 
 class _Channels(msgspec.Struct):
-    guild_id: _Id
-    channels: list[Any] = []
+    guild_id: Any = None
+    channels: Any = None
 
 
 class _Meta(msgspec.Struct, frozen=True):
@@ -102,6 +112,8 @@ class _Pending(msgspec.Struct):
     chunks: dict[int, _Chunk] = {}
     count: int | None = None
     sounds: dict[str, tuple[Any, ...]] = {}
+    size: int = 0  # bytes of the chunks
+    unread: str | None = None  # why an answer that may have been this one's cannot be read
 
 
 class Requests:
@@ -160,15 +172,23 @@ class Requests:
         try:
             match dispatch.name:
                 case "GUILD_MEMBERS_CHUNK":
-                    return self._chunk(dispatch.decode(_Chunk), now)
+                    chunk = dispatch.decode(_Chunk)
+                    if chunk.nonce is not None or _is_id(chunk.guild_id):
+                        return self._chunk(chunk, len(dispatch.raw), now)
                 case "SOUNDBOARD_SOUNDS":
-                    return self._sounds(dispatch.decode(_Sounds), now)
+                    sounds = dispatch.decode(_Sounds)
+                    if _is_id(sounds.guild_id):
+                        return self._sounds(sounds, now)
                 case "CHANNEL_INFO":
-                    return self._channels(dispatch.decode(_Channels))
+                    channels = dispatch.decode(_Channels)
+                    if _is_id(channels.guild_id):
+                        return self._channels(channels)
                 case _:
                     return self._rate_limited(dispatch.decode(_RateLimited), now)
-        except DataError:
-            return []  # it is no answer to anything; the caller has the dispatch itself
+            why = f"{dispatch.name} names no guild"
+        except DataError as error:
+            why = f"{dispatch.name} cannot be read: {error}"
+        return self._unread(_KIND_OF_ANSWER.get(dispatch.name), why)
 
     def postpone(self, seconds: float, now: float) -> None:
         """Nobody read for so many seconds: what was awaited meanwhile may have come."""
@@ -186,7 +206,8 @@ class Requests:
                 # Chunks without numbers: nobody says which is the last, but silence.
                 over.append(self._answered(pending))
                 continue
-            over.append(self._failed(pending, f"no answer for {pending.timeout:g} s"))
+            why = pending.unread or f"no answer for {pending.timeout:g} s"
+            over.append(self._failed(pending, why))
         return over
 
     def next_timer(self) -> float | None:
@@ -217,14 +238,23 @@ class Requests:
         del self._pending[pending.number]
         return RequestFailed(pending.number, pending.request, why, retry_after)
 
+    def _unread(self, kind: type[Any] | None, why: str) -> list[RequestAnswered | RequestFailed]:
+        """Fail the request whose answer cannot be read; note it if several could be meant."""
+        of_kind = [] if kind is None else self._of(kind)
+        if len(of_kind) == 1:
+            return [self._failed(of_kind[0], why)]
+        for pending in of_kind:
+            pending.unread = why
+        return []
+
     def _answered(self, pending: _Pending) -> RequestAnswered:
         del self._pending[pending.number]
         chunks = [pending.chunks[index] for index in sorted(pending.chunks)]
         answer = GuildMembers(
-            str(chunks[0].guild_id),
-            tuple(member for chunk in chunks for member in chunk.members),
-            tuple(missing for chunk in chunks for missing in chunk.not_found),
-            tuple(presence for chunk in chunks for presence in chunk.presences),
+            str(chunks[0].guild_id) if _is_id(chunks[0].guild_id) else _guilds(pending.request)[0],
+            tuple(member for chunk in chunks for member in _list(chunk.members)),
+            tuple(missing for chunk in chunks for missing in _list(chunk.not_found)),
+            tuple(presence for chunk in chunks for presence in _list(chunk.presences)),
         )
         return RequestAnswered(pending.number, pending.request, answer)
 
@@ -236,7 +266,7 @@ class Requests:
             if isinstance(pending.request, kind) and pending.deadline is not None
         ]
 
-    def _members_request(self, guild_id: _Id | None, nonce: str | None) -> _Pending | None:
+    def _members_request(self, guild_id: Any, nonce: Any) -> _Pending | None:
         for pending in self._of(RequestGuildMembers):
             request = pending.request
             assert isinstance(request, RequestGuildMembers)
@@ -249,18 +279,22 @@ class Requests:
                 return pending
         return None
 
-    def _chunk(self, chunk: _Chunk, now: float) -> list[RequestAnswered | RequestFailed]:
+    def _chunk(self, chunk: _Chunk, size: int, now: float) -> list[RequestAnswered | RequestFailed]:
         pending = self._members_request(chunk.guild_id, chunk.nonce)
         if pending is None:
             return []
+        pending.size += size + _CHUNK_OVERHEAD
+        if pending.size > _MOST_BYTES:
+            return [self._failed(pending, f"the answer has more than {_MOST_BYTES} bytes")]
         pending.deadline = now + pending.timeout
-        index = len(pending.chunks) if chunk.chunk_index is None else chunk.chunk_index
-        pending.chunks[index] = chunk  # one that is replayed counts once
-        if chunk.chunk_index is not None and chunk.chunk_count is not None:
-            pending.count = chunk.chunk_count
+        index, count = _integer(chunk.chunk_index), _integer(chunk.chunk_count)
+        # A chunk that is replayed counts once.
+        pending.chunks[len(pending.chunks) if index is None else index] = chunk
+        if index is not None and count is not None:
+            pending.count = count
             over = len(pending.chunks) >= pending.count
         else:
-            over = len(chunk.members) < _WHOLE_CHUNK
+            over = len(_list(chunk.members)) < _WHOLE_CHUNK
         return [self._answered(pending)] if over else []
 
     def _sounds(self, sounds: _Sounds, now: float) -> list[RequestAnswered | RequestFailed]:
@@ -272,7 +306,7 @@ class Requests:
             if guild_id not in request.guild_ids:
                 continue
             pending.deadline = now + pending.timeout
-            pending.sounds[guild_id] = tuple(sounds.soundboard_sounds)
+            pending.sounds[guild_id] = tuple(_list(sounds.soundboard_sounds))
             if pending.sounds.keys() >= set(request.guild_ids):
                 del self._pending[pending.number]
                 answer = SoundboardSounds(dict(pending.sounds))
@@ -286,7 +320,7 @@ class Requests:
             if request.guild_id == str(info.guild_id):
                 # One answer a request, in their order: their fields may differ.
                 del self._pending[pending.number]
-                answer = ChannelInfo(request.guild_id, tuple(info.channels))
+                answer = ChannelInfo(request.guild_id, tuple(_list(info.channels)))
                 return [RequestAnswered(pending.number, request, answer)]
         return []
 
@@ -371,3 +405,19 @@ def _asks_for_all(command: Any) -> bool:
         and not command.limit
         and command.user_ids is None
     )
+
+
+def _is_id(value: Any) -> bool:
+    return isinstance(value, str | int)
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _integer(value: Any) -> int | None:
+    """Return a count or an index from 0 on, which some servers write as a float or as text."""
+    if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 10:
+        return int(value)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return int(value) if is_number and 0 <= value < 2**31 else None

@@ -30,6 +30,7 @@ from gateway_proto import (
     SoundboardSounds,
     UpdatePresence,
     UpdateVoiceState,
+    requests,
 )
 from gateway_proto.testing import Link
 
@@ -496,18 +497,124 @@ def test_channel_info_is_answered_in_order() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    "name", ["GUILD_MEMBERS_CHUNK", "SOUNDBOARD_SOUNDS", "CHANNEL_INFO", "RATE_LIMITED"]
-)
-def test_an_answer_that_is_not_understood_is_nobodys(name: str) -> None:
+def test_a_rate_limit_that_cannot_be_read_fails_nothing() -> None:
     asking = Asking()
     asking.ask(RequestGuildMembers("1"))
 
-    asking.server.dispatch(name, ["no object"], now=asking.link.now)
-    asking.dispatch(name, guild_id=[])
+    asking.server.dispatch("RATE_LIMITED", ["no object"], now=asking.link.now)
     asking.link.run()
 
     assert asking.over() == []
+
+
+_ASKED: dict[str, Any] = {
+    "GUILD_MEMBERS_CHUNK": RequestGuildMembers("1", "a", 5),
+    "SOUNDBOARD_SOUNDS": RequestSoundboardSounds(["1"]),
+    "CHANNEL_INFO": RequestChannelInfo("1", ["status"]),
+}
+
+
+@pytest.mark.parametrize("d", [["no object"], {"guild_id": []}, {}])
+@pytest.mark.parametrize("name", _ASKED)
+def test_an_answer_that_cannot_be_read_fails_the_only_request_at_once(name: str, d: Any) -> None:
+    asking = Asking()
+    number = asking.ask(_ASKED[name])
+
+    asking.server.dispatch(name, d, now=asking.link.now)
+    asking.link.run()
+
+    (failed,) = asking.over()
+    assert isinstance(failed, RequestFailed)
+    assert failed.number == number
+    assert failed.why.startswith(f"{name} ")
+
+
+def test_an_answer_that_cannot_be_read_is_named_by_each_request_that_it_may_have_been_for() -> None:
+    asking = Asking()
+    for query in ("a", "b"):
+        asking.ask(RequestGuildMembers("1", query, 5), timeout=5.0)
+    other = asking.ask(RequestChannelInfo("1", ["status"]), timeout=5.0)
+
+    asking.server.dispatch("GUILD_MEMBERS_CHUNK", None, now=asking.link.now)
+    asking.link.run()
+    assert asking.over() == []
+    asking.link.run(5)
+
+    why = {
+        failed.number: failed.why for failed in asking.over() if isinstance(failed, RequestFailed)
+    }
+    assert why.pop(other) == "no answer for 5 s"
+    assert all(text.startswith("GUILD_MEMBERS_CHUNK cannot be read: ") for text in why.values())
+    assert len(why) == 2
+
+
+@pytest.mark.parametrize("absent", [None, 5, "text", {}])
+def test_a_field_of_an_answer_that_is_null_or_odd_counts_as_absent(absent: Any) -> None:
+    asking = Asking()
+    asking.ask(RequestGuildMembers("1", "a", 5))
+    asking.chunk(0, 1, members=["a"], not_found=absent, presences=absent, guild_id=1)
+    asking.ask(RequestSoundboardSounds(["1"]))
+    asking.dispatch("SOUNDBOARD_SOUNDS", guild_id="1", soundboard_sounds=absent)
+    asking.ask(RequestChannelInfo("1", ["status"]))
+    asking.dispatch("CHANNEL_INFO", guild_id="1", channels=absent)
+
+    answers = [over.answer for over in asking.over() if isinstance(over, RequestAnswered)]
+
+    assert answers == [
+        GuildMembers("1", ("a",)),
+        SoundboardSounds({"1": ()}),
+        ChannelInfo("1", ()),
+    ]
+
+
+@pytest.mark.parametrize(("index", "count"), [(0.0, 1.0), ("0", "1")])
+def test_numbers_of_a_chunk_may_be_floats_or_text(index: Any, count: Any) -> None:
+    asking = Asking()
+    asking.ask(RequestGuildMembers("1"))
+
+    asking.chunk(index, count, members=["a"] * 1000)
+
+    (answered,) = asking.over()
+    assert isinstance(answered, RequestAnswered)
+
+
+@pytest.mark.parametrize(("index", "count"), [(None, 1), (-1, 1), (True, 1), (1e300, 1), ("x", 1)])
+def test_absurd_numbers_of_a_chunk_count_as_absent(index: Any, count: Any) -> None:
+    asking = Asking()
+    asking.ask(RequestGuildMembers("1"))
+
+    asking.chunk(index, count, members=["a"] * 1000)
+    assert asking.over() == []
+    asking.chunk(index, count, members=["b"])
+
+    (answered,) = asking.over()
+    assert isinstance(answered, RequestAnswered)
+    assert isinstance(answered.answer, GuildMembers)
+    assert len(answered.answer.members) == 1001
+
+
+def test_a_chunk_without_a_guild_is_known_by_its_nonce() -> None:
+    asking = Asking()
+    asking.ask(RequestGuildMembers("1", "a", 5))
+
+    asking.dispatch("GUILD_MEMBERS_CHUNK", guild_id=None, members=["a"], nonce=asking.asked().nonce)
+
+    (answered,) = asking.over()
+    assert isinstance(answered, RequestAnswered)
+    assert answered.answer == GuildMembers("1", ("a",))
+
+
+def test_an_answer_without_an_end_fails_at_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(requests, "_MOST_BYTES", 100_000)
+    asking = Asking()
+    asking.ask(RequestGuildMembers("1"))
+
+    for index in range(100):
+        asking.chunk(index, 2**30, members=[])
+
+    (failed,) = asking.over()
+    assert isinstance(failed, RequestFailed)
+    assert failed.why == "the answer has more than 100000 bytes"
 
 
 # ----- the caller's mistakes -----
