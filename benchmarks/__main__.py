@@ -20,8 +20,8 @@ from benchmarks.environment import enter
 from benchmarks.options import Options
 from benchmarks.table import Figure, targets
 
-_ALL = ("process", "loopback", "memory", "idle", "growth", "simulation", "start")
-_SHORT = ("process", "growth", "simulation", "start")
+_ALL = ("process", "loopback", "memory", "idle", "growth", "simulation", "recovery", "start")
+_SHORT = ("process", "growth", "simulation", "recovery", "start")
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:

@@ -24,6 +24,8 @@ class Receiving(Beating, abc.ABC):
 
     __slots__ = ()
 
+    _awaits_answer: bool
+
     _decode = staticmethod(read)
 
     def _take_messages(self, messages: list[str | bytes], now: float, *, is_text: bool) -> None:
@@ -71,6 +73,7 @@ class Receiving(Beating, abc.ABC):
         return (
             self._table.get((state, Input.DISPATCH)) is state
             and not self._heartbeats.held
+            and not self._awaits_answer
             and self._config.encoding is Encoding.JSON
         )
 

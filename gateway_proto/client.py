@@ -15,7 +15,7 @@ import msgspec
 from gateway_proto._connection import DROPPED, Connection
 from gateway_proto._timing.backoff import Backoff
 from gateway_proto.client_connection import ClientConnection
-from gateway_proto.commands import Command, UpdatePresence
+from gateway_proto.commands import Command, Identify, Resume, UpdatePresence
 from gateway_proto.config import Config
 from gateway_proto.dialects import Then
 from gateway_proto.endpoint import LookupConnection
@@ -80,20 +80,25 @@ class Client:
         self._session = session
         self._trust = config.trust
         self._events: list[Event] = []
-        self._backoff = Backoff(
-            first=config.backoff_first,
-            longest=config.backoff_longest,
-            stable=config.stable_after,
-            random=config.chance,
+        first, longest, random = config.backoff_first, config.backoff_longest, config.chance
+        # An outage and a gateway that answers but does not last are different faults: the first
+        # is over with HELLO, the second with a READY that lasts.
+        self._dial_backoff = Backoff(
+            first=first, longest=min(config.dial_backoff_longest, longest), random=random
         )
+        self._loss_backoff = Backoff(first=first, longest=longest, random=random)
         self._gateway = config.endpoint if config.gateway_url is not None else gateway
         self._redirect: Url | None = None
         self._presence: UpdatePresence | None = None
         self._gateway_failures = 0
         self._resume_url_failures = 0
+        self._resume_url_losses = 0
         self._resume_failures = 0
         self._identify_failures = 0
         self._dial_failures = 0
+        self._refusals = 0
+        self._was_open = False
+        self._was_ready = False
         self._identified_at: float | None = None
         self._only_look_up = only_look_up
         self._on_slot_needed = on_slot_needed
@@ -177,20 +182,29 @@ class Client:
             )
         return self.connection
 
-    def dial_failed(self, error: str, *, now: float) -> None:
-        """No transport could be had; `error` says why. Plans what comes next."""
+    def dial_failed(self, error: str, *, permanent: bool = False, now: float) -> None:
+        """Report that no transport could be opened, and why; the next dial is planned.
+
+        `permanent` means that waiting cannot help, as with a certificate that does not fit: if
+        there is another URL to try, it is dialled at once.
+        """
         dial = self._take_dial()
         self._events.append(DialFailed(dial.url, error))
         self._events += self._requests.expire(now)
         error = f"could not connect to {dial.host} port {dial.port}: {error}"
+        next_step = permanent and self._redirect is not None
         # A dead resume host must not keep the client; a dead network must not cost the session.
         if dial.purpose is Purpose.RESUME and self._on_resume_url():
-            self._resume_url_failures += 1
+            next_step = permanent
+            self._resume_url_failures += self._config.resume_attempts if permanent else 1
         elif dial.purpose is not Purpose.LOOKUP and self._redirect is None:
-            self._gateway_failed()
+            self._gateway_failed(permanent=permanent)
         self._redirect = None
-        self._backoff.lost()
-        self._try_again(now, 0.0, error)
+        if next_step:
+            self._dial_again(now, 0.0, error)
+        else:
+            self._dial_backoff.lost()
+            self._dial_again(now, self._dial_backoff.delay(), error)
 
     def stop(self, *, keep_session: bool, now: float) -> None:
         """End the life: by a close that the session survives, or by one that ends it too."""
@@ -216,13 +230,34 @@ class Client:
             and self._session.resume_url is not None
             and self._redirect is None
             and self._resume_url_failures < self._config.resume_attempts
+            and not self._resumes_at_gateway()
         )
+
+    def _resumes_at_gateway(self) -> bool:
+        """Whether the resume URL is the main URL, so that both are one step."""
+        session, gateway = self._session, self._gateway
+        if session is None or session.resume_url is None or gateway is None:
+            return False
+        url, _ = self._trust.check(session.resume_url)
+        query = self._config.query
+        return url is not None and url.with_query(query).same_as(gateway.with_query(query))
+
+    def _resume_is_exhausted(self) -> bool:
+        if self._session is None or self._on_resume_url():
+            return False
+        losses = self._resume_failures
+        if self._resumes_at_gateway():
+            losses += self._resume_url_losses
+        return losses >= self._config.resume_attempts
 
     def _plan(self, now: float, delay: float, reason: str) -> None:
         """Ask for the next dial."""
         if self._session is not None and self._is_old(now + delay):
             self._session = None
             reason += f"; the session was lost more than {self._config.resume_within:g} s ago"
+        if self._resume_is_exhausted():
+            self._session = None
+            reason += "; the session is given up"
         url, purpose = self._next_url(), Purpose.IDENTIFY
         if self._session is not None:
             purpose = Purpose.RESUME
@@ -291,14 +326,14 @@ class Client:
         self._events += self._requests.fail(reason)
         self._events.append(GaveUp(reason))
 
-    def _gateway_failed(self) -> None:
-        """No WebSocket could be had at the gateway that the lookup has named."""
+    def _gateway_failed(self, *, permanent: bool = False) -> None:
+        """Count that no WebSocket could be opened at the gateway that the lookup named."""
         self._gateway_failures += 1
         # "Only call this endpoint to retrieve a new URL when they are unable to properly establish
         # a connection using the cached one."
         may_look_up, cacheable = not self._config.gateway_url, self._config.dialect.lookup_cacheable
         attempts = self._config.gateway_attempts if cacheable else 1
-        if may_look_up and self._gateway_failures >= attempts:
+        if may_look_up and (permanent or self._gateway_failures >= attempts):
             self._gateway, self._gateway_failures = None, 0
 
     def _looked_up(self, found: GatewayFound | None, closed: Closed, now: float) -> None:
@@ -306,83 +341,115 @@ class Client:
         self.last_closed = closed
         if closed.then is Then.STOP:
             return
+        error = self._why(closed)
+        sends_token = self._config.dialect.lookup_authorized or self._config.lookup_bot
         if found is not None:
             self._gateway = self._trusted(found.url)
-            if self._gateway is None:
-                self._give_up(f"the lookup named a gateway that is not trusted: {found.url}")
+            if self._gateway is not None:
+                self.found = found
+                if found.session_start_limit is not None:
+                    self.budget.found(found.session_start_limit, now=now)
+                if not self._only_look_up:
+                    self._plan(now, 0.0, "the lookup named the gateway")
                 return
-            self.found = found
-            if found.session_start_limit is not None:
-                self.budget.found(found.session_start_limit, now=now)
-            if not self._only_look_up:
-                self._plan(now, 0.0, "the lookup named the gateway")
+            error = f"the lookup named a gateway that is not trusted: {found.url:.200}"
+            if not self._was_open:
+                self._give_up(error)
+                return
+        elif closed.code == 401 and (sends_token or not self._was_open):
+            self._give_up(f"{error}: is the token right?")
             return
-        error = self._why(closed)
-        if closed.code in (401, 404):
-            hint = "is the token right?" if closed.code == 401 else "is the URL right?"
-            self._give_up(f"{error}: {hint}")
-            return
-        self._backoff.lost()
-        self._try_again(now, closed.retry_after or 0.0, error)
+        self._refused(closed, now, error, configured=True)
 
-    def _try_again(self, now: float, at_least: float, error: str) -> None:
-        """There was no open WebSocket: plan the next dial, unless there were too many."""
+    def _refused(self, closed: Closed, now: float, error: str, *, configured: bool) -> None:
+        """Plan the next dial after a lookup or an upgrade that led to no WebSocket."""
+        # An answer of a URL that never worked will not change. Later it is an outage: a proxy that
+        # has lost its backend answers 404 too.
+        if closed.code == 404 and configured and not self._was_open:
+            self._give_up(f"{error}: is the URL right?")
+            return
+        self._dial_backoff.lost()
+        delay = max(self._dial_backoff.delay(), closed.retry_after or 0.0)
+        if closed.code in _UNAUTHORIZED:
+            self._refusals += 1
+            if self._refusals > 1:
+                delay = max(delay, self._config.backoff_longest)
+        self._dial_again(now, delay, error)
+
+    def _dial_again(self, now: float, delay: float, error: str) -> None:
+        """Plan the next dial after one without a WebSocket, unless there were too many."""
         self._dial_failures += 1
         limit = self._config.dial_attempts
         if limit is not None and self._dial_failures >= limit:
             self._give_up(error)
             return
-        self._plan(now, max(self._backoff.delay(), at_least), error)
+        self._plan(now, delay, error)
 
     def _closed(self, connection: ClientConnection, closed: Closed, now: float) -> None:
-        before, self.last_closed = self.last_closed, closed
+        self.last_closed = closed
         self.connection = None
         self._presence = connection.presence
+        configured = self._redirect is None and not self._on_resume_url()
         self._count(connection, now)
         self._session = connection.session
         if connection.ready_at is not None or self._lost_at is None:
             self._lost_at = now
+        reason = self._why(closed)
         if closed.then is Then.STOP:
             if closed.by is By.PEER:
-                self._give_up(f"{self._why(closed)}, after which no reconnect helps")
+                self._give_up(f"{reason}, after which no reconnect helps")
             self._events += self._requests.fail("the client was stopped")
             return
-        if self._identify_failures >= self._config.identify_attempts:
+        reason += self._token_hint(connection, closed)
+        limit = self._config.identify_attempts
+        if limit is not None and self._identify_failures >= limit:
             self._give_up(
                 f"{self._identify_failures} connections in a row did not become ready, the last "
-                f"because: {self._why(closed)}"
+                f"because: {reason}"
             )
             return
         if self._is_poisoned(closed):
-            self._give_up(f"{self._why(closed)}, twice after the same command: {self._blamed!r}")
+            self._give_up(f"{reason}, twice after the same command: {self._blamed!r}")
             return
-        reason = self._why(closed)
-        if self._resume_failures >= self._config.resume_attempts and self._session is not None:
-            self._session = None
-            reason += "; so it was before, and the session is given up"
         self._redirect = None
         if connection.redirect is not None:
             self._redirect = self._trusted(connection.redirect)
         if not self._config.dialect.lookup_cacheable and self._config.gateway_url is None:
             self._gateway = None
         if not connection.opened:
-            at_least = closed.retry_after or 0.0
-            if closed.code in _UNAUTHORIZED and before is not None and before.code == closed.code:
-                at_least = max(at_least, self._config.backoff_longest)
-            self._try_again(now, at_least, reason)
+            self._refused(closed, now, reason, configured=configured)
             return
         self._dial_failures = 0
-        delay = max(self._backoff.delay(), closed.retry_after or 0.0)
+        self._plan(now, self._delay(connection, closed), reason)
+
+    def _delay(self, connection: ClientConnection, closed: Closed) -> float:
+        """Return the seconds to wait after a WebSocket that was open."""
+        if connection.resume_refused:
+            # INVALID_SESSION in answer to Resume says that the session is gone, and names its own
+            # wait; it is no reason to doubt the gateway.
+            return closed.retry_after or 0.0
+        backoff = self._loss_backoff if connection.reached else self._dial_backoff
         # "Redirect: go there at once"; but not in a circle.
-        if connection.reconnect_requested and self._backoff.failures <= 1:
-            delay = 0.0
-        self._plan(now, delay, reason)
+        if connection.reconnect_requested and backoff.failures <= 1:
+            return 0.0
+        return max(backoff.delay(), closed.retry_after or 0.0)
+
+    def _token_hint(self, connection: ClientConnection, closed: Closed) -> str:
+        """Return a hint for the end of a connection right after Identify, if there is one."""
+        if not connection.identified_at or connection.ready_at is not None or self._was_ready:
+            return ""
+        # Codes that name another cause, or the token itself (4004).
+        if closed.by is By.SELF or (closed.code in range(4001, 4015) and closed.code != 4003):
+            return ""
+        return "; it came in answer to Identify: is the token right?"
 
     def _is_poisoned(self, closed: Closed) -> bool:
         """Whether the same command was blamed twice, with no stable time between."""
         culprit = closed.last_sent[-1] if closed.last_sent else None
+        if isinstance(culprit, Identify | Resume):
+            culprit = None  # the client's own: that it is refused again and again may be an outage
         before, self._blamed = self._blamed, culprit
-        return culprit is not None and culprit == before and self._backoff.failures > 1
+        return culprit is not None and culprit == before and self._loss_backoff.failures > 1
 
     def _count(self, connection: ClientConnection, now: float) -> None:
         """Count failures by the rung of the ladder: resume URL, main URL, identify.
@@ -391,20 +458,33 @@ class Client:
         """
         if connection.identified_at:
             self._identified_at = connection.identified_at[-1]
+        ready_at = connection.ready_at
+        # What a Resume that nobody answers costs is time: it is not tried again at the same URL.
+        failures = self._config.resume_attempts if connection.resume_unanswered else 1
         if connection.opened:
-            self._gateway_failures = 0
-        if connection.ready_at is not None:
-            self._resume_url_failures = self._resume_failures = self._identify_failures = 0
+            self._gateway_failures = self._refusals = 0
+            self._was_open = True
+        if ready_at is not None:
+            self._was_ready = True
+            self._resume_url_failures = self._resume_url_losses = 0
+            self._resume_failures = self._identify_failures = 0
         elif self._on_resume_url():
-            self._resume_url_failures += 1
+            self._resume_url_failures += failures
+            self._resume_url_losses += failures if connection.opened else 0
         elif not connection.opened and self._redirect is None:
             self._gateway_failed()
         elif connection.opened and self._session is not None:
-            self._resume_failures += 1
-        elif connection.opened:
+            self._resume_failures += failures
+        if ready_at is None and connection.identified_at:
             self._identify_failures += 1
-        ready_at = connection.ready_at
-        self._backoff.lost(None if ready_at is None else now - ready_at)
+        if connection.reached:
+            self._dial_backoff.reset()
+            if ready_at is not None and now - ready_at >= self._config.stable_after:
+                self._loss_backoff.reset()
+            if not connection.resume_refused:
+                self._loss_backoff.lost()
+        elif connection.opened:
+            self._dial_backoff.lost()
 
     def _why(self, closed: Closed) -> str:
         if closed.error is not None:

@@ -51,6 +51,8 @@ __all__ = ["ClientConnection"]
 
 _AFTER_IDENTIFY_REFUSED = 5.0
 """Seconds: INVALID_SESSION after Identify means that it came too soon."""
+_IDENTIFIES_A_CONNECTION = 10
+"""With `Config.identify_on_same_connection`; after them a new connection is made."""
 
 
 class _ReadyFields(msgspec.Struct):
@@ -72,6 +74,7 @@ class ClientConnection(Receiving):
 
     __slots__ = (
         "_alone",
+        "_awaits_answer",
         "_awaits_slot",
         "_budget",
         "_interval",
@@ -82,9 +85,12 @@ class ClientConnection(Receiving):
         "_session",
         "identified_at",
         "opened",
+        "reached",
         "ready_at",
         "reconnect_requested",
         "redirect",
+        "resume_refused",
+        "resume_unanswered",
     )
 
     def __init__(
@@ -132,12 +138,20 @@ class ClientConnection(Receiving):
         """Where RECONNECT said to go."""
         self.opened: bool = False
         """Whether the WebSocket was open."""
+        self.reached: bool = False
+        """Whether the gateway itself was reached: HELLO, or another control payload, was received.
+        Versions without HELLO: whether the WebSocket was open."""
         self.reconnect_requested: bool = False
         """Whether RECONNECT came."""
         self.identified_at: list[float] = []
         """When Identify was sent."""
         self.ready_at: float | None = None
         """When READY was reached first."""
+        self.resume_refused: bool = False
+        """Whether the connection ended with INVALID_SESSION in answer to Resume."""
+        self.resume_unanswered: bool = False
+        """Whether the connection ended since nothing answered Resume in `Config.resume_timeout`."""
+        self._awaits_answer = False  # to Resume
         self._deadlines.set(Timer.HANDSHAKE, now + config.handshake_timeout)
         if not framing:
             self._opened(now)
@@ -159,6 +173,7 @@ class ClientConnection(Receiving):
             self._deadlines.set(Timer.GREETING, now + self._config.greeting_timeout)
         else:
             # Version 3: "connect and identify at once".
+            self.reached = True
             self._introduce(now)
 
     def _introduce(self, now: float) -> None:
@@ -173,12 +188,13 @@ class ClientConnection(Receiving):
             with_token = self._dialect.resume_with_token
         self._move(Input.RESUME)
         self._answered = False
+        self._awaits_answer = True
         resume = Resume(
             session_id=session.id,
             seq=session.sequence,
             token=self._config.token if with_token else None,
         )
-        self._deadlines.set(Timer.SESSION, now + self._config.session_timeout)
+        self._deadlines.set(Timer.SESSION, now + self._config.resume_timeout)
         self._outbox.count(now)
         self._write(resume, self._config.spell(resume))
 
@@ -233,6 +249,7 @@ class ClientConnection(Receiving):
             self._scheduled_beat(now)
 
     def _controlled(self, payload: Payload, now: float) -> None:
+        self.reached = True
         match payload.op:
             case Opcode.HELLO if self._dialect.greets:
                 self._greeted(payload, now)
@@ -257,6 +274,10 @@ class ClientConnection(Receiving):
 
     def _dispatched(self, dispatch: Dispatch, now: float) -> None:
         name = dispatch.name
+        if self._awaits_answer:
+            # The replay has begun.
+            self._awaits_answer = False
+            self._deadlines.set(Timer.SESSION, now + self._config.session_timeout)
         if dispatch.sequence is not None and name != "READY":
             # Before anything can go wrong with the event.
             self._sequence = dispatch.sequence
@@ -372,6 +393,8 @@ class ClientConnection(Receiving):
         resumable = self._dialect.invalid_session_says and _is_true(payload.raw)
         low, high = self._dialect.invalid_session_wait
         wait = low + self._config.chance() * (high - low)
+        self._awaits_answer = False
+        resuming = self._state is State.RESUMING
         if self._state is State.IDENTIFYING:
             wait = max(wait, _AFTER_IDENTIFY_REFUSED)
         if not resumable:
@@ -380,7 +403,9 @@ class ClientConnection(Receiving):
         self._events.append(SessionInvalidated(resumable))
         config = self._config
         attempts = len(self.identified_at)
-        stays = config.identify_on_same_connection and attempts < config.identify_attempts
+        stays = config.identify_on_same_connection and attempts < (
+            config.identify_attempts or _IDENTIFIES_A_CONNECTION
+        )
         # On this connection nothing would wait for the budget; the client does before the next.
         stays = stays and (self._budget is None or self._budget.spent(now) is None)
         if stays and not resumable and self._move(Input.INVALID_SESSION_STAY):
@@ -396,6 +421,7 @@ class ClientConnection(Receiving):
             reason="session invalidated",
             retry_after=wait,
         )
+        self.resume_refused = resuming
         self._drop(closed, now, Input.INVALID_SESSION)
 
     def _fields(self, raw: bytes, type_: type[Any], name: str, now: float) -> Any:
@@ -431,6 +457,9 @@ class ClientConnection(Receiving):
                 self._ask_to_identify(now)
             case Timer.CLOSE:
                 self._end(self._peer_closed(None, ""), now)
+            case Timer.SESSION if self._awaits_answer:
+                self.resume_unanswered = True
+                self._fail(DROPPED, "waited too long for an answer to Resume", now)
             case _:
                 self._fail(DROPPED, f"waited too long for {timer.value}", now)
 

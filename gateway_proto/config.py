@@ -149,7 +149,10 @@ class Config(Told):
     handshake_timeout: float = 20.0
     greeting_timeout: float = 20.0
     session_timeout: float = 60.0
-    """From Identify or Resume to READY or RESUMED."""
+    """From Identify, or the first answer to Resume, to READY or RESUMED."""
+    resume_timeout: float = 15.0
+    """From Resume to the first answer: a dispatch, RESUMED or INVALID_SESSION. Without one, the
+    session is tried at the next URL, or given up."""
     close_timeout: float = 5.0
     message_limit: int = 64 * 2**20
     """Of one message, as it arrives and as it inflates."""
@@ -157,16 +160,24 @@ class Config(Told):
     """Commands that may wait for room under the rate limit."""
 
     backoff_first: float = 1.0
+    """The limit of the first random wait after a failure; it doubles with each further failure."""
     backoff_longest: float = 60.0
+    """The longest wait between connections that open and are lost, until READY has lasted for
+    `stable_after`; also the wait after a second 401 or 403."""
+    dial_backoff_longest: float = 15.0
+    """The longest wait between dials of an outage, which ends with HELLO; `backoff_longest` limits
+    it too."""
     stable_after: float = 60.0
-    """How long READY must last for the backoff to begin anew."""
+    """How long READY must last for the backoff of lost connections to start over."""
     resume_attempts: int = 3
-    """Resumes that may fail on the resume URL, and as many on the main URL, before Identify."""
+    """Resumes that may fail on the resume URL, and as many on the main URL, before Identify; those
+    without an answer are not repeated, and equal URLs count once."""
     gateway_attempts: int = 3
     """Dials in a row to the gateway that a lookup named that may fail before it is looked up again;
     upgrades that are refused count too."""
-    identify_attempts: int = 10
-    """Open connections in a row that may end before READY before the client gives up."""
+    identify_attempts: int | None = None
+    """Connections in a row that may end between Identify and READY before the client gives up;
+    None: it never does for that, since an outage may look so."""
     identify_budget: int = 900
     """Identifies in 24 hours, by all shards of a `Fleet`, after which the client waits; 1000 would
     cost the token."""

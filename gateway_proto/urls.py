@@ -90,6 +90,11 @@ class Url(msgspec.Struct, frozen=True):
         old = [(k, v) for k, v in parse_qsl(self.query, keep_blank_values=True) if k not in new]
         return msgspec.structs.replace(self, query=urlencode([*old, *new.items()]))
 
+    def same_as(self, other: Url) -> bool:
+        """Return whether both name the same place; ws and http are the same, and so with TLS."""
+        mine = (self.tls, self.host, self.port, self.path, self.query)
+        return mine == (other.tls, other.host, other.port, other.path, other.query)
+
     def under(self, name: str) -> Url:
         """The URL of `name` below this path."""
         return msgspec.structs.replace(self, path=self.path.rstrip("/") + "/" + name)

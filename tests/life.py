@@ -306,7 +306,8 @@ class Life(RuleBasedStateMachine):
         spaced = self.model.identified_at + 5 - self.now if place == "main" else 0.0
         if purpose == "identify":
             assert delay >= spaced
-        assert self.model.wait - 1e-6 <= delay <= max(self.model.wait, 60.0)
+        most = max(self.model.wait, self.model.most)
+        assert self.model.wait - 1e-6 <= delay <= max(most, spaced + 1) + 1e-6
         assert not self.model.hurry or delay == 0 or purpose == "identify"
 
 

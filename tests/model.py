@@ -36,11 +36,11 @@ class Model:
         self.gateway_known = False
         self.redirect: str | None = None
         self.identified_at = -INFINITY
-        self.url_failures = self.resume_failures = self.identify_failures = 0
-        self.losses = self.gateway_failures = 0
+        self.url_failures = self.resume_failures = 0
+        self.losses = self.dial_failures = self.gateway_failures = 0
         self.culprit: tuple[int, Any] | None = None
         self.given_up = False
-        self.wait = 0.0
+        self.wait = self.most = 0.0
         self.hurry = False
 
     # ----- where to go next -----
@@ -73,12 +73,12 @@ class Model:
             if self.gateway_failures >= (1 if self.v == 3 else 3):
                 self.gateway_known, self.gateway_failures = False, 0
         self.redirect = None
-        self.losses += 1
-        self.wait, self.hurry = 0.0, False
+        self.dial_failures += 1
+        self.wait, self.most, self.hurry = 0.0, 15.0, False
 
     def looked_up(self) -> None:
         self.gateway_known = True
-        self.wait, self.hurry = 0.0, False
+        self.wait, self.most, self.hurry = 0.0, 0.0, False
 
     def opens(self) -> None:
         """The WebSocket is open: who is not greeted speaks at once."""
@@ -96,6 +96,9 @@ class Model:
         self.tried = "identify" if self.session is None else "resume"
         self.tried = "resume url" if self.on_resume_url() else self.tried
         self.next_url: str | None = None
+        # Whether the gateway spoke; whether Resume waits for an answer, had none, or had op 9.
+        self.reached = not self.greeted
+        self.unanswered = self.ignored = self.refused = False
         if self.greeted:
             self.phase, self.answer_at = "greeting", self.now + 20
         else:
@@ -111,7 +114,8 @@ class Model:
             if self.said:
                 self.presences.append(self.now)
         else:
-            self.phase, self.answered = "resuming", False
+            self.phase, self.answered, self.unanswered = "resuming", False, True
+            self.answer_at = self.now + 15
             token = {"token": True} if self.v >= 4 else {}
             self.say(6, {"session_id": self.session[0], "seq": self.seq, **token})
 
@@ -160,7 +164,10 @@ class Model:
         if self.phase in ("closing", "dialling", "stopped"):
             return
         self.heard = self.answered = True
+        self.reached = self.reached or op != 0
         if op == 0:
+            if self.unanswered:
+                self.unanswered, self.answer_at = False, self.now + 60
             self.dispatched(d, seq, name)
         elif op == 10 and self.greeted:
             self.told.append(("hello",))
@@ -186,6 +193,7 @@ class Model:
             if not resumable:
                 self.session = self.seq = None
             self.told.append(("invalidated", resumable))
+            self.unanswered, self.refused = False, self.phase == "resuming"
             self.end(4000, "self", "resume", wait)
         else:
             self.told.append(("unknown", op))
@@ -221,7 +229,7 @@ class Model:
         self.phase, self.answer_at = "ready", INFINITY
         if self.ready_at is None:
             self.ready_at = self.now
-        self.url_failures = self.resume_failures = self.identify_failures = 0
+        self.url_failures = self.resume_failures = 0
         self.pending = self.pending or (say and self.presence is not None)
         self.flush()
 
@@ -267,6 +275,7 @@ class Model:
             elif due == self.room_at:
                 self.flush()
             else:
+                self.ignored = self.unanswered
                 self.end(4000, "self", "resume")
 
     def peer_closes(self, code: int | None) -> None:
@@ -309,26 +318,36 @@ class Model:
         if then != "resume":
             self.session = self.seq = None
         stable = self.ready_at is not None and self.now - self.ready_at >= 60
-        self.losses = 1 if stable else self.losses + 1
+        if self.reached:
+            # HELLO ends an outage; a refused Resume says nothing of the gateway.
+            self.dial_failures = 0
+            self.losses = (0 if stable else self.losses) + (not self.refused)
+        else:
+            self.dial_failures += 1
+        # Identify and Resume are the client's own, and no reason to give up.
+        blames = blames and self.last is not None and self.last[0] not in (2, 6)
         before, self.culprit = self.culprit, self.last if blames else None
         self.phase = "dialling"
         is_poison = self.culprit is not None and self.culprit == before and not stable
-        if then == "stop" or self.identify_failures >= 10 or is_poison:
+        if then == "stop" or is_poison:
             self.given_up = True
             return
-        if self.resume_failures >= 3:
-            self.session = self.seq = None
         self.redirect = self.next_url
         if self.v == 3:
             self.gateway_known = False  # "must not be cached"
-        self.wait, self.hurry = wait, self.reconnects and self.losses == 1
+        failures = self.losses if self.reached else self.dial_failures
+        self.wait, self.most = wait, 60.0 if self.reached else 15.0
+        self.hurry = self.reconnects and failures <= 1
+        if self.refused:
+            self.most, self.hurry = wait, False
+        if self.session is not None and not self.on_resume_url() and self.resume_failures >= 3:
+            self.session = self.seq = None
 
     def count(self) -> None:
         if self.ready_at is not None:
             return
+        failures = 3 if self.ignored else 1
         if self.tried == "resume url":
-            self.url_failures += 1
+            self.url_failures += failures
         elif self.tried == "resume":
-            self.resume_failures += 1
-        else:
-            self.identify_failures += 1
+            self.resume_failures += failures

@@ -80,7 +80,12 @@ _MUTANTS: dict[str, tuple[int, type, str, Any]] = {
     "every close may be resumed": (9, Config, "after_close", _resumes_always),
     "presences have no limit": (3, SlidingWindow, "free_at", lambda self, now, reserve=0: now),
     "a redirect is forgotten": (4, ClientConnection, "redirect", _REDIRECT),
-    "a dead gateway is not looked up again": (3, Client, "_gateway_failed", lambda self: None),
+    "a dead gateway is not looked up again": (
+        3,
+        Client,
+        "_gateway_failed",
+        lambda self, permanent=False: None,
+    ),
     "a dead resume URL is dialled for ever": (
         *(7, Client),
         *("_on_resume_url", _stays_on_the_resume_url),

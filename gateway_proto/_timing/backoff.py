@@ -8,31 +8,30 @@ __all__ = ["Backoff"]
 
 
 class Backoff:
-    """How long to wait before the next dial.
+    """The wait before the next dial: random, up to a limit that doubles with each failure.
 
-    It falls back to zero failures only after a stable time in READY: a server that accepts and
-    then drops every connection must not be dialled in a tight loop.
+    The owner decides what ends it. A server that accepts and then drops every connection must not
+    be dialled in a tight loop, and one that has returned must not be waited for.
     """
 
-    __slots__ = ("_first", "_longest", "_random", "_stable", "failures")
+    __slots__ = ("_first", "_longest", "_random", "failures")
 
-    def __init__(
-        self, *, first: float, longest: float, stable: float, random: Callable[[], float]
-    ) -> None:
+    def __init__(self, *, first: float, longest: float, random: Callable[[], float]) -> None:
         self._first = first
         self._longest = longest
-        self._stable = stable
         self._random = random
         self.failures: int = 0
-        """Failures since the last stable time."""
+        """Failures since the start, or since the last `reset`."""
 
-    def lost(self, ready_for: float | None = None) -> None:
-        """The connection was lost, `ready_for` seconds after READY, or it never came so far."""
-        if ready_for is not None and ready_for >= self._stable:
-            self.failures = 0
+    def lost(self) -> None:
+        """Count a failure."""
         self.failures += 1
 
+    def reset(self) -> None:
+        """Forget all failures."""
+        self.failures = 0
+
     def delay(self) -> float:
-        """Seconds to wait after the last loss: by chance, up to a bound that doubles each time."""
+        """Return the seconds to wait after the last failure."""
         doublings = min(max(self.failures - 1, 0), 32)
         return self._random() * min(self._longest, self._first * 2.0**doublings)

@@ -89,7 +89,7 @@ def test_a_flap_while_connecting_neither_spins_nor_drops_the_session() -> None:
     link.run(59)
 
     assert link.client.expect(Resumed)
-    assert 8 < dials < 20, "half a minute between dials, after a few that were near"
+    assert 8 < dials < 45, "7.5 seconds between dials, after a few shorter waits"
 
 
 def test_two_lives_may_have_the_same_shard_at_once() -> None:

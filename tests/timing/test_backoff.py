@@ -6,7 +6,7 @@ from gateway_proto._timing.backoff import Backoff
 
 
 def _backoff(chance: float = 1.0) -> Backoff:
-    return Backoff(first=1.0, longest=8.0, stable=60.0, random=lambda: chance)
+    return Backoff(first=1.0, longest=8.0, random=lambda: chance)
 
 
 def test_the_bound_doubles_up_to_the_longest() -> None:
@@ -41,12 +41,11 @@ def test_thousands_of_losses_do_not_overflow() -> None:
     assert backoff.delay() == 8.0
 
 
-def test_only_a_stable_time_in_ready_begins_anew() -> None:
+def test_a_reset_forgets_all_failures() -> None:
     backoff = _backoff()
     for _ in range(3):
         backoff.lost()
 
-    backoff.lost(ready_for=59.9)
-    assert backoff.failures == 4
-    backoff.lost(ready_for=60.0)
-    assert backoff.failures == 1
+    backoff.reset()
+
+    assert (backoff.failures, backoff.delay()) == (0, 1.0)

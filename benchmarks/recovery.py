@@ -1,0 +1,119 @@
+"""fake time → seconds until READY after an outage: how soon a client comes back, over many seeds.
+
+The figures depend on the seeds alone: they are the same on every system.
+"""
+
+from __future__ import annotations
+
+import random
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+from benchmarks.options import Options
+from benchmarks.table import Figure, table
+from gateway_proto import Client, Config, Fault, Ready, Scenario, Server, ServerConfig
+from gateway_proto.testing import Link
+
+__all__ = ["NAME", "away", "figures", "measure", "show", "unanswered"]
+
+NAME = "recovery"
+SEEDS = 200
+OUTAGES = (5.0, 20.0, 60.0)
+"""Seconds."""
+SHAPES: dict[str, Fault | None] = {
+    "every dial is refused": None,
+    "every upgrade gets HTTP 503": Fault("refuse", on="upgrade", connection=None),
+    "every WebSocket ends before HELLO": Fault("close", on="open", connection=None, code=1001),
+}
+RESUME_URLS = {"resume URL of its own": "ws://resume.localhost/", "the same URL": "ws://localhost/"}
+_LONGEST = 3600.0
+
+
+def _ready(seed: int, url: str) -> tuple[Link, Server]:
+    """A client that has been READY for five minutes, and its server."""
+    server = Server(ServerConfig(url=url))
+    config = Config(
+        token="t", intents=0, gateway_url="ws://localhost/", random=random.Random(seed).random
+    )
+    link = Link(Client(config), server)
+    link.run(300.0)
+    link.client.expect(Ready)
+    return link, server
+
+
+def _until_ready(link: Link) -> float:
+    began = link.now
+    link.client.take()
+    link.run_until(
+        lambda: any(isinstance(event, Ready) for event in link.client.events[-8:]), within=_LONGEST
+    )
+    return link.now - began
+
+
+def away(seed: int, seconds: float, fault: Fault | None = None) -> float:
+    """Return the seconds from the end of an outage, in which all sessions were lost, to READY."""
+    link, server = _ready(seed, "ws://localhost/")
+    if fault is None:
+        link.dead_hosts.add("localhost")
+    else:
+        server.play(Scenario([fault]))
+    link.cut()
+    link.run(seconds)
+    for session in list(server.sessions.values()):
+        server.forget(session)
+    server.play(Scenario([]))
+    link.dead_hosts.clear()
+    return _until_ready(link)
+
+
+def unanswered(seed: int, resume_url: str) -> float:
+    """Return the seconds from the loss of a connection to READY if no Resume is answered."""
+    link, server = _ready(seed, resume_url)
+    server.play(Scenario([Fault("silence", on="resume", connection=None)]))
+    link.cut()
+    return _until_ready(link)
+
+
+def _summary(values: Sequence[float]) -> dict[str, float]:
+    cuts = statistics.quantiles(values, n=20, method="inclusive")
+    return {"median": statistics.median(values), "p95": cuts[-1], "max": max(values)}
+
+
+def measure(options: Options) -> dict[str, Any]:
+    """Seconds until READY: median, 95th percentile and maximum of the seeds."""
+    seeds = range(40 if options.short else SEEDS)
+    outages = {
+        f"{seconds:.0f} s, {shape}": _summary([away(seed, seconds, fault) for seed in seeds])
+        for shape, fault in SHAPES.items()
+        for seconds in OUTAGES
+    }
+    resumes = {
+        what: _summary([unanswered(seed, url) for seed in seeds])
+        for what, url in RESUME_URLS.items()
+    }
+    return {"seeds": len(seeds), "outages": outages, "unanswered": resumes}
+
+
+def show(result: dict[str, Any]) -> str:
+    """Return the table."""
+    rows = [
+        [what, *(f"{s[key]:.1f}" for key in ("median", "p95", "max"))]
+        for what, s in (
+            *((f"away for {what}", s) for what, s in result["outages"].items()),
+            *((f"Resume is not answered, {what}", s) for what, s in result["unanswered"].items()),
+        )
+    ]
+    title = f"seconds until READY, {result['seeds']} seeds, all sessions lost"
+    return table(title, ["", "median", "95 %", "max"], rows)
+
+
+def figures(result: dict[str, Any]) -> list[Figure]:
+    """Return the figures against their targets."""
+    found = []
+    for what, s in result["outages"].items():
+        found.append(Figure(f"recovery: {what}, median", 10.0, s["median"], "s"))
+        found.append(Figure(f"recovery: {what}, 95 %", 25.0, s["p95"], "s"))
+    for what, s in result["unanswered"].items():
+        found.append(Figure(f"recovery: Resume not answered, {what}", 40.0, s["median"], "s"))
+    return found

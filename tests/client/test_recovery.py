@@ -1,0 +1,480 @@
+"""After a loss: how soon a client comes back, and which failures it counts for what."""
+
+from __future__ import annotations
+
+import json
+import random
+import statistics
+from typing import Any
+
+import pytest
+
+from benchmarks import recovery
+from gateway_proto import (
+    Client,
+    Closed,
+    DialPlanned,
+    Fault,
+    GaveUp,
+    Purpose,
+    Ready,
+    Resume,
+    Scenario,
+    Server,
+    Session,
+    SessionInvalidated,
+    State,
+)
+from gateway_proto.testing import Link
+from tests.client.lives import CONFIG, SESSION, config_with, found, purposes
+
+HELLO = '{"op":10,"d":{"heartbeat_interval":41250}}'
+MAIN = {"api_url": None, "gateway_url": "ws://localhost"}
+
+
+def _client(**changes: Any) -> Client:
+    session = changes.pop("session", None)
+    return Client(config_with(**MAIN, **changes), session=session)
+
+
+def _open(client: Client, *messages: str) -> tuple[Any, float]:
+    """Open the WebSocket of the next dial when it is due, and receive messages; return when."""
+    now = _due(client)
+    connection: Any = client.dial_succeeded(now=now, framing=False)
+    for message in messages:
+        connection.receive_message(message, now=now)
+    return connection, now
+
+
+def _lose(client: Client, *messages: str) -> float:
+    """Open the WebSocket of the next dial, receive messages, and lose it; return when."""
+    connection, now = _open(client, *messages)
+    connection.receive_eof(now=now)
+    return now
+
+
+def _dispatch(name: str, sequence: int, **d: Any) -> str:
+    return json.dumps({"op": 0, "t": name, "s": sequence, "d": d})
+
+
+def _due(client: Client) -> float:
+    dial = client.next_dial()
+    assert dial is not None
+    return max(dial.at, 0.0)
+
+
+def _plans(client: Client) -> list[DialPlanned]:
+    return [event for event in client.events() if isinstance(event, DialPlanned)]
+
+
+# ----- measured -----
+
+
+@pytest.mark.parametrize("seconds", recovery.OUTAGES)
+@pytest.mark.parametrize("shape", recovery.SHAPES)
+def test_after_an_outage_ready_comes_soon(shape: str, seconds: float) -> None:
+    times = [recovery.away(seed, seconds, recovery.SHAPES[shape]) for seed in range(40)]
+
+    assert statistics.median(times) <= 10.0
+    assert statistics.quantiles(times, n=20)[-1] <= 25.0
+
+
+@pytest.mark.parametrize("url", recovery.RESUME_URLS.values())
+def test_without_answers_to_resume_ready_comes_soon(url: str) -> None:
+    times = [recovery.unanswered(seed, url) for seed in range(10)]
+
+    assert statistics.median(times) <= 40.0
+
+
+def test_the_report_shows_what_it_measured_against_its_targets() -> None:
+    summary = {"median": 1.0, "p95": 2.0, "max": 3.0}
+    result = {"seeds": 1, "outages": {"5 s": summary}, "unanswered": {"a URL": summary}}
+
+    assert "1.0" in recovery.show(result)
+    assert [figure.reached for figure in recovery.figures(result)] == [True] * 3
+
+
+# ----- the backoff of dials ends with HELLO -----
+
+
+def test_hello_ends_the_backoff_of_dials() -> None:
+    client = _client(session=SESSION, random=lambda: 1.0)
+    for _ in range(6):
+        client.dial_failed("refused", now=_due(client))
+
+    now = _lose(client, HELLO)
+
+    assert _due(client) - now == 1.0
+
+
+@pytest.mark.parametrize(("messages", "delay"), [((HELLO,), 5.25), ((), 64.0)])
+def test_websockets_that_end_at_once_are_backed_off(
+    messages: tuple[str, ...], delay: float
+) -> None:
+    client = _client(random=lambda: 1.0, dial_backoff_longest=64.0, backoff_longest=64.0)
+    for _ in range(4):
+        client.dial_failed("refused", now=_due(client))
+    for _ in range(3):
+        now = _lose(client, *messages)
+
+    assert _due(client) - now == delay
+
+
+def test_the_backoff_of_an_outage_does_not_go_on_after_ready() -> None:
+    """A connection that is lost before it was stable is dialled again soon."""
+    link = Link(Client(config_with(random=lambda: 1.0)), Server())
+    link.client.expect(Ready)
+    link.dead_hosts.add("localhost")
+    link.cut()
+    link.run(60)
+    link.dead_hosts.clear()
+    link.run(72)
+    link.client.take()
+
+    link.cut()
+
+    assert link.client.expect(DialPlanned).delay <= 4.0
+
+
+@pytest.mark.parametrize("version", [3, 4])
+def test_without_hello_an_open_websocket_ends_the_backoff_of_dials(version: int) -> None:
+    client = _client(dialect=version, intents=None, unix_offset=0.0, random=lambda: 1.0)
+    for _ in range(6):
+        client.dial_failed("refused", now=_due(client))
+
+    now = _lose(client)
+
+    assert _due(client) - now <= 5.25
+
+
+def test_reconnect_in_place_of_hello_is_followed_at_once_after_an_outage() -> None:
+    client = _client(session=SESSION, random=lambda: 1.0)
+    for _ in range(6):
+        client.dial_failed("refused", now=_due(client))
+    due = _due(client)
+
+    _open(client, '{"op":7,"d":null}')
+
+    assert _due(client) == due
+
+
+# ----- INVALID_SESSION -----
+
+
+@pytest.mark.parametrize("losses", [0, 5])
+def test_a_refused_resume_costs_its_own_wait_only(losses: int) -> None:
+    client = _client(session=SESSION, random=lambda: 0.75)
+    for _ in range(losses):
+        _lose(client, HELLO, _dispatch("RESUMED", 8))
+    due = _due(client)
+
+    _open(client, HELLO, '{"op":9,"d":false}')
+
+    assert _due(client) - due == 4.0
+
+
+def test_identifies_that_are_invalidated_again_and_again_are_backed_off() -> None:
+    """Rule 34."""
+    client = _client(random=lambda: 1.0)
+    waits = []
+    for _ in range(6):
+        _, due = _open(client, HELLO, '{"op":9,"d":false}')
+        waits.append(_due(client) - due)
+
+    assert waits == [5.25, 5.25, 5.25, 8.0, 16.0, 32.0]
+
+
+# ----- a Resume without an answer -----
+
+
+@pytest.mark.parametrize("early", [(), ('{"op":11}',), ('{"op":1}', '{"op":99}')])
+def test_a_resume_without_an_answer_goes_to_the_next_step(early: tuple[str, ...]) -> None:
+    client = _client(session=SESSION)
+    steps = []
+    for _ in range(3):
+        dial = client.next_dial()
+        assert dial is not None
+        steps.append((dial.purpose, dial.host))
+        connection, due = _open(client, HELLO)
+        for message in early:
+            connection.receive_message(message, now=due + 1.0)
+        if dial.purpose is Purpose.RESUME:
+            connection.handle_timer(now=due + 14.9)
+            assert connection.state is State.RESUMING
+            connection.handle_timer(now=due + 15.0)
+            assert connection.state is State.CLOSED
+
+    assert steps == [
+        (Purpose.RESUME, "resume.localhost"),
+        (Purpose.RESUME, "localhost"),
+        (Purpose.IDENTIFY, "localhost"),
+    ]
+    reason = "waited too long for an answer to Resume; the session is given up"
+    assert _plans(client)[-1].reason == reason
+
+
+@pytest.mark.parametrize("encoding", ["json", "etf"])
+def test_the_first_dispatch_answers_a_resume(encoding: str) -> None:
+    server = Server()
+    link = Link(Client(config_with(encoding=encoding, resume_timeout=5.0)), server)
+    link.client.expect(Ready)
+    server.play(Scenario([Fault("hold", on="resumed", connection=None, seconds=30.0)]))
+    link.cut()
+    server.dispatch("MISSED", {}, now=link.now)
+    link.run(40)
+
+    assert purposes(link)[-1][0] is Purpose.RESUME
+    assert len([e for e in link.server.events if isinstance(e, Resume)]) == 1
+
+
+def test_a_replay_that_stops_ends_after_the_session_timeout() -> None:
+    connection, _ = _open(_client(session=SESSION), HELLO)
+    connection.receive_message(_dispatch("MISSED", 8), now=10.0)
+    connection.receive_message(_dispatch("MISSED", 9), now=11.0)
+
+    assert connection._deadlines._at[_session_timer()] == 70.0
+    assert not connection.resume_unanswered
+
+
+def _session_timer() -> Any:
+    from gateway_proto._timing.deadlines import Timer
+
+    return Timer.SESSION
+
+
+def test_a_resume_that_is_cut_is_not_one_without_an_answer() -> None:
+    client = _client(session=SESSION)
+    for _ in range(2):
+        _lose(client, HELLO)
+
+    dial = client.next_dial()
+    assert dial is not None
+    assert (dial.purpose, dial.host) == (Purpose.RESUME, "resume.localhost")
+
+
+def test_a_paused_connection_does_not_wait_for_the_answer() -> None:
+    connection, _ = _open(_client(session=SESSION), HELLO)
+    connection.pause(now=1.0)
+    connection.handle_timer(now=100.0)
+    connection.unpause(now=100.0)
+
+    connection.handle_timer(now=113.0)
+    assert connection.state is State.RESUMING
+    connection.handle_timer(now=114.0)
+    assert connection.state is State.CLOSED
+
+
+# ----- equal URLs are one step -----
+
+SAME = [
+    "ws://localhost",
+    "ws://localhost/",
+    "WS://LOCALHOST:80/?v=9&encoding=json",
+    "http://localhost",
+]
+
+
+@pytest.mark.parametrize("url", SAME)
+def test_equal_urls_are_one_step(url: str) -> None:
+    session = _session(url)
+    client = _client(session=session)
+    counts = []
+    for _ in range(4):
+        dial = client.next_dial()
+        assert dial is not None
+        counts.append(dial.purpose)
+        _lose(client, HELLO)
+
+    assert counts == [*[Purpose.RESUME] * 3, Purpose.IDENTIFY]
+
+
+def _session(url: str) -> Session:
+    import msgspec
+
+    return msgspec.structs.replace(SESSION, resume_url=url)
+
+
+@pytest.mark.parametrize(
+    "url", ["ws://localhost:81", "ws://localhost/other", "ws://localhost/?x=1"]
+)
+def test_urls_that_differ_are_two_steps(url: str) -> None:
+    client = _client(session=_session(url))
+    for _ in range(6):
+        dial = client.next_dial()
+        assert dial is not None and dial.purpose is Purpose.RESUME
+        _lose(client, HELLO)
+
+    dial = client.next_dial()
+    assert dial is not None and dial.purpose is Purpose.IDENTIFY
+
+
+def test_a_lookup_that_names_the_resume_url_adds_no_step() -> None:
+    """A stored session is resumed before there was a lookup."""
+    client = Client(CONFIG, session=SESSION)
+    connection, due = _open(client, HELLO)
+    connection.handle_timer(now=due + 15.0)
+
+    found(client, "resume.localhost")
+
+    dial = client.next_dial()
+    assert dial is not None and dial.purpose is Purpose.IDENTIFY
+    assert _plans(client)[-1].reason == "the lookup named the gateway; the session is given up"
+
+
+def test_dials_that_fail_at_equal_urls_never_cost_the_session() -> None:
+    client = _client(session=_session("ws://localhost/"))
+    for _ in range(50):
+        client.dial_failed("refused", now=_due(client))
+
+    dial = client.next_dial()
+    assert dial is not None and dial.purpose is Purpose.RESUME
+
+
+# ----- a dial that waiting cannot help -----
+
+
+def test_a_dial_that_cannot_get_better_goes_to_the_next_url_at_once() -> None:
+    client = _client(session=SESSION)
+
+    client.dial_failed("wrong version number", permanent=True, now=5.0)
+
+    dial = client.next_dial()
+    assert dial is not None
+    assert (dial.host, dial.at, dial.purpose) == ("localhost", 5.0, Purpose.RESUME)
+
+
+def test_a_redirect_that_cannot_get_better_is_left_at_once() -> None:
+    client = Client(config_with(dialect=4, intents=None, unix_offset=0.0))
+    found(client, "old.localhost")
+    connection: Any = client.dial_succeeded(now=0.0, framing=False)
+    connection.receive_message('{"op":7,"d":{"url":"ws://next.localhost"}}', now=0.0)
+
+    client.dial_failed("certificate has expired", permanent=True, now=50.0)
+
+    dial = client.next_dial()
+    assert dial is not None
+    assert (dial.host, dial.at) == ("old.localhost", 50.0)
+
+
+@pytest.mark.parametrize("changes", [{}, MAIN])
+def test_without_a_next_url_it_is_backed_off_without_end(changes: dict[str, Any]) -> None:
+    client = Client(config_with(random=lambda: 1.0, **changes))
+    for _ in range(40):
+        due = _due(client)
+        client.dial_failed("certificate has expired", permanent=True, now=due)
+
+    assert _due(client) == due + 15.0
+
+
+def test_a_gateway_that_cannot_get_better_is_looked_up_again() -> None:
+    client = Client(CONFIG)
+    found(client, "old.localhost")
+
+    client.dial_failed("certificate has expired", permanent=True, now=5.0)
+
+    dial = client.next_dial()
+    assert dial is not None
+    assert dial.purpose is Purpose.LOOKUP
+    assert dial.at > 5.0
+
+
+# ----- what ends a client -----
+
+_SHAPES = [
+    [Fault("close", on="open", connection=None, code=1001)],
+    [Fault("drop", on="identify", connection=None), Fault("drop", on="resume", connection=None)],
+    [Fault("close", on=on, connection=None, code=4002) for on in ("identify", "resume")],
+    [Fault("invalidate", on=on, connection=None) for on in ("identify", "resume")],
+    [Fault("silence", on="open", connection=None)],
+    [Fault("refuse", on="upgrade", connection=None, status=404)],
+    [Fault("refuse", on="upgrade", connection=None, status=401)],
+    [Fault("garbage", on="identify", connection=None)],
+    [Fault("reconnect", on="open", connection=None)],
+]
+
+
+@pytest.mark.parametrize("faults", _SHAPES, ids=lambda faults: f"{faults[0].what} {faults[0].on}")
+def test_no_outage_ends_a_client(faults: list[Fault]) -> None:
+    server = Server()
+    link = Link(Client(config_with(random=random.Random(1).random)), server)
+    link.client.expect(Ready)
+    server.play(Scenario(faults))
+    link.cut()
+    link.run(7200)
+    assert not [event for event in link.client.events if isinstance(event, GaveUp)]
+
+    server.play(Scenario([]))
+    link.run(200)
+
+    assert link.client.connection is not None
+    assert link.client.connection.state is State.READY
+
+
+def test_only_connections_with_identify_count_as_failed_identifies() -> None:
+    client = _client(identify_attempts=2)
+    for _ in range(20):
+        _lose(client)
+    assert client.gave_up is None
+
+    for _ in range(2):
+        _lose(client, HELLO)
+
+    assert client.gave_up is not None
+    assert client.gave_up.startswith("2 connections in a row did not become ready")
+
+
+def test_an_identify_on_the_connection_of_a_resume_counts() -> None:
+    client = _client(session=SESSION, identify_on_same_connection=True, identify_attempts=2)
+    connection, _ = _open(client, HELLO, '{"op":9,"d":false}')
+    connection.handle_timer(now=5.0)
+    assert len(connection.identified_at) == 1
+    connection.receive_eof(now=6.0)
+    _lose(client, HELLO)
+
+    assert client.gave_up is not None
+
+
+# ----- the token -----
+
+
+@pytest.mark.parametrize("code", [None, 1000, 1008, 4000, 4003, 4999])
+def test_a_close_right_after_identify_suggests_the_token(code: int | None) -> None:
+    client = _client()
+
+    connection, now = _open(client, HELLO)
+    connection.receive_close(code, now=now)
+
+    assert _plans(client)[-1].reason.endswith("it came in answer to Identify: is the token right?")
+
+
+def test_a_transport_that_ends_after_identify_suggests_the_token() -> None:
+    client = _client()
+
+    _lose(client, HELLO)
+
+    assert "is the token right?" in _plans(client)[-1].reason
+
+
+@pytest.mark.parametrize("code", [4001, 4002, 4008, 4009])
+def test_a_code_with_a_cause_of_its_own_does_not_suggest_the_token(code: int) -> None:
+    client = _client()
+
+    connection, now = _open(client, HELLO)
+    connection.receive_close(code, now=now)
+
+    assert "is the token right?" not in _plans(client)[-1].reason
+
+
+def test_a_token_that_was_accepted_is_not_suspected() -> None:
+    link = Link(Client(CONFIG), Server())
+    link.client.expect(Ready)
+    link.server.send(SessionInvalidated())
+    server = link._host
+    assert isinstance(server, Server)
+    server.play(Scenario([Fault("close", on="identify", connection=None)]))
+    link.run(60)
+
+    closed = [event for event in link.client.events if isinstance(event, Closed)]
+    assert closed[-1].code == 4000
+    plans = [event for event in link.client.events if isinstance(event, DialPlanned)]
+    assert "is the token right?" not in plans[-1].reason
