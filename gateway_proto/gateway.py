@@ -186,14 +186,13 @@ class Turns:
         self._last: GatewayBase | None = None
         self.iterations: Iterations = Iterations()
         """Over the shards, and over each of their gateways."""
-        self.error: BaseException | None = None
-        """The first exception of a driver that has not been raised by an iteration."""
+        self.errors: list[BaseException] = []
+        """Exceptions of drivers that no iteration has raised."""
 
     def raise_error(self) -> None:
-        """Raise the exception of a driver, once."""
-        if self.error is not None:
-            error, self.error = self.error, None
-            raise error
+        """Raise an exception of a driver, each once."""
+        if self.errors:
+            raise self.errors.pop(0)
 
     def join(self, gateway: GatewayBase) -> None:
         """It has events now, and had none."""
@@ -275,7 +274,7 @@ class AdapterGateway(GatewayBase):
 
         While it waits, events are read without a limit, since the caller may be the only consumer.
         Raises `LocalProtocolError` for a command that cannot be sent, and after `stop`;
-        `GaveUpError` after the client gave up.
+        `GaveUpError` after the client gave up; and the exception of a callback that ended it.
         """
         pump = await self._ready()
         with self._failing(pump):
@@ -361,6 +360,8 @@ class AdapterGateway(GatewayBase):
         """Return the exception that ends an iteration."""
         if self.error is not None:
             self._error_is_raised = True
+            if self._turns is not None and self.error in self._turns.errors:
+                self._turns.errors.remove(self.error)
             return self.error
         if self._raise_on_give_up and self.gave_up is not None:
             return GaveUpError(self.gave_up)
@@ -368,7 +369,9 @@ class AdapterGateway(GatewayBase):
 
     def raise_unseen_error(self) -> None:
         """Raise the exception that ended the gateway, unless an iteration has raised it."""
-        if self.error is not None and not self._error_is_raised:
+        if self._turns is not None:
+            self._turns.raise_error()
+        elif self.error is not None and not self._error_is_raised:
             self._error_is_raised = True
             raise self.error
 
@@ -376,8 +379,8 @@ class AdapterGateway(GatewayBase):
         """End because of an exception in the state machine or in a callback."""
         if self.error is None:
             self.error = raisable(error)
-            if self._turns is not None and self._turns.error is None:
-                self._turns.error = self.error
+            if self._turns is not None:
+                self._turns.errors.append(self.error)
             log_error(error, self._label)
 
     def _finish(self) -> None:
@@ -394,15 +397,12 @@ class AdapterGateway(GatewayBase):
             self._sendable.tell()
             self._news.tell()
 
-    def _closed_for_good(self) -> Exception:
+    def _closed_for_good(self) -> BaseException:
+        if self.error is not None:
+            return self.error
         if self.gave_up is not None:
             return GaveUpError(self.gave_up)
-        why = "it was stopped"
-        if self.error is not None:
-            why = f"{type(self.error).__name__} was raised in a callback or in the driver"
-        error = LocalProtocolError(f"the gateway is closed for good: {why}")
-        error.__cause__ = self.error
-        return error
+        return LocalProtocolError("the gateway is closed for good: it was stopped")
 
     @contextlib.contextmanager
     def _failing(self, pump: Driver) -> Iterator[None]:

@@ -159,6 +159,6 @@ async def _turns(fleet: Fleet, turns: Turns, news: News) -> None:
             changed.clear()
             fleet.handle_timer(now=loop.time())
     except Exception as error:
-        turns.error = error
+        turns.errors.append(error)
         log_error(error)
         news.tell()

@@ -154,8 +154,6 @@ async def open_shards(
         [*(g.live for g in shards.gateways.values()), _Turns(fleet, turns, news).run], shards.leave
     ):
         yield shards
-    for each in gateways.values():
-        each.raise_unseen_error()
     turns.raise_error()
 
 
@@ -179,6 +177,6 @@ class _Turns:
                 self._changed = trio.Event()
                 self._fleet.handle_timer(now=trio.current_time())
         except Exception as error:
-            self._turns.error = error
+            self._turns.errors.append(error)
             log_error(error)
             self._news.tell()

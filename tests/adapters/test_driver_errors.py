@@ -1,0 +1,402 @@
+"""Exceptions in callbacks, giving up, two iterations, and leaving: on both adapters."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from gateway_proto import (
+    Config,
+    Dispatch,
+    GaveUp,
+    GaveUpError,
+    LocalProtocolError,
+    Ready,
+    RequestGuildMembers,
+    Server,
+    ServerConfig,
+    ServerConnection,
+    ServerEvent,
+    State,
+    UpdatePresence,
+)
+from gateway_proto.trace import Recorder
+from tests.adapters.test_adapters import KITS, Kit
+
+pytestmark = pytest.mark.parametrize("kit", KITS, ids=str)
+
+
+class CallbackError(Exception):
+    pass
+
+
+def _config(serving: Any, **changes: Any) -> Config:
+    given = {"token": "a-secret-token", "intents": 0, "gateway_url": serving.url, **changes}
+    return Config(**given)
+
+
+def _raise(*_: Any) -> float:
+    raise CallbackError("from a callback")
+
+
+def _raise_at(number: int) -> Callable[[str], None]:
+    """Return a recorder's callback that raises at one of its calls, and at all later ones."""
+    calls = itertools.count()
+
+    def write(line: str) -> None:
+        if next(calls) >= number:
+            raise CallbackError(f"call {number}")
+
+    return write
+
+
+async def _first(source: Any, type_: type[Any]) -> Any:
+    async for event in source:
+        if isinstance(event, type_):
+            return event
+    raise AssertionError(f"the events ended without {type_.__name__}")
+
+
+def test_exception_in_random_is_raised_by_the_iteration(kit: Kit) -> None:
+    async def main() -> None:
+        async with (
+            kit.limit(10),
+            kit.adapter.serve_gateway(Server()) as serving,
+            kit.adapter.open_gateway(_config(serving, random=_raise)) as gateway,
+        ):
+            for _ in range(2):
+                with pytest.raises(CallbackError):
+                    async for _ in gateway:
+                        pass
+            with pytest.raises(CallbackError):
+                await gateway.send(UpdatePresence())
+            await gateway.stop()
+
+    kit.run(main)
+
+
+def test_stop_iteration_in_a_callback_does_not_end_the_loop_silently(kit: Kit) -> None:
+    async def main() -> None:
+        async with (
+            kit.limit(10),
+            kit.adapter.serve_gateway(Server()) as serving,
+            kit.adapter.open_gateway(_config(serving, random=iter([]).__next__)) as gateway,
+        ):
+            with pytest.raises(RuntimeError, match="StopIteration"):
+                async for _ in gateway:
+                    pass
+
+    kit.run(main)
+
+
+def test_exception_that_nobody_iterates_over_is_raised_by_leaving(kit: Kit) -> None:
+    async def main() -> None:
+        async with kit.limit(10), kit.adapter.serve_gateway(Server()) as serving:
+            with pytest.raises(CallbackError):
+                async with kit.adapter.open_gateway(_config(serving, random=_raise)) as gateway:
+                    while not gateway.over:
+                        await kit.sleep(0.01)
+            with pytest.raises(ZeroDivisionError):
+                async with kit.adapter.open_gateway(_config(serving, random=_raise)) as gateway:
+                    while not gateway.over:
+                        await kit.sleep(0.01)
+                    raise ZeroDivisionError
+
+    kit.run(main)
+
+
+@pytest.mark.parametrize("number", range(0, 60, 3))
+def test_exception_in_a_recorder_comes_out_wherever_it_is_raised(kit: Kit, number: int) -> None:
+    async def main() -> None:
+        server = Server(ServerConfig(heartbeat_interval=50))
+        async with kit.limit(10), kit.adapter.serve_gateway(server) as serving:
+            with pytest.raises(CallbackError):
+                recorder = Recorder(_raise_at(number))
+                async with kit.adapter.open_gateway(_config(serving), recorder=recorder) as gateway:
+                    await gateway.send(UpdatePresence())
+                    async for _ in gateway:
+                        pass
+            while server.connections:
+                await kit.sleep(0.01)
+
+    kit.run(main)
+
+
+def test_exception_in_one_shard_is_raised_by_the_iteration_once(kit: Kit) -> None:
+    async def main() -> None:
+        server = Server(ServerConfig(shards=2, max_concurrency=2))
+        async with kit.limit(10), kit.adapter.serve_gateway(server) as serving:
+            # The first draw is the first shard's at HELLO; the others work.
+            draws = itertools.count()
+            config = Config(
+                token="a-secret-token",
+                intents=0,
+                api_url=serving.api_url,
+                random=lambda: _raise() if next(draws) == 0 else 0.5,
+            )
+            async with kit.adapter.open_shards(config) as shards:
+                with pytest.raises(CallbackError):
+                    async for _ in shards:
+                        pass
+                while not any(gateway.over for gateway in shards.gateways.values()):
+                    await kit.sleep(0.01)
+                while not any(g.state is State.READY for g in shards.gateways.values()):
+                    await kit.sleep(0.01)
+
+    kit.run(main)
+
+
+def test_shards_that_give_up_are_named_after_all_have_ended(kit: Kit) -> None:
+    async def main() -> None:
+        server = Server(ServerConfig(shards=2, max_concurrency=2))
+        async with (
+            kit.limit(10),
+            kit.adapter.serve_gateway(server) as serving,
+            kit.adapter.open_shards(
+                Config(token="a-secret-token", intents=0, api_url=serving.api_url)
+            ) as shards,
+        ):
+            ready = 0
+            with pytest.raises(GaveUpError) as raised:
+                async for shard_id, event in shards:
+                    ready += isinstance(event, Ready)
+                    if isinstance(event, Ready) and ready == 2:
+                        first = next(c for c in server.connections if c.session.shard == (0, 2))
+                        first.close(4004, now=serving.now())
+                        first.on_wake()
+                    if isinstance(event, GaveUp):
+                        assert shard_id == 0
+                        await shards.gateways[1].stop()
+            assert raised.value.reason == f"shard 0: {shards.gateways[0].gave_up}"
+
+    kit.run(main)
+
+
+@pytest.mark.parametrize("shards", [False, True])
+def test_giving_up_just_ends_the_iteration_if_that_is_asked_for(kit: Kit, shards: bool) -> None:
+    async def main() -> None:
+        server = Server(ServerConfig(tokens=frozenset({"another"})))
+        async with kit.limit(10), kit.adapter.serve_gateway(server) as serving:
+            opening = (
+                kit.adapter.open_shards(_config(serving), count=1, raise_on_give_up=False)
+                if shards
+                else kit.adapter.open_gateway(_config(serving), raise_on_give_up=False)
+            )
+            async with opening as source:
+                events = [event async for event in source]
+            assert isinstance(events[-1][1] if shards else events[-1], GaveUp)
+
+    kit.run(main)
+
+
+def test_send_and_request_after_giving_up_raise_the_reason(kit: Kit) -> None:
+    async def main() -> None:
+        server = Server(ServerConfig(tokens=frozenset({"another"})))
+        async with (
+            kit.limit(10),
+            kit.adapter.serve_gateway(server) as serving,
+            kit.adapter.open_gateway(_config(serving)) as gateway,
+        ):
+            with pytest.raises(GaveUpError, match="4004"):
+                await gateway.send(UpdatePresence())
+            with pytest.raises(GaveUpError, match="4004") as raised:
+                await gateway.request(RequestGuildMembers("1", user_ids=["5"]))
+            assert raised.value.reason == gateway.gave_up
+
+    kit.run(main)
+
+
+def test_request_ends_if_the_driver_fails_meanwhile(kit: Kit) -> None:
+    async def main() -> None:
+        raising: list[bool] = []
+        async with kit.limit(10), kit.adapter.serve_gateway(Server()) as serving:
+            config = _config(serving, random=lambda: _raise() if raising else 0.5)
+            with pytest.raises(CallbackError):
+                async with kit.adapter.open_gateway(config) as gateway:
+                    await _first(gateway, Ready)
+
+                    async def drop() -> None:
+                        await kit.sleep(0.05)
+                        raising.append(True)
+                        serving.drop()  # the backoff asks for a random number
+
+                    async with kit.together(drop):
+                        with pytest.raises(CallbackError):
+                            await gateway.request(RequestGuildMembers("1", user_ids=["5"]))
+
+    kit.run(main)
+
+
+# ----- iterations -----
+
+
+@pytest.mark.parametrize("shards", [False, True])
+def test_second_task_that_iterates_is_refused(kit: Kit, shards: bool) -> None:
+    async def main() -> None:
+        async with kit.limit(10), kit.adapter.serve_gateway(Server()) as serving:
+            opening = (
+                kit.adapter.open_shards(_config(serving), count=1)
+                if shards
+                else kit.adapter.open_gateway(_config(serving))
+            )
+            async with opening as source:
+                busy, done = [], []
+
+                async def iterate() -> None:
+                    async for event in source:
+                        busy.append(event)
+                        while not done:  # a handler that takes long
+                            await kit.sleep(0.01)
+                        break
+
+                async with kit.together(iterate):
+                    while not busy:
+                        await kit.sleep(0.01)
+                    with pytest.raises(LocalProtocolError, match="another task iterates"):
+                        async for _ in source:
+                            pass
+                    done.append(True)
+                async for _ in source:  # the other loop was left by break
+                    break
+                async for _ in source:
+                    break
+
+    kit.run(main)
+
+
+# ----- the server -----
+
+
+def test_exception_in_on_event_ends_the_server_and_comes_out(kit: Kit) -> None:
+    server = Server()
+
+    def on_event(connection: ServerConnection, event: ServerEvent) -> None:
+        raise CallbackError
+
+    async def main() -> None:
+        async with kit.limit(10):
+            began = time.monotonic()
+            with pytest.raises(CallbackError):
+                async with kit.adapter.serve_gateway(server, on_event=on_event) as serving:
+                    with socket.create_connection((serving.host, serving.port)) as client:
+                        client.sendall(b"GET /api/v10/gateway HTTP/1.1\r\nHost: x\r\n\r\n")
+                        await kit.sleep(8)
+            assert time.monotonic() - began < 2
+            assert not server.connections
+
+    kit.run(main)
+
+
+def test_exception_of_the_body_wins_over_that_of_on_event(kit: Kit) -> None:
+    def on_event(connection: ServerConnection, event: ServerEvent) -> None:
+        raise CallbackError
+
+    async def main() -> None:
+        async with kit.limit(10):
+            with pytest.raises(ZeroDivisionError):
+                async with kit.adapter.serve_gateway(Server(), on_event=on_event) as serving:
+                    with socket.create_connection((serving.host, serving.port)) as client:
+                        client.sendall(b"GET /api/v10/gateway HTTP/1.1\r\nHost: x\r\n\r\n")
+                        try:
+                            await kit.sleep(8)
+                        finally:
+                            raise ZeroDivisionError
+
+    kit.run(main)
+
+
+def test_exception_in_a_servers_recorder_comes_out(kit: Kit) -> None:
+    async def main() -> None:
+        async with kit.limit(10):
+            with pytest.raises(CallbackError):
+                server = Recorder(_raise_at(8)).server(ServerConfig())
+                async with (
+                    kit.adapter.serve_gateway(server) as serving,
+                    kit.adapter.open_gateway(_config(serving)) as gateway,
+                ):
+                    async for _ in gateway:
+                        pass
+
+    kit.run(main)
+
+
+# ----- log records -----
+
+
+def test_dials_and_closes_are_logged_without_secrets(
+    kit: Kit, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "gateway_proto")
+
+    async def main() -> None:
+        async with (
+            kit.limit(10),
+            kit.adapter.serve_gateway(Server()) as serving,
+            kit.adapter.open_gateway(_config(serving)) as gateway,
+        ):
+            await _first(gateway, Ready)
+            serving.dispatch("SECRET_NEWS", {"content": "d-of-a-payload"})
+            await _first(gateway, Dispatch)
+            serving.drop()
+            await _first(gateway, Ready.__mro__[1])
+
+    kit.run(main)
+
+    text = caplog.text
+    for words in (
+        "dial scheduled",
+        "connected: ",
+        "READY",
+        "connection closed",
+        "op 0 SECRET_NEWS",
+    ):
+        assert words in text, words
+    for secret in ("a-secret-token", "d-of-a-payload", "v=10", "encoding="):
+        assert secret not in text, secret
+
+
+def test_giving_up_and_a_refused_dial_are_logged(
+    kit: Kit, caplog: pytest.LogCaptureFixture
+) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+
+    async def main() -> None:
+        config = Config(
+            token="a-secret-token",
+            intents=0,
+            gateway_url=f"ws://127.0.0.1:{port}",
+            dial_attempts=1,
+        )
+        async with (
+            kit.limit(10),
+            kit.adapter.open_gateway(config, raise_on_give_up=False) as gateway,
+        ):
+            async for _ in gateway:
+                pass
+
+    kit.run(main)
+
+    levels = [record.levelname for record in caplog.records if record.name == "gateway_proto"]
+    assert levels == ["WARNING", "ERROR"]
+
+
+def test_leaving_without_a_task_of_its_own_leaves_no_task(kit: Kit) -> None:
+    async def main() -> None:
+        async with kit.limit(20), kit.adapter.serve_gateway(Server()) as serving:
+            for _ in range(50):
+                async with kit.adapter.open_gateway(_config(serving)):
+                    await kit.sleep(0)
+            if kit.name == "asyncio":
+                tasks = {task.get_coro().__qualname__ for task in asyncio.all_tasks()}
+                assert not any("Gateway" in name for name in tasks)
+
+    kit.run(main)
