@@ -10,6 +10,7 @@ from gateway_proto._layers.state import State
 from gateway_proto._sending import Sending
 from gateway_proto._timing.deadlines import Timer
 from gateway_proto._timing.heartbeats import EarlyHeartbeats, Heartbeats
+from gateway_proto._timing.voice_states import VoiceStates
 from gateway_proto.commands import Heartbeat, UpdatePresence
 from gateway_proto.config import Config
 from gateway_proto.dialects import HeartbeatForm, Then
@@ -32,6 +33,7 @@ class Beating(Sending, abc.ABC):
         now: float,
         presence: UpdatePresence | None,
         requests: Requests,
+        voice_states: VoiceStates | None,
         frames: ClientFrames | Unframed,
     ) -> None:
         dialect = config.dialect
@@ -40,7 +42,14 @@ class Beating(Sending, abc.ABC):
                 f"heartbeats of version {dialect.version} carry unix time: set Config.unix_offset "
                 "to unix time minus the time of your clock, in seconds"
             )
-        super().__init__(config, now=now, presence=presence, requests=requests, frames=frames)
+        super().__init__(
+            config,
+            now=now,
+            presence=presence,
+            requests=requests,
+            voice_states=voice_states,
+            frames=frames,
+        )
         self._heartbeats = Heartbeats(acks=dialect.acks, policy=config.zombie_policy)
         self._sequence: int | None = None
         self._answered = True  # something came since Resume was sent

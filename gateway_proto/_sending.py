@@ -12,7 +12,15 @@ from gateway_proto._layers.payloads import Payload
 from gateway_proto._layers.state import State, client_table
 from gateway_proto._timing.deadlines import Timer
 from gateway_proto._timing.outbox import Outbox, Waiting
-from gateway_proto.commands import Command, Heartbeat, Identify, Resume, UpdatePresence
+from gateway_proto._timing.voice_states import VoiceStates
+from gateway_proto.commands import (
+    Command,
+    Heartbeat,
+    Identify,
+    Resume,
+    UpdatePresence,
+    UpdateVoiceState,
+)
 from gateway_proto.config import Config
 from gateway_proto.errors import LocalProtocolError
 from gateway_proto.events import CommandsWait, Dispatch, Event
@@ -34,6 +42,7 @@ class Sending(GatewayConnection[Command, Event, Dispatch | Payload], abc.ABC):
         "_outbox",
         "_requests",
         "_unsent",
+        "_voice_states",
         "_wait_reported",
         "presence",
     )
@@ -45,6 +54,7 @@ class Sending(GatewayConnection[Command, Event, Dispatch | Payload], abc.ABC):
         now: float,
         presence: UpdatePresence | None,
         requests: Requests,
+        voice_states: VoiceStates | None,
         frames: ClientFrames | Unframed,
     ) -> None:
         dialect = config.dialect
@@ -63,6 +73,9 @@ class Sending(GatewayConnection[Command, Event, Dispatch | Payload], abc.ABC):
             presence_limit=dialect.presence_limit,
             held_until=requests.held_until,
         )
+        if voice_states is None and config.restore_voice_states:
+            voice_states = VoiceStates(limit=config.waiting_limit)
+        self._voice_states = voice_states
         self._unsent: tuple[Command, ...] = ()
         self._last_sent: tuple[Command, ...] = ()
         self._wait_reported = False
@@ -73,6 +86,11 @@ class Sending(GatewayConnection[Command, Event, Dispatch | Payload], abc.ABC):
     def waiting(self) -> tuple[Command, ...]:
         """Commands that wait for capacity under the rate limits, in order; a presence is last."""
         return self._outbox.waiting
+
+    @property
+    def voice_states(self) -> tuple[UpdateVoiceState, ...]:
+        """What `Config.restore_voice_states` sends again in a new session, in order."""
+        return () if self._voice_states is None else self._voice_states.wanted
 
     def send(self, message: Command, *, now: float) -> None:
         """Send a command, or let it wait for room under the rate limit.
@@ -94,6 +112,9 @@ class Sending(GatewayConnection[Command, Event, Dispatch | Payload], abc.ABC):
                 self._outbox.put_presence(Waiting(message, text, now))
         else:
             self._check_ready(message)
+            if self._voice_states is not None and isinstance(message, UpdateVoiceState):
+                self._voice_states.check(message)
+                self._voice_states.want(message)
             now = self._at(now)
             self._outbox.put(Waiting(message, text, now))
         self._flush(now)
@@ -164,7 +185,7 @@ class Sending(GatewayConnection[Command, Event, Dispatch | Payload], abc.ABC):
 
     def _clear_outbox(self, why: str, now: float) -> None:
         """What waits was meant for the session that is over; what is awaited will not come."""
-        self._unsent += tuple(waiting.command for waiting in self._outbox.clear())
+        self._unsent += self._not_restored(self._outbox.clear())
         self._events += self._requests.fail(why)
         self._flush(now)
 
@@ -173,7 +194,23 @@ class Sending(GatewayConnection[Command, Event, Dispatch | Payload], abc.ABC):
         waiting = self._outbox.clear()
         numbers = [entry.number for entry in waiting if entry.number is not None]
         self._events += self._requests.fail("the connection ended before it was sent", numbers)
-        return self._unsent + tuple(entry.command for entry in waiting)
+        return self._unsent + self._not_restored(waiting)
+
+    def _not_restored(self, waiting: list[Waiting[Command]]) -> tuple[Command, ...]:
+        """Return the commands that are not sent again without the caller."""
+        commands: list[Command] = []
+        for entry in waiting:
+            if self._voice_states is not None and isinstance(entry.command, UpdateVoiceState):
+                self._voice_states.drop(entry.command)
+            else:
+                commands.append(entry.command)
+        return tuple(commands)
+
+    def _restore_voice_states(self, now: float) -> None:
+        """Queue the voice states that the session does not know."""
+        if self._voice_states is not None:
+            for command in self._voice_states.take():
+                self._outbox.put(Waiting(command, self._config.spell(command), now))
 
     def _report_waiting(self, now: float) -> None:
         since = self._outbox.waiting_since

@@ -14,6 +14,7 @@ import msgspec
 
 from gateway_proto._connection import DROPPED, Connection
 from gateway_proto._timing.backoff import Backoff
+from gateway_proto._timing.voice_states import VoiceStates
 from gateway_proto.client_connection import ClientConnection
 from gateway_proto.commands import Command, Identify, Resume, UpdatePresence
 from gateway_proto.config import Config
@@ -103,6 +104,9 @@ class Client:
         self._only_look_up = only_look_up
         self._on_slot_needed = on_slot_needed
         self._requests = Requests(config.dialect)
+        self._voice_states: VoiceStates | None = None
+        if config.restore_voice_states:
+            self._voice_states = VoiceStates(limit=config.waiting_limit)
         self._blamed: Command | None = None
         self._lost_at: float | None = None
         self._dial: Dial | None = None
@@ -176,6 +180,7 @@ class Client:
                 presence=self._presence,
                 requests=self._requests,
                 budget=self.budget,
+                voice_states=self._voice_states,
                 on_slot_needed=self._on_slot_needed,
                 on_finished=self._closed,
                 framing=framing,

@@ -22,6 +22,7 @@ from gateway_proto._receiving import Receiving
 from gateway_proto._timing.deadlines import Timer
 from gateway_proto._timing.heartbeats import milliseconds
 from gateway_proto._timing.outbox import Waiting
+from gateway_proto._timing.voice_states import VoiceStates
 from gateway_proto.commands import Resume, UpdatePresence
 from gateway_proto.config import Config
 from gateway_proto.dialects import Opcode, Then
@@ -103,6 +104,7 @@ class ClientConnection(Receiving):
         presence: UpdatePresence | None = None,
         requests: Requests | None = None,
         budget: IdentifyBudget | None = None,
+        voice_states: VoiceStates | None = None,
         on_finished: Callable[[ClientConnection, Closed, float], None] | None = None,
         on_slot_needed: Callable[[ClientConnection, float], None] | None = None,
         framing: bool = True,
@@ -114,6 +116,7 @@ class ClientConnection(Receiving):
             now=now,
             presence=presence,
             requests=Requests(config.dialect) if requests is None else requests,
+            voice_states=voice_states,
             frames=ClientFrames(
                 host=target.host_header,
                 target=target.target,
@@ -322,6 +325,8 @@ class ClientConnection(Receiving):
         )
         # In answer to Resume it is a new session, in which the old one's answers do not come.
         self._clear_outbox("a new session began", now)
+        if self._voice_states is not None:
+            self._voice_states.begin_session()
         # Session id, resume URL and sequence change together, or not at all.
         self._session = session_after(None, ready)
         self._sequence = ready.sequence
@@ -355,6 +360,7 @@ class ClientConnection(Receiving):
             self._outbox.put_presence(
                 Waiting(self.presence, self._config.spell(self.presence), now)
             )
+        self._restore_voice_states(now)
         self._flush(now)
 
     def _greeted(self, payload: Payload, now: float) -> None:

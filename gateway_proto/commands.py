@@ -131,7 +131,12 @@ class Heartbeat(msgspec.Struct, frozen=True):
 
 @attrs.frozen(repr=False)
 class UpdateVoiceState(Told):
-    """Op 4: join, move between or leave (None) voice channels."""
+    """Op 4: join, move between or leave (None) voice channels.
+
+    A new session is in no channel. With `Config.restore_voice_states` the last one of each guild is
+    sent again after READY of a new session, unless it left the channel; moves and disconnects by
+    others are not considered. Without it nothing is sent again.
+    """
 
     guild_id: str | None = attrs.field(converter=_optional_id)
     channel_id: str | None = attrs.field(converter=_optional_id)

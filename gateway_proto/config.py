@@ -119,6 +119,8 @@ class Config(Told):
     """Close codes that mean something else than in the dialect's own table."""
     identify_on_same_connection: bool = False
     """After INVALID_SESSION: identify again on the open connection, not on a new one."""
+    restore_voice_states: bool = False
+    """Whether the last `UpdateVoiceState` of each guild is sent again in a new session."""
     skip_malformed: bool | None = None
     """Whether a message that is no payload is skipped, not a reason to reconnect; None: it is
     where no compression context runs on."""
