@@ -2,14 +2,37 @@
 
 from __future__ import annotations
 
-import enum
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any, cast
 
 import attrs
 
+from gateway_proto._checks import (
+    BOOL,
+    CALLBACK,
+    COUNT,
+    DURATION,
+    INTENTS,
+    POSITIVE,
+    SECONDS,
+    SHARD,
+    TEXT,
+    Check,
+    Each,
+    as_member,
+    as_tuple,
+    instance_of,
+    integer,
+    is_text,
+    member_of,
+    number,
+    optional,
+    rejected,
+    token_problem,
+    word_of,
+)
 from gateway_proto._layers import etf
 from gateway_proto._layers.inflate import has_zstd
 from gateway_proto._layers.payloads import encode
@@ -25,168 +48,278 @@ from gateway_proto.commands import (
     Resume,
     UpdatePresence,
 )
-from gateway_proto.dialects import DIALECTS, AfterClose, Compression, Dialect, Encoding, dialect
+from gateway_proto.dialects import DIALECTS, AfterClose, Compression, Dialect, Encoding, Then
 from gateway_proto.errors import LocalProtocolError
 from gateway_proto.urls import Trust, Url
 
 __all__ = ["Config"]
 
-E = TypeVar("E", bound=enum.Enum)
+_LONGEST_URL = 2048
 
 
 def _bare(token: str) -> str:
     # The HTTP header wants "Bot ", the gateway a bare token: with the prefix no resume succeeds.
-    return token.removeprefix("Bot ")
+    return token.removeprefix("Bot ") if isinstance(token, str) else token
 
 
-def _word(value: E | str, kind: type[E], what: str) -> E:
-    try:
-        return kind(value)
-    except ValueError:
-        known = ", ".join(str(member.value) for member in kind)
-        raise LocalProtocolError(f"there is no {what} {value!r}: use one of {known}") from None
+def _dialect(value: int | Dialect) -> Dialect:
+    known: Dialect | None = DIALECTS.get(value) if isinstance(value, int) else None
+    return cast("Dialect", value) if known is None else known
 
 
 def _compression(value: Compression | str) -> Compression:
-    return _word(value, Compression, "compression")
+    return as_member(Compression, value)
 
 
 def _encoding(value: Encoding | str) -> Encoding:
-    return _word(value, Encoding, "encoding")
+    return as_member(Encoding, value)
 
 
 def _closes(value: Mapping[int, AfterClose]) -> Mapping[int, AfterClose]:
-    return MappingProxyType(dict(value))
+    return MappingProxyType(dict(value)) if isinstance(value, Mapping) else value
 
 
-def _check_token(_config: Config, _field: attrs.Attribute[str], token: str) -> None:
-    if not token or not token.isascii() or not token.isprintable() or " " in token:
-        raise LocalProtocolError("the token is empty, or has a space or a character that none has")
+def _shard(value: Iterable[int] | None) -> tuple[int, int] | None:
+    pair: tuple[int, int] | None = as_tuple(value)
+    return pair
 
 
-def _check_shard(_config: Config, _field: Any, shard: tuple[int, int] | None) -> None:
-    if shard is not None and not 0 <= shard[0] < shard[1]:
-        raise LocalProtocolError(f"shard {shard} is not (id, count) with id below count")
+def _hosts(values: Iterable[str]) -> tuple[str, ...]:
+    hosts: tuple[str, ...] = as_tuple(values)
+    return hosts
+
+
+def _check_token(_config: Any, _field: Any, token: Any) -> None:
+    problem = token_problem(token)
+    if problem:
+        raise LocalProtocolError(f"Config.token {problem}")
+
+
+def _check_intents(_config: Any, _field: Any, intents: Any) -> None:
+    if intents is None or INTENTS.allows(intents):
+        return
+    expected = INTENTS.expected
+    if not isinstance(intents, int):
+        expected = "an Intents or int, such as Intents.GUILDS | Intents.GUILD_MESSAGES"
+        if isinstance(intents, str | Iterable):
+            expected += ', or Intents.parse("guilds,guild_messages")'
+    raise rejected("Config.intents", intents, expected)
+
+
+def _check_closes(_config: Any, _field: Any, closes: Any) -> None:
+    _MAPPING.named("Config.closes", closes)
+    for code, after in closes.items():
+        _CLOSE_CODE.named("a code of Config.closes", code)
+        _AFTER_CLOSE.named(f"Config.closes[{code}]", after)
+        _check_after_close(f"Config.closes[{code}]", after)
+
+
+def _check_after_close(name: str, after: AfterClose) -> None:
+    for field, check in _AFTER_CLOSE_FIELDS.items():
+        check.named(f"{name}.{field}", getattr(after, field))
+
+
+def _check_url(_config: Any, field: Any, url: Any) -> None:
+    if url is None:
+        return
+    name = f"Config.{field.name}"
+    _URL.named(name, url)
+    try:
+        Url.parse(url)
+    except LocalProtocolError as error:
+        raise LocalProtocolError(f"invalid {name}: {error}") from None
+
+
+def _is_header_value(value: Any) -> bool:
+    # RFC 9110, 5.5: visible ASCII, with blanks between words.
+    return (
+        isinstance(value, str)
+        and value.isascii()
+        and value.isprintable()
+        and value != ""
+        and value == value.strip()
+    )
+
+
+def _is_host(value: Any) -> bool:
+    if not isinstance(value, str):
+        return False
+    # Of a name in other characters, URLs from the network carry the ASCII form.
+    is_name = all(part.isascii() and part.replace("-", "").isalnum() for part in value.split("."))
+    host = value if is_name else f"[{value}]"
+    try:
+        return Url.parse(f"wss://{host}") == Url("wss", value.lower(), 443)
+    except LocalProtocolError:
+        return False
+
+
+_MAPPING = instance_of(Mapping, "a mapping of close codes to AfterClose")
+_CLOSE_CODE = Check(
+    # RFC 6455, 7.4.1: no close frame carries the three.
+    lambda code: integer(1000, 4999).allows(code) and code not in (1005, 1006, 1015),
+    "an int from 1000 to 4999 that a close frame carries: not 1005, 1006 or 1015",
+)
+_DIALECT = instance_of(Dialect, f"one of {', '.join(map(str, DIALECTS))}, or a Dialect")
+_PRESENCE = optional(
+    instance_of(UpdatePresence, "an UpdatePresence, such as UpdatePresence([Activity('chess')])")
+)
+_UNIX_TIME = number(-(10**12), 10**12, "seconds")
+_HOSTS = Each(
+    Check(_is_host, "a host alone, such as 'gateway.example', in the form that DNS has"),
+    "a tuple of str, such as ('gateway.example',)",
+)
+_URL = Check(
+    lambda value: is_text(value) and len(value) <= _LONGEST_URL,
+    f"a URL as a str, of at most {_LONGEST_URL} characters",
+)
+_HEADER_VALUE = Check(_is_header_value, "printable ASCII that neither begins nor ends with a blank")
+_AFTER_CLOSE = instance_of(AfterClose, "an AfterClose, such as AfterClose(Then.IDENTIFY, 'why')")
+_AFTER_CLOSE_FIELDS = {
+    "then": member_of(Then),
+    "meaning": TEXT,
+    "resuming": optional(member_of(Then)),
+    "wait": SECONDS,
+    "blames_command": BOOL,
+}
 
 
 @attrs.frozen(kw_only=True, repr=False)
 class Config(Told):
     """What a client is told. Times are seconds, sizes are bytes.
 
-    Construction raises `LocalProtocolError` where values do not fit each other.
+    Construction raises `LocalProtocolError` for a value that is not allowed, with field, value and
+    what is allowed, and for values that do not fit each other.
     """
 
     token: str = attrs.field(converter=_bare, validator=_check_token, repr=False)
-    bot: bool = True
+    bot: bool = attrs.field(default=True, validator=BOOL)
     """Whether HTTP requests carry the token as a bot's, behind the word Bot."""
-    dialect: Dialect = attrs.field(default=DIALECTS[10], converter=dialect)
+    dialect: Dialect = attrs.field(default=DIALECTS[10], converter=_dialect, validator=_DIALECT)
     """A version's number will do."""
-    api_url: str | None = None
+    api_url: str | None = attrs.field(default=None, validator=_check_url)
     """The base under which `/gateway` lies; by default that of the dialect."""
-    gateway_url: str | None = None
+    gateway_url: str | None = attrs.field(default=None, validator=_check_url)
     """Connect here, without a lookup."""
-    compression: Compression = attrs.field(default=Compression.NONE, converter=_compression)
+    compression: Compression = attrs.field(
+        default=Compression.NONE, converter=_compression, validator=word_of(Compression)
+    )
     """Its word, such as "zlib-stream", will do."""
-    encoding: Encoding = attrs.field(default=Encoding.JSON, converter=_encoding)
+    encoding: Encoding = attrs.field(
+        default=Encoding.JSON, converter=_encoding, validator=word_of(Encoding)
+    )
     """Its word, "json" or "etf", will do."""
-    intents: int | None = None
+    intents: int | None = attrs.field(default=None, validator=_check_intents)
     """Required from version 8 on, known from version 6 on; 0 is none."""
-    shard: tuple[int, int] | None = attrs.field(default=None, validator=_check_shard)
+    shard: tuple[int, int] | None = attrs.field(
+        default=None, converter=_shard, validator=optional(SHARD)
+    )
     """Shard id, count of shards."""
-    properties: Properties = Properties()
-    large_threshold: int | None = None
-    guild_subscriptions: bool | None = None
+    properties: Properties = attrs.field(
+        default=Properties(), validator=instance_of(Properties, "a Properties")
+    )
+    large_threshold: int | None = attrs.field(default=None, validator=optional(COUNT))
+    guild_subscriptions: bool | None = attrs.field(default=None, validator=optional(BOOL))
     """Versions 6 and 7: whether presences and typing of guilds come."""
-    presence: UpdatePresence | None = None
+    presence: UpdatePresence | None = attrs.field(default=None, validator=_PRESENCE)
 
-    random: Callable[[], float] | None = attrs.field(default=None, repr=False, eq=False)
+    random: Callable[[], float] | None = attrs.field(
+        default=None, validator=optional(CALLBACK), repr=False, eq=False
+    )
     """Chance: a number in [0, 1). None: the adapters take `random.random`, the pure machine the
     constant 0.5, which is the same for every client: pass one where there are several."""
-    unix_offset: float | None = None
+    unix_offset: float | None = attrs.field(default=None, validator=optional(_UNIX_TIME))
     """Unix time minus the caller's monotonic clock, for version 3, whose heartbeats carry unix
     time. None: the adapters measure it."""
 
-    heartbeat_as_integer: bool = False
+    heartbeat_as_integer: bool = attrs.field(default=False, validator=BOOL)
     """Version 3's heartbeat as an integer, not as the text that the document's example shows."""
-    resume_with_token: bool | None = None
+    resume_with_token: bool | None = attrs.field(default=None, validator=optional(BOOL))
     """Whether Resume carries the token; by default as the dialect's clients do."""
 
-    zombie_policy: ZombiePolicy = ZombiePolicy.TRAFFIC_THEN_ACK
+    zombie_policy: ZombiePolicy = attrs.field(
+        default=ZombiePolicy.TRAFFIC_THEN_ACK, validator=member_of(ZombiePolicy)
+    )
     """What proves that a peer lives."""
-    early_heartbeats: EarlyHeartbeats = EarlyHeartbeats.AFTER_ANSWER
+    early_heartbeats: EarlyHeartbeats = attrs.field(
+        default=EarlyHeartbeats.AFTER_ANSWER, validator=member_of(EarlyHeartbeats)
+    )
     """Whether to beat between Resume and its answer."""
-    closes: Mapping[int, AfterClose] = attrs.field(factory=dict, converter=_closes, hash=False)
+    closes: Mapping[int, AfterClose] = attrs.field(
+        factory=dict, converter=_closes, validator=_check_closes, hash=False
+    )
     """Close codes that mean something else than in the dialect's own table."""
-    identify_on_same_connection: bool = False
+    identify_on_same_connection: bool = attrs.field(default=False, validator=BOOL)
     """After INVALID_SESSION: identify again on the open connection, not on a new one."""
-    restore_voice_states: bool = False
+    restore_voice_states: bool = attrs.field(default=False, validator=BOOL)
     """Whether the last `UpdateVoiceState` of each guild is sent again in a new session."""
-    skip_malformed: bool | None = None
+    skip_malformed: bool | None = attrs.field(default=None, validator=optional(BOOL))
     """Whether a message that is no payload is skipped, not a reason to reconnect; None: it is
     where no compression context runs on."""
-    resume_within: float | None = None
+    resume_within: float | None = attrs.field(default=None, validator=optional(SECONDS))
     """Seconds after its loss for which a session is resumed; None: the server says when it is too
     late."""
-    ask_to_identify: bool = False
+    ask_to_identify: bool = attrs.field(default=False, validator=BOOL)
     """Whether each Identify waits for `grant_identify`, after an `IdentifySlotNeeded`."""
-    max_concurrency: int = 1
+    max_concurrency: int = attrs.field(default=1, validator=POSITIVE)
     """How many keys may identify at once: `session_start_limit.max_concurrency`."""
-    lookup_bot: bool = False
+    lookup_bot: bool = attrs.field(default=False, validator=BOOL)
     """Look up `/gateway/bot`, which tells how many sessions may still be opened."""
-    late_after: float = 1.0
+    late_after: float = attrs.field(default=1.0, validator=SECONDS)
     """A heartbeat that is sent so much too late is reported."""
-    suspended_after: float = 5.0
+    suspended_after: float = attrs.field(default=5.0, validator=SECONDS)
     """A jump of unix time against the caller's clock that means: the machine slept."""
-    waiting_reported_after: float = 5.0
+    waiting_reported_after: float = attrs.field(default=5.0, validator=SECONDS)
     """A command that has waited so long for room is reported."""
-    payload_limit: int | None = None
+    payload_limit: int | None = attrs.field(default=None, validator=optional(POSITIVE))
     """Bytes of one encoded payload; by default what the dialect's gateways take."""
 
-    trusted_hosts: tuple[str, ...] = ()
+    trusted_hosts: tuple[str, ...] = attrs.field(default=(), converter=_hosts, validator=_HOSTS)
     """Hosts that URLs out of the network may name, beside the endpoint's own."""
-    allow_plaintext: bool = False
+    allow_plaintext: bool = attrs.field(default=False, validator=BOOL)
     """Whether ws and http may go to another machine."""
 
-    user_agent: str = f"DiscordBot (gateway_proto, {__version__})"
-    handshake_timeout: float = 20.0
-    greeting_timeout: float = 20.0
-    session_timeout: float = 60.0
+    user_agent: str = attrs.field(
+        default=f"DiscordBot (gateway_proto, {__version__})", validator=_HEADER_VALUE
+    )
+    handshake_timeout: float = attrs.field(default=20.0, validator=DURATION)
+    greeting_timeout: float = attrs.field(default=20.0, validator=DURATION)
+    session_timeout: float = attrs.field(default=60.0, validator=DURATION)
     """From Identify, or the first answer to Resume, to READY or RESUMED."""
-    resume_timeout: float = 15.0
+    resume_timeout: float = attrs.field(default=15.0, validator=DURATION)
     """From Resume to the first answer: a dispatch, RESUMED or INVALID_SESSION. Without one, the
     session is tried at the next URL, or given up."""
-    close_timeout: float = 5.0
-    message_limit: int = 64 * 2**20
+    close_timeout: float = attrs.field(default=5.0, validator=SECONDS)
+    message_limit: int = attrs.field(default=64 * 2**20, validator=POSITIVE)
     """Of one message, as it arrives and as it inflates."""
-    waiting_limit: int = 1000
+    waiting_limit: int = attrs.field(default=1000, validator=COUNT)
     """Commands that may wait for room under the rate limit."""
 
-    backoff_first: float = 1.0
+    backoff_first: float = attrs.field(default=1.0, validator=SECONDS)
     """The limit of the first random wait after a failure; it doubles with each further failure."""
-    backoff_longest: float = 60.0
+    backoff_longest: float = attrs.field(default=60.0, validator=SECONDS)
     """The longest wait between connections that open and are lost, until READY has lasted for
     `stable_after`; also the wait after a second 401 or 403."""
-    dial_backoff_longest: float = 15.0
+    dial_backoff_longest: float = attrs.field(default=15.0, validator=SECONDS)
     """The longest wait between dials of an outage, which ends with HELLO; `backoff_longest` limits
     it too."""
-    stable_after: float = 60.0
+    stable_after: float = attrs.field(default=60.0, validator=SECONDS)
     """How long READY must last for the backoff of lost connections to start over."""
-    resume_attempts: int = 3
+    resume_attempts: int = attrs.field(default=3, validator=COUNT)
     """Resumes that may fail on the resume URL, and as many on the main URL, before Identify; those
     without an answer are not repeated, and equal URLs count once."""
-    gateway_attempts: int = 3
+    gateway_attempts: int = attrs.field(default=3, validator=POSITIVE)
     """Dials in a row to the gateway that a lookup named that may fail before it is looked up again;
     upgrades that are refused count too."""
-    identify_attempts: int | None = None
+    identify_attempts: int | None = attrs.field(default=None, validator=optional(POSITIVE))
     """Connections in a row that may end between Identify and READY before the client gives up;
     None: it never does for that, since an outage may look so."""
-    identify_budget: int = 900
+    identify_budget: int = attrs.field(default=900, validator=COUNT)
     """Identifies in 24 hours, by all shards of a `Fleet`, after which the client waits; 1000 would
     cost the token."""
-    identify_reserve: int = 100
+    identify_reserve: int = attrs.field(default=100, validator=COUNT)
     """Sessions of 1000 that are left to others, in proportion if the total is smaller: with no more
     remaining, as `/gateway/bot` says, the client waits for the reset before it identifies."""
-    dial_attempts: int | None = None
+    dial_attempts: int | None = attrs.field(default=None, validator=optional(POSITIVE))
     """Dials in a row that may fail, or end in an HTTP error, before the client gives up; None: it
     never does for that, since a network that is away comes back."""
 
@@ -194,28 +327,44 @@ class Config(Told):
         version = f"version {self.dialect.version}"
         compression, encoding = self.compression, self.encoding
         if self.api_url is not None and self.gateway_url is not None:
-            raise LocalProtocolError("give api_url or gateway_url, not both")
+            raise LocalProtocolError("give Config.api_url or Config.gateway_url, not both")
         if compression not in self.dialect.compressions:
-            raise LocalProtocolError(f"{version} has no {compression.value} compression")
+            raise LocalProtocolError(
+                f"{version} has no {compression.value} compression: choose another "
+                "Config.compression"
+            )
         if encoding is Encoding.ETF and compression is Compression.PAYLOAD:
             raise LocalProtocolError(
-                "payload compression is for json: with etf use a stream, or none"
+                "payload compression is for json: with etf set Config.compression to a stream, or "
+                "none"
             )
         if encoding is Encoding.ETF and not etf.available():
-            raise LocalProtocolError("etf needs erlpack: install gateway-proto[etf]")
+            raise LocalProtocolError(
+                "Config.encoding etf needs erlpack: install gateway-proto[etf]"
+            )
         if compression is Compression.ZSTD_STREAM and not has_zstd():
             raise LocalProtocolError(
-                "zstd-stream needs Python 3.14 or backports.zstd: install gateway-proto[zstd]"
+                "Config.compression zstd-stream needs Python 3.14 or backports.zstd: install "
+                "gateway-proto[zstd]"
             )
         if self.dialect.intents_required and self.intents is None:
-            raise LocalProtocolError(f"{version} needs intents: set Config.intents (0 is none)")
+            raise LocalProtocolError(
+                f"{version} needs intents: set Config.intents, such as Intents.unprivileged() "
+                "(0 is none)"
+            )
         if self.intents and not self.dialect.intents:
             raise LocalProtocolError(f"{version} has no intents: leave Config.intents out")
         if self.shard is not None and not self.dialect.shards:
             raise LocalProtocolError(f"{version} has no shards: leave Config.shard out")
+        if self.large_threshold is not None:
+            integer(*self.dialect.large_threshold_range).named(
+                "Config.large_threshold", self.large_threshold
+            )
         if self.guild_subscriptions is not None and not self.dialect.guild_subscriptions:
-            raise LocalProtocolError(f"{version} has no guild_subscriptions: leave it out")
-        # Say now, not at the first dial, what is wrong with a URL or with Identify.
+            raise LocalProtocolError(
+                f"{version} has no guild_subscriptions: leave Config.guild_subscriptions out"
+            )
+        # Report now, not at the first dial, what is wrong with a URL or with Identify.
         _ = self.trust
         self.spell(self.identify(self.presence))
 
@@ -278,5 +427,13 @@ class Config(Told):
         return own or self.dialect.after_close(code)
 
     def chance(self) -> float:
-        """A number in [0, 1)."""
-        return 0.5 if self.random is None else self.random()
+        """Return a number in [0, 1).
+
+        Raises `LocalProtocolError` if `random` returns anything else.
+        """
+        if self.random is None:
+            return 0.5
+        number = self.random()
+        if not isinstance(number, float | int) or not 0 <= number < 1:
+            raise rejected("Config.random()", number, "a float in [0, 1)")
+        return number

@@ -6,13 +6,17 @@ import enum
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from gateway_proto.errors import LocalProtocolError
+from gateway_proto._checks import rejected
 
 __all__ = ["INTENT_EVENTS", "Intents"]
 
 
 class Intents(enum.IntFlag):
-    """The documentation's intents, for version 6 and later."""
+    """The documented intents, for version 6 and later.
+
+    Combine them with `|`, take `unprivileged()` or `all()`, or `parse` their names. Source:
+    <https://docs.discord.com/developers/events/gateway#gateway-intents>.
+    """
 
     GUILDS = 1 << 0
     GUILD_MEMBERS = 1 << 1
@@ -42,6 +46,17 @@ class Intents(enum.IntFlag):
         return self & _PRIVILEGED
 
     @classmethod
+    def all(cls) -> Intents:
+        """Return every intent; those of `privileged` must be enabled for the bot."""
+        # The complement of 0 would have bits that are undefined, which cost close code 4013.
+        return cls(sum(cls))
+
+    @classmethod
+    def unprivileged(cls) -> Intents:
+        """Return every intent that a bot may use without being enabled for it."""
+        return cls.all() & ~_PRIVILEGED
+
+    @classmethod
     def for_event(cls, name: str) -> Intents:
         """All intents that bring a dispatch; none for one that needs none, such as READY."""
         intents = cls(0)
@@ -57,22 +72,29 @@ class Intents(enum.IntFlag):
 
     @classmethod
     def parse(cls, text: str) -> Intents:
-        """The intents of "guilds,guild_messages" or of a number.
+        """Return the intents of "guilds,guild_messages", or of a number as text.
 
-        Raises `LocalProtocolError` for a name that there is not.
+        Raises `LocalProtocolError` for a name or number that is not of intents.
         """
+        if not isinstance(text, str):
+            raise rejected("intents", text, "a str, such as 'guilds,guild_messages'")
         if text.strip().isdecimal():
-            return cls(int(text))
+            return cls._of_number(text.strip())
         intents = cls(0)
         for name in filter(None, (word.strip() for word in text.split(","))):
             try:
                 intents |= cls[name.upper()]
             except KeyError:
                 known = ", ".join(member.name.lower() for member in cls if member.name)
-                raise LocalProtocolError(
-                    f"there is no intent {name!r}: use a number or names of {known}"
-                ) from None
+                raise rejected("intent", name, f"a number or names of {known}") from None
         return intents
+
+    @classmethod
+    def _of_number(cls, digits: str) -> Intents:
+        # Python refuses to read more than 4300 digits.
+        if len(digits) > 16 or int(digits) > 2**53:
+            raise rejected("intents", digits, f"a number up to {2**53}")
+        return cls(int(digits))
 
 
 _PRIVILEGED = Intents.GUILD_MEMBERS | Intents.GUILD_PRESENCES | Intents.MESSAGE_CONTENT

@@ -59,5 +59,7 @@ def test_intents_are_parsed_from_names_or_a_number(text: str, intents: Intents) 
 
 
 def test_a_name_that_there_is_not_is_refused_with_those_that_there_are() -> None:
-    with pytest.raises(LocalProtocolError, match=r"no intent 'guild': use a number or .*guilds"):
+    with pytest.raises(
+        LocalProtocolError, match=r"invalid intent 'guild': expected a number or .*guilds"
+    ):
         Intents.parse("guild")

@@ -209,15 +209,15 @@ def test_a_config_takes_a_bot_prefix_off_the_token() -> None:
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"token": ""}, "token is empty"),
-        ({"token": "a b"}, "has a space"),
-        ({"token": "a\r\nX: y"}, "a character that none has"),
-        ({"token": "\N{SNOWMAN}"}, "a character that none has"),
-        ({"shard": (2, 2)}, r"shard \(2, 2\)"),
-        ({"shard": (-1, 2)}, r"shard \(-1, 2\)"),
+        ({"token": ""}, "Config.token is empty"),
+        ({"token": "a b"}, "Config.token has a blank in it"),
+        ({"token": "a\r\nX:y"}, "has a line end or control character"),
+        ({"token": "\N{SNOWMAN}"}, "not ASCII"),
+        ({"shard": (2, 2)}, r"invalid Config.shard \(2, 2\): expected \(id, count\)"),
+        ({"shard": (-1, 2)}, r"invalid Config.shard \(-1, 2\)"),
         ({"api_url": "http://localhost", "gateway_url": "ws://localhost"}, "not both"),
         ({"dialect": 3, "compression": "zlib-stream"}, "version 3 has no zlib-stream"),
-        ({"compression": "lzma"}, "use one of none, payload, zlib-stream"),
+        ({"compression": "lzma"}, "expected one of none, payload, zlib-stream"),
         ({"intents": None}, "needs intents"),
         ({"api_url": "localhost"}, "begin it with"),
         ({"gateway_url": "ws://example.com"}, "in plain text"),
@@ -390,6 +390,22 @@ def test_an_intent_that_there_is_not_is_refused_with_those_that_are(text: str) -
         Intents.parse(text)
 
 
+def test_all_and_unprivileged_intents_are_the_documented_ones() -> None:
+    everything = Intents.all()
+
+    assert set(everything) == set(Intents)
+    assert int(everything) == sum(Intents)
+    assert everything.privileged == everything & ~Intents.unprivileged()
+    assert not Intents.unprivileged().privileged
+    assert Intents.unprivileged() | everything.privileged == everything
+
+
+@pytest.mark.parametrize("text", [None, 513, b"guilds", ["guilds"], "9" * 5000, str(2**53 + 1)])
+def test_intents_that_cannot_be_parsed_are_rejected(text: Any) -> None:
+    with pytest.raises(LocalProtocolError, match="intents"):
+        Intents.parse(text)
+
+
 def test_a_guild_belongs_to_a_shard_and_a_shard_to_an_identify_key() -> None:
     assert shard_of("197038439483310086", 4) == (197038439483310086 >> 22) % 4
     assert shard_of(0, 3) == 0
@@ -402,13 +418,13 @@ def test_a_guild_belongs_to_a_shard_and_a_shard_to_an_identify_key() -> None:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"encoding": "xml"}, "there is no encoding 'xml': use one of json, etf"),
-        ({"compression": "gzip"}, "there is no compression 'gzip'"),
+        ({"encoding": "xml"}, "invalid Config.encoding 'xml': expected one of json, etf"),
+        ({"compression": "gzip"}, "invalid Config.compression 'gzip'"),
         ({"encoding": "etf", "compression": "payload"}, "payload compression is for json"),
         ({"dialect": 5, "compression": "zlib-stream"}, "version 5 has no zlib-stream"),
         ({"dialect": 4, "shard": (0, 1), "intents": 1}, "version 4 has no intents"),
-        ({"intents": -1}, "intents is -1"),
-        ({"large_threshold": 5}, "large_threshold is 5: it must be an integer from 50 to 250"),
+        ({"intents": -1}, "invalid Config.intents -1"),
+        ({"large_threshold": 5}, "Config.large_threshold 5: expected an int from 50 to 250"),
         ({"presence": UpdatePresence(status="x")}, "status is 'x'"),
     ],
 )

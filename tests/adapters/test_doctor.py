@@ -455,4 +455,4 @@ def test_what_cannot_be_gets_one_clear_line() -> None:
     result = _doctor("--gateway", "ws://127.0.0.1:1", "--api", "http://127.0.0.1:1")
 
     assert (result.returncode, result.stdout) == (1, "")
-    assert result.stderr == "gateway-proto: give api_url or gateway_url, not both\n"
+    assert result.stderr == "gateway-proto: give Config.api_url or Config.gateway_url, not both\n"

@@ -1,0 +1,309 @@
+"""Converters and checks of the fields of settings and commands, and of arguments.
+
+A converter (`as_...`) returns the canonical form of a value that can mean only one thing, such as a
+list where a tuple is kept, and any other value unchanged; it does not raise. A `Check` then raises
+`LocalProtocolError` for each value that is not canonical; the error names the field, the value and
+what is allowed. A `Check` is an attrs validator; `check_fields` applies a table of them to a
+msgspec struct, and `Check.named` applies one to an argument of a function.
+"""
+
+from __future__ import annotations
+
+import copy
+import enum
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
+
+from gateway_proto.errors import LocalProtocolError
+
+__all__ = [
+    "BOOL",
+    "CALLBACK",
+    "COUNT",
+    "DURATION",
+    "ID",
+    "INTENTS",
+    "LARGEST",
+    "POSITIVE",
+    "SECONDS",
+    "SHARD",
+    "TEXT",
+    "WORD",
+    "Check",
+    "Each",
+    "as_id",
+    "as_ids",
+    "as_member",
+    "as_tuple",
+    "as_words",
+    "check_fields",
+    "instance_of",
+    "integer",
+    "is_id",
+    "is_text",
+    "member_of",
+    "number",
+    "one_of",
+    "optional",
+    "rejected",
+    "shown",
+    "token_problem",
+    "word_of",
+]
+
+E = TypeVar("E", bound=enum.Enum)
+
+LARGEST = 2**48
+"""The largest count or size in bytes: as good as no limit, and safe to add to."""
+_LONGEST = 10**9
+"""Seconds, 31 years: the longest duration."""
+_LONGEST_TOKEN = 1024
+"""Characters; those of Discord have about 70."""
+_MOST_SHOWN = 80
+"""Characters of a value in an error."""
+
+
+def shown(value: object) -> str:
+    """Return the repr of a caller's value, shortened; it never raises."""
+    try:
+        text = repr(value)
+    except Exception:  # of the caller's own class, or an int of more digits than Python writes
+        return f"of type {type(value).__name__}"
+    if len(text) > _MOST_SHOWN:
+        text = f"{text[:_MOST_SHOWN]}... ({len(text)} characters)"
+    return text
+
+
+def rejected(name: str, value: object, expected: str) -> LocalProtocolError:
+    """Return the error for a value that is not allowed for the field or argument `name`."""
+    what = f"{name} is None" if value is None else f"invalid {name} {shown(value)}"
+    return LocalProtocolError(f"{what}: expected {expected}")
+
+
+class Check:
+    """A condition on a value, and the words that follow "expected" in its error."""
+
+    __slots__ = ("allows", "expected")
+
+    def __init__(self, allows: Callable[[Any], bool], expected: str) -> None:
+        self.allows: Callable[[Any], bool] = allows
+        """Whether a value is allowed."""
+        self.expected: str = expected
+        """What is allowed."""
+
+    def __call__(self, owner: Any, attribute: Any, value: Any) -> None:
+        """Validate a field of an attrs class."""
+        if not self.allows(value):
+            raise self.error(f"{type(owner).__name__}.{attribute.name}", value)
+
+    def named(self, name: str, value: Any) -> None:
+        """Raise `LocalProtocolError` unless `value` is allowed for the argument `name`."""
+        if not self.allows(value):
+            raise self.error(name, value)
+
+    def error(self, name: str, value: Any) -> LocalProtocolError:
+        """Return the error for a value that is not allowed."""
+        return rejected(name, value, self.expected)
+
+
+class Each(Check):
+    """A check of a tuple: how many members it has, and a check of each."""
+
+    __slots__ = ("_member", "_range")
+
+    def __init__(
+        self, member: Check, expected: str, *, least: int = 0, most: int = LARGEST
+    ) -> None:
+        super().__init__(self._is_tuple_of_allowed, expected)
+        self._member = member
+        self._range = (least, most)
+
+    def _has_allowed_size(self, value: tuple[Any, ...]) -> bool:
+        return self._range[0] <= len(value) <= self._range[1]
+
+    def _is_tuple_of_allowed(self, value: Any) -> bool:
+        return (
+            isinstance(value, tuple)
+            and self._has_allowed_size(value)
+            and all(map(self._member.allows, value))
+        )
+
+    def error(self, name: str, value: Any) -> LocalProtocolError:
+        """Return the error for the tuple, its size, or its first member that is not allowed."""
+        if not isinstance(value, tuple):
+            return super().error(name, value)
+        if not self._has_allowed_size(value):
+            return LocalProtocolError(f"{name} has {len(value)} members: expected {self.expected}")
+        member = next(member for member in value if not self._member.allows(member))
+        return self._member.error(name, member)
+
+
+def check_fields(owner: Any, checks: Mapping[str, Check]) -> None:
+    """Check the fields of a value whose class is not of attrs."""
+    for name, check in checks.items():
+        value = getattr(owner, name)
+        if not check.allows(value):
+            raise check.error(f"{type(owner).__name__}.{name}", value)
+
+
+# ----- converters -----
+
+
+def as_tuple(values: Any) -> Any:
+    """Return the members of an iterable that is neither text nor a mapping."""
+    if isinstance(values, str | bytes | bytearray | memoryview | Mapping):
+        return values
+    return tuple(values) if isinstance(values, Iterable) else values
+
+
+def as_id(value: Any) -> Any:
+    """Return an int as its decimal digits."""
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    # Python refuses to write an int of more than 4300 digits.
+    return str(int(value)) if is_number and value.bit_length() <= 64 else value
+
+
+def as_ids(values: Any) -> Any:
+    """Return one id, or an iterable of ids, as a tuple of ids."""
+    if isinstance(values, str | int):
+        return (as_id(values),)
+    values = as_tuple(values)
+    return tuple(map(as_id, values)) if isinstance(values, tuple) else values
+
+
+def as_member(kind: type[E], value: Any) -> E:
+    """Return the member of an enumeration that has this text as its value, if there is one."""
+    members: Mapping[Any, Any] = kind._value2member_map_
+    member: E = members.get(value, value) if isinstance(value, str) else value
+    return member
+
+
+def as_words(values: Any) -> Any:
+    """Return one text, or an iterable of texts, as a tuple."""
+    return (values,) if isinstance(values, str) else as_tuple(values)
+
+
+# ----- conditions -----
+
+
+def is_text(value: object) -> bool:
+    """Whether a value is text that UTF-8 can write: a lone surrogate cannot be written."""
+    if not isinstance(value, str):
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def is_id(value: object) -> bool:
+    """Whether a value is a snowflake as text: ASCII digits of an integer of 64 bits."""
+    # A real gateway was observed to hang at text without digits, and then to end the session.
+    is_digits = isinstance(value, str) and value.isascii() and value.isdecimal()
+    return is_digits and len(str(value)) <= 20 and int(str(value)) < 2**64
+
+
+def _is_callback(value: object) -> bool:
+    return callable(value) and not any(
+        test(function)
+        for test in (inspect.iscoroutinefunction, inspect.isasyncgenfunction)
+        for function in (value, type(value).__call__)
+    )
+
+
+def _is_shard(value: object) -> bool:
+    is_pair = isinstance(value, tuple) and len(value) == 2 and all(map(COUNT.allows, value))
+    return is_pair and value[0] < value[1] < 2**31  # type: ignore[index]
+
+
+def integer(low: int, high: int = LARGEST) -> Check:
+    """Return a check for an int in a range. A bool is not allowed."""
+
+    def allows(value: Any) -> bool:
+        return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+
+    return Check(allows, f"an int from {low} to {high}")
+
+
+def number(low: float, high: float, unit: str, *, is_open: bool = False) -> Check:
+    """Return a check for an int or float in a range, which is without `low` if `is_open`."""
+
+    def allows(value: Any) -> bool:
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        return is_number and low <= value <= high and not (is_open and value == low)
+
+    begin = f"more than {low}" if is_open else f"{low}"
+    return Check(allows, f"a number of {unit} from {begin} to {high}")
+
+
+def token_problem(token: object) -> str | None:
+    """Return what is wrong with a token, in words that never show a part of it."""
+    if token is None:
+        return "is None: expected a str"
+    if not isinstance(token, str):
+        return f"is of type {type(token).__name__}: expected a str"
+    if not token.strip():
+        return "is empty: expected a token"
+    # Files and environment variables often add them; a gateway rejects such a token.
+    if token != token.strip():
+        return "begins or ends with a blank or line end: strip it"
+    scheme, blank, _ = token.partition(" ")
+    if blank and scheme.lower() in ("bot", "bearer"):
+        return f'begins with "{scheme} ": expected the token alone, or "Bot " and the token'
+    if token[0] in "\"'" and token[-1] == token[0]:
+        return "has quotation marks around it: expected the token alone"
+    if len(token) > _LONGEST_TOKEN:
+        return f"has {len(token)} characters: expected at most {_LONGEST_TOKEN}"
+    if not token.isascii():
+        return "has a character that is not ASCII"
+    if " " in token:
+        return "has a blank in it"
+    return None if token.isprintable() else "has a line end or control character in it"
+
+
+def instance_of(type_: type[Any], expected: str) -> Check:
+    """Return a check for an instance of a class."""
+    return Check(lambda value: isinstance(value, type_), expected)
+
+
+def member_of(kind: type[enum.Enum], expected: str | None = None) -> Check:
+    """Return a check for a member of an enumeration; by default its error lists them."""
+    return instance_of(kind, expected or ", ".join(map(str, kind)))
+
+
+def word_of(kind: type[enum.Enum]) -> Check:
+    """Return a check for a member of an enumeration that its value, a word, may stand for."""
+    return instance_of(kind, f"one of {', '.join(str(member.value) for member in kind)}")
+
+
+def one_of(words: Iterable[str]) -> Check:
+    """Return a check for one of a few words."""
+    allowed = tuple(words)
+    return Check(
+        lambda value: isinstance(value, str) and value in allowed, f"one of {', '.join(allowed)}"
+    )
+
+
+def optional(check: Check) -> Check:
+    """Return a check that allows None too."""
+    or_none, allows = copy.copy(check), check.allows
+    or_none.allows = lambda value: value is None or allows(value)
+    or_none.expected = f"{check.expected}, or None"
+    return or_none
+
+
+BOOL = instance_of(bool, "a bool")
+CALLBACK = Check(_is_callback, "a function that is not async")
+COUNT = integer(0)
+POSITIVE = integer(1)
+SECONDS = number(0, _LONGEST, "seconds")
+DURATION = number(0, _LONGEST, "seconds", is_open=True)
+ID = Check(is_id, "a snowflake: an int of 64 bits, or its decimal digits as a str")
+INTENTS = integer(0, 2**53)
+SHARD = Check(_is_shard, "(id, count), two ints, with id below count")
+TEXT = Check(is_text, "a str without lone surrogates")
+WORD = Check(
+    lambda value: value != "" and is_text(value), "a str that is not empty, without lone surrogates"
+)

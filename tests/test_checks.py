@@ -1,0 +1,170 @@
+"""Messages of the errors for wrong values: the field, the value, and what is allowed."""
+
+from __future__ import annotations
+
+import enum
+import functools
+import math
+from typing import Any
+
+import attrs
+import pytest
+
+from gateway_proto import (
+    AfterClose,
+    Config,
+    EarlyHeartbeats,
+    Intents,
+    LocalProtocolError,
+    Then,
+    ZombiePolicy,
+)
+
+
+def _config(**fields: Any) -> Config:
+    return Config(**{"token": "t", "intents": 0, **fields})
+
+
+def _error(make: Any, *args: Any, **fields: Any) -> str:
+    with pytest.raises(LocalProtocolError) as caught:
+        make(*args, **fields)
+    return str(caught.value)
+
+
+# ----- tokens -----
+
+
+@pytest.mark.parametrize(
+    ("token", "problem"),
+    [
+        (None, "is None: expected a str"),
+        (b"secret", "is of type bytes: expected a str"),
+        (5, "is of type int: expected a str"),
+        ("", "is empty: expected a token"),
+        (" \n", "is empty: expected a token"),
+        ("Bot ", "is empty: expected a token"),
+        (" secret", "begins or ends with a blank or line end: strip it"),
+        ("secret\r\n", "begins or ends with a blank or line end: strip it"),
+        ("bot secret", 'begins with "bot ": expected the token alone, or "Bot " and the token'),
+        (
+            "Bearer secret",
+            'begins with "Bearer ": expected the token alone, or "Bot " and the token',
+        ),
+        (
+            "Bot Bot secret",
+            'begins with "Bot ": expected the token alone, or "Bot " and the token',
+        ),
+        ('"secret"', "has quotation marks around it: expected the token alone"),
+        ("secret" * 200, "has 1200 characters: expected at most 1024"),
+        ("sécret", "has a character that is not ASCII"),
+        ("\ud800secret", "has a character that is not ASCII"),
+        ("sec ret", "has a blank in it"),
+        ("sec\nret", "has a line end or control character in it"),
+        ("sec\0ret", "has a line end or control character in it"),
+    ],
+)
+def test_token_problem_is_named_without_the_token(token: Any, problem: str) -> None:
+    error = _error(_config, token=token)
+
+    assert error == f"Config.token {problem}"
+    assert "ret" not in error
+
+
+# ----- Config -----
+
+
+class _Text(str):
+    __slots__ = ()
+
+
+class _Number(enum.IntEnum):
+    FIVE = 5
+
+
+async def _async_function() -> float:
+    return 0.5
+
+
+class _AsyncCall:
+    async def __call__(self) -> float:
+        return 0.5
+
+
+@pytest.mark.parametrize(
+    ("fields", "error"),
+    [
+        ({"intents": "guilds"}, 'Intents.parse("guilds,guild_messages")'),
+        ({"intents": ["guilds"]}, 'Intents.parse("guilds,guild_messages")'),
+        ({"intents": 1.5}, "Intents.GUILDS | Intents.GUILD_MESSAGES"),
+        ({"intents": True}, "invalid Config.intents True: expected an int from 0 to"),
+        ({"shard": 0}, "invalid Config.shard 0: expected (id, count), two ints, with id below"),
+        ({"shard": (1, 2, 3)}, "invalid Config.shard (1, 2, 3)"),
+        ({"shard": "01"}, "invalid Config.shard '01'"),
+        ({"shard": {0: 2}}, "invalid Config.shard {0: 2}"),
+        ({"presence": {"status": "dnd"}}, "expected an UpdatePresence, such as"),
+        ({"properties": {"os": "linux"}}, "expected a Properties"),
+        ({"dialect": "10"}, "invalid Config.dialect '10': expected one of 3, 4"),
+        ({"zombie_policy": "ack"}, "expected ZombiePolicy.ACK, ZombiePolicy.TRAFFIC"),
+        ({"closes": {4009: Then.IDENTIFY}}, "invalid Config.closes[4009] <Then.IDENTIFY"),
+        ({"closes": {4009: AfterClose("identify", "")}}, "invalid Config.closes[4009].then 'ident"),
+        ({"closes": {"4009": AfterClose(Then.STOP, "")}}, "invalid a code of Config.closes '4009'"),
+        ({"closes": {1006: AfterClose(Then.STOP, "")}}, "not 1005, 1006 or 1015"),
+        ({"closes": [4009]}, "invalid Config.closes [4009]: expected a mapping"),
+        ({"handshake_timeout": "5"}, "invalid Config.handshake_timeout '5': expected a number of"),
+        ({"handshake_timeout": 0}, "expected a number of seconds from more than 0 to 1000000000"),
+        ({"gateway_attempts": None}, "Config.gateway_attempts is None: expected an int from 1"),
+        ({"identify_attempts": 1.0}, "invalid Config.identify_attempts 1.0: expected an int"),
+        ({"message_limit": 10**5000}, "invalid Config.message_limit of type int: expected an int"),
+        ({"bot": "yes"}, "invalid Config.bot 'yes': expected a bool"),
+        ({"random": _async_function}, "expected a function that is not async"),
+        ({"random": functools.partial(_async_function)}, "expected a function that is not async"),
+        ({"random": _AsyncCall()}, "expected a function that is not async"),
+        ({"user_agent": "a\r\nX-Y: z"}, "expected printable ASCII"),
+        ({"user_agent": " a"}, "expected printable ASCII"),
+        ({"user_agent": ""}, "expected printable ASCII"),
+        ({"trusted_hosts": "gateway.example"}, "expected a tuple of str, such as"),
+        ({"trusted_hosts": ["https://a.example"]}, "invalid Config.trusted_hosts 'https://a.exam"),
+        ({"trusted_hosts": ["*.example"]}, "expected a host alone"),
+        ({"trusted_hosts": ["a.example:443"]}, "expected a host alone"),
+        ({"trusted_hosts": ["bücher.example"]}, "expected a host alone"),
+        ({"trusted_hosts": ["a/b"]}, "expected a host alone"),
+        ({"trusted_hosts": [""]}, "expected a host alone"),
+        ({"trusted_hosts": ["a b"]}, "expected a host alone"),
+        ({"trusted_hosts": ["[x"]}, "expected a host alone"),
+        ({"trusted_hosts": [None]}, "Config.trusted_hosts is None: expected a host alone"),
+        ({"gateway_url": ""}, "invalid Config.gateway_url: '' is no URL"),
+        ({"gateway_url": b"wss://x"}, "invalid Config.gateway_url b'wss://x': expected a URL as a"),
+        ({"api_url": "x" * 3000}, "(3002 characters): expected a URL as a str, of at most 2048"),
+        ({"unix_offset": math.inf}, "invalid Config.unix_offset inf: expected a number of seconds"),
+    ],
+)
+def test_config_error_names_the_field_and_what_is_allowed(
+    fields: dict[str, Any], error: str
+) -> None:
+    assert error in _error(_config, **fields)
+
+
+def test_config_takes_values_with_one_meaning() -> None:
+    config = Config(
+        token=_Text("Bot abc"),
+        intents=Intents.GUILDS,
+        shard=[0, 2],
+        compression="zlib-stream",
+        zombie_policy=ZombiePolicy.ACK,
+        early_heartbeats=EarlyHeartbeats.ALWAYS,
+        trusted_hosts=["A.example", "::1", "10.0.0.1"],
+        closes={4009: AfterClose(Then.IDENTIFY, "why", wait=2)},
+        identify_attempts=_Number.FIVE,
+        close_timeout=0,
+    )
+
+    assert config.token == "abc"
+    assert config.shard == (0, 2)
+    assert config.trusted_hosts == ("A.example", "::1", "10.0.0.1")
+    assert attrs.evolve(config) == config
+
+
+def test_random_number_out_of_range_is_reported() -> None:
+    config = _config(random=lambda: 5)
+
+    assert _error(config.chance) == "invalid Config.random() 5: expected a float in [0, 1)"

@@ -1,0 +1,121 @@
+"""Each field of settings and commands, given each kind of wrong value: rejected, or it works."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import attrs
+import pytest
+
+from gateway_proto import Client, Config, LocalProtocolError, Server
+from gateway_proto.testing import Link
+
+
+async def _async_function(*_: object) -> None:
+    """Nothing."""
+
+
+class _ReprRaises:
+    def __repr__(self) -> str:
+        raise RuntimeError("no repr")
+
+
+WRONG: dict[str, Any] = {
+    "none": None,
+    "text": "text",
+    "empty text": "",
+    "number as text": "60",
+    "id as text": "175928847299117063",
+    "line end": "a\r\nX: y",
+    "control character": "a\0b",
+    "lone surrogate": "\ud800",
+    "long text": "x" * 100_000,
+    "bytes": b"bytes",
+    "bytearray": bytearray(b"1"),
+    "empty list": [],
+    "list of ints": [1, 2],
+    "list of texts": ["a", "b"],
+    "nested list": [[1], [2]],
+    "list of None": [None],
+    "tuple": (0, 1, 2),
+    "tuple of floats": (0.0, 1.0),
+    "set": {1},
+    "empty dict": {},
+    "dict": {"a": 1},
+    "dict of codes": {4009: "identify"},
+    "list of dicts": [{"what": "drop"}],
+    "object": object(),
+    "repr raises": _ReprRaises(),
+    "class": int,
+    "module": math,
+    "function": lambda: 0.5,
+    "async function": _async_function,
+    "nan": math.nan,
+    "infinity": math.inf,
+    "negative": -1,
+    "negative float": -0.5,
+    "zero": 0,
+    "fraction": 1.5,
+    "whole float": 1.0,
+    "complex": 1j,
+    "huge": 10**400,
+    "more digits than Python writes": 10**5000,
+    "large float": 1e300,
+    "true": True,
+    "false": False,
+}
+"""Some are right for some fields."""
+
+
+def _use_config(config: Config) -> None:
+    link = Link(Client(config), Server())
+    link.run(60)
+    link.cut()
+    link.run(60)
+
+
+NEEDED: dict[type[Any], dict[str, Any]] = {
+    Config: {"token": "t", "intents": 0, "gateway_url": "ws://localhost", "unix_offset": 0.0},
+}
+USE: dict[type[Any], Callable[[Any], None]] = {Config: _use_config}
+
+
+def _fields(type_: type[Any]) -> Iterator[str]:
+    return (field.name for field in attrs.fields(type_))
+
+
+def _made(type_: type[Any], field: str, value: Any) -> Any:
+    return type_(**{**NEEDED[type_], field: value})
+
+
+def _problem(type_: type[Any], field: str, value: Any) -> str | None:
+    """Return what is wrong with how a field takes a value; None: it is rejected, or it works."""
+    try:
+        made = _made(type_, field, value)
+    except LocalProtocolError as error:
+        text = str(error)
+        is_named = f"{type_.__name__}.{field}" in text and len(text) < 1000
+        return None if is_named else f"rejected with {text:.300}"
+    except Exception as error:
+        return f"raises {error!r:.300}"
+    try:
+        USE[type_](made)
+    except Exception as error:
+        return f"is accepted as {getattr(made, field)!r:.100}, and its use raises {error!r:.300}"
+    return None
+
+
+@pytest.mark.parametrize(
+    ("type_", "field"), [(type_, field) for type_ in NEEDED for field in _fields(type_)]
+)
+def test_wrong_value_is_rejected_by_name_or_works(type_: type[Any], field: str) -> None:
+    problems = {kind: _problem(type_, field, value) for kind, value in WRONG.items()}
+
+    assert {kind: problem for kind, problem in problems.items() if problem is not None} == {}
+
+
+@pytest.mark.parametrize("type_", NEEDED)
+def test_every_field_has_a_check(type_: type[Any]) -> None:
+    assert [field.name for field in attrs.fields(type_) if field.validator is None] == []
