@@ -1,179 +1,97 @@
-"""Dial → transport on asyncio: addresses in a race, then TLS; each failure with its reason."""
+"""Dial → transport on asyncio: directly, through a proxy, or by a function of the caller."""
 
 from __future__ import annotations
 
 import asyncio
-import socket
-from typing import Protocol, TypeVar, cast
+import ssl
+from collections.abc import Awaitable, Callable
 
-from gateway_dialing import Address, Attempt, Tls, in_order
+from gateway_asyncio._connecting import Opening, as_transport, connect_tcp, encrypt
+from gateway_asyncio._proxying import through_proxy
+from gateway_asyncio._streams import StreamTransport, deliver
+from gateway_dialing import Attempt, ProxySetting, Tls, is_failed_dial, proxy_for
+from gateway_proto import Config, Dial, LocalProtocolError
 
-__all__ = ["Dialer", "attach", "connect_tcp"]
+__all__ = ["Connect", "Dialer", "attach"]
 
-_EYEBALLS_SECONDS = 0.25
-"""Until the next address is tried in parallel (RFC 8305, section 5)."""
-_T = TypeVar("_T")
-
-
-class Target(Protocol):
-    """Where a transport leads to: a `Dial`, or a URL."""
-
-    @property
-    def host(self) -> str: ...
-    @property
-    def port(self) -> int: ...
-    @property
-    def tls(self) -> bool: ...
-
-
-class Opening(asyncio.Protocol):
-    """The protocol of a transport until `attach` gives it another; keeps what arrives early."""
-
-    def __init__(self) -> None:
-        self.received = bytearray()
-
-    def data_received(self, data: bytes) -> None:
-        self.received += data
+Connect = Callable[[Dial], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
+"""Opens a stream of bytes to where a dial leads. TLS is added to it if `Dial.tls` asks for it."""
 
 
 class Dialer:
     """Opens transports for the dials of one gateway, or of a fleet of shards.
 
-    A dial takes at most `timeout` seconds, all its steps together.
+    A dial takes at most `Config.handshake_timeout` seconds, all its steps together. Raises
+    `LocalProtocolError` for a proxy that cannot be used.
     """
 
-    def __init__(self, tls: Tls, *, timeout: float) -> None:
-        self._tls = tls
-        self._timeout = timeout
+    def __init__(
+        self,
+        config: Config,
+        *,
+        ssl_context: ssl.SSLContext | None,
+        proxy: ProxySetting,
+        connect: Connect | None,
+    ) -> None:
+        self._timeout = config.handshake_timeout
+        self._tls = Tls(ssl_context)
+        self._proxy = proxy
+        self._connect = connect
+        if connect is None:
+            proxy_for(proxy, str(config.endpoint))
+        elif isinstance(proxy, str):
+            raise LocalProtocolError("proxy and connect exclude each other: give one of them")
 
-    async def open(self, target: Target) -> asyncio.Transport:
+    async def open(self, dial: Dial) -> asyncio.Transport:
         """Open a transport; raises `DialError` with the reason of each address."""
         attempt = Attempt()
         limit = asyncio.timeout(self._timeout)
         try:
             async with limit:
-                return await self._open(target, attempt)
+                return await self._open(dial, attempt)
         except TimeoutError as error:
             if not limit.expired():
                 raise attempt.failed(error) from error
             raise attempt.timed_out(self._timeout) from error
 
-    async def _open(self, target: Target, attempt: Attempt) -> asyncio.Transport:
-        transport = await as_transport(await connect_tcp(target.host, target.port, attempt))
-        if target.tls:
-            attempt.encrypting(target.host)
-            transport = await self._encrypted(transport, target.host, attempt)
+    async def _open(self, dial: Dial, attempt: Attempt) -> asyncio.Transport:
+        if self._connect is not None:
+            return await self._by_caller(self._connect, dial, attempt)
+        proxy = proxy_for(self._proxy, dial.url)
+        if proxy is None:
+            transport = await as_transport(await connect_tcp(dial.host, dial.port, attempt))
+        else:
+            transport = await through_proxy(proxy, dial.host, dial.port, self._tls, attempt)
+        if dial.tls:
+            transport = await encrypt(transport, self._tls.context, dial.host, attempt)
         return transport
 
-    async def _encrypted(
-        self, transport: asyncio.Transport, host: str, attempt: Attempt
-    ) -> asyncio.Transport:
-        loop = asyncio.get_running_loop()
+    async def _by_caller(self, connect: Connect, dial: Dial, attempt: Attempt) -> asyncio.Transport:
+        attempt.calling("connect")
         try:
-            # asyncio's own limit of a handshake would end it without naming the step.
-            encrypted = await loop.start_tls(
-                transport,
-                transport.get_protocol(),
-                self._tls.context,
-                server_hostname=host,
-                ssl_handshake_timeout=2 * self._timeout,
-            )
-            if encrypted is None or encrypted.is_closing():
-                raise ConnectionResetError
-        except OSError as error:
-            transport.abort()
+            transport = StreamTransport.of(await connect(dial))
+        except Exception as error:
+            if not is_failed_dial(error):
+                raise
             raise attempt.failed(error) from error
-        except BaseException:
-            transport.abort()
-            raise
-        return encrypted
+        if dial.tls:
+            attempt.encrypting(dial.host)
+            try:
+                await transport.start_tls(self._tls.context, dial.host)
+            except OSError as error:
+                transport.abort()
+                raise attempt.failed(error) from error
+            except BaseException:
+                transport.abort()
+                raise
+        return transport
 
 
 def attach(transport: asyncio.Transport, protocol: asyncio.BufferedProtocol) -> None:
     """Give an open transport to the protocol that is to drive it, with all that arrived early."""
-    early = bytes(cast("Opening", transport.get_protocol()).received)
+    opening = transport.get_protocol()
+    early = bytes(opening.received) if isinstance(opening, Opening) else b""
     transport.set_protocol(protocol)
     protocol.connection_made(transport)
-    while early and not transport.is_closing():
-        buffer = memoryview(protocol.get_buffer(len(early)))
-        buffer[: len(early)] = early[: len(buffer)]
-        protocol.buffer_updated(min(len(early), len(buffer)))
-        early = early[len(buffer) :]
-
-
-async def as_transport(sock: socket.socket) -> asyncio.Transport:
-    """Return a transport that owns a connected socket."""
-    try:
-        transport, _ = await asyncio.get_running_loop().create_connection(Opening, sock=sock)
-    except BaseException:
-        sock.close()
-        raise
-    return transport
-
-
-async def connect_tcp(host: str, port: int, attempt: Attempt) -> socket.socket:
-    """Connect to the first address of a host that answers (Happy Eyeballs, RFC 8305).
-
-    Raises `DialError` if there is none, with the reason of each.
-    """
-    attempt.resolving(host)
-    try:
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        raise attempt.failed(error) from error
-    attempt.connecting(host)
-    return await connect_first(in_order(found), attempt)
-
-
-async def connect_first(addresses: list[Address], attempt: Attempt) -> socket.socket:
-    """Connect to the first of these addresses that answers; raises `DialError` if none does.
-
-    asyncio's own `happy_eyeballs_delay` reports no addresses, and none at all in a timeout.
-    """
-    untried = addresses[::-1]
-    pending: set[asyncio.Task[socket.socket | None]] = set()
-    finished: set[asyncio.Task[socket.socket | None]] = set()
-    try:
-        while untried or pending:
-            if untried:
-                pending.add(asyncio.ensure_future(_connect(untried.pop(), attempt)))
-            finished, pending = await asyncio.wait(
-                pending,
-                timeout=_EYEBALLS_SECONDS if untried else None,
-                return_when=asyncio.FIRST_COMPLETED,
-            )
-            for task in finished:
-                finished = finished - {task}
-                if (sock := task.result()) is not None:
-                    attempt.connected()
-                    return sock
-        raise attempt.no_address_answers()
-    finally:
-        for task in finished | pending:
-            task.add_done_callback(_close_socket)
-            task.cancel()
-        if pending:
-            await asyncio.wait(pending)
-
-
-async def _connect(address: Address, attempt: Attempt) -> socket.socket | None:
-    """Connect to one address; None, with its reason noted, if it cannot be had."""
-    attempt.trying(address)
-    try:
-        sock = socket.socket(address.family, address.kind, address.protocol)
-        try:
-            sock.setblocking(False)
-            await asyncio.get_running_loop().sock_connect(sock, address.sockaddr)
-        except BaseException:
-            sock.close()
-            raise
-    except OSError as error:
-        attempt.refused(address, error)
-        return None
-    return sock
-
-
-def _close_socket(task: asyncio.Task[socket.socket | None]) -> None:
-    """Close the socket of an attempt that was not the first, but connected too."""
-    if not task.cancelled() and (sock := task.result()) is not None:
-        sock.close()
+    if early and not transport.is_closing():
+        deliver(protocol, early)

@@ -9,10 +9,10 @@ from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gateway_asyncio._clock import with_clock
-from gateway_asyncio._dialing import Dialer, attach
+from gateway_asyncio._dialing import Connect, Dialer, attach
 from gateway_asyncio._news import News
 from gateway_asyncio._pump import Pump
-from gateway_dialing import DialError, Tls
+from gateway_dialing import DialError, ProxySetting
 from gateway_proto import Client, Config, Connection, Dial, Session, Turns
 from gateway_proto.gateway import AdapterGateway
 
@@ -133,7 +133,9 @@ class Gateway(AdapterGateway):
             return await self._dialer.open(dial)
         except DialError as error:
             if self._client.next_dial() is dial:
-                self._client.dial_failed(str(error), now=self._loop.time())
+                self._client.dial_failed(
+                    str(error), permanent=error.permanent, now=self._loop.time()
+                )
             return None
 
     async def _drive(self, transport: asyncio.Transport) -> None:
@@ -177,14 +179,18 @@ async def open_gateway(
     *,
     session: Session | None = None,
     ssl_context: ssl.SSLContext | None = None,
+    proxy: ProxySetting = True,
+    connect: Connect | None = None,
     queue_limit: int = 1000,
     recorder: Recorder | None = None,
     raise_on_give_up: bool = True,
 ) -> AsyncIterator[Gateway]:
     """Connect, and stay connected; leaving closes so that the session can be resumed.
 
-    TLS is verified by the platform's default context unless `ssl_context` is given. Once
-    `queue_limit` events wait to be asked for, the socket is not read. A `recorder` records it.
+    TLS is verified by the platform's default context unless `ssl_context` is given. `proxy` is
+    the URL of a proxy, True for that of the environment, or None; `connect` opens the transport
+    instead. Once `queue_limit` events wait to be asked for, the socket is not read. A `recorder`
+    records it.
 
     After the last event the iteration raises `GaveUpError` if the client gave up, unless
     `raise_on_give_up` is False. It raises what was raised in a callback, such as `Config.random` or
@@ -192,7 +198,7 @@ async def open_gateway(
     """
     config = with_clock(config)
     client = (Client if recorder is None else recorder.client)(config, session=session)
-    dialer = Dialer(Tls(ssl_context), timeout=config.handshake_timeout)
+    dialer = Dialer(config, ssl_context=ssl_context, proxy=proxy, connect=connect)
     gateway = Gateway(
         client,
         config,

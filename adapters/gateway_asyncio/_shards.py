@@ -9,10 +9,10 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from gateway_asyncio._clock import with_clock
-from gateway_asyncio._dialing import Dialer
+from gateway_asyncio._dialing import Connect, Dialer
 from gateway_asyncio._gateway import Gateway, run_gateways
 from gateway_asyncio._news import News
-from gateway_dialing import Tls
+from gateway_dialing import ProxySetting
 from gateway_proto import (
     Client,
     Config,
@@ -96,12 +96,15 @@ async def open_shards(
     ids: Iterable[int] | None = None,
     sessions: Mapping[int, Session] | None = None,
     ssl_context: ssl.SSLContext | None = None,
+    proxy: ProxySetting = True,
+    connect: Connect | None = None,
     queue_limit: int = 1000,
     recorder: Recorder | None = None,
     raise_on_give_up: bool = True,
 ) -> AsyncIterator[Shards]:
     """Look up how many shards there should be, and keep all (or `ids`) connected.
 
+    `ssl_context`, `proxy` and `connect` are those of `open_gateway`, for all shards and the lookup.
     `queue_limit` is each shard's; a `recorder` records all of them. A lookup that fails
     is tried again, without an end unless `Config.dial_attempts` sets one. Raises `GaveUpError` if
     the lookup gives up, and `LocalProtocolError` if counts do not fit.
@@ -114,7 +117,7 @@ async def open_shards(
     make_client = Client if recorder is None else recorder.client
     fleet = Fleet(config, count=count, ids=ids, sessions=sessions, make_client=make_client)
     news, turns = News(), Turns()
-    dialer = Dialer(Tls(ssl_context), timeout=config.handshake_timeout)
+    dialer = Dialer(config, ssl_context=ssl_context, proxy=proxy, connect=connect)
 
     def gateway(client: Client, turns: Turns | None = None, n: int | None = None) -> Gateway:
         return Gateway(

@@ -7,7 +7,7 @@ import re
 import socket
 import ssl
 
-__all__ = ["DialError", "is_permanent", "reason"]
+__all__ = ["DialError", "is_failed_dial", "is_permanent", "reason"]
 
 _LONGEST_REASON = 300
 _REPEATS_THE_ADDRESS = ("Connect call failed", "Error connecting to", "Error in connect", "[Errno")
@@ -50,6 +50,13 @@ class DialError(OSError):
     def __init__(self, text: str, *, permanent: bool = False) -> None:
         super().__init__(text)
         self.permanent: bool = permanent
+
+
+def is_failed_dial(error: BaseException) -> bool:
+    """Return whether an error means that no transport could be had, and not a mistake in code."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(is_failed_dial(one) for one in error.exceptions)
+    return isinstance(error, OSError | EOFError) or type(error).__name__ in _WITHOUT_TEXT
 
 
 def is_permanent(error: BaseException) -> bool:

@@ -1,8 +1,18 @@
 """gateway_proto on trio: clients with `open_gateway` and `open_shards`, `serve_gateway`."""
 
+from gateway_trio._dialing import Connect
 from gateway_trio._gateway import Gateway, open_gateway
 from gateway_trio._pump import Pump
 from gateway_trio._serving import Serving, serve_gateway
 from gateway_trio._shards import Shards, open_shards
 
-__all__ = ["Gateway", "Pump", "Serving", "Shards", "open_gateway", "open_shards", "serve_gateway"]
+__all__ = [
+    "Connect",
+    "Gateway",
+    "Pump",
+    "Serving",
+    "Shards",
+    "open_gateway",
+    "open_shards",
+    "serve_gateway",
+]

@@ -1,129 +1,75 @@
-"""Dial → stream on trio: addresses in a race, then TLS; each failure with its reason."""
+"""Dial → stream on trio: directly, through a proxy, or by a function of the caller."""
 
 from __future__ import annotations
 
-from typing import Protocol
+import ssl
+from collections.abc import Awaitable, Callable
 
 import trio
 
-from gateway_dialing import Address, Attempt, Tls, in_order
+from gateway_dialing import Attempt, ProxySetting, Tls, is_failed_dial, proxy_for
+from gateway_proto import Config, Dial, LocalProtocolError
+from gateway_trio._connecting import connect_tcp, encrypt
+from gateway_trio._proxying import through_proxy
 
-__all__ = ["Dialer", "connect_tcp"]
+__all__ = ["Connect", "Dialer"]
 
-_EYEBALLS_SECONDS = 0.25
-"""Until the next address is tried in parallel (RFC 8305, section 5)."""
-
-
-class Target(Protocol):
-    """Where a stream leads to: a `Dial`, or a URL."""
-
-    @property
-    def host(self) -> str: ...
-    @property
-    def port(self) -> int: ...
-    @property
-    def tls(self) -> bool: ...
+Connect = Callable[[Dial], Awaitable[trio.abc.Stream]]
+"""Opens a stream of bytes to where a dial leads. TLS is added to it if `Dial.tls` asks for it."""
 
 
 class Dialer:
     """Opens streams for the dials of one gateway, or of a fleet of shards.
 
-    A dial takes at most `timeout` seconds, all its steps together.
+    A dial takes at most `Config.handshake_timeout` seconds, all its steps together. Raises
+    `LocalProtocolError` for a proxy that cannot be used.
     """
 
-    def __init__(self, tls: Tls, *, timeout: float) -> None:
-        self._tls = tls
-        self._timeout = timeout
+    def __init__(
+        self,
+        config: Config,
+        *,
+        ssl_context: ssl.SSLContext | None,
+        proxy: ProxySetting,
+        connect: Connect | None,
+    ) -> None:
+        self._timeout = config.handshake_timeout
+        self._tls = Tls(ssl_context)
+        self._proxy = proxy
+        self._connect = connect
+        if connect is None:
+            proxy_for(proxy, str(config.endpoint))
+        elif isinstance(proxy, str):
+            raise LocalProtocolError("proxy and connect exclude each other: give one of them")
 
-    async def open(self, target: Target) -> trio.abc.Stream:
+    async def open(self, dial: Dial) -> trio.abc.Stream:
         """Open a stream; raises `DialError` with the reason of each address."""
         attempt = Attempt()
         with trio.move_on_after(self._timeout):
-            return await self._open(target, attempt)
+            return await self._open(dial, attempt)
         raise attempt.timed_out(self._timeout)
 
-    async def _open(self, target: Target, attempt: Attempt) -> trio.abc.Stream:
-        stream: trio.abc.Stream = await connect_tcp(target.host, target.port, attempt)
-        if target.tls:
-            attempt.encrypting(target.host)
-            stream = await self._encrypted(stream, target.host, attempt)
+    async def _open(self, dial: Dial, attempt: Attempt) -> trio.abc.Stream:
+        if self._connect is not None:
+            stream = await self._by_caller(self._connect, dial, attempt)
+        elif (proxy := proxy_for(self._proxy, dial.url)) is not None:
+            stream = await through_proxy(proxy, dial.host, dial.port, self._tls, attempt)
+        else:
+            stream = await connect_tcp(dial.host, dial.port, attempt)
+        if dial.tls:
+            stream = await encrypt(stream, self._tls.context, dial.host, attempt)
         return stream
 
-    async def _encrypted(
-        self, stream: trio.abc.Stream, host: str, attempt: Attempt
-    ) -> trio.abc.Stream:
+    async def _by_caller(self, connect: Connect, dial: Dial, attempt: Attempt) -> trio.abc.Stream:
+        attempt.calling("connect")
         try:
-            encrypted = trio.SSLStream(
-                stream, self._tls.context, server_hostname=host, https_compatible=True
-            )
-            await encrypted.do_handshake()
-        except (OSError, trio.BrokenResourceError) as error:
-            await trio.aclose_forcefully(stream)
+            stream: object = await connect(dial)
+        except Exception as error:
+            if not is_failed_dial(error):
+                raise
             raise attempt.failed(error) from error
-        except BaseException:
-            await trio.aclose_forcefully(stream)
-            raise
-        return encrypted
-
-
-async def connect_tcp(host: str, port: int, attempt: Attempt) -> trio.SocketStream:
-    """Connect to the first address of a host that answers (Happy Eyeballs, RFC 8305).
-
-    Raises `DialError` if there is none, with the reason of each.
-    """
-    attempt.resolving(host)
-    try:
-        found = await trio.socket.getaddrinfo(host, port, type=trio.socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        raise attempt.failed(error) from error
-    attempt.connecting(host)
-    return trio.SocketStream(await _connect_first(in_order(found), attempt))
-
-
-async def _connect_first(addresses: list[Address], attempt: Attempt) -> trio.socket.SocketType:
-    """Connect to the first of these addresses that answers; raises `DialError` if none does.
-
-    `trio.open_tcp_stream` names no addresses, and has no reasons at all if it is cancelled.
-    """
-    connected: list[trio.socket.SocketType] = []
-    try:
-        async with trio.open_nursery() as nursery:
-            for address in addresses:
-                failed = trio.Event()
-                nursery.start_soon(_connect, address, attempt, connected, failed, nursery)
-                with trio.move_on_after(_EYEBALLS_SECONDS):
-                    await failed.wait()
-        if not connected:
-            raise attempt.no_address_answers()
-    except BaseException:
-        for sock in connected:
-            sock.close()
-        raise
-    attempt.connected()
-    for sock in connected[1:]:
-        sock.close()
-    return connected[0]
-
-
-async def _connect(
-    address: Address,
-    attempt: Attempt,
-    connected: list[trio.socket.SocketType],
-    failed: trio.Event,
-    nursery: trio.Nursery,
-) -> None:
-    """Connect to one address; else note its reason, and let the next be tried at once."""
-    attempt.trying(address)
-    try:
-        sock = trio.socket.socket(address.family, address.kind, address.protocol)
-        try:
-            await sock.connect(address.sockaddr)
-        except BaseException:
-            sock.close()
-            raise
-    except OSError as error:
-        attempt.refused(address, error)
-        failed.set()
-        return
-    connected.append(sock)
-    nursery.cancel_scope.cancel()
+        if not isinstance(stream, trio.abc.Stream):
+            raise LocalProtocolError(
+                f"connect returned {stream!r:.100}: expected a trio.abc.Stream"
+            )
+        return stream

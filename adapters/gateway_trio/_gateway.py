@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from gateway_dialing import DialError, Tls
+from gateway_dialing import DialError, ProxySetting
 from gateway_proto import Client, Config, Dial, Event, Session, Turns
 from gateway_proto.gateway import AdapterGateway
 from gateway_trio._clock import with_clock
-from gateway_trio._dialing import Dialer
+from gateway_trio._dialing import Connect, Dialer
 from gateway_trio._pump import Pump
 from gateway_trio._tasks import News, in_background
 
@@ -124,7 +124,9 @@ class Gateway(AdapterGateway):
             return await self._dialer.open(dial)
         except DialError as error:
             if self._client.next_dial() is dial:
-                self._client.dial_failed(str(error), now=trio.current_time())
+                self._client.dial_failed(
+                    str(error), permanent=error.permanent, now=trio.current_time()
+                )
             return None
 
     async def _run(self, stream: trio.abc.Stream, nursery: trio.Nursery) -> None:
@@ -172,14 +174,18 @@ async def open_gateway(
     *,
     session: Session | None = None,
     ssl_context: ssl.SSLContext | None = None,
+    proxy: ProxySetting = True,
+    connect: Connect | None = None,
     queue_limit: int = 1000,
     recorder: Recorder | None = None,
     raise_on_give_up: bool = True,
 ) -> AsyncIterator[Gateway]:
     """Connect, and stay connected; leaving closes so that the session can be resumed.
 
-    TLS is verified by the platform's default context unless `ssl_context` is given. Once
-    `queue_limit` events wait to be asked for, the stream is not read. A `recorder` records it.
+    TLS is verified by the platform's default context unless `ssl_context` is given. `proxy` is
+    the URL of a proxy, True for that of the environment, or None; `connect` opens the transport
+    instead. Once `queue_limit` events wait to be asked for, the stream is not read. A `recorder`
+    records it.
 
     After the last event the iteration raises `GaveUpError` if the client gave up, unless
     `raise_on_give_up` is False. It raises what was raised in a callback, such as `Config.random` or
@@ -187,7 +193,7 @@ async def open_gateway(
     """
     config = with_clock(config)
     client = (Client if recorder is None else recorder.client)(config, session=session)
-    dialer = Dialer(Tls(ssl_context), timeout=config.handshake_timeout)
+    dialer = Dialer(config, ssl_context=ssl_context, proxy=proxy, connect=connect)
     gateway = Gateway(
         client,
         config,

@@ -18,7 +18,7 @@ import trustme
 
 import gateway_asyncio
 import gateway_trio
-from gateway_proto import Config, DialFailed, Ready, Server
+from gateway_proto import Client, Config, DialFailed, Ready, Server
 
 Run = Callable[[Callable[[], Awaitable[None]]], None]
 RUNNERS: dict[str, tuple[Any, Run]] = {
@@ -234,6 +234,29 @@ def test_a_server_without_tls_is_a_failed_handshake(name: str) -> None:
         error, _ = _fails(name, f"wss://127.0.0.1:{port}")
 
     assert error.startswith("TLS handshake with '127.0.0.1': [SSL: ")
+
+
+def test_a_certificate_that_is_not_trusted_is_reported_as_permanent(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server_side, reported = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), []
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(server_side)
+    real = Client.dial_failed
+
+    def dial_failed(self: Client, error: str, *, permanent: bool = False, now: float) -> None:
+        reported.append(permanent)
+        real(self, error, permanent=permanent, now=now)
+
+    monkeypatch.setattr(Client, "dial_failed", dial_failed)
+
+    def answer(sock: socket.socket) -> None:
+        with contextlib.suppress(ssl.SSLError):
+            server_side.wrap_socket(sock, server_side=True).close()
+
+    with _answering(answer) as port:
+        _fails(name, f"wss://127.0.0.1:{port}")
+
+    assert reported == [True]
 
 
 def test_all_dials_of_shards_share_one_tls_context(

@@ -1,0 +1,159 @@
+"""StreamReader, StreamWriter → transport: what a function of the caller has opened."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import Coroutine
+from typing import Any
+
+from gateway_proto import LocalProtocolError
+
+__all__ = ["StreamTransport", "deliver"]
+
+_CHUNK = 65536
+_HIGH_WATER = 65536
+_HANDSHAKE_SECONDS = 86400.0
+
+
+def deliver(protocol: asyncio.BufferedProtocol, data: bytes) -> None:
+    """Give data to a protocol that reads into buffers of its own."""
+    while data:
+        buffer = memoryview(protocol.get_buffer(len(data)))
+        size = min(len(buffer), len(data))
+        buffer[:size] = data[:size]
+        protocol.buffer_updated(size)
+        data = data[size:]
+
+
+class StreamTransport(asyncio.Transport):
+    """A transport over a pair of streams, of whatever kind they are."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        super().__init__()
+        self._reader = reader
+        self._writer = writer
+        self._loop = asyncio.get_running_loop()
+        self._protocol: asyncio.BaseProtocol = asyncio.BaseProtocol()
+        self._readable = asyncio.Event()
+        self._readable.set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._is_full = False
+        self._is_closing = False
+        self._is_lost = False
+
+    @classmethod
+    def of(cls, opened: Any) -> StreamTransport:
+        """Return the transport of what `connect` returned; raises `LocalProtocolError`."""
+        match opened:
+            case (reader, writer) if hasattr(reader, "read") and hasattr(writer, "write"):
+                return cls(reader, writer)
+        raise LocalProtocolError(
+            f"connect returned {opened!r:.100}: expected (StreamReader, StreamWriter)"
+        )
+
+    async def start_tls(self, context: ssl.SSLContext, host: str) -> None:
+        """Add TLS, verified for a host."""
+        await self._writer.start_tls(
+            context, server_hostname=host, ssl_handshake_timeout=_HANDSHAKE_SECONDS
+        )
+
+    # ----- what a protocol calls -----
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        """Begin to read, for this protocol."""
+        assert isinstance(protocol, asyncio.BufferedProtocol)
+        self._protocol = protocol
+        self._start(self._read(protocol))
+
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        """Return the protocol that was set."""
+        return self._protocol
+
+    def write(self, data: Any) -> None:
+        """Send; the protocol is asked to wait while the peer does not read."""
+        if self._is_closing:
+            return
+        self._writer.write(data)
+        if self._writer.transport.get_write_buffer_size() > _HIGH_WATER:
+            self._hold()
+
+    def pause_reading(self) -> None:
+        """Deliver nothing more, until `resume_reading`."""
+        self._readable.clear()
+
+    def resume_reading(self) -> None:
+        """Deliver again."""
+        self._readable.set()
+
+    def is_closing(self) -> bool:
+        """Whether it is closed, or will be."""
+        return self._is_closing or self._writer.is_closing()
+
+    def close(self) -> None:
+        """Send what waits, then close."""
+        if not self._is_closing:
+            self._is_closing = True
+            self._writer.close()
+            self._start(self._flush())
+
+    def abort(self) -> None:
+        """Close at once."""
+        self._is_closing = True
+        self._writer.transport.abort()
+        if not self._is_lost:
+            self._loop.call_soon(self._lost, None)
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """Return what the writer knows."""
+        return self._writer.get_extra_info(name, default)
+
+    # ----- inside -----
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _read(self, protocol: asyncio.BufferedProtocol) -> None:
+        lost: Exception | None = None
+        try:
+            while data := await self._reader.read(_CHUNK):
+                await self._readable.wait()
+                if self._is_lost:
+                    return
+                deliver(protocol, data)
+        except Exception as error:
+            lost = error
+        self._lost(lost)
+
+    def _hold(self) -> None:
+        if not self._is_full:
+            self._is_full = True
+            self._protocol.pause_writing()
+            self._start(self._drain())
+
+    async def _drain(self) -> None:
+        with contextlib.suppress(Exception):  # the end of the stream is read too
+            await self._writer.drain()
+        self._is_full = False
+        if not self._is_lost:
+            self._protocol.resume_writing()
+
+    async def _flush(self) -> None:
+        with contextlib.suppress(Exception):
+            await self._writer.wait_closed()
+        self._lost(None)
+
+    def _lost(self, error: Exception | None) -> None:
+        """Report the end of the connection, once, and stop all that is under way."""
+        if self._is_lost:
+            return
+        self._is_lost = self._is_closing = True
+        self._writer.close()
+        protocol, self._protocol = self._protocol, asyncio.BaseProtocol()
+        current = asyncio.current_task()
+        for task in self._tasks - ({current} if current is not None else set()):
+            task.cancel()
+        protocol.connection_lost(error)
