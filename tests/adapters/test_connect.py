@@ -193,7 +193,7 @@ def test_a_mistake_in_connect_comes_out_of_the_iteration(name: str, mistake: str
 
     async def main() -> None:
         wanted: Any = (RuntimeError, LocalProtocolError)
-        with pytest.raises(wanted, match="a mistake in connect|connect returned 7: expected"):
+        with pytest.raises(wanted, match=r"a mistake in connect|connect returned 7: expected"):
             await _until(adapter, CONFIG, DialFailed, connect)
 
     run(main)
