@@ -329,7 +329,7 @@ class GatewayConnection(Connection[Sent, Received], Generic[Sent, Received, Comi
             # A message whose content looks like the end of a text was only a part of one.
             if inflated and error.truncated and self._inflater.hold(text):
                 return
-            self._events.append(MalformedPayload(str(error)))
+            self._events.append(MalformedPayload(str(error), _excerpt(text)))
             self._malformed(str(error), now)
             return
         self._received(payload, now)
@@ -355,7 +355,8 @@ class GatewayConnection(Connection[Sent, Received], Generic[Sent, Received, Comi
     def _fail(self, code: int, error: str, now: float) -> None:
         """What the peer sent cannot be read; the session is none the worse for it."""
         then = self._then(Then.RESUME)
-        closed = Closed(code=code, by=By.SELF, then=then, error=error)
+        sent = None if self._state is State.UPGRADING else code  # no WebSocket, no close frame
+        closed = Closed(code=sent, by=By.SELF, then=then, error=error)
         self._drop(self._asked or closed, now)
 
     def _end(self, closed: Closed, now: float) -> None:
@@ -381,3 +382,8 @@ class GatewayConnection(Connection[Sent, Received], Generic[Sent, Received, Comi
 
 def _text(message: str | bytes) -> str:
     return message if isinstance(message, str) else message.decode()
+
+
+def _excerpt(text: str | bytes) -> str:
+    """Return the first characters of a message that is not a payload."""
+    return text[:100] if isinstance(text, str) else text[:100].decode("utf-8", "backslashreplace")

@@ -495,6 +495,8 @@ class Client:
         if closed.error is not None:
             return closed.error
         if closed.by is By.PEER:
+            if closed.code is None:
+                return "the server closed without a code"
             meaning = self._config.after_close(closed.code).meaning
             return f"the server closed with {closed.code} {closed.reason!r} ({meaning})"
         return closed.reason

@@ -273,7 +273,7 @@ class ClientConnection(Receiving):
                     self._interval = _interval(payload.raw) or self._interval
                 self._move(Input.UNKNOWN)
                 message = payload.message if isinstance(payload.message, str) else None
-                self._events.append(Unknown(payload.op, payload.raw, message))
+                self._events.append(Unknown(payload.op, payload.raw, message, payload.t))
 
     def _dispatched(self, dispatch: Dispatch, now: float) -> None:
         name = dispatch.name

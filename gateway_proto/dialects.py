@@ -199,10 +199,35 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
 
     def after_close(self, code: int | None) -> AfterClose:
         """What a client does after the peer closed with `code` (None: no close frame was read)."""
-        return self.closes.get(code, _UNKNOWN_CLOSE) if code is not None else _UNKNOWN_CLOSE
+        if code is None:
+            return _WITHOUT_CODE
+        after = self.closes.get(code) or _REGISTERED_CLOSES.get(code)
+        if after is not None:
+            return after
+        return _RESERVED_CLOSE if 1000 <= code < 3000 else _UNKNOWN_CLOSE
 
 
 _UNKNOWN_CLOSE = AfterClose(Then.RESUME, "a code that the documentation does not know")
+_RESERVED_CLOSE = AfterClose(Then.RESUME, "a reserved WebSocket close code")
+_WITHOUT_CODE = AfterClose(Then.RESUME, "no close code")
+# https://www.iana.org/assignments/websocket/websocket.xml#close-code-number
+_REGISTERED_CLOSES = {
+    code: AfterClose(Then.RESUME, meaning)
+    for code, meaning in {
+        1000: "a normal end",
+        1001: "the server goes away",
+        1002: "a WebSocket protocol error",
+        1003: "a kind of message that it does not accept",
+        1007: "data that does not fit the message's type",
+        1008: "a violation of its policy",
+        1009: "a message that is too big for it",
+        1010: "a WebSocket extension that it needs",
+        1011: "an internal error of the server",
+        1012: "the server restarts",
+        1013: "try again later",
+        1014: "a bad gateway: a server behind it does not answer",
+    }.items()
+}
 
 _COMMANDS = frozenset(
     {

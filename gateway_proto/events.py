@@ -126,12 +126,16 @@ class Unknown(msgspec.Struct, frozen=True):
     """`d` as it came: its JSON text or its ETF term."""
     message: str | None = None
     """The error text that some servers send in place of an op code."""
+    name: str | None = None
+    """The payload's `t`."""
 
 
 class MalformedPayload(msgspec.Struct, frozen=True):
     """A message that is no payload. It was skipped, or the connection closed because of it."""
 
     error: str
+    excerpt: str = ""
+    """The first 100 characters of the message; bytes that are not UTF-8 are escaped."""
 
 
 class Opened(msgspec.Struct, frozen=True):

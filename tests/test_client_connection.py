@@ -29,6 +29,7 @@ from gateway_proto import (
     Session,
     State,
     Then,
+    Unknown,
     UpdatePresence,
     fingerprint,
 )
@@ -437,3 +438,37 @@ def test_broken_bytes_after_our_close_end_it_as_we_asked() -> None:
 
     closed = connection.events()[-1]
     assert (closed.code, closed.by, closed.then) == (4000, By.SELF, Then.STOP)
+
+
+def test_unknown_payload_has_the_name_of_the_message() -> None:
+    connection = _ready()
+
+    connection.receive_message('{"t": "SOMETHING", "d": 1}', now=0.0)
+
+    (unknown,) = connection.events()
+    assert isinstance(unknown, Unknown)
+    assert (unknown.op, unknown.name) == (None, "SOMETHING")
+
+
+@pytest.mark.parametrize(
+    ("message", "excerpt"),
+    [("<html>" + "x" * 200, "<html>" + "x" * 94), (b"{\xff<html>", "{\\xff<html>"), (b"", "")],
+)
+def test_malformed_payload_has_the_beginning_of_the_message(
+    message: str | bytes, excerpt: str
+) -> None:
+    connection = _ready()
+
+    connection.receive_message(message, now=0.0)
+
+    (malformed,) = connection.events()
+    assert isinstance(malformed, MalformedPayload)
+    assert malformed.excerpt == excerpt
+
+
+def test_failure_before_the_websocket_is_open_has_no_close_code() -> None:
+    connection = ClientConnection(CONFIG, "ws://localhost", now=0.0)
+
+    connection.handle_timer(now=CONFIG.handshake_timeout)
+
+    assert _closed(connection).code is None

@@ -6,7 +6,7 @@ from typing import Any
 
 from gateway_proto.errors import LocalProtocolError
 
-__all__ = ["NO_CLOSE_FRAME", "check_close", "reply_to", "reported_code"]
+__all__ = ["NO_CLOSE_FRAME", "check_close", "may_be_received", "reply_to", "reported_code"]
 
 _NO_CODE = 1005
 NO_CLOSE_FRAME = 1006
@@ -46,11 +46,19 @@ def reported_code(code: Any) -> int | None:
     """
     if code is None:
         return None
-    if not _is_code(code) or not 1000 <= code <= 4999 or code == _TLS_FAILED:
+    if not _is_code(code) or not (may_be_received(code) or code in (_NO_CODE, NO_CLOSE_FRAME)):
         raise LocalProtocolError(
             f"invalid close code {code!r:.50}: expected None, or 1000 to 4999 without 1015"
         )
     return None if code == _NO_CODE else int(code)
+
+
+def may_be_received(code: int) -> bool:
+    """Whether a close frame can carry the code; reserved ones may come from later extensions.
+
+    RFC 6455, 7.4: 0 to 999 are not used; 1005, 1006 and 1015 are only reported locally.
+    """
+    return 1000 <= code <= 4999 and code not in (_NO_CODE, NO_CLOSE_FRAME, _TLS_FAILED)
 
 
 def reply_to(code: int | None) -> int:

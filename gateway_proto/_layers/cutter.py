@@ -209,9 +209,10 @@ class HeaderGuard:
     watch.
     """
 
-    __slots__ = ("_head", "_limit", "_masked", "_off", "_size", "_skip")
+    __slots__ = ("_close", "_head", "_limit", "_masked", "_off", "_size", "_skip")
 
     def __init__(self, limit: int, *, masked: bool) -> None:
+        self._close: bytearray | None = None  # mask and payload of the close frame
         self._limit = limit
         self._masked = masked
         self._head = bytearray()
@@ -225,6 +226,8 @@ class HeaderGuard:
         while at < size and not self._off:
             if self._skip:
                 step = min(self._skip, size - at)
+                if self._close is not None:
+                    self._close += data[at : at + step]
                 self._skip -= step
                 at += step
                 continue
@@ -237,6 +240,14 @@ class HeaderGuard:
             if not missing and self._is_too_large():
                 return begin
         return None
+
+    def close_payload(self) -> bytes:
+        """Return the payload of the peer's close frame, as far as it has come."""
+        data = bytes(self._close or b"")
+        if not self._masked:
+            return data
+        mask, payload = data[:4], data[4:]
+        return bytes(byte ^ mask[n % 4] for n, byte in enumerate(payload))
 
     def _missing(self) -> int:
         """Return how many bytes of the header are still to come."""
@@ -256,6 +267,8 @@ class HeaderGuard:
             self._off = True
             return False
         self._skip = length + (4 if masked else 0)
+        if first == 0x88 and length <= 125:
+            self._close = bytearray()
         if first & 0x0F >= 8:  # a control frame, of at most 125 bytes (RFC 6455, 5.5)
             return False
         if first & 0x0F:

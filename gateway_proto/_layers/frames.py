@@ -17,6 +17,7 @@ from wsproto.handshake import H11Handshake
 from wsproto.utilities import LocalProtocolError as WsLocalProtocolError
 from wsproto.utilities import RemoteProtocolError as WsRemoteProtocolError
 
+from gateway_proto._layers.close_codes import may_be_received
 from gateway_proto._layers.cutter import Broken, Cut, Cutter, HeaderGuard, Messages, Unusual
 
 __all__ = [
@@ -137,12 +138,27 @@ class Frames:
                     code = int(event.code)
                     # A frame error found here comes as a close too, with the state left OPEN.
                     if websocket.state in (ConnectionState.OPEN, ConnectionState.LOCAL_CLOSING):
-                        yield Broken(code, f"broken WebSocket frame: {event.reason}")
+                        yield self._broken(code, event.reason or "")
                         return
                     yield CloseReceived(None if code == _NO_STATUS else code, event.reason or "")
                     return
         if end is not None:
             yield Broken(1009, f"a message has more than {self._limit} bytes")
+
+    def _broken(self, code: int, error: str) -> CloseReceived | Broken:
+        """Return what wsproto rejects: a broken frame, or a close whose code is understood.
+
+        wsproto rejects a close frame with a code that it does not know, and one whose reason is
+        not UTF-8. The code says what follows, so it counts.
+        """
+        payload = self._guard.close_payload()
+        # An earlier frame may be the broken one: only wsproto's text tells.
+        if "CLOSE" not in error or len(payload) < 2:
+            return Broken(code, f"broken WebSocket frame: {error}")
+        theirs = int.from_bytes(payload[:2], "big")
+        if not may_be_received(theirs):
+            return Broken(code, f"broken WebSocket frame: {error} ({theirs})")
+        return CloseReceived(theirs, payload[2:].decode("utf-8", "replace"))
 
     def _join(self, part: ws.Message[Any]) -> str | bytes | None:
         """Add a part to its message. Return the message if it is complete."""

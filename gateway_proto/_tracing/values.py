@@ -20,7 +20,7 @@ from gateway_proto.commands import UpdatePresence
 from gateway_proto.config import Config
 from gateway_proto.dialects import DIALECTS, Compression, Encoding
 from gateway_proto.errors import DataError, LocalProtocolError
-from gateway_proto.events import Dispatch, Unknown
+from gateway_proto.events import Dispatch, MalformedPayload, Unknown
 from gateway_proto.faults import Fault, Scenario
 from gateway_proto.server_config import ServerConfig
 from gateway_proto.session import Session, fingerprint
@@ -58,6 +58,9 @@ def plain(value: Any) -> Any:
         case Unknown():
             fields = _fields(value, but="raw")
             return {"type": "Unknown", **fields, "d": _decoded(value.raw)}
+        case MalformedPayload():
+            # The message itself is in the trace, whole and without secrets.
+            return {"type": "MalformedPayload", **_fields(value, but="excerpt")}
         case Dispatch():
             fields = _fields(value, but="_d")
             return {"type": type(value).__name__, **fields, "d": _decoded(value.raw)}

@@ -6,8 +6,19 @@ from typing import Any
 
 import pytest
 
-from gateway_proto import LocalProtocolError
+from gateway_proto import (
+    By,
+    ClientConnection,
+    Closed,
+    Config,
+    LocalProtocolError,
+    Server,
+    Then,
+    dialect,
+)
 from gateway_proto._layers.close_codes import check_close, reply_to, reported_code
+
+CONFIG = Config(token="t", intents=0, gateway_url="ws://localhost")
 
 
 @pytest.mark.parametrize("code", [1000, 1001, 3000, 4999])
@@ -71,3 +82,86 @@ def test_reported_code_that_no_frame_carries_is_rejected(code: Any) -> None:
 )
 def test_reply_to_a_close_has_a_code_that_may_be_sent(code: int | None, reply: int) -> None:
     assert reply_to(code) == reply
+
+
+# ----- closes of a peer, as bytes -----
+
+
+def _closed_by(payload: bytes, pieces: int = 1) -> Closed:
+    client = ClientConnection(CONFIG, "ws://localhost", now=0.0)
+    server = Server().accept(now=0.0)
+    server.receive_data(client.data_to_send(), now=0.0)
+    client.receive_data(server.data_to_send(), now=0.0)
+    frame = bytes([0x88, len(payload)]) + payload
+    size = -(-len(frame) // pieces)
+    for at in range(0, len(frame), size):
+        client.receive_data(frame[at : at + size], now=1.0)
+    closed = client.events()[-1]
+    assert isinstance(closed, Closed)
+    return closed
+
+
+@pytest.mark.parametrize("pieces", [1, 3, 20])
+@pytest.mark.parametrize(
+    ("payload", "code", "reason"),
+    [
+        (b"\x0f\xa4bad \xff token", 4004, "bad \ufffd token"),
+        (b"\x03\xf6gateway", 1014, "gateway"),
+        (b"\x07\xd0", 2000, ""),
+        (b"\x03\xec\xff", 1004, "\ufffd"),
+    ],
+)
+def test_close_code_counts_whatever_surrounds_it(
+    payload: bytes, code: int, reason: str, pieces: int
+) -> None:
+    closed = _closed_by(payload, pieces)
+
+    assert (closed.code, closed.reason, closed.by) == (code, reason, By.PEER)
+    assert closed.then is (Then.STOP if code == 4004 else Then.IDENTIFY)
+
+
+@pytest.mark.parametrize("code", [0, 999, 1005, 1006, 1015, 5000, 65535])
+def test_close_with_an_impossible_code_names_it(code: int) -> None:
+    closed = _closed_by(code.to_bytes(2, "big"))
+
+    assert closed.by is By.SELF
+    assert closed.error is not None and str(code) in closed.error
+
+
+def test_close_of_one_byte_is_a_broken_frame() -> None:
+    closed = _closed_by(b"\x0f")
+
+    assert closed.by is By.SELF
+    assert closed.code == 1002
+
+
+def test_close_code_of_a_client_counts_whatever_surrounds_it() -> None:
+    client = ClientConnection(CONFIG, "ws://localhost", now=0.0)
+    server = Server().accept(now=0.0)
+    server.receive_data(client.data_to_send(), now=0.0)
+    payload = b"\x0f\xa4\xff"
+    mask = b"\x01\x02\x03\x04"
+    masked = bytes(byte ^ mask[n % 4] for n, byte in enumerate(payload))
+
+    server.receive_data(bytes([0x88, 0x80 | len(payload)]) + mask + masked, now=1.0)
+
+    closed = server.events()[-1]
+    assert isinstance(closed, Closed)
+    assert (closed.code, closed.by) == (4004, By.PEER)
+
+
+@pytest.mark.parametrize("version", [3, 10])
+@pytest.mark.parametrize(
+    ("code", "meaning"),
+    [
+        (None, "no close code"),
+        (1011, "an internal error of the server"),
+        (1014, "a bad gateway: a server behind it does not answer"),
+        (2000, "a reserved WebSocket close code"),
+        (4999, "a code that the documentation does not know"),
+    ],
+)
+def test_close_codes_have_a_meaning(version: int, code: int | None, meaning: str) -> None:
+    after = dialect(version).after_close(code)
+
+    assert (after.then, after.meaning) == (Then.RESUME, meaning)
