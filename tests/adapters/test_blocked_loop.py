@@ -180,13 +180,13 @@ def test_slow_read_is_not_taken_for_system_suspend(
     def serve(self: Peer, sock: socket.socket) -> None:
         for number in range(2, 5):
             time.sleep(0.1)
-            sock.sendall(_frame({"op": 0, "t": "X", "s": number, "d": 1}))
+            sock.sendall(_frame({"op": 0, "t": "SLOW", "s": number, "d": 1}))
         self.acknowledge(sock)
 
     made, slow = peer(serve), []
 
     def write(line: str) -> None:
-        if '"X"' in line and not slow:
+        if "receive_data" in line and "SLOW" in line and not slow:
             slow.append(True)
             time.sleep(0.6)
 
