@@ -74,6 +74,13 @@ def test_a_match_that_has_every_case_is_accepted(check: Any) -> None:
 
 
 @pytest.mark.parametrize("check", CHECKERS)
+def test_request_has_the_type_of_its_answer(check: Any) -> None:
+    accepted, output = check(SAMPLES / "requests.py")
+
+    assert accepted, output
+
+
+@pytest.mark.parametrize("check", CHECKERS)
 def test_a_match_without_a_case_and_with_a_misspelt_name_is_refused(check: Any) -> None:
     accepted, output = check(SAMPLES / "incomplete.py")
 
