@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import weakref
+from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from gateway_proto.errors import LocalProtocolError
 
-__all__ = ["Driver", "Iteration", "Iterations", "Notifier", "excuse_blocked_loop", "raisable"]
+if TYPE_CHECKING:
+    from gateway_proto.events import Event
+    from gateway_proto.gateway import GatewayBase
+
+__all__ = [
+    "Driver",
+    "Iteration",
+    "Iterations",
+    "Notifier",
+    "Turns",
+    "excuse_blocked_loop",
+    "raisable",
+]
 
 _BLOCKED_SECONDS = 0.25
 """A timer that fires later than this shows that the event loop was blocked."""
@@ -88,6 +101,45 @@ class Iterations:
         iteration = Iteration(source, task, next_)
         self._running.append(weakref.ref(iteration))
         return iteration
+
+
+class Turns:
+    """Gateways with events, in turns, so that none starves.
+
+    Those without any cost nothing, however many they are.
+    """
+
+    def __init__(self) -> None:
+        self._line: deque[GatewayBase] = deque()
+        self._last: GatewayBase | None = None
+        self.iterations: Iterations = Iterations()
+        """Over the shards, and over each of their gateways."""
+        self.errors: list[BaseException] = []
+        """Exceptions of drivers that no iteration has raised."""
+
+    def raise_error(self) -> None:
+        """Raise an exception of a driver, each once."""
+        if self.errors:
+            raise self.errors.pop(0)
+
+    def join(self, gateway: GatewayBase) -> None:
+        """It has events now, and had none."""
+        self._line.append(gateway)
+
+    def take(self) -> tuple[GatewayBase, Event] | None:
+        """The next event and whose it is; None where none waits. The one before is handled."""
+        if self._last is not None:
+            self._last.handled()
+            self._last = None
+        while self._line:
+            gateway = self._line.popleft()
+            event = gateway.take()
+            if gateway.has_event:
+                self._line.append(gateway)
+            if event is not None:  # it may have been taken from the gateway itself
+                self._last = gateway
+                return gateway, event
+        return None
 
 
 def _collides(other: Iteration[Any] | None, source: object | None, task: object) -> bool:

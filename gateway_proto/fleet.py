@@ -107,7 +107,7 @@ class Fleet:
         """The plan, with the ids that are here now; raises `LocalProtocolError` before `begin`."""
         if self._plan is None:
             raise LocalProtocolError("there is no plan yet: the lookup is not over")
-        return msgspec.structs.replace(self._plan, ids=tuple(self.clients))
+        return msgspec.structs.replace(self._plan, ids=tuple(sorted(self.clients)))
 
     def add(self, shard_id: int, *, session: Session | None = None) -> Client:
         """Make the client of one more shard, or of one that was removed; drive it as the others.
@@ -115,9 +115,7 @@ class Fleet:
         Raises `LocalProtocolError` for an id that is here or not below the count, and before
         `begin`.
         """
-        plan = self._plan
-        if plan is None:
-            raise LocalProtocolError("there is no plan yet: the lookup is not over")
+        plan = self.plan
         if not isinstance(shard_id, int) or not 0 <= shard_id < plan.count:
             raise LocalProtocolError(
                 f"invalid shard_id {shard_id!r:.80}: expected an int from 0 to {plan.count - 1}"
@@ -128,14 +126,23 @@ class Fleet:
         client = self.clients[shard_id] = self._client(plan, shard_id, session)
         return client
 
+    def replace(self, shard_id: int, *, session: Session | None = None) -> Client:
+        """Make a new client for a shard that is here; stop the former, and drive it to its end.
+
+        Raises `LocalProtocolError` for an id that is not here.
+        """
+        _check_session("session", session)
+        client = self._client(self.plan, self._here(shard_id), session)
+        self.remove(shard_id)
+        self.clients[shard_id] = client
+        return client
+
     def remove(self, shard_id: int) -> Client:
         """Forget a shard, and return its client; stop that and drive it to its end.
 
         Raises `LocalProtocolError` for an id that is not here.
         """
-        if not isinstance(shard_id, int) or shard_id not in self.clients:
-            raise LocalProtocolError(f"invalid shard_id {shard_id!r:.80}: it is not here")
-        client = self.clients.pop(shard_id)
+        client = self.clients.pop(self._here(shard_id))
         self.queue.forget(shard_id)
         self._unreported.pop(shard_id, None)
         return client
@@ -173,6 +180,11 @@ class Fleet:
         )
         client.share_budget(self.budget)
         return client
+
+    def _here(self, shard_id: int) -> int:
+        if not isinstance(shard_id, int) or shard_id not in self.clients:
+            raise LocalProtocolError(f"invalid shard_id {shard_id!r:.80}: it is not here")
+        return shard_id
 
     def _found(self) -> GatewayFound:
         if self.lookup is None:

@@ -2,7 +2,7 @@
 
 `GatewayBase` holds the events that wait and the session as of the handled ones: an event counts as
 handled when the next one is asked for. `AdapterGateway` adds what the gateways of all event loops
-share: iterations, sending, requests, errors and log records. Shards take their turns in `Turns`.
+share: iterations, sending, requests, errors and log records.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ from __future__ import annotations
 import abc
 import contextlib
 import logging
-from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, overload
 
 import msgspec
 
-from gateway_proto._driving import Driver, Iteration, Iterations, Notifier, raisable
+from gateway_proto._driving import Driver, Iteration, Iterations, Notifier, Turns, raisable
 from gateway_proto._layers.state import State
 from gateway_proto._log_text import DEBUG, clean, level_of, text_of
 from gateway_proto.client import Client
+from gateway_proto.client_connection import ClientConnection
 from gateway_proto.commands import (
     Command,
     RequestChannelInfo,
@@ -48,7 +48,6 @@ __all__ = [
     "Turns",
     "log_error",
     "log_events",
-    "shards_ended",
 ]
 
 _logger = logging.getLogger("gateway_proto")
@@ -59,6 +58,7 @@ class GatewayBase(abc.ABC):
     """What an adapter's gateway is, apart from its event loop; `turns` are its fellows'."""
 
     __slots__ = (
+        "_bases",
         "_client",
         "_coming",
         "_handling",
@@ -81,6 +81,8 @@ class GatewayBase(abc.ABC):
         self._session = client.session
         self._sequence: int | None = None  # handled since the session was made
         self._is_stalled = False
+        # The first event of a client that replaced another, and the session that it started with.
+        self._bases: list[tuple[Event, Session | None]] = []
         self.over: bool = False
         """Whether it dials no more; events may still wait."""
 
@@ -143,6 +145,8 @@ class GatewayBase(abc.ABC):
         event, self._handling = self._handling, None
         if event is not None:
             self._session, self._sequence = session_after(self.session, event), None
+            if self._bases and event is self._bases[0][0]:
+                self._session = self._bases.pop(0)[1]
 
     @property
     def has_event(self) -> bool:
@@ -173,45 +177,7 @@ class GatewayBase(abc.ABC):
         """The session was ended on purpose."""
         self._session = None
         self._handling = None
-
-
-class Turns:
-    """Gateways with events, in turns, so that none starves.
-
-    Those without any cost nothing, however many they are.
-    """
-
-    def __init__(self) -> None:
-        self._line: deque[GatewayBase] = deque()
-        self._last: GatewayBase | None = None
-        self.iterations: Iterations = Iterations()
-        """Over the shards, and over each of their gateways."""
-        self.errors: list[BaseException] = []
-        """Exceptions of drivers that no iteration has raised."""
-
-    def raise_error(self) -> None:
-        """Raise an exception of a driver, each once."""
-        if self.errors:
-            raise self.errors.pop(0)
-
-    def join(self, gateway: GatewayBase) -> None:
-        """It has events now, and had none."""
-        self._line.append(gateway)
-
-    def take(self) -> tuple[GatewayBase, Event] | None:
-        """The next event and whose it is; None where none waits. The one before is handled."""
-        if self._last is not None:
-            self._last.handled()
-            self._last = None
-        while self._line:
-            gateway = self._line.popleft()
-            event = gateway.take()
-            if gateway.has_event:
-                self._line.append(gateway)
-            if event is not None:  # it may have been taken from the gateway itself
-                self._last = gateway
-                return gateway, event
-        return None
+        self._bases.clear()
 
 
 class AdapterGateway(GatewayBase):
@@ -329,6 +295,29 @@ class AdapterGateway(GatewayBase):
             raise RequestError(answer.outcome.why, answer.outcome.retry_after)
         return answer.outcome.answer
 
+    def grant_identify(self) -> bool:
+        """Identify now: the slot that `IdentifySlotNeeded` asked for is free.
+
+        Returns whether Identify was sent. It was not if the connection does not wait for a slot,
+        for example since it was lost: the slot is free for another, and the next connection asks
+        again. Nor while the budget is spent, which `IdentifyBudgetSpent` reports: grant it again
+        later. Raises `LocalProtocolError` without `Config.ask_to_identify`.
+        """
+        if not self._config.ask_to_identify:
+            raise LocalProtocolError("Config.ask_to_identify is False: no slot is asked for")
+        connection, pump = self._client.connection, self._pump
+        waits = isinstance(connection, ClientConnection) and connection.awaits_slot
+        if pump is None or not waits:
+            return False
+        spent = self._client.budget.spent(self._now())
+        if spent is not None:
+            self._take([spent])
+            return False
+        with self._failing(pump):
+            pump.connection.grant_identify(now=self._now())
+        pump.turn()
+        return True
+
     # ----- the adapter's part -----
 
     @abc.abstractmethod
@@ -397,6 +386,15 @@ class AdapterGateway(GatewayBase):
             self._sendable.tell()
             self._news.tell()
 
+    def begin_again(self, client: Client) -> None:
+        """Continue with another client; the events that wait keep their place before its own."""
+        events = client.events()
+        self._bases.append((events[0], client.session))
+        self._client = client
+        self._error_is_raised = self._stopping = self.over = False
+        self.error = None
+        self._take(events)
+
     def _closed_for_good(self) -> BaseException:
         if self.error is not None:
             return self.error
@@ -462,20 +460,6 @@ class _Answer:
     def __init__(self, news: Notifier) -> None:
         self.news = news
         self.outcome: RequestAnswered | RequestFailed | None = None
-
-
-def shards_ended(
-    gateways: Mapping[int, AdapterGateway], *, raise_on_give_up: bool
-) -> Exception | None:
-    """Return the exception that ends the iteration over shards; None while one goes on."""
-    if not all(gateway.over for gateway in gateways.values()):
-        return None
-    reasons = [
-        f"shard {n}: {gateway.gave_up}" for n, gateway in gateways.items() if gateway.gave_up
-    ]
-    if raise_on_give_up and reasons:
-        return GaveUpError("; ".join(reasons))
-    return StopAsyncIteration()
 
 
 def log_events(events: Sequence[Event | ServerEvent], label: str = "", token: str = "") -> None:

@@ -14,6 +14,7 @@ from gateway_asyncio._news import News
 from gateway_asyncio._pump import Pump
 from gateway_dialing import DialError, ProxySetting
 from gateway_proto import Client, Config, Connection, Dial, Session, Turns
+from gateway_proto._driving import Notifier
 from gateway_proto.gateway import AdapterGateway
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Gateway(AdapterGateway):
         *,
         dialer: Dialer,
         queue_limit: int,
-        news: News | None = None,
+        news: Notifier | None = None,
         turns: Turns | None = None,
         raise_on_give_up: bool = True,
         shard_id: int | None = None,
@@ -71,6 +72,7 @@ class Gateway(AdapterGateway):
 
     def start(self) -> None:
         """Run `live` in a task."""
+        self._is_dialling = False
         self._life = asyncio.create_task(self.live())
 
     async def live(self) -> None:
@@ -92,6 +94,18 @@ class Gateway(AdapterGateway):
         finally:
             for pump in self._lingering:
                 pump.abort()
+            self._finish()
+
+    @property
+    def is_started(self) -> bool:
+        """Whether `start` was called."""
+        return self._life is not None
+
+    async def until_ended(self) -> None:
+        """Wait until the task of `start` has ended."""
+        assert self._life is not None
+        await asyncio.wait([self._life])
+        if not self.over:  # cancelled before its first step
             self._finish()
 
     async def leave(self, *, linger: bool) -> None:

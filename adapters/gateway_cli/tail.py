@@ -140,7 +140,8 @@ class _Tail:
         """(shard id, event); None is the id of what is no shard."""
         if isinstance(self._source, Shards):
             async for shard_id, event in self._source:
-                yield shard_id, event
+                if shard_id is not None:  # otherwise it is the lookup's
+                    yield shard_id, event
         else:
             async for event in self._source:
                 yield None, event
@@ -169,6 +170,7 @@ async def _opened(
         try:
             async with asyncio.timeout(_LOOKUP_SECONDS):
                 many = await stack.enter_async_context(opening)
+                await many.planned()
         except TimeoutError:
             where = config.endpoint
             raise _Ended(f"{where} named no gateway in {_LOOKUP_SECONDS:.0f} s") from None

@@ -11,6 +11,7 @@ import trio
 
 from gateway_dialing import DialError, ProxySetting
 from gateway_proto import Client, Config, Dial, Event, Session, Turns
+from gateway_proto._driving import Notifier
 from gateway_proto.gateway import AdapterGateway
 from gateway_trio._clock import with_clock
 from gateway_trio._dialing import Connect, Dialer
@@ -39,7 +40,7 @@ class Gateway(AdapterGateway):
         *,
         dialer: Dialer,
         queue_limit: int,
-        news: News | None = None,
+        news: Notifier | None = None,
         turns: Turns | None = None,
         raise_on_give_up: bool = True,
         shard_id: int | None = None,

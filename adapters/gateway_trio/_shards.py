@@ -11,19 +11,8 @@ from typing import TYPE_CHECKING
 import trio
 
 from gateway_dialing import ProxySetting
-from gateway_proto import (
-    Client,
-    Config,
-    Event,
-    Fleet,
-    GatewayBase,
-    GaveUpError,
-    Session,
-    ShardPlan,
-    Turns,
-)
-from gateway_proto._driving import Iteration
-from gateway_proto.gateway import log_error, shards_ended
+from gateway_proto import Client, Config, Event, Fleet, Session
+from gateway_proto._shard_driving import ShardsBase
 from gateway_trio._clock import with_clock
 from gateway_trio._dialing import Connect, Dialer
 from gateway_trio._gateway import Gateway
@@ -35,71 +24,101 @@ if TYPE_CHECKING:
 __all__ = ["Shards", "open_shards"]
 
 
-class Shards:
-    """Many gateways under one roof. Iterate over it for (shard id, event).
+class Shards(ShardsBase[Gateway]):
+    """Many gateways of one bot. Iterate over it for (shard id, event).
 
-    If one shard gives up, the others go on: the events end when all have given up or are stopped.
+    The shard id of the lookup's events is None. If one shard gives up, the others go on: the
+    events end when all have given up, are stopped or removed.
     """
 
     def __init__(
         self,
-        plan: ShardPlan,
-        gateways: dict[int, Gateway],
-        news: News,
-        turns: Turns,
+        fleet: Fleet,
+        config: Config,
         *,
-        raise_on_give_up: bool = True,
+        dialer: Dialer,
+        queue_limit: int,
+        raise_on_give_up: bool,
     ) -> None:
-        self._raise_on_give_up = raise_on_give_up
-        self._news = news
-        self._turns = turns
-        self._ids: dict[GatewayBase, int] = {gateway: n for n, gateway in gateways.items()}
-        self.plan: ShardPlan = plan
-        """Which shards there are, and which are here."""
-        self.gateways: Mapping[int, Gateway] = gateways
-        """By shard id."""
-
-    def __aiter__(self) -> Iteration[tuple[int, Event]]:
-        """Start an iteration; raises `LocalProtocolError` while another task iterates."""
-        return self._turns.iterations.start(None, trio.lowlevel.current_task(), self._next_event)
-
-    async def _next_event(self) -> tuple[int, Event]:
-        await trio.lowlevel.checkpoint()
-        self._turns.raise_error()
-        while (taken := self._turns.take()) is None:
-            end = shards_ended(self.gateways, raise_on_give_up=self._raise_on_give_up)
-            if end is not None:
-                raise end
-            await self._news.wait()
-            self._turns.raise_error()
-        gateway, event = taken
-        return self._ids[gateway], event
-
-    def of_guild(self, guild_id: str | int) -> Gateway:
-        """The gateway that gets a guild's events; raises `LocalProtocolError` if elsewhere."""
-        return self.gateways[self.plan.shard_of(guild_id)]
-
-    @property
-    def sessions(self) -> dict[int, Session]:
-        """As of the events handled, by shard id: to store, and to give to `open_shards` again."""
-        sessions = {shard_id: gateway.session for shard_id, gateway in self.gateways.items()}
-        return {shard_id: session for shard_id, session in sessions.items() if session is not None}
+        self._config = config
+        self._dialer = dialer
+        self._queue_limit = queue_limit
+        self._nursery: trio.Nursery | None = None
+        self._ended: dict[Gateway, trio.Event] = {}
+        super().__init__(fleet, news=News(), slots=News(), raise_on_give_up=raise_on_give_up)
 
     async def stop(self, *, keep_session: bool = True) -> None:
         """Close all, and dial no more; the sessions stay resumable, or not."""
+
+        async def stop_lookup(lookup: Gateway) -> None:
+            await self._stop(lookup, keep_session=keep_session)
+
+        async def stop_shard(shard_id: int) -> None:
+            await self._stop_shard(shard_id, keep_session=keep_session)
+
         async with trio.open_nursery() as nursery:
-            for gateway in self.gateways.values():
-                nursery.start_soon(_stop, gateway, keep_session)
+            for shard_id in self._gateways:
+                nursery.start_soon(stop_shard, shard_id)
+            if self._lookup is not None:
+                nursery.start_soon(stop_lookup, self._lookup)
 
     async def leave(self) -> None:
         """Stop the shards for which that has not happened."""
+        self.close()
         async with trio.open_nursery() as nursery:
-            for gateway in self.gateways.values():
+            for gateway in self._all():
                 nursery.start_soon(gateway.leave)
 
+    async def run(self) -> None:
+        """Look up, start the shards and grant identify slots, until cancelled."""
+        async with trio.open_nursery() as self._nursery:
+            await super().run()
 
-async def _stop(gateway: Gateway, keep_session: bool) -> None:
-    await gateway.stop(keep_session=keep_session)
+    async def _next_event(self) -> tuple[int | None, Event]:
+        await trio.lowlevel.checkpoint()
+        return await super()._next_event()
+
+    def _make_gateway(self, client: Client, shard_id: int | None) -> Gateway:
+        return Gateway(
+            client,
+            self._config,
+            dialer=self._dialer,
+            queue_limit=self._queue_limit,
+            news=self._news,
+            turns=self._turns,
+            shard_id=shard_id,
+        )
+
+    def _start(self, gateway: Gateway) -> None:
+        assert self._nursery is not None
+        ended = self._ended[gateway] = trio.Event()
+
+        async def live() -> None:
+            try:
+                await gateway.live()
+            finally:
+                ended.set()
+
+        self._nursery.start_soon(live)
+
+    async def _until_ended(self, gateway: Gateway) -> None:
+        await self._ended[gateway].wait()
+
+    async def _stop(self, gateway: Gateway, *, keep_session: bool) -> None:
+        await gateway.stop(keep_session=keep_session)
+
+    async def _wait_for_slots(self, at: float | None) -> None:
+        with trio.move_on_at(math.inf if at is None else at):
+            await self._slots.wait()
+
+    def _make_lock(self) -> trio.Lock:
+        return trio.Lock()
+
+    def _now(self) -> float:
+        return trio.current_time()
+
+    def _task(self) -> object:
+        return trio.lowlevel.current_task()
 
 
 @contextlib.asynccontextmanager
@@ -119,67 +138,28 @@ async def open_shards(
     """Look up how many shards there should be, and keep all (or `ids`) connected.
 
     `ssl_context`, `proxy` and `connect` are those of `open_gateway`, for all shards and the lookup.
-    `queue_limit` is each shard's; a `recorder` records all of them. A lookup that fails
-    is tried again, without an end unless `Config.dial_attempts` sets one. Raises `GaveUpError` if
-    the lookup gives up, and `LocalProtocolError` if counts do not fit.
+    `queue_limit` is each shard's; a `recorder` records all of them. The lookup runs meanwhile, and
+    its events are among the others; it is tried again without an end unless `Config.dial_attempts`
+    sets one. Await `shards.planned()` for its answer. With `Config.ask_to_identify` the caller
+    grants the identify slots: `shards.gateways[shard_id].grant_identify()`.
 
-    After all shards have ended, the iteration raises `GaveUpError` if one gave up, unless
-    `raise_on_give_up` is False. It raises what was raised in a callback of any shard; if nobody
-    iterates, leaving raises that.
+    After all shards have ended, the iteration raises `GaveUpError` if one or the lookup gave up,
+    unless `raise_on_give_up` is False. It raises `LocalProtocolError` if the lookup's answer does
+    not fit `count` and `ids`, and what was raised in a callback of any shard; if nobody iterates,
+    leaving raises these two.
     """
     config = with_clock(config)
     make_client = Client if recorder is None else recorder.client
     fleet = Fleet(config, count=count, ids=ids, sessions=sessions, make_client=make_client)
-    news, turns = News(), Turns()
-    dialer = Dialer(config, ssl_context=ssl_context, proxy=proxy, connect=connect)
-
-    def gateway(client: Client, turns: Turns | None = None, n: int | None = None) -> Gateway:
-        return Gateway(
-            client,
-            config,
-            dialer=dialer,
-            queue_limit=queue_limit,
-            news=news,
-            turns=turns,
-            shard_id=n,
-        )
-
-    if fleet.lookup is not None:
-        lookup = gateway(fleet.lookup)
-        await lookup.live()
-        lookup.raise_unseen_error()
-        if lookup.gave_up is not None:
-            raise GaveUpError(lookup.gave_up)
-    plan = fleet.begin(now=trio.current_time())
-    gateways = {n: gateway(client, turns, n) for n, client in fleet.clients.items()}
-    shards = Shards(plan, gateways, news, turns, raise_on_give_up=raise_on_give_up)
-    async with in_background(
-        [*(g.live for g in shards.gateways.values()), _Turns(fleet, turns, news).run], shards.leave
-    ):
+    shards = Shards(
+        fleet,
+        config,
+        dialer=Dialer(config, ssl_context=ssl_context, proxy=proxy, connect=connect),
+        queue_limit=queue_limit,
+        raise_on_give_up=raise_on_give_up,
+    )
+    async with in_background([shards.run], shards.leave):
+        if fleet.lookup is None:
+            await shards.planned()
         yield shards
-    turns.raise_error()
-
-
-class _Turns:
-    """Gives the shards their turns to identify."""
-
-    def __init__(self, fleet: Fleet, turns: Turns, news: News) -> None:
-        self._fleet = fleet
-        self._turns = turns
-        self._news = news
-        self._changed = trio.Event()
-        fleet.on_wake = lambda: self._changed.set()
-
-    async def run(self) -> None:
-        """Run until cancelled, or until a callback raises."""
-        try:
-            while True:
-                at = self._fleet.next_timer()
-                with trio.move_on_at(math.inf if at is None else at):
-                    await self._changed.wait()
-                self._changed = trio.Event()
-                self._fleet.handle_timer(now=trio.current_time())
-        except Exception as error:
-            self._turns.errors.append(error)
-            log_error(error)
-            self._news.tell()
+    shards.raise_unseen_error()

@@ -775,8 +775,9 @@ def test_shards_whose_lookup_gives_up_say_why(kit: Kit) -> None:
         server = Server(ServerConfig(tokens=frozenset({"other"})))
         async with kit.limit(15), kit.adapter.serve_gateway(server) as serving:
             with pytest.raises(GaveUpError, match="is the token right"):
-                async with kit.adapter.open_shards(_config(serving)):
-                    pass
+                async with kit.adapter.open_shards(_config(serving)) as shards:
+                    async for shard_id, _ in shards:
+                        assert shard_id is None
 
     kit.run(main)
 

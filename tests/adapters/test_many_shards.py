@@ -1,0 +1,531 @@
+"""Shards that come, go and start again while others run; identify slots that a caller grants."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from typing import Any
+
+import pytest
+
+from gateway_proto import (
+    Config,
+    DialFailed,
+    Dispatch,
+    GatewayFound,
+    GaveUp,
+    GaveUpError,
+    IdentifyBudgetSpent,
+    IdentifySlotNeeded,
+    LocalProtocolError,
+    Ready,
+    Resumed,
+    Server,
+    ServerConfig,
+    State,
+    UpdatePresence,
+)
+from tests.adapters.test_adapters import KITS, Kit
+
+pytestmark = pytest.mark.parametrize("kit", KITS, ids=str)
+
+
+def _config(serving: Any, **changes: Any) -> Config:
+    given = {"token": "t", "intents": 0, "gateway_url": serving.url, "backoff_first": 0.05}
+    return Config(**{**given, **changes})
+
+
+def _lookup(serving: Any, **changes: Any) -> Config:
+    return _config(serving, gateway_url=None, api_url=serving.api_url, **changes)
+
+
+def _no_server() -> str:
+    """Return the authority of a port on which nothing listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        host, port = listener.getsockname()
+    return f"{host}:{port}"
+
+
+async def _each(shards: Any, type_: type[Any], *shard_ids: int) -> dict[int, Any]:
+    """Take events until one of a type came to each of the shards."""
+    found: dict[int, Any] = {}
+    async for shard_id, event in shards:
+        if isinstance(event, type_) and shard_id in shard_ids:
+            found[shard_id] = event
+        if set(found) == {*shard_ids}:
+            return found
+    raise AssertionError(f"the events ended, and {type_.__name__} came to {sorted(found)} only")
+
+
+@contextlib.asynccontextmanager
+async def _running(kit: Kit, count: int = 3, *, ids: Any = None, **changes: Any) -> Any:
+    server = Server(ServerConfig(shards=count, max_concurrency=16))
+    async with (
+        kit.limit(20),
+        kit.adapter.serve_gateway(server) as serving,
+        kit.adapter.open_shards(_lookup(serving, **changes), ids=ids) as shards,
+    ):
+        yield serving, shards
+
+
+# ----- the lookup -----
+
+
+def test_events_of_a_failing_lookup_are_delivered(kit: Kit) -> None:
+    async def main() -> None:
+        config = Config(token="t", intents=0, api_url=f"http://{_no_server()}", backoff_first=0.01)
+        failed = 0
+        async with kit.limit(10), kit.adapter.open_shards(config) as shards:
+            with pytest.raises(LocalProtocolError, match="there is no plan yet"):
+                _ = shards.plan
+            with pytest.raises(LocalProtocolError, match="there is no plan yet"):
+                shards.of_guild(1)
+            with pytest.raises(LocalProtocolError, match="there is no plan yet"):
+                await shards.restart(0)
+            async for shard_id, event in shards:
+                assert shard_id is None
+                failed += isinstance(event, DialFailed)
+                if failed == 3:
+                    break
+            assert dict(shards.gateways) == {}
+
+    kit.run(main)
+
+
+def test_a_lookup_that_gives_up_raises_its_reason(kit: Kit) -> None:
+    async def main() -> None:
+        authority = _no_server()
+        config = Config(token="t", intents=0, api_url=f"http://{authority}", dial_attempts=1)
+        async with kit.limit(10), kit.adapter.open_shards(config) as shards:
+            with pytest.raises(GaveUpError, match="could not connect to"):
+                await shards.planned()
+            came = []
+            with pytest.raises(GaveUpError, match="could not connect to"):
+                async for item in shards:
+                    came.append(item)
+            assert [shard_id for shard_id, _ in came] == [None] * len(came)
+            assert isinstance(came[-1][1], GaveUp)
+            assert shards.gave_up
+        async with (
+            kit.limit(10),
+            kit.adapter.open_shards(config, raise_on_give_up=False) as shards,
+        ):
+            assert [type(event) async for _, event in shards][-1] is GaveUp
+
+    kit.run(main)
+
+
+def test_a_lookup_of_an_absurd_count_raises_in_the_iteration(kit: Kit) -> None:
+    async def main() -> None:
+        server = Server(ServerConfig(shards=10**9))
+        async with kit.limit(10), kit.adapter.serve_gateway(server) as serving:
+            with pytest.raises(LocalProtocolError, match="the lookup asks for 1000000000 shards"):
+                async with kit.adapter.open_shards(_lookup(serving)) as shards:
+                    async for _ in shards:
+                        pass
+            with pytest.raises(LocalProtocolError, match="the lookup asks for 1000000000 shards"):
+                async with kit.adapter.open_shards(_lookup(serving)) as shards:
+                    await kit.sleep(0.5)
+
+    kit.run(main)
+
+
+def test_shards_stopped_before_the_lookup_is_answered_end(kit: Kit) -> None:
+    async def main() -> None:
+        config = Config(token="t", intents=0, api_url=f"http://{_no_server()}", backoff_first=60.0)
+        async with kit.limit(10), kit.adapter.open_shards(config) as shards:
+            async for _, event in shards:
+                if isinstance(event, DialFailed):
+                    break
+            await shards.stop()
+            async for _, event in shards:
+                assert not isinstance(event, GaveUp)
+            with pytest.raises(LocalProtocolError, match="stopped before the lookup"):
+                await shards.planned()
+
+    kit.run(main)
+
+
+def test_planned_waits_for_the_answer_of_the_lookup(kit: Kit) -> None:
+    async def main() -> None:
+        async with _running(kit, 3) as (_, shards):
+            plan = await shards.planned()
+            assert (plan.count, plan.ids) == (3, (0, 1, 2))
+            assert set(shards.gateways) == {0, 1, 2}
+            async for shard_id, event in shards:
+                if isinstance(event, GatewayFound):
+                    assert shard_id is None
+                    break
+
+    kit.run(main)
+
+
+# ----- identify slots -----
+
+
+def test_a_gateway_identifies_when_its_slot_is_granted(kit: Kit) -> None:
+    async def main() -> None:
+        async with (
+            kit.limit(10),
+            kit.adapter.serve_gateway(Server()) as serving,
+            kit.adapter.open_gateway(
+                _config(serving, ask_to_identify=True, shard=(1, 4), greeting_timeout=0.2)
+            ) as gateway,
+        ):
+            assert gateway.grant_identify() is False
+            async for event in gateway:
+                if isinstance(event, IdentifySlotNeeded):
+                    break
+            await kit.sleep(0.5)
+            assert gateway.state is State.GREETING, "waiting for a slot has no time limit"
+            assert gateway.grant_identify() is True
+            assert gateway.grant_identify() is False
+            async for event in gateway:
+                if isinstance(event, Ready):
+                    break
+            assert gateway.grant_identify() is False
+
+    kit.run(main)
+
+
+def test_without_ask_to_identify_a_grant_raises(kit: Kit) -> None:
+    async def main() -> None:
+        async with _running(kit, 1) as (_, shards):
+            await _each(shards, Ready, 0)
+            with pytest.raises(LocalProtocolError, match=r"Config\.ask_to_identify is False"):
+                shards.gateways[0].grant_identify()
+
+    kit.run(main)
+
+
+def test_shards_identify_in_the_order_in_which_slots_are_granted(kit: Kit) -> None:
+    async def main() -> None:
+        async with _running(kit, 3, ask_to_identify=True) as (_, shards):
+            await _each(shards, IdentifySlotNeeded, 0, 1, 2)
+            for shard_id in (2, 0, 1):
+                assert shards.gateways[shard_id].grant_identify() is True
+                assert [*await _each(shards, Ready, shard_id)] == [shard_id]
+                states = [gateway.state for gateway in shards.gateways.values()]
+                assert states.count(State.READY) == {2: 1, 0: 2, 1: 3}[shard_id]
+
+    kit.run(main)
+
+
+@pytest.mark.parametrize("ask", [False, True])
+def test_a_spent_budget_is_reported_with_its_reset(kit: Kit, ask: bool) -> None:
+    async def main() -> None:
+        server = Server(ServerConfig(identifies_a_day=1, max_concurrency=16))
+        async with kit.limit(20), kit.adapter.serve_gateway(server) as serving:
+            config = _lookup(serving, ask_to_identify=ask)
+            async with kit.adapter.open_shards(config, count=2) as shards:
+                if ask:
+                    await _each(shards, IdentifySlotNeeded, 0, 1)
+                    assert shards.gateways[0].grant_identify() is True
+                    assert shards.gateways[1].grant_identify() is False
+                async for _, spent in shards:
+                    if isinstance(spent, IdentifyBudgetSpent):
+                        break
+            assert 86000 < spent.seconds <= 86400
+            async with kit.adapter.open_gateway(
+                _lookup(serving, lookup_bot=True, ask_to_identify=ask)
+            ) as gateway:
+                async for event in gateway:
+                    if isinstance(event, IdentifyBudgetSpent):
+                        break
+                assert "0 of 1 sessions remain" in event.reason
+                assert 86000 < event.seconds <= 86400
+                assert gateway.gave_up is None
+
+    kit.run(main)
+
+
+# ----- restart -----
+
+
+@pytest.mark.parametrize(("keep_session", "type_"), [(True, Resumed), (False, Ready)])
+def test_a_restarted_shard_comes_back_as_asked(kit: Kit, keep_session: bool, type_: Any) -> None:
+    async def main() -> None:
+        async with _running(kit, 2) as (_, shards):
+            first = await _each(shards, Ready, 0, 1)
+            gateway, other = shards.gateways[1], shards.gateways[0]
+
+            await shards.restart(1, keep_session=keep_session)
+            back = await _each(shards, type_, 1)
+
+            assert shards.gateways[1] is gateway
+            await gateway.send(UpdatePresence())
+            gateway.handled()
+            is_same = shards.sessions[1].id == first[1].session_id
+            assert is_same is keep_session
+            assert back
+            assert other.state is State.READY
+
+    kit.run(main)
+
+
+def test_a_shard_that_was_stopped_or_gave_up_starts_again(kit: Kit) -> None:
+    async def main() -> None:
+        async with _running(kit, 2) as (serving, shards):
+            await _each(shards, Ready, 0, 1)
+            await shards.gateways[0].stop()
+            connection = next(c for c in serving.server.connections if c.session.shard == (1, 2))
+            connection.close(4004, now=serving.now())
+            connection.on_wake()
+            await _each(shards, GaveUp, 1)
+            assert shards.gateways[1].gave_up
+
+            await shards.restart(0)
+            await shards.restart(1)
+
+            assert [*await _each(shards, Resumed, 0)] == [0]
+            assert shards.gateways[1].gave_up is None
+            await shards.gateways[1].send(UpdatePresence())
+            assert shards.gateways[1].state is State.READY
+
+    kit.run(main)
+
+
+def test_events_before_a_restart_are_delivered_before_those_after(kit: Kit) -> None:
+    async def main() -> None:
+        async with _running(kit, 1) as (serving, shards):
+            await _each(shards, Ready, 0)
+            shards.gateways[0].handled()
+            for number in range(5):
+                serving.dispatch("NUMBER", number)
+            await kit.sleep(0.3)
+            await shards.restart(0)
+            assert shards.sessions[0].sequence == 1, "as of the handled events"
+            serving.dispatch("NUMBER", 5)
+            numbers = []
+            async for _, event in shards:
+                if isinstance(event, Dispatch) and event.name == "NUMBER":
+                    numbers.append(event.data)
+                if numbers and numbers[-1] == 5:
+                    break
+            assert numbers == [0, 1, 2, 3, 4, 5]
+
+    kit.run(main)
+
+
+def test_restarts_of_one_shard_at_the_same_time_follow_one_another(kit: Kit) -> None:
+    async def main() -> None:
+        async with _running(kit, 2) as (serving, shards):
+            await _each(shards, Ready, 0, 1)
+
+            async def restart() -> None:
+                await shards.restart(0)
+
+            async with kit.together(restart), kit.together(restart), kit.together(restart):
+                await shards.restart(1)
+            while shards.gateways[0].state is not State.READY:
+                await _each(shards, Resumed, 0)
+            assert shards.gateways[0].state is State.READY
+            shard_ids = [c.session.shard[0] for c in serving.server.connections if c.session]
+            assert sorted(shard_ids).count(0) == 1
+
+    kit.run(main)
+
+
+def test_a_shard_is_restarted_while_it_dials_and_while_it_waits(kit: Kit) -> None:
+    async def main() -> None:
+        async with _running(kit, 2, ask_to_identify=True) as (_, shards):
+            await shards.planned()
+            await shards.restart(0)
+            await shards.restart(0, keep_session=False)
+            await _each(shards, IdentifySlotNeeded, 1)
+            await shards.restart(1)
+            while not shards.gateways[1].grant_identify():
+                await _each(shards, IdentifySlotNeeded, 1)
+            await _each(shards, Ready, 1)
+
+    kit.run(main)
+
+
+def test_the_iteration_goes_on_while_the_only_shard_restarts(kit: Kit) -> None:
+    async def main() -> None:
+        async with _running(kit, 1) as (_, shards):
+            await _each(shards, Ready, 0)
+
+            async def restart() -> None:
+                await shards.restart(0)
+
+            async with kit.together(restart):
+                await _each(shards, Resumed, 0)
+
+    kit.run(main)
+
+
+# ----- add and remove -----
+
+
+def test_a_shard_is_removed_and_added_again_with_its_session(kit: Kit) -> None:
+    async def main() -> None:
+        async with _running(kit, 3) as (serving, shards):
+            await _each(shards, Ready, 0, 1, 2)
+            shards.gateways[1].handled()
+            serving.dispatch("NUMBER", 7, to=lambda session: session.shard == (1, 3))
+            await kit.sleep(0.3)
+
+            session = await shards.remove(1)
+
+            assert session.sequence == 2
+            assert set(shards.gateways) == {0, 2}
+            assert shards.plan.ids == (0, 2)
+            assert shards.sessions[1].sequence == 1, "as of the handled events"
+            with pytest.raises(LocalProtocolError, match="which is elsewhere"):
+                shards.of_guild(1 << 22)
+            async for shard_id, event in shards:  # what waited is still delivered
+                if isinstance(event, Dispatch) and event.name == "NUMBER":
+                    assert (shard_id, event.data) == (1, 7)
+                    break
+            await shards.add(1, session=session)
+            await _each(shards, Resumed, 1)
+            assert shards.sessions[1] == session
+            assert shards.of_guild(1 << 22) is shards.gateways[1]
+
+    kit.run(main)
+
+
+def test_a_shard_removed_without_its_session_leaves_none(kit: Kit) -> None:
+    async def main() -> None:
+        async with _running(kit, 2) as (_, shards):
+            await _each(shards, Ready, 0, 1)
+            assert await shards.remove(1, keep_session=False) is None
+            assert set(shards.sessions) <= {0}
+            await shards.add(1)
+            await _each(shards, Ready, 1)
+
+    kit.run(main)
+
+
+def test_a_shard_added_with_another_session_counts_that_as_handled_in_its_turn(kit: Kit) -> None:
+    async def main() -> None:
+        async with _running(kit, 2) as (serving, shards):
+            await _each(shards, Ready, 0, 1)
+            old = await shards.remove(1)
+            serving.dispatch("NUMBER", 1)  # kept for the resume
+            await shards.add(1, session=old)
+            await _each(shards, Resumed, 1)
+            newer = await shards.remove(1)
+            assert newer.sequence > old.sequence
+            await shards.add(1, session=attrs_like(old))
+            await _each(shards, Resumed, 1)
+            assert shards.sessions[1].id == old.id
+
+    def attrs_like(session: Any) -> Any:
+        return type(session).from_json(session.to_json())
+
+    kit.run(main)
+
+
+def test_more_shards_of_the_plan_are_added_and_all_removed(kit: Kit) -> None:
+    async def main() -> None:
+        async with _running(kit, 4, ids=[0]) as (_, shards):
+            await _each(shards, Ready, 0)
+            await shards.add(3)
+            await shards.add(2)
+            assert shards.plan.ids == (0, 2, 3)
+            ready = await _each(shards, Ready, 2, 3)
+            assert ready[3].shard == (3, 4)
+            for shard_id in (0, 2, 3):
+                await shards.remove(shard_id)
+            async for _ in shards:
+                pass
+            assert set(shards.sessions) == {0, 2, 3}
+            await shards.add(1)
+            await _each(shards, Ready, 1)
+
+    kit.run(main)
+
+
+def test_shards_that_wait_for_a_slot_are_removed(kit: Kit) -> None:
+    async def main() -> None:
+        async with (
+            kit.limit(20),
+            kit.adapter.serve_gateway(Server()) as serving,
+            kit.adapter.open_shards(_config(serving), count=3) as shards,
+        ):
+            await _each(shards, IdentifySlotNeeded, 0, 1, 2)
+            assert await shards.remove(1) is None
+            await _each(shards, Ready, 0, 2)
+            assert len(serving.server.sessions) == 2
+
+    kit.run(main)
+
+
+def test_changes_that_do_not_fit_raise_and_change_nothing(kit: Kit) -> None:
+    async def main() -> None:
+        async with _running(kit, 2) as (_, shards):
+            await _each(shards, Ready, 0, 1)
+            for wrong in (
+                shards.add(0),
+                shards.add(2),
+                shards.add(-1),
+                shards.add("1"),
+                shards.add(True),
+                shards.restart(2),
+                shards.restart(None),
+                shards.remove(2),
+                shards.remove([]),
+            ):
+                with pytest.raises(LocalProtocolError, match="invalid shard_id"):
+                    await wrong
+            await shards.remove(1)
+            for wrong in (shards.restart(1), shards.remove(1)):
+                with pytest.raises(LocalProtocolError, match="invalid shard_id 1: it is not here"):
+                    await wrong
+            with pytest.raises(LocalProtocolError, match="invalid session"):
+                await shards.add(1, session="text")
+            assert set(shards.gateways) == {0}
+            assert shards.gateways[0].state is State.READY
+        for wrong in (shards.restart(0), shards.add(1), shards.remove(0)):
+            with pytest.raises(LocalProtocolError, match="open_shards was left"):
+                await wrong
+
+    kit.run(main)
+
+
+def test_leaving_in_the_midst_of_a_restart_starts_no_shard(kit: Kit) -> None:
+    async def main() -> None:
+        refused = []
+
+        async def restart() -> None:
+            while not ready:
+                await kit.sleep(0.001)
+            try:
+                await ready[0].restart(0)
+            except LocalProtocolError as error:
+                refused.append(str(error))
+
+        ready: list[Any] = []
+        server = Server(ServerConfig(shards=1))
+        async with (
+            kit.limit(20),
+            kit.adapter.serve_gateway(server) as serving,
+            kit.together(restart),
+        ):
+            async with kit.adapter.open_shards(_lookup(serving)) as shards:
+                await _each(shards, Ready, 0)
+                ready.append(shards)
+                while shards.gateways[0].state is State.READY:
+                    await kit.sleep(0)
+            await kit.sleep(0.3)
+            assert all(gateway.over for gateway in shards.gateways.values())
+        assert refused in ([], ["the shards are closed: open_shards was left"])
+
+    kit.run(main)
+
+
+def test_shards_stopped_start_again_one_by_one(kit: Kit) -> None:
+    async def main() -> None:
+        async with _running(kit, 2) as (_, shards):
+            await _each(shards, Ready, 0, 1)
+            await shards.stop()
+            async for _ in shards:
+                pass
+            await shards.restart(1)
+            await _each(shards, Resumed, 1)
+            assert shards.gateways[1].state is State.READY
+            assert shards.gateways[0].state is None
+
+    kit.run(main)
