@@ -37,6 +37,8 @@ Sent = TypeVar("Sent")
 Received = TypeVar("Received")
 Coming = TypeVar("Coming")
 
+EVENT_SIZE = 256
+"""Bytes that count for an event, however small its message is."""
 DROPPED = 4000
 """The close code of an end that keeps the session: any but 1000 and 1001 does."""
 _LATEST = 2.0**40
@@ -58,10 +60,12 @@ class Connection(abc.ABC, Generic[Sent, Received]):
         "__weakref__",
         "_deadlines",
         "_events",
+        "_events_size",
         "_now",
         "_state",
         "_table",
         "on_wake",
+        "taken_size",
     )
 
     def __init__(self, *, now: float, table: Table) -> None:
@@ -72,6 +76,9 @@ class Connection(abc.ABC, Generic[Sent, Received]):
         self._state = State.UPGRADING
         self._deadlines = Deadlines()
         self._events: list[Received | Closed | MalformedPayload] = []
+        self._events_size = 0  # bytes of the messages that they came in
+        self.taken_size: int = 0
+        """Bytes of the messages of which the last call of `events` returned the events."""
 
     # ----- the contract -----
 
@@ -124,6 +131,7 @@ class Connection(abc.ABC, Generic[Sent, Received]):
         """All events that wait, in order; each once."""
         events = self._events
         self._events = []
+        self.taken_size, self._events_size = self._events_size, 0
         return events
 
     def next_timer(self) -> float | None:
@@ -167,13 +175,24 @@ class Connection(abc.ABC, Generic[Sent, Received]):
 class GatewayConnection(Connection[Sent, Received], Generic[Sent, Received, Coming]):
     """A connection that speaks payloads over WebSocket messages."""
 
-    __slots__ = ("_asked", "_close_timeout", "_frames", "_inflater")
+    __slots__ = (
+        "_asked",
+        "_backlog",
+        "_close_timeout",
+        "_events_limit",
+        "_frames",
+        "_inflater",
+        "_is_read",
+        "_output_limit",
+    )
 
     def __init__(
         self,
         *,
         now: float,
         close_timeout: float,
+        events_limit: int,
+        output_limit: int,
         frames: ClientFrames | ServerFrames | Unframed,
         inflater: Inflater,
         table: Table,
@@ -182,6 +201,11 @@ class GatewayConnection(Connection[Sent, Received], Generic[Sent, Received, Comi
         self._close_timeout = close_timeout
         self._frames = frames
         self._inflater = inflater
+        self._events_limit = events_limit
+        self._output_limit = output_limit
+        self._backlog: list[Incoming] = []
+        """What was received and waits until events are taken; the first is at the end."""
+        self._is_read = True  # by the adapter: it is not paused
         self._asked: Closed | None = None
         """How the connection ends once the closing handshake is over."""
 
@@ -196,6 +220,7 @@ class GatewayConnection(Connection[Sent, Received], Generic[Sent, Received, Comi
         if data:  # none is no end: that is receive_eof
             self._take(frames.receive(data), now)
         self.handle_timer(now=now)
+        self._check_output(now)
 
     def receive_message(self, message: str | bytes, *, now: float) -> None:
         """`framing=False`: take a WebSocket message; then fire the timers that are due."""
@@ -203,6 +228,7 @@ class GatewayConnection(Connection[Sent, Received], Generic[Sent, Received, Comi
         now = self._at(now)
         self._take([Messages([message], isinstance(message, str))], now)
         self.handle_timer(now=now)
+        self._check_output(now)
 
     def receive_close(self, code: int | None, reason: str | None = "", *, now: float) -> None:
         """`framing=False`: take the peer's close, as a WebSocket library reports it.
@@ -224,6 +250,13 @@ class GatewayConnection(Connection[Sent, Received], Generic[Sent, Received, Comi
         now = self._at(now)
         if isinstance(self._frames, ClientFrames) and self._state is State.UPGRADING:
             self._take(self._frames.receive_eof(), now)
+        # The events of what waits would come after the last one. Its sequences are not recorded, so
+        # a resume replays them; but how the peer closed still counts.
+        backlog, self._backlog = self._backlog, []
+        for item in reversed(backlog):
+            if isinstance(item, CloseReceived | Broken):
+                self._take_item(item, now)
+                return
         self._end(
             Closed(
                 code=None,
@@ -255,6 +288,28 @@ class GatewayConnection(Connection[Sent, Received], Generic[Sent, Received, Comi
         check_close(code, reason)
         now = self._at(now)
         self._close(Closed(code=code, reason=reason, by=By.SELF, then=Then.STOP), now)
+
+    def handle_timer(self, *, now: float) -> None:
+        """Go on with what waits, and do what is due at `now`; early, late or twice is safe."""
+        if self._backlog:
+            self._go_on(self._at(now))
+        super().handle_timer(now=now)
+
+    def next_timer(self) -> float | None:
+        """When to call `handle_timer`, in seconds of the caller's clock; None: no need to."""
+        # At once, if input waits and the events before it were taken.
+        return self._now if self._may_go_on() else super().next_timer()
+
+    def pause(self, *, now: float) -> None:
+        """The adapter stops reading: the clocks that wait for the peer stand still."""
+        self._is_read = False
+        super().pause(now=now)
+
+    def unpause(self, *, now: float) -> None:
+        """The adapter reads again."""
+        self._is_read = True
+        if not self._backlog:
+            super().unpause(now=now)
 
     # ----- what a role does -----
 
@@ -290,25 +345,71 @@ class GatewayConnection(Connection[Sent, Received], Generic[Sent, Received, Comi
     # ----- what both roles share -----
 
     def _take(self, incoming: Iterable[Incoming], now: float) -> None:
+        following: list[Incoming] = []
         for item in incoming:
             if self._state is State.CLOSED:
                 return
-            match item:
-                case Messages(messages, is_text):
-                    self._take_messages(messages, now, is_text=is_text)
-                case Upgraded():
-                    self._opened(now)
-                case CloseReceived(code, reason):
-                    self._frames.close(reply_to(code), "")
-                    self._end(self._peer_closed(code, reason), now)
-                case Broken(code, error):
-                    self._fail(code, error, now)
-                case _:
-                    self._http(item, now)
+            if self._backlog:
+                following.append(item)
+            else:
+                self._take_item(item, now)
+        if following:
+            self._backlog = following[::-1] + self._backlog
+
+    def _take_item(self, item: Incoming, now: float) -> None:
+        match item:
+            case Messages(messages, is_text):
+                self._take_messages(messages, now, is_text=is_text)
+            case Upgraded():
+                self._opened(now)
+            case CloseReceived(code, reason):
+                self._frames.close(reply_to(code), "")
+                self._end(self._peer_closed(code, reason), now)
+            case Broken(code, error):
+                self._fail(code, error, now)
+            case _:
+                self._http(item, now)
 
     def _take_messages(self, messages: list[str | bytes], now: float, *, is_text: bool) -> None:
-        for message in messages:
+        for index, message in enumerate(messages):
+            if self._events_size >= self._events_limit and self._holds(
+                messages, index, now, is_text=is_text
+            ):
+                return
             self._take_message(_text(message) if is_text else message, now)
+
+    def _holds(self, messages: list[str | bytes], index: int, now: float, *, is_text: bool) -> bool:
+        """Let messages wait, still compressed, until events are taken.
+
+        A few kilobytes can decompress to gigabytes. Timers that wait for the peer are paused
+        meanwhile: its answer may be in what waits.
+        """
+        if self._state in (State.CLOSING, State.CLOSED):
+            return False  # it is ignored, and costs nothing
+        self._backlog.append(Messages(messages[index:], is_text))
+        self._deadlines.pause(now)
+        return True
+
+    def _may_go_on(self) -> bool:
+        return bool(self._backlog) and self._is_read and self._events_size < self._events_limit
+
+    def _finish(self, closed: Closed, now: float) -> None:
+        self._backlog.clear()
+        super()._finish(closed, now)
+
+    def _go_on(self, now: float) -> None:
+        """Take what waits, up to the limit."""
+        while self._may_go_on():
+            self._take_item(self._backlog.pop(), now)
+        if not self._backlog and self._is_read:
+            self.unpause(now=now)
+
+    def _check_output(self, now: float) -> None:
+        """Drop the connection if the peer does not read what it causes to be sent."""
+        waiting = self._frames.waiting
+        if waiting > self._output_limit and self._state is not State.CLOSED:
+            error = f"{waiting} bytes wait for a peer that does not read them"
+            self._fail(DROPPED, error, now)
 
     def _take_message(self, message: str | bytes, now: float) -> None:
         # After our close frame nothing is received any more: what is not counted, a resume replays.
@@ -320,6 +421,7 @@ class GatewayConnection(Connection[Sent, Received], Generic[Sent, Received, Comi
             self._fail(DROPPED, str(error), now)
             return
         if text is not None:
+            self._events_size += len(text) + EVENT_SIZE
             self._take_text(text, now, inflated=text is not message)
 
     def _take_text(self, text: str | bytes, now: float, *, inflated: bool) -> None:

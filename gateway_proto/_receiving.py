@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 
 from gateway_proto._beating import Beating
-from gateway_proto._connection import DROPPED
+from gateway_proto._connection import DROPPED, EVENT_SIZE
 from gateway_proto._layers.dispatch import Dispatch
 from gateway_proto._layers.inflate import InflateError
 from gateway_proto._layers.payloads import NO_DISPATCH, decode_dispatch, read
@@ -36,9 +36,14 @@ class Receiving(Beating, abc.ABC):
         """
         inflate, decode, events = self._inflater.receive, decode_dispatch, self._events
         is_steady, heard = self._is_steady(), False
-        for message in messages:
+        size, limit = self._events_size, self._events_limit
+        for index, message in enumerate(messages):
+            if size >= limit and self._holds(messages, index, now, is_text=is_text):
+                break
             if not is_steady:
+                self._events_size = size
                 super()._take_messages([message], now, is_text=is_text)
+                size = self._events_size
                 is_steady = self._is_steady()
                 continue
             try:
@@ -48,6 +53,7 @@ class Receiving(Beating, abc.ABC):
                 return
             if text is None:
                 continue
+            size += len(text) + EVENT_SIZE
             try:
                 dispatch = decode(text)
             except NO_DISPATCH:
@@ -64,6 +70,7 @@ class Receiving(Beating, abc.ABC):
                 self._sequence = dispatch.sequence
             events.append(dispatch)
             heard = True
+        self._events_size = size
         if heard:
             self._heard()
 

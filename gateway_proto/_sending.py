@@ -61,6 +61,8 @@ class Sending(GatewayConnection[Command, Event, Dispatch | Payload], abc.ABC):
         super().__init__(
             now=now,
             close_timeout=config.close_timeout,
+            events_limit=config.events_limit,
+            output_limit=config.output_limit,
             table=client_table(dialect),
             frames=frames,
             inflater=inflater(config.compression, limit=config.message_limit),

@@ -141,6 +141,8 @@ class Telling(GatewayConnection[ServerMessage, ServerEvent, Payload], abc.ABC):
         super().__init__(
             now=now,
             close_timeout=config.close_timeout,
+            events_limit=config.events_limit,
+            output_limit=config.output_limit,
             table=server_table(),
             frames=_frames(config) if framing else Unframed(),
             # A client sends nothing compressed; JSON and terms come as they are.

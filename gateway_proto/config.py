@@ -291,6 +291,11 @@ class Config(Told):
     close_timeout: float = attrs.field(default=5.0, validator=SECONDS)
     message_limit: int = attrs.field(default=64 * 2**20, validator=POSITIVE)
     """Of one message, as it arrives and as it inflates."""
+    events_limit: int = attrs.field(default=16 * 2**20, validator=POSITIVE)
+    """Of the messages whose events wait to be taken. Above it, received messages wait still
+    compressed, and the adapters stop reading."""
+    output_limit: int = attrs.field(default=16 * 2**20, validator=POSITIVE)
+    """Of what waits for a peer that does not read. Above it, the connection is dropped."""
     waiting_limit: int = attrs.field(default=1000, validator=COUNT)
     """Commands that may wait for room under the rate limit."""
 

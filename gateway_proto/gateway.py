@@ -61,9 +61,12 @@ class GatewayBase(abc.ABC):
         "_bases",
         "_client",
         "_coming",
+        "_coming_size",
+        "_events_limit",
         "_handling",
         "_is_stalled",
         "_next",
+        "_next_size",
         "_queue_limit",
         "_sequence",
         "_session",
@@ -76,6 +79,9 @@ class GatewayBase(abc.ABC):
         self._turns = turns
         self._coming: list[Event] = []
         self._next: list[Event] = []  # those that came before, the first at the end
+        # Sizes are of batches: a batch counts until its last event is taken.
+        self._coming_size = self._next_size = 0
+        self._events_limit = client._config.events_limit
         self._queue_limit = queue_limit
         self._handling: Event | None = None
         self._session = client.session
@@ -134,8 +140,11 @@ class GatewayBase(abc.ABC):
             # Two lists that are empty cost a tenth of the memory of a deque that is.
             self._next, self._coming = self._coming, []
             self._next.reverse()
+            self._next_size, self._coming_size = self._coming_size, 0
         self._handling = event = self._next.pop()
-        if self._is_stalled and self._waits <= self._queue_limit // 2:
+        if not self._next:
+            self._next_size = 0
+        if self._is_stalled and self._has_capacity(self._queue_limit // 2):
             self._is_stalled = False
             self._make_room()
         return event
@@ -161,8 +170,13 @@ class GatewayBase(abc.ABC):
     def _make_room(self) -> None:
         """Read on: half of the events that wait have been taken."""
 
-    def _put(self, events: Sequence[Event]) -> None:
-        """Let events wait to be taken."""
+    def _has_capacity(self, most: int) -> bool:
+        """Whether at most `most` events wait, and not too many bytes."""
+        return self._waits <= most and self._next_size + self._coming_size < self._events_limit
+
+    def _put(self, events: Sequence[Event], size: int = 0) -> None:
+        """Let events wait to be taken; `size` is in bytes, `Connection.taken_size`."""
+        self._coming_size += size
         if self._turns is not None and events and not self.has_event:
             self._turns.join(self)
         self._coming.extend(events)
@@ -170,7 +184,7 @@ class GatewayBase(abc.ABC):
     def _has_room(self) -> bool:
         """Whether to read on now; if not, `_make_room` says when."""
         # Who does not read waits for that call: a turn of a timer meanwhile must not forget it.
-        self._is_stalled = self._is_stalled or self._waits >= self._queue_limit
+        self._is_stalled = self._is_stalled or not self._has_capacity(self._queue_limit - 1)
         return not self._is_stalled
 
     def _forget_session(self) -> None:
@@ -431,14 +445,15 @@ class AdapterGateway(GatewayBase):
         raise self._closed_for_good()
 
     def _deliver(self, pump: Driver, events: list[Any]) -> bool:
-        self._take(events)
+        connection = pump.connection
+        self._take(events, 0 if connection is None else connection.taken_size)
         self._take(self._client.events())
         if self.state is State.READY:
             self._sendable.tell()
         # Keep reading while stopping or awaiting READY or an answer: the caller asks for no events.
         return self._stopping or self._awaited > 0 or self._has_room()
 
-    def _take(self, events: list[Any]) -> None:
+    def _take(self, events: list[Any], size: int = 0) -> None:
         if not events:
             return
         for event in events if self._answers else ():
@@ -448,7 +463,7 @@ class AdapterGateway(GatewayBase):
                     answer.outcome = event
                     answer.news.tell()
         log_events(events, self._label, self._config.token)
-        self._put(events)
+        self._put(events, size)
         self._news.tell()
 
 

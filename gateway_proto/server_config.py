@@ -83,5 +83,7 @@ class ServerConfig:
     identify_timeout: float = 60.0
     close_timeout: float = 5.0
     message_limit: int = 65536
+    events_limit: int = 16 * 2**20
+    """Of the messages whose events wait to be taken. Above it, received messages wait."""
     output_limit: int = 64 * 2**20
     """Of what waits for a client that does not read; beyond it the connection is dropped."""

@@ -31,8 +31,11 @@ class Gateway(GatewayBase):
     def _make_room(self) -> None:
         self.reads = True
 
-    def put(self, *events: Event) -> None:
-        self._put(events)
+    def put(self, *events: Event, size: int = 0) -> None:
+        self._put(events, size)
+
+    def has_room(self) -> bool:
+        return self._has_room()
 
     def end(self) -> None:
         self._forget_session()
@@ -109,6 +112,26 @@ def test_without_a_connection_there_is_no_state() -> None:
     assert gateway.state is None
     assert gateway.latency is None
     assert gateway.waiting == ()
+    assert gateway.take() is None
+
+
+def test_a_queue_full_of_bytes_is_read_for_again_when_its_batch_was_taken() -> None:
+    gateway, link, _ = _gateway(limit=1000)
+    gateway.fill(link)
+    _take_all(gateway)
+    limit = CONFIG.events_limit
+
+    gateway.put(*[Dispatch.of("X", 1)] * 3, size=limit - 1)
+    assert gateway.has_room()
+    gateway.put(Dispatch.of("X", 2), size=1)
+    assert not gateway.has_room()
+
+    gateway.reads = False
+    for _ in range(3):
+        gateway.take()
+        assert not gateway.reads
+    gateway.take()
+    assert gateway.reads
     assert gateway.take() is None
 
 

@@ -105,8 +105,13 @@ class Frames:
         return data
 
     def send(self, message: str | bytes) -> None:
-        """Frame a message."""
+        """Frame a message; drop it if a close frame was sent or received.
+
+        The messages before the peer's close may be handled after it was received.
+        """
         assert self._ws is not None
+        if self._ws.state is not ConnectionState.OPEN:
+            return
         # Its type is generic in `str` or `bytes`, and knows no union of them.
         self._out += self._ws.send(ws.Message(message))  # type: ignore[type-var]
 

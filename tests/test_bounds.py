@@ -1,0 +1,341 @@
+"""What one read may produce, what may wait, and that no limit changes what happens."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import random
+import re
+import tracemalloc
+from typing import Any
+
+import pytest
+
+from gateway_proto import (
+    Client,
+    ClientConnection,
+    Closed,
+    Compression,
+    Config,
+    Dispatch,
+    HeartbeatAcked,
+    Ready,
+    State,
+    Then,
+)
+from gateway_proto._layers.inflate import deflater, has_zstd
+
+LIMIT = 100_000
+MILLISECONDS = 40_000
+
+
+def _frame(data: bytes, first: int = 0x82) -> bytes:
+    size = len(data)
+    if size < 126:
+        return bytes((first, size)) + data
+    if size < 65536:
+        return bytes((first, 126)) + size.to_bytes(2, "big") + data
+    return bytes((first, 127)) + size.to_bytes(8, "big") + data
+
+
+def _payload(op: int, d: Any = None, s: int | None = None, t: str | None = None) -> bytes:
+    return json.dumps({"t": t, "s": s, "op": op, "d": d}).encode()
+
+
+class Peer:
+    """A server's bytes for a connection that is READY, in one compression."""
+
+    def __init__(self, compression: str = "zlib-stream", **settings: Any) -> None:
+        self._deflater = deflater(Compression(compression))
+        settings = {"events_limit": LIMIT, "random": lambda: 0.5, **settings}
+        config = Config(
+            token="t0ken",
+            intents=0,
+            gateway_url="ws://localhost:1",
+            compression=compression,
+            **settings,
+        )
+        self.client = Client(config)
+        connection = self.client.dial_succeeded(now=0.0)
+        assert isinstance(connection, ClientConnection)
+        self.connection = connection
+        (key,) = re.findall(rb"(?i)sec-websocket-key: (\S+)", connection.data_to_send())
+        token = hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest()
+        connection.receive_data(
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Accept: " + base64.b64encode(token) + b"\r\n\r\n",
+            now=0.0,
+        )
+        connection.receive_data(
+            self.frame(_payload(10, {"heartbeat_interval": MILLISECONDS}))
+            + self.frame(_payload(0, {"session_id": "s"}, 1, "READY")),
+            now=0.0,
+        )
+        assert isinstance(self.taken(0.0)[-1], Ready)
+        connection.data_to_send()
+
+    def frame(self, text: bytes) -> bytes:
+        data = self._deflater.send(text, large=True)
+        return _frame(data.encode() if isinstance(data, str) else data)
+
+    def dispatch(self, sequence: int, size: int = LIMIT - 1000) -> bytes:
+        return self.frame(_payload(0, "x" * size, sequence, "A"))
+
+    def taken(self, now: float) -> list[Any]:
+        """All events, as an adapter takes them: again after each timer that is due."""
+        connection, events = self.connection, self.connection.events()
+        while (at := connection.next_timer()) is not None and at <= now:
+            connection.handle_timer(now=now)
+            after = connection.next_timer()
+            assert after is None or after > now
+            events += connection.events()
+        return events
+
+
+def _sequences(events: list[Any]) -> list[int | None]:
+    return [event.sequence for event in events if isinstance(event, Dispatch)]
+
+
+STREAMS = ["zlib-stream", "zstd-stream"] if has_zstd() else ["zlib-stream"]
+
+
+# ----- what one read produces -----
+
+
+@pytest.mark.parametrize("compression", STREAMS)
+def test_one_read_is_decompressed_up_to_the_limit_and_then_on_demand(compression: str) -> None:
+    peer = Peer(compression)
+    data = b"".join(peer.dispatch(sequence) for sequence in range(2, 202))
+    assert len(data) < 262_144
+
+    tracemalloc.start()
+    peer.connection.receive_data(data, now=1.0)
+    used, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert most < 10 * LIMIT
+    assert used < 10 * LIMIT
+    assert _sequences(peer.taken(1.0)) == list(range(2, 202))
+    assert peer.connection.session is not None
+    assert peer.connection.session.sequence == 201
+
+
+def test_what_waits_is_due_at_once_only_after_its_events_were_taken() -> None:
+    peer = Peer()
+    connection = peer.connection
+    connection.receive_data(b"".join(peer.dispatch(number) for number in range(2, 8)), now=5.0)
+
+    for _ in range(3):  # nothing was taken: no timer is due, and calling it does no harm
+        assert connection.next_timer() == MILLISECONDS / 2000
+        connection.handle_timer(now=5.0)
+    first = connection.events()
+    assert connection.next_timer() == 5.0
+    connection.handle_timer(now=6.0)
+
+    assert _sequences(first) == [2, 3]
+    assert _sequences(connection.events()) == [4, 5]
+    assert connection.taken_size > LIMIT
+
+
+def test_what_is_received_while_input_waits_comes_after_it() -> None:
+    peer = Peer()
+    ping = _frame(b"p", 0x89)
+    data = [peer.dispatch(number) for number in range(2, 20)]
+
+    peer.connection.receive_data(b"".join(data[:6]) + ping + b"".join(data[6:9]), now=1.0)
+    peer.connection.receive_data(ping.join(data[9:]), now=1.0)
+
+    assert len(peer.connection.data_to_send()) == 9 * 7  # pings are answered at once
+    assert _sequences(peer.taken(1.0)) == list(range(2, 20))
+
+
+def test_small_events_count_too() -> None:
+    peer = Peer("none")
+    data = b"".join(_frame(_payload(1), 0x81) for _ in range(1000))
+
+    peer.connection.receive_data(data, now=1.0)
+
+    assert len(peer.connection.events()) < 1000
+    assert len(peer.taken(1.0)) > 1000
+
+
+@pytest.mark.parametrize("compression", ["none", *STREAMS])
+def test_the_same_bytes_give_the_same_events_however_they_are_split(compression: str) -> None:
+    chance = random.Random(5)
+
+    def run(sizes: tuple[int, ...], limit: int) -> tuple[list[Any], Any, State]:
+        peer = Peer(compression, events_limit=limit)
+        kinds = random.Random(7)
+        texts = []
+        for sequence in range(2, 60):
+            texts.append(_payload(0, "x" * kinds.randrange(20_000), sequence, "A"))
+            texts += [_payload(kinds.choice([1, 11, 99]), None, None, None)]
+        data = b"".join(
+            peer.frame(text) + (_frame(b"p", 0x89) if kinds.random() < 0.2 else b"")
+            for text in texts
+        )
+        data += _frame((4001).to_bytes(2, "big") + b"bye", 0x88)
+        events, at = [], 0
+        while at < len(data):
+            size = chance.choice(sizes)
+            peer.connection.receive_data(data[at : at + size], now=1.0)
+            at += size
+            events += peer.taken(1.0)
+        return events, peer.connection.session, peer.connection.state
+
+    whole = run((10**7,), 10**9)
+
+    assert isinstance(whole[0][-1], Closed)
+    for sizes, limit in (((1, 7, 100), 10**9), ((1, 5000), 10_000), ((10**7,), 1), ((300,), 1)):
+        assert run(sizes, limit) == whole
+
+
+# ----- what is paused, and what ends, while input waits -----
+
+
+def test_a_paused_connection_takes_nothing_of_what_waits() -> None:
+    peer = Peer()
+    connection = peer.connection
+    connection.receive_data(b"".join(peer.dispatch(number) for number in range(2, 8)), now=1.0)
+    first = connection.events()
+    connection.pause(now=1.0)
+
+    assert connection.next_timer() == MILLISECONDS / 2000
+    connection.handle_timer(now=2.0)
+    assert connection.events() == []
+    connection.unpause(now=3.0)
+
+    assert _sequences(first + peer.taken(3.0)) == list(range(2, 8))
+
+
+def test_an_ack_among_what_waits_is_not_missed() -> None:
+    peer = Peer()
+    connection = peer.connection
+    connection.handle_timer(now=MILLISECONDS / 2000)  # the first heartbeat
+    connection.receive_data(
+        peer.dispatch(2) + peer.dispatch(3) + peer.frame(_payload(11)), now=21.0
+    )
+
+    connection.handle_timer(now=60.0)  # nothing is taken until long after the second
+    connection.handle_timer(now=100.0)
+    assert connection.state is State.READY
+    events = peer.taken(100.0)
+
+    assert any(isinstance(event, HeartbeatAcked) for event in events)
+    assert not any(isinstance(event, Closed) for event in events)
+    connection.handle_timer(now=200.0)
+    connection.handle_timer(now=300.0)
+    assert connection.state is State.CLOSED, "afterwards a missing ACK counts again"
+
+
+def test_the_peers_close_among_what_waits_counts_at_the_end_of_the_transport() -> None:
+    peer = Peer()
+    close = _frame((4004).to_bytes(2, "big"), 0x88)
+    data = b"".join(peer.dispatch(number) for number in range(2, 8)) + close
+    peer.connection.receive_data(data, now=1.0)
+
+    peer.connection.receive_eof(now=1.0)
+
+    *dispatches, closed = peer.connection.events()
+    assert _sequences(dispatches) == [2, 3]
+    assert isinstance(closed, Closed)
+    assert (closed.code, closed.then) == (4004, Then.STOP)
+    assert peer.connection.next_timer() is None
+
+
+def test_messages_among_what_waits_are_dropped_at_the_end_of_the_transport() -> None:
+    peer = Peer()
+    peer.connection.receive_data(b"".join(peer.dispatch(number) for number in range(2, 8)), now=1.0)
+
+    peer.connection.receive_eof(now=1.0)
+
+    closed = peer.connection.events()[-1]
+    assert isinstance(closed, Closed)
+    assert (closed.code, closed.then) == (None, Then.RESUME)
+    assert peer.connection.session is not None
+    assert peer.connection.session.sequence == 3, "a resume replays the others"
+
+
+def test_our_close_ends_without_the_events_that_wait() -> None:
+    peer = Peer()
+    connection = peer.connection
+    answer = _frame((1000).to_bytes(2, "big"), 0x88)
+    connection.receive_data(b"".join(peer.dispatch(number) for number in range(2, 8)), now=1.0)
+
+    connection.close(1000, now=1.0)
+    connection.receive_data(peer.dispatch(8) + answer, now=1.0)
+    events = peer.taken(1.0)
+
+    assert _sequences(events) == [2, 3]
+    assert isinstance(events[-1], Closed)
+    assert connection.state is State.CLOSED
+
+
+def test_after_our_close_messages_are_dropped_at_any_limit() -> None:
+    peer = Peer()
+    connection = peer.connection
+    connection.receive_data(peer.dispatch(2) + peer.dispatch(3), now=1.0)
+    connection.close(1000, now=1.0)
+
+    connection.receive_data(peer.dispatch(4) + peer.dispatch(5), now=1.0)
+
+    assert _sequences(peer.taken(1.0)) == [2, 3]
+
+
+def test_before_ready_the_limit_holds_too() -> None:
+    """On the general path as on the fast one."""
+    connection = Client(
+        Config(token="t", intents=0, gateway_url="ws://localhost:1", events_limit=1000)
+    ).dial_succeeded(now=0.0, framing=False)
+
+    for _ in range(20):
+        connection.receive_message(_payload(99).decode(), now=0.0)
+    events = connection.events()
+    connection.handle_timer(now=0.0)
+
+    assert len(events) < 6
+    assert connection.events() != []
+
+
+# ----- what waits to be sent -----
+
+
+def test_a_peer_that_causes_output_and_does_not_read_is_dropped() -> None:
+    peer = Peer("none", output_limit=10_000)
+    requests = _frame(_payload(1), 0x81) * 100
+
+    while peer.connection.state is not State.CLOSED:
+        peer.connection.receive_data(requests, now=1.0)
+        peer.connection.events()
+        waiting = len(peer.connection._frames._out)  # type: ignore[union-attr]
+
+    assert 10_000 < waiting < 20_000
+    assert peer.client.last_closed is not None
+    assert peer.client.last_closed.then is Then.RESUME
+    assert "does not read" in (peer.client.last_closed.error or "")
+
+
+def test_a_flood_of_heartbeat_requests_leaves_a_bounded_record_of_sends() -> None:
+    peer = Peer("none")
+    requests = _frame(_payload(1), 0x81) * 1000
+
+    for number in range(20):
+        peer.connection.receive_data(requests, now=1.0 + number)
+        peer.taken(1.0 + number)
+        peer.connection.data_to_send()
+
+    assert len(peer.connection._outbox._window._sent) <= 120
+
+
+def test_a_stream_may_be_split_inside_of_what_waits() -> None:
+    """The rest of a text arrives while its beginning waits."""
+    peer = Peer()
+    connection = peer.connection
+    data = b"".join(peer.dispatch(number) for number in range(2, 6))
+    text = peer.frame(_payload(0, "y" * 1000, 6, "B"))
+
+    connection.receive_data(data + text[:5], now=1.0)
+    connection.receive_data(text[5:], now=1.0)
+
+    assert _sequences(peer.taken(1.0)) == [2, 3, 4, 5, 6]
