@@ -14,7 +14,7 @@ import msgspec
 
 from gateway_proto._connection import GatewayConnection
 from gateway_proto._layers.frames import ServerFrames, Unframed
-from gateway_proto._layers.inflate import deflater, inflater
+from gateway_proto._layers.inflate import PlainInflater, deflater
 from gateway_proto._layers.payloads import Payload, encode, encode_dispatch
 from gateway_proto._layers.state import State, server_table
 from gateway_proto._mischief import Mischief
@@ -145,8 +145,7 @@ class Telling(GatewayConnection[ServerMessage, ServerEvent, Payload], abc.ABC):
             output_limit=config.output_limit,
             table=server_table(),
             frames=_frames(config) if framing else Unframed(),
-            # A client sends nothing compressed; JSON and terms come as they are.
-            inflater=inflater(Compression.NONE, limit=config.message_limit),
+            inflater=PlainInflater(),
         )
         self._config = config
         self._dialect = DIALECTS[config.versions[-1]]

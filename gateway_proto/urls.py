@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 import msgspec
@@ -18,6 +19,13 @@ _GATEWAY_DOMAINS = {
     "discordapp.com": "discord.gg",
     "gateway.discord.gg": "discord.gg",
 }
+
+
+# A backslash ends the host for some parsers (https://url.spec.whatwg.org/#host-state), and other
+# characters are escaped or dropped by some. What all of them read alike is nothing but this.
+_HOST = re.compile(r"[a-z0-9-]{1,63}(?:\.[a-z0-9-]{1,63})*")
+_ADDRESS = re.compile(r"[0-9a-f:.]*:[0-9a-f:.]*")
+"""An IPv6 address without a zone; it came in brackets, and urlsplit has checked it."""
 
 
 class Url(msgspec.Struct, frozen=True):
@@ -47,9 +55,14 @@ class Url(msgspec.Struct, frozen=True):
             )
         if not host or parts.username is not None:
             raise LocalProtocolError(f"{text!r} is no URL of a gateway: it needs a host alone")
+        grammar = _ADDRESS if "[" in parts.netloc else _HOST
+        if not grammar.fullmatch(host):
+            raise LocalProtocolError(
+                f"{text!r} is no URL of a gateway: its host may have letters, digits, hyphens and "
+                "dots, or be an IP address"
+            )
         path, query = parts.path or "/", parts.query
-        # Of the host too: it is the value of a header.
-        said = host + path + query
+        said = path + query
         if not said.isascii() or not said.isprintable() or " " in said:
             raise LocalProtocolError(f"{text!r} is no URL: a character in it must be escaped")
         return cls(parts.scheme, host, port or _PORTS[parts.scheme], path, query)

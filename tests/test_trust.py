@@ -50,6 +50,21 @@ HOSTILE = [
     "wss://a\x0b.discord.gg",
     "wss://gateway.discord.gg/\r\nHost: evil.example",
     "wss://" + "a" * 10_000 + ".evil.example",
+    "wss://evil.example\\.discord.gg/",
+    "wss://evil.example\\@gateway.discord.gg/",
+    "wss://evil.example%2f.discord.gg",
+    "wss://evil.example%00.discord.gg",
+    "wss://evil_example.discord.gg",
+    "wss://evil.example;.discord.gg",
+    "wss://evil.example,.discord.gg",
+    "wss://(evil.example).discord.gg",
+    "wss://evil.example..discord.gg",
+    "wss://.discord.gg",
+    "wss://gateway.discord.gg.",
+    "wss://[fe80::1%25.discord.gg]",
+    "wss://[::ffff:1.2.3.4]",
+    "wss://:443",
+    "wss://[v1.discord.gg]",
 ]
 CONFIG = Config(token=TOKEN, intents=0)
 

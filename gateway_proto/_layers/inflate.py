@@ -16,6 +16,7 @@ __all__ = [
     "Deflater",
     "InflateError",
     "Inflater",
+    "PlainInflater",
     "deflater",
     "has_zstd",
     "inflater",
@@ -75,6 +76,20 @@ class Deflater(Protocol):
     def send(self, text: bytes, *, large: bool) -> str | bytes:
         """The message of a text; `large` marks what is worth compressing by itself."""
         ...
+
+
+class PlainInflater:
+    """Messages of a client: they are never compressed."""
+
+    __slots__ = ()
+
+    def receive(self, message: str | bytes) -> str | bytes | None:
+        """Return the message as it is."""
+        return message
+
+    def hold(self, text: str | bytes) -> bool:
+        """Return False: each message is a text."""
+        return False
 
 
 class PayloadInflater:

@@ -360,3 +360,12 @@ def test_a_text_that_is_put_back_again_and_again_is_none() -> None:
             held.append(text)
             text = context.receive(part())
         assert held[-1] == b"x" * 16
+
+
+@pytest.mark.parametrize("message", [b"\xff\xfe", b"", b"x\x9c", zlib.compress(TEXT), "{}"])
+def test_messages_of_a_client_are_taken_as_they_are(message: str | bytes) -> None:
+    """A client compresses nothing, so what looks compressed is no payload."""
+    context = inflate.PlainInflater()
+
+    assert context.receive(message) == message
+    assert not context.hold(message)

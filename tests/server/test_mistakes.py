@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from typing import Any
 
 import pytest
@@ -56,6 +57,18 @@ def test_a_message_that_is_no_payload_is_closed_with_4002_and_told() -> None:
 
     assert connection.close_to_send() == (4002, "Error while decoding payload")
     assert isinstance(connection.events()[0], MalformedPayload)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [b"\xff\xfe\0\1garbage", b"", b"x\x9c", zlib.compress(b"{}"), b"\x83t\0\0", "garbage"],
+)
+def test_undecodable_data_is_closed_with_4002(message: str | bytes) -> None:
+    connection = accepted()
+
+    connection.receive_message(message, now=0.0)
+
+    assert connection.close_to_send() == (4002, "Error while decoding payload")
 
 
 def test_a_client_that_never_identifies_is_closed() -> None:
