@@ -28,6 +28,7 @@ from gateway_proto import (
     IdentifySlotNeeded,
     LocalProtocolError,
     MalformedPayload,
+    Properties,
     Purpose,
     Raw,
     Ready,
@@ -662,9 +663,11 @@ def test_a_payload_limit_of_the_callers_is_kept() -> None:
 def test_an_identify_that_is_too_large_is_said_before_the_first_dial() -> None:
     """Rule 61: and never while something is received."""
     with pytest.raises(LocalProtocolError, match=r"Identify has .* more than the 4096"):
-        _config(token="t" * 4096)
+        _config(properties=Properties("x" * 4096))
     with pytest.raises(LocalProtocolError, match=r"Identify has .* more than the 4096"):
-        _ready(token="t" * 3900).send(UpdatePresence([Activity("x" * 100)]), now=0.0)
+        _ready(properties=Properties("x" * 3800)).send(
+            UpdatePresence([Activity("x" * 100)]), now=0.0
+        )
 
 
 @pytest.mark.parametrize("length", [256, 257, 5000])

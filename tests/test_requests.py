@@ -627,7 +627,7 @@ def test_a_request_needs_ready_and_must_be_one() -> None:
         connection.request(UpdatePresence(), now=0.0)
     with pytest.raises(LocalProtocolError, match="ask for one"):
         connection.request(RequestGuildMembers(["1", "2"]), now=0.0)
-    with pytest.raises(LocalProtocolError, match="must be a snowflake"):
+    with pytest.raises(LocalProtocolError, match="expected a snowflake"):
         connection.request(RequestGuildMembers("x"), now=0.0)
 
     connection.receive_eof(now=0.0)

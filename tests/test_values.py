@@ -425,7 +425,6 @@ def test_a_guild_belongs_to_a_shard_and_a_shard_to_an_identify_key() -> None:
         ({"dialect": 4, "shard": (0, 1), "intents": 1}, "version 4 has no intents"),
         ({"intents": -1}, "invalid Config.intents -1"),
         ({"large_threshold": 5}, "Config.large_threshold 5: expected an int from 50 to 250"),
-        ({"presence": UpdatePresence(status="x")}, "status is 'x'"),
     ],
 )
 def test_a_config_that_does_not_fit_together_is_refused(options: dict[str, Any], says: str) -> None:

@@ -2,14 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, get_args
 
 import attrs
 import pytest
 
-from gateway_proto import Client, Config, LocalProtocolError, Server
+from gateway_proto import (
+    DIALECTS,
+    Activity,
+    Client,
+    Command,
+    Config,
+    Heartbeat,
+    Identify,
+    Intents,
+    LocalProtocolError,
+    Properties,
+    Raw,
+    RequestChannelInfo,
+    RequestGuildMembers,
+    RequestSoundboardSounds,
+    Resume,
+    Server,
+    UpdatePresence,
+    UpdateVoiceState,
+    VoiceServerPing,
+)
 from gateway_proto.testing import Link
 
 
@@ -76,14 +97,53 @@ def _use_config(config: Config) -> None:
     link.run(60)
 
 
+def _use_command(command: Any) -> None:
+    for version in DIALECTS:
+        for encoding in ("json", "etf"):
+            config = Config(
+                token="t",
+                dialect=version,
+                encoding=encoding,
+                intents=Intents.all() if DIALECTS[version].intents else None,
+            )
+            # What differs between versions is checked when it is sent.
+            with contextlib.suppress(LocalProtocolError):
+                config.spell(command)
+
+
+def _use_part(part: Activity | Properties) -> None:
+    if isinstance(part, Activity):
+        _use_command(UpdatePresence([part]))
+    else:
+        _use_command(Identify(token="t", intents=0, properties=part))
+
+
 NEEDED: dict[type[Any], dict[str, Any]] = {
     Config: {"token": "t", "intents": 0, "gateway_url": "ws://localhost", "unix_offset": 0.0},
+    Activity: {"name": "chess"},
+    Properties: {},
+    UpdatePresence: {},
+    UpdateVoiceState: {"guild_id": "1", "channel_id": "2"},
+    RequestGuildMembers: {"guild_id": "1"},
+    RequestSoundboardSounds: {"guild_ids": ["1"]},
+    RequestChannelInfo: {"guild_id": "1", "fields": ["status"]},
+    Identify: {"token": "t", "intents": 0},
+    Resume: {"session_id": "s", "seq": 1},
+    Heartbeat: {"d": 1},
+    Raw: {"op": 3},
 }
-USE: dict[type[Any], Callable[[Any], None]] = {Config: _use_config}
+USE: dict[type[Any], Callable[[Any], None]] = {
+    **dict.fromkeys(get_args(Command), _use_command),
+    Activity: _use_part,
+    Properties: _use_part,
+    Config: _use_config,
+}
 
 
 def _fields(type_: type[Any]) -> Iterator[str]:
-    return (field.name for field in attrs.fields(type_))
+    if attrs.has(type_):
+        return (field.name for field in attrs.fields(type_))
+    return iter(type_.__struct_fields__)
 
 
 def _made(type_: type[Any], field: str, value: Any) -> Any:
@@ -116,6 +176,24 @@ def test_wrong_value_is_rejected_by_name_or_works(type_: type[Any], field: str) 
     assert {kind: problem for kind, problem in problems.items() if problem is not None} == {}
 
 
-@pytest.mark.parametrize("type_", NEEDED)
-def test_every_field_has_a_check(type_: type[Any]) -> None:
+@pytest.mark.parametrize("type_", [type_ for type_ in NEEDED if attrs.has(type_)])
+def test_every_field_has_a_validator(type_: type[Any]) -> None:
     assert [field.name for field in attrs.fields(type_) if field.validator is None] == []
+
+
+def test_every_command_is_given_wrong_values() -> None:
+    assert set(get_args(Command)) - NEEDED.keys() == {VoiceServerPing}
+
+
+@pytest.mark.parametrize(
+    ("type_", "field"),
+    [
+        (type_, field)
+        for type_ in NEEDED
+        for field in _fields(type_)
+        if (type_, field) != (Raw, "d")  # which is any JSON value
+    ],
+)
+def test_object_is_rejected_for_every_field(type_: type[Any], field: str) -> None:
+    with pytest.raises(LocalProtocolError, match=f"{type_.__name__}.{field} "):
+        _made(type_, field, object())

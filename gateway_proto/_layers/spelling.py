@@ -6,11 +6,14 @@ get along with what real clients send, so a field is refused only where its type
 
 from __future__ import annotations
 
-from typing import Any
+import copy
+from collections.abc import Iterable
+from typing import Any, TypeVar
 
 import attrs
 import msgspec
 
+from gateway_proto._checks import ID, as_id, as_ids, integer, rejected
 from gateway_proto._layers.raw import from_raw_strictly
 from gateway_proto.commands import (
     Activity,
@@ -32,11 +35,10 @@ from gateway_proto.errors import LocalProtocolError
 
 __all__ = ["read", "spell"]
 
-_STATUSES = ("online", "dnd", "idle", "invisible", "offline")
-_MOST_USERS = 100
-_MOST_FOUND = 100
-_LONGEST_NONCE = 32
-_INTENTS_END = 2**53
+T = TypeVar("T")
+
+_FOUND_LIMIT = integer(1, 100)
+"""Members that a request with `query` may name."""
 
 _OPCODES: dict[type[Any], Opcode] = {
     Identify: Opcode.IDENTIFY,
@@ -56,17 +58,36 @@ def spell(command: Command, dialect: Dialect, *, intents: int | None = None) -> 
 
     `intents` are those that the session was opened with: some requests need theirs.
     """
-    if isinstance(command, Raw):
-        _check(command, "op", command.op, 0, 255)
-        return command.op, command.d
     opcode = _OPCODES.get(type(command))
-    if opcode is None:
-        raise LocalProtocolError(f"{command!r} is not a command: send a value of commands.py")
+    if opcode is None and not isinstance(command, Raw):
+        raise rejected(
+            "command",
+            command,
+            "a command of gateway_proto, such as UpdatePresence([Activity('chess')]), or "
+            "Raw(op, d)",
+        )
+    # Again: one that a server has received was made without the checks.
+    _check_again(command)
+    if isinstance(command, Raw):
+        return command.op, command.d
+    assert opcode is not None
     if opcode not in dialect.commands:
         raise LocalProtocolError(
             f"version {dialect.version} has no {type(command).__name__} (op {int(opcode)})"
         )
     return int(opcode), _spell_d(command, dialect, intents)
+
+
+def _check_again(command: Any) -> None:
+    if attrs.has(type(command)):
+        attrs.validate(command)
+        parts = getattr(command, "activities", ())
+    else:
+        getattr(command, "__post_init__", bool)()
+        parts = [getattr(command, name, None) for name in ("properties", "presence")]
+    for part in parts:
+        if part is not None:
+            _check_again(part)
 
 
 def _spell_d(command: Command, dialect: Dialect, intents: int | None) -> Any:
@@ -83,47 +104,24 @@ def _spell_d(command: Command, dialect: Dialect, intents: int | None) -> Any:
         case RequestGuildMembers():
             return _spell_members_request(command, dialect, intents)
         case UpdateVoiceState():
-            if command.guild_id is not None or dialect.voice_guild_required:
-                _check_id(command, "guild_id", command.guild_id)
-            if command.channel_id is not None:
-                _check_id(command, "channel_id", command.channel_id)
-        case RequestSoundboardSounds():
-            _check_some(command, "guild_ids", command.guild_ids)
-            for guild_id in command.guild_ids:
-                _check_id(command, "guild_ids", guild_id)
-        case RequestChannelInfo():
-            _check_id(command, "guild_id", command.guild_id)
-            _check_some(command, "fields", command.fields)
+            if command.guild_id is None and dialect.voice_guild_required:
+                raise _wrong(command, "guild_id", None, ID.expected)
+            return attrs.asdict(command)
+        case RequestSoundboardSounds() | RequestChannelInfo():
+            return attrs.asdict(command)
         case _:  # VoiceServerPing
             return None
-    return attrs.asdict(command)
 
 
-def _wrong(command: Any, field: str, value: object, limit: str) -> LocalProtocolError:
-    return LocalProtocolError(f"{type(command).__name__}.{field} is {value!r}: {limit}")
-
-
-def _check(command: Any, field: str, value: Any, low: int, high: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        raise _wrong(command, field, value, f"it must be an integer from {low} to {high}")
-
-
-def _check_id(command: Any, field: str, value: str | None) -> None:
-    # One that is no number was seen to hang, and then to cost the session.
-    if value is None or not (value.isascii() and value.isdecimal() and len(value) <= 20):
-        raise _wrong(command, field, value, "it must be a snowflake, of digits alone")
-
-
-def _check_some(command: Any, field: str, values: tuple[str, ...]) -> None:
-    if not values:
-        raise _wrong(command, field, values, "it must have at least one")
+def _wrong(command: Any, field: str, value: object, expected: str) -> LocalProtocolError:
+    return rejected(f"{type(command).__name__}.{field}", value, expected)
 
 
 def _spell_identify(command: Identify, dialect: Dialect) -> dict[str, Any]:
     threshold = command.large_threshold
     if threshold is None:
         threshold = dialect.large_threshold
-    _check(command, "large_threshold", threshold, *dialect.large_threshold_range)
+    integer(*dialect.large_threshold_range).named("Identify.large_threshold", threshold)
     d: dict[str, Any] = {
         "token": command.token,
         "properties": {
@@ -138,7 +136,6 @@ def _spell_identify(command: Identify, dialect: Dialect) -> dict[str, Any]:
     if dialect.intents_required and command.intents is None:
         raise LocalProtocolError(f"version {dialect.version} needs intents in Identify")
     if dialect.intents and command.intents is not None:
-        _check(command, "intents", int(command.intents), 0, _INTENTS_END)
         d["intents"] = command.intents
     if command.shard is not None:
         d["shard"] = command.shard
@@ -150,10 +147,6 @@ def _spell_identify(command: Identify, dialect: Dialect) -> dict[str, Any]:
 
 
 def _spell_presence(command: UpdatePresence, dialect: Dialect) -> dict[str, Any]:
-    if command.since is not None:
-        _check(command, "since", command.since, 0, 2**63 - 1)
-    if command.status not in _STATUSES:
-        raise _wrong(command, "status", command.status, f"it must be one of {', '.join(_STATUSES)}")
     form = dialect.presence_form
     if form is PresenceForm.ACTIVITIES:
         activities = [_spell_activity(activity) for activity in command.activities]
@@ -168,7 +161,7 @@ def _spell_presence(command: UpdatePresence, dialect: Dialect) -> dict[str, Any]
             command,
             "activities",
             command.activities,
-            f"version {dialect.version} knows one, the game",
+            f"one at most, the game of version {dialect.version}",
         )
     game = _spell_activity(command.activities[0]) if command.activities else None
     if form is PresenceForm.STATUS_AND_GAME:
@@ -178,7 +171,7 @@ def _spell_presence(command: UpdatePresence, dialect: Dialect) -> dict[str, Any]
             command,
             "status",
             command.status,
-            f"version {dialect.version} knows online, and idle with `since`",
+            f"what version {dialect.version} has: online, and idle with `since`",
         )
     return {
         "game": None if game is None else {"name": game["name"]},
@@ -187,9 +180,6 @@ def _spell_presence(command: UpdatePresence, dialect: Dialect) -> dict[str, Any]
 
 
 def _spell_activity(activity: Activity) -> dict[str, Any]:
-    if not isinstance(activity.name, str) or not activity.name:
-        raise _wrong(activity, "name", activity.name, "it must be a text that is not empty")
-    _check(activity, "type", activity.type, 0, 255)
     return {
         key: value for key, value in msgspec.structs.asdict(activity).items() if value is not None
     }
@@ -199,13 +189,10 @@ def _spell_members_request(
     command: RequestGuildMembers, dialect: Dialect, intents: int | None
 ) -> dict[str, Any]:
     guilds, users = command.guild_id, command.user_ids
-    for guild_id in (guilds,) if isinstance(guilds, str) else guilds:
-        _check_id(command, "guild_id", guild_id)
     if not isinstance(guilds, str) and not dialect.many_guilds_a_request:
         raise LocalProtocolError(
             f"version {dialect.version} takes one guild a members request, not several"
         )
-    _check(command, "limit", command.limit, 0, 2**31 - 1)
     d: dict[str, Any] = {"guild_id": guilds, "query": command.query, "limit": command.limit}
     if not dialect.members_by_user:
         if users is not None or command.presences or command.nonce is not None:
@@ -216,28 +203,16 @@ def _spell_members_request(
         return d
     if users is not None:
         if command.query or command.limit:
-            raise _wrong(command, "user_ids", users, "give either them, or query and limit")
-        if not 1 <= len(users) <= _MOST_USERS:
-            raise LocalProtocolError(
-                f"RequestGuildMembers.user_ids has {len(users)} ids: it must have 1 to "
-                f"{_MOST_USERS}"
-            )
-        for user_id in users:
-            _check_id(command, "user_ids", user_id)
+            raise _wrong(command, "user_ids", users, "either user_ids, or query and limit")
         d = {"guild_id": guilds, "user_ids": users}
     elif command.query:
-        _check(command, "limit", command.limit, 1, _MOST_FOUND)
+        _FOUND_LIMIT.named("RequestGuildMembers.limit", command.limit)
     elif not command.limit:
         _check_intent(command, intents, "GUILD_MEMBERS", "all members")
     if command.presences:
         _check_intent(command, intents, "GUILD_PRESENCES", "presences")
         d["presences"] = True
     if command.nonce is not None:
-        size = len(command.nonce.encode(errors="surrogatepass"))
-        if size > _LONGEST_NONCE:
-            raise _wrong(
-                command, "nonce", command.nonce, f"it has {size} bytes, more than {_LONGEST_NONCE}"
-            )
         d["nonce"] = command.nonce
     return d
 
@@ -331,30 +306,37 @@ def read(op: int, raw: bytes, dialect: Dialect) -> Command:
     An op code that the dialect's clients do not send comes as `Raw`.
     """
     if op not in dialect.commands:
-        return Raw(op, from_raw_strictly(raw, Any))
+        return _received(Raw, op=op, d=from_raw_strictly(raw, Any))
     match Opcode(op):
         case Opcode.HEARTBEAT:
             d: Any = from_raw_strictly(raw, _Heartbeat)
-            return Heartbeat(int(d) if isinstance(d, float) else d)
+            return _received(Heartbeat, d=int(d) if isinstance(d, float) else d)
         case Opcode.IDENTIFY:
             return _read_identify(from_raw_strictly(raw, _Identify), dialect)
         case Opcode.RESUME:
             resume = from_raw_strictly(raw, _Resume)
-            return Resume(session_id=resume.session_id, seq=resume.seq, token=resume.token)
+            return _received(Resume, **msgspec.structs.asdict(resume))
         case Opcode.PRESENCE_UPDATE:
             return _read_presence(from_raw_strictly(raw, _Presence), dialect)
         case Opcode.VOICE_STATE_UPDATE:
             voice = from_raw_strictly(raw, _VoiceState)
-            return UpdateVoiceState(
-                voice.guild_id, voice.channel_id, voice.self_mute, voice.self_deaf
+            return _received(
+                UpdateVoiceState,
+                guild_id=as_id(voice.guild_id),
+                channel_id=as_id(voice.channel_id),
+                self_mute=voice.self_mute,
+                self_deaf=voice.self_deaf,
             )
         case Opcode.REQUEST_GUILD_MEMBERS:
             return _read_members_request(from_raw_strictly(raw, _MembersRequest))
         case Opcode.REQUEST_SOUNDBOARD_SOUNDS:
-            return RequestSoundboardSounds(from_raw_strictly(raw, _SoundboardRequest).guild_ids)
+            ids = as_ids(from_raw_strictly(raw, _SoundboardRequest).guild_ids)
+            return _received(RequestSoundboardSounds, guild_ids=ids)
         case Opcode.REQUEST_CHANNEL_INFO:
             info = from_raw_strictly(raw, _ChannelInfoRequest)
-            return RequestChannelInfo(info.guild_id, info.fields)
+            return _received(
+                RequestChannelInfo, guild_id=as_id(info.guild_id), fields=tuple(info.fields)
+            )
         case _:  # VOICE_SERVER_PING
             return VoiceServerPing()
 
@@ -366,9 +348,10 @@ def _read_identify(d: _Identify, dialect: Dialect) -> Identify:
         name: str(given.get("$" + name, given.get(name)) or "") for name in dialect.property_names
     }
     defaults = msgspec.structs.asdict(Properties())
-    return Identify(
+    return _received(
+        Identify,
         token=d.token,
-        properties=Properties(**(defaults | names)),
+        properties=_received(Properties, **(defaults | names)),
         intents=d.intents,
         compress=d.compress is True,
         large_threshold=d.large_threshold,
@@ -380,31 +363,70 @@ def _read_identify(d: _Identify, dialect: Dialect) -> Identify:
 
 def _read_presence(d: _Presence, dialect: Dialect) -> UpdatePresence:
     if dialect.presence_form is PresenceForm.GAME:
-        game = (Activity(d.game.name),) if d.game is not None and d.game.name is not None else ()
-        # "Anything but null is idle"; what is no number is idle since an unknown time.
+        game = (d.game,) if d.game is not None and d.game.name is not None else ()
+        # "Anything but null is idle"; a value that is not an integer is idle since an unknown time.
         since = d.idle_since
-        idle = None if since is None else since if isinstance(since, int) else 0
-        return UpdatePresence(game, idle)
-    activities = [Activity(a.name, a.type, a.url, a.state) for a in d.activities or ()]
-    if not activities and d.game is not None and d.game.name is not None:
-        activities = [Activity(d.game.name, d.game.type, d.game.url, d.game.state)]
-    return UpdatePresence(
-        activities,
-        None if d.since is None else int(d.since),
+        idle = None if since is None else since if type(since) is int else 0
+        return _received(
+            UpdatePresence,
+            activities=tuple(_received_activity(name=g.name) for g in game),
+            since=idle,
+            status="online" if idle is None else "idle",
+            afk=False,
+        )
+    games: Iterable[_Activity | _Game] = d.activities or ()
+    if not games and d.game is not None and d.game.name is not None:
+        games = (d.game,)
+    return _received(
+        UpdatePresence,
+        activities=tuple(_received_activity(**msgspec.structs.asdict(game)) for game in games),
+        since=None if d.since is None else int(d.since),
         status=d.status or "online",
         afk=bool(d.afk),
     )
 
 
 def _read_members_request(d: _MembersRequest) -> RequestGuildMembers:
-    users = d.user_ids
-    if isinstance(users, str | int):
-        users = [users]
-    return RequestGuildMembers(
-        d.guild_id,
-        d.query or "",
-        d.limit or 0,
-        users,
-        bool(d.presences),
-        d.nonce,
+    guilds = d.guild_id
+    return _received(
+        RequestGuildMembers,
+        guild_id=as_ids(guilds) if isinstance(guilds, list) else as_id(guilds),
+        query=d.query or "",
+        limit=d.limit or 0,
+        user_ids=as_ids(d.user_ids),
+        presences=bool(d.presences),
+        nonce=d.nonce,
     )
+
+
+def _received_activity(name: Any, **fields: Any) -> Activity:
+    return _received(Activity, **{"type": 0, "url": None, "state": None, "name": name, **fields})
+
+
+def _received(type_: type[T], **fields: Any) -> T:
+    """Return a command with all its fields as a client sent them, without the checks.
+
+    A server gets along with what its clients send: the checks are for what one may send.
+    """
+    command: Any
+    if issubclass(type_, msgspec.Struct):
+        # The only way past `__post_init__`: msgspec does not call it for a copy.
+        command, set_field = copy.copy(_BLANK[type_]), msgspec.structs.force_setattr
+    else:
+        command, set_field = type_.__new__(type_), object.__setattr__
+    for name, value in fields.items():
+        set_field(command, name, value)
+    return command  # type: ignore[no-any-return]
+
+
+_BLANK: dict[type[Any], Any] = {
+    type(blank): blank
+    for blank in (
+        Activity("-"),
+        Heartbeat(None),
+        Identify(token="-"),
+        Properties(),
+        Raw(0),
+        Resume(session_id="-", seq=0),
+    )
+}

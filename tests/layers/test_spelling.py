@@ -31,6 +31,8 @@ V3, V10 = DIALECTS[3], DIALECTS[10]
 IDS = st.integers(0, 2**63).map(str)
 WORDS = st.text(max_size=10)
 NAMES = st.text(min_size=1, max_size=10)
+TOKENS = st.text("abc.-_09", min_size=1, max_size=10)
+SHARDS = st.tuples(st.integers(0, 9), st.integers(10, 19))
 
 _ACTIVITIES = st.builds(Activity, NAMES, st.integers(0, 5), st.none() | WORDS, st.none() | WORDS)
 _PRESENCES = st.builds(
@@ -50,15 +52,15 @@ _COMMANDS_10 = st.one_of(
     _PRESENCES,
     st.builds(
         Identify,
-        token=WORDS,
+        token=TOKENS,
         properties=st.builds(Properties, WORDS, WORDS, WORDS),
         intents=st.integers(0, 2**26),
         compress=st.booleans(),
         large_threshold=st.integers(50, 250),
-        shard=st.none() | st.tuples(st.integers(0, 9), st.integers(0, 9)),
+        shard=st.none() | SHARDS,
         presence=st.none() | _PRESENCES,
     ),
-    st.builds(Resume, session_id=WORDS, seq=st.integers(0, 2**50), token=st.none() | WORDS),
+    st.builds(Resume, session_id=NAMES, seq=st.integers(0, 2**50), token=st.none() | TOKENS),
     st.builds(RequestGuildMembers, IDS, NAMES, st.integers(1, 100)),
     st.builds(
         RequestGuildMembers,
@@ -68,7 +70,7 @@ _COMMANDS_10 = st.one_of(
         nonce=st.none() | st.text("aé", max_size=16),
     ),
     st.builds(RequestSoundboardSounds, st.lists(IDS, min_size=1, max_size=3)),
-    st.builds(RequestChannelInfo, IDS, st.lists(WORDS, min_size=1, max_size=3)),
+    st.builds(RequestChannelInfo, IDS, st.lists(NAMES, min_size=1, max_size=3)),
 )
 _COMMANDS_3 = st.one_of(
     *_BOTH,
@@ -79,12 +81,12 @@ _COMMANDS_3 = st.one_of(
     ),
     st.builds(
         Identify,
-        token=WORDS,
+        token=TOKENS,
         properties=st.builds(Properties, WORDS, WORDS, WORDS, WORDS, WORDS),
         compress=st.booleans(),
         large_threshold=st.integers(50, 250),
     ),
-    st.builds(Resume, session_id=WORDS, seq=st.integers(0, 2**50)),
+    st.builds(Resume, session_id=NAMES, seq=st.integers(0, 2**50)),
     st.builds(VoiceServerPing),
     st.builds(
         RequestGuildMembers, IDS | st.lists(IDS, min_size=1, max_size=3), WORDS, st.integers(0, 100)

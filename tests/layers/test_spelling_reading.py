@@ -12,6 +12,8 @@ from gateway_proto import (
     Activity,
     Heartbeat,
     Identify,
+    Intents,
+    LocalProtocolError,
     Properties,
     Raw,
     RequestChannelInfo,
@@ -22,7 +24,7 @@ from gateway_proto import (
     UpdateVoiceState,
     VoiceServerPing,
 )
-from gateway_proto._layers.spelling import read
+from gateway_proto._layers.spelling import read, spell
 from gateway_proto.errors import DataError
 
 
@@ -50,7 +52,7 @@ def test_a_presence_with_nulls_and_a_game_is_understood() -> None:
 
 
 @pytest.mark.parametrize(
-    ("idle_since", "since"), [(None, None), (5, 5), ("anything", 0), (True, True)]
+    ("idle_since", "since"), [(None, None), (5, 5), ("anything", 0), (True, 0)]
 )
 def test_in_version_3_anything_but_null_is_idle(idle_since: Any, since: Any) -> None:
     presence = _read(3, {"game": {"name": None}, "idle_since": idle_since}, 3)
@@ -109,12 +111,12 @@ def test_in_version_3_anything_but_null_is_idle(idle_since: Any, since: Any) -> 
             3,
             {
                 "since": 1.0,
-                "activities": [{"name": "a", "type": 1, "url": "u", "state": "s"}, {}],
+                "activities": [{"name": "a", "type": 1, "url": "u", "state": "s"}],
                 "game": {"name": "not this one"},
                 "status": "dnd",
                 "afk": True,
             },
-            UpdatePresence([Activity("a", 1, "u", "s"), Activity("")], 1, status="dnd", afk=True),
+            UpdatePresence([Activity("a", 1, "u", "s")], 1, status="dnd", afk=True),
         ),
         (
             10,
@@ -157,6 +159,51 @@ def test_each_op_is_read_as_the_command_that_it_is(
     version: int, op: int, d: Any, command: Any
 ) -> None:
     assert _read(op, d, version) == command
+
+
+@pytest.mark.parametrize(
+    ("op", "d", "field", "value"),
+    [
+        (1, -5, "d", -5),
+        (2, {"token": "a b"}, "token", "a b"),
+        (2, {"token": "t", "shard": [5, 3]}, "shard", (5, 3)),
+        (2, {"token": "t", "intents": -1}, "intents", -1),
+        (3, {"status": "away"}, "status", "away"),
+        (3, {"since": -1}, "since", -1),
+        (4, {"guild_id": "general"}, "guild_id", "general"),
+        (6, {"token": "t", "session_id": "", "seq": 5}, "session_id", ""),
+        (8, {"guild_id": []}, "guild_id", ()),
+        (8, {"guild_id": "5", "limit": -1}, "limit", -1),
+        (
+            8,
+            {"guild_id": "5", "user_ids": list(range(101))},
+            "user_ids",
+            tuple(map(str, range(101))),
+        ),
+        (8, {"guild_id": "5", "nonce": "n" * 33}, "nonce", "n" * 33),
+        (31, {"guild_ids": []}, "guild_ids", ()),
+        (43, {"guild_id": "5", "fields": []}, "fields", ()),
+        (256, None, "op", 256),
+    ],
+)
+def test_command_that_must_not_be_sent_is_read_but_not_sent_on(
+    op: int, d: Any, field: str, value: Any
+) -> None:
+    command = _read(op, d)
+
+    assert getattr(command, field) == value
+    with pytest.raises(LocalProtocolError, match=field):
+        spell(command, DIALECTS[10], intents=Intents.all())
+
+
+def test_parts_of_a_received_command_are_checked_before_it_is_sent_on() -> None:
+    unnamed = _read(3, {"activities": [{}]})
+    identify = _read(2, {"token": "t", "intents": 0, "presence": {"status": "away"}})
+
+    assert unnamed.activities[0].name == ""
+    for command in (unnamed, identify):
+        with pytest.raises(LocalProtocolError, match=r"Activity.name|UpdatePresence.status"):
+            spell(command, DIALECTS[10])
 
 
 def test_a_heartbeat_that_is_a_float_is_read_as_an_integer() -> None:

@@ -17,6 +17,7 @@ from gateway_proto import (
     RequestChannelInfo,
     RequestGuildMembers,
     RequestSoundboardSounds,
+    Resume,
     UpdatePresence,
     UpdateVoiceState,
     VoiceServerPing,
@@ -27,129 +28,241 @@ V10 = DIALECTS[10]
 _ALL = Intents.GUILD_MEMBERS | Intents.GUILD_PRESENCES
 
 
-_STATUSES = "it must be one of online, dnd, idle, invisible, offline"
-_SNOWFLAKE = "it must be a snowflake, of digits alone"
-_SURROGATES = "\ud800" * 11
+_SNOWFLAKE = "a snowflake: an int of 64 bits, or its decimal digits as a str"
+_TEXT = "a str that is not empty, without lone surrogates"
+_ACTIVITY = "an Activity, such as Activity('chess')"
 _21_DIGITS = "1" * 21
 _34_BYTES = "é" * 17
-_EITHER = "give either them, or query and limit"
 
 
 def _integer(low: int, high: int) -> str:
-    return f"it must be an integer from {low} to {high}"
+    return f"an int from {low} to {high}"
+
+
+_INT64 = f"{_integer(0, 2**63 - 1)}, or None"
+_INTENTS = f"{_integer(0, 2**53)}, or None"
+_TOO_LARGE = 2**64
+
+
+@pytest.mark.parametrize(
+    ("type_", "fields", "field", "shown", "expected"),
+    [
+        (Raw, {"op": -1}, "op", "-1", _integer(0, 255)),
+        (Raw, {"op": 256}, "op", "256", _integer(0, 255)),
+        (Raw, {"op": True}, "op", "True", _integer(0, 255)),
+        (
+            Identify,
+            {"token": "t", "intents": -1},
+            "intents",
+            "-1",
+            _INTENTS,
+        ),
+        (
+            Identify,
+            {"token": "t", "intents": 2**53 + 1},
+            "intents",
+            "9007199254740993",
+            _INTENTS,
+        ),
+        (UpdatePresence, {"since": -1}, "since", "-1", _INT64),
+        (
+            UpdatePresence,
+            {"since": 2**63},
+            "since",
+            f"{2**63}",
+            _INT64,
+        ),
+        (UpdatePresence, {"since": 1.5}, "since", "1.5", _INT64),
+        (
+            UpdatePresence,
+            {"status": "away"},
+            "status",
+            "'away'",
+            "one of online, dnd, idle, invisible, offline",
+        ),
+        (
+            UpdatePresence,
+            {"activities": "chess"},
+            "activities",
+            "'chess'",
+            "activities, such as [Activity('chess')]",
+        ),
+        (UpdatePresence, {"activities": ["chess"]}, "activities", "'chess'", _ACTIVITY),
+        (UpdatePresence, {"activities": [{"name": "x"}]}, "activities", "{'name': 'x'}", _ACTIVITY),
+        (Activity, {"name": ""}, "name", "''", _TEXT),
+        (Activity, {"name": 5}, "name", "5", _TEXT),
+        (Activity, {"name": "\ud800"}, "name", "'\\ud800'", _TEXT),
+        (Activity, {"name": "x", "type": -1}, "type", "-1", _integer(0, 255)),
+        (Activity, {"name": "x", "type": 256}, "type", "256", _integer(0, 255)),
+        (
+            UpdateVoiceState,
+            {"guild_id": "1", "channel_id": "general"},
+            "channel_id",
+            "'general'",
+            f"{_SNOWFLAKE}, or None",
+        ),
+        (
+            UpdateVoiceState,
+            {"guild_id": 1, "channel_id": 2, "self_mute": "yes"},
+            "self_mute",
+            "'yes'",
+            "a bool",
+        ),
+        (RequestChannelInfo, {"guild_id": "²", "fields": "a"}, "guild_id", "'²'", _SNOWFLAKE),
+        (RequestChannelInfo, {"guild_id": "٢", "fields": "a"}, "guild_id", "'٢'", _SNOWFLAKE),
+        (RequestChannelInfo, {"guild_id": -1, "fields": "a"}, "guild_id", "'-1'", _SNOWFLAKE),
+        (RequestChannelInfo, {"guild_id": True, "fields": "a"}, "guild_id", "True", _SNOWFLAKE),
+        (
+            RequestChannelInfo,
+            {"guild_id": 2**64, "fields": "a"},
+            "guild_id",
+            f"{2**64}",
+            _SNOWFLAKE,
+        ),
+        (
+            RequestChannelInfo,
+            {"guild_id": _21_DIGITS, "fields": "a"},
+            "guild_id",
+            f"'{_21_DIGITS}'",
+            _SNOWFLAKE,
+        ),
+        (
+            RequestGuildMembers,
+            {"guild_id": ""},
+            "guild_id",
+            "''",
+            f"{_SNOWFLAKE}; or several of them",
+        ),
+        (
+            RequestGuildMembers,
+            {"guild_id": []},
+            "guild_id",
+            "()",
+            f"{_SNOWFLAKE}; or several of them",
+        ),
+        (RequestGuildMembers, {"guild_id": 1, "limit": -1}, "limit", "-1", _integer(0, 2**31 - 1)),
+        (
+            RequestGuildMembers,
+            {"guild_id": 1, "limit": 2**31},
+            "limit",
+            "2147483648",
+            _integer(0, 2**31 - 1),
+        ),
+        (RequestGuildMembers, {"guild_id": 1, "user_ids": ["me"]}, "user_ids", "'me'", _SNOWFLAKE),
+        (RequestGuildMembers, {"guild_id": 1, "user_ids": "me"}, "user_ids", "'me'", _SNOWFLAKE),
+        (
+            RequestGuildMembers,
+            {"guild_id": 1, "nonce": _34_BYTES},
+            "nonce",
+            f"'{_34_BYTES}'",
+            "a str of at most 32 bytes, or None",
+        ),
+        (
+            RequestGuildMembers,
+            {"guild_id": 1, "nonce": "\ud800"},
+            "nonce",
+            "'\\ud800'",
+            "a str of at most 32 bytes, or None",
+        ),
+        (RequestSoundboardSounds, {"guild_ids": ["x"]}, "guild_ids", "'x'", _SNOWFLAKE),
+    ],
+)
+def test_wrong_field_is_rejected_when_the_command_is_made(
+    type_: Any, fields: dict[str, Any], field: str, shown: str, expected: str
+) -> None:
+    """Rules 61 to 63."""
+    with pytest.raises(LocalProtocolError) as caught:
+        type_(**fields)
+
+    assert str(caught.value) == f"invalid {type_.__name__}.{field} {shown}: expected {expected}"
+
+
+@pytest.mark.parametrize(
+    ("type_", "fields", "error"),
+    [
+        (
+            RequestGuildMembers,
+            {"guild_id": 1, "user_ids": []},
+            "RequestGuildMembers.user_ids has 0 members: expected 1 to 100 ids, or None",
+        ),
+        (
+            RequestGuildMembers,
+            {"guild_id": 1, "user_ids": range(101)},
+            "RequestGuildMembers.user_ids has 101 members: expected 1 to 100 ids, or None",
+        ),
+        (
+            RequestSoundboardSounds,
+            {"guild_ids": []},
+            "RequestSoundboardSounds.guild_ids has 0 members: expected one id or more",
+        ),
+        (
+            RequestChannelInfo,
+            {"guild_id": 1, "fields": []},
+            "RequestChannelInfo.fields has 0 members: expected one field or more, such as "
+            '["status"]',
+        ),
+        (Raw, {"op": 3, "d": object()}, "invalid Raw.d: this cannot be written as JSON"),
+        (Raw, {"op": 3, "d": "\ud800"}, "invalid Raw.d: this cannot be written as JSON"),
+        (Identify, {"token": None}, "Identify.token is None: expected a str"),
+        (Identify, {"token": "a b"}, "Identify.token has a blank in it"),
+        (
+            Resume,
+            {"session_id": "s", "seq": 0, "token": b"t"},
+            "Resume.token is of type bytes: expected a str",
+        ),
+        (
+            UpdatePresence,
+            {"idle_since": 1},
+            "UpdatePresence has no idle_since: expected since, which version 3 calls idle_since",
+        ),
+        (
+            UpdatePresence,
+            {"game": "chess"},
+            "UpdatePresence has no game: expected activities, such as [Activity('chess')]",
+        ),
+    ],
+)
+def test_wrong_command_is_rejected_with_what_is_allowed(
+    type_: Any, fields: dict[str, Any], error: str
+) -> None:
+    with pytest.raises(LocalProtocolError) as caught:
+        type_(**fields)
+
+    assert str(caught.value).startswith(error)
 
 
 @pytest.mark.parametrize(
     ("command", "says"),
     [
-        (Raw(-1), f"Raw.op is -1: {_integer(0, 255)}"),
-        (Raw(256), f"Raw.op is 256: {_integer(0, 255)}"),
-        (Raw(True), f"Raw.op is True: {_integer(0, 255)}"),
         (
             Identify(token="t", intents=0, large_threshold=49),
-            f"Identify.large_threshold is 49: {_integer(50, 250)}",
+            f"invalid Identify.large_threshold 49: expected {_integer(50, 250)}",
         ),
         (
             Identify(token="t", intents=0, large_threshold=251),
-            f"Identify.large_threshold is 251: {_integer(50, 250)}",
-        ),
-        (Identify(token="t", intents=-1), f"Identify.intents is -1: {_integer(0, 2**53)}"),
-        (
-            Identify(token="t", intents=2**53 + 1),
-            f"Identify.intents is 9007199254740993: {_integer(0, 2**53)}",
-        ),
-        (UpdatePresence((), -1), f"UpdatePresence.since is -1: {_integer(0, 2**63 - 1)}"),
-        (
-            UpdatePresence((), 2**63),
-            f"UpdatePresence.since is 9223372036854775808: {_integer(0, 2**63 - 1)}",
+            f"invalid Identify.large_threshold 251: expected {_integer(50, 250)}",
         ),
         (
-            UpdatePresence((), 1.5),  # type: ignore[arg-type]
-            f"UpdatePresence.since is 1.5: {_integer(0, 2**63 - 1)}",
-        ),
-        (UpdatePresence(status="away"), f"UpdatePresence.status is 'away': {_STATUSES}"),
-        (
-            UpdatePresence([Activity("")]),
-            "Activity.name is '': it must be a text that is not empty",
+            UpdateVoiceState(None, None),
+            f"UpdateVoiceState.guild_id is None: expected {_SNOWFLAKE}",
         ),
         (
-            UpdatePresence([Activity(5)]),  # type: ignore[arg-type]
-            "Activity.name is 5: it must be a text that is not empty",
+            RequestGuildMembers("1", "a"),
+            f"invalid RequestGuildMembers.limit 0: expected {_integer(1, 100)}",
         ),
-        (UpdatePresence([Activity("x", -1)]), f"Activity.type is -1: {_integer(0, 255)}"),
-        (UpdatePresence([Activity("x", 256)]), f"Activity.type is 256: {_integer(0, 255)}"),
-        (UpdateVoiceState(None, None), f"UpdateVoiceState.guild_id is None: {_SNOWFLAKE}"),
-        (
-            UpdateVoiceState("1", "general"),
-            f"UpdateVoiceState.channel_id is 'general': {_SNOWFLAKE}",
-        ),
-        (
-            UpdateVoiceState("\N{SUPERSCRIPT TWO}", None),
-            f"UpdateVoiceState.guild_id is '²': {_SNOWFLAKE}",
-        ),
-        (
-            UpdateVoiceState("\u0662", None),
-            f"UpdateVoiceState.guild_id is '\u0662': {_SNOWFLAKE}",
-        ),
-        (
-            UpdateVoiceState(_21_DIGITS, None),
-            f"UpdateVoiceState.guild_id is '{_21_DIGITS}': {_SNOWFLAKE}",
-        ),
-        (RequestGuildMembers(""), f"RequestGuildMembers.guild_id is '': {_SNOWFLAKE}"),
-        (RequestGuildMembers("x"), f"RequestGuildMembers.guild_id is 'x': {_SNOWFLAKE}"),
-        (
-            RequestGuildMembers("1", limit=-1),
-            f"RequestGuildMembers.limit is -1: {_integer(0, 2**31 - 1)}",
-        ),
-        (
-            RequestGuildMembers("1", limit=2**31),
-            f"RequestGuildMembers.limit is 2147483648: {_integer(0, 2**31 - 1)}",
-        ),
-        (RequestGuildMembers("1", "a"), f"RequestGuildMembers.limit is 0: {_integer(1, 100)}"),
         (
             RequestGuildMembers("1", "a", 101),
-            f"RequestGuildMembers.limit is 101: {_integer(1, 100)}",
+            f"invalid RequestGuildMembers.limit 101: expected {_integer(1, 100)}",
         ),
         (
             RequestGuildMembers("1", "a", 0, ["2"]),
-            f"RequestGuildMembers.user_ids is ('2',): {_EITHER}",
+            "invalid RequestGuildMembers.user_ids ('2',): expected either user_ids, or query and "
+            "limit",
         ),
         (
             RequestGuildMembers("1", "", 5, ["2"]),
-            f"RequestGuildMembers.user_ids is ('2',): {_EITHER}",
-        ),
-        (
-            RequestGuildMembers("1", user_ids=[]),
-            "RequestGuildMembers.user_ids has 0 ids: it must have 1 to 100",
-        ),
-        (
-            RequestGuildMembers("1", user_ids=range(101)),
-            "RequestGuildMembers.user_ids has 101 ids: it must have 1 to 100",
-        ),
-        (
-            RequestGuildMembers("1", user_ids=["me"]),
-            f"RequestGuildMembers.user_ids is 'me': {_SNOWFLAKE}",
-        ),
-        (
-            RequestGuildMembers("1", nonce=_34_BYTES),
-            f"RequestGuildMembers.nonce is '{_34_BYTES}': it has 34 bytes, more than 32",
-        ),
-        (
-            RequestGuildMembers("1", nonce=_SURROGATES),
-            f"RequestGuildMembers.nonce is {_SURROGATES!r}: it has 33 bytes, more than 32",
-        ),
-        (
-            RequestSoundboardSounds([]),
-            "RequestSoundboardSounds.guild_ids is (): it must have at least one",
-        ),
-        (RequestSoundboardSounds(["x"]), f"RequestSoundboardSounds.guild_ids is 'x': {_SNOWFLAKE}"),
-        (
-            RequestChannelInfo("x", ["status"]),
-            f"RequestChannelInfo.guild_id is 'x': {_SNOWFLAKE}",
-        ),
-        (
-            RequestChannelInfo("1", []),
-            "RequestChannelInfo.fields is (): it must have at least one",
+            "invalid RequestGuildMembers.user_ids ('2',): expected either user_ids, or query and "
+            "limit",
         ),
     ],
 )
@@ -239,20 +352,40 @@ def test_a_request_without_its_intent_is_refused(command: Any, intents: int, say
 
 
 _TWO = (Activity("a"), Activity("b"))
-_ONLINE_OR_IDLE = "knows online, and idle with `since`"
+
+
+def _one_game(version: int) -> str:
+    shown = f"{_TWO!r}"[:80]
+    return (
+        f"activities {shown}... ({len(repr(_TWO))} characters): expected one at most, the game of "
+        f"version {version}"
+    )
+
+
+_ONLINE_OR_IDLE = "online, and idle with `since`"
+_OF_VERSION_3 = f"expected what version 3 has: {_ONLINE_OR_IDLE}"
+_OF_VERSION_5 = f"expected what version 5 has: {_ONLINE_OR_IDLE}"
 
 
 @pytest.mark.parametrize(
     ("presence", "version", "says"),
     [
-        (UpdatePresence(_TWO), 3, f"activities is {_TWO!r}: version 3 knows one, the game"),
-        (UpdatePresence(_TWO), 7, f"activities is {_TWO!r}: version 7 knows one, the game"),
-        (UpdatePresence(status="dnd"), 3, f"status is 'dnd': version 3 {_ONLINE_OR_IDLE}"),
-        (UpdatePresence(status="idle"), 5, f"status is 'idle': version 5 {_ONLINE_OR_IDLE}"),
+        (UpdatePresence(_TWO), 3, _one_game(3)),
+        (UpdatePresence(_TWO), 7, _one_game(7)),
+        (
+            UpdatePresence(status="dnd"),
+            3,
+            f"status 'dnd': expected what version 3 has: {_ONLINE_OR_IDLE}",
+        ),
+        (
+            UpdatePresence(status="idle"),
+            5,
+            f"status 'idle': expected what version 5 has: {_ONLINE_OR_IDLE}",
+        ),
         (
             UpdatePresence((), 5, status="online"),
             4,
-            f"status is 'online': version 4 {_ONLINE_OR_IDLE}",
+            f"status 'online': expected what version 4 has: {_ONLINE_OR_IDLE}",
         ),
     ],
 )
@@ -262,7 +395,7 @@ def test_a_presence_that_a_version_cannot_say_is_refused(
     with pytest.raises(LocalProtocolError) as caught:
         spell(presence, DIALECTS[version])
 
-    assert str(caught.value) == f"UpdatePresence.{says}"
+    assert str(caught.value) == f"invalid UpdatePresence.{says}"
 
 
 _NO_USERS = "{} has no user_ids, presences or nonce in a members request: use query and limit"
@@ -296,4 +429,7 @@ def test_what_is_no_command_is_refused() -> None:
     with pytest.raises(LocalProtocolError) as caught:
         spell(text, V10)
 
-    assert str(caught.value) == "'text' is not a command: send a value of commands.py"
+    assert str(caught.value) == (
+        "invalid command 'text': expected a command of gateway_proto, such as "
+        "UpdatePresence([Activity('chess')]), or Raw(op, d)"
+    )

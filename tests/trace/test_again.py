@@ -339,7 +339,7 @@ def test_what_a_caller_does_wrong_raises_as_ever_and_is_recorded() -> None:
     )
     connection.receive_message(HELLO, now=1.0)
     connection.receive_message(READY, now=1.0)
-    with pytest.raises(LocalProtocolError, match="is not a command"):
+    with pytest.raises(LocalProtocolError, match="invalid command 5"):
         connection.send(5, now=2.0)
     with pytest.raises(LocalProtocolError):
         connection.receive_data(b"x", now=3.0)
