@@ -36,7 +36,7 @@ from gateway_proto.events import (
 from gateway_proto.requests import Requests
 from gateway_proto.session import Session
 from gateway_proto.shards import IdentifyBudget
-from gateway_proto.urls import Url
+from gateway_proto.urls import LONGEST_URL, Url
 
 __all__ = ["Client", "Dial"]
 
@@ -323,7 +323,8 @@ class Client:
     def _trusted(self, text: str) -> Url | None:
         url, why = self._trust.check(text)
         if url is None:
-            self._events.append(UrlRefused(text, why))
+            shown = text if len(text) <= LONGEST_URL else f"{text[:200]}..."
+            self._events.append(UrlRefused(shown, why))
         return url
 
     def _give_up(self, reason: str) -> None:
@@ -357,7 +358,7 @@ class Client:
                 if not self._only_look_up:
                     self._plan(now, 0.0, "the lookup named the gateway")
                 return
-            error = f"the lookup named a gateway that is not trusted: {found.url:.200}"
+            error = f"the lookup named a gateway that is not trusted: {found.url!r:.200}"
             if not self._was_open:
                 self._give_up(error)
                 return

@@ -15,6 +15,7 @@ import msgspec
 
 from gateway_proto._connection import DROPPED
 from gateway_proto._layers.frames import ClientFrames, Refused, Requested, Unframed
+from gateway_proto._layers.http_values import seconds_to_wait
 from gateway_proto._layers.payloads import Payload
 from gateway_proto._layers.raw import from_raw
 from gateway_proto._layers.state import Input, State
@@ -26,7 +27,7 @@ from gateway_proto._timing.voice_states import VoiceStates
 from gateway_proto.commands import Resume, UpdatePresence
 from gateway_proto.config import Config
 from gateway_proto.dialects import Opcode, Then
-from gateway_proto.endpoint import seconds_to_wait
+from gateway_proto.endpoint import refusal_text
 from gateway_proto.errors import DataError
 from gateway_proto.events import (
     By,
@@ -42,11 +43,12 @@ from gateway_proto.events import (
     Resumed,
     SessionInvalidated,
     Unknown,
+    UrlRefused,
 )
 from gateway_proto.requests import ANSWERS, Requests
 from gateway_proto.session import LONGEST_ID, Session, fingerprint, session_after
 from gateway_proto.shards import IdentifyBudget, identify_key
-from gateway_proto.urls import Url
+from gateway_proto.urls import LONGEST_URL, Url
 
 __all__ = ["ClientConnection"]
 
@@ -311,13 +313,13 @@ class ClientConnection(Receiving):
             interval = milliseconds(fields.heartbeat_interval) or self._interval
             if not self._beats_every(interval, "READY", now):
                 return
-        url = fields.resume_gateway_url if self._dialect.resume_url_in_ready else None
+        url = self._resume_url(fields.resume_gateway_url)
         ready = Ready(
             "READY",
             dispatch.sequence,
             dispatch._d,
             session_id=session_id,
-            resume_gateway_url=url if isinstance(url, str) else None,
+            resume_gateway_url=url,
             heartbeat_interval=interval,
             shard=self._config.shard,
             version=self._dialect.version,
@@ -332,6 +334,16 @@ class ClientConnection(Receiving):
         self._sequence = ready.sequence
         self._events.append(ready)
         self._start(now, say_presence=self.presence != self._presence_said)
+
+    def _resume_url(self, named: Any) -> str | None:
+        """Return the resume URL that READY names; None if there is none that can be kept."""
+        if not isinstance(named, str) or not self._dialect.resume_url_in_ready:
+            return None
+        if len(named) > LONGEST_URL:
+            why = f"it has {len(named)} characters, more than {LONGEST_URL}"
+            self._events.append(UrlRefused(f"{named[:200]}...", why))
+            return None
+        return named
 
     def _resumed(self, dispatch: Dispatch, now: float) -> None:
         interval = None
@@ -449,6 +461,8 @@ class ClientConnection(Receiving):
     # ----- timers and the end -----
 
     def _fired(self, timer: Timer, now: float) -> None:
+        frames = self._frames
+        refusal = frames.unfinished_refusal() if isinstance(frames, ClientFrames) else None
         match timer:
             case Timer.HEARTBEAT:
                 self._scheduled_beat(now)
@@ -463,6 +477,8 @@ class ClientConnection(Receiving):
                 self._ask_to_identify(now)
             case Timer.CLOSE:
                 self._end(self._peer_closed(None, ""), now)
+            case Timer.HANDSHAKE if refusal is not None:
+                self._http(refusal, now)
             case Timer.SESSION if self._awaits_answer:
                 self.resume_unanswered = True
                 self._fail(DROPPED, "waited too long for an answer to Resume", now)
@@ -491,16 +507,19 @@ class ClientConnection(Receiving):
     def _http(self, item: Refused | Requested, now: float) -> None:
         assert isinstance(item, Refused)
         excerpt = item.body[:200].decode("utf-8", "replace").strip()
-        ray = item.headers.get("cf-ray")
+        ray = item.headers.get("cf-ray", "")[:80]
+        offset = self._config.unix_offset
         self._end(
             Closed(
                 code=item.status,
                 reason=excerpt,
                 by=By.PEER,
                 then=self._then(Then.RESUME),
-                error=f"the upgrade was answered with HTTP {item.status}"
+                error=refusal_text("upgrade", item.status, item.headers, self._path)
                 + (f" (cf-ray {ray})" if ray else ""),
-                retry_after=seconds_to_wait(item.headers),
+                retry_after=seconds_to_wait(
+                    item.headers, item.body, unix=None if offset is None else now + offset
+                ),
             ),
             now,
         )

@@ -5,7 +5,7 @@ For a client the lookup is a connection like any other: the same pump drives it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import h11
@@ -13,6 +13,8 @@ import msgspec
 
 from gateway_proto._connection import Connection
 from gateway_proto._layers.close_codes import check_close
+from gateway_proto._layers.frames import joined
+from gateway_proto._layers.http_values import LONGEST_WAIT, json_value, seconds_to_wait, whole
 from gateway_proto._layers.state import Input, State, Table
 from gateway_proto._timing.deadlines import Timer
 from gateway_proto.config import Config
@@ -21,29 +23,30 @@ from gateway_proto.errors import LocalProtocolError
 from gateway_proto.events import By, Closed, Event, GatewayFound, SessionStartLimit
 from gateway_proto.urls import Url
 
-__all__ = ["Answer", "LookupConnection", "answer", "seconds_to_wait"]
+__all__ = ["Answer", "LookupConnection", "answer", "refusal_text"]
 
 _BODY_LIMIT = 65536
+_INTERIM_LIMIT = 32
+"""Informational responses before the final one; RFC 9110, section 15.2, names no number."""
+_MOST = 2**31
+"""The largest number that is kept of an answer."""
+_REDIRECTS = (301, 302, 303, 307, 308)
 _TABLE: Table = {
     (State.UPGRADING, Input.END): State.CLOSED,
     (State.UPGRADING, Input.CLOSE): State.CLOSED,
 }
 
 
-class _Found(msgspec.Struct):
-    url: str
-    shards: int | None = None
-    session_start_limit: SessionStartLimit | None = None
-
-
-def seconds_to_wait(headers: dict[str, str]) -> float | None:
-    """The Retry-After of a response, where it is a number of seconds."""
-    try:
-        seconds = float(headers.get("retry-after", ""))
-    except ValueError:
-        return None
-    # What is no number or no end is nothing to wait for.
-    return seconds if 0 <= seconds <= 86400 else None
+def refusal_text(what: str, status: int, headers: Mapping[str, str], path: str) -> str:
+    """Return the text of an HTTP answer that refuses: what it answered, and what may help."""
+    text = f"the {what} was answered with HTTP {status}"
+    if status == 404:
+        return f"{text} for the path {path.partition('?')[0]!r:.200}"
+    location = headers.get("location")
+    if status in _REDIRECTS and location is not None:
+        # It is not followed: the token goes only where the caller sent it.
+        return f"{text}, Location {location.strip()[:200]!r}: is the URL right?"
+    return text
 
 
 class LookupConnection(Connection[None, Event]):
@@ -64,7 +67,10 @@ class LookupConnection(Connection[None, Event]):
         self._found: GatewayFound | None = None
         self._http = h11.Connection(h11.CLIENT)
         self._response: h11.Response | None = None
+        self._interim = 0
         self._body = b""
+        self._target = url.target
+        self._unix_offset = config.unix_offset
         headers = [
             ("Host", url.host_header),
             ("User-Agent", config.user_agent),
@@ -89,7 +95,7 @@ class LookupConnection(Connection[None, Event]):
         """The transport is at its end, which may be the response's end too."""
         now = self._at(now)
         self._receive(b"", now)
-        self._end(By.TRANSPORT, "the lookup's answer ended too early", now)
+        self._end_early(By.TRANSPORT, "the lookup's answer ended too early", now)
 
     def data_to_send(self) -> bytes:
         """The request, once."""
@@ -109,7 +115,7 @@ class LookupConnection(Connection[None, Event]):
             self._finish(closed, self._at(now))
 
     def _fired(self, timer: Timer, now: float) -> None:
-        self._end(By.SELF, f"waited too long for {timer.value} of the lookup", now)
+        self._end_early(By.SELF, f"waited too long for {timer.value} of the lookup", now)
 
     def _receive(self, data: bytes, now: float) -> None:
         if self._state is State.CLOSED:
@@ -123,41 +129,54 @@ class LookupConnection(Connection[None, Event]):
                 elif isinstance(event, h11.Data):
                     self._body += event.data
                     if len(self._body) > _BODY_LIMIT:
-                        self._end(By.SELF, f"its answer has more than {_BODY_LIMIT} bytes", now)
+                        error = f"its answer has more than {_BODY_LIMIT} bytes"
+                        self._end_early(By.SELF, error, now)
                         return
                 elif isinstance(event, h11.EndOfMessage):
                     self._answered(now)
                     return
-                elif not isinstance(event, h11.InformationalResponse):
+                elif isinstance(event, h11.InformationalResponse):
+                    self._interim += 1
+                    if self._interim > _INTERIM_LIMIT:
+                        error = f"more than {_INTERIM_LIMIT} informational responses"
+                        self._end(By.SELF, f"the lookup has no answer after {error}", now)
+                        return
+                else:
                     return  # NEED_DATA, PAUSED or ConnectionClosed
         except h11.RemoteProtocolError as error:
             if data:
-                self._end(By.SELF, f"the lookup's answer is not HTTP: {error}", now)
+                self._end_early(By.SELF, f"the lookup's answer is not HTTP: {error}", now)
 
     def _answered(self, now: float) -> None:
         assert self._response is not None
-        status = self._response.status_code
-        if status != 200:
-            headers = {
-                name.decode("latin-1"): value.decode("latin-1")
-                for name, value in self._response.headers
-            }
-            self._end(
-                By.PEER,
-                f"the lookup was answered with HTTP {status}",
-                now,
-                code=status,
-                retry_after=seconds_to_wait(headers),
-            )
+        if self._response.status_code != 200:
+            self._refused(self._response, now)
             return
         try:
-            found = msgspec.json.decode(self._body, type=_Found)
-        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+            self._found = _found(json_value(self._body))
+        except (ValueError, RecursionError) as error:
             self._end(By.SELF, f"the lookup's answer has no URL of a gateway: {error}", now)
             return
-        self._found = GatewayFound(found.url, found.shards, found.session_start_limit)
         self._events.append(self._found)
-        self._end(By.SELF, None, now, code=status)
+        self._end(By.SELF, None, now, code=200)
+
+    def _end_early(self, by: By, error: str, now: float) -> None:
+        """End before the answer is complete; a refusal is in its head."""
+        if self._response is not None and self._response.status_code != 200:
+            self._refused(self._response, now)
+        else:
+            self._end(by, error, now)
+
+    def _refused(self, response: h11.Response, now: float) -> None:
+        status, headers = response.status_code, joined(response.headers)
+        unix = None if self._unix_offset is None else now + self._unix_offset
+        self._end(
+            By.PEER,
+            refusal_text("lookup", status, headers, self._target),
+            now,
+            code=status,
+            retry_after=seconds_to_wait(headers, self._body, unix=unix),
+        )
 
     def _end(
         self,
@@ -175,6 +194,39 @@ class LookupConnection(Connection[None, Event]):
     def _finished(self, closed: Closed, now: float) -> None:
         if self._on_finished is not None:
             self._on_finished(self._found, closed, now)
+
+
+def _found(answer: Any) -> GatewayFound:
+    """Read the answer of a lookup; raises ValueError if it names no URL.
+
+    All but the URL is optional, and read leniently.
+    """
+    url = answer.get("url") if isinstance(answer, dict) else None
+    if not isinstance(url, str) or "\ufffd" in url:
+        raise ValueError(f"it is {answer!r:.100}")
+    shards = whole(answer.get("shards"), most=_MOST, up=True)
+    return GatewayFound(url.strip(), shards or None, _limit(answer.get("session_start_limit")))
+
+
+def _limit(value: Any) -> SessionStartLimit | None:
+    """Read a limit; what is absent or no number is as documented. None if there is none."""
+    if not isinstance(value, dict):
+        return None
+    total = whole(value.get("total"), most=_MOST)
+    remaining = whole(value.get("remaining"), most=_MOST)
+    reset_after = whole(value.get("reset_after"), most=int(LONGEST_WAIT * 1000), up=True)
+    concurrency = whole(value.get("max_concurrency"), most=_MOST)
+    if total is None and remaining is None and concurrency is None:
+        return None
+    # https://docs.discord.com/developers/events/gateway#sharding-for-large-bots: 1000 Identifies in
+    # 24 hours.
+    total = 1000 if total is None else total
+    return SessionStartLimit(
+        total,
+        total if remaining is None else remaining,
+        0 if reset_after is None else reset_after,
+        max(1, concurrency or 1),
+    )
 
 
 # ----- the server's side -----

@@ -9,8 +9,19 @@ import msgspec
 
 from gateway_proto.errors import LocalProtocolError
 
-__all__ = ["Trust", "Url"]
+__all__ = ["LONGEST_URL", "Trust", "Url"]
 
+LONGEST_URL = 2048
+"""Characters of a URL that the network may name."""
+
+# Letters, digits and hyphens between dots: RFC 952 and RFC 1123, section 2.1. Other parsers read
+# hosts of other characters differently, and would send the token elsewhere.
+_LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
+# What other parsers take for an IPv4 address, also 127.1 and 0x7f000001:
+# https://url.spec.whatwg.org/#ends-in-a-number-checker
+_NUMERIC = re.compile(r"\d+|0x[0-9a-f]*")
+_LONGEST_HOST = 253
+_NETLOC = re.compile(r"(?:[^\[\]:]*|\[[^\[\]]*\])(?::[0-9]*)?")
 _PORTS = {"ws": 80, "http": 80, "wss": 443, "https": 443}
 
 # A lookup at the left names gateways under the domain at the right.
@@ -19,13 +30,6 @@ _GATEWAY_DOMAINS = {
     "discordapp.com": "discord.gg",
     "gateway.discord.gg": "discord.gg",
 }
-
-
-# A backslash ends the host for some parsers (https://url.spec.whatwg.org/#host-state), and other
-# characters are escaped or dropped by some. What all of them read alike is nothing but this.
-_HOST = re.compile(r"[a-z0-9-]{1,63}(?:\.[a-z0-9-]{1,63})*")
-_ADDRESS = re.compile(r"[0-9a-f:.]*:[0-9a-f:.]*")
-"""An IPv6 address without a zone; it came in brackets, and urlsplit has checked it."""
 
 
 class Url(msgspec.Struct, frozen=True):
@@ -39,14 +43,20 @@ class Url(msgspec.Struct, frozen=True):
 
     @classmethod
     def parse(cls, text: str) -> Url:
-        """The URL of a text; raises `LocalProtocolError` that says what is wrong with it."""
+        """Return the URL of a text; raises `LocalProtocolError` that says what is wrong with it."""
         # A tenth of what it takes to import this package, and none of it before there is a URL.
         from urllib.parse import urlsplit
 
+        # urlsplit removes some of these, and so would read another URL than was written.
+        wrong = next((c for c in text if c <= " " or c in "\\\x7f"), None)
+        if wrong is not None:
+            raise LocalProtocolError(f"{text!r} is no URL: the character {wrong!r} is not allowed")
         try:
             parts = urlsplit(text)
+            if not _NETLOC.fullmatch(parts.netloc.rpartition("@")[2]):
+                raise ValueError("its host and port are not understood")
             port = parts.port
-            host = (parts.hostname or "").encode("idna").decode("ascii")
+            host = _host(parts.hostname or "", bracketed="[" in parts.netloc)
         except ValueError as error:
             raise LocalProtocolError(f"{text!r} is no URL: {error}") from None
         if parts.scheme not in _PORTS:
@@ -55,12 +65,8 @@ class Url(msgspec.Struct, frozen=True):
             )
         if not host or parts.username is not None:
             raise LocalProtocolError(f"{text!r} is no URL of a gateway: it needs a host alone")
-        grammar = _ADDRESS if "[" in parts.netloc else _HOST
-        if not grammar.fullmatch(host):
-            raise LocalProtocolError(
-                f"{text!r} is no URL of a gateway: its host may have letters, digits, hyphens and "
-                "dots, or be an IP address"
-            )
+        if port == 0:
+            raise LocalProtocolError(f"{text!r} is no URL: port 0 cannot be connected to")
         path, query = parts.path or "/", parts.query
         said = path + query
         if not said.isascii() or not said.isprintable() or " " in said:
@@ -133,13 +139,22 @@ class Trust:
             )
         self._tls = configured.tls
         self._allow_plaintext = allow_plaintext
-        self._hosts = (configured.host, *(host.lower() for host in hosts))
+        self._hosts = (configured.host, *map(_trusted_host, hosts))
         domain = _GATEWAY_DOMAINS.get(configured.host, configured.host)
         self._suffix = f".{domain}"
 
     def check(self, text: str) -> tuple[Url | None, str]:
-        """The URL if the token may go there; else None and why not."""
+        """Return the URL if the token may go there; else None, and why not.
+
+        Blanks around it are ignored. Its host is not translated to ASCII, as a configured one is: a
+        character that looks like another must not lead to a trusted name.
+        """
+        text = text.strip()
+        if len(text) > LONGEST_URL:
+            return None, f"it has {len(text)} characters, more than {LONGEST_URL}"
         try:
+            if not text.isascii():
+                raise LocalProtocolError(f"{text!r} is no URL: a character in it must be escaped")
             url = Url.parse(text)
         except LocalProtocolError as error:
             return None, str(error)
@@ -153,3 +168,34 @@ class Trust:
                 "trusted_hosts"
             )
         return url, ""
+
+
+def _host(text: str, *, bracketed: bool = False) -> str:
+    """Return a host in its usual form; raises ValueError if it is no name or plain IP address."""
+    import ipaddress
+
+    if bracketed:
+        if "%" in text:
+            raise ValueError(f"its host {text!r:.80} has a zone")
+        return str(ipaddress.IPv6Address(text))
+    host = text.encode("idna").decode("ascii").lower() if not text.isascii() else text.lower()
+    labels = host.split(".")
+    if _NUMERIC.fullmatch(labels[-1]):
+        return str(ipaddress.IPv4Address(host))
+    if not host:
+        return host
+    if len(host) > _LONGEST_HOST or not all(map(_LABEL.fullmatch, labels)):
+        raise ValueError(
+            f"its host {text!r:.80} is no name of letters, digits, hyphens and dots, and no plain "
+            "IP address"
+        )
+    return host
+
+
+def _trusted_host(text: str) -> str:
+    try:
+        host = text.removeprefix("[").removesuffix("]")
+        return _host(host, bracketed=":" in host)
+    except ValueError:
+        # It equals no host that is trusted: those are checked in the same way.
+        return text.lower()

@@ -19,7 +19,8 @@ from gateway_proto import (
     Then,
     Url,
 )
-from gateway_proto.endpoint import answer, seconds_to_wait
+from gateway_proto._layers.http_values import seconds_to_wait
+from gateway_proto.endpoint import answer
 
 CONFIG = Config(token="t0ken", intents=0, api_url="http://localhost:1/api/v10")
 
@@ -115,6 +116,154 @@ def test_an_answer_of_no_use_ends_the_lookup_with_its_reason(data: bytes, says: 
     assert says in error
 
 
+_LIMIT = {"total": 1000, "remaining": 900, "reset_after": 14400000, "max_concurrency": 1}
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({}, SessionStartLimit(1000, 900, 14400000, 1)),
+        ({"reset_after": 14399999.5}, SessionStartLimit(1000, 900, 14400000, 1)),
+        ({"reset_after": None}, SessionStartLimit(1000, 900, 0, 1)),
+        ({"reset_after": "7"}, SessionStartLimit(1000, 900, 7, 1)),
+        ({"reset_after": 10**400}, SessionStartLimit(1000, 900, 2592000000, 1)),
+        ({"reset_after": -5}, SessionStartLimit(1000, 900, 0, 1)),
+        ({"remaining": None}, SessionStartLimit(1000, 1000, 14400000, 1)),
+        ({"remaining": 3.9}, SessionStartLimit(1000, 3, 14400000, 1)),
+        ({"remaining": -1}, SessionStartLimit(1000, 0, 14400000, 1)),
+        ({"total": [1]}, SessionStartLimit(1000, 900, 14400000, 1)),
+        ({"total": 10**400}, SessionStartLimit(2**31, 900, 14400000, 1)),
+        ({"max_concurrency": 0}, SessionStartLimit(1000, 900, 14400000, 1)),
+        ({"max_concurrency": None}, SessionStartLimit(1000, 900, 14400000, 1)),
+        ({"max_concurrency": "16"}, SessionStartLimit(1000, 900, 14400000, 16)),
+        ({"total": None, "remaining": None, "max_concurrency": None}, None),
+    ],
+)
+def test_the_numbers_of_a_limit_are_read_leniently(
+    change: dict[str, Any], expected: SessionStartLimit | None
+) -> None:
+    connection = _lookup()
+    answer = {"url": "ws://localhost ", "shards": 1, "session_start_limit": {**_LIMIT, **change}}
+
+    connection.receive_data(_response(json.dumps(answer).encode()), now=1.0)
+
+    assert connection.events()[0] == GatewayFound("ws://localhost", 1, expected)
+
+
+@pytest.mark.parametrize("limit", [None, 5, "x", [], True])
+def test_a_limit_of_another_type_is_none(limit: Any) -> None:
+    connection = _lookup()
+    answer = {"url": "ws://localhost", "session_start_limit": limit}
+
+    connection.receive_data(_response(json.dumps(answer).encode()), now=1.0)
+
+    assert connection.events()[0] == GatewayFound("ws://localhost")
+
+
+@pytest.mark.parametrize(
+    ("shards", "expected"),
+    [(3, 3), (2.5, 3), ("4", 4), (0, None), (-1, None), (None, None), ([], None),
+     (10**400, 2**31), (True, None)],
+)  # fmt: skip
+def test_a_count_of_shards_is_read_leniently(shards: Any, expected: int | None) -> None:
+    connection = _lookup()
+
+    connection.receive_data(
+        _response(json.dumps({"url": "ws://localhost", "shards": shards}).encode()), now=1.0
+    )
+
+    assert connection.events()[0] == GatewayFound("ws://localhost", expected)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'\xef\xbb\xbf{"url":"ws://localhost"}',
+        b'{"url":"ws://localhost","x":NaN,"y":1e999,"z":"\xff\\ud800\t"}',
+    ],
+)
+def test_json_that_others_would_refuse_is_read(data: bytes) -> None:
+    connection = _lookup()
+
+    connection.receive_data(_response(data), now=1.0)
+
+    assert connection.events()[0] == GatewayFound("ws://localhost")
+
+
+def test_informational_answers_before_the_final_are_skipped() -> None:
+    connection = _lookup()
+    interim = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" * 32
+
+    connection.receive_data(interim + _response(b'{"url":"ws://localhost"}'), now=1.0)
+
+    assert connection.events()[0] == GatewayFound("ws://localhost")
+
+
+def test_informational_answers_without_end_end_the_lookup() -> None:
+    connection = _lookup()
+
+    connection.receive_data(b"HTTP/1.1 100 Continue\r\n\r\n" * 33, now=1.0)
+
+    error = _closed(connection).error
+    assert error == "the lookup has no answer after more than 32 informational responses"
+
+
+def _slow_refusal() -> LookupConnection:
+    connection = _lookup()
+    head = b"HTTP/1.1 429 No\r\nRetry-After: 5\r\nretry-after: 77\r\nContent-Length: 99\r\n\r\n"
+    connection.receive_data(head + b"{", now=1.0)
+    assert connection.state is State.UPGRADING
+    return connection
+
+
+@pytest.mark.parametrize("end", ["eof", "timeout", "size", "garbage"])
+def test_a_refusal_whose_body_does_not_end_is_a_refusal(end: str) -> None:
+    connection = _slow_refusal()
+    if end == "eof":
+        connection.receive_eof(now=2.0)
+    elif end == "timeout":
+        connection.handle_timer(now=20.0)
+    else:
+        connection = _lookup()
+        head = b"HTTP/1.1 429 No\r\nRetry-After: 77\r\nTransfer-Encoding: chunked\r\n\r\n"
+        body = b"z" if end == "garbage" else b"11170\r\n" + b"x" * 70_000
+        connection.receive_data(head + body + b"\r\n", now=1.0)
+
+    closed = _closed(connection)
+    assert (closed.code, closed.retry_after) == (429, 77.0)
+    assert closed.error == "the lookup was answered with HTTP 429"
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_names_its_location(status: int) -> None:
+    connection = _lookup()
+
+    connection.receive_data(
+        b"HTTP/1.1 %d Moved\r\nLocation: https://new.example/\xff\r\n"
+        b"Content-Length: 0\r\n\r\n" % status,
+        now=1.0,
+    )
+
+    assert _closed(connection).error == (
+        f"the lookup was answered with HTTP {status}, Location 'https://new.example/\xff': is the "
+        "URL right?"
+    )
+
+
+def test_a_date_to_retry_after_is_compared_with_unix_time() -> None:
+    config = Config(token="t", intents=0, unix_offset=784111777.0)
+    connection = LookupConnection(config, Url.parse("http://localhost/api/gateway"), now=0.0)
+    connection.data_to_send()
+
+    connection.receive_data(
+        b"HTTP/1.1 503 No\r\nRetry-After: Sun, 06 Nov 1994 08:51:37 GMT\r\n"
+        b"Content-Length: 0\r\n\r\n",
+        now=20.0,
+    )
+
+    assert _closed(connection).retry_after == 100.0
+
+
 def test_a_transport_that_ends_early_ends_the_lookup_once() -> None:
     connection = _lookup()
 
@@ -164,7 +313,7 @@ def test_a_lookup_can_be_closed_and_has_nothing_to_send() -> None:
 @pytest.mark.parametrize(
     ("value", "seconds"),
     [("3", 3.0), ("0.5", 0.5), ("", None), ("soon", None), ("-1", None), ("nan", None),
-     ("1e9", None)],
+     ("1e9", 2_592_000.0)],
 )  # fmt: skip
 def test_retry_after_is_seconds_or_nothing(value: str, seconds: float | None) -> None:
     assert seconds_to_wait({"retry-after": value}) == seconds

@@ -18,11 +18,12 @@ FOLDER = pathlib.Path(gateway_proto.__file__).parent
 APART = {
     "testing": None,
     "trace": None,
-    "endpoint": {"Answer", "answer", "seconds_to_wait"},
+    "endpoint": {"Answer", "answer", "refusal_text"},
     "gateway": {"AdapterGateway", "log_error", "log_events", "shards_ended"},
     "requests": {"ANSWERS", "Requests"},
     "server_connection": {"Host"},
     "session": {"LONGEST_ID"},
+    "urls": {"LONGEST_URL"},
 }
 MODULES = sorted(
     path.stem

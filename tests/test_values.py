@@ -275,6 +275,10 @@ def test_no_repr_shows_a_token() -> None:
         ("ws://localhost:80/4", "localhost", 80, "/4", "localhost"),
         ("http://localhost:81/a?b=c", "localhost", 81, "/a?b=c", "localhost:81"),
         ("ws://[::1]:5/x", "::1", 5, "/x", "[::1]:5"),
+        ("ws://[0:0:0::0:1]", "::1", 80, "/", "[::1]"),
+        ("ws://[::ffff:127.0.0.1]", "::ffff:127.0.0.1", 80, "/", "[::ffff:127.0.0.1]"),
+        ("ws://127.0.0.1:/", "127.0.0.1", 80, "/", "127.0.0.1"),
+        ("ws://1a.2-b.c3", "1a.2-b.c3", 80, "/", "1a.2-b.c3"),
         ("wss://b\N{LATIN SMALL LETTER U WITH DIAERESIS}cher.example", "xn--bcher-kva.example",
          443, "/", "xn--bcher-kva.example"),
     ],
@@ -300,6 +304,39 @@ def test_a_url_is_taken_apart(text: str, host: str, port: int, target: str, head
         "ws://localhost/\N{SNOWMAN}",
         "ws://[::1",
         "ws://" + "a" * 300 + ".example",
+        "ws://localhost:0",
+        "ws://localhost:8\N{ARABIC-INDIC DIGIT THREE}",
+        "ws://localhost:80:80",
+        "ws://local host",
+        " ws://localhost",
+        "ws://localhost\n",
+        "\x01ws://localhost",
+        "ws://local\thost",
+        "ws://localhost/\x7f",
+        "ws://evil.example\\.localhost",
+        "ws://localhost/\\x",
+        "ws://evil.example%2f.localhost",
+        "ws://a_b.localhost",
+        "ws://a..localhost",
+        "ws://.localhost",
+        "ws://localhost.",
+        "ws://-a.localhost",
+        "ws://a-.localhost",
+        "ws://a!b.localhost",
+        "ws://1.2.3",
+        "ws://127.1",
+        "ws://2130706433",
+        "ws://0x7f000001",
+        "ws://0x7f.1",
+        "ws://127.0.0.01",
+        "ws://256.0.0.1",
+        "ws://evil.127.0.0.1",
+        "ws://[::1%25eth0]",
+        "ws://[::1]evil.example",
+        "ws://evil.example[::1]",
+        "ws://[localhost]",
+        "ws://[v1.a]",
+        "ws://::1",
     ],
 )
 def test_what_is_no_url_of_a_gateway_is_refused(text: str) -> None:
@@ -364,6 +401,62 @@ def test_the_token_goes_only_where_its_owner_sent_it(
 
     assert (found is not None) == trusted
     assert bool(why) != trusted
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "wss://evil.com\\.discord.gg/",
+        "wss://evil.com%2f.discord.gg/",
+        "wss://evil.com%00.discord.gg/",
+        "wss://evil.com\N{FULLWIDTH SOLIDUS}.discord.gg/",
+        "wss://gateway\N{FULLWIDTH FULL STOP}discord.gg/",
+        "wss://g\N{CYRILLIC SMALL LETTER A}teway.discord.gg/",
+        "wss://evil_com.discord.gg/",
+        "wss://evil.com;.discord.gg/",
+        "wss://evil.com&.discord.gg/",
+        "wss://evil.com,.discord.gg/",
+        "wss://evil.com'.discord.gg/",
+        "wss://evil.com\t.discord.gg/",
+        "wss://gateway.discord.gg./",
+        "wss://.discord.gg/",
+        "wss://a..discord.gg/",
+        "wss://evil.com:443@gateway.discord.gg/",
+        "wss://gateway.discord.gg:443:1/",
+        "wss://gateway.discord.gg/" + "a" * 2048,
+    ],
+)
+def test_a_host_of_other_characters_is_not_trusted(url: str) -> None:
+    trust = Trust(Url.parse("https://discord.com/api"), [], allow_plaintext=False)
+
+    found, why = trust.check(url)
+
+    assert found is None
+    assert len(why) < 3000
+
+
+@pytest.mark.parametrize(
+    "url", ["wss://gateway.discord.gg ", " wss://gateway.discord.gg/\r\n", "\twss://discord.com"]
+)
+def test_blanks_around_a_named_url_are_ignored(url: str) -> None:
+    trust = Trust(Url.parse("https://discord.com/api"), [], allow_plaintext=False)
+
+    assert trust.check(url)[0] == Url.parse(url.strip())
+
+
+@pytest.mark.parametrize("host", ["::1", "[::1]", "[0:0::1]", "192.0.2.1", "A.example", "a_b"])
+def test_a_trusted_host_is_compared_in_its_usual_form(host: str) -> None:
+    trust = Trust(Url.parse("wss://localhost"), [host], allow_plaintext=False)
+    named = f"[{host}]" if host == "::1" else host
+
+    assert (trust.check(f"wss://{named.lower()}")[0] is not None) == (host != "a_b")
+
+
+def test_ws_and_http_of_one_place_are_the_same() -> None:
+    url = Url.parse("wss://localhost/?a")
+
+    assert url.same_as(Url.parse("https://LOCALHOST:443/?a"))
+    assert not url.same_as(Url.parse("ws://localhost:443/?a"))
 
 
 def test_plain_text_to_another_machine_needs_the_owners_word() -> None:

@@ -6,6 +6,7 @@ and closes are answered, a broken frame is told from the peer's close, and no in
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeAlias, cast
 
@@ -32,10 +33,18 @@ __all__ = [
     "ServerFrames",
     "Unframed",
     "Upgraded",
+    "joined",
 ]
 
 _BODY_LIMIT = 4096
 """Bytes of a refusal's body that are kept."""
+_INTERIM = re.compile(rb"HTTP/1\.[0-9] +1(?!01)[0-9][0-9](?![0-9])")
+"""How an informational response begins, apart from 101 (Switching Protocols)."""
+_INTERIM_START = len(b"HTTP/1.1 100 ")
+_INTERIM_LIMIT = 32
+_INTERIM_BYTES = 65536
+"""Of all informational responses before the final one."""
+_HEAD_END = re.compile(rb"\n\r?\n")
 _REQUEST_LIMIT = 65536
 """Bytes of a request's body."""
 _MOST_PONGS = 16
@@ -237,13 +246,25 @@ class Unframed:
 class ClientFrames(Frames):
     """The side that asks for the upgrade."""
 
-    __slots__ = ("_body", "_cutter", "_handshake", "_head_end", "_refusal")
+    __slots__ = (
+        "_body",
+        "_cutter",
+        "_handshake",
+        "_head_end",
+        "_interim",
+        "_interim_bytes",
+        "_refusal",
+        "_start",
+    )
 
     def __init__(self, *, host: str, target: str, user_agent: str, limit: int) -> None:
         super().__init__(limit=limit, masked=False)
         self._cutter = Cutter(limit)
         self._handshake: H11Handshake | None = H11Handshake(ConnectionType.CLIENT)
         self._head_end = b""
+        self._start: bytearray | None = bytearray()
+        self._interim = 0
+        self._interim_bytes = 0
         self._refusal: ws.RejectConnection | None = None
         self._body = b""
         self._out += self._handshake.send(
@@ -276,6 +297,45 @@ class ClientFrames(Frames):
                 yield item
 
     def _receive_handshake(self, data: bytes | None) -> Iterator[Incoming]:
+        if self._start is not None:
+            final = self._skip_interim(data)
+            if self._interim > _INTERIM_LIMIT or self._interim_bytes > _INTERIM_BYTES:
+                error = f"more than {_INTERIM_LIMIT} informational responses, or too large ones"
+                yield Broken(1002, f"the upgrade has no answer after {error}")
+                return
+            if final:
+                yield from self._receive_answer(final)
+            if data is not None or self._handshake is None:
+                return
+        yield from self._receive_answer(data)
+
+    def _skip_interim(self, data: bytes | None) -> bytes:
+        """Return what follows informational responses, as far as it has been received.
+
+        RFC 9110, section 15.2: "A client MUST be able to parse one or more 1xx responses received
+        prior to a final response".
+        """
+        start = self._start
+        assert start is not None
+        searched = max(0, len(start) - 3)
+        start += data or b""
+        while len(start) >= _INTERIM_START or not b"HTTP/1.".startswith(start[:7]):
+            if _INTERIM.match(start) is None:
+                break
+            end = _HEAD_END.search(start, searched)
+            if end is None:
+                self._interim_bytes = max(self._interim_bytes, len(start))
+                return b""
+            self._interim += 1
+            del start[: end.end()]
+            searched = 0
+        else:
+            if data is not None:
+                return b""
+        self._start = None
+        return bytes(start)
+
+    def _receive_answer(self, data: bytes | None) -> Iterator[Incoming]:
         while (handshake := self._handshake) is not None:
             head, rest, is_clean = self._split(data)
             broken = None
@@ -288,7 +348,7 @@ class ClientFrames(Frames):
             events = list(handshake.events())
             yield from self._answered(handshake, events, rest, is_clean=is_clean)
             if broken is not None:
-                yield broken
+                yield self.unfinished_refusal() or broken
                 return
             if not rest:
                 return
@@ -324,17 +384,19 @@ class ClientFrames(Frames):
                     yield from self._cut_frames(rest)
                 case ws.RejectConnection():
                     self._refusal = event
-                    if not event.has_body:
-                        yield self._refused()
                 case _:
                     assert isinstance(event, ws.RejectData)
                     self._body = (self._body + event.data)[:_BODY_LIMIT]
                     if event.body_finished:
                         yield self._refused()
 
+    def unfinished_refusal(self) -> Refused | None:
+        """Return the refusal whose body has not been received to its end; None if there is none."""
+        return None if self._refusal is None else self._refused()
+
     def _refused(self) -> Refused:
         assert self._refusal is not None
-        headers = _texts(self._refusal.headers)
+        headers = joined(self._refusal.headers)
         return Refused(self._refusal.status_code, headers, self._body)
 
 
@@ -461,6 +523,18 @@ class ServerFrames(Frames):
         headers = _texts(self._request.headers)
         upgrade = headers.get("upgrade", "").lower() == "websocket"
         return Requested(method.decode(), target.decode(), headers, bytes(self._body), upgrade)
+
+
+def joined(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Return headers by their names in small letters; those of one name with commas between.
+
+    RFC 9110, section 5.3.
+    """
+    found: dict[str, str] = {}
+    for raw_name, raw_value in headers:
+        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+        found[name] = f"{found[name]}, {value}" if name in found else value
+    return found
 
 
 def _texts(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:

@@ -15,7 +15,18 @@ import trustme
 
 import gateway_asyncio
 import gateway_trio
-from gateway_proto import Config, DialFailed, Identify, Opened, Ready, Server
+from gateway_proto import (
+    Config,
+    DialFailed,
+    DialPlanned,
+    Identify,
+    Opened,
+    Purpose,
+    Ready,
+    Server,
+    Session,
+    fingerprint,
+)
 
 NAMES = ("127.0.0.1", "localhost")
 YEAR = datetime.timedelta(days=365)
@@ -134,3 +145,51 @@ def test_a_server_without_tls_is_told_so(name: str) -> None:
     events = _events(name, None, ssl.create_default_context())
 
     assert "SSL" in _why(events) or "reset" in _why(events).lower()
+
+
+@pytest.mark.parametrize("fault", ["no TLS", "another authority"])
+def test_a_resume_url_whose_tls_cannot_get_better_is_left_at_once(
+    name: str, fault: str, authority: trustme.CA, tmp_path: pathlib.Path
+) -> None:
+    adapter, run = RUNNERS[name]
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+    wrong: ssl.SSLContext | None = None
+    if fault == "another authority":
+        wrong = _serving(trustme.CA().issue_cert(*NAMES), tmp_path / "wrong.pem", chain=1)
+    right = _serving(authority.issue_cert(*NAMES), tmp_path / "right.pem", chain=1)
+    events: list[Any] = []
+
+    async def main() -> None:
+        async with (
+            adapter.serve_gateway(Server(), ssl_context=wrong) as resuming,
+            adapter.serve_gateway(Server(), ssl_context=right) as serving,
+        ):
+            config = Config(
+                token="never-seen",
+                intents=0,
+                gateway_url=f"wss://127.0.0.1:{serving.port}",
+                backoff_first=100.0,
+                backoff_longest=100.0,
+                random=lambda: 0.5,
+            )
+            session = Session(
+                id="gone",
+                sequence=1,
+                resume_url=f"wss://127.0.0.1:{resuming.port}",
+                dialect=10,
+                fingerprint=fingerprint("never-seen"),
+            )
+            async with adapter.open_gateway(
+                config, session=session, ssl_context=trusting
+            ) as gateway:
+                async for event in gateway:
+                    events.append(event)
+                    if isinstance(event, Opened):
+                        break
+
+    run(main)
+
+    planned = [event for event in events if isinstance(event, DialPlanned)]
+    assert [(plan.purpose, plan.delay) for plan in planned] == [(Purpose.RESUME, 0.0)] * 2
+    assert len([event for event in events if isinstance(event, DialFailed)]) == 1

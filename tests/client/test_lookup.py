@@ -11,6 +11,7 @@ from gateway_proto import (
     By,
     Client,
     DialFailed,
+    DialPlanned,
     IdentifyBudgetSpent,
     Purpose,
     Server,
@@ -23,7 +24,11 @@ from tests.client.lives import CONFIG, SESSION, answer, config_with, found, host
 
 
 @pytest.mark.parametrize(
-    ("status", "hint"), [(401, "is the token right?"), (404, "is the URL right?")]
+    ("status", "hint"),
+    [
+        (401, ": is the token right?"),
+        (404, " for the path '/api/v10/gateway': is the URL right?"),
+    ],
 )
 def test_a_lookup_that_cannot_get_better_ends_the_life(status: int, hint: str) -> None:
     client = Client(CONFIG)
@@ -32,9 +37,139 @@ def test_a_lookup_that_cannot_get_better_ends_the_life(status: int, hint: str) -
 
     assert client.next_dial() is None
     assert client.connection is None
-    assert client.gave_up == f"the lookup was answered with HTTP {status}: {hint}"
+    assert client.gave_up == f"the lookup was answered with HTTP {status}{hint}"
     assert client.last_closed is not None
     assert client.last_closed.code == status
+
+
+MAIN = {"api_url": None, "gateway_url": "ws://localhost/the/path?x=1"}
+
+
+def test_an_upgrade_at_a_wrong_path_ends_the_client_and_names_it() -> None:
+    client = Client(config_with(**MAIN))
+
+    answer(client, b"HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n")
+
+    assert client.next_dial() is None
+    assert client.gave_up == (
+        "the upgrade was answered with HTTP 404 for the path '/the/path': is the URL right?"
+    )
+
+
+def test_a_404_at_the_resume_url_leads_to_the_main_url() -> None:
+    client = Client(config_with(**MAIN), session=SESSION)
+    for _ in range(3):
+        answer(client, b"HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n")
+
+    dial = client.next_dial()
+    assert dial is not None
+    assert dial.host == "localhost"
+
+
+@pytest.mark.parametrize("changes", [{}, MAIN])
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_refusals_after_a_websocket_was_open_are_an_outage(
+    changes: dict[str, Any], status: int
+) -> None:
+    client = Client(config_with(**changes))
+    if not changes:
+        found(client, "localhost")
+    client.dial_succeeded(now=0.0, framing=False).receive_eof(now=0.0)
+
+    for number in range(20):
+        now = 100.0 * (number + 1)
+        answer(client, b"HTTP/1.1 %d No\r\nContent-Length: 0\r\n\r\n" % status, now=now)
+
+    assert client.next_dial() is not None
+    assert client.gave_up is None
+
+
+def test_a_token_that_the_lookup_refuses_later_ends_the_client() -> None:
+    client = Client(config_with(lookup_bot=True))
+    found(client, "localhost")
+    client.dial_succeeded(now=0.0, framing=False).receive_eof(now=0.0)
+    assert hosts_dialled(client, 3) == ["localhost"] * 3
+
+    answer(client, b"HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n")
+
+    assert client.gave_up == "the lookup was answered with HTTP 401: is the token right?"
+
+
+@pytest.mark.parametrize("changes", [{}, MAIN])
+def test_a_403_that_is_repeated_waits_long(changes: dict[str, Any]) -> None:
+    client = Client(config_with(random=lambda: 0.0, **changes))
+    waits = []
+    for number in range(3):
+        now = 100.0 * number
+        answer(client, b"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n", now=now)
+        dial = client.next_dial()
+        assert dial is not None
+        waits.append(dial.at - now)
+
+    assert waits == [0.0, 60.0, 60.0]
+
+
+def test_a_lookup_that_names_a_foreign_host_later_is_an_outage() -> None:
+    client = Client(CONFIG)
+    found(client, "localhost")
+    client.dial_succeeded(now=0.0, framing=False).receive_eof(now=0.0)
+    hosts_dialled(client, 3)
+
+    body = b'{"url":"wss://evil.example"}'
+    answer(client, b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+
+    dial = client.next_dial()
+    assert dial is not None
+    assert dial.purpose is Purpose.LOOKUP
+
+
+def test_an_upgrade_that_is_redirected_names_the_location() -> None:
+    client = Client(config_with(**MAIN))
+
+    answer(
+        client,
+        b"HTTP/1.1 308 Moved\r\nLocation: https://new.example/\r\nContent-Length: 0\r\n\r\n",
+    )
+
+    planned = client.events()[-1]
+    assert isinstance(planned, DialPlanned)
+    assert "Location 'https://new.example/'" in planned.reason
+
+
+@pytest.mark.parametrize(
+    ("head", "wait"),
+    [
+        (b"Retry-After: 5\r\nRetry-After: 170000", 170000.0),
+        (b"Date: Sun, 06 Nov 1994 08:49:37 GMT\r\nRetry-After: Sun, 06 Nov 1994 08:59:37 GMT",
+         600.0),
+        (b"X-RateLimit-Reset-After: 99.5", 99.5),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("changes", [{}, MAIN])
+def test_no_dial_comes_earlier_than_an_answer_asks_for(
+    changes: dict[str, Any], head: bytes, wait: float
+) -> None:
+    client = Client(config_with(**changes))
+
+    answer(client, b"HTTP/1.1 429 No\r\n%s\r\nContent-Length: 0\r\n\r\n" % head)
+
+    dial = client.next_dial()
+    assert dial is not None
+    assert dial.at == wait
+
+
+def test_an_upgrade_that_is_refused_without_an_end_is_a_refusal() -> None:
+    client = Client(config_with(**MAIN))
+    connection = client.dial_succeeded(now=0.0)
+    connection.data_to_send()
+    head = b"HTTP/1.1 429 No\r\nContent-Length: 30\r\nRetry-After: 80\r\n\r\n"
+    connection.receive_data(head, now=0.0)
+
+    connection.handle_timer(now=20.0)
+
+    dial = client.next_dial()
+    assert dial is not None
+    assert dial.at == 100.0
 
 
 def test_a_lookup_that_fails_is_tried_again_after_what_it_asks_for() -> None:
@@ -196,7 +331,7 @@ def test_a_lookup_that_names_a_foreign_host_ends_the_life() -> None:
     answer(client, b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
 
     assert client.next_dial() is None
-    assert client.gave_up == ("the lookup named a gateway that is not trusted: wss://evil.example")
+    assert client.gave_up == "the lookup named a gateway that is not trusted: 'wss://evil.example'"
     refused = [event for event in client.events() if isinstance(event, UrlRefused)]
     why = (
         "its host evil.example is neither that of the configured endpoint nor one of trusted_hosts"

@@ -24,6 +24,7 @@ from gateway_proto import (
     Session,
     SessionInvalidated,
     State,
+    UrlRefused,
 )
 from gateway_proto.testing import Link
 from tests.client.lives import CONFIG, SESSION, config_with, found, purposes
@@ -328,6 +329,19 @@ def test_dials_that_fail_at_equal_urls_never_cost_the_session() -> None:
 
     dial = client.next_dial()
     assert dial is not None and dial.purpose is Purpose.RESUME
+
+
+@pytest.mark.parametrize("named", ["ws://localhost/" + "a" * 2048, 5, [], None, ""])
+def test_a_resume_url_that_cannot_be_kept_is_not(named: Any) -> None:
+    connection, now = _open(_client(), HELLO)
+
+    ready = _dispatch("READY", 1, session_id="s", resume_gateway_url=named)
+    connection.receive_message(ready, now=now)
+
+    refused = [event for event in connection.events() if isinstance(event, UrlRefused)]
+    assert len(refused) == (1 if isinstance(named, str) and named else 0)
+    assert all(len(event.url) < 250 for event in refused)
+    assert not connection.session.resume_url
 
 
 # ----- a dial that waiting cannot help -----

@@ -384,22 +384,83 @@ def test_a_refusals_body_is_kept_up_to_a_bound() -> None:
     assert len(refused.body) == 4096
 
 
-def test_an_informational_answer_that_is_no_upgrade_refuses() -> None:
-    (refused,) = _client().receive(b"HTTP/1.1 103 Hints\r\n\r\n")
+_INTERIM = [
+    b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n",
+    b"HTTP/1.1 100 Continue\r\n\r\n",
+    b"HTTP/1.1 102\r\n\r\n",
+    b"HTTP/1.0 199 x\nA: b\n\n",
+]
 
-    assert isinstance(refused, Refused)
-    assert refused.status == 103
+
+@pytest.mark.parametrize("size", [1, 7, 21, 1000])
+@pytest.mark.parametrize("interim", [*_INTERIM, b"".join(_INTERIM)])
+def test_informational_answers_before_the_final_are_skipped(interim: bytes, size: int) -> None:
+    client = _client()
+    answer = interim + b"HTTP/1.1 403 No\r\nContent-Length: 9\r\n\r\nbad token"
+
+    (refused,) = [
+        item
+        for at in range(0, len(answer), size)
+        for item in client.receive(answer[at : at + size])
+    ]
+
+    assert refused == Refused(403, {"content-length": "9"}, b"bad token")
 
 
-@pytest.mark.parametrize("size", [21, 1000])
-def test_a_refusal_comes_before_what_is_not_understood_behind_it(size: int) -> None:
-    answer = b"HTTP/1.1 181 Queued\n\n" + b"garbage\n\n"
+@pytest.mark.parametrize("size", [1000, 10**6])
+@pytest.mark.parametrize("interim", [_INTERIM[1] * 33, b"HTTP/1.1 103 x\r\nA: " + b"x" * 70_000])
+def test_informational_answers_are_bounded(interim: bytes, size: int) -> None:
     client = _client()
 
-    refused, broken = [*client.receive(answer[:size]), *client.receive(answer[size:])][:2]
+    items = [
+        item
+        for at in range(0, len(interim), size)
+        for item in client.receive(interim[at : at + size])
+    ]
+
+    assert items
+    assert all(isinstance(item, Broken) for item in items)
+
+
+@pytest.mark.parametrize("start", [b"", b"HT", b"HTTP/1.1 10", b"HTTP/1.1 103 Hints\r\nA: b"])
+def test_an_end_within_an_informational_answer_is_no_answer(start: bytes) -> None:
+    client = _client()
+    assert list(client.receive(start)) == []
+
+    assert all(isinstance(item, Broken) for item in client.receive_eof())
+
+
+@pytest.mark.parametrize("size", [10, 1000])
+def test_a_refusal_whose_body_is_broken_is_a_refusal(size: int) -> None:
+    answer = b"HTTP/1.1 503 No\r\nTransfer-Encoding: chunked\r\n\r\nno chunk\r\n"
+    client = _client()
+
+    items = [
+        item
+        for at in range(0, len(answer), size)
+        for item in client.receive(answer[at : at + size])
+    ]
+
+    assert isinstance(items[0], Refused)
+    assert items[0].status == 503
+
+
+def test_a_refusal_whose_body_ends_early_is_a_refusal() -> None:
+    client = _client()
+    assert not list(client.receive(b"HTTP/1.1 503 No\r\nContent-Length: 99\r\n\r\nsorry"))
+
+    (refused,) = client.receive_eof()
+
+    assert refused == Refused(503, {"content-length": "99"}, b"sorry")
+
+
+def test_headers_of_one_name_are_joined() -> None:
+    (refused,) = _client().receive(
+        b"HTTP/1.1 429 No\r\nRetry-After: 3\r\nretry-after: 60\r\nContent-Length: 0\r\n\r\n"
+    )
 
     assert isinstance(refused, Refused)
-    assert isinstance(broken, Broken)
+    assert refused.headers["retry-after"] == "3, 60"
 
 
 _UPGRADING = b"HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: "

@@ -1,0 +1,171 @@
+"""headers and JSON of an HTTP answer → numbers and seconds to wait, whatever they are."""
+
+from __future__ import annotations
+
+import email.utils
+import json
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway_proto._layers.http_values import (
+    LONGEST_WAIT,
+    json_value,
+    number,
+    seconds_to_wait,
+    whole,
+)
+
+NOW = 784111777.0
+DATE = "Sun, 06 Nov 1994 08:49:37 GMT"
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("3", 3.0),
+        ("0.5", 0.5),
+        (" +12.", 12.0),
+        (".5", 0.5),
+        ("1e2", 100.0),
+        ("30 seconds", 30.0),
+        ("1_000", 1.0),
+        ("5, 120", 120.0),
+        ("120; 5", 120.0),
+        ("90000", 90000.0),
+        ("9" * 5000, LONGEST_WAIT),
+        ("1e999", LONGEST_WAIT),
+        ("", None),
+        ("soon", None),
+        ("-1", None),
+        ("nan", None),
+        ("inf", None),
+        ("0", 0.0),
+        ("0x10", 0.0),
+        ("\N{ARABIC-INDIC DIGIT THREE}", None),
+        ("x" * 10_000 + "5", None),
+    ],
+)
+def test_retry_after_in_seconds_is_read_leniently(text: str, seconds: float | None) -> None:
+    assert seconds_to_wait({"retry-after": text}) == seconds
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("Sun, 06 Nov 1994 08:51:37 GMT", 120.0),
+        ("06 Nov 1994 08:51 GMT", 83.0),
+        ("Sunday, 06-Nov-94 08:51:37 GMT", 120.0),
+        ("Thursday, 01-Jan-26 00:00:00 GMT", LONGEST_WAIT),
+        ("Sun Nov  6 08:51:37 1994", 120.0),
+        ("1994-11-06T08:51:37Z", 120.0),
+        ("1994-11-06T09:51:37.250+01:00", 120.0),
+        ("1994-11-06 07:51:37 -0100", 120.0),
+        ("Sat, 29 Feb 9999 99:99:99 GMT", LONGEST_WAIT),
+        ("Sun, 06 Nov 1994 08:51:37 GMT, 5", 120.0),
+        ("500, Sun, 06 Nov 1994 08:51:37 GMT", 500.0),
+        ("Sun, 06 Nov 1994 08:00:00 GMT", None),
+        ("Sun, 06 Xxx 1994 08:51:37 GMT", None),
+        ("1994-99-06T08:51:37Z", None),
+    ],
+)
+@pytest.mark.parametrize(
+    ("headers", "unix"), [({"date": DATE}, None), ({}, NOW), ({"date": DATE}, 0.0)]
+)
+def test_retry_after_as_a_date_is_compared_with_the_date_of_the_answer(
+    text: str, seconds: float | None, headers: dict[str, str], unix: float | None
+) -> None:
+    assert seconds_to_wait({"retry-after": text, **headers}, unix=unix) == seconds
+
+
+def test_a_date_without_another_asks_for_no_wait() -> None:
+    assert seconds_to_wait({"retry-after": DATE}) is None
+
+
+@given(st.integers(0, 2**35))
+def test_every_date_is_read(unix: int) -> None:
+    headers = {"retry-after": email.utils.formatdate(unix + 60, usegmt=True)}
+
+    assert seconds_to_wait(headers, unix=float(unix)) == 60.0
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "seconds"),
+    [
+        ({"x-ratelimit-reset-after": "7.5"}, b"", 7.5),
+        ({"x-ratelimit-reset-after": "7.5", "x-ratelimit-remaining": "0"}, b"", 7.5),
+        ({"x-ratelimit-reset-after": "7.5", "x-ratelimit-remaining": "4"}, b"", None),
+        ({"x-ratelimit-reset": str(NOW + 9), "date": DATE}, b"", 9.0),
+        ({"x-ratelimit-reset": str(NOW + 9)}, b"", None),
+        ({}, b'{"retry_after":64.57,"global":false}', 64.57),
+        ({}, b'{"retry_after":"12"}', 12.0),
+        ({}, b'{"retry_after":[1,null,"x",30]}', 30.0),
+        ({}, b'{"retry_after":null}', None),
+        ({}, b'{"retry_after":true}', None),
+        ({}, b'{"retry_after":{}}', None),
+        ({}, b'{"retry_after":NaN}', None),
+        ({}, b'{"retry_after":1' + b"0" * 400 + b"}", LONGEST_WAIT),
+        ({}, b"[" * 10_000, None),
+        ({}, b"\xff\xfe", None),
+        ({}, b'\xef\xbb\xbf{"retry_after":5}', 5.0),
+        ({}, b"[5]", None),
+        ({"retry-after": "5", "x-ratelimit-reset-after": "9"}, b'{"retry_after":7}', 9.0),
+        ({"retry-after": "5", "x-ratelimit-reset-after": "x"}, b'{"retry_after":70}', 70.0),
+    ],
+)
+def test_the_longest_of_all_waits_counts(
+    headers: dict[str, str], body: bytes, seconds: float | None
+) -> None:
+    assert seconds_to_wait(headers, body) == seconds
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(
+            ["retry-after", "date", "x-ratelimit-reset-after", "x-ratelimit-remaining"]
+        ),
+        st.text() | st.floats().map(str) | st.integers().map(str) | st.just(DATE),
+    ),
+    st.binary() | st.from_regex(rb'\{"retry_after":.{0,20}\}', fullmatch=True),
+    st.none() | st.floats(allow_nan=False),
+)
+def test_no_header_and_no_body_raises(
+    headers: dict[str, str], body: bytes, unix: float | None
+) -> None:
+    wait = seconds_to_wait(headers, body, unix=unix)
+
+    assert wait is None or 0.0 <= wait <= LONGEST_WAIT
+
+
+@pytest.mark.parametrize(
+    ("value", "read"),
+    [
+        (5, 5.0),
+        (2.5, 2.5),
+        ("7", 7.0),
+        (10**400, math.inf),
+        (-(10**400), -math.inf),
+        (math.nan, None),
+        (True, None),
+        (None, None),
+        ([], None),
+    ],
+)
+def test_a_number_is_one_or_a_text_of_one(value: Any, read: float | None) -> None:
+    assert number(value) == read
+
+
+@pytest.mark.parametrize(
+    ("value", "up", "read"),
+    [(2.5, False, 2), (2.5, True, 3), (-5, False, 0), (math.inf, True, 100), (None, True, None)],
+)
+def test_a_whole_number_is_rounded_and_bounded(value: Any, up: bool, read: int | None) -> None:
+    assert whole(value, most=100, up=up) == read
+
+
+def test_json_is_read_as_the_standard_library_does() -> None:
+    assert json_value(b'{"a":1e999,"b":"\\ud800"}') == {"a": math.inf, "b": "\ud800"}
+    assert json_value(json.dumps({"a": 1}).encode()) == {"a": 1.0}
