@@ -93,6 +93,9 @@ class Fleet:
         plan = plan_shards(self._found(), count=self._count, ids=self._ids)
         if plan.start_limit is not None:
             self.budget.found(plan.start_limit, now=now)
+        else:
+            own = self._config.max_concurrency
+            plan = msgspec.structs.replace(plan, max_concurrency=own)
         self.queue = IdentifyQueue(
             max_concurrency=plan.max_concurrency,
             seconds=self._config.dialect.identify_seconds,

@@ -52,7 +52,7 @@ CHAT = [
     "record.py",
 ]
 """They print messages until one says stop, whatever happens meanwhile."""
-OTHERS = ["proxy.py", "test_a_bot.py"]
+OTHERS = ["proxy.py", "test_a_bot.py", "two_processes.py"]
 
 
 def _start(example: str, **env: str) -> subprocess.Popen[str]:
@@ -275,6 +275,30 @@ def test_the_proxy_tells_a_bot_of_the_guilds_that_there_are(
 
     assert asyncio.run(asyncio.wait_for(seen(), 30)) == ["another name", "somebody"]
     assert gateway_server.wait_for(UpdatePresence).activities == (Activity("go"),)
+
+
+@pytest.mark.gateway(shards=4, identify_seconds=1.0)
+def test_two_processes_share_the_identify_slots(gateway_server: RunningGateway, start: Any) -> None:
+    process = start(
+        "two_processes.py",
+        GATEWAY_TOKEN=gateway_server.token,
+        GATEWAY_API=gateway_server.api_url,
+        SHARDS="4",
+        SLOT_SECONDS="1.25",
+    )
+
+    assert process.stdout is not None
+    ready = [process.stdout.readline() for _ in range(4)]
+    for shard_id in range(2):
+        message = {"guild_id": str(shard_id << 22), "content": "!stop"}
+        gateway_server.dispatch("MESSAGE_CREATE", message)
+    out, errors = process.communicate(timeout=30)
+
+    assert sorted(ready) == [f"process {n % 2}: shard {n} is ready\n" for n in (0, 2, 1, 3)]
+    assert sorted(out.splitlines()) == ["process 0: !stop", "process 1: !stop"]
+    assert errors == ""
+    identifies = [e for e in gateway_server.received if isinstance(e, Identify)]
+    assert len(identifies) == 4, "none of them came too soon"
 
 
 @pytest.mark.gateway(world=World([GUILD]))

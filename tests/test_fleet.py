@@ -263,6 +263,14 @@ def test_without_anybody_to_wake_a_turn_is_given_at_the_next_look() -> None:
 # ----- one budget per token -----
 
 
+def test_without_a_lookup_the_own_max_concurrency_is_used() -> None:
+    fleet = Fleet(attrs.evolve(CONFIG, max_concurrency=2), count=3)
+    assert fleet.begin(now=0.0).max_concurrency == 2
+    links = [Link(client, Server()) for client in fleet.clients.values()]
+
+    assert [len(_is(link, Identify)) for link in links] == [1, 1, 0]
+
+
 def test_shards_without_a_lookup_share_the_budget_of_the_day() -> None:
     """Rule 49: however many shards there are."""
     running = Running(attrs.evolve(CONFIG, identify_budget=4), count=3)
