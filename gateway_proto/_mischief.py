@@ -26,8 +26,8 @@ class Victim(Protocol):
         """Send a message."""
         ...
 
-    def close(self, code: int = 1000, reason: str = "", *, now: float) -> None:
-        """Close."""
+    def close_as_real_servers_do(self, code: int, reason: str, *, now: float) -> None:
+        """Close with any code that a close frame may carry."""
         ...
 
     def cut_after(self, size: int, *, now: float) -> None:
@@ -111,7 +111,7 @@ class Mischief:
             case "drop":
                 victim.cut_after(fault.size, now=now)
             case "close":
-                victim.close(fault.code, fault.reason, now=now)
+                victim.close_as_real_servers_do(fault.code, fault.reason, now=now)
             case "reconnect":
                 victim.write(ReconnectRequested(fault.url), now=now)
             case "invalidate":

@@ -280,6 +280,11 @@ class Telling(GatewayConnection[ServerMessage, ServerEvent, Payload], abc.ABC):
         if size <= 0:
             self.drop(now=now)
 
+    def close_as_real_servers_do(self, code: int, reason: str, *, now: float) -> None:
+        """Close with any code that a close frame may carry, such as 1012 of a restart."""
+        self._close(Closed(code=code, reason=reason, by=By.SELF, then=Then.STOP), self._at(now))
+        self._wake()
+
     def send_bomb(self, size: int, *, now: float) -> None:
         """Send a message that inflates to so many bytes."""
         if self._state in (State.IDENTIFYING, State.READY):

@@ -14,6 +14,22 @@ from typing import Any, TypeAlias
 import attrs
 import msgspec
 
+from gateway_proto._checks import (
+    BOOL,
+    POSITIVE,
+    SECONDS,
+    TEXT,
+    Check,
+    Each,
+    as_tuple,
+    instance_of,
+    integer,
+    is_text,
+    one_of,
+    optional,
+    rejected,
+)
+from gateway_proto._layers.close_codes import reply_to
 from gateway_proto.errors import LocalProtocolError
 
 __all__ = ["Fault", "Scenario"]
@@ -53,54 +69,74 @@ _TRIGGERS = (
 _Entries: TypeAlias = list[dict[str, Any]]
 
 
-def _one_of(known: Iterable[str], what: str) -> Any:
-    def check(_fault: Any, _field: Any, value: str) -> None:
-        if value not in known:
-            raise LocalProtocolError(f"there is no {what} {value!r}: use one of {', '.join(known)}")
+def _is_close_code(value: Any) -> bool:
+    # RFC 6455, 7.4: no endpoint may send the others.
+    return integer(1000, 4999).allows(value) and reply_to(value) == value
 
-    return check
+
+def _is_reason(value: Any) -> bool:
+    return is_text(value) and len(value) <= _LONGEST_BODY
+
+
+_LONGEST_BODY = 2**16
+_LONGEST_REASON = 123
+"""Bytes: a control frame has at most 125 (RFC 6455, 5.5), of which the code takes two."""
+_CLOSE_CODE = Check(_is_close_code, "1000 to 1003, 1007 to 1014 or 3000 to 4999")
+_REASON = Check(_is_reason, f"a str of at most {_LONGEST_BODY} characters")
+_SIZE = integer(0, 2**30)
+_FAULTS = "faults, such as [Fault('drop')]"
 
 
 @attrs.frozen
 class Fault:
     """One thing that goes wrong."""
 
-    what: str = attrs.field(validator=_one_of(_KINDS, "fault"))
+    what: str = attrs.field(validator=one_of(_KINDS))
     """refuse, drop, close, reconnect, invalidate, silence, no_acks, hold, corrupt, corrupt_data,
     garbage, bomb, fragment, merge, trickle, skip, repeat or resume_url."""
-    on: str = attrs.field(
-        default="ready", kw_only=True, validator=_one_of(_TRIGGERS, "time for a fault")
-    )
+    on: str = attrs.field(default="ready", kw_only=True, validator=one_of(_TRIGGERS))
     """upgrade, open (before HELLO), identify (before READY), resume (before RESUMED), ready,
     resumed, dispatch (after it) or heartbeat (before its ACK)."""
-    connection: int | None = attrs.field(default=1, kw_only=True)
+    connection: int | None = attrs.field(default=1, kw_only=True, validator=optional(POSITIVE))
     """Which upgrade to the server, counted from 1; None: every one."""
-    nth: int = attrs.field(default=1, kw_only=True)
+    nth: int = attrs.field(default=1, kw_only=True, validator=POSITIVE)
     """The how-manieth time on that connection."""
-    after: float = attrs.field(default=0.0, kw_only=True)
+    after: float = attrs.field(default=0.0, kw_only=True, validator=SECONDS)
     """Seconds from then."""
-    code: int = attrs.field(default=4000, kw_only=True)
-    reason: str = attrs.field(default="", kw_only=True)
-    status: int = attrs.field(default=503, kw_only=True)
+    code: int = attrs.field(default=4000, kw_only=True, validator=_CLOSE_CODE)
+    reason: str = attrs.field(default="", kw_only=True, validator=_REASON)
+    status: int = attrs.field(default=503, kw_only=True, validator=integer(200, 599))
     """Of the HTTP answer."""
-    retry_after: float | None = attrs.field(default=None, kw_only=True)
+    retry_after: float | None = attrs.field(default=None, kw_only=True, validator=optional(SECONDS))
     """Seconds, in the header of the HTTP answer."""
-    resumable: bool = attrs.field(default=False, kw_only=True)
-    url: str | None = attrs.field(default=None, kw_only=True)
-    size: int = attrs.field(default=0, kw_only=True)
+    resumable: bool = attrs.field(default=False, kw_only=True, validator=BOOL)
+    url: str | None = attrs.field(default=None, kw_only=True, validator=optional(TEXT))
+    size: int = attrs.field(default=0, kw_only=True, validator=_SIZE)
     """Bytes, or messages to merge, or sequences to skip."""
-    seconds: float = attrs.field(default=1.0, kw_only=True)
+    seconds: float = attrs.field(default=1.0, kw_only=True, validator=SECONDS)
+
+    def __attrs_post_init__(self) -> None:
+        # Of a refusal it is the body, and may be longer.
+        if self.what == "close" and len(self.reason.encode()) > _LONGEST_REASON:
+            raise rejected(
+                "Fault.reason", self.reason, f"at most {_LONGEST_REASON} bytes for a close"
+            )
 
 
 def _faults(faults: Iterable[Fault]) -> tuple[Fault, ...]:
-    return tuple(faults)
+    members: tuple[Fault, ...] = as_tuple(faults)
+    return members
 
 
 @attrs.frozen
 class Scenario:
     """What goes wrong in the life of a server."""
 
-    faults: tuple[Fault, ...] = attrs.field(default=(), converter=_faults)
+    faults: tuple[Fault, ...] = attrs.field(
+        default=(),
+        converter=_faults,
+        validator=Each(instance_of(Fault, "a Fault, such as Fault('drop')"), _FAULTS),
+    )
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Scenario:
@@ -144,8 +180,8 @@ class Scenario:
                     f"have {sorted(known - {'what'})}"
                 )
             try:
-                faults.append(msgspec.convert(entry, Fault))
-            except msgspec.ValidationError as error:
+                faults.append(Fault(**entry))
+            except LocalProtocolError as error:
                 raise LocalProtocolError(f"fault {number} of the scenario: {error}") from None
         return cls(faults)
 

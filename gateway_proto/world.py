@@ -7,12 +7,14 @@ GUILD_CREATE, and the answers to requests.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import attrs
 import msgspec
 
+from gateway_proto._checks import ID, Each, as_id, as_tuple, instance_of, is_id, rejected
+from gateway_proto._layers.raw import to_json
 from gateway_proto.commands import (
     RequestChannelInfo,
     RequestGuildMembers,
@@ -52,22 +54,68 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def _guilds(guilds: Iterable[Data]) -> tuple[Data, ...]:
-    return tuple(guilds)
+    members: tuple[Data, ...] = as_tuple(guilds)
+    return members
 
 
-def _have_ids(_world: Any, _field: Any, guilds: tuple[Data, ...]) -> None:
+def _check_guilds(_world: Any, _field: Any, guilds: Any) -> None:
+    _GUILDS.named("World.guilds", guilds)
     for guild in guilds:
-        if not str(guild.get("id", "")).isdecimal():
-            raise LocalProtocolError(f"a guild of the world has the id {guild.get('id')!r}")
+        if not _has_id(guild):
+            raise rejected("id of a guild of World.guilds", guild.get("id"), ID.expected)
+        name = f"World.guilds: guild {guild['id']}:"
+        for key, (is_allowed, expected) in _LISTS_OF_A_GUILD.items():
+            values = guild.get(key, [])
+            if not isinstance(values, list | tuple) or not all(map(is_allowed, values)):
+                raise rejected(f"{name} {key}", values, f"a list of {expected}")
+        _check_json(name, guild)
+
+
+def _check_user(_world: Any, _field: Any, user: Any) -> None:
+    if not _has_id(user):
+        raise rejected("World.user", user, "a mapping of the fields of a user, with an id")
+    _check_json("World.user:", user)
+
+
+def _check_json(name: str, data: Data) -> None:
+    # The command line and the control route write them as JSON, and so does every dispatch.
+    try:
+        to_json(data)
+    except LocalProtocolError as error:
+        raise LocalProtocolError(f"invalid {name} {error}") from None
+
+
+def _has_id(value: Any) -> bool:
+    return isinstance(value, Mapping) and is_id(as_id(value.get("id")))
+
+
+def _has_user(value: Any) -> bool:
+    return isinstance(value, Mapping) and _has_id(value.get("user"))
+
+
+def _is_member(value: Any) -> bool:
+    return _has_user(value) and isinstance(value["user"].get("username"), str)
+
+
+_LISTS_OF_A_GUILD: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "members": (_is_member, "objects with a user that has an id and a username"),
+    "presences": (_has_user, "objects with a user that has an id"),
+    "channels": (_has_id, "objects with an id"),
+    "soundboard_sounds": (lambda value: isinstance(value, Mapping), "objects"),
+}
+_GUILDS = Each(
+    instance_of(Mapping, "a mapping of the fields of a guild, with an id"),
+    "a tuple of guilds, such as [{'id': '1'}]; World.from_json takes text",
+)
 
 
 @attrs.frozen
 class World:
     """Who the bot is, and the guilds that it is in."""
 
-    guilds: tuple[Data, ...] = attrs.field(default=(), converter=_guilds, validator=_have_ids)
+    guilds: tuple[Data, ...] = attrs.field(default=(), converter=_guilds, validator=_check_guilds)
     """Whole guild objects; each needs an `id`."""
-    user: Data = _USER
+    user: Data = attrs.field(default=_USER, validator=_check_user)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> World:

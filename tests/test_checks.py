@@ -12,13 +12,22 @@ import pytest
 
 from gateway_proto import (
     AfterClose,
+    By,
+    Client,
+    Closed,
     Config,
     EarlyHeartbeats,
+    Fault,
     Intents,
     LocalProtocolError,
+    Scenario,
+    Server,
+    ServerConfig,
     Then,
+    World,
     ZombiePolicy,
 )
+from gateway_proto.testing import Link
 
 
 def _config(**fields: Any) -> Config:
@@ -168,3 +177,80 @@ def test_random_number_out_of_range_is_reported() -> None:
     config = _config(random=lambda: 5)
 
     assert _error(config.chance) == "invalid Config.random() 5: expected a float in [0, 1)"
+
+
+# ----- the server role -----
+
+
+@pytest.mark.parametrize(
+    ("make", "fields", "error"),
+    [
+        (ServerConfig, {"tokens": "secret"}, "ServerConfig.tokens is of type str: expected a coll"),
+        (ServerConfig, {"tokens": {"secret": 1}}, "ServerConfig.tokens is of type dict"),
+        (ServerConfig, {"tokens": [None]}, "a token of ServerConfig.tokens is None"),
+        (ServerConfig, {"tokens": ["sec ret"]}, "a token of ServerConfig.tokens has a blank in it"),
+        (ServerConfig, {"tokens": [["secret"]]}, "a token of ServerConfig.tokens is of type list"),
+        (ServerConfig, {"versions": []}, "ServerConfig.versions has 0 members: expected a tuple"),
+        (ServerConfig, {"versions": 10}, "invalid ServerConfig.versions 10: expected a tuple of"),
+        (ServerConfig, {"versions": ["10"]}, "invalid ServerConfig.versions '10': expected one or"),
+        (ServerConfig, {"world": {}}, "invalid ServerConfig.world {}: expected a World, such as"),
+        (ServerConfig, {"scenario": [Fault("drop")]}, "expected a Scenario, such as Scenario([Fa"),
+        (ServerConfig, {"heartbeat_interval": "1s"}, "expected an int from 1 to 2147483647"),
+        (ServerConfig, {"url": "https://a.example"}, "expected the URL of a gateway as a str"),
+        (ServerConfig, {"url": "a.example"}, "invalid ServerConfig.url 'a.example'"),
+        (Fault, {"what": "drop", "nth": "3"}, "invalid Fault.nth '3': expected an int from 1 to"),
+        (Fault, {"what": "drop", "after": -1}, "invalid Fault.after -1: expected a number of sec"),
+        (Fault, {"what": "drop", "after": math.nan}, "invalid Fault.after nan"),
+        (Fault, {"what": "drop", "connection": 0}, "invalid Fault.connection 0"),
+        (Fault, {"what": "close", "code": 1006}, "expected 1000 to 1003, 1007 to 1014 or 3000 to"),
+        (Fault, {"what": "close", "code": True}, "invalid Fault.code True"),
+        (Fault, {"what": "close", "reason": "é" * 62}, "expected at most 123 bytes for a close"),
+        (Fault, {"what": "refuse", "status": 101}, "expected an int from 200 to 599"),
+        (Fault, {"what": "bomb", "size": 2**40}, "expected an int from 0 to 1073741824"),
+        (Scenario, {"faults": [{"what": "drop"}]}, "invalid Scenario.faults {'what': 'drop'}: exp"),
+        (Scenario, {"faults": Fault("drop")}, "expected faults, such as [Fault('drop')]"),
+        (World, {"guilds": "world.json"}, "World.from_json takes text"),
+        (World, {"guilds": [{"name": "x"}]}, "id of a guild of World.guilds is None"),
+        (World, {"guilds": [{"id": "1", "members": {}}]}, "guild 1: members {}: expected a list"),
+        (World, {"guilds": [{"id": 1, "members": [{"user": {"id": 1}}]}]}, "and a username"),
+        (World, {"guilds": [{"id": 1, "channels": [{}]}]}, "expected a list of objects with an id"),
+        (
+            World,
+            {"guilds": [{"id": 1, "icon": object()}]},
+            "guild 1: this cannot be written",
+        ),
+        (
+            World,
+            {"user": {"username": "x"}},
+            "invalid World.user {'username': 'x'}: expected",
+        ),
+        (World, {"user": {"id": 1, "x": object()}}, "invalid World.user: this cannot be written"),
+    ],
+)
+def test_server_setting_error_names_the_field_and_what_is_allowed(
+    make: Any, fields: dict[str, Any], error: str
+) -> None:
+    found = _error(make, **fields)
+
+    assert error in found
+    assert "secret" not in found
+
+
+def test_server_settings_take_values_with_one_meaning() -> None:
+    config = ServerConfig(tokens=["Bot a", "b"], versions=[3, 10], session_lifetime=5)
+
+    assert config.tokens == {"a", "b"}
+    assert config.versions == (3, 10)
+    assert Scenario([Fault("refuse", reason="x" * 500)]).faults[0].status == 503
+
+
+@pytest.mark.parametrize("code", [1000, 1001, 1011, 1012, 4000, 4014])
+def test_close_fault_sends_every_code_of_real_servers(code: int) -> None:
+    scenario = Scenario([Fault("close", on="ready", code=code, reason="restart")])
+    link = Link(
+        Client(_config(gateway_url="ws://localhost")), Server(ServerConfig(scenario=scenario))
+    )
+
+    closed = link.client.expect(Closed)
+
+    assert (closed.code, closed.reason, closed.by) == (code, "restart", By.PEER)

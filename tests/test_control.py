@@ -73,7 +73,7 @@ def test_there_is_no_control_route_unless_it_is_asked_for() -> None:
 
 @pytest.mark.parametrize("prefix", ["", "control", "/", "/a b", "/a/", "/a?b"])
 def test_a_prefix_is_the_beginning_of_a_path(prefix: str) -> None:
-    with pytest.raises(LocalProtocolError, match="is not the beginning of a path"):
+    with pytest.raises(LocalProtocolError, match="expected the beginning of a path"):
         ServerConfig(control=prefix)
 
 

@@ -480,8 +480,8 @@ def test_a_scenario_is_read_from_json() -> None:
         ("[5]", "no scenario"),
         ("[{}]", "fault 1 of the scenario has .*: it needs what"),
         ('[{"what": "drop"}, {"what": "drop", "when": 5}]', "fault 2 of the scenario"),
-        ('[{"what": "explode"}]', "no fault 'explode': use one of refuse, drop"),
-        ('[{"what": "drop", "on": "monday"}]', "no time for a fault 'monday'"),
+        ('[{"what": "explode"}]', "invalid Fault.what 'explode': expected one of refuse, drop"),
+        ('[{"what": "drop", "on": "monday"}]', "invalid Fault.on 'monday'"),
         ('[{"what": "close", "code": "x"}]', "fault 1 of the scenario: "),
     ],
 )

@@ -91,7 +91,7 @@ def test_a_world_is_read_from_json_and_a_user_is_completed() -> None:
     ids=lambda text: text[:24],
 )
 def test_what_is_no_world_is_refused(text: str) -> None:
-    with pytest.raises(LocalProtocolError, match=r"no world|the id"):
+    with pytest.raises(LocalProtocolError, match=r"no world|World.guilds"):
         World.from_json(text)
 
 

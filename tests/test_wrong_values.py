@@ -16,6 +16,7 @@ from gateway_proto import (
     Client,
     Command,
     Config,
+    Fault,
     Heartbeat,
     Identify,
     Intents,
@@ -26,10 +27,13 @@ from gateway_proto import (
     RequestGuildMembers,
     RequestSoundboardSounds,
     Resume,
+    Scenario,
     Server,
+    ServerConfig,
     UpdatePresence,
     UpdateVoiceState,
     VoiceServerPing,
+    World,
 )
 from gateway_proto.testing import Link
 
@@ -111,6 +115,23 @@ def _use_command(command: Any) -> None:
                 config.spell(command)
 
 
+def _use_server_config(config: ServerConfig) -> None:
+    server = Server(config)
+    link = Link(Client(_made(Config, "lookup_bot", True)), server)
+    link.run(5)
+    server.dispatch("MESSAGE_CREATE", {"guild_id": "1"}, now=link.now)
+    link.run(60)
+
+
+def _use_fault(fault: Fault) -> None:
+    for on in ("upgrade", "open", "ready", "heartbeat"):
+        _use_server_config(ServerConfig(scenario=Scenario([attrs.evolve(fault, on=on)])))
+
+
+def _use_world(world: World) -> None:
+    _use_server_config(ServerConfig(world=world))
+
+
 def _use_part(part: Activity | Properties) -> None:
     if isinstance(part, Activity):
         _use_command(UpdatePresence([part]))
@@ -131,12 +152,20 @@ NEEDED: dict[type[Any], dict[str, Any]] = {
     Resume: {"session_id": "s", "seq": 1},
     Heartbeat: {"d": 1},
     Raw: {"op": 3},
+    ServerConfig: {},
+    Fault: {"what": "close"},
+    Scenario: {},
+    World: {},
 }
 USE: dict[type[Any], Callable[[Any], None]] = {
     **dict.fromkeys(get_args(Command), _use_command),
     Activity: _use_part,
     Properties: _use_part,
     Config: _use_config,
+    ServerConfig: _use_server_config,
+    Fault: _use_fault,
+    Scenario: lambda scenario: _use_server_config(ServerConfig(scenario=scenario)),
+    World: _use_world,
 }
 
 
