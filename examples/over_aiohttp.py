@@ -21,16 +21,19 @@ async def pump(connection: ClientConnection, ws: aiohttp.ClientWebSocketResponse
     while connection.state is not State.CLOSED:
         try:
             for message in connection.messages_to_send():
-                await (ws.send_str if isinstance(message, str) else ws.send_bytes)(message)
+                if isinstance(message, str):
+                    await ws.send_str(message)
+                else:
+                    await ws.send_bytes(message)
             if (close := connection.close_to_send()) is not None:
                 await ws.close(code=close[0], message=close[1].encode())  # awaits the answer
             at = connection.next_timer()
-            message = await ws.receive(None if at is None else max(0.001, at - now()))
-            match message.type:
+            received = await ws.receive(None if at is None else max(0.001, at - now()))
+            match received.type:
                 case aiohttp.WSMsgType.TEXT | aiohttp.WSMsgType.BINARY:
-                    connection.receive_message(message.data, now=now())
+                    connection.receive_message(received.data, now=now())
                 case aiohttp.WSMsgType.CLOSE:
-                    connection.receive_close(message.data, message.extra or "", now=now())
+                    connection.receive_close(received.data, received.extra or "", now=now())
                 case _:
                     connection.receive_eof(now=now())
         except TimeoutError:

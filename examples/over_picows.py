@@ -4,6 +4,7 @@ import asyncio
 import os
 import random
 import time
+from typing import Any
 
 from picows import WSError, WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 
@@ -13,16 +14,17 @@ now = time.monotonic
 
 
 class Pump(WSListener):
-    timer = None
+    timer: asyncio.TimerHandle | None = None
 
     def on_ws_connected(self, transport: WSTransport) -> None:
-        self.transport, self.parts = transport, []
+        self.transport = transport
+        self.parts: list[bytes] = []
         self.connection = client.dial_succeeded(now=now(), framing=False)
         self.turn()
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         if frame.msg_type is WSMsgType.CLOSE:
-            code = frame.get_close_code() or None
+            code: Any = frame.get_close_code() or None  # typed as an Enum, it is any int
             self.connection.receive_close(code, frame.get_close_reason() or "", now=now())
         elif frame.msg_type in (WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.CONTINUATION):
             if frame.msg_type is not WSMsgType.CONTINUATION:
@@ -47,10 +49,12 @@ class Pump(WSListener):
                 if event.data["content"] == "!stop":
                     client.stop(keep_session=False, now=now())
         for message in self.connection.messages_to_send():
-            is_text = isinstance(message, str)
-            data = message.encode() if is_text else message
-            self.transport.send(WSMsgType.TEXT if is_text else WSMsgType.BINARY, data)
-        if (close := self.connection.close_to_send()) is not None:
+            if isinstance(message, str):
+                self.transport.send(WSMsgType.TEXT, message.encode())
+            else:
+                self.transport.send(WSMsgType.BINARY, message)
+        close: Any = self.connection.close_to_send()
+        if close is not None:
             self.transport.send_close(close[0], close[1].encode())
         if self.timer is not None:
             self.timer.cancel()

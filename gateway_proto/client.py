@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal, overload
 
 import msgspec
 
@@ -159,11 +159,21 @@ class Client:
         self._events = []
         return events
 
-    def dial_succeeded(self, *, now: float, framing: bool = True) -> Connection[Any, Any]:
-        """A connection for the transport that `next_dial` asked for: the lookup, or the gateway.
+    @overload
+    def dial_succeeded(
+        self, *, now: float, framing: Literal[True] = True
+    ) -> Connection[Any, Any]: ...
+    @overload
+    def dial_succeeded(self, *, now: float, framing: Literal[False]) -> ClientConnection: ...
 
-        Raises `LocalProtocolError` where no dial was asked for.
+    def dial_succeeded(self, *, now: float, framing: bool = True) -> Connection[Any, Any]:
+        """Return a connection for the transport that `next_dial` asked for: lookup or gateway.
+
+        With `framing=False` the transport carries WebSocket messages; a lookup has bytes only.
+        Raises `LocalProtocolError` if no dial was asked for, or for a lookup with `framing=False`.
         """
+        if not framing and self._dial is not None and self._dial.purpose is Purpose.LOOKUP:
+            raise LocalProtocolError("invalid framing False: a lookup is HTTP, expected True")
         dial = self._take_dial()
         url = Url.parse(dial.url)
         if dial.purpose is Purpose.LOOKUP:

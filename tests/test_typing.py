@@ -100,6 +100,34 @@ def test_the_page_itself_type_checks(check: Any, tmp_path: pathlib.Path) -> None
         assert accepted, output
 
 
+TRANSPORTS = sorted((ROOT / "examples").glob("over_*.py"))
+HOW_TO = re.findall(
+    r"^```python\n(.*?)^```", (ROOT / "docs" / "howto" / "transport.md").read_text(), re.M | re.S
+)
+
+
+@pytest.mark.parametrize("check", CHECKERS)
+@pytest.mark.parametrize("path", TRANSPORTS, ids=lambda path: path.stem)
+def test_a_transport_of_messages_type_checks(check: Any, path: pathlib.Path) -> None:
+    pytest.importorskip(path.stem.removeprefix("over_"))
+
+    accepted, output = check(path)
+
+    assert accepted, output
+
+
+@pytest.mark.parametrize("check", CHECKERS)
+def test_the_page_about_transports_type_checks(check: Any, tmp_path: pathlib.Path) -> None:
+    assert HOW_TO
+    for number, block in enumerate(HOW_TO):
+        path = tmp_path / f"transport_{number}.py"
+        path.write_text(block)
+
+        accepted, output = check(path)
+
+        assert accepted, output
+
+
 # ----- the page -----
 
 

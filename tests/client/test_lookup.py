@@ -13,6 +13,7 @@ from gateway_proto import (
     DialFailed,
     DialPlanned,
     IdentifyBudgetSpent,
+    LocalProtocolError,
     Purpose,
     Server,
     Session,
@@ -170,6 +171,16 @@ def test_an_upgrade_that_is_refused_without_an_end_is_a_refusal() -> None:
     dial = client.next_dial()
     assert dial is not None
     assert dial.at == 100.0
+
+
+def test_a_lookup_without_framing_is_refused() -> None:
+    client = Client(CONFIG)
+    dial = client.next_dial()
+
+    with pytest.raises(LocalProtocolError, match="invalid framing False"):
+        client.dial_succeeded(now=0.0, framing=False)
+
+    assert client.next_dial() is dial
 
 
 def test_a_lookup_that_fails_is_tried_again_after_what_it_asks_for() -> None:
