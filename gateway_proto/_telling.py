@@ -15,7 +15,7 @@ import msgspec
 from gateway_proto._connection import GatewayConnection
 from gateway_proto._layers.frames import ServerFrames, Unframed
 from gateway_proto._layers.inflate import PlainInflater, deflater
-from gateway_proto._layers.payloads import Payload, encode, encode_dispatch
+from gateway_proto._layers.payloads import Payload, encode_control, encode_dispatch
 from gateway_proto._layers.state import State, server_table
 from gateway_proto._mischief import Mischief
 from gateway_proto._timing.deadlines import Timer
@@ -343,7 +343,7 @@ class Telling(GatewayConnection[ServerMessage, ServerEvent, Payload], abc.ABC):
             self.write(message, now=now)
 
     def _encode(self, op: int, d: Any) -> bytes:
-        return encode(op, d, self._encoding)
+        return encode_control(op, d, self._encoding)
 
     def drop(self, *, now: float) -> None:
         """End the connection without a close frame, as a cut wire does; the session is kept."""

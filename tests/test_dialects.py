@@ -416,7 +416,8 @@ def test_op_9_says_whether_it_may_be_resumed_from_version_6_on(version: int, doe
     server.send(SessionInvalidated(resumable=True), now=0.0)
 
     assert SessionInvalidated(resumable=does) in connection.events()
-    assert _said(server) == [{"op": 9, "d": True if does else None}]
+    d = True if does else None
+    assert _said(server) == [{"t": None, "s": None, "op": 9, "d": d}]
 
 
 @_versions(6, 7, 8, 9, 10)

@@ -440,7 +440,7 @@ def test_without_frames_of_its_own_a_connection_has_no_faults_of_bytes() -> None
     connection.messages_to_send()
 
     server.dispatch("N", 1, now=1.0)
-    assert connection.messages_to_send() == ['{"op":0,"d":1,"s":2,"t":"N"}']
+    assert connection.messages_to_send() == ['{"t":"N","s":2,"op":0,"d":1}']
     connection.cut_after(3, now=2.0)
     server.dispatch("N", 2, now=2.0)
 

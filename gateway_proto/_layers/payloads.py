@@ -23,6 +23,7 @@ __all__ = [
     "decode",
     "decode_dispatch",
     "encode",
+    "encode_control",
     "encode_dispatch",
     "read",
 ]
@@ -150,6 +151,16 @@ def encode(op: int, d: Any, encoding: Encoding = Encoding.JSON) -> bytes:
     return to_json(payload) if encoding is Encoding.JSON else value_to_term(payload)
 
 
+def encode_control(op: int, d: Any, encoding: Encoding = Encoding.JSON) -> bytes:
+    """Encode a payload that a server sends and that is no dispatch: `s` and `t` are null.
+
+    <https://docs.discord.com/developers/events/gateway-events#payload-structure>: "s and t are null
+    when op is not 0". The order of the keys is the gateway's own.
+    """
+    payload = {"t": None, "s": None, "op": op, "d": d}
+    return to_json(payload) if encoding is Encoding.JSON else value_to_term(payload)
+
+
 def encode_dispatch(
     raw: bytes, sequence: int | None, name: str, encoding: Encoding = Encoding.JSON
 ) -> bytes:
@@ -157,10 +168,10 @@ def encode_dispatch(
     is_etf = raw[:1] == etf.VERSION
     if encoding is Encoding.JSON:
         d = value_of_caller(raw) if is_etf else msgspec.Raw(raw)
-        return to_json({"op": 0, "d": d, "s": sequence, "t": name})
+        return to_json({"t": name, "s": sequence, "op": 0, "d": d})
     if not is_etf:
         d = value_of_caller(raw)
-        return value_to_term({"op": 0, "d": d, "s": sequence, "t": name})
+        return value_to_term({"t": name, "s": sequence, "op": 0, "d": d})
     # The term of `d` as it is, in place of the null that stands last.
-    envelope = value_to_term({"op": 0, "s": sequence, "t": name, "d": None})
+    envelope = value_to_term({"t": name, "s": sequence, "op": 0, "d": None})
     return envelope.removesuffix(etf.pack(None)[1:]) + raw[1:]

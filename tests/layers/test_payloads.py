@@ -109,7 +109,9 @@ def test_what_has_no_op_code_is_no_dispatch() -> None:
 
 
 def test_d_is_sent_on_as_it_came() -> None:
-    assert encode_dispatch(b'{"a" : 1e2}', 7, "X") == b'{"op":0,"d":{"a" : 1e2},"s":7,"t":"X"}'
+    text = encode_dispatch(b'{"a" : 1e2}', 7, "X")
+
+    assert text == b'{"t":"X","s":7,"op":0,"d":{"a" : 1e2}}'
 
 
 def test_dispatches_that_are_equal_have_one_hash_and_others_have_their_own() -> None:

@@ -8,7 +8,7 @@ from tests.server.talk import GUILDS, V10, accepted, identify_on, made_ready, sa
 
 def test_version_10_is_greeted_with_hello_and_version_3_with_silence() -> None:
     assert said(accepted(Server(ServerConfig(heartbeat_interval=5)))) == [
-        {"op": 10, "d": {"heartbeat_interval": 5}}
+        {"t": None, "s": None, "op": 10, "d": {"heartbeat_interval": 5}}
     ]
     assert said(accepted(target="/")) == []
 
@@ -93,7 +93,7 @@ def test_a_heartbeat_is_acknowledged_before_identify_too() -> None:
 
     tell(connection, 1, None)
 
-    assert said(connection) == [{"op": 11, "d": None}]
+    assert said(connection) == [{"t": None, "s": None, "op": 11, "d": None}]
     assert connection.state is State.IDENTIFYING
 
 

@@ -64,7 +64,7 @@ def test_a_resume_that_does_not_fit_is_answered_by_its_dialect(changes: dict[str
     if connection.dialect.version == 3:
         assert connection.close_to_send() == (4006, "Invalid session")
     else:
-        assert said(connection) == [{"op": 9, "d": False}]
+        assert said(connection) == [{"t": None, "s": None, "op": 9, "d": False}]
         identify_on(connection)
         assert connection.state is State.READY
 
@@ -131,7 +131,7 @@ def test_a_session_that_the_server_forgets_is_neither_told_nor_resumed(away: boo
     assert server.dispatch("X", 1, now=0.0) == 0
     connection.receive_eof(now=1.0)
     again = resume_on(server, session.id, 1, now=200.0)
-    assert said(again) == [{"op": 9, "d": False}]
+    assert said(again) == [{"t": None, "s": None, "op": 9, "d": False}]
 
 
 @pytest.mark.parametrize(
