@@ -23,7 +23,7 @@ __all__ = [
     "raisable",
 ]
 
-_BLOCKED_SECONDS = 0.25
+_BLOCKED_SECONDS = 0.05
 """A timer that fires later than this shows that the event loop was blocked."""
 T = TypeVar("T")
 
@@ -159,12 +159,15 @@ def raisable(error: BaseException) -> BaseException:
     return error
 
 
-def excuse_blocked_loop(connection: Any, due: float | None, now: float) -> None:
+def excuse_blocked_loop(connection: Any, due: float | None, now: float) -> bool:
     """Stop the liveness timers for the time in which a blocked event loop could not read.
 
     `due` is when the adapter's timer should have fired. What the peer sent since then waits in the
-    socket, so its silence proves nothing.
+    socket, so its silence proves nothing. Returns whether that was so; the adapter then excuses
+    nothing more until data arrives, so that a slow event loop does not hide a dead peer.
     """
-    if due is not None and now - due > _BLOCKED_SECONDS:
-        connection.pause(now=due)
-        connection.unpause(now=now)
+    if due is None or now - due <= _BLOCKED_SECONDS:
+        return False
+    connection.pause(now=due)
+    connection.unpause(now=now)
+    return True

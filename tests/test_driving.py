@@ -106,11 +106,11 @@ class _Paused:
         self.calls.append(("unpause", now))
 
 
-@pytest.mark.parametrize("due", [None, 10.0, 9.8, float("inf")])
+@pytest.mark.parametrize("due", [None, 10.0, 9.96, float("inf")])
 def test_timer_in_time_excuses_nothing(due: float | None) -> None:
     connection = _Paused()
 
-    excuse_blocked_loop(connection, due, 10.0)
+    assert not excuse_blocked_loop(connection, due, 10.0)
 
     assert connection.calls == []
 
@@ -118,7 +118,7 @@ def test_timer_in_time_excuses_nothing(due: float | None) -> None:
 def test_late_timer_pauses_for_the_time_without_reads() -> None:
     connection = _Paused()
 
-    excuse_blocked_loop(connection, 9.0, 10.0)
+    assert excuse_blocked_loop(connection, 9.0, 10.0)
 
     assert connection.calls == [("pause", 9.0), ("unpause", 10.0)]
 

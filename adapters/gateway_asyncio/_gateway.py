@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 from gateway_asyncio._clock import with_clock
 from gateway_asyncio._dialing import Connect, Dialer, attach
+from gateway_asyncio._leaving import LINGER_SECONDS, run_gateways
 from gateway_asyncio._news import News
 from gateway_asyncio._pump import Pump
 from gateway_dialing import DialError, ProxySetting
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from gateway_proto.trace import Recorder
 
 __all__ = ["Gateway", "open_gateway"]
-
-_LINGER_SECONDS = 0.5
-"""For the peer's answer to a close frame, and for the last bytes to be sent."""
 
 
 class Gateway(AdapterGateway):
@@ -66,7 +64,12 @@ class Gateway(AdapterGateway):
 
         The peer has half a second to answer the close frame.
         """
-        await self._stop(keep_session=keep_session, linger=_LINGER_SECONDS)
+        pump = self._begin_stop(keep_session=keep_session)
+        if pump is not None:
+            try:
+                await asyncio.wait([pump.ended], timeout=LINGER_SECONDS)
+            finally:
+                pump.finish()
 
     # ----- for the context managers -----
 
@@ -108,39 +111,46 @@ class Gateway(AdapterGateway):
         if not self.over:  # cancelled before its first step
             self._finish()
 
-    async def leave(self, *, linger: bool) -> None:
-        """Stop, if that has not happened; end the task and the transports of this gateway."""
-        life = self._life
-        assert life is not None
+    def begin_leaving(self) -> None:
+        """Send a close frame, or end a dial, if `stop` has not done so."""
         try:
-            if not life.done() and self.error is None:
-                await self._stop(keep_session=True, linger=_LINGER_SECONDS if linger else 0.0)
+            if self._life is not None and not self._life.done() and self.error is None:
+                self._begin_stop(keep_session=True)
         except Exception as error:
             self._fail(error)
-        finally:
-            life.cancel()
-            await asyncio.wait([life])
-            if not self.over:  # cancelled before its first step
-                self._finish()
-            await self._until_closed()
+
+    def end_leaving(self) -> None:
+        """End the task and the transports at once."""
+        if self._life is not None:
+            self._life.cancel()
+        for pump in self._lingering:
+            pump.finish()
+            pump.abort()
+
+    def finish(self) -> None:
+        """End the events of a task that was cancelled before its first step."""
+        if not self.over:
+            self._finish()
+
+    def waiting_for(self) -> list[asyncio.Future[None]]:
+        """What ends when this gateway has: the task, and transports."""
+        life: list[asyncio.Future[None]] = [] if self._life is None else [self._life]
+        return [*life, *(pump.closed for pump in self._lingering)]
 
     # ----- inside -----
 
-    async def _stop(self, *, keep_session: bool, linger: float) -> None:
+    def _begin_stop(self, *, keep_session: bool) -> Pump | None:
         self._stopping = True
         if self.error is None:
             self._client.stop(keep_session=keep_session, now=self._loop.time())
         if (pump := self._pump) is not None:
             pump.resume()
             pump.turn()
-            try:
-                await asyncio.wait([pump.ended], timeout=linger)
-            finally:
-                pump.finish()
         elif self._life is not None and self._is_dialling:
             self._life.cancel()
         if not keep_session:
             self._forget_session()
+        return pump
 
     async def _open(self, dial: Dial) -> asyncio.Transport | None:
         try:
@@ -172,7 +182,7 @@ class Gateway(AdapterGateway):
         """Wait until the transports are closed, but not for a peer that does not read."""
         closed = [pump.closed for pump in self._lingering]
         if closed:
-            await asyncio.wait(closed, timeout=_LINGER_SECONDS)
+            await asyncio.wait(closed, timeout=LINGER_SECONDS)
 
     def _dialled(self, pump: Pump) -> Connection[Any, Any]:
         return self._client.dial_succeeded(now=self._loop.time())
@@ -222,20 +232,3 @@ async def open_gateway(
     )
     async with run_gateways([gateway]):
         yield gateway
-
-
-@contextlib.asynccontextmanager
-async def run_gateways(gateways: Sequence[Gateway]) -> AsyncIterator[None]:
-    """Run gateways meanwhile; leaving stops them, and raises an exception that nobody has seen."""
-    for gateway in gateways:
-        gateway.start()
-    linger = True
-    try:
-        yield
-    except (asyncio.CancelledError, GeneratorExit):
-        linger = False
-        raise
-    finally:
-        await asyncio.gather(*(gateway.leave(linger=linger) for gateway in gateways))
-    for gateway in gateways:
-        gateway.raise_unseen_error()

@@ -43,6 +43,7 @@ class Pump(asyncio.BufferedProtocol):
         "_buffer",
         "_connect",
         "_deliver",
+        "_is_excused",
         "_loop",
         "_paused",
         "_timer",
@@ -68,6 +69,7 @@ class Pump(asyncio.BufferedProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._writable = True
         self._paused = False
+        self._is_excused = False  # for a blocked loop, since data was received
         self._woken = False
         self.connection: Connection[Any, Any] | None = None
         self.error: BaseException | None = None
@@ -98,6 +100,7 @@ class Pump(asyncio.BufferedProtocol):
         try:
             # Both clocks are read together: a slow read must not look like a clock jump.
             unix, now = time.time(), self._loop.time()
+            self._is_excused = False
             if self._timer is not None:
                 self._excuse(connection, self._timer.when(), now)
             connection.receive_data(bytes(self._buffer[:nbytes]), now=now)
@@ -201,8 +204,8 @@ class Pump(asyncio.BufferedProtocol):
         self._set_timer(connection.next_timer())
 
     def _excuse(self, connection: Connection[Any, Any], due: float, now: float) -> None:
-        if not self._paused:
-            excuse_blocked_loop(connection, due, now)
+        if not self._paused and not self._is_excused:
+            self._is_excused = excuse_blocked_loop(connection, due, now)
 
     def _set_timer(self, at: float | None) -> None:
         if self._timer is not None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from gateway_asyncio._clock import with_clock
 from gateway_asyncio._dialing import Connect, Dialer
 from gateway_asyncio._gateway import Gateway
+from gateway_asyncio._leaving import leave
 from gateway_asyncio._news import News
 from gateway_dialing import ProxySetting
 from gateway_proto import Client, Config, Fleet, Session
@@ -54,8 +55,7 @@ class Shards(ShardsBase[Gateway]):
     async def leave(self, *, linger: bool) -> None:
         """Stop, if that has not happened; end the tasks and the transports."""
         self.close()
-        started = [gateway for gateway in self._all() if gateway.is_started]
-        await asyncio.gather(*(gateway.leave(linger=linger) for gateway in started))
+        await leave(self._all(), linger=linger)
 
     def _make_gateway(self, client: Client, shard_id: int | None) -> Gateway:
         return Gateway(
@@ -140,6 +140,8 @@ async def open_shards(
         raise
     finally:
         task.cancel()
-        await asyncio.wait([task])
-        await shards.leave(linger=linger)
+        try:
+            await asyncio.wait([task])
+        finally:
+            await shards.leave(linger=linger)
     shards.raise_unseen_error()

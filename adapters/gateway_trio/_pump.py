@@ -17,6 +17,8 @@ __all__ = ["Pump"]
 
 _CHUNK = 262144
 _FLUSH_SECONDS = 5.0
+_STEPS_OF_A_READ = 3
+"""Checkpoints within which data that waits in the socket is received, with TLS too."""
 
 
 class Pump:
@@ -43,6 +45,7 @@ class Pump:
         self._room = trio.Event()
         self._has_room = True
         self._is_paused = False
+        self._is_excused = False  # for a blocked loop, since data was received
         self._scope = trio.CancelScope()
         self.error: BaseException | None = None
         """The exception that ended the pump."""
@@ -143,8 +146,8 @@ class Pump:
         self.turn()
 
     def _excuse(self, now: float) -> None:
-        if not self._is_paused:
-            excuse_blocked_loop(self.connection, self._armed, now)
+        if not self._is_paused and not self._is_excused:
+            self._is_excused = excuse_blocked_loop(self.connection, self._armed, now)
 
     async def _guarded(self, task: Callable[[], Awaitable[None]]) -> None:
         try:
@@ -164,6 +167,7 @@ class Pump:
             # Both clocks are read together: a slow read must not look like a clock jump.
             unix, now = time.time(), trio.current_time()
             if data:
+                self._is_excused = False
                 self._excuse(now)
                 connection.receive_data(bytes(data), now=now)
                 connection.check_clock(unix, now=now)
@@ -188,11 +192,13 @@ class Pump:
                 await self._to_time.wait()
             self._to_time = trio.Event()
             # What waits in the stream is read first: it may be what a timer waits for.
-            await trio.lowlevel.checkpoint()
-            unix, now = time.time(), trio.current_time()
-            self._excuse(now)
-            connection.check_clock(unix, now=now)
-            connection.handle_timer(now=now)
+            for _ in range(_STEPS_OF_A_READ):
+                await trio.lowlevel.checkpoint()
+            if connection.next_timer() == at:  # else the read has fired it, and another is next
+                unix, now = time.time(), trio.current_time()
+                self._excuse(now)
+                connection.check_clock(unix, now=now)
+                connection.handle_timer(now=now)
             await self._turn_after_writing()
 
     async def _write(self) -> None:

@@ -156,7 +156,7 @@ def peer() -> Iterator[Callable[..., Peer]]:
 def test_loop_blocked_after_a_heartbeat_keeps_the_connection(
     kit: Kit, peer: Callable[..., Peer], pause: float, blocked: float
 ) -> None:
-    made = peer(lambda self, sock: self.acknowledge(sock, 0.15), interval=300)
+    made = peer(lambda self, sock: self.acknowledge(sock, 0.02), interval=300)
 
     async def main() -> None:
         async with kit.limit(20), kit.adapter.open_gateway(made.config()) as gateway:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import logging
 import socket
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import trio
 
 from gateway_proto import (
     Config,
@@ -18,6 +20,7 @@ from gateway_proto import (
     GaveUp,
     GaveUpError,
     LocalProtocolError,
+    Opened,
     Ready,
     RequestGuildMembers,
     Server,
@@ -387,6 +390,29 @@ def test_giving_up_and_a_refused_dial_are_logged(
 
     levels = [record.levelname for record in caplog.records if record.name == "gateway_proto"]
     assert levels == ["WARNING", "ERROR"]
+
+
+@pytest.mark.parametrize("shards", [False, True])
+def test_cancelling_while_leaving_leaves_no_connection(kit: Kit, shards: bool) -> None:
+    async def main() -> None:
+        server = Server()
+        async with kit.limit(20), kit.adapter.serve_gateway(server) as serving:
+            for number in range(60):
+                with contextlib.suppress(TimeoutError, trio.TooSlowError):
+                    async with kit.limit(number / 3000):
+                        opening = (
+                            kit.adapter.open_shards(_config(serving), count=1)
+                            if shards
+                            else kit.adapter.open_gateway(_config(serving))
+                        )
+                        async with opening as source:
+                            async for event in source:
+                                if isinstance(event[1] if shards else event, Opened):
+                                    break
+            while server.connections:
+                await kit.sleep(0.01)
+
+    kit.run(main)
 
 
 def test_leaving_without_a_task_of_its_own_leaves_no_task(kit: Kit) -> None:
