@@ -25,6 +25,8 @@ __all__ = [
 
 _BLOCKED_SECONDS = 0.05
 """A timer that fires later than this shows that the event loop was blocked."""
+_GRACE_SECONDS = 1.0
+"""The time that a peer then has left: the client's own bytes may have been late, too."""
 T = TypeVar("T")
 
 
@@ -168,6 +170,6 @@ def excuse_blocked_loop(connection: Any, due: float | None, now: float) -> bool:
     """
     if due is None or now - due <= _BLOCKED_SECONDS:
         return False
-    connection.pause(now=due)
+    connection.pause(now=due - _GRACE_SECONDS)
     connection.unpause(now=now)
     return True

@@ -120,7 +120,7 @@ def test_late_timer_pauses_for_the_time_without_reads() -> None:
 
     assert excuse_blocked_loop(connection, 9.0, 10.0)
 
-    assert connection.calls == [("pause", 9.0), ("unpause", 10.0)]
+    assert connection.calls == [("pause", 8.0), ("unpause", 10.0)]
 
 
 def test_error_of_a_shard_is_raised_once() -> None:
