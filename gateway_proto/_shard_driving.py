@@ -42,7 +42,6 @@ class ShardsBase(abc.ABC, Generic[G]):
         self._ids: dict[GatewayBase, int | None] = {}
         self._locks: dict[int, Any] = {}
         self._changes = 0
-        self._is_woken = False
         self._has_plan = False
         self._count = 0
         self._is_closed = False
@@ -166,15 +165,13 @@ class ShardsBase(abc.ABC, Generic[G]):
                 await self._until_ended(self._lookup)
                 if self._was_not_found:
                     return
-            self._fleet.on_wake = self._wake
+            self._fleet.on_wake = self._slots.tell
             self._begin()
             while self._has_plan:
                 self._fleet.handle_timer(now=self._now())
                 for shard_id, event in self._fleet.events():
                     self._gateways[shard_id]._take([event])
-                if not self._is_woken:
-                    await self._wait_for_slots(self._fleet.next_timer())
-                self._is_woken = False
+                await self._wait_for_slots(self._fleet.next_timer())
         except Exception as error:
             self._turns.errors.append(error)
             log_error(error)
@@ -282,10 +279,6 @@ class ShardsBase(abc.ABC, Generic[G]):
         if self._failure is not None:
             self._failure_is_raised = True
             raise self._failure
-
-    def _wake(self) -> None:
-        self._is_woken = True
-        self._slots.tell()
 
     def _check_open(self) -> None:
         if self._is_closed:

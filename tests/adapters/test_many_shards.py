@@ -12,6 +12,7 @@ from gateway_proto import (
     Config,
     DialFailed,
     Dispatch,
+    Fleet,
     GatewayFound,
     GaveUp,
     GaveUpError,
@@ -126,6 +127,26 @@ def test_a_lookup_of_an_absurd_count_raises_in_the_iteration(kit: Kit) -> None:
             with pytest.raises(LocalProtocolError, match="the lookup asks for 1000000000 shards"):
                 async with kit.adapter.open_shards(_lookup(serving)) as shards:
                     await kit.sleep(0.5)
+            async with kit.adapter.open_shards(_lookup(serving)) as shards:
+                for _ in range(2):
+                    with pytest.raises(LocalProtocolError, match="the lookup asks for"):
+                        await shards.planned()
+
+    kit.run(main)
+
+
+def test_an_exception_in_granting_slots_is_raised_by_the_iteration(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(fleet: Fleet) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Fleet, "next_timer", fail)
+
+    async def main() -> None:
+        async with _running(kit, 1) as (_, shards):
+            with pytest.raises(ZeroDivisionError):
+                await _each(shards, Ready, 1)
 
     kit.run(main)
 
@@ -434,6 +455,27 @@ def test_more_shards_of_the_plan_are_added_and_all_removed(kit: Kit) -> None:
             assert set(shards.sessions) == {0, 2, 3}
             await shards.add(1)
             await _each(shards, Ready, 1)
+
+    kit.run(main)
+
+
+def test_shards_are_stopped_while_one_is_removed(kit: Kit) -> None:
+    async def main() -> None:
+        async with _running(kit, 2) as (_, shards):
+            await _each(shards, Ready, 0, 1)
+
+            async def remove() -> None:
+                await shards.remove(1)
+
+            async with kit.together(remove):
+                while shards.gateways[1].state is State.READY:
+                    await kit.sleep(0)
+                await shards.stop()
+            async for _ in shards:
+                pass
+            assert set(shards.gateways) == {0}
+            assert shards.gateways[0].over
+            assert set(shards.sessions) == {0, 1}
 
     kit.run(main)
 
