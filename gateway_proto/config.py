@@ -442,3 +442,13 @@ class Config(Told):
         if not isinstance(number, float | int) or not 0 <= number < 1:
             raise rejected("Config.random()", number, "a float in [0, 1)")
         return number
+
+
+def check_is_config(value: object) -> None:
+    """Raise `LocalProtocolError`, which does not show the value, unless it is a `Config`."""
+    # The usual mistake is a token, or a mapping with one.
+    if not isinstance(value, Config):
+        raise LocalProtocolError(
+            f"config is of type {type(value).__name__}: expected a Config, such as "
+            "Config(token=..., intents=Intents.GUILDS)"
+        )

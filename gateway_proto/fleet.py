@@ -14,10 +14,10 @@ import msgspec
 
 from gateway_proto.client import Client
 from gateway_proto.client_connection import ClientConnection
-from gateway_proto.config import Config
+from gateway_proto.config import Config, check_is_config
 from gateway_proto.errors import LocalProtocolError
 from gateway_proto.events import Event, GatewayFound
-from gateway_proto.session import Session
+from gateway_proto.session import SESSION, Session
 from gateway_proto.shards import IdentifyBudget, IdentifyQueue, ShardPlan, check_ids, plan_shards
 from gateway_proto.urls import Url
 
@@ -42,6 +42,7 @@ class Fleet:
         sessions: Mapping[int, Session] | None = None,
         make_client: Callable[..., Client] = Client,
     ) -> None:
+        check_is_config(config)
         if config.shard is not None:
             raise LocalProtocolError(
                 f"invalid Config.shard {config.shard!r}: it is for one shard; pass count and ids"
@@ -219,5 +220,5 @@ class Fleet:
 
 
 def _check_session(name: str, session: Session | None) -> None:
-    if session is not None and not isinstance(session, Session):
-        raise LocalProtocolError(f"invalid {name} {session!r:.80}: expected a Session")
+    if session is not None:
+        SESSION.named(name, session)

@@ -13,6 +13,7 @@ from typing import Any
 
 import attrs
 
+from gateway_proto._checks import Check, instance_of, is_text, rejected
 from gateway_proto._control import control
 from gateway_proto._layers.payloads import Payload
 from gateway_proto._layers.raw import to_json, to_term
@@ -30,13 +31,17 @@ from gateway_proto.shards import identify_key
 __all__ = ["Server"]
 
 _DAY = 86400.0
+_NAME = Check(lambda name: is_text(name) and 0 < len(name) <= 256, "a str such as 'MESSAGE_CREATE'")
+_SERVER_CONFIG = instance_of(ServerConfig, "a ServerConfig, such as ServerConfig(tokens={'t'})")
 
 
 class Server:
     """Sessions, and whoever is connected. `now` is seconds of one clock for all of it."""
 
     def __init__(self, config: ServerConfig | None = None) -> None:
-        self.config: ServerConfig = config or ServerConfig()
+        if config is not None:
+            _SERVER_CONFIG.named("config", config)
+        self.config: ServerConfig = ServerConfig() if config is None else config
         self.sessions: dict[str, ServerSession] = {}
         """By id: those with a connection, and those that may still be resumed."""
         self.connections: set[ServerConnection] = set()
@@ -80,8 +85,10 @@ class Server:
         message of a guild comes without what is written in it.
 
         A session whose client is away keeps it for the resume. Raises `LocalProtocolError` for
-        data that JSON does not have.
+        data that JSON does not have, and for a name that is nearly that of a documented dispatch,
+        such as "message_create". Other names are allowed: servers have names of their own.
         """
+        _check_name(name)
         raw = to_json(data)
         self._forget(now)
         guild_id = _guild_id(name, data)
@@ -241,3 +248,22 @@ def _guild_id(name: str, data: Any) -> str | int | None:
     own = name in ("GUILD_CREATE", "GUILD_UPDATE", "GUILD_DELETE")
     guild_id = data.get("id" if own else "guild_id")
     return guild_id if str(guild_id).isdecimal() else None
+
+
+def _check_name(name: Any) -> None:
+    _NAME.named("dispatch name", name)
+    likely = _documented_name_like(name)
+    if likely is not None:
+        raise rejected("dispatch name", name, likely)
+
+
+@functools.lru_cache(maxsize=256)
+def _documented_name_like(name: str) -> str | None:
+    """Return the documented name that `name` nearly is; None if it is one, or like none."""
+    from gateway_proto.dispatches import DispatchName
+
+    if name in DispatchName.__members__:
+        return None
+    from difflib import get_close_matches  # only needed for other names
+
+    return next(iter(get_close_matches(name.upper(), DispatchName.__members__, 1, 0.9)), None)

@@ -14,6 +14,16 @@ import hashlib
 
 import msgspec
 
+from gateway_proto._checks import (
+    SHARD,
+    TEXT,
+    WORD,
+    Check,
+    check_fields,
+    instance_of,
+    integer,
+    optional,
+)
 from gateway_proto.config import Config
 from gateway_proto.dialects import Then
 from gateway_proto.errors import LocalProtocolError
@@ -73,6 +83,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
 
     def check_fits(self, config: Config) -> None:
         """Raise `LocalProtocolError` where a client with `config` could not resume it."""
+        check_fields(self, _FIELDS)
         if len(self.id) > LONGEST_ID:
             raise LocalProtocolError(f"this session's id has {len(self.id)} characters")
         for name, own, other in (
@@ -85,6 +96,19 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
                 raise LocalProtocolError(
                     f"this session belongs to another {name}{what}: start without it"
                 )
+
+
+SESSION: Check = instance_of(
+    Session, "a Session, such as Session.from_json(text) of what to_json() returned"
+)
+_FIELDS = {
+    "id": WORD,
+    "sequence": integer(0, 2**63 - 1),
+    "resume_url": optional(TEXT),
+    "shard": optional(SHARD),
+    "dialect": integer(0),
+    "fingerprint": TEXT,
+}
 
 
 def session_after(session: Session | None, event: Event) -> Session | None:

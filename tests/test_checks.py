@@ -18,15 +18,18 @@ from gateway_proto import (
     Config,
     EarlyHeartbeats,
     Fault,
+    Fleet,
     Intents,
     LocalProtocolError,
     Scenario,
     Server,
     ServerConfig,
+    Session,
     Then,
     World,
     ZombiePolicy,
 )
+from gateway_proto._arguments import check_opening, check_serving
 from gateway_proto.testing import Link
 
 
@@ -254,3 +257,114 @@ def test_close_fault_sends_every_code_of_real_servers(code: int) -> None:
     closed = link.client.expect(Closed)
 
     assert (closed.code, closed.reason, closed.by) == (code, "restart", By.PEER)
+
+
+# ----- arguments -----
+
+
+@pytest.mark.parametrize(
+    ("make", "error"),
+    [
+        (lambda: Client("secret"), "config is of type str: expected a Config, such as Config("),  # type: ignore[arg-type]
+        (lambda: Client(_config(), session={}), "invalid session {}: expected a Session, such as"),  # type: ignore[arg-type]
+        (lambda: Client(_config(), session="{}"), "such as Session.from_json(text)"),  # type: ignore[arg-type]
+        (lambda: Fleet({"token": "secret"}), "config is of type dict: expected a Config"),  # type: ignore[arg-type]
+        (lambda: Fleet(_config(), sessions={0: "{}"}), "invalid sessions[0] '{}': expected a Ses"),  # type: ignore[dict-item]
+        (lambda: Server({}), "invalid config {}: expected a ServerConfig, such as ServerConfig("),  # type: ignore[arg-type]
+        (lambda: Server().dispatch("message_create", {}, now=0.0), "expected MESSAGE_CREATE"),
+        (lambda: Server().dispatch("MESAGE_CREATE", {}, now=0.0), "expected MESSAGE_CREATE"),
+        (lambda: Server().dispatch("", {}, now=0.0), "invalid dispatch name '': expected a str"),
+        (lambda: Server().dispatch(["X"], {}, now=0.0), "invalid dispatch name ['X']: expected"),  # type: ignore[arg-type]
+        (lambda: Server().dispatch("\ud800", {}, now=0.0), "invalid dispatch name"),
+    ],
+)
+def test_wrong_argument_is_named_with_what_is_allowed(make: Any, error: str) -> None:
+    found = _error(make)
+
+    assert error in found
+    assert "secret" not in found
+
+
+@pytest.mark.parametrize("name", ["MESSAGE_CREATE", "NUMBER", "CHAT_MESSAGE", "own event"])
+def test_documented_and_foreign_dispatch_names_are_allowed(name: str) -> None:
+    assert Server().dispatch(name, {}, now=0.0) == 0
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("id", 5),
+        ("id", ""),
+        ("sequence", "7"),
+        ("sequence", -1),
+        ("resume_url", b"wss://x"),
+        ("shard", [0, 1]),
+        ("dialect", "10"),
+        ("fingerprint", None),
+    ],
+)
+def test_session_with_a_wrong_field_is_rejected_by_its_name(field: str, value: Any) -> None:
+    session = Session(**{"id": "s", "sequence": 1, "dialect": 10, field: value})
+
+    assert f"Session.{field} " in _error(Client, _config(), session=session)
+
+
+_OPENING = {
+    "config": _config(),
+    "session": None,
+    "ssl_context": None,
+    "proxy": True,
+    "connect": None,
+    "queue_limit": 1000,
+    "recorder": None,
+    "raise_on_give_up": True,
+}
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "error"),
+    [
+        ("config", "secret", "config is of type str: expected a Config"),
+        ("session", {"id": "s"}, "invalid session {'id': 's'}: expected a Session"),
+        ("ssl_context", True, "invalid ssl_context True: expected an ssl.SSLContext"),
+        ("proxy", 8080, "invalid proxy 8080: expected a URL as a str, True, or None"),
+        ("connect", "localhost", "invalid connect 'localhost': expected a function, or None"),
+        ("queue_limit", None, "queue_limit is None: expected an int from 1"),
+        ("recorder", "trace.jsonl", "expected a Recorder of gateway_proto.trace"),
+        ("raise_on_give_up", "no", "invalid raise_on_give_up 'no': expected a bool"),
+    ],
+)
+def test_wrong_argument_of_open_gateway_is_named(field: str, value: Any, error: str) -> None:
+    check_opening(**_OPENING)
+
+    found = _error(check_opening, **{**_OPENING, field: value})
+
+    assert error in found
+    assert "secret" not in found
+
+
+_SERVING = {
+    "server": Server(),
+    "host": "127.0.0.1",
+    "port": 0,
+    "ssl_context": None,
+    "on_event": print,
+}
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "error"),
+    [
+        ("server", ServerConfig(), "expected a Server, such as Server(ServerConfig())"),
+        ("host", None, "host is None: expected a str"),
+        ("host", "", "invalid host '': expected a str that is not empty"),
+        ("port", "8080", "invalid port '8080': expected an int from 0 to 65535"),
+        ("port", 70000, "invalid port 70000"),
+        ("ssl_context", "cert.pem", "expected an ssl.SSLContext"),
+        ("on_event", _async_function, "expected a function that is not async, or None"),
+    ],
+)
+def test_wrong_argument_of_serve_gateway_is_named(field: str, value: Any, error: str) -> None:
+    check_serving(**_SERVING)
+
+    assert error in _error(check_serving, **{**_SERVING, field: value})

@@ -15,6 +15,7 @@ from gateway_asyncio._news import News
 from gateway_asyncio._pump import Pump
 from gateway_dialing import DialError, ProxySetting
 from gateway_proto import Client, Config, Connection, Dial, Session, Turns
+from gateway_proto._arguments import check_opening
 from gateway_proto._driving import Notifier
 from gateway_proto.gateway import AdapterGateway
 
@@ -220,6 +221,9 @@ async def open_gateway(
     `raise_on_give_up` is False. It raises what was raised in a callback, such as `Config.random` or
     the recorder's; if nobody iterates, leaving raises that.
     """
+    check_opening(
+        config, session, ssl_context, proxy, connect, queue_limit, recorder, raise_on_give_up
+    )
     config = with_clock(config)
     client = (Client if recorder is None else recorder.client)(config, session=session)
     dialer = Dialer(config, ssl_context=ssl_context, proxy=proxy, connect=connect)

@@ -14,6 +14,7 @@ import attrs
 
 from gateway_asyncio._pump import Pump
 from gateway_proto import Connection, Server, ServerConnection, ServerEvent, ServerSession
+from gateway_proto._arguments import check_serving
 from gateway_proto.gateway import log_error, log_events
 
 __all__ = ["Serving", "serve_gateway"]
@@ -148,6 +149,7 @@ async def serve_gateway(
     `async with` is cancelled, and leaving raises that exception. Raises OSError if the address is
     not available.
     """
+    check_serving(server, host, port, ssl_context=ssl_context, on_event=on_event)
     server.config = attrs.evolve(
         server.config,
         random=server.config.random or random.SystemRandom().random,

@@ -15,6 +15,7 @@ from gateway_asyncio._leaving import leave
 from gateway_asyncio._news import News
 from gateway_dialing import ProxySetting
 from gateway_proto import Client, Config, Fleet, Session
+from gateway_proto._arguments import check_opening
 from gateway_proto._shard_driving import ShardsBase
 
 if TYPE_CHECKING:
@@ -119,6 +120,9 @@ async def open_shards(
     not fit `count` and `ids`, and what was raised in a callback of any shard; if nobody iterates,
     leaving raises these two.
     """
+    check_opening(
+        config, None, ssl_context, proxy, connect, queue_limit, recorder, raise_on_give_up
+    )
     config = with_clock(config)
     make_client = Client if recorder is None else recorder.client
     fleet = Fleet(config, count=count, ids=ids, sessions=sessions, make_client=make_client)

@@ -14,10 +14,12 @@ And a trace is a test: `assert_replays("bug.jsonl")`.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
+import attrs
 import pytest
 
-from gateway_proto import Scenario, ServerConfig
+from gateway_proto import LocalProtocolError, Scenario, ServerConfig
 from gateway_pytest._replaying import assert_replays
 from gateway_pytest._running import RunningGateway
 
@@ -40,9 +42,24 @@ def gateway_server(request: pytest.FixtureRequest) -> Iterator[RunningGateway]:
         if marker.args:
             raise pytest.UsageError("the marker gateway takes keywords alone")
         fields.update(marker.kwargs)
-    faults = fields.pop("faults", None)
-    if faults is not None:
-        fields["scenario"] = Scenario(faults)
-    fields.setdefault("tokens", {RunningGateway.token})
-    with RunningGateway(ServerConfig(**fields)) as running:
+    with RunningGateway(_config(fields)) as running:
         yield running
+
+
+def _config(fields: dict[str, Any]) -> ServerConfig:
+    """Return the settings of the markers; raises `pytest.UsageError` for a wrong one."""
+    known = {field.name for field in attrs.fields(ServerConfig)}
+    unknown = sorted(fields.keys() - known - {"faults"})
+    if unknown:
+        raise pytest.UsageError(
+            f"the marker gateway has no {', '.join(unknown)}: use faults, "
+            f"{', '.join(sorted(known))}"
+        )
+    given = {"tokens": {RunningGateway.token}, **fields}
+    faults = given.pop("faults", None)
+    try:
+        if faults is not None:
+            given["scenario"] = Scenario(faults)
+        return ServerConfig(**given)
+    except LocalProtocolError as error:
+        raise pytest.UsageError(f"the marker gateway: {error}") from None

@@ -11,6 +11,7 @@ import trio
 
 from gateway_dialing import DialError, ProxySetting
 from gateway_proto import Client, Config, Dial, Event, Session, Turns
+from gateway_proto._arguments import check_opening
 from gateway_proto._driving import Notifier
 from gateway_proto.gateway import AdapterGateway
 from gateway_trio._clock import with_clock
@@ -192,6 +193,9 @@ async def open_gateway(
     `raise_on_give_up` is False. It raises what was raised in a callback, such as `Config.random` or
     the recorder's; if nobody iterates, leaving raises that.
     """
+    check_opening(
+        config, session, ssl_context, proxy, connect, queue_limit, recorder, raise_on_give_up
+    )
     config = with_clock(config)
     client = (Client if recorder is None else recorder.client)(config, session=session)
     dialer = Dialer(config, ssl_context=ssl_context, proxy=proxy, connect=connect)

@@ -12,6 +12,7 @@ import attrs
 import trio
 
 from gateway_proto import Server, ServerConnection, ServerEvent, ServerSession
+from gateway_proto._arguments import check_serving
 from gateway_proto.gateway import log_error, log_events
 from gateway_trio._pump import Pump
 
@@ -146,6 +147,7 @@ async def serve_gateway(
     `async with` is cancelled, and leaving raises that exception. Raises OSError if the address is
     not available.
     """
+    check_serving(server, host, port, ssl_context=ssl_context, on_event=on_event)
     server.config = attrs.evolve(
         server.config,
         random=server.config.random or random.SystemRandom().random,

@@ -12,6 +12,7 @@ import trio
 
 from gateway_dialing import ProxySetting
 from gateway_proto import Client, Config, Event, Fleet, Session
+from gateway_proto._arguments import check_opening
 from gateway_proto._shard_driving import ShardsBase
 from gateway_trio._clock import with_clock
 from gateway_trio._dialing import Connect, Dialer
@@ -148,6 +149,9 @@ async def open_shards(
     not fit `count` and `ids`, and what was raised in a callback of any shard; if nobody iterates,
     leaving raises these two.
     """
+    check_opening(
+        config, None, ssl_context, proxy, connect, queue_limit, recorder, raise_on_give_up
+    )
     config = with_clock(config)
     make_client = Client if recorder is None else recorder.client
     fleet = Fleet(config, count=count, ids=ids, sessions=sessions, make_client=make_client)

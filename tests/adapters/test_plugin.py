@@ -118,7 +118,15 @@ def test_each_test_has_a_server_of_its_own(gateway_server):
         ),
         (
             "@pytest.mark.gateway(versions=(99,))\ndef test_it(gateway_server): pass\n",
-            "are not one or more of 3, 4",
+            "one or more of 3, 4",
+        ),
+        (
+            "@pytest.mark.gateway(fault=[])\ndef test_it(gateway_server): pass\n",
+            "the marker gateway has no fault: use faults, allowed_intents",
+        ),
+        (
+            "@pytest.mark.gateway(faults=['drop'])\ndef test_it(gateway_server): pass\n",
+            "the marker gateway: invalid Scenario.faults 'drop': expected a Fault",
         ),
     ],
 )

@@ -1,0 +1,63 @@
+"""Wrong arguments of `open_gateway`, `open_shards` and `serve_gateway`, on both event loops."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import trio
+
+import gateway_asyncio
+import gateway_trio
+from gateway_proto import Config, LocalProtocolError, Server, ServerConfig
+
+CONFIG = Config(token="t", intents=0, gateway_url="ws://127.0.0.1:1")
+LOOPS: list[tuple[Any, Callable[..., Any]]] = [
+    (gateway_asyncio, asyncio.run),
+    (gateway_trio, lambda coroutine: trio.run(lambda: coroutine)),
+]
+
+
+async def _on_event(*_: object) -> None:
+    """Must not be async."""
+
+
+@pytest.mark.parametrize("loop", LOOPS, ids=["asyncio", "trio"])
+@pytest.mark.parametrize(
+    ("function", "arguments", "fields", "error"),
+    [
+        ("open_gateway", ["secret"], {}, "config is of type str: expected a Config"),
+        ("open_gateway", [CONFIG], {"session": "{}"}, "Session.from_json"),
+        ("open_gateway", [CONFIG], {"ssl_context": True}, "expected an ssl.SSLContext"),
+        ("open_gateway", [CONFIG], {"queue_limit": "9"}, "invalid queue_limit '9'"),
+        ("open_gateway", [CONFIG], {"recorder": "trace.jsonl"}, "expected a Recorder"),
+        ("open_shards", ["secret"], {}, "config is of type str: expected a Config"),
+        ("open_shards", [CONFIG], {"queue_limit": 0}, "invalid queue_limit 0"),
+        ("open_shards", [CONFIG], {"sessions": {0: "{}"}}, "invalid sessions[0]"),
+        ("open_shards", [CONFIG], {"ids": "01", "count": 2}, "invalid ids '01'"),
+        ("serve_gateway", [ServerConfig()], {}, "expected a Server, such as"),
+        ("serve_gateway", [Server(), "127.0.0.1", "80"], {}, "invalid port '80'"),
+        ("serve_gateway", [Server(), None], {}, "host is None: expected a str"),
+        ("serve_gateway", [Server()], {"on_event": _on_event}, "that is not async"),
+    ],
+)
+def test_wrong_argument_raises_before_anything_is_opened(
+    loop: tuple[Any, Callable[..., Any]],
+    function: str,
+    arguments: list[Any],
+    fields: dict[str, Any],
+    error: str,
+) -> None:
+    module, run = loop
+
+    async def main() -> None:
+        async with getattr(module, function)(*arguments, **fields):
+            raise AssertionError("it was opened")
+
+    with pytest.raises(LocalProtocolError) as caught:
+        run(main())
+
+    assert error in str(caught.value)
+    assert "secret" not in str(caught.value)
