@@ -372,9 +372,7 @@ class AdapterGateway(GatewayBase):
 
     def raise_unseen_error(self) -> None:
         """Raise the exception that ended the gateway, unless an iteration has raised it."""
-        if self._turns is not None:
-            self._turns.raise_error()
-        elif self.error is not None and not self._error_is_raised:
+        if self.error is not None and not self._error_is_raised:
             self._error_is_raised = True
             raise self.error
 

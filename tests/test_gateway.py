@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Coroutine
+from typing import Any
+
+import pytest
+
 from gateway_proto import (
     Client,
     Config,
     Dispatch,
     Event,
+    LocalProtocolError,
     Ready,
     RequestError,
+    RequestFailed,
+    RequestGuildMembers,
     Server,
     State,
     Turns,
+    UpdatePresence,
 )
-from gateway_proto.gateway import GatewayBase
+from gateway_proto.gateway import AdapterGateway, GatewayBase, _Answer
 from gateway_proto.testing import Link
 
 CONFIG = Config(token="t", intents=0, gateway_url="ws://localhost")
@@ -219,3 +229,123 @@ def test_a_failed_request_says_why_and_when_to_come_again() -> None:
 
     assert str(error) == "the server limits this request"
     assert error.retry_after == 12.5
+
+
+# ----- what the gateways of all event loops share -----
+
+
+class News:
+    def __init__(self) -> None:
+        self.told = 0
+
+    def tell(self) -> None:
+        self.told += 1
+
+    async def wait(self) -> None:
+        raise AssertionError("nothing is awaited here")
+
+
+class Driven(AdapterGateway):
+    """One without an event loop."""
+
+    def _now(self) -> float:
+        return 0.0
+
+    def _task(self) -> object:
+        return None
+
+    def _make_notifier(self) -> News:
+        return News()
+
+
+class Pump:
+    """Its connection raises whatever is asked of it."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+        self.failed: list[BaseException] = []
+        self.connection = self
+
+    def send(self, command: object, *, now: float) -> None:
+        raise self.error
+
+    def turn(self) -> None:
+        raise AssertionError("nothing was sent")
+
+    def resume(self) -> None:
+        pass
+
+    def fail(self, error: BaseException) -> None:
+        self.failed.append(error)
+
+
+def _driven(client: Client | None = None, turns: Turns | None = None) -> Driven:
+    client = client or Client(CONFIG)
+    return Driven(client, CONFIG, queue_limit=8, news=News(), sendable=News(), turns=turns)
+
+
+def _run(coroutine: Coroutine[Any, Any, Any]) -> None:
+    with contextlib.suppress(StopIteration):
+        coroutine.send(None)
+
+
+def test_exception_while_the_last_events_are_taken_ends_the_gateway() -> None:
+    gateway, error = _driven(), ZeroDivisionError()
+
+    class Broken(Client):
+        def events(self) -> list[Event]:
+            raise error
+
+    gateway._client = Broken(CONFIG)
+    gateway._finish()
+
+    assert gateway.over
+    with pytest.raises(ZeroDivisionError):
+        _run(gateway.send(UpdatePresence()))
+    with pytest.raises(ZeroDivisionError):
+        gateway.raise_unseen_error()
+    gateway.raise_unseen_error()
+
+
+@pytest.mark.parametrize(
+    ("error", "fails"), [(LocalProtocolError("wrong"), False), (ZeroDivisionError(), True)]
+)
+def test_exception_of_send_ends_the_gateway_unless_the_caller_is_wrong(
+    error: Exception, fails: bool
+) -> None:
+    client = Client(CONFIG)
+    Link(client, Server())
+    gateway, pump = _driven(client), Pump(error)
+    gateway._pump = pump
+
+    with pytest.raises(type(error)):
+        _run(gateway.send(UpdatePresence()))
+
+    assert pump.failed == ([error] if fails else [])
+
+
+def test_answer_that_nobody_awaits_wakes_nobody() -> None:
+    gateway, request = _driven(), RequestGuildMembers("1", user_ids=["2"])
+    gateway._take([])
+    news = News()
+    gateway._answers[7] = answer = _Answer(news)
+
+    gateway._take([RequestFailed(8, request, "late"), RequestFailed(7, request, "no answer")])
+    gateway._take([RequestFailed(7, request, "again")])
+
+    assert answer.outcome == RequestFailed(7, request, "no answer")
+    assert news.told == 1
+
+
+def test_error_that_a_shards_own_iteration_raised_is_not_raised_again() -> None:
+    turns = Turns()
+    gateway, error = _driven(turns=turns), ZeroDivisionError()
+    gateway._fail(error)
+    gateway._fail(ValueError("a second one"))
+    gateway._finish()
+    assert turns.errors == [error]
+
+    with pytest.raises(ZeroDivisionError):
+        _run(gateway._next_event())
+
+    assert turns.errors == []
