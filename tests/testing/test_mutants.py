@@ -125,12 +125,12 @@ def _is_shown_with_the_token(patch: Patch) -> None:
 
 
 def _stops_without_a_word(patch: Patch) -> None:
-    patch.setattr(Client, "_try_again", lambda self, now, at_least, error: None)
+    patch.setattr(Client, "_dial_again", lambda self, now, delay, error: None)
 
 
 def _gives_up_at_once(patch: Patch) -> None:
     patch.setattr(
-        Client, "_try_again", lambda self, now, at_least, error: self._give_up("no more of this")
+        Client, "_dial_again", lambda self, now, delay, error: self._give_up("no more of this")
     )
 
 
