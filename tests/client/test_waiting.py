@@ -10,7 +10,7 @@ from tests.client.lives import CONFIG, config_with
 
 
 def test_the_backoff_doubles_up_to_its_bound_and_jitters_fully() -> None:
-    draws = iter([1.0, 1.0, 1.0, 0.5, 0.0, 1.0, 1.0, 1.0])
+    draws = iter([0.5, 0.5, 0.5, 0.25, 0.0, 0.5, 0.5, 0.5])
     client = Client(
         config_with(
             api_url=None,
@@ -27,7 +27,7 @@ def test_the_backoff_doubles_up_to_its_bound_and_jitters_fully() -> None:
         assert dial is not None
         delays.append(dial.at - 50.0)
 
-    assert delays == [1.0, 2.0, 4.0, 4.0, 0.0, 10.0, 10.0, 10.0]
+    assert delays == [0.5, 1.0, 2.0, 2.0, 0.0, 5.0, 5.0, 5.0]
 
 
 @pytest.mark.parametrize(("ready_for", "delay"), [(59.0, 1.0), (60.0, 0.5)])
