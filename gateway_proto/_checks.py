@@ -24,6 +24,7 @@ __all__ = [
     "DURATION",
     "ID",
     "INTENTS",
+    "JSON",
     "LARGEST",
     "POSITIVE",
     "SECONDS",
@@ -263,8 +264,8 @@ def token_problem(token: object) -> str | None:
     return None if token.isprintable() else "has a line end or control character in it"
 
 
-def instance_of(type_: type[Any], expected: str) -> Check:
-    """Return a check for an instance of a class."""
+def instance_of(type_: type[Any] | tuple[type[Any], ...], expected: str) -> Check:
+    """Return a check for an instance of a class, or of one of several."""
     return Check(lambda value: isinstance(value, type_), expected)
 
 
@@ -304,6 +305,7 @@ ID = Check(is_id, "a snowflake: an int of 64 bits, or its decimal digits as a st
 INTENTS = integer(0, 2**53)
 SHARD = Check(_is_shard, "(id, count), two ints, with id below count")
 TEXT = Check(is_text, "a str without lone surrogates")
+JSON = instance_of((str, bytes), "JSON as a str or bytes")
 WORD = Check(
     lambda value: value != "" and is_text(value), "a str that is not empty, without lone surrogates"
 )

@@ -16,6 +16,7 @@ import msgspec
 
 from gateway_proto._checks import (
     BOOL,
+    JSON,
     POSITIVE,
     SECONDS,
     TEXT,
@@ -83,6 +84,7 @@ _LONGEST_REASON = 123
 """Bytes: a control frame has at most 125 (RFC 6455, 5.5), of which the code takes two."""
 _CLOSE_CODE = Check(_is_close_code, "1000 to 1003, 1007 to 1014 or 3000 to 4999")
 _REASON = Check(_is_reason, f"a str of at most {_LONGEST_BODY} characters")
+_YAML = instance_of((str, bytes), "YAML as a str or bytes")
 _SIZE = integer(0, 2**30)
 _FAULTS = "faults, such as [Fault('drop')]"
 
@@ -144,6 +146,7 @@ class Scenario:
 
         Raises `LocalProtocolError` that says which is none.
         """
+        JSON.named("text", text)
         try:
             entries = msgspec.json.decode(text, type=_Entries)
         except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
@@ -156,6 +159,7 @@ class Scenario:
 
         Raises `LocalProtocolError`, and ImportError without PyYAML.
         """
+        _YAML.named("text", text)
         try:
             entries = msgspec.yaml.decode(text, type=list[dict[Any, Any]])
         # Its dates raise ValueError.

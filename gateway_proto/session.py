@@ -15,6 +15,7 @@ import hashlib
 import msgspec
 
 from gateway_proto._checks import (
+    JSON,
     SHARD,
     TEXT,
     WORD,
@@ -72,10 +73,13 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def from_json(cls, text: str | bytes) -> Session:
         """The session of `to_json`; raises `LocalProtocolError` where the text is none."""
+        JSON.named("text", text)
         try:
-            return msgspec.json.decode(text, type=cls)
-        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+            session = msgspec.json.decode(text, type=cls)
+            check_fields(session, _FIELDS)
+        except (msgspec.DecodeError, LocalProtocolError, UnicodeError, RecursionError) as error:
             raise LocalProtocolError(f"this text is no session: {error}") from None
+        return session
 
     def after(self, event: Event) -> Session | None:
         """The session once `event` has happened; None once it is lost."""
@@ -108,6 +112,7 @@ _FIELDS = {
     "shard": optional(SHARD),
     "dialect": integer(0),
     "fingerprint": TEXT,
+    "heartbeat_interval": optional(integer(0)),
 }
 
 

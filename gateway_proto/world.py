@@ -13,7 +13,7 @@ from typing import Any
 import attrs
 import msgspec
 
-from gateway_proto._checks import ID, Each, as_id, as_tuple, instance_of, is_id, rejected
+from gateway_proto._checks import ID, JSON, Each, as_id, as_tuple, instance_of, is_id, rejected
 from gateway_proto._layers.raw import to_json
 from gateway_proto.commands import (
     RequestChannelInfo,
@@ -120,6 +120,7 @@ class World:
     @classmethod
     def from_json(cls, text: str | bytes) -> World:
         """The world of `{"user": {...}, "guilds": [...]}`; raises `LocalProtocolError`."""
+        JSON.named("text", text)
         try:
             file = msgspec.json.decode(text, type=_File)
         except (msgspec.DecodeError, UnicodeError, RecursionError) as error:

@@ -368,3 +368,25 @@ def test_wrong_argument_of_serve_gateway_is_named(field: str, value: Any, error:
     check_serving(**_SERVING)
 
     assert error in _error(check_serving, **{**_SERVING, field: value})
+
+
+@pytest.mark.parametrize(
+    "parse", [Session.from_json, World.from_json, Scenario.from_json, Scenario.from_yaml]
+)
+@pytest.mark.parametrize("text", [None, {}, [], 5])
+def test_text_of_another_type_is_rejected(parse: Any, text: Any) -> None:
+    assert "expected JSON as" in _error(parse, text).replace("YAML", "JSON")
+
+
+def test_every_field_of_a_session_is_checked() -> None:
+    right = {"id": "s", "sequence": 1, "dialect": 10}
+    for field in Session.__struct_fields__:
+        session = Session(**{**right, field: object()})
+
+        assert f"invalid Session.{field} " in _error(Client, _config(), session=session)
+
+
+def test_stored_session_out_of_range_is_rejected_when_it_is_read() -> None:
+    error = _error(Session.from_json, '{"id":"s","sequence":-1,"dialect":10}')
+
+    assert error.startswith("this text is no session: invalid Session.sequence -1: expected an int")

@@ -8,13 +8,24 @@ import time
 
 import attrs
 
-from gateway_proto import Config
+from gateway_proto import Config, LocalProtocolError
 
-__all__ = ["with_clock"]
+__all__ = ["check_loop", "with_clock"]
+
+
+def check_loop() -> None:
+    """Raise `LocalProtocolError` unless asyncio runs here."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        raise LocalProtocolError(
+            "no asyncio event loop is running here: under trio use gateway_trio"
+        ) from None
 
 
 def with_clock(config: Config) -> Config:
-    """The config with chance, and unix time, of this machine."""
+    """Return the config with the randomness and the Unix time of this system."""
+    check_loop()
     measured = time.time() - asyncio.get_running_loop().time()
     offset = measured if config.unix_offset is None else config.unix_offset
     return attrs.evolve(config, random=config.random or random.random, unix_offset=offset)

@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import attrs
 
+from gateway_asyncio._clock import check_loop
 from gateway_asyncio._pump import Pump
 from gateway_proto import Connection, Server, ServerConnection, ServerEvent, ServerSession
 from gateway_proto._arguments import check_serving
@@ -149,6 +150,7 @@ async def serve_gateway(
     `async with` is cancelled, and leaving raises that exception. Raises OSError if the address is
     not available.
     """
+    check_loop()
     check_serving(server, host, port, ssl_context=ssl_context, on_event=on_event)
     server.config = attrs.evolve(
         server.config,

@@ -1,5 +1,14 @@
 """gateway_proto on trio: clients with `open_gateway` and `open_shards`, `serve_gateway`."""
 
+try:
+    import trio as _trio  # noqa: F401
+except ModuleNotFoundError as error:
+    if error.name != "trio":
+        raise
+    raise ModuleNotFoundError(
+        "gateway_trio needs trio: install gateway-proto[trio], or use gateway_asyncio", name="trio"
+    ) from None
+
 from gateway_trio._dialing import Connect
 from gateway_trio._gateway import Gateway, open_gateway
 from gateway_trio._pump import Pump

@@ -8,13 +8,24 @@ import time
 import attrs
 import trio
 
-from gateway_proto import Config
+from gateway_proto import Config, LocalProtocolError
 
-__all__ = ["with_clock"]
+__all__ = ["check_loop", "with_clock"]
+
+
+def check_loop() -> None:
+    """Raise `LocalProtocolError` unless trio runs here."""
+    try:
+        trio.current_time()
+    except RuntimeError:
+        raise LocalProtocolError(
+            "trio is not running here: under asyncio use gateway_asyncio"
+        ) from None
 
 
 def with_clock(config: Config) -> Config:
-    """The config with chance, and unix time, of this machine."""
+    """Return the config with the randomness and the Unix time of this system."""
+    check_loop()
     measured = time.time() - trio.current_time()
     offset = measured if config.unix_offset is None else config.unix_offset
     return attrs.evolve(config, random=config.random or random.random, unix_offset=offset)

@@ -14,6 +14,7 @@ import trio
 from gateway_proto import Server, ServerConnection, ServerEvent, ServerSession
 from gateway_proto._arguments import check_serving
 from gateway_proto.gateway import log_error, log_events
+from gateway_trio._clock import check_loop
 from gateway_trio._pump import Pump
 
 __all__ = ["Serving", "serve_gateway"]
@@ -147,6 +148,7 @@ async def serve_gateway(
     `async with` is cancelled, and leaving raises that exception. Raises OSError if the address is
     not available.
     """
+    check_loop()
     check_serving(server, host, port, ssl_context=ssl_context, on_event=on_event)
     server.config = attrs.evolve(
         server.config,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -61,3 +63,35 @@ def test_wrong_argument_raises_before_anything_is_opened(
 
     assert error in str(caught.value)
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("module", "run", "other"),
+    [
+        (gateway_asyncio, LOOPS[1][1], "under trio use gateway_trio"),
+        (gateway_trio, LOOPS[0][1], "under asyncio use gateway_asyncio"),
+    ],
+    ids=["asyncio", "trio"],
+)
+@pytest.mark.parametrize(
+    ("function", "argument"),
+    [("open_gateway", CONFIG), ("open_shards", CONFIG), ("serve_gateway", Server())],
+)
+def test_adapter_of_another_loop_is_named(
+    module: Any, run: Callable[..., Any], other: str, function: str, argument: Any
+) -> None:
+    async def main() -> None:
+        async with getattr(module, function)(argument):
+            raise AssertionError("it was opened")
+
+    with pytest.raises(LocalProtocolError, match=other):
+        run(main())
+
+
+def test_import_without_trio_names_the_extra() -> None:
+    script = "import sys; sys.modules['trio'] = None; import gateway_trio"
+
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+
+    assert result.returncode == 1
+    assert "gateway_trio needs trio: install gateway-proto[trio]" in result.stderr
