@@ -34,6 +34,7 @@ from gateway_proto.events import (
     ReconnectRequested,
     ServerEvent,
     ServerMessage,
+    SessionInvalidated,
 )
 from gateway_proto.faults import Fault
 from gateway_proto.intents import Intents
@@ -253,6 +254,12 @@ class Telling(GatewayConnection[ServerMessage, ServerEvent, Payload], abc.ABC):
         if isinstance(message, Dispatch):
             self._last_dispatch = message
             self._reach("dispatch", now)
+        elif isinstance(message, SessionInvalidated):
+            self._invalidate(message, now)
+
+    @abc.abstractmethod
+    def _invalidate(self, message: SessionInvalidated, now: float) -> None:
+        """End or detach the session after INVALID_SESSION was sent."""
 
     def _send_message(self, message: str | bytes, now: float) -> None:
         fault, self._mischief.frame = self._mischief.frame, None

@@ -432,15 +432,15 @@ class Config(Told):
         return own or self.dialect.after_close(code)
 
     def chance(self) -> float:
-        """Return a number in [0, 1).
+        """Return a number from 0 to 1.
 
         Raises `LocalProtocolError` if `random` returns anything else.
         """
         if self.random is None:
             return 0.5
         number = self.random()
-        if not isinstance(number, float | int) or not 0 <= number < 1:
-            raise rejected("Config.random()", number, "a float in [0, 1)")
+        if not isinstance(number, float | int) or not 0 <= number <= 1:
+            raise rejected("Config.random()", number, "a float from 0 to 1")
         return number
 
 

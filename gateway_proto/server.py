@@ -206,10 +206,14 @@ class Server:
         session = connection.session
         if session is None or session.connection is not connection:
             return
+        self.detach(session, now=now, forget=forget)
+
+    def detach(self, session: ServerSession, *, now: float, forget: bool) -> None:
+        """Take the connection from a session, and forget the session or keep it for a resume."""
         session.connection = None
         if forget:
-            del self.sessions[session.id]
-        else:
+            self.forget(session)
+        elif session.id in self.sessions:
             self._away[session.id] = now
 
     def back(self, session: ServerSession) -> None:

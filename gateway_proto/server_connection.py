@@ -91,6 +91,10 @@ class Host(Protocol):
         """A command came, for the journal."""
         ...
 
+    def detach(self, session: ServerSession, *, now: float, forget: bool) -> None:
+        """Take the connection from a session, and forget the session or keep it for a resume."""
+        ...
+
     def back(self, session: ServerSession) -> None:
         """A session has a connection again."""
         ...
@@ -123,6 +127,7 @@ class ServerConnection(Telling):
         self._host = "localhost"
         self._encoding_by_form = False
         self._version_is_bad = False
+        self._size = 0  # of the payload being handled, in bytes
         self._window = SlidingWindow(*self._dialect.send_limit)
         self._deadlines.set(Timer.HANDSHAKE, now + config.handshake_timeout)
 
@@ -186,10 +191,12 @@ class ServerConnection(Telling):
 
     def _choose(self, target: str, host: str) -> str | None:
         """Speak what the query asks for; returns what is wrong with it."""
-        query = dict(parse_qsl(target.partition("?")[2]))
+        query = dict(parse_qsl(target.partition("?")[2], keep_blank_values=True))
         self._target, self._host = target, host
         versions = {str(version): DIALECTS[version] for version in self._config.versions}
         version = query.get("v")
+        if version == "":
+            return "version '' is not supported: expected one of " + ", ".join(versions)
         if version is None:
             version = next((v for v in _WITHOUT_VERSION if v in versions), min(versions, key=int))
         if version not in versions and not re.fullmatch("[0-9]{1,3}", version):
@@ -242,6 +249,11 @@ class ServerConnection(Telling):
 
     _decode = staticmethod(decode)
 
+    def _take_text(self, text: str | bytes, now: float, *, inflated: bool) -> None:
+        data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+        self._size = len(data)
+        super()._take_text(text, now, inflated=inflated)
+
     def _received(self, payload: Payload, now: float) -> None:
         if self._encoding_by_form:
             # "JSON or ETF, by the form of the first packet."
@@ -252,7 +264,8 @@ class ServerConnection(Telling):
             self._refuse(4008, "Rate limited", now)
             return
         self._window.take(now)
-        if len(payload.d) > self._dialect.payload_limit:
+        # <https://docs.discord.com/developers/events/gateway#sending-events>: 4096 bytes.
+        if self._size > self._dialect.payload_limit:
             self._refuse(4002, "Payload too large", now)
             return
         op = payload.opcode
@@ -443,6 +456,20 @@ class ServerConnection(Telling):
         self.write(session.next("RESUMED", msgspec.json.encode(d), replay=False), now=now)
         self._reach("resumed", now)
 
+    def _invalidate(self, message: SessionInvalidated, now: float) -> None:
+        """Take the session from the connection, which may identify or resume again.
+
+        <https://docs.discord.com/developers/events/gateway-events#invalid-session>: `d` says
+        whether the session can be resumed; before version 6 it never can.
+        """
+        session = self.session
+        if session is None or not self._move(Input.INVALID_SESSION):
+            return
+        resumable = message.resumable and self._dialect.invalid_session_says
+        self.session = None
+        self._server.detach(session, now=now, forget=not resumable)
+        self._deadlines.set(Timer.SESSION, now + self._config.identify_timeout)
+
     # ----- ends -----
 
     def _refuse(self, code: int, reason: str, now: float) -> None:
@@ -479,6 +506,13 @@ class ServerConnection(Telling):
             self._server.note(
                 "Closed", self.number, code=closed.code, reason=closed.reason, by=closed.by.value
             )
-        # A client that closes with 1000 or 1001 is gone for good.
-        forget = closed.by is By.PEER and closed.code in (1000, 1001)
+        if closed.by is By.PEER:
+            # <https://docs.discord.com/developers/events/gateway#disconnections>: a client that
+            # closes with 1000 or 1001 invalidates its session.
+            forget = closed.code in (1000, 1001)
+        else:
+            # Codes after which a client has to identify or to stop end it as well: 4007, 4014.
+            # After 4009 gateways let clients resume, though the documentation asks for Identify.
+            after = self._dialect.closes.get(closed.code or 0)
+            forget = after is not None and after.then is not Then.RESUME
         self._server.leave(self, now=now, forget=forget)

@@ -6,6 +6,7 @@ and closes are answered, a broken frame is told from the peer's close, and no in
 
 from __future__ import annotations
 
+import binascii
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeAlias, cast
@@ -47,6 +48,8 @@ _INTERIM_BYTES = 65536
 _HEAD_END = re.compile(rb"\n\r?\n")
 _REQUEST_LIMIT = 65536
 """Bytes of a request's body."""
+_MOST_HEADERS = 100
+"""Header fields of a request."""
 _MOST_PONGS = 16
 """Pongs that wait to be sent. After them only the latest ping is answered (RFC 6455, 5.5.3)."""
 _NO_STATUS = 1005
@@ -420,6 +423,11 @@ class ServerFrames(Frames):
     def accept(self) -> Iterator[Incoming]:
         """Accept the upgrade, and read what came behind the request."""
         assert self._request is not None
+        if not _is_key(self._request.headers):
+            error = "no WebSocket upgrade: Sec-WebSocket-Key must be 16 bytes in base64"
+            self.respond(400, b"text/plain", f"{error}\n".encode())
+            yield Broken(1002, error)
+            return
         handshake = H11Handshake(ConnectionType.SERVER)
         try:
             handshake.initiate_upgrade_connection(list(self._request.headers), self._request.target)
@@ -494,6 +502,12 @@ class ServerFrames(Frames):
                 event = self._http.next_event()
                 if isinstance(event, h11.Request):
                     self._request = event
+                    if len(list(event.headers)) > _MOST_HEADERS:
+                        self._done = True
+                        error = f"more than {_MOST_HEADERS} header fields"
+                        self.respond(431, b"text/plain", f"{error}\n".encode())
+                        yield Broken(1009, error)
+                        return
                     if self._http.they_are_waiting_for_100_continue:
                         go_on = h11.InformationalResponse(status_code=100, headers=[])
                         self._out += self._http.send(go_on)
@@ -512,9 +526,9 @@ class ServerFrames(Frames):
             return
         except h11.RemoteProtocolError as error:
             # To wait inside of here would keep the error, and its frames, in a cycle.
-            what = str(error)
+            what, status = str(error), error.error_status_hint
         self._done = True
-        self.respond(400, b"text/plain", f"bad request: {what}\n".encode())
+        self.respond(status, b"text/plain", f"bad request: {what}\n".encode())
         yield Broken(1002, f"bad HTTP request: {what}")
 
     def _requested(self) -> Requested:
@@ -535,6 +549,15 @@ def joined(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
         name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
         found[name] = f"{found[name]}, {value}" if name in found else value
     return found
+
+
+def _is_key(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Whether there is one Sec-WebSocket-Key, of 16 bytes in base64 (RFC 6455, 4.2.1)."""
+    keys = [value for name, value in headers if name == b"sec-websocket-key"]
+    try:
+        return len(keys) == 1 and len(binascii.a2b_base64(keys[0], strict_mode=True)) == 16
+    except binascii.Error:
+        return False
 
 
 def _texts(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:

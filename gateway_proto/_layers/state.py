@@ -118,6 +118,8 @@ _SERVER: Table = {
     (_S.IDENTIFYING, _I.RESUME): _S.READY,
     (_S.READY, _I.HEARTBEAT): _S.READY,
     (_S.READY, _I.COMMAND): _S.READY,
+    # The client may identify or resume again on the same connection.
+    (_S.READY, _I.INVALID_SESSION): _S.IDENTIFYING,
     (_S.UPGRADING, _I.CLOSE): _S.CLOSED,
     (_S.IDENTIFYING, _I.CLOSE): _S.CLOSING,
     (_S.READY, _I.CLOSE): _S.CLOSING,

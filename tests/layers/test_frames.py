@@ -554,21 +554,21 @@ def test_an_upgrade_is_one_in_letters_of_either_case() -> None:
 
 
 @pytest.mark.parametrize(
-    "request_",
+    ("request_", "status"),
     [
-        b"garbage\r\n\r\n",
-        b"GET / HTTP/1.1\r\n\r\n",  # without a host
-        b"GET / HTTP/1.1\r\nHost: h\r\nA: " + b"x" * 70_000,
+        (b"garbage\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\n\r\n", 400),  # without a host
+        (b"GET / HTTP/1.1\r\nHost: h\r\nA: " + b"x" * 70_000, 431),
     ],
 )
-def test_a_bad_request_is_answered_with_400_and_what_follows_is_not_read(request_: bytes) -> None:
+def test_bad_request_is_refused_and_the_rest_not_read(request_: bytes, status: int) -> None:
     server = ServerFrames(limit=LIMIT)
 
     (broken,) = one_by_one(server.receive(request_))
 
     assert broken.code == 1002
     why = _reason(broken, behind="bad HTTP request: ")
-    assert server.data_to_send() == _answer(400, f"bad request: {why}\n".encode())
+    assert server.data_to_send() == _answer(status, f"bad request: {why}\n".encode())
     assert one_by_one(server.receive(UPGRADE)) == []
     assert server.data_to_send() == b""
 
@@ -590,6 +590,38 @@ def test_an_upgrade_that_is_not_complete_is_answered_with_400(request_: bytes) -
     assert broken.code == 1002
     why = _reason(broken, behind="no WebSocket upgrade: ")
     assert server.data_to_send() == _answer(400, f"no WebSocket upgrade: {why}\n".encode())
+
+
+@pytest.mark.parametrize("key", [b"x", b"", b"MDEyMzQ1Njc4OWFiY2RlZg", b"!" * 24, b"AAAA"])
+def test_invalid_websocket_key_is_refused(key: bytes) -> None:
+    server = ServerFrames(limit=LIMIT)
+    one_by_one(server.receive(UPGRADE.replace(b"AAAAAAAAAAAAAAAAAAAAAA==", key)))
+
+    (broken,) = one_by_one(server.accept())
+
+    assert broken.code == 1002
+    assert server.data_to_send().startswith(b"HTTP/1.1 400 ")
+
+
+def test_repeated_websocket_key_is_refused() -> None:
+    server = ServerFrames(limit=LIMIT)
+    key = b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+    one_by_one(server.receive(UPGRADE.replace(key, key * 2)))
+
+    (broken,) = one_by_one(server.accept())
+
+    assert broken.code == 1002
+
+
+@pytest.mark.parametrize(("count", "status"), [(99, None), (100, 431), (5000, 431)])
+def test_request_with_too_many_headers_is_refused(count: int, status: int | None) -> None:
+    server = ServerFrames(limit=LIMIT)
+    fields = b"".join(b"X-%d: y\r\n" % number for number in range(count))
+
+    (item,) = one_by_one(server.receive(b"GET / HTTP/1.1\r\nHost: h\r\n" + fields + b"\r\n"))
+
+    assert isinstance(item, Requested) == (status is None)
+    assert server.data_to_send()[9:12] == (b"" if status is None else b"431")
 
 
 def test_a_post_with_a_body_can_be_answered() -> None:
