@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from gateway_proto._telling import ServerSession
+from gateway_proto.errors import LocalProtocolError
 from gateway_proto.events import ReconnectRequested
 from gateway_proto.faults import Fault, Scenario
 from gateway_proto.server import Server
@@ -223,7 +225,10 @@ class Provider:
 
     def lure(self, url: str) -> None:
         """Name another URL in lookups and READY."""
-        self.server.config = attrs.evolve(self.server.config, url=url, scenario=_resume_at(url))
+        self.server.config = attrs.evolve(self.server.config, scenario=_resume_at(url))
+        # What is no URL at all is named in READY only: a server's own URL is checked.
+        with contextlib.suppress(LocalProtocolError):
+            self.server.config = attrs.evolve(self.server.config, url=url)
 
     def stop_luring(self) -> None:
         """Name its own URLs."""
