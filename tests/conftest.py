@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 
 from hypothesis import settings
@@ -14,3 +15,8 @@ settings.load_profile("short")
 # A shell that starts something behind itself (`pytest &`) has it ignore Ctrl-C, and what the tests
 # start would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Clients dial loopback: a proxy of the environment, which they would use, is not asked there.
+for name in ("ws", "wss", "http", "https", "all", "socks"):
+    for variable in (f"{name}_proxy", f"{name}_proxy".upper()):
+        os.environ.pop(variable, None)

@@ -50,6 +50,8 @@ CHAT = [
     "over_aiohttp.py",
     "over_picows.py",
     "record.py",
+    "from_address.py",
+    "from_address.py trio",
 ]
 """They print messages until one says stop, whatever happens meanwhile."""
 OTHERS = ["proxy.py", "test_a_bot.py", "two_processes.py"]

@@ -8,13 +8,24 @@ import ssl
 
 from gateway_proto import By, Closed
 
-__all__ = ["TRUST", "of_address", "of_answer", "of_hello", "of_name", "of_tls", "of_upgrade"]
+__all__ = [
+    "PROXY",
+    "TRUST",
+    "of_address",
+    "of_answer",
+    "of_hello",
+    "of_name",
+    "of_tls",
+    "of_upgrade",
+]
 
 TRUST = (
     "The lookup names a gateway of somebody else. If it may have your token, list its host in "
     "Config.trusted_hosts, or name it with --gateway."
 )
 """What to do where the lookup's answer is not trusted."""
+PROXY = "Is it that proxy, with user and password if it wants them? --no-proxy connects directly."
+"""What to do if a proxy opens no tunnel."""
 # OpenSSL's numbers, X509_V_ERR_*.
 _NOT_YET_VALID, _EXPIRED = 9, 10
 _NOT_TRUSTED = (18, 19, 20, 21)
@@ -31,7 +42,8 @@ def of_name(error: OSError) -> str:
 def of_address(error: OSError) -> str:
     """No connection to any address of a host."""
     proxy = os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy")
-    through = " HTTPS_PROXY is set here, and is not used: the road must be direct." if proxy else ""
+    through = " HTTPS_PROXY is set here, and is not used: is that --no-proxy, or no_proxy?"
+    through = through if proxy else ""
     if isinstance(error, ConnectionRefusedError):
         return f"Nobody listens there: is the server running, and is it that port?{through}"
     if isinstance(error, TimeoutError):

@@ -98,7 +98,7 @@ class _Demo:
         )
         async with adapter.serve_gateway(server, on_event=self.on_server_event) as serving:
             config = attrs.evolve(self._config, api_url=serving.api_url)
-            async with adapter.open_gateway(config) as gateway:
+            async with adapter.open_gateway(config, proxy=None) as gateway:
                 async for event in gateway:
                     self._screen.line("client", describe(event))
                     await self._answer(event, gateway, serving)

@@ -19,10 +19,14 @@ from gateway_cli.options import (
     EncodingOption,
     GatewayOption,
     JsonOption,
+    NoProxyOption,
+    ProxyOption,
+    proxy_setting,
 )
 from gateway_cli.probe import Finding, Probe
 from gateway_cli.report import TRACE_HINT, about, one_line
 from gateway_cli.show import fail
+from gateway_dialing import ProxySetting, proxy_for
 from gateway_proto import Compression, Config, Encoding, LocalProtocolError, dialect
 
 __all__ = ["doctor"]
@@ -40,6 +44,8 @@ def doctor(
     seconds: Annotated[
         float, typer.Option("--timeout", help="Seconds for each step.", min=0.1, max=600)
     ] = 10.0,
+    proxy: ProxyOption = None,
+    no_proxy: NoProxyOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Go the road to a gateway without a token, and say what is found at each step.
@@ -61,11 +67,13 @@ def doctor(
             compression=compress,
             seconds=seconds,
         )
+        setting = proxy_setting(proxy, no_proxy=no_proxy)
+        proxy_for(setting, str(config.endpoint))
     except LocalProtocolError as error:
         fail(str(error))
     page = _Page(config, as_json=as_json)
     try:
-        good = asyncio.run(_probe(config, page))
+        good = asyncio.run(_probe(config, page, setting))
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
     page.end(good=good)
@@ -90,8 +98,8 @@ def _config(**given: Any) -> Config:
     )
 
 
-async def _probe(config: Config, page: _Page) -> bool:
-    return await Probe(config, page.tell, page.begin).run()
+async def _probe(config: Config, page: _Page, proxy: ProxySetting) -> bool:
+    return await Probe(config, page.tell, page.begin, proxy=proxy).run()
 
 
 class _Page:

@@ -8,7 +8,8 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-from gateway_proto import DIALECTS, Compression, Encoding, Intents
+from gateway_dialing import ProxySetting
+from gateway_proto import DIALECTS, Compression, Encoding, Intents, LocalProtocolError
 
 __all__ = [
     "DIALECT_HELP",
@@ -18,9 +19,12 @@ __all__ = [
     "EncodingOption",
     "GatewayOption",
     "JsonOption",
+    "NoProxyOption",
+    "ProxyOption",
     "RecordOption",
     "complete_dialect",
     "complete_intents",
+    "proxy_setting",
 ]
 
 
@@ -57,6 +61,15 @@ CompressOption: TypeAlias = Annotated[
     typer.Option(help="How the server compresses what it sends; the streams are for 6 and later."),
 ]
 JsonOption: TypeAlias = Annotated[bool, typer.Option("--json", help="One object a line.")]
+ProxyOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--proxy", metavar="URL", help="Connect through this proxy; default: the environment's."
+    ),
+]
+NoProxyOption: TypeAlias = Annotated[
+    bool, typer.Option("--no-proxy", help="Connect directly, whatever the environment says.")
+]
 RecordOption: TypeAlias = Annotated[
     pathlib.Path | None,
     typer.Option(
@@ -64,3 +77,10 @@ RecordOption: TypeAlias = Annotated[
         help="Write a trace here: what replay and timeline read. The token is not in it.",
     ),
 ]
+
+
+def proxy_setting(proxy: str | None, *, no_proxy: bool) -> ProxySetting:
+    """Return the adapters' `proxy`; raises `LocalProtocolError` if both options are given."""
+    if proxy is not None and no_proxy:
+        raise LocalProtocolError("--proxy and --no-proxy exclude each other: give one of them")
+    return None if no_proxy else proxy or True

@@ -21,13 +21,17 @@ from gateway_cli.options import (
     EncodingOption,
     GatewayOption,
     JsonOption,
+    NoProxyOption,
+    ProxyOption,
     RecordOption,
     complete_intents,
+    proxy_setting,
 )
 from gateway_cli.recording import recording
 from gateway_cli.session_file import SessionFile
 from gateway_cli.show import Screen, describe, fail
 from gateway_cli.watch import Watch
+from gateway_dialing import ProxySetting
 from gateway_proto import (
     Compression,
     Config,
@@ -41,7 +45,6 @@ from gateway_proto import (
     dialect,
     session_after,
 )
-from gateway_proto.trace import Recorder
 
 __all__ = ["tail"]
 
@@ -77,6 +80,8 @@ def tail(
         pathlib.Path | None,
         typer.Option(help="Read the token here; else it is the variable GATEWAY_TOKEN."),
     ] = None,
+    proxy: ProxyOption = None,
+    no_proxy: NoProxyOption = False,
     record: RecordOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -105,7 +110,8 @@ def tail(
         )
         file = None if session is None else SessionFile.of(session, config)
         screen = Screen(as_json=as_json)
-        asyncio.run(_tail(screen, config, shards=shards, session_file=file, record=record))
+        way = proxy_setting(proxy, no_proxy=no_proxy)
+        asyncio.run(_tail(screen, config, shards, session_file=file, record=record, proxy=way))
     except (GaveUpError, LocalProtocolError, _Ended) as error:
         fail(str(error))
     except BrokenPipeError:
@@ -155,21 +161,18 @@ class _Tail:
 
 @contextlib.asynccontextmanager
 async def _opened(
-    config: Config, shards: int | None, session: Session | None, recorder: Recorder | None
+    config: Config, shards: int | None, session: Session | None, **options: Any
 ) -> AsyncIterator[_Tail]:
     if shards is None:
-        async with open_gateway(
-            config, session=session, recorder=recorder, raise_on_give_up=False
-        ) as gateway:
+        opening = open_gateway(config, session=session, raise_on_give_up=False, **options)
+        async with opening as gateway:
             yield _Tail(gateway)
         return
     async with contextlib.AsyncExitStack() as stack:
-        opening = open_shards(
-            config, count=shards or None, recorder=recorder, raise_on_give_up=False
-        )
+        many_opening = open_shards(config, count=shards or None, raise_on_give_up=False, **options)
         try:
             async with asyncio.timeout(_LOOKUP_SECONDS):
-                many = await stack.enter_async_context(opening)
+                many = await stack.enter_async_context(many_opening)
                 await many.planned()
         except TimeoutError:
             where = config.endpoint
@@ -180,16 +183,17 @@ async def _opened(
 async def _tail(
     screen: Screen,
     config: Config,
-    *,
     shards: int | None,
+    *,
     session_file: SessionFile | None,
     record: pathlib.Path | None,
+    proxy: ProxySetting,
 ) -> None:
     """Print events as they come, until the client gives up. Raises `_Ended`, OSError."""
     session = None if session_file is None else session_file.load()
     connected: set[int | None] = set()
     with recording(record) as recorder:
-        async with _opened(config, shards, session, recorder) as tailed:
+        async with _opened(config, shards, session, recorder=recorder, proxy=proxy) as tailed:
             watch = Watch(tailed.gateways, now=asyncio.get_running_loop().time())
             async with _shown(screen, watch):
                 async for shard_id, event in tailed.events():

@@ -45,7 +45,9 @@ class Attempt:
     def __init__(self) -> None:
         self._step = ""
         self._via = ""
-        self._tried: dict[Address, str | None] = {}
+        self.tried: dict[Address, OSError | None] = {}
+        """The addresses that were tried, and why they cannot be connected to."""
+        self._is_connecting = False
 
     def resolving(self, host: str) -> None:
         """Begin: the addresses of a host are looked up."""
@@ -54,6 +56,7 @@ class Attempt:
     def connecting(self, host: str) -> None:
         """Begin: its addresses are tried."""
         self._step = f"connecting to {host!r}"
+        self._is_connecting = True
 
     def through(self, proxy: str) -> None:
         """Begin: a proxy is connected to; its failures name it."""
@@ -77,20 +80,23 @@ class Attempt:
 
     def trying(self, address: Address) -> None:
         """Note that an address is tried."""
-        self._tried[address] = None
+        self.tried[address] = None
 
-    def refused(self, address: Address, error: BaseException) -> None:
+    def refused(self, address: Address, error: OSError) -> None:
         """Note why an address cannot be connected to."""
-        self._tried[address] = reason(error)
+        self.tried[address] = error
 
     @property
     def refusals(self) -> str:
         """The addresses that were tried, each with its reason."""
-        return "; ".join(f"{address}: {why or 'no answer'}" for address, why in self._tried.items())
+        return "; ".join(
+            f"{address}: {'no answer' if error is None else reason(error)}"
+            for address, error in self.tried.items()
+        )
 
     def connected(self) -> None:
         """Note that an address answered: those that did not are no longer of concern."""
-        self._tried.clear()
+        self._is_connecting = False
 
     def no_address_answers(self) -> DialError:
         """Return the error of a host whose addresses all failed."""
@@ -103,5 +109,5 @@ class Attempt:
 
     def timed_out(self, seconds: float) -> DialError:
         """Return the error of a dial that took too long, with the step that it was in."""
-        tried = f" ({self.refusals})" if self._tried else ""
+        tried = f" ({self.refusals})" if self._is_connecting else ""
         return DialError(f"{self._via}timed out after {seconds:g} s: {self._step}{tried}")

@@ -1,0 +1,159 @@
+"""a URL → a transport to it, step by step, each reported: name, connect, proxy, TLS."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import attrs
+
+from gateway_asyncio._connecting import as_transport, connect_first, encrypt
+from gateway_asyncio._proxying import through_proxy
+from gateway_cli import advice
+from gateway_dialing import Attempt, DialError, ProxySetting, Tls, in_order, proxy_for
+from gateway_proto import Config, Url
+
+__all__ = ["Failed", "Finding", "Opener", "Steps"]
+
+
+@attrs.frozen
+class Finding:
+    """What one step came to."""
+
+    step: str
+    good: bool
+    text: str
+    milliseconds: float
+    advice: str = ""
+    """What to do, where it is not good."""
+
+
+class Failed(Exception):
+    """A step failed, and was told; there is no next one."""
+
+
+class Steps:
+    """Reports what each step came to: `tell` is called with it, `begin` with what is tried next."""
+
+    def __init__(self, tell: Callable[[Finding], None], begin: Callable[[str], None]) -> None:
+        self._tell = tell
+        self._begin = begin
+        self._loop = asyncio.get_running_loop()
+        self._began = 0.0
+
+    def next(self, step: str) -> None:
+        self._began = self._loop.time()
+        self._begin(step)
+
+    def good(self, step: str, text: str) -> None:
+        self._tell(Finding(step, True, text, self._took()))
+
+    def bad(self, step: str, text: str, what_to_do: str) -> NoReturn:
+        self._tell(Finding(step, False, text, self._took(), what_to_do))
+        raise Failed
+
+    def _took(self) -> float:
+        return round((self._loop.time() - self._began) * 1000, 1)
+
+
+class Opener:
+    """Opens transports as the adapters do, with a report of each step."""
+
+    def __init__(self, config: Config, steps: Steps, proxy: ProxySetting) -> None:
+        self._config = config
+        self._proxy = proxy
+        self._tls = Tls(None)
+        self._loop = asyncio.get_running_loop()
+        self._next, self._good, self._bad = steps.next, steps.good, steps.bad
+
+    async def open(self, url: Url) -> asyncio.Transport:
+        """Open a transport; raises `Failed`."""
+        transport = await self._transport(url)
+        if url.tls:
+            transport = await self._encrypted(transport, url)
+            self._good("TLS", _of_session(transport.get_extra_info("ssl_object")))
+        return transport
+
+    async def _transport(self, url: Url) -> asyncio.Transport:
+        proxy = proxy_for(self._proxy, str(url))
+        if proxy is None:
+            return await as_transport(await self._connect(url, await self._resolve(url)))
+        self._next("proxy")
+        attempt, seconds = Attempt(), self._config.handshake_timeout
+        try:
+            async with asyncio.timeout(seconds):
+                opened = await through_proxy(proxy, url.host, url.port, self._tls, attempt)
+        except TimeoutError:
+            self._bad("proxy", str(attempt.timed_out(seconds)), advice.PROXY)
+        except DialError as error:
+            self._bad("proxy", str(error), advice.PROXY)
+        self._good("proxy", f"a tunnel through {proxy}")
+        return opened
+
+    async def _encrypted(self, transport: asyncio.Transport, url: Url) -> asyncio.Transport:
+        self._next("TLS")
+        try:
+            async with asyncio.timeout(self._config.handshake_timeout):
+                return await encrypt(transport, self._tls.context, url.host, Attempt())
+        except OSError as error:
+            cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
+            self._bad("TLS", _words(cause), advice.of_tls(cause))
+
+    async def _resolve(self, url: Url) -> list[Any]:
+        self._next("name")
+        try:
+            async with asyncio.timeout(self._config.handshake_timeout):
+                found = await self._loop.getaddrinfo(url.host, url.port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
+            why = error if isinstance(error, OSError) else OSError(str(error))
+            self._bad("name", f"{url.host}: {_words(why)}", advice.of_name(why))
+        addresses = ", ".join(dict.fromkeys(str(entry[4][0]) for entry in found))
+        is_one = addresses == url.host
+        self._good("name", f"{url.host} is {'an address already' if is_one else addresses}")
+        return found
+
+    async def _connect(self, url: Url, found: list[Any]) -> socket.socket:
+        self._next("connect")
+        attempt = Attempt()
+        try:
+            async with asyncio.timeout(self._config.handshake_timeout):
+                sock = await connect_first(in_order(found), attempt)
+        except OSError:  # the attempt has the reason of each address
+            failures = _failures(attempt)
+            every = "; ".join(f"{where}: {_words(error)}" for where, error in failures)
+            what_to_do = advice.of_address(failures[0][1])
+            self._bad("connect", f"port {url.port} of {every}", what_to_do)
+        where = sock.getpeername()[0]
+        also = "; ".join(
+            f"not {one}: {_words(error)}" for one, error in _failures(attempt) if one != where
+        )
+        text = f"{where} port {url.port}"
+        self._good("connect", f"{text} ({also})" if also else text)
+        return sock
+
+
+def _failures(attempt: Attempt) -> list[tuple[str, OSError]]:
+    return [(one.sockaddr[0], why or TimeoutError()) for one, why in attempt.tried.items()]
+
+
+def _words(error: OSError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"certificate refused: {error.verify_message}"
+    # The loop's words for a refused connection repeat the address; the system's do not.
+    if error.errno is not None and error.errno > 0 and not isinstance(error, ssl.SSLError):
+        return os.strerror(error.errno)
+    return error.strerror or str(error) or "it took too long"
+
+
+def _of_session(tls: ssl.SSLObject) -> str:
+    certificate: Any = tls.getpeercert() or {}
+    names = [value for _, value in certificate.get("subjectAltName", ())]
+    issuer = [value for parts in certificate.get("issuer", ()) for _, value in parts]
+    return (
+        f"{tls.version()}; a certificate for {', '.join(names[:3])}"
+        f" by {issuer[-1] if issuer else 'nobody'}, until {certificate.get('notAfter')}"
+    )

@@ -1,0 +1,58 @@
+"""GATEWAY_TOKEN, GATEWAY_API, FROM_ADDRESS → messages on the screen: a transport of its own.
+
+This one leaves by a local address of its choice, as a host with several needs. A Unix socket or a
+tunnel is the same with another line in `connect`: TLS is added over whatever it returns.
+"""
+
+import asyncio
+import os
+import sys
+
+import trio
+
+import gateway_asyncio
+import gateway_trio
+from gateway_proto import Config, Dial, Dispatch, Event, Intents
+
+FROM = os.environ.get("FROM_ADDRESS", "0.0.0.0")
+CONFIG = Config(
+    token=os.environ["GATEWAY_TOKEN"],
+    intents=Intents.GUILD_MESSAGES | Intents.MESSAGE_CONTENT,
+    api_url=os.environ.get("GATEWAY_API"),  # None is Discord itself
+)
+
+
+async def by_asyncio(dial: Dial) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    return await asyncio.open_connection(dial.host, dial.port, local_addr=(FROM, 0))
+
+
+async def by_trio(dial: Dial) -> trio.abc.Stream:
+    return await trio.open_tcp_stream(dial.host, dial.port, local_address=FROM)
+
+
+def is_last(event: Event) -> bool:
+    """Print a message; whether it was the last."""
+    if not isinstance(event, Dispatch) or event.name != "MESSAGE_CREATE":
+        return False
+    print(event.data["content"], flush=True)
+    return bool(event.data["content"] == "!stop")
+
+
+async def on_asyncio() -> None:
+    async with gateway_asyncio.open_gateway(CONFIG, connect=by_asyncio) as gateway:
+        async for event in gateway:
+            if is_last(event):
+                break
+
+
+async def on_trio() -> None:
+    async with gateway_trio.open_gateway(CONFIG, connect=by_trio) as gateway:
+        async for event in gateway:
+            if is_last(event):
+                break
+
+
+if sys.argv[1:] == ["trio"]:
+    trio.run(on_trio)
+else:
+    asyncio.run(on_asyncio())
