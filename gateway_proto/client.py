@@ -17,7 +17,7 @@ from gateway_proto._timing.backoff import Backoff
 from gateway_proto._timing.voice_states import VoiceStates
 from gateway_proto.client_connection import ClientConnection
 from gateway_proto.commands import Command, Identify, Resume, UpdatePresence
-from gateway_proto.config import Config, check_is_config
+from gateway_proto.config import Config
 from gateway_proto.dialects import Then
 from gateway_proto.endpoint import LookupConnection
 from gateway_proto.errors import LocalProtocolError
@@ -34,7 +34,7 @@ from gateway_proto.events import (
     UrlRefused,
 )
 from gateway_proto.requests import Requests
-from gateway_proto.session import SESSION, Session
+from gateway_proto.session import Session, check_client
 from gateway_proto.shards import IdentifyBudget
 from gateway_proto.urls import LONGEST_URL, Url
 
@@ -75,10 +75,7 @@ class Client:
         only_look_up: bool = False,
         on_slot_needed: Callable[[ClientConnection, float], None] | None = None,
     ) -> None:
-        check_is_config(config)
-        if session is not None:
-            SESSION.named("session", session)
-            session.check_fits(config)
+        check_client(config, session, gateway)
         self._config = config
         self._session = session
         self._trust = config.trust

@@ -55,6 +55,7 @@ from gateway_proto.urls import Trust, Url
 __all__ = ["Config"]
 
 _LONGEST_URL = 2048
+_LONGEST_HEADER = 512
 
 
 def _bare(token: str) -> str:
@@ -134,6 +135,7 @@ def _is_header_value(value: Any) -> bool:
     # RFC 9110, 5.5: visible ASCII, with blanks between words.
     return (
         isinstance(value, str)
+        and len(value) <= _LONGEST_HEADER
         and value.isascii()
         and value.isprintable()
         and value != ""
@@ -172,7 +174,10 @@ _URL = Check(
     lambda value: is_text(value) and len(value) <= _LONGEST_URL,
     f"a URL as a str, of at most {_LONGEST_URL} characters",
 )
-_HEADER_VALUE = Check(_is_header_value, "printable ASCII that neither begins nor ends with a blank")
+_HEADER_VALUE = Check(
+    _is_header_value,
+    f"printable ASCII, of at most {_LONGEST_HEADER} characters, without a blank at either end",
+)
 _AFTER_CLOSE = instance_of(AfterClose, "an AfterClose, such as AfterClose(Then.IDENTIFY, 'why')")
 _AFTER_CLOSE_FIELDS = {
     "then": member_of(Then),

@@ -13,7 +13,7 @@ from typing import Any
 
 import attrs
 
-from gateway_proto._checks import Check, instance_of, is_text, rejected
+from gateway_proto._checks import CALLBACK, Check, instance_of, is_text, optional, rejected
 from gateway_proto._control import control
 from gateway_proto._layers.payloads import Payload
 from gateway_proto._layers.raw import to_json, to_term
@@ -32,6 +32,7 @@ __all__ = ["Server"]
 
 _DAY = 86400.0
 _NAME = Check(lambda name: is_text(name) and 0 < len(name) <= 256, "a str such as 'MESSAGE_CREATE'")
+_TO = optional(CALLBACK)
 _SERVER_CONFIG = instance_of(ServerConfig, "a ServerConfig, such as ServerConfig(tokens={'t'})")
 
 
@@ -89,6 +90,7 @@ class Server:
         such as "message_create". Other names are allowed: servers have names of their own.
         """
         _check_name(name)
+        _TO.named("to", to)
         raw = to_json(data)
         self._forget(now)
         guild_id = _guild_id(name, data)

@@ -25,7 +25,7 @@ from gateway_proto._checks import (
     integer,
     optional,
 )
-from gateway_proto.config import Config
+from gateway_proto.config import Config, check_is_config
 from gateway_proto.dialects import Then
 from gateway_proto.errors import LocalProtocolError
 from gateway_proto.events import (
@@ -39,6 +39,7 @@ from gateway_proto.events import (
     Resumed,
     SessionInvalidated,
 )
+from gateway_proto.urls import Url
 
 __all__ = ["LONGEST_ID", "Session", "fingerprint", "session_after"]
 
@@ -105,6 +106,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
 SESSION: Check = instance_of(
     Session, "a Session, such as Session.from_json(text) of what to_json() returned"
 )
+_GATEWAY = optional(instance_of(Url, "a Url, such as Url.parse('wss://gateway.example')"))
 _FIELDS = {
     "id": WORD,
     "sequence": integer(0, 2**63 - 1),
@@ -114,6 +116,15 @@ _FIELDS = {
     "fingerprint": TEXT,
     "heartbeat_interval": optional(integer(0)),
 }
+
+
+def check_client(config: Config, session: Session | None, gateway: Url | None) -> None:
+    """Check the arguments of a client; raises `LocalProtocolError`, also if they do not fit."""
+    check_is_config(config)
+    _GATEWAY.named("gateway", gateway)
+    if session is not None:
+        SESSION.named("session", session)
+        session.check_fits(config)
 
 
 def session_after(session: Session | None, event: Event) -> Session | None:

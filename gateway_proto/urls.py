@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from gateway_proto._checks import rejected
 from gateway_proto.errors import LocalProtocolError
 
 __all__ = ["LONGEST_URL", "Trust", "Url"]
@@ -44,6 +45,8 @@ class Url(msgspec.Struct, frozen=True):
     @classmethod
     def parse(cls, text: str) -> Url:
         """Return the URL of a text; raises `LocalProtocolError` that says what is wrong with it."""
+        if not isinstance(text, str):
+            raise rejected("URL", text, "a str")
         # A tenth of what it takes to import this package, and none of it before there is a URL.
         from urllib.parse import urlsplit
 

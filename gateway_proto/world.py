@@ -101,6 +101,7 @@ _LISTS_OF_A_GUILD: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "members": (_is_member, "objects with a user that has an id and a username"),
     "presences": (_has_user, "objects with a user that has an id"),
     "channels": (_has_id, "objects with an id"),
+    "voice_states": (lambda value: isinstance(value, Mapping), "objects"),
     "soundboard_sounds": (lambda value: isinstance(value, Mapping), "objects"),
 }
 _GUILDS = Each(

@@ -26,6 +26,7 @@ from gateway_proto import (
     ServerConfig,
     Session,
     Then,
+    Url,
     World,
     ZombiePolicy,
 )
@@ -134,6 +135,7 @@ class _AsyncCall:
         ({"user_agent": "a\r\nX-Y: z"}, "expected printable ASCII"),
         ({"user_agent": " a"}, "expected printable ASCII"),
         ({"user_agent": ""}, "expected printable ASCII"),
+        ({"user_agent": "x" * 513}, "of at most 512 characters"),
         ({"trusted_hosts": "gateway.example"}, "expected a tuple of str, such as"),
         ({"trusted_hosts": ["https://a.example"]}, "invalid Config.trusted_hosts 'https://a.exam"),
         ({"trusted_hosts": ["*.example"]}, "expected a host alone"),
@@ -270,6 +272,12 @@ def test_close_fault_sends_every_code_of_real_servers(code: int) -> None:
         (lambda: Client(_config(), session="{}"), "such as Session.from_json(text)"),  # type: ignore[arg-type]
         (lambda: Fleet({"token": "secret"}), "config is of type dict: expected a Config"),  # type: ignore[arg-type]
         (lambda: Fleet(_config(), sessions={0: "{}"}), "invalid sessions[0] '{}': expected a Ses"),  # type: ignore[dict-item]
+        (lambda: Client(_config(), gateway="wss://x"), "invalid gateway 'wss://x': expected a Url"),  # type: ignore[arg-type]
+        (lambda: Url.parse(None), "URL is None: expected a str"),  # type: ignore[arg-type]
+        (
+            lambda: Server().dispatch("X", {}, now=0.0, to="s"),
+            "invalid to 's': expected",
+        ),  # type: ignore[arg-type]
         (lambda: Server({}), "invalid config {}: expected a ServerConfig, such as ServerConfig("),  # type: ignore[arg-type]
         (lambda: Server().dispatch("message_create", {}, now=0.0), "expected MESSAGE_CREATE"),
         (lambda: Server().dispatch("MESAGE_CREATE", {}, now=0.0), "expected MESSAGE_CREATE"),
