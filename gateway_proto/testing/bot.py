@@ -21,7 +21,7 @@ from gateway_proto.testing.agenda import Agenda
 from gateway_proto.testing.chance import Chance
 from gateway_proto.testing.end import End
 from gateway_proto.testing.provider import ServerEnd
-from gateway_proto.testing.tap import payloads_in
+from gateway_proto.testing.tap import frames_in, payloads_in
 from gateway_proto.testing.turns import IdentifyTurns
 from gateway_proto.testing.wire import Wire
 
@@ -87,17 +87,24 @@ class BotEnd(End):
 
     def send(self, data: bytes) -> bool:
         """Put bytes on the wire; what they say is watched."""
+        for opcode, _ in frames_in(data):
+            self._bot.watch.wrote(self._bot, opcode)
         for payload in payloads_in(data):
             self._bot.watch.sent(self._bot, payload)
         return self.outgoing.send(data)
 
     def deliver(self, events: list[Event]) -> None:
         """Let the application have the events, and read on where it has room."""
-        if not self._bot.deliver(events) and not self.paused:
+        if not self._bot.deliver(events):
+            self.pause()
+        self._bot.watch.turned(self._bot, self)
+
+    def pause(self) -> None:
+        """Read nothing until there is room."""
+        if not self.paused:
             self.reading = False
             self.paused = True
             self.connection.pause(now=self.clock())
-        self._bot.watch.turned(self._bot, self)
 
     def make_room(self) -> None:
         """The application has room again."""
@@ -196,6 +203,7 @@ class Bot:
         self._handle = handle
         self._deferred: list[Callable[[], None]] = []
         self._working = False
+        self._stops_at_slot = False
         self._stopping: bool | None = None  # whether the session is kept
 
     @property
@@ -369,7 +377,23 @@ class Bot:
 
     def _slot_needed(self, connection: ClientConnection, now: float) -> None:
         assert self._turns is not None
-        self._turns.needed(self, connection)
+        if self._stops_at_slot:
+            self._stops_at_slot = False
+            self.after(0.0, lambda: self._stop_and_grant(connection))
+        else:
+            self._turns.needed(self, connection)
+
+    def stop_at_slot(self) -> None:
+        """Stop when the next identify slot is needed, and grant it then; at once without turns."""
+        if self._turns is not None:
+            self._stops_at_slot = True
+        elif (connection := self.connection) is not None:
+            self._stop_and_grant(connection)
+
+    def _stop_and_grant(self, connection: ClientConnection) -> None:
+        self.stop(keep_session=True)
+        if connection is self.connection:
+            connection.grant_identify(now=self.clock())
 
     # ----- dials -----
 

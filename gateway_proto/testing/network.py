@@ -9,7 +9,7 @@ import attrs
 from gateway_proto.client import Dial
 from gateway_proto.testing.agenda import Agenda
 from gateway_proto.testing.chance import Chance
-from gateway_proto.testing.provider import HttpError, Provider
+from gateway_proto.testing.provider import DOMAIN, HttpError, Provider
 from gateway_proto.testing.setting import Setting
 from gateway_proto.testing.wire import Wire
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["API", "Network"]
 
-API = "sim.example"
-"""The host of the lookup; the gateways' are below it."""
+API = f"api.{DOMAIN}"
+"""The host of the lookup; those of the gateways are below it."""
 _TIMEOUT = 20.0
 
 

@@ -24,11 +24,15 @@ from gateway_proto.world import World
 if TYPE_CHECKING:
     from gateway_proto.testing.bot import Bot
 
-__all__ = ["TICK", "HttpError", "Provider", "ServerEnd"]
+__all__ = ["DOMAIN", "TICK", "HttpError", "Provider", "ServerEnd"]
 
+DOMAIN = "sim.example"
+"""The parent of all trusted hosts; neither it nor what else is below it is trusted."""
 TICK = "SIMULATED_TICK"
 """The name of a numbered dispatch."""
 _MANY = 10**9
+_OUTPUT_LIMIT = 400_000
+"""Bytes."""
 _MEMBERS = [{"user": {"id": str(n), "username": f"a member {n}"}} for n in range(1, 4)]
 _WORLD = World(guilds=[{"id": "1", "name": "a guild", "members": _MEMBERS}])
 
@@ -138,13 +142,14 @@ class Provider:
             shards=setting.clients,
             world=_WORLD,
             random=chance.random,
+            output_limit=_OUTPUT_LIMIT,
         )
         self.server: Server = Server(self._config)
         self._name_doors(0)
         self.server.config = self._config
 
     def _name_doors(self, times: int) -> None:
-        domain = "sim.example" if self.trusted else "evil.example"
+        domain = f"api.{DOMAIN}" if self.trusted else "evil.example"
         name = f"{self._number}.{domain}" if not times else f"{self._number}-{times}.{domain}"
         self._moves = times
         self.doors: tuple[str, str] = (f"g{name}", f"h{name}")
@@ -180,14 +185,15 @@ class Provider:
         for session in list(self.server.sessions.values()):
             self.dispatch(session)
 
-    def dispatch(self, session: ServerSession) -> None:
-        """Dispatch the next number to a session."""
+    def dispatch(self, session: ServerSession, *, padding: str = "") -> None:
+        """Dispatch the next number to a session, and padding to make it large."""
         number = self.numbers[session.id] = self.numbers.get(session.id, 0) + 1
 
         def chosen(other: ServerSession) -> bool:
             return other is session
 
-        self.server.dispatch(TICK, {"n": number}, now=self.agenda.now, to=chosen)
+        d = {"n": number, "padding": padding} if padding else {"n": number}
+        self.server.dispatch(TICK, d, now=self.agenda.now, to=chosen)
 
     # ----- trouble -----
 
@@ -216,6 +222,12 @@ class Provider:
         self.server.config = self._config
         for end in list(self.ends):
             end.wire.cut()
+
+    def step_back(self, session: ServerSession, count: int) -> None:
+        """Let the sequences of a session go back, and dispatch on."""
+        self.tainted.add(session.id)
+        session.sequence = max(0, session.sequence - count)
+        self.dispatch(session)
 
     def expire(self, connection: ServerConnection) -> None:
         """Forget the session of a connection, and drop it."""

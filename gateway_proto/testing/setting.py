@@ -14,7 +14,10 @@ from gateway_proto.errors import LocalProtocolError
 from gateway_proto.testing.chance import Chance
 from gateway_proto.testing.trouble import KINDS
 
-__all__ = ["Setting"]
+__all__ = ["MESSAGE_LIMIT", "Setting"]
+
+MESSAGE_LIMIT = 256 * 1024
+"""Bytes of one message that a simulated client takes."""
 
 
 def _kinds(kinds: Iterable[str]) -> frozenset[str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from gateway_proto._layers.payloads import Payload, decode
 
-__all__ = ["payloads_in"]
+__all__ = ["frames_in", "payloads_in"]
 
 _DATA = (1, 2)
 _LENGTHS = {126: 2, 127: 8}
@@ -14,6 +14,13 @@ _LENGTHS = {126: 2, 127: 8}
 
 def payloads_in(data: bytes) -> Iterator[Payload]:
     """The payloads of whole, masked frames; none of an HTTP request."""
+    for opcode, payload in frames_in(data):
+        if opcode in _DATA:
+            yield decode(payload)
+
+
+def frames_in(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Op codes and payloads of whole, masked frames; none of an HTTP request."""
     if data.startswith(b"GET "):
         return
     at = 0
@@ -26,6 +33,5 @@ def payloads_in(data: bytes) -> Iterator[Payload]:
             at += more
         mask, masked = data[at : at + 4], data[at + 4 : at + 4 + size]
         at += 4 + size
-        if opcode in _DATA:
-            key = int.from_bytes((mask * (size // 4 + 1))[:size], "big")
-            yield decode((int.from_bytes(masked, "big") ^ key).to_bytes(size, "big"))
+        key = int.from_bytes((mask * (size // 4 + 1))[:size], "big")
+        yield opcode, (int.from_bytes(masked, "big") ^ key).to_bytes(size, "big")

@@ -74,6 +74,7 @@ class Watch:
         self._began = self._who("began")
         self._dialled = self._who("dialled")
         self._sent = self._who("sent")
+        self._wrote = self._who("wrote")
         self._received = self._who("received")
         self._delivered = self._who("delivered")
         self._handled = self._who("handled")
@@ -147,6 +148,11 @@ class Watch:
         self.note(bot, f"sends op {op}" + ("" if op in (2, 6) else f" {payload.raw!r}"))
         for sent in self._sent:
             sent(bot, payload)
+
+    def wrote(self, bot: Bot, opcode: int) -> None:
+        """A WebSocket frame of a client is on the wire."""
+        for wrote in self._wrote:
+            wrote(bot, opcode)
 
     def received(self, bot: Bot, event: Event) -> None:
         """A client says that something happened."""

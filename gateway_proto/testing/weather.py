@@ -11,26 +11,39 @@ from gateway_proto.commands import (
     UpdatePresence,
     UpdateVoiceState,
 )
-from gateway_proto.events import HeartbeatRequested, ReconnectRequested, SessionInvalidated
+from gateway_proto.events import (
+    HeartbeatAcked,
+    HeartbeatRequested,
+    ReconnectRequested,
+    SessionInvalidated,
+)
 from gateway_proto.testing.agenda import Agenda
 from gateway_proto.testing.bot import Bot
 from gateway_proto.testing.chance import Chance
 from gateway_proto.testing.network import API, Network
 from gateway_proto.testing.provider import Provider, ServerEnd
-from gateway_proto.testing.setting import Setting
+from gateway_proto.testing.setting import MESSAGE_LIMIT, Setting
 from gateway_proto.testing.trouble import KINDS
 from gateway_proto.testing.wire import Wire
 
 __all__ = ["Weather"]
 
 _NAMES = tuple(KINDS)
+_PINGS = 20_000
+_LARGE = 12
+"""Dispatches, one in a second."""
+_PADDING = 40_000
+"""Bytes."""
 _STATUSES = ((429, 7), (429, None), (500, None), (502, None), (503, 30), (503, None))
 _LURES = (
     "wss://g0.evil.example",
     "wss://evilsim.example",
     "wss://sim.example.evil.example",
-    "ws://g0.sim.example",
-    "wss://sim.example@evil.example",
+    "ws://g0.api.sim.example",
+    "wss://api.sim.example@evil.example",
+    "wss://evil.sim.example",
+    "wss://evilapi.sim.example",
+    "wss://sim.example",
     "wss://",
 )
 
@@ -91,6 +104,10 @@ class Weather:
                 bot.end.peer.turn()
             case "slow_reader" if bot.end.peer is not None:
                 bot.end.peer.reading = False
+                self._agenda.after(chance.between(1.0, 120.0), bot.end.peer.read_on)
+            case "ping_flood" if bot.end.peer is not None:
+                bot.end.peer.reading = False
+                bot.end.peer.outgoing.send(b"\x89\x04ping" * _PINGS)
                 self._agenda.after(chance.between(1.0, 120.0), bot.end.peer.read_on)
             case _:
                 return False
@@ -182,6 +199,13 @@ class Weather:
             case "garbage":
                 self._taint(peer)
                 connection.send_garbage(now=now)
+            case "spare_ack":
+                connection.write(HeartbeatAcked(), now=now)
+                connection.stop_acks()
+            case "bomb":
+                connection.send_bomb(MESSAGE_LIMIT * 3 // 2, now=now)
+            case "sequence_back" if connection.session is not None:
+                peer.provider.step_back(connection.session, 1 + chance.below(5))
             case "expire" if connection.session is not None:
                 peer.provider.expire(connection)
             case _:
@@ -206,6 +230,12 @@ class Weather:
                 self._slow_consumer(bot, chance)
             case "commands":
                 return self._commands(bot, chance)
+            case "large_dispatches":
+                return self._large_dispatches(bot, chance)
+            case "pause":
+                return self._pause(bot, chance)
+            case "stop_at_slot":
+                bot.stop_at_slot()
             case "crash":
                 bot.crash()
                 self._agenda.after(chance.between(10.0, 400.0), bot.start)
@@ -240,6 +270,35 @@ class Weather:
         for second in range(60):
             self._agenda.after(float(second), burst)
         self._agenda.after(chance.between(100.0, 600.0), recover)
+
+    def _large_dispatches(self, bot: Bot, chance: Chance) -> bool:
+        connection = bot.connection
+        session = None if connection is None else connection.session
+        provider = self._provider(bot)
+        if session is None:
+            return False
+        bot.freeze(chance.between(20.0, 60.0), clock_stands=False)
+
+        def dispatch() -> None:
+            known = provider.server.sessions.get(session.id)
+            if known is not None:
+                # Random digits, since zeros would vanish in the compression.
+                digits = "".join(f"{chance.below(1 << 32):08x}" for _ in range(_PADDING // 8))
+                provider.dispatch(known, padding=digits)
+
+        for second in range(_LARGE):
+            self._agenda.after(float(second), dispatch)
+        return True
+
+    def _pause(self, bot: Bot, chance: Chance) -> bool:
+        end = bot.end
+        if end is None or bot.connection is None or end.paused:
+            return False
+        end.pause()
+        seconds = self._setting.heartbeat_interval / 1000 * chance.between(0.5, 2.0)
+        end.wire.down.hold(self._agenda.now + seconds + chance.between(1.0, 20.0))
+        bot.after(seconds, end.make_room)
+        return True
 
     def _commands(self, bot: Bot, chance: Chance) -> bool:
         if not bot.is_ready:

@@ -9,18 +9,25 @@ import attrs
 import msgspec
 import pytest
 
+import gateway_proto._sending
 import gateway_proto.gateway
 from gateway_proto import (
     Client,
     ClientConnection,
+    Compression,
     GatewayBase,
     IdentifyQueue,
     LocalProtocolError,
+    ServerConnection,
     Session,
+    State,
     Trust,
     Url,
     session_after,
 )
+from gateway_proto._layers import frames
+from gateway_proto._layers.frames import ClientFrames
+from gateway_proto._layers.inflate import inflater
 from gateway_proto._timing.backoff import Backoff
 from gateway_proto._timing.deadlines import Deadlines
 from gateway_proto._timing.heartbeats import Heartbeats
@@ -30,6 +37,7 @@ from gateway_proto.testing.invariants import INVARIANTS
 
 SETTING = Setting(clients=2, trouble_every=60.0, dispatch_every=20.0, storm=7200.0, calm=2000.0)
 SEEDS = range(4)
+ZLIB = Compression.ZLIB_STREAM
 Patch = pytest.MonkeyPatch
 
 
@@ -39,7 +47,7 @@ def _resumes_at(change: int) -> Callable[[Patch], None]:
 
         def session(self: ClientConnection) -> Session | None:
             own = true(self)  # type: ignore[misc]
-            return own and msgspec.structs.replace(own, sequence=max(0, own.sequence + change))
+            return own and msgspec.structs.replace(own, sequence=max(1, own.sequence + change))
 
         patch.setattr(ClientConnection, "session", property(session))
 
@@ -152,6 +160,106 @@ def _closes_twice(patch: Patch) -> None:
     patch.setattr(ClientConnection, "_finish", finish)
 
 
+def _trusts_siblings(patch: Patch) -> None:
+    true = Trust.__init__
+
+    def init(self: Trust, configured: Url, *rest: Any, **options: Any) -> None:
+        true(self, configured, *rest, **options)
+        self._suffix = "." + ".".join(configured.host.split(".")[-2:])
+
+    patch.setattr(Trust, "__init__", init)
+
+
+def _identifies_while_closing(patch: Patch) -> None:
+    def grant(self: ClientConnection, *, now: float) -> None:
+        if self._awaits_slot and self._state is not State.CLOSED:
+            self._identify(now)
+            self._wake()
+
+    patch.setattr(ClientConnection, "grant_identify", grant)
+
+
+def _writes_after_close(patch: Patch) -> None:
+    true = ClientFrames.close
+
+    def close(self: ClientFrames, code: int, reason: str) -> None:
+        before = len(self._out)
+        true(self, code, reason)
+        if len(self._out) > before:
+            self._out += b"\x8a\x80\0\0\0\0"
+
+    patch.setattr(ClientFrames, "close", close)
+
+
+def _never_goes_back(patch: Patch) -> None:
+    true = ClientConnection._take_messages
+
+    def take(self: ClientConnection, messages: list[Any], now: float, *, is_text: bool) -> None:
+        before, session = self._sequence, self._session
+        true(self, messages, now, is_text=is_text)
+        if before is not None and self._sequence is not None and self._session is session:
+            self._sequence = max(before, self._sequence)
+
+    patch.setattr(ClientConnection, "_take_messages", take)
+
+
+def _keeps_an_ack_for_later(patch: Patch) -> None:
+    true = Heartbeats.acked
+
+    def acked(self: Heartbeats, now: float) -> float | None:
+        if self._awaited_since is None:
+            self._missed = -1
+        return true(self, now)
+
+    patch.setattr(Heartbeats, "acked", acked)
+
+
+def _excuses_no_pause(patch: Patch) -> None:
+    true = Heartbeats.excuse
+
+    def excuse(self: Heartbeats) -> None:
+        if not hasattr(self, "_heard"):
+            true(self)
+
+    patch.setattr(Heartbeats, "excuse", excuse)
+
+
+def _keeps_its_resume_url(patch: Patch) -> None:
+    true = ClientConnection._ready
+    kept: dict[str, str | None] = {}
+
+    def ready(self: ClientConnection, dispatch: Any, now: float) -> None:
+        true(self, dispatch, now)
+        if self._session is not None:
+            url = kept.setdefault(self._config.token, self._session.resume_url)
+            self._session = msgspec.structs.replace(self._session, resume_url=url)
+
+    patch.setattr(ClientConnection, "_ready", ready)
+
+
+def _serves_without_a_limit(patch: Patch) -> None:
+    true = ServerConnection._send_message
+
+    def send(self: ServerConnection, message: str | bytes, now: float) -> None:
+        config = self._config
+        self._config = attrs.evolve(config, output_limit=1 << 60)
+        true(self, message, now)
+        self._config = config
+
+    patch.setattr(ServerConnection, "_send_message", send)
+
+
+def _decompresses_twice_the_limit(patch: Patch) -> None:
+    def twice(compression: Any, *, limit: int) -> Any:
+        return inflater(compression, limit=2 * limit)
+
+    patch.setattr(gateway_proto._sending, "inflater", twice)
+
+
+def _answers_every_ping(patch: Patch) -> None:
+    patch.setattr(frames, "_MOST_PONGS", 1 << 60)
+
+
 def _raises_at_what_it_cannot_read(patch: Patch) -> None:
     def malformed(self: ClientConnection, error: str, now: float) -> None:
         raise ValueError(error)
@@ -179,6 +287,16 @@ MUTANTS: list[tuple[str, Callable[[Patch], None], Setting]] = [
     ("GivesReason", _stops_without_a_word, SETTING),
     ("GivesReason", _gives_up_at_once, SETTING),
     ("Bounded", _reads_on_and_on, SETTING),
+    ("TokenStaysHome", _trusts_siblings, SETTING),
+    ("NothingAfterClose", _identifies_while_closing, attrs.evolve(SETTING, sharded=True)),
+    ("NothingAfterClose", _writes_after_close, SETTING),
+    ("LastSequence", _never_goes_back, SETTING),
+    ("NoLongZombie", _keeps_an_ack_for_later, SETTING),
+    ("PauseIsNoSilence", _excuses_no_pause, SETTING),
+    ("ReadyReplacesSession", _keeps_its_resume_url, SETTING),
+    ("Bounded", _serves_without_a_limit, SETTING),
+    ("Bounded", _decompresses_twice_the_limit, attrs.evolve(SETTING, compression=ZLIB)),
+    ("Bounded", _answers_every_ping, SETTING),
     ("SilentAfterClosed", _keeps_its_timers, SETTING),
     ("SilentAfterClosed", _closes_twice, SETTING),
     ("OnlyLocalProtocolError", _raises_at_what_it_cannot_read, SETTING),

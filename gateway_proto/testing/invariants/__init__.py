@@ -2,11 +2,22 @@
 
 from gateway_proto.testing.invariants.connection import (
     Bounded,
+    NothingAfterClose,
     OnlyLocalProtocolError,
     SilentAfterClosed,
 )
-from gateway_proto.testing.invariants.delivery import HandledOnce, LossIsTold
-from gateway_proto.testing.invariants.heartbeats import BeatsOnTime, NoFalseZombie, NoLongZombie
+from gateway_proto.testing.invariants.delivery import (
+    HandledOnce,
+    LastSequence,
+    LossIsTold,
+    ReadyReplacesSession,
+)
+from gateway_proto.testing.invariants.heartbeats import (
+    BeatsOnTime,
+    NoFalseZombie,
+    NoLongZombie,
+    PauseIsNoSilence,
+)
 from gateway_proto.testing.invariants.invariant import Invariant
 from gateway_proto.testing.invariants.limits import (
     DialLimit,
@@ -29,12 +40,16 @@ __all__ = [
     "IdentifyBudgetKept",
     "IdentifyLimit",
     "Invariant",
+    "LastSequence",
     "LossIsTold",
     "NoFalseZombie",
     "NoLongZombie",
+    "NothingAfterClose",
     "OnlyLocalProtocolError",
+    "PauseIsNoSilence",
     "PresenceLimit",
     "ReadyAgain",
+    "ReadyReplacesSession",
     "SendLimit",
     "SilentAfterClosed",
     "TokenIsHidden",
@@ -44,9 +59,12 @@ __all__ = [
 INVARIANTS: tuple[type[Invariant], ...] = (
     HandledOnce,
     LossIsTold,
+    LastSequence,
+    ReadyReplacesSession,
     BeatsOnTime,
     NoFalseZombie,
     NoLongZombie,
+    PauseIsNoSilence,
     SendLimit,
     PresenceLimit,
     IdentifyLimit,
@@ -57,6 +75,7 @@ INVARIANTS: tuple[type[Invariant], ...] = (
     ReadyAgain,
     GivesReason,
     Bounded,
+    NothingAfterClose,
     SilentAfterClosed,
     OnlyLocalProtocolError,
 )

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from typing import Any
+
+from gateway_proto._layers.payloads import Payload
 from gateway_proto._layers.state import State
-from gateway_proto.events import Closed, CommandsWait, Event
+from gateway_proto.client import Dial
+from gateway_proto.client_connection import ClientConnection
+from gateway_proto.dialects import Opcode
+from gateway_proto.events import Closed, CommandsWait, Dispatch, Event
 from gateway_proto.testing.bot import Bot, BotEnd
 from gateway_proto.testing.invariants.invariant import Invariant
+from gateway_proto.testing.setting import MESSAGE_LIMIT
 
-__all__ = ["Bounded", "OnlyLocalProtocolError", "SilentAfterClosed"]
+__all__ = ["Bounded", "NothingAfterClose", "OnlyLocalProtocolError", "SilentAfterClosed"]
+
+_CLOSE = 8
+"""The op code of a close frame."""
+_OUTPUT = 65536
+"""Bytes that may wait at a client for a server that does not read."""
 
 _ONE_READ = 400
 """Events that one read may hold beyond the limit of the queue: it is parsed to its end."""
@@ -15,21 +28,57 @@ _LATER = 1e9
 
 
 class Bounded(Invariant):
-    """Queues and buffers have an end: events, commands that wait, and what a server keeps."""
+    """Queues and buffers have an end: events, commands, messages, and what waits to be sent."""
 
     def turned(self, bot: Bot, end: BotEnd) -> None:
         """How much waits?"""
         events, limit = bot.mailbox.size, self._setting.queue_limit + _ONE_READ
         self.check(events <= limit or bot.is_stopping, f"{events} events wait", bot)
+        frames = getattr(end.connection, "_frames", None)
+        kept = 0 if frames is None else frames.waiting
+        self.check(kept <= _OUTPUT, f"{kept} bytes wait at the client", bot)
         if end.peer is not None:
             kept = end.peer.connection.waiting
             self.check(kept <= end.peer.output_limit, f"{kept} bytes wait at the server", bot)
 
     def received(self, bot: Bot, event: Event) -> None:
-        """How many commands wait, now that they wait long?"""
+        """How large is it, and how many commands wait, now that they wait long?"""
+        if type(event) is Dispatch:
+            size = len(event.raw)
+            self.check(size <= MESSAGE_LIMIT, f"a message of {size} bytes was taken", bot)
         if isinstance(event, CommandsWait):
             commands, limit = len(bot.client.waiting), bot.config.waiting_limit + 1  # a presence
             self.check(commands <= limit, f"{commands} commands wait", bot)
+
+
+class NothingAfterClose(Invariant):
+    """A client writes nothing after its close frame, and no Identify counts that was not sent."""
+
+    def __init__(self, *about: Any) -> None:
+        super().__init__(*about)
+        self._closed: set[int] = set()
+        self._identifies: Counter[int] = Counter()
+
+    def dialled(self, bot: Bot, dial: Dial) -> None:
+        """A new connection is open."""
+        self._closed.discard(bot.number)
+        self._identifies.pop(bot.number, None)
+
+    def sent(self, bot: Bot, payload: Payload) -> None:
+        """Count Identifies."""
+        self._identifies[bot.number] += payload.opcode == Opcode.IDENTIFY
+
+    def closed(self, bot: Bot, end: BotEnd) -> None:
+        """Does the client count as many?"""
+        if isinstance(end.connection, ClientConnection):
+            counted, sent = len(end.connection.identified_at), self._identifies[bot.number]
+            self.check(counted == sent, f"{counted} Identifies count, and {sent} were sent", bot)
+
+    def wrote(self, bot: Bot, opcode: int) -> None:
+        """Is it the last frame?"""
+        self.check(bot.number not in self._closed, f"frame {opcode} follows the close frame", bot)
+        if opcode == _CLOSE:
+            self._closed.add(bot.number)
 
 
 class SilentAfterClosed(Invariant):

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway_proto.events import Dispatch, Event, Ready
+from gateway_proto._layers.state import State
+from gateway_proto.dialects import HeartbeatForm
+from gateway_proto.events import (
+    DialPlanned,
+    Dispatch,
+    Event,
+    HeartbeatSent,
+    Purpose,
+    Ready,
+    SessionInvalidated,
+)
 from gateway_proto.session import Session
 from gateway_proto.testing.bot import Bot
 from gateway_proto.testing.invariants.invariant import Invariant
 from gateway_proto.testing.provider import TICK
 
-__all__ = ["HandledOnce", "LossIsTold"]
+__all__ = ["HandledOnce", "LastSequence", "LossIsTold", "ReadyReplacesSession"]
 
 
 class HandledOnce(Invariant):
@@ -44,6 +54,46 @@ class HandledOnce(Invariant):
         last = last if session_id == session.id else 0
         sent = self._network.last_number(session.id)
         self.check(last == sent, f"of {sent} dispatches {last} were handled", bot)
+
+
+class LastSequence(Invariant):
+    """A heartbeat carries the sequence of the last dispatch, even if the sequences went back."""
+
+    def __init__(self, *about: Any) -> None:
+        super().__init__(*about)
+        self._last: dict[int, int | None] = {}
+
+    def began(self, bot: Bot) -> None:
+        """A process begins with the session that it had saved."""
+        session = bot.client.session
+        self._last[bot.number] = None if session is None else session.sequence
+
+    def received(self, bot: Bot, event: Event) -> None:
+        """Note each sequence, and compare each heartbeat."""
+        match event:
+            case Dispatch(sequence=int(sequence)):
+                self._last[bot.number] = sequence
+            case DialPlanned(purpose=Purpose.IDENTIFY) | SessionInvalidated(resumable=False):
+                self._last[bot.number] = None
+            case HeartbeatSent(d) if self._dialect.heartbeat_form is HeartbeatForm.SEQUENCE:
+                last = self._last[bot.number]
+                self.check(d == last, f"a heartbeat carries {d}, and the last was {last}", bot)
+            case _:
+                pass
+
+
+class ReadyReplacesSession(Invariant):
+    """READY replaces the session as a whole: its id and its resume URL."""
+
+    def received(self, bot: Bot, event: Event) -> None:
+        """Compare them with those of the client."""
+        connection = bot.connection
+        if not isinstance(event, Ready) or connection is None:
+            return
+        session = connection.session
+        if connection.state is State.READY and session and session.id == event.session_id:
+            same = session.resume_url == event.resume_gateway_url
+            self.check(same, f"the session keeps the resume URL {session.resume_url}", bot)
 
 
 class LossIsTold(Invariant):

@@ -22,7 +22,7 @@ from gateway_proto.events import (
 from gateway_proto.testing.bot import Bot, BotEnd
 from gateway_proto.testing.invariants.invariant import Invariant
 
-__all__ = ["BeatsOnTime", "NoFalseZombie", "NoLongZombie"]
+__all__ = ["BeatsOnTime", "NoFalseZombie", "NoLongZombie", "PauseIsNoSilence"]
 
 _SLACK = 0.01
 """Seconds: the interval is told in whole milliseconds."""
@@ -169,3 +169,35 @@ class NoLongZombie(Invariant):
             self._unanswered[bot.number] = bot.clock()
 
     unpaused = woke
+
+
+class PauseIsNoSilence(Invariant):
+    """No connection is called a zombie within one interval after a pause: nothing was read."""
+
+    def __init__(self, *about: Any) -> None:
+        super().__init__(*about)
+        self._intervals: dict[int, float] = {}
+        self._unpaused: dict[int, float] = {}
+
+    def dialled(self, bot: Bot, dial: Dial) -> None:
+        """A new connection begins again."""
+        self._unpaused.pop(bot.number, None)
+
+    def received(self, bot: Bot, event: Event) -> None:
+        """Note the interval."""
+        interval = _seconds(event)
+        if interval is not None:
+            self._intervals[bot.number] = interval
+
+    def unpaused(self, bot: Bot) -> None:
+        """Note the time."""
+        self._unpaused[bot.number] = bot.clock()
+
+    def closed(self, bot: Bot, end: BotEnd) -> None:
+        """Was it too soon to judge?"""
+        closed, since = bot.client.last_closed, self._unpaused.get(bot.number)
+        if since is None or closed is None or not (closed.error or "").startswith("zombie"):
+            return
+        seconds = bot.clock() - since
+        longest = self._intervals[bot.number] - _SLACK
+        self.check(seconds >= longest, f"a zombie {seconds:.3f} s after a pause", bot)
