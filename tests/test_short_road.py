@@ -11,7 +11,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway_proto import ClientConnection, Config, Dispatch, Ready, State
+from gateway_proto import (
+    ClientConnection,
+    Config,
+    Dispatch,
+    Encoding,
+    HeartbeatLate,
+    HeartbeatSent,
+    Ready,
+    State,
+)
+from gateway_proto._layers import etf
 from gateway_proto._layers.frames import Messages
 
 Message = str | bytes
@@ -126,3 +136,51 @@ def test_on_the_long_road_too_a_text_may_be_cut_over_several_messages() -> None:
     connection.receive_message(message[9:], now=0.0)
 
     assert connection.state is State.READY
+
+
+# ----- sequences and heartbeats -----
+
+
+@pytest.mark.parametrize("encoding", ["json", "etf"])
+def test_sequence_that_goes_back_is_the_last_on_every_path(encoding: str) -> None:
+    """The heartbeat carries the last sequence received, not the largest."""
+    if encoding == "etf":
+        pytest.importorskip("erlpack")
+    connection = _greeted(encoding)
+    for sequence in (7, 9, 4):
+        _receive(connection, encoding, {"op": 0, "t": "X", "s": sequence, "d": {}})
+    connection.messages_to_send()
+
+    _receive(connection, encoding, {"op": 1, "d": None})
+
+    (sent,) = [event for event in connection.events() if isinstance(event, HeartbeatSent)]
+    assert sent.d == 4
+    assert connection.session is not None and connection.session.sequence == 4
+
+
+def test_requested_heartbeat_does_not_move_the_scheduled_one() -> None:
+    """Rule 4: neither its timer nor the time from which its delay is counted."""
+    connection = _greeted("json")
+    due = connection.next_timer()
+    assert due is not None
+
+    connection.receive_message('{"op":1,"d":null}', now=due - 1.0)
+    assert connection.next_timer() == due
+    connection.events()
+    connection.handle_timer(now=due + 3.0)
+
+    assert HeartbeatLate(3.0) in connection.events()
+
+
+def _greeted(encoding: str) -> ClientConnection:
+    config = Config(token="t", intents=0, gateway_url="ws://localhost", encoding=Encoding(encoding))
+    connection = ClientConnection(config, "ws://localhost", now=0.0, framing=False)
+    _receive(connection, encoding, {"op": 10, "d": {"heartbeat_interval": 40960}})
+    _receive(connection, encoding, {"op": 0, "t": "READY", "s": 1, "d": {"session_id": "s"}})
+    connection.events()
+    return connection
+
+
+def _receive(connection: ClientConnection, encoding: str, payload: dict[str, Any]) -> None:
+    message: str | bytes = json.dumps(payload) if encoding == "json" else etf.pack(payload)
+    connection.receive_message(message, now=0.0)
