@@ -242,7 +242,7 @@ def _serves_without_a_limit(patch: Patch) -> None:
 
     def send(self: ServerConnection, message: str | bytes, now: float) -> None:
         config = self._config
-        self._config = attrs.evolve(config, output_limit=1 << 60)
+        self._config = attrs.evolve(config, output_limit=2**30)
         true(self, message, now)
         self._config = config
 
