@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from typing import Annotated
 
@@ -73,6 +74,8 @@ def _options(
 
 def main() -> None:
     """The command `gateway-proto`."""
+    # The commands print events themselves: without a handler, warnings would go to stderr as well.
+    logging.getLogger("gateway_proto").addHandler(logging.NullHandler())
     try:
         app()
     except Exception as error:
