@@ -1,5 +1,5 @@
-"""words of a command line → demo, serve, tail, replay, timeline."""
+"""Words of a command line → demo, serve, tail, doctor, replay, timeline, simulate."""
 
-from gateway_cli.app import main
+from gateway_cli.start import main
 
 __all__ = ["main"]

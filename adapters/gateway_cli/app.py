@@ -1,23 +1,29 @@
-"""words of a command line → a command; a crash → what to report."""
+"""Words of a command line → a command; a crash → what to report."""
 
 from __future__ import annotations
 
 import logging
+import signal
 import sys
-from typing import Annotated
+from types import FrameType
+from typing import Annotated, Any
 
 import typer
 
 from gateway_cli.demo import demo
 from gateway_cli.doctor import doctor
+from gateway_cli.escaping import escape_lines
+from gateway_cli.output import OutputFailed, discard_output
 from gateway_cli.replay import replay_file
 from gateway_cli.report import CRASHED, crash, one_line
+from gateway_cli.running import INTERRUPTED
 from gateway_cli.serve import serve
+from gateway_cli.show import complain
 from gateway_cli.simulate import simulate
 from gateway_cli.tail import tail
 from gateway_cli.timeline import timeline_file
 
-__all__ = ["app", "main"]
+__all__ = ["app", "run_command"]
 
 _EPILOG = """
 \b
@@ -30,9 +36,9 @@ Examples:
 Ends with
     0  if all went well
     1  if it did not; the last line says why
-    2  if the words given, or a file, cannot be read
+    2  if the options, or a file, cannot be used
    70  if the program itself is broken; it prints what to report
-  130  after Ctrl-C
+  130  after Ctrl-C or SIGTERM
 """
 
 app = typer.Typer(
@@ -49,7 +55,7 @@ app.command("tail", short_help="Print each event of a gateway as it comes.")(tai
 app.command("doctor", short_help="Find out why a client cannot connect.")(doctor)
 app.command("replay", short_help="Drive the machine of a trace again.")(replay_file)
 app.command("timeline", short_help="Draw a trace on one page of HTML.")(timeline_file)
-app.command("simulate", short_help="Live years of trouble in fake time.")(simulate)
+app.command("simulate", short_help="Simulate years of faults in virtual time.")(simulate)
 
 
 def _say_version(wanted: bool) -> None:
@@ -72,12 +78,57 @@ def _options(
 ) -> None: ...
 
 
-def main() -> None:
-    """The command `gateway-proto`."""
-    # The commands print events themselves: without a handler, warnings would go to stderr as well.
+# click's ClickException. New versions of typer bring a click of their own, which is not public.
+_ClickError: Any = typer.BadParameter.__mro__[2]
+
+
+def run_command() -> int:
+    """Run the command that the words of this process name; returns its exit status."""
+    # Its records are events here already, and standard error is no place for them.
     logging.getLogger("gateway_proto").addHandler(logging.NullHandler())
+    logging.getLogger("gateway_proto").propagate = False
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
-        app()
+        status = app(standalone_mode=False)
+        sys.stdout.flush()
+        return status if isinstance(status, int) else 0
+    except _ClickError as error:
+        if sys.argv[1:]:
+            complain(error.format_message().replace("\n", " "))
+        else:  # its message is the help
+            error.show()
+        return int(error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        discard_output()
+        return INTERRUPTED
+    except BaseExceptionGroup as group:  # as trio raises them
+        if group.subgroup(KeyboardInterrupt) is None:
+            raise
+        discard_output()
+        return INTERRUPTED
+    except OutputFailed as error:
+        return _without_output(error)
+    except OSError as error:
+        if error.filename is None:
+            return _without_output(OutputFailed(error))
+        complain(f"{error.filename}: {error.strerror}")
+        return 1
     except Exception as error:
-        sys.stderr.write(crash(error, sys.argv[1:]) + "\n")
-        sys.exit(CRASHED)
+        sys.stderr.write(escape_lines(crash(error, sys.argv[1:])) + "\n")
+        return CRASHED
+
+
+def _without_output(error: OutputFailed) -> int:
+    if not error.left:  # or nobody wants to know
+        complain(str(error))
+    discard_output()
+    return 1
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """SIGTERM is Ctrl-C."""
+    handler = signal.getsignal(signal.SIGINT)
+    if callable(handler):
+        handler(number, frame)
+    else:
+        raise KeyboardInterrupt

@@ -6,6 +6,8 @@ import weakref
 
 from rich.table import Table
 
+from gateway_cli.escaping import escape
+from gateway_cli.rate import Rate
 from gateway_proto import Server, ServerConnection
 
 __all__ = ["Board"]
@@ -18,16 +20,8 @@ class _Traffic:
 
     def __init__(self) -> None:
         self.received = 0
-        self.rates = (0.0, 0.0)
-        self._before = (0, 0)
-
-    def measure(self, sent: int, seconds: float) -> None:
-        """Rates since the last time."""
-        received_before, sent_before = self._before
-        # A connection that resumes begins in the middle of its session.
-        sent_since = sent - sent_before if sent_before else 0
-        self.rates = ((self.received - received_before) / seconds, sent_since / seconds)
-        self._before = (self.received, sent)
+        self.incoming = Rate()
+        self.outgoing = Rate()
 
 
 class Board:
@@ -38,20 +32,18 @@ class Board:
         self._traffic: weakref.WeakKeyDictionary[ServerConnection, _Traffic] = (
             weakref.WeakKeyDictionary()
         )
-        self._measured_at = 0.0
 
     def count(self, connection: ServerConnection) -> None:
         """Something came on a connection."""
         self._of(connection).received += 1
 
     def measure(self, now: float) -> None:
-        """Reckon the rates since the last time; `now` is seconds."""
-        seconds = max(now - self._measured_at, 0.001)
-        self._measured_at = now
+        """Calculate the rates of the last ten seconds; `now` is seconds."""
         for connection in self._server.open_connections:
-            session = connection.session
-            sequence = 0 if session is None else session.sequence
-            self._of(connection).measure(sequence, seconds)
+            traffic, session = self._of(connection), connection.session
+            traffic.incoming.measure(traffic.received, now)
+            if session is not None:
+                traffic.outgoing.measure(session.sequence, now)
 
     def table(self) -> Table:
         """A row for each connection, the latest of them."""
@@ -66,7 +58,7 @@ class Board:
             table.add_column(name, justify="right")
         for connection in connections[-_ROWS:]:
             session = connection.session
-            incoming, outgoing = self._of(connection).rates
+            traffic = self._of(connection)
             table.add_row(
                 str(connection.number),
                 connection.state.value,
@@ -75,10 +67,10 @@ class Board:
                 ""
                 if session is None or session.shard is None
                 else "/".join(map(str, session.shard)),
-                "" if session is None else f"{session.id[:8]}...",
+                "" if session is None else escape(f"{session.id[:8]}..."),
                 "" if session is None else str(session.sequence),
-                f"{incoming:.1f}",
-                f"{outgoing:.1f}",
+                f"{traffic.incoming.value:.1f}",
+                f"{traffic.outgoing.value:.1f}",
                 f"{connection.waiting} B",
             )
         return table

@@ -3,28 +3,39 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import signal
+from collections.abc import AsyncIterator, Callable
 from typing import Annotated, Any
 
 import attrs
 import typer
 
 import gateway_asyncio
-from gateway_cli.options import CompressOption, DialectOption, EncodingOption, JsonOption
-from gateway_cli.show import Screen, describe, fail
+from gateway_cli.options import (
+    CompressOption,
+    DialectOption,
+    EncodingOption,
+    JsonOption,
+    chosen,
+    version_of,
+)
+from gateway_cli.output import Output
+from gateway_cli.running import run
+from gateway_cli.settings import configured
+from gateway_cli.show import MISUSED, Screen, fail
+from gateway_cli.words import describe
 from gateway_proto import (
-    DIALECTS,
     Activity,
     By,
     Closed,
     Compression,
     Config,
+    Dialect,
     Dispatch,
     Encoding,
     GatewayFound,
     HeartbeatSent,
     Intents,
-    LocalProtocolError,
     Ready,
     Resumed,
     Server,
@@ -32,7 +43,6 @@ from gateway_proto import (
     ServerEvent,
     UpdatePresence,
     World,
-    dialect,
 )
 
 __all__ = ["demo"]
@@ -43,31 +53,55 @@ _TOKEN = "demo-token"
 _PRESENCE = UpdatePresence([Activity("chess")])
 
 
-def _on_asyncio(story: _Demo) -> None:
+class _Interrupted(Exception):
+    """A signal came."""
+
+
+def _on_asyncio(story: _Demo, output: Output) -> None:
     async def bounded() -> None:
         async with asyncio.timeout(_SECONDS):
             await story.run(gateway_asyncio)
 
-    asyncio.run(bounded())
+    run(output, bounded)
 
 
-def _on_trio(story: _Demo) -> None:
+def _on_trio(story: _Demo, output: Output) -> None:
     # They take a tenth of the time to start, which all other commands would pay for.
-    import trio
+    try:
+        import trio
 
-    import gateway_trio
+        import gateway_trio
+    except ModuleNotFoundError as error:
+        fail(f"--adapter trio needs {error.name}: install gateway-proto[cli]")
+    errors: list[Exception] = []
 
     async def bounded() -> None:
-        try:
-            with trio.fail_after(_SECONDS):
-                await story.run(gateway_trio)
-        except trio.TooSlowError:
-            raise TimeoutError from None
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(interrupt, signals, nursery.cancel_scope)
+                try:
+                    with trio.fail_after(_SECONDS):
+                        await story.run(gateway_trio)
+                except (OSError, trio.TooSlowError) as error:
+                    slow = isinstance(error, trio.TooSlowError)
+                    errors.append(TimeoutError() if slow else error)
+                nursery.cancel_scope.cancel()
+
+    async def interrupt(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
+        async for number in signals:
+            errors.append(_Interrupted(number))
+            scope.cancel()
 
     trio.run(bounded)
+    output.drain()
+    for ended in errors:
+        if isinstance(ended, _Interrupted):
+            raise KeyboardInterrupt
+        raise ended
+    output.check()
 
 
-_ADAPTERS: dict[str, Callable[[_Demo], None]] = {"asyncio": _on_asyncio, "trio": _on_trio}
+_ADAPTERS: dict[str, Callable[[_Demo, Output], None]] = {"asyncio": _on_asyncio, "trio": _on_trio}
 
 
 class _Demo:
@@ -117,7 +151,7 @@ class _Demo:
             case HeartbeatSent():
                 self._heartbeats += 1
                 if self._heartbeats == 3:
-                    self._screen.line("demo", "the wire is cut; two messages come meanwhile")
+                    self._screen.line("demo", "the connection is cut; two messages come meanwhile")
                     serving.drop()
                     self._dispatch(serving, 3, 4)
             case Resumed():
@@ -144,19 +178,19 @@ class _Demo:
 
 
 def _show(
-    screen: Screen, *, version: int, adapter: str, encoding: Encoding, compression: Compression
+    screen: Screen, *, dialect: Dialect, adapter: str, encoding: Encoding, compression: Compression
 ) -> bool:
     """Show it; returns whether all went well. Raises `LocalProtocolError` for nonsense."""
-    config = Config(
+    config = configured(
         token=_TOKEN,
-        dialect=version,
-        intents=Intents.GUILD_MESSAGES if DIALECTS[version].intents else None,
+        dialect=dialect,
+        intents=Intents.GUILD_MESSAGES if dialect.intents else None,
         encoding=encoding,
         compression=compression,
     )
     story = _Demo(screen, config)
     try:
-        _ADAPTERS[adapter](story)
+        _ADAPTERS[adapter](story, screen.output)
         failures = story.failures()
     except TimeoutError:
         failures = [f"it took more than {_SECONDS:.0f} seconds", *story.failures()]
@@ -164,7 +198,7 @@ def _show(
         screen.verdict(f"failed: {'; '.join(failures)}", good=False)
         return False
     screen.verdict(
-        f"all went well: version {version} on {adapter}, {encoding.value}, compression "
+        f"all went well: version {dialect.version} on {adapter}, {encoding.value}, compression "
         f"{compression.value}, cut in the middle, resumed, 4 of 4 messages in order",
         good=True,
     )
@@ -173,10 +207,13 @@ def _show(
 
 def demo(
     version: DialectOption = 10,
-    encoding: EncodingOption = Encoding.JSON,
-    compress: CompressOption = Compression.NONE,
+    encoding: EncodingOption = Encoding.JSON.value,
+    compress: CompressOption = Compression.NONE.value,
     adapter: Annotated[
-        str, typer.Option(help="asyncio or trio.", autocompletion=lambda: list(_ADAPTERS))
+        str,
+        typer.Option(
+            metavar="ADAPTER", help="asyncio or trio.", autocompletion=lambda: list(_ADAPTERS)
+        ),
     ] = "asyncio",
     as_json: JsonOption = False,
 ) -> None:
@@ -189,16 +226,20 @@ def demo(
       gateway-proto demo --dialect 3 --compress payload --adapter trio
     """
     if adapter not in _ADAPTERS:
-        fail(f"there is no adapter {adapter!r}: use one of {', '.join(_ADAPTERS)}")
+        known = ", ".join(_ADAPTERS)
+        fail(f"invalid --adapter {adapter!r}: use one of {known}", status=MISUSED)
     try:
+        screen = Screen(as_json=as_json)
         good = _show(
-            Screen(as_json=as_json),
-            version=dialect(version).version,
+            screen,
+            dialect=version_of(version),
             adapter=adapter,
-            encoding=encoding,
-            compression=compress,
+            encoding=chosen("--encoding", encoding, Encoding),
+            compression=chosen("--compress", compress, Compression),
         )
-    except (LocalProtocolError, OSError) as error:
-        fail(str(error))
+    except OSError as error:
+        fail(str(error.strerror or error))
+    screen.output.drain()
+    screen.output.check()
     if not good:
         raise typer.Exit(1)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 from typing import Annotated, Any
 
 import attrs
 import msgspec
 import typer
-from rich.console import Console
 from rich.text import Text
 
+from gateway_cli.escaping import escape, json_line
 from gateway_cli.options import (
     ApiOption,
     CompressOption,
@@ -21,13 +19,18 @@ from gateway_cli.options import (
     JsonOption,
     NoProxyOption,
     ProxyOption,
+    chosen,
     proxy_setting,
+    version_of,
 )
+from gateway_cli.output import Output
 from gateway_cli.probe import Finding, Probe
 from gateway_cli.report import TRACE_HINT, about, one_line
-from gateway_cli.show import fail
-from gateway_dialing import ProxySetting, proxy_for
-from gateway_proto import Compression, Config, Encoding, LocalProtocolError, dialect
+from gateway_cli.running import run
+from gateway_cli.settings import configured, parsed_url
+from gateway_cli.show import console
+from gateway_cli.trusting import tls_context
+from gateway_proto import Compression, Config, Encoding
 
 __all__ = ["doctor"]
 
@@ -39,16 +42,17 @@ def doctor(
     api: ApiOption = None,
     gateway: GatewayOption = None,
     version: DialectOption = 10,
-    encoding: EncodingOption = Encoding.JSON,
-    compress: CompressOption = Compression.NONE,
+    encoding: EncodingOption = Encoding.JSON.value,
+    compress: CompressOption = Compression.NONE.value,
     seconds: Annotated[
-        float, typer.Option("--timeout", help="Seconds for each step.", min=0.1, max=600)
+        float,
+        typer.Option("--timeout", metavar="SECONDS", help="For each step.", min=0.1, max=600),
     ] = 10.0,
     proxy: ProxyOption = None,
     no_proxy: NoProxyOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Go the road to a gateway without a token, and say what is found at each step.
+    """Check the connection to a gateway step by step, without a token.
 
     Name, connection, TLS certificate, lookup, WebSocket, HELLO; where one of them fails, why, and
     what to do. Without --api and --gateway it is Discord's own. Ends with 0 if all is well, else
@@ -58,25 +62,29 @@ def doctor(
     Example:
       gateway-proto doctor --api http://127.0.0.1:8080/api
     """
+    parsed_url(api, gateway)
+    config = _config(
+        api_url=api,
+        gateway_url=gateway,
+        dialect=version,
+        encoding=chosen("--encoding", encoding, Encoding),
+        compression=chosen("--compress", compress, Compression),
+        seconds=seconds,
+    )
+    setting = proxy_setting(proxy, config.endpoint, no_proxy=no_proxy)
+    context = tls_context()
+    output = Output()
+    page = _Page(config, output, as_json=as_json)
+
+    async def probe() -> bool:
+        good = await Probe(config, page.tell, page.begin, proxy=setting, context=context).run()
+        page.end(good=good)
+        return good
+
     try:
-        config = _config(
-            api_url=api,
-            gateway_url=gateway,
-            dialect=version,
-            encoding=encoding,
-            compression=compress,
-            seconds=seconds,
-        )
-        setting = proxy_setting(proxy, no_proxy=no_proxy)
-        proxy_for(setting, str(config.endpoint))
-    except LocalProtocolError as error:
-        fail(str(error))
-    page = _Page(config, as_json=as_json)
-    try:
-        good = asyncio.run(_probe(config, page, setting))
-    except KeyboardInterrupt:
-        raise typer.Exit(130) from None
-    page.end(good=good)
+        good = run(output, probe)
+    finally:
+        page.stop()
     if not good:
         raise typer.Exit(1)
 
@@ -84,8 +92,8 @@ def doctor(
 def _config(**given: Any) -> Config:
     seconds = given.pop("seconds")
     # Nothing that stands for a token leaves this machine, not even to a lookup that wants one.
-    spoken = msgspec.structs.replace(dialect(given.pop("dialect")), lookup_authorized=False)
-    return Config(
+    spoken = msgspec.structs.replace(version_of(given.pop("dialect")), lookup_authorized=False)
+    return configured(
         token=_NO_TOKEN,
         dialect=spoken,
         intents=0 if spoken.intents_required else None,
@@ -94,21 +102,19 @@ def _config(**given: Any) -> Config:
         handshake_timeout=seconds,
         greeting_timeout=seconds,
         close_timeout=seconds,
+        allow_plaintext=True,  # no token is sent
         **given,
     )
-
-
-async def _probe(config: Config, page: _Page, proxy: ProxySetting) -> bool:
-    return await Probe(config, page.tell, page.begin, proxy=proxy).run()
 
 
 class _Page:
     """Findings, as lines for people or as objects for machines."""
 
-    def __init__(self, config: Config, *, as_json: bool) -> None:
-        self._console = Console(highlight=False, soft_wrap=True)
+    def __init__(self, config: Config, output: Output, *, as_json: bool) -> None:
+        self._output = output
+        self._console = console(output)
         self._as_json = as_json
-        self._waits = self._console.status("")
+        self._waits = self._console.status("", spinner="line")
         words = {
             "dialect": config.dialect.version,
             "encoding": config.encoding.value,
@@ -135,9 +141,13 @@ class _Page:
             return
         mark = ("ok  ", "bold green") if finding.good else ("BAD ", "bold red")
         took = (f"  {finding.milliseconds:.0f} ms", "dim")
-        self._console.print(Text.assemble(mark, f"{finding.step:10}", finding.text, took))
+        self._console.print(Text.assemble(mark, f"{finding.step:10}", escape(finding.text), took))
         if finding.advice:
-            self._console.print(Text.assemble(" " * 14, (finding.advice, "yellow")))
+            self._console.print(Text.assemble(" " * 14, (escape(finding.advice), "yellow")))
+
+    def stop(self) -> None:
+        """Show nothing more of the step that is tried."""
+        self._waits.stop()
 
     def end(self, *, good: bool) -> None:
         """All that could be tried is done."""
@@ -152,4 +162,4 @@ class _Page:
             )
 
     def _print(self, fields: dict[str, Any]) -> None:
-        self._console.out(json.dumps(fields, ensure_ascii=False), highlight=False)
+        self._output.write(json_line(fields))

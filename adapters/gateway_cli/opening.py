@@ -63,10 +63,16 @@ class Steps:
 class Opener:
     """Opens transports as the adapters do, with a report of each step."""
 
-    def __init__(self, config: Config, steps: Steps, proxy: ProxySetting) -> None:
+    def __init__(
+        self,
+        config: Config,
+        steps: Steps,
+        proxy: ProxySetting,
+        context: ssl.SSLContext | None,
+    ) -> None:
         self._config = config
         self._proxy = proxy
-        self._tls = Tls(None)
+        self._tls = Tls(context)
         self._loop = asyncio.get_running_loop()
         self._next, self._good, self._bad = steps.next, steps.good, steps.bad
 

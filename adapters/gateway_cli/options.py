@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import enum
 import pathlib
 from collections.abc import Iterator
-from typing import Annotated, TypeAlias
+from typing import Annotated, TypeAlias, TypeVar
 
 import typer
 
-from gateway_dialing import ProxySetting
-from gateway_proto import DIALECTS, Compression, Encoding, Intents, LocalProtocolError
+from gateway_cli.show import MISUSED, fail
+from gateway_dialing import ProxySetting, proxy_for
+from gateway_proto import DIALECTS, Compression, Dialect, Encoding, Intents, LocalProtocolError, Url
 
 __all__ = [
     "DIALECT_HELP",
@@ -22,9 +24,11 @@ __all__ = [
     "NoProxyOption",
     "ProxyOption",
     "RecordOption",
+    "chosen",
     "complete_dialect",
     "complete_intents",
     "proxy_setting",
+    "version_of",
 ]
 
 
@@ -45,20 +49,40 @@ def complete_intents(incomplete: str) -> Iterator[str]:
 DIALECT_HELP = f"Version of the protocol: {', '.join(map(str, DIALECTS))}."
 
 ApiOption: TypeAlias = Annotated[
-    str | None, typer.Option("--api", help="The base under which /gateway lies; see the example.")
+    str | None,
+    typer.Option(
+        "--api",
+        metavar="URL",
+        help="The base URL of /gateway; without it and --gateway: Discord's.",
+    ),
 ]
 GatewayOption: TypeAlias = Annotated[
-    str | None, typer.Option("--gateway", help="Connect here, without a lookup.")
+    str | None, typer.Option("--gateway", metavar="URL", help="Connect here, without a lookup.")
 ]
 DialectOption: TypeAlias = Annotated[
-    int, typer.Option("--dialect", help=DIALECT_HELP, autocompletion=complete_dialect)
+    int,
+    typer.Option(
+        "--dialect", metavar="VERSION", help=DIALECT_HELP, autocompletion=complete_dialect
+    ),
 ]
+# Words, not enumerations: click before 8.2 does not know the default of one again.
 EncodingOption: TypeAlias = Annotated[
-    Encoding, typer.Option(help="How payloads are written; etf needs the extra of that name.")
+    str,
+    typer.Option(
+        "--encoding",
+        metavar="ENCODING",
+        help="json, or etf, which needs the extra of that name.",
+        autocompletion=lambda: [encoding.value for encoding in Encoding],
+    ),
 ]
 CompressOption: TypeAlias = Annotated[
-    Compression,
-    typer.Option(help="How the server compresses what it sends; the streams are for 6 and later."),
+    str,
+    typer.Option(
+        "--compress",
+        metavar="COMPRESSION",
+        help="none, payload or, from version 6 on, zlib-stream or zstd-stream.",
+        autocompletion=lambda: [compression.value for compression in Compression],
+    ),
 ]
 JsonOption: TypeAlias = Annotated[bool, typer.Option("--json", help="One object a line.")]
 ProxyOption: TypeAlias = Annotated[
@@ -74,13 +98,38 @@ RecordOption: TypeAlias = Annotated[
     pathlib.Path | None,
     typer.Option(
         "--record",
+        metavar="FILE",
         help="Write a trace here: what replay and timeline read. The token is not in it.",
     ),
 ]
 
+E = TypeVar("E", bound=enum.Enum)
 
-def proxy_setting(proxy: str | None, *, no_proxy: bool) -> ProxySetting:
-    """Return the adapters' `proxy`; raises `LocalProtocolError` if both options are given."""
+
+def chosen(option: str, word: str, kind: type[E]) -> E:
+    """Return the member that a word names; or say which there are, and end."""
+    try:
+        return kind(word)
+    except ValueError:
+        known = ", ".join(str(member.value) for member in kind)
+        fail(f"invalid {option} {word!r}: use one of {known}", status=MISUSED)
+
+
+def version_of(number: int) -> Dialect:
+    """Return the version of the protocol; or say which there are, and end."""
+    if number not in DIALECTS:
+        known = ", ".join(map(str, DIALECTS))
+        fail(f"invalid --dialect {number}: use one of {known}", status=MISUSED)
+    return DIALECTS[number]
+
+
+def proxy_setting(proxy: str | None, endpoint: Url, *, no_proxy: bool) -> ProxySetting:
+    """Return the adapters' `proxy`; or say what is invalid, and end."""
     if proxy is not None and no_proxy:
-        raise LocalProtocolError("--proxy and --no-proxy exclude each other: give one of them")
-    return None if no_proxy else proxy or True
+        fail("--proxy and --no-proxy exclude each other: leave out one of them", status=MISUSED)
+    setting: ProxySetting = None if no_proxy else proxy or True
+    try:
+        proxy_for(setting, str(endpoint))
+    except LocalProtocolError as error:
+        fail(str(error), status=MISUSED)
+    return setting

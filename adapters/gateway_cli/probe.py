@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Any
 
 from gateway_cli import advice
 from gateway_cli.opening import Failed, Finding, Opener, Steps
-from gateway_cli.show import describe
+from gateway_cli.words import describe
 from gateway_dialing import ProxySetting
 from gateway_proto import (
     ClientConnection,
@@ -74,11 +75,12 @@ class Probe:
         begin: Callable[[str], None],
         *,
         proxy: ProxySetting = None,
+        context: ssl.SSLContext | None = None,
     ) -> None:
         self._config = config
         self._loop = asyncio.get_running_loop()
         steps = Steps(tell, begin)
-        self._opener = Opener(config, steps, proxy)
+        self._opener = Opener(config, steps, proxy, context)
         self._next, self._good, self._bad = steps.next, steps.good, steps.bad
 
     async def run(self) -> bool:

@@ -3,31 +3,54 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from gateway_proto.trace import Recorder
+from gateway_cli.private import NotOurs, private_file
+from gateway_cli.show import MISUSED, fail
+from gateway_proto.trace import FORMAT, Recorder
 
 __all__ = ["recording"]
 
 
 @contextlib.contextmanager
-def recording(path: pathlib.Path | None) -> Iterator[Recorder | None]:
+def recording(
+    path: pathlib.Path | None, report: Callable[[str], None]
+) -> Iterator[Recorder | None]:
     """A recorder, whose lines are in the file as soon as they are whole; None without a path.
 
-    Raises OSError where there can be no file.
+    A file that is there is overwritten if it is a trace; any other file is reported, and ends the
+    command. A disk that is full ends the recording, not what is recorded: `report` is called.
     """
     if path is None:
         yield None
         return
+    try:
+        file = private_file(path, is_ours=_is_trace)
+    except NotOurs as error:
+        fail(f"--record {path}: {error}", status=MISUSED)
+    except (OSError, ValueError) as error:
+        fail(f"--record {path}: {getattr(error, 'strerror', None) or error}", status=MISUSED)
+    failed = False
 
-    def private(name: str, flags: int) -> int:
-        return os.open(name, flags, 0o600)
-
-    with open(path, "w", buffering=1, encoding="utf-8", opener=private) as file:
-        recorder = Recorder(file.write)
+    def write(text: str) -> None:
+        nonlocal failed
+        if failed:
+            return
         try:
-            yield recorder
-        finally:
-            recorder.close()
+            file.write(text)
+        except OSError as error:
+            failed = True
+            report(f"the trace {path} is incomplete: {error.strerror or error}")
+
+    recorder = Recorder(write)
+    try:
+        yield recorder
+    finally:
+        recorder.close()
+        with contextlib.suppress(OSError):  # what the full disk did not take
+            file.close()
+
+
+def _is_trace(head: bytes) -> bool:
+    return FORMAT.encode() in head.partition(b"\n")[0]

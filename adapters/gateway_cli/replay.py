@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import pathlib
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
+from gateway_cli.escaping import NOT_AS_JSON, escape, json_line
 from gateway_cli.reading import reading
-from gateway_cli.show import NOT_AS_TRACES, fail
+from gateway_cli.show import MISUSED, NOT_AS_TRACES, console, fail
 from gateway_proto.trace import Step, TraceError, replay
 
 __all__ = ["replay_file", "rows"]
@@ -22,7 +23,9 @@ _WIDEST = 140
 
 
 def replay_file(
-    file: Annotated[pathlib.Path, typer.Argument(help="A trace, as tail --record writes it.")],
+    file: Annotated[
+        pathlib.Path, typer.Argument(metavar="FILE", help="A trace, as tail --record writes it.")
+    ],
     step: Annotated[
         bool, typer.Option("--step", help="Wait for Enter behind each line; q and Enter ends it.")
     ] = False,
@@ -40,37 +43,53 @@ def replay_file(
     Example:
       gateway-proto replay trace.jsonl --step
     """
-    console = Console(highlight=False, soft_wrap=True)
+    screen = console()
     count = different = 0
-    try:
-        with reading(file, console, quietly=step or as_json) as lines:
-            for now, texts in rows(replay(lines)):
-                count += 1
-                different += bool(now.differences)
-                if quiet and not now.differences:
-                    continue
-                if as_json:
-                    sys.stdout.write(json.dumps(_fields(now), ensure_ascii=False) + "\n")
-                else:
-                    for text in texts:
-                        console.print(text)
-                    if step and sys.stdin.readline().strip() == "q":
-                        break
-    except BrokenPipeError:
-        raise  # whoever read has left
-    except (TraceError, OSError, UnicodeError) as error:
-        fail(f"{file}: {getattr(error, 'strerror', None) or error}", status=2)
-    except NOT_AS_TRACES as error:
-        fail(f"{file}: a line is not as traces have it: {error!r}", status=2)
+    with (
+        reading(file, screen, quietly=step or as_json) as lines,
+        # Closed before the file is, if it ends in the middle.
+        contextlib.closing(_checked(file, lines)) as shown,
+    ):
+        for now, texts in shown:
+            count += 1
+            different += bool(now.differences)
+            if quiet and not now.differences:
+                continue
+            if as_json:
+                sys.stdout.write(_object(now))
+            else:
+                for text in texts:
+                    screen.print(text)
+                if step and sys.stdin.readline().strip() == "q":
+                    break
     if as_json:
-        sys.stdout.write(json.dumps({"lines": count, "different": different}) + "\n")
+        sys.stdout.write(json_line({"lines": count, "different": different}))
     else:
         verdict = (
             f"{different} of {count} lines differ" if different else f"all {count} lines agree"
         )
-        console.print(Text(verdict, style="bold red" if different else "bold green"))
+        screen.print(Text(verdict, style="bold red" if different else "bold green"))
     if different:
         raise typer.Exit(1)
+
+
+def _checked(
+    file: pathlib.Path, lines: Iterable[str]
+) -> Generator[tuple[Step, list[Text]], None, None]:
+    """The rows of a trace; what is no trace is reported, and ends the command."""
+    try:
+        yield from rows(replay(lines))
+    except (TraceError, UnicodeError) as error:
+        fail(f"{file}: {error}", status=MISUSED)
+    except (*NOT_AS_TRACES, RecursionError) as error:
+        fail(f"{file}: a line is not as traces have it: {error!r}", status=MISUSED)
+
+
+def _object(step: Step) -> str:
+    try:
+        return json_line(_fields(step))
+    except NOT_AS_JSON as error:
+        return json_line({"number": step.number, "error": f"it cannot be written: {error}"})
 
 
 def _fields(step: Step) -> dict[str, Any]:
@@ -105,7 +124,8 @@ class _Shown:
         head += f"{self._kinds[number]} {number}".ljust(15)
         rows = list(self._rows(line, number))
         for row in rows:
-            yield Text.assemble((head, "dim"), row)
+            safe = escape(row.plain)
+            yield Text.assemble((head, "dim"), row if safe == row.plain else safe)
             head = " " * len(head)
         for difference in step.differences:
             for when, value in (
@@ -113,7 +133,9 @@ class _Shown:
                 ("now", difference.replayed),
             ):
                 text = f"{difference.what} {when} {_compact(value)}"
-                yield Text.assemble(head, (text, "red" if when == "recorded" else "bold red"))
+                yield Text.assemble(
+                    head, (escape(text), "red" if when == "recorded" else "bold red")
+                )
 
     def _rows(self, line: dict[str, Any], number: int) -> Iterator[Text]:
         if "made" in line:

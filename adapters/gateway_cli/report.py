@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
 import importlib.metadata
 import itertools
 import os
 import platform
+import stat
 import traceback
 from collections.abc import Sequence
 
@@ -17,6 +19,7 @@ CRASHED = 70
 """The exit status of a crash: a mistake of this program's own."""
 TRACE_HINT = "gateway-proto tail --record trace.jsonl (the token is not in it)"
 _LIBRARIES = ("attrs", "h11", "msgspec", "wsproto", "trio", "erlpack", "backports.zstd")
+_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _SHOWN = ("--dialect", "--encoding", "--compress", "--adapter")
 """Options whose values a report may have: none of them is a secret."""
 
@@ -85,7 +88,9 @@ def _secrets(given: Sequence[tuple[str, str]]) -> list[str]:
 
 def _content(path: str) -> str:
     try:
-        with open(path, encoding="utf-8") as file:
-            return file.read().strip()
-    except (OSError, UnicodeError):
+        # It was read before, or it is no file: nothing waits here.
+        with open(path, "rb") as file:
+            data = file.read(65536) if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else b""
+        return data.decode("utf-16" if data[:2] in _UTF_16 else "utf-8-sig").strip()
+    except (OSError, ValueError):
         return ""

@@ -6,20 +6,28 @@ import asyncio
 import contextlib
 import pathlib
 import random
-import signal
 import ssl
 import tempfile
-from collections.abc import Iterator
-from typing import Annotated
+from collections.abc import Callable, Iterator
+from typing import Annotated, TypeVar
 
 import attrs
 import typer
 
 from gateway_asyncio import Serving, serve_gateway
 from gateway_cli.board import Board
-from gateway_cli.options import DIALECT_HELP, JsonOption, RecordOption, complete_dialect
+from gateway_cli.options import (
+    DIALECT_HELP,
+    JsonOption,
+    RecordOption,
+    complete_dialect,
+    version_of,
+)
+from gateway_cli.reading import read_text
 from gateway_cli.recording import recording
-from gateway_cli.show import Screen, describe, fail
+from gateway_cli.running import run
+from gateway_cli.show import MISUSED, Screen, fail
+from gateway_cli.words import describe
 from gateway_proto import (
     LocalProtocolError,
     Scenario,
@@ -29,10 +37,13 @@ from gateway_proto import (
     ServerEvent,
     World,
 )
+from gateway_proto.trace import Recorder
 
 __all__ = ["serve"]
 
 _REFRESH_SECONDS = 0.5
+
+T = TypeVar("T")
 
 
 async def _tick(serving: Serving, seconds: float) -> None:
@@ -75,16 +86,19 @@ async def _run(
     port: int,
     tick: float | None,
     tls: bool,
-    record: pathlib.Path | None,
+    recorder: Recorder | None,
 ) -> None:
-    """Serve until SIGINT or SIGTERM; raises OSError where an address or a file cannot be had."""
-    with recording(record) as recorder:
-        if recorder is None:
-            server = Server(config)
-        else:
-            unguessable = random.SystemRandom().random
-            server = recorder.server(attrs.evolve(config, random=unguessable))
+    """Serve until it is cancelled; raises OSError if an address cannot be had."""
+    if recorder is None:
+        server = Server(config)
+    else:
+        unguessable = random.SystemRandom().random
+        server = recorder.server(attrs.evolve(config, random=unguessable))
+    try:
         await _serve(screen, server, host=host, port=port, tick=tick, tls=tls)
+    except asyncio.CancelledError:
+        screen.line("serve", "stopped")
+        raise
 
 
 async def _serve(
@@ -98,12 +112,6 @@ async def _serve(
         number = connection.number
         screen.event("http" if number is None else f"#{number}", event, describe(event))
 
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        # Where the platform has no handlers for a loop, Ctrl-C ends it as KeyboardInterrupt.
-        with contextlib.suppress(NotImplementedError):
-            loop.add_signal_handler(number, stop.set)
     async with contextlib.AsyncExitStack() as stack:
         context, ca = stack.enter_context(_certificate(host)) if tls else (None, None)
         serving = await stack.enter_async_context(
@@ -122,39 +130,45 @@ async def _serve(
         if tick is not None:
             tasks.append(asyncio.create_task(_tick(serving, tick)))
         try:
-            await stop.wait()
+            await asyncio.get_running_loop().create_future()
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-    screen.line("serve", "stopped")
 
 
 def serve(
-    host: Annotated[str, typer.Option(help="Where to listen.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="0 takes a free one.", min=0, max=65535)] = 8080,
+    host: Annotated[str, typer.Option(metavar="HOST", help="Where to listen.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(metavar="PORT", help="0 takes a free one.", min=0, max=65535)
+    ] = 8080,
     token: Annotated[
-        list[str] | None, typer.Option(help="Let in this token alone; may be repeated.")
+        list[str] | None,
+        typer.Option(metavar="TOKEN", help="Let in this token alone; may be repeated."),
     ] = None,
     version: Annotated[
         int | None,
         typer.Option(
             "--dialect",
+            metavar="VERSION",
             help=f"Speak this one alone. {DIALECT_HELP}",
             autocompletion=complete_dialect,
         ),
     ] = None,
     heartbeat_interval: Annotated[
-        int, typer.Option(help="Milliseconds.", min=10, max=86_400_000)
+        int, typer.Option(metavar="MILLISECONDS", help="Of the clients.", min=10, max=86_400_000)
     ] = 41250,
     world: Annotated[
         pathlib.Path | None,
-        typer.Option(help='JSON: {"user": {...}, "guilds": [...]}, as GUILD_CREATE has them.'),
+        typer.Option(
+            metavar="FILE", help='JSON: {"user": {...}, "guilds": [...]}, as GUILD_CREATE has them.'
+        ),
     ] = None,
     scenario: Annotated[
         pathlib.Path | None,
         typer.Option(
-            help="YAML or JSON: a list of faults, such as {'what': 'drop', 'on': 'ready'}."
+            metavar="FILE",
+            help="YAML or JSON: a list of faults, such as {'what': 'drop', 'on': 'ready'}.",
         ),
     ] = None,
     tls: Annotated[
@@ -168,7 +182,9 @@ def serve(
     tick: Annotated[
         float | None,
         typer.Option(
-            help="Dispatch a numbered TICK to everybody, every so many seconds.", min=0.001
+            metavar="SECONDS",
+            help="Dispatch a numbered TICK to all clients every SECONDS.",
+            min=0.001,
         ),
     ] = None,
     record: RecordOption = None,
@@ -182,6 +198,8 @@ def serve(
     Example:
       gateway-proto serve --port 8080 --token secret --tick 5 --control
     """
+    if version is not None:
+        version_of(version)
     try:
         config = ServerConfig(
             tokens=frozenset(token) if token else None,
@@ -190,28 +208,34 @@ def serve(
         )
         if version is not None:
             config = attrs.evolve(config, versions=(version,))
-        if world is not None:
-            config = attrs.evolve(config, world=World.from_json(world.read_bytes()))
-        if scenario is not None:
-            is_json = scenario.suffix == ".json"
-            read = Scenario.from_json if is_json else Scenario.from_yaml
-            config = attrs.evolve(config, scenario=read(scenario.read_bytes()))
-        asyncio.run(
-            _run(
-                Screen(as_json=as_json),
-                config,
-                host=host,
-                port=port,
-                tick=tick,
-                tls=tls,
-                record=record,
-            )
-        )
     except LocalProtocolError as error:
-        fail(str(error))
-    except FileNotFoundError as error:
-        fail(f"there is no file {error.filename}")
-    except OSError as error:
-        fail(f"cannot listen on {host} port {port}: {error.strerror or error}")
+        fail(str(error), status=MISUSED)
+    if world is not None:
+        config = attrs.evolve(config, world=_parsed(world, World.from_json))
+    if scenario is not None:
+        is_json = scenario.suffix.lower() == ".json"
+        read = Scenario.from_json if is_json else Scenario.from_yaml
+        config = attrs.evolve(config, scenario=_parsed(scenario, read))
+    screen = Screen(as_json=as_json)
+    try:
+        with recording(record, screen.warn) as recorder:
+            run(
+                screen.output,
+                lambda: _run(
+                    screen, config, host=host, port=port, tick=tick, tls=tls, recorder=recorder
+                ),
+                status=0,
+            )
+    except (OSError, UnicodeError) as error:
+        fail(f"cannot listen on {host} port {port}: {getattr(error, 'strerror', None) or error}")
     except KeyboardInterrupt:
         pass
+
+
+def _parsed(path: pathlib.Path, parse: Callable[[str], T]) -> T:
+    """Return what a file describes; or say why it does not, and end."""
+    text = read_text(path)
+    try:
+        return parse(text)
+    except Exception as error:  # of msgspec, of YAML, of too deep a nesting: the file's fault
+        fail(f"{path}: {error or type(error).__name__}", status=MISUSED)

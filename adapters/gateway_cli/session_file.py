@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
+import stat
 import tempfile
+from collections.abc import Iterator
 
-import typer
-
+from gateway_cli.private import NotOurs, locked
+from gateway_cli.reading import read_text
+from gateway_cli.show import MISUSED, complain, fail
 from gateway_proto import Config, LocalProtocolError, Session
 
-__all__ = ["SessionFile"]
+__all__ = ["NotSaved", "SessionFile", "session_file"]
+
+_LARGEST = 2**20
+
+
+class NotSaved(Exception):
+    """The session could not be written; the message names the file."""
 
 
 class SessionFile:
@@ -20,42 +30,84 @@ class SessionFile:
         self._path = path
         self._saved: Session | None = None
 
-    @classmethod
-    def of(cls, path: pathlib.Path, config: Config) -> SessionFile:
-        """The file; a session in it that does not fit is dropped with a word."""
-        file = cls(path)
-        try:
-            stored = file.load()
-            if stored is not None:
-                stored.check_fits(config)
-        except LocalProtocolError as error:
-            typer.echo(f"gateway-proto: {path} is not used: {error}", err=True)
-            file.forget()
-        return file
-
-    def load(self) -> Session | None:
-        """The session; None where there is no file. Raises `LocalProtocolError`, OSError."""
-        try:
-            text = self._path.read_bytes()
-        except FileNotFoundError:
-            return None
-        self._saved = Session.from_json(text)
+    @property
+    def session(self) -> Session | None:
+        """As of the last `load` or `save`."""
         return self._saved
 
-    def forget(self) -> None:
-        """Remove the file, whatever it holds."""
-        self._saved = None
-        self._path.unlink(missing_ok=True)
+    def load(self, config: Config) -> None:
+        """Read the session. One that does not fit `config` is reported, and left until a new one.
+
+        A file that is no session is reported, and ends the command.
+        """
+        if not self._path.exists():
+            return
+        text = read_text(self._path, largest=_LARGEST)
+        if not text.strip():
+            return
+        try:
+            session = Session.from_json(text)
+        except LocalProtocolError as error:
+            fail(f"--session {self._path}: not a session: {error}", status=MISUSED)
+        try:
+            session.check_fits(config)
+        except LocalProtocolError as error:
+            complain(f"{self._path} is not used: {error}")
+        else:
+            self._saved = session
 
     def save(self, session: Session | None) -> None:
-        """Write what has changed; a lost session removes the file."""
+        """Write what has changed; a lost session removes the file. Raises `NotSaved`."""
         if session == self._saved:
             return
-        if session is None:
-            self.forget()
-            return
+        try:
+            if session is None:
+                self._path.unlink(missing_ok=True)
+            else:
+                self._write(session.to_json())
+        except (OSError, UnicodeError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise NotSaved(f"cannot save the session in {self._path}: {reason}") from None
         self._saved = session
+
+    def _write(self, text: str) -> None:
         handle, name = tempfile.mkstemp(dir=self._path.parent, prefix=f".{self._path.name}.")
-        with os.fdopen(handle, "w") as file:
-            file.write(session.to_json())
-        os.replace(name, self._path)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+            os.replace(name, self._path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(name)
+            raise
+
+
+@contextlib.contextmanager
+def session_file(path: pathlib.Path | None, config: Config) -> Iterator[SessionFile | None]:
+    """Read a session file, and keep other processes from it; None without a path.
+
+    A folder that cannot be written, a file that is no session, and one that another process uses
+    are reported, and end the command.
+    """
+    if path is None:
+        yield None
+        return
+    with contextlib.ExitStack() as stack:
+        try:
+            file = _opened(path, config, stack)
+        except NotOurs as error:
+            fail(f"--session {path}: {error}", status=MISUSED)
+        except OSError as error:
+            fail(f"--session {path}: {error.strerror or error}", status=MISUSED)
+        yield file
+
+
+def _opened(path: pathlib.Path, config: Config, stack: contextlib.ExitStack) -> SessionFile:
+    target = pathlib.Path(os.path.realpath(path))  # a link stays one
+    with contextlib.suppress(FileNotFoundError):
+        if not stat.S_ISREG(target.stat().st_mode):
+            raise NotOurs("not a regular file")
+    stack.enter_context(locked(target))
+    file = SessionFile(target)
+    file.load(config)
+    return file

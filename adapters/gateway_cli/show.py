@@ -1,218 +1,164 @@
-"""event, or error → a line for people."""
+"""Lines → the screen: coloured and wrapped on a terminal, plain in a pipe, or as JSON."""
 
 from __future__ import annotations
 
 import contextlib
-import enum
-import json
-import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
-import attrs
-import msgspec
 import typer
 from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from gateway_proto import (
-    Closed,
-    CommandsWait,
-    DialFailed,
-    DialPlanned,
-    Dispatch,
-    GatewayFound,
-    GaveUp,
-    Heartbeat,
-    HeartbeatAcked,
-    HeartbeatLate,
-    HeartbeatSent,
-    Hello,
-    HttpRequested,
-    Opened,
-    Ready,
-    Resume,
-    Resumed,
-    Suspended,
-    Then,
-    UpdatePresence,
-    UrlRefused,
-)
+from gateway_cli.escaping import NOT_AS_JSON, escape, json_line
+from gateway_cli.output import Output, OutputFile
+from gateway_cli.words import fields_of, plain
 
-__all__ = ["NOT_AS_TRACES", "Screen", "describe", "fail", "why"]
+__all__ = ["MISUSED", "NOT_AS_TRACES", "Screen", "complain", "console", "fail"]
 
+MISUSED = 2
+"""The exit status if options or files cannot be used."""
 NOT_AS_TRACES = (AttributeError, LookupError, TypeError, ValueError, ArithmeticError)
 """What a line of JSON raises where it is shown, and no trace has such a one."""
 
-_WIDEST = 100
 _COLOURS = {"client": "cyan", "server": "magenta"}
+_NARROWEST = 20
+"""Columns below which a text is not wrapped."""
 
 
 def fail(message: str, *, status: int = 1) -> NoReturn:
-    """Say on one line what is wrong, and end."""
-    Console(stderr=True, highlight=False, soft_wrap=True).print(
-        f"gateway-proto: {message}", markup=False
-    )
+    """Say on the standard error what is wrong, and end."""
+    complain(message)
     raise typer.Exit(status)
 
 
-def describe(event: Any) -> str:
-    """What happened, in a few words; never a token."""
-    match event:
-        case DialPlanned():
-            delay = f" in {event.delay:.1f} s" if event.delay >= 0.05 else ""
-            return f"will {event.purpose.value} at {event.url}{delay} ({event.reason})"
-        case DialFailed(url, error):
-            return f"cannot connect to {url}: {error}"
-        case GatewayFound(url):
-            return f"the gateway is {url}"
-        case Opened(path):
-            return f"WebSocket open, {path}"
-        case Hello(heartbeat_interval):
-            return f"HELLO, a heartbeat every {heartbeat_interval} ms"
-        case Ready():
-            return f"READY, session {event.session_id[:8]}..., sequence {event.sequence}"
-        case Resumed():
-            return f"RESUMED, sequence {event.sequence}"
-        case Dispatch():
-            text = json.dumps(event.data, ensure_ascii=False, separators=(",", ":"))
-            return f"{event.name} #{event.sequence} {_short(text)}"
-        case HeartbeatSent(d):
-            return f"heartbeat {d!r}"
-        case HeartbeatAcked(latency):
-            return "heartbeat ACK" + ("" if latency is None else f", {latency * 1000:.1f} ms")
-        case Heartbeat(d):
-            return f"heartbeat {d!r}"
-        case Resume():
-            return f"Resume of {event.session_id[:8]}... after sequence {event.seq}"
-        case UpdatePresence():
-            playing = ", ".join(activity.name for activity in event.activities) or "nothing"
-            return f"status {event.status}, playing {playing}, since {event.since}"
-        case HttpRequested(method, path, status):
-            return f"{method} {path} -> {status}"
-        case UrlRefused(url, why):
-            return f"will not go to {url}: {why}"
-        case HeartbeatLate(seconds):
-            return f"a heartbeat was {seconds:.1f} s late: something blocks the loop"
-        case Suspended(seconds):
-            return f"the clock jumped by {seconds:.0f} s: was the machine asleep?"
-        case CommandsWait(count, seconds):
-            return f"{count} commands wait for room, the first for {seconds:.0f} s"
-        case GaveUp(reason):
-            return f"gave up: {reason}"
-        case Closed():
-            return _closed(event)
-        case _:
-            return _short(repr(event))
+def complain(message: str) -> None:
+    """Write a line to the standard error."""
+    with contextlib.suppress(OSError, ValueError):
+        made = console(stderr=True)
+        made.print(Text(f"gateway-proto: {escape(message)}"))
 
 
-def why(event: dict[str, Any]) -> str:
-    """What a trace tells of an event, in a few words."""
-    match event["type"]:
-        case "DialPlanned":
-            delay = f" in {event['delay']:.1f} s" if event["delay"] >= 0.05 else ""
-            return f"{event['purpose']}{delay}: {event['reason']}"
-        case "Closed":
-            code = "no close frame" if event["code"] is None else event["code"]
-            reason = event["error"] or event["reason"]
-            return f"{code} by {event['by']}, then {event['then']}{reason and f': {reason}'}"
-        case "Ready":
-            return f"session {event['session_id'][:8]}..., sequence {event['sequence']}"
-        case "SessionInvalidated":
-            return "resumable" if event["resumable"] else "not resumable"
-        case "ReconnectRequested":
-            return f"op 7, to {event['url'] or 'another connection'}"
-        case _:
-            hidden = ("type", "d", "name", "request")
-            fields = [f"{k} {v}" for k, v in event.items() if k not in hidden and v is not None]
-            return ", ".join(fields)
-
-
-def _closed(closed: Closed) -> str:
-    code = "without a close frame" if closed.code is None else f"with {closed.code}"
-    why = closed.error or closed.reason
-    then = "" if closed.then is Then.STOP else f", then {closed.then.value}"
-    return f"closed {code} by {closed.by.value}{f' ({why})' if why else ''}{then}"
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= _WIDEST else text[: _WIDEST - 3] + "..."
+def console(output: Output | None = None, *, stderr: bool = False) -> Console:
+    """Return a console that wraps at words on a terminal, and never in a pipe."""
+    made = Console(
+        stderr=stderr,
+        file=None if output is None else OutputFile(output),  # type: ignore[arg-type]
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
+    made.soft_wrap = not made.is_terminal
+    return made
 
 
 class Screen:
     """Lines with a time and a speaker: coloured on a terminal, plain in a pipe, or as JSON."""
 
-    def __init__(self, *, as_json: bool = False) -> None:
-        self._console = Console(highlight=False, soft_wrap=True)
+    def __init__(self, *, as_json: bool = False, output: Output | None = None) -> None:
+        self.output: Output = output or Output()
+        """Where the lines go."""
+        self.output.dropped = self._dropped
+        self._console = console(self.output)
         self._began = time.monotonic()
         self._as_json = as_json
 
     @property
     def as_json(self) -> bool:
-        """Whether the lines are for machines."""
+        """Whether the lines are for programs."""
         return self._as_json
 
     @property
     def has_foot(self) -> bool:
-        """Whether something may stand below the lines: on a terminal."""
-        return self._console.is_terminal and not self._as_json
+        """Whether something may be below the lines: on a terminal that can move the cursor."""
+        can_move = self._console.is_terminal and not self._console.is_dumb_terminal
+        return can_move and not self._as_json
 
-    def line(self, who: str, text: str) -> None:
-        """Print a line at once."""
+    def line(self, who: str, text: str, *, then: Callable[[], None] | None = None) -> None:
+        """Queue a line; `then` is called after it is written."""
         if self._as_json:
-            self._print_json({"who": who, "text": text})
-            return
-        line = Text.assemble(
-            (f"{self._seconds:6.2f}  ", "dim"),
-            (f"{who:8}", _COLOURS.get(who, "bold")),
-            text,
-        )
-        self._console.print(line)
+            self._json({"who": who, "text": text})
+        else:
+            head = f"{who:7} " if len(who) < 8 else f"{who} "
+            style = _COLOURS.get(who, "bold")
+            seconds = f"{self._seconds:6.2f}  "
+            body = self._wrapped(escape(text), len(seconds) + len(head))
+            self._console.print(Text.assemble((seconds, "dim"), (escape(head), style), body))
+        if then is not None:
+            self.output.write("", then)
 
     def event(self, who: str, event: Any, text: str) -> None:
-        """Print an event: as a line, or with all its fields."""
+        """Queue an event: as a line, or with all its fields."""
         if self._as_json:
             name = type(event).__name__
-            self._print_json({"who": who, "event": name, "text": text, **_fields(event)})
+            self._json({"who": who, "event": name, "text": text, **fields_of(event)})
         else:
             self.line(who, text)
 
+    def object(self, fields: dict[str, Any], *, then: Callable[[], None] | None = None) -> None:
+        """Queue an object as it is; `then` is called after it is written."""
+        self.output.write(json_line(fields, default=plain), then)
+
+    def warn(self, text: str) -> None:
+        """Queue a line about the output itself."""
+        self.line("output", text)
+
     @contextlib.contextmanager
     def foot(self, draw: Callable[[], RenderableType]) -> Iterator[Callable[[], None]]:
-        """Keep something below the lines; what is yielded draws it anew."""
-        with Live(draw(), console=self._console, auto_refresh=False, transient=True) as live:
-            yield lambda: live.update(draw(), refresh=True)
+        """Keep something below the lines; call what is yielded to draw it again."""
+        live = Live(
+            draw(),
+            console=self._console,
+            auto_refresh=False,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+
+        def update() -> None:
+            if self.output.is_idle:  # a terminal that is stopped gets the latest when it goes on
+                live.update(draw(), refresh=True)
+
+        with live:
+            # So that it is there however the process ends.
+            self._console.show_cursor(True)
+            yield update
 
     def verdict(self, text: str, *, good: bool) -> None:
-        """Print the last line."""
+        """Queue the last line."""
         if self._as_json:
-            self._print_json({"who": "verdict", "text": text, "good": good})
+            self._json({"who": "verdict", "text": text, "good": good})
             return
-        self._console.print(Text(text, style="bold green" if good else "bold red"))
+        self._console.print(Text(escape(text), style="bold green" if good else "bold red"))
 
     @property
     def _seconds(self) -> float:
         return time.monotonic() - self._began
 
-    def _print_json(self, fields: dict[str, Any]) -> None:
+    def _wrapped(self, text: str, indent: int) -> str:
+        width = self._console.width - indent
+        if not self._console.is_terminal or width < _NARROWEST:
+            return text
+        lines = textwrap.wrap(text, width, break_on_hyphens=False)
+        return f"\n{' ' * indent}".join(lines)
+
+    def _json(self, fields: dict[str, Any]) -> None:
         line = {"seconds": round(self._seconds, 3), **fields}
-        sys.stdout.write(json.dumps(line, ensure_ascii=False, default=_plain) + "\n")
-        sys.stdout.flush()
+        try:
+            text = json_line(line, default=plain)
+        except NOT_AS_JSON as error:
+            kept = {
+                name: line[name] for name in ("seconds", "who", "event", "text") if name in line
+            }
+            text = json_line({**kept, "error": f"its fields cannot be written as JSON: {error}"})
+        self.output.write(text)
 
-
-def _fields(event: Any) -> dict[str, Any]:
-    """Those that are shown: a token is not."""
-    if isinstance(event, msgspec.Struct):
-        return dict(event.__rich_repr__())
-    return {
-        field.name: getattr(event, field.name) for field in attrs.fields(type(event)) if field.repr
-    }
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, enum.Enum):
-        return value.value
-    is_value = isinstance(value, msgspec.Struct) or attrs.has(type(value))
-    return _fields(value) if is_value else str(value)
+    def _dropped(self, count: int) -> str:
+        text = f"{count} lines were dropped: they were not read in time"
+        if self._as_json:
+            fields = {"event": "LinesDropped", "count": count, "text": text}
+            return json_line({"seconds": round(self._seconds, 3), "who": "output", **fields})
+        return f"gateway-proto: {text}\n"

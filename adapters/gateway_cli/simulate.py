@@ -5,21 +5,23 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import itertools
-import json
 import multiprocessing
 import re
+import signal
+import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from typing import Annotated
+from collections.abc import Generator, Iterable
+from typing import Annotated, Any
 
 import attrs
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from gateway_cli.escaping import json_line
 from gateway_cli.options import JsonOption
-from gateway_cli.show import fail
+from gateway_cli.show import MISUSED, console, fail
 from gateway_proto import LocalProtocolError
 from gateway_proto.testing import InvariantBroken, Report, Setting, Simulation, shrink
 
@@ -47,9 +49,14 @@ def _live(seed: int, without: frozenset[str], days: float) -> Report | Invariant
         return broken
 
 
+def _ignore_interrupts() -> None:
+    # Ctrl-C reaches all processes of a terminal: the first one ends the others.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def _lives(
     seeds: Iterable[int], without: frozenset[str], days: float, jobs: int
-) -> Iterator[Report | InvariantBroken]:
+) -> Generator[Report | InvariantBroken, None, None]:
     """The histories, as they end."""
     if jobs == 1:
         for seed in seeds:
@@ -58,23 +65,24 @@ def _lives(
     waiting = iter(seeds)
     # Not forked: a thread draws the progress.
     context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(jobs, mp_context=context) as pool:
-        running = {
-            pool.submit(_live, seed, without, days) for seed in itertools.islice(waiting, jobs)
-        }
-        try:
-            while running:
-                done, running = concurrent.futures.wait(
-                    running, return_when=concurrent.futures.FIRST_COMPLETED
-                )
-                for future in done:
-                    running |= {
-                        pool.submit(_live, seed, without, days)
-                        for seed in itertools.islice(waiting, 1)
-                    }
-                    yield future.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+    pool = concurrent.futures.ProcessPoolExecutor(
+        jobs, mp_context=context, initializer=_ignore_interrupts
+    )
+    running = {pool.submit(_live, seed, without, days) for seed in itertools.islice(waiting, jobs)}
+    try:
+        while running:
+            done, running = concurrent.futures.wait(
+                running, return_when=concurrent.futures.FIRST_COMPLETED
+            )
+            for future in done:
+                running |= {
+                    pool.submit(_live, seed, without, days) for seed in itertools.islice(waiting, 1)
+                }
+                yield future.result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in multiprocessing.active_children():
+            process.terminate()
 
 
 @attrs.define
@@ -105,40 +113,41 @@ def _simulate(
 ) -> bool:
     """Simulate seeds, such as 0-99, or as many from 0 on as make so many years; whether all held.
 
-    Tells what it was; where something breaks, with the command that does it again and the fewest
-    kinds of trouble that do. Raises `LocalProtocolError` for what are no seeds, and for a kind that
-    there is not.
+    Reports what came of it; where something breaks, with the command that does it again and the
+    fewest kinds of trouble that do. Raises `LocalProtocolError` for what are no seeds, and for a
+    kind that there is not.
     """
     left_out = Setting(without=filter(None, without.split(","))).without
     chosen = None if seeds is None else _seeds(seeds)
     total = _Sum()
     began = time.monotonic()
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with (
-        contextlib.ExitStack() as told,
-        Progress(
-            *columns, console=console, transient=True, disable=not console.is_terminal
-        ) as progress,
-    ):
-        # A long run that is interrupted has been something too.
-        told.callback(lambda: page.total(total, time.monotonic() - began))
-        task = progress.add_task("", total=years if chosen is None else len(chosen))
-        for outcome in _lives(chosen or itertools.count(), left_out, days, jobs):
-            if isinstance(outcome, InvariantBroken):
-                progress.stop()
-                told.pop_all()
-                page.broken(outcome, left_out)
-                return False
-            total.add(outcome)
-            if chosen is not None and len(chosen) <= _LISTED:
-                page.history(outcome)
-            progress.update(
-                task,
-                completed=total.years if chosen is None else total.histories,
-                description=f"{total.years:.2f} years of one client, {total.events} events",
-            )
-            if years is not None and total.years >= years:
-                break
+    progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    outcomes = _lives(chosen or itertools.count(), left_out, days, jobs)
+    try:
+        page.begin(f"{years:g} years" if chosen is None else f"{len(chosen)} histories")
+        with contextlib.closing(outcomes), progress:
+            task = progress.add_task("", total=years if chosen is None else len(chosen))
+            for outcome in outcomes:
+                if isinstance(outcome, InvariantBroken):
+                    progress.stop()
+                    page.broken(outcome, left_out)
+                    return False
+                total.add(outcome)
+                if chosen is not None and len(chosen) <= _LISTED:
+                    page.history(outcome)
+                progress.update(
+                    task,
+                    completed=total.years if chosen is None else total.histories,
+                    description=f"{total.years:.2f} years of one client, {total.events} events",
+                )
+                if years is not None and total.years >= years:
+                    break
+    except KeyboardInterrupt:
+        # A long run that is interrupted has shown something too.
+        page.total(total, time.monotonic() - began, interrupted=True)
+        raise
+    page.total(total, time.monotonic() - began, interrupted=False)
     return True
 
 
@@ -149,28 +158,36 @@ class _Page:
         self._console = console
         self._as_json = as_json
 
+    def begin(self, what: str) -> None:
+        """The first history begins."""
+        if not self._as_json:
+            self._console.print(f"simulating {what}; Ctrl-C ends it")
+
     def history(self, report: Report) -> None:
         """One of a few histories is over."""
         if self._as_json:
             fields = {"seed": report.seed, "events": report.events, "digest": report.digest}
-            self._console.print(json.dumps(fields))
+            self._put(fields)
         else:
             self._console.print(f"seed {report.seed}: {report.events} events, {report.digest}")
 
-    def total(self, total: _Sum, seconds: float) -> None:
-        """All are over, or it was interrupted."""
+    def total(self, total: _Sum, seconds: float, *, interrupted: bool) -> None:
+        """All are over, or it was interrupted: the verdict is the last line."""
         if self._as_json:
-            fields = {"good": True, "seconds": round(seconds, 3), **attrs.asdict(total)}
-            self._console.print(json.dumps(fields))
+            fields = {"good": None if interrupted else True, "interrupted": interrupted}
+            self._put({**fields, "seconds": round(seconds, 3), **attrs.asdict(total)})
             return
-        troubles = sum(total.troubles.values())
-        self._console.print(
-            f"{total.years:.2f} years of one client in {total.histories} histories: "
-            f"{total.events} events, {troubles} troubles, nothing broken"
-        )
-        self._console.print(f"{seconds:.0f} s, {total.years / seconds * 3600:.1f} years an hour")
         for kind, count in sorted(total.troubles.items(), key=lambda item: (-item[1], item[0])):
             self._console.print(f"  {kind:22} {count}")
+        self._console.print(f"{seconds:.0f} s, {total.years / seconds * 3600:.1f} years an hour")
+        troubles = sum(total.troubles.values())
+        verdict = "interrupted: nothing broken until then" if interrupted else "nothing broken"
+        if not total.histories:
+            verdict = "interrupted before the first history ended"
+        self._console.print(
+            f"{total.years:.2f} years of one client in {total.histories} histories: "
+            f"{total.events} events, {troubles} troubles, {verdict}"
+        )
 
     def broken(self, broken: InvariantBroken, without: frozenset[str]) -> None:
         """Something did not hold; then with the fewest kinds of trouble."""
@@ -178,27 +195,36 @@ class _Page:
             fewest = shrink(broken, without=without)
             names = ("name", "what", "at", "seed", "replay", "trace")
             fields = {name: getattr(fewest, name) for name in names}
-            self._console.print(json.dumps({"good": False, **fields}))
+            self._put({"good": False, **fields})
             return
         self._console.print(str(broken))
         self._console.print("\nleaving out kinds of trouble while it still breaks ...")
         self._console.print(str(shrink(broken, without=without)))
 
+    def _put(self, fields: dict[str, Any]) -> None:
+        sys.stdout.write(json_line(fields))
+        sys.stdout.flush()
+
 
 def simulate(
     seeds: Annotated[
-        str | None, typer.Option("--seed", "--seeds", help="One history, or several: 0-99.")
+        str | None,
+        typer.Option("--seed", "--seeds", metavar="SEEDS", help="One history, or several: 0-99."),
     ] = None,
     years: Annotated[
         float | None,
-        typer.Option(help="As many seeds as make so many years of one client.", min=0.0),
+        typer.Option(metavar="YEARS", help="As many seeds as make YEARS of one client.", min=0.0),
     ] = None,
     days: Annotated[
-        float, typer.Option(help="How long a history is, in days of one client.", min=0.001)
+        float,
+        typer.Option(metavar="DAYS", help="The length of a history, of one client.", min=0.001),
     ] = 10.0,
-    jobs: Annotated[int, typer.Option(help="Histories at the same time.", min=1)] = 1,
+    jobs: Annotated[
+        int, typer.Option(metavar="NUMBER", help="Histories at the same time.", min=1)
+    ] = 1,
     without: Annotated[
-        str, typer.Option(help="Kinds of trouble to leave out, separated by commas.")
+        str,
+        typer.Option(metavar="KINDS", help="Kinds of trouble to leave out, separated by commas."),
     ] = "",
     as_json: JsonOption = False,
 ) -> None:
@@ -211,16 +237,14 @@ def simulate(
       gateway-proto simulate --years 10 --jobs 2
     """
     if (seeds is None) == (years is None):
-        fail("say what to simulate: either --seed or --years")
-    console = Console(highlight=False, soft_wrap=True, markup=False)
+        fail("say what to simulate: either --seed or --years", status=MISUSED)
+    screen = console()
     try:
-        page = _Page(console, as_json=as_json)
+        page = _Page(screen, as_json=as_json)
         good = _simulate(
-            console, page, seeds=seeds, years=years, days=days, jobs=jobs, without=without
+            screen, page, seeds=seeds, years=years, days=days, jobs=jobs, without=without
         )
     except LocalProtocolError as error:
-        fail(str(error))
-    except KeyboardInterrupt:
-        raise typer.Exit(130) from None
+        fail(str(error), status=MISUSED)
     if not good:
         raise typer.Exit(1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from typing import Any
 
-from gateway_cli.show import why
+from gateway_cli.words import why
 from gateway_proto import DIALECTS, Purpose
 
 __all__ = ["story"]

@@ -1,19 +1,17 @@
-"""events → lines, and a table below them; the session, as printed, → a file."""
+"""Events → lines, and a table below them; the session, as printed, → a file."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
-import os
 import pathlib
-import sys
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 import typer
 
 from gateway_asyncio import Gateway, Shards, open_gateway, open_shards
+from gateway_cli.escaping import NOT_AS_JSON
 from gateway_cli.options import (
     ApiOption,
     CompressOption,
@@ -28,10 +26,13 @@ from gateway_cli.options import (
     proxy_setting,
 )
 from gateway_cli.recording import recording
-from gateway_cli.session_file import SessionFile
-from gateway_cli.show import Screen, describe, fail
+from gateway_cli.running import run
+from gateway_cli.session_file import NotSaved, SessionFile, session_file
+from gateway_cli.settings import Settings, client_config
+from gateway_cli.show import MISUSED, Screen, fail
+from gateway_cli.trusting import tls_context
 from gateway_cli.watch import Watch
-from gateway_dialing import ProxySetting
+from gateway_cli.words import data_of, describe
 from gateway_proto import (
     Compression,
     Config,
@@ -39,10 +40,8 @@ from gateway_proto import (
     Dispatch,
     Encoding,
     GaveUpError,
-    Intents,
     LocalProtocolError,
     Session,
-    dialect,
     session_after,
 )
 
@@ -50,6 +49,7 @@ __all__ = ["tail"]
 
 _REFRESH_SECONDS = 0.5
 _LOOKUP_SECONDS = 30.0
+_FULL_SECONDS = 0.05
 
 
 class _Ended(Exception):
@@ -61,25 +61,40 @@ def tail(
     gateway: GatewayOption = None,
     version: DialectOption = 10,
     intents: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="Names, separated by commas, or a number.", autocompletion=complete_intents
+            metavar="NAMES",
+            help="Names, separated by commas, or a number; without it none, or all if the version "
+            "has that.",
+            autocompletion=complete_intents,
         ),
-    ] = "0",
-    encoding: EncodingOption = Encoding.JSON,
-    compress: CompressOption = Compression.NONE,
+    ] = None,
+    encoding: EncodingOption = Encoding.JSON.value,
+    compress: CompressOption = Compression.NONE.value,
     shards: Annotated[
         int | None,
-        typer.Option(help="So many connections; 0: as many as the lookup recommends.", min=0),
+        typer.Option(
+            metavar="NUMBER", help="NUMBER connections; 0: as many as the lookup recommends.", min=0
+        ),
     ] = None,
     session: Annotated[
         pathlib.Path | None,
-        typer.Option(help="Keep the session here, and resume it at the next start."),
+        typer.Option(
+            metavar="FILE", help="Keep the session here, and resume it at the next start."
+        ),
     ] = None,
     token_file: Annotated[
         pathlib.Path | None,
-        typer.Option(help="Read the token here; else it is the variable GATEWAY_TOKEN."),
+        typer.Option(
+            metavar="FILE", help="Read the token here; else it is the variable GATEWAY_TOKEN."
+        ),
     ] = None,
+    allow_plaintext: Annotated[
+        bool,
+        typer.Option(
+            "--allow-plaintext", help="Send the token to another host without TLS (ws, http)."
+        ),
+    ] = False,
     proxy: ProxyOption = None,
     no_proxy: NoProxyOption = False,
     record: RecordOption = None,
@@ -94,41 +109,35 @@ def tail(
     Example:
       GATEWAY_TOKEN=any gateway-proto tail --api http://127.0.0.1:8080/api --intents guilds
     """
-    if (api is None) == (gateway is None):
-        fail("say where to connect: either --api URL or --gateway URL")
     if shards is not None and session is not None:
-        fail("--session keeps the session of one connection: leave it out, or --shards")
-    try:
-        config = Config(
-            token=_token(token_file),
-            dialect=dialect(version),
-            api_url=api,
-            gateway_url=gateway,
-            intents=Intents.parse(intents),
+        fail("--session is for one connection: leave out --session or --shards", status=MISUSED)
+    config = client_config(
+        Settings(
+            api=api,
+            gateway=gateway,
+            version=version,
+            intents=intents,
             encoding=encoding,
-            compression=compress,
+            compress=compress,
+            token_file=token_file,
+            allow_plaintext=allow_plaintext,
         )
-        file = None if session is None else SessionFile.of(session, config)
-        screen = Screen(as_json=as_json)
-        way = proxy_setting(proxy, no_proxy=no_proxy)
-        asyncio.run(_tail(screen, config, shards, session_file=file, record=record, proxy=way))
-    except (GaveUpError, LocalProtocolError, _Ended) as error:
+    )
+    if shards is not None and not (config.dialect.shards and config.dialect.greets):
+        fail(f"invalid --shards {shards}: version {version} has no shards", status=MISUSED)
+    options: dict[str, Any] = {
+        "proxy": proxy_setting(proxy, config.endpoint, no_proxy=no_proxy),
+        "ssl_context": tls_context() if config.endpoint.tls else None,
+    }
+    screen = Screen(as_json=as_json)
+    try:
+        with session_file(session, config) as file, recording(record, screen.warn) as recorder:
+            options["recorder"] = recorder
+            run(screen.output, lambda: _tail(screen, config, shards, file, **options))
+    except (GaveUpError, LocalProtocolError, NotSaved, _Ended) as error:
         fail(str(error))
-    except BrokenPipeError:
-        # Whoever read has left; nothing more can be said.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        raise typer.Exit(1) from None
     except OSError as error:
-        fail(str(error))
-    except KeyboardInterrupt:
-        raise typer.Exit(130) from None
-
-
-def _token(path: pathlib.Path | None) -> str:
-    token = os.environ.get("GATEWAY_TOKEN", "") if path is None else path.read_text().strip()
-    if not token:
-        fail("there is no token: set GATEWAY_TOKEN, or name a file with --token-file")
-    return token
+        fail(str(error.strerror or error))
 
 
 class _Tail:
@@ -181,33 +190,27 @@ async def _opened(
 
 
 async def _tail(
-    screen: Screen,
-    config: Config,
-    shards: int | None,
-    *,
-    session_file: SessionFile | None,
-    record: pathlib.Path | None,
-    proxy: ProxySetting,
+    screen: Screen, config: Config, shards: int | None, file: SessionFile | None, **options: Any
 ) -> None:
     """Print events as they come, until the client gives up. Raises `_Ended`, OSError."""
-    session = None if session_file is None else session_file.load()
+    session = None if file is None else file.session
     connected: set[int | None] = set()
-    with recording(record) as recorder:
-        async with _opened(config, shards, session, recorder=recorder, proxy=proxy) as tailed:
-            watch = Watch(tailed.gateways, now=asyncio.get_running_loop().time())
-            async with _shown(screen, watch):
-                async for shard_id, event in tailed.events():
-                    watch.count(shard_id, event)
-                    _print(screen, shard_id, event)
-                    if session_file is not None:
-                        session = session_after(session, event)
-                        session_file.save(session)
-                    if isinstance(event, DialFailed) and shard_id not in connected:
-                        raise _Ended(f"{describe(event)}; gateway-proto doctor says more")
-                    if tailed.gateways[shard_id].state is not None:
-                        connected.add(shard_id)
-            if tailed.gave_up:
-                raise _Ended(tailed.gave_up)
+    async with _opened(config, shards, session, **options) as tailed:
+        watch = Watch(tailed.gateways, now=asyncio.get_running_loop().time())
+        async with _shown(screen, watch):
+            async for shard_id, event in tailed.events():
+                watch.count(shard_id, event)
+                session = session_after(session, event)
+                # Objects are not dropped: the gateway is not read until there is room for more.
+                while screen.as_json and screen.output.is_full:
+                    await asyncio.sleep(_FULL_SECONDS)
+                _print(screen, shard_id, event, file, session)
+                if isinstance(event, DialFailed) and shard_id not in connected:
+                    raise _Ended(f"{describe(event)}; gateway-proto doctor says more")
+                if tailed.gateways[shard_id].state is not None:
+                    connected.add(shard_id)
+        if tailed.gave_up:
+            raise _Ended(tailed.gave_up)
 
 
 @contextlib.asynccontextmanager
@@ -232,16 +235,31 @@ async def _shown(screen: Screen, watch: Watch) -> AsyncIterator[None]:
             await asyncio.gather(task, return_exceptions=True)
 
 
-def _print(screen: Screen, shard_id: int | None, event: Any) -> None:
+def _print(
+    screen: Screen,
+    shard_id: int | None,
+    event: Any,
+    file: SessionFile | None,
+    session: Session | None,
+) -> None:
+    """Print an event, and save the session after it is written: it is handled then."""
+    then = None if file is None else lambda: file.save(session)
     if not screen.as_json:
-        screen.line("tail" if shard_id is None else f"shard {shard_id}", describe(event))
+        who = "tail" if shard_id is None else f"shard {shard_id}"
+        screen.line(who, describe(event), then=then)
         return
     line: dict[str, Any] = {"event": type(event).__name__, "name": None, "sequence": None}
     if shard_id is not None:
         line["shard"] = shard_id
-    if isinstance(event, Dispatch):
-        line |= {"name": event.name, "sequence": event.sequence, "data": event.data}
-    else:
-        line["text"] = describe(event)
-    sys.stdout.write(json.dumps(line, ensure_ascii=False) + "\n")
-    sys.stdout.flush()
+    if not isinstance(event, Dispatch):
+        screen.object({**line, "text": describe(event)}, then=then)
+        return
+    data, error = data_of(event)
+    line |= {"name": event.name, "sequence": event.sequence, "data": data}
+    if error is None:
+        try:
+            screen.object(line, then=then)
+            return
+        except NOT_AS_JSON as problem:
+            error = f"the data cannot be written as JSON: {problem}"
+    screen.object({**line, "data": None, "error": error}, then=then)

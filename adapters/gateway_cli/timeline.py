@@ -5,13 +5,15 @@ from __future__ import annotations
 import importlib.resources
 import json
 import pathlib
+import sys
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
+from gateway_cli.escaping import NOT_AS_JSON, escape, json_line
+from gateway_cli.private import NotOurs, private_file
 from gateway_cli.reading import reading
-from gateway_cli.show import NOT_AS_TRACES, fail
+from gateway_cli.show import MISUSED, NOT_AS_TRACES, console, fail
 from gateway_cli.story import story
 from gateway_proto.trace import TraceError, read
 
@@ -19,10 +21,14 @@ __all__ = ["page", "timeline_file"]
 
 
 def timeline_file(
-    file: Annotated[pathlib.Path, typer.Argument(help="A trace, as tail --record writes it.")],
+    file: Annotated[
+        pathlib.Path, typer.Argument(metavar="FILE", help="A trace, as tail --record writes it.")
+    ],
     out: Annotated[
         pathlib.Path | None,
-        typer.Option(help="Where the page goes; by default beside the trace, with .html."),
+        typer.Option(
+            metavar="FILE", help="Where the page goes; by default beside the trace, with .html."
+        ),
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print what the page would draw, and write no page.")
@@ -39,23 +45,35 @@ def timeline_file(
     """
     out = out or file.with_suffix(".html")
     try:
-        with reading(file, Console(stderr=True)) as lines:
+        with reading(file, console(stderr=True)) as lines:
             told = story(read(lines))
-        if as_json:
-            typer.echo(json.dumps(told, ensure_ascii=False))
-            return
-        out.write_text(page(told, file.name), encoding="utf-8")
     except (TraceError, UnicodeError) as error:
-        fail(f"{file}: {error}", status=2)
-    except NOT_AS_TRACES as error:
-        fail(f"{file}: a line is not as traces have it: {error!r}", status=2)
+        fail(f"{file}: {error}", status=MISUSED)
+    except (*NOT_AS_TRACES, RecursionError) as error:
+        fail(f"{file}: a line is not as traces have it: {error!r}", status=MISUSED)
+    if as_json:
+        try:
+            text = json_line(told)
+        except NOT_AS_JSON as error:
+            fail(f"{file}: it cannot be written as JSON: {error}", status=MISUSED)
+        sys.stdout.write(text)
+        return
+    try:
+        text = page(told, file.name)
     except ImportError:
         fail("a timeline needs plotly: install gateway-proto[timeline]")
-    except BrokenPipeError:
-        raise  # whoever read has left
+    try:
+        with private_file(out, is_ours=_is_page) as target:
+            target.write(text)
+    except NotOurs as error:
+        fail(f"{out}: {error}", status=MISUSED)
     except OSError as error:
-        fail(f"{error.filename}: {error.strerror}", status=2)
-    typer.echo(out)
+        fail(f"{out}: {error.strerror or error}", status=MISUSED)
+    sys.stdout.write(f"{escape(str(out))}\n")
+
+
+def _is_page(head: bytes) -> bool:
+    return b'content="gateway-proto timeline"' in head
 
 
 def page(told: dict[str, Any], name: str) -> str:

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
+from gateway_cli.rate import Rate
 from gateway_proto import Dispatch, GatewayBase, Opened, Resumed, State
 
 __all__ = ["Watch"]
@@ -22,9 +24,8 @@ class _Row:
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
-        self.rate = 0.0
+        self.rate = Rate()
         self.sequence: int | None = None
-        self._before = 0
 
     def add(self, event: Any) -> None:
         """An event came."""
@@ -38,12 +39,6 @@ class _Row:
             case _:
                 pass
 
-    def measure(self, seconds: float) -> None:
-        """The rate since the last time."""
-        count = self.counts["dispatches"]
-        self.rate = (count - self._before) / seconds
-        self._before = count
-
 
 class Watch:
     """Counts what comes, and draws it; `gateways` are by shard id, or one by None."""
@@ -51,23 +46,21 @@ class Watch:
     def __init__(self, gateways: Mapping[int | None, GatewayBase], *, now: float) -> None:
         self._gateways = gateways
         self._rows = {shard_id: _Row() for shard_id in gateways}
-        self._measured_at = now
+        self.measure(now)
 
     def count(self, shard_id: int | None, event: Any) -> None:
         """An event came to a gateway."""
         self._rows[shard_id].add(event)
 
     def measure(self, now: float) -> None:
-        """Reckon the rates since the last time; `now` is seconds."""
-        seconds = max(now - self._measured_at, 0.001)
-        self._measured_at = now
+        """Calculate the rates of the last ten seconds; `now` is seconds."""
         for row in self._rows.values():
-            row.measure(seconds)
+            row.rate.measure(row.counts["dispatches"], now)
 
     def table(self) -> Table:
         """A row for each gateway; of very many those that are not READY come first."""
         ready = sum(gateway.state is State.READY for gateway in self._gateways.values())
-        rate = sum(row.rate for row in self._rows.values())
+        rate = sum(row.rate.value for row in self._rows.values())
         title = f"{rate:.1f} dispatches/s"
         if None not in self._gateways:
             title = f"{ready} of {len(self._gateways)} shards ready, {title}"
@@ -90,9 +83,9 @@ class Watch:
         colour = _COLOURS.get(state, "yellow")
         table.add_row(
             "-" if shard_id is None else str(shard_id),
-            f"[{colour}]{'none' if state is None else state.value}[/]",
+            Text("none" if state is None else state.value, style=colour),
             "" if latency is None else f"{latency * 1000:.1f} ms",
-            f"{row.rate:.1f}",
+            f"{row.rate.value:.1f}",
             str(row.counts["dispatches"]),
             "" if row.sequence is None else str(row.sequence),
             str(len(gateway.waiting)),

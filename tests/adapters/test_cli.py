@@ -87,7 +87,7 @@ def test_what_does_not_go_together_gets_one_clear_line(
 ) -> None:
     result = _run(*command.split(), *arguments.split())
 
-    assert result.returncode == 1
+    assert result.returncode == 2
     assert says in result.stderr
     assert len(result.stderr.splitlines()) == 1
 
@@ -152,53 +152,90 @@ def test_the_demo_shows_the_main_job_in_under_ten_seconds(dialect: str, adapter:
     assert result.returncode == 0, result.stdout + result.stderr
     lines = result.stdout.splitlines()
     assert lines[-1].startswith("all went well")
-    for words in ("look up", "READY", "heartbeat", "playing chess", "the wire is cut", "RESUMED"):
+    for words in (
+        "look up",
+        "READY",
+        "heartbeat",
+        "playing chess",
+        "the connection is cut",
+        "RESUMED",
+    ):
         assert any(words in line for line in lines), words
     assert ("ACK" in result.stdout) == (dialect == "10")
     assert "\x1b" not in result.stdout, "colour in a pipe"
     assert "demo-token" not in result.stdout
 
 
+GATEWAY = ["tail", "--gateway", "ws://127.0.0.1:1"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (
-            ["demo", "--dialect", "99"],
-            "version 99 is not spoken here: use one of 3, 4, 5",
-        ),
-        (["serve", "--world", "/no/such/world"], "there is no file /no/such/world"),
-        (["demo", "--adapter", "curio"], "use one of asyncio, trio"),
-        (["serve", "--dialect", "99"], "versions (99,) are not one or more of 3, 4, 5"),
-        (["serve", "--host", "192.0.2.1"], "cannot listen on 192.0.2.1 port 8080"),
-        (["tail"], "either --api URL or --gateway URL"),
+        (["demo", "--dialect", "99"], "invalid --dialect 99: use one of 3, 4, 5"),
+        (["demo", "--adapter", "curio"], "invalid --adapter 'curio': use one of asyncio, trio"),
+        (["demo", "--encoding", "xml"], "invalid --encoding 'xml': use one of json, etf"),
+        (["serve", "--world", "/no/such/world"], "/no/such/world: No such file or directory"),
+        (["serve", "--scenario", "/no/such"], "/no/such: No such file or directory"),
+        (["serve", "--record", "/no/such/file"], "--record /no/such/file: No such file"),
+        (["serve", "--dialect", "99"], "invalid --dialect 99: use one of 3, 4, 5"),
+        (["serve", "--world", "/"], "/: Is a directory"),
+        (["serve", "--world", "/dev/zero"], "/dev/zero: a device, not a file"),
+        (["tail"], "say --api URL or --gateway URL"),
+        ([*GATEWAY, "--api", "http://127.0.0.1:1"], "--api and --gateway exclude each other"),
         (["tail", "--api", "ftp://localhost"], "begin it with wss://, https://, ws:// or http://"),
         (["tail", "--api", "http://"], "needs a host"),
-        (["tail", "--api", "http://example.com/api"], "in plain text"),
-        (["tail", "--gateway", "ws://localhost:1", "--intents", "guild,x"], "intent 'guild'"),
-        (["tail", "--gateway", "ws://127.0.0.1:1"], "cannot connect to ws://127.0.0.1:1"),
-        (["tail", "--api", "http://127.0.0.1:1/api"], "cannot connect to http://127.0.0.1:1/api"),
-        (["tail", "--gateway", "ws://localhost", "--token-file", "/no/such"], "No such file"),
+        (["tail", "--api", "http://example.com/api"], "or add --allow-plaintext"),
+        ([*GATEWAY, "--intents", "guild,x"], "invalid --intents 'guild,x': "),
+        ([*GATEWAY, "--dialect", "11"], "invalid --dialect 11: use one of 3, 4, 5"),
+        ([*GATEWAY, "--token-file", "/no/such"], "/no/such: No such file or directory"),
+        ([*GATEWAY, "--session", "/no/such/file"], "--session /no/such/file: No such file"),
+        ([*GATEWAY, "--session", "/dev/null"], "--session /dev/null: not a regular file"),
+        ([*GATEWAY, "--record", "/dev/null"], "--record /dev/null: not a regular file"),
+        ([*GATEWAY, "--record", "/"], "--record /: Is a directory"),
         (
-            ["tail", "--gateway", "ws://localhost", "--dialect", "3", "--compress", "zlib-stream"],
+            [*GATEWAY, "--dialect", "3", "--compress", "zlib-stream"],
             "version 3 has no zlib-stream compression",
         ),
+        (["tail", "--fly"], "No such option: --fly"),
+        (["replay", "/no/such"], "/no/such: No such file or directory"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_a_users_mistake_gets_one_clear_line_and_a_status(arguments: list[str], says: str) -> None:
+def test_a_users_mistake_gets_one_clear_line_and_status_2(arguments: list[str], says: str) -> None:
     result = _run(*arguments)
 
-    assert result.returncode == 1
+    assert result.returncode == 2
     assert says in result.stderr
+    assert result.stderr.startswith("gateway-proto: ")
     assert len(result.stderr.strip().splitlines()) == 1
     assert "Traceback" not in result.stderr + result.stdout
     assert "secret-token" not in result.stderr + result.stdout
 
 
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["serve", "--host", "192.0.2.1"], "cannot listen on 192.0.2.1 port 8080"),
+        (["tail", "--gateway", "ws://127.0.0.1:1"], "cannot connect to ws://127.0.0.1:1"),
+        (["tail", "--api", "http://127.0.0.1:1/api"], "cannot connect to http://127.0.0.1:1/api"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_failed_connection_gets_one_clear_line_and_status_1(
+    arguments: list[str], says: str
+) -> None:
+    result = _run(*arguments)
+
+    assert result.returncode == 1
+    assert says in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+
+
 def test_without_a_token_tail_says_where_it_comes_from() -> None:
     result = _run("tail", "--gateway", "ws://localhost", GATEWAY_TOKEN="")
 
-    assert result.returncode == 1
+    assert result.returncode == 2
     assert "GATEWAY_TOKEN" in result.stderr
     assert "--token-file" in result.stderr
 
@@ -433,23 +470,36 @@ def test_ctrl_c_ends_tail_with_130_and_keeps_the_session(tmp_path: pathlib.Path)
     assert json.loads(file.read_text())["sequence"] >= 1
 
 
-@pytest.mark.parametrize("text", ["not a session", '{"id": "x"}', "another's"])
-def test_a_session_file_that_does_not_fit_is_dropped_with_a_word(
-    text: str, tmp_path: pathlib.Path
-) -> None:
-    file, out = tmp_path / "session", tmp_path / "out"
-    if text == "another's":
-        text = '{"id":"x","sequence":1,"dialect":10,"fingerprint":"0000000000000000"}'
+@pytest.mark.parametrize("text", ["not a session", '{"id": "x"}', "\x00"])
+def test_a_file_that_is_no_session_is_kept_with_status_2(text: str, tmp_path: pathlib.Path) -> None:
+    file = tmp_path / "session"
     file.write_text(text)
+
+    result = _run("tail", "--gateway", "ws://127.0.0.1:1", "--session", str(file))
+
+    assert result.returncode == 2
+    assert f"--session {file}: not a session" in result.stderr
+    assert file.read_text() == text
+    assert os.listdir(tmp_path) == ["session"]
+
+
+def test_another_tokens_session_is_kept_until_there_is_a_new_one(tmp_path: pathlib.Path) -> None:
+    file, out = tmp_path / "session", tmp_path / "out"
+    text = '{"id":"x","sequence":1,"dialect":10,"fingerprint":"0000000000000000"}'
+    file.write_text(text)
+
+    refused = _run("tail", "--gateway", "ws://127.0.0.1:1", "--session", str(file))
+    kept = file.read_text()
     with (
         _serving() as serving,
         _tailing(out, "--gateway", serving.gateway, "--session", str(file)) as tail,
     ):
-        _await("READY", lambda: "READY" in out.read_text())
+        _await("a new session", lambda: file.read_text() != text)
         tail.send_signal(signal.SIGINT)
-        _, errors = tail.communicate(timeout=20)
+        tail.communicate(timeout=20)
 
-    assert f"{file} is not used" in errors.decode()
+    assert f"{file} is not used" in refused.stderr
+    assert kept == text
     assert json.loads(file.read_text())["id"] != "x"
 
 

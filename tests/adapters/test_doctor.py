@@ -455,8 +455,10 @@ def test_no_authorization_is_sent_even_where_a_lookup_wants_one() -> None:
 def test_what_cannot_be_gets_one_clear_line() -> None:
     result = _doctor("--gateway", "ws://127.0.0.1:1", "--api", "http://127.0.0.1:1")
 
-    assert (result.returncode, result.stdout) == (1, "")
-    assert result.stderr == "gateway-proto: give Config.api_url or Config.gateway_url, not both\n"
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == (
+        "gateway-proto: --api and --gateway exclude each other: leave out one of them\n"
+    )
 
 
 # ----- proxies -----
@@ -532,5 +534,5 @@ def test_proxy_and_no_proxy_exclude_each_other(command: str) -> None:
         timeout=60,
     )
 
-    assert result.returncode == 1
+    assert result.returncode == 2
     assert "exclude each other" in result.stderr

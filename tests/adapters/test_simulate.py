@@ -96,7 +96,7 @@ def test_what_breaks_ends_with_a_command_that_does_it_again(
 def test_what_makes_no_sense_is_refused(arguments: list[str], error: str) -> None:
     code, output = _simulate(*arguments)
 
-    assert code == 1
+    assert code == 2
     assert error in output
 
 

@@ -1,0 +1,69 @@
+"""A coroutine of a command → its result, or the end that a signal or a failed output asks for."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from gateway_cli.output import Output
+
+__all__ = ["INTERRUPTED", "run"]
+
+T = TypeVar("T")
+
+INTERRUPTED = 130
+"""The exit status after Ctrl-C or SIGTERM."""
+_GRACE_SECONDS = 1.5
+"""What a close, and a name server that is still asked, are waited for after a signal."""
+
+
+def run(
+    output: Output, main: Callable[[], Coroutine[Any, Any, T]], *, status: int = INTERRUPTED
+) -> T:
+    """Run a coroutine on asyncio. Ctrl-C and SIGTERM cancel it, and raise KeyboardInterrupt.
+
+    If it has not ended then in a second and a half, or at a second signal, the process exits with
+    `status`. Raises what ended the output.
+    """
+    interrupted = threading.Event()
+    deadline = threading.Timer(_GRACE_SECONDS, os._exit, [status])
+    deadline.daemon = True
+
+    async def cancellable() -> T:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None
+
+        def interrupt(*_: object) -> None:
+            if interrupted.is_set():
+                os._exit(status)
+            interrupted.set()
+            deadline.start()
+            loop.call_soon_threadsafe(task.cancel)
+
+        def stop() -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(task.cancel)
+
+        output.on_error = stop
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, interrupt)
+        return await main()
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        result = asyncio.run(cancellable())
+    except asyncio.CancelledError:
+        if output.error is None or interrupted.is_set():
+            raise KeyboardInterrupt from None
+    finally:
+        output.on_error = None
+        output.drain()
+        deadline.cancel()
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+    output.check()
+    return result

@@ -1,0 +1,108 @@
+"""Words of a command line → the Config of a client."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import re
+from typing import Any
+
+import attrs
+
+from gateway_cli.options import chosen, version_of
+from gateway_cli.reading import read_text
+from gateway_cli.show import MISUSED, fail
+from gateway_proto import Compression, Config, Encoding, Intents, LocalProtocolError, Url
+
+__all__ = ["Settings", "client_config", "parsed_url"]
+
+_LARGEST_TOKEN = 2**16
+_TOKEN_OF_DISCORD = re.compile(r"(Bot )?[\w-]+\.[\w-]+\.[\w-]+")
+"""A bot's: three parts of base64url. https://docs.discord.com/developers/reference"""
+
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    """What `tail` was given."""
+
+    api: str | None
+    gateway: str | None
+    version: int
+    intents: str | None
+    encoding: str
+    compress: str
+    token_file: pathlib.Path | None
+    allow_plaintext: bool
+
+
+def client_config(given: Settings) -> Config:
+    """Return the Config; or say which option is invalid, and end."""
+    url = parsed_url(given.api, given.gateway)
+    if url is not None and not (url.tls or url.loopback or given.allow_plaintext):
+        fail(
+            f"{url} would send the token to another host in plain text: use wss:// or https://, "
+            "or add --allow-plaintext",
+            status=MISUSED,
+        )
+    version = version_of(given.version)
+    return configured(
+        token=_token(given.token_file, is_default=url is None),
+        dialect=version,
+        api_url=given.api,
+        gateway_url=given.gateway,
+        intents=_intents(given.intents)
+        if given.intents is not None or version.intents_required
+        else None,
+        encoding=chosen("--encoding", given.encoding, Encoding),
+        compression=chosen("--compress", given.compress, Compression),
+        allow_plaintext=given.allow_plaintext,
+    )
+
+
+def configured(**fields: Any) -> Config:
+    """Return the Config of fields; or say what does not fit, and end."""
+    try:
+        return Config(**fields)
+    except LocalProtocolError as error:
+        fail(str(error), status=MISUSED)
+
+
+def parsed_url(api: str | None, gateway: str | None) -> Url | None:
+    """Return the one URL that was given, None without any; or say what is invalid, and end."""
+    if api is not None and gateway is not None:
+        fail("--api and --gateway exclude each other: leave out one of them", status=MISUSED)
+    option, text = ("--api", api) if gateway is None else ("--gateway", gateway)
+    if text is None:
+        return None
+    try:
+        return Url.parse(text)
+    except LocalProtocolError as error:
+        fail(f"invalid {option}: {error}", status=MISUSED)
+
+
+def _intents(text: str | None) -> Intents | int:
+    if text is None:
+        return 0
+    try:
+        return Intents.parse(text)
+    except (LocalProtocolError, ValueError) as error:
+        fail(f"invalid --intents {text!r}: {error}", status=MISUSED)
+
+
+def _token(path: pathlib.Path | None, *, is_default: bool) -> str:
+    if path is None:
+        token, source = os.environ.get("GATEWAY_TOKEN", "").strip(), "GATEWAY_TOKEN"
+    else:
+        token, source = read_text(path, largest=_LARGEST_TOKEN).strip(), str(path)
+    if not token:
+        fail(
+            "there is no token: set GATEWAY_TOKEN, or name a file with --token-file", status=MISUSED
+        )
+    if is_default and not _TOKEN_OF_DISCORD.fullmatch(token):
+        # It is for another server, which must then be named: it is not sent to Discord.
+        fail(
+            f"{source} has no token of a bot of Discord, which are three parts with dots between: "
+            "for another server say --api URL or --gateway URL",
+            status=MISUSED,
+        )
+    return token

@@ -1,0 +1,46 @@
+"""The command `gateway-proto`, before anything that may be missing or take long is imported."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+__all__ = ["main"]
+
+_EXTRA = ("typer", "rich", "yaml", "trustme", "trio")
+
+
+def main() -> None:
+    """Run the command `gateway-proto`, and exit with its status."""
+    try:
+        _open_standard_streams()
+        try:
+            from gateway_cli.app import run_command
+        except ModuleNotFoundError as error:
+            missing = (error.name or "").partition(".")[0]
+            if missing not in _EXTRA:
+                raise
+            sys.stderr.write(
+                f"gateway-proto: the command line needs {missing}: install gateway-proto[cli]\n"
+            )
+            sys.exit(1)
+        status = run_command()
+    except KeyboardInterrupt:  # before the command has begun, or after its end
+        status = 130
+    sys.exit(status)
+
+
+def _open_standard_streams() -> None:
+    """Make all three usable: closed ones, and encodings without some characters."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            # Or the next socket had this number, and got what is printed.
+            os.open(os.devnull, os.O_RDWR)
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.dup(number), mode, encoding="utf-8"))
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")

@@ -1,0 +1,237 @@
+"""Event → words: what happened, on one line and without a token."""
+
+from __future__ import annotations
+
+import enum
+import json
+import re
+from typing import Any
+
+import attrs
+import msgspec
+
+from gateway_cli.escaping import NOT_AS_JSON
+from gateway_proto import (
+    Closed,
+    CommandsWait,
+    DialFailed,
+    DialPlanned,
+    Dispatch,
+    GatewayFound,
+    GaveUp,
+    Heartbeat,
+    HeartbeatAcked,
+    HeartbeatLate,
+    HeartbeatRequested,
+    HeartbeatSent,
+    Hello,
+    HttpRequested,
+    Identify,
+    IdentifySlotNeeded,
+    MalformedPayload,
+    Opened,
+    Ready,
+    ReconnectRequested,
+    RequestAnswered,
+    RequestFailed,
+    Resume,
+    Resumed,
+    SessionInvalidated,
+    Suspended,
+    Unknown,
+    UpdatePresence,
+    UrlRefused,
+)
+
+__all__ = ["data_of", "describe", "fields_of", "kind_of", "plain", "why"]
+
+_WIDEST = 100
+_FIRST_CLOSE_CODE = 1000
+"""Numbers below it are statuses of HTTP: RFC 6455, section 7.4.2."""
+_OK = 200
+
+
+def describe(event: Any) -> str:
+    """Say what happened in a few words; never with a token."""
+    match event:
+        case DialPlanned():
+            delay = f" in {event.delay:.1f} s" if event.delay >= 0.05 else ""
+            return f"will {event.purpose.value} at {event.url}{delay} ({event.reason})"
+        case DialFailed(url, error):
+            return f"cannot connect to {url}: {error}"
+        case GatewayFound(url):
+            return f"the gateway is {url}"
+        case Opened(path):
+            return f"WebSocket open, {path}"
+        case Hello(heartbeat_interval):
+            return f"HELLO, a heartbeat every {heartbeat_interval} ms"
+        case Ready():
+            return f"READY, session {event.session_id[:8]}..., sequence {event.sequence}"
+        case Resumed():
+            return f"RESUMED, sequence {event.sequence}"
+        case Dispatch():
+            return f"{event.name} #{_word(event.sequence)} {_short(_of_data(event))}"
+        case HeartbeatSent(d) | Heartbeat(d):
+            return f"heartbeat {_word(d)}"
+        case HeartbeatAcked(latency):
+            return "heartbeat ACK" + ("" if latency is None else f", {latency * 1000:.1f} ms")
+        case HeartbeatRequested():
+            return "the server asks for a heartbeat"
+        case ReconnectRequested(url):
+            return "the server asks to reconnect" + ("" if url is None else f" to {url}")
+        case SessionInvalidated(resumable):
+            return f"INVALID_SESSION, {'resumable' if resumable else 'not resumable'}"
+        case IdentifySlotNeeded(shard_id, key):
+            return f"shard {shard_id} waits for an identify slot (key {key})"
+        case Unknown():
+            return f"unknown payload, op {_word(event.op)}, {_or_none(event.message)}"
+        case MalformedPayload(error):
+            return f"malformed payload: {error}"
+        case RequestAnswered():
+            return f"answer to request {event.number}, {kind_of(event.request)}"
+        case RequestFailed():
+            return f"request {event.number} failed, {kind_of(event.request)}: {event.why}"
+        case Identify():
+            return _of_identify(event)
+        case Resume():
+            return f"Resume of {event.session_id[:8]}... after sequence {_word(event.seq)}"
+        case UpdatePresence():
+            playing = ", ".join(activity.name for activity in event.activities) or "nothing"
+            return f"status {event.status}, playing {playing}, since {_word(event.since)}"
+        case HttpRequested(method, path, status):
+            return f"{method} {path} -> {status}"
+        case UrlRefused(url, reason):
+            return f"will not go to {url}: {reason}"
+        case HeartbeatLate(seconds):
+            return f"a heartbeat was {seconds:.1f} s late: something blocks the loop"
+        case Suspended(seconds):
+            return f"the clock jumped by {seconds:.0f} s: was the system suspended?"
+        case CommandsWait(count, seconds):
+            return f"{count} commands wait for the rate limit, the first for {seconds:.0f} s"
+        case GaveUp(reason):
+            return f"gave up: {reason}"
+        case Closed():
+            return _of_close(event)
+        case _:
+            return _short(_in_words(event))
+
+
+def why(event: dict[str, Any]) -> str:
+    """Say in a few words what a trace has about an event."""
+    match event["type"]:
+        case "DialPlanned":
+            delay = f" in {event['delay']:.1f} s" if event["delay"] >= 0.05 else ""
+            return f"{event['purpose']}{delay}: {event['reason']}"
+        case "Closed":
+            code = "no close frame" if event["code"] is None else event["code"]
+            reason = event["error"] or event["reason"]
+            return f"{code} by {event['by']}, then {event['then']}{reason and f': {reason}'}"
+        case "Ready":
+            return f"session {event['session_id'][:8]}..., sequence {event['sequence']}"
+        case "SessionInvalidated":
+            return "resumable" if event["resumable"] else "not resumable"
+        case "ReconnectRequested":
+            return f"op 7, to {event['url'] or 'another connection'}"
+        case _:
+            hidden = ("type", "d", "name", "request")
+            fields = [f"{k} {v}" for k, v in event.items() if k not in hidden and v is not None]
+            return ", ".join(fields)
+
+
+def data_of(dispatch: Dispatch) -> tuple[Any, str | None]:
+    """Return the data of a dispatch, or None and why it cannot be decoded."""
+    try:
+        return dispatch.data, None
+    except Exception as error:  # whatever a server sends is its own
+        return None, f"the data cannot be decoded: {error or type(error).__name__}"
+
+
+def fields_of(event: Any) -> dict[str, Any]:
+    """Return the fields that are shown: a token is not."""
+    if isinstance(event, msgspec.Struct):
+        shown = getattr(event, "__rich_repr__", None)
+        if shown is not None:
+            return dict(shown())
+        return {name: getattr(event, name) for name in event.__struct_fields__}
+    return {
+        field.name: getattr(event, field.name) for field in attrs.fields(type(event)) if field.repr
+    }
+
+
+def kind_of(value: Any) -> str:
+    """Return the name of a class as words."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(value).__name__).lower()
+
+
+def plain(value: Any) -> Any:
+    """Return what JSON writes for a value that is not of JSON's own types."""
+    if isinstance(value, enum.Enum):
+        return value.value
+    is_value = isinstance(value, msgspec.Struct) or attrs.has(type(value))
+    return fields_of(value) if is_value else str(value)
+
+
+def _of_close(closed: Closed) -> str:
+    reason = closed.error or closed.reason
+    if closed.code is not None and closed.code < _FIRST_CLOSE_CODE:
+        if closed.code == _OK and not reason:
+            return "the lookup is complete"
+        return f"answered with HTTP {closed.code}{f' ({reason})' if reason else ''}"
+    code = "without a close frame" if closed.code is None else f"with {closed.code}"
+    return f"closed {code} by {closed.by.value}{f' ({reason})' if reason else ''}"
+
+
+def _of_data(dispatch: Dispatch) -> str:
+    data, error = data_of(dispatch)
+    if error is not None:
+        return error
+    try:
+        return json.dumps(data, ensure_ascii=False, default=plain)
+    except NOT_AS_JSON as problem:
+        return f"the data cannot be written as JSON: {problem}"
+
+
+def _of_identify(identify: Identify) -> str:
+    words = ["Identify"]
+    if identify.intents is not None:
+        words.append(f"intents {int(identify.intents)}")
+    if identify.shard is not None:
+        words.append(f"shard {identify.shard[0]} of {identify.shard[1]}")
+    if identify.compress:
+        words.append("compressed")
+    if identify.presence is not None:
+        words.append(describe(identify.presence))
+    return ", ".join(words)
+
+
+def _in_words(event: Any) -> str:
+    is_value = isinstance(event, msgspec.Struct) or attrs.has(type(event))
+    fields = fields_of(event) if is_value else {}
+    shown = [f"{name.replace('_', ' ')} {_word(v)}" for name, v in fields.items() if v is not None]
+    return ", ".join([kind_of(event), *shown])
+
+
+def _word(value: Any) -> str:
+    match value:
+        case None:
+            return "none"
+        case bool():
+            return "yes" if value else "no"
+        case bytes():
+            return f"of {len(value)} bytes"
+        case list() | tuple() | set() | frozenset():
+            return " ".join(map(_word, value)) or "none"
+        case enum.Enum():
+            return str(value.value)
+        case _ if isinstance(value, msgspec.Struct) or attrs.has(type(value)):
+            return f"({_in_words(value)})"
+        case _:
+            return str(value)
+
+
+def _or_none(message: str | None) -> str:
+    return "no message" if message is None else message
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _WIDEST else text[: _WIDEST - 3] + "..."

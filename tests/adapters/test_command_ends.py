@@ -1,0 +1,241 @@
+"""How commands end: signals at any moment, readers that stop, streams that are closed."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from tests.adapters.test_cli import COMMAND, ENVIRONMENT, _await, _run, _serving, _tailing
+
+ROOT = pathlib.Path(__file__).parents[2]
+TRACE = ROOT / "docs" / "traces" / "demo.jsonl"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_tail_with_130_and_keeps_the_session(
+    number: signal.Signals, tmp_path: pathlib.Path
+) -> None:
+    file, out = tmp_path / "session", tmp_path / "out"
+    with (
+        _serving() as serving,
+        _tailing(out, "--gateway", serving.gateway, "--session", str(file)) as tail,
+    ):
+        _await("a session", file.exists)
+        tail.send_signal(number)
+        _, errors = tail.communicate(timeout=20)
+
+    assert (tail.returncode, errors) == (130, b"")
+    assert json.loads(file.read_text())["sequence"] >= 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "session"]
+
+
+@pytest.mark.parametrize(
+    "words", ["demo --adapter asyncio", "demo --adapter trio", "simulate --years 100"]
+)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_other_commands_with_130(words: str, number: signal.Signals) -> None:
+    process = subprocess.Popen(
+        [*COMMAND, *words.split()],
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=20)
+
+    assert (process.returncode, errors) == (130, "")
+
+
+def test_a_peer_that_does_not_close_is_not_waited_for(tmp_path: pathlib.Path) -> None:
+    """And neither is a second signal needed."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        out = tmp_path / "out"
+        with _tailing(out, "--gateway", f"ws://127.0.0.1:{port}") as tail:
+            accepted, _ = listener.accept()
+            accepted.recv(4096)  # and no answer to the upgrade, ever
+            began = time.monotonic()
+            tail.send_signal(signal.SIGTERM)
+            tail.communicate(timeout=20)
+            seconds = time.monotonic() - began
+            accepted.close()
+
+    assert tail.returncode == 130
+    assert seconds < 4
+
+
+@pytest.mark.parametrize("words", [[], ["--json"]])
+def test_a_full_pipe_stops_no_heartbeat_and_no_signal(
+    words: list[str], tmp_path: pathlib.Path
+) -> None:
+    # Enough to fill the pipe, what waits here and the queue of events.
+    with _serving("--tick", "0.001", "--heartbeat-interval", "500", "--json") as serving:
+        api = json.loads(serving.api_line)["text"].split()[-1]
+        lines: list[str] = []
+
+        def read() -> None:
+            assert serving.process.stdout is not None
+            lines.extend(serving.process.stdout)
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        ours, theirs = os.pipe()
+        tail = subprocess.Popen(
+            [*COMMAND, "tail", "--api", api, *words],
+            env=ENVIRONMENT,
+            stdout=theirs,
+            stderr=subprocess.PIPE,
+        )
+        os.close(theirs)
+        try:
+            _await("Identify", lambda: any('"Identify"' in line for line in lines))
+            time.sleep(4)
+            began = time.monotonic()
+            tail.send_signal(signal.SIGINT)
+            tail.communicate(timeout=20)
+            seconds = time.monotonic() - began
+        finally:
+            tail.kill()
+            os.close(ours)
+            serving.process.terminate()
+            reader.join()
+
+    assert tail.returncode == 130
+    assert seconds < 4
+    assert not any("4009" in line for line in lines)
+    assert sum('"Heartbeat"' in line for line in lines) >= 4
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1252", "ascii"])
+@pytest.mark.parametrize("words", [[], ["--json"]])
+def test_any_encoding_of_the_output_will_do(
+    encoding: str, words: list[str], tmp_path: pathlib.Path
+) -> None:
+    world, out = tmp_path / "world.json", tmp_path / "out"
+    name = "well done \U0001f389 \u202e"
+    world.write_text(json.dumps({"guilds": [{"id": "5", "name": name}]}))
+    options = ["--intents", "guilds", *words]
+    with (
+        _serving("--world", str(world)) as serving,
+        _tailing(out, "--gateway", serving.gateway, *options, PYTHONIOENCODING=encoding),
+    ):
+        _await("the guild", lambda: b"well done" in out.read_bytes())
+
+    text = out.read_bytes().decode(encoding)
+    assert ("\U0001f389" in text) == (encoding == "utf-8")
+    assert "\u202e" not in text
+    if words:
+        objects = [json.loads(line) for line in text.splitlines()]
+        (guild,) = [line["data"] for line in objects if line["name"] == "GUILD_CREATE"]
+        assert guild["name"] == name
+
+
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        ("--version", 0),
+        (f"replay {TRACE}", 0),
+        ("tail --fly", 2),
+        ("tail --gateway ws://127.0.0.1:1", 1),
+        ("demo", 0),
+    ],
+)
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_change_no_status(words: str, status: int, closed: str) -> None:
+    command = " ".join([*COMMAND, words, closed])
+
+    result = subprocess.run(
+        ["sh", "-c", command], env=ENVIRONMENT, capture_output=True, text=True, timeout=60
+    )
+
+    assert result.returncode == status, result.stderr
+    assert "Traceback" not in result.stderr + result.stdout
+
+
+def test_the_module_of_the_core_is_the_command() -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "gateway_proto", "--version"],
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert result.stdout == _run("--version").stdout
+
+
+@pytest.mark.parametrize("module", ["gateway_proto", "gateway_cli"])
+@pytest.mark.parametrize("missing", ["typer", "rich", "trio"])
+def test_without_the_extra_the_command_says_what_to_install(
+    module: str, missing: str, tmp_path: pathlib.Path
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(f"import sys\nsys.modules[{missing!r}] = None\n")
+    path = f"{tmp_path}{os.pathsep}{ENVIRONMENT['PYTHONPATH']}"
+    words, needs = ["--version"], "the command line"
+    if missing == "trio":
+        words, needs = ["demo", "--adapter", "trio"], "--adapter trio"
+
+    result = subprocess.run(
+        [sys.executable, "-m", module, *words],
+        env={**ENVIRONMENT, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert result.returncode == 1
+    assert result.stderr == (
+        f"gateway-proto: {needs} needs {missing}: install gateway-proto[cli]\n"
+    )
+
+
+def test_an_interrupted_simulation_says_so() -> None:
+    process = subprocess.Popen(
+        [*COMMAND, "simulate", "--years", "100", "--jobs", "2"],
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    first = process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=20)
+
+    assert first == "simulating 100 years; Ctrl-C ends it\n"
+    assert output.splitlines()[-1].endswith("interrupted before the first history ended")
+    assert (process.returncode, errors) == (130, "")
+
+
+def test_tail_shows_all_of_version_6_without_intents(tmp_path: pathlib.Path) -> None:
+    with _serving("--json") as serving:
+        api = json.loads(serving.api_line)["text"].split()[-1]
+        out = tmp_path / "out"
+        with _tailing(out, "--api", api, "--dialect", "6"):
+            _await("READY", lambda: "READY" in out.read_text())
+        _, output = serving.stop()
+
+    identify = next(
+        line for line in map(json.loads, output.splitlines()) if line.get("event") == "Identify"
+    )
+    assert identify["intents"] is None
+
+
+def test_a_token_of_another_server_is_not_sent_to_discord() -> None:
+    result = _run("tail")
+
+    assert result.returncode == 2
+    assert "GATEWAY_TOKEN has no token of a bot of Discord" in result.stderr
+    assert "secret-token" not in result.stderr

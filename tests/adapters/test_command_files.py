@@ -1,0 +1,284 @@
+"""Files that a command is given: how they were written, whose they are, and who may read them."""
+
+from __future__ import annotations
+
+import codecs
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from gateway_cli.private import NotOurs, locked, private_file
+from gateway_cli.reading import read_text
+from gateway_cli.session_file import NotSaved, SessionFile
+from gateway_proto import Session
+from tests.adapters.test_cli import _await, _run, _serving, _tailing
+
+ROOT = pathlib.Path(__file__).parents[2]
+TRACE = ROOT / "docs" / "traces" / "demo.jsonl"
+SESSION = Session(id="x", sequence=1, dialect=10, fingerprint="f")
+
+WRITTEN = {
+    "UTF-8": ("utf-8", b"", "\n"),
+    "Notepad": ("utf-8", codecs.BOM_UTF8, "\r\n"),
+    "PowerShell": ("utf-16-le", codecs.BOM_UTF16_LE, "\r\n"),
+    "UTF-16, big endian": ("utf-16-be", codecs.BOM_UTF16_BE, "\n"),
+}
+"""How editors and shells write a text: its encoding, what stands first, and how lines end."""
+
+
+def _write(path: pathlib.Path, text: str, how: str) -> pathlib.Path:
+    encoding, mark, end = WRITTEN[how]
+    path.write_bytes(mark + text.replace("\n", end).encode(encoding))
+    return path
+
+
+@pytest.mark.parametrize("how", WRITTEN)
+def test_a_text_is_read_as_editors_write_it(how: str, tmp_path: pathlib.Path) -> None:
+    file = _write(tmp_path / "text", "a\nä \U0001f389\n", how)
+
+    assert read_text(file) == "a\nä \U0001f389\n"
+
+
+@pytest.mark.parametrize("how", WRITTEN)
+def test_every_file_of_a_command_is_read_as_editors_write_it(
+    how: str, tmp_path: pathlib.Path
+) -> None:
+    token = _write(tmp_path / "token", "from-a-file\n", how)
+    world = _write(tmp_path / "w.json", '{"guilds": [{"id": "5", "name": "the fünfth"}]}\n', how)
+    scenario = _write(tmp_path / "s.yaml", "- what: close\n  code: 4009\n  after: 0.1\n", how)
+    out, session = tmp_path / "out", tmp_path / "session"
+    options = ("--intents", "guilds", "--token-file", str(token), "--session", str(session))
+    serving_options = ("--token", "from-a-file", "--world", str(world), "--scenario", str(scenario))
+    with _serving(*serving_options) as serving:
+        with _tailing(out, "--gateway", serving.gateway, *options) as tail:
+            _await("RESUMED", lambda: "RESUMED" in out.read_text())
+            tail.send_signal(signal.SIGINT)
+            tail.communicate(timeout=20)
+        _write(session, session.read_text() + "\n", how)
+        out.unlink()
+        with _tailing(out, "--gateway", serving.gateway, *options):
+            _await("RESUMED", lambda: "RESUMED" in out.read_text())
+
+    assert "will resume" in out.read_text().splitlines()[0]
+
+
+@pytest.mark.parametrize("how", WRITTEN)
+def test_a_trace_is_read_as_editors_write_it(how: str, tmp_path: pathlib.Path) -> None:
+    trace = _write(tmp_path / "trace.jsonl", TRACE.read_text(), how)
+
+    result = _run("replay", "--quiet", str(trace))
+
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "tail --gateway ws://127.0.0.1:1 --token-file FILE",
+        "tail --gateway ws://127.0.0.1:1 --session FILE",
+        "serve --world FILE",
+        "serve --scenario FILE",
+        "replay FILE",
+        "timeline FILE",
+    ],
+)
+@pytest.mark.parametrize("content", [b"\xff\x00\x01", b"[" * 100_000, b"\x80"])
+def test_a_file_that_cannot_be_read_is_named_with_status_2(
+    words: str, content: bytes, tmp_path: pathlib.Path
+) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(content)
+
+    result = _run(*words.replace("FILE", str(file)).split())
+
+    assert result.returncode == 2, result.stderr
+    assert str(file) in result.stderr or "--token-file" in words
+    assert len(result.stderr.splitlines()) == 1
+    assert file.read_bytes() == content
+
+
+def test_a_certificate_file_without_certificates_is_named(tmp_path: pathlib.Path) -> None:
+    file = tmp_path / "ca.pem"
+    file.write_text("nothing\n")
+
+    result = _run("tail", "--gateway", "wss://127.0.0.1:1", SSL_CERT_FILE=str(file))
+
+    assert result.returncode == 2
+    assert f"{file}: no certificates in PEM" in result.stderr
+
+
+# ----- whose they are -----
+
+
+def _is_ours(head: bytes) -> bool:
+    return head.startswith(b"ours")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes are of POSIX")
+@pytest.mark.parametrize("content", ["", "\n", "ours, and old"])
+def test_a_file_of_ours_is_private_before_its_first_byte(
+    content: str, tmp_path: pathlib.Path
+) -> None:
+    path = tmp_path / "file"
+    path.write_text(content)
+    path.chmod(0o644)
+
+    with private_file(path, is_ours=_is_ours):
+        assert path.stat().st_mode & 0o777 == 0o600
+        assert path.read_text() == ""
+
+
+def test_another_file_is_not_overwritten(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("notes")
+    path.chmod(0o644)
+
+    with pytest.raises(NotOurs, match="another file"):
+        private_file(path, is_ours=_is_ours)
+
+    assert path.read_text() == "notes"
+    assert path.stat().st_mode & 0o777 == 0o644
+
+
+def test_two_writers_of_one_file_exclude_each_other(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "file"
+
+    with private_file(path, is_ours=_is_ours), pytest.raises(NotOurs, match="another process"):
+        private_file(path, is_ours=_is_ours)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the platform has no named pipes")
+def test_a_named_pipe_is_not_waited_for(tmp_path: pathlib.Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+
+    with pytest.raises(NotOurs, match="not a regular file"):
+        private_file(tmp_path / "pipe", is_ours=_is_ours)
+
+
+def test_record_and_timeline_keep_files_of_others(tmp_path: pathlib.Path) -> None:
+    notes, trace, page = tmp_path / "notes", tmp_path / "index.jsonl", tmp_path / "index.html"
+    notes.write_text("notes")
+    trace.write_text(TRACE.read_text())
+    page.write_text("<html>")
+
+    record = _run("tail", "--gateway", "ws://127.0.0.1:1", "--record", str(notes))
+    timeline = _run("timeline", str(trace))
+
+    assert (record.returncode, timeline.returncode) == (2, 2)
+    assert f"--record {notes}: there is another file" in record.stderr
+    assert f"{page}: there is another file" in timeline.stderr
+    assert (notes.read_text(), page.read_text()) == ("notes", "<html>")
+
+
+def test_a_trace_and_a_page_of_ours_are_written_again(tmp_path: pathlib.Path) -> None:
+    pytest.importorskip("plotly")
+    trace = tmp_path / "trace.jsonl"
+    for _ in range(2):
+        assert _run("tail", "--gateway", "ws://127.0.0.1:1", "--record", str(trace)).returncode == 1
+        result = _run("timeline", str(trace))
+        assert (result.returncode, result.stderr) == (0, "")
+        assert result.stdout == f"{tmp_path / 'trace.html'}\n"
+
+    assert trace.read_text().count("gateway_proto trace") == 1
+
+
+# ----- sessions -----
+
+
+def test_a_lock_excludes_another_until_it_ends(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "session"
+
+    with locked(path), pytest.raises(NotOurs, match="another process uses it"), locked(path):
+        pass
+    with locked(path):
+        pass
+
+    assert not list(tmp_path.iterdir())
+
+
+def test_two_processes_with_one_session_file_exclude_each_other(tmp_path: pathlib.Path) -> None:
+    file, out = tmp_path / "session", tmp_path / "out"
+    with (
+        _serving() as serving,
+        _tailing(out, "--gateway", serving.gateway, "--session", str(file)),
+    ):
+        _await("a session", file.exists)
+        second = _run("tail", "--gateway", serving.gateway, "--session", str(file))
+
+    assert second.returncode == 2
+    assert f"--session {file}: another process uses it" in second.stderr
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes are of POSIX")
+def test_a_session_is_private_and_replaces_what_a_link_names(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "folder").mkdir()
+    target, link = tmp_path / "folder" / "session", tmp_path / "link"
+    link.symlink_to(target)
+    out = tmp_path / "out"
+    with (
+        _serving() as serving,
+        _tailing(out, "--gateway", serving.gateway, "--session", str(link)),
+    ):
+        _await("a session", target.exists)
+
+    assert link.is_symlink()
+    assert target.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_failed_save_leaves_no_temporary_file(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = SessionFile(tmp_path / "session")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+
+    with pytest.raises(NotSaved, match=r"session: No space left on device"):
+        file.save(SESSION)
+
+    assert not list(tmp_path.iterdir())
+    assert file.session is None
+
+
+def test_a_lost_session_removes_the_file_that_had_it(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "session"
+    file = SessionFile(path)
+
+    file.save(SESSION)
+    written = Session.from_json(path.read_text())
+    file.save(None)
+
+    assert written == SESSION
+    assert not path.exists()
+
+
+# ----- a disk that is full -----
+
+
+@pytest.mark.skipif(not pathlib.Path("/dev/full").exists(), reason="there is no /dev/full")
+@pytest.mark.parametrize(
+    "words",
+    ["--version", "tail --help", f"replay {TRACE}", "demo", "doctor --gateway ws://127.0.0.1:1"],
+)
+def test_a_full_disk_is_named_with_status_1(words: str) -> None:
+    with open("/dev/full", "w") as full:
+        result = subprocess.run(
+            [sys.executable, "-m", "gateway_cli", *words.split()],
+            env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'adapters'}"},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    assert result.stderr == (
+        "gateway-proto: cannot write to the standard output: No space left on device\n"
+    )
+    assert result.returncode == 1
