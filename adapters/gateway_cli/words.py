@@ -27,6 +27,7 @@ from gateway_proto import (
     Hello,
     HttpRequested,
     Identify,
+    IdentifyBudgetSpent,
     IdentifySlotNeeded,
     MalformedPayload,
     Opened,
@@ -83,6 +84,9 @@ def describe(event: Any) -> str:
             return f"INVALID_SESSION, {'resumable' if resumable else 'not resumable'}"
         case IdentifySlotNeeded(shard_id, key):
             return f"shard {shard_id} waits for an identify slot (key {key})"
+        case IdentifyBudgetSpent(seconds, reason):
+            wait = "" if seconds is None else f" for {seconds:.0f} s"
+            return f"no Identify is possible{wait}: {reason}"
         case Unknown():
             return f"unknown payload, op {_word(event.op)}, {_or_none(event.message)}"
         case MalformedPayload(error):
