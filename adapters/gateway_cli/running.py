@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import threading
@@ -50,6 +51,10 @@ def run(
 
         output.on_error = stop
         for number in (signal.SIGINT, signal.SIGTERM):
+            # The handler of the loop wakes it if the signal comes just before its system call.
+            # It would not run in a loop that is blocked; the other one does.
+            with contextlib.suppress(NotImplementedError):  # on Windows
+                loop.add_signal_handler(number, lambda: None)
             signal.signal(number, interrupt)
         return await main()
 

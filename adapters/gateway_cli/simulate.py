@@ -72,7 +72,10 @@ def _lives(
     try:
         while running:
             done, running = concurrent.futures.wait(
-                running, return_when=concurrent.futures.FIRST_COMPLETED
+                # Ctrl-C just before the wait would not end it.
+                running,
+                timeout=0.5,
+                return_when=concurrent.futures.FIRST_COMPLETED,
             )
             for future in done:
                 running |= {
