@@ -12,7 +12,7 @@ import zlib
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway_proto._layers import etf
@@ -167,10 +167,13 @@ _LIST = b"l\x00\x00\x00\x01"
         (b"\x83h\x01" * 1 + b"h\x01" * 1000 + b"a\x01", "it is nested more than 256 deep"),
         (b"\x83P\x00\x00\x00\x05" + zlib.compress(b"a\x01"), "it has a term of type 80"),
         (b"\x83a\x01a", "there is more behind its end"),
-        (b"\x83o\x00\x00\x00\x09\x00" + b"\x01" * 9, "it has a term of type 111"),
-        (b"\x83n\x09\x00" + b"\x01" * 9, "an integer has more than 64 bits"),
-        (b"\x83n\x08\x01\x01" + b"\x00" * 6 + b"\x80", "an integer has more than 64 bits"),
-        (b"\x83t\x00\x00\x00\x01" + _LIST + b"a\x01ja\x02", "a map has a key of type 108"),
+        (b"\x83o\x00\x00\x06\xa5\x00" + b"\x01" * 1701, "an integer has more than 1700 bytes"),
+        (b"\x83t\x00\x00\x00\x01" + _LIST + b"a\x01ja\x02", "a map has a key that is a list"),
+        (b"\x83t\x00\x00\x00\x01F" + bytes(8) + b"a\x02", "a map has a key that is a float"),
+        (b"\x83l\x00\x00\x00\x01a\x01a\x02", "a list has a tail that is not empty"),
+        (b"\x83M\x00\x00\x00\x01\x01\x80", "it has a term of type 77"),
+        (b"\x83cnan" + bytes(28), "a float is not finite"),
+        (b"\x83cx" + bytes(30), "a float is not a number"),
         (b"\x83F" + struct.pack(">d", math.inf), "a float is not finite"),
         (b"\x83F" + struct.pack(">d", -math.inf), "a float is not finite"),
         (b"\x83F" + struct.pack(">d", math.nan), "a float is not finite"),
@@ -184,18 +187,158 @@ def test_what_is_no_term_of_json_is_an_error_that_says_so(data: bytes, says: str
     assert (str(caught.value), caught.value.truncated) == (says, False)
 
 
+_OF_THIS_MESSAGE = b"\x83t\x00\x00\x00\x02m\x00\x00\x00\x01d"
+"""The beginning of an envelope, to its `d`."""
+
+
 @pytest.mark.parametrize(
-    ("data", "says"),
+    ("term", "value"),
     [
-        (b"\x83w\x01\xff", "codec"),
-        (b"\x83l\x00\x00\x00\x01a\x01a\x02", "non empty tails"),
+        (b"w\x01\xff", "\N{REPLACEMENT CHARACTER}"),
+        (b"d\x00\x09undefined", None),
+        (b"v\x00\x05false", False),
+        (b"n\x09\x00" + b"\x01" * 9, int.from_bytes(b"\x01" * 9)),
+        (b"n\x08\x01\x01" + b"\x00" * 6 + b"\x80", -(2**63) - 1),
+        (b"n\x00\x00", 0),
+        (b"o\x00\x00\x00\x09\x01" + b"\x00" * 8 + b"\x01", -(2**64)),
+        (b"c1.50000000000000000000e+00" + bytes(5), 1.5),
+        (b"i\x00\x00\x00\x02a\x01k\x00\x02\x05\x06", [1, [5, 6]]),
+        (b"h\x00", []),
+        (b"k\x00\x00", []),
+        (
+            b"t\x00\x00\x00\x03s\x03nila\x01s\x04truea\x02b\xff\xff\xff\xffa\x03",
+            {"nil": 1, "true": 2, "-1": 3},
+        ),
     ],
 )
-def test_what_erlpack_refuses_is_an_error_in_its_words(data: bytes, says: str) -> None:
-    with pytest.raises(EtfError, match=says) as caught:
-        etf.unpack(data)
+def test_every_term_that_json_has_too_is_read_wherever_it_is(term: bytes, value: Any) -> None:
+    list_of_it = b"l\x00\x00\x00\x28" + term * 40 + b"j"
+    map_of_it = b"t\x00\x00\x00\x02a\x01" + term + b"m\x00\x00\x00\x01k" + term
 
-    assert not caught.value.truncated
+    assert etf.unpack(b"\x83" + term) == value
+    for outer, expected in ((list_of_it, [value] * 40), (map_of_it, {"1": value, "k": value})):
+        values = etf.envelope(_OF_THIS_MESSAGE + outer + b"s\x01sa\x05")
+        assert etf.unpack(values["d"]) == expected
+        assert etf.unpack(values["s"]) == 5
+
+
+@pytest.mark.parametrize(
+    "term",
+    [
+        b"F" + struct.pack(">d", math.inf),
+        b"M\x00\x00\x00\x01\x01\x80",
+        b"l\x00\x00\x00\x01a\x01a\x02",
+        b"t\x00\x00\x00\x01jj",
+        b"h\x01" * 1000 + b"j",
+        b"o\x00\x01\x00\x00\x00" + bytes(65536),
+    ],
+)
+def test_a_term_that_json_does_not_have_costs_only_the_data_of_its_event(term: bytes) -> None:
+    values = etf.envelope(_OF_THIS_MESSAGE + term + b"s\x01sa\x05")
+
+    assert values["d"] == b"\x83" + term
+    assert etf.unpack(values["s"]) == 5
+    with pytest.raises(EtfError):
+        etf.unpack(values["d"])
+
+
+_SIZES = (0, 1, 10, 19, 20, 40, 41, 200)
+_LEAVES = st.sampled_from(
+    [
+        b"j",
+        b"a\x05",
+        b"b\x00\x00\x00\x05",
+        b"F" + struct.pack(">d", 2.5),
+        b"n\x02\x01\x05\x06",
+        b"n\x00\x00",
+        b"s\x03nil",
+        b"d\x00\x04true",
+        b"w\x0cabcdefghijkl",
+        b"k\x00\x03abc",
+        b"k\x00\x00",
+        b"h\x00",
+        b"t\x00\x00\x00\x00",
+        b"l\x00\x00\x00\x00j",
+        *(
+            b"m\x00\x00\x00" + bytes([size]) + b"m" * size
+            for size in (0, 1, 10, 19, 20, 40, 41, 200)
+        ),
+        b"c2.5" + bytes(28),
+        b"k\x01\x00" + b"j" * 256,
+        b"o\x00\x00\x00\x01\x00\x05",
+    ]
+)
+
+
+def _container(terms: list[bytes]) -> bytes:
+    count = len(terms)
+    match count % 4:
+        case 0:
+            return b"l" + struct.pack(">I", count) + b"".join(terms) + b"j"
+        case 1 if count < 256:
+            return b"h" + bytes([count]) + b"".join(terms)
+        case 2:
+            keys = (b"b" + struct.pack(">I", number) for number in range(count))
+            return b"t" + struct.pack(">I", count) + b"".join(map(bytes.__add__, keys, terms))
+        case _:
+            return b"i" + struct.pack(">I", count) + b"".join(terms)
+
+
+def _repeated(term: bytes, count: int) -> bytes:
+    return _container([term] * min(count, 50_000 // len(term)))
+
+
+_TERMS = st.recursive(
+    _LEAVES,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=20).map(_container),
+        st.tuples(inner, st.integers(0, 1500)).map(lambda pair: _repeated(*pair)),
+    ),
+    max_leaves=8,
+)
+
+
+@given(_TERMS)
+@settings(deadline=None, max_examples=50)
+def test_runs_of_terms_end_where_terms_read_one_by_one_end(term: bytes) -> None:
+    values = etf.envelope(_OF_THIS_MESSAGE + term + b"s\x01sa\x05")
+
+    assert values == {"d": b"\x83" + term, "s": b"\x83a\x05"}
+    with contextlib.suppress(EtfError):
+        etf.unpack(b"\x83" + term)
+    reader = etf._Reader(term, 0)
+    with contextlib.suppress(EtfError):
+        reader.value()
+        assert reader.is_at_end
+
+
+@pytest.mark.parametrize("one", [b"j", b"a\x01", b"m\x00\x00\x00\x02id", b"h\x01j", b"s\x03nil"])
+def test_a_long_list_of_small_terms_is_skipped_in_few_steps(one: bytes) -> None:
+    count = 200_000
+    data = b"\x83l" + struct.pack(">I", count) + one * count + b"j"
+    walk = etf._Walk(data)
+
+    assert walk.end(1) == len(data)
+    assert walk._steps < 100
+
+
+def test_many_nested_terms_are_refused_at_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(etf, "_MOST_STEPS", 1000)
+    monkeypatch.setattr(etf, "_MOST_VALUES", 1000)
+    nested = b"h\x01" * 1500 + b"j"
+
+    with pytest.raises(EtfError, match="more than 1000 terms"):
+        etf.envelope(_OF_THIS_MESSAGE + nested + b"s\x01sa\x05")
+    with pytest.raises(EtfError, match="more than 1000 terms"):
+        etf.unpack(b"\x83l\x00\x00\x04\x00" + b"j" * 1025)
+
+
+@pytest.mark.parametrize("tag", [b"l", b"t", b"i"])
+def test_a_count_beyond_the_data_allocates_nothing(tag: bytes) -> None:
+    with pytest.raises(EtfError) as caught:
+        etf.unpack(b"\x83" + tag + b"\xff\xff\xff\xff" + b"j" * 100)
+
+    assert caught.value.truncated
 
 
 def test_terms_may_be_nested_256_deep_and_no_deeper() -> None:
@@ -205,8 +348,9 @@ def test_terms_may_be_nested_256_deep_and_no_deeper() -> None:
     envelope = b"\x83t\x00\x00\x00\x01m\x00\x00\x00\x01d"
 
     assert etf.envelope(envelope + nested(256)) == {"d": b"\x83" + nested(256)}
+    assert etf.unpack(b"\x83" + nested(256))
     with pytest.raises(EtfError, match="nested more than 256 deep"):
-        etf.envelope(envelope + nested(257))
+        etf.unpack(b"\x83" + nested(257))
 
 
 @pytest.mark.parametrize("value", [sys.float_info.max, -sys.float_info.max])
@@ -219,11 +363,12 @@ def test_the_largest_floats_are_finite(value: float) -> None:
     [
         (b"\x83a\x01", "it is no map", False),
         (b"\x83t\x00\x00\x00\x00x", "there is more behind its end", False),
-        (b"\x83t\x00\x00\x00\x01ja\x01", "a map has a key of type 106", False),
+        (b"\x83t\x00\x00\x00\x01P\x01", "it has a term of type 80", False),
         (b"\x83", "it is cut off", True),
         (b"\x83t\x00\x00\x00", "it is cut off", True),
         (b"\x83t\x00\x00\x00\x01", "it is cut off", True),
-        (b"\x83t\x01\x00\x00\x00", "it is cut off", True),
+        (b"\x83t\x01\x00\x00\x00", "it has more than 1000 members", False),
+        (b"\x83t\x00\x00\x03\xe8", "it is cut off", True),
         (b"\x83t\x00\x00\x00\x01m\x00\x00\x00\x02o", "it is cut off", True),
     ],
 )
@@ -247,14 +392,20 @@ def test_lists_and_maps_may_be_empty_and_large() -> None:
     assert etf.unpack(b"\x83l\x00\x00\x00\x00j") == []
 
 
-def test_without_erlpack_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    term = etf.pack(1)
+def test_without_erlpack_terms_are_read_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    term = etf.pack([1, "a"])
     monkeypatch.setattr(etf, "_erlpack", lambda: None)
 
     assert not etf.available()
-    with pytest.raises(EtfError) as caught:
-        etf.unpack(term)
-    assert str(caught.value) == "it is in ETF: install gateway-proto[etf] to read it"
+    assert etf.unpack(term) == [1, "a"]
+
+
+def test_a_key_of_an_envelope_that_json_does_not_have_is_passed_over() -> None:
+    pairs = b"ja\x01" + b"a\x05a\x02" + b"m\x00\x00\x00\x02opa\x00"
+
+    values = etf.envelope(b"\x83t\x00\x00\x00\x03" + pairs)
+
+    assert values == {"": b"\x83a\x01", "5": b"\x83a\x02", "op": b"\x83a\x00"}
 
 
 def test_where_erlpack_is_not_installed_the_module_is_there_all_the_same(
