@@ -70,6 +70,12 @@ class Dialer:
         attempt.calling("connect")
         try:
             transport = StreamTransport.of(await connect(dial))
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # Nobody cancelled this task: something that `connect` awaited was cancelled.
+            raise attempt.failed(error) from error
         except Exception as error:
             if not is_failed_dial(error):
                 raise

@@ -15,11 +15,13 @@ _REPEATS_THE_ADDRESS = ("Connect call failed", "Error connecting to", "Error in 
 _SOURCE_OF_OPENSSL = re.compile(r"\s*\(_ssl\.c:\d+\)$")
 _WITHOUT_TEXT = {
     "BrokenResourceError": "connection closed by the peer",
+    "CancelledError": "cancelled",
     "ClosedResourceError": "connection closed",
     "TimeoutError": "timed out",
     "TooSlowError": "timed out",
 }
 """What an error without a text means, by its class: those of trio are not imported here."""
+_OF_TRIO = ("BrokenResourceError", "ClosedResourceError", "TooSlowError")
 _TRANSIENT_TLS = (
     ssl.SSLEOFError,
     ssl.SSLZeroReturnError,
@@ -56,7 +58,7 @@ def is_failed_dial(error: BaseException) -> bool:
     """Return whether an error means that no transport could be had, and not a mistake in code."""
     if isinstance(error, BaseExceptionGroup):
         return all(is_failed_dial(one) for one in error.exceptions)
-    return isinstance(error, OSError | EOFError) or type(error).__name__ in _WITHOUT_TEXT
+    return isinstance(error, OSError | EOFError) or type(error).__name__ in _OF_TRIO
 
 
 def is_permanent(error: BaseException) -> bool:

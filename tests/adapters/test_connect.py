@@ -239,6 +239,20 @@ def test_a_stream_that_ends_is_dialed_again(name: str) -> None:
     assert len(dials) == 2
 
 
+def test_a_cancelled_await_in_connect_is_a_failed_dial() -> None:
+    async def connect(dial: Any) -> Any:
+        other = asyncio.get_running_loop().create_future()
+        other.cancel()
+        await other
+
+    async def main() -> None:
+        events = await _until(gateway_asyncio, CONFIG, DialFailed, connect)
+
+        assert events[-1].error == "calling connect: cancelled"
+
+    asyncio.run(asyncio.wait_for(main(), 10))
+
+
 def test_a_peer_that_does_not_read_stops_the_writes_of_a_stream_pair() -> None:
     """What waits is written when the peer reads again, and leaving does not wait for it."""
     from gateway_asyncio._streams import StreamTransport
