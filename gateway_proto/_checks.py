@@ -13,7 +13,7 @@ import copy
 import enum
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from gateway_proto.errors import LocalProtocolError
 
@@ -176,8 +176,7 @@ def as_ids(values: Any) -> Any:
 def as_member(kind: type[E], value: Any) -> E:
     """Return the member of an enumeration that has this text as its value, if there is one."""
     members: Mapping[Any, Any] = kind._value2member_map_
-    member: E = members.get(value, value) if isinstance(value, str) else value
-    return member
+    return cast("E", members.get(value, value) if isinstance(value, str) else value)
 
 
 def as_words(values: Any) -> Any:
