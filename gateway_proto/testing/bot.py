@@ -14,7 +14,7 @@ from gateway_proto.commands import Command
 from gateway_proto.config import Config
 from gateway_proto.endpoint import LookupConnection
 from gateway_proto.errors import LocalProtocolError
-from gateway_proto.events import Event
+from gateway_proto.events import Dispatch, Event
 from gateway_proto.gateway import GatewayBase
 from gateway_proto.session import Session
 from gateway_proto.testing.agenda import Agenda
@@ -95,7 +95,7 @@ class BotEnd(End):
 
     def deliver(self, events: list[Event]) -> None:
         """Let the application have the events, and read on where it has room."""
-        if not self._bot.deliver(events):
+        if not self._bot.deliver(events, self.connection.taken_size):
             self.pause()
         self._bot.watch.turned(self._bot, self)
 
@@ -130,10 +130,16 @@ class Mailbox(GatewayBase):
         super().__init__(client, queue_limit=queue_limit)
         self._bot = bot
 
-    def put(self, events: Sequence[Event]) -> bool:
-        """Let events wait; whether there is room for more."""
-        self._put(events)
+    def put(self, events: Sequence[Event], size: int) -> bool:
+        """Let events wait that came in `size` bytes of messages; whether there is room for more."""
+        self._put(events, size)
         return self._has_room()
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of the dispatches that wait."""
+        waiting = (*self._next, *self._coming)
+        return sum(len(event.raw) for event in waiting if isinstance(event, Dispatch))
 
     @property
     def size(self) -> int:
@@ -424,16 +430,16 @@ class Bot:
 
     # ----- events -----
 
-    def deliver(self, events: list[Event]) -> bool:
+    def deliver(self, events: list[Event], size: int) -> bool:
         """Take what a connection and the client have to say; whether there is room for more."""
         self.watch.delivered(self, events)
-        self._deliver(events)
+        self._deliver(events, size)
         return self._deliver(self.client.events()) or self._stopping is not None
 
-    def _deliver(self, events: list[Event]) -> bool:
+    def _deliver(self, events: list[Event], size: int = 0) -> bool:
         for event in events:
             self.watch.received(self, event)
-        has_room = self.mailbox.put(events)
+        has_room = self.mailbox.put(events, size)
         if self.mailbox.has_event and not self._working:
             self._working = True
             self.after(0.0, self._work)

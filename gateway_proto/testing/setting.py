@@ -14,10 +14,12 @@ from gateway_proto.errors import LocalProtocolError
 from gateway_proto.testing.chance import Chance
 from gateway_proto.testing.trouble import KINDS
 
-__all__ = ["MESSAGE_LIMIT", "Setting"]
+__all__ = ["EVENTS_LIMIT", "MESSAGE_LIMIT", "Setting"]
 
 MESSAGE_LIMIT = 256 * 1024
 """Bytes of one message that a simulated client takes."""
+EVENTS_LIMIT = 100_000
+"""Bytes of messages whose events may wait for a simulated application."""
 
 
 def _kinds(kinds: Iterable[str]) -> frozenset[str]:

@@ -16,7 +16,7 @@ from gateway_proto.testing.bot import Bot
 from gateway_proto.testing.chance import Chance
 from gateway_proto.testing.invariants import INVARIANTS
 from gateway_proto.testing.network import API, Network
-from gateway_proto.testing.setting import MESSAGE_LIMIT, Setting
+from gateway_proto.testing.setting import EVENTS_LIMIT, MESSAGE_LIMIT, Setting
 from gateway_proto.testing.turns import IdentifyTurns
 from gateway_proto.testing.watch import InvariantBroken, Watch
 from gateway_proto.testing.weather import Weather
@@ -215,6 +215,7 @@ def _config(setting: Setting, number: int, chance: Chance, config: Config | None
         "compression": setting.compression,
         "identify_budget": setting.identify_budget,
         "message_limit": MESSAGE_LIMIT,
+        "events_limit": EVENTS_LIMIT,
     }
     if config is None:
         return Config(intents=0 if dialect.intents_required else None, **own)

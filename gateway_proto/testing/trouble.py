@@ -47,7 +47,7 @@ KINDS: Mapping[str, str] = MappingProxyType(
         # applications
         "slow_consumer": "an application takes seconds for each event, and many come",
         "commands": "an application sends more commands than the limits let through",
-        "large_dispatches": "a loop is blocked, and meanwhile large dispatches come",
+        "large_dispatches": "a loop is blocked and then slow, and meanwhile large dispatches come",
         "pause": "nothing is read for a while, and for some seconds after it nothing arrives",
         "stop_at_slot": "a client is stopped, and then granted the identify slot it waited for",
         "crash": "a process dies: all is lost but its stored session",

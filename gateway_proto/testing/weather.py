@@ -278,6 +278,14 @@ class Weather:
         if session is None:
             return False
         bot.freeze(chance.between(20.0, 60.0), clock_stands=False)
+        bot.slowness = 3.0
+        life = bot.life
+
+        def recover() -> None:
+            if bot.life == life:
+                bot.slowness = 0.0
+
+        self._agenda.after(120.0, recover)
 
         def dispatch() -> None:
             known = provider.server.sessions.get(session.id)

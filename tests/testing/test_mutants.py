@@ -256,6 +256,10 @@ def _decompresses_twice_the_limit(patch: Patch) -> None:
     patch.setattr(gateway_proto._sending, "inflater", twice)
 
 
+def _counts_no_bytes_of_events(patch: Patch) -> None:
+    patch.setattr(GatewayBase, "_has_capacity", lambda self, most: self._waits <= most)
+
+
 def _answers_every_ping(patch: Patch) -> None:
     patch.setattr(frames, "_MOST_PONGS", 1 << 60)
 
@@ -297,6 +301,7 @@ MUTANTS: list[tuple[str, Callable[[Patch], None], Setting]] = [
     ("Bounded", _serves_without_a_limit, SETTING),
     ("Bounded", _decompresses_twice_the_limit, attrs.evolve(SETTING, compression=ZLIB)),
     ("Bounded", _answers_every_ping, SETTING),
+    ("Bounded", _counts_no_bytes_of_events, SETTING),
     ("SilentAfterClosed", _keeps_its_timers, SETTING),
     ("SilentAfterClosed", _closes_twice, SETTING),
     ("OnlyLocalProtocolError", _raises_at_what_it_cannot_read, SETTING),

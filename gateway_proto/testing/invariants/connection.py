@@ -13,7 +13,7 @@ from gateway_proto.dialects import Opcode
 from gateway_proto.events import Closed, CommandsWait, Dispatch, Event
 from gateway_proto.testing.bot import Bot, BotEnd
 from gateway_proto.testing.invariants.invariant import Invariant
-from gateway_proto.testing.setting import MESSAGE_LIMIT
+from gateway_proto.testing.setting import EVENTS_LIMIT, MESSAGE_LIMIT
 
 __all__ = ["Bounded", "NothingAfterClose", "OnlyLocalProtocolError", "SilentAfterClosed"]
 
@@ -22,6 +22,8 @@ _CLOSE = 8
 _OUTPUT = 65536
 """Bytes that may wait at a client for a server that does not read."""
 
+_EVENTS = EVENTS_LIMIT + 100_000
+"""Bytes of events that may wait: the last message may begin just below the limit."""
 _ONE_READ = 400
 """Events that one read may hold beyond the limit of the queue: it is parsed to its end."""
 _LATER = 1e9
@@ -40,6 +42,11 @@ class Bounded(Invariant):
         if end.peer is not None:
             kept = end.peer.connection.waiting
             self.check(kept <= end.peer.output_limit, f"{kept} bytes wait at the server", bot)
+
+    def delivered(self, bot: Bot, events: list[Event]) -> None:
+        """How many bytes wait already?"""
+        size = bot.mailbox.bytes if bot.mailbox.size > 1 else 0
+        self.check(size <= _EVENTS or bot.is_stopping, f"events of {size} bytes wait", bot)
 
     def received(self, bot: Bot, event: Event) -> None:
         """How large is it, and how many commands wait, now that they wait long?"""
