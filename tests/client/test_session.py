@@ -166,3 +166,14 @@ def test_resumed_with_a_new_interval_replaces_that_of_the_session() -> None:
     assert connection.session is not None
     assert connection.session.heartbeat_interval == 30000
     assert connection.next_timer() == 30.0
+
+
+def test_resumed_before_hello_changes_nothing() -> None:
+    config = Config(token="t0ken", intents=0, gateway_url="ws://localhost")
+    connection = ClientConnection(config, "ws://localhost", now=0.0, session=SESSION, framing=False)
+    connection.events()
+
+    _receive(connection, 0, {}, t="RESUMED")
+
+    assert connection.state is State.GREETING
+    assert connection.events() == []
