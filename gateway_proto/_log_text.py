@@ -14,6 +14,7 @@ from gateway_proto.events import (
     CommandsWait,
     DialFailed,
     DialPlanned,
+    EncodingIgnored,
     Event,
     GatewayFound,
     GaveUp,
@@ -43,6 +44,7 @@ _LEVELS: dict[type, int] = {
     CommandsWait: _WARNING,
     DialFailed: _WARNING,
     DialPlanned: _INFO,
+    EncodingIgnored: _WARNING,
     GatewayFound: _INFO,
     GaveUp: _ERROR,
     HeartbeatLate: _WARNING,
@@ -104,6 +106,8 @@ def text_of(event: Event | ServerEvent) -> str:
             return "the server asks for a reconnect"
         case SessionInvalidated(resumable):
             return f"the server invalidated the session, resumable: {resumable}"
+        case EncodingIgnored(expected, received):
+            return f"the server sends {received.value}, not {expected.value} as asked for"
         case IdentifySlotNeeded(_, key):
             return f"waiting for an identify slot of key {key}"
         case RequestFailed(_, request, why):

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from gateway_proto._connection import DROPPED
+from gateway_proto._layers import etf
 from gateway_proto._layers.frames import ClientFrames, Refused, Requested, Unframed
 from gateway_proto._layers.http_values import seconds_to_wait
 from gateway_proto._layers.payloads import Payload
@@ -26,13 +27,14 @@ from gateway_proto._timing.outbox import Waiting
 from gateway_proto._timing.voice_states import VoiceStates
 from gateway_proto.commands import Resume, UpdatePresence
 from gateway_proto.config import Config
-from gateway_proto.dialects import Opcode, Then
+from gateway_proto.dialects import Encoding, Opcode, Then
 from gateway_proto.endpoint import refusal_text
 from gateway_proto.errors import DataError
 from gateway_proto.events import (
     By,
     Closed,
     Dispatch,
+    EncodingIgnored,
     HeartbeatAcked,
     HeartbeatRequested,
     Hello,
@@ -310,6 +312,7 @@ class ClientConnection(Receiving):
             return
         interval = None
         if not self._dialect.greets:
+            self._check_encoding(dispatch.raw)
             interval = milliseconds(fields.heartbeat_interval) or self._interval
             if not self._beats_every(interval, "READY", now):
                 return
@@ -377,6 +380,7 @@ class ClientConnection(Receiving):
 
     def _greeted(self, payload: Payload, now: float) -> None:
         interval = _interval(payload.raw)
+        self._check_encoding(payload.raw)
         if interval is not None:
             self._events.append(Hello(interval))
         self._move(Input.HELLO)
@@ -387,6 +391,14 @@ class ClientConnection(Receiving):
         if self._state is State.GREETING and not self._awaits_slot:
             self._deadlines.clear(Timer.GREETING)
             self._introduce(now)
+
+    def _check_encoding(self, raw: bytes) -> None:
+        # "encoding: The encoding of received gateway packets": some compatible servers ignore it.
+        # https://docs.discord.com/developers/events/gateway#connecting
+        received = Encoding.ETF if raw[:1] == etf.VERSION else Encoding.JSON
+        # What is null may have been left out: then it is in no encoding.
+        if received is not self._config.encoding and raw != b"null":
+            self._events.append(EncodingIgnored(self._config.encoding, received))
 
     def _reconnect(self, payload: Payload, now: float) -> None:
         if self._dialect.redirects:

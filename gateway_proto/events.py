@@ -20,7 +20,7 @@ from gateway_proto.commands import (
     RequestGuildMembers,
     RequestSoundboardSounds,
 )
-from gateway_proto.dialects import Then
+from gateway_proto.dialects import Encoding, Then
 
 __all__ = [
     "By",
@@ -30,6 +30,7 @@ __all__ = [
     "DialFailed",
     "DialPlanned",
     "Dispatch",
+    "EncodingIgnored",
     "Event",
     "GatewayFound",
     "GaveUp",
@@ -87,6 +88,16 @@ class Resumed(Dispatch, frozen=True, eq=False, kw_only=True):
 
     heartbeat_interval: int | None = None
     """Milliseconds, in versions that do not greet."""
+
+
+class EncodingIgnored(msgspec.Struct, frozen=True):
+    """The server writes its payloads in another encoding than the one asked for.
+
+    Both are read. But a server that ignores `encoding=` in the URL may not read what it is sent.
+    """
+
+    expected: Encoding
+    received: Encoding
 
 
 class HeartbeatRequested(msgspec.Struct, frozen=True):
@@ -340,6 +351,7 @@ Event: TypeAlias = (
     | CommandsWait
     | IdentifySlotNeeded
     | IdentifyBudgetSpent
+    | EncodingIgnored
     | RequestAnswered
     | RequestFailed
     | GatewayFound

@@ -9,6 +9,7 @@ import ssl
 from gateway_proto import By, Closed
 
 __all__ = [
+    "ENCODING",
     "PROXY",
     "TRUST",
     "of_address",
@@ -19,6 +20,8 @@ __all__ = [
     "of_upgrade",
 ]
 
+ENCODING = "The server ignores `encoding` in the URL, and may not read what it is sent: use --encoding json."
+"""What to do if HELLO is in another encoding than the one asked for."""
 TRUST = (
     "The lookup names a gateway of somebody else. If it may have your token, list its host in "
     "Config.trusted_hosts, or name it with --gateway."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import signal
 import sys
@@ -87,6 +88,8 @@ def run_command() -> int:
     # Its records are events here already, and standard error is no place for them.
     logging.getLogger("gateway_proto").addHandler(logging.NullHandler())
     logging.getLogger("gateway_proto").propagate = False
+    # Also where a shell started it in the background, and with Ctrl-C ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         status = app(standalone_mode=False)
@@ -103,7 +106,7 @@ def run_command() -> int:
         return INTERRUPTED
     except BaseExceptionGroup as group:  # as trio raises them
         if group.subgroup(KeyboardInterrupt) is None:
-            raise
+            return _crashed(group)
         discard_output()
         return INTERRUPTED
     except OutputFailed as error:
@@ -114,8 +117,14 @@ def run_command() -> int:
         complain(f"{error.filename}: {error.strerror}")
         return 1
     except Exception as error:
+        return _crashed(error)
+
+
+def _crashed(error: BaseException) -> int:
+    with contextlib.suppress(OSError, ValueError):
         sys.stderr.write(escape_lines(crash(error, sys.argv[1:])) + "\n")
-        return CRASHED
+    discard_output()
+    return CRASHED
 
 
 def _without_output(error: OutputFailed) -> int:
@@ -130,5 +139,3 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     handler = signal.getsignal(signal.SIGINT)
     if callable(handler):
         handler(number, frame)
-    else:
-        raise KeyboardInterrupt

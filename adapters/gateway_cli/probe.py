@@ -17,6 +17,7 @@ from gateway_proto import (
     Closed,
     Config,
     Connection,
+    EncodingIgnored,
     GatewayFound,
     Hello,
     LookupConnection,
@@ -130,6 +131,8 @@ class Probe:
                                 # What comes next is the token, and there is none.
                                 self._good(step, "this version has none: more needs a token")
                                 return
+                        case EncodingIgnored():
+                            self._bad("encoding", describe(event), advice.ENCODING)
                         case Hello():
                             self._good(step, f"a heartbeat every {event.heartbeat_interval} ms")
                             step = "close"

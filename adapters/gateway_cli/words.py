@@ -17,6 +17,7 @@ from gateway_proto import (
     DialFailed,
     DialPlanned,
     Dispatch,
+    EncodingIgnored,
     GatewayFound,
     GaveUp,
     Heartbeat,
@@ -76,6 +77,8 @@ def describe(event: Any) -> str:
             return f"heartbeat {_word(d)}"
         case HeartbeatAcked(latency):
             return "heartbeat ACK" + ("" if latency is None else f", {latency * 1000:.1f} ms")
+        case EncodingIgnored(expected, received):
+            return f"the server sends {received.value}, not {expected.value} as asked for"
         case HeartbeatRequested():
             return "the server asks for a heartbeat"
         case ReconnectRequested(url):

@@ -461,6 +461,26 @@ def test_what_cannot_be_gets_one_clear_line() -> None:
     )
 
 
+def test_a_server_that_ignores_the_encoding_is_no_good() -> None:
+    pytest.importorskip("erlpack")
+
+    async def main() -> list[Finding]:
+        findings: list[Finding] = []
+        async with serve_gateway(Server()) as serving:
+            config = attrs.evolve(CONFIG, encoding="etf", gateway_url=serving.url)
+            with contextlib.ExitStack() as stack:
+                patch = stack.enter_context(pytest.MonkeyPatch.context())
+                patch.setattr(Config, "query", (("v", "10"), ("encoding", "json")))
+                await Probe(config, findings.append, lambda _: None).run()
+        return findings
+
+    last = asyncio.run(main())[-1]
+
+    assert (last.step, last.good) == ("encoding", False)
+    assert last.text == "the server sends json, not etf as asked for"
+    assert "use --encoding json" in last.advice
+
+
 # ----- proxies -----
 
 

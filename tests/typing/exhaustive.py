@@ -11,6 +11,7 @@ from gateway_proto import (
     DialPlanned,
     Dispatch,
     DispatchName,
+    EncodingIgnored,
     Event,
     GatewayFound,
     GaveUp,
@@ -45,6 +46,8 @@ def word(event: Event) -> str:
             return "session"
         case IdentifySlotNeeded() | IdentifyBudgetSpent():
             return "waiting"
+        case EncodingIgnored():
+            return "encoding"
         case Dispatch(name=DispatchName.MESSAGE_CREATE):
             return "a message"
         case Dispatch():

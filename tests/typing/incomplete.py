@@ -11,6 +11,7 @@ from gateway_proto import (
     DialPlanned,
     Dispatch,
     DispatchName,
+    EncodingIgnored,
     Event,
     GatewayFound,
     GaveUp,
@@ -39,6 +40,8 @@ def word(event: Event) -> str:
             return "connecting"
         case Dispatch(name=DispatchName.MESAGE_CREATE):
             return "a message"
+        case EncodingIgnored():
+            return "encoding"
         case Dispatch() | SessionInvalidated() | IdentifySlotNeeded() | IdentifyBudgetSpent():
             return "session"
         case HeartbeatSent() | HeartbeatAcked() | HeartbeatRequested() | HeartbeatLate():
