@@ -20,7 +20,10 @@ __all__ = [
     "of_upgrade",
 ]
 
-ENCODING = "The server ignores `encoding` in the URL, and may not read what it is sent: use --encoding json."
+ENCODING = (
+    "The server ignores `encoding` in the URL, and may not read what it is sent: use "
+    "--encoding json."
+)
 """What to do if HELLO is in another encoding than the one asked for."""
 TRUST = (
     "The lookup names a gateway of somebody else. If it may have your token, list its host in "

@@ -57,7 +57,7 @@ def test_a_hello_in_etf_is_reported_if_json_was_asked_for() -> None:
 
 
 def test_a_ready_in_etf_is_reported_in_versions_without_hello() -> None:
-    connection = _connection(dialect=5, intents=None, unix_offset=0.0)
+    connection = _connection(dialect=4, intents=None, unix_offset=0.0)
 
     connection.receive_message(_etf(JSON_READY), now=0.0)
 
