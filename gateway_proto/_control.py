@@ -16,6 +16,8 @@ With "connection": NUMBER in its body a request is about that connection alone.
 
 from __future__ import annotations
 
+import ipaddress
+import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Protocol, TypeVar
 from urllib.parse import parse_qs
@@ -39,8 +41,10 @@ from gateway_proto.events import (
 from gateway_proto.faults import Scenario
 from gateway_proto.journal import Journal
 
-__all__ = ["Controlled", "control"]
+__all__ = ["Controlled", "control", "control_refusal"]
 
+_PORT = re.compile(r":[0-9]*\Z")
+_BRACKETS = re.compile(r"\A\[(.*:.*)\]\Z")
 T = TypeVar("T", bound=msgspec.Struct)
 
 
@@ -90,6 +94,33 @@ class _Send(msgspec.Struct, forbid_unknown_fields=True):
 
 class _NotFoundError(Exception):
     """What was asked for is not there."""
+
+
+def control_refusal(headers: Mapping[str, str], hosts: Collection[str]) -> Answer | None:
+    """Return the answer to a request that a web page has caused; None if it is none.
+
+    Browsers name a page's origin in Origin, and how far it is from the server in Sec-Fetch-Site:
+    <https://www.w3.org/TR/fetch-metadata/>. A page that has made its own name resolve to this
+    server (DNS rebinding) sends that name as Host.
+    """
+    if "origin" in headers or headers.get("sec-fetch-site", "none").lower() != "none":
+        return _json(403, {"message": "the control route does not answer web pages"})
+    host = headers.get("host", "")
+    name = _PORT.sub("", host).lower()
+    if name == "localhost" or _is_loopback(name) or name in map(str.lower, hosts):
+        return None
+    message = (
+        f"invalid Host {host[:100]!r}: expected localhost, a loopback address, or one of "
+        "ServerConfig.control_hosts (serve --control-host)"
+    )
+    return _json(403, {"message": message})
+
+
+def _is_loopback(name: str) -> bool:
+    try:
+        return ipaddress.ip_address(_BRACKETS.sub(r"\1", name)).is_loopback
+    except ValueError:
+        return False
 
 
 def control(

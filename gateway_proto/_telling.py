@@ -12,11 +12,13 @@ from typing import Any
 
 import msgspec
 
-from gateway_proto._connection import GatewayConnection
+from gateway_proto._checks import LARGEST
+from gateway_proto._connection import EVENT_SIZE, GatewayConnection
 from gateway_proto._layers.frames import ServerFrames, Unframed
 from gateway_proto._layers.inflate import PlainInflater, deflater
 from gateway_proto._layers.payloads import Payload, encode_control, encode_dispatch
 from gateway_proto._layers.state import State, server_table
+from gateway_proto._members import MembersView
 from gateway_proto._mischief import Mischief
 from gateway_proto._timing.deadlines import Timer
 from gateway_proto._timing.ratelimit import SlidingWindow
@@ -58,7 +60,14 @@ _DIRECT = (
 class ServerSession:
     """What the server keeps of a client between its connections."""
 
-    def __init__(self, id_: str, identify: Identify, dialect: Dialect, replay_limit: int) -> None:
+    def __init__(
+        self,
+        id_: str,
+        identify: Identify,
+        dialect: Dialect,
+        replay_limit: int,
+        replay_bytes: int = LARGEST,
+    ) -> None:
         self.id: str = id_
         self.token: str = identify.token
         self.shard: tuple[int, int] | None = identify.shard
@@ -70,13 +79,23 @@ class ServerSession:
         """Of the last dispatch."""
         self.connection: Telling | None = None
         """None while the client is away."""
-        self.all_members_asked: dict[str, float] = {}
-        """When all members of a guild were asked for last."""
+        self.large_threshold: int = identify.large_threshold or dialect.large_threshold
+        """Members of a guild beyond which GUILD_CREATE has not all of them."""
         self.presence: UpdatePresence | None = identify.presence
         """The one that is shown."""
         self._presences = SlidingWindow(*dialect.presence_limit)
-        self._replay: deque[Dispatch] = deque(maxlen=replay_limit)
-        self._forgotten = 0  # the sequence up to which dispatches were let go
+        self._replay: deque[Dispatch] = deque()
+        self._replay_size = 0  # bytes
+        self._replay_limits = (replay_limit, replay_bytes)
+        self._forgotten = 0  # the sequence up to which dispatches are no longer kept
+
+    def __repr__(self) -> str:
+        """Return the repr, without the token, the session's id and the data of dispatches."""
+        number = None if self.connection is None else self.connection.number
+        return (
+            f"ServerSession(version={self.dialect.version}, shard={self.shard}, "
+            f"intents={self.intents}, sequence={self.sequence}, connection={number})"
+        )
 
     def gets(self, name: str, guild_id: str | int | None) -> bool:
         """Whether a dispatch is for this session: by its version, its shard and its intents."""
@@ -98,6 +117,10 @@ class ServerSession:
         self.presence = presence
         return True
 
+    def members_view(self, user_id: str) -> MembersView:
+        """Return what the session sees of members; `user_id` is that of the bot."""
+        return MembersView(self.intents, self.large_threshold, user_id)
+
     @property
     def reads_content(self) -> bool:
         """Whether it gets what others write in guilds."""
@@ -109,16 +132,33 @@ class ServerSession:
         self.sequence += 1
         dispatch = Dispatch(name, self.sequence, msgspec.Raw(raw))
         if replay:
-            if len(self._replay) == self._replay.maxlen:
-                self._forgotten = self._replay[0].sequence or 0 if self._replay else self.sequence
-            self._replay.append(dispatch)
+            self._keep(dispatch)
         return dispatch
+
+    def _keep(self, dispatch: Dispatch) -> None:
+        """Keep a dispatch for a resume; drop the oldest ones beyond the limits."""
+        most, most_bytes = self._replay_limits
+        self._replay.append(dispatch)
+        self._replay_size += _size(dispatch)
+        while len(self._replay) > most or self._replay_size > most_bytes:
+            oldest = self._replay.popleft()
+            self._replay_size -= _size(oldest)
+            self._forgotten = oldest.sequence or 0
+
+    @property
+    def replay_size(self) -> int:
+        """Bytes of the dispatches that are kept for a resume."""
+        return self._replay_size
 
     def missed(self, after: int) -> list[Dispatch] | None:
         """The dispatches after a sequence; None where they are no longer all there."""
         if after < self._forgotten:
             return None
         return [dispatch for dispatch in self._replay if (dispatch.sequence or 0) > after]
+
+
+def _size(dispatch: Dispatch) -> int:
+    return EVENT_SIZE + len(dispatch.name) + len(dispatch.raw)
 
 
 @functools.cache
@@ -164,6 +204,15 @@ class Telling(GatewayConnection[ServerMessage, ServerEvent, Payload], abc.ABC):
         """Which connection of the server it is, counted from 1; None: it has asked for none yet."""
         self.session: ServerSession | None = None
         """The client's, once it has identified or resumed."""
+
+    def __repr__(self) -> str:
+        """Return the repr, without secrets and payloads."""
+        return (
+            f"{type(self).__name__}(number={self.number}, state={self._state.value}, "
+            f"version={self._dialect.version}, encoding={self._encoding.value}, "
+            f"compression={self._compression.value}, waiting={self.waiting}, "
+            f"session={self.session!r})"
+        )
 
     @property
     def dialect(self) -> Dialect:

@@ -17,6 +17,7 @@ from gateway_proto._checks import CALLBACK, Check, instance_of, is_text, optiona
 from gateway_proto._control import control
 from gateway_proto._layers.payloads import Payload
 from gateway_proto._layers.raw import to_json, to_term
+from gateway_proto._members import MembersLimit
 from gateway_proto._telling import ServerSession
 from gateway_proto.commands import Identify, Resume
 from gateway_proto.dialects import Dialect, Encoding
@@ -55,6 +56,7 @@ class Server:
         self._upgrades = 0
         self._upgrades_before = 0  # the scenario
         self._key_free_at: dict[int, float] = {}
+        self._members_limit = MembersLimit()
 
     def accept(
         self, *, now: float, framing: bool = True, target: str = "/", host: str = "localhost"
@@ -175,18 +177,37 @@ class Server:
         self._identified.append(now)
         return True
 
+    def members_wait(self, token: str, guild_id: str, *, now: float) -> float:
+        """Return the seconds until a bot may ask for all members; 0 counts the request."""
+        seconds = self.config.members_seconds
+        if not seconds:
+            return 0.0
+        return self._members_limit.seconds_left(token, guild_id, seconds, now=now)
+
     def _identifies_today(self, now: float) -> int:
         while self._identified and self._identified[0] + _DAY <= now:
             self._identified.popleft()
         return len(self._identified)
 
+    def has_capacity(self, *, now: float) -> bool:
+        """Whether there may be one more session, or one without a connection can be dropped."""
+        self._forget(now)
+        return len(self.sessions) < self.config.sessions_limit or bool(self._away)
+
     def open_session(self, identify: Identify, dialect: Dialect) -> ServerSession:
-        """A new session."""
+        """Open a session; the oldest without a connection is dropped for it at the limit."""
+        if len(self.sessions) >= self.config.sessions_limit and self._away:
+            self.forget(self.sessions[next(iter(self._away))])
         self._count += 1
         draw = self.config.random or (lambda: 0.5)
         unguessable = "".join(f"{int(draw() * 2**32):08x}" for _ in range(4))
+        config = self.config
         session = ServerSession(
-            f"{unguessable}{self._count:x}", identify, dialect, self.config.replay_limit
+            f"{unguessable}{self._count:x}",
+            identify,
+            dialect,
+            config.replay_limit,
+            config.replay_bytes,
         )
         self.sessions[session.id] = session
         return session

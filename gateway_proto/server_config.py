@@ -19,6 +19,7 @@ from gateway_proto._checks import (
     Check,
     Each,
     as_tuple,
+    as_words,
     instance_of,
     integer,
     is_text,
@@ -77,6 +78,14 @@ def _is_url(value: Any) -> bool:
         return False
 
 
+def _is_host(value: Any) -> bool:
+    # As the Host header has it: an IPv6 address has brackets around it.
+    return (
+        isinstance(value, str)
+        and re.fullmatch(r"[\w.-]+|\[[0-9a-fA-F:.]+\]", value, re.ASCII) is not None
+    )
+
+
 _KNOWN_VERSIONS = f"one or more of {', '.join(map(str, DIALECTS))}"
 _VERSIONS = Each(
     Check(lambda value: integer(0).allows(value) and value in DIALECTS, _KNOWN_VERSIONS),
@@ -85,6 +94,8 @@ _VERSIONS = Each(
 )
 _URL = optional(Check(_is_url, "the URL of a gateway as a str, such as 'wss://gateway.example'"))
 _PREFIX = optional(Check(_is_prefix, "the beginning of a path, such as '/control'"))
+_HOST = Check(_is_host, "the name or address of a host, without a port, such as 'gateway'")
+_CONTROL_HOSTS = Each(_HOST, "hosts without a port, such as ['gateway']")
 _WORLD = instance_of(World, "a World, such as World([{'id': '1'}]) or World.from_json(text)")
 _SCENARIO = instance_of(Scenario, "a Scenario, such as Scenario([Fault('drop')])")
 
@@ -130,9 +141,17 @@ class ServerConfig:
     """Between two Identifies of one key, else INVALID_SESSION; 5 at the real gateway."""
     identifies_a_day: int = attrs.field(default=1000, validator=COUNT)
     """More of them are not let in any more."""
+    members_seconds: float | None = attrs.field(default=30.0, validator=optional(SECONDS))
+    """Between two requests of one bot for all members of one guild, else RATE_LIMITED; 0 or None
+    means no limit."""
     control: str | None = attrs.field(default=None, validator=_PREFIX)
     """Where the control route lies, such as "/control"; None: there is none. Whoever reaches the
     port may use it."""
+    control_hosts: tuple[str, ...] = attrs.field(
+        default=(), converter=as_words, validator=_CONTROL_HOSTS
+    )
+    """Names in the Host header that the control route answers, in addition to localhost and
+    loopback addresses."""
     journal_limit: int = attrs.field(default=10_000, validator=COUNT)
     """Entries of what clients sent that the control route keeps."""
     random: Callable[[], float] | None = attrs.field(
@@ -141,6 +160,11 @@ class ServerConfig:
     """Chance, for session ids that cannot be guessed; None: the adapters take the system's."""
     replay_limit: int = attrs.field(default=1000, validator=COUNT)
     """Dispatches that a session keeps for a resume."""
+    replay_bytes: int = attrs.field(default=16 * 2**20, validator=COUNT)
+    """Of those dispatches. Beyond it the oldest are dropped, as beyond `replay_limit`."""
+    sessions_limit: int = attrs.field(default=10_000, validator=POSITIVE)
+    """Sessions. Beyond it the oldest without a connection is dropped; if there is none, Identify is
+    answered with INVALID_SESSION."""
     session_lifetime: float = attrs.field(default=300.0, validator=SECONDS)
     """How long a session without a connection may be resumed."""
     handshake_timeout: float = attrs.field(default=20.0, validator=DURATION)

@@ -5,7 +5,6 @@ What it sends stands in `_telling.py`, what it makes of a command here.
 
 from __future__ import annotations
 
-import math
 import re
 from typing import Any, Protocol
 from urllib.parse import parse_qsl
@@ -13,6 +12,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from gateway_proto._connection import DROPPED
+from gateway_proto._control import control_refusal
 from gateway_proto._layers import etf
 from gateway_proto._layers.frames import Refused, Requested, ServerFrames
 from gateway_proto._layers.inflate import deflater, has_zstd
@@ -34,7 +34,7 @@ from gateway_proto.commands import (
     UpdatePresence,
     UpdateVoiceState,
 )
-from gateway_proto.dialects import DIALECTS, Compression, Dialect, Encoding, Opcode, Then
+from gateway_proto.dialects import DIALECTS, Compression, Dialect, Encoding, Then
 from gateway_proto.endpoint import Answer, answer
 from gateway_proto.errors import LocalProtocolError
 from gateway_proto.events import (
@@ -103,12 +103,20 @@ class Host(Protocol):
         """Whether a token is let in."""
         ...
 
+    def has_capacity(self, *, now: float) -> bool:
+        """Whether there may be one more session."""
+        ...
+
     def may_identify(self, shard: tuple[int, int] | None, *, now: float) -> bool:
         """Whether it is not too soon for a shard; if so, it is counted."""
         ...
 
     def has_sessions_left(self, *, now: float) -> bool:
         """Whether the day's sessions are not used up."""
+        ...
+
+    def members_wait(self, token: str, guild_id: str, *, now: float) -> float:
+        """Seconds until a bot may ask for all members of a guild; 0 counts the request."""
         ...
 
     def found(self, url: str, *, now: float) -> GatewayFound:
@@ -175,9 +183,9 @@ class ServerConnection(Telling):
         path, _, query = item.target.partition("?")
         if prefix is None or not f"{path}/".startswith(f"{prefix}/"):
             return None
-        if "origin" in item.headers:
-            # Any page that a browser shows could ask for it otherwise.
-            return Answer(403, b'{"message": "the control route is not for web pages"}')
+        refusal = control_refusal(item.headers, self._config.control_hosts)
+        if refusal is not None:
+            return refusal
         rest = path.removeprefix(prefix)
         return self._server.control(item.method, rest, query, item.body, now=now)
 
@@ -300,10 +308,7 @@ class ServerConnection(Telling):
         world = self._config.world
         match command:
             case RequestGuildMembers():
-                if self._limits_members(command, now):
-                    return
-                for chunk in world.members(command):
-                    self._dispatch("GUILD_MEMBERS_CHUNK", chunk, now)
+                self._answer_members(command, now)
             case RequestSoundboardSounds():
                 for sounds in world.soundboard_sounds(command):
                     self._dispatch("SOUNDBOARD_SOUNDS", sounds, now)
@@ -321,22 +326,20 @@ class ServerConnection(Telling):
             case _:
                 pass
 
-    def _limits_members(self, request: RequestGuildMembers, now: float) -> bool:
-        """Tell that all members of a guild were asked for too soon."""
-        limit, guild_id = self._dialect.members_limit, request.guild_id
-        everybody = not request.query and not request.limit and request.user_ids is None
-        if limit is None or not everybody or not isinstance(guild_id, str):
-            return False
+    def _answer_members(self, request: RequestGuildMembers, now: float) -> None:
         assert self.session is not None
-        asked = self.session.all_members_asked
-        free_at = asked.get(guild_id, -math.inf) + limit[1]
-        if free_at <= now:
-            asked[guild_id] = now
-            return False
-        meta = {"guild_id": guild_id, "nonce": request.nonce}
-        d = {"opcode": int(Opcode.REQUEST_GUILD_MEMBERS), "retry_after": free_at - now}
-        self._dispatch("RATE_LIMITED", {**d, "meta": meta}, now)
-        return True
+        world, token = self._config.world, self.session.token
+        is_limited = self._dialect.members_limit is not None
+
+        def seconds_left(guild_id: str) -> float:
+            return self._server.members_wait(token, guild_id, now=now) if is_limited else 0.0
+
+        view = self.session.members_view(str(world.user["id"]))
+        answers = view.answers(
+            request, world.guild, seconds_left, many_guilds=self._dialect.many_guilds_a_request
+        )
+        for name, d in answers:
+            self._dispatch(name, d, now)
 
     def _dispatch(self, name: str, d: Any, now: float) -> None:
         assert self.session is not None
@@ -367,7 +370,7 @@ class ServerConnection(Telling):
             self._refuse(4014, "Disallowed intent(s)", now)
         elif len(self._config.world.guilds_of(shard)) > self._config.guilds_per_shard:
             self._refuse(4011, "Sharding required", now)
-        elif not self._server.may_identify(shard, now=now):
+        elif not (self._server.has_capacity(now=now) and self._server.may_identify(shard, now=now)):
             self.write(SessionInvalidated(resumable=False), now=now)
         else:
             self._move(Input.IDENTIFY)
@@ -400,12 +403,13 @@ class ServerConnection(Telling):
         assert self.session is not None
         config, dialect, world = self._config, self._dialect, self._config.world
         guilds = world.guilds_of(self.session.shard)
+        view = self.session.members_view(str(world.user["id"]))
         ready: dict[str, Any] = {
             "v": dialect.version,
             "user": world.user,
             "session_id": self.session.id,
             "private_channels": [],
-            "guilds": [world.guild_create(guild) for guild in guilds]
+            "guilds": [view.guild_create(world.guild_create(guild)) for guild in guilds]
             if dialect.guilds_in_ready
             else [{"id": guild["id"], "unavailable": True} for guild in guilds],
             "relationships": [],
@@ -426,7 +430,8 @@ class ServerConnection(Telling):
         if not dialect.guilds_in_ready:
             for guild in guilds:
                 if self.session.gets("GUILD_CREATE", guild["id"]):
-                    self._dispatch("GUILD_CREATE", world.guild_create(guild), now)
+                    created = view.guild_create(world.guild_create(guild))
+                    self._dispatch("GUILD_CREATE", created, now)
 
     def _resume(self, resume: Resume, now: float) -> None:
         if not self._reach("resume", now):

@@ -17,7 +17,6 @@ from gateway_proto._checks import ID, JSON, Each, as_id, as_tuple, instance_of, 
 from gateway_proto._layers.raw import to_json
 from gateway_proto.commands import (
     RequestChannelInfo,
-    RequestGuildMembers,
     RequestSoundboardSounds,
     UpdateVoiceState,
 )
@@ -38,8 +37,6 @@ _USER: Mapping[str, Any] = {
     "flags": 0,
     "email": None,
 }
-_CHUNK = 1000
-"""Members of one chunk at most."""
 _EMPTY: Mapping[str, Any] = {"content": "", "embeds": [], "attachments": [], "components": []}
 """What is written in a message, for those who may not read it."""
 _ONLY_LATER = ("soundboard_sounds",)
@@ -158,18 +155,13 @@ class World:
             return None
         return {key: _EMPTY.get(key, value) for key, value in data.items() if key != "poll"}
 
-    def members(self, request: RequestGuildMembers) -> list[dict[str, Any]]:
-        """The chunks that answer a request."""
-        guild_ids = request.guild_id
-        guild_ids = (guild_ids,) if isinstance(guild_ids, str) else guild_ids
-        return [chunk for guild_id in guild_ids for chunk in self._chunks(guild_id, request)]
-
     def soundboard_sounds(self, request: RequestSoundboardSounds) -> list[dict[str, Any]]:
         """The answers to a request, one for each guild that there is."""
+        guilds = {str(guild["id"]): guild for guild in self.guilds}
         return [
             {"guild_id": guild_id, "soundboard_sounds": guild.get("soundboard_sounds", [])}
-            for guild_id in request.guild_ids
-            if (guild := self.guild(guild_id)) is not None
+            for guild_id in dict.fromkeys(map(str, request.guild_ids))
+            if (guild := guilds.get(guild_id)) is not None
         ]
 
     def channel_info(self, request: RequestChannelInfo) -> dict[str, Any] | None:
@@ -203,43 +195,6 @@ class World:
             return {"VOICE_STATE_UPDATE": update}
         server = {"token": "voice", "guild_id": state.guild_id, "endpoint": "localhost:0"}
         return {"VOICE_STATE_UPDATE": update, "VOICE_SERVER_UPDATE": server}
-
-    # ----- inside -----
-
-    def _chunks(self, guild_id: str, request: RequestGuildMembers) -> list[dict[str, Any]]:
-        guild = self.guild(guild_id)
-        if guild is None:
-            return []
-        members = list(guild.get("members", []))
-        by_id = {str(member["user"]["id"]): member for member in members}
-        not_found: list[str] = []
-        if request.user_ids is not None:
-            not_found = [id_ for id_ in request.user_ids if id_ not in by_id]
-            members = [by_id[id_] for id_ in request.user_ids if id_ in by_id]
-        elif request.query:
-            prefix = request.query.lower()
-            members = [m for m in members if m["user"]["username"].lower().startswith(prefix)]
-        if request.limit:
-            members = members[: request.limit]
-        parts = [members[at : at + _CHUNK] for at in range(0, len(members), _CHUNK)] or [[]]
-        chunks = []
-        for index, part in enumerate(parts):
-            chunk: dict[str, Any] = {
-                "guild_id": guild_id,
-                "members": part,
-                "chunk_index": index,
-                "chunk_count": len(parts),
-            }
-            if index == 0 and not_found:
-                chunk["not_found"] = not_found
-            if request.presences:
-                ids = {str(member["user"]["id"]) for member in part}
-                presences = guild.get("presences", [])
-                chunk["presences"] = [p for p in presences if str(p["user"]["id"]) in ids]
-            if request.nonce is not None:
-                chunk["nonce"] = request.nonce
-            chunks.append(chunk)
-        return chunks
 
 
 def _is_of(guild_id: str | int, shard: tuple[int, int]) -> bool:

@@ -46,12 +46,19 @@ def _life(**config: Any) -> tuple[Link, Server]:
 
 
 def _ask(
-    server: Server, request: str, body: Any = None, *, now: float = 0.0, headers: str = ""
+    server: Server,
+    request: str,
+    body: Any = None,
+    *,
+    now: float = 0.0,
+    headers: str = "",
+    host: str = "localhost:8080",
 ) -> tuple[int, Any]:
     """Status and body of what a request is answered."""
     raw = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
     method, _, target = request.partition(" ")
-    head = f"{method} {target} HTTP/1.1\r\nHost: h\r\nContent-Length: {len(raw)}\r\n{headers}\r\n"
+    head = f"{method} {target} HTTP/1.1\r\nHost: {host}\r\n{headers}"
+    head += f"Content-Length: {len(raw)}\r\n\r\n"
     connection = server.accept(now=now)
     connection.receive_data(head.encode() + raw, now=now)
     answer = connection.data_to_send()
@@ -84,13 +91,55 @@ def test_what_lies_beside_the_prefix_is_none_of_its_business() -> None:
     assert _ask(server, "GET /api/v10/gateway")[0] == 200
 
 
-def test_a_web_page_may_not_use_it() -> None:
+@pytest.mark.parametrize(
+    "header",
+    ["Origin: https://evil.example", "Origin: null"]
+    + [f"Sec-Fetch-Site: {site}" for site in ("cross-site", "same-site", "same-origin")],
+)
+def test_request_of_web_page_is_refused(header: str) -> None:
     _, server = _life()
 
-    status, _ = _ask(server, "POST /control/drop", {}, headers="Origin: https://evil.example\r\n")
+    status, _ = _ask(server, "POST /control/drop", {}, headers=f"{header}\r\n")
 
     assert status == 403
     assert len(server.connections) == 1
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        *((host, 200) for host in ("localhost", "LOCALHOST:1", "127.0.0.1:8080", "127.1.2.3")),
+        *((host, 200) for host in ("[::1]", "[::1]:8080", "gateway:8080", "[fd00::1]:1")),
+        *((host, 403) for host in ("evil.example:8080", "localhost.evil.example", "10.0.0.1")),
+        *((host, 403) for host in ("127.0.0.1.evil.example", "::1", "[127.0.0.1]", "", "gateway2")),
+        *((host, 403) for host in ("evil.example:80:localhost", "[fd00::2]", "localhost:1:1")),
+    ],
+)
+def test_control_answers_names_of_this_computer(host: str, status: int) -> None:
+    _, server = _life(control_hosts=["Gateway", "[fd00::1]"])
+
+    assert _ask(server, "GET /control/sessions", host=host)[0] == status
+
+
+def test_control_without_host_is_refused() -> None:
+    _, server = _life()
+    connection = server.accept(now=0.0)
+
+    connection.receive_data(b"GET /control/sessions HTTP/1.0\r\n\r\n", now=0.0)
+
+    assert connection.data_to_send().startswith(b"HTTP/1.1 403")
+
+
+def test_browser_address_bar_may_read() -> None:
+    _, server = _life()
+
+    assert _ask(server, "GET /control/sessions", headers="Sec-Fetch-Site: none\r\n")[0] == 200
+
+
+@pytest.mark.parametrize("hosts", ["gateway:8080", ["a b"], [""], [1], "fd00::1", None])
+def test_control_hosts_are_names_without_port(hosts: Any) -> None:
+    with pytest.raises(LocalProtocolError, match=r"ServerConfig\.control_hosts"):
+        ServerConfig(control_hosts=hosts)
 
 
 @pytest.mark.parametrize("request_", ["GET /control", "GET /control/x", "GET /control/drop"])
@@ -423,7 +472,7 @@ def test_a_body_may_be_large_where_there_is_a_control_route_alone() -> None:
     assert _post(link, server, "dispatch", body) == (200, {"count": 1})
     connection = Server().accept(now=0.0)
     connection.receive_data(
-        b"POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 99999\r\n\r\n", now=0.0
+        b"POST /x HTTP/1.1\r\nHost: localhost:8080\r\nContent-Length: 99999\r\n\r\n", now=0.0
     )
     connection.receive_data(b"x" * 99999, now=0.0)
     assert connection.data_to_send().startswith(b"HTTP/1.1 413 ")
@@ -432,7 +481,7 @@ def test_a_body_may_be_large_where_there_is_a_control_route_alone() -> None:
 def test_a_client_that_waits_to_be_told_to_go_on_is_told() -> None:
     _, server = _life()
     connection = server.accept(now=0.0)
-    head = b"POST /control/drop HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n"
+    head = b"POST /control/drop HTTP/1.1\r\nHost: localhost:8080\r\nContent-Length: 2\r\n"
     connection.receive_data(head + b"Expect: 100-continue\r\n\r\n", now=0.0)
 
     assert connection.data_to_send().startswith(b"HTTP/1.1 100 ")

@@ -210,3 +210,90 @@ def test_the_first_connection_of_a_scenario_is_the_next_one(played: bool) -> Non
 
     assert accepted(server).state is State.CLOSED
     assert accepted(server).state is State.IDENTIFYING
+
+
+# ----- bounds -----
+
+
+def _dispatched(server: Server, count: int, size: int) -> None:
+    for _ in range(count):
+        server.dispatch("X", "x" * size, now=0.0)
+
+
+def test_replay_is_bounded_in_bytes() -> None:
+    server = Server(ServerConfig(replay_bytes=100_000))
+    session_id = session_left(server)
+
+    _dispatched(server, 300, 10_000)
+
+    session = server.sessions[session_id]
+    assert 50_000 < session.replay_size <= 100_000
+    missed = session.missed(session.sequence - 9)
+    assert missed is not None
+    assert [dispatch.sequence for dispatch in missed] == list(range(293, 302))
+    assert session.missed(session.sequence - 10) is None
+
+
+def test_replay_of_many_small_dispatches_is_bounded() -> None:
+    server = Server(ServerConfig(replay_bytes=100_000, replay_limit=10**6))
+    session = server.sessions[session_left(server)]
+
+    _dispatched(server, 1000, 1)
+
+    assert session.replay_size <= 100_000
+    assert len(session.missed(session.sequence - 100) or ()) == 100
+
+
+def test_dispatch_over_the_replay_limit_is_sent_but_not_kept() -> None:
+    server = Server(ServerConfig(replay_bytes=1000))
+    connection = made_ready(server)
+    said(connection)
+
+    _dispatched(server, 1, 5000)
+
+    assert [p["t"] for p in said(connection)] == ["X"]
+    assert connection.session is not None
+    assert connection.session.replay_size == 0
+    assert connection.session.missed(connection.session.sequence) == []
+
+
+def test_oldest_away_session_makes_way_at_the_limit() -> None:
+    server = Server(ServerConfig(sessions_limit=2))
+    oldest, newer = session_left(server), session_left(server)
+
+    made_ready(server)
+
+    assert oldest not in server.sessions
+    assert newer in server.sessions
+
+
+def test_identify_at_the_limit_of_sessions_gets_invalid_session() -> None:
+    server = Server(ServerConfig(sessions_limit=1))
+    first = made_ready(server)
+    second = accepted(server)
+    said(second)
+
+    identify_on(second)
+
+    assert said(second) == [{"t": None, "s": None, "op": 9, "d": False}]
+    first.close(1000, now=0.0)
+    first.receive_close(1000, now=0.0)
+    identify_on(second)
+    assert second.state is State.READY
+
+
+def test_repr_of_session_and_connection_has_no_secrets() -> None:
+    server = Server()
+    connection = accepted(server)
+    identify_on(connection, token="secret", shard=[0, 2])
+    session = connection.session
+    assert session is not None
+
+    text = repr([server.sessions[session.id], connection])
+
+    assert "secret" not in text
+    assert session.id not in text
+    assert "shard=(0, 2)" in text
+    assert "number=1, state=ready, version=10" in text
+    session.connection = None
+    assert "connection=None" in repr(session)
