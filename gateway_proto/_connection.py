@@ -359,6 +359,11 @@ class GatewayConnection(Connection[Sent, Received], Generic[Sent, Received, Comi
     def _take_item(self, item: Incoming, now: float) -> None:
         match item:
             case Messages(messages, is_text):
+                if self._is_full() and self._holds(messages, now, is_text=is_text):
+                    return
+                if is_text:  # no larger than the read that it came in, so it is counted as a whole
+                    size = sum(map(len, messages)) + EVENT_SIZE * len(messages)
+                    self._events_size += size
                 self._take_messages(messages, now, is_text=is_text)
             case Upgraded():
                 self._opened(now)
@@ -371,14 +376,15 @@ class GatewayConnection(Connection[Sent, Received], Generic[Sent, Received, Comi
                 self._http(item, now)
 
     def _take_messages(self, messages: list[str | bytes], now: float, *, is_text: bool) -> None:
-        for index, message in enumerate(messages):
-            if self._events_size >= self._events_limit and self._holds(
-                messages, index, now, is_text=is_text
-            ):
-                return
+        # Uncompressed, they are no larger than the read that they came in: the caller has looked at
+        # the limit before them. The client role looks at it before each compressed message.
+        for message in messages:
             self._take_message(_text(message) if is_text else message, now)
 
-    def _holds(self, messages: list[str | bytes], index: int, now: float, *, is_text: bool) -> bool:
+    def _is_full(self) -> bool:
+        return self._events_size >= self._events_limit
+
+    def _holds(self, messages: list[str | bytes], now: float, *, is_text: bool) -> bool:
         """Let messages wait, still compressed, until events are taken.
 
         A few kilobytes can decompress to gigabytes. Timers that wait for the peer are paused
@@ -386,12 +392,12 @@ class GatewayConnection(Connection[Sent, Received], Generic[Sent, Received, Comi
         """
         if self._state in (State.CLOSING, State.CLOSED):
             return False  # it is ignored, and costs nothing
-        self._backlog.append(Messages(messages[index:], is_text))
+        self._backlog.append(Messages(messages, is_text))
         self._deadlines.pause(now)
         return True
 
     def _may_go_on(self) -> bool:
-        return bool(self._backlog) and self._is_read and self._events_size < self._events_limit
+        return bool(self._backlog) and self._is_read and not self._is_full()
 
     def _finish(self, closed: Closed, now: float) -> None:
         self._backlog.clear()
@@ -421,7 +427,8 @@ class GatewayConnection(Connection[Sent, Received], Generic[Sent, Received, Comi
             self._fail(DROPPED, str(error), now)
             return
         if text is not None:
-            self._events_size += len(text) + EVENT_SIZE
+            if isinstance(text, bytes):  # others were counted with all of their read
+                self._events_size += len(text) + EVENT_SIZE
             self._take_text(text, now, inflated=text is not message)
 
     def _take_text(self, text: str | bytes, now: float, *, inflated: bool) -> None:

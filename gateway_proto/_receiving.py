@@ -37,9 +37,12 @@ class Receiving(Beating, abc.ABC):
         inflate, decode, events = self._inflater.receive, decode_dispatch, self._events
         is_steady, heard = self._is_steady(), False
         size, limit = self._events_size, self._events_limit
-        for index, message in enumerate(messages):
-            if size >= limit and self._holds(messages, index, now, is_text=is_text):
-                break
+        following = iter(messages)
+        for message in following:
+            if not is_text and size >= limit:
+                self._events_size = size
+                if self._holds([message, *following], now, is_text=False):
+                    break
             if not is_steady:
                 self._events_size = size
                 super()._take_messages([message], now, is_text=is_text)
@@ -53,7 +56,8 @@ class Receiving(Beating, abc.ABC):
                 return
             if text is None:
                 continue
-            size += len(text) + EVENT_SIZE
+            if not is_text:
+                size += len(text) + EVENT_SIZE
             try:
                 dispatch = decode(text)
             except NO_DISPATCH:

@@ -24,6 +24,7 @@ from gateway_proto import (
     State,
     Then,
 )
+from gateway_proto._layers.frames import Messages
 from gateway_proto._layers.inflate import deflater, has_zstd
 
 LIMIT = 100_000
@@ -151,13 +152,25 @@ def test_what_is_received_while_input_waits_comes_after_it() -> None:
 
 
 def test_small_events_count_too() -> None:
-    peer = Peer("none")
-    data = b"".join(_frame(_payload(1), 0x81) for _ in range(1000))
+    peer = Peer()
+    data = b"".join(peer.frame(_payload(1)) for _ in range(1000))
 
     peer.connection.receive_data(data, now=1.0)
 
     assert len(peer.connection.events()) < 1000
     assert len(peer.taken(1.0)) > 1000
+
+
+def test_text_messages_count_with_all_of_their_read() -> None:
+    peer = Peer("none")
+    data = _frame(_payload(1), 0x81) * 1000
+
+    peer.connection.receive_data(data, now=1.0)
+    peer.connection.receive_data(data, now=1.0)
+    first = peer.connection.events()
+
+    assert len(first) == 2000  # a request and an answer each
+    assert len(peer.taken(1.0)) == 2000
 
 
 @pytest.mark.parametrize("compression", ["none", *STREAMS])
@@ -283,8 +296,30 @@ def test_after_our_close_messages_are_dropped_at_any_limit() -> None:
     assert _sequences(peer.taken(1.0)) == [2, 3]
 
 
-def test_before_ready_the_limit_holds_too() -> None:
+def test_before_ready_the_limit_holds_within_one_read_too() -> None:
     """On the general path as on the fast one."""
+    sender = deflater(Compression.ZLIB_STREAM)
+    config = Config(
+        token="t",
+        intents=0,
+        gateway_url="ws://localhost:1",
+        compression="zlib-stream",
+        events_limit=1000,
+    )
+    connection: Any = Client(config).dial_succeeded(now=0.0, framing=False)
+    messages = [sender.send(_payload(99), large=True) for _ in range(20)]
+
+    connection._take([Messages(messages, False)], 0.0)
+    counts = []
+    while events := connection.events():
+        counts.append(len(events))
+        connection.handle_timer(now=0.0)
+
+    assert sum(counts) == 21  # with Opened
+    assert max(counts) == 5
+
+
+def test_before_ready_the_limit_holds_too() -> None:
     connection = Client(
         Config(token="t", intents=0, gateway_url="ws://localhost:1", events_limit=1000)
     ).dial_succeeded(now=0.0, framing=False)

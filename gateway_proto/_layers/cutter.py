@@ -96,6 +96,7 @@ class Cutter:
         is_message = is_text = False
         run: list[str | bytes] = []
         size, limit, needed = len(data), self._limit, 2
+        room = limit
         while size - at >= 2:
             first, length, start = data[at], data[at + 1], at + 2
             if length == 126:
@@ -123,7 +124,8 @@ class Cutter:
                     items.append(Unusual(self._begun() + data[at:]))
                     return False
                 kind, is_message, is_text = None, first in _WHOLE, first == _TEXT
-            if length > limit or (not is_message and not self._has_room(first, length)):
+                room = limit if is_message else self._room(first)
+            if length > room:
                 self.has_unusual = True
                 items.append(Broken(1009, f"a message has more than {limit} bytes"))
                 return False
@@ -152,11 +154,11 @@ class Cutter:
             self._missing = needed - (size - at)
         return True
 
-    def _has_room(self, first: int, length: int) -> bool:
-        """Whether a fragment leaves its message within the limit; True for a control frame."""
+    def _room(self, first: int) -> int:
+        """Return how many bytes a fragment or a control frame may have."""
         if self._message is None or first not in _FRAGMENTS:
-            return True
-        return len(self._message) + length <= self._limit
+            return self._limit
+        return self._limit - len(self._message)
 
     def _join(self, first: int, fragment: bytes, items: list[Cut]) -> bool:
         """Add a fragment to its message. Return False if the message is not valid UTF-8."""
