@@ -12,11 +12,13 @@ from typing import Any
 
 import msgspec
 
-from gateway_proto._checks import LARGEST
+from gateway_proto._checks import BOOL, COUNT, LARGEST, TEXT, WORD, integer, optional
 from gateway_proto._connection import EVENT_SIZE, GatewayConnection
+from gateway_proto._layers import etf
 from gateway_proto._layers.frames import ServerFrames, Unframed
 from gateway_proto._layers.inflate import PlainInflater, deflater
 from gateway_proto._layers.payloads import Payload, encode_control, encode_dispatch
+from gateway_proto._layers.raw import to_term, value_of_caller
 from gateway_proto._layers.state import State, server_table
 from gateway_proto._members import MembersView
 from gateway_proto._mischief import Mischief
@@ -49,6 +51,8 @@ _LARGE = 1024
 """Bytes from which a text is worth compressing by itself."""
 _CONTROL_LIMIT = 16 * 2**20
 """Bytes of a body that the control route takes: a large guild has several millions."""
+_SEQUENCE = optional(integer(0, 2**63 - 1))
+_URL = optional(TEXT)
 _DIRECT = (
     Intents.DIRECT_MESSAGES
     | Intents.DIRECT_MESSAGE_REACTIONS
@@ -84,7 +88,9 @@ class ServerSession:
         self.presence: UpdatePresence | None = identify.presence
         """The one that is shown."""
         self._presences = SlidingWindow(*dialect.presence_limit)
-        self._replay: deque[Dispatch] = deque()
+        self.encoding: Encoding = Encoding.JSON
+        """Of its last connection."""
+        self._replay: deque[tuple[Dispatch, int]] = deque()  # each with its size in bytes
         self._replay_size = 0  # bytes
         self._replay_limits = (replay_limit, replay_bytes)
         self._forgotten = 0  # the sequence up to which dispatches are no longer kept
@@ -132,17 +138,17 @@ class ServerSession:
         self.sequence += 1
         dispatch = Dispatch(name, self.sequence, msgspec.Raw(raw))
         if replay:
-            self._keep(dispatch)
+            self._keep(dispatch, EVENT_SIZE + len(name) + len(raw))
         return dispatch
 
-    def _keep(self, dispatch: Dispatch) -> None:
+    def _keep(self, dispatch: Dispatch, size: int) -> None:
         """Keep a dispatch for a resume; drop the oldest ones beyond the limits."""
         most, most_bytes = self._replay_limits
-        self._replay.append(dispatch)
-        self._replay_size += _size(dispatch)
+        self._replay.append((dispatch, size))
+        self._replay_size += size
         while len(self._replay) > most or self._replay_size > most_bytes:
-            oldest = self._replay.popleft()
-            self._replay_size -= _size(oldest)
+            oldest, size = self._replay.popleft()
+            self._replay_size -= size
             self._forgotten = oldest.sequence or 0
 
     @property
@@ -150,15 +156,27 @@ class ServerSession:
         """Bytes of the dispatches that are kept for a resume."""
         return self._replay_size
 
-    def missed(self, after: int) -> list[Dispatch] | None:
-        """The dispatches after a sequence; None where they are no longer all there."""
+    def missed(self, after: int, encoding: Encoding = Encoding.JSON) -> list[Dispatch] | None:
+        """Return the dispatches after a sequence, for a connection with this encoding.
+
+        None if they are not all kept, or one of them cannot be written in this encoding.
+        """
         if after < self._forgotten:
             return None
-        return [dispatch for dispatch in self._replay if (dispatch.sequence or 0) > after]
+        missed = [dispatch for dispatch, _ in self._replay if (dispatch.sequence or 0) > after]
+        if encoding is Encoding.JSON:
+            return missed
+        try:
+            return [_as_term(dispatch) for dispatch in missed]
+        except LocalProtocolError:
+            return None
 
 
-def _size(dispatch: Dispatch) -> int:
-    return EVENT_SIZE + len(dispatch.name) + len(dispatch.raw)
+def _as_term(dispatch: Dispatch) -> Dispatch:
+    raw = dispatch.raw
+    if raw[:1] == etf.VERSION:
+        return dispatch
+    return Dispatch(dispatch.name, dispatch.sequence, msgspec.Raw(to_term(raw)))
 
 
 @functools.cache
@@ -167,6 +185,28 @@ def _needed(name: str, *, of_guild: bool) -> Intents:
     needed = Intents.for_event(name)
     # Without a guild it may be a direct message, or one that a test has shortened.
     return needed & ~_DIRECT if of_guild else needed
+
+
+def _size(message: ServerMessage) -> int:
+    return EVENT_SIZE + (len(message.raw) if isinstance(message, Dispatch) else 0)
+
+
+def _check(message: ServerMessage, encoding: Encoding) -> None:
+    """Check a message of the caller before it changes anything; raises `LocalProtocolError`."""
+    match message:
+        case Dispatch(name=name, sequence=sequence):
+            WORD.named("Dispatch.name", name)
+            _SEQUENCE.named("Dispatch.sequence", sequence)
+            encode_dispatch(message.raw, sequence, name, encoding)
+            value_of_caller(message.raw)
+        case Hello(heartbeat_interval):
+            COUNT.named("Hello.heartbeat_interval", heartbeat_interval)
+        case ReconnectRequested(url):
+            _URL.named("ReconnectRequested.url", url)
+        case SessionInvalidated(resumable):
+            BOOL.named("SessionInvalidated.resumable", resumable)
+        case _:
+            pass
 
 
 def _frames(config: ServerConfig) -> ServerFrames:
@@ -198,6 +238,7 @@ class Telling(GatewayConnection[ServerMessage, ServerEvent, Payload], abc.ABC):
         """What bytes go through on their way out."""
         self._silent = False
         self._held: list[ServerMessage] = []
+        self._held_size = 0  # bytes
         self._cut: int | None = None
         self._last_dispatch: Dispatch | None = None
         self.number: int | None = None
@@ -232,7 +273,7 @@ class Telling(GatewayConnection[ServerMessage, ServerEvent, Payload], abc.ABC):
     @property
     def waiting(self) -> int:
         """Bytes that wait to be sent."""
-        return self._frames.waiting + self.wire.waiting
+        return self._frames.waiting + self.wire.waiting + self._held_size
 
     def data_to_send(self) -> bytes:
         """The bytes that wait, in order; each once."""
@@ -262,6 +303,7 @@ class Telling(GatewayConnection[ServerMessage, ServerEvent, Payload], abc.ABC):
             raise LocalProtocolError(
                 f"the connection is {self._state.value}: nothing can be sent on it"
             )
+        _check(message, self._encoding)
         if isinstance(message, Dispatch) and message.sequence is None:
             if self.session is None:
                 raise LocalProtocolError("a dispatch needs a session: wait for Identify or Resume")
@@ -283,6 +325,8 @@ class Telling(GatewayConnection[ServerMessage, ServerEvent, Payload], abc.ABC):
             return
         if self._mischief.held_until is not None:
             self._held.append(message)
+            self._held_size += _size(message)
+            self._check_output(now)
             return
         match message:
             case Dispatch(name=name, sequence=sequence):
@@ -324,9 +368,13 @@ class Telling(GatewayConnection[ServerMessage, ServerEvent, Payload], abc.ABC):
                     self._frames.take_back(-self._cut)
                 self.drop(now=now)
         self.wire.count_message()
-        if self.waiting > self._config.output_limit:
-            self.drop(now=now)
+        self._check_output(now)
         self._wake()
+
+    def _check_output(self, now: float) -> None:
+        """Drop the connection if more waits for the client than `output_limit` allows."""
+        if self.waiting > self._output_limit:
+            self.drop(now=now)
 
     # ----- for faults -----
 
@@ -394,7 +442,7 @@ class Telling(GatewayConnection[ServerMessage, ServerEvent, Payload], abc.ABC):
             self._deadlines.set(Timer.FAULT, at)
 
     def _release(self, now: float) -> None:
-        held, self._held = self._held, []
+        held, self._held, self._held_size = self._held, [], 0
         for message in held:
             self.write(message, now=now)
 

@@ -13,10 +13,20 @@ from typing import Any
 
 import attrs
 
-from gateway_proto._checks import CALLBACK, Check, instance_of, is_text, optional, rejected
+from gateway_proto._checks import (
+    CALLBACK,
+    ID,
+    Check,
+    as_id,
+    instance_of,
+    is_id,
+    is_text,
+    optional,
+    rejected,
+)
 from gateway_proto._control import control
 from gateway_proto._layers.payloads import Payload
-from gateway_proto._layers.raw import to_json, to_term
+from gateway_proto._layers.raw import to_json, to_term, value_of_caller
 from gateway_proto._members import MembersLimit
 from gateway_proto._telling import ServerSession
 from gateway_proto.commands import Identify, Resume
@@ -94,6 +104,7 @@ class Server:
         _check_name(name)
         _TO.named("to", to)
         raw = to_json(data)
+        value_of_caller(raw)  # a msgspec.Raw may be anything
         self._forget(now)
         guild_id = _guild_id(name, data)
         sessions = [
@@ -104,13 +115,15 @@ class Server:
         bare = self.config.world.without_content(name, data)
         whole = _Encoded(raw)
         partial = whole if bare is None else _Encoded(to_json(bare))
+        # Encoded for all before any of them gets it: what cannot be encoded changes nothing.
+        raws = []
         for session in sessions:
             encoded = whole if to is not None or session.reads_content else partial
-            connection = session.connection
-            is_etf = connection is not None and connection.encoding is Encoding.ETF
-            dispatch = session.next(name, encoded.term if is_etf else encoded.json)
-            if connection is not None:
-                connection.write(dispatch, now=now)
+            raws.append(encoded.term if session.encoding is Encoding.ETF else encoded.json)
+        for session, session_raw in zip(sessions, raws, strict=True):
+            dispatch = session.next(name, session_raw)
+            if session.connection is not None:
+                session.connection.write(dispatch, now=now)
         return len(sessions)
 
     def play(self, scenario: Scenario) -> None:
@@ -268,13 +281,19 @@ class _Encoded:
         return to_term(self.json)
 
 
-def _guild_id(name: str, data: Any) -> str | int | None:
-    """The guild that a dispatch is about; None: it is about none."""
+def _guild_id(name: str, data: Any) -> str | None:
+    """Return the guild that a dispatch is about, or None; raises `LocalProtocolError`."""
     if not isinstance(data, Mapping):
         return None
     own = name in ("GUILD_CREATE", "GUILD_UPDATE", "GUILD_DELETE")
-    guild_id = data.get("id" if own else "guild_id")
-    return guild_id if str(guild_id).isdecimal() else None
+    key = "id" if own else "guild_id"
+    value: Any = data.get(key)
+    guild_id: Any = as_id(value)
+    if is_id(guild_id):
+        return str(guild_id)
+    if isinstance(value, int) or (isinstance(value, str) and value.isdecimal()):
+        raise rejected(f"{key} of the dispatch", value, ID.expected)
+    return None
 
 
 def _check_name(name: Any) -> None:

@@ -193,6 +193,7 @@ class ServerConnection(Telling):
         """The WebSocket was accepted elsewhere, for this target and host."""
         error = self._choose(target, host)
         if error is not None:
+            self.drop(now=now)
             raise LocalProtocolError(error)
         self._begin_upgrade(*self._server.next_upgrade())
         self._opened(now)
@@ -390,6 +391,7 @@ class ServerConnection(Telling):
 
     def _begin_session(self, session: ServerSession, now: float) -> None:
         self._attach(session)
+        session.encoding = self._encoding
         self._server.back(session)
         self._deadlines.clear(Timer.SESSION)
         json = self._encoding is Encoding.JSON
@@ -440,7 +442,7 @@ class ServerConnection(Telling):
         if session is not None and resume.seq > session.sequence:
             self._refuse(4007, "Invalid seq", now)
             return
-        missed = None if session is None else session.missed(resume.seq)
+        missed = None if session is None else session.missed(resume.seq, self._encoding)
         if session is None or missed is None:
             code = self._dialect.failed_resume_close
             if code is None:

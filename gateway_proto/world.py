@@ -14,7 +14,7 @@ import attrs
 import msgspec
 
 from gateway_proto._checks import ID, JSON, Each, as_id, as_tuple, instance_of, is_id, rejected
-from gateway_proto._layers.raw import to_json
+from gateway_proto._layers.raw import check_term, to_json
 from gateway_proto.commands import (
     RequestChannelInfo,
     RequestSoundboardSounds,
@@ -75,9 +75,9 @@ def _check_user(_world: Any, _field: Any, user: Any) -> None:
 
 
 def _check_json(name: str, data: Data) -> None:
-    # The command line and the control route write them as JSON, and so does every dispatch.
+    # The control route writes them as JSON, and dispatches in the encoding of each session.
     try:
-        to_json(data)
+        check_term(to_json(data))
     except LocalProtocolError as error:
         raise LocalProtocolError(f"invalid {name} {error}") from None
 

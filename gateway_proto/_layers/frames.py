@@ -423,16 +423,15 @@ class ServerFrames(Frames):
     def accept(self) -> Iterator[Incoming]:
         """Accept the upgrade, and read what came behind the request."""
         assert self._request is not None
-        if not _is_key(self._request.headers):
-            error = "no WebSocket upgrade: Sec-WebSocket-Key must be 16 bytes in base64"
-            self.respond(400, b"text/plain", f"{error}\n".encode())
-            yield Broken(1002, error)
+        problem = _handshake_problem(self._request)
+        if problem is not None:
+            self.respond(400, b"text/plain", f"no WebSocket upgrade: {problem}\n".encode())
+            yield Broken(1002, f"no WebSocket upgrade: {problem}")
             return
         handshake = H11Handshake(ConnectionType.SERVER)
         try:
             handshake.initiate_upgrade_connection(list(self._request.headers), self._request.target)
             self._out += handshake.send(ws.AcceptConnection())
-        # h11's own: HTTP/1.0 needs no Host header, and is made 1.1 for the upgrade.
         except (
             WsRemoteProtocolError,
             WsLocalProtocolError,
@@ -558,6 +557,15 @@ def _is_key(headers: Iterable[tuple[bytes, bytes]]) -> bool:
         return len(keys) == 1 and len(binascii.a2b_base64(keys[0], strict_mode=True)) == 16
     except binascii.Error:
         return False
+
+
+def _handshake_problem(request: h11.Request) -> str | None:
+    """Return what wsproto accepts and RFC 6455, section 4.2.1, does not."""
+    if request.method != b"GET" or request.http_version < b"1.1":
+        return "the method must be GET, and the version HTTP/1.1"
+    if not _is_key(request.headers):
+        return "Sec-WebSocket-Key must be 16 bytes in base64"
+    return None
 
 
 def _texts(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:

@@ -11,6 +11,7 @@ from gateway_proto._layers import etf
 from gateway_proto.errors import DataError, LocalProtocolError
 
 __all__ = [
+    "check_term",
     "from_raw",
     "from_raw_strictly",
     "to_json",
@@ -97,7 +98,7 @@ def to_json(value: Any) -> bytes:
     """The JSON text of a value of the caller's; raises `LocalProtocolError` where it has none."""
     try:
         return msgspec.json.encode(value)
-    except (TypeError, ValueError, RecursionError) as error:
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise LocalProtocolError(f"this cannot be written as JSON: {error}") from None
 
 
@@ -112,6 +113,16 @@ def value_to_term(value: Any) -> bytes:
         return etf.pack(value)
     except (TypeError, ValueError, RecursionError) as error:
         raise LocalProtocolError(f"this cannot be written as ETF: {error}") from None
+
+
+def check_term(raw: bytes) -> None:
+    """Raise `LocalProtocolError` if data that a server sends later cannot be written as ETF.
+
+    A payload nests it in a few more lists and maps. Without the extra `etf` nothing is checked.
+    """
+    value = value_of_caller(raw)
+    if etf.available():
+        value_to_term([[[[value]]]])
 
 
 def value_of_caller(raw: bytes) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 import gateway_proto.server
@@ -16,13 +17,18 @@ from gateway_proto import (
     HeartbeatRequested,
     Hello,
     LocalProtocolError,
+    ReconnectRequested,
     Server,
     ServerConfig,
+    ServerConnection,
+    SessionInvalidated,
+    State,
     UpdatePresence,
+    World,
 )
 from gateway_proto._layers import etf
 from gateway_proto.testing import Link
-from tests.server.talk import accepted, identify_on, made_ready, said
+from tests.server.talk import accepted, identify_on, made_ready, resume_on, said
 
 
 def test_every_message_of_a_server_arrives_as_an_equal_event() -> None:
@@ -53,7 +59,7 @@ def test_what_cannot_be_sent_is_the_callers_mistake() -> None:
     with pytest.raises(LocalProtocolError, match="needs a session"):
         connection.send(Dispatch.of("A", 1), now=0.0)
     with pytest.raises(LocalProtocolError, match="not a message of a server"):
-        connection.send(UpdatePresence(), now=0.0)  # type: ignore[arg-type]
+        connection.send(UpdatePresence(), now=0.0)
     connection.receive_eof(now=0.0)
     with pytest.raises(LocalProtocolError, match="the connection is closed"):
         connection.send(Hello(1), now=0.0)
@@ -152,3 +158,147 @@ def test_a_dispatch_to_many_is_written_once_in_each_encoding(
         dispatches = [event for event in link.client.events if isinstance(event, Dispatch)]
         assert dispatches[-1].data == {"a": [1, None]}
     assert written == terms
+
+
+# ----- data that cannot be sent -----
+
+
+def _nested(depth: int) -> Any:
+    value: Any = 1
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+def _etf_session(server: Server) -> ServerConnection:
+    pytest.importorskip("erlpack")
+    connection = accepted(server, "/?v=10&encoding=etf")
+    identify_on(connection)
+    connection.messages_to_send()
+    return connection
+
+
+ODD = [
+    _nested(300),
+    {"a": msgspec.Raw(b'"\\ud800"')},
+    {"a": msgspec.Raw(b"garbage")},
+    msgspec.Raw(b""),
+    msgspec.Raw(b"[1"),
+    {(1, 2): 3},
+    object(),
+    "\ud800",
+]
+
+
+@pytest.mark.parametrize("is_connected", [True, False])
+@pytest.mark.parametrize("data", ODD, ids=lambda data: repr(data)[:20])
+def test_odd_dispatch_to_etf_session_changes_nothing(data: Any, is_connected: bool) -> None:
+    server = Server()
+    json_connection = made_ready(server)
+    json_connection.messages_to_send()
+    connection = _etf_session(server)
+    if not is_connected:
+        connection.receive_eof(now=0.0)
+
+    with pytest.raises(LocalProtocolError):
+        server.dispatch("X", data, now=0.0)
+
+    assert [session.sequence for session in server.sessions.values()] == [1, 1]
+    assert json_connection.messages_to_send() == []
+
+
+def test_surrogates_of_real_servers_reach_json_sessions_only() -> None:
+    server = Server()
+    connection = made_ready(server)
+    connection.messages_to_send()
+
+    assert server.dispatch("X", msgspec.Raw(b'"\\ud800"'), now=0.0) == 1
+
+    assert b"\\ud800" in b"".join(map(_as_bytes, connection.messages_to_send()))
+    session = connection.session
+    assert session is not None
+    connection.receive_eof(now=0.0)
+    pytest.importorskip("erlpack")
+    again = resume_on(server, session.id, 1, target="/?v=10&encoding=etf")
+    assert session.connection is None
+    assert again.state is State.IDENTIFYING
+
+
+def test_session_resumed_in_another_encoding_gets_its_dispatches() -> None:
+    server = Server()
+    connection = _etf_session(server)
+    session = connection.session
+    assert session is not None
+    server.dispatch("A", {"b": 1}, now=0.0)
+    connection.receive_eof(now=0.0)
+
+    as_json = resume_on(server, session.id, 1)
+
+    assert [p["d"] for p in said(as_json)] == [{"b": 1}, {"_trace": []}]
+    server.dispatch("C", {"d": 2}, now=0.0)
+    as_etf = resume_on(server, session.id, 1, target="/?v=10&encoding=etf")
+    assert as_etf.state is State.READY
+    assert len(as_etf.messages_to_send()) == 3
+
+
+@pytest.mark.parametrize(
+    "guild_id",
+    ["9" * 5000, 10**5000, 2**64, -1, "\u0661", True],
+    ids=lambda id_: type(id_).__name__,
+)
+@pytest.mark.parametrize("name", ["MESSAGE_CREATE", "GUILD_CREATE"])
+def test_guild_id_that_no_guild_has_is_refused(name: str, guild_id: Any) -> None:
+    server = Server()
+    connection = made_ready(server)
+
+    with pytest.raises(LocalProtocolError):
+        server.dispatch(name, {"id": guild_id, "guild_id": guild_id}, now=0.0)
+
+    assert connection.session is not None
+    assert connection.session.sequence == 1
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        Dispatch("X", None, msgspec.Raw(b"garbage")),
+        Dispatch("X", -1, msgspec.Raw(b"1")),
+        Dispatch("", None, msgspec.Raw(b"1")),
+        Hello(-1),
+        Hello("1"),
+        ReconnectRequested(5),
+        SessionInvalidated("yes"),
+    ],
+    ids=repr,
+)
+def test_odd_message_is_refused_and_changes_nothing(message: Any) -> None:
+    connection = made_ready()
+    connection.messages_to_send()
+
+    with pytest.raises(LocalProtocolError):
+        connection.send(message, now=0.0)
+
+    assert connection.messages_to_send() == []
+    assert connection.session is not None
+    assert connection.session.sequence == 1
+
+
+def test_deep_dispatch_sent_to_etf_connection_changes_nothing() -> None:
+    connection = _etf_session(Server())
+
+    with pytest.raises(LocalProtocolError):
+        connection.send(Dispatch.of("X", _nested(300)), now=0.0)
+
+    assert connection.session is not None
+    assert connection.session.sequence == 1
+
+
+def test_world_that_etf_cannot_write_is_refused() -> None:
+    pytest.importorskip("erlpack")
+
+    with pytest.raises(LocalProtocolError, match=r"World\.guilds: guild 5:"):
+        World([{"id": "5", "deep": _nested(253)}])
+
+
+def _as_bytes(message: str | bytes) -> bytes:
+    return message.encode() if isinstance(message, str) else message
