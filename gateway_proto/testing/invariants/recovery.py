@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
+from gateway_proto.events import Event, IdentifyBudgetSpent
 from gateway_proto.testing.bot import Bot
 from gateway_proto.testing.invariants.invariant import Invariant
 
 __all__ = ["DOCUMENTED", "GivesReason", "ReadyAgain"]
 
 DOCUMENTED: tuple[str, ...] = (
-    r"\d+ identifies in 24 hours",
-    r"only \d+ sessions may still be opened today",
     r"the lookup named a gateway that is not trusted",
     r"the lookup was answered with HTTP (401|404)",
     r"the server closed with \d+ .*, after which no reconnect helps",
@@ -37,12 +37,29 @@ class GivesReason(Invariant):
 class ReadyAgain(Invariant):
     """When the network heals, every client is READY within `Setting.calm`, or has given up.
 
-    One that somebody has started meanwhile has at least half of that time.
+    One that somebody has started meanwhile has at least half of that time, and one whose Identifies
+    of the day are used has it after the reported wait.
     """
+
+    def __init__(self, *about: Any) -> None:
+        super().__init__(*about)
+        self._spent_until: dict[int, float] = {}
+
+    def began(self, bot: Bot) -> None:
+        """A process remembers nothing of the one before it."""
+        self._spent_until.pop(bot.number, None)
+
+    def received(self, bot: Bot, event: Event) -> None:
+        """Note until when no Identify is possible."""
+        if isinstance(event, IdentifyBudgetSpent) and event.seconds is not None:
+            self._spent_until[bot.number] = bot.clock() + event.seconds
 
     def rested(self, bot: Bot) -> None:
         """It is long enough since."""
-        if bot.alive and bot.agenda.now - bot.started_at < self._setting.calm / 2:
+        half = self._setting.calm / 2
+        if bot.alive and bot.agenda.now - bot.started_at < half:
+            return
+        if bot.alive and bot.clock() < self._spent_until.get(bot.number, -half) + half:
             return
         ready = bot.is_ready or (not bot.alive and bot.client.gave_up is not None)
         state = "no connection" if bot.end is None else bot.end.connection.state.value
