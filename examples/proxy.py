@@ -2,15 +2,12 @@
 
 A server for the bots, a client of the real gateway: the session there is the proxy's. A bot that
 starts again identifies here; one that kept its session resumes here, and gets what it missed. After
-a new session at the real gateway events are missing, so the bots' sessions end. Guilds are sent as
-GUILD_CREATE and GUILD_UPDATE had them: channels and roles are yours to fold in.
+a new session at the real gateway events are missing, so the bots' sessions end.
 """
 
 import asyncio
 import contextlib
 import os
-
-import attrs
 
 import gateway_proto as gp
 from gateway_asyncio import open_gateway, serve_gateway
@@ -20,17 +17,6 @@ FORWARDED = gp.Request | gp.UpdatePresence | gp.UpdateVoiceState
 
 class Mirror(gp.World):
     """Who the bot is, and its guilds; requests are the real gateway's to answer."""
-
-    def after(self, event: object) -> gp.World:
-        if isinstance(event, gp.Ready):
-            return Mirror(user=event.data["user"])
-        if getattr(event, "name", "") not in ("GUILD_CREATE", "GUILD_UPDATE", "GUILD_DELETE"):
-            return self
-        guilds = {guild["id"]: guild for guild in self.guilds}
-        guild = guilds.pop(event.data["id"], {}) | event.data
-        if event.name != "GUILD_DELETE":
-            guilds[guild["id"]] = guild
-        return attrs.evolve(self, guilds=guilds.values())
 
     def members(self, request: object) -> list:
         return []
@@ -72,7 +58,8 @@ async def main() -> None:
     async with open_gateway(config) as gateway, contextlib.AsyncExitStack() as stack:
         backfill, serving = gp.Backfill(), None
         async for event in gateway:
-            front.config = attrs.evolve(front.config, world=front.config.world.after(event))
+            if isinstance(event, gp.Dispatch):
+                front.world = front.world.after(event.name, event.data)
             backfill = backfill.after(event)
             if serving is not None and isinstance(event, gp.Ready):
                 end_sessions(front, serving.now())

@@ -22,6 +22,7 @@ from gateway_proto.dialects import Then
 from gateway_proto.errors import LocalProtocolError
 from gateway_proto.events import By, Closed, Event, GatewayFound, SessionStartLimit
 from gateway_proto.urls import Url
+from gateway_proto.world import World
 
 __all__ = ["Answer", "LookupConnection", "answer", "refusal_text"]
 
@@ -239,21 +240,8 @@ class Answer(msgspec.Struct, frozen=True):
     body: bytes
 
 
-_APPLICATION: dict[str, Any] = {
-    "name": "gateway_proto",
-    "icon": None,
-    "description": "",
-    "rpc_origins": [],
-    "bot_public": True,
-    "bot_require_code_grant": False,
-    "verify_key": "0" * 64,
-    "team": None,
-    "flags": 0,
-}
-
-
 def answer(
-    method: str, target: str, *, found: GatewayFound, user: dict[str, Any], authorized: bool
+    method: str, target: str, *, found: GatewayFound, world: World, authorized: bool
 ) -> Answer:
     """What the routes answer that clients ask before and beside the gateway.
 
@@ -277,9 +265,9 @@ def answer(
         case "gateway/bot":
             return _json(200, msgspec.to_builtins(found))
         case "users/@me":
-            return _json(200, user)
+            return _json(200, world.user)
         case "oauth2/applications/@me" | "applications/@me":
-            return _json(200, {**_APPLICATION, "id": user["id"], "owner": user})
+            return _json(200, world.application)
         case "soundboard-default-sounds":
             return _json(200, [])
         case _:

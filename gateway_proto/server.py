@@ -38,6 +38,7 @@ from gateway_proto.journal import Journal
 from gateway_proto.server_config import ServerConfig
 from gateway_proto.server_connection import ServerConnection
 from gateway_proto.shards import identify_key
+from gateway_proto.world import World
 
 __all__ = ["Server"]
 
@@ -54,6 +55,7 @@ class Server:
         if config is not None:
             _SERVER_CONFIG.named("config", config)
         self.config: ServerConfig = ServerConfig() if config is None else config
+        self._world = self._first_world = self.config.world
         self.sessions: dict[str, ServerSession] = {}
         """By id: those with a connection, and those that may still be resumed."""
         self.connections: set[ServerConnection] = set()
@@ -112,7 +114,8 @@ class Server:
             for session in self.sessions.values()
             if (session.gets(name, guild_id) if to is None else to(session))
         ]
-        bare = self.config.world.without_content(name, data)
+        self.world = self.world.after(name, data)
+        bare = self.world.without_content(name, data)
         whole = _Encoded(raw)
         partial = whole if bare is None else _Encoded(to_json(bare))
         # Encoded for all before any of them gets it: what cannot be encoded changes nothing.
@@ -142,6 +145,19 @@ class Server:
         """Those that have asked for a WebSocket and are not CLOSED, by number."""
         numbered = [(c.number, c) for c in self.connections if c.number is not None]
         return [connection for _, connection in sorted(numbered, key=lambda pair: pair[0])]
+
+    @property
+    def world(self) -> World:
+        """The world of the settings, changed by the dispatches since."""
+        if self.config.world is not self._first_world:
+            if self.config.world != self._first_world:
+                self._world = self.config.world
+            self._first_world = self.config.world
+        return self._world
+
+    @world.setter
+    def world(self, world: World) -> None:
+        self._first_world, self._world = self.config.world, world
 
     # ----- for the connections -----
 

@@ -49,6 +49,7 @@ from gateway_proto.events import (
 )
 from gateway_proto.faults import Fault
 from gateway_proto.server_config import ServerConfig
+from gateway_proto.world import World
 
 __all__ = ["Host", "ServerConnection"]
 
@@ -62,6 +63,7 @@ class Host(Protocol):
     """What a connection needs of its server."""
 
     config: ServerConfig
+    world: World
 
     def open_session(self, identify: Identify, dialect: Dialect) -> ServerSession:
         """A new session."""
@@ -155,7 +157,7 @@ class ServerConnection(Telling):
                 item.method,
                 item.target,
                 found=self._server.found(self._url(host), now=now),
-                user=dict(self._config.world.user),
+                world=self._server.world,
                 authorized=self._server.allows(token),
             )
             status = response.status
@@ -306,7 +308,7 @@ class ServerConnection(Telling):
 
     def _answer(self, command: Command, now: float) -> None:
         """What the world has to say to a command; nothing of guilds that are not in it."""
-        world = self._config.world
+        world = self._server.world
         match command:
             case RequestGuildMembers():
                 self._answer_members(command, now)
@@ -320,6 +322,7 @@ class ServerConnection(Telling):
             case UpdateVoiceState(guild_id=str(guild_id)) if world.guild(guild_id) is not None:
                 assert self.session is not None
                 for name, d in world.voice(command, self.session.id).items():
+                    self._server.world = self._server.world.after(name, d)
                     self._dispatch(name, d, now)
             case UpdatePresence():
                 assert self.session is not None
@@ -329,7 +332,7 @@ class ServerConnection(Telling):
 
     def _answer_members(self, request: RequestGuildMembers, now: float) -> None:
         assert self.session is not None
-        world, token = self._config.world, self.session.token
+        world, token = self._server.world, self.session.token
         is_limited = self._dialect.members_limit is not None
 
         def seconds_left(guild_id: str) -> float:
@@ -369,7 +372,7 @@ class ServerConnection(Telling):
             self._refuse(4013, "Invalid intent(s)", now)
         elif not self._allows(intents):
             self._refuse(4014, "Disallowed intent(s)", now)
-        elif len(self._config.world.guilds_of(shard)) > self._config.guilds_per_shard:
+        elif len(self._server.world.guilds_of(shard)) > self._config.guilds_per_shard:
             self._refuse(4011, "Sharding required", now)
         elif not (self._server.has_capacity(now=now) and self._server.may_identify(shard, now=now)):
             self.write(SessionInvalidated(resumable=False), now=now)
@@ -403,7 +406,7 @@ class ServerConnection(Telling):
     def _greet(self, now: float) -> None:
         """READY, and the guilds."""
         assert self.session is not None
-        config, dialect, world = self._config, self._dialect, self._config.world
+        config, dialect, world = self._config, self._dialect, self._server.world
         guilds = world.guilds_of(self.session.shard)
         view = self.session.members_view(str(world.user["id"]))
         ready: dict[str, Any] = {
@@ -422,7 +425,7 @@ class ServerConnection(Telling):
         if dialect.trace_in_ready:
             ready["_trace"] = []
         if dialect.greets:
-            ready["application"] = {"id": world.user["id"], "flags": 0}
+            ready["application"] = {key: world.application[key] for key in ("id", "flags")}
         else:
             ready |= {"heartbeat_interval": config.heartbeat_interval, "read_state": []}
         if dialect.resume_url_in_ready:

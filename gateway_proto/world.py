@@ -1,20 +1,34 @@
-"""plain data → dispatches: the small world that a server tells of.
+"""Plain data → dispatches and answers: the world that a server serves.
 
-Users, guilds, channels and members are the objects of the documentation, as JSON has them; a guild
-has `members` and may have `presences`, `voice_states` and `soundboard_sounds`. From it come READY,
-GUILD_CREATE, and the answers to requests.
+Users, guilds, channels and members are the objects of the documentation, as JSON has them. From
+them come READY, GUILD_CREATE, the answers to requests, and those of the HTTP routes.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, Self
 
 import attrs
 import msgspec
 
-from gateway_proto._checks import ID, JSON, Each, as_id, as_tuple, instance_of, is_id, rejected
+from gateway_proto._checks import (
+    COUNT,
+    ID,
+    JSON,
+    WORD,
+    Check,
+    Each,
+    as_id,
+    as_tuple,
+    as_words,
+    instance_of,
+    is_id,
+    rejected,
+)
 from gateway_proto._layers.raw import check_term, to_json
+from gateway_proto._world_changes import changed, find
 from gateway_proto.commands import (
     RequestChannelInfo,
     RequestSoundboardSounds,
@@ -22,32 +36,30 @@ from gateway_proto.commands import (
 )
 from gateway_proto.errors import LocalProtocolError
 from gateway_proto.shards import shard_of
+from gateway_proto.world_objects import (
+    complete_application,
+    complete_guild,
+    complete_message,
+    complete_private_channel,
+    complete_user,
+    make_channel,
+    make_user,
+)
 
 __all__ = ["World"]
 
-_USER: Mapping[str, Any] = {
-    "id": "80351110224678912",
-    "username": "gateway_proto",
-    "discriminator": "0",
-    "global_name": None,
-    "avatar": None,
-    "bot": True,
-    "verified": True,
-    "mfa_enabled": False,
-    "flags": 0,
-    "email": None,
-}
+Data = Mapping[str, Any]
+
+_USER: Data = complete_user({"id": "80351110224678912", "username": "gateway_proto"}, own=True)
 _EMPTY: Mapping[str, Any] = {"content": "", "embeds": [], "attachments": [], "components": []}
 """What is written in a message, for those who may not read it."""
-_ONLY_LATER = ("soundboard_sounds",)
-"""What a guild has here, and GUILD_CREATE has not."""
-
-Data = Mapping[str, Any]
+_NAMES = Each(WORD, "a tuple of names of channels")
 
 
 class _File(msgspec.Struct, forbid_unknown_fields=True):
     user: dict[str, Any] | None = None
     guilds: list[dict[str, Any]] = []
+    application: dict[str, Any] = {}
 
 
 def _guilds(guilds: Iterable[Data]) -> tuple[Data, ...]:
@@ -91,13 +103,17 @@ def _has_user(value: Any) -> bool:
 
 
 def _is_member(value: Any) -> bool:
-    return _has_user(value) and isinstance(value["user"].get("username"), str)
+    return _has_user(value) and isinstance(value["user"].get("username", ""), str)
 
 
 _LISTS_OF_A_GUILD: Mapping[str, tuple[Callable[[Any], bool], str]] = {
-    "members": (_is_member, "objects with a user that has an id and a username"),
+    "members": (_is_member, "objects with a user that has an id, and a username as a str"),
     "presences": (_has_user, "objects with a user that has an id"),
     "channels": (_has_id, "objects with an id"),
+    "threads": (_has_id, "objects with an id"),
+    "roles": (_has_id, "objects with an id"),
+    "emojis": (_has_id, "objects with an id"),
+    "stickers": (_has_id, "objects with an id"),
     "voice_states": (lambda value: isinstance(value, Mapping), "objects"),
     "soundboard_sounds": (lambda value: isinstance(value, Mapping), "objects"),
 }
@@ -107,39 +123,171 @@ _GUILDS = Each(
 )
 
 
-@attrs.frozen
+def _objects(values: Iterable[Data]) -> tuple[Data, ...]:
+    members: tuple[Data, ...] = as_tuple(values)
+    return members
+
+
+def _check_objects(_world: Any, field: Any, values: Any) -> None:
+    name = f"World.{field.name}"
+    Each(Check(_has_id, "a mapping with an id"), f"a tuple of {field.name}").named(name, values)
+    for value in values:
+        _check_json(f"{name}:", value)
+
+
+def _check_application(_world: Any, _field: Any, application: Any) -> None:
+    if not isinstance(application, Mapping):
+        raise rejected("World.application", application, "a mapping of fields of an application")
+    _check_json("World.application:", application)
+
+
+def _further() -> Any:
+    return attrs.field(default=(), converter=_objects, validator=_check_objects, kw_only=True)
+
+
+@attrs.frozen(slots=False)
 class World:
-    """Who the bot is, and the guilds that it is in."""
+    """The bot, the guilds that it is in, and what else a server answers out of.
+
+    Objects may be partial: each documented field that is not optional is filled in, and the bot is
+    made a member of each guild. A World is a value; `after` returns a changed one.
+    """
 
     guilds: tuple[Data, ...] = attrs.field(default=(), converter=_guilds, validator=_check_guilds)
-    """Whole guild objects; each needs an `id`."""
+    """Guilds as GUILD_CREATE has them; each needs an `id`."""
     user: Data = attrs.field(default=_USER, validator=_check_user)
+    application: Data = attrs.field(factory=dict, validator=_check_application, kw_only=True)
+    """The bot's application."""
+    private_channels: tuple[Data, ...] = _further()
+    """Channels for direct messages."""
+    messages: tuple[Data, ...] = _further()
+    """The last messages, ordered by their ids."""
+    commands: tuple[Data, ...] = _further()
+    """Application commands; those of one guild have its `guild_id`."""
+    interactions: tuple[Data, ...] = _further()
+    """The last interactions, oldest first."""
+
+    def __attrs_post_init__(self) -> None:
+        user = complete_user(self.user, own=True)
+        application = complete_application(self.application, user, len(self.guilds))
+        self._set(user=user, application=application)
+        self._set(guilds=tuple(complete_guild(guild, user) for guild in self.guilds))
+        self._set(
+            messages=tuple(
+                sorted(map(complete_message, self.messages), key=lambda message: int(message["id"]))
+            )
+        )
+        self._set(private_channels=tuple(map(complete_private_channel, self.private_channels)))
 
     @classmethod
     def from_json(cls, text: str | bytes) -> World:
-        """The world of `{"user": {...}, "guilds": [...]}`; raises `LocalProtocolError`."""
+        """Return the world of `{"user": {...}, "guilds": [...]}`; raise `LocalProtocolError`."""
         JSON.named("text", text)
         try:
             file = msgspec.json.decode(text, type=_File)
         except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
             raise LocalProtocolError(f"this text is no world: {error}") from None
-        return cls(file.guilds, _USER if file.user is None else {**_USER, **file.user})
+        user = _USER if file.user is None else {**_USER, **file.user}
+        return cls(file.guilds, user, application=file.application)
 
-    # ----- who gets what -----
+    @classmethod
+    def with_guild(
+        cls,
+        name: str = "Test",
+        *,
+        members: int = 1,
+        channels: Iterable[str] = ("general",),
+        voice_channels: Iterable[str] = ("Voice",),
+        user: Data = _USER,
+    ) -> World:
+        """Return a world of one guild with the id 1000.
+
+        It has the channels with the ids 2000, 2001, ..., text channels first, and besides the bot
+        `members` people with the ids 4000, 4001, ..., the first of which owns it.
+        """
+        WORD.named("name", name)
+        COUNT.named("members", members)
+        text, voice = as_words(channels), as_words(voice_channels)
+        _NAMES.named("channels", text)
+        _NAMES.named("voice_channels", voice)
+        kinds = [*((channel, 0) for channel in text), *((channel, 2) for channel in voice)]
+        guild = {
+            "id": "1000",
+            "name": name,
+            "channels": [
+                make_channel(2000 + number, channel, type_=type_)
+                for number, (channel, type_) in enumerate(kinds)
+            ],
+            "members": [
+                {"user": make_user(4000 + number, f"member-{number + 1}")}
+                for number in range(members)
+            ],
+        }
+        return cls([guild], user)
+
+    # ----- what there is -----
 
     def guilds_of(self, shard: tuple[int, int] | None) -> list[Data]:
-        """The guilds of a shard; of None: all."""
+        """Return the guilds of a shard; of None: all."""
         return [guild for guild in self.guilds if shard is None or _is_of(guild["id"], shard)]
 
     def guild(self, guild_id: str | int) -> Data | None:
-        """The guild with an id; None: there is none."""
-        return next((g for g in self.guilds if str(g["id"]) == str(guild_id)), None)
+        """Return the guild with an id; None if there is none."""
+        return self._by_id.get(str(guild_id))
+
+    @functools.cached_property
+    def _by_id(self) -> dict[str, Data]:
+        return {guild["id"]: guild for guild in self.guilds}
+
+    def channel(self, channel_id: str | int) -> Data | None:
+        """Return the channel, thread or private channel with an id; None if there is none."""
+        for guild in self.guilds:
+            for kind in ("channels", "threads"):
+                found = find(guild[kind], channel_id)
+                if found is not None:
+                    return found
+        return find(self.private_channels, channel_id)
+
+    def message(self, message_id: str | int, channel_id: str | int | None = None) -> Data | None:
+        """Return the message with an id, in a channel if one is given; None if there is none."""
+        found = find(self.messages, message_id)
+        if found is not None and channel_id not in (None, found["channel_id"]):
+            return None
+        return found
+
+    def known_user(self, user_id: str | int) -> Data | None:
+        """Return the user with an id: the bot, a member or a recipient; None if there is none."""
+        if str(user_id) == self.user["id"]:
+            return self.user
+        for guild in self.guilds:
+            for member in guild["members"]:
+                if member["user"]["id"] == str(user_id):
+                    user: Data = member["user"]
+                    return user
+        people = (find(channel["recipients"], user_id) for channel in self.private_channels)
+        return next(filter(None, people), None)
+
+    def after(self, name: str, data: Any) -> Self:
+        """Return the world after a dispatch; itself if the dispatch does not change it."""
+        return changed(self, name, data)
+
+    def with_fields(self, **fields: Any) -> Self:
+        """Return a copy with other values of fields, which are complete and are not checked."""
+        copy = object.__new__(type(self))
+        for field in attrs.fields(type(self)):
+            object.__setattr__(copy, field.name, getattr(self, field.name))
+        copy._set(**fields)
+        return copy
+
+    def _set(self, **fields: Any) -> None:
+        for name, value in fields.items():
+            object.__setattr__(self, name, value)
 
     # ----- dispatches -----
 
     def guild_create(self, guild: Data) -> dict[str, Any]:
-        """What GUILD_CREATE says of a guild, and READY did in version 3."""
-        return {key: value for key, value in guild.items() if key not in _ONLY_LATER}
+        """Return what GUILD_CREATE has of a guild, and READY in version 3."""
+        return dict(guild)
 
     def without_content(self, name: str, data: Any) -> dict[str, Any] | None:
         """A message as those get it who may not read it; None where everybody may.

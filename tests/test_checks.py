@@ -217,7 +217,11 @@ def test_random_number_out_of_range_is_reported() -> None:
         (World, {"guilds": "world.json"}, "World.from_json takes text"),
         (World, {"guilds": [{"name": "x"}]}, "id of a guild of World.guilds is None"),
         (World, {"guilds": [{"id": "1", "members": {}}]}, "guild 1: members {}: expected a list"),
-        (World, {"guilds": [{"id": 1, "members": [{"user": {"id": 1}}]}]}, "and a username"),
+        (
+            World,
+            {"guilds": [{"id": 1, "members": [{"user": {"id": 1, "username": 5}}]}]},
+            "and a username",
+        ),
         (World, {"guilds": [{"id": 1, "channels": [{}]}]}, "expected a list of objects with an id"),
         (
             World,

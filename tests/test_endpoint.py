@@ -18,6 +18,7 @@ from gateway_proto import (
     State,
     Then,
     Url,
+    World,
 )
 from gateway_proto._layers.http_values import seconds_to_wait
 from gateway_proto.endpoint import answer
@@ -321,14 +322,14 @@ def test_retry_after_is_seconds_or_nothing(value: str, seconds: float | None) ->
 
 # ----- the server's side -----
 
-USER = {"id": "5", "username": "u"}
+WORLD = World(user={"id": "5", "username": "u"})
 
 
 FOUND = GatewayFound("ws://x", 3, SessionStartLimit(1000, 999, 5, 2))
 
 
 def _answer(method: str, target: str, *, authorized: bool = True) -> tuple[int, Any]:
-    response = answer(method, target, found=FOUND, user=USER, authorized=authorized)
+    response = answer(method, target, found=FOUND, world=WORLD, authorized=authorized)
     return response.status, json.loads(response.body)
 
 
@@ -348,10 +349,12 @@ def test_the_routes_of_clients_answer_those_with_a_token() -> None:
         "reset_after",
         "max_concurrency",
     }
-    assert _answer("GET", "/api/v10/users/@me") == (200, USER)
+    assert _answer("GET", "/api/v10/users/@me") == (200, WORLD.user)
     for target in ("/api/v10/oauth2/applications/@me", "/api/v10/applications/@me"):
         status, application = _answer("GET", target)
-        assert (status, application["id"], application["owner"]) == (200, "5", USER)
+        assert (status, application["id"], application["owner"]["id"]) == (200, "5", "5")
+        # Documented, and required by hikari and interactions.py.
+        assert {"summary", "approximate_guild_count", "event_webhooks_status"} <= application.keys()
     assert _answer("GET", "/api/v10/soundboard-default-sounds") == (200, [])
 
 

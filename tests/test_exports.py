@@ -24,11 +24,12 @@ APART = {
     "server_connection": {"Host"},
     "session": {"LONGEST_ID"},
     "urls": {"LONGEST_URL"},
+    "world_objects": None,
 }
 MODULES = sorted(
     path.stem
     for path in FOLDER.glob("*.py")
-    if not path.stem.startswith("_") and path.stem not in ("testing", "trace")
+    if not path.stem.startswith("_") and APART.get(path.stem, ()) is not None
 )
 
 

@@ -105,7 +105,9 @@ def test_a_life_and_its_server_do_the_same_again(form: dict[str, Any], chopped: 
     made = Trace()
     client = made.recorder.client(config_with(**form))
     members = [{"user": {"id": str(n)}} for n in range(5)]
-    world = World([{"id": "5", "name": "five", "members": members}])
+    # TOKEN begins with the id of the default user in base64, as tokens do.
+    user = {"id": "7", "username": "bot"}
+    world = World([{"id": "5", "name": "five", "members": members}], user)
     tokens = {TOKEN, "another-token"}
     server = made.recorder.server(ServerConfig(world=world, random=chance(), tokens=tokens))
     chop = (lambda data: [data[i : i + 29] for i in range(0, len(data), 29)]) if chopped else None

@@ -1,0 +1,139 @@
+"""Builders of Discord's objects: each documented field that is not optional is there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from gateway_proto import LocalProtocolError, World
+from gateway_proto.world_objects import (
+    complete_guild,
+    make_channel,
+    make_guild,
+    make_member,
+    make_message,
+    make_role,
+    make_thread,
+    make_user,
+    make_voice_state,
+)
+
+# Not optional in <https://docs.discord.com/developers/resources/guild#guild-object> and
+# <https://docs.discord.com/developers/events/gateway-events#guild-create>.
+GUILD_FIELDS = """
+id name icon splash discovery_splash owner_id afk_channel_id afk_timeout verification_level
+default_message_notifications explicit_content_filter roles emojis features mfa_level
+application_id system_channel_id system_channel_flags rules_channel_id vanity_url_code
+description banner premium_tier preferred_locale public_updates_channel_id nsfw_level
+premium_progress_bar_enabled safety_alerts_channel_id incidents_data joined_at large
+member_count voice_states members channels threads presences stage_instances
+guild_scheduled_events soundboard_sounds
+"""
+MESSAGE_FIELDS = """
+id channel_id author content timestamp edited_timestamp tts mention_everyone mentions
+mention_roles attachments embeds pinned type
+"""
+USER = make_user(9, "friend")
+
+
+def test_partial_guild_gets_every_documented_field() -> None:
+    (guild,) = World([{"id": 1, "name": "g"}]).guilds
+
+    assert guild.keys() >= set(GUILD_FIELDS.split())
+    assert [role["name"] for role in guild["roles"]] == ["@everyone"]
+    assert [member["user"]["id"] for member in guild["members"]] == [World().user["id"]]
+    assert guild["owner_id"] == World().user["id"]
+
+
+def test_given_fields_of_a_guild_are_kept() -> None:
+    given = {
+        "id": "1",
+        "name": "g",
+        "owner_id": "5",
+        "member_count": 7,
+        "roles": [{"id": "1", "name": "@everyone", "permissions": "8"}],
+        "members": [{"user": World().user, "nick": "me"}],
+        "channels": [{"id": "2", "type": type_} for type_ in (0, 2, 4, 15)],
+        "threads": [{"id": "3", "thread_metadata": {"archived": True}}],
+        "emojis": [{"id": "4"}],
+        "stickers": [{"id": "6"}],
+        "voice_states": [{"user_id": "5", "channel_id": "2"}],
+        "presences": [{"user": {"id": "5"}}],
+    }
+
+    (guild,) = World([given]).guilds
+
+    assert (guild["owner_id"], guild["member_count"]) == ("5", 7)
+    assert [role["permissions"] for role in guild["roles"]] == ["8"]
+    assert [member["nick"] for member in guild["members"]] == ["me"]
+    assert ["bitrate" in channel for channel in guild["channels"]] == [False, True, False, False]
+    assert guild["threads"][0]["thread_metadata"]["archived"] is True
+    assert (guild["emojis"][0]["animated"], guild["stickers"][0]["type"]) == (False, 2)
+
+
+def test_lists_of_completed_objects_are_not_shared() -> None:
+    first, second = (complete_guild({"id": id_}, World().user) for id_ in ("1", "2"))
+
+    first["features"].append("COMMUNITY")
+
+    assert second["features"] == []
+
+
+def test_builders_fill_what_is_not_given() -> None:
+    message = make_message(7, "hi", channel_id=5, author=USER, member=make_member(USER))
+
+    assert message.keys() >= set(MESSAGE_FIELDS.split())
+    assert (message["channel_id"], message["author"]["discriminator"]) == ("5", "0")
+    assert message["member"]["joined_at"] is not None
+    assert make_message(7, "hi", channel_id=5, author={})["author"]["id"] == "0"
+    assert make_role(3, "mods")["permissions"] == "0"
+    assert make_channel(3, "dm", type_=1)["recipients"] == []
+    thread = make_thread(3, "t", guild_id="1", parent_id="2", owner_id="9")
+    assert (thread["parent_id"], thread["thread_metadata"]["locked"]) == ("2", False)
+    assert make_voice_state(9, 2, 1)["user_id"] == "9"
+    assert make_guild(1, "g", user=World().user)["id"] == "1"
+
+
+def test_with_guild_has_channels_members_and_an_owner() -> None:
+    world = World.with_guild("Test", members=3, channels=["a", "b"], voice_channels="v")
+
+    (guild,) = world.guilds
+    assert [(c["id"], c["name"], c["type"]) for c in guild["channels"]] == [
+        ("2000", "a", 0), ("2001", "b", 0), ("2002", "v", 2),
+    ]  # fmt: skip
+    assert [m["user"]["id"] for m in guild["members"]] == ["4000", "4001", "4002", world.user["id"]]
+    assert (guild["owner_id"], guild["member_count"]) == ("4000", 4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ({"name": ""}, "invalid name ''"),
+        ({"members": -1}, "invalid members -1"),
+        ({"channels": [5]}, "channels"),
+        ({"voice_channels": None}, "voice_channels"),
+    ],
+)
+def test_with_guild_of_wrong_arguments_is_refused(arguments: dict[str, Any], error: str) -> None:
+    with pytest.raises(LocalProtocolError, match=error):
+        World.with_guild(**arguments)
+
+
+@pytest.mark.parametrize("field", ["private_channels", "messages", "commands", "interactions"])
+def test_further_objects_need_an_id(field: str) -> None:
+    fields: dict[str, Any] = {field: [{"name": "x"}]}
+
+    with pytest.raises(LocalProtocolError, match=f"World.{field}"):
+        World(**fields)
+    fields = {field: [{"id": "5"}]}
+    assert getattr(World(**fields), field)[0]["id"] == "5"
+
+
+def test_application_is_completed_and_has_to_be_a_mapping() -> None:
+    world = World(application={"id": "5", "tags": ["x"]})
+
+    assert (world.application["id"], world.application["tags"]) == ("5", ["x"])
+    assert {"summary", "verify_key", "event_webhooks_status"} <= world.application.keys()
+    with pytest.raises(LocalProtocolError, match=r"World.application"):
+        World(application=[])  # type: ignore[arg-type]
