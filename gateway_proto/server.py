@@ -26,7 +26,7 @@ from gateway_proto._checks import (
 )
 from gateway_proto._control import control
 from gateway_proto._layers.payloads import Payload
-from gateway_proto._layers.raw import to_json, to_term, value_of_caller
+from gateway_proto._layers.raw import check_term, to_json, to_term, value_of_caller
 from gateway_proto._members import MembersLimit
 from gateway_proto._telling import ServerSession
 from gateway_proto.commands import Identify, Resume
@@ -106,7 +106,7 @@ class Server:
         _check_name(name)
         _TO.named("to", to)
         raw = to_json(data)
-        value_of_caller(raw)  # a msgspec.Raw may be anything
+        value = value_of_caller(raw)  # a msgspec.Raw may be anything
         self._forget(now)
         guild_id = _guild_id(name, data)
         sessions = [
@@ -114,7 +114,9 @@ class Server:
             for session in self.sessions.values()
             if (session.gets(name, guild_id) if to is None else to(session))
         ]
-        self.world = self.world.after(name, data)
+        world = self.world.after(name, value)
+        if world.guilds is not self.world.guilds or world.user is not self.world.user:
+            check_term(raw)  # later sessions may get it as ETF
         bare = self.world.without_content(name, data)
         whole = _Encoded(raw)
         partial = whole if bare is None else _Encoded(to_json(bare))
@@ -123,6 +125,7 @@ class Server:
         for session in sessions:
             encoded = whole if to is not None or session.reads_content else partial
             raws.append(encoded.term if session.encoding is Encoding.ETF else encoded.json)
+        self.world = world
         for session, session_raw in zip(sessions, raws, strict=True):
             dispatch = session.next(name, session_raw)
             if session.connection is not None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gateway_proto import Server, ServerConfig, World
+from gateway_proto import LocalProtocolError, Server, ServerConfig, World
 from tests.server.talk import identify_on, said, tell
 
 GUILD = {"guild_id": "1000"}
@@ -253,3 +253,16 @@ def test_new_world_of_the_settings_replaces_the_changed_one() -> None:
     assert server.world.guild("5") is not None
     server.config = ServerConfig(world=World.with_guild("Other"))
     assert [guild["name"] for guild in server.world.guilds] == ["Other"]
+
+
+def test_dispatch_that_cannot_become_etf_changes_nothing() -> None:
+    pytest.importorskip("erlpack")
+    server = Server(ServerConfig(world=WORLD))
+    deep: Any = 0
+    for _ in range(600):
+        deep = [deep]
+
+    with pytest.raises(LocalProtocolError):
+        server.dispatch("GUILD_CREATE", {"id": "5", "name": "five", "x": deep}, now=0.0)
+
+    assert server.world.guild("5") is None
