@@ -22,11 +22,10 @@ CONFIG = Config(
 def load() -> Session | None:
     """What was stored, where it is there and fits."""
     try:
-        session = Session.from_json(FILE.read_bytes())
-        session.check_fits(CONFIG)  # the same token, shard and version
+        # If it is of another token, shard or version, it is ignored: see `SessionIgnored`.
+        return Session.from_json(FILE.read_bytes())
     except (FileNotFoundError, GatewayProtoError):
         return None
-    return session
 
 
 def store(session: Session | None) -> None:

@@ -16,11 +16,10 @@ from gateway_proto._checks import (
 )
 from gateway_proto.config import check_is_config
 from gateway_proto.server import Server
-from gateway_proto.session import SESSION
+from gateway_proto.session import check_session
 
 __all__ = ["check_opening", "check_serving"]
 
-_SESSION = optional(SESSION)
 _SERVER = instance_of(Server, "a Server, such as Server(ServerConfig())")
 _SSL_CONTEXT = optional(
     Check(
@@ -53,7 +52,7 @@ def check_opening(
 ) -> None:
     """Check the arguments of `open_gateway` and `open_shards`; raises `LocalProtocolError`."""
     check_is_config(config)
-    _SESSION.named("session", session)
+    check_session("session", session)
     POSITIVE.named("queue_limit", queue_limit)
     BOOL.named("raise_on_give_up", raise_on_give_up)
     _SSL_CONTEXT.named("ssl_context", ssl_context)

@@ -28,6 +28,7 @@ from gateway_proto.events import (
     RequestFailed,
     Resumed,
     ServerEvent,
+    SessionIgnored,
     SessionInvalidated,
     Suspended,
     Unknown,
@@ -55,6 +56,7 @@ _LEVELS: dict[type, int] = {
     ReconnectRequested: _INFO,
     RequestFailed: _INFO,
     Resumed: _INFO,
+    SessionIgnored: _WARNING,
     SessionInvalidated: _INFO,
     Suspended: _WARNING,
     UrlRefused: _WARNING,
@@ -104,6 +106,8 @@ def text_of(event: Event | ServerEvent) -> str:
             return f"malformed payload: {error}"
         case ReconnectRequested():
             return "the server asks for a reconnect"
+        case SessionIgnored(reason):
+            return f"the stored session is not used: {reason}"
         case SessionInvalidated(resumable):
             return f"the server invalidated the session, resumable: {resumable}"
         case EncodingIgnored(expected, received):

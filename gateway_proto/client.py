@@ -31,6 +31,7 @@ from gateway_proto.events import (
     GaveUp,
     IdentifyBudgetSpent,
     Purpose,
+    SessionIgnored,
     UrlRefused,
 )
 from gateway_proto.requests import Requests
@@ -62,8 +63,8 @@ class Client:
     """A client's life: dials, one after the other, until it is stopped or gives up.
 
     `gateway` is the answer of a lookup that was made elsewhere. With `only_look_up` it ends after
-    the lookup. `on_slot_needed` is called where a connection awaits its turn to identify. Raises
-    `LocalProtocolError` for a session that does not fit the config.
+    the lookup. `on_slot_needed` is called where a connection awaits its turn to identify. A
+    `session` that does not fit the config is ignored, and reported by `SessionIgnored`.
     """
 
     def __init__(
@@ -77,9 +78,9 @@ class Client:
     ) -> None:
         check_client(config, session, gateway)
         self._config = config
-        self._session = session
-        self._trust = config.trust
         self._events: list[Event] = []
+        self._session = self._fitting(session)
+        self._trust = config.trust
         first, longest, random = config.backoff_first, config.backoff_longest, config.chance
         # An outage and a gateway that answers but does not last are different faults: the first
         # is over with HELLO, the second with a READY that lasts.
@@ -230,6 +231,14 @@ class Client:
         self._events += self._requests.fail("the client was stopped")
 
     # ----- what comes next -----
+
+    def _fitting(self, session: Session | None) -> Session | None:
+        """Return the session to start with, and report one that cannot be resumed."""
+        misfit = None if session is None else session.misfit(self._config)
+        if misfit is None:
+            return session
+        self._events.append(SessionIgnored(misfit))
+        return None
 
     def _take_dial(self) -> Dial:
         dial = self._dial

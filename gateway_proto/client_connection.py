@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from gateway_proto._checks import is_text, shown
 from gateway_proto._connection import DROPPED
 from gateway_proto._layers import etf
 from gateway_proto._layers.frames import ClientFrames, Refused, Requested, Unframed
@@ -48,7 +49,7 @@ from gateway_proto.events import (
     UrlRefused,
 )
 from gateway_proto.requests import ANSWERS, Requests
-from gateway_proto.session import LONGEST_ID, Session, fingerprint, session_after
+from gateway_proto.session import LONGEST_ID, Session, check_session, fingerprint, session_after
 from gateway_proto.shards import IdentifyBudget, identify_key
 from gateway_proto.urls import LONGEST_URL, Url
 
@@ -113,6 +114,7 @@ class ClientConnection(Receiving):
         on_slot_needed: Callable[[ClientConnection, float], None] | None = None,
         framing: bool = True,
     ) -> None:
+        check_session("session", session)
         url = Url.parse(url) if isinstance(url, str) else url
         target = url.with_query(config.query)
         super().__init__(
@@ -305,6 +307,10 @@ class ClientConnection(Receiving):
         if fields is None:
             return
         session_id = str(fields.session_id)
+        # What no Resume could carry: the session would be lost unnoticed.
+        if not session_id or not is_text(session_id):
+            self._fail(DROPPED, f"READY names an invalid session id: {shown(session_id)}", now)
+            return
         if len(session_id) > LONGEST_ID:
             self._fail(DROPPED, f"READY names a session id of {len(session_id)} characters", now)
             return
@@ -327,6 +333,7 @@ class ClientConnection(Receiving):
             shard=self._config.shard,
             version=self._dialect.version,
             fingerprint=fingerprint(self._config.token),
+            encoding=self._config.encoding,
         )
         # In answer to Resume it is a new session, in which the old one's answers do not come.
         self._clear_outbox("a new session began", now)
@@ -345,6 +352,9 @@ class ClientConnection(Receiving):
         if len(named) > LONGEST_URL:
             why = f"it has {len(named)} characters, more than {LONGEST_URL}"
             self._events.append(UrlRefused(f"{named[:200]}...", why))
+            return None
+        if not is_text(named):
+            self._events.append(UrlRefused(ascii(named)[1:-1], "it has a lone surrogate"))
             return None
         return named
 

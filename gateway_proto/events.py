@@ -53,6 +53,7 @@ __all__ = [
     "Resumed",
     "ServerEvent",
     "ServerMessage",
+    "SessionIgnored",
     "SessionInvalidated",
     "SessionStartLimit",
     "SoundboardSounds",
@@ -81,6 +82,8 @@ class Ready(Dispatch, frozen=True, eq=False, kw_only=True):
     version: int
     fingerprint: str = ""
     """Of the token, so that a stored session is not resumed with another."""
+    encoding: Encoding = Encoding.JSON
+    """Of this connection."""
 
 
 class Resumed(Dispatch, frozen=True, eq=False, kw_only=True):
@@ -201,6 +204,12 @@ class IdentifyBudgetSpent(msgspec.Struct, frozen=True):
 
     seconds: float | None
     """Until the next Identify is possible; None means never."""
+    reason: str
+
+
+class SessionIgnored(msgspec.Struct, frozen=True):
+    """The session that was passed to the client cannot be resumed; the client identifies."""
+
     reason: str
 
 
@@ -352,6 +361,7 @@ Event: TypeAlias = (
     | IdentifySlotNeeded
     | IdentifyBudgetSpent
     | EncodingIgnored
+    | SessionIgnored
     | RequestAnswered
     | RequestFailed
     | GatewayFound

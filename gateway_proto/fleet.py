@@ -17,7 +17,7 @@ from gateway_proto.client_connection import ClientConnection
 from gateway_proto.config import Config, check_is_config
 from gateway_proto.errors import LocalProtocolError
 from gateway_proto.events import Event, GatewayFound
-from gateway_proto.session import SESSION, Session
+from gateway_proto.session import Session, check_session
 from gateway_proto.shards import IdentifyBudget, IdentifyQueue, ShardPlan, check_ids, plan_shards
 from gateway_proto.urls import Url
 
@@ -61,7 +61,7 @@ class Fleet:
             )
         self._sessions = dict(sessions or {})
         for shard_id, session in self._sessions.items():
-            _check_session(f"sessions[{shard_id!r:.80}]", session)
+            check_session(f"sessions[{shard_id!r:.80}]", session)
         self._make_client = make_client
         self._plan: ShardPlan | None = None
         self._events: list[tuple[int, Event]] = []
@@ -124,7 +124,7 @@ class Fleet:
             raise LocalProtocolError(
                 f"invalid shard_id {shard_id!r:.80}: expected an int from 0 to {plan.count - 1}"
             )
-        _check_session("session", session)
+        check_session("session", session)
         if shard_id in self.clients:
             raise LocalProtocolError(f"invalid shard_id {shard_id}: it is here already")
         client = self.clients[shard_id] = self._client(plan, shard_id, session)
@@ -135,7 +135,7 @@ class Fleet:
 
         Raises `LocalProtocolError` for an id that is not here.
         """
-        _check_session("session", session)
+        check_session("session", session)
         client = self._client(self.plan, self._here(shard_id), session)
         self.remove(shard_id)
         self.clients[shard_id] = client
@@ -217,8 +217,3 @@ class Fleet:
         self._unreported.pop(shard_id, None)
         connection.grant_identify(now=now)
         return True
-
-
-def _check_session(name: str, session: Session | None) -> None:
-    if session is not None:
-        SESSION.named(name, session)

@@ -23,10 +23,11 @@ from gateway_proto._checks import (
     check_fields,
     instance_of,
     integer,
+    member_of,
     optional,
 )
 from gateway_proto.config import Config, check_is_config
-from gateway_proto.dialects import Then
+from gateway_proto.dialects import Encoding, Then
 from gateway_proto.errors import LocalProtocolError
 from gateway_proto.events import (
     By,
@@ -37,6 +38,7 @@ from gateway_proto.events import (
     Purpose,
     Ready,
     Resumed,
+    SessionIgnored,
     SessionInvalidated,
 )
 from gateway_proto.urls import Url
@@ -63,6 +65,8 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     dialect: int
     fingerprint: str = ""
     """Of the token that opened it, see `fingerprint`."""
+    encoding: Encoding = Encoding.JSON
+    """Of the connection that opened it."""
     heartbeat_interval: int | None = None
     """Milliseconds, as READY or RESUMED named it in versions without HELLO; it stays in effect if
     the next RESUMED names none."""
@@ -87,20 +91,27 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
         return session_after(self, event)
 
     def check_fits(self, config: Config) -> None:
-        """Raise `LocalProtocolError` where a client with `config` could not resume it."""
+        """Raise `LocalProtocolError` if a client with `config` cannot resume this session."""
         check_fields(self, _FIELDS)
+        problem = self.misfit(config)
+        if problem is not None:
+            raise LocalProtocolError(f"this session cannot be resumed: {problem}")
+
+    def misfit(self, config: Config) -> str | None:
+        """Return why a client with `config` cannot resume this session; None if it can."""
         if len(self.id) > LONGEST_ID:
-            raise LocalProtocolError(f"this session's id has {len(self.id)} characters")
+            return f"its id has {len(self.id)} characters, more than {LONGEST_ID}"
+        # "When you resume, you need to provide the same version and encoding":
+        # https://docs.discord.com/developers/events/gateway#resuming
         for name, own, other in (
             ("version", self.dialect, config.dialect.version),
+            ("encoding", self.encoding.value, config.encoding.value),
             ("shard", self.shard, config.shard),
-            ("token", self.fingerprint, fingerprint(config.token)),
         ):
             if own != other:
-                what = "" if name == "token" else f" ({own}, not {other})"
-                raise LocalProtocolError(
-                    f"this session belongs to another {name}{what}: start without it"
-                )
+                return f"it belongs to another {name} ({own}, not {other})"
+        is_same_token = self.fingerprint == fingerprint(config.token)
+        return None if is_same_token else "it belongs to another token"
 
 
 SESSION: Check = instance_of(
@@ -114,17 +125,23 @@ _FIELDS = {
     "shard": optional(SHARD),
     "dialect": integer(0),
     "fingerprint": TEXT,
+    "encoding": member_of(Encoding),
     "heartbeat_interval": optional(integer(0)),
 }
 
 
+def check_session(name: str, session: Session | None) -> None:
+    """Check a session that is passed as the argument `name`, and its fields."""
+    if session is not None:
+        SESSION.named(name, session)
+        check_fields(session, _FIELDS)
+
+
 def check_client(config: Config, session: Session | None, gateway: Url | None) -> None:
-    """Check the arguments of a client; raises `LocalProtocolError`, also if they do not fit."""
+    """Check the arguments of a client; raises `LocalProtocolError`."""
     check_is_config(config)
     _GATEWAY.named("gateway", gateway)
-    if session is not None:
-        SESSION.named("session", session)
-        session.check_fits(config)
+    check_session("session", session)
 
 
 def session_after(session: Session | None, event: Event) -> Session | None:
@@ -138,6 +155,7 @@ def session_after(session: Session | None, event: Event) -> Session | None:
                 shard=event.shard,
                 dialect=event.version,
                 fingerprint=event.fingerprint,
+                encoding=event.encoding,
                 heartbeat_interval=event.heartbeat_interval,
             )
         case Resumed() if session is not None:
@@ -150,7 +168,7 @@ def session_after(session: Session | None, event: Event) -> Session | None:
             return msgspec.structs.replace(session, sequence=sequence)
         case SessionInvalidated(resumable=False):
             return None
-        case DialPlanned(purpose=Purpose.IDENTIFY):
+        case SessionIgnored() | DialPlanned(purpose=Purpose.IDENTIFY):
             return None
         case Closed() if _loses_session(event):
             return None

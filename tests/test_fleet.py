@@ -25,6 +25,7 @@ from gateway_proto import (
     Server,
     ServerConfig,
     Session,
+    SessionIgnored,
     SessionInvalidated,
     State,
     fingerprint,
@@ -199,9 +200,17 @@ def test_what_is_no_fleet_is_refused() -> None:
         Fleet(attrs.evolve(CONFIG, shard=(0, 1)))
     with pytest.raises(LocalProtocolError, match="version 3 has no shards that could wait"):
         Fleet(attrs.evolve(CONFIG, dialect=3, intents=None))
+
+
+def test_stored_session_of_another_shard_count_is_ignored() -> None:
     stored = Session(id="s", sequence=1, shard=(0, 9), dialect=10, fingerprint=fingerprint("t"))
-    with pytest.raises(LocalProtocolError, match="another shard"):
-        Fleet(CONFIG, count=2, sessions={0: stored}).begin(now=0.0)
+    fleet = Fleet(CONFIG, count=2, sessions={0: stored, 7: stored})
+
+    fleet.begin(now=0.0)
+
+    reason = "it belongs to another shard ((0, 9), not (0, 2))"
+    assert fleet.clients[0].events()[0] == SessionIgnored(reason)
+    assert fleet.clients[0].session is None
 
 
 def test_a_lookup_that_failed_or_was_not_made_is_said() -> None:

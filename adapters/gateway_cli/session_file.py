@@ -49,12 +49,11 @@ class SessionFile:
             session = Session.from_json(text)
         except LocalProtocolError as error:
             fail(f"--session {self._path}: not a session: {error}", status=MISUSED)
-        try:
-            session.check_fits(config)
-        except LocalProtocolError as error:
-            complain(f"{self._path} is not used: {error}")
-        else:
+        misfit = session.misfit(config)
+        if misfit is None:
             self._saved = session
+        else:
+            complain(f"{self._path} is not used: {misfit}")
 
     def save(self, session: Session | None) -> None:
         """Write what has changed; a lost session removes the file. Raises `NotSaved`."""

@@ -38,6 +38,7 @@ from gateway_proto import (
     RequestFailed,
     Resume,
     Resumed,
+    SessionIgnored,
     SessionInvalidated,
     Suspended,
     Unknown,
@@ -90,6 +91,8 @@ def describe(event: Any) -> str:
         case IdentifyBudgetSpent(seconds, reason):
             wait = "" if seconds is None else f" for {seconds:.0f} s"
             return f"no Identify is possible{wait}: {reason}"
+        case SessionIgnored(reason):
+            return f"the stored session is not used: {reason}"
         case Unknown():
             return f"unknown payload, op {_word(event.op)}, {_or_none(event.message)}"
         case MalformedPayload(error):

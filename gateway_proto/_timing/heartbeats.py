@@ -11,6 +11,8 @@ __all__ = ["EarlyHeartbeats", "Heartbeats", "ZombiePolicy", "milliseconds"]
 _SHORTEST_INTERVAL = 0.01
 """Seconds; a server that names less would have us do nothing but beat."""
 _LONGEST_INTERVAL = 86400.0
+_LARGEST = 2**48
+"""Milliseconds: as good as no heartbeat, and can be stored."""
 
 
 def milliseconds(value: Any) -> int | None:
@@ -24,7 +26,9 @@ def milliseconds(value: Any) -> int | None:
         number = float(value)
     except (ValueError, OverflowError):
         return None
-    return max(1, int(number)) if 0 < number < math.inf else None
+    if not 0 < number < math.inf:
+        return None
+    return min(max(1, int(number)), _LARGEST)
 
 
 class ZombiePolicy(enum.Enum):

@@ -13,11 +13,14 @@ from gateway_proto import (
     ClientConnection,
     Closed,
     Config,
+    DialPlanned,
     Dispatch,
+    Encoding,
     LocalProtocolError,
     Resumed,
     Server,
     Session,
+    SessionIgnored,
     State,
     Then,
     UrlRefused,
@@ -57,15 +60,97 @@ def test_a_new_process_resumes_where_the_last_one_had_handled_events() -> None:
     ("changes", "says"),
     [
         ({"token": "other"}, "another token"),
-        ({"shard": (0, 2)}, r"another shard \(None, not \(0, 2\)\)"),
-        ({"dialect": 3, "unix_offset": 0.0, "api_url": None}, r"another version \(10, not 3\)"),
+        ({"shard": (0, 2)}, "another shard (None, not (0, 2))"),
+        ({"dialect": 3, "unix_offset": 0.0, "api_url": None}, "another version (10, not 3)"),
+        ({"encoding": "etf"}, "another encoding (json, not etf)"),
     ],
 )
-def test_a_session_of_another_token_shard_or_version_is_refused(
+def test_session_that_does_not_fit_is_ignored_and_reported(
     changes: dict[str, object], says: str
 ) -> None:
-    with pytest.raises(LocalProtocolError, match=says):
-        Client(config_with(**changes), session=SESSION)
+    config = config_with(**changes)
+
+    client = Client(config, session=SESSION)
+
+    ignored, planned = client.events()
+    assert ignored == SessionIgnored(f"it belongs to {says}")
+    assert isinstance(planned, DialPlanned)
+    assert client.session is None
+    assert session_after(SESSION, ignored) is None
+    with pytest.raises(LocalProtocolError, match="cannot be resumed: it belongs to another"):
+        SESSION.check_fits(config)
+
+
+def test_session_with_a_long_id_is_ignored() -> None:
+    client = Client(CONFIG, session=msgspec.structs.replace(SESSION, id="x" * 257))
+
+    ignored = client.events()[0]
+
+    assert ignored == SessionIgnored("its id has 257 characters, more than 256")
+    assert client.session is None
+
+
+def test_session_that_fits_is_resumed_without_a_report() -> None:
+    client = Client(CONFIG, session=SESSION)
+
+    assert client.session == SESSION
+    assert SESSION.misfit(CONFIG) is None
+    assert not any(isinstance(event, SessionIgnored) for event in client.events())
+
+
+@pytest.mark.parametrize("encoding", Encoding)
+def test_session_keeps_the_encoding_of_its_connection(encoding: Encoding) -> None:
+    client = Client(config_with(encoding=encoding))
+
+    Link(client, Server()).run()
+
+    assert client.session is not None
+    assert client.session.encoding is encoding
+    assert Session.from_json(client.session.to_json()) == client.session
+
+
+@pytest.mark.parametrize("session_id", ["", "a\ud800"])
+def test_session_id_that_resume_cannot_carry_ends_the_connection(session_id: str) -> None:
+    connection = ClientConnection(CONFIG, "ws://localhost", now=0.0, framing=False)
+    _receive(connection, 10, {"heartbeat_interval": 30000})
+
+    _receive(connection, 0, {"session_id": session_id}, s=1, t="READY")
+
+    closed = connection.events()[-1]
+    assert isinstance(closed, Closed)
+    assert "READY names an invalid session id" in (closed.error or "")
+    assert connection.session is None
+
+
+def test_resume_url_with_a_lone_surrogate_is_refused() -> None:
+    connection = ClientConnection(CONFIG, "ws://localhost", now=0.0, framing=False)
+    _receive(connection, 10, {"heartbeat_interval": 30000})
+    d = {"session_id": "s", "resume_gateway_url": "wss://\ud800"}
+
+    _receive(connection, 0, d, s=1, t="READY")
+
+    assert connection.session is not None
+    assert connection.session.resume_url is None
+    assert Session.from_json(connection.session.to_json()) == connection.session
+    refused = [event for event in connection.events() if isinstance(event, UrlRefused)]
+    assert refused == [UrlRefused(r"wss://\ud800", "it has a lone surrogate")]
+
+
+def test_absurd_interval_in_ready_can_be_stored() -> None:
+    connection = _old(version=3)
+
+    _receive(connection, 0, {"session_id": "s", "heartbeat_interval": 1e300}, s=1, t="READY")
+
+    assert connection.session is not None
+    assert connection.session.heartbeat_interval == 2**48
+    assert Session.from_json(connection.session.to_json()) == connection.session
+
+
+def test_connection_checks_the_fields_of_a_session() -> None:
+    session = msgspec.structs.replace(SESSION, sequence=-1)
+
+    with pytest.raises(LocalProtocolError, match=r"invalid Session\.sequence -1"):
+        ClientConnection(CONFIG, "ws://localhost", now=0.0, session=session)
 
 
 def test_the_clients_session_is_that_of_the_last_event_received() -> None:
@@ -147,7 +232,7 @@ def test_hello_of_an_old_version_helps_ready_too() -> None:
     assert connection.next_timer() == 31.0
 
 
-@pytest.mark.parametrize("interval", [None, 0, -1])
+@pytest.mark.parametrize("interval", [None, 0])
 def test_resumed_without_any_interval_ends_the_connection(interval: int | None) -> None:
     connection = _old(_old_session(3, heartbeat_interval=interval))
 

@@ -333,8 +333,8 @@ def test_what_a_caller_does_wrong_raises_as_ever_and_is_recorded() -> None:
     made = Trace()
     with pytest.raises(LocalProtocolError, match="is not that of version 10"):
         made.recorder.client(config_with(dialect=msgspec.structs.replace(DIALECTS[10], acks=False)))
-    with pytest.raises(LocalProtocolError, match="another token"):
-        session = Session(id="s", sequence=5, dialect=10, fingerprint="x")
+    with pytest.raises(LocalProtocolError, match=r"invalid Session\.sequence -1"):
+        session = Session(id="s", sequence=-1, dialect=10)
         made.recorder.client(config_with(), session=session)
     connection: Any = made.recorder.connection(
         config_with(), "ws://localhost", now=0.0, framing=False

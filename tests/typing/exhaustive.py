@@ -29,6 +29,7 @@ from gateway_proto import (
     RequestAnswered,
     RequestFailed,
     Resumed,
+    SessionIgnored,
     SessionInvalidated,
     Suspended,
     Then,
@@ -42,7 +43,7 @@ def word(event: Event) -> str:
     match event:
         case Hello() | Opened() | DialPlanned() | DialFailed() | GatewayFound() | UrlRefused():
             return "connecting"
-        case Ready() | Resumed() | SessionInvalidated():
+        case Ready() | Resumed() | SessionInvalidated() | SessionIgnored():
             return "session"
         case IdentifySlotNeeded() | IdentifyBudgetSpent():
             return "waiting"

@@ -26,6 +26,7 @@ from gateway_proto import (
     ReconnectRequested,
     RequestAnswered,
     RequestFailed,
+    SessionIgnored,
     SessionInvalidated,
     Suspended,
     Unknown,
@@ -46,7 +47,7 @@ def word(event: Event) -> str:
             return "session"
         case HeartbeatSent() | HeartbeatAcked() | HeartbeatRequested() | HeartbeatLate():
             return "heartbeat"
-        case RequestAnswered() | RequestFailed() | CommandsWait():
+        case RequestAnswered() | RequestFailed() | CommandsWait() | SessionIgnored():
             return "requests"
         case ReconnectRequested() | Suspended() | GaveUp() | Unknown():
             return "trouble"
