@@ -433,7 +433,8 @@ class Client:
             )
             return
         if self._is_poisoned(closed):
-            self._give_up(f"{reason}, twice after the same command: {self._blamed!r}")
+            # Only its type: the reason is logged, and a command holds the user's data.
+            self._give_up(f"{reason}, twice after the same command: {type(self._blamed).__name__}")
             return
         self._redirect = None
         if connection.redirect is not None:

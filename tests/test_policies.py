@@ -479,7 +479,7 @@ def test_a_command_that_is_blamed_twice_ends_the_life_and_is_named() -> None:
     gave_up = link.client.expect(GaveUp)
     assert gave_up.reason == (
         "the server closed with 4002 '' (a payload it cannot decode), twice after the same "
-        f"command: {UpdatePresence((), 5)!r}"
+        "command: UpdatePresence"
     )
 
 
@@ -490,7 +490,7 @@ def test_of_several_commands_the_last_is_blamed() -> None:
         link.client.send(VOICE)
         _blame(link)
 
-    assert "twice after the same command: UpdateVoiceState(" in link.client.expect(GaveUp).reason
+    assert link.client.expect(GaveUp).reason.endswith("after the same command: UpdateVoiceState")
 
 
 def test_another_command_or_a_stable_time_between_is_no_poison() -> None:

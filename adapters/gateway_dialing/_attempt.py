@@ -45,6 +45,7 @@ class Attempt:
     def __init__(self) -> None:
         self._step = ""
         self._via = ""
+        self._host = ""
         self.tried: dict[Address, OSError | None] = {}
         """The addresses that were tried, and why they cannot be connected to."""
         self._is_connecting = False
@@ -55,6 +56,7 @@ class Attempt:
 
     def connecting(self, host: str) -> None:
         """Begin: its addresses are tried."""
+        self._host = host
         self._step = f"connecting to {host!r}"
         self._is_connecting = True
 
@@ -88,11 +90,14 @@ class Attempt:
 
     @property
     def refusals(self) -> str:
-        """The addresses that were tried, each with its reason."""
-        return "; ".join(
-            f"{address}: {'no answer' if error is None else reason(error)}"
+        """The addresses that were tried, each with its reason; not repeated if it is the host."""
+        reasons = {
+            address: "no answer" if error is None else reason(error)
             for address, error in self.tried.items()
-        )
+        }
+        if [address.sockaddr[0] for address in reasons] == [self._host]:
+            return "".join(reasons.values())
+        return "; ".join(f"{address}: {why}" for address, why in reasons.items())
 
     def connected(self) -> None:
         """Note that an address answered: those that did not are no longer of concern."""

@@ -140,10 +140,14 @@ def _connects(name: str, url: str, server: Any = None, **settings: Any) -> float
     return seconds[0]
 
 
-def test_a_refused_dial_names_the_address_and_the_reason(name: str, closed_port: int) -> None:
-    error, _ = _fails(name, f"ws://127.0.0.1:{closed_port}")
+def test_refused_dial_names_the_address_once(name: str, closed_port: int, resolve: Any) -> None:
+    resolve("one.localhost", [("127.0.0.1", closed_port)])
 
-    assert error == f"127.0.0.1 port {closed_port}: Connection refused"
+    of_address, _ = _fails(name, f"ws://127.0.0.1:{closed_port}")
+    of_name, _ = _fails(name, f"ws://one.localhost:{closed_port}")
+
+    assert of_address == "Connection refused"
+    assert of_name == f"127.0.0.1 port {closed_port}: Connection refused"
 
 
 def test_each_address_is_named_with_its_reason(name: str, closed_port: int, resolve: Any) -> None:

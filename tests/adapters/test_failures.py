@@ -109,6 +109,24 @@ def test_families_of_addresses_take_turns_without_repeats() -> None:
     assert hosts == ["::1", "10.0.0.1", "::2", "10.0.0.2", "::3"]
 
 
+@pytest.mark.parametrize(
+    ("host", "text"),
+    [
+        ("10.0.0.2", "Connection refused"),
+        ("gateway.example", "10.0.0.2 port 443: Connection refused"),
+    ],
+)
+def test_host_that_is_its_only_address_is_not_repeated(host: str, text: str) -> None:
+    attempt = Attempt()
+    address = Address(2, 1, 6, ("10.0.0.2", 443))
+
+    attempt.connecting(host)
+    attempt.trying(address)
+    attempt.refused(address, REFUSED)
+
+    assert str(attempt.no_address_answers()) == text
+
+
 def test_a_timeout_names_the_step_and_each_address() -> None:
     attempt = Attempt()
     first, second = Address(2, 1, 6, ("10.0.0.1", 443)), Address(2, 1, 6, ("10.0.0.2", 443))
