@@ -6,13 +6,13 @@ import asyncio
 import contextlib
 import random
 import ssl
-import sys
 from collections.abc import AsyncIterator, Callable
 from typing import Any, cast
 
 import attrs
 
 from gateway_asyncio._clock import check_loop
+from gateway_asyncio._listening import open_listener
 from gateway_asyncio._pump import Pump
 from gateway_proto import Connection, Server, ServerConnection, ServerEvent, ServerSession
 from gateway_proto._arguments import check_serving
@@ -20,8 +20,6 @@ from gateway_proto.gateway import log_error, log_events
 
 __all__ = ["Serving", "serve_gateway"]
 
-_BACKLOG = 1024
-"""Connections that the system lets wait: a bot with many shards comes with all at once."""
 _LINGER_SECONDS = 0.5
 """For the clients' answers to a close frame, and for the last bytes to be sent."""
 _LABEL = "server: "
@@ -158,16 +156,14 @@ async def serve_gateway(
         tls=server.config.tls or ssl_context is not None,
     )
     serving = Serving(server, on_event, tls=ssl_context is not None)
-    loop = asyncio.get_running_loop()
-    listener = await loop.create_server(
+    listener = await open_listener(
         serving.make_pump,
         host,
         port,
-        ssl=ssl_context,
-        backlog=_BACKLOG,
-        ssl_handshake_timeout=None if ssl_context is None else server.config.handshake_timeout,
+        ssl_context=ssl_context,
+        handshake_timeout=server.config.handshake_timeout,
     )
-    serving.host, serving.port = listener.sockets[0].getsockname()[:2]
+    serving.host, serving.port = listener.address
     linger = _LINGER_SECONDS
     serving._body = asyncio.current_task()
     try:
@@ -178,10 +174,10 @@ async def serve_gateway(
             raise
     finally:
         serving._body = None
-        listener.close()
-        await serving.close(linger=linger)
-        if sys.version_info >= (3, 13):
-            listener.abort_clients()  # those in a TLS handshake
+        try:
+            await listener.close()
+        finally:
+            await serving.close(linger=linger)
     serving.was_cancelled_alone()
     if serving.error is not None:
         raise serving.error

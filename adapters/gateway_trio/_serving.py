@@ -11,6 +11,7 @@ from typing import Any, cast
 import attrs
 import trio
 
+from gateway_dialing._accepting import AcceptErrors
 from gateway_proto import Server, ServerConnection, ServerEvent, ServerSession
 from gateway_proto._arguments import check_serving
 from gateway_proto.gateway import log_error, log_events
@@ -133,6 +134,30 @@ class Serving:
         return True
 
 
+async def _open_listeners(host: str, port: int) -> list[trio.SocketListener]:
+    """Listen on every address of a host; a free port is the same for all addresses."""
+    listeners = await trio.open_tcp_listeners(port, host=host)
+    if port or len(listeners) == 1:
+        return listeners
+    free = listeners[0].socket.getsockname()[1]
+    for listener in listeners:
+        await listener.aclose()
+    return await trio.open_tcp_listeners(free, host=host)
+
+
+async def _accept(listener: trio.SocketListener, serving: Serving, nursery: trio.Nursery) -> None:
+    """Accept connections, also after running out of file descriptors, and drive each."""
+    errors = AcceptErrors()
+    async with listener:
+        while True:
+            try:
+                stream = await listener.accept()
+            except OSError as error:
+                await trio.sleep(errors.pause(error, now=trio.current_time()))
+                continue
+            nursery.start_soon(serving.handle, stream)
+
+
 @contextlib.asynccontextmanager
 async def serve_gateway(
     server: Server,
@@ -156,13 +181,12 @@ async def serve_gateway(
         tls=server.config.tls or ssl_context is not None,
     )
     serving = Serving(server, on_event, ssl_context)
-    listeners = await trio.open_tcp_listeners(port, host=host)
+    listeners = await _open_listeners(host, port)
     serving.host, serving.port = listeners[0].socket.getsockname()[:2]
     error: BaseException | None = None
     async with trio.open_nursery() as nursery, trio.open_nursery() as accepting:
-        accepting.start_soon(
-            lambda: trio.serve_listeners(serving.handle, listeners, handler_nursery=nursery)
-        )
+        for listener in listeners:
+            accepting.start_soon(_accept, listener, serving, nursery)
         try:
             with serving._scope:
                 yield serving

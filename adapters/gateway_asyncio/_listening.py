@@ -1,0 +1,135 @@
+"""host, port → transports: a listener that survives running out of file descriptors.
+
+`loop.create_server` calls accept() `backlog` times in a row, and logs a traceback for each failure.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import socket
+import ssl
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from gateway_dialing._accepting import AcceptErrors
+
+__all__ = ["Listener", "open_listener"]
+
+_BACKLOG = 1024
+"""Connections that the system lets wait: a bot with many shards opens all at once."""
+_AT_ONCE = 32
+"""Connections that are accepted before others are served."""
+_UNAVAILABLE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+"""Of an address: the system has no such address, or no IPv6."""
+
+
+class Listener:
+    """Sockets that listen, and the tasks that accept."""
+
+    def __init__(
+        self,
+        sockets: list[socket.socket],
+        protocol: Callable[[], asyncio.BaseProtocol],
+        ssl_context: ssl.SSLContext | None,
+        handshake_timeout: float,
+    ) -> None:
+        self._sockets = sockets
+        self._protocol = protocol
+        self._ssl_context = ssl_context
+        self._handshake_timeout = None if ssl_context is None else handshake_timeout
+        self._loop = asyncio.get_running_loop()
+        self._errors = AcceptErrors()
+        self._tasks: set[asyncio.Task[None]] = set()
+        for listening in sockets:
+            self._start(self._accept(listening))
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """The host and port of the first socket."""
+        host, port = self._sockets[0].getsockname()[:2]
+        return host, port
+
+    async def close(self) -> None:
+        """Accept nothing more, and drop the connections that are in a TLS handshake."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        try:
+            # A task may end with an error of a connection, which is nobody's business by now.
+            await asyncio.gather(*tasks, return_exceptions=True)
+        finally:
+            for listening in self._sockets:
+                listening.close()
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _accept(self, listening: socket.socket) -> None:
+        while True:
+            try:
+                accepted, _ = await self._loop.sock_accept(listening)
+            except OSError as error:
+                await asyncio.sleep(self._errors.pause(error, now=self._loop.time()))
+                continue
+            self._start(self._connect(accepted))
+            # Others that wait are accepted at once. Errors come again, in sock_accept.
+            with contextlib.suppress(OSError):
+                for _ in range(_AT_ONCE):
+                    accepted, _ = listening.accept()
+                    accepted.setblocking(False)
+                    self._start(self._connect(accepted))
+            await asyncio.sleep(0)  # sock_accept does not yield while connections wait
+
+    async def _connect(self, accepted: socket.socket) -> None:
+        try:
+            # A client that goes away, or does not finish the TLS handshake, is no error of ours.
+            with contextlib.suppress(OSError):
+                await self._loop.connect_accepted_socket(
+                    self._protocol,
+                    accepted,
+                    ssl=self._ssl_context,
+                    ssl_handshake_timeout=self._handshake_timeout,
+                )
+        except BaseException:
+            accepted.close()
+            raise
+
+
+async def open_listener(
+    protocol: Callable[[], asyncio.BaseProtocol],
+    host: str,
+    port: int,
+    *,
+    ssl_context: ssl.SSLContext | None,
+    handshake_timeout: float,
+) -> Listener:
+    """Listen on every address of a host, all with one port; raises OSError if none is available."""
+    found = await asyncio.get_running_loop().getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )
+    sockets: list[socket.socket] = []
+    failed: OSError | None = None
+    with contextlib.ExitStack() as stack:
+        for family, _, _, _, address in dict.fromkeys(found):
+            # A free port is the same for all addresses: clients try them in any order.
+            bound = sockets[0].getsockname()[1] if sockets else port
+            try:
+                opened = socket.create_server(
+                    (address[0], bound, *address[2:]), family=family, backlog=_BACKLOG
+                )
+            except OSError as error:
+                if error.errno not in _UNAVAILABLE:
+                    raise
+                failed = error
+                continue
+            stack.enter_context(opened)
+            opened.setblocking(False)
+            sockets.append(opened)
+        if not sockets:
+            raise failed or OSError(f"{host} has no address")
+        stack.pop_all()
+    return Listener(sockets, protocol, ssl_context, handshake_timeout)

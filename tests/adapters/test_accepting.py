@@ -1,0 +1,131 @@
+"""Listeners of both adapters: without file descriptors, with several addresses."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import trio
+
+import gateway_asyncio
+import gateway_trio
+from gateway_dialing._accepting import AcceptErrors
+from gateway_proto import Server
+
+resource = pytest.importorskip("resource")
+
+ASK = b"GET /api/v10/gateway HTTP/1.1\r\nHost: h\r\n\r\n"
+
+
+@contextlib.contextmanager
+def _no_descriptors() -> Iterator[None]:
+    """Take all file descriptors that are left."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 256), hard))
+    taken: list[int] = []
+    try:
+        with contextlib.suppress(OSError):
+            while True:
+                taken.append(os.open(os.devnull, os.O_RDONLY))
+        yield
+    finally:
+        for descriptor in taken:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+async def _asked_on_asyncio() -> bytes:
+    async with gateway_asyncio.serve_gateway(Server()) as serving:
+        with socket.socket() as client:
+            client.setblocking(False)
+            with _no_descriptors():
+                loop = asyncio.get_running_loop()
+                await loop.sock_connect(client, (serving.host, serving.port))
+                await asyncio.sleep(2.2)
+            await loop.sock_sendall(client, ASK)
+            return await asyncio.wait_for(loop.sock_recv(client, 4096), 10)
+
+
+async def _asked_on_trio() -> bytes:
+    async with gateway_trio.serve_gateway(Server()) as serving:
+        with trio.socket.socket() as client:
+            with _no_descriptors():
+                await client.connect((serving.host, serving.port))
+                await trio.sleep(2.2)
+            await client.send(ASK)
+            with trio.fail_after(10):
+                return await client.recv(4096)
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "trio"])
+def test_without_descriptors_one_line_is_logged(
+    loop: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        answer = asyncio.run(_asked_on_asyncio()) if loop == "asyncio" else trio.run(_asked_on_trio)
+
+    assert answer.startswith(b"HTTP/1.1 200")
+    lines = [record.getMessage() for record in caplog.records]
+    assert len(lines) == 1
+    assert "cannot accept connections: Too many open files" in lines[0]
+
+
+def test_failures_are_logged_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    errors = AcceptErrors()
+
+    pauses = [errors.pause(OSError(errno.EMFILE, "full"), now=float(now)) for now in range(61)]
+
+    assert pauses == [1.0] * 61
+    assert len(caplog.records) == 2
+
+
+def test_client_that_went_away_costs_no_pause(caplog: pytest.LogCaptureFixture) -> None:
+    assert AcceptErrors().pause(ConnectionAbortedError(), now=0.0) == 0.0
+    assert not caplog.records
+
+
+async def _ports_on_asyncio(host: str) -> tuple[str, int, list[bytes]]:
+    async with gateway_asyncio.serve_gateway(Server(), host=host) as serving:
+        return serving.host, serving.port, await asyncio.to_thread(_answers, serving.port)
+
+
+async def _ports_on_trio(host: str) -> tuple[str, int, list[bytes]]:
+    async with gateway_trio.serve_gateway(Server(), host=host) as serving:
+        return serving.host, serving.port, await trio.to_thread.run_sync(_answers, serving.port)
+
+
+def _answers(port: int) -> list[bytes]:
+    answers = []
+    for _, _, _, _, address in socket.getaddrinfo("localhost", port, type=socket.SOCK_STREAM):
+        with contextlib.suppress(OSError), socket.create_connection(address[:2], 5) as client:
+            client.sendall(ASK)
+            answers.append(client.recv(4096)[:12])
+    return answers
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "trio"])
+def test_all_addresses_of_a_name_have_one_port(loop: str) -> None:
+    result: Any = (
+        asyncio.run(_ports_on_asyncio("localhost"))
+        if loop == "asyncio"
+        else trio.run(_ports_on_trio, "localhost")
+    )
+
+    assert result[2]
+    assert set(result[2]) == {b"HTTP/1.1 200"}
+
+
+def test_address_in_use_is_reported_by_asyncio() -> None:
+    async def twice() -> None:
+        async with gateway_asyncio.serve_gateway(Server()) as serving:
+            await gateway_asyncio.serve_gateway(Server(), port=serving.port).__aenter__()
+
+    with pytest.raises(OSError, match=r"[Aa]ddress already in use"):
+        asyncio.run(twice())
