@@ -134,8 +134,8 @@ def _without_output(error: OutputFailed) -> int:
     return 1
 
 
-def _interrupt(number: int, frame: FrameType | None) -> None:
+def _interrupt(_: int, frame: FrameType | None) -> None:
     """SIGTERM is Ctrl-C."""
     handler = signal.getsignal(signal.SIGINT)
     if callable(handler):
-        handler(number, frame)
+        handler(signal.SIGINT, frame)

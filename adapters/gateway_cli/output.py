@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import errno
 import io
@@ -47,6 +48,9 @@ class Output:
         self._stream: TextIO = sys.stdout if stream is None else stream
         self._limit = limit
         self._seconds = seconds
+        encoding = getattr(self._stream, "encoding", None) or "utf-8"
+        # One for all lines: a byte order mark comes once.
+        self._encode = codecs.getincrementalencoder(encoding)("backslashreplace").encode
         self._waiting: deque[tuple[str, Callable[[], None] | None]] = deque()
         self._size = 0
         self._dropped = 0
@@ -156,7 +160,7 @@ class Output:
             return
         if os.linesep != "\n":
             text = text.replace("\n", os.linesep)
-        data = memoryview(text.encode(self._stream.encoding, errors="backslashreplace"))
+        data = memoryview(self._encode(text))
         # Past the stream's own buffer: nothing is left there whose flush could wait at the end.
         while data:
             written = raw.write(data[:_PIECE])

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 import typer
-from rich.console import Console, RenderableType
+from rich.console import Console
 from rich.live import Live
+from rich.table import Table
 from rich.text import Text
 
 from gateway_cli.escaping import NOT_AS_JSON, escape, json_line
@@ -25,6 +26,8 @@ NOT_AS_TRACES = (AttributeError, LookupError, TypeError, ValueError, ArithmeticE
 """What a line of JSON raises where it is shown, and no trace has such a one."""
 
 _COLOURS = {"client": "cyan", "server": "magenta"}
+_WIDE = 100
+"""Columns from which on a table has lines between its own."""
 _NARROWEST = 20
 """Columns below which a text is not wrapped."""
 
@@ -74,7 +77,8 @@ class Screen:
     @property
     def has_foot(self) -> bool:
         """Whether something may be below the lines: on a terminal that can move the cursor."""
-        can_move = self._console.is_terminal and not self._console.is_dumb_terminal
+        # Not where colour is forced in a pipe, which a console takes for a terminal.
+        can_move = self.output.stream.isatty() and not self._console.is_dumb_terminal
         return can_move and not self._as_json
 
     def line(self, who: str, text: str, *, then: Callable[[], None] | None = None) -> None:
@@ -107,10 +111,17 @@ class Screen:
         self.line("output", text)
 
     @contextlib.contextmanager
-    def foot(self, draw: Callable[[], RenderableType]) -> Iterator[Callable[[], None]]:
+    def foot(self, draw: Callable[[], Table]) -> Iterator[Callable[[], None]]:
         """Keep something below the lines; call what is yielded to draw it again."""
+
+        def fitting() -> Table:
+            table = draw()
+            if self._console.width < _WIDE:
+                table.box, table.pad_edge = None, False
+            return table
+
         live = Live(
-            draw(),
+            fitting(),
             console=self._console,
             auto_refresh=False,
             transient=True,
@@ -120,7 +131,7 @@ class Screen:
 
         def update() -> None:
             if self.output.is_idle:  # a terminal that is stopped gets the latest when it goes on
-                live.update(draw(), refresh=True)
+                live.update(fitting(), refresh=True)
 
         with live:
             # So that it is there however the process ends.

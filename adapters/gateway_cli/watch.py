@@ -15,7 +15,7 @@ from gateway_proto import Dispatch, GatewayBase, Opened, Resumed, State
 __all__ = ["Watch"]
 
 _ROWS = 20
-_NUMBERS = ("latency", "per s", "dispatches", "sequence", "waiting", "connections", "resumes")
+_NUMBERS = ("latency", "per s", "total", "sequence", "queued", "opened", "resumed")
 _COLOURS = {State.READY: "green", None: "red", State.CLOSED: "red"}
 
 

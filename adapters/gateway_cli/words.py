@@ -86,8 +86,8 @@ def describe(event: Any) -> str:
             return "the server asks to reconnect" + ("" if url is None else f" to {url}")
         case SessionInvalidated(resumable):
             return f"INVALID_SESSION, {'resumable' if resumable else 'not resumable'}"
-        case IdentifySlotNeeded(shard_id, key):
-            return f"shard {shard_id} waits for an identify slot (key {key})"
+        case IdentifySlotNeeded(_, key):
+            return f"waits for an identify slot of key {key}"
         case IdentifyBudgetSpent(seconds, reason):
             wait = "" if seconds is None else f" for {seconds:.0f} s"
             return f"no Identify is possible{wait}: {reason}"
