@@ -65,7 +65,7 @@ def test_the_commands_of_the_page_have_the_options_that_are_shown() -> None:
     blocks = re.findall(r"^```sh\n(.*?)^```", _page("docs/command-line.md"), re.M | re.S)
     lines = [line.partition("#")[0] for block in blocks for line in block.splitlines()]
 
-    assert len(lines) == 9
+    assert len(lines) == 10
     for line in lines:
         words = [word for word in shlex.split(line) if "=" not in word or word.startswith("--")]
         assert words[0] == "gateway-proto"

@@ -218,7 +218,7 @@ def test_a_terminal_too_narrow_for_words_gets_them_as_they_are(
             Identify(token="secret", intents=512, shard=(1, 4)),
             "Identify, intents 512, shard 1 of 4",
         ),
-        (IdentifySlotNeeded(1, 0), "shard 1 waits for an identify slot (key 0)"),
+        (IdentifySlotNeeded(1, 0), "waits for an identify slot of key 0"),
         (Unknown(99, b"1", None), "unknown payload, op 99, no message"),
         (
             SessionStartLimit(10, 5, 0),
