@@ -22,7 +22,7 @@ import attrs
 import typer.main
 
 from gateway_cli.app import app
-from gateway_proto import Identify, ServerConfig
+from gateway_proto import Identify
 from gateway_pytest import RunningGateway
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -86,7 +86,7 @@ def run_python(page: pathlib.Path, folder: pathlib.Path) -> None:
 
 def run_program(code: str, folder: pathlib.Path) -> list[str]:
     """Run a program until it ends by itself, against a gateway; the lines that it printed."""
-    with RunningGateway(ServerConfig(tokens=[RunningGateway.token])) as gateway:
+    with RunningGateway() as gateway:
         process = subprocess.Popen(
             [sys.executable, "-W", "error", "-c", code],
             cwd=folder,
@@ -106,7 +106,7 @@ def run_program(code: str, folder: pathlib.Path) -> list[str]:
             gateway.dispatch("MESSAGE_CREATE", {"content": "hello"})
             # A fleet's other shards may not be there yet.
             for _ in range(100):
-                gateway.dispatch("MESSAGE_CREATE", {"content": "!stop"})
+                gateway.dispatch("MESSAGE_CREATE", {"content": "!stop"}, allow_none=True)
                 try:
                     out, errors = process.communicate(timeout=0.3)
                     break

@@ -2,64 +2,57 @@
 
     def test_my_bot(gateway_server):
         start_my_bot(gateway_server.api_url, gateway_server.token)
-        gateway_server.wait_for(Identify)
+        gateway_server.wait_until_ready()
         gateway_server.dispatch("MESSAGE_CREATE", {"content": "!ping"})
 
-What is different goes into a marker: `@pytest.mark.gateway(world=World(...), faults=[Fault(...)])`,
+A marker configures it: `@pytest.mark.gateway(world=World(...), faults=[Fault(...)], tls=True)`,
 with any field of `ServerConfig`.
 
 And a trace is a test: `assert_replays("bug.jsonl")`.
 """
 
+# pytest imports this module at each start: everything else is imported when it is used.
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import attrs
 import pytest
 
-from gateway_proto import LocalProtocolError, Scenario, ServerConfig
-from gateway_pytest._replaying import assert_replays
-from gateway_pytest._running import RunningGateway
+if TYPE_CHECKING:
+    from gateway_pytest._replaying import assert_replays
+    from gateway_pytest._running import AsyncWaits, RunningGateway
 
-__all__ = ["RunningGateway", "assert_replays", "gateway_server", "pytest_configure"]
+__all__ = ["AsyncWaits", "RunningGateway", "assert_replays", "gateway_server", "pytest_configure"]
+
+_LATER = {
+    "AsyncWaits": "_running",
+    "RunningGateway": "_running",
+    "assert_replays": "_replaying",
+}
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker."""
     config.addinivalue_line(
         "markers",
-        "gateway(faults=[], **fields): what gateway_server is told, the fields of ServerConfig.",
+        "gateway(faults=[], **fields): configures gateway_server; fields of ServerConfig.",
     )
 
 
 @pytest.fixture
 def gateway_server(request: pytest.FixtureRequest) -> Iterator[RunningGateway]:
     """A gateway on a free port of this machine, in a thread of its own; closed after the test."""
-    fields = {}
-    for marker in reversed(list(request.node.iter_markers("gateway"))):
-        if marker.args:
-            raise pytest.UsageError("the marker gateway takes keywords alone")
-        fields.update(marker.kwargs)
-    with RunningGateway(_config(fields)) as running:
+    from gateway_pytest._running import RunningGateway
+    from gateway_pytest._settings import config_of
+
+    with RunningGateway(config_of(request.node.iter_markers("gateway"))) as running:
         yield running
 
 
-def _config(fields: dict[str, Any]) -> ServerConfig:
-    """Return the settings of the markers; raises `pytest.UsageError` for a wrong one."""
-    known = {field.name for field in attrs.fields(ServerConfig)}
-    unknown = sorted(fields.keys() - known - {"faults"})
-    if unknown:
-        raise pytest.UsageError(
-            f"the marker gateway has no {', '.join(unknown)}: use faults, "
-            f"{', '.join(sorted(known))}"
-        )
-    given = {"tokens": {RunningGateway.token}, **fields}
-    faults = given.pop("faults", None)
-    try:
-        if faults is not None:
-            given["scenario"] = Scenario(faults)
-        return ServerConfig(**given)
-    except LocalProtocolError as error:
-        raise pytest.UsageError(f"the marker gateway: {error}") from None
+def __getattr__(name: str) -> Any:
+    module = _LATER.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{module}"), name)

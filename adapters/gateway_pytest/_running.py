@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
-from collections.abc import Callable
-from concurrent.futures import Future
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, Self, TypeVar, overload
 
-from gateway_asyncio import Serving, serve_gateway
+import attrs
+
+from gateway_asyncio import Serving
 from gateway_proto import (
+    LocalProtocolError,
     Server,
     ServerConfig,
     ServerConnection,
@@ -17,127 +17,210 @@ from gateway_proto import (
     ServerMessage,
     ServerSession,
 )
+from gateway_proto._checks import SECONDS
+from gateway_pytest._searches import Searches
+from gateway_pytest._settings import config_of, token_of
+from gateway_pytest._thread import ServerThread
+from gateway_pytest._tls import Certificate
+from gateway_pytest._waiting import Changes
 
-__all__ = ["RunningGateway"]
+__all__ = ["AsyncWaits", "RunningGateway"]
 
 T = TypeVar("T")
-_START_SECONDS = 10.0
+Predicate = Callable[[ServerEvent], object]
 
 
 class RunningGateway:
-    """A gateway that runs until the test is over. Its methods may be called from any thread."""
+    """A gateway that runs until the test is over. Its methods may be called from any thread.
 
-    # The first part is the user's id, as clients take it apart.
-    token: str = "ODAzNTExMTAyMjQ2Nzg5MTI=.aaaaaa.bbbb"
-    """The one that is let in."""
+    Those that wait block the thread; `aio` has them in a form to be awaited.
+    """
 
-    def __init__(self, config: ServerConfig) -> None:
+    def __init__(self, config: ServerConfig | None = None) -> None:
+        config = config_of([]) if config is None else config
         self.server: Server = Server(config)
+        self.token: str = token_of(config)
+        """One that is accepted, if `ServerConfig.tokens` has any."""
         self.received: list[ServerEvent] = []
-        """All that came, of all connections, in order."""
-        self._news = threading.Condition()
-        self._seen = 0
-        self._loop = asyncio.new_event_loop()
-        self._stop = asyncio.Event()
-        self._serving: Future[Serving] = Future()
-        self._thread = threading.Thread(target=self._run, name="gateway_server", daemon=True)
+        """All events of all connections, in order."""
+        self.aio: AsyncWaits = AsyncWaits(self)
+        self._searches = Searches(self.server, self.received)
+        self._changes = Changes()
+        self._thread = ServerThread(self.server, self._on_event, self._changes.fail)
+        self._certificate: Certificate | None = None
 
-    def __enter__(self) -> RunningGateway:
-        self._thread.start()
-        self._serving.result(_START_SECONDS)
+    def __enter__(self) -> Self:
+        if self.server.config.tls:
+            self._certificate = Certificate()
+        try:
+            self._thread.start(self._certificate)
+        except BaseException:
+            self._remove_certificate()
+            raise
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(_START_SECONDS)
+        self._thread.stop()
+        self._remove_certificate()
+        if self._changes.error is not None and exc[1] is None:
+            raise self._changes.error
 
     @property
     def url(self) -> str:
-        """Of the gateway: ws://..."""
-        return self._serving.result().url
+        """The URL of the gateway: ws://... or, with TLS, wss://..."""
+        return self._thread.serving.url
 
     @property
     def api_url(self) -> str:
-        """The base under which `/gateway` lies: http://.../api"""
-        return self._serving.result().api_url
+        """The URL under which `/gateway` is: http://.../api"""
+        return self._thread.serving.api_url
+
+    @property
+    def ca_file(self) -> str:
+        """The path of the certificate to trust, in PEM: for SSL_CERT_FILE, NODE_EXTRA_CA_CERTS."""
+        return self._trust().path
+
+    @property
+    def ssl_context(self) -> Any:
+        """An `ssl.SSLContext` for clients, which trusts the server."""
+        return self._trust().client_context
+
+    # ----- what a test does to clients -----
 
     def dispatch(
-        self, name: str, data: Any, to: Callable[[ServerSession], bool] | None = None
+        self,
+        name: str,
+        data: Any,
+        to: Callable[[ServerSession], bool] | None = None,
+        *,
+        allow_none: bool = False,
     ) -> int:
-        """Dispatch to the sessions that `to` picks, or a gateway would; returns to how many."""
-        return self._do(lambda serving: serving.dispatch(name, data, to))
+        """Dispatch to the sessions that `to` picks, or a gateway would; returns to how many.
 
-    def send(self, message: ServerMessage) -> None:
-        """Send a message on every connection that has a session."""
-
-        def send(serving: Serving) -> None:
-            for connection in list(self.server.connections):
-                if connection.session is not None:
-                    connection.send(message, now=serving.now())
-
-        self._do(send)
-
-    def drop(self) -> None:
-        """Cut every connection that has a session, without a close frame."""
-        self._do(lambda serving: serving.drop())
-
-    def close(self, code: int, reason: str = "") -> None:
-        """Close every connection that has a session."""
-
-        def close(serving: Serving) -> None:
-            for connection in list(self.server.connections):
-                if connection.session is not None:
-                    connection.close(code, reason, now=serving.now())
-
-        self._do(close)
-
-    def wait_for(self, what: type[T], *, timeout: float = 10.0) -> T:
-        """The next event of a type, after the one that was waited for last.
-
-        Raises AssertionError, with all that came since, where none comes in `timeout` seconds.
+        Raises AssertionError if it is none, unless `allow_none`.
         """
-        with self._news:
-            found = self._news.wait_for(lambda: self._next(what), timeout)
-            if found:
-                return found[0]
-            came = "\n  ".join(map(repr, self.received[self._seen :])) or "nothing"
-        raise AssertionError(
-            f"no {what.__name__} was received in {timeout:g} s; what came:\n  {came}"
-        )
+        __tracebackhide__ = True
+        count = self._do(lambda serving: serving.dispatch(name, data, to))
+        return self._reached(name, count, allow_none)
+
+    def send(self, message: ServerMessage, *, allow_none: bool = False) -> int:
+        """Send a message on every connection that has a session; returns on how many."""
+        __tracebackhide__ = True
+
+        def send(serving: Serving) -> int:
+            connections = self._with_session()
+            for connection in connections:
+                connection.send(message, now=serving.now())
+            return len(connections)
+
+        return self._reached(type(message).__name__, self._do(send), allow_none)
+
+    def drop(self, *, allow_none: bool = False) -> int:
+        """Drop every connection that has a session, without a close frame; returns how many."""
+        __tracebackhide__ = True
+
+        def drop(serving: Serving) -> int:
+            count = len(self._with_session())
+            serving.drop()
+            return count
+
+        return self._reached("drop", self._do(drop), allow_none)
+
+    def close(self, code: int, reason: str = "", *, allow_none: bool = False) -> int:
+        """Close every connection that has a session; returns how many."""
+        __tracebackhide__ = True
+
+        def close(serving: Serving) -> int:
+            connections = self._with_session()
+            for connection in connections:
+                connection.close(code, reason, now=serving.now())
+            return len(connections)
+
+        return self._reached(f"close {code}", self._do(close), allow_none)
+
+    # ----- what a test waits for -----
+
+    def wait_until_ready(self, *, shards: int | None = None, timeout: float = 10.0) -> None:
+        """Wait until READY or RESUMED was sent to as many shards; by default `ServerConfig.shards`.
+
+        What is dispatched then comes after READY and GUILD_CREATE. Raises AssertionError after
+        `timeout` seconds.
+        """
+        __tracebackhide__ = True
+        SECONDS.named("timeout", timeout)
+        self._changes.wait("wait_until_ready", self._searches.ready(shards), timeout)
+
+    @overload
+    def wait_for(self, what: type[T], *, timeout: float = 10.0) -> T: ...
+    @overload
+    def wait_for(self, what: Predicate, *, timeout: float = 10.0) -> Any: ...
+    def wait_for(self, what: Any, *, timeout: float = 10.0) -> Any:
+        """Return the next event of a type, or that a predicate accepts.
+
+        It is the next after the one that was waited for last. Raises AssertionError, with all that
+        came since, if there is none in `timeout` seconds.
+        """
+        __tracebackhide__ = True
+        SECONDS.named("timeout", timeout)
+        return self._changes.wait("wait_for", self._searches.event(what), timeout)
 
     # ----- inside -----
 
-    def _next(self, what: type[T]) -> list[T]:
-        for index in range(self._seen, len(self.received)):
-            event = self.received[index]
-            if isinstance(event, what):
-                self._seen = index + 1
-                return [event]
-        return []
+    def _remove_certificate(self) -> None:
+        if self._certificate is not None:
+            self._certificate.remove()
 
-    def _do(self, what: Callable[[Serving], T]) -> T:
-        async def in_loop() -> T:
-            return what(self._serving.result())
+    def _trust(self) -> Certificate:
+        if self._certificate is None:
+            raise LocalProtocolError("this server has no TLS: use @pytest.mark.gateway(tls=True)")
+        return self._certificate
 
-        return asyncio.run_coroutine_threadsafe(in_loop(), self._loop).result(_START_SECONDS)
+    def _with_session(self) -> Sequence[ServerConnection]:
+        return [c for c in list(self.server.connections) if c.session is not None]
 
-    def _run(self) -> None:
-        try:
-            self._loop.run_until_complete(self._serve())
-        except BaseException as error:
-            if not self._serving.done():
-                self._serving.set_exception(error)
-                return
-            raise
-        finally:
-            self._loop.close()
-
-    async def _serve(self) -> None:
-        async with serve_gateway(self.server, on_event=self._on_event) as serving:
-            self._serving.set_result(serving)
-            await self._stop.wait()
+    def _reached(self, what: str, count: int, allow_none: bool) -> int:
+        __tracebackhide__ = True
+        if count == 0 and not allow_none:
+            sessions = len(self.server.sessions)
+            why = (
+                "no client has a session: call wait_until_ready() first"
+                if sessions == 0
+                else f"none of the {sessions} sessions is connected, has the intents and the shard"
+            )
+            raise AssertionError(f"{what} reached nobody: {why}; or pass allow_none=True")
+        return count
 
     def _on_event(self, _connection: ServerConnection, event: ServerEvent) -> None:
-        with self._news:
-            self.received.append(event)
-            self._news.notify_all()
+        self.received.append(event)
+        self._changes.notify()
+
+    def _do(self, what: Callable[[Serving], T]) -> T:
+        if self._changes.error is not None:
+            raise self._changes.error
+        return self._thread.do(what)
+
+
+@attrs.frozen(repr=False)
+class AsyncWaits:
+    """The methods of `RunningGateway` that wait, as coroutines for asyncio and trio.
+
+    They do not block the loop, so the bot may run in the same one.
+    """
+
+    _gateway: RunningGateway
+
+    async def wait_until_ready(self, *, shards: int | None = None, timeout: float = 10.0) -> None:
+        """Await like `RunningGateway.wait_until_ready`."""
+        __tracebackhide__ = True
+        SECONDS.named("timeout", timeout)
+        await self._gateway._changes.async_wait(self._gateway._searches.ready(shards), timeout)
+
+    @overload
+    async def wait_for(self, what: type[T], *, timeout: float = 10.0) -> T: ...
+    @overload
+    async def wait_for(self, what: Predicate, *, timeout: float = 10.0) -> Any: ...
+    async def wait_for(self, what: Any, *, timeout: float = 10.0) -> Any:
+        """Await like `RunningGateway.wait_for`."""
+        __tracebackhide__ = True
+        SECONDS.named("timeout", timeout)
+        return await self._gateway._changes.async_wait(self._gateway._searches.event(what), timeout)

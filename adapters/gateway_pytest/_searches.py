@@ -1,0 +1,70 @@
+"""What a test can wait for: an event, a number of shards that are ready."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from gateway_proto import LocalProtocolError, Server, ServerEvent, State
+from gateway_proto._checks import POSITIVE
+from gateway_pytest._waiting import Search
+
+__all__ = ["Searches"]
+
+
+class Searches:
+    """Searches in what a server has received."""
+
+    def __init__(self, server: Server, received: list[ServerEvent]) -> None:
+        self._server = server
+        self._received = received
+        self._seen = 0
+
+    def ready(self, shards: int | None) -> Search[int]:
+        """Search for shards that are ready; None: as many as the settings recommend."""
+        wanted = self._server.config.shards if shards is None else shards
+        POSITIVE.named("shards", wanted)
+
+        def count() -> int:
+            sessions = list(self._server.sessions.values())
+            connections = [session.connection for session in sessions]
+            return sum(c is not None and c.state is State.READY for c in connections)
+
+        def look() -> int | None:
+            ready = count()
+            return ready if ready >= wanted else None
+
+        def report(timeout: float) -> str:
+            came = _lines(self._received)
+            return f"{count()} of {wanted} shards were ready in {timeout:g} s; what came:{came}"
+
+        return Search(look, report)
+
+    def event(self, what: Any) -> Search[Any]:
+        """Search for an event of a type or that a predicate accepts, after the last found."""
+        is_type = isinstance(what, type)
+        if not is_type and not callable(what):
+            raise LocalProtocolError(f"invalid what {what!r}: expected a type or a predicate")
+        first = at = self._seen
+
+        def look() -> Any:
+            nonlocal at
+            while at < len(self._received):
+                event = self._received[at]
+                at += 1
+                if isinstance(event, what) if is_type else what(event):
+                    self._seen = at
+                    return event
+            return None
+
+        def report(timeout: float) -> str:
+            name = what.__name__ if is_type else "event that the predicate accepts"
+            came = _lines(self._received[first:])
+            return f"no {name} was received in {timeout:g} s; what came:{came}"
+
+        return Search(look, report)
+
+
+def _lines(events: Sequence[ServerEvent]) -> str:
+    """Write events, one on each line."""
+    return "\n  ".join(["", *map(repr, events)]) if events else " nothing"

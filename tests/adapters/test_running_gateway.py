@@ -1,0 +1,305 @@
+"""The gateway of the fixture: what can be waited for, from threads and event loops; TLS."""
+
+from __future__ import annotations
+
+import asyncio
+import pathlib
+import ssl
+import subprocess
+import sys
+import threading
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import trio
+
+import gateway_asyncio
+import gateway_trio
+from gateway_proto import (
+    Config,
+    Dispatch,
+    Identify,
+    LocalProtocolError,
+    Opened,
+    Ready,
+    ReconnectRequested,
+    ServerConfig,
+    World,
+)
+from gateway_pytest import RunningGateway
+from gateway_pytest._settings import config_of
+
+
+@pytest.fixture
+def running() -> Iterator[RunningGateway]:
+    with RunningGateway() as gateway:
+        yield gateway
+
+
+def _config(running: RunningGateway, **fields: Any) -> Config:
+    given = {"token": running.token, "api_url": running.api_url, "intents": 512, **fields}
+    return Config(**given)
+
+
+class _Client:
+    """A client in a thread of its own, which ends after a dispatch "STOP"."""
+
+    def __init__(self, running: RunningGateway, **fields: Any) -> None:
+        self.names: list[str] = []
+        self._running = running
+        self._config = _config(running, **fields)
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
+
+    def __enter__(self) -> _Client:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._running.dispatch("STOP", None, to=lambda session: True)
+        self._thread.join(20)
+
+    async def _run(self) -> None:
+        async with asyncio.timeout(20), gateway_asyncio.open_gateway(self._config) as gateway:
+            async for event in gateway:
+                if isinstance(event, Dispatch):
+                    self.names.append(event.name)
+                    if event.name == "STOP":
+                        return
+
+
+# ----- waiting -----
+
+
+def test_dispatch_after_ready_reaches_the_client(running: RunningGateway) -> None:
+    with _Client(running) as client:
+        running.wait_until_ready()
+        assert running.dispatch("MESSAGE_CREATE", {"content": "hello"}) == 1
+
+    assert client.names == ["READY", "MESSAGE_CREATE", "STOP"]
+
+
+def test_ready_again_after_a_drop(running: RunningGateway) -> None:
+    with _Client(running):
+        running.wait_until_ready()
+
+        assert running.drop() == 1
+        running.wait_until_ready()
+
+        assert running.send(ReconnectRequested()) == 1
+    assert sum(isinstance(event, Opened) for event in running.received) >= 2
+
+
+def test_predicate_selects_the_event(running: RunningGateway) -> None:
+    with _Client(running, intents=513):
+        found = running.wait_for(lambda e: isinstance(e, Identify) and e.intents == 513)
+
+        assert isinstance(found, Identify)
+        running.wait_until_ready()
+
+
+def test_predicate_may_call_the_gateway(running: RunningGateway) -> None:
+    with _Client(running):
+        running.wait_until_ready()
+
+        def accepts(event: object) -> bool:
+            return isinstance(event, Identify) and running.dispatch("TYPING", None) == 1
+
+        assert isinstance(running.wait_for(accepts), Identify)
+
+
+def test_exception_of_a_predicate_is_raised(running: RunningGateway) -> None:
+    urllib.request.urlopen(f"{running.api_url}/gateway").close()
+
+    with pytest.raises(ZeroDivisionError):
+        running.wait_for(lambda event: 1 / 0)
+
+
+@pytest.mark.parametrize(
+    ("wait", "text"),
+    [
+        (lambda r: r.wait_until_ready(timeout=0), "0 of 1 shards were ready in 0 s; what came:"),
+        (lambda r: r.wait_until_ready(shards=2, timeout=0), "0 of 2 shards were ready in 0 s"),
+        (lambda r: r.wait_for(Identify, timeout=0), "no Identify was received in 0 s; what came:"),
+        (
+            lambda r: r.wait_for(lambda event: False, timeout=0.01),
+            "no event that the predicate accepts was received in 0.01 s",
+        ),
+    ],
+)
+def test_what_does_not_come_raises(running: RunningGateway, wait: Any, text: str) -> None:
+    with pytest.raises(AssertionError) as caught:
+        wait(running)
+
+    assert str(caught.value).startswith(text)
+
+
+@pytest.mark.parametrize(
+    ("wait", "text"),
+    [
+        (lambda r: r.wait_for(5), "invalid what 5: expected a type or a predicate"),
+        (lambda r: r.wait_for(Identify, timeout="1"), "invalid timeout '1': expected"),
+        (lambda r: r.wait_until_ready(timeout=-1), "invalid timeout -1: expected"),
+        (lambda r: r.wait_until_ready(shards=0), "invalid shards 0: expected"),
+        (lambda r: r.ca_file, "this server has no TLS: use @pytest.mark.gateway(tls=True)"),
+        (lambda r: r.ssl_context, "this server has no TLS"),
+    ],
+)
+def test_wrong_arguments_are_rejected(running: RunningGateway, wait: Any, text: str) -> None:
+    with pytest.raises(LocalProtocolError) as caught:
+        wait(running)
+
+    assert str(caught.value).startswith(text)
+
+
+@pytest.mark.parametrize(
+    ("act", "text"),
+    [
+        (lambda r, **k: r.dispatch("MESSAGE_CREATE", {}, **k), "MESSAGE_CREATE reached nobody"),
+        (lambda r, **k: r.send(ReconnectRequested(), **k), "ReconnectRequested reached nobody"),
+        (lambda r, **k: r.drop(**k), "drop reached nobody"),
+        (lambda r, **k: r.close(4000, **k), "close 4000 reached nobody"),
+    ],
+)
+def test_what_reaches_nobody_raises(running: RunningGateway, act: Any, text: str) -> None:
+    assert act(running, allow_none=True) == 0
+
+    with pytest.raises(AssertionError) as caught:
+        act(running)
+
+    assert str(caught.value).startswith(text)
+    assert "call wait_until_ready() first; or pass allow_none=True" in str(caught.value)
+
+
+def test_dispatch_without_the_intent_raises(running: RunningGateway) -> None:
+    with _Client(running, intents=1):
+        running.wait_until_ready()
+
+        with pytest.raises(AssertionError, match="none of the 1 sessions .* the intents"):
+            running.dispatch("MESSAGE_CREATE", {"guild_id": "1"})
+
+
+# ----- event loops -----
+
+
+async def _use(running: RunningGateway, open_gateway: Any) -> None:
+    """Open a client in the loop that waits."""
+    async with open_gateway(_config(running)) as gateway:
+        identify = await running.aio.wait_for(Identify)
+        assert identify.intents == 512
+        await running.aio.wait_until_ready()
+        running.dispatch("MESSAGE_CREATE", {"content": "hello"})
+        async for event in gateway:
+            if isinstance(event, Dispatch) and not isinstance(event, Ready):
+                assert event.data == {"content": "hello"}
+                break
+    with pytest.raises(AssertionError, match=r"no Identify was received in 0\.05 s"):
+        await running.aio.wait_for(Identify, timeout=0.05)
+    for wait in (lambda: running.wait_for(Identify), lambda: running.wait_until_ready()):
+        with pytest.raises(LocalProtocolError, match=r"use await gateway_server\.aio\.wait_"):
+            wait()
+
+
+def test_await_on_asyncio_lets_the_client_run(running: RunningGateway) -> None:
+    asyncio.run(asyncio.wait_for(_use(running, gateway_asyncio.open_gateway), 20))
+
+
+def test_await_on_trio_lets_the_client_run(running: RunningGateway) -> None:
+    async def main() -> None:
+        with trio.fail_after(20):
+            await _use(running, gateway_trio.open_gateway)
+
+    trio.run(main)
+
+
+def test_cancelled_await_leaves_nothing(running: RunningGateway) -> None:
+    async def main() -> None:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(running.aio.wait_for(Identify), 0.05)
+
+    asyncio.run(main())
+
+    assert running._changes._wakers == set()
+
+
+# ----- settings -----
+
+
+def _marked(**fields: Any) -> ServerConfig:
+    return config_of([pytest.mark.gateway(**fields).mark])
+
+
+def test_token_is_one_of_those_that_are_accepted() -> None:
+    assert RunningGateway(_marked(tokens={"other", "another"})).token == "another"
+
+
+def test_token_is_its_own_where_all_are_accepted() -> None:
+    own = RunningGateway(_marked()).token
+
+    assert own.startswith("ODAzNTExMTAyMjQ2Nzg5MTI=.")
+    assert RunningGateway(_marked(tokens=None)).token == own
+    assert _marked().tokens == {own}
+
+
+def test_token_names_the_user_of_the_world() -> None:
+    world = World(user={"id": "5", "username": "bot"})
+
+    assert RunningGateway(_marked(world=world)).token.startswith("NQ==.")
+
+
+def test_token_is_rejected_where_none_is_accepted() -> None:
+    running = RunningGateway(_marked(tokens=set()))
+
+    assert running.token not in (running.server.config.tokens or ())
+
+
+# ----- TLS -----
+
+
+def test_tls_is_trusted_by_context_and_by_file() -> None:
+    with RunningGateway(_marked(tls=True)) as running:
+        assert running.url.startswith("wss://")
+        assert running.api_url.startswith("https://")
+        context = ssl.create_default_context(cafile=running.ca_file)
+        for trusting in (running.ssl_context, context):
+            url = f"{running.api_url}/v10/gateway"
+            with urllib.request.urlopen(url, context=trusting) as answer:
+                assert running.url.encode() in answer.read()
+        path = pathlib.Path(running.ca_file)
+
+    assert not path.exists()
+
+
+# ----- the thread -----
+
+
+def test_error_in_the_server_ends_waiting_and_calls() -> None:
+    gateway = RunningGateway()
+
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    gateway._thread._on_event = fail
+    gateway.__enter__()
+    urllib.request.urlopen(f"{gateway.api_url}/gateway").close()
+
+    with pytest.raises(ZeroDivisionError):
+        gateway.wait_for(Identify)
+    with pytest.raises(ZeroDivisionError):
+        gateway.dispatch("STOP", None)
+    with pytest.raises(ZeroDivisionError):
+        gateway.__exit__(None, None, None)
+
+
+def test_plugin_imports_nothing_until_it_is_used() -> None:
+    code = (
+        "import sys, pytest; before = set(sys.modules); import gateway_pytest\n"
+        "print([n for n in sys.modules if n.split('.')[0] not in {b.split('.')[0] for b in before}"
+        " and n != 'gateway_pytest'])\n"
+        "gateway_pytest.RunningGateway, gateway_pytest.assert_replays, gateway_pytest.AsyncWaits\n"
+    )
+
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
+    assert (result.stdout, result.stderr) == ("[]\n", "")
