@@ -176,7 +176,7 @@ def test_dispatch_without_the_intent_raises(running: RunningGateway) -> None:
     with _Client(running, intents=1):
         running.wait_until_ready()
 
-        with pytest.raises(AssertionError, match="none of the 1 sessions .* the intents"):
+        with pytest.raises(AssertionError, match=r"none of the 1 sessions .* the intents"):
             running.dispatch("MESSAGE_CREATE", {"guild_id": "1"})
 
 
