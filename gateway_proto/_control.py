@@ -5,6 +5,8 @@ Under the prefix that `ServerConfig.control` names:
     GET  /connections                     who is connected
     GET  /sessions                        and what may still be resumed
     GET  /received?after=NUMBER           what clients sent, behind an entry's number
+    GET  /wait?event=NAME&after=NUMBER&timeout=SECONDS   the first such entry, once there is one
+    POST /reset                           back to the start: no sessions, no entries
     POST /dispatch   {"t", "d"}           dispatch, to whom a gateway would
     POST /send       {"op", "d"}          op 1, 7, 9, 10 or 11
     POST /close      {"code", "reason"}   close
@@ -19,14 +21,16 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, get_args
 from urllib.parse import parse_qs
 
 import attrs
 import msgspec
 
+from gateway_proto._checks import rejected, shown
 from gateway_proto._layers.state import State
 from gateway_proto._telling import ServerSession, Telling
+from gateway_proto.commands import Command
 from gateway_proto.dialects import Opcode
 from gateway_proto.endpoint import Answer
 from gateway_proto.errors import LocalProtocolError
@@ -41,9 +45,18 @@ from gateway_proto.events import (
 from gateway_proto.faults import Scenario
 from gateway_proto.journal import Journal
 
-__all__ = ["Controlled", "control", "control_refusal"]
+__all__ = ["Controlled", "Wait", "control", "control_refusal"]
 
+_SELECTORS = ("connection", "method", "target", "path", "status", "op", "code", "session")
+"""Fields of an entry that a request may name to wait for it."""
+_EVENTS = (
+    *sorted(command.__name__ for command in get_args(Command)),
+    *("Closed", "HttpRequested", "MalformedPayload", "Opened", "Ready", "Resumed"),
+)
+_SECONDS = 10.0
+_MOST_SECONDS = 600.0
 _PORT = re.compile(r":[0-9]*\Z")
+_FIELD = re.compile(r"`\$\.(\w+)`")
 _BRACKETS = re.compile(r"\A\[(.*:.*)\]\Z")
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -69,6 +82,10 @@ class Controlled(Protocol):
         """Let go wrong what a scenario says, from the next connection on."""
         ...
 
+    def reset(self, *, now: float) -> None:
+        """Return to the start."""
+        ...
+
 
 class _Drop(msgspec.Struct, forbid_unknown_fields=True):
     connection: int | None = None
@@ -90,6 +107,31 @@ class _Send(msgspec.Struct, forbid_unknown_fields=True):
     op: int
     d: Any = None
     connection: int | None = None
+
+
+class _Nothing(msgspec.Struct, forbid_unknown_fields=True):
+    pass
+
+
+class Wait(msgspec.Struct, frozen=True):
+    """A request that waits for an entry of the journal."""
+
+    after: int
+    """The number of an entry that precedes it."""
+    seconds: float
+    wanted: dict[str, str]
+    """Fields of the entry, as text."""
+
+    def is_for(self, entry: Mapping[str, Any]) -> bool:
+        """Whether an entry is wanted."""
+        return all(str(entry.get(name)) == value for name, value in self.wanted.items())
+
+    def in_vain(self) -> Answer:
+        """Return the answer when the time is over."""
+        what = ", ".join(f"{name} {value}" for name, value in self.wanted.items()) or "entry"
+        return _json(
+            408, {"message": f"no {what} after entry {self.after} within {self.seconds:g} s"}
+        )
 
 
 class _NotFoundError(Exception):
@@ -125,8 +167,8 @@ def _is_loopback(name: str) -> bool:
 
 def control(
     server: Controlled, method: str, path: str, query: str, body: bytes, *, now: float
-) -> Answer:
-    """The answer to a request; `path` is what stands behind the prefix."""
+) -> Answer | Wait:
+    """Return the answer to a request, or for what it waits; `path` follows the prefix."""
     try:
         match method, path.strip("/"):
             case "GET", "connections":
@@ -134,7 +176,14 @@ def control(
             case "GET", "sessions":
                 return _json(200, [_session(s) for s in server.sessions.values()])
             case "GET", "received":
-                return _json(200, server.journal.after(_after(query)))
+                (after,) = _parameters(query, "after")
+                return _json(200, server.journal.after(_number("after", after or "0")))
+            case "GET", "wait":
+                return _wait(query)
+            case "POST", "reset":
+                _body(body, _Nothing)
+                server.reset(now=now)
+                return _json(200, {})
             case "POST", "dispatch":
                 return _count(_dispatch(server, _body(body, _Dispatch), now))
             case "POST", "send":
@@ -207,16 +256,49 @@ def _message(op: int, d: Any) -> ServerMessage:
 
 def _body(body: bytes, type_: type[T]) -> T:
     try:
-        return msgspec.json.decode(body or b"{}", type=type_)
+        value = msgspec.json.decode(body or b"{}")
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise LocalProtocolError(f"the body is not understood: {error}") from None
+        raise LocalProtocolError(f"the body is not JSON: {error}") from None
+    try:
+        return msgspec.convert(value, type_)
+    except msgspec.ValidationError as error:
+        name = _FIELD.search(str(error))
+        wrong = value if name is None else value.get(name[1])
+        raise LocalProtocolError(f"invalid body: {error}, not {shown(wrong)}") from None
 
 
-def _after(query: str) -> int:
-    after = parse_qs(query).get("after", ["0"])[-1]
-    if not (after.isascii() and after.isdecimal() and len(after) < 20):
-        raise LocalProtocolError(f"after={after[:30]} is not the number of an entry")
-    return int(after)
+def _wait(query: str) -> Wait:
+    after, timeout, event, *fields = _parameters(query, "after", "timeout", "event", *_SELECTORS)
+    if event is not None and event not in _EVENTS:
+        raise rejected("event", event, f"one of {', '.join(_EVENTS)}")
+    seconds = _SECONDS if timeout is None else _float(timeout)
+    if not 0 <= seconds <= _MOST_SECONDS:
+        raise rejected("timeout", timeout, f"seconds from 0 to {_MOST_SECONDS:g}")
+    selected = dict(zip(("event", *_SELECTORS), (event, *fields), strict=True))
+    wanted = {name: value for name, value in selected.items() if value is not None}
+    return Wait(_number("after", after or "0"), seconds, wanted)
+
+
+def _parameters(query: str, *names: str) -> list[str | None]:
+    """Return the values of these parameters; raises `LocalProtocolError` for others."""
+    given = parse_qs(query, keep_blank_values=True)
+    for name, values in given.items():
+        if name not in names:
+            raise rejected("parameter", name, f"one of {', '.join(names)}")
+        if len(values) > 1:
+            raise rejected(name, values, "one value")
+    return [given[name][0] if name in given else None for name in names]
+
+
+def _float(text: str) -> float:
+    # Not float() alone, which reads "nan", "1_0" and blanks.
+    return float(text) if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text, re.ASCII) else -1.0
+
+
+def _number(name: str, text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) < 20):
+        raise rejected(name, text, "the number of an entry")
+    return int(text)
 
 
 def _connection(connection: Telling) -> dict[str, Any]:

@@ -34,6 +34,11 @@ class Journal:
         """A client sent a payload; its `d` is kept as it came, but for the token."""
         self.note(connection, event, op=payload.opcode, d=_without_token(payload.raw))
 
+    def clear(self) -> None:
+        """Forget every entry; the next one has number 1."""
+        self._entries.clear()
+        self._count = 0
+
     def after(self, number: int) -> list[dict[str, Any]]:
         """The entries behind one, oldest first; those that are no longer kept are missing."""
         return [entry for entry in self._entries if entry["number"] > number]

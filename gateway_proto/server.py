@@ -24,7 +24,7 @@ from gateway_proto._checks import (
     optional,
     rejected,
 )
-from gateway_proto._control import control
+from gateway_proto._control import Wait, control
 from gateway_proto._layers.payloads import Payload
 from gateway_proto._layers.raw import check_term, to_json, to_term, value_of_caller
 from gateway_proto._members import MembersLimit
@@ -56,10 +56,12 @@ class Server:
             _SERVER_CONFIG.named("config", config)
         self.config: ServerConfig = ServerConfig() if config is None else config
         self._world = self._first_world = self.config.world
+        self._first_scenario = self.config.scenario
         self.sessions: dict[str, ServerSession] = {}
         """By id: those with a connection, and those that may still be resumed."""
         self.connections: set[ServerConnection] = set()
         """Those that are not CLOSED."""
+        self._waiting: set[ServerConnection] = set()  # for an entry of the journal
         self._away: dict[str, float] = {}  # ids of sessions without a connection, oldest first
         self._count = 0
         self._identified: deque[float] = deque()  # when, today
@@ -137,6 +139,24 @@ class Server:
         self.config = attrs.evolve(self.config, scenario=scenario)
         self._upgrades_before = self._upgrades
 
+    def reset(self, *, now: float) -> None:
+        """Return to the start: drop every connection, and forget sessions, journal and counts.
+
+        World and scenario are those that the server was made with. The connections of the control
+        route stay.
+        """
+        for connection in self.open_connections:
+            connection.drop(now=now)
+        for session in list(self.sessions.values()):
+            self.forget(session)
+        self.journal.clear()
+        self._identified.clear()
+        self._key_free_at.clear()
+        self._members_limit.clear()
+        self._upgrades = self._upgrades_before = 0
+        self.config = attrs.evolve(self.config, scenario=self._first_scenario)
+        self.world = self.config.world
+
     def forget(self, session: ServerSession) -> None:
         """Let a session expire: nobody can resume it any more, and nothing is dispatched to it."""
         self.sessions.pop(session.id, None)
@@ -182,19 +202,35 @@ class Server:
         self._upgrades += 1
         return self._upgrades, self.config.scenario.of(self._upgrades - self._upgrades_before)
 
-    def control(self, method: str, path: str, query: str, body: bytes, *, now: float) -> Answer:
+    def control(
+        self, method: str, path: str, query: str, body: bytes, *, now: float
+    ) -> Answer | Wait:
         """What the control route answers."""
         return control(self, method, path, query, body, now=now)
+
+    def wait(self, connection: ServerConnection) -> None:
+        """Let a connection check after each entry of the journal whether its wait is over."""
+        self._waiting.add(connection)
+
+    def find_entry(self, wait: Wait) -> Mapping[str, Any] | None:
+        """Return the first entry of the journal that a wait is for; None if there is none yet."""
+        return next(filter(wait.is_for, self.journal.after(wait.after)), None)
 
     def note(self, event: str, connection: int | None, **fields: Any) -> None:
         """Something came, for the journal."""
         if self.config.control is not None:
             self.journal.note(connection, event, **fields)
+            self._check_waits()
 
     def note_payload(self, event: str, connection: int | None, payload: Payload) -> None:
         """A command came, for the journal."""
         if self.config.control is not None:
             self.journal.note_payload(connection, event, payload)
+            self._check_waits()
+
+    def _check_waits(self) -> None:
+        for connection in list(self._waiting):
+            connection.check_wait()
 
     def has_sessions_left(self, *, now: float) -> bool:
         """Whether the day's sessions are not used up."""
@@ -258,6 +294,7 @@ class Server:
     def leave(self, connection: ServerConnection, *, now: float, forget: bool) -> None:
         """A connection is closed."""
         self.connections.discard(connection)
+        self._waiting.discard(connection)
         session = connection.session
         if session is None or session.connection is not connection:
             return

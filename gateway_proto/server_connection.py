@@ -6,19 +6,20 @@ What it sends stands in `_telling.py`, what it makes of a command here.
 from __future__ import annotations
 
 import re
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import parse_qsl
 
 import msgspec
 
 from gateway_proto._connection import DROPPED
-from gateway_proto._control import control_refusal
+from gateway_proto._control import Wait, control_refusal
 from gateway_proto._layers import etf
 from gateway_proto._layers.frames import Refused, Requested, ServerFrames
 from gateway_proto._layers.inflate import deflater, has_zstd
 from gateway_proto._layers.payloads import Payload, decode
 from gateway_proto._layers.spelling import read
 from gateway_proto._layers.state import Input, State
+from gateway_proto._server_host import Host
 from gateway_proto._telling import ServerSession, Telling
 from gateway_proto._timing.deadlines import Timer
 from gateway_proto._timing.ratelimit import SlidingWindow
@@ -34,96 +35,25 @@ from gateway_proto.commands import (
     UpdatePresence,
     UpdateVoiceState,
 )
-from gateway_proto.dialects import DIALECTS, Compression, Dialect, Encoding, Then
+from gateway_proto.dialects import DIALECTS, Compression, Encoding, Then
 from gateway_proto.endpoint import Answer, answer
 from gateway_proto.errors import LocalProtocolError
 from gateway_proto.events import (
     By,
     Closed,
-    GatewayFound,
     HeartbeatAcked,
     Hello,
     HttpRequested,
     Opened,
     SessionInvalidated,
 )
-from gateway_proto.faults import Fault
-from gateway_proto.server_config import ServerConfig
-from gateway_proto.world import World
 
-__all__ = ["Host", "ServerConnection"]
+__all__ = ["ServerConnection"]
 
 _INTENTS_END = 1 << 32
 _WITHOUT_VERSION = ("3", "6")
 """Who names no version speaks 3, which says it in Identify; where that is not spoken, 6, which
 was the default for years."""
-
-
-class Host(Protocol):
-    """What a connection needs of its server."""
-
-    config: ServerConfig
-    world: World
-
-    def open_session(self, identify: Identify, dialect: Dialect) -> ServerSession:
-        """A new session."""
-        ...
-
-    def find_session(self, resume: Resume, dialect: Dialect, *, now: float) -> ServerSession | None:
-        """The session that a client may go on with; None: it may not."""
-        ...
-
-    def leave(self, connection: ServerConnection, *, now: float, forget: bool) -> None:
-        """A connection is closed."""
-        ...
-
-    def next_upgrade(self) -> tuple[int, tuple[Fault, ...]]:
-        """The number of one more connection, and what goes wrong on it."""
-        ...
-
-    def control(self, method: str, path: str, query: str, body: bytes, *, now: float) -> Answer:
-        """What the control route answers."""
-        ...
-
-    def note(self, event: str, connection: int | None, **fields: Any) -> None:
-        """Something came, for the journal."""
-        ...
-
-    def note_payload(self, event: str, connection: int | None, payload: Payload) -> None:
-        """A command came, for the journal."""
-        ...
-
-    def detach(self, session: ServerSession, *, now: float, forget: bool) -> None:
-        """Take the connection from a session, and forget the session or keep it for a resume."""
-        ...
-
-    def back(self, session: ServerSession) -> None:
-        """A session has a connection again."""
-        ...
-
-    def allows(self, token: str) -> bool:
-        """Whether a token is let in."""
-        ...
-
-    def has_capacity(self, *, now: float) -> bool:
-        """Whether there may be one more session."""
-        ...
-
-    def may_identify(self, shard: tuple[int, int] | None, *, now: float) -> bool:
-        """Whether it is not too soon for a shard; if so, it is counted."""
-        ...
-
-    def has_sessions_left(self, *, now: float) -> bool:
-        """Whether the day's sessions are not used up."""
-        ...
-
-    def members_wait(self, token: str, guild_id: str, *, now: float) -> float:
-        """Seconds until a bot may ask for all members of a guild; 0 counts the request."""
-        ...
-
-    def found(self, url: str, *, now: float) -> GatewayFound:
-        """What `/gateway/bot` answers."""
-        ...
 
 
 class ServerConnection(Telling):
@@ -137,6 +67,7 @@ class ServerConnection(Telling):
         self._host = "localhost"
         self._encoding_by_form = False
         self._version_is_bad = False
+        self._wait: Wait | None = None
         self._size = 0  # of the payload being handled, in bytes
         self._window = SlidingWindow(*self._dialect.send_limit)
         self._deadlines.set(Timer.HANDSHAKE, now + config.handshake_timeout)
@@ -148,6 +79,9 @@ class ServerConnection(Telling):
         assert isinstance(self._frames, ServerFrames)
         host = item.headers.get("host", self._host)
         controlled = None if item.upgrade else self._control(item, now)
+        if isinstance(controlled, Wait):
+            self._begin_wait(controlled, now)
+            return
         if controlled is not None:
             status = controlled.status
             self._frames.respond(status, b"application/json", controlled.body)
@@ -179,7 +113,29 @@ class ServerConnection(Telling):
             self._server.note("HttpRequested", self.number, **msgspec.structs.asdict(requested))
         self._end(Closed(code=status, by=By.SELF, then=Then.STOP), now)
 
-    def _control(self, item: Requested, now: float) -> Answer | None:
+    def _begin_wait(self, wait: Wait, now: float) -> None:
+        """Answer later: after an entry of the journal, or when the time is over."""
+        self._wait = wait
+        self._deadlines.clear(Timer.HANDSHAKE)
+        self._deadlines.set(Timer.REQUEST, now + wait.seconds)
+        self._server.wait(self)
+        self.check_wait()
+
+    def check_wait(self) -> None:
+        """Answer a request that waits, if an entry of the journal is what it waits for."""
+        entry = None if self._wait is None else self._server.find_entry(self._wait)
+        if entry is not None:
+            self._end_wait(Answer(200, msgspec.json.encode(entry)), self._now)
+
+    def _end_wait(self, answer: Answer, now: float) -> None:
+        assert isinstance(self._frames, ServerFrames)
+        self._wait = None
+        self._frames.respond(answer.status, b"application/json", answer.body)
+        self._events.append(HttpRequested("GET", self._target, answer.status))
+        self._end(Closed(code=answer.status, by=By.SELF, then=Then.STOP), now)
+        self._wake()
+
+    def _control(self, item: Requested, now: float) -> Answer | Wait | None:
         """What the control route has to say; None: it is not asked."""
         prefix = self._config.control
         path, _, query = item.target.partition("?")
@@ -188,6 +144,7 @@ class ServerConnection(Telling):
         refusal = control_refusal(item.headers, self._config.control_hosts)
         if refusal is not None:
             return refusal
+        self._target = item.target
         rest = path.removeprefix(prefix)
         return self._server.control(item.method, rest, query, item.body, now=now)
 
@@ -379,8 +336,10 @@ class ServerConnection(Telling):
         else:
             self._move(Input.IDENTIFY)
             identify = msgspec.structs.replace(identify, token=identify.token.removeprefix("Bot "))
-            self._begin_session(self._server.open_session(identify, self._dialect), now)
+            session = self._server.open_session(identify, self._dialect)
+            self._begin_session(session, now)
             self._greet(now)
+            self._server.note("Ready", self.number, session=session.id)
             self._reach("ready", now)
 
     def _knows(self, intents: int | None) -> bool:
@@ -464,6 +423,7 @@ class ServerConnection(Telling):
         if not self._dialect.greets:
             d["heartbeat_interval"] = self._config.heartbeat_interval
         self.write(session.next("RESUMED", msgspec.json.encode(d), replay=False), now=now)
+        self._server.note("Resumed", self.number, session=session.id)
         self._reach("resumed", now)
 
     def _invalidate(self, message: SessionInvalidated, now: float) -> None:
@@ -496,6 +456,9 @@ class ServerConnection(Telling):
                 self._refuse(4009, "Session timed out", now)
             case Timer.CLOSE:
                 self._end(self._peer_closed(None, ""), now)
+            case Timer.REQUEST:
+                assert self._wait is not None
+                self._end_wait(self._wait.in_vain(), now)
             case Timer.FAULT:
                 self._mischief.handle_timer(self, now)
                 self.wire.handle_timer(now)

@@ -28,7 +28,9 @@ from gateway_proto import (
     Server,
     ServerConfig,
     SessionInvalidated,
+    State,
     UpdatePresence,
+    World,
 )
 from gateway_proto._layers.frames import ClientFrames
 from gateway_proto.testing import Link
@@ -200,10 +202,11 @@ def test_received_has_what_clients_sent_in_order_and_never_a_token() -> None:
     _, entries = _ask(server, "GET /control/received", now=link.now)
 
     assert [entry["number"] for entry in entries] == list(range(1, len(entries) + 1))
-    assert [entry["event"] for entry in entries] == ["Opened", "Identify", "Raw", "Closed"]
-    assert [entry["connection"] for entry in entries] == [1, 1, 1, 1]
-    assert entries[3]["code"] == 4001
-    assert entries[2]["d"] == {"odd": [1]}
+    names = ["Opened", "Identify", "Ready", "Raw", "Closed"]
+    assert [entry["event"] for entry in entries] == names
+    assert [entry["connection"] for entry in entries] == [1] * 5
+    assert entries[4]["code"] == 4001
+    assert entries[3]["d"] == {"odd": [1]}
     identify = entries[1]
     assert (identify["op"], identify["connection"]) == (2, 1)
     assert identify["d"]["token"] == "***"
@@ -241,7 +244,7 @@ def test_a_number_that_is_none_is_refused(after: str) -> None:
     status, body = _ask(server, f"GET /control/received?after={after}")
 
     assert status == 400
-    assert "is not the number of an entry" in body["message"]
+    assert "expected the number of an entry" in body["message"]
 
 
 def test_without_a_control_route_nothing_is_kept() -> None:
@@ -259,7 +262,7 @@ def test_what_nobody_could_decode_is_an_error_in_its_place() -> None:
 
     _, entries = _ask(server, "GET /control/received")
 
-    assert [entry["event"] for entry in entries] == ["Opened", "Identify"]
+    assert [entry["event"] for entry in entries] == ["Opened", "Identify", "Ready"]
     assert entries[1]["d"] == {"error": "Number out of range - at `$[...]`"}
 
 
@@ -499,3 +502,184 @@ def test_an_upgrade_is_not_control() -> None:
     connection.receive_data(frames.data_to_send(), now=0.0)
 
     assert connection.number == 1
+
+
+# ----- waiting -----
+
+
+def _waiting(server: Server, query: str, *, now: float = 0.0) -> Any:
+    connection = server.accept(now=now)
+    head = f"GET /control/wait{query} HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    connection.receive_data(head.encode(), now=now)
+    return connection
+
+
+def _answer(connection: Any) -> tuple[int, Any]:
+    status, _, text = connection.data_to_send().partition(b"\r\n\r\n")
+    return int(status.split()[1]), json.loads(text)
+
+
+def test_wait_answers_an_entry_that_is_there() -> None:
+    _, server = _life()
+
+    status, entry = _ask(server, "GET /control/wait?event=Identify")
+
+    assert (status, entry["event"], entry["number"]) == (200, "Identify", 2)
+    assert _ask(server, "GET /control/wait?after=2&event=Ready&connection=1")[1]["number"] == 3
+
+
+def test_wait_answers_when_the_entry_comes() -> None:
+    link, server = _life()
+    waiting = _waiting(server, "?event=UpdatePresence&after=3&timeout=60", now=link.now)
+    woken = []
+    waiting.on_wake = lambda: woken.append(1)
+    assert waiting.data_to_send() == b""
+
+    link.client.send(UpdatePresence([Activity("chess")]))
+    link.run(1)
+
+    assert woken
+    status, entry = _answer(waiting)
+    assert (status, entry["event"]) == (200, "UpdatePresence")
+    assert waiting.state is State.CLOSED
+    assert waiting not in server.connections
+    assert isinstance(waiting.events()[-1], Closed)
+
+
+def test_wait_ends_with_408() -> None:
+    link, server = _life()
+    waiting = _waiting(server, "?event=Resume&timeout=2.5", now=link.now)
+
+    assert waiting.next_timer() == link.now + 2.5
+    waiting.handle_timer(now=link.now + 2.5)
+
+    status, body = _answer(waiting)
+    assert (status, body["message"]) == (408, "no event Resume after entry 0 within 2.5 s")
+    assert waiting.next_timer() is None
+
+
+def test_wait_for_anything_waits_ten_seconds() -> None:
+    server = Server(ServerConfig(control="/control"))
+    waiting = _waiting(server, "")
+    waiting.handle_timer(now=9.9)
+    assert waiting.data_to_send() == b""
+
+    waiting.handle_timer(now=10.0)
+
+    assert _answer(waiting) == (408, {"message": "no entry after entry 0 within 10 s"})
+
+
+def test_wait_of_zero_seconds_only_looks() -> None:
+    server = Server(ServerConfig(control="/control"))
+
+    assert _ask(server, "GET /control/wait?timeout=0")[0] == 408
+
+
+def test_wait_selects_by_fields() -> None:
+    link, server = _life()
+    waiting = _waiting(server, "?event=HttpRequested&method=GET&status=404", now=link.now)
+    _ask(server, "GET /api/v10/gateway", now=link.now)
+    assert waiting.data_to_send() == b""
+
+    _ask(server, "GET /api/v10/nonsense", now=link.now)
+
+    assert _answer(waiting)[1]["status"] == 404
+
+
+def test_client_that_stops_waiting_leaves_nothing() -> None:
+    link, server = _life()
+    waiting = _waiting(server, "?event=Resume", now=link.now)
+    waiting.receive_data(b"more", now=link.now)
+
+    waiting.receive_eof(now=link.now)
+    link.cut()
+    link.run(5)
+
+    assert server._waiting == set()
+    assert waiting.data_to_send() == b""
+
+
+@pytest.mark.parametrize(
+    ("query", "says"),
+    [
+        ("event=Identifi", "invalid event 'Identifi': expected one of Heartbeat, Identify"),
+        ("evnt=Identify", "invalid parameter 'evnt': expected one of after, timeout, event"),
+        ("timeout=x", "invalid timeout 'x': expected seconds from 0 to 600"),
+        ("timeout=-1", "invalid timeout '-1': expected seconds"),
+        ("timeout=601", "invalid timeout '601': expected seconds"),
+        ("timeout=nan", "invalid timeout 'nan': expected seconds"),
+        ("timeout=", "invalid timeout '': expected seconds"),
+        ("after=-1", "invalid after '-1': expected the number of an entry"),
+        ("event=Ready&event=Resume", "invalid event ['Ready', 'Resume']: expected one value"),
+    ],
+)
+def test_wait_with_invalid_parameter_is_refused(query: str, says: str) -> None:
+    _, server = _life()
+
+    status, body = _ask(server, f"GET /control/wait?{query}")
+
+    assert status == 400
+    assert body["message"].startswith(says)
+
+
+def test_resumed_session_is_an_entry() -> None:
+    link, server = _life()
+    link.cut()
+    link.run(5)
+
+    status, entry = _ask(server, "GET /control/wait?event=Resumed")
+
+    assert (status, entry["connection"]) == (200, 2)
+    assert entry["session"] in server.sessions
+
+
+# ----- reset -----
+
+
+def test_reset_returns_to_the_start() -> None:
+    faults = Scenario([Fault("close", code=4009, on="ready", after=3600.0)])
+    world = World([{"id": "5", "name": "five"}])
+    link, server = _life(scenario=faults, world=world, identifies_a_day=1, identify_seconds=3600.0)
+    _post(link, server, "dispatch", {"t": "GUILD_CREATE", "d": {"id": "6", "name": "six"}})
+    server.play(Scenario())
+    link.cut()
+    link.run(2)
+
+    assert _ask(server, "POST /control/reset", now=link.now) == (200, {})
+
+    assert server.sessions == {}
+    assert server.open_connections == []
+    assert _ask(server, "GET /control/received", now=link.now) == (200, [])
+    assert server.config.scenario == faults
+    assert server.world.guild("6") is None
+    other = Link(Client(CONFIG), server)
+    other.client.expect(Ready)
+    _, entries = _ask(server, "GET /control/received", now=link.now)
+    assert (entries[0]["number"], entries[0]["connection"]) == (1, 1)
+
+
+def test_reset_keeps_requests_that_wait() -> None:
+    link, server = _life()
+    waiting = _waiting(server, "?event=Ready&after=3", now=link.now)
+
+    server.reset(now=link.now)
+
+    assert waiting.state is State.UPGRADING
+    assert waiting in server.connections
+
+
+def test_reset_takes_no_fields() -> None:
+    _, server = _life()
+
+    status, _ = _ask(server, "POST /control/reset", {"journal": True})
+
+    assert status == 400
+    assert len(server.open_connections) == 1
+
+
+def test_invalid_field_is_named_with_its_value() -> None:
+    _, server = _life()
+
+    _, body = _ask(server, "POST /control/close", {"code": "4000"})
+
+    assert body["message"] == "invalid body: Expected `int`, got `str` - at `$.code`, not '4000'"
