@@ -12,6 +12,7 @@ import typer.testing
 
 from gateway_cli.app import app
 from gateway_proto import Fault, Scenario, Server, ServerConfig, World, _control
+from gateway_proto.endpoint import Answer
 from gateway_proto.faults import _KINDS
 from gateway_proto.testing import KINDS
 from gateway_proto.testing.invariants import INVARIANTS
@@ -53,7 +54,7 @@ def test_the_control_route_does_what_its_table_says() -> None:
     source = inspect.getsource(_control.control)
     cases = re.findall(r'case "(GET|POST)", "(\w+)"', source)
 
-    assert len(cases) == 8
+    assert len(cases) == 10
     assert [
         (method, target.removeprefix("/control/").partition("?")[0]) for method, target in requests
     ] == cases
@@ -69,6 +70,7 @@ def test_the_bodies_of_the_table_are_taken(row: list[str]) -> None:
     path = target.removeprefix("/control")
     answer = _control.control(Server(), method, path, "", body, now=0.0)
 
+    assert isinstance(answer, Answer)
     assert answer.status == 200
 
 
