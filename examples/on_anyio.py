@@ -61,3 +61,4 @@ token, api_url = os.environ["GATEWAY_TOKEN"], os.environ.get("GATEWAY_API")
 intents = Intents.GUILD_MESSAGES | Intents.MESSAGE_CONTENT
 client = Client(Config(token=token, api_url=api_url, intents=intents, random=random.random))
 anyio.run(main, backend=sys.argv[1] if len(sys.argv) > 1 else "asyncio")
+raise SystemExit(client.gave_up)  # None, status 0: it was stopped

@@ -73,3 +73,4 @@ while (dial := client.next_dial()) is not None:
     with sock:
         sock.setblocking(False)
         pump(client.dial_succeeded(now=now()), sock)
+raise SystemExit(client.gave_up)  # None, status 0: it was stopped

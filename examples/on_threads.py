@@ -74,3 +74,4 @@ while (dial := client.next_dial()) is not None:
         continue
     with sock:
         drive(sock, client.dial_succeeded(now=now()))
+raise SystemExit(client.gave_up)  # None, status 0: it was stopped

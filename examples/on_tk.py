@@ -77,3 +77,4 @@ messages = tkinter.Listbox(root)
 messages.pack()
 dial()
 root.mainloop()
+raise SystemExit(client.gave_up)  # None, status 0: it was stopped

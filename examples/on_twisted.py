@@ -76,3 +76,4 @@ intents = Intents.GUILD_MESSAGES | Intents.MESSAGE_CONTENT
 client = Client(Config(token=token, api_url=api_url, intents=intents, random=random.random))
 reactor.callWhenRunning(dial)
 reactor.run()
+raise SystemExit(client.gave_up)  # None, status 0: it was stopped

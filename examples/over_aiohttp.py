@@ -75,3 +75,4 @@ client = Client(
     )
 )
 asyncio.run(main())
+raise SystemExit(client.gave_up)  # None, status 0: it was stopped

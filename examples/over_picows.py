@@ -79,3 +79,4 @@ token, url = os.environ["GATEWAY_TOKEN"], os.environ.get("GATEWAY_URL", "wss://g
 intents = Intents.GUILD_MESSAGES | Intents.MESSAGE_CONTENT
 client = Client(Config(token=token, gateway_url=url, intents=intents, random=random.random))
 asyncio.run(main())
+raise SystemExit(client.gave_up)  # None, status 0: it was stopped
