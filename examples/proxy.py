@@ -18,10 +18,11 @@ FORWARDED = gp.Request | gp.UpdatePresence | gp.UpdateVoiceState
 class Mirror(gp.World):
     """Who the bot is, and its guilds; requests are the real gateway's to answer."""
 
-    def members(self, request: object) -> list:
-        return []
+    def requested_guild(self, guild_id: str) -> None:
+        return None
 
-    soundboard_sounds = members
+    def soundboard_sounds(self, request: object) -> list:
+        return []
 
     def channel_info(self, request: object) -> None:
         return None

@@ -297,7 +297,10 @@ class ServerConnection(Telling):
 
         view = self.session.members_view(str(world.user["id"]))
         answers = view.answers(
-            request, world.guild, seconds_left, many_guilds=self._dialect.many_guilds_a_request
+            request,
+            world.requested_guild,
+            seconds_left,
+            many_guilds=self._dialect.many_guilds_a_request,
         )
         for name, d in answers:
             self._dispatch(name, d, now)

@@ -303,6 +303,10 @@ class World:
             return None
         return {key: _EMPTY.get(key, value) for key, value in data.items() if key != "poll"}
 
+    def requested_guild(self, guild_id: str) -> Data | None:
+        """Return the guild whose members answer a request; None means that it is not answered."""
+        return self.guild(guild_id)
+
     def soundboard_sounds(self, request: RequestSoundboardSounds) -> list[dict[str, Any]]:
         """The answers to a request, one for each guild that there is."""
         guilds = {str(guild["id"]): guild for guild in self.guilds}

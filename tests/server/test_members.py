@@ -288,3 +288,17 @@ def test_members_limit_can_be_changed() -> None:
     names = [name for now in (0.0, 1.0, 2.0) for name, _ in _ask(connection, now=now)]
 
     assert names == ["GUILD_MEMBERS_CHUNK", "RATE_LIMITED", "GUILD_MEMBERS_CHUNK"]
+
+
+class _Elsewhere(World):
+    """A world whose members requests another server answers."""
+
+    def requested_guild(self, guild_id: str) -> None:
+        return None
+
+
+def test_members_request_that_the_world_leaves_to_others_has_no_answer() -> None:
+    connection, _ = _connected(Server(ServerConfig(world=_Elsewhere([_guild()]))))
+
+    assert _ask(connection, user_ids=["1"]) == []
+    assert _ask(connection, query="", limit=0) == []
