@@ -43,7 +43,6 @@ class Pump:
         self._armed = math.inf
         self._to_time = trio.Event()
         self._room = trio.Event()
-        self._has_room = True
         self._is_paused = False
         self._is_excused = False  # for a blocked loop, since data was received
         self._scope = trio.CancelScope()
@@ -87,7 +86,14 @@ class Pump:
 
     def resume(self) -> None:
         """There is capacity for events again."""
-        self._room.set()
+        if self._is_paused and self.error is None:
+            self._is_paused = False
+            try:
+                self.connection.unpause(now=trio.current_time())
+            except BaseException as error:
+                self.fail(error)
+            self._room.set()
+            self._to_time.set()
 
     def finish(self) -> None:
         """End the connection as if the stream had closed; its last bytes are still sent."""
@@ -119,7 +125,12 @@ class Pump:
     def _turn(self) -> None:
         connection = self.connection
         self._take_bytes()
-        self._has_room = self._deliver(self, connection.events())
+        has_room = self._deliver(self, connection.events())
+        if not has_room and not self._is_paused:
+            # Not only after a read: a timer goes on with what waits in the connection.
+            self._is_paused = True
+            self._room = trio.Event()
+            connection.pause(now=trio.current_time())
         # A timer that fires early is harmless, and cheaper than to wake a task for each turn.
         at = connection.next_timer()
         if at is not None and at < self._armed:
@@ -174,14 +185,8 @@ class Pump:
             else:
                 connection.receive_eof(now=now)
             await self._turn_after_writing()
-            if not self._has_room:
-                self._room = trio.Event()
-                self._is_paused = True
-                connection.pause(now=trio.current_time())
+            if self._is_paused:
                 await self._room.wait()
-                self._is_paused = False
-                connection.unpause(now=trio.current_time())
-                self.turn()
 
     async def _time(self) -> None:
         connection = self.connection

@@ -282,6 +282,36 @@ def test_a_consumer_that_does_not_read_stops_the_socket_and_is_no_zombie(kit: Ki
     assert sum(isinstance(event, Identify) for event in received) == 1
 
 
+def test_what_waits_for_a_consumer_is_bounded_in_bytes(kit: Kit) -> None:
+    """A few kilobytes that decompress to 40 MB wait still compressed, and nothing is lost."""
+    count = 400
+
+    async def main() -> None:
+        config = {"compression": "zlib-stream", "events_limit": 1_000_000}
+        async with (
+            kit.limit(30),
+            kit.adapter.serve_gateway(Server()) as serving,
+            kit.adapter.open_gateway(_config(serving, **config)) as gateway,
+        ):
+            await _until(gateway, Ready)
+            for number in range(count):
+                serving.dispatch("NUMBER", {"number": number, "padding": "x" * 100_000})
+            numbers: list[int] = []
+
+            async def take(until: int) -> None:
+                while len(numbers) < until:
+                    numbers.append((await _until(gateway, Dispatch)).data["number"])
+
+            for taken in (0, 15, 40):  # what was taken makes room for as much
+                await take(taken)
+                await kit.sleep(0.3)
+                assert gateway._client.session.sequence < taken + 40
+            await take(count)
+            assert numbers == list(range(count))
+
+    kit.run(main)
+
+
 def test_a_refused_dial_is_an_event_and_a_bound_on_dials_gives_up(kit: Kit) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
