@@ -18,6 +18,7 @@ from typing import Any, TypeAlias
 import attrs
 import msgspec
 
+from gateway_proto._layers.raw import converted
 from gateway_proto.commands import (
     RequestChannelInfo,
     RequestGuildMembers,
@@ -334,8 +335,8 @@ class Requests:
         named = _positive(limited.opcode)
         opcode = _MEMBERS if named is None else int(named)
         try:
-            meta = msgspec.convert(limited.meta, _Meta)
-        except msgspec.ValidationError:
+            meta = converted(limited.meta, _Meta)
+        except DataError:
             meta = _Meta()
         guild_id = None if meta.guild_id is None else str(meta.guild_id)
         pending = self._limited(opcode, guild_id, meta.nonce)

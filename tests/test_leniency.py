@@ -17,10 +17,12 @@ from gateway_proto import (
     Closed,
     Compression,
     Config,
+    DataError,
     Dispatch,
     HeartbeatAcked,
     Hello,
     Purpose,
+    Raw,
     Ready,
     ReconnectRequested,
     Resumed,
@@ -397,3 +399,104 @@ def test_ready_with_a_lone_surrogate_begins_a_session() -> None:
 
     assert connection.state is State.READY
     assert isinstance(connection.events()[-1], Ready)
+
+
+SURROGATES = {
+    "in place of an object": (rb'"\ud800"', None),
+    "key": (rb'{"\ud800":1,"a":"b"}', "b"),
+    "field that is no text": (rb'{"a":"b","n":"\ud800"}', None),
+    "key beside NaN": (rb'{"\ud800":NaN,"a":"b"}', "b"),
+    "key in a list": (rb'{"a":"b","of":[{"\ud800":1}]}', "b"),
+    "value": (rb'{"a":"b","\u0064":"\ud800"}', "b"),
+}
+
+
+class _Inner(msgspec.Struct):
+    a: str = ""
+
+
+class _Outer(msgspec.Struct):
+    a: str
+    n: int = 0
+    of: list[_Inner] = []
+
+
+@pytest.mark.parametrize(("d", "expected"), SURROGATES.values(), ids=SURROGATES)
+def test_a_lone_surrogate_is_decoded_or_raises_data_error(d: bytes, expected: str | None) -> None:
+    connection = _ready()
+    connection.receive_message(b'{"op":0,"t":"A","s":2,"d":' + d + b"}", now=0.0)
+    dispatch = connection.events()[-1]
+    assert isinstance(dispatch, Dispatch)
+
+    if expected is None:
+        with pytest.raises(DataError, match="Expected"):
+            dispatch.decode(_Outer)
+    else:
+        assert dispatch.decode(_Outer).a == expected
+
+
+def test_a_value_nested_too_deeply_to_convert_raises_data_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def convert(value: Any, type_: Any) -> Any:
+        raise RecursionError
+
+    monkeypatch.setattr(msgspec, "convert", convert)
+
+    with pytest.raises(DataError, match="nested too deeply"):
+        Dispatch("A", 1, msgspec.Raw(b"NaN")).decode(list[int])
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        r'{"op":10,"d":"\ud800"}',
+        r'{"op":9,"d":"\ud800"}',
+        r'{"op":7,"d":"\ud800"}',
+        r'{"op":7,"d":{"url":"\ud800","\ud800":1}}',
+        r'{"op":0,"t":"READY","s":1,"d":"\ud800"}',
+        r'{"op":0,"t":"RESUMED","s":1,"d":"\ud800"}',
+        r'{"op":0,"t":"RATE_LIMITED","s":1,"d":"\ud800"}',
+        r'{"op":0,"t":"RATE_LIMITED","s":1,"d":{"opcode":8,"meta":"\ud800"}}',
+        r'{"op":0,"t":"RATE_LIMITED","s":1,"d":{"opcode":8,"meta":{"\ud800":1}}}',
+        r'{"op":0,"t":"GUILD_MEMBERS_CHUNK","s":1,"d":"\ud800"}',
+    ],
+)
+@pytest.mark.parametrize("version", [3, 10])
+def test_a_lone_surrogate_in_any_payload_never_raises(version: int, payload: str) -> None:
+    config = attrs.evolve(CONFIG, dialect=version, unix_offset=0.0)
+    connection = ClientConnection(config, "ws://localhost", now=0.0, framing=False)
+    for message in ('{"op":10,"d":{"heartbeat_interval":40000}}', payload):
+        connection.receive_message(message, now=0.0)
+        connection.handle_timer(now=0.0)
+
+    assert connection.events()
+
+
+class _Text(str):
+    pass
+
+
+class _Whole(int):
+    pass
+
+
+class _Float(float):
+    pass
+
+
+@pytest.mark.parametrize("encoding", ["json", "etf"])
+def test_subclasses_of_text_and_numbers_are_written_as_these(encoding: str) -> None:
+    d = {"a": _Text("b"), "n": [_Whole(3), _Float(1.5)]}
+    plain = _sent(Raw(99, {"a": "b", "n": [3, 1.5]}), encoding)
+
+    assert _sent(Raw(99, d), encoding) == plain
+
+
+def _sent(command: Raw, encoding: str) -> list[str | bytes]:
+    connection = _bare(encoding=encoding)
+    connection.receive_message('{"op":10,"d":{"heartbeat_interval":40000}}', now=0.0)
+    connection.receive_message('{"op":0,"t":"READY","s":1,"d":{"session_id":"s"}}', now=0.0)
+    connection.messages_to_send()
+    connection.send(command, now=0.0)
+    return connection.messages_to_send()

@@ -19,7 +19,7 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["VERSION", "EtfError", "available", "envelope", "pack", "unpack"]
+__all__ = ["VERSION", "EtfError", "available", "envelope", "pack", "plain", "unpack"]
 
 VERSION = b"\x83"
 """The first byte of a term; neither JSON nor a zlib stream begins with it."""
@@ -391,12 +391,24 @@ def pack(value: Any) -> bytes:
     is null in JSON. Raises TypeError or ValueError for what JSON has not either, or is nested too
     deeply.
     """
-    plain = msgspec.to_builtins(value, str_keys=True)
+    builtins = msgspec.to_builtins(value, str_keys=True, enc_hook=plain)
     try:
-        term = _write(plain)
+        term = _write(builtins)
     except OverflowError:
-        return _write(_narrow(plain))
-    return term if _LIKE_NOT_FINITE.search(term) is None else _write(_narrow(plain))
+        return _write(_narrow(builtins))
+    return term if _LIKE_NOT_FINITE.search(term) is None else _write(_narrow(builtins))
+
+
+def plain(value: Any) -> Any:
+    """Return the text or number of an instance of a subclass, which msgspec does not write."""
+    match value:
+        case str():
+            return str.__str__(value)
+        case int():
+            return int.__int__(value)
+        case float():
+            return float.__float__(value)
+    raise TypeError(f"Encoding objects of type {type(value).__name__} is unsupported")
 
 
 def _write(plain: Any) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, TypeVar
 
 import msgspec
@@ -12,6 +13,7 @@ from gateway_proto.errors import DataError, LocalProtocolError
 
 __all__ = [
     "check_term",
+    "converted",
     "from_raw",
     "from_raw_strictly",
     "to_json",
@@ -59,6 +61,7 @@ def from_raw_strictly(d: bytes | msgspec.Raw, type_: type[T]) -> T:
 
 
 _TOO_DEEP = "it is nested too deeply"
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 def _loads(raw: bytes, strict: Exception) -> Any:
@@ -86,18 +89,44 @@ def _from_term(raw: bytes, type_: type[T]) -> T:
     raise DataError(why)
 
 
+def converted(value: Any, type_: type[T]) -> T:
+    """Convert a decoded value to a type. Raise `DataError`."""
+    return _converted(value, type_)
+
+
 def _converted(value: Any, type_: type[T], why_not: str | None = None) -> T:
     try:
-        return msgspec.convert(value, type_)
+        try:
+            return msgspec.convert(value, type_)
+        except UnicodeEncodeError:
+            # msgspec writes text in UTF-8 to compare a key, or to read text as another type.
+            return msgspec.convert(_without_surrogates(value), type_)
     except msgspec.ValidationError as error:
         why = why_not or str(error)
+    except RecursionError:
+        why = _TOO_DEEP
     raise DataError(why)
+
+
+def _without_surrogates(value: Any) -> Any:
+    """Replace each lone surrogate with U+FFFD."""
+    match value:
+        case str():
+            return _SURROGATE.sub("\ufffd", value)
+        case dict():
+            return {
+                _without_surrogates(key): _without_surrogates(inner) for key, inner in value.items()
+            }
+        case list():
+            return [_without_surrogates(inner) for inner in value]
+        case _:
+            return value
 
 
 def to_json(value: Any) -> bytes:
     """The JSON text of a value of the caller's; raises `LocalProtocolError` where it has none."""
     try:
-        return msgspec.json.encode(value)
+        return msgspec.json.encode(value, enc_hook=etf.plain)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise LocalProtocolError(f"this cannot be written as JSON: {error}") from None
 
