@@ -353,3 +353,32 @@ def test_the_unit_tests_of_a_bot_pass() -> None:
     )
 
     assert "3 passed" in result.stdout, result.stdout + result.stderr
+
+
+def _node_with_websocket() -> list[str] | None:
+    node = shutil.which("node")
+    if node is None:
+        return None
+    # Node 22 has it without the flag, and takes the flag.
+    command = [node, "--experimental-websocket"]
+    found = subprocess.run([*command, "-e", "WebSocket"], capture_output=True, check=False)
+    return command if found.returncode == 0 else None
+
+
+@pytest.mark.skipif(_node_with_websocket() is None, reason="no Node.js that has WebSocket")
+def test_bot_in_javascript_is_tested_by_the_control_route() -> None:
+    command = _node_with_websocket()
+    assert command is not None
+    folder = pathlib.Path(sys.executable).parent
+
+    result = subprocess.run(
+        [*command, "--test", str(EXAMPLES / "test_a_bot.test.mjs")],
+        env={**os.environ, "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "# pass 2" in result.stdout

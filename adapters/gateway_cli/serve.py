@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import pathlib
-import random
-import ssl
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Annotated, TypeVar
 
 import attrs
 import typer
 
-from gateway_asyncio import Serving, serve_gateway
-from gateway_cli.board import Board
 from gateway_cli.options import (
     DIALECT_HELP,
     JsonOption,
@@ -26,115 +19,32 @@ from gateway_cli.options import (
 from gateway_cli.reading import read_text
 from gateway_cli.recording import recording
 from gateway_cli.running import run
+from gateway_cli.serve_options import (
+    AllowedIntentsOption,
+    ConcurrencyOption,
+    ControlHostOption,
+    GuildsPerShardOption,
+    IdentifiesADayOption,
+    IdentifySecondsOption,
+    MembersSecondsOption,
+    ReplayBytesOption,
+    ReplayLimitOption,
+    SessionLifetimeOption,
+    ShardsOption,
+    UrlOption,
+    server_config,
+)
+from gateway_cli.server_run import run_server
 from gateway_cli.show import MISUSED, Screen, fail
-from gateway_cli.words import describe
 from gateway_proto import (
-    LocalProtocolError,
     Scenario,
-    Server,
-    ServerConfig,
-    ServerConnection,
-    ServerEvent,
     World,
 )
-from gateway_proto.trace import Recorder
 
 __all__ = ["serve"]
 
-_REFRESH_SECONDS = 0.5
 
 T = TypeVar("T")
-
-
-async def _tick(serving: Serving, seconds: float) -> None:
-    number = 0
-    while True:
-        await asyncio.sleep(seconds)
-        number += 1
-        serving.dispatch("TICK", {"number": number})
-
-
-async def _refresh(screen: Screen, board: Board) -> None:
-    """Keep the table at the foot of the terminal up to date."""
-    with screen.foot(board.table) as update:
-        while True:
-            await asyncio.sleep(_REFRESH_SECONDS)
-            board.measure(asyncio.get_running_loop().time())
-            update()
-
-
-@contextlib.contextmanager
-def _certificate(host: str) -> Iterator[tuple[ssl.SSLContext, pathlib.Path]]:
-    """A context with a certificate made for it, and the file of who must be trusted for that."""
-    import trustme  # and with it cryptography, which few runs need
-
-    authority = trustme.CA()
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    names = dict.fromkeys((host, "localhost", "127.0.0.1", "::1"))
-    authority.issue_cert(*names).configure_cert(context)
-    with tempfile.TemporaryDirectory(prefix="gateway-proto-") as folder:
-        path = pathlib.Path(folder) / "ca.pem"
-        authority.cert_pem.write_to_path(path)
-        yield context, path
-
-
-async def _run(
-    screen: Screen,
-    config: ServerConfig,
-    *,
-    host: str,
-    port: int,
-    tick: float | None,
-    tls: bool,
-    recorder: Recorder | None,
-) -> None:
-    """Serve until it is cancelled; raises OSError if an address cannot be had."""
-    if recorder is None:
-        server = Server(config)
-    else:
-        unguessable = random.SystemRandom().random
-        server = recorder.server(attrs.evolve(config, random=unguessable))
-    try:
-        await _serve(screen, server, host=host, port=port, tick=tick, tls=tls)
-    except asyncio.CancelledError:
-        screen.line("serve", "stopped")
-        raise
-
-
-async def _serve(
-    screen: Screen, server: Server, *, host: str, port: int, tick: float | None, tls: bool
-) -> None:
-    config = server.config
-    board = Board(server)
-
-    def on_event(connection: ServerConnection, event: ServerEvent) -> None:
-        board.count(connection)
-        number = connection.number
-        screen.event("http" if number is None else f"#{number}", event, describe(event))
-
-    async with contextlib.AsyncExitStack() as stack:
-        context, ca = stack.enter_context(_certificate(host)) if tls else (None, None)
-        serving = await stack.enter_async_context(
-            serve_gateway(server, host, port, ssl_context=context, on_event=on_event)
-        )
-        screen.line("serve", f"HTTP       {serving.api_url}")
-        screen.line("serve", f"WebSocket  {serving.url}")
-        if ca is not None:
-            screen.line("serve", f"trust      {ca}")
-        if config.control is not None:
-            base = serving.api_url.removesuffix("/api")
-            screen.line("serve", f"control    {base}{config.control}")
-        tasks = []
-        if screen.has_foot:
-            tasks.append(asyncio.create_task(_refresh(screen, board)))
-        if tick is not None:
-            tasks.append(asyncio.create_task(_tick(serving, tick)))
-        try:
-            await asyncio.get_running_loop().create_future()
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def serve(
@@ -175,10 +85,22 @@ def serve(
         bool,
         typer.Option("--tls", help="Make a certificate, and say what to trust: SSL_CERT_FILE."),
     ] = False,
+    url: UrlOption = None,
+    shards: ShardsOption = None,
+    max_concurrency: ConcurrencyOption = None,
+    identify_seconds: IdentifySecondsOption = None,
+    identifies_a_day: IdentifiesADayOption = None,
+    allowed_intents: AllowedIntentsOption = None,
+    guilds_per_shard: GuildsPerShardOption = None,
+    members_seconds: MembersSecondsOption = None,
+    session_lifetime: SessionLifetimeOption = None,
+    replay_limit: ReplayLimitOption = None,
+    replay_bytes: ReplayBytesOption = None,
     control: Annotated[
         bool,
-        typer.Option("--control", help="Let whoever reaches the port dispatch, cut and read."),
+        typer.Option("--control", help="Let all who reach the port dispatch, cut and read."),
     ] = False,
+    control_host: ControlHostOption = None,
     tick: Annotated[
         float | None,
         typer.Option(
@@ -200,16 +122,24 @@ def serve(
     """
     if version is not None:
         version_of(version)
-    try:
-        config = ServerConfig(
-            tokens=frozenset(token) if token else None,
-            heartbeat_interval=heartbeat_interval,
-            control="/control" if control else None,
-        )
-        if version is not None:
-            config = attrs.evolve(config, versions=(version,))
-    except LocalProtocolError as error:
-        fail(str(error), status=MISUSED)
+    config = server_config(
+        tokens=frozenset(token) if token else None,
+        versions=None if version is None else (version,),
+        heartbeat_interval=heartbeat_interval,
+        url=url,
+        shards=shards,
+        max_concurrency=max_concurrency,
+        identify_seconds=identify_seconds,
+        identifies_a_day=identifies_a_day,
+        allowed_intents=allowed_intents,
+        guilds_per_shard=guilds_per_shard,
+        members_seconds=members_seconds,
+        session_lifetime=session_lifetime,
+        replay_limit=replay_limit,
+        replay_bytes=replay_bytes,
+        control="/control" if control else None,
+        control_hosts=tuple(control_host or ()),
+    )
     if world is not None:
         config = attrs.evolve(config, world=_parsed(world, World.from_json))
     if scenario is not None:
@@ -221,7 +151,7 @@ def serve(
         with recording(record, screen.warn) as recorder:
             run(
                 screen.output,
-                lambda: _run(
+                lambda: run_server(
                     screen, config, host=host, port=port, tick=tick, tls=tls, recorder=recorder
                 ),
                 status=0,

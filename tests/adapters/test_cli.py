@@ -20,6 +20,8 @@ from typing import Any
 
 import pytest
 
+from gateway_proto import ServerConfig
+
 ROOT = pathlib.Path(__file__).parent.parent.parent
 ENVIRONMENT = {
     **os.environ,
@@ -369,8 +371,51 @@ def test_serve_is_controlled_over_http(tmp_path: pathlib.Path) -> None:
         events = [entry["event"] for entry in _ask(f"{control}/received?after=0")]
         (connection,) = _ask(f"{control}/connections")
 
-    assert events == ["HttpRequested", "Opened", "Identify", "Closed", "Opened", "Resume"]
+    before, after = ["HttpRequested", "Opened", "Identify", "Ready"], ["Opened", "Resume"]
+    assert events == [*before, "Closed", *after, "Resumed"]
     assert connection["number"] == 2
+
+
+def test_serve_has_options_for_the_limits_of_a_server() -> None:
+    options = ["--shards", "3", "--max-concurrency", "2", "--identifies-a-day", "7"]
+    with _serving(*options, "--url", "wss://gateway.example") as serving:
+        found = _ask(f"{serving.api}/v10/gateway/bot")
+
+    assert (found["url"], found["shards"]) == ("wss://gateway.example", 3)
+    limit = found["session_start_limit"]
+    assert (limit["total"], limit["max_concurrency"]) == (7, 2)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "says"),
+    [
+        ("--max-concurrency", "0", "invalid --max-concurrency 0: expected an int from 1"),
+        ("--identify-seconds", "nan", "invalid --identify-seconds nan: expected a number"),
+        ("--session-lifetime", "-1", "invalid --session-lifetime -1.0: expected a number"),
+        ("--allowed-intents", "guild", "invalid intent 'guild': expected a number or names"),
+        ("--control-host", "a:1", "invalid --control-host 'a:1': expected the name"),
+        ("--url", "ftp://x", "invalid --url 'ftp://x': expected the URL of a gateway"),
+    ],
+)
+def test_invalid_setting_of_serve_is_named_as_option(option: str, value: str, says: str) -> None:
+    result = _run("serve", option, value)
+
+    assert result.returncode == 2
+    assert says in result.stderr
+
+
+def test_settings_of_serve_are_those_of_server_config() -> None:
+    from gateway_cli.serve_options import server_config
+
+    config = server_config(
+        allowed_intents="guilds,guild_members",
+        members_seconds=0.0,
+        replay_bytes=1000,
+        replay_limit=None,
+    )
+
+    assert (config.allowed_intents, config.members_seconds, config.replay_bytes) == (3, 0.0, 1000)
+    assert config.replay_limit == ServerConfig().replay_limit
 
 
 def test_serve_without_control_has_none() -> None:
