@@ -291,6 +291,9 @@ class Telling(GatewayConnection[ServerMessage, ServerEvent, Payload], abc.ABC):
         self.session = session
         session.connection = self
 
+    def _detach(self) -> None:
+        self.session = None
+
     def send(self, message: ServerMessage, *, now: float) -> None:
         """Send a message. A dispatch without a sequence gets the session's next one.
 

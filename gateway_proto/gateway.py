@@ -92,6 +92,9 @@ class GatewayBase(abc.ABC):
         self.over: bool = False
         """Whether it dials no more; events may still wait."""
 
+    def _set_over(self, over: bool) -> None:
+        self.over = over
+
     @property
     def session(self) -> Session | None:
         """As of the last event *handled*: one counts as handled when the next is asked for."""
@@ -392,7 +395,7 @@ class AdapterGateway(GatewayBase):
         except Exception as error:
             self._fail(error)
         finally:
-            self.over = True
+            self._set_over(True)
             for answer in self._answers.values():
                 answer.news.tell()
             self._sendable.tell()
@@ -403,7 +406,8 @@ class AdapterGateway(GatewayBase):
         events = client.events()
         self._bases.append((events[0], client.session))
         self._client = client
-        self._error_is_raised = self._stopping = self.over = False
+        self._error_is_raised = self._stopping = False
+        self._set_over(False)
         self.error = None
         self._take(events)
 

@@ -439,7 +439,7 @@ class ServerConnection(Telling):
         if session is None or not self._move(Input.INVALID_SESSION):
             return
         resumable = message.resumable and self._dialect.invalid_session_says
-        self.session = None
+        self._detach()
         self._server.detach(session, now=now, forget=not resumable)
         self._deadlines.set(Timer.SESSION, now + self._config.identify_timeout)
 

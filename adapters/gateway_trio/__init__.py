@@ -2,8 +2,8 @@
 
 try:
     import trio as _trio  # noqa: F401
-except ModuleNotFoundError as error:
-    if error.name != "trio":
+except ModuleNotFoundError as _error:
+    if _error.name != "trio":
         raise
     raise ModuleNotFoundError(
         "gateway_trio needs trio: install gateway-proto[trio], or use gateway_asyncio", name="trio"
