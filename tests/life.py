@@ -126,15 +126,15 @@ class Life(RuleBasedStateMachine):
         self._wait_for_dial()
         dial = self.client.next_dial()
         assert dial is not None
-        connection = self.client.dial_succeeded(now=self.now, framing=False)
         if dial.purpose is gp.Purpose.LOOKUP:
+            lookup = self.client.dial_succeeded(now=self.now)
             body = json.dumps({"url": PLACES["main"]}).encode()
-            connection.receive_data(
+            lookup.receive_data(
                 b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body), now=self.now
             )
             self.model.looked_up()
         else:
-            self.connection = connection
+            self.connection = self.client.dial_succeeded(now=self.now, framing=False)
             self.model.opens()
 
     @precondition(is_dialling)

@@ -13,6 +13,7 @@ from gateway_proto import (
     Client,
     Closed,
     Config,
+    DialPlanned,
     GaveUp,
     LocalProtocolError,
     Purpose,
@@ -20,6 +21,7 @@ from gateway_proto import (
     Server,
     ServerConfig,
     Session,
+    SessionIgnored,
     UrlRefused,
     fingerprint,
 )
@@ -169,14 +171,17 @@ def test_plain_text_to_another_machine_needs_the_owners_word() -> None:
     assert not dial.tls
 
 
-def test_a_session_of_another_token_is_not_resumed_with_this_one() -> None:
+def test_session_of_another_token_is_ignored_without_naming_one() -> None:
     """Rule 20."""
     session = Session(id="s", sequence=1, dialect=10, fingerprint=fingerprint("another"))
 
-    with pytest.raises(LocalProtocolError, match="another token") as caught:
-        Client(CONFIG, session=session)
+    client = Client(CONFIG, session=session)
 
-    assert TOKEN not in str(caught.value)
+    ignored, planned = client.events()
+    assert ignored == SessionIgnored("it belongs to another token")
+    assert isinstance(planned, DialPlanned) and planned.purpose is not Purpose.RESUME
+    assert client.session is None
+    assert TOKEN not in repr((ignored, planned))
 
 
 @pytest.mark.parametrize("version", range(3, 11))
