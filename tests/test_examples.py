@@ -198,6 +198,7 @@ def proxy(gateway_server: RunningGateway, start: Any, tmp_path: pathlib.Path) ->
     session = str(tmp_path / "session.json")
     api_url = process.stdout.readline().strip()
     assert api_url.startswith("http://127.0.0.1:")
+    gateway_server.wait_until_ready(timeout=30)
     return {"GATEWAY_TOKEN": token, "GATEWAY_API": f"{api_url}/v10", "SESSION_FILE": session}
 
 

@@ -18,6 +18,7 @@ from gateway_proto import (
     ServerSession,
 )
 from gateway_proto._checks import SECONDS
+from gateway_pytest._choosing import message_of
 from gateway_pytest._searches import Searches
 from gateway_pytest._settings import config_of, token_of
 from gateway_pytest._thread import ServerThread
@@ -102,6 +103,19 @@ class RunningGateway:
         __tracebackhide__ = True
         count = self._do(lambda serving: serving.dispatch(name, data, to))
         return self._reached(name, count, allow_none)
+
+    def say(
+        self, content: str = "", *, channel: Any = None, author: Any = None, **fields: Any
+    ) -> dict[str, Any]:
+        """Let a member of the world send a message; returns it, after it was dispatched.
+
+        `channel` and `author` are names, ids or objects of the world; by default the first text
+        channel, and the first member that is no bot. `fields` are further ones of a message.
+        """
+        __tracebackhide__ = True
+        message = message_of(self.server.world, content, channel, author, fields)
+        self.dispatch("MESSAGE_CREATE", message)
+        return message
 
     def send(self, message: ServerMessage, *, allow_none: bool = False) -> int:
         """Send a message on every connection that has a session; returns on how many."""

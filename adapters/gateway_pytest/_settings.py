@@ -15,7 +15,10 @@ __all__ = ["config_of", "token_of"]
 
 
 def config_of(markers: Iterable[pytest.Mark]) -> ServerConfig:
-    """Return the settings of markers, the nearest first; raises `pytest.UsageError`."""
+    """Return the settings of markers, the nearest first; raises `pytest.UsageError`.
+
+    By default the world has a guild, and the token that `token_of` returns is accepted.
+    """
     fields: dict[str, Any] = {}
     for marker in reversed(list(markers)):
         if marker.args:
@@ -32,7 +35,7 @@ def config_of(markers: Iterable[pytest.Mark]) -> ServerConfig:
     try:
         if faults is not None:
             fields["scenario"] = Scenario(faults)
-        config = ServerConfig(**fields)
+        config = ServerConfig(**{"world": World.with_guild(), **fields})
         if "tokens" not in fields:
             config = attrs.evolve(config, tokens={_token(config.world)})
     except LocalProtocolError as error:

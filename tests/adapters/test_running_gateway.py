@@ -8,10 +8,12 @@ import ssl
 import subprocess
 import sys
 import threading
+import time
 import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
+import attrs
 import pytest
 import trio
 
@@ -29,6 +31,7 @@ from gateway_proto import (
     World,
 )
 from gateway_pytest import RunningGateway
+from gateway_pytest._choosing import message_of, new_id
 from gateway_pytest._settings import config_of
 
 
@@ -178,6 +181,79 @@ def test_dispatch_without_the_intent_raises(running: RunningGateway) -> None:
 
         with pytest.raises(AssertionError, match=r"none of the 1 sessions .* the intents"):
             running.dispatch("MESSAGE_CREATE", {"guild_id": "1"})
+
+
+# ----- what people do -----
+
+
+def test_say_sends_a_message_of_a_member(running: RunningGateway) -> None:
+    with _Client(running) as client:
+        running.wait_until_ready()
+
+        message = running.say("!hello")
+
+    world = running.server.world
+    assert client.names == ["READY", "MESSAGE_CREATE", "STOP"]
+    assert message["content"] == "!hello"
+    assert (message["guild_id"], message["channel_id"]) == ("1000", "2000")
+    assert message["author"]["username"] == "member-1"
+    assert "user" not in message["member"] and "roles" in message["member"]
+    assert world.message(message["id"]) is not None
+    assert abs((int(message["id"]) >> 22) + 1420070400000 - time.time() * 1000) < 60_000
+
+
+_WORLD = World.with_guild(members=2, channels=["general", "other"])
+_PRIVATE = attrs.evolve(
+    _WORLD, private_channels=[{"id": "9", "recipients": [{"id": "4001", "username": "member-2"}]}]
+)
+
+
+@pytest.mark.parametrize(
+    ("channel", "author"),
+    [
+        ("other", "member-2"),
+        ("2001", "4001"),
+        (2001, 4001),
+        (_WORLD.guilds[0]["channels"][1], _WORLD.guilds[0]["members"][1]),
+        ({"id": "2001"}, {"id": "4001"}),
+    ],
+)
+def test_people_and_channels_are_chosen_by_name_id_or_object(channel: Any, author: Any) -> None:
+    message = message_of(_WORLD, "hi", channel, author, {"nonce": "5"})
+
+    assert (message["channel_id"], message["author"]["id"]) == ("2001", "4001")
+    assert message["nonce"] == "5"
+
+
+def test_direct_messages_have_no_guild() -> None:
+    message = message_of(_PRIVATE, "hi", "9", None, {})
+
+    assert (message["channel_id"], message["author"]["id"]) == ("9", "4001")
+    assert "guild_id" not in message and "member" not in message
+
+
+@pytest.mark.parametrize(
+    ("world", "channel", "author", "text"),
+    [
+        (_WORLD, "none", None, "unknown channel 'none': the world has general (2000), other"),
+        (_WORLD, None, "nobody", "unknown author 'nobody': the world has member-1 (4000), member"),
+        (World(), None, None, "no channel: the world has none"),
+        (World.with_guild(members=0), None, None, "no author: the world has gateway_proto"),
+    ],
+)
+def test_unknown_people_and_channels_raise(
+    world: World, channel: Any, author: Any, text: str
+) -> None:
+    with pytest.raises(LocalProtocolError) as caught:
+        message_of(world, "hi", channel, author, {})
+
+    assert str(caught.value).startswith(text)
+
+
+def test_ids_increase() -> None:
+    ids = [int(new_id()) for _ in range(100)]
+
+    assert ids == sorted(set(ids))
 
 
 # ----- event loops -----
