@@ -9,6 +9,8 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TypeVar
 
+import attrs
+
 from gateway_asyncio import Serving, serve_gateway
 from gateway_proto import Server, ServerConnection, ServerEvent
 from gateway_pytest._tls import Certificate
@@ -78,5 +80,8 @@ class ServerThread:
         context = None if certificate is None else certificate.server_context
         serve = serve_gateway(self._server, ssl_context=context, on_event=self._on_event)
         async with serve as serving:
+            # A client whose Host header has no port, as that of eris, would dial another.
+            config = self._server.config
+            self._server.config = attrs.evolve(config, url=config.url or serving.url)
             self._serving.set_result(serving)
             await self._stop.wait()

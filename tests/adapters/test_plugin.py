@@ -69,7 +69,7 @@ def test_a_bot(gateway_server):
     gateway_server.dispatch("STOP", None, to=lambda session: True)
     thread.join(10)
     names = [event.name for event in seen if isinstance(event, Dispatch)]
-    assert names[:3] == ["READY", "MESSAGE_CREATE", "MISSED"]
+    assert names[:4] == ["READY", "GUILD_CREATE", "MESSAGE_CREATE", "MISSED"]
     assert gateway_server.url.startswith("ws://127.0.0.1:")
     assert any(isinstance(event, Opened) for event in gateway_server.received)
 """,
