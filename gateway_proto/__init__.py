@@ -92,6 +92,7 @@ from gateway_proto.events import (
     SoundboardSounds,
     Suspended,
     Unknown,
+    UploadedFile,
     UrlRefused,
 )
 from gateway_proto.gateway import GatewayBase, Turns
@@ -213,6 +214,7 @@ __all__ = [
     "Unknown",
     "UpdatePresence",
     "UpdateVoiceState",
+    "UploadedFile",
     "Url",
     "UrlRefused",
     "VoiceServerPing",

@@ -13,6 +13,7 @@ from gateway_proto.dialects import Dialect
 from gateway_proto.endpoint import Answer
 from gateway_proto.events import GatewayFound
 from gateway_proto.faults import Fault
+from gateway_proto.rest import Rest
 from gateway_proto.server_config import ServerConfig
 from gateway_proto.world import World
 
@@ -27,6 +28,11 @@ class Host(Protocol):
 
     config: ServerConfig
     world: World
+    rest: Rest
+
+    def dispatch(self, name: str, data: Any, *, now: float) -> int:
+        """Dispatch to the sessions that get it."""
+        ...
 
     def open_session(self, identify: Identify, dialect: Dialect) -> ServerSession:
         """A new session."""

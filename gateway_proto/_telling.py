@@ -49,8 +49,6 @@ __all__ = ["ServerSession", "Telling"]
 
 _LARGE = 1024
 """Bytes from which a text is worth compressing by itself."""
-_CONTROL_LIMIT = 16 * 2**20
-"""Bytes of a body that the control route takes: a large guild has several millions."""
 _SEQUENCE = optional(integer(0, 2**63 - 1))
 _URL = optional(TEXT)
 _DIRECT = (
@@ -209,12 +207,6 @@ def _check(message: ServerMessage, encoding: Encoding) -> None:
             pass
 
 
-def _frames(config: ServerConfig) -> ServerFrames:
-    if config.control is None:
-        return ServerFrames(limit=config.message_limit)
-    return ServerFrames(limit=config.message_limit, body_limit=_CONTROL_LIMIT)
-
-
 class Telling(GatewayConnection[ServerMessage, ServerEvent, Payload], abc.ABC):
     """What is sent, in the version, encoding and compression that the client asked for."""
 
@@ -225,7 +217,7 @@ class Telling(GatewayConnection[ServerMessage, ServerEvent, Payload], abc.ABC):
             events_limit=config.events_limit,
             output_limit=config.output_limit,
             table=server_table(),
-            frames=_frames(config) if framing else Unframed(),
+            frames=ServerFrames(limit=config.message_limit) if framing else Unframed(),
             inflater=PlainInflater(),
         )
         self._config = config

@@ -370,6 +370,67 @@ def _remove_messages(world: W, data: Data) -> W:
     return world.with_fields(messages=tuple(m for m in world.messages if m["id"] not in gone))
 
 
+def _emoji_key(data: Data) -> str:
+    emoji = data.get("emoji")
+    return str(emoji.get("id") or emoji.get("name")) if isinstance(emoji, Mapping) else ""
+
+
+def _reactions(world: W, data: Data, reactions: list[Data]) -> W:
+    message = find(world.messages, str(data.get("message_id")))
+    assert message is not None
+    new = {**message, "reactions": reactions}
+    return world.with_fields(messages=tuple(new if m is message else m for m in world.messages))
+
+
+def _reactions_of(world: Changeable, data: Data) -> list[Data] | None:
+    message = find(world.messages, str(data.get("message_id")))
+    return None if message is None else objects(message.get("reactions"))
+
+
+def _reaction(world: Changeable, emoji: Any, user_ids: list[str]) -> Data:
+    count = len(user_ids)
+    return {
+        "emoji": emoji,
+        "count": count,
+        "count_details": {"burst": 0, "normal": count},
+        "me": world.user["id"] in user_ids,
+        "me_burst": False,
+        "burst_colors": [],
+        "user_ids": user_ids,
+    }
+
+
+def _change_reaction(world: W, data: Data, *, added: bool) -> W:
+    old, wanted = _reactions_of(world, data), _emoji_key(data)
+    if old is None or not wanted:
+        return world
+    user_id = str(data.get("user_id"))
+    before = next((r for r in old if _emoji_key(r) == wanted), {})
+    user_ids = [id_ for id_ in before.get("user_ids", ()) if id_ != user_id]
+    if added:
+        user_ids.append(user_id)
+    new = _reaction(world, data["emoji"], user_ids)
+    changed = _put(old, new, _emoji_key) if user_ids else _without(old, wanted, _emoji_key)
+    return _reactions(world, data, changed)
+
+
+def _add_reaction(world: W, data: Data) -> W:
+    return _change_reaction(world, data, added=True)
+
+
+def _remove_reaction(world: W, data: Data) -> W:
+    return _change_reaction(world, data, added=False)
+
+
+def _remove_reactions(world: W, data: Data) -> W:
+    old = _reactions_of(world, data)
+    if old is None:
+        return world
+    return _reactions(
+        world, data, _without(old, _emoji_key(data), _emoji_key) if "emoji" in data else []
+    )
+
+
 def _put_interaction(world: W, data: Data) -> W:
     if not _id(data):
         return world
@@ -387,5 +448,9 @@ _OTHERS: Mapping[str, Callable[[Any, Data], Any]] = {
     "MESSAGE_UPDATE": _update_message,
     "MESSAGE_DELETE": _remove_message,
     "MESSAGE_DELETE_BULK": _remove_messages,
+    "MESSAGE_REACTION_ADD": _add_reaction,
+    "MESSAGE_REACTION_REMOVE": _remove_reaction,
+    "MESSAGE_REACTION_REMOVE_ALL": _remove_reactions,
+    "MESSAGE_REACTION_REMOVE_EMOJI": _remove_reactions,
     "INTERACTION_CREATE": _put_interaction,
 }

@@ -5,6 +5,7 @@ For a client the lookup is a connection like any other: the same pump drives it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -22,9 +23,8 @@ from gateway_proto.dialects import Then
 from gateway_proto.errors import LocalProtocolError
 from gateway_proto.events import By, Closed, Event, GatewayFound, SessionStartLimit
 from gateway_proto.urls import Url
-from gateway_proto.world import World
 
-__all__ = ["Answer", "LookupConnection", "answer", "refusal_text"]
+__all__ = ["Answer", "LookupConnection", "answer", "refusal_text", "route_of"]
 
 _BODY_LIMIT = 65536
 _INTERIM_LIMIT = 32
@@ -238,40 +238,33 @@ class Answer(msgspec.Struct, frozen=True):
 
     status: int
     body: bytes
+    headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
-def answer(
-    method: str, target: str, *, found: GatewayFound, world: World, authorized: bool
-) -> Answer:
-    """What the routes answer that clients ask before and beside the gateway.
+def route_of(path: str) -> str | None:
+    """Return a path without "/api" and the version; None if nothing is left.
 
-    `found` is what `/gateway/bot` says, and of it the URL what `/gateway` does.
+    Version 3 asks for /api/gateway, later versions for /api/v10/gateway.
     """
-    # Version 3 asks for /api/gateway, later versions for /api/v10/gateway.
-    path = target.partition("?")[0].rstrip("/")
-    _, _, route = path.partition("/api")
-    first, _, rest = route.lstrip("/").partition("/")
-    if first[:1] == "v" and first[1:].isdecimal():
-        route = rest
-    match route.strip("/"):
-        case _ if method not in ("GET", "HEAD"):
-            return _json(405, {"message": "405: Method Not Allowed", "code": 0})
-        case "gateway":
-            return _json(200, {"url": found.url})
-        case "gateway/bot" | "users/@me" | "oauth2/applications/@me" | "applications/@me" if (
-            not authorized
-        ):
-            return _json(401, {"message": "401: Unauthorized", "code": 0})
-        case "gateway/bot":
-            return _json(200, msgspec.to_builtins(found))
-        case "users/@me":
-            return _json(200, world.user)
-        case "oauth2/applications/@me" | "applications/@me":
-            return _json(200, world.application)
-        case "soundboard-default-sounds":
-            return _json(200, [])
-        case _:
-            return _json(404, {"message": "404: Not Found", "code": 0})
+    parts = path.strip("/").split("/")
+    if parts[0] == "api":
+        del parts[0]
+    if parts and re.fullmatch(r"v[0-9]{1,3}", parts[0]):
+        del parts[0]
+    return "/" + "/".join(parts) if any(parts) else None
+
+
+def answer(method: str, route: str, *, found: GatewayFound, authorized: bool) -> Answer | None:
+    """Return the answer of the routes `/gateway` and `/gateway/bot`; None: it is another route."""
+    if route not in ("/gateway", "/gateway/bot"):
+        return None
+    if method not in ("GET", "HEAD"):
+        return _json(405, {"message": "405: Method Not Allowed", "code": 0})
+    if route == "/gateway":
+        return _json(200, {"url": found.url})
+    if not authorized:
+        return _json(401, {"message": "401: Unauthorized", "code": 0})
+    return _json(200, msgspec.to_builtins(found))
 
 
 def _json(status: int, body: Any) -> Answer:

@@ -59,6 +59,7 @@ __all__ = [
     "SoundboardSounds",
     "Suspended",
     "Unknown",
+    "UploadedFile",
     "UrlRefused",
 ]
 
@@ -336,12 +337,31 @@ class GaveUp(msgspec.Struct, frozen=True):
     reason: str
 
 
+class UploadedFile(msgspec.Struct, frozen=True):
+    """A file of a multipart request."""
+
+    name: str
+    """Of the form's field, such as "files[0]"."""
+    filename: str
+    content_type: str
+    data: bytes
+
+
 class HttpRequested(msgspec.Struct, frozen=True):
-    """The server role answered an HTTP request that was no upgrade."""
+    """The server role answered an HTTP request, or refused an upgrade."""
 
     method: str
     path: str
+    """Without the query."""
     status: int
+    """Of the response; 0: the request gets no answer."""
+    query: str = ""
+    json: Any = None
+    """The body, or `payload_json` of a multipart body; None if it has none that is JSON."""
+    files: tuple[UploadedFile, ...] = ()
+    route: str | None = None
+    """The route as the documentation writes it, such as "/channels/{channel_id}/messages"; None if
+    there is no such route."""
 
 
 ServerMessage: TypeAlias = (

@@ -35,6 +35,7 @@ from gateway_proto.endpoint import Answer
 from gateway_proto.events import GatewayFound, SessionStartLimit
 from gateway_proto.faults import Fault, Scenario
 from gateway_proto.journal import Journal
+from gateway_proto.rest import Rest
 from gateway_proto.server_config import ServerConfig
 from gateway_proto.server_connection import ServerConnection
 from gateway_proto.shards import identify_key
@@ -67,6 +68,8 @@ class Server:
         self._identified: deque[float] = deque()  # when, today
         self.journal: Journal = Journal(self.config.journal_limit)
         """What clients sent, where there is a control route."""
+        self.rest: Rest = Rest(lambda: self.config)
+        """The REST routes: what was requested, and what is answered instead."""
         self._upgrades = 0
         self._upgrades_before = 0  # the scenario
         self._key_free_at: dict[int, float] = {}
@@ -156,6 +159,7 @@ class Server:
         self._upgrades = self._upgrades_before = 0
         self.config = attrs.evolve(self.config, scenario=self._first_scenario)
         self.world = self.config.world
+        self.rest.clear()
 
     def forget(self, session: ServerSession) -> None:
         """Let a session expire: nobody can resume it any more, and nothing is dispatched to it."""

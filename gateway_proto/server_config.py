@@ -97,6 +97,7 @@ _PREFIX = optional(Check(_is_prefix, "the beginning of a path, such as '/control
 _HOST = Check(_is_host, "the name or address of a host, without a port, such as 'gateway'")
 _CONTROL_HOSTS = Each(_HOST, "hosts without a port, such as ['gateway']")
 _WORLD = instance_of(World, "a World, such as World([{'id': '1'}]) or World.from_json(text)")
+_UNIX_TIME = number(-(10**12), 10**12, "seconds")
 _SCENARIO = instance_of(Scenario, "a Scenario, such as Scenario([Fault('drop')])")
 
 
@@ -154,6 +155,12 @@ class ServerConfig:
     loopback addresses."""
     journal_limit: int = attrs.field(default=10_000, validator=COUNT)
     """Entries of what clients sent that the control route keeps."""
+    requests_limit: int = attrs.field(default=10_000, validator=COUNT)
+    """HTTP requests that `Server.rest` keeps."""
+    requests_bytes: int = attrs.field(default=16 * 2**20, validator=COUNT)
+    """Of the bodies of the requests that `Server.rest` keeps."""
+    unix_offset: float | None = attrs.field(default=None, validator=optional(_UNIX_TIME))
+    """Unix time minus `now`, for new ids and timestamps; None: the adapters take the system's."""
     random: Callable[[], float] | None = attrs.field(
         default=None, validator=optional(CALLBACK), repr=False, eq=False
     )

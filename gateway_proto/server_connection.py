@@ -86,16 +86,8 @@ class ServerConnection(Telling):
             status = controlled.status
             self._frames.respond(status, b"application/json", controlled.body)
         elif not item.upgrade:
-            token = item.headers.get("authorization", "")
-            response = answer(
-                item.method,
-                item.target,
-                found=self._server.found(self._url(host), now=now),
-                world=self._server.world,
-                authorized=self._server.allows(token),
-            )
-            status = response.status
-            self._frames.respond(status, b"application/json", response.body)
+            self._rest(item, host, now)
+            return
         else:
             self._begin_upgrade(*self._server.next_upgrade())
             refusal = self._mischief.refusal()
@@ -107,11 +99,43 @@ class ServerConnection(Telling):
             if refusal is not None:
                 status, text, retry_after = refusal.status, refusal.reason, refusal.retry_after
             self._frames.respond(status, b"text/plain", text.encode() + b"\n", retry_after)
-        requested = HttpRequested(item.method, item.target, status)
+        path, _, query = item.target.partition("?")
+        requested = HttpRequested(item.method, path, status, query)
         self._events.append(requested)
         if controlled is None:
-            self._server.note("HttpRequested", self.number, **msgspec.structs.asdict(requested))
+            self._note_request(requested)
         self._end(Closed(code=status, by=By.SELF, then=Then.STOP), now)
+
+    def _rest(self, item: Requested, host: str, now: float) -> None:
+        """Answer a request of a REST route; one without an answer waits for the timeout."""
+        assert isinstance(self._frames, ServerFrames)
+        token = item.headers.get("authorization", "")
+        authorized = bool(token) and self._server.allows(token)
+        found = self._server.found(self._url(host), now=now)
+        answered, requested = self._server.rest.answer(
+            self._server,
+            item.method,
+            item.target,
+            item.body,
+            item.headers.get("content-type", ""),
+            authorized=authorized,
+            usual=lambda method, route: answer(method, route, found=found, authorized=authorized),
+            now=now,
+        )
+        self._events.append(requested)
+        self._note_request(requested)
+        if answered is not None:
+            self._frames.respond(
+                answered.status, b"application/json", answered.body, more=answered.headers
+            )
+            self._end(Closed(code=answered.status, by=By.SELF, then=Then.STOP), now)
+
+    def _note_request(self, requested: HttpRequested) -> None:
+        files = [
+            {"name": f.name, "filename": f.filename, "size": len(f.data)} for f in requested.files
+        ]
+        fields = {**msgspec.structs.asdict(requested), "files": files}
+        self._server.note("HttpRequested", self.number, **fields)
 
     def _begin_wait(self, wait: Wait, now: float) -> None:
         """Answer later: after an entry of the journal, or when the time is over."""
@@ -131,7 +155,8 @@ class ServerConnection(Telling):
         assert isinstance(self._frames, ServerFrames)
         self._wait = None
         self._frames.respond(answer.status, b"application/json", answer.body)
-        self._events.append(HttpRequested("GET", self._target, answer.status))
+        path, _, query = self._target.partition("?")
+        self._events.append(HttpRequested("GET", path, answer.status, query))
         self._end(Closed(code=answer.status, by=By.SELF, then=Then.STOP), now)
         self._wake()
 

@@ -82,6 +82,8 @@ def _with_user(value: Any) -> list[Data]:
 def _filled(template: Data, data: Data, **fields: Any) -> dict[str, Any]:
     """Return a copy of `data` with the fields of a template; lists and objects are not shared."""
     found = {**template, **fields, **data}
+    if found.get("guild_id") is None and fields.get("guild_id") is not None:
+        found["guild_id"] = fields["guild_id"]
     for key in ("id", "guild_id", "channel_id", "user_id", "owner_id", "parent_id", "sound_id"):
         if key in found:
             found[key] = as_id(found[key])

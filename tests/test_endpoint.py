@@ -14,6 +14,8 @@ from gateway_proto import (
     GatewayFound,
     LocalProtocolError,
     LookupConnection,
+    Server,
+    ServerConfig,
     SessionStartLimit,
     State,
     Then,
@@ -21,7 +23,7 @@ from gateway_proto import (
     World,
 )
 from gateway_proto._layers.http_values import seconds_to_wait
-from gateway_proto.endpoint import answer
+from tests.server.talk import http
 
 CONFIG = Config(token="t0ken", intents=0, api_url="http://localhost:1/api/v10")
 
@@ -325,16 +327,14 @@ def test_retry_after_is_seconds_or_nothing(value: str, seconds: float | None) ->
 WORLD = World(user={"id": "5", "username": "u"})
 
 
-FOUND = GatewayFound("ws://x", 3, SessionStartLimit(1000, 999, 5, 2))
-
-
 def _answer(method: str, target: str, *, authorized: bool = True) -> tuple[int, Any]:
-    response = answer(method, target, found=FOUND, world=WORLD, authorized=authorized)
-    return response.status, json.loads(response.body)
+    server = Server(ServerConfig(world=WORLD, shards=3, url="ws://x"))
+    return http(server, method, target, token="t" if authorized else None)
 
 
 @pytest.mark.parametrize(
-    "target", ["/api/gateway", "/api/v3/gateway", "/api/v10/gateway/", "/api/gateway?x=1"]
+    "target",
+    ["/api/gateway", "/api/v3/gateway", "/api/v10/gateway/", "/api/gateway?x=1", "/gateway"],
 )
 def test_the_gateway_is_named_in_the_form_of_every_version(target: str) -> None:
     assert _answer("GET", target, authorized=False) == (200, {"url": "ws://x"})
@@ -370,11 +370,11 @@ def test_a_route_that_needs_a_token_is_401_without(route: str) -> None:
     [
         ("GET", "/", 404),
         ("GET", "/api", 404),
-        ("GET", "/gateway", 404),
         ("GET", "/api/v10/nothing", 404),
         ("GET", "/api/vX/gateway", 404),
         ("POST", "/api/gateway", 405),
         ("HEAD", "/api/gateway", 200),
+        ("HEAD", "/api/users/@me", 200),
     ],
 )
 def test_what_there_is_not_is_said_so(method: str, target: str, status: int) -> None:

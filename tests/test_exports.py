@@ -18,9 +18,11 @@ FOLDER = pathlib.Path(gateway_proto.__file__).parent
 APART = {
     "testing": None,
     "trace": None,
-    "endpoint": {"Answer", "answer", "refusal_text"},
+    "endpoint": {"Answer", "answer", "refusal_text", "route_of"},
     "gateway": {"AdapterGateway", "log_error", "log_events", "shards_ended"},
+    "interactions": None,
     "requests": {"ANSWERS", "Requests"},
+    "rest": None,
     "server_connection": {"Host"},
     "session": {"LONGEST_ID"},
     "urls": {"LONGEST_URL"},

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import attrs
 
-from gateway_asyncio._clock import check_loop
+from gateway_asyncio._clock import check_loop, unix_offset
 from gateway_asyncio._listening import open_listener
 from gateway_asyncio._pump import Pump
 from gateway_proto import Connection, Server, ServerConnection, ServerEvent, ServerSession
@@ -152,6 +152,7 @@ async def serve_gateway(
     check_serving(server, host, port, ssl_context=ssl_context, on_event=on_event)
     server.config = attrs.evolve(
         server.config,
+        unix_offset=unix_offset(server.config.unix_offset),
         random=server.config.random or random.SystemRandom().random,
         tls=server.config.tls or ssl_context is not None,
     )

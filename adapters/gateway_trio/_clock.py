@@ -10,7 +10,7 @@ import trio
 
 from gateway_proto import Config, LocalProtocolError
 
-__all__ = ["check_loop", "with_clock"]
+__all__ = ["check_loop", "unix_offset", "with_clock"]
 
 
 def check_loop() -> None:
@@ -26,6 +26,11 @@ def check_loop() -> None:
 def with_clock(config: Config) -> Config:
     """Return the config with the randomness and the Unix time of this system."""
     check_loop()
-    measured = time.time() - trio.current_time()
-    offset = measured if config.unix_offset is None else config.unix_offset
-    return attrs.evolve(config, random=config.random or random.random, unix_offset=offset)
+    return attrs.evolve(
+        config, random=config.random or random.random, unix_offset=unix_offset(config.unix_offset)
+    )
+
+
+def unix_offset(given: float | None) -> float:
+    """Return Unix time minus the time of this system's loop, unless it is given."""
+    return time.time() - trio.current_time() if given is None else given

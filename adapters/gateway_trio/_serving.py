@@ -15,7 +15,7 @@ from gateway_dialing._accepting import AcceptErrors
 from gateway_proto import Server, ServerConnection, ServerEvent, ServerSession
 from gateway_proto._arguments import check_serving
 from gateway_proto.gateway import log_error, log_events
-from gateway_trio._clock import check_loop
+from gateway_trio._clock import check_loop, unix_offset
 from gateway_trio._pump import Pump
 
 __all__ = ["Serving", "serve_gateway"]
@@ -177,6 +177,7 @@ async def serve_gateway(
     check_serving(server, host, port, ssl_context=ssl_context, on_event=on_event)
     server.config = attrs.evolve(
         server.config,
+        unix_offset=unix_offset(server.config.unix_offset),
         random=server.config.random or random.SystemRandom().random,
         tls=server.config.tls or ssl_context is not None,
     )

@@ -46,8 +46,8 @@ _INTERIM_LIMIT = 32
 _INTERIM_BYTES = 65536
 """Of all informational responses before the final one."""
 _HEAD_END = re.compile(rb"\n\r?\n")
-_REQUEST_LIMIT = 65536
-"""Bytes of a request's body."""
+_REQUEST_LIMIT = 16 * 2**20
+"""Bytes of a request's body: messages have files of up to 10 MiB."""
 _MOST_HEADERS = 100
 """Header fields of a request."""
 _MOST_PONGS = 16
@@ -446,14 +446,25 @@ class ServerFrames(Frames):
         yield from self._read_frames(self._http.trailing_data[0])
 
     def respond(
-        self, status: int, content_type: bytes, body: bytes, retry_after: float | None = None
+        self,
+        status: int,
+        content_type: bytes,
+        body: bytes,
+        retry_after: float | None = None,
+        more: Iterable[tuple[bytes, bytes]] = (),
     ) -> None:
         """Answer the request with a response, the last on this connection; seconds to wait."""
-        headers = [
-            (b"Content-Type", content_type),
-            (b"Content-Length", str(len(body)).encode()),
-            (b"Connection", b"close"),
-        ]
+        more = tuple(more)
+        headers = [(b"Content-Type", content_type)]
+        if any(name.lower() == b"content-type" for name, _ in more):
+            headers.clear()
+        # RFC 9110, sections 8.6 and 15.4.5: 204 has no Content-Length, and 304 no body.
+        if status in (204, 304):
+            body = b""
+            headers.clear()
+        else:
+            headers.append((b"Content-Length", str(len(body)).encode()))
+        headers += [(b"Connection", b"close"), *more]
         if retry_after is not None:
             headers.append((b"Retry-After", f"{retry_after:g}".encode()))
         self._out += self._http.send(h11.Response(status_code=status, headers=headers))

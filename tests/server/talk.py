@@ -56,3 +56,28 @@ def resume_on(
 def closed_with(connection: ServerConnection) -> int | None:
     closing = connection.close_to_send()
     return None if closing is None else closing[0]
+
+
+def http(
+    server: Server,
+    method: str,
+    path: str,
+    body: Any = None,
+    *,
+    token: str | None = "t",
+    content_type: str = "application/json",
+    now: float = 0.0,
+) -> tuple[int, Any]:
+    """Status and JSON of the answer to an HTTP request; (0, None): there is none."""
+    raw = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
+    connection = server.accept(now=now)
+    head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(raw)}\r\n"
+    if token is not None:
+        head += f"Authorization: Bot {token}\r\n"
+    head += f"Content-Type: {content_type}\r\n\r\n"
+    connection.receive_data(head.encode() + raw, now=now)
+    answered = connection.data_to_send()
+    if not answered:
+        return 0, None
+    status, _, text = answered.partition(b"\r\n\r\n")
+    return int(status.split()[1]), json.loads(text) if text else None

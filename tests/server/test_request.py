@@ -24,7 +24,7 @@ def test_the_gateway_that_a_lookup_names_is_the_host_that_was_asked() -> None:
 
     assert answer.endswith(b'{"url":"ws://here:5"}')
     assert b"content-type: application/json\r\n" in answer.lower()
-    assert events[0] == HttpRequested("GET", "/api/v10/gateway", 200)
+    assert events[0] == HttpRequested("GET", "/api/v10/gateway", 200, route="/gateway")
 
 
 @pytest.mark.parametrize(

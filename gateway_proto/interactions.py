@@ -1,0 +1,195 @@
+"""Builders of messages and interactions of people in a world, for dispatches.
+
+<https://docs.discord.com/developers/interactions/receiving-and-responding#interaction-object>
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from gateway_proto._checks import WORD, rejected
+from gateway_proto._rest_messages import public, with_guild
+from gateway_proto.errors import LocalProtocolError
+from gateway_proto.world import World
+from gateway_proto.world_objects import make_message
+
+__all__ = ["button_press", "chat_message", "modal_submit", "slash_command"]
+
+Data = Mapping[str, Any]
+
+_PERMISSIONS = str(2**53 - 1)
+"""Those of the user and of the bot: all."""
+_ATTACHMENT_LIMIT = 10 * 2**20
+
+
+def chat_message(
+    world: World,
+    content: str,
+    *,
+    id_: str,
+    timestamp: str | None = None,
+    channel_id: str | None = None,
+    author_id: str | None = None,
+    **fields: Any,
+) -> dict[str, Any]:
+    """Build the data of MESSAGE_CREATE: a message of a member in a channel.
+
+    By default the channel is the first text channel of the first guild, and the author its first
+    member that is not the bot. Raises `LocalProtocolError` if there is none.
+    """
+    channel, author = _channel(world, channel_id), _author(world, channel_id, author_id)
+    more = {} if timestamp is None else {"timestamp": timestamp}
+    message = make_message(id_, content, channel_id=channel["id"], author=author)
+    return with_guild(world, {**message, **more, **fields})
+
+
+def slash_command(
+    world: World,
+    name: str,
+    options: Mapping[str, Any] | None = None,
+    *,
+    id_: str,
+    token: str,
+    channel_id: str | None = None,
+    user_id: str | None = None,
+) -> dict[str, Any]:
+    """Build the data of INTERACTION_CREATE: a member runs a slash command.
+
+    Its id is that of the command that the bot registered, if it did.
+    """
+    WORD.named("name", name)
+    command = next((c for c in world.commands if c.get("name") == name), {"id": id_})
+    data: dict[str, Any] = {"id": command["id"], "name": name, "type": 1}
+    if "guild_id" in command:
+        data["guild_id"] = command["guild_id"]
+    given = (options or {}).items()
+    data["options"] = [{"name": key, "type": _type(v), "value": v} for key, v in given]
+    return _interaction(world, 2, data, id_, token, channel_id, user_id)
+
+
+def button_press(
+    world: World,
+    custom_id: str,
+    *,
+    message_id: str,
+    id_: str,
+    token: str,
+    values: list[str] | None = None,
+    user_id: str | None = None,
+) -> dict[str, Any]:
+    """Build the data of INTERACTION_CREATE: a member presses a button of a message of the world.
+
+    With `values` it chooses them in a menu of strings.
+    """
+    message = world.message(message_id)
+    if message is None:
+        raise rejected("message_id", message_id, "the id of a message of the world")
+    data: dict[str, Any] = {"custom_id": custom_id, "component_type": 2}
+    if values is not None:
+        data |= {"component_type": 3, "values": values}
+    found = _interaction(world, 3, data, id_, token, message["channel_id"], user_id)
+    return {**found, "message": public(message)}
+
+
+def modal_submit(
+    world: World,
+    custom_id: str,
+    inputs: Mapping[str, str],
+    *,
+    id_: str,
+    token: str,
+    channel_id: str | None = None,
+    user_id: str | None = None,
+) -> dict[str, Any]:
+    """Build the data of INTERACTION_CREATE: a member submits a modal with texts in its inputs."""
+    rows = [
+        {"type": 1, "components": [{"type": 4, "custom_id": key, "value": value}]}
+        for key, value in inputs.items()
+    ]
+    data = {"custom_id": custom_id, "components": rows}
+    return _interaction(world, 5, data, id_, token, channel_id, user_id)
+
+
+def _interaction(
+    world: World,
+    type_: int,
+    data: Data,
+    id_: str,
+    token: str,
+    channel_id: str | None,
+    user_id: str | None,
+) -> dict[str, Any]:
+    channel, user = _channel(world, channel_id), _author(world, channel_id, user_id)
+    found = {
+        "id": id_,
+        "application_id": world.application["id"],
+        "type": type_,
+        "data": data,
+        "channel": {**channel, "permissions": _PERMISSIONS},
+        "channel_id": channel["id"],
+        "token": token,
+        "version": 1,
+        "app_permissions": _PERMISSIONS,
+        "locale": "en-US",
+        "entitlements": [],
+        "authorizing_integration_owners": {"0": channel.get("guild_id") or "0"},
+        "context": 0,
+        "attachment_size_limit": _ATTACHMENT_LIMIT,
+    }
+    guild = world.guild(channel.get("guild_id") or 0)
+    if guild is None:
+        return {**found, "user": user, "context": 1}
+    member = next((m for m in guild["members"] if m["user"]["id"] == user["id"]), {"user": user})
+    partial = {key: guild[key] for key in ("id", "features")}
+    return {
+        **found,
+        "guild": {**partial, "locale": guild["preferred_locale"]},
+        "guild_id": guild["id"],
+        "guild_locale": guild["preferred_locale"],
+        "member": {**member, "permissions": _PERMISSIONS},
+    }
+
+
+def _type(value: Any) -> int:
+    """Return the type of an option with this value."""
+    if isinstance(value, bool):
+        return 5
+    if isinstance(value, int):
+        return 4
+    return 10 if isinstance(value, float) else 3
+
+
+def _channel(world: World, channel_id: str | None) -> Data:
+    if channel_id is not None:
+        channel = world.channel(channel_id)
+        if channel is None:
+            raise rejected("channel_id", channel_id, "the id of a channel of the world")
+        return channel
+    for guild in world.guilds:
+        for candidate in guild["channels"]:
+            if candidate["type"] == 0:
+                first: Data = candidate
+                return first
+    raise LocalProtocolError("the world has no text channel: pass channel_id")
+
+
+def _author(world: World, channel_id: str | None, user_id: str | None) -> Data:
+    if user_id is not None:
+        user = world.known_user(user_id)
+        if user is None:
+            raise rejected("user_id", user_id, "the id of a user of the world")
+        return user
+    channel = _channel(world, channel_id)
+    guild = world.guild(channel.get("guild_id") or 0)
+    people = channel.get("recipients", ()) if guild is None else map(_user, guild["members"])
+    for user in people:
+        if user["id"] != world.user["id"]:
+            found: Data = user
+            return found
+    raise LocalProtocolError("nobody but the bot is in the channel: pass the id of a user")
+
+
+def _user(member: Data) -> Data:
+    user: Data = member["user"]
+    return user

@@ -1,0 +1,298 @@
+"""HTTP requests ↔ REST routes of a server: recorded, scripted, and answered out of its world."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+from urllib.parse import parse_qsl
+
+import attrs
+import msgspec
+
+from gateway_proto._checks import (
+    POSITIVE,
+    SECONDS,
+    WORD,
+    Check,
+    integer,
+    one_of,
+    optional,
+    rejected,
+)
+from gateway_proto._layers.raw import to_json
+from gateway_proto._multipart import InvalidBodyError, read_body
+from gateway_proto._rest_call import Call, Outcome, RestError, iso_time
+from gateway_proto._rest_routes import ROUTES, find_route
+from gateway_proto.endpoint import Answer, route_of
+from gateway_proto.errors import LocalProtocolError
+from gateway_proto.events import HttpRequested
+from gateway_proto.server_config import ServerConfig
+from gateway_proto.world import World
+
+__all__ = ["Rest", "RestHost"]
+
+_METHODS = one_of(("GET", "POST", "PUT", "PATCH", "DELETE"))
+_STATUS = integer(200, 599)
+_PATH = Check(
+    lambda path: WORD.allows(path) and path.startswith("/"),
+    "a path such as '/channels/{channel_id}/messages'",
+)
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*")
+_OWN_HEADERS = ("content-length", "connection", "transfer-encoding")
+_UNSET = msgspec.UNSET
+_UNIX_OFFSET = 1767225600.0
+"""2026-01-01T00:00:00Z: the Unix time at which `now` is 0, if nothing else is known."""
+_EPOCH = 1420070400.0
+"""Unix time at which snowflakes begin.
+
+<https://docs.discord.com/developers/reference#snowflakes>
+"""
+
+
+class RestHost(Protocol):
+    """What REST routes need of their server."""
+
+    world: World
+
+    def dispatch(self, name: str, data: Any, *, now: float) -> int:
+        """Dispatch to the sessions that get it."""
+        ...
+
+
+@attrs.frozen
+class _Reply:
+    method: str
+    pattern: re.Pattern[str]
+    answer: Answer | None  # None: there is none
+
+
+class Rest:
+    """The REST side of a server.
+
+    `requests` has the last requests with what they sent, never with their token; `unknown` those
+    for which there is no route.
+    """
+
+    def __init__(self, config: Callable[[], ServerConfig]) -> None:
+        self._config = config
+        self.requests: deque[HttpRequested] = deque()
+        """The last requests, oldest first."""
+        self.unknown: deque[HttpRequested] = deque(maxlen=config().requests_limit)
+        """The last requests that no route and no scripted reply answered."""
+        self._sizes: deque[int] = deque()
+        self._size = 0
+        self._replies: list[tuple[_Reply, list[int | None]]] = []
+        self._last_id = 0
+
+    # ----- scripts -----
+
+    def reply(
+        self,
+        method: str,
+        path: str,
+        *,
+        status: int = 200,
+        json: Any = _UNSET,
+        body: bytes = b"",
+        headers: Mapping[str, str] | None = None,
+        times: int | None = None,
+    ) -> None:
+        """Answer requests of a method and path with this instead of out of the world.
+
+        A part of the path in braces stands for anything. `times` is how often; None: always. The
+        latest reply for a path goes first. `body` is sent as it is, also if it is no JSON.
+        """
+        _STATUS.named("status", status)
+        data = body if json is _UNSET else to_json(json)
+        if not isinstance(data, bytes):
+            raise rejected("body", body, "bytes")
+        pairs = _header_pairs(headers or {})
+        self._script(method, path, Answer(status, data, pairs), times)
+
+    def ignore(self, method: str, path: str, *, times: int | None = 1) -> None:
+        """Give requests no answer: they run into the client's timeout, or the server's."""
+        self._script(method, path, None, times)
+
+    def rate_limit(
+        self,
+        method: str,
+        path: str,
+        *,
+        retry_after: float = 1.0,
+        scope: str = "user",
+        bucket: str = "gateway_proto",
+        times: int | None = 1,
+    ) -> None:
+        """Answer requests with 429; `scope` is "user", "global" or "shared".
+
+        <https://docs.discord.com/developers/topics/rate-limits>
+        """
+        SECONDS.named("retry_after", retry_after)
+        one_of(("user", "global", "shared")).named("scope", scope)
+        WORD.named("bucket", bucket)
+        is_global = scope == "global"
+        headers = {"Retry-After": f"{retry_after:g}", "X-RateLimit-Scope": scope}
+        if is_global:
+            headers["X-RateLimit-Global"] = "true"
+        else:
+            headers |= {
+                "X-RateLimit-Limit": "5",
+                "X-RateLimit-Remaining": "0",
+                "X-RateLimit-Reset-After": f"{retry_after:g}",
+                "X-RateLimit-Bucket": bucket,
+            }
+        json = {
+            "message": "You are being rate limited.",
+            "retry_after": retry_after,
+            "global": is_global,
+        }
+        self.reply(method, path, status=429, json=json, headers=headers, times=times)
+
+    def clear(self) -> None:
+        """Forget recorded requests and scripted replies."""
+        self.requests.clear()
+        self.unknown.clear()
+        self._sizes.clear()
+        self._size = 0
+        self._replies.clear()
+
+    def _script(self, method: str, path: str, answer: Answer | None, times: int | None) -> None:
+        _METHODS.named("method", method)
+        _PATH.named("path", path)
+        optional(POSITIVE).named("times", times)
+        parts = re.split(r"(\{[^{}/]*\})", route_of(path) or path)
+        pattern = "".join("[^/]+" if part.startswith("{") else re.escape(part) for part in parts)
+        self._replies.append((_Reply(method, re.compile(pattern), answer), [times]))
+
+    def _scripted(self, method: str, path: str) -> _Reply | None:
+        for entry in reversed(self._replies):
+            reply, left = entry
+            if reply.method != method or reply.pattern.fullmatch(path) is None:
+                continue
+            if left[0] is not None:
+                left[0] -= 1
+                if not left[0]:
+                    self._replies.remove(entry)
+            return reply
+        return None
+
+    # ----- for the server -----
+
+    def new_id(self, *, now: float) -> str:
+        """Return a snowflake of the present; each is larger than the one before."""
+        millis = int((self._unix_time(now) - _EPOCH) * 1000)
+        self._last_id = max(self._last_id + 1, millis << 22)
+        return str(self._last_id)
+
+    def timestamp(self, *, now: float) -> str:
+        """Return the present time in ISO 8601."""
+        return iso_time(self._unix_time(now))
+
+    def _unix_time(self, now: float) -> float:
+        offset = self._config().unix_offset
+        return max(_EPOCH, (_UNIX_OFFSET if offset is None else offset) + now)
+
+    def answer(
+        self,
+        host: RestHost,
+        method: str,
+        target: str,
+        body: bytes,
+        content_type: str,
+        *,
+        authorized: bool,
+        usual: Callable[[str, str], Answer | None],
+        now: float,
+    ) -> tuple[Answer | None, HttpRequested]:
+        """Return the answer to a request, and its record; None: it gets no answer.
+
+        `usual` answers what belongs to the gateway, such as "/gateway/bot".
+        """
+        path, _, query = target.partition("?")
+        known = route_of(path)
+        found = None if known is None else find_route(known)
+        try:
+            json, files = read_body(body, content_type)
+            bad = None
+        except InvalidBodyError as error:
+            json, files, bad = None, (), _json(error.status, error.json)
+        route = None if found is None else found[0]
+        scripted = self._scripted(method, path if known is None else known)
+        answer: Answer | None
+        is_known = True
+        if scripted is not None:
+            answer = scripted.answer
+        elif bad is not None:
+            answer = bad
+        elif known is not None and (usual_answer := usual(method, known)) is not None:
+            answer, route = usual_answer, known
+        elif found is None:
+            answer, is_known = _json(404, {"message": "404: Not Found", "code": 0}), False
+        elif (handler := ROUTES.get(("GET" if method == "HEAD" else method, found[0]))) is None:
+            answer, is_known = _json(405, {"message": "405: Method Not Allowed", "code": 0}), False
+        elif found[2] and not authorized:
+            answer = _json(401, {"message": "401: Unauthorized", "code": 0})
+        else:
+            call = Call(
+                host.world,
+                found[1],
+                dict(parse_qsl(query, keep_blank_values=True)),
+                json,
+                files,
+                self.timestamp(now=now),
+                lambda: self.new_id(now=now),
+            )
+            answer = _handled(host, handler, call, now)
+        status = 0 if answer is None else answer.status
+        requested = HttpRequested(method, path, status, query, json, files, route)
+        self.record(requested, len(body))
+        if not is_known:
+            self.unknown.append(requested)
+        return answer, requested
+
+    def record(self, requested: HttpRequested, size: int) -> None:
+        """Keep a request, as far as the limits allow."""
+        self.requests.append(requested)
+        self._sizes.append(size)
+        self._size += size
+        config = self._config()
+        while len(self.requests) > config.requests_limit or self._size > config.requests_bytes:
+            self.requests.popleft()
+            self._size -= self._sizes.popleft()
+
+
+def _handled(host: RestHost, handler: Callable[[Call], Outcome], call: Call, now: float) -> Answer:
+    before = host.world
+    try:
+        outcome = handler(call)
+        answer = _json(outcome.status, outcome.json)
+        if outcome.world is not None:
+            host.world = outcome.world
+        for name, data in outcome.dispatches:
+            host.dispatch(name, data, now=now)
+    except RestError as error:
+        return _json(error.status, error.json)
+    except LocalProtocolError:
+        # The body has values that no session could be sent.
+        host.world = before
+        return _json(400, {"message": "Invalid Form Body", "code": 50035})
+    return answer
+
+
+def _json(status: int, body: Any) -> Answer:
+    return Answer(status, b"" if status == 204 else to_json(body))
+
+
+def _header_pairs(headers: Mapping[str, str]) -> tuple[tuple[bytes, bytes], ...]:
+    pairs = []
+    for name, value in headers.items():
+        is_name = isinstance(name, str) and _HEADER_NAME.fullmatch(name)
+        if not is_name or name.lower() in _OWN_HEADERS:
+            raise rejected("header name", name, "a field name that the server does not set itself")
+        if not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value):
+            raise rejected(f"header {name}", value, "a str of printable ASCII")
+        pairs.append((name.encode(), value.strip().encode()))
+    return tuple(pairs)
