@@ -71,7 +71,7 @@ class ServerSession:
         replay_bytes: int = LARGEST,
     ) -> None:
         self.id: str = id_
-        self.token: str = identify.token
+        self.token: str = identify.token.removeprefix("Bot ")
         self.shard: tuple[int, int] | None = identify.shard
         self.intents: int | None = identify.intents if dialect.intents else None
         """None: it gets what every intent brings."""

@@ -363,7 +363,6 @@ class ServerConnection(Telling):
             self.write(SessionInvalidated(resumable=False), now=now)
         else:
             self._move(Input.IDENTIFY)
-            identify = msgspec.structs.replace(identify, token=identify.token.removeprefix("Bot "))
             session = self._server.open_session(identify, self._dialect)
             self._begin_session(session, now)
             self._greet(now)

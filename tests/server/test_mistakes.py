@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from gateway_proto import By, Closed, MalformedPayload, Server, ServerConfig, State
-from tests.server.talk import accepted, made_ready, tell
+from gateway_proto import By, Closed, MalformedPayload, Server, ServerConfig, State, World
+from tests.server.talk import V10, accepted, identify_on, made_ready, tell
 
 
 @pytest.mark.parametrize(
@@ -106,3 +106,35 @@ def test_a_close_that_the_client_does_not_answer_ends_by_timeout() -> None:
     closed = connection.events()[-1]
     assert isinstance(closed, Closed)
     assert (closed.code, closed.by) == (4000, By.SELF)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"large_threshold": -(10**300)},
+        {"large_threshold": 10**300},
+        {"token": "t" * 3000},
+        {"token": ""},
+        {"token": "\N{BELL} Bot Bot x"},
+        {"shard": [10**300, 10**301]},
+        {"shard": [0, 10**300]},
+        {"shard": [-1, 2]},
+        {"presence": {"since": 10**300, "activities": [{"name": "", "type": 10**30}]}},
+        {"presence": {"status": "x" * 1000, "afk": False}},
+        {"properties": {"os": 5, "browser": [[]], "device": None}},
+    ],
+    ids=lambda changes: repr(changes)[:40],
+)
+@pytest.mark.parametrize("target", ["/", "/?v=6", V10, "/?v=10&encoding=etf"])
+def test_odd_identify_never_raises(changes: dict[str, Any], target: str) -> None:
+    if "etf" in target:
+        pytest.importorskip("erlpack")
+    server = Server(ServerConfig(control="/control", world=World([{"id": "5"}])))
+    connection = accepted(server, target)
+
+    identify_on(connection, v=3, **changes)
+    tell(connection, 8, {"guild_id": "5", "user_ids": [10**300], "limit": -(10**30)})
+    tell(connection, 4, {"guild_id": "5", "channel_id": 10**200})
+    server.dispatch("X", 1, now=0.0)
+
+    assert connection.state is not State.IDENTIFYING
