@@ -29,7 +29,9 @@ from gateway_proto.testing.wire import Wire
 __all__ = ["Weather"]
 
 _NAMES = tuple(KINDS)
-_PINGS = 20_000
+_PING = b"\x89\x7d" + b"ping " * 25
+"""A ping of the longest payload: as many bytes as possible for each frame that is parsed."""
+_PINGS = 2_000
 _LARGE = 12
 """Dispatches, one in a second."""
 _PADDING = 40_000
@@ -107,7 +109,7 @@ class Weather:
                 self._agenda.after(chance.between(1.0, 120.0), bot.end.peer.read_on)
             case "ping_flood" if bot.end.peer is not None:
                 bot.end.peer.reading = False
-                bot.end.peer.outgoing.send(b"\x89\x04ping" * _PINGS)
+                bot.end.peer.outgoing.send(_PING * _PINGS)
                 self._agenda.after(chance.between(1.0, 120.0), bot.end.peer.read_on)
             case _:
                 return False
