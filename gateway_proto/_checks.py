@@ -26,6 +26,7 @@ __all__ = [
     "INTENTS",
     "JSON",
     "LARGEST",
+    "LONGEST_TOKEN",
     "POSITIVE",
     "SECONDS",
     "SHARD",
@@ -59,7 +60,7 @@ LARGEST = 2**48
 """The largest count or size in bytes: as good as no limit, and safe to add to."""
 _LONGEST = 10**9
 """Seconds, 31 years: the longest duration."""
-_LONGEST_TOKEN = 1024
+LONGEST_TOKEN = 1024
 """Characters; those of Discord have about 70."""
 _MOST_SHOWN = 80
 """Characters of a value in an error."""
@@ -254,8 +255,8 @@ def token_problem(token: object) -> str | None:
         return f'begins with "{scheme} ": expected the token alone, or "Bot " and the token'
     if token[0] in "\"'" and token[-1] == token[0]:
         return "has quotation marks around it: expected the token alone"
-    if len(token) > _LONGEST_TOKEN:
-        return f"has {len(token)} characters: expected at most {_LONGEST_TOKEN}"
+    if len(token) > LONGEST_TOKEN:
+        return f"has {len(token)} characters: expected at most {LONGEST_TOKEN}"
     if not token.isascii():
         return "has a character that is not ASCII"
     if " " in token:

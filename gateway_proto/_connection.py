@@ -10,6 +10,7 @@ import abc
 from collections.abc import Callable, Iterable
 from typing import Generic, TypeVar
 
+from gateway_proto._checks import LONGEST_TOKEN
 from gateway_proto._layers.close_codes import NO_CLOSE_FRAME, check_close, reply_to, reported_code
 from gateway_proto._layers.frames import (
     Broken,
@@ -41,6 +42,8 @@ EVENT_SIZE = 256
 """Bytes that count for an event, however small its message is."""
 DROPPED = 4000
 """The close code of an end that keeps the session: any but 1000 and 1001 does."""
+_EXCERPT = 100
+"""Characters of a malformed message that its event has."""
 _LATEST = 2.0**40
 """Seconds, thirty thousand years. A later `now` plus an interval may be the same `now`: a beat
 would be due again for ever."""
@@ -166,6 +169,10 @@ class Connection(abc.ABC, Generic[Sent, Received]):
 
     def _finished(self, closed: Closed, now: float) -> None:
         """For whoever keeps account of connections."""
+
+    def _redacted(self, text: str) -> str:
+        """Return a text of the peer without secrets. A server knows none to look for."""
+        return text
 
     def _wake(self) -> None:
         if self.on_wake is not None:
@@ -438,7 +445,8 @@ class GatewayConnection(Connection[Sent, Received], Generic[Sent, Received, Comi
             # A message whose content looks like the end of a text was only a part of one.
             if inflated and error.truncated and self._inflater.hold(text):
                 return
-            self._events.append(MalformedPayload(str(error), _excerpt(text)))
+            excerpt = self._redacted(_beginning(text))[:_EXCERPT]
+            self._events.append(MalformedPayload(self._redacted(str(error)), excerpt))
             self._malformed(str(error), now)
             return
         self._received(payload, now)
@@ -493,6 +501,7 @@ def _text(message: str | bytes) -> str:
     return message if isinstance(message, str) else message.decode()
 
 
-def _excerpt(text: str | bytes) -> str:
-    """Return the first characters of a message that is not a payload."""
-    return text[:100] if isinstance(text, str) else text[:100].decode("utf-8", "backslashreplace")
+def _beginning(text: str | bytes) -> str:
+    """Return enough of a message that is not a payload to find a secret in its excerpt."""
+    begin = text[: _EXCERPT + LONGEST_TOKEN]
+    return begin if isinstance(begin, str) else begin.decode("utf-8", "backslashreplace")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from gateway_proto._layers.dispatch import Dispatch
+from gateway_proto._redaction import without_token
 from gateway_proto.events import (
     Closed,
     CommandsWait,
@@ -63,8 +64,6 @@ _LEVELS: dict[type, int] = {
 }
 _QUERY = re.compile(r"(\w://[^\s?#]*)[?#]\S*")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-_SHORTEST_SECRET = 6
-"""Characters. A shorter token, as in tests, would replace parts of ordinary words."""
 _LONGEST_TEXT = 500
 
 
@@ -128,9 +127,7 @@ def text_of(event: Event | ServerEvent) -> str:
 
 def clean(text: str, token: str = "") -> str:
     """Remove the token and the queries of URLs, escape control characters, and shorten."""
-    if len(token) >= _SHORTEST_SECRET:
-        text = text.replace(token, "<token>")
-    text = _QUERY.sub(r"\1", text)
+    text = _QUERY.sub(r"\1", without_token(text, token))
     text = _CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
     return text if len(text) <= _LONGEST_TEXT else text[:_LONGEST_TEXT] + "..."
 

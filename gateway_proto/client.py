@@ -13,6 +13,7 @@ from typing import Any, Literal, overload
 import msgspec
 
 from gateway_proto._connection import DROPPED, Connection
+from gateway_proto._redaction import without_token
 from gateway_proto._timing.backoff import Backoff
 from gateway_proto._timing.voice_states import VoiceStates
 from gateway_proto.client_connection import ClientConnection
@@ -204,6 +205,7 @@ class Client:
         there is another URL to try, it is dialled at once.
         """
         dial = self._take_dial()
+        error = self._redacted(error)
         self._events.append(DialFailed(dial.url, error))
         self._events += self._requests.expire(now)
         error = f"could not connect to {dial.host} port {dial.port}: {error}"
@@ -341,9 +343,13 @@ class Client:
     def _trusted(self, text: str) -> Url | None:
         url, why = self._trust.check(text)
         if url is None:
-            shown = text if len(text) <= LONGEST_URL else f"{text[:200]}..."
-            self._events.append(UrlRefused(shown, why))
+            shown = self._redacted(text)
+            shown = shown if len(shown) <= LONGEST_URL else f"{shown[:200]}..."
+            self._events.append(UrlRefused(shown, self._redacted(why)))
         return url
+
+    def _redacted(self, text: str) -> str:
+        return without_token(text, self._config.token)
 
     def _give_up(self, reason: str) -> None:
         self.gave_up = reason
@@ -376,7 +382,8 @@ class Client:
                 if not self._only_look_up:
                     self._plan(now, 0.0, "the lookup named the gateway")
                 return
-            error = f"the lookup named a gateway that is not trusted: {found.url!r:.200}"
+            url = self._redacted(found.url)
+            error = f"the lookup named a gateway that is not trusted: {url!r:.200}"
             if not self._was_open:
                 self._give_up(error)
                 return

@@ -22,6 +22,7 @@ from gateway_proto._layers.payloads import Payload
 from gateway_proto._layers.raw import from_raw
 from gateway_proto._layers.state import Input, State
 from gateway_proto._receiving import Receiving
+from gateway_proto._redaction import without_token
 from gateway_proto._timing.deadlines import Timer
 from gateway_proto._timing.heartbeats import milliseconds
 from gateway_proto._timing.outbox import Waiting
@@ -278,8 +279,10 @@ class ClientConnection(Receiving):
                 if payload.op == Opcode.HELLO:  # in a version without HELLO
                     self._interval = _interval(payload.raw) or self._interval
                 self._move(Input.UNKNOWN)
-                message = payload.message if isinstance(payload.message, str) else None
-                self._events.append(Unknown(payload.op, payload.raw, message, payload.t))
+                message, name = payload.message, payload.t
+                message = self._redacted(message) if isinstance(message, str) else None
+                name = None if name is None else self._redacted(name)
+                self._events.append(Unknown(payload.op, payload.raw, message, name))
 
     def _dispatched(self, dispatch: Dispatch, now: float) -> None:
         name = dispatch.name
@@ -351,10 +354,12 @@ class ClientConnection(Receiving):
             return None
         if len(named) > LONGEST_URL:
             why = f"it has {len(named)} characters, more than {LONGEST_URL}"
-            self._events.append(UrlRefused(f"{named[:200]}...", why))
+            self._events.append(UrlRefused(f"{self._redacted(named)[:200]}...", why))
             return None
         if not is_text(named):
-            self._events.append(UrlRefused(ascii(named)[1:-1], "it has a lone surrogate"))
+            self._events.append(
+                UrlRefused(self._redacted(ascii(named)[1:-1]), "it has a lone surrogate")
+            )
             return None
         return named
 
@@ -528,7 +533,7 @@ class ClientConnection(Receiving):
 
     def _http(self, item: Refused | Requested, now: float) -> None:
         assert isinstance(item, Refused)
-        excerpt = item.body[:200].decode("utf-8", "replace").strip()
+        excerpt = self._redacted(item.body.decode("utf-8", "replace"))[:200].strip()
         ray = item.headers.get("cf-ray", "")[:80]
         offset = self._config.unix_offset
         self._end(
@@ -547,11 +552,19 @@ class ClientConnection(Receiving):
         )
 
     def _finish(self, closed: Closed, now: float) -> None:
-        closed = msgspec.structs.replace(closed, unsent=self._leave_unsent())
+        closed = msgspec.structs.replace(
+            closed,
+            reason=self._redacted(closed.reason),
+            error=None if closed.error is None else self._redacted(closed.error),
+            unsent=self._leave_unsent(),
+        )
         self._session = session_after(self.session, closed)
         if self._session is None or self._alone:
             self._events += self._requests.fail("the session is lost")
         super()._finish(closed, now)
+
+    def _redacted(self, text: str) -> str:
+        return without_token(text, self._config.token)
 
     def _finished(self, closed: Closed, now: float) -> None:
         self._sequence = None if self._session is None else self._session.sequence

@@ -6,7 +6,7 @@ For a client the lookup is a connection like any other: the same pump drives it.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import h11
@@ -17,6 +17,7 @@ from gateway_proto._layers.close_codes import check_close
 from gateway_proto._layers.frames import joined
 from gateway_proto._layers.http_values import LONGEST_WAIT, json_value, seconds_to_wait, whole
 from gateway_proto._layers.state import Input, State, Table
+from gateway_proto._redaction import without_token
 from gateway_proto._timing.deadlines import Timer
 from gateway_proto.config import Config
 from gateway_proto.dialects import Then
@@ -27,10 +28,14 @@ from gateway_proto.urls import Url
 __all__ = ["Answer", "LookupConnection", "answer", "refusal_text", "route_of"]
 
 _BODY_LIMIT = 65536
+_HEAD_LIMIT = 16384
+"""Bytes of the status line and the header fields of an answer."""
 _INTERIM_LIMIT = 32
 """Informational responses before the final one; RFC 9110, section 15.2, names no number."""
 _MOST = 2**31
 """The largest number that is kept of an answer."""
+_MOST_SHOWN = 200
+"""Characters of an answer in an error."""
 _REDIRECTS = (301, 302, 303, 307, 308)
 _TABLE: Table = {
     (State.UPGRADING, Input.END): State.CLOSED,
@@ -66,12 +71,13 @@ class LookupConnection(Connection[None, Event]):
         self._then = then
         self._on_finished = on_finished
         self._found: GatewayFound | None = None
-        self._http = h11.Connection(h11.CLIENT)
+        self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=_HEAD_LIMIT)
         self._response: h11.Response | None = None
         self._interim = 0
         self._body = b""
         self._target = url.target
         self._unix_offset = config.unix_offset
+        self._token = config.token
         headers = [
             ("Host", url.host_header),
             ("User-Agent", config.user_agent),
@@ -122,9 +128,7 @@ class LookupConnection(Connection[None, Event]):
         if self._state is State.CLOSED:
             return
         try:
-            self._http.receive_data(data)
-            while True:
-                event = self._http.next_event()
+            for event in _read(self._http, data):
                 if isinstance(event, h11.Response):
                     self._response = event
                 elif isinstance(event, h11.Data):
@@ -136,17 +140,16 @@ class LookupConnection(Connection[None, Event]):
                 elif isinstance(event, h11.EndOfMessage):
                     self._answered(now)
                     return
-                elif isinstance(event, h11.InformationalResponse):
+                else:
                     self._interim += 1
                     if self._interim > _INTERIM_LIMIT:
                         error = f"more than {_INTERIM_LIMIT} informational responses"
                         self._end(By.SELF, f"the lookup has no answer after {error}", now)
                         return
-                else:
-                    return  # NEED_DATA, PAUSED or ConnectionClosed
         except h11.RemoteProtocolError as error:
             if data:
-                self._end_early(By.SELF, f"the lookup's answer is not HTTP: {error}", now)
+                why = self._redacted(str(error))[:_MOST_SHOWN]  # it quotes the line
+                self._end_early(By.SELF, f"the lookup's answer is not HTTP: {why}", now)
 
     def _answered(self, now: float) -> None:
         assert self._response is not None
@@ -156,7 +159,8 @@ class LookupConnection(Connection[None, Event]):
         try:
             self._found = _found(json_value(self._body))
         except (ValueError, RecursionError) as error:
-            self._end(By.SELF, f"the lookup's answer has no URL of a gateway: {error}", now)
+            why = self._redacted(str(error))[:_MOST_SHOWN]
+            self._end(By.SELF, f"the lookup's answer has no URL of a gateway: {why}", now)
             return
         self._events.append(self._found)
         self._end(By.SELF, None, now, code=200)
@@ -169,7 +173,8 @@ class LookupConnection(Connection[None, Event]):
             self._end(by, error, now)
 
     def _refused(self, response: h11.Response, now: float) -> None:
-        status, headers = response.status_code, joined(response.headers)
+        status = response.status_code
+        headers = {name: self._redacted(text) for name, text in joined(response.headers).items()}
         unix = None if self._unix_offset is None else now + self._unix_offset
         self._end(
             By.PEER,
@@ -192,9 +197,28 @@ class LookupConnection(Connection[None, Event]):
             closed = Closed(code=code, by=by, then=self._then, error=error, retry_after=retry_after)
             self._finish(closed, now)
 
+    def _redacted(self, text: str) -> str:
+        return without_token(text, self._token)
+
     def _finished(self, closed: Closed, now: float) -> None:
         if self._on_finished is not None:
             self._on_finished(self._found, closed, now)
+
+
+def _read(http: h11.Connection, data: bytes) -> Iterator[h11.Event]:
+    """Return what was received; `data` is empty at the end of the transport.
+
+    h11 compares a head with its limit only while the head is incomplete, so it is given one byte
+    more than the limit at most: what it accepts does not depend on how the bytes were split.
+    """
+    while True:
+        room = _HEAD_LIMIT + 1 - len(http.trailing_data[0])
+        http.receive_data(data[:room])
+        while not isinstance(event := http.next_event(), type | h11.ConnectionClosed):
+            yield event
+        data = data[room:]
+        if not data:
+            return
 
 
 def _found(answer: Any) -> GatewayFound:
@@ -204,7 +228,7 @@ def _found(answer: Any) -> GatewayFound:
     """
     url = answer.get("url") if isinstance(answer, dict) else None
     if not isinstance(url, str) or "\ufffd" in url:
-        raise ValueError(f"it is {answer!r:.100}")
+        raise ValueError(f"it is {answer!r}")
     shards = whole(answer.get("shards"), most=_MOST, up=True)
     return GatewayFound(url.strip(), shards or None, _limit(answer.get("session_start_limit")))
 

@@ -11,9 +11,11 @@ import pytest
 
 from gateway_proto import (
     Client,
+    ClientConnection,
     Closed,
     Config,
     DialPlanned,
+    GatewayFound,
     GaveUp,
     LocalProtocolError,
     Purpose,
@@ -260,3 +262,86 @@ def test_a_lookup_whose_answer_never_ends_is_left() -> None:
 
     assert isinstance(closed, Closed)
     assert "more than 65536 bytes" in (closed.error or "")
+
+
+# ----- a peer that repeats the token -----
+
+LONG_TOKEN = "secret-" + "q" * 60
+_OK_HEAD = b"HTTP/1.1 200 OK\r\n\r\n"
+ECHOING_ANSWERS = {
+    "no URL": _OK_HEAD + b'{"authorization":"Bot %s"}',
+    "untrusted URL": _OK_HEAD + b'{"url":"wss://evil.example/%s"}',
+    "a broken header line": b"HTTP/1.1 200 OK\r\nAuthorization Bot %s\r\n\r\n",
+    "a redirect": b"HTTP/1.1 302 Found\r\nLocation: https://evil.example/%s\r\n\r\n",
+    "no HTTP": b"401 %s\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("answer", ECHOING_ANSWERS.values(), ids=ECHOING_ANSWERS)
+def test_a_lookup_that_repeats_the_token_is_reported_without_it(answer: bytes) -> None:
+    client = Client(attrs.evolve(CONFIG, token=LONG_TOKEN, lookup_bot=True))
+    connection = client.dial_succeeded(now=0.0)
+
+    connection.receive_data(answer.replace(b"%s", LONG_TOKEN.encode()), now=0.0)
+    connection.receive_eof(now=0.0)
+
+    events = [e for e in connection.events() if not isinstance(e, GatewayFound)]
+    shown = repr([events, client.events(), client.gave_up, client.last_closed])
+    assert "token" in shown
+    assert "secret-" not in shown
+
+
+@pytest.mark.parametrize("code", [4000, 4002, 4004, 1000])
+def test_a_close_reason_that_repeats_the_token_is_reported_without_it(code: int) -> None:
+    client, connection = _greeted()
+
+    connection.receive_close(code, f"bad token {LONG_TOKEN}", now=0.0)
+
+    shown = repr([connection.events(), client.events(), client.gave_up, client.last_closed])
+    assert "bad token <token>" in shown
+    assert LONG_TOKEN not in shown
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        LONG_TOKEN,
+        " " * 70 + LONG_TOKEN,  # the excerpt ends within the token
+        '{"op":"' + LONG_TOKEN + '"}',
+        '{"op":null,"message":"' + LONG_TOKEN + '"}',
+        '{"op":99,"t":"' + LONG_TOKEN + '"}',
+        '{"op":0,"t":"READY","s":1,"d":{"session_id":"s","resume_gateway_url":"wss://'
+        + LONG_TOKEN
+        + "x" * 9000
+        + '"}}',
+        '{"op":0,"t":"READY","s":1,"d":{"session_id":"s","resume_gateway_url":"wss://'
+        + LONG_TOKEN
+        + r'\ud800"}}',
+    ],
+)
+def test_a_message_that_repeats_the_token_is_reported_without_it(message: str) -> None:
+    client, connection = _greeted()
+
+    connection.receive_message(message, now=0.0)
+    connection.receive_eof(now=0.0)
+
+    shown = repr([connection.events(), client.events()])
+    assert "secret-q" not in shown
+
+
+def test_a_failed_dial_that_repeats_the_token_is_reported_without_it() -> None:
+    client = Client(attrs.evolve(CONFIG, token=LONG_TOKEN))
+
+    client.dial_failed(f"a proxy says {LONG_TOKEN}", now=0.0)
+
+    shown = repr(client.events())
+    assert "a proxy says <token>" in shown
+    assert LONG_TOKEN not in shown
+
+
+def _greeted() -> tuple[Client, ClientConnection]:
+    config = Config(token=LONG_TOKEN, intents=0, gateway_url="ws://localhost")
+    client = Client(config)
+    connection = client.dial_succeeded(now=0.0, framing=False)
+    connection.receive_message('{"op":10,"d":{"heartbeat_interval":40000}}', now=0.0)
+    return client, connection

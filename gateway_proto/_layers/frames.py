@@ -45,6 +45,8 @@ _INTERIM_START = len(b"HTTP/1.1 100 ")
 _INTERIM_LIMIT = 32
 _INTERIM_BYTES = 65536
 """Of all informational responses before the final one."""
+_HEAD_LIMIT = 16384
+"""Bytes of the status line and the header fields of a final response."""
 _HEAD_END = re.compile(rb"\n\r?\n")
 _REQUEST_LIMIT = 16 * 2**20
 """Bytes of a request's body: messages have files of up to 10 MiB."""
@@ -254,8 +256,10 @@ class ClientFrames(Frames):
         "_cutter",
         "_handshake",
         "_head_end",
+        "_head_size",
         "_interim",
         "_interim_bytes",
+        "_interim_pending",
         "_refusal",
         "_start",
     )
@@ -265,9 +269,11 @@ class ClientFrames(Frames):
         self._cutter = Cutter(limit)
         self._handshake: H11Handshake | None = H11Handshake(ConnectionType.CLIENT)
         self._head_end = b""
+        self._head_size = 0
         self._start: bytearray | None = bytearray()
         self._interim = 0
-        self._interim_bytes = 0
+        self._interim_bytes = 0  # of those that are complete
+        self._interim_pending = 0  # of the one that is not
         self._refusal: ws.RejectConnection | None = None
         self._body = b""
         self._out += self._handshake.send(
@@ -302,7 +308,8 @@ class ClientFrames(Frames):
     def _receive_handshake(self, data: bytes | None) -> Iterator[Incoming]:
         if self._start is not None:
             final = self._skip_interim(data)
-            if self._interim > _INTERIM_LIMIT or self._interim_bytes > _INTERIM_BYTES:
+            size = self._interim_bytes + self._interim_pending
+            if self._interim > _INTERIM_LIMIT or size > _INTERIM_BYTES:
                 error = f"more than {_INTERIM_LIMIT} informational responses, or too large ones"
                 yield Broken(1002, f"the upgrade has no answer after {error}")
                 return
@@ -320,6 +327,7 @@ class ClientFrames(Frames):
         """
         start = self._start
         assert start is not None
+        self._interim_pending = 0
         searched = max(0, len(start) - 3)
         start += data or b""
         while len(start) >= _INTERIM_START or not b"HTTP/1.".startswith(start[:7]):
@@ -327,9 +335,10 @@ class ClientFrames(Frames):
                 break
             end = _HEAD_END.search(start, searched)
             if end is None:
-                self._interim_bytes = max(self._interim_bytes, len(start))
+                self._interim_pending = len(start)
                 return b""
             self._interim += 1
+            self._interim_bytes += end.end()
             del start[: end.end()]
             searched = 0
         else:
@@ -340,7 +349,15 @@ class ClientFrames(Frames):
 
     def _receive_answer(self, data: bytes | None) -> Iterator[Incoming]:
         while (handshake := self._handshake) is not None:
+            # One byte more than the limit at most, however the bytes were split: h11 compares a
+            # head with its limit only while it is incomplete.
+            later = b""
+            if data is not None and self._refusal is None:
+                room = max(1, _HEAD_LIMIT + 1 - self._head_size)
+                data, later = data[:room], data[room:]
+                self._head_size += len(data)
             head, rest, is_clean = self._split(data)
+            rest += later
             broken = None
             try:
                 handshake.receive_data(head)

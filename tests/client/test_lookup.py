@@ -10,6 +10,7 @@ import pytest
 from gateway_proto import (
     By,
     Client,
+    Closed,
     DialFailed,
     DialPlanned,
     IdentifyBudgetSpent,
@@ -362,3 +363,54 @@ def test_a_refused_upgrade_keeps_status_and_body_and_waits_as_asked() -> None:
     dial = client.next_dial()
     assert dial is not None
     assert dial.at == 17.0
+
+
+# ----- how an answer is split -----
+
+HEAD_LIMIT = 16384
+
+
+def _answer_of(head_size: int, first: bytes) -> bytes:
+    body = b'{"url":"ws://localhost"}'
+    head = first + b"Content-Length: %d\r\nA: " % len(body)
+    return head + b"x" * (head_size - len(head) - 4) + b"\r\n\r\n" + body
+
+
+@pytest.mark.parametrize(
+    "size", [HEAD_LIMIT - 1, HEAD_LIMIT, HEAD_LIMIT + 1, HEAD_LIMIT + 2, 70_000]
+)
+@pytest.mark.parametrize("first", [b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 500 No\r\n"])
+@pytest.mark.parametrize("gateway_url", [None, "ws://localhost"])
+def test_a_long_head_counts_the_same_however_it_is_split(
+    gateway_url: str | None, first: bytes, size: int
+) -> None:
+    answer_ = _answer_of(size, first)
+    results = []
+    for step in (len(answer_), 1000, 4096, HEAD_LIMIT, HEAD_LIMIT + 5):
+        client = Client(config_with(gateway_url=gateway_url, api_url=None))
+        connection = client.dial_succeeded(now=0.0)
+        for at in range(0, len(answer_), step):
+            connection.receive_data(answer_[at : at + step], now=0.0)
+        connection.receive_eof(now=0.0)
+        results.append(connection.events())
+
+    assert all(result == results[0] for result in results)
+    closed = results[0][-1]
+    assert isinstance(closed, Closed)
+    assert (closed.code is None) == (size > HEAD_LIMIT + 1)
+
+
+def test_a_long_informational_answer_counts_the_same_however_it_is_split() -> None:
+    interim = b"HTTP/1.1 103 Early Hints\r\nA: " + b"x" * 70_000 + b"\r\n\r\n"
+    answer_ = interim + b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n"
+    closes = []
+    for step in (len(answer_), 1000, 65_537):
+        client = Client(config_with(gateway_url="ws://localhost", api_url=None))
+        connection = client.dial_succeeded(now=0.0)
+        for at in range(0, len(answer_), step):
+            connection.receive_data(answer_[at : at + step], now=0.0)
+        closes.append(connection.events()[-1])
+
+    assert closes == [closes[0]] * 3
+    assert isinstance(closes[0], Closed)
+    assert "informational responses" in (closes[0].error or "")
