@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import unquote
 
 import msgspec
 
@@ -319,7 +318,7 @@ def set_pin(call: Call, *, pinned: bool) -> Outcome:
 
 
 def _emoji(call: Call) -> dict[str, Any]:
-    text = unquote(call.params["emoji"])
+    text = call.params["emoji"]
     name, _, id_ = text.removeprefix("a:").rpartition(":")
     if not name:
         return {"id": None, "name": text}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from urllib.parse import unquote
 
 from gateway_proto import _rest_guilds as guilds
 from gateway_proto import _rest_interactions as interactions
@@ -130,7 +131,8 @@ _PATHS = _by_length()
 
 def find_route(path: str) -> tuple[str, dict[str, str], bool] | None:
     """Return the route of a path, its variable parts and whether it needs a token."""
-    parts = path.split("/")
+    # discord.js writes "@original" as "%40original".
+    parts = [unquote(part) for part in path.split("/")]
     best: tuple[int, str, dict[str, str]] | None = None
     for pattern, route in _PATHS.get(len(parts), ()):
         params: dict[str, str] = {}

@@ -6,7 +6,7 @@ import re
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote
 
 import attrs
 import msgspec
@@ -220,7 +220,7 @@ class Rest:
         except InvalidBodyError as error:
             json, files, bad = None, (), _json(error.status, error.json)
         route = None if found is None else found[0]
-        scripted = self._scripted(method, path if known is None else known)
+        scripted = self._scripted(method, unquote(path if known is None else known))
         answer: Answer | None
         is_known = True
         if scripted is not None:

@@ -332,6 +332,7 @@ def test_interaction_is_answered_edited_and_followed_up() -> None:
     assert (message["content"], message["type"]) == ("pong", 20)
     assert message["interaction_metadata"]["user"]["id"] == "4000"
     assert _ok(server, "GET", ORIGINAL)["content"] == "pong"
+    assert _ok(server, "GET", ORIGINAL.replace("@", "%40"))["content"] == "pong"
     assert _ok(server, "PATCH", ORIGINAL, {"content": "new"})["content"] == "new"
     more = _ok(server, "POST", WEBHOOK, {"content": "more"})
     assert _ok(server, "GET", f"{WEBHOOK}/messages/{more['id']}")["content"] == "more"
