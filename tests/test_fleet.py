@@ -388,6 +388,19 @@ def test_a_shard_is_added_and_identifies_in_its_turn() -> None:
     assert link.client.expect(Ready).shard == (3, 4)
 
 
+def test_shard_that_is_replaced_gets_a_new_client() -> None:
+    running = Running(count=2)
+    running.run(12.0)
+    former = running.fleet.clients[1]
+
+    client = running.fleet.replace(1, session=former.session)
+
+    assert client is not former
+    assert running.fleet.clients[1] is client
+    assert client.session == former.session
+    assert running.fleet.plan.ids == (0, 1)
+
+
 def test_a_removed_shard_gets_no_slot_and_can_be_added_with_its_session() -> None:
     running = Running(count=3)
     running.run(6.0)

@@ -29,6 +29,7 @@ from gateway_proto import (
     RequestFailed,
     RequestGuildMembers,
     Resumed,
+    SessionIgnored,
     SessionInvalidated,
     Suspended,
     Then,
@@ -84,6 +85,7 @@ CASES = [
         "the server sends json, not etf as asked for",
     ),
     (ReconnectRequested(), "INFO", "the server asks for a reconnect"),
+    (SessionIgnored("of another"), "WARNING", "the stored session is not used: of another"),
     (SessionInvalidated(True), "INFO", "the server invalidated the session, resumable: True"),
     (IdentifySlotNeeded(0, 5), "INFO", "waiting for an identify slot of key 5"),
     (

@@ -95,6 +95,7 @@ def test_session_that_fits_is_resumed_without_a_report() -> None:
 
     assert client.session == SESSION
     assert SESSION.misfit(CONFIG) is None
+    SESSION.check_fits(CONFIG)  # does not raise
     assert not any(isinstance(event, SessionIgnored) for event in client.events())
 
 
