@@ -21,13 +21,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from gateway_pytest._aio import AsyncWaits
     from gateway_pytest._replaying import assert_replays
-    from gateway_pytest._running import AsyncWaits, RunningGateway
+    from gateway_pytest._running import RunningGateway
 
 __all__ = ["AsyncWaits", "RunningGateway", "assert_replays", "gateway_server", "pytest_configure"]
 
 _LATER = {
-    "AsyncWaits": "_running",
+    "AsyncWaits": "_aio",
     "RunningGateway": "_running",
     "assert_replays": "_replaying",
 }
@@ -49,6 +50,7 @@ def gateway_server(request: pytest.FixtureRequest) -> Iterator[RunningGateway]:
 
     with RunningGateway(config_of(request.node.iter_markers("gateway"))) as running:
         yield running
+        running.check_routes()
 
 
 def __getattr__(name: str) -> Any:

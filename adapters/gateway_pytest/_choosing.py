@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import datetime
 import itertools
-import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import attrs
 
 from gateway_proto import LocalProtocolError, World
-from gateway_proto.world_objects import make_message
 
-__all__ = ["Place", "message_of", "new_id", "pick_author", "pick_channel"]
+__all__ = ["Place", "pick_author", "pick_channel", "pick_component"]
 
 Data = Mapping[str, Any]
 _TEXT_TYPES = (0, 5)
-# Snowflakes: <https://docs.discord.com/developers/reference#snowflakes>.
-_EPOCH_MILLISECONDS = 1420070400000
-_count = itertools.count()
 
 
 @attrs.frozen
@@ -28,12 +22,6 @@ class Place:
 
     channel: Data
     guild: Data | None
-
-
-def new_id() -> str:
-    """Return a snowflake of the present time, higher than all before."""
-    milliseconds = int(time.time() * 1000) - _EPOCH_MILLISECONDS
-    return str((milliseconds << 22) + (next(_count) & 0xFFF))
 
 
 def pick_channel(world: World, wanted: Any) -> Place:
@@ -75,19 +63,31 @@ def pick_author(world: World, place: Place, wanted: Any) -> Data:
     return found[0]
 
 
-def message_of(
-    world: World, content: str, channel: Any, author: Any, fields: Data
-) -> dict[str, Any]:
-    """Return a message of a member, as MESSAGE_CREATE has it."""
-    place = pick_channel(world, channel)
-    member = dict(pick_author(world, place, author))
-    user = member.pop("user")
-    given: dict[str, Any] = {"timestamp": datetime.datetime.now(datetime.UTC).isoformat()}
-    if place.guild is not None:
-        given |= {"guild_id": place.guild["id"], "member": member}
-    return make_message(
-        new_id(), content, channel_id=place.channel["id"], author=user, **{**given, **fields}
-    )
+def pick_component(world: World, wanted: Any, message: Any) -> tuple[Data, Data]:
+    """Return a component by its custom_id, label or object, and the message that has it.
+
+    Without a message the latest of the world that has such a component.
+    """
+    key = str(wanted.get("custom_id")) if isinstance(wanted, Mapping) else str(wanted)
+    id_ = message.get("id") if isinstance(message, Mapping) else message
+    messages = [m for m in world.messages if id_ is None or m["id"] == str(id_)]
+    pairs = [(c, m) for m in reversed(messages) for c in _components(m) if c.get("custom_id")]
+    for name in ("custom_id", "label"):
+        for component, found in pairs:
+            if component.get(name) == key:
+                if component.get("disabled"):
+                    raise LocalProtocolError(f"component {key!r} is disabled")
+                return component, found
+    names = (f"{c.get('label') or c.get('placeholder')} ({c['custom_id']})" for c, _ in pairs)
+    raise _unknown("component", key, names)
+
+
+def _components(value: Any) -> Iterator[Data]:
+    """Return all components of a message or component, also those inside of others."""
+    for component in [*(value.get("components") or ()), value.get("accessory")]:
+        if isinstance(component, Mapping):
+            yield component
+            yield from _components(component)
 
 
 def _is_meant(data: Data, key: str, wanted: Any) -> bool:

@@ -2,36 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Self, TypeVar, overload
 
-import attrs
-
-from gateway_asyncio import Serving
 from gateway_proto import (
+    HttpRequested,
     LocalProtocolError,
     Server,
     ServerConfig,
     ServerConnection,
     ServerEvent,
-    ServerMessage,
-    ServerSession,
 )
 from gateway_proto._checks import SECONDS
-from gateway_pytest._choosing import message_of
-from gateway_pytest._searches import Searches
+from gateway_proto.rest import Rest
+from gateway_pytest._aio import AsyncWaits
+from gateway_pytest._searches import Searches, request_filter
+from gateway_pytest._sending import Sender
 from gateway_pytest._settings import config_of, token_of
 from gateway_pytest._thread import ServerThread
 from gateway_pytest._tls import Certificate
 from gateway_pytest._waiting import Changes
 
-__all__ = ["AsyncWaits", "RunningGateway"]
+__all__ = ["RunningGateway"]
 
 T = TypeVar("T")
 Predicate = Callable[[ServerEvent], object]
 
 
-class RunningGateway:
+class RunningGateway(Sender):
     """A gateway that runs until the test is over. Its methods may be called from any thread.
 
     Those that wait block the thread; `aio` has them in a form to be awaited.
@@ -39,15 +37,17 @@ class RunningGateway:
 
     def __init__(self, config: ServerConfig | None = None) -> None:
         config = config_of([]) if config is None else config
-        self.server: Server = Server(config)
+        server, changes = Server(config), Changes()
+        super().__init__(server, ServerThread(server, self._on_event, changes.fail), changes)
         self.token: str = token_of(config)
         """One that is accepted, if `ServerConfig.tokens` has any."""
         self.received: list[ServerEvent] = []
         """All events of all connections, in order."""
-        self.aio: AsyncWaits = AsyncWaits(self)
-        self._searches = Searches(self.server, self.received)
-        self._changes = Changes()
-        self._thread = ServerThread(self.server, self._on_event, self._changes.fail)
+        self._searches = Searches(server, self.received)
+        self.aio: AsyncWaits = AsyncWaits(changes, self._searches)
+        """The methods that wait, as coroutines."""
+        self.rest: Rest = server.rest
+        """Scripts REST routes: `rest.reply(method, path, status=..., json=...)`."""
         self._certificate: Certificate | None = None
 
     def __enter__(self) -> Self:
@@ -86,72 +86,6 @@ class RunningGateway:
         """An `ssl.SSLContext` for clients, which trusts the server."""
         return self._trust().client_context
 
-    # ----- what a test does to clients -----
-
-    def dispatch(
-        self,
-        name: str,
-        data: Any,
-        to: Callable[[ServerSession], bool] | None = None,
-        *,
-        allow_none: bool = False,
-    ) -> int:
-        """Dispatch to the sessions that `to` picks, or a gateway would; returns to how many.
-
-        Raises AssertionError if it is none, unless `allow_none`.
-        """
-        __tracebackhide__ = True
-        count = self._do(lambda serving: serving.dispatch(name, data, to))
-        return self._reached(name, count, allow_none)
-
-    def say(
-        self, content: str = "", *, channel: Any = None, author: Any = None, **fields: Any
-    ) -> dict[str, Any]:
-        """Let a member of the world send a message; returns it, after it was dispatched.
-
-        `channel` and `author` are names, ids or objects of the world; by default the first text
-        channel, and the first member that is no bot. `fields` are further ones of a message.
-        """
-        __tracebackhide__ = True
-        message = message_of(self.server.world, content, channel, author, fields)
-        self.dispatch("MESSAGE_CREATE", message)
-        return message
-
-    def send(self, message: ServerMessage, *, allow_none: bool = False) -> int:
-        """Send a message on every connection that has a session; returns on how many."""
-        __tracebackhide__ = True
-
-        def send(serving: Serving) -> int:
-            connections = self._with_session()
-            for connection in connections:
-                connection.send(message, now=serving.now())
-            return len(connections)
-
-        return self._reached(type(message).__name__, self._do(send), allow_none)
-
-    def drop(self, *, allow_none: bool = False) -> int:
-        """Drop every connection that has a session, without a close frame; returns how many."""
-        __tracebackhide__ = True
-
-        def drop(serving: Serving) -> int:
-            count = len(self._with_session())
-            serving.drop()
-            return count
-
-        return self._reached("drop", self._do(drop), allow_none)
-
-    def close(self, code: int, reason: str = "", *, allow_none: bool = False) -> int:
-        """Close every connection that has a session; returns how many."""
-        __tracebackhide__ = True
-
-        def close(serving: Serving) -> int:
-            connections = self._with_session()
-            for connection in connections:
-                connection.close(code, reason, now=serving.now())
-            return len(connections)
-
-        return self._reached(f"close {code}", self._do(close), allow_none)
-
     # ----- what a test waits for -----
 
     def wait_until_ready(self, *, shards: int | None = None, timeout: float = 10.0) -> None:
@@ -178,6 +112,37 @@ class RunningGateway:
         SECONDS.named("timeout", timeout)
         return self._changes.wait("wait_for", self._searches.event(what), timeout)
 
+    def requests(self, method: str | None = None, path: str | None = None) -> list[HttpRequested]:
+        """Return the HTTP requests so far, or those of a method and path.
+
+        The path is one of the documentation, such as "/channels/{channel_id}/messages"; a part in
+        braces stands for anything.
+        """
+        is_meant = request_filter(method, path)
+        return [e for e in list(self.received) if isinstance(e, HttpRequested) and is_meant(e)]
+
+    def wait_for_request(
+        self, method: str | None = None, path: str | None = None, *, timeout: float = 10.0
+    ) -> HttpRequested:
+        """Return the next request of a method and path, after the one waited for last."""
+        __tracebackhide__ = True
+        SECONDS.named("timeout", timeout)
+        search = self._searches.request(method, path)
+        return self._changes.wait("wait_for_request", search, timeout)
+
+    def check_routes(self) -> None:
+        """Raise AssertionError if a client asked for routes that the server does not have.
+
+        The fixture calls it after the test.
+        """
+        __tracebackhide__ = True
+        unknown = [f"{r.method} {r.path} ({r.status})" for r in self.rest.unknown]
+        if unknown:
+            raise AssertionError(
+                f"requests of routes that the server does not have: {', '.join(unknown)}; "
+                "script them with gateway_server.rest.reply(method, path, json=...)"
+            )
+
     # ----- inside -----
 
     def _remove_certificate(self) -> None:
@@ -189,52 +154,6 @@ class RunningGateway:
             raise LocalProtocolError("this server has no TLS: use @pytest.mark.gateway(tls=True)")
         return self._certificate
 
-    def _with_session(self) -> Sequence[ServerConnection]:
-        return [c for c in list(self.server.connections) if c.session is not None]
-
-    def _reached(self, what: str, count: int, allow_none: bool) -> int:
-        __tracebackhide__ = True
-        if count == 0 and not allow_none:
-            sessions = len(self.server.sessions)
-            why = (
-                "no client has a session: call wait_until_ready() first"
-                if sessions == 0
-                else f"none of the {sessions} sessions is connected, has the intents and the shard"
-            )
-            raise AssertionError(f"{what} reached nobody: {why}; or pass allow_none=True")
-        return count
-
     def _on_event(self, _connection: ServerConnection, event: ServerEvent) -> None:
         self.received.append(event)
         self._changes.notify()
-
-    def _do(self, what: Callable[[Serving], T]) -> T:
-        if self._changes.error is not None:
-            raise self._changes.error
-        return self._thread.do(what)
-
-
-@attrs.frozen(repr=False)
-class AsyncWaits:
-    """The methods of `RunningGateway` that wait, as coroutines for asyncio and trio.
-
-    They do not block the loop, so the bot may run in the same one.
-    """
-
-    _gateway: RunningGateway
-
-    async def wait_until_ready(self, *, shards: int | None = None, timeout: float = 10.0) -> None:
-        """Await like `RunningGateway.wait_until_ready`."""
-        __tracebackhide__ = True
-        SECONDS.named("timeout", timeout)
-        await self._gateway._changes.async_wait(self._gateway._searches.ready(shards), timeout)
-
-    @overload
-    async def wait_for(self, what: type[T], *, timeout: float = 10.0) -> T: ...
-    @overload
-    async def wait_for(self, what: Predicate, *, timeout: float = 10.0) -> Any: ...
-    async def wait_for(self, what: Any, *, timeout: float = 10.0) -> Any:
-        """Await like `RunningGateway.wait_for`."""
-        __tracebackhide__ = True
-        SECONDS.named("timeout", timeout)
-        return await self._gateway._changes.async_wait(self._gateway._searches.event(what), timeout)

@@ -27,11 +27,12 @@ from gateway_proto import (
     Opened,
     Ready,
     ReconnectRequested,
+    Server,
     ServerConfig,
     World,
 )
 from gateway_pytest import RunningGateway
-from gateway_pytest._choosing import message_of, new_id
+from gateway_pytest._people import People
 from gateway_pytest._settings import config_of
 
 
@@ -208,6 +209,10 @@ _PRIVATE = attrs.evolve(
 )
 
 
+def _people(world: World) -> People:
+    return People(Server(ServerConfig(world=world)), 0.0)
+
+
 @pytest.mark.parametrize(
     ("channel", "author"),
     [
@@ -219,14 +224,14 @@ _PRIVATE = attrs.evolve(
     ],
 )
 def test_people_and_channels_are_chosen_by_name_id_or_object(channel: Any, author: Any) -> None:
-    message = message_of(_WORLD, "hi", channel, author, {"nonce": "5"})
+    message = _people(_WORLD).message("hi", channel, author, {"nonce": "5"})[1]
 
     assert (message["channel_id"], message["author"]["id"]) == ("2001", "4001")
     assert message["nonce"] == "5"
 
 
 def test_direct_messages_have_no_guild() -> None:
-    message = message_of(_PRIVATE, "hi", "9", None, {})
+    message = _people(_PRIVATE).message("hi", "9", None, {})[1]
 
     assert (message["channel_id"], message["author"]["id"]) == ("9", "4001")
     assert "guild_id" not in message and "member" not in message
@@ -245,15 +250,9 @@ def test_unknown_people_and_channels_raise(
     world: World, channel: Any, author: Any, text: str
 ) -> None:
     with pytest.raises(LocalProtocolError) as caught:
-        message_of(world, "hi", channel, author, {})
+        _people(world).message("hi", channel, author, {})
 
     assert str(caught.value).startswith(text)
-
-
-def test_ids_increase() -> None:
-    ids = [int(new_id()) for _ in range(100)]
-
-    assert ids == sorted(set(ids))
 
 
 # ----- event loops -----

@@ -1,0 +1,161 @@
+"""What a test lets a running server send, and people of its world do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from gateway_asyncio import Serving
+from gateway_proto import Server, ServerConnection, ServerMessage, ServerSession
+from gateway_pytest._people import Built, People
+from gateway_pytest._thread import ServerThread
+from gateway_pytest._waiting import Changes
+
+__all__ = ["Sender"]
+
+T = TypeVar("T")
+
+
+class Sender:
+    """Sends to the clients of a server that runs in a thread. Callable from any thread."""
+
+    def __init__(self, server: Server, thread: ServerThread, changes: Changes) -> None:
+        self.server: Server = server
+        self._thread = thread
+        self._changes = changes
+
+    def dispatch(
+        self,
+        name: str,
+        data: Any,
+        to: Callable[[ServerSession], bool] | None = None,
+        *,
+        allow_none: bool = False,
+    ) -> int:
+        """Dispatch to the sessions that `to` picks, or a gateway would; returns to how many.
+
+        Raises AssertionError if it is none, unless `allow_none`.
+        """
+        __tracebackhide__ = True
+        count = self._do(lambda serving: serving.dispatch(name, data, to))
+        return self._reached(name, count, allow_none)
+
+    def say(
+        self, content: str = "", *, channel: Any = None, author: Any = None, **fields: Any
+    ) -> dict[str, Any]:
+        """Let a member of the world send a message; returns it, after it was dispatched.
+
+        `channel` and `author` are names, ids or objects of the world; by default the first text
+        channel, and the first member that is no bot. `fields` are further ones of a message.
+        """
+        __tracebackhide__ = True
+        return self._act(lambda people: people.message(content, channel, author, fields))
+
+    def slash(
+        self,
+        name: str,
+        /,
+        *,
+        channel: Any = None,
+        author: Any = None,
+        options: Mapping[str, Any] | None = None,
+        **more: Any,
+    ) -> dict[str, Any]:
+        """Let a member run a slash command; returns the interaction.
+
+        Further keywords are options, those with names that are taken go into `options`.
+        """
+        __tracebackhide__ = True
+        given = {**(options or {}), **more}
+        return self._act(lambda people: people.command(name, given, channel, author))
+
+    def press(self, button: Any, *, message: Any = None, author: Any = None) -> dict[str, Any]:
+        """Let a member press a button; returns the interaction.
+
+        `button` is its custom_id, label or object; without `message`, an id or object, it is that
+        of the latest message that has one.
+        """
+        __tracebackhide__ = True
+        return self._act(lambda people: people.component(button, None, message, author))
+
+    def select(
+        self, menu: Any, *values: str, message: Any = None, author: Any = None
+    ) -> dict[str, Any]:
+        """Let a member choose values in a menu, like `press`."""
+        __tracebackhide__ = True
+        return self._act(lambda people: people.component(menu, list(values), message, author))
+
+    def submit(
+        self, modal: Any, inputs: Mapping[str, str], *, channel: Any = None, author: Any = None
+    ) -> dict[str, Any]:
+        """Let a member submit a modal, by custom_id or object; `inputs` are texts by custom_id."""
+        __tracebackhide__ = True
+        return self._act(lambda people: people.modal(modal, inputs, channel, author))
+
+    def send(self, message: ServerMessage, *, allow_none: bool = False) -> int:
+        """Send a message on every connection that has a session; returns on how many."""
+        __tracebackhide__ = True
+
+        def send(serving: Serving) -> int:
+            connections = self._with_session()
+            for connection in connections:
+                connection.send(message, now=serving.now())
+            return len(connections)
+
+        return self._reached(type(message).__name__, self._do(send), allow_none)
+
+    def drop(self, *, allow_none: bool = False) -> int:
+        """Drop every connection that has a session, without a close frame; returns how many."""
+        __tracebackhide__ = True
+
+        def drop(serving: Serving) -> int:
+            count = len(self._with_session())
+            serving.drop()
+            return count
+
+        return self._reached("drop", self._do(drop), allow_none)
+
+    def close(self, code: int, reason: str = "", *, allow_none: bool = False) -> int:
+        """Close every connection that has a session; returns how many."""
+        __tracebackhide__ = True
+
+        def close(serving: Serving) -> int:
+            connections = self._with_session()
+            for connection in connections:
+                connection.close(code, reason, now=serving.now())
+            return len(connections)
+
+        return self._reached(f"close {code}", self._do(close), allow_none)
+
+    # ----- inside -----
+
+    def _act(self, build: Callable[[People], Built]) -> dict[str, Any]:
+        __tracebackhide__ = True
+
+        def act(serving: Serving) -> tuple[str, dict[str, Any], int]:
+            name, data = build(People(self.server, serving.now()))
+            return name, data, serving.dispatch(name, data)
+
+        name, data, count = self._do(act)
+        self._reached(name, count, False)
+        return data
+
+    def _with_session(self) -> Sequence[ServerConnection]:
+        return [c for c in list(self.server.connections) if c.session is not None]
+
+    def _reached(self, what: str, count: int, allow_none: bool) -> int:
+        __tracebackhide__ = True
+        if count == 0 and not allow_none:
+            sessions = len(self.server.sessions)
+            why = (
+                "no client has a session: call wait_until_ready() first"
+                if sessions == 0
+                else f"none of the {sessions} sessions is connected, has the intents and the shard"
+            )
+            raise AssertionError(f"{what} reached nobody: {why}; or pass allow_none=True")
+        return count
+
+    def _do(self, what: Callable[[Serving], T]) -> T:
+        if self._changes.error is not None:
+            raise self._changes.error
+        return self._thread.do(what)
