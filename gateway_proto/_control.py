@@ -124,7 +124,9 @@ class Wait(msgspec.Struct, frozen=True):
 
     def is_for(self, entry: Mapping[str, Any]) -> bool:
         """Whether an entry is wanted."""
-        return all(str(entry.get(name)) == value for name, value in self.wanted.items())
+        return entry["number"] > self.after and all(
+            str(entry.get(name)) == value for name, value in self.wanted.items()
+        )
 
     def in_vain(self) -> Answer:
         """Return the answer when the time is over."""

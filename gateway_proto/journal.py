@@ -24,15 +24,16 @@ class Journal:
         self._entries: deque[dict[str, Any]] = deque(maxlen=limit)
         self._count = 0
 
-    def note(self, connection: int | None, event: str, **fields: Any) -> None:
-        """Something happened on a connection; the fields are values that JSON has."""
+    def note(self, connection: int | None, event: str, **fields: Any) -> dict[str, Any]:
+        """Add and return an entry; the fields are values that JSON has."""
         self._count += 1
-        number = {"number": self._count, "connection": connection, "event": event}
-        self._entries.append(number | fields)
+        entry = {"number": self._count, "connection": connection, "event": event, **fields}
+        self._entries.append(entry)
+        return entry
 
-    def note_payload(self, connection: int | None, event: str, payload: Payload) -> None:
-        """A client sent a payload; its `d` is kept as it came, but for the token."""
-        self.note(connection, event, op=payload.opcode, d=_without_token(payload.raw))
+    def note_payload(self, connection: int | None, event: str, payload: Payload) -> dict[str, Any]:
+        """Add and return an entry about a payload; its `d` is as it came, without the token."""
+        return self.note(connection, event, op=payload.opcode, d=_without_token(payload.raw))
 
     def clear(self) -> None:
         """Forget every entry; the next one has number 1."""

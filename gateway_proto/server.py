@@ -223,18 +223,16 @@ class Server:
     def note(self, event: str, connection: int | None, **fields: Any) -> None:
         """Something came, for the journal."""
         if self.config.control is not None:
-            self.journal.note(connection, event, **fields)
-            self._check_waits()
+            self._check_waits(self.journal.note(connection, event, **fields))
 
     def note_payload(self, event: str, connection: int | None, payload: Payload) -> None:
         """A command came, for the journal."""
         if self.config.control is not None:
-            self.journal.note_payload(connection, event, payload)
-            self._check_waits()
+            self._check_waits(self.journal.note_payload(connection, event, payload))
 
-    def _check_waits(self) -> None:
+    def _check_waits(self, entry: Mapping[str, Any]) -> None:
         for connection in list(self._waiting):
-            connection.check_wait()
+            connection.check_wait(entry)
 
     def has_sessions_left(self, *, now: float) -> bool:
         """Whether the day's sessions are not used up."""

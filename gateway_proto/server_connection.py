@@ -6,6 +6,7 @@ What it sends stands in `_telling.py`, what it makes of a command here.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -142,13 +143,16 @@ class ServerConnection(Telling):
         self._wait = wait
         self._deadlines.clear(Timer.HANDSHAKE)
         self._deadlines.set(Timer.REQUEST, now + wait.seconds)
-        self._server.wait(self)
-        self.check_wait()
+        entry = self._server.find_entry(wait)
+        if entry is None:
+            self._server.wait(self)
+        else:
+            self.check_wait(entry)
 
-    def check_wait(self) -> None:
-        """Answer a request that waits, if an entry of the journal is what it waits for."""
-        entry = None if self._wait is None else self._server.find_entry(self._wait)
-        if entry is not None:
+    def check_wait(self, entry: Mapping[str, Any]) -> None:
+        """Answer a request that waits, if this entry of the journal is what it waits for."""
+        assert self._wait is not None
+        if self._wait.is_for(entry):
             self._end_wait(Answer(200, msgspec.json.encode(entry)), self._now)
 
     def _end_wait(self, answer: Answer, now: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -632,6 +633,20 @@ def test_resumed_session_is_an_entry() -> None:
 
     assert (status, entry["connection"]) == (200, 2)
     assert entry["session"] in server.sessions
+
+
+def test_many_waits_cost_linear_time() -> None:
+    server = Server(ServerConfig(control="/control", journal_limit=10_000))
+    for _ in range(10_000):
+        server.note("Opened", 1)
+    waiting = [_waiting(server, "?event=Resume") for _ in range(100)]
+
+    began = time.perf_counter()
+    for _ in range(1000):
+        server.note("Opened", 1)
+
+    assert time.perf_counter() - began < 5.0
+    assert all(connection.state is State.UPGRADING for connection in waiting)
 
 
 # ----- reset -----
