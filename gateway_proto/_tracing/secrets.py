@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import functools
 import re
@@ -49,9 +50,10 @@ class Secrets:
     """Everything that must not be written.
 
     Secrets are found in plain text, escaped as JSON and URLs do it (also JSON within JSON), in ETF
-    terms, and as lists of character codes. Parts of the secrets that were given are found too. A
-    replacement has the length of the secret without its escapes, so it is never longer than what
-    it replaces; the same secret gives the same placeholder.
+    terms, and as lists of character codes. Of the secrets that were given, parts, base64 and
+    hexadecimal digits are found too. A replacement has the length of the secret without its
+    escapes, so it is never longer than what it replaces; the same secret gives the same
+    placeholder.
     """
 
     def __init__(self) -> None:
@@ -132,6 +134,8 @@ def _replaced(secret: _Secret, match: re.Match[str]) -> str:
     placeholder, found = secret.placeholder, match.group()
     if match.lastgroup == "codes":
         return _replaced_codes(found)
+    if match.lastgroup == "encoded":
+        return "x" * len(found)
     if len(secret.text) < _SHORTEST:
         return found[: len(found) - len(placeholder)] + placeholder
     letters = re.findall(r"\\+u00[0-9A-Fa-f]{2}|%[0-9A-Fa-f]{2}|\\*[^\\]|\\+", found)
@@ -196,7 +200,20 @@ def _patterns(secret: str, *, codes: bool) -> tuple[str, ...]:
         return (plain,)
     numbers = r"\s*+,\s*+".join(str(ord(letter)) for letter in secret)
     terms = "".join(rf"(?:a|b\0\0\0){re.escape(letter)}" for letter in secret)
-    return plain, rf"(?P<codes>(?<!\d){numbers}(?!\d))", rf"(?s)(?P<codes>{terms})"
+    lists = rf"(?P<codes>(?<!\d){numbers}(?!\d))", rf"(?s)(?P<codes>{terms})"
+    return plain, *lists, *(rf"(?P<encoded>{form})" for form in _encoded(secret.encode()))
+
+
+def _encoded(secret: bytes) -> dict[str, None]:
+    """Return patterns of a secret in hexadecimal digits and base64, wherever it begins in it."""
+    forms = [secret.hex(), secret.hex().upper()]
+    for before in range(3):
+        for encode in (base64.b64encode, base64.urlsafe_b64encode):
+            text = encode(bytes(before) + secret).decode().rstrip("=")
+            # The first and the last characters may have bits of what is beside the secret.
+            last = len(text) - bool((before + len(secret)) % 3)
+            forms.append(text[(0, 2, 3)[before] : last])
+    return {re.escape(form).replace("/", r"\\*+/"): None for form in forms}
 
 
 def _escaped(piece: str, *, first: bool) -> str:

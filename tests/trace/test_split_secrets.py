@@ -7,6 +7,7 @@ import itertools
 import json
 import random
 import zlib
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -267,3 +268,35 @@ def test_recorder_as_context_manager_closes_the_trace() -> None:
     assert len(lines) == before + 1
     connection.receive_eof(now=2.0)
     assert len(lines) == before + 1
+
+
+ENCODED_TOKEN = "MTIz?NDU2>Nzg5.Gabcde.~~klmnopqrstuvwxyz012345"
+ENCODERS: list[Callable[[bytes], bytes]] = [
+    base64.b64encode,
+    base64.urlsafe_b64encode,
+    lambda data: base64.b64encode(data).replace(b"/", b"\\/"),
+    lambda data: data.hex().encode(),
+    lambda data: data.hex().upper().encode(),
+]
+
+
+@pytest.mark.parametrize("reads", [1, 3, 40])
+@pytest.mark.parametrize("before", [b"", b"B", b"Bo", b"Bot "])
+@pytest.mark.parametrize("encode", ENCODERS)
+def test_base64_and_hexadecimal_forms_are_redacted(
+    encode: Callable[[bytes], bytes], before: bytes, reads: int
+) -> None:
+    made = Trace()
+    lookup = made.recorder.lookup(config_with(token=ENCODED_TOKEN), f"{API}/gateway", now=0.0)
+    encoded = encode(before + ENCODED_TOKEN.encode() + b"?~")
+    answer = b"HTTP/1.1 401 No\r\n\r\n" + b'{"you": "' + encoded + b'"}'
+
+    size = -(-len(answer) // reads)
+    for at in range(0, len(answer), size):
+        lookup.receive_data(answer[at : at + size], now=1.0)
+    lookup.receive_eof(now=2.0)
+
+    written, middle = _written(made.lines).replace(b"\\\\", b"\\"), encoded[8:-8]
+    assert b'"you"' in written.replace(b"\\", b"")
+    for at in range(0, len(middle) - 12, 4):
+        assert middle[at : at + 12] not in written
