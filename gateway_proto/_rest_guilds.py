@@ -15,6 +15,7 @@ from gateway_proto._rest_call import Call, Outcome, RestError, invalid_body, unk
 from gateway_proto._world_changes import find
 from gateway_proto._world_templates import (
     CHANNEL,
+    EVERYONE_PERMISSIONS,
     FORUM_CHANNEL,
     GUILD,
     GUILD_CREATE,
@@ -140,7 +141,7 @@ def own_guilds(call: Call) -> Outcome:
     for guild in call.world.guilds:
         partial = {key: guild[key] for key in ("id", "name", "icon", "banner", "features")}
         owner = guild["owner_id"] == call.world.user["id"]
-        found.append({**partial, "owner": owner, "permissions": guild["roles"][0]["permissions"]})
+        found.append({**partial, "owner": owner, "permissions": EVERYONE_PERMISSIONS})
     return Outcome(200, found)
 
 
@@ -333,7 +334,10 @@ def edit_role(call: Call) -> Outcome:
 
 def delete_role(call: Call) -> Outcome:
     """DELETE /guilds/{guild_id}/roles/{role_id}."""
-    data = {"guild_id": call.guild()["id"], "role_id": _role(call)["id"]}
+    guild_id, role_id = call.guild()["id"], _role(call)["id"]
+    if role_id == guild_id:
+        raise RestError(400, 50028, "Invalid role")  # @everyone
+    data = {"guild_id": guild_id, "role_id": role_id}
     return Outcome(204, None, (("GUILD_ROLE_DELETE", data),))
 
 

@@ -629,6 +629,7 @@ def test_roles_are_created_edited_and_deleted() -> None:
     assert _ok(server, "GET", path)["name"] == "s"
     _ok(server, "DELETE", path)
     assert _code(server, "GET", path) == (404, 10011)
+    assert _code(server, "DELETE", f"{GUILD}/roles/1000") == (400, 50028)
 
 
 def test_channels_and_threads_are_created_edited_and_deleted() -> None:
