@@ -88,6 +88,9 @@ class Serving:
             except (trio.BrokenResourceError, trio.TooSlowError):
                 await trio.aclose_forcefully(stream)
                 return
+            except BaseException:  # cancelled: the server is left
+                await trio.aclose_forcefully(stream)
+                raise
             stream = encrypted
         try:
             connection = self.server.accept(now=self.now())

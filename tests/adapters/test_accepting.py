@@ -8,6 +8,7 @@ import errno
 import logging
 import os
 import socket
+import ssl
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,7 +18,7 @@ import trio
 import gateway_asyncio
 import gateway_trio
 from gateway_dialing._accepting import AcceptErrors
-from gateway_proto import Server
+from gateway_proto import Server, ServerConfig
 
 resource = pytest.importorskip("resource")
 
@@ -129,3 +130,66 @@ def test_address_in_use_is_reported_by_asyncio() -> None:
 
     with pytest.raises(OSError, match=r"[Aa]ddress already in use"):
         asyncio.run(twice())
+
+
+def _tls_context() -> ssl.SSLContext:
+    trustme = pytest.importorskip("trustme")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("localhost").configure_cert(context)
+    return context
+
+
+def _is_closed_by_peer(client: socket.socket) -> bool:
+    client.settimeout(5)
+    try:
+        return client.recv(1) == b""
+    except ConnectionError:
+        return True
+
+
+async def _leave_asyncio(context: ssl.SSLContext) -> socket.socket:
+    async with gateway_asyncio.serve_gateway(Server(), ssl_context=context) as serving:
+        client = socket.create_connection((serving.host, serving.port))
+        await asyncio.sleep(0.1)
+    return client
+
+
+async def _leave_trio(context: ssl.SSLContext) -> socket.socket:
+    async with gateway_trio.serve_gateway(Server(), ssl_context=context) as serving:
+        client = socket.create_connection((serving.host, serving.port))
+        await trio.sleep(0.1)
+    return client
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "trio"])
+def test_leaving_drops_clients_in_a_tls_handshake(loop: str) -> None:
+    context = _tls_context()
+
+    if loop == "asyncio":
+        client = asyncio.run(_leave_asyncio(context))
+    else:
+        client = trio.run(_leave_trio, context)
+
+    with client:
+        assert _is_closed_by_peer(client)
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "trio"])
+@pytest.mark.parametrize("sent", [b"", b"\x16\x03\x01\x02\x00"])
+def test_unfinished_tls_handshake_ends_after_its_timeout(loop: str, sent: bytes) -> None:
+    context, server = _tls_context(), Server(ServerConfig(handshake_timeout=0.3))
+
+    def probe(port: int) -> bool:
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            client.sendall(sent)
+            return _is_closed_by_peer(client)
+
+    async def on_asyncio() -> bool:
+        async with gateway_asyncio.serve_gateway(server, ssl_context=context) as serving:
+            return await asyncio.to_thread(probe, serving.port)
+
+    async def on_trio() -> bool:
+        async with gateway_trio.serve_gateway(server, ssl_context=context) as serving:
+            return await trio.to_thread.run_sync(probe, serving.port)
+
+    assert asyncio.run(on_asyncio()) if loop == "asyncio" else trio.run(on_trio)
