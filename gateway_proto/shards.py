@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from gateway_proto._checks import COUNT, POSITIVE, SECONDS, instance_of, optional, rejected
 from gateway_proto.errors import LocalProtocolError
 from gateway_proto.events import GatewayFound, IdentifyBudgetSpent, SessionStartLimit
 
@@ -27,16 +28,18 @@ _WEEK = 7 * _DAY
 _MOST_SHARDS = 16384
 """Shards that a lookup may ask for: with one for 1,000 guilds a bot in 16 million. The caller may
 name more."""
+_MOST_ALL = 2**20
+"""Shards of a process whose ids the caller does not name."""
+_FOUND = instance_of(GatewayFound, "a GatewayFound, the answer of a lookup")
 
 
 def shard_of(guild_id: str | int, count: int) -> int:
     """Return the shard that receives a guild's events: `(guild_id >> 22) % count`."""
-    if _is_no_int(count) or count < 1:
-        raise LocalProtocolError(f"invalid count {count!r}: expected an int from 1")
+    POSITIVE.named("count", count)
     try:
         return (int(guild_id) >> 22) % count
-    except (TypeError, ValueError):
-        raise LocalProtocolError(f"invalid guild_id {guild_id!r:.80}: expected an id") from None
+    except (TypeError, ValueError, OverflowError):
+        raise rejected("guild_id", guild_id, "an id") from None
 
 
 def identify_key(shard_id: int, max_concurrency: int) -> int:
@@ -78,9 +81,14 @@ def plan_shards(
     `ids` are those of one of several processes. Raises `LocalProtocolError` if they do not fit, and
     for a lookup that asks for an absurd number of shards.
     """
+    _FOUND.named("found", found)
     chosen = check_ids(count, ids)
     total = _count_of(found) if count is None else count
     if chosen is None:
+        if total > _MOST_ALL:
+            raise LocalProtocolError(
+                f"invalid count {total}: expected at most {_MOST_ALL} shards in one process, or ids"
+            )
         chosen = tuple(range(total))
     elif count is None and not found.shards and chosen != (0,):
         raise LocalProtocolError(
@@ -94,8 +102,8 @@ def plan_shards(
 
 def check_ids(count: int | None, ids: Iterable[int] | None) -> tuple[int, ...] | None:
     """Return `ids` as a tuple; raises `LocalProtocolError` if they are none of `count` shards."""
-    if count is not None and (_is_no_int(count) or count < 1):
-        raise LocalProtocolError(f"invalid count {count!r:.80}: expected an int from 1")
+    if count is not None:
+        POSITIVE.named("count", count)
     chosen = None if ids is None else _ids_of(ids)
     if chosen is not None and (min(chosen) < 0 or max(chosen) >= (count or math.inf)):
         allowed = "0" if count is None else f"0 to {count - 1}, count is {count}"
@@ -157,8 +165,10 @@ class IdentifyBudget:
     """
 
     def __init__(self, *, per_day: int = 900, reserve: int = 100) -> None:
+        COUNT.named("per_day", per_day)
+        COUNT.named("reserve", reserve)
         self._per_day = per_day
-        self._reserve = max(0, reserve)
+        self._reserve = reserve
         self._taken: deque[float] = deque()
         self._total = 0  # no lookup has reported a limit
         self._kept = 0
@@ -234,6 +244,9 @@ class IdentifyBudget:
         )
 
 
+_BUDGET = optional(instance_of(IdentifyBudget, "an IdentifyBudget"))
+
+
 class IdentifyQueue:
     """Identify slots of shards: one in `seconds` and `margin` for each key, in the order of ids.
 
@@ -250,10 +263,10 @@ class IdentifyQueue:
         margin: float = 0.25,
         budget: IdentifyBudget | None = None,
     ) -> None:
-        if _is_no_int(max_concurrency) or max_concurrency < 1:
-            raise LocalProtocolError(
-                f"invalid max_concurrency {max_concurrency!r:.80}: expected an int from 1"
-            )
+        POSITIVE.named("max_concurrency", max_concurrency)
+        SECONDS.named("seconds", seconds)
+        SECONDS.named("margin", margin)
+        _BUDGET.named("budget", budget)
         self._max_concurrency = max_concurrency
         self._between = seconds + margin
         self._budget = budget

@@ -45,10 +45,10 @@ def test_a_plan_is_that_of_the_lookup_unless_others_are_given() -> None:
 @pytest.mark.parametrize(
     ("count", "ids", "says"),
     [
-        (-1, None, "invalid count -1: expected an int from 1"),
-        (0, None, "invalid count 0: expected an int from 1"),
-        ("4", None, "invalid count '4': expected an int from 1"),
-        (True, None, "invalid count True: expected an int from 1"),
+        (-1, None, "invalid count -1: expected an int from 1 to 281474976710656"),
+        (0, None, "invalid count 0: expected an int from 1 to 281474976710656"),
+        ("4", None, "invalid count '4': expected an int from 1 to 281474976710656"),
+        (True, None, "invalid count True: expected an int from 1 to 281474976710656"),
         (4, [], "invalid ids (): expected one or more ints, each once"),
         (4, [1, 1], "invalid ids (1, 1): expected one or more ints, each once"),
         (4, ["1"], "invalid ids ('1',): expected one or more ints, each once"),
@@ -105,10 +105,14 @@ def test_an_absurd_max_concurrency_is_used_as_an_int_from_1(named: Any, used: in
 
 @pytest.mark.parametrize(
     ("guild_id", "count", "says"),
-    [("abc", 4, "guild_id 'abc'"), (None, 4, "guild_id None"), ("1", 0, "count 0")],
+    [
+        ("abc", 4, "invalid guild_id 'abc'"),
+        (None, 4, "guild_id is None"),
+        ("1", 0, "invalid count 0"),
+    ],
 )
 def test_a_guild_id_that_is_not_an_id_raises(guild_id: Any, count: int, says: str) -> None:
-    with pytest.raises(LocalProtocolError, match=f"invalid {says}: expected"):
+    with pytest.raises(LocalProtocolError, match=f"{says}: expected"):
         shard_of(guild_id, count)
 
 
@@ -399,12 +403,6 @@ def test_joining_again_and_again_keeps_one_place() -> None:
     assert granted == [(7, 0.0)]
 
 
-@pytest.mark.parametrize("value", [0, -1, 1.5, "1", True, None])
-def test_a_queue_with_a_wrong_max_concurrency_raises(value: Any) -> None:
-    with pytest.raises(LocalProtocolError, match="invalid max_concurrency"):
-        IdentifyQueue(max_concurrency=value)
-
-
 @pytest.mark.parametrize("max_concurrency", [1, 16, 2**31])
 def test_the_cost_of_a_slot_does_not_grow_with_the_shards(max_concurrency: int) -> None:
     calls = []
@@ -440,3 +438,40 @@ def test_early_or_twice_is_safe_and_in_time_is_early_enough() -> None:
     queue.handle_timer(now=5.25)
 
     assert granted == [(0, 0.0), (1, 5.25)]
+
+
+@pytest.mark.parametrize("value", [None, "5", -1, True, 10**400, float("nan"), [5]])
+@pytest.mark.parametrize("name", ["max_concurrency", "seconds", "margin"])
+def test_an_identify_queue_rejects_an_invalid_argument(name: str, value: Any) -> None:
+    with pytest.raises(LocalProtocolError, match=name):
+        IdentifyQueue(**{name: value})
+
+
+@pytest.mark.parametrize("value", [None, "5", -1, True, 1.5, 10**400, [5]])
+@pytest.mark.parametrize("name", ["per_day", "reserve"])
+def test_an_identify_budget_rejects_an_invalid_argument(name: str, value: Any) -> None:
+    with pytest.raises(LocalProtocolError, match=name):
+        IdentifyBudget(**{name: value})
+
+
+def test_an_identify_queue_rejects_what_is_no_budget() -> None:
+    with pytest.raises(LocalProtocolError, match="expected an IdentifyBudget"):
+        IdentifyQueue(budget=900)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("found", [None, "wss://gateway.example", 5, {"shards": 5}])
+def test_a_plan_of_what_is_no_lookup_answer_is_rejected(found: Any) -> None:
+    with pytest.raises(LocalProtocolError, match="expected a GatewayFound"):
+        plan_shards(found, count=2)
+
+
+@pytest.mark.parametrize("count", [2**20 + 1, 2**31, 10**400])
+def test_an_absurd_count_without_ids_is_rejected(count: int) -> None:
+    with pytest.raises(LocalProtocolError, match="invalid count"):
+        plan_shards(GatewayFound("wss://gateway.example"), count=count)
+
+
+@pytest.mark.parametrize("guild_id", [None, "x", float("inf"), float("nan"), "9" * 5000])
+def test_a_guild_id_that_is_none_is_rejected(guild_id: Any) -> None:
+    with pytest.raises(LocalProtocolError, match="guild_id"):
+        shard_of(guild_id, 2)
