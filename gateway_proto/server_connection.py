@@ -20,6 +20,7 @@ from gateway_proto._layers.inflate import deflater, has_zstd
 from gateway_proto._layers.payloads import Payload, decode
 from gateway_proto._layers.spelling import read
 from gateway_proto._layers.state import Input, State
+from gateway_proto._ready import ready_data
 from gateway_proto._server_host import Host
 from gateway_proto._telling import ServerSession, Telling
 from gateway_proto._timing.deadlines import Timer
@@ -394,39 +395,23 @@ class ServerConnection(Telling):
             self._await_heartbeat(now)
 
     def _greet(self, now: float) -> None:
-        """READY, and the guilds."""
+        """Send READY and the guilds."""
         assert self.session is not None
-        config, dialect, world = self._config, self._dialect, self._server.world
-        guilds = world.guilds_of(self.session.shard)
-        view = self.session.members_view(str(world.user["id"]))
-        ready: dict[str, Any] = {
-            "v": dialect.version,
-            "user": world.user,
-            "session_id": self.session.id,
-            "private_channels": [],
-            "guilds": [view.guild_create(world.guild_create(guild)) for guild in guilds]
-            if dialect.guilds_in_ready
-            else [{"id": guild["id"], "unavailable": True} for guild in guilds],
-            "relationships": [],
-            "user_settings": {},
-        }
-        if self.session.shard is not None:
-            ready["shard"] = self.session.shard
-        if dialect.trace_in_ready:
-            ready["_trace"] = []
-        if dialect.greets:
-            ready["application"] = {key: world.application[key] for key in ("id", "flags")}
-        else:
-            ready |= {"heartbeat_interval": config.heartbeat_interval, "read_state": []}
-        if dialect.resume_url_in_ready:
-            own = self._url(self._host)
-            ready["resume_gateway_url"] = self._mischief.resume_url or own
-        self.write(self.session.next("READY", msgspec.json.encode(ready)), now=now)
-        if not dialect.guilds_in_ready:
-            for guild in guilds:
-                if self.session.gets("GUILD_CREATE", guild["id"]):
-                    created = view.guild_create(world.guild_create(guild))
-                    self._dispatch("GUILD_CREATE", created, now)
+        session, world = self.session, self._server.world
+        ready = ready_data(
+            world,
+            session,
+            resume_url=self._mischief.resume_url or self._url(self._host),
+            heartbeat_interval=self._config.heartbeat_interval,
+        )
+        self.write(session.next("READY", msgspec.json.encode(ready)), now=now)
+        if self._dialect.guilds_in_ready:
+            return
+        view = session.members_view(str(world.user["id"]))
+        for guild in world.guilds_of(session.shard):
+            if session.gets("GUILD_CREATE", guild["id"]):
+                created = view.guild_create(world.guild_create(guild))
+                self._dispatch("GUILD_CREATE", created, now)
 
     def _resume(self, resume: Resume, now: float) -> None:
         if not self._reach("resume", now):

@@ -1,0 +1,45 @@
+"""The data of READY.
+
+<https://docs.discord.com/developers/events/gateway-events#ready>; version 3 is that of the 2016
+document, where READY has whole guilds and the heartbeat interval.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gateway_proto._telling import ServerSession
+from gateway_proto.world import World
+
+__all__ = ["ready_data"]
+
+
+def ready_data(
+    world: World, session: ServerSession, *, resume_url: str, heartbeat_interval: int
+) -> dict[str, Any]:
+    """Return the data of READY for a session, in its version."""
+    dialect = session.dialect
+    guilds = world.guilds_of(session.shard)
+    ready: dict[str, Any] = {
+        "v": dialect.version,
+        "user": world.user,
+        "session_id": session.id,
+        "private_channels": [],
+        "guilds": [{"id": guild["id"], "unavailable": True} for guild in guilds],
+        "relationships": [],
+        "user_settings": {},
+    }
+    if dialect.guilds_in_ready:
+        view = session.members_view(str(world.user["id"]))
+        ready["guilds"] = [view.guild_create(world.guild_create(guild)) for guild in guilds]
+    if session.shard is not None:
+        ready["shard"] = session.shard
+    if dialect.trace_in_ready:
+        ready["_trace"] = []
+    if dialect.greets:
+        ready["application"] = {key: world.application[key] for key in ("id", "flags")}
+    else:
+        ready |= {"heartbeat_interval": heartbeat_interval, "read_state": []}
+    if dialect.resume_url_in_ready:
+        ready["resume_gateway_url"] = resume_url
+    return ready
