@@ -50,9 +50,10 @@ def build(folder: pathlib.Path) -> list[str]:
         show_source=False,
         footer_text=f"gateway_proto {gateway_proto.__version__}",
     )
-    for name in gateway_proto.__all__:
-        # Some are imported when they are first asked for, and pdoc does not ask.
-        vars(gateway_proto)[name] = getattr(gateway_proto, name)
+    for module in map(importlib.import_module, MODULES):
+        for name in module.__all__:
+            # Some are imported when they are first asked for, and pdoc does not ask.
+            vars(module)[name] = getattr(module, name)
     pdoc.pdoc(*MODULES, output_directory=folder)
     missing = []
     for module in MODULES:

@@ -13,6 +13,7 @@ import os
 import pathlib
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import types
@@ -72,7 +73,11 @@ def run_python(page: pathlib.Path, folder: pathlib.Path) -> None:
     module = types.ModuleType("page")
     sys.modules[module.__name__] = module
     try:
+        for block in blocks(page, "javascript"):
+            (folder / "bot.cjs").write_text(block.code)
         for block in blocks(page, "python"):
+            if '"node"' in block.code and not has_node_package("discord.js"):
+                continue
             if "GATEWAY_TOKEN" in block.code:
                 run_program(block.code, folder)
             elif re.search(r"^def test_", block.code, re.M):
@@ -82,6 +87,14 @@ def run_python(page: pathlib.Path, folder: pathlib.Path) -> None:
                 exec(compile(code, block.page, "exec"), vars(module))
     finally:
         del sys.modules[module.__name__]
+
+
+def has_node_package(name: str) -> bool:
+    """Whether Node.js is there, and NODE_PATH has a package."""
+    folders = os.environ.get("NODE_PATH", "").split(os.pathsep)
+    return shutil.which("node") is not None and any(
+        (pathlib.Path(folder) / name).is_dir() for folder in folders if folder
+    )
 
 
 def run_program(code: str, folder: pathlib.Path) -> list[str]:

@@ -55,7 +55,7 @@ def test_the_data_of_a_page_can_be_read_and_no_block_is_of_an_unknown_kind(
             case "yaml":
                 yaml.safe_load(block.code)
             case language:
-                assert language in ("", "mermaid", "python", "sh", "text"), str(block)
+                assert language in ("", "javascript", "mermaid", "python", "sh", "text"), str(block)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=named)
