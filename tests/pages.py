@@ -159,7 +159,7 @@ def check_commands(page: pathlib.Path) -> int:
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     count = 0
     for block in blocks(page, "sh"):
-        for line in block.code.replace("\\\n", " ").splitlines():
+        for line in _shell_lines(block.code):
             words = [word for word in shlex.split(line, comments=True) if word not in ("&", "...")]
             while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
                 del words[0]
@@ -178,6 +178,16 @@ def check_commands(page: pathlib.Path) -> int:
             assert not unknown, f"{block}: {line}"
             count += 1
     return count
+
+
+def _shell_lines(code: str) -> Iterator[str]:
+    """Return the commands of a block; one continues after a backslash and within quotes."""
+    line = ""
+    for part in code.replace("\\\n", " ").splitlines():
+        line = f"{line}\n{part}" if line else part
+        if line.count("'") % 2 == 0 or "#" in line:
+            yield line
+            line = ""
 
 
 # ----- links -----
