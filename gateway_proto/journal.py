@@ -15,20 +15,30 @@ from gateway_proto.errors import DataError, LocalProtocolError
 __all__ = ["Journal"]
 
 _HIDDEN = "***"
+_MOST_BYTES = 64 * 2**20
+"""Of all entries: the target of a request may have many kilobytes."""
+_OWN_SIZE = 256
+"""Bytes that count for an entry without its fields."""
 
 
 class Journal:
     """The last entries, numbered from 1 without a gap; a token stands in none of them."""
 
     def __init__(self, limit: int) -> None:
-        self._entries: deque[dict[str, Any]] = deque(maxlen=limit)
+        self._limit = limit
+        self._entries: deque[tuple[dict[str, Any], int]] = deque()  # each with its size in bytes
+        self._size = 0
         self._count = 0
 
     def note(self, connection: int | None, event: str, **fields: Any) -> dict[str, Any]:
         """Add and return an entry; the fields are values that JSON has."""
         self._count += 1
         entry = {"number": self._count, "connection": connection, "event": event, **fields}
-        self._entries.append(entry)
+        size = _OWN_SIZE + sum(map(_size, fields.values()))
+        self._entries.append((entry, size))
+        self._size += size
+        while len(self._entries) > self._limit or self._size > _MOST_BYTES:
+            self._size -= self._entries.popleft()[1]
         return entry
 
     def note_payload(self, connection: int | None, event: str, payload: Payload) -> dict[str, Any]:
@@ -38,11 +48,15 @@ class Journal:
     def clear(self) -> None:
         """Forget every entry; the next one has number 1."""
         self._entries.clear()
-        self._count = 0
+        self._size = self._count = 0
 
     def after(self, number: int) -> list[dict[str, Any]]:
         """The entries behind one, oldest first; those that are no longer kept are missing."""
-        return [entry for entry in self._entries if entry["number"] > number]
+        return [entry for entry, _ in self._entries if entry["number"] > number]
+
+
+def _size(value: Any) -> int:
+    return len(memoryview(value)) if isinstance(value, msgspec.Raw) else len(str(value))
 
 
 def _without_token(raw: bytes) -> msgspec.Raw:

@@ -34,6 +34,7 @@ from gateway_proto import (
     World,
 )
 from gateway_proto._layers.frames import ClientFrames
+from gateway_proto.journal import Journal
 from gateway_proto.testing import Link
 
 CONFIG = Config(
@@ -236,6 +237,17 @@ def test_the_journal_keeps_the_last_entries_alone() -> None:
 
     assert [entry["event"] for entry in entries] == ["Heartbeat"] * 3
     assert entries[-1]["number"] > 3
+
+
+def test_journal_is_bounded_in_bytes() -> None:
+    journal = Journal(10**6)
+
+    for _ in range(200):
+        journal.note(None, "HttpRequested", target="x" * 10**6)
+
+    entries = journal.after(0)
+    assert 60 < len(entries) < 68
+    assert entries[-1]["number"] == 200
 
 
 @pytest.mark.parametrize("after", ["-1", "x", "1e3", "%F0%9F%98%80", "9" * 30])
