@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
+from gateway_proto._checks import SHARD
 from gateway_proto._connection import DROPPED
 from gateway_proto._control import Wait, control_refusal
 from gateway_proto._layers import etf
@@ -354,7 +355,7 @@ class ServerConnection(Telling):
             return
         if not self._server.allows(identify.token):
             self._refuse(4004, "Authentication failed", now)
-        elif shard is not None and not 0 <= shard[0] < shard[1]:
+        elif shard is not None and not SHARD.allows(shard):
             self._refuse(4010, "Invalid shard", now)
         elif not self._server.has_sessions_left(now=now):
             self._refuse(4004, "Authentication failed: too many sessions today", now)
