@@ -31,7 +31,7 @@ from gateway_proto.events import HttpRequested
 from gateway_proto.server_config import ServerConfig
 from gateway_proto.world import World
 
-__all__ = ["Rest", "RestHost"]
+__all__ = ["Rest", "RestHost", "as_entry"]
 
 _METHODS = one_of(("GET", "POST", "PUT", "PATCH", "DELETE"))
 _STATUS = integer(200, 599)
@@ -262,6 +262,15 @@ class Rest:
         while len(self.requests) > config.requests_limit or self._size > config.requests_bytes:
             self.requests.popleft()
             self._size -= self._sizes.popleft()
+
+
+def as_entry(requested: HttpRequested) -> dict[str, Any]:
+    """Return the fields of a request for the journal: of its files the sizes, not the data."""
+    files = [
+        {"name": file.name, "filename": file.filename, "size": len(file.data)}
+        for file in requested.files
+    ]
+    return {**msgspec.structs.asdict(requested), "files": files}
 
 
 def _handled(host: RestHost, handler: Callable[[Call], Outcome], call: Call, now: float) -> Answer:

@@ -50,6 +50,7 @@ from gateway_proto.events import (
     Opened,
     SessionInvalidated,
 )
+from gateway_proto.rest import as_entry
 
 __all__ = ["ServerConnection"]
 
@@ -106,7 +107,7 @@ class ServerConnection(Telling):
         requested = HttpRequested(item.method, path, status, query)
         self._events.append(requested)
         if controlled is None:
-            self._note_request(requested)
+            self._server.note("HttpRequested", self.number, **as_entry(requested))
         self._end(Closed(code=status, by=By.SELF, then=Then.STOP), now)
 
     def _rest(self, item: Requested, host: str, now: float) -> None:
@@ -126,19 +127,12 @@ class ServerConnection(Telling):
             now=now,
         )
         self._events.append(requested)
-        self._note_request(requested)
+        self._server.note("HttpRequested", self.number, **as_entry(requested))
         if answered is not None:
             self._frames.respond(
                 answered.status, b"application/json", answered.body, more=answered.headers
             )
             self._end(Closed(code=answered.status, by=By.SELF, then=Then.STOP), now)
-
-    def _note_request(self, requested: HttpRequested) -> None:
-        files = [
-            {"name": f.name, "filename": f.filename, "size": len(f.data)} for f in requested.files
-        ]
-        fields = {**msgspec.structs.asdict(requested), "files": files}
-        self._server.note("HttpRequested", self.number, **fields)
 
     def _begin_wait(self, wait: Wait, now: float) -> None:
         """Answer later: after an entry of the journal, or when the time is over."""
