@@ -137,6 +137,22 @@ def test_what_goes_wrong_is_said(tmp_path: pathlib.Path, body: str, says: str) -
     assert says in result.stdout
 
 
+def test_unknown_route_fails_the_test(tmp_path: pathlib.Path) -> None:
+    result = _pytest(
+        tmp_path,
+        """
+def test_it(gateway_server):
+    with pytest.raises(urllib.error.HTTPError):
+        urllib.request.urlopen(f"{gateway_server.api_url}/v10/nowhere")
+""",
+        "-W",
+        "ignore",
+    )
+
+    assert result.returncode == 1
+    assert "routes that the server does not have: GET /api/v10/nowhere (404)" in result.stdout
+
+
 def test_a_wrong_token_is_refused_as_the_real_one_does(tmp_path: pathlib.Path) -> None:
     result = _pytest(
         tmp_path,

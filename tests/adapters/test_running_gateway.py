@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import pathlib
 import ssl
 import subprocess
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from typing import Any
@@ -253,6 +255,98 @@ def test_unknown_people_and_channels_raise(
         _people(world).message("hi", channel, author, {})
 
     assert str(caught.value).startswith(text)
+
+
+_BUTTONS = [
+    {"type": 2, "custom_id": "go", "label": "Next"},
+    {"type": 2, "custom_id": "off", "label": "Last", "disabled": True},
+]
+_MENU = {"type": 3, "custom_id": "menu", "options": [{"label": "One", "value": "1"}]}
+_ROWS = [{"type": 1, "components": _BUTTONS}, {"type": 17, "components": [_MENU]}]
+
+
+def test_slash_command_has_options_and_a_member(running: RunningGateway) -> None:
+    with _Client(running, intents=1) as client:
+        running.wait_until_ready()
+
+        made = running.slash("ping", times=2, options={"channel": "here"}, author="member-1")
+
+    assert client.names[-2:] == ["INTERACTION_CREATE", "STOP"]
+    assert made["data"]["name"] == "ping"
+    given = {option["name"]: option["value"] for option in made["data"]["options"]}
+    assert given == {"channel": "here", "times": 2}
+    assert made["member"]["user"]["username"] == "member-1"
+    assert made["token"] and made["application_id"]
+
+
+@pytest.mark.parametrize("button", ["go", "Next", _BUTTONS[0]])
+def test_component_of_the_latest_message_is_found(running: RunningGateway, button: Any) -> None:
+    with _Client(running):
+        running.wait_until_ready()
+        first = running.say("first", components=_ROWS)
+        second = running.say("second", components=_ROWS)
+
+        pressed = running.press(button)
+        of_first = running.press(button, message=first)
+        chosen = running.select("menu", "1")
+
+        with pytest.raises(LocalProtocolError, match="component 'Last' is disabled"):
+            running.press("Last")
+        with pytest.raises(LocalProtocolError, match=r"unknown component 'x': the world has Next"):
+            running.press("x")
+    assert pressed["data"]["custom_id"] == "go"
+    assert (pressed["message"]["id"], of_first["message"]["id"]) == (second["id"], first["id"])
+    assert chosen["data"]["values"] == ["1"]
+
+
+@pytest.mark.parametrize("modal", ["form", {"custom_id": "form", "title": "A form"}])
+def test_modal_has_the_texts_of_its_inputs(running: RunningGateway, modal: Any) -> None:
+    with _Client(running):
+        running.wait_until_ready()
+
+        made = running.submit(modal, {"name": "somebody"})
+
+    assert made["type"] == 5
+    assert made["data"]["custom_id"] == "form"
+    assert made["data"]["components"][0]["components"][0]["value"] == "somebody"
+
+
+# ----- requests -----
+
+
+def test_requests_are_chosen_by_method_and_path(running: RunningGateway) -> None:
+    for path in ("gateway", "v10/gateway", "v10/channels/5"):
+        with contextlib.suppress(urllib.error.HTTPError):
+            urllib.request.urlopen(f"{running.api_url}/{path}").close()
+
+    first = running.wait_for_request("get", "/gateway")
+    second = running.wait_for_request(path="/gateway")
+    channel = running.wait_for_request("GET", "/channels/{channel_id}")
+
+    assert [first, second] == running.requests("GET", "/gateway")
+    assert channel.path.endswith("/channels/5")
+    assert running.requests() == [first, second, channel]
+    assert running.requests("POST") == running.requests(path="/channels/{channel_id}/x") == []
+    with pytest.raises(AssertionError, match=r"no GET /gateway was received in 0 s"):
+        running.wait_for_request("GET", "/gateway", timeout=0)
+
+
+def test_request_of_an_unknown_route_is_reported(running: RunningGateway) -> None:
+    running.check_routes()
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(f"{running.api_url}/v10/nowhere")
+    caught.value.close()
+
+    with pytest.raises(AssertionError, match=r"does not have: GET /api/v10/nowhere \(404\)"):
+        running.check_routes()
+
+
+def test_scripted_route_is_not_reported(running: RunningGateway) -> None:
+    running.rest.reply("GET", "/nowhere", json=[])
+
+    with urllib.request.urlopen(f"{running.api_url}/v10/nowhere") as answer:
+        assert answer.read() == b"[]"
+    running.check_routes()
 
 
 # ----- event loops -----
