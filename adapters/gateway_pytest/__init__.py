@@ -24,12 +24,21 @@ if TYPE_CHECKING:
     from gateway_pytest._aio import AsyncWaits
     from gateway_pytest._replaying import assert_replays
     from gateway_pytest._running import RunningGateway
+    from gateway_pytest._sending import Sender
 
-__all__ = ["AsyncWaits", "RunningGateway", "assert_replays", "gateway_server", "pytest_configure"]
+__all__ = [
+    "AsyncWaits",
+    "RunningGateway",
+    "Sender",
+    "assert_replays",
+    "gateway_server",
+    "pytest_configure",
+]
 
 _LATER = {
     "AsyncWaits": "_aio",
     "RunningGateway": "_running",
+    "Sender": "_sending",
     "assert_replays": "_replaying",
 }
 
