@@ -95,6 +95,23 @@ def test_escaped_token_in_an_answer_keeps_its_length() -> None:
     assert TOKEN[5:20].encode() not in _written(lines)
 
 
+@pytest.mark.parametrize("shift", range(3))
+def test_received_base64_is_not_taken_for_a_part_of_the_token(shift: int) -> None:
+    user_id = "80351110224678912"
+    token = base64.b64encode(user_id.encode()).decode().rstrip("=") + ".Gx-y_z.very-secret-token"
+    made, connection = _opened(token=token)
+    text = json.dumps({"op": 0, "t": "A", "s": 2, "d": {"id": user_id, "x": "y" * (200 + shift)}})
+    frame = b"\x81\x7e" + len(text).to_bytes(2, "big") + text.encode()
+    frames = b"\x8a\x00" * (1 + shift) + frame
+
+    connection.receive_data(frames, now=2.0)
+    connection.events()
+
+    lines = made.close()
+    assert frames in _written(lines)
+    assert differences(lines) == []
+
+
 def test_compressed_answer_is_written_as_its_size() -> None:
     body = zlib.compress(TOKEN.encode(), 0)
     head = b"HTTP/1.1 401 No\r\nContent-Encoding: deflate\r\nContent-Length: %d\r\n\r\n" % len(body)
