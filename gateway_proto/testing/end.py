@@ -36,6 +36,8 @@ class End(abc.ABC):
         """Whether what arrives is read at once."""
         self.over: bool = False
         """Whether the transport is closed at this end."""
+        self.waited: bool = False
+        """Whether bytes had to wait for the transport, so that they are sent later than written."""
         self._unread: deque[bytes] = deque()
         self._timer: float | None = None
         self._woken = False
@@ -123,10 +125,13 @@ class End(abc.ABC):
             return
         connection = self.connection
         is_over = connection.state is State.CLOSED
+        if not self.outgoing.writable:
+            self.waited = True
         if self.outgoing.writable or is_over:
             data = connection.data_to_send()
             if data and not self.send(data) and not is_over:
                 connection.receive_eof(now=self.clock())
+            self.waited = False
         self.deliver(connection.events())
         if connection.state is State.CLOSED:
             self.close()

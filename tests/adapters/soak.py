@@ -144,6 +144,8 @@ async def _listen(port: int, shards: int, seconds: float) -> tuple[list[int], li
     until, told = time.monotonic() + seconds, time.monotonic()
     async with gateway_asyncio.open_shards(config, count=shards) as fleet:
         async for shard_id, event in fleet:
+            if shard_id is None:  # of the lookup
+                continue
             heard[shard_id].hear(event)
             now = time.monotonic()
             if now - told >= seconds / 60:

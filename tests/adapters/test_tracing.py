@@ -113,7 +113,7 @@ def test_tail_and_serve_record_what_replay_drives_again(tmp_path: pathlib.Path) 
 def test_a_file_that_cannot_be_written_is_said() -> None:
     result = _run("tail", "--gateway", "ws://localhost:1", "--record", "/nowhere/at/all")
 
-    assert (result.returncode, result.stdout) == (1, "")
+    assert (result.returncode, result.stdout) == (2, "")
     assert "/nowhere/at/all" in result.stderr
     assert len(result.stderr.splitlines()) == 1
 
@@ -194,7 +194,7 @@ def test_replay_goes_on_at_enter_and_ends_at_q() -> None:
         ('{"event": "Ready"}', "line 1: this is no trace"),
         ("cut", "this line is cut off"),
         ("odd", "a line is not as traces have it: "),
-        (b"\xff\xff", "codec can't decode"),
+        (b"\xff\xff", "neither UTF-8 nor UTF-16"),
         (None, "No such file"),
     ],
 )

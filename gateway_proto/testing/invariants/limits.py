@@ -47,6 +47,13 @@ class _Limit(Invariant):
     windows: _Windows
     what: str
 
+    def count_sent(self, bot: Bot) -> None:
+        """Count a payload that was sent, unless it was written at an earlier time."""
+        if bot.end is not None and bot.end.waited:
+            self.windows.clear(bot.number)
+        else:
+            self.count(bot, bot.number)
+
     def count(self, bot: Bot, key: int) -> None:
         """It happened once more."""
         count, limit = self.windows.count(key, bot.agenda.now), self.windows.limit
@@ -67,8 +74,8 @@ class SendLimit(_Limit):
         self.windows.clear(bot.number)
 
     def sent(self, bot: Bot, payload: Payload) -> None:
-        """One more."""
-        self.count(bot, bot.number)
+        """Count a payload."""
+        self.count_sent(bot)
 
 
 class PresenceLimit(_Limit):
@@ -88,7 +95,7 @@ class PresenceLimit(_Limit):
         """One more, be it inside of Identify."""
         op = payload.opcode
         if op == Opcode.PRESENCE_UPDATE or (op == Opcode.IDENTIFY and _has_presence(payload)):
-            self.count(bot, bot.number)
+            self.count_sent(bot)
 
 
 def _has_presence(payload: Payload) -> bool:
