@@ -1,7 +1,7 @@
 """GATEWAY_TOKEN, GATEWAY_API, SESSION_FILE → messages on the screen: asyncio, and restarts.
 
-The session is stored behind each event that was handled. So a process may be killed at any
-instant: the next one resumes, and is told again what this one had not finished.
+The session is stored after each event that was handled. So a process may be killed at any
+instant: the next one resumes, and receives again only the event that this one had not finished.
 """
 
 import asyncio
@@ -42,13 +42,14 @@ def store(session: Session | None) -> None:
 async def main() -> None:
     async with open_gateway(CONFIG, session=load()) as gateway:
         async for event in gateway:
-            store(gateway.session)  # as of the event before this one, which is handled
+            is_last = False
             if isinstance(event, Dispatch) and event.name == "MESSAGE_CREATE":
                 print(event.data["content"], flush=True)
-                if event.data["content"] == "!stop":
-                    gateway.handled()  # this one too
-                    break
-    store(gateway.session)  # leaving has closed in a way that the session survives
+                is_last = event.data["content"] == "!stop"
+            gateway.handled()  # it is finished: the session is as of this event
+            store(gateway.session)
+            if is_last:
+                break  # leaving closes in a way that the session survives
 
 
 asyncio.run(main())

@@ -110,7 +110,7 @@ def _check_intents(_config: Any, _field: Any, intents: Any) -> None:
 def _check_closes(_config: Any, _field: Any, closes: Any) -> None:
     _MAPPING.named("Config.closes", closes)
     for code, after in closes.items():
-        _CLOSE_CODE.named("a code of Config.closes", code)
+        _CLOSE_CODE.named("Config.closes key", code)
         _AFTER_CLOSE.named(f"Config.closes[{code}]", after)
         _check_after_close(f"Config.closes[{code}]", after)
 

@@ -120,7 +120,7 @@ class _AsyncCall:
         ({"zombie_policy": "ack"}, "expected ZombiePolicy.ACK, ZombiePolicy.TRAFFIC"),
         ({"closes": {4009: Then.IDENTIFY}}, "invalid Config.closes[4009] <Then.IDENTIFY"),
         ({"closes": {4009: AfterClose("identify", "")}}, "invalid Config.closes[4009].then 'ident"),
-        ({"closes": {"4009": AfterClose(Then.STOP, "")}}, "invalid a code of Config.closes '4009'"),
+        ({"closes": {"4009": AfterClose(Then.STOP, "")}}, "invalid Config.closes key '4009'"),
         ({"closes": {1006: AfterClose(Then.STOP, "")}}, "not 1005, 1006 or 1015"),
         ({"closes": [4009]}, "invalid Config.closes [4009]: expected a mapping"),
         ({"handshake_timeout": "5"}, "invalid Config.handshake_timeout '5': expected a number of"),
