@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from typing import Any, Protocol
 from urllib.parse import parse_qsl, unquote
 
@@ -42,6 +43,13 @@ _PATH = Check(
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*")
 _OWN_HEADERS = ("content-length", "connection", "transfer-encoding")
+_PHRASES = {status.value: status.phrase for status in HTTPStatus}
+_VIA = (b"Via", b"1.1 google")
+"""The proxy in front of Discord's API.
+
+A client takes a 429 without Via for a ban by Cloudflare, and does not retry:
+<https://github.com/Rapptz/discord.py/blob/v2.7.1/discord/http.py#L712>.
+"""
 _UNSET = msgspec.UNSET
 _UNIX_OFFSET = 1767225600.0
 """2026-01-01T00:00:00Z: the Unix time at which `now` is 0, if nothing else is known."""
@@ -96,18 +104,25 @@ class Rest:
         *,
         status: int = 200,
         json: Any = _UNSET,
-        body: bytes = b"",
+        body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
         times: int | None = None,
     ) -> None:
-        """Answer requests of a method and path with this instead of out of the world.
+        """Answer requests of a method and path with this response, not from the world.
 
-        A part of the path in braces stands for anything. `times` is how often; None: always. The
-        latest reply for a path goes first. `body` is sent as it is, also if it is no JSON.
+        A part of the path in braces matches any text. `times` is the number of requests; None means
+        all. The latest reply for a path is used first. `body` is sent unchanged, also if it is not
+        JSON. Without `json` and `body` an error (a status from 400) has the body that Discord
+        sends, and other responses have no body.
         """
         _STATUS.named("status", status)
-        data = body if json is _UNSET else to_json(json)
-        if not isinstance(data, bytes):
+        if json is not _UNSET:
+            data = to_json(json)
+        elif body is None:
+            data = _default_body(status)
+        elif isinstance(body, bytes):
+            data = body
+        else:
             raise rejected("body", body, "bytes")
         pairs = _header_pairs(headers or {})
         self._script(method, path, Answer(status, data, pairs), times)
@@ -144,11 +159,7 @@ class Rest:
                 "X-RateLimit-Reset-After": f"{retry_after:g}",
                 "X-RateLimit-Bucket": bucket,
             }
-        json = {
-            "message": "You are being rate limited.",
-            "retry_after": retry_after,
-            "global": is_global,
-        }
+        json = _rate_limited(retry_after, is_global=is_global)
         self.reply(method, path, status=429, json=json, headers=headers, times=times)
 
     def clear(self) -> None:
@@ -246,6 +257,7 @@ class Rest:
                 lambda: self.new_id(now=now),
             )
             answer = _handled(host, handler, call, now)
+        answer = None if answer is None else _with_via(answer)
         status = 0 if answer is None else answer.status
         requested = HttpRequested(method, path, status, query, json, files, route)
         self.record(requested, len(body))
@@ -289,6 +301,38 @@ def _handled(host: RestHost, handler: Callable[[Call], Outcome], call: Call, now
         host.world = before
         return _json(400, {"message": "Invalid Form Body", "code": 50035})
     return answer
+
+
+def _default_body(status: int) -> bytes:
+    """Return the body of a scripted response without one.
+
+    <https://docs.discord.com/developers/reference#error-messages>
+    """
+    if status < 400:
+        return b""
+    if status == 429:
+        return to_json(_rate_limited(1.0, is_global=False))
+    phrase = _PHRASES.get(status, "Unknown Error")
+    return to_json({"message": f"{status}: {phrase}", "code": 0})
+
+
+def _rate_limited(retry_after: float, *, is_global: bool) -> dict[str, Any]:
+    """Return the body of a 429.
+
+    <https://docs.discord.com/developers/topics/rate-limits#exceeding-a-rate-limit>
+    """
+    return {
+        "message": "You are being rate limited.",
+        "retry_after": retry_after,
+        "global": is_global,
+    }
+
+
+def _with_via(answer: Answer) -> Answer:
+    """Return an answer with the header field Via, unless it has one of its own."""
+    if any(name.lower() == b"via" for name, _ in answer.headers):
+        return answer
+    return Answer(answer.status, answer.body, (*answer.headers, _VIA))
 
 
 def _json(status: int, body: Any) -> Answer:

@@ -473,7 +473,8 @@ class ServerFrames(Frames):
         """Answer the request with a response, the last on this connection; seconds to wait."""
         more = tuple(more)
         headers = [(b"Content-Type", content_type)]
-        if any(name.lower() == b"content-type" for name, _ in more):
+        # RFC 9110, section 8.3: Content-Type describes content, and an empty body has none.
+        if not body or any(name.lower() == b"content-type" for name, _ in more):
             headers.clear()
         # RFC 9110, sections 8.6 and 15.4.5: 204 has no Content-Length, and 304 no body.
         if status in (204, 304):

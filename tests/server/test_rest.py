@@ -798,6 +798,63 @@ def test_rate_limit_has_the_documented_headers_and_body(scope: str, header: byte
     assert http(server, "GET", "/api/users/@me")[0] == 200
 
 
+def _answer_text(server: Server, target: str) -> tuple[str, bytes]:
+    """Return the head of the answer to GET in lower case, and the body."""
+    connection = server.accept(now=0.0)
+    connection.receive_data(f"GET {target} HTTP/1.1\r\nHost: h\r\n\r\n".encode(), now=0.0)
+    head, _, body = connection.data_to_send().partition(b"\r\n\r\n")
+    return head.decode().lower(), body
+
+
+@pytest.mark.parametrize("target", ["/api/gateway", "/api/users/@me", "/api/none", "/api/limited"])
+def test_rest_answer_has_the_header_via(target: str) -> None:
+    server = _server()
+    server.rest.rate_limit("GET", "/limited")
+
+    head, _ = _answer_text(server, target)
+
+    assert head.count("\r\nvia: 1.1 google") == 1
+
+
+def test_own_via_of_a_reply_replaces_the_default() -> None:
+    server = _server()
+    server.rest.reply("GET", "/x", status=429, headers={"via": "1.1 own"})
+
+    head, _ = _answer_text(server, "/x")
+
+    assert head.count("\r\nvia: ") == 1 and "via: 1.1 own" in head
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (400, {"message": "400: Bad Request", "code": 0}),
+        (500, {"message": "500: Internal Server Error", "code": 0}),
+        (599, {"message": "599: Unknown Error", "code": 0}),
+        (429, {"message": "You are being rate limited.", "retry_after": 1.0, "global": False}),
+    ],
+)
+def test_error_reply_without_a_body_has_the_default(status: int, body: dict[str, Any]) -> None:
+    server = _server()
+    server.rest.reply("GET", "/x", status=status)
+
+    head, text = _answer_text(server, "/x")
+
+    assert "content-type: application/json" in head
+    assert json.loads(text) == body
+
+
+@pytest.mark.parametrize("arguments", [{"status": 204}, {}, {"status": 500, "body": b""}])
+def test_reply_with_an_empty_body_has_no_content_type(arguments: dict[str, Any]) -> None:
+    server = _server()
+    server.rest.reply("GET", "/x", **arguments)
+
+    head, text = _answer_text(server, "/x")
+
+    assert "content-type" not in head
+    assert text == b""
+
+
 def test_ignored_request_has_no_answer_until_the_timeout() -> None:
     server = _server(handshake_timeout=5.0)
     server.rest.ignore("GET", "/users/@me")
