@@ -8,6 +8,7 @@ from __future__ import annotations
 import abc
 import functools
 from collections import deque
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -57,6 +58,8 @@ _DIRECT = (
     | Intents.DIRECT_MESSAGE_TYPING
     | Intents.DIRECT_MESSAGE_POLLS
 )
+_PRIVATE = (1, 3)
+"""Types of the channels for direct messages: of two users, and of a group."""
 
 
 class ServerSession:
@@ -101,9 +104,11 @@ class ServerSession:
             f"intents={self.intents}, sequence={self.sequence}, connection={number})"
         )
 
-    def gets(self, name: str, guild_id: str | int | None) -> bool:
-        """Whether a dispatch is for this session: by its version, its shard and its intents."""
+    def gets(self, name: str, guild_id: str | int | None, data: Any = None) -> bool:
+        """Return whether a dispatch is for this session, by its version, shard and intents."""
         if not self.dialect.knows(name):
+            return False
+        if not self.dialect.private_channels and _creates_private_channel(name, data):
             return False
         needed = _needed(name, of_guild=guild_id is not None)
         if self.shard is not None and (guild_id is not None or needed):
@@ -183,6 +188,11 @@ def _needed(name: str, *, of_guild: bool) -> Intents:
     needed = Intents.for_event(name)
     # Without a guild it may be a direct message, or one that a test has shortened.
     return needed & ~_DIRECT if of_guild else needed
+
+
+def _creates_private_channel(name: str, data: Any) -> bool:
+    """Return whether a dispatch is CHANNEL_CREATE of a channel for direct messages."""
+    return name == "CHANNEL_CREATE" and isinstance(data, Mapping) and data.get("type") in _PRIVATE
 
 
 def _size(message: ServerMessage) -> int:

@@ -158,6 +158,8 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     """Whether READY and RESUMED carry `_trace`."""
     threads: bool
     """Whether the dispatches THREAD_* exist."""
+    private_channels: bool
+    """Whether CHANNEL_CREATE is dispatched for direct messages."""
     content_intent: bool
     """Whether the content of messages needs an intent of its own."""
     voice_guild_required: bool
@@ -308,6 +310,7 @@ _V3 = Dialect(
     guilds_in_ready=True,
     trace_in_ready=False,
     threads=False,
+    private_channels=True,
     content_intent=False,
     voice_guild_required=False,
     many_guilds_a_request=True,
@@ -377,7 +380,8 @@ _V6 = msgspec.structs.replace(
 # Never documented; clients that named it meant version 6.
 _V7 = msgspec.structs.replace(_V6, version=7, api_url="https://discord.com/api/v7")
 
-# 2020-09-24: intents are required, activities take the place of the game.
+# 2020-09-24: intents are required, activities take the place of the game, and bots get no
+# CHANNEL_CREATE for direct messages: <https://docs.discord.com/developers/change-log>.
 _V8 = msgspec.structs.replace(
     _V7,
     version=8,
@@ -386,6 +390,7 @@ _V8 = msgspec.structs.replace(
     intents_required=True,
     guild_subscriptions=False,
     presence_form=PresenceForm.ACTIVITIES,
+    private_channels=False,
     many_guilds_a_request=False,
 )
 

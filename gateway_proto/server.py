@@ -117,7 +117,7 @@ class Server:
         sessions = [
             session
             for session in self.sessions.values()
-            if (session.gets(name, guild_id) if to is None else to(session))
+            if (session.gets(name, guild_id, value) if to is None else to(session))
         ]
         world = self.world.after(name, value)
         if world.guilds is not self.world.guilds or world.user is not self.world.user:

@@ -302,3 +302,23 @@ def test_world_that_etf_cannot_write_is_refused() -> None:
 
 def _as_bytes(message: str | bytes) -> bytes:
     return message.encode() if isinstance(message, str) else message
+
+
+@pytest.mark.parametrize(("version", "count"), [(6, 1), (7, 1), (8, 0), (9, 0), (10, 0)])
+@pytest.mark.parametrize("type_", [1, 3])
+def test_channel_create_of_dms_depends_on_version(version: int, count: int, type_: int) -> None:
+    server = Server()
+    identify_on(accepted(server, f"/?v={version}&encoding=json"), intents=1)
+
+    sent = server.dispatch("CHANNEL_CREATE", {"id": "7", "type": type_}, now=0.0)
+
+    assert sent == count
+
+
+def test_channel_create_of_a_guild_is_sent_in_version_10() -> None:
+    server = Server()
+    identify_on(accepted(server), intents=1)
+
+    assert server.dispatch("CHANNEL_CREATE", {"id": "7", "type": 0, "guild_id": "1"}, now=0.0) == 1
+    assert server.dispatch("CHANNEL_CREATE", [1], now=0.0) == 1
+    assert server.dispatch("CHANNEL_UPDATE", {"id": "7", "type": 1}, now=0.0) == 1

@@ -447,6 +447,17 @@ def test_interaction_in_private_is_answered_there() -> None:
     assert _code(server, "POST", "/api/users/@me/channels", {})[1] == 50033
 
 
+def test_private_channel_is_created_without_a_dispatch() -> None:
+    server = _server()
+    listener = _listening(server)
+
+    channel = _ok(server, "POST", "/api/users/@me/channels", {"recipient_id": "4001"})
+    _ok(server, "POST", f"/api/channels/{channel['id']}/messages", {"content": "x"})
+
+    assert _names(listener) == ["MESSAGE_CREATE"]
+    assert server.world.private_channels == (channel,)
+
+
 def test_interactions_are_built_of_the_world() -> None:
     server = _server()
     command = _ok(server, "POST", f"{COMMANDS}", {"name": "ping", "description": "d"})
