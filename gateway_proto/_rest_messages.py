@@ -14,7 +14,7 @@ import msgspec
 from gateway_proto._checks import is_id
 from gateway_proto._rest_call import Call, Outcome, RestError, invalid_body, read
 from gateway_proto.world import World
-from gateway_proto.world_objects import make_message
+from gateway_proto.world_objects import complete_components, make_message
 
 __all__ = [
     "add_reaction",
@@ -123,7 +123,7 @@ def from_body(
         "timestamp": call.timestamp,
         "tts": given.tts,
         "embeds": _embeds(given),
-        "components": given.components or [],
+        "components": complete_components(given.components),
         "attachments": attachments,
         "flags": (given.flags or 0) & _KEPT_FLAGS,
         **_mentions(call.world, given),
@@ -219,7 +219,7 @@ def edited(call: Call, message: Data, body: Data) -> dict[str, Any]:
     if "embeds" in body:
         new["embeds"] = _embeds(given)
     if "components" in body:
-        new["components"] = given.components or []
+        new["components"] = complete_components(given.components)
     if given.flags is not None:
         new["flags"] = given.flags & _KEPT_FLAGS
     if "attachments" in body or call.files:

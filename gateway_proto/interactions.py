@@ -12,7 +12,7 @@ from gateway_proto._checks import WORD, rejected
 from gateway_proto._rest_messages import public, with_guild
 from gateway_proto.errors import LocalProtocolError
 from gateway_proto.world import World
-from gateway_proto.world_objects import make_message
+from gateway_proto.world_objects import complete_components, make_message
 
 __all__ = ["button_press", "chat_message", "modal_submit", "slash_command"]
 
@@ -107,7 +107,7 @@ def modal_submit(
         {"type": 1, "components": [{"type": 4, "custom_id": key, "value": value}]}
         for key, value in inputs.items()
     ]
-    data = {"custom_id": custom_id, "components": rows}
+    data = {"custom_id": custom_id, "components": complete_components(rows)}
     return _interaction(world, 5, data, id_, token, channel_id, user_id)
 
 

@@ -7,7 +7,8 @@ function builds an object from a few arguments; other documented fields are keyw
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from gateway_proto._checks import as_id, is_id
@@ -44,6 +45,7 @@ __all__ = [
     "TIMESTAMP",
     "complete_application",
     "complete_channel",
+    "complete_components",
     "complete_guild",
     "complete_member",
     "complete_message",
@@ -61,6 +63,11 @@ __all__ = [
 ]
 
 Data = Mapping[str, Any]
+
+_NESTED = ("components", "accessory", "component")
+"""Fields of a component in which others are: of rows and containers, sections, and labels."""
+_DEEPEST = 5
+"""How deep they are nested at most; Discord: 3."""
 
 
 def objects(value: Any) -> list[Data]:
@@ -213,12 +220,50 @@ def complete_private_channel(data: Data) -> dict[str, Any]:
 def complete_message(data: Data) -> dict[str, Any]:
     """Return a message with each documented field, also of its author."""
     found = _filled(MESSAGE, data)
+    found["components"] = complete_components(found["components"])
     author = found.get("author")
     found["author"] = complete_user(author if isinstance(author, Mapping) else {})
     member = found.get("member")
     if isinstance(member, Mapping):
         found["member"] = complete_member(member)
     return found
+
+
+def complete_components(components: Any) -> list[dict[str, Any]]:
+    """Return components of a message or a modal, each with an id, also the nested ones.
+
+    Those without an id, or with 0, get the numbers from 1 that no other has:
+    <https://docs.discord.com/developers/components/reference#anatomy-of-a-component>.
+    """
+    found = [_copied(component, _DEEPEST) for component in objects(components)]
+    flat = [nested for component in found for nested in _flat(component, _DEEPEST)]
+    taken = {component["id"] for component in flat if isinstance(component.get("id"), int)}
+    free = (number for number in itertools.count(1) if number not in taken)
+    for component in flat:
+        component["id"] = component.get("id") or next(free)
+    return found
+
+
+def _copied(component: Data, depth: int) -> dict[str, Any]:
+    """Return a copy of a component and of those in it; deeper ones are shared."""
+    found = dict(component)
+    for key in _NESTED if depth else ():
+        value = component.get(key)
+        if isinstance(value, Mapping):
+            found[key] = _copied(value, depth - 1)
+        elif isinstance(value, list | tuple):
+            found[key] = [_copied(one, depth - 1) for one in objects(value)]
+    return found
+
+
+def _flat(component: dict[str, Any], depth: int) -> Iterator[dict[str, Any]]:
+    """Yield a copied component, and those in it."""
+    yield component
+    for key in _NESTED if depth else ():
+        value = component.get(key)
+        for one in value if isinstance(value, list) else [value]:
+            if isinstance(one, dict):
+                yield from _flat(one, depth - 1)
 
 
 def complete_application(data: Data, user: Data, guilds: int = 0) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import pytest
 
 from gateway_proto import LocalProtocolError, World
 from gateway_proto.world_objects import (
+    complete_components,
     complete_guild,
     make_channel,
     make_guild,
@@ -137,3 +138,40 @@ def test_application_is_completed_and_has_to_be_a_mapping() -> None:
     assert {"summary", "verify_key", "event_webhooks_status"} <= world.application.keys()
     with pytest.raises(LocalProtocolError, match=r"World.application"):
         World(application=[])  # type: ignore[arg-type]
+
+
+def test_components_without_ids_are_numbered() -> None:
+    button = {"type": 2, "custom_id": "b"}
+    row = {"type": 1, "components": [button, {**button, "id": 2}, {**button, "id": 0}]}
+    section = {"type": 9, "components": [{"type": 10}], "accessory": button}
+    label = {"type": 18, "component": {"type": 4, "id": "x"}}
+    components = [row, {"type": 17, "components": [section]}, label, 5]
+
+    found = complete_components(components)
+
+    row_found, container, label_found = found
+    assert [row_found["id"], *(one["id"] for one in row_found["components"])] == [1, 3, 2, 4]
+    (section_found,) = container["components"]
+    assert (container["id"], section_found["id"]) == (5, 6)
+    assert [section_found["components"][0]["id"], section_found["accessory"]["id"]] == [7, 8]
+    assert (label_found["id"], label_found["component"]["id"]) == (9, "x")
+    assert "id" not in button
+    assert complete_components(None) == []
+
+
+def test_components_nested_too_deep_are_kept() -> None:
+    deep: dict[str, Any] = {"type": 1}
+    for _ in range(900):
+        deep = {"type": 1, "components": [deep]}
+
+    (found,) = complete_components([deep])
+
+    assert found["components"][0]["id"] == 2
+
+
+def test_message_is_built_with_ids_of_components() -> None:
+    row = {"type": 1, "components": [{"type": 2, "custom_id": "b"}]}
+
+    message = make_message(1, "x", channel_id=2, author={"id": "3"}, components=[row])
+
+    assert message["components"][0]["components"][0]["id"] == 2

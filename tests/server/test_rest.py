@@ -458,6 +458,18 @@ def test_private_channel_is_created_without_a_dispatch() -> None:
     assert server.world.private_channels == (channel,)
 
 
+def test_components_of_messages_and_modals_have_ids() -> None:
+    server = _server()
+    body = {"components": [{"type": 1, "components": [{"type": 2, "custom_id": "b"}]}]}
+
+    sent = _ok(server, "POST", "/api/channels/2000/messages", body)
+    edited = _ok(server, "PATCH", f"/api/channels/2000/messages/{sent['id']}", body)
+    modal = modal_submit(server.world, "m", {"a": "x"}, id_="81", token="t")
+
+    for components in (sent["components"], edited["components"], modal["data"]["components"]):
+        assert (components[0]["id"], components[0]["components"][0]["id"]) == (1, 2)
+
+
 def test_interactions_are_built_of_the_world() -> None:
     server = _server()
     command = _ok(server, "POST", f"{COMMANDS}", {"name": "ping", "description": "d"})
