@@ -14,6 +14,7 @@ from gateway_proto._rest_messages import edited, from_body, public, with_guild
 from gateway_proto.world import World
 
 __all__ = [
+    "RESPONSE",
     "callback",
     "command_permissions",
     "delete_command",
@@ -33,9 +34,10 @@ Data = Mapping[str, Any]
 _EPHEMERAL = 1 << 6
 _LOADING = 1 << 7
 _MESSAGE, _DEFERRED, _DEFERRED_UPDATE, _UPDATE = 4, 5, 6, 7
-_WITHOUT_MESSAGE = (8, 9, 10, 12)
+_MODAL = 9
+_WITHOUT_MESSAGE = (8, _MODAL, 10, 12)
 """Autocomplete, modal, premium required and launch activity."""
-_RESPONSE = "response"
+RESPONSE = "response"
 """The key under which the world keeps what an interaction was answered."""
 
 
@@ -47,9 +49,9 @@ def _interaction(call: Call, what: str) -> Data:
     raise unknown(what)
 
 
-def _answered(world: World, interaction: Data, message_id: str | None) -> World:
-    """Return the world in which an interaction is answered, with a message if there is one."""
-    new = {**interaction, _RESPONSE: {"message_id": message_id}}
+def _answered(world: World, interaction: Data, message_id: str | None, modal: Data | None) -> World:
+    """Return the world after an interaction was answered, with a message or a modal or neither."""
+    new = {**interaction, RESPONSE: {"message_id": message_id, "modal": modal}}
     kept = (new if one is interaction else one for one in world.interactions)
     return world.with_fields(interactions=tuple(kept))
 
@@ -87,7 +89,7 @@ def callback(call: Call) -> Outcome:
     interaction = _interaction(call, "interaction")
     if str(interaction["id"]) != call.params["interaction_id"]:
         raise unknown("interaction")
-    if _RESPONSE in interaction:
+    if RESPONSE in interaction:
         raise RestError(400, 40060, "Interaction has already been acknowledged.")
     type_, data = call.body.get("type"), call.body.get("data")
     data = data if isinstance(data, dict) else {}
@@ -102,7 +104,8 @@ def callback(call: Call) -> Outcome:
         name = "MESSAGE_UPDATE" if type_ == _UPDATE else ""
     elif type_ not in _WITHOUT_MESSAGE:
         raise invalid_body("type", "BASE_TYPE_CHOICES", "Value must be one of {4, 5, 6, 7, 8, 9}.")
-    world = _answered(world, interaction, None if message is None else message["id"])
+    message_id = None if message is None else message["id"]
+    world = _answered(world, interaction, message_id, data if type_ == _MODAL else None)
     outcome = _sent(world, message, name)
     if not call.flag("with_response"):
         return Outcome(204, None, outcome.dispatches, outcome.world)
@@ -159,7 +162,7 @@ def _response(call: Call) -> tuple[Data, Data]:
     interaction = _interaction(call, "Webhook")
     message_id = call.params.get("message_id", "@original")
     if message_id == "@original":
-        message_id = str(interaction.get(_RESPONSE, {}).get("message_id"))
+        message_id = str(interaction.get(RESPONSE, {}).get("message_id"))
     message = call.world.message(message_id)
     if message is None or message["channel_id"] != _channel_id(interaction):
         raise unknown("Message")
@@ -196,9 +199,9 @@ def delete_response(call: Call) -> Outcome:
 def followup(call: Call) -> Outcome:
     """POST /webhooks/{application_id}/{interaction_token}."""
     interaction = _interaction(call, "Webhook")
-    if _RESPONSE not in interaction:
+    if RESPONSE not in interaction:
         raise unknown("Webhook")
-    original = call.world.message(str(interaction[_RESPONSE]["message_id"]))
+    original = call.world.message(str(interaction[RESPONSE]["message_id"]))
     if original is not None and original["flags"] & _LOADING:
         # The first followup after a deferred response edits it.
         return _edited(call, original)

@@ -5,16 +5,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gateway_proto._checks import WORD, rejected
+from gateway_proto._rest_interactions import RESPONSE
 from gateway_proto._rest_messages import public, with_guild
 from gateway_proto.errors import LocalProtocolError
 from gateway_proto.world import World
 from gateway_proto.world_objects import complete_components, make_message
 
-__all__ = ["button_press", "chat_message", "modal_submit", "slash_command"]
+__all__ = [
+    "button_press",
+    "chat_message",
+    "command_options",
+    "find_command",
+    "modal_submit",
+    "shown_modals",
+    "slash_command",
+]
 
 Data = Mapping[str, Any]
 
@@ -56,16 +65,48 @@ def slash_command(
 ) -> dict[str, Any]:
     """Build the data of INTERACTION_CREATE: a member runs a slash command.
 
-    Its id is that of the command that the bot registered, if it did.
+    If the bot has registered the command, its id and the types of its options are used. Values are
+    not checked.
     """
     WORD.named("name", name)
-    command = next((c for c in world.commands if c.get("name") == name), {"id": id_})
-    data: dict[str, Any] = {"id": command["id"], "name": name, "type": 1}
-    if "guild_id" in command:
-        data["guild_id"] = command["guild_id"]
+    command = find_command(world, name, _channel(world, channel_id).get("guild_id"))
+    data: dict[str, Any] = {"id": id_, "name": name, "type": 1}
+    if command is not None:
+        data |= {key: command[key] for key in ("id", "guild_id") if key in command}
+    types = {option["name"]: option["type"] for option in command_options(command or {})}
     given = (options or {}).items()
-    data["options"] = [{"name": key, "type": _type(v), "value": v} for key, v in given]
+    data["options"] = [
+        {"name": key, "type": types.get(key, _type(v)), "value": v} for key, v in given
+    ]
     return _interaction(world, 2, data, id_, token, channel_id, user_id)
+
+
+def find_command(world: World, name: str, guild_id: str | None = None) -> Data | None:
+    """Return the slash command that the bot has registered; one of the guild goes first."""
+    for scope in dict.fromkeys((guild_id, None)):
+        for command in world.commands:
+            is_meant = command.get("name") == name and command.get("guild_id") == scope
+            if is_meant and command.get("type", 1) == 1:
+                return command
+    return None
+
+
+def command_options(command: Data) -> list[Data]:
+    """Return the options of a registered command that have a name and a type."""
+    options = command.get("options")
+    return [
+        option
+        for option in (options if isinstance(options, list | tuple) else ())
+        if isinstance(option, Mapping)
+        and isinstance(option.get("name"), str)
+        and isinstance(option.get("type"), int)
+    ]
+
+
+def shown_modals(world: World) -> list[tuple[Data, Data]]:
+    """Return the modals that the bot has shown with the interactions they answer, newest first."""
+    answered = ((i, i.get(RESPONSE, {}).get("modal")) for i in reversed(world.interactions))
+    return [(modal, interaction) for interaction, modal in answered if modal is not None]
 
 
 def button_press(
@@ -95,20 +136,28 @@ def button_press(
 def modal_submit(
     world: World,
     custom_id: str,
-    inputs: Mapping[str, str],
+    inputs: Mapping[str, str] | Sequence[Data],
     *,
     id_: str,
     token: str,
     channel_id: str | None = None,
     user_id: str | None = None,
+    message: Data | None = None,
 ) -> dict[str, Any]:
-    """Build the data of INTERACTION_CREATE: a member submits a modal with texts in its inputs."""
-    rows = [
-        {"type": 1, "components": [{"type": 4, "custom_id": key, "value": value}]}
-        for key, value in inputs.items()
-    ]
-    data = {"custom_id": custom_id, "components": complete_components(rows)}
-    return _interaction(world, 5, data, id_, token, channel_id, user_id)
+    """Build the data of INTERACTION_CREATE: a member submits a modal.
+
+    `inputs` are the texts of text inputs by their custom_id, or the complete components. `message`
+    is the message of the component that opened the modal.
+    """
+    components: Any = inputs
+    if isinstance(inputs, Mapping):
+        components = [
+            {"type": 1, "components": [{"type": 4, "custom_id": key, "value": value}]}
+            for key, value in inputs.items()
+        ]
+    data = {"custom_id": custom_id, "components": complete_components(components)}
+    found = _interaction(world, 5, data, id_, token, channel_id, user_id)
+    return found if message is None else {**found, "message": message}
 
 
 def _interaction(

@@ -10,6 +10,8 @@ import attrs
 from gateway_proto import Server
 from gateway_proto.interactions import button_press, chat_message, modal_submit, slash_command
 from gateway_pytest._choosing import pick_author, pick_channel, pick_component
+from gateway_pytest._modals import pick_modal, submitted
+from gateway_pytest._options import check_command
 
 __all__ = ["Built", "People"]
 
@@ -40,6 +42,8 @@ class People:
     def command(self, name: str, options: Mapping[str, Any], channel: Any, author: Any) -> Built:
         """Build the interaction of a slash command."""
         place = self._place(channel, author)
+        chosen = pick_channel(self.server.world, channel).channel
+        check_command(self.server.world, name, options, chosen.get("guild_id"))
         data = slash_command(self.server.world, name, options, **self._fresh(), **place)
         return "INTERACTION_CREATE", data
 
@@ -56,11 +60,22 @@ class People:
         )
         return "INTERACTION_CREATE", data
 
-    def modal(self, modal: Any, inputs: Mapping[str, str], channel: Any, author: Any) -> Built:
-        """Build the interaction of a modal that is submitted."""
-        custom_id = modal["custom_id"] if isinstance(modal, Mapping) else modal
-        place = self._place(channel, author)
-        data = modal_submit(self.server.world, custom_id, inputs, **self._fresh(), **place)
+    def modal(self, modal: Any, inputs: Mapping[str, Any], channel: Any, author: Any) -> Built:
+        """Build the interaction of a modal that is submitted, by default by whom it was shown."""
+        found, opened = pick_modal(self.server.world, modal)
+        user = opened.get("member", opened).get("user")
+        place = self._place(
+            opened.get("channel_id") if channel is None else channel,
+            user if author is None else author,
+        )
+        data = modal_submit(
+            self.server.world,
+            str(found.get("custom_id")),
+            submitted(found, inputs),
+            message=opened.get("message"),
+            **self._fresh(),
+            **place,
+        )
         return "INTERACTION_CREATE", data
 
     def _place(self, channel: Any, author: Any) -> dict[str, str]:

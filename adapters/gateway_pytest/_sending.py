@@ -63,7 +63,9 @@ class Sender:
     ) -> dict[str, Any]:
         """Let a member run a slash command; returns the interaction.
 
-        Further keywords are options, those with names that are taken go into `options`.
+        Further keywords are options, those with names that are taken go into `options`. If the bot
+        has registered commands, raises AssertionError for a command, option or value that none of
+        them allows.
         """
         __tracebackhide__ = True
         given = {**(options or {}), **more}
@@ -86,9 +88,15 @@ class Sender:
         return self._act(lambda people: people.component(menu, list(values), message, author))
 
     def submit(
-        self, modal: Any, inputs: Mapping[str, str], *, channel: Any = None, author: Any = None
+        self, modal: Any, inputs: Mapping[str, Any], *, channel: Any = None, author: Any = None
     ) -> dict[str, Any]:
-        """Let a member submit a modal, by custom_id or object; `inputs` are texts by custom_id."""
+        """Let a member submit a modal that the bot has shown; returns the interaction.
+
+        `modal` is its custom_id, title or object; the last one shown is used. `inputs` are values
+        by custom_id or label: a text, for a menu a list of values, for a checkbox a bool. By
+        default the member and the channel are those to which it was shown. Raises AssertionError
+        for an unknown modal or input, a value that is not allowed, and a required input left out.
+        """
         __tracebackhide__ = True
         return self._act(lambda people: people.modal(modal, inputs, channel, author))
 

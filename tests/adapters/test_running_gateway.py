@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import pathlib
 import ssl
 import subprocess
@@ -299,16 +300,31 @@ def test_component_of_the_latest_message_is_found(running: RunningGateway, butto
     assert chosen["data"]["values"] == ["1"]
 
 
-@pytest.mark.parametrize("modal", ["form", {"custom_id": "form", "title": "A form"}])
-def test_modal_has_the_texts_of_its_inputs(running: RunningGateway, modal: Any) -> None:
-    with _Client(running):
+def test_submitted_modal_reaches_the_client(running: RunningGateway) -> None:
+    inputs = [{"type": 4, "custom_id": "name", "label": "Your name", "style": 1}]
+    modal = {"custom_id": "form", "title": "A form", "components": [_row(inputs)]}
+    with _Client(running) as client:
         running.wait_until_ready()
+        opened = running.slash("ping")
+        _post(running, f"interactions/{opened['id']}/{opened['token']}/callback", 9, modal)
 
-        made = running.submit(modal, {"name": "somebody"})
+        made = running.submit("A form", {"Your name": "somebody"})
 
+    assert client.names[-2:] == ["INTERACTION_CREATE", "STOP"]
     assert made["type"] == 5
     assert made["data"]["custom_id"] == "form"
     assert made["data"]["components"][0]["components"][0]["value"] == "somebody"
+
+
+def _row(components: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"type": 1, "components": components}
+
+
+def _post(running: RunningGateway, path: str, type_: int, data: Any) -> None:
+    body = json.dumps({"type": type_, "data": data}).encode()
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(f"{running.api_url}/v10/{path}", body, headers)
+    urllib.request.urlopen(request).close()
 
 
 # ----- requests -----

@@ -9,7 +9,15 @@ import pytest
 
 from gateway_proto import HttpRequested, LocalProtocolError, Server, ServerConfig, World
 from gateway_proto._rest_call import iso_time
-from gateway_proto.interactions import button_press, chat_message, modal_submit, slash_command
+from gateway_proto.interactions import (
+    button_press,
+    chat_message,
+    command_options,
+    find_command,
+    modal_submit,
+    shown_modals,
+    slash_command,
+)
 from tests.server.talk import http, identify_on, said
 
 APP = World().application["id"]
@@ -492,6 +500,41 @@ def test_interactions_are_built_of_the_world() -> None:
     assert (built["data"]["id"], built["data"]["guild_id"]) == (guild_command["id"], "1000")
     message = chat_message(server.world, "x", id_="1", timestamp="t", channel_id="2000")
     assert (message["guild_id"], message["timestamp"]) == ("1000", "t")
+
+
+def test_slash_command_prefers_the_command_of_the_guild() -> None:
+    world = _server().world
+    commands = [
+        {"id": "70", "name": "a", "type": 1, "options": [{"name": "x", "type": 10}, {}, 5]},
+        {"id": "71", "name": "a", "type": 1, "guild_id": "1000", "options": None},
+        {"id": "72", "name": "b", "type": 2},
+    ]
+    world = world.with_fields(commands=tuple(commands))
+
+    found = [find_command(world, "a", "1000"), find_command(world, "a")]
+
+    assert [command and command["id"] for command in found] == ["71", "70"]
+    assert find_command(world, "b") is None
+    assert [option["name"] for option in command_options(commands[0])] == ["x"]
+    assert command_options(commands[1]) == []
+
+
+def test_shown_modals_are_listed_newest_first() -> None:
+    server = _server()
+    for id_ in ("80", "81", "82"):
+        data = slash_command(server.world, "ping", id_=id_, token=id_)
+        server.dispatch("INTERACTION_CREATE", data, now=0.0)
+    for id_ in ("80", "81"):
+        body = {"type": 9, "data": {"custom_id": id_}}
+        _ok(server, "POST", f"/api/v10/interactions/{id_}/{id_}/callback", body)
+
+    shown = [(modal["custom_id"], opened["id"]) for modal, opened in shown_modals(server.world)]
+
+    assert shown == [("81", "81"), ("80", "80")]
+    row = {"type": 10}
+    message = {"id": "5"}
+    made = modal_submit(server.world, "m", [row], id_="83", token="t", message=message)
+    assert (made["data"]["components"], made["message"]) == ([{**row, "id": 1}], message)
 
 
 def test_builders_name_what_the_world_does_not_have() -> None:
