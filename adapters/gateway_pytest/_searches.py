@@ -1,17 +1,22 @@
-"""What a test can wait for: an event, a number of shards that are ready."""
+"""Searches that a test can wait for: an event, a request, a number of ready shards."""
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, get_args
 
-from gateway_proto import HttpRequested, LocalProtocolError, Server, ServerEvent, State
+from gateway_proto import Closed, HttpRequested, LocalProtocolError, Server, ServerEvent, State
 from gateway_proto._checks import POSITIVE
 from gateway_proto.endpoint import route_of
 from gateway_pytest._waiting import Search
 
 __all__ = ["Searches", "request_filter"]
+
+_RECEIVED: tuple[type, ...] = get_args(ServerEvent)
+_LEAST_CLOSE_CODE = 1000
+"""RFC 6455, section 7.4.2. A lower code is the status of an HTTP response."""
 
 
 class Searches:
@@ -47,9 +52,19 @@ class Searches:
         is_type = isinstance(what, type)
         if not is_type and not callable(what):
             raise LocalProtocolError(f"invalid what {what!r}: expected a type or a predicate")
+        if is_type and not any(issubclass(t, what) or issubclass(what, t) for t in _RECEIVED):
+            names = ", ".join(sorted(one.__name__ for one in _RECEIVED))
+            raise LocalProtocolError(
+                f"invalid what {what.__name__}: expected a type that the server receives, of "
+                f"{names}"
+            )
         name = what.__name__ if is_type else "event that the predicate accepts"
         is_meant = (lambda event: isinstance(event, what)) if is_type else what
-        return self._search(is_meant, name, "events")
+
+        def report(first: int) -> str:
+            return f"what came:{_lines(self._received[first:])}"
+
+        return self._search(is_meant, name, "events", report)
 
     def request(self, method: str | None, path: str | None) -> Search[HttpRequested]:
         """Search for an HTTP request, after the last found."""
@@ -59,10 +74,21 @@ class Searches:
         def accepts(event: ServerEvent) -> bool:
             return isinstance(event, HttpRequested) and is_meant(event)
 
-        return self._search(accepts, name, "requests")
+        def report(first: int) -> str:
+            came = list(self._received)
+            requests = [
+                (at < first, e) for at, e in enumerate(came) if isinstance(e, HttpRequested)
+            ]
+            return _requests_text(requests, is_meant, method, path)
+
+        return self._search(accepts, name, "requests", report)
 
     def _search(
-        self, is_meant: Callable[[ServerEvent], object], name: str, kind: str
+        self,
+        is_meant: Callable[[ServerEvent], object],
+        name: str,
+        kind: str,
+        came: Callable[[int], str],
     ) -> Search[Any]:
         first = at = self._seen[kind]
 
@@ -77,22 +103,69 @@ class Searches:
             return None
 
         def report(timeout: float) -> str:
-            came = _lines(self._received[first:])
-            return f"no {name} was received in {timeout:g} s; what came:{came}"
+            return f"no {name} was received in {timeout:g} s; {came(first)}"
 
         return Search(look, report)
 
 
 def _lines(events: Sequence[ServerEvent]) -> str:
-    """Write events, one on each line."""
-    return "\n  ".join(["", *map(repr, events)]) if events else " nothing"
+    """Write events, one on each line, without the ends of HTTP exchanges."""
+    shown = [repr(event) for event in events if not _is_http_end(event)]
+    return "\n  ".join(["", *shown]) if shown else " nothing"
+
+
+def _is_http_end(event: ServerEvent) -> bool:
+    return isinstance(event, Closed) and event.code is not None and event.code < _LEAST_CLOSE_CODE
+
+
+def _requests_text(
+    requests: Sequence[tuple[bool, HttpRequested]],
+    is_meant: Callable[[HttpRequested], bool],
+    method: str | None,
+    path: str | None,
+) -> str:
+    """Write all requests, those before the last one that was waited for with a mark."""
+    if not requests:
+        return "no request came"
+    lines = [
+        f"{request.method} {request.path} ({request.status})" + (", waited for before" * is_old)
+        for is_old, request in requests
+    ]
+    text = "\n  ".join(["requests that came:", *lines])
+    if any(is_meant(request) for _, request in requests):
+        return (
+            f"{text}\nthose that match came before the end of an earlier wait: "
+            "gateway_server.requests(method, path) returns all"
+        )
+    near = _near_miss([request for _, request in requests], method, path)
+    return text if near is None else f"{text}\ndid you mean {near}?"
+
+
+def _near_miss(
+    requests: Sequence[HttpRequested], method: str | None, path: str | None
+) -> str | None:
+    """Return the method and route of the request that is most similar; None: there is none."""
+    if path is None:
+        return None
+    same_path = request_filter(None, path)
+    names: dict[str, str] = {}
+    for request in requests:
+        known = route_of(request.path) or request.path
+        route = request.route or known
+        if same_path(request):
+            return f"{request.method} {route}"
+        prefix = "" if method is None else f"{request.method} "
+        names |= {prefix + text: f"{request.method} {route}" for text in (known, route)}
+    wanted = ("" if method is None else f"{method.upper()} ") + (route_of(path) or path)
+    found = difflib.get_close_matches(wanted, names, n=1, cutoff=0.7)
+    return names[found[0]] if found else None
 
 
 def request_filter(method: str | None, path: str | None) -> Callable[[HttpRequested], bool]:
     """Return whether a request has a method and a path; None: any."""
     pattern = None
     if path is not None:
-        parts = re.split(r"(\{[^{}/]*\})", path)
+        parts = re.split(r"(\{[^{}/]*\})", route_of(path) or path)
         pattern = re.compile(
             "".join("[^/]+" if part.startswith("{") else re.escape(part) for part in parts)
         )

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from gateway_asyncio import Serving
-from gateway_proto import Server, ServerConnection, ServerMessage, ServerSession
+from gateway_proto import (
+    LocalProtocolError,
+    Server,
+    ServerConnection,
+    ServerMessage,
+    ServerSession,
+)
 from gateway_pytest._people import Built, People
 from gateway_pytest._thread import ServerThread
 from gateway_pytest._waiting import Changes
@@ -14,6 +20,7 @@ from gateway_pytest._waiting import Changes
 __all__ = ["Sender"]
 
 T = TypeVar("T")
+_MESSAGES: tuple[type, ...] = get_args(ServerMessage)
 
 
 class Sender:
@@ -103,6 +110,12 @@ class Sender:
     def send(self, message: ServerMessage, *, allow_none: bool = False) -> int:
         """Send a message on every connection that has a session; returns on how many."""
         __tracebackhide__ = True
+        if not isinstance(message, _MESSAGES):
+            raise LocalProtocolError(
+                f"invalid message {message!r:.100}: expected ReconnectRequested(), "
+                "SessionInvalidated(resumable), HeartbeatRequested(), HeartbeatAcked(), "
+                "Hello(heartbeat_interval) or Dispatch; dispatch(name, data) sends a dispatch"
+            )
 
         def send(serving: Serving) -> int:
             connections = self._with_session()

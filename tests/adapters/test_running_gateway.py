@@ -23,8 +23,10 @@ import trio
 import gateway_asyncio
 import gateway_trio
 from gateway_proto import (
+    Closed,
     Config,
     Dispatch,
+    HttpRequested,
     Identify,
     LocalProtocolError,
     Opened,
@@ -145,6 +147,13 @@ def test_what_does_not_come_raises(running: RunningGateway, wait: Any, text: str
 @pytest.mark.parametrize(
     ("wait", "text"),
     [
+        (
+            lambda r: r.wait_for(ReconnectRequested),
+            "invalid what ReconnectRequested: expected a type that the server receives, of Closed",
+        ),
+        (lambda r: r.wait_for(int), "invalid what int: expected a type that the server receives"),
+        (lambda r: r.send(7), "invalid message 7: expected ReconnectRequested(), SessionInv"),
+        (lambda r: r.send(ReconnectRequested), "invalid message <class"),
         (lambda r: r.wait_for(5), "invalid what 5: expected a type or a predicate"),
         (lambda r: r.wait_for(Identify, timeout="1"), "invalid timeout '1': expected"),
         (lambda r: r.wait_until_ready(timeout=-1), "invalid timeout -1: expected"),
@@ -336,7 +345,7 @@ def test_requests_are_chosen_by_method_and_path(running: RunningGateway) -> None
             urllib.request.urlopen(f"{running.api_url}/{path}").close()
 
     first = running.wait_for_request("get", "/gateway")
-    second = running.wait_for_request(path="/gateway")
+    second = running.wait_for_request(path="/api/v10/gateway")
     channel = running.wait_for_request("GET", "/channels/{channel_id}")
 
     assert [first, second] == running.requests("GET", "/gateway")
@@ -345,6 +354,55 @@ def test_requests_are_chosen_by_method_and_path(running: RunningGateway) -> None
     assert running.requests("POST") == running.requests(path="/channels/{channel_id}/x") == []
     with pytest.raises(AssertionError, match=r"no GET /gateway was received in 0 s"):
         running.wait_for_request("GET", "/gateway", timeout=0)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "hint"),
+    [
+        ("GET", "/channel/{channel_id}", "did you mean GET /channels/{channel_id}?"),
+        ("PATCH", "/channels/{channel_id}", "did you mean GET /channels/{channel_id}?"),
+        ("get", "/api/v10/users/@meh", "did you mean GET /users/@me?"),
+        (None, "/channels/{id}/x", "did you mean GET /channels/{channel_id}?"),
+        ("GET", "/gateway", "those that match came before the end of an earlier wait: gateway"),
+        ("POST", "/guilds/{guild_id}/members/{user_id}/roles", None),
+        ("POST", None, None),
+    ],
+)
+def test_timeout_lists_requests_and_the_near_miss(
+    running: RunningGateway, method: str | None, path: str | None, hint: str | None
+) -> None:
+    for route in ("gateway", "channels/2000", "users/@me"):
+        with contextlib.suppress(urllib.error.HTTPError):
+            urllib.request.urlopen(f"{running.api_url}/v10/{route}").close()
+    running.wait_for_request("GET", "/gateway")
+    running.wait_for(lambda e: isinstance(e, HttpRequested) and e.path.endswith("@me"))
+
+    with pytest.raises(AssertionError) as caught:
+        running.wait_for_request(method, path, timeout=0)
+
+    first, *lines = str(caught.value).splitlines()
+    assert first.endswith("was received in 0 s; requests that came:")
+    assert lines[:3] == [
+        "  GET /api/v10/gateway (200), waited for before",
+        "  GET /api/v10/channels/2000 (401)",
+        "  GET /api/v10/users/@me (401)",
+    ]
+    assert lines[3:] == [] if hint is None else lines[3].startswith(hint)
+
+
+def test_timeout_without_requests_reports_none(running: RunningGateway) -> None:
+    with pytest.raises(AssertionError, match=r"received in 0 s; no request came$"):
+        running.wait_for_request("GET", "/gateway", timeout=0)
+
+
+def test_timeout_lists_no_end_of_an_http_exchange(running: RunningGateway) -> None:
+    urllib.request.urlopen(f"{running.api_url}/gateway").close()
+    running.wait_for(Closed)
+
+    with pytest.raises(AssertionError) as caught:
+        running.wait_until_ready(timeout=0)
+
+    assert "HttpRequested(" in str(caught.value) and "Closed(" not in str(caught.value)
 
 
 def test_request_of_an_unknown_route_is_reported(running: RunningGateway) -> None:
