@@ -29,6 +29,7 @@ from gateway_proto.world_objects import (
     complete_channel,
     complete_private_channel,
     complete_role,
+    complete_user,
     make_thread,
     partial_user,
 )
@@ -295,7 +296,9 @@ def ban(call: Call) -> Outcome:
 
 def unban(call: Call) -> Outcome:
     """DELETE /guilds/{guild_id}/bans/{user_id}: who is banned is not kept."""
-    data = {"guild_id": call.guild()["id"], "user": {"id": call.params["user_id"]}}
+    user_id = call.params["user_id"]
+    user = call.world.known_user(user_id) or complete_user({"id": user_id})
+    data = {"guild_id": call.guild()["id"], "user": user}
     return Outcome(204, None, (("GUILD_BAN_REMOVE", data),))
 
 

@@ -50,9 +50,9 @@ _INTERNAL = ("guild_id", "member")
 
 
 class _AllowedMentions(msgspec.Struct):
-    parse: list[str] = []
-    users: list[str] = []
-    roles: list[str] = []
+    parse: list[str] | None = None
+    users: list[str] | None = None
+    roles: list[str] | None = None
 
 
 class Body(msgspec.Struct):
@@ -67,7 +67,7 @@ class Body(msgspec.Struct):
     message_reference: dict[str, Any] | None = None
     allowed_mentions: _AllowedMentions | None = None
     nonce: str | int | None = None
-    tts: bool = False
+    tts: bool | None = None
     flags: int | None = None
 
 
@@ -121,7 +121,7 @@ def from_body(
     )
     message |= {
         "timestamp": call.timestamp,
-        "tts": given.tts,
+        "tts": bool(given.tts),
         "embeds": _embeds(given),
         "components": complete_components(given.components),
         "attachments": attachments,
@@ -186,12 +186,13 @@ def _mentions(world: World, given: Body) -> dict[str, Any]:
     role_ids = list(dict.fromkeys(_ROLE_MENTION.findall(content)))[:_MOST_MENTIONS]
     everyone = "@everyone" in content or "@here" in content
     if allowed is not None:
-        user_ids = [i for i in user_ids if "users" in allowed.parse or i in allowed.users]
-        role_ids = [i for i in role_ids if "roles" in allowed.parse or i in allowed.roles]
-        everyone = everyone and "everyone" in allowed.parse
-    users = [world.known_user(id_) for id_ in user_ids]
+        parse, users, roles = allowed.parse or (), allowed.users or (), allowed.roles or ()
+        user_ids = [i for i in user_ids if "users" in parse or i in users]
+        role_ids = [i for i in role_ids if "roles" in parse or i in roles]
+        everyone = everyone and "everyone" in parse
+    people = [world.known_user(id_) for id_ in user_ids]
     return {
-        "mentions": [user for user in users if user is not None],
+        "mentions": [user for user in people if user is not None],
         "mention_roles": role_ids,
         "mention_everyone": everyone,
     }

@@ -131,6 +131,16 @@ def test_reply_names_the_message_that_it_answers() -> None:
     assert (lost["type"], lost["referenced_message"]) == (19, None)
 
 
+def test_null_in_a_body_is_as_if_absent() -> None:
+    server = _server()
+    allowed = {"parse": None, "users": None, "roles": None}
+
+    sent = _message(server, "<@4000> <@&1000> @everyone", tts=None, allowed_mentions=allowed)
+
+    assert sent["tts"] is False
+    assert (sent["mentions"], sent["mention_roles"], sent["mention_everyone"]) == ([], [], False)
+
+
 def test_allowed_mentions_limit_who_is_mentioned() -> None:
     server = _server()
     content = "<@4000> <@4001> <@&1000> @everyone"
@@ -683,6 +693,19 @@ def test_ban_of_somebody_who_is_no_member_removes_nobody() -> None:
     _ok(server, "PUT", f"{GUILD}/bans/9")
 
     assert _names(listener) == ["GUILD_BAN_ADD"]
+
+
+def test_unban_names_a_complete_user() -> None:
+    server = _server()
+    listener = _listening(server)
+
+    _ok(server, "PUT", f"{GUILD}/bans/4000")
+    _ok(server, "DELETE", f"{GUILD}/bans/4000")
+    _ok(server, "DELETE", f"{GUILD}/bans/404")
+
+    *_, known, unknown = (payload["d"]["user"] for payload in said(listener))
+    assert (known["id"], known["avatar"]) == ("4000", None)
+    assert (unknown["id"], unknown["avatar"]) == ("404", None)
 
 
 def test_roles_are_created_edited_and_deleted() -> None:
