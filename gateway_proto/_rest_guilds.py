@@ -351,9 +351,19 @@ def _channel_fields(call: Call) -> dict[str, Any]:
     given = {key: value for key, value in call.body.items() if key in _CHANNEL_FIELDS}
     if not isinstance(given.get("name", ""), str):
         raise invalid_body("name", "BASE_TYPE_BAD_TYPE", "Must be a string.")
-    if not isinstance(given.get("type", 0), int):
+    if given.get("type") is None:
+        given.pop("type", None)
+    elif not isinstance(given["type"], int):
         raise invalid_body("type", "BASE_TYPE_BAD_TYPE", "Must be an integer.")
     return given
+
+
+def _without_nulls(data: Data) -> dict[str, Any]:
+    """Return the fields that have a value: null stands for the default of a field.
+
+    <https://docs.discord.com/developers/resources/guild#create-guild-channel>
+    """
+    return {key: value for key, value in data.items() if value is not None}
 
 
 def get_channel(call: Call) -> Outcome:
@@ -366,7 +376,7 @@ def create_channel(call: Call) -> Outcome:
     guild, given = call.guild(), _channel_fields(call)
     if not given.get("name"):
         raise invalid_body("name", "BASE_TYPE_REQUIRED", "This field is required")
-    data = {**given, "id": call.new_id()}
+    data = {**_without_nulls(given), "id": call.new_id()}
     channel = complete_channel(data, guild["id"], len(guild["channels"]))
     return Outcome(201, channel, (("CHANNEL_CREATE", channel),))
 
@@ -374,7 +384,8 @@ def create_channel(call: Call) -> Outcome:
 def edit_channel(call: Call) -> Outcome:
     """PATCH /channels/{channel_id}, also of a thread."""
     channel = call.channel()
-    new = {**channel, **_channel_fields(call)}
+    fields = _without_nulls({**channel, **_channel_fields(call)})
+    new = complete_channel(fields, channel.get("guild_id"), channel.get("position", 0))
     metadata = channel.get("thread_metadata")
     if metadata is None:
         return Outcome(200, new, (("CHANNEL_UPDATE", new),))

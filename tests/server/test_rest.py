@@ -708,6 +708,25 @@ def test_unban_names_a_complete_user() -> None:
     assert (unknown["id"], unknown["avatar"]) == ("404", None)
 
 
+def test_null_field_of_a_channel_is_its_default() -> None:
+    server = _server()
+    nulls = {"type": None, "topic": None, "nsfw": None, "permission_overwrites": None}
+
+    new = _ok(server, "POST", f"{GUILD}/channels", {"name": "new", **nulls})
+    path = f"/api/channels/{new['id']}"
+    edited = _ok(server, "PATCH", path, {"topic": "x", "permission_overwrites": [{"id": "1"}]})
+    reset = _ok(server, "PATCH", path, nulls)
+
+    assert (new["type"], new["topic"], new["nsfw"], new["permission_overwrites"]) == (
+        0,
+        None,
+        False,
+        [],
+    )
+    assert edited == {**new, "topic": "x", "permission_overwrites": [{"id": "1"}]}
+    assert reset == new
+
+
 def test_roles_are_created_edited_and_deleted() -> None:
     server = _server()
     role = _ok(server, "POST", f"{GUILD}/roles", {"name": "r", "color": 5, "x": 1})
