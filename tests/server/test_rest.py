@@ -725,6 +725,7 @@ def test_null_field_of_a_channel_is_its_default() -> None:
     )
     assert edited == {**new, "topic": "x", "permission_overwrites": [{"id": "1"}]}
     assert reset == new
+    assert _ok(server, "POST", f"{GUILD}/channels", {"name": "v", "type": 2})["bitrate"] == 64000
 
 
 def test_roles_are_created_edited_and_deleted() -> None:
