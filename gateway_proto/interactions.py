@@ -13,7 +13,7 @@ from gateway_proto._rest_interactions import RESPONSE
 from gateway_proto._rest_messages import public, with_guild
 from gateway_proto.errors import LocalProtocolError
 from gateway_proto.world import World
-from gateway_proto.world_objects import complete_components, make_message
+from gateway_proto.world_objects import complete_components, complete_message, make_message
 
 __all__ = [
     "button_press",
@@ -50,7 +50,7 @@ def chat_message(
     channel, author = _channel(world, channel_id), _author(world, channel_id, author_id)
     more = {} if timestamp is None else {"timestamp": timestamp}
     message = make_message(id_, content, channel_id=channel["id"], author=author)
-    return with_guild(world, {**message, **more, **fields})
+    return with_guild(world, complete_message({**message, **more, **fields}))
 
 
 def slash_command(

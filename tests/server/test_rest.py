@@ -482,9 +482,10 @@ def test_components_of_messages_and_modals_have_ids() -> None:
 
     sent = _ok(server, "POST", "/api/channels/2000/messages", body)
     edited = _ok(server, "PATCH", f"/api/channels/2000/messages/{sent['id']}", body)
-    modal = modal_submit(server.world, "m", {"a": "x"}, id_="81", token="t")
+    modal = modal_submit(server.world, "m", {"a": "x"}, id_="81", token="t")["data"]
+    built = chat_message(server.world, "x", id_="82", **body)
 
-    for components in (sent["components"], edited["components"], modal["data"]["components"]):
+    for components in (one["components"] for one in (sent, edited, modal, built)):
         assert (components[0]["id"], components[0]["components"][0]["id"]) == (1, 2)
 
 
