@@ -6,6 +6,7 @@ identify in five seconds, in whichever process it is.
 """
 
 import asyncio
+import contextlib
 import os
 import sys
 from collections import defaultdict
@@ -21,10 +22,11 @@ free: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
 
 async def grant_slot(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     key = int(await reader.readline())
-    async with free[key]:
-        writer.write(b"granted\n")
-        if await reader.readline() != b"unused\n":  # a process that died may have used it
-            await asyncio.sleep(SLOT_SECONDS)
+    with contextlib.suppress(asyncio.CancelledError):  # at the end of the program
+        async with free[key]:
+            writer.write(b"granted\n")
+            if await reader.readline() != b"unused\n":  # a process that died may have used it
+                await asyncio.sleep(SLOT_SECONDS)
     writer.close()
 
 

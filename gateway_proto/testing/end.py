@@ -17,6 +17,10 @@ _TICK = 1e-6
 """Seconds: what two clocks may differ by rounding alone."""
 
 
+_READ = 1024
+"""Bytes that one read takes of several chunks that wait."""
+
+
 class End(abc.ABC):
     """Drives one connection of either role over one flow out and one flow in."""
 
@@ -88,7 +92,11 @@ class End(abc.ABC):
         """Read what has waited, and then whatever arrives."""
         self.reading = True
         while self._unread and self.reading and not self.over:
-            self._read(self._unread.popleft())
+            data = self._unread.popleft()
+            # One read takes what is in the socket's buffer, up to its size; an empty one is EOF.
+            while data and self._unread and 0 < len(self._unread[0]) <= _READ - len(data):
+                data += self._unread.popleft()
+            self._read(data)
 
     def reset(self) -> None:
         """The wire breaks under this end: what has arrived is lost too."""
