@@ -280,14 +280,14 @@ def test_the_proxy_tells_a_bot_of_the_guilds_that_there_are(
     assert gateway_server.wait_for(UpdatePresence).activities == (Activity("go"),)
 
 
-@pytest.mark.gateway(shards=4, identify_seconds=1.0)
+@pytest.mark.gateway(shards=4, identify_seconds=0.5)
 def test_two_processes_share_the_identify_slots(gateway_server: RunningGateway, start: Any) -> None:
     process = start(
         "two_processes.py",
         GATEWAY_TOKEN=gateway_server.token,
         GATEWAY_API=gateway_server.api_url,
         SHARDS="4",
-        SLOT_SECONDS="1.25",
+        SLOT_SECONDS="2",
     )
 
     assert process.stdout is not None

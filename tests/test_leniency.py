@@ -36,6 +36,7 @@ from gateway_proto import (
 )
 from gateway_proto._layers import inflate
 from gateway_proto.testing import Link
+from tests.encodings import ENCODINGS
 
 zstd = inflate.zstd()
 CONFIG = Config(token="t", intents=0, gateway_url="ws://localhost", random=lambda: 0.5)
@@ -485,7 +486,7 @@ class _Float(float):
     pass
 
 
-@pytest.mark.parametrize("encoding", ["json", "etf"])
+@pytest.mark.parametrize("encoding", ENCODINGS)
 def test_subclasses_of_text_and_numbers_are_written_as_these(encoding: str) -> None:
     d = {"a": _Text("b"), "n": [_Whole(3), _Float(1.5)]}
     plain = _sent(Raw(99, {"a": "b", "n": [3, 1.5]}), encoding)

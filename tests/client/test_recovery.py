@@ -28,6 +28,7 @@ from gateway_proto import (
 )
 from gateway_proto.testing import Link
 from tests.client.lives import CONFIG, SESSION, config_with, found, purposes
+from tests.encodings import ENCODINGS
 
 HELLO = '{"op":10,"d":{"heartbeat_interval":41250}}'
 MAIN = {"api_url": None, "gateway_url": "ws://localhost"}
@@ -214,7 +215,7 @@ def test_a_resume_without_an_answer_goes_to_the_next_step(early: tuple[str, ...]
     assert _plans(client)[-1].reason == reason
 
 
-@pytest.mark.parametrize("encoding", ["json", "etf"])
+@pytest.mark.parametrize("encoding", ENCODINGS)
 def test_the_first_dispatch_answers_a_resume(encoding: str) -> None:
     server = Server()
     link = Link(Client(config_with(encoding=encoding, resume_timeout=5.0)), server)
