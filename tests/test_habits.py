@@ -35,7 +35,7 @@ def test_what_a_page_links_to_is_there(name: str) -> None:
 
 
 def test_every_path_of_the_map_is_there() -> None:
-    house = _page("CONTRIBUTING.md").partition("## The map of the house")[2].partition("```\n")[2]
+    house = _page("CONTRIBUTING.md").partition("## Source tree")[2].partition("```\n")[2]
     folder = ROOT
     paths = []
     for line in house.partition("```")[0].splitlines():
