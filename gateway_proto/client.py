@@ -322,11 +322,14 @@ class Client:
     def _spent(self, now: float) -> IdentifyBudgetSpent | None:
         """Return the report that no session may be opened now; None if one may be opened."""
         spent = self.budget.spent(now)
-        if spent is not None and spent.seconds is not None and self._shares_budget:
+        if spent is None:
+            return None
+        seconds, reason = spent
+        if seconds is not None and self._shares_budget:
             # A shard waits with an open connection, as it does for its identify slot, and its fleet
             # reports it. A dial that depends on other clients would make a trace irreproducible.
             return None
-        return spent
+        return IdentifyBudgetSpent(seconds, reason)
 
     def _next_url(self) -> Url | None:
         """Where the gateway is; None: the lookup has to say it."""
@@ -377,8 +380,8 @@ class Client:
             self._gateway = self._trusted(found.url)
             if self._gateway is not None:
                 self.found = found
-                if found.session_start_limit is not None:
-                    self.budget.found(found.session_start_limit, now=now)
+                if (limit := found.session_start_limit) is not None:
+                    self.budget.set_limit(limit.total, limit.remaining, limit.reset_after, now=now)
                 if not self._only_look_up:
                     self._plan(now, 0.0, "the lookup named the gateway")
                 return

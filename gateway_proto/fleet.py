@@ -16,7 +16,7 @@ from gateway_proto.client import Client
 from gateway_proto.client_connection import ClientConnection
 from gateway_proto.config import Config, check_is_config
 from gateway_proto.errors import LocalProtocolError
-from gateway_proto.events import Event, GatewayFound
+from gateway_proto.events import Event, GatewayFound, IdentifyBudgetSpent
 from gateway_proto.session import Session, check_session
 from gateway_proto.shards import IdentifyBudget, IdentifyQueue, ShardPlan, check_ids, plan_shards
 from gateway_proto.urls import Url
@@ -92,8 +92,8 @@ class Fleet:
         if self._plan is not None:
             raise LocalProtocolError("begin was called before: use add and remove")
         plan = plan_shards(self._found(), count=self._count, ids=self._ids)
-        if plan.start_limit is not None:
-            self.budget.found(plan.start_limit, now=now)
+        if (limit := plan.start_limit) is not None:
+            self.budget.set_limit(limit.total, limit.remaining, limit.reset_after, now=now)
         else:
             own = self._config.max_concurrency
             plan = msgspec.structs.replace(plan, max_concurrency=own)
@@ -166,7 +166,7 @@ class Fleet:
         if self._unreported and (spent := self.budget.spent(now)) is not None:
             for shard_id, connection in self._unreported.items():
                 if connection.awaits_slot:
-                    self._events.append((shard_id, spent))
+                    self._events.append((shard_id, IdentifyBudgetSpent(*spent)))
             self._unreported.clear()
 
     def _client(self, plan: ShardPlan, shard_id: int, session: Session | None) -> Client:

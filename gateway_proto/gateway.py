@@ -34,6 +34,7 @@ from gateway_proto.events import (
     Dispatch,
     Event,
     GuildMembers,
+    IdentifyBudgetSpent,
     RequestAnswered,
     RequestFailed,
     ServerEvent,
@@ -328,7 +329,7 @@ class AdapterGateway(GatewayBase):
             return False
         spent = self._client.budget.spent(self._now())
         if spent is not None:
-            self._take([spent])
+            self._take([IdentifyBudgetSpent(*spent)])
             return False
         with self._failing(pump):
             pump.connection.grant_identify(now=self._now())

@@ -12,7 +12,6 @@ import pytest
 from gateway_proto import (
     GatewayFound,
     IdentifyBudget,
-    IdentifyBudgetSpent,
     IdentifyQueue,
     LocalProtocolError,
     SessionStartLimit,
@@ -190,7 +189,7 @@ def test_one_that_lost_its_connection_while_it_waited_comes_back_to_the_front() 
 
 def _budget(remaining: int, reset_after: float = 3_600_000, now: float = 0.0) -> IdentifyBudget:
     budget = IdentifyBudget(per_day=2000, reserve=10)
-    budget.found(SessionStartLimit(1000, remaining, reset_after), now=now)  # type: ignore[arg-type]
+    budget.set_limit(1000, remaining, reset_after, now=now)
     return budget
 
 
@@ -284,7 +283,7 @@ def test_an_absurd_reset_is_bounded_by_a_week(reset_after: Any) -> None:
 )
 def test_the_reserve_is_a_tenth_of_a_small_total(total: Any, remaining: Any, allowed: int) -> None:
     budget = IdentifyBudget(per_day=10_000, reserve=100)
-    budget.found(SessionStartLimit(total, remaining, 3_600_000), now=0.0)
+    budget.set_limit(total, remaining, 3_600_000, now=0.0)
 
     taken = 0
     while budget.spent(0.0) is None:
@@ -298,7 +297,7 @@ def test_the_reserve_is_a_tenth_of_a_small_total(total: Any, remaining: Any, all
 
 def test_a_huge_remaining_number_leaves_the_own_limit() -> None:
     budget = IdentifyBudget(per_day=5, reserve=100)
-    budget.found(SessionStartLimit(10**400, 10**400, 0), now=0.0)
+    budget.set_limit(10**400, 10**400, 0, now=0.0)
     for at in range(5):
         budget.take(float(at))
 
@@ -308,7 +307,7 @@ def test_a_huge_remaining_number_leaves_the_own_limit() -> None:
 
 def test_a_reserve_of_all_still_leaves_one() -> None:
     budget = IdentifyBudget(reserve=10**9)
-    budget.found(SessionStartLimit(5, 5, 1000), now=0.0)
+    budget.set_limit(5, 5, 1000, now=0.0)
 
     assert budget.spent(0.0) is None
     budget.take(0.0)
@@ -319,12 +318,12 @@ def test_a_spent_budget_is_reported_with_its_reset() -> None:
     found, own = _budget(3), IdentifyBudget(per_day=1)
     own.take(0.0)
 
-    assert found.spent(0.0) == IdentifyBudgetSpent(
+    assert found.spent(0.0) == (
         3600.0,
         "3 of 1000 sessions remain, and Config.identify_reserve keeps 10; the next Identify is "
         "possible in 3600 s",
     )
-    assert own.spent(400.0) == IdentifyBudgetSpent(
+    assert own.spent(400.0) == (
         86000.0,
         "1 Identifies in 24 hours, as many as Config.identify_budget allows: find out why "
         "sessions are lost; the next Identify is possible in 86000 s",
@@ -343,7 +342,7 @@ def test_a_budget_of_zero_allows_nothing_at_any_time() -> None:
     assert (granted, queue.next_timer(), budget.free_at(1e9)) == ([], None, None)
     spent = budget.spent(0.0)
     assert spent is not None
-    assert spent.seconds is None
+    assert spent[0] is None
 
 
 def test_a_shard_that_needs_no_slot_leaves_it_to_the_next() -> None:
@@ -445,13 +444,6 @@ def test_early_or_twice_is_safe_and_in_time_is_early_enough() -> None:
 def test_an_identify_queue_rejects_an_invalid_argument(name: str, value: Any) -> None:
     with pytest.raises(LocalProtocolError, match=name):
         IdentifyQueue(**{name: value})
-
-
-@pytest.mark.parametrize("value", [None, "5", -1, True, 1.5, 10**400, [5]])
-@pytest.mark.parametrize("name", ["per_day", "reserve"])
-def test_an_identify_budget_rejects_an_invalid_argument(name: str, value: Any) -> None:
-    with pytest.raises(LocalProtocolError, match=name):
-        IdentifyBudget(**{name: value})
 
 
 def test_an_identify_queue_rejects_what_is_no_budget() -> None:
