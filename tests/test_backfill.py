@@ -30,7 +30,7 @@ def _stub(id_: str | int) -> dict[str, Any]:
     return {"id": id_, "unavailable": True}
 
 
-def test_it_is_done_when_every_guild_of_ready_has_come_or_is_away() -> None:
+def test_backfill_is_done_when_no_guild_of_ready_is_missing() -> None:
     backfill = Backfill()
     assert not backfill.done
 
@@ -47,7 +47,7 @@ def test_it_is_done_when_every_guild_of_ready_has_come_or_is_away() -> None:
 
 
 @pytest.mark.parametrize("version", [3, 10])
-def test_a_whole_life_is_done_once_its_guilds_are_there(version: int) -> None:
+def test_backfill_of_a_session_is_done_after_its_last_guild(version: int) -> None:
     config = Config(
         token="t",
         intents=1 if version == 10 else None,
@@ -68,7 +68,7 @@ def test_a_whole_life_is_done_once_its_guilds_are_there(version: int) -> None:
     assert done_after == (1 if version == 3 else 4)
 
 
-def test_what_is_not_understood_changes_nothing() -> None:
+def test_malformed_dispatches_do_not_change_the_backfill() -> None:
     backfill = Backfill().after(_ready(_stub("1")))
 
     assert backfill.after(Dispatch.of("GUILD_CREATE", [])) == backfill

@@ -17,7 +17,7 @@ from benchmarks.wire import COMPRESSIONS, Writer, conversation, raw_dispatches
 _SHORTER = ["--short", "--only", "process", "--dispatches", "100", "--rounds", "1"]
 
 
-def test_the_corpus_is_the_same_for_the_same_seed_and_has_the_sizes_that_it_says() -> None:
+def test_corpus_depends_only_on_the_seed_and_has_realistic_sizes() -> None:
     sizes = [len(msgspec.json.encode(d)) for _, d in dispatches(10_000)]
 
     assert sizes == [len(msgspec.json.encode(d)) for _, d in dispatches(10_000)]
@@ -29,9 +29,7 @@ def test_the_corpus_is_the_same_for_the_same_seed_and_has_the_sizes_that_it_says
 
 @pytest.mark.parametrize("size", [1, 100, 65536])
 @pytest.mark.parametrize("compression", COMPRESSIONS)
-def test_the_floor_reads_every_dispatch_however_the_bytes_are_cut(
-    compression: str, size: int
-) -> None:
+def test_baseline_reads_every_dispatch_at_any_chunk_size(compression: str, size: int) -> None:
     hello, _, ready, frames = conversation(compression, raw_dispatches(30))
     data = hello + ready + frames
     floor = Floor(compression)
@@ -41,20 +39,20 @@ def test_the_floor_reads_every_dispatch_however_the_bytes_are_cut(
     assert count == 31  # with READY
 
 
-def test_payloads_have_the_keys_in_the_order_of_discord() -> None:
+def test_payload_keys_have_the_order_of_discord() -> None:
     frame = Writer("none").dispatch("TYPING_START", 7, b'{"user_id":"1"}')
 
     assert frame[2:] == b'{"t":"TYPING_START","s":7,"op":0,"d":{"user_id":"1"}}'
 
 
-def test_a_client_that_does_not_read_all_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_client_that_misses_a_dispatch_aborts_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "_machine", lambda client, chunks: 99)
 
     with pytest.raises(SystemExit, match="machine read 99 of 100 dispatches"):
         process.measure(Options(dispatches=100, rounds=1))
 
 
-def test_the_short_form_fails_where_a_ratio_is_beyond_twice_its_target(
+def test_short_run_fails_if_a_ratio_exceeds_twice_its_target(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(process, "_TARGETS", {"none": 0.01})
@@ -65,7 +63,7 @@ def test_the_short_form_fails_where_a_ratio_is_beyond_twice_its_target(
     assert "lost: process: none, of floor" in capsys.readouterr().err
 
 
-def test_the_short_form_passes_otherwise(
+def test_short_run_passes_if_all_ratios_are_within_target(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(process, "_TARGETS", {"none": 1000.0})
@@ -84,7 +82,7 @@ def test_the_short_form_passes_otherwise(
         (["--short", "--picture", "x.svg"], "--picture needs the measurement loopback"),
     ],
 )
-def test_what_does_not_fit_together_is_said(
+def test_incompatible_options_exit_with_an_error(
     arguments: list[str], error: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as raised:

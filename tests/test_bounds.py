@@ -105,7 +105,7 @@ STREAMS = ["zlib-stream", "zstd-stream"] if has_zstd() else ["zlib-stream"]
 
 
 @pytest.mark.parametrize("compression", STREAMS)
-def test_one_read_is_decompressed_up_to_the_limit_and_then_on_demand(compression: str) -> None:
+def test_compression_output_of_one_read_is_bounded(compression: str) -> None:
     peer = Peer(compression)
     data = b"".join(peer.dispatch(sequence) for sequence in range(2, 202))
     assert len(data) < 262_144
@@ -122,7 +122,7 @@ def test_one_read_is_decompressed_up_to_the_limit_and_then_on_demand(compression
     assert peer.connection.session.sequence == 201
 
 
-def test_what_waits_is_due_at_once_only_after_its_events_were_taken() -> None:
+def test_held_input_is_processed_after_events_are_taken() -> None:
     peer = Peer()
     connection = peer.connection
     connection.receive_data(b"".join(peer.dispatch(number) for number in range(2, 8)), now=5.0)
@@ -139,7 +139,7 @@ def test_what_waits_is_due_at_once_only_after_its_events_were_taken() -> None:
     assert connection.taken_size > LIMIT
 
 
-def test_what_is_received_while_input_waits_comes_after_it() -> None:
+def test_data_received_while_input_is_held_keeps_its_order() -> None:
     peer = Peer()
     ping = _frame(b"p", 0x89)
     data = [peer.dispatch(number) for number in range(2, 20)]
@@ -151,7 +151,7 @@ def test_what_is_received_while_input_waits_comes_after_it() -> None:
     assert _sequences(peer.taken(1.0)) == list(range(2, 20))
 
 
-def test_small_events_count_too() -> None:
+def test_events_limit_counts_small_events() -> None:
     peer = Peer()
     data = b"".join(peer.frame(_payload(1)) for _ in range(1000))
 
@@ -161,7 +161,7 @@ def test_small_events_count_too() -> None:
     assert len(peer.taken(1.0)) > 1000
 
 
-def test_text_messages_count_with_all_of_their_read() -> None:
+def test_events_limit_applies_to_text_messages_per_read() -> None:
     peer = Peer("none")
     data = _frame(_payload(1), 0x81) * 1000
 
@@ -174,7 +174,7 @@ def test_text_messages_count_with_all_of_their_read() -> None:
 
 
 @pytest.mark.parametrize("compression", ["none", *STREAMS])
-def test_the_same_bytes_give_the_same_events_however_they_are_split(compression: str) -> None:
+def test_events_do_not_depend_on_how_the_bytes_are_split(compression: str) -> None:
     chance = random.Random(5)
 
     def run(sizes: tuple[int, ...], limit: int) -> tuple[list[Any], Any, State]:
@@ -207,7 +207,7 @@ def test_the_same_bytes_give_the_same_events_however_they_are_split(compression:
 # ----- what is paused, and what ends, while input waits -----
 
 
-def test_a_paused_connection_takes_nothing_of_what_waits() -> None:
+def test_paused_connection_does_not_process_held_input() -> None:
     peer = Peer()
     connection = peer.connection
     connection.receive_data(b"".join(peer.dispatch(number) for number in range(2, 8)), now=1.0)
@@ -222,7 +222,7 @@ def test_a_paused_connection_takes_nothing_of_what_waits() -> None:
     assert _sequences(first + peer.taken(3.0)) == list(range(2, 8))
 
 
-def test_an_ack_among_what_waits_is_not_missed() -> None:
+def test_heartbeat_ack_in_held_input_prevents_a_zombie() -> None:
     peer = Peer()
     connection = peer.connection
     connection.handle_timer(now=MILLISECONDS / 2000)  # the first heartbeat
@@ -242,7 +242,7 @@ def test_an_ack_among_what_waits_is_not_missed() -> None:
     assert connection.state is State.CLOSED, "afterwards a missing ACK counts again"
 
 
-def test_the_peers_close_among_what_waits_counts_at_the_end_of_the_transport() -> None:
+def test_close_frame_in_held_input_is_used_at_eof() -> None:
     peer = Peer()
     close = _frame((4004).to_bytes(2, "big"), 0x88)
     data = b"".join(peer.dispatch(number) for number in range(2, 8)) + close
@@ -257,7 +257,7 @@ def test_the_peers_close_among_what_waits_counts_at_the_end_of_the_transport() -
     assert peer.connection.next_timer() is None
 
 
-def test_messages_among_what_waits_are_dropped_at_the_end_of_the_transport() -> None:
+def test_messages_in_held_input_are_dropped_at_eof() -> None:
     peer = Peer()
     peer.connection.receive_data(b"".join(peer.dispatch(number) for number in range(2, 8)), now=1.0)
 
@@ -270,7 +270,7 @@ def test_messages_among_what_waits_are_dropped_at_the_end_of_the_transport() -> 
     assert peer.connection.session.sequence == 3, "a resume replays the others"
 
 
-def test_our_close_ends_without_the_events_that_wait() -> None:
+def test_close_drops_the_held_input() -> None:
     peer = Peer()
     connection = peer.connection
     answer = _frame((1000).to_bytes(2, "big"), 0x88)
@@ -285,7 +285,7 @@ def test_our_close_ends_without_the_events_that_wait() -> None:
     assert connection.state is State.CLOSED
 
 
-def test_after_our_close_messages_are_dropped_at_any_limit() -> None:
+def test_messages_after_our_close_are_dropped_without_held_input() -> None:
     peer = Peer()
     connection = peer.connection
     connection.receive_data(peer.dispatch(2) + peer.dispatch(3), now=1.0)
@@ -296,7 +296,7 @@ def test_after_our_close_messages_are_dropped_at_any_limit() -> None:
     assert _sequences(peer.taken(1.0)) == [2, 3]
 
 
-def test_before_ready_the_limit_holds_within_one_read_too() -> None:
+def test_events_limit_before_ready_applies_within_one_read() -> None:
     """On the general path as on the fast one."""
     sender = deflater(Compression.ZLIB_STREAM)
     config = Config(
@@ -319,7 +319,7 @@ def test_before_ready_the_limit_holds_within_one_read_too() -> None:
     assert max(counts) == 5
 
 
-def test_before_ready_the_limit_holds_too() -> None:
+def test_events_limit_before_ready_applies_to_messages() -> None:
     connection = Client(
         Config(token="t", intents=0, gateway_url="ws://localhost:1", events_limit=1000)
     ).dial_succeeded(now=0.0, framing=False)
@@ -336,7 +336,7 @@ def test_before_ready_the_limit_holds_too() -> None:
 # ----- what waits to be sent -----
 
 
-def test_a_peer_that_causes_output_and_does_not_read_is_dropped() -> None:
+def test_peer_that_does_not_read_its_responses_is_dropped() -> None:
     peer = Peer("none", output_limit=10_000)
     requests = _frame(_payload(1), 0x81) * 100
 
@@ -351,7 +351,7 @@ def test_a_peer_that_causes_output_and_does_not_read_is_dropped() -> None:
     assert "does not read" in (peer.client.last_closed.error or "")
 
 
-def test_a_flood_of_heartbeat_requests_leaves_a_bounded_record_of_sends() -> None:
+def test_many_heartbeat_requests_keep_the_send_record_bounded() -> None:
     peer = Peer("none")
     requests = _frame(_payload(1), 0x81) * 1000
 
@@ -363,7 +363,7 @@ def test_a_flood_of_heartbeat_requests_leaves_a_bounded_record_of_sends() -> Non
     assert len(peer.connection._outbox._window._sent) <= 120
 
 
-def test_a_stream_may_be_split_inside_of_what_waits() -> None:
+def test_compressed_message_may_end_while_its_start_is_held() -> None:
     """The rest of a text arrives while its beginning waits."""
     peer = Peer()
     connection = peer.connection

@@ -158,7 +158,7 @@ def test_config_error_names_the_field_and_what_is_allowed(
     assert error in _error(_config, **fields)
 
 
-def test_config_takes_values_with_one_meaning() -> None:
+def test_config_converts_unambiguous_values() -> None:
     config = Config(
         token=_Text("Bot abc"),
         intents=Intents.GUILDS,
@@ -236,7 +236,7 @@ def test_random_number_out_of_range_is_reported() -> None:
         (World, {"user": {"id": 1, "x": object()}}, "invalid World.user: this cannot be written"),
     ],
 )
-def test_server_setting_error_names_the_field_and_what_is_allowed(
+def test_server_config_error_names_the_field_and_the_allowed(
     make: Any, fields: dict[str, Any], error: str
 ) -> None:
     found = _error(make, **fields)
@@ -245,7 +245,7 @@ def test_server_setting_error_names_the_field_and_what_is_allowed(
     assert "secret" not in found
 
 
-def test_server_settings_take_values_with_one_meaning() -> None:
+def test_server_config_converts_unambiguous_values() -> None:
     config = ServerConfig(tokens=["Bot a", "b"], versions=[3, 10], session_lifetime=5)
 
     assert config.tokens == {"a", "b"}
@@ -298,7 +298,7 @@ def test_wrong_argument_is_named_with_what_is_allowed(make: Any, error: str) -> 
 
 
 @pytest.mark.parametrize("name", ["MESSAGE_CREATE", "NUMBER", "CHAT_MESSAGE", "own event"])
-def test_documented_and_foreign_dispatch_names_are_allowed(name: str) -> None:
+def test_documented_and_unknown_dispatch_names_are_allowed(name: str) -> None:
     assert Server().dispatch(name, {}, now=0.0) == 0
 
 
@@ -315,7 +315,7 @@ def test_documented_and_foreign_dispatch_names_are_allowed(name: str) -> None:
         ("fingerprint", None),
     ],
 )
-def test_session_with_a_wrong_field_is_rejected_by_its_name(field: str, value: Any) -> None:
+def test_session_with_a_wrong_field_is_rejected_with_its_name(field: str, value: Any) -> None:
     session = Session(**{"id": "s", "sequence": 1, "dialect": 10, field: value})
 
     assert f"Session.{field} " in _error(Client, _config(), session=session)
@@ -398,7 +398,7 @@ def test_every_field_of_a_session_is_checked() -> None:
         assert f"invalid Session.{field} " in _error(Client, _config(), session=session)
 
 
-def test_stored_session_out_of_range_is_rejected_when_it_is_read() -> None:
+def test_stored_session_out_of_range_is_rejected() -> None:
     error = _error(Session.from_json, '{"id":"s","sequence":-1,"dialect":10}')
 
     assert error.startswith("this text is no session: invalid Session.sequence -1: expected an int")

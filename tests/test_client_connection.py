@@ -72,7 +72,7 @@ def _closed(connection: ClientConnection) -> Closed:
 # ----- commands and limits -----
 
 
-def test_a_command_before_ready_says_what_to_wait_for() -> None:
+def test_command_before_ready_is_rejected() -> None:
     connection = _bare()
 
     with pytest.raises(LocalProtocolError, match="RequestGuildMembers needs READY"):
@@ -82,13 +82,13 @@ def test_a_command_before_ready_says_what_to_wait_for() -> None:
 @pytest.mark.parametrize(
     "command", [Identify(token="t"), Resume(session_id="s", seq=1), Heartbeat(1)]
 )
-def test_what_the_machine_sends_by_itself_is_not_the_callers(command: Any) -> None:
+def test_commands_of_the_connection_itself_are_rejected(command: Any) -> None:
     with pytest.raises(LocalProtocolError, match="by itself"):
         _ready().send(command, now=0.0)
 
 
 @pytest.mark.parametrize("end", ["close", "eof"])
-def test_a_command_on_a_closed_connection_is_refused(end: str) -> None:
+def test_command_on_a_closed_connection_is_rejected(end: str) -> None:
     connection = _ready()
     connection.close(4000, now=0.0) if end == "close" else connection.receive_eof(now=0.0)
 
@@ -96,7 +96,7 @@ def test_a_command_on_a_closed_connection_is_refused(end: str) -> None:
         connection.send(UpdatePresence(), now=0.0)
 
 
-def test_a_command_over_the_limit_of_bytes_is_refused_before_it_is_sent() -> None:
+def test_command_over_the_payload_limit_is_rejected() -> None:
     """Rule 61: bytes of the encoded payload, not characters."""
     connection = _ready()
     empty = len(json.dumps({"op": 60, "d": ""}, separators=(",", ":")))
@@ -111,12 +111,12 @@ def test_a_command_over_the_limit_of_bytes_is_refused_before_it_is_sent() -> Non
 
 
 @pytest.mark.parametrize("d", [object(), "\ud800", {(1, 2): 3}])
-def test_a_command_that_json_does_not_have_is_refused(d: Any) -> None:
+def test_command_that_json_cannot_express_is_rejected(d: Any) -> None:
     with pytest.raises(LocalProtocolError, match="cannot be written as JSON"):
         _ready().send(Raw(60, d), now=0.0)
 
 
-def test_over_the_rate_limit_commands_wait_in_order_and_heartbeats_do_not() -> None:
+def test_rate_limit_delays_commands_but_not_heartbeats() -> None:
     connection = _ready()
     for number in range(130):
         connection.send(Raw(60, number), now=1.0)
@@ -134,7 +134,7 @@ def test_over_the_rate_limit_commands_wait_in_order_and_heartbeats_do_not() -> N
     assert [payload["d"] for payload in _said(connection)] == list(range(ROOM, 130))
 
 
-def test_no_window_of_a_minute_sees_more_than_120_payloads() -> None:
+def test_rate_limit_of_120_payloads_holds_in_every_minute() -> None:
     connection = _bare()
     _tell(connection, 10, {"heartbeat_interval": 20_000})
     _tell(connection, 0, {"session_id": "s"}, s=1, t="READY")
@@ -151,7 +151,7 @@ def test_no_window_of_a_minute_sees_more_than_120_payloads() -> None:
         assert sum(at <= other < at + 60 for other in sent) <= 120
 
 
-def test_the_room_for_waiting_commands_is_bounded() -> None:
+def test_command_over_the_waiting_limit_is_rejected() -> None:
     connection = _ready(attrs.evolve(CONFIG, waiting_limit=3))
     for number in range(ROOM + 3):
         connection.send(Raw(60, number), now=0.0)
@@ -160,7 +160,7 @@ def test_the_room_for_waiting_commands_is_bounded() -> None:
         connection.send(Raw(60, "one more"), now=0.0)
 
 
-def test_commands_that_still_wait_at_the_end_are_told() -> None:
+def test_queued_commands_are_reported_unsent_on_close() -> None:
     connection = _ready()
     for number in range(ROOM + 2):
         connection.send(Raw(60, number), now=0.0)
@@ -170,7 +170,7 @@ def test_commands_that_still_wait_at_the_end_are_told() -> None:
     assert _closed(connection).unsent == (Raw(60, ROOM), Raw(60, ROOM + 1))
 
 
-def test_a_presence_waits_for_room_among_the_commands_too() -> None:
+def test_presence_counts_in_the_command_rate_limit() -> None:
     connection = _ready()
     for number in range(ROOM):
         connection.send(Raw(60, number), now=0.0)
@@ -183,7 +183,7 @@ def test_a_presence_waits_for_room_among_the_commands_too() -> None:
     assert [payload["op"] for payload in _said(connection)] == [3]
 
 
-def test_identify_carries_the_callers_properties_and_threshold() -> None:
+def test_identify_has_the_configured_properties_and_threshold() -> None:
     config = attrs.evolve(CONFIG, properties=Properties("linux", "b", "d"), large_threshold=200)
     connection = _bare(config)
     _tell(connection, 10, {"heartbeat_interval": 1000})
@@ -195,7 +195,7 @@ def test_identify_carries_the_callers_properties_and_threshold() -> None:
 
 
 @pytest.mark.parametrize(("option", "token"), [(None, None), (True, "t0ken"), (False, None)])
-def test_version_3_resumes_without_the_token_unless_it_is_told_to(
+def test_version_3_resume_has_the_token_only_by_option(
     option: bool | None, token: str | None
 ) -> None:
     config = Config(
@@ -213,14 +213,14 @@ def test_version_3_resumes_without_the_token_unless_it_is_told_to(
     assert resume["d"].get("token") == token
 
 
-def test_version_3_needs_to_know_unix_time() -> None:
+def test_version_3_requires_the_unix_time_offset() -> None:
     config = Config(token="t", dialect=3, gateway_url="ws://localhost")
 
     with pytest.raises(LocalProtocolError, match=r"set Config\.unix_offset"):
         ClientConnection(config, "ws://localhost", now=0.0)
 
 
-def test_unpause_without_a_pause_is_no_sign_of_life() -> None:
+def test_unpause_without_pause_does_not_prevent_a_zombie() -> None:
     connection = _bare()
     _tell(connection, 10, {"heartbeat_interval": 10_000})
     _tell(connection, 0, {"session_id": "s"}, s=1, t="READY")
@@ -235,7 +235,7 @@ def test_unpause_without_a_pause_is_no_sign_of_life() -> None:
 # ----- bad input -----
 
 
-def test_without_a_stream_a_malformed_message_is_reported_and_skipped() -> None:
+def test_malformed_message_without_a_stream_is_skipped() -> None:
     """Rule 79."""
     connection = _ready()
 
@@ -247,7 +247,7 @@ def test_without_a_stream_a_malformed_message_is_reported_and_skipped() -> None:
     assert isinstance(dispatch, Dispatch)
 
 
-def test_resume_has_the_sequence_of_a_dispatch_that_came_before_hello() -> None:
+def test_resume_has_the_sequence_of_a_dispatch_before_hello() -> None:
     session = Session(id="s", sequence=5, dialect=10, fingerprint=fingerprint("t0ken"))
     connection = _bare(session=session)
 
@@ -264,7 +264,7 @@ def _zlib_stream_connection() -> tuple[ClientConnection, Any]:
     return _bare(config, session), deflater(config.compression)
 
 
-def test_in_a_stream_a_malformed_message_ends_the_connection_with_a_resume() -> None:
+def test_malformed_message_in_a_compression_stream_causes_resume() -> None:
     connection, sender = _zlib_stream_connection()
 
     connection.receive_message(sender.send(b"{]", large=False), now=0.0)
@@ -275,7 +275,7 @@ def test_in_a_stream_a_malformed_message_ends_the_connection_with_a_resume() -> 
     assert (closed.by, closed.then) == (By.SELF, Then.RESUME)
 
 
-def test_a_broken_stream_ends_the_connection_with_a_resume() -> None:
+def test_invalid_compression_data_causes_resume() -> None:
     """Rule 75."""
     connection, _ = _zlib_stream_connection()
 
@@ -287,7 +287,7 @@ def test_a_broken_stream_ends_the_connection_with_a_resume() -> None:
     assert "broken zlib data" in closed.error
 
 
-def test_a_message_cut_over_several_is_waited_for() -> None:
+def test_compression_payload_may_span_several_messages() -> None:
     connection, sender = _zlib_stream_connection()
     message = sender.send(b'{"op":10,"d":{"heartbeat_interval":1000}}', large=False)
 
@@ -298,7 +298,7 @@ def test_a_message_cut_over_several_is_waited_for() -> None:
     assert connection.state is State.RESUMING
 
 
-def test_an_inflated_message_over_the_limit_ends_the_connection() -> None:
+def test_compression_output_over_the_limit_closes_the_connection() -> None:
     """Rule 74."""
     connection = _bare(attrs.evolve(CONFIG, compression="payload", message_limit=1000))
 
@@ -309,7 +309,7 @@ def test_an_inflated_message_over_the_limit_ends_the_connection() -> None:
     assert "more than 1000 bytes" in closed.error
 
 
-def test_version_3_with_a_ready_or_resumed_without_an_interval_ends_the_connection() -> None:
+def test_version_3_without_heartbeat_interval_ends_connection() -> None:
     config = Config(token="t", dialect=3, unix_offset=0.0, gateway_url="ws://localhost")
     session = Session(id="s", sequence=5, dialect=3, fingerprint=fingerprint("t"))
     for name in ("READY", "RESUMED"):
@@ -331,7 +331,7 @@ def test_ready_before_hello_is_ignored() -> None:
     assert connection.session is None
 
 
-def test_a_dispatch_before_ready_is_handed_over() -> None:
+def test_dispatch_before_ready_is_returned() -> None:
     connection = _bare()
 
     _tell(connection, 0, {}, s=1, t="EARLY")
@@ -342,7 +342,7 @@ def test_a_dispatch_before_ready_is_handed_over() -> None:
 @pytest.mark.parametrize(
     ("seconds", "what"), [(20.0, "the HTTP answer"), (20.0, "HELLO"), (60.0, "READY or RESUMED")]
 )
-def test_silence_in_any_phase_ends_by_timeout(seconds: float, what: str) -> None:
+def test_missing_response_in_any_phase_ends_by_timeout(seconds: float, what: str) -> None:
     """Rule 27."""
     if what == "the HTTP answer":
         connection = ClientConnection(CONFIG, "ws://localhost", now=0.0)
@@ -358,7 +358,7 @@ def test_silence_in_any_phase_ends_by_timeout(seconds: float, what: str) -> None
 
 
 @pytest.mark.parametrize("now", [1e18, 1e300, float("inf")])
-def test_a_clock_beyond_all_years_makes_no_beat_due_for_ever(now: float) -> None:
+def test_huge_clock_value_does_not_repeat_heartbeats(now: float) -> None:
     """A `now` so large is the same after an interval was added to it."""
     config = attrs.evolve(CONFIG, dialect=3, intents=None, unix_offset=0.0)
     connection = _bare(config)
@@ -373,14 +373,14 @@ def test_a_clock_beyond_all_years_makes_no_beat_due_for_ever(now: float) -> None
 # ----- without framing -----
 
 
-def test_without_framing_the_connection_is_open_at_once() -> None:
+def test_connection_without_framing_is_open_at_once() -> None:
     connection = _bare()
 
     assert connection.events() == [Opened("/?v=10&encoding=json")]
     assert connection.state is State.GREETING
 
 
-def test_without_framing_the_bytes_are_somebody_elses_and_the_other_way_round() -> None:
+def test_calls_of_the_other_framing_mode_are_rejected() -> None:
     unframed, framed = _bare(), ClientConnection(CONFIG, "ws://localhost", now=0.0)
 
     for call in (
@@ -395,7 +395,7 @@ def test_without_framing_the_bytes_are_somebody_elses_and_the_other_way_round() 
             call()
 
 
-def test_without_framing_the_peers_close_ends_the_connection() -> None:
+def test_peer_close_without_framing_ends_the_connection() -> None:
     connection = _ready()
 
     connection.receive_close(4000, "x", now=0.0)
@@ -404,7 +404,7 @@ def test_without_framing_the_peers_close_ends_the_connection() -> None:
     assert _closed(connection).by is By.PEER
 
 
-def test_our_close_is_answered_by_the_peers() -> None:
+def test_our_close_is_complete_after_the_peer_close() -> None:
     connection = _ready()
     connection.close(1000, "bye", now=0.0)
     connection.close(4000, "again", now=0.0)  # the first one counts
@@ -419,12 +419,12 @@ def test_our_close_is_answered_by_the_peers() -> None:
 
 
 @pytest.mark.parametrize("code", [0, 999, 1005, 1006, 2999, 5000, 70_000])
-def test_a_code_that_a_close_frame_cannot_carry_is_refused(code: int) -> None:
+def test_invalid_close_code_is_rejected(code: int) -> None:
     with pytest.raises(LocalProtocolError, match=f"close code {code}"):
         _ready().close(code, now=0.0)
 
 
-def test_broken_bytes_after_our_close_end_it_as_we_asked() -> None:
+def test_invalid_data_after_our_close_keeps_the_close_reason() -> None:
     client = Client(CONFIG)
     connection = client.dial_succeeded(now=0.0)
     from gateway_proto import Server
@@ -454,7 +454,7 @@ def test_unknown_payload_has_the_name_of_the_message() -> None:
     ("message", "excerpt"),
     [("<html>" + "x" * 200, "<html>" + "x" * 94), (b"{\xff<html>", "{\\xff<html>"), (b"", "")],
 )
-def test_malformed_payload_has_the_beginning_of_the_message(
+def test_malformed_payload_has_an_excerpt_of_the_message(
     message: str | bytes, excerpt: str
 ) -> None:
     connection = _ready()
@@ -466,7 +466,7 @@ def test_malformed_payload_has_the_beginning_of_the_message(
     assert malformed.excerpt == excerpt
 
 
-def test_failure_before_the_websocket_is_open_has_no_close_code() -> None:
+def test_handshake_timeout_has_no_close_code() -> None:
     connection = ClientConnection(CONFIG, "ws://localhost", now=0.0)
 
     connection.handle_timer(now=CONFIG.handshake_timeout)

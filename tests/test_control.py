@@ -77,18 +77,18 @@ def _post(link: Link, server: Server, path: str, body: Any) -> tuple[int, Any]:
 # ----- what is there -----
 
 
-def test_there_is_no_control_route_unless_it_is_asked_for() -> None:
+def test_control_route_is_disabled_by_default() -> None:
     assert _ask(Server(), "POST /control/drop", {})[0] == 404
     assert _ask(Server(), "GET /control/connections")[0] == 404
 
 
 @pytest.mark.parametrize("prefix", ["", "control", "/", "/a b", "/a/", "/a?b"])
-def test_a_prefix_is_the_beginning_of_a_path(prefix: str) -> None:
+def test_invalid_control_prefix_is_rejected(prefix: str) -> None:
     with pytest.raises(LocalProtocolError, match="expected the beginning of a path"):
         ServerConfig(control=prefix)
 
 
-def test_what_lies_beside_the_prefix_is_none_of_its_business() -> None:
+def test_paths_outside_of_the_prefix_are_not_control() -> None:
     _, server = _life()
 
     assert _ask(server, "GET /controls")[0] == 404
@@ -100,7 +100,7 @@ def test_what_lies_beside_the_prefix_is_none_of_its_business() -> None:
     ["Origin: https://evil.example", "Origin: null"]
     + [f"Sec-Fetch-Site: {site}" for site in ("cross-site", "same-site", "same-origin")],
 )
-def test_request_of_web_page_is_refused(header: str) -> None:
+def test_request_from_a_web_page_is_rejected(header: str) -> None:
     _, server = _life()
 
     status, _ = _ask(server, "POST /control/drop", {}, headers=f"{header}\r\n")
@@ -119,13 +119,13 @@ def test_request_of_web_page_is_refused(header: str) -> None:
         *((host, 403) for host in ("evil.example:80:localhost", "[fd00::2]", "localhost:1:1")),
     ],
 )
-def test_control_answers_names_of_this_computer(host: str, status: int) -> None:
+def test_control_accepts_only_local_and_configured_hosts(host: str, status: int) -> None:
     _, server = _life(control_hosts=["Gateway", "[fd00::1]"])
 
     assert _ask(server, "GET /control/sessions", host=host)[0] == status
 
 
-def test_control_without_host_is_refused() -> None:
+def test_control_request_without_host_is_rejected() -> None:
     _, server = _life()
     connection = server.accept(now=0.0)
 
@@ -134,20 +134,20 @@ def test_control_without_host_is_refused() -> None:
     assert connection.data_to_send().startswith(b"HTTP/1.1 403")
 
 
-def test_browser_address_bar_may_read() -> None:
+def test_request_from_the_browser_address_bar_is_accepted() -> None:
     _, server = _life()
 
     assert _ask(server, "GET /control/sessions", headers="Sec-Fetch-Site: none\r\n")[0] == 200
 
 
 @pytest.mark.parametrize("hosts", ["gateway:8080", ["a b"], [""], [1], "fd00::1", None])
-def test_control_hosts_are_names_without_port(hosts: Any) -> None:
+def test_control_hosts_with_a_port_are_rejected(hosts: Any) -> None:
     with pytest.raises(LocalProtocolError, match=r"ServerConfig\.control_hosts"):
         ServerConfig(control_hosts=hosts)
 
 
 @pytest.mark.parametrize("request_", ["GET /control", "GET /control/x", "GET /control/drop"])
-def test_what_is_not_there_is_said(request_: str) -> None:
+def test_unknown_resource_returns_404(request_: str) -> None:
     _, server = _life()
 
     status, body = _ask(server, request_)
@@ -159,7 +159,7 @@ def test_what_is_not_there_is_said(request_: str) -> None:
 # ----- reading -----
 
 
-def test_connections_say_how_they_speak_and_for_which_session() -> None:
+def test_connections_have_protocol_and_session() -> None:
     _, server = _life()
 
     status, (one,) = _ask(server, "GET /control/connections")
@@ -172,7 +172,7 @@ def test_connections_say_how_they_speak_and_for_which_session() -> None:
     assert one["session"]["connection"] == 1
 
 
-def test_connections_stand_in_the_order_of_their_numbers_before_they_have_a_session_too() -> None:
+def test_connections_are_listed_in_order_of_their_numbers() -> None:
     server = Server(ServerConfig(control="/control"))
     for _ in range(12):
         server.accept(now=0.0, framing=False, target="/?v=10&encoding=json")
@@ -183,7 +183,7 @@ def test_connections_stand_in_the_order_of_their_numbers_before_they_have_a_sess
     assert {connection["session"] for connection in connections} == {None}
 
 
-def test_sessions_are_listed_while_their_client_is_away() -> None:
+def test_sessions_of_disconnected_clients_are_listed() -> None:
     link, server = _life()
     link.client.send(UpdatePresence([Activity("chess")]))
     link.run(1)
@@ -196,7 +196,7 @@ def test_sessions_are_listed_while_their_client_is_away() -> None:
     assert session["id"] in server.sessions
 
 
-def test_received_has_what_clients_sent_in_order_and_never_a_token() -> None:
+def test_received_has_commands_in_order_and_without_tokens() -> None:
     link, server = _life()
     link.client.send(Raw(99, {"odd": [1]}))
     link.run(5)
@@ -216,7 +216,7 @@ def test_received_has_what_clients_sent_in_order_and_never_a_token() -> None:
     assert "secret" not in json.dumps(entries)
 
 
-def test_received_begins_behind_the_number_that_is_named() -> None:
+def test_received_starts_after_the_given_number() -> None:
     link, server = _life()
     link.cut()
     link.run(5)
@@ -229,7 +229,7 @@ def test_received_begins_behind_the_number_that_is_named() -> None:
     assert _ask(server, "GET /control/received?after=999")[1] == []
 
 
-def test_the_journal_keeps_the_last_entries_alone() -> None:
+def test_received_keeps_only_the_last_entries() -> None:
     link, server = _life(journal_limit=3)
     link.run(300)
 
@@ -239,7 +239,7 @@ def test_the_journal_keeps_the_last_entries_alone() -> None:
     assert entries[-1]["number"] > 3
 
 
-def test_journal_is_bounded_in_bytes() -> None:
+def test_received_entries_are_bounded_in_bytes() -> None:
     journal = Journal(10**6)
 
     for _ in range(200):
@@ -251,7 +251,7 @@ def test_journal_is_bounded_in_bytes() -> None:
 
 
 @pytest.mark.parametrize("after", ["-1", "x", "1e3", "%F0%9F%98%80", "9" * 30])
-def test_a_number_that_is_none_is_refused(after: str) -> None:
+def test_received_after_an_invalid_number_is_rejected(after: str) -> None:
     _, server = _life()
 
     status, body = _ask(server, f"GET /control/received?after={after}")
@@ -260,14 +260,14 @@ def test_a_number_that_is_none_is_refused(after: str) -> None:
     assert "expected the number of an entry" in body["message"]
 
 
-def test_without_a_control_route_nothing_is_kept() -> None:
+def test_entries_are_not_kept_without_a_control_route() -> None:
     server = Server()
     Link(Client(CONFIG), server).client.expect(Ready)
 
     assert server.journal.after(0) == []
 
 
-def test_what_nobody_could_decode_is_an_error_in_its_place() -> None:
+def test_undecodable_command_is_an_entry_with_an_error() -> None:
     server = Server(ServerConfig(control="/control"))
     connection = server.accept(now=0.0, framing=False, target="/?v=10&encoding=json")
     identify = '{"token": "t", "properties": {}, "intents": 0, "unused": 1e999}'
@@ -279,7 +279,7 @@ def test_what_nobody_could_decode_is_an_error_in_its_place() -> None:
     assert entries[1]["d"] == {"error": "Number out of range - at `$[...]`"}
 
 
-def test_a_client_that_speaks_etf_is_shown_as_json() -> None:
+def test_commands_in_etf_are_shown_as_json() -> None:
     pytest.importorskip("erlpack")
     server = Server(ServerConfig(control="/control"))
     link = Link(
@@ -300,7 +300,7 @@ def test_a_client_that_speaks_etf_is_shown_as_json() -> None:
 # ----- doing -----
 
 
-def test_a_dispatch_goes_to_those_whom_a_gateway_would_choose() -> None:
+def test_dispatch_is_sent_to_sessions_with_its_intents() -> None:
     link, server = _life()
 
     mine = _post(link, server, "dispatch", {"t": "GUILD_CREATE", "d": {"id": "1"}})
@@ -311,7 +311,7 @@ def test_a_dispatch_goes_to_those_whom_a_gateway_would_choose() -> None:
     assert link.client.expect(Dispatch).data == {"id": "1"}
 
 
-def test_a_dispatch_to_one_connection_comes_there_whatever_its_intents() -> None:
+def test_dispatch_to_one_connection_ignores_its_intents() -> None:
     link, server = _life()
     other = Link(Client(CONFIG), server)
     other.client.expect(Ready)
@@ -325,7 +325,7 @@ def test_a_dispatch_to_one_connection_comes_there_whatever_its_intents() -> None
     assert not [e for e in link.client.events if isinstance(e, Dispatch) and e.name != "READY"]
 
 
-def test_a_dispatch_to_a_connection_without_a_session_is_refused() -> None:
+def test_dispatch_to_a_connection_without_session_is_rejected() -> None:
     server = Server(ServerConfig(control="/control"))
     server.accept(now=0.0, framing=False, target="/?v=10&encoding=json")
 
@@ -335,7 +335,7 @@ def test_a_dispatch_to_a_connection_without_a_session_is_refused() -> None:
 
 
 @pytest.mark.parametrize("connection", [None, 1])
-def test_drop_cuts_and_the_client_resumes(connection: int | None) -> None:
+def test_drop_makes_the_client_resume(connection: int | None) -> None:
     link, server = _life()
     body = {} if connection is None else {"connection": connection}
 
@@ -346,13 +346,13 @@ def test_drop_cuts_and_the_client_resumes(connection: int | None) -> None:
     link.client.expect(Resumed)
 
 
-def test_an_empty_body_is_an_empty_object() -> None:
+def test_empty_body_means_an_empty_object() -> None:
     link, server = _life()
 
     assert _ask(server, "POST /control/drop", now=link.now) == (200, {"count": 1})
 
 
-def test_close_closes_with_code_and_reason() -> None:
+def test_close_sends_code_and_reason() -> None:
     link, server = _life()
 
     assert _post(link, server, "close", {"code": 4008, "reason": "enough"}) == (200, {"count": 1})
@@ -370,7 +370,7 @@ def test_close_closes_with_code_and_reason() -> None:
         (9, False, SessionInvalidated(False)),
     ],
 )
-def test_send_sends_an_op_code(op: int, d: Any, event: Any) -> None:
+def test_send_sends_the_payload_of_an_op_code(op: int, d: Any, event: Any) -> None:
     link, server = _life()
 
     assert _post(link, server, "send", {"op": op, "d": d}) == (200, {"count": 1})
@@ -379,7 +379,7 @@ def test_send_sends_an_op_code(op: int, d: Any, event: Any) -> None:
     assert event in link.client.events
 
 
-def test_send_can_ask_for_a_heartbeat_acknowledge_one_and_greet_again() -> None:
+def test_send_supports_heartbeat_request_ack_and_hello() -> None:
     link, server = _life()
     before = len(link.server.events)
 
@@ -390,7 +390,7 @@ def test_send_can_ask_for_a_heartbeat_acknowledge_one_and_greet_again() -> None:
     assert [type(event) for event in link.server.events[before:]] == [Heartbeat]
 
 
-def test_send_can_redirect_version_3() -> None:
+def test_send_supports_the_redirect_of_version_3() -> None:
     server = Server(ServerConfig(control="/control"))
     config = Config(token="t", dialect=3, gateway_url="ws://localhost", unix_offset=0.0)
     link = Link(Client(config), server)
@@ -405,7 +405,7 @@ def test_send_can_redirect_version_3() -> None:
 @pytest.mark.parametrize(
     "body", [{"op": 0}, {"op": 2}, {"op": 10}, {"op": 10, "d": {}}, {"op": 99}]
 )
-def test_what_cannot_be_sent_is_refused(body: Any) -> None:
+def test_send_of_an_unsupported_op_code_is_rejected(body: Any) -> None:
     link, server = _life()
 
     status, answer = _post(link, server, "send", body)
@@ -415,7 +415,7 @@ def test_what_cannot_be_sent_is_refused(body: Any) -> None:
 
 
 @pytest.mark.parametrize("path", ["drop", "close", "send", "dispatch"])
-def test_a_connection_that_is_not_open_is_not_found(path: str) -> None:
+def test_number_of_a_closed_connection_returns_404(path: str) -> None:
     link, server = _life()
     body = {"send": {"op": 7}, "dispatch": {"t": "X"}}.get(path, {})
 
@@ -424,14 +424,14 @@ def test_a_connection_that_is_not_open_is_not_found(path: str) -> None:
     assert (status, answer["message"]) == (404, "connection 9 is not open")
 
 
-def test_a_connection_that_is_being_closed_is_not_open_any_more() -> None:
+def test_closing_connection_does_not_count_as_open() -> None:
     link, server = _life()
     _post(link, server, "close", {"code": 4000})
 
     assert _post(link, server, "drop", {}) == (200, {"count": 0})
 
 
-def test_a_scenario_counts_from_the_next_connection() -> None:
+def test_scenario_counts_from_the_next_connection() -> None:
     link, server = _life()
     faults = [{"what": "close", "on": "resumed", "code": 4009, "connection": 1}]
 
@@ -445,7 +445,7 @@ def test_a_scenario_counts_from_the_next_connection() -> None:
     assert one["number"] == 3
 
 
-def test_the_same_in_python() -> None:
+def test_play_starts_a_scenario_from_python() -> None:
     link, server = _life()
 
     server.play(Scenario([Fault("refuse", on="upgrade", status=520)]))
@@ -471,7 +471,7 @@ def test_the_same_in_python() -> None:
         ("scenario", [{"what": "nonsense"}]),
     ],
 )
-def test_a_body_that_is_not_understood_is_refused_and_changes_nothing(path: str, body: Any) -> None:
+def test_invalid_body_is_rejected_without_effect(path: str, body: Any) -> None:
     link, server = _life()
 
     status, answer = _post(link, server, path, body)
@@ -481,7 +481,7 @@ def test_a_body_that_is_not_understood_is_refused_and_changes_nothing(path: str,
     assert len(server.open_connections) == 1
 
 
-def test_body_of_a_request_may_be_large_but_is_bounded() -> None:
+def test_large_body_is_accepted_up_to_a_limit() -> None:
     link, server = _life()
     body = {"t": "X", "d": "x" * 1_000_000}
 
@@ -495,7 +495,7 @@ def test_body_of_a_request_may_be_large_but_is_bounded() -> None:
     assert connection.data_to_send().startswith(b"HTTP/1.1 413 ")
 
 
-def test_a_client_that_waits_to_be_told_to_go_on_is_told() -> None:
+def test_expect_100_continue_is_answered() -> None:
     _, server = _life()
     connection = server.accept(now=0.0)
     head = b"POST /control/drop HTTP/1.1\r\nHost: localhost:8080\r\nContent-Length: 2\r\n"
@@ -508,7 +508,7 @@ def test_a_client_that_waits_to_be_told_to_go_on_is_told() -> None:
     assert connection.data_to_send().startswith(b"HTTP/1.1 200 ")
 
 
-def test_an_upgrade_is_not_control() -> None:
+def test_upgrade_to_a_control_path_is_rejected() -> None:
     server = Server(ServerConfig(control="/control"))
     connection = server.accept(now=0.0)
     frames = ClientFrames(host="h", target="/control/drop?v=10", user_agent="u", limit=9)
@@ -533,7 +533,7 @@ def _answer(connection: Any) -> tuple[int, Any]:
     return int(status.split()[1]), json.loads(text)
 
 
-def test_wait_answers_an_entry_that_is_there() -> None:
+def test_wait_returns_an_existing_entry_at_once() -> None:
     _, server = _life()
 
     status, entry = _ask(server, "GET /control/wait?event=Identify")
@@ -542,7 +542,7 @@ def test_wait_answers_an_entry_that_is_there() -> None:
     assert _ask(server, "GET /control/wait?after=2&event=Ready&connection=1")[1]["number"] == 3
 
 
-def test_wait_answers_when_the_entry_comes() -> None:
+def test_wait_returns_when_the_entry_is_added() -> None:
     link, server = _life()
     waiting = _waiting(server, "?event=UpdatePresence&after=3&timeout=60", now=link.now)
     woken = []
@@ -560,7 +560,7 @@ def test_wait_answers_when_the_entry_comes() -> None:
     assert isinstance(waiting.events()[-1], Closed)
 
 
-def test_wait_ends_with_408() -> None:
+def test_wait_returns_408_after_its_timeout() -> None:
     link, server = _life()
     waiting = _waiting(server, "?event=Resume&timeout=2.5", now=link.now)
 
@@ -572,7 +572,7 @@ def test_wait_ends_with_408() -> None:
     assert waiting.next_timer() is None
 
 
-def test_wait_for_anything_waits_ten_seconds() -> None:
+def test_wait_has_a_default_timeout_of_ten_seconds() -> None:
     server = Server(ServerConfig(control="/control"))
     waiting = _waiting(server, "")
     waiting.handle_timer(now=9.9)
@@ -583,7 +583,7 @@ def test_wait_for_anything_waits_ten_seconds() -> None:
     assert _answer(waiting) == (408, {"message": "no entry after entry 0 within 10 s"})
 
 
-def test_wait_of_zero_seconds_only_looks() -> None:
+def test_wait_with_timeout_zero_returns_at_once() -> None:
     server = Server(ServerConfig(control="/control"))
 
     assert _ask(server, "GET /control/wait?timeout=0")[0] == 408
@@ -600,7 +600,7 @@ def test_wait_selects_by_fields() -> None:
     assert _answer(waiting)[1]["status"] == 404
 
 
-def test_client_that_stops_waiting_leaves_nothing() -> None:
+def test_client_that_disconnects_ends_its_wait() -> None:
     link, server = _life()
     waiting = _waiting(server, "?event=Resume", now=link.now)
     waiting.receive_data(b"more", now=link.now)
@@ -627,7 +627,7 @@ def test_client_that_stops_waiting_leaves_nothing() -> None:
         ("event=Ready&event=Resume", "invalid event ['Ready', 'Resume']: expected one value"),
     ],
 )
-def test_wait_with_invalid_parameter_is_refused(query: str, says: str) -> None:
+def test_wait_with_an_invalid_parameter_is_rejected(query: str, says: str) -> None:
     _, server = _life()
 
     status, body = _ask(server, f"GET /control/wait?{query}")
@@ -636,7 +636,7 @@ def test_wait_with_invalid_parameter_is_refused(query: str, says: str) -> None:
     assert body["message"].startswith(says)
 
 
-def test_resumed_session_is_an_entry() -> None:
+def test_resumed_session_adds_an_entry() -> None:
     link, server = _life()
     link.cut()
     link.run(5)
@@ -664,7 +664,7 @@ def test_many_waits_cost_linear_time() -> None:
 # ----- reset -----
 
 
-def test_reset_returns_to_the_start() -> None:
+def test_reset_restores_the_initial_state() -> None:
     faults = Scenario([Fault("close", code=4009, on="ready", after=3600.0)])
     world = World([{"id": "5", "name": "five"}])
     link, server = _life(scenario=faults, world=world, identifies_a_day=1, identify_seconds=3600.0)
@@ -686,7 +686,7 @@ def test_reset_returns_to_the_start() -> None:
     assert (entries[0]["number"], entries[0]["connection"]) == (1, 1)
 
 
-def test_reset_keeps_requests_that_wait() -> None:
+def test_reset_keeps_waiting_requests() -> None:
     link, server = _life()
     waiting = _waiting(server, "?event=Ready&after=3", now=link.now)
 
@@ -696,7 +696,7 @@ def test_reset_keeps_requests_that_wait() -> None:
     assert waiting in server.connections
 
 
-def test_reset_takes_no_fields() -> None:
+def test_reset_with_fields_is_rejected() -> None:
     _, server = _life()
 
     status, _ = _ask(server, "POST /control/reset", {"journal": True})
@@ -705,7 +705,7 @@ def test_reset_takes_no_fields() -> None:
     assert len(server.open_connections) == 1
 
 
-def test_invalid_field_is_named_with_its_value() -> None:
+def test_invalid_field_is_reported_with_its_value() -> None:
     _, server = _life()
 
     _, body = _ask(server, "POST /control/close", {"code": "4000"})

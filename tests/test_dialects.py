@@ -123,12 +123,12 @@ def _versions(*which: int) -> Any:
     return pytest.mark.parametrize(("version", "does"), [(v, v in which) for v in VERSIONS])
 
 
-def test_all_versions_from_3_to_10_are_there() -> None:
+def test_versions_3_to_10_are_supported() -> None:
     assert VERSIONS == [3, 4, 5, 6, 7, 8, 9, 10]
     assert all(DIALECTS[version].version == version for version in VERSIONS)
 
 
-def test_version_7_is_version_6_with_another_number() -> None:
+def test_version_7_differs_from_6_only_in_its_number() -> None:
     """Never documented: "treat as 6"."""
     six = msgspec.structs.replace(DIALECTS[7], version=6, api_url=DIALECTS[6].api_url)
     assert six == DIALECTS[6]
@@ -138,7 +138,7 @@ def test_version_7_is_version_6_with_another_number() -> None:
 
 
 @_versions(4, 5, 6, 7, 8, 9, 10)
-def test_version_and_encoding_are_in_the_query_from_version_4_on(version: int, does: bool) -> None:
+def test_query_has_version_and_encoding_from_version_4_on(version: int, does: bool) -> None:
     config = _config(version)
 
     assert config.query == ((("v", str(version)), ("encoding", "json")) if does else ())
@@ -146,7 +146,7 @@ def test_version_and_encoding_are_in_the_query_from_version_4_on(version: int, d
 
 
 @_versions(4, 5, 6, 7, 8, 9, 10)
-def test_the_lookups_answer_may_be_kept_from_version_4_on(version: int, does: bool) -> None:
+def test_lookup_result_is_reused_from_version_4_on(version: int, does: bool) -> None:
     config = attrs.evolve(_config(version), gateway_url=None, api_url="http://localhost/api")
     link = Link(Client(config), Server())
     link.server.send(SessionInvalidated())
@@ -158,7 +158,7 @@ def test_the_lookups_answer_may_be_kept_from_version_4_on(version: int, does: bo
 
 
 @_versions(3, 4, 5)
-def test_the_lookup_carries_the_token_up_to_version_5(version: int, does: bool) -> None:
+def test_lookup_has_the_token_up_to_version_5(version: int, does: bool) -> None:
     config = attrs.evolve(_config(version), gateway_url=None, api_url="http://localhost/api")
 
     request = Client(config).dial_succeeded(now=0.0).data_to_send()
@@ -167,7 +167,7 @@ def test_the_lookup_carries_the_token_up_to_version_5(version: int, does: bool) 
 
 
 @_versions(4, 5, 6, 7, 8, 9, 10)
-def test_resume_carries_the_token_from_version_4_on(version: int, does: bool) -> None:
+def test_resume_has_the_token_from_version_4_on(version: int, does: bool) -> None:
     (resume,) = _said(_greeted(version, _session(version)))
 
     assert resume["op"] == 6
@@ -175,9 +175,7 @@ def test_resume_carries_the_token_from_version_4_on(version: int, does: bool) ->
 
 
 @_versions(3)
-def test_a_heartbeat_is_unix_time_in_version_3_and_then_the_sequence(
-    version: int, does: bool
-) -> None:
+def test_heartbeat_has_unix_time_in_version_3_later_sequence(version: int, does: bool) -> None:
     connection = _ready(version)
 
     connection.receive_message('{"op":1}', now=1450.0)
@@ -187,7 +185,7 @@ def test_a_heartbeat_is_unix_time_in_version_3_and_then_the_sequence(
 
 
 @_versions(4, 5, 6, 7, 8, 9, 10)
-def test_a_failed_resume_is_answered_by_op_9_from_version_4_on(version: int, does: bool) -> None:
+def test_failed_resume_is_answered_by_op_9_from_version_4_on(version: int, does: bool) -> None:
     connection = _accept(version)
     connection.messages_to_send()
 
@@ -199,9 +197,7 @@ def test_a_failed_resume_is_answered_by_op_9_from_version_4_on(version: int, doe
 
 
 @_versions(3, 4, 5)
-def test_guilds_are_whole_in_version_3_and_come_behind_ready_from_version_4_on(
-    version: int, does: bool
-) -> None:
+def test_guilds_follow_ready_from_version_4_on(version: int, does: bool) -> None:
     said = [p for p in _served(version, world=World([{"id": "1", "name": "x"}])) if p["op"] == 0]
 
     whole = version == 3
@@ -212,14 +208,14 @@ def test_guilds_are_whole_in_version_3_and_come_behind_ready_from_version_4_on(
 
 
 @_versions(4, 5, 6, 7, 8, 9, 10)
-def test_ready_has_a_trace_from_version_4_on(version: int, does: bool) -> None:
+def test_ready_has_trace_from_version_4_on(version: int, does: bool) -> None:
     ready = next(payload for payload in _served(version) if payload.get("t") == "READY")
 
     assert ("_trace" in ready["d"]) is does
 
 
 @_versions(4, 5, 6, 7, 8, 9, 10)
-def test_identify_may_have_a_shard_from_version_4_on(version: int, does: bool) -> None:
+def test_identify_has_an_optional_shard_from_version_4_on(version: int, does: bool) -> None:
     if does:
         assert _introduced(version, shard=(1, 2))["shard"] == [1, 2]
     else:
@@ -228,7 +224,7 @@ def test_identify_may_have_a_shard_from_version_4_on(version: int, does: bool) -
 
 
 @_versions(3, 4)
-def test_op_7_may_name_a_url_up_to_version_4(version: int, does: bool) -> None:
+def test_op_7_has_an_optional_url_up_to_version_4(version: int, does: bool) -> None:
     connection = _ready(version)
 
     _tell(connection, 7, {"url": "ws://localhost/other"})
@@ -241,7 +237,7 @@ def test_op_7_may_name_a_url_up_to_version_4(version: int, does: bool) -> None:
 
 
 @_versions(5, 6, 7, 8, 9, 10)
-def test_the_server_greets_with_the_interval_from_version_5_on(version: int, does: bool) -> None:
+def test_hello_has_the_heartbeat_interval_from_version_5_on(version: int, does: bool) -> None:
     link = Link(Client(_config(version)), Server(ServerConfig(heartbeat_interval=1234)))
 
     hellos = [e for e in link.client.events if isinstance(e, Hello)]
@@ -253,7 +249,7 @@ def test_the_server_greets_with_the_interval_from_version_5_on(version: int, doe
 
 
 @_versions(5, 6, 7, 8, 9, 10)
-def test_resumed_carries_the_interval_before_version_5(version: int, does: bool) -> None:
+def test_resumed_has_the_heartbeat_interval_before_version_5(version: int, does: bool) -> None:
     link = Link(Client(_config(version)), Server(ServerConfig(heartbeat_interval=1234)))
     link.cut()
     link.run(5)
@@ -272,7 +268,7 @@ def test_heartbeats_are_acknowledged_from_version_5_on(version: int, does: bool)
 
 
 @_versions(3, 4)
-def test_without_acks_silence_makes_no_zombie(version: int, does: bool) -> None:
+def test_missing_heartbeat_acks_are_allowed_before_version_5(version: int, does: bool) -> None:
     connection = _greeted(version)
     if DIALECTS[version].greets:
         _tell(connection, 10, {"heartbeat_interval": 1000})
@@ -286,9 +282,7 @@ def test_without_acks_silence_makes_no_zombie(version: int, does: bool) -> None:
 
 
 @_versions(5, 6, 7, 8, 9, 10)
-def test_a_heartbeat_before_the_first_dispatch_is_null_from_version_5_on(
-    version: int, does: bool
-) -> None:
+def test_heartbeat_before_a_dispatch_is_null_from_version_5_on(version: int, does: bool) -> None:
     """Before it, there is no interval before READY either."""
     connection = _bare(version)
     if does:
@@ -310,7 +304,7 @@ def test_close_code_4006_means_identify_up_to_version_4(version: int, does: bool
 
 
 @_versions(3, 4, 5)
-def test_op_5_is_known_up_to_version_5(version: int, does: bool) -> None:
+def test_op_5_is_supported_up_to_version_5(version: int, does: bool) -> None:
     connection = _ready(version)
 
     if does:
@@ -321,7 +315,7 @@ def test_op_5_is_known_up_to_version_5(version: int, does: bool) -> None:
             connection.send(VoiceServerPing(), now=0.0)
 
 
-def test_what_only_user_accounts_send_goes_as_raw() -> None:
+def test_op_codes_of_user_accounts_are_sent_as_raw_commands() -> None:
     """Op 12, guild sync, of version 5."""
     connection = _ready(5)
 
@@ -359,7 +353,7 @@ _PRESENCE = UpdatePresence([Activity("chess")], 5, status="idle")
         ),
     ],
 )
-def test_a_presence_has_three_forms(versions: tuple[int, ...], d: Any) -> None:
+def test_presence_has_three_formats(versions: tuple[int, ...], d: Any) -> None:
     for version in versions:
         link = Link(Client(_config(version)), Server())
         connection = _ready(version)
@@ -372,9 +366,7 @@ def test_a_presence_has_three_forms(versions: tuple[int, ...], d: Any) -> None:
 
 
 @_versions(6, 7, 8, 9, 10)
-def test_identify_has_a_presence_from_version_6_on_and_before_it_comes_behind_ready(
-    version: int, does: bool
-) -> None:
+def test_identify_has_the_presence_from_version_6_on(version: int, does: bool) -> None:
     connection = _greeted(version, presence=UpdatePresence())
     _tell(connection, 0, {"session_id": "s", "heartbeat_interval": HOLD}, s=1, t="READY")
 
@@ -388,7 +380,7 @@ def test_identify_has_a_presence_from_version_6_on_and_before_it_comes_behind_re
     ("version", "limit"),
     [(3, (1, 12.0)), (4, (5, 60.0)), (5, (5, 60.0)), *((v, (5, 20.0)) for v in range(6, 11))],
 )
-def test_presences_have_the_limit_of_their_version(version: int, limit: tuple[int, float]) -> None:
+def test_presence_rate_limit_depends_on_the_version(version: int, limit: tuple[int, float]) -> None:
     """Rule 62; and of all that wait, the last is sent."""
     connection = _ready(version)
     most, seconds = limit
@@ -407,7 +399,7 @@ def test_presences_have_the_limit_of_their_version(version: int, limit: tuple[in
 
 
 @_versions(6, 7, 8, 9, 10)
-def test_op_9_says_whether_it_may_be_resumed_from_version_6_on(version: int, does: bool) -> None:
+def test_op_9_has_a_resumable_flag_from_version_6_on(version: int, does: bool) -> None:
     connection = _ready(version)
     server = _accept(version)
     server.messages_to_send()
@@ -421,7 +413,7 @@ def test_op_9_says_whether_it_may_be_resumed_from_version_6_on(version: int, doe
 
 
 @_versions(6, 7, 8, 9, 10)
-def test_transport_compression_is_there_from_version_6_on(version: int, does: bool) -> None:
+def test_transport_compression_is_supported_from_version_6_on(version: int, does: bool) -> None:
     for stream in (Compression.ZLIB_STREAM, Compression.ZSTD_STREAM):
         if does:
             assert ("compress", stream.value) in _config(version, compression=stream).query
@@ -431,7 +423,7 @@ def test_transport_compression_is_there_from_version_6_on(version: int, does: bo
 
 
 @_versions(6, 7, 8, 9, 10)
-def test_the_last_close_codes_are_fatal_from_version_6_on(version: int, does: bool) -> None:
+def test_last_close_codes_are_fatal_from_version_6_on(version: int, does: bool) -> None:
     for code in (4011, 4012, 4013, 4014):
         connection = _ready(version)
         connection.receive_close(code, now=0.0)
@@ -442,7 +434,7 @@ def test_the_last_close_codes_are_fatal_from_version_6_on(version: int, does: bo
     ("versions", "intents"),
     [((3, 4, 5), "unknown"), ((6, 7), "optional"), ((8, 9, 10), "required")],
 )
-def test_intents_are_unknown_then_optional_then_required(
+def test_intents_are_unsupported_then_optional_then_required(
     versions: tuple[int, ...], intents: str
 ) -> None:
     for version in versions:
@@ -460,7 +452,7 @@ def test_intents_are_unknown_then_optional_then_required(
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_server_asks_for_intents_where_they_are_required(version: int) -> None:
+def test_server_rejects_identify_without_required_intents(version: int) -> None:
     connection = _accept(version)
 
     connection.receive_message('{"op":2,"d":{"token":"t"}}', now=0.0)
@@ -470,7 +462,7 @@ def test_a_server_asks_for_intents_where_they_are_required(version: int) -> None
 
 
 @_versions(6, 7)
-def test_guild_subscriptions_are_of_versions_6_and_7(version: int, does: bool) -> None:
+def test_guild_subscriptions_exist_in_versions_6_and_7(version: int, does: bool) -> None:
     if does:
         assert _introduced(version, guild_subscriptions=False)["guild_subscriptions"] is False
     else:
@@ -480,7 +472,7 @@ def test_guild_subscriptions_are_of_versions_6_and_7(version: int, does: bool) -
 
 
 @_versions(6, 7, 8, 9, 10)
-def test_a_members_request_may_name_users_from_version_6_on(version: int, does: bool) -> None:
+def test_members_request_has_user_ids_from_version_6_on(version: int, does: bool) -> None:
     connection = _ready(version)
     request = RequestGuildMembers("1", user_ids=["2"], nonce="n")
 
@@ -493,7 +485,7 @@ def test_a_members_request_may_name_users_from_version_6_on(version: int, does: 
 
 
 @_versions(6, 7, 8, 9, 10)
-def test_a_voice_state_must_name_its_guild_from_version_6_on(version: int, does: bool) -> None:
+def test_voice_state_requires_a_guild_from_version_6_on(version: int, does: bool) -> None:
     connection = _ready(version)
 
     if does:
@@ -505,7 +497,7 @@ def test_a_voice_state_must_name_its_guild_from_version_6_on(version: int, does:
 
 
 @_versions(6, 7, 8, 9, 10)
-def test_the_resume_url_of_ready_is_used_from_version_6_on(version: int, does: bool) -> None:
+def test_resume_url_of_ready_is_used_from_version_6_on(version: int, does: bool) -> None:
     connection = _greeted(version)
     d = {"session_id": "s", "heartbeat_interval": HOLD, "resume_gateway_url": "ws://localhost/r"}
 
@@ -519,9 +511,7 @@ def test_the_resume_url_of_ready_is_used_from_version_6_on(version: int, does: b
 
 
 @_versions(3, 4, 5, 6, 7)
-def test_a_members_request_may_name_several_guilds_up_to_version_7(
-    version: int, does: bool
-) -> None:
+def test_members_request_has_several_guilds_up_to_version_7(version: int, does: bool) -> None:
     connection = _ready(version)
 
     if does:
@@ -539,7 +529,7 @@ def test_property_names_have_a_dollar_sign_up_to_version_7(version: int, does: b
 
 
 @_versions(9, 10)
-def test_threads_are_there_from_version_9_on(version: int, does: bool) -> None:
+def test_threads_exist_from_version_9_on(version: int, does: bool) -> None:
     server = Server()
     intents = 513 if DIALECTS[version].intents else None
     link = Link(Client(_config(version, intents=intents)), server)
@@ -554,7 +544,7 @@ def test_threads_are_there_from_version_9_on(version: int, does: bool) -> None:
 
 
 @pytest.mark.parametrize("permissions", ["2147483647", 2147483647, 2**80])
-def test_permissions_are_the_applications_and_survive_as_they_were_sent(permissions: Any) -> None:
+def test_permissions_are_returned_unchanged(permissions: Any) -> None:
     """A decimal string from version 8 on, an integer before."""
     for version in VERSIONS:
         connection = _ready(version)
@@ -564,13 +554,13 @@ def test_permissions_are_the_applications_and_survive_as_they_were_sent(permissi
         assert dispatch.data == {"permissions": permissions}
 
 
-def test_the_content_of_messages_is_an_intent() -> None:
+def test_message_content_requires_an_intent_in_version_10() -> None:
     assert Intents.MESSAGE_CONTENT == 1 << 15
     assert _introduced(10, intents=Intents.MESSAGE_CONTENT)["intents"] == 1 << 15
 
 
 @_versions(10)
-def test_the_soundboard_and_channel_info_are_version_10s(version: int, does: bool) -> None:
+def test_soundboard_and_channel_info_require_version_10(version: int, does: bool) -> None:
     commands = DIALECTS[version].commands
 
     assert (Opcode.REQUEST_SOUNDBOARD_SOUNDS in commands) is does
@@ -581,7 +571,7 @@ def test_the_soundboard_and_channel_info_are_version_10s(version: int, does: boo
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_etf_is_chosen_in_the_query_or_by_the_form_of_the_first_packet(version: int) -> None:
+def test_etf_is_selected_by_query_or_first_payload(version: int) -> None:
     pytest.importorskip("erlpack")
     config = _config(version, encoding=Encoding.ETF)
     server = Server()

@@ -21,20 +21,20 @@ from gateway_proto.requests import ANSWERS
 from gateway_proto.testing import Link
 
 
-def test_every_name_is_its_own_value() -> None:
+def test_every_dispatch_name_equals_its_value() -> None:
     assert len(DispatchName) == 85
     assert all(name.value == name.name for name in DispatchName)
 
 
-def test_every_name_that_an_intent_brings_is_there() -> None:
+def test_dispatch_names_include_all_events_of_intents() -> None:
     assert frozenset().union(*INTENT_EVENTS.values()) <= set(DispatchName)
 
 
-def test_every_name_that_the_machine_itself_reads_is_there() -> None:
+def test_dispatch_names_include_all_that_the_client_reads() -> None:
     assert {"READY", "RESUMED", *ANSWERS} <= set(DispatchName)
 
 
-def test_a_name_says_which_intents_bring_it() -> None:
+def test_dispatch_name_has_its_intents() -> None:
     assert DispatchName.MESSAGE_CREATE.intents == Intents.GUILD_MESSAGES | Intents.DIRECT_MESSAGES
     assert DispatchName.INTERACTION_CREATE.intents == Intents(0)
 
@@ -49,19 +49,19 @@ def test_a_name_says_which_intents_bring_it() -> None:
         ("CHANNEL_INFO", range(10, 11)),
     ],
 )
-def test_a_name_says_in_which_versions_it_may_come(name: str, versions: range) -> None:
+def test_dispatch_name_has_its_versions(name: str, versions: range) -> None:
     assert DispatchName(name).versions == versions
 
 
 @pytest.mark.parametrize("version", [version for version in DIALECTS if version >= 6])
-def test_what_a_dialect_does_not_know_comes_in_none_of_its_versions(version: int) -> None:
+def test_unsupported_dispatch_name_excludes_the_version(version: int) -> None:
     unknown = {name for name in DispatchName if not DIALECTS[version].knows(name)}
 
     assert not any(version in name.versions for name in unknown)
     assert bool(unknown) == (version < 9)
 
 
-def test_a_name_is_a_text_like_any_other() -> None:
+def test_dispatch_name_is_interchangeable_with_str() -> None:
     dispatch = Dispatch.of(DispatchName.TYPING_START, {})
 
     assert type(dispatch.name) is str
@@ -75,7 +75,7 @@ def test_a_name_is_a_text_like_any_other() -> None:
 
 
 @pytest.mark.parametrize("encoding", ["json", "etf"])
-def test_a_server_dispatches_by_name(encoding: str) -> None:
+def test_server_dispatches_by_dispatch_name(encoding: str) -> None:
     if encoding == "etf":
         pytest.importorskip("erlpack")
     server = Server()
@@ -89,7 +89,7 @@ def test_a_server_dispatches_by_name(encoding: str) -> None:
     assert "USER_UPDATE" in [e.name for e in link.client.events if isinstance(e, Dispatch)]
 
 
-def test_a_client_starts_without_the_names() -> None:
+def test_import_does_not_load_dispatch_names() -> None:
     code = "import sys, gateway_proto; print('gateway_proto.dispatches' in sys.modules)"
 
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "False\n"

@@ -29,7 +29,7 @@ def _rows(title: str, page: str = SERVER) -> list[list[str]]:
     return [row.split(" | ") for row in rows[1:]]
 
 
-def test_the_world_and_the_scenario_can_be_read() -> None:
+def test_world_and_scenario_of_the_page_are_valid() -> None:
     (world,) = blocks(DOCS / "server.md", "json")
     (scenario,) = blocks(DOCS / "server.md", "yaml")
 
@@ -39,7 +39,7 @@ def test_the_world_and_the_scenario_can_be_read() -> None:
     ]
 
 
-def test_the_table_of_faults_is_whole_and_names_their_fields() -> None:
+def test_table_of_faults_has_every_fault_and_field() -> None:
     rows = [row for row in _rows("What goes wrong") if row[0] != "---"]
 
     assert [row[0].strip("`") for row in rows] == list(_KINDS)
@@ -48,7 +48,7 @@ def test_the_table_of_faults_is_whole_and_names_their_fields() -> None:
         assert set(re.findall("`([a-z_]+)`", row[-1])) <= fields, row
 
 
-def test_the_control_route_does_what_its_table_says() -> None:
+def test_table_of_control_requests_matches_the_routes() -> None:
     requests = [row[0].strip("`").split() for row in _rows("In any language")]
     requests = [request for request in requests if request[0] in ("GET", "POST")]
     source = inspect.getsource(_control.control)
@@ -63,7 +63,7 @@ def test_the_control_route_does_what_its_table_says() -> None:
 @pytest.mark.parametrize(
     "row", [row for row in _rows("In any language") if row[0].startswith("`POST")], ids=str
 )
-def test_the_bodies_of_the_table_are_taken(row: list[str]) -> None:
+def test_bodies_in_the_table_are_accepted(row: list[str]) -> None:
     method, target = row[0].strip("`").split()
     body = row[1].strip("`").encode()
 
@@ -74,7 +74,7 @@ def test_the_bodies_of_the_table_are_taken(row: list[str]) -> None:
     assert answer.status == 200
 
 
-def test_the_fields_that_are_named_are_those_of_the_config() -> None:
+def test_named_fields_exist_in_server_config() -> None:
     marker = SERVER.partition("any field of `ServerConfig`: ")[2].partition("...")[0]
     named = re.findall("`([a-z_]+)`", marker + SERVER.partition("## Which close code")[2])
 
@@ -83,7 +83,7 @@ def test_the_fields_that_are_named_are_those_of_the_config() -> None:
     assert set(named) <= fields
 
 
-def test_every_close_code_of_the_server_has_its_row() -> None:
+def test_table_of_close_codes_has_every_code_of_the_server() -> None:
     import gateway_proto.server_connection as module
 
     codes = set(re.findall(r"_refuse\((4\d\d\d)", inspect.getsource(module))) | {"4000"}
@@ -97,7 +97,7 @@ def test_every_close_code_of_the_server_has_its_row() -> None:
 # ----- simulation.md -----
 
 
-def test_the_commands_of_the_page_are_understood() -> None:
+def test_commands_of_the_simulation_page_are_valid() -> None:
     (block,) = blocks(DOCS / "simulation.md", "sh")
     commands = [shlex.split(line, comments=True) for line in block.code.splitlines()]
     assert len(commands) == 4
@@ -111,7 +111,7 @@ def test_the_commands_of_the_page_are_understood() -> None:
         assert result.exit_code == 0, result.output
 
 
-def test_every_kind_of_trouble_and_every_invariant_has_its_row() -> None:
+def test_tables_have_every_fault_kind_and_invariant() -> None:
     kinds = {row[0].strip("`"): row[1] for row in _rows("What is simulated", SIMULATION)}
     invariants = {row[0].strip("`"): row[1] for row in _rows("What must hold", SIMULATION)}
 

@@ -22,7 +22,7 @@ COMMANDS = [
 SCRIPTS = [command for command in COMMANDS if command.startswith("python -m tests.")]
 
 
-def test_every_command_is_one_that_is_tested_here() -> None:
+def test_commands_of_the_page_are_known() -> None:
     known = ("python -m tests.", "python -m pytest -q tests/test_model.py", "pip install atheris")
 
     assert len(SCRIPTS) == 6
@@ -30,7 +30,7 @@ def test_every_command_is_one_that_is_tested_here() -> None:
 
 
 @pytest.mark.parametrize("command", SCRIPTS)
-def test_the_options_of_a_command_are_known_to_it(command: str) -> None:
+def test_options_of_a_command_are_supported(command: str) -> None:
     module, *given = shlex.split(command)[2:]
     options = [word for word in given if word.startswith("--")]
 
@@ -46,7 +46,7 @@ def test_the_options_of_a_command_are_known_to_it(command: str) -> None:
     assert all(word in TARGETS for word in given if word.isalpha() and module == "tests.fuzzing")
 
 
-def test_a_file_is_run_through_a_target_by_the_command_of_the_page() -> None:
+def test_command_of_the_page_runs_a_file_through_a_target() -> None:
     (command,) = [command for command in SCRIPTS if "crash" in command]
     path = corpus("frames")[0]
     words = [str(path) if "crash" in word else word for word in shlex.split(command)[1:]]
@@ -58,11 +58,11 @@ def test_a_file_is_run_through_a_target_by_the_command_of_the_page() -> None:
     assert done.stdout == f"{path}: nothing is wrong\n"
 
 
-def test_both_tables_of_targets_are_whole() -> None:
+def test_both_tables_list_every_target() -> None:
     assert re.findall(r"^\| `(\w+)` \|", PAGE, re.M) == [*TARGETS, *TARGETS]
 
 
-def test_every_file_that_is_named_is_there() -> None:
+def test_linked_files_exist() -> None:
     links = re.findall(r"\]\(\.\./([\w/.]+)\)", PAGE)
 
     assert len(links) >= 6

@@ -12,7 +12,7 @@ from tests.pages import DOCS, check_commands, run_python
 PAGE = DOCS / "traces.md"
 
 
-def test_the_code_makes_a_trace_in_which_nothing_differs(
+def test_code_of_the_page_makes_a_reproducible_trace(
     tmp_path: pathlib.Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -26,11 +26,11 @@ def test_the_code_makes_a_trace_in_which_nothing_differs(
     assert capsys.readouterr().out == ""
 
 
-def test_the_commands_have_the_options_that_are_shown() -> None:
+def test_commands_of_the_page_have_valid_options() -> None:
     assert check_commands(PAGE) == 7
 
 
-def test_the_table_of_the_lines_names_the_fields_that_there_are() -> None:
+def test_table_of_lines_has_every_field() -> None:
     kept = (DOCS / "traces" / "demo.jsonl").read_text()
     fields = {key for line in read(kept.splitlines()) for key in line}
     section = PAGE.read_text().partition("## The lines")[2]

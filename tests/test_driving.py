@@ -33,7 +33,7 @@ def _refused() -> Iterator[None]:
         yield
 
 
-def test_second_task_is_refused_until_the_first_iteration_is_dropped() -> None:
+def test_second_task_is_rejected_until_first_iteration_ends() -> None:
     iterations, gateway = Iterations(), _gateway()
     iteration = iterations.start(gateway, "task 1", _next)
     with _refused():
@@ -55,7 +55,7 @@ def test_same_task_may_iterate_again_at_any_time() -> None:
     assert first is not second
 
 
-def test_a_refusal_keeps_no_iteration_alive() -> None:
+def test_rejected_task_keeps_no_reference_to_the_iteration() -> None:
     iterations, gateway = Iterations(), _gateway()
     first = iterations.start(gateway, "task 1", _next)
     with pytest.raises(LocalProtocolError) as kept:
@@ -107,7 +107,7 @@ class _Paused:
 
 
 @pytest.mark.parametrize("due", [None, 10.0, 9.96, float("inf")])
-def test_timer_in_time_excuses_nothing(due: float | None) -> None:
+def test_timer_in_time_does_not_pause_the_connection(due: float | None) -> None:
     connection = _Paused()
 
     assert not excuse_blocked_loop(connection, due, 10.0)

@@ -44,7 +44,7 @@ def _closed(connection: LookupConnection) -> Closed:
     return closed
 
 
-def test_version_10_asks_without_the_token() -> None:
+def test_lookup_of_version_10_has_no_token() -> None:
     connection = _lookup()
 
     request = connection.data_to_send().decode()
@@ -55,7 +55,7 @@ def test_version_10_asks_without_the_token() -> None:
     assert connection.data_to_send() == b""
 
 
-def test_an_answer_names_the_gateway_and_ends_the_lookup() -> None:
+def test_response_with_a_url_ends_the_lookup() -> None:
     connection = _lookup()
 
     connection.receive_data(_response(b'{"url":"ws://x"}'), now=1.0)
@@ -66,7 +66,7 @@ def test_an_answer_names_the_gateway_and_ends_the_lookup() -> None:
     assert connection.state is State.CLOSED
 
 
-def test_an_answer_for_bots_has_shards_and_limits() -> None:
+def test_response_for_bots_has_shards_and_limits() -> None:
     connection = _lookup()
     limit = {"total": 1000, "remaining": 999, "reset_after": 5, "max_concurrency": 16}
     body = {"url": "ws://x", "shards": 3, "session_start_limit": limit, "more": 1}
@@ -76,7 +76,7 @@ def test_an_answer_for_bots_has_shards_and_limits() -> None:
     assert connection.events()[0] == GatewayFound("ws://x", 3, SessionStartLimit(**limit))
 
 
-def test_an_answer_a_byte_at_a_time_after_a_hint_is_one_answer() -> None:
+def test_response_in_single_bytes_is_one_response() -> None:
     connection = _lookup()
     data = b"HTTP/1.1 103 Hints\r\n\r\n" + _response(b'{"url":"ws://x"}')
 
@@ -86,7 +86,7 @@ def test_an_answer_a_byte_at_a_time_after_a_hint_is_one_answer() -> None:
     assert connection.events()[0] == GatewayFound("ws://x")
 
 
-def test_an_answer_without_a_length_ends_with_the_transport() -> None:
+def test_response_without_length_ends_at_eof() -> None:
     connection = _lookup()
     connection.receive_data(b'HTTP/1.0 200 OK\r\n\r\n{"url":"ws://x"}', now=1.0)
     assert connection.events() == []
@@ -109,7 +109,7 @@ def test_an_answer_without_a_length_ends_with_the_transport() -> None:
         (_response(b"", 301), "HTTP 301"),
     ],
 )
-def test_an_answer_of_no_use_ends_the_lookup_with_its_reason(data: bytes, says: str) -> None:
+def test_unusable_response_ends_the_lookup_with_a_reason(data: bytes, says: str) -> None:
     connection = _lookup()
 
     connection.receive_data(data, now=1.0)
@@ -142,7 +142,7 @@ _LIMIT = {"total": 1000, "remaining": 900, "reset_after": 14400000, "max_concurr
         ({"total": None, "remaining": None, "max_concurrency": None}, None),
     ],
 )
-def test_the_numbers_of_a_limit_are_read_leniently(
+def test_numbers_of_a_session_limit_are_read_leniently(
     change: dict[str, Any], expected: SessionStartLimit | None
 ) -> None:
     connection = _lookup()
@@ -154,7 +154,7 @@ def test_the_numbers_of_a_limit_are_read_leniently(
 
 
 @pytest.mark.parametrize("limit", [None, 5, "x", [], True])
-def test_a_limit_of_another_type_is_none(limit: Any) -> None:
+def test_session_limit_of_another_type_is_ignored(limit: Any) -> None:
     connection = _lookup()
     answer = {"url": "ws://localhost", "session_start_limit": limit}
 
@@ -168,7 +168,7 @@ def test_a_limit_of_another_type_is_none(limit: Any) -> None:
     [(3, 3), (2.5, 3), ("4", 4), (0, None), (-1, None), (None, None), ([], None),
      (10**400, 2**31), (True, None)],
 )  # fmt: skip
-def test_a_count_of_shards_is_read_leniently(shards: Any, expected: int | None) -> None:
+def test_shard_count_is_read_leniently(shards: Any, expected: int | None) -> None:
     connection = _lookup()
 
     connection.receive_data(
@@ -185,7 +185,7 @@ def test_a_count_of_shards_is_read_leniently(shards: Any, expected: int | None) 
         b'{"url":"ws://localhost","x":NaN,"y":1e999,"z":"\xff\\ud800\t"}',
     ],
 )
-def test_json_that_others_would_refuse_is_read(data: bytes) -> None:
+def test_response_in_invalid_but_readable_json_is_accepted(data: bytes) -> None:
     connection = _lookup()
 
     connection.receive_data(_response(data), now=1.0)
@@ -193,7 +193,7 @@ def test_json_that_others_would_refuse_is_read(data: bytes) -> None:
     assert connection.events()[0] == GatewayFound("ws://localhost")
 
 
-def test_informational_answers_before_the_final_are_skipped() -> None:
+def test_informational_responses_are_skipped() -> None:
     connection = _lookup()
     interim = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" * 32
 
@@ -202,7 +202,7 @@ def test_informational_answers_before_the_final_are_skipped() -> None:
     assert connection.events()[0] == GatewayFound("ws://localhost")
 
 
-def test_informational_answers_without_end_end_the_lookup() -> None:
+def test_too_many_informational_responses_end_the_lookup() -> None:
     connection = _lookup()
 
     connection.receive_data(b"HTTP/1.1 100 Continue\r\n\r\n" * 33, now=1.0)
@@ -220,7 +220,7 @@ def _slow_refusal() -> LookupConnection:
 
 
 @pytest.mark.parametrize("end", ["eof", "timeout", "size", "garbage"])
-def test_a_refusal_whose_body_does_not_end_is_a_refusal(end: str) -> None:
+def test_error_status_with_endless_body_is_an_error(end: str) -> None:
     connection = _slow_refusal()
     if end == "eof":
         connection.receive_eof(now=2.0)
@@ -238,7 +238,7 @@ def test_a_refusal_whose_body_does_not_end_is_a_refusal(end: str) -> None:
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_a_redirect_names_its_location(status: int) -> None:
+def test_redirect_is_reported_with_its_location(status: int) -> None:
     connection = _lookup()
 
     connection.receive_data(
@@ -253,7 +253,7 @@ def test_a_redirect_names_its_location(status: int) -> None:
     )
 
 
-def test_a_date_to_retry_after_is_compared_with_unix_time() -> None:
+def test_retry_after_date_is_relative_to_unix_time() -> None:
     config = Config(token="t", intents=0, unix_offset=784111777.0)
     connection = LookupConnection(config, Url.parse("http://localhost/api/gateway"), now=0.0)
     connection.data_to_send()
@@ -267,7 +267,7 @@ def test_a_date_to_retry_after_is_compared_with_unix_time() -> None:
     assert _closed(connection).retry_after == 100.0
 
 
-def test_a_transport_that_ends_early_ends_the_lookup_once() -> None:
+def test_early_eof_ends_the_lookup_once() -> None:
     connection = _lookup()
 
     connection.receive_eof(now=1.0)
@@ -280,7 +280,7 @@ def test_a_transport_that_ends_early_ends_the_lookup_once() -> None:
     assert connection.events() == []
 
 
-def test_a_server_that_says_nothing_ends_the_lookup_by_timeout() -> None:
+def test_missing_response_ends_the_lookup_by_timeout() -> None:
     connection = _lookup()
     assert connection.next_timer() == 20.0
 
@@ -291,7 +291,7 @@ def test_a_server_that_says_nothing_ends_the_lookup_by_timeout() -> None:
     assert _closed(connection).error == "waited too long for the HTTP answer of the lookup"
 
 
-def test_a_lookup_that_is_not_read_waits() -> None:
+def test_paused_lookup_does_not_time_out() -> None:
     connection = _lookup()
     connection.pause(now=10.0)
     connection.handle_timer(now=100.0)
@@ -302,7 +302,7 @@ def test_a_lookup_that_is_not_read_waits() -> None:
     assert connection.next_timer() == 110.0
 
 
-def test_a_lookup_can_be_closed_and_has_nothing_to_send() -> None:
+def test_closed_lookup_has_no_data_to_send() -> None:
     connection = _lookup()
     with pytest.raises(LocalProtocolError, match="wait for READY"):
         connection.send(None, now=0.0)
@@ -318,7 +318,7 @@ def test_a_lookup_can_be_closed_and_has_nothing_to_send() -> None:
     [("3", 3.0), ("0.5", 0.5), ("", None), ("soon", None), ("-1", None), ("nan", None),
      ("1e9", 2_592_000.0)],
 )  # fmt: skip
-def test_retry_after_is_seconds_or_nothing(value: str, seconds: float | None) -> None:
+def test_invalid_retry_after_is_ignored(value: str, seconds: float | None) -> None:
     assert seconds_to_wait({"retry-after": value}) == seconds
 
 
@@ -336,11 +336,11 @@ def _answer(method: str, target: str, *, authorized: bool = True) -> tuple[int, 
     "target",
     ["/api/gateway", "/api/v3/gateway", "/api/v10/gateway/", "/api/gateway?x=1", "/gateway"],
 )
-def test_the_gateway_is_named_in_the_form_of_every_version(target: str) -> None:
+def test_server_answers_the_lookup_of_every_version(target: str) -> None:
     assert _answer("GET", target, authorized=False) == (200, {"url": "ws://x"})
 
 
-def test_the_routes_of_clients_answer_those_with_a_token() -> None:
+def test_client_routes_answer_requests_with_a_token() -> None:
     status, bot = _answer("GET", "/api/v10/gateway/bot")
     assert (status, bot["url"], bot["shards"]) == (200, "ws://x", 3)
     assert bot["session_start_limit"].keys() == {
@@ -361,7 +361,7 @@ def test_the_routes_of_clients_answer_those_with_a_token() -> None:
 @pytest.mark.parametrize(
     "route", ["gateway/bot", "users/@me", "oauth2/applications/@me", "applications/@me"]
 )
-def test_a_route_that_needs_a_token_is_401_without(route: str) -> None:
+def test_route_without_its_token_returns_401(route: str) -> None:
     assert _answer("GET", f"/api/v10/{route}", authorized=False)[0] == 401
 
 
@@ -377,11 +377,11 @@ def test_a_route_that_needs_a_token_is_401_without(route: str) -> None:
         ("HEAD", "/api/users/@me", 200),
     ],
 )
-def test_what_there_is_not_is_said_so(method: str, target: str, status: int) -> None:
+def test_unsupported_requests_get_an_error_status(method: str, target: str, status: int) -> None:
     assert _answer(method, target)[0] == status
 
 
-def test_the_url_of_a_lookup_is_below_its_base() -> None:
+def test_lookup_url_is_below_the_base_url() -> None:
     assert (
         str(Url.parse("http://localhost/api/").under("gateway")) == "http://localhost/api/gateway"
     )

@@ -98,7 +98,7 @@ def start() -> Iterator[Any]:
         process.communicate(timeout=30)
 
 
-def test_every_example_is_tested_and_short() -> None:
+def test_every_example_is_tested() -> None:
     files = {path.name: path.read_text() for path in EXAMPLES.glob("*.py")}
 
     assert set(files) == {example.split()[0] for example in CHAT + OTHERS}
@@ -108,7 +108,7 @@ def test_every_example_is_tested_and_short() -> None:
 
 
 @pytest.mark.parametrize("example", CHAT)
-def test_an_example_prints_what_comes_and_misses_nothing_of_a_cut(
+def test_example_prints_every_dispatch_across_a_drop(
     example: str, gateway_server: RunningGateway, start: Any, tmp_path: pathlib.Path
 ) -> None:
     _skip_without_its_library(example)
@@ -138,7 +138,7 @@ def test_an_example_prints_what_comes_and_misses_nothing_of_a_cut(
 
 
 @pytest.mark.parametrize("example", CHAT)
-def test_an_example_whose_connection_is_reset_dials_again(
+def test_example_dials_again_after_a_reset(
     example: str, start: Any, tmp_path: pathlib.Path
 ) -> None:
     _skip_without_its_library(example)
@@ -162,7 +162,7 @@ def test_an_example_whose_connection_is_reset_dials_again(
             connection.close()
 
 
-def test_the_stored_session_is_resumed_by_the_next_process(
+def test_stored_session_is_resumed_by_the_next_process(
     gateway_server: RunningGateway, start: Any, tmp_path: pathlib.Path
 ) -> None:
     env = {
@@ -215,7 +215,7 @@ def _stop(bot: subprocess.Popen[str], gateway_server: RunningGateway) -> list[st
 
 
 @pytest.mark.gateway(world=World([GUILD]))
-def test_a_bot_behind_the_proxy_restarts_without_an_identify_at_the_gateway(
+def test_proxy_restarts_a_bot_without_identify_upstream(
     gateway_server: RunningGateway, start: Any, proxy: dict[str, str]
 ) -> None:
     first = start("on_trio.py", **proxy)
@@ -231,7 +231,7 @@ def test_a_bot_behind_the_proxy_restarts_without_an_identify_at_the_gateway(
 
 
 @pytest.mark.gateway(world=World([GUILD]))
-def test_a_bot_that_kept_its_session_gets_from_the_proxy_what_it_missed(
+def test_proxy_replays_missed_dispatches_on_resume(
     gateway_server: RunningGateway, start: Any, proxy: dict[str, str]
 ) -> None:
     _stop(start("on_asyncio.py", **proxy), gateway_server)
@@ -245,7 +245,7 @@ def test_a_bot_that_kept_its_session_gets_from_the_proxy_what_it_missed(
 
 
 @pytest.mark.gateway(world=World([GUILD]))
-def test_the_proxy_tells_a_bot_of_the_guilds_that_there_are(
+def test_proxy_sends_existing_guilds_to_a_new_bot(
     gateway_server: RunningGateway, proxy: dict[str, str]
 ) -> None:
     gateway_server.dispatch("GUILD_UPDATE", {"id": "1000", "name": "another name"})
@@ -305,7 +305,7 @@ def test_two_processes_share_the_identify_slots(gateway_server: RunningGateway, 
 
 
 @pytest.mark.gateway(world=World([GUILD]))
-def test_bots_behind_the_proxy_are_informed_of_a_new_upstream_session(
+def test_proxy_invalidates_bots_on_a_new_upstream_session(
     gateway_server: RunningGateway, proxy: dict[str, str]
 ) -> None:
     async def main() -> list[str]:
@@ -339,7 +339,7 @@ def test_bots_behind_the_proxy_are_informed_of_a_new_upstream_session(
     assert "Resumed" not in names
 
 
-def test_the_unit_tests_of_a_bot_pass() -> None:
+def test_unit_tests_of_the_example_bot_pass() -> None:
     plugins = importlib.metadata.entry_points(group="pytest11")
     is_installed = any(point.value == "gateway_pytest" for point in plugins)
     options = ["-W", "error", *(() if is_installed else ("-p", "gateway_pytest"))]

@@ -43,18 +43,18 @@ def test_every_public_name_of_a_module_is_exported(name: str) -> None:
     assert set(module.__all__) - apart <= set(gateway_proto.__all__)
 
 
-def test_the_list_of_exports_names_each_once_and_is_true() -> None:
+def test_export_list_has_every_export_once() -> None:
     assert len(gateway_proto.__all__) == len(set(gateway_proto.__all__))
     for name in gateway_proto.__all__:
         assert hasattr(gateway_proto, name), name
 
 
-def test_what_is_no_name_of_it_is_said_as_ever() -> None:
+def test_unknown_attribute_raises_attribute_error() -> None:
     with pytest.raises(AttributeError, match="module 'gateway_proto' has no attribute 'Nothing'"):
         _ = gateway_proto.Nothing
 
 
-def test_a_client_starts_without_the_servers_half() -> None:
+def test_import_does_not_load_the_server_role() -> None:
     code = (
         "import sys, gateway_proto; print(*sys.modules); gateway_proto.Server; print(*sys.modules)"
     )
@@ -65,7 +65,7 @@ def test_a_client_starts_without_the_servers_half() -> None:
     assert "gateway_proto.server" in after
 
 
-def test_a_shell_completes_what_is_imported_later_too() -> None:
+def test_dir_has_the_lazily_imported_names() -> None:
     assert set(gateway_proto.__all__) <= set(dir(gateway_proto))
 
 

@@ -129,9 +129,7 @@ EVERY = [
 
 @pytest.mark.parametrize("fault", EVERY, ids=lambda f: f"{f.what}-{f.on}-{f.code}-{f.size}-{f.nth}")
 @pytest.mark.parametrize("compression", ["none", "zlib-stream", "zstd-stream"])
-def test_whatever_goes_wrong_once_the_client_is_ready_in_the_end(
-    fault: Fault, compression: str
-) -> None:
+def test_client_becomes_ready_after_any_single_fault(fault: Fault, compression: str) -> None:
     link = _life(fault, compression=compression)
 
     assert _is_ready(link), _ends(link)
@@ -141,7 +139,7 @@ def test_whatever_goes_wrong_once_the_client_is_ready_in_the_end(
 
 @pytest.mark.parametrize("fault", EVERY, ids=lambda f: f"{f.what}-{f.on}-{f.code}-{f.size}-{f.nth}")
 @pytest.mark.parametrize("version", [3, 6])
-def test_and_so_it_is_in_other_versions(fault: Fault, version: int) -> None:
+def test_client_of_other_versions_becomes_ready_after_a_fault(fault: Fault, version: int) -> None:
     link = _life(fault, dialect=version, intents=None)
 
     assert _is_ready(link), _ends(link)
@@ -153,7 +151,7 @@ def test_and_so_it_is_in_other_versions(fault: Fault, version: int) -> None:
     assert (4 in _numbers(link)) is not unnoticed
 
 
-def test_a_scenario_does_the_same_each_time() -> None:
+def test_scenario_is_deterministic() -> None:
     faults = [Fault("drop", on="dispatch", size=9), Fault("corrupt", on="resumed", connection=2)]
 
     first, second = _life(*faults), _life(*faults)
@@ -165,7 +163,7 @@ def test_a_scenario_does_the_same_each_time() -> None:
 # ----- and each in the documented way -----
 
 
-def test_a_refused_upgrade_is_tried_again_after_what_it_asks_for() -> None:
+def test_rejected_upgrade_is_retried_after_retry_after() -> None:
     link = _life(Fault("refuse", on="upgrade", status=429, retry_after=7.0, reason="slow down"))
 
     (closed,) = _ends(link)
@@ -174,7 +172,7 @@ def test_a_refused_upgrade_is_tried_again_after_what_it_asks_for() -> None:
 
 
 @pytest.mark.parametrize("size", [0, 1, 10, 100])
-def test_a_drop_at_any_byte_resumes_and_loses_nothing(size: int) -> None:
+def test_drop_at_any_byte_is_resumed_without_loss(size: int) -> None:
     link = _life(Fault("drop", on="dispatch", nth=3, size=size))
 
     (closed,) = _ends(link)
@@ -193,14 +191,14 @@ def test_op_7_before_hello_is_followed() -> None:
 
 
 @pytest.mark.parametrize(("resumable", "identifies"), [(True, 1), (False, 2)])
-def test_op_9_of_either_kind(resumable: bool, identifies: int) -> None:
+def test_op_9_resumes_or_identifies_by_its_flag(resumable: bool, identifies: int) -> None:
     link = _life(Fault("invalidate", on="dispatch", resumable=resumable))
 
     assert SessionInvalidated(resumable) in link.client.events
     assert _identifies(link) == identifies
 
 
-def test_a_session_that_is_gone_is_opened_anew() -> None:
+def test_forgotten_session_is_replaced_by_identify() -> None:
     link = _life(Fault("drop", on="dispatch"), Fault("invalidate", on="resume", connection=2))
 
     assert any(isinstance(event, Resume) for event in link.server.events)
@@ -216,7 +214,7 @@ def _accepted(*faults: Fault) -> tuple[Server, ServerConnection, ClientFrames]:
     return server, connection, frames
 
 
-def test_a_trickle_is_so_many_bytes_at_a_time_and_some_seconds_between_them() -> None:
+def test_trickle_sends_chunks_at_an_interval() -> None:
     _, connection, _ = _accepted(Fault("trickle", on="open", size=10, seconds=2.0))
     whole = connection.waiting
 
@@ -230,7 +228,7 @@ def test_a_trickle_is_so_many_bytes_at_a_time_and_some_seconds_between_them() ->
     assert connection.next_timer() == 6.0
 
 
-def test_a_trickle_without_seconds_still_lets_time_go_on() -> None:
+def test_trickle_without_interval_does_not_block_time() -> None:
     _, connection, _ = _accepted(Fault("trickle", on="open", size=0, seconds=0.0))
 
     connection.handle_timer(now=0.0)
@@ -239,7 +237,7 @@ def test_a_trickle_without_seconds_still_lets_time_go_on() -> None:
     assert connection.next_timer() == 0.001
 
 
-def test_what_trickles_at_the_end_comes_at_once() -> None:
+def test_trickle_ends_at_the_close_of_the_connection() -> None:
     _, connection, _ = _accepted(Fault("trickle", on="open", size=1, seconds=1.0))
     whole = connection.waiting
 
@@ -248,7 +246,7 @@ def test_what_trickles_at_the_end_comes_at_once() -> None:
     assert len(connection.data_to_send()) == whole
 
 
-def test_merged_messages_come_in_one_piece() -> None:
+def test_merged_messages_are_sent_in_one_chunk() -> None:
     _, connection, frames = _accepted(Fault("merge", on="open", size=3))
     before = connection.data_to_send()
     assert [type(item) for item in one_by_one(frames.receive(before))] == [Upgraded]
@@ -262,7 +260,7 @@ def test_merged_messages_come_in_one_piece() -> None:
     assert len(connection.data_to_send()) > 0  # and so it goes on as ever
 
 
-def test_silence_is_whole_but_what_was_sent_before_comes() -> None:
+def test_silence_stops_only_later_output() -> None:
     _, connection, _ = _accepted(Fault("silence", on="open", after=5.0))
     before = connection.waiting
 
@@ -276,7 +274,7 @@ def test_silence_is_whole_but_what_was_sent_before_comes() -> None:
     assert connection.data_to_send() == b""
 
 
-def test_silence_stops_the_answers_to_pings_too() -> None:
+def test_silence_stops_pongs() -> None:
     _, connection, _ = _accepted(Fault("silence", on="open"))
     connection.data_to_send()
 
@@ -285,7 +283,7 @@ def test_silence_stops_the_answers_to_pings_too() -> None:
     assert connection.data_to_send() == b""
 
 
-def test_silence_counts_what_another_fault_keeps_back() -> None:
+def test_silence_includes_output_that_another_fault_delays() -> None:
     trickle = Fault("trickle", on="open", size=5, seconds=1.0)
     _, connection, _ = _accepted(trickle, Fault("silence", on="open", after=3.0))
     whole = connection.waiting
@@ -301,7 +299,7 @@ def test_silence_counts_what_another_fault_keeps_back() -> None:
     assert set(sizes[:-1]) <= {5, whole % 5, 0}
 
 
-def test_without_frames_silence_holds_for_the_close_too() -> None:
+def test_silence_without_framing_includes_the_close() -> None:
     server = Server(ServerConfig(scenario=Scenario([Fault("silence", on="open", after=1.0)])))
     connection = server.accept(now=0.0, framing=False, target="/?v=10&encoding=json")
     connection.handle_timer(now=1.0)
@@ -314,7 +312,7 @@ def test_without_frames_silence_holds_for_the_close_too() -> None:
 
 
 @pytest.mark.parametrize("what", ["silence", "no_acks"])
-def test_a_peer_that_falls_silent_is_a_zombie(what: str) -> None:
+def test_silence_is_detected_by_missing_heartbeat_acks(what: str) -> None:
     link = _life(Fault(what, on="dispatch"), dispatches=1)
 
     closed = _ends(link)[0]
@@ -332,7 +330,7 @@ def test_silence_before_ready_ends_by_timeout(on: str, what: str) -> None:
     )
 
 
-def test_a_slow_ready_is_waited_for() -> None:
+def test_delayed_ready_is_awaited() -> None:
     link = _life(Fault("hold", on="identify", seconds=30.0))
 
     assert _ends(link) == []
@@ -340,7 +338,7 @@ def test_a_slow_ready_is_waited_for() -> None:
 
 
 @pytest.mark.parametrize("compression", ["none", "zlib-stream", "zstd-stream"])
-def test_a_bomb_is_not_unpacked(compression: str) -> None:
+def test_compression_bomb_is_rejected(compression: str) -> None:
     """Rule 74."""
     link = _life(Fault("bomb", size=50_000_000), compression=compression)
 
@@ -348,7 +346,7 @@ def test_a_bomb_is_not_unpacked(compression: str) -> None:
     assert link.client.expect(Resumed)
 
 
-def test_a_corrupt_frame_and_corrupt_data_lead_to_a_resume() -> None:
+def test_corrupt_frame_or_data_causes_resume() -> None:
     """Rule 75."""
     for what, says in (("corrupt", "broken WebSocket frame"), ("corrupt_data", "broken zlib")):
         link = _life(Fault(what), compression="zlib-stream")
@@ -363,7 +361,7 @@ def test_fragments_are_joined() -> None:
     assert link.client.expect(Ready)
 
 
-def test_gaps_and_repeats_of_sequences_are_taken_as_they_come() -> None:
+def test_sequence_gaps_and_repeats_are_tolerated() -> None:
     link = _life(Fault("skip", on="ready", size=100), Fault("repeat", on="dispatch", nth=3))
 
     sequences = [e.sequence for e in link.client.events if isinstance(e, Dispatch)]
@@ -371,7 +369,7 @@ def test_gaps_and_repeats_of_sequences_are_taken_as_they_come() -> None:
     assert _ends(link) == []
 
 
-def test_a_dead_resume_host_is_left_for_the_main_url() -> None:
+def test_dead_resume_host_is_replaced_by_the_main_url() -> None:
     """Rule 26."""
     faults = [
         Fault("resume_url", on="identify", url="ws://dead.localhost"),
@@ -388,7 +386,7 @@ def test_a_dead_resume_host_is_left_for_the_main_url() -> None:
     assert link.dials[-1].purpose is Purpose.RESUME
 
 
-def test_a_foreign_resume_url_and_a_foreign_redirect_are_refused() -> None:
+def test_untrusted_resume_url_and_redirect_are_rejected() -> None:
     for config, fault in (
         ({}, Fault("resume_url", on="identify", url="wss://evil.example")),
         ({"dialect": 3, "intents": None}, Fault("reconnect", url="wss://evil.example")),
@@ -400,13 +398,13 @@ def test_a_foreign_resume_url_and_a_foreign_redirect_are_refused() -> None:
 
 
 @pytest.mark.parametrize("code", [4004, 4010, 4011, 4013, 4014])
-def test_a_fatal_code_ends_the_life(code: int) -> None:
+def test_fatal_close_code_ends_the_client(code: int) -> None:
     link = _life(Fault("close", code=code))
 
     assert str(code) in link.client.expect(GaveUp).reason
 
 
-def test_a_fault_of_every_connection_is_one_of_each() -> None:
+def test_fault_without_a_connection_applies_to_each() -> None:
     link = _life(Fault("close", code=4000, on="open", connection=None), seconds=20.0)
 
     assert len(_ends(link)) >= 3
@@ -414,14 +412,14 @@ def test_a_fault_of_every_connection_is_one_of_each() -> None:
 
 
 @pytest.mark.parametrize("what", ["drop", "close"])
-def test_a_resume_that_is_cut_off_is_tried_again(what: str) -> None:
+def test_dropped_resume_is_retried(what: str) -> None:
     link = _life(Fault("drop", on="dispatch"), Fault(what, on="resume", connection=2))
 
     assert _numbers(link) == [1, 2, 3, 4]
     assert _identifies(link) == 1
 
 
-def test_what_is_held_comes_whole_and_in_order_though_other_faults_happen_meanwhile() -> None:
+def test_delayed_output_stays_in_order_with_other_faults() -> None:
     faults = [Fault("hold", seconds=60.0), Fault("repeat", after=30.0)]
 
     link = _life(*faults, seconds=40.0)
@@ -432,7 +430,7 @@ def test_what_is_held_comes_whole_and_in_order_though_other_faults_happen_meanwh
     assert _ends(link) == []
 
 
-def test_without_frames_of_its_own_a_connection_has_no_faults_of_bytes() -> None:
+def test_byte_faults_require_framing() -> None:
     faults = [Fault("garbage"), Fault("corrupt"), Fault("drop", nth=1, after=5.0), Fault("skip")]
     server = Server(ServerConfig(scenario=Scenario(faults)))
     connection = server.accept(now=0.0, framing=False, target="/?v=10")
@@ -447,14 +445,14 @@ def test_without_frames_of_its_own_a_connection_has_no_faults_of_bytes() -> None
     assert connection.state is State.CLOSED
 
 
-def test_before_ready_there_is_nothing_to_repeat_or_skip() -> None:
+def test_repeat_and_skip_before_ready_have_no_effect() -> None:
     link = _life(Fault("repeat", on="open"), Fault("skip", on="open", size=5))
 
     assert _is_ready(link)
     assert link.client.expect(Ready).sequence == 1
 
 
-def test_faults_behind_the_end_do_nothing() -> None:
+def test_faults_after_close_have_no_effect() -> None:
     faults = [Fault("close"), *(Fault(w, size=5) for w in ("bomb", "garbage", "drop", "repeat"))]
 
     link = _life(*faults)
@@ -465,7 +463,7 @@ def test_faults_behind_the_end_do_nothing() -> None:
 # ----- a scenario in a file -----
 
 
-def test_a_scenario_is_read_from_json() -> None:
+def test_scenario_is_read_from_json() -> None:
     text = '[{"what": "close", "code": 4009, "on": "dispatch", "nth": 3, "connection": null}]'
 
     assert Scenario.from_json(text) == Scenario(
@@ -485,14 +483,14 @@ def test_a_scenario_is_read_from_json() -> None:
         ('[{"what": "close", "code": "x"}]', "fault 1 of the scenario: "),
     ],
 )
-def test_what_is_no_scenario_is_refused(text: str, says: str) -> None:
+def test_invalid_scenario_is_rejected(text: str, says: str) -> None:
     with pytest.raises(LocalProtocolError, match=says):
         Scenario.from_json(text)
     with pytest.raises(LocalProtocolError, match=says):
         Scenario.from_yaml(text)  # which JSON is as well
 
 
-def test_a_scenario_is_read_from_yaml_with_its_own_mind_about_the_word_on() -> None:
+def test_scenario_in_yaml_may_have_the_unquoted_key_on() -> None:
     text = """
     - what: close
       code: 4009
@@ -522,7 +520,7 @@ def test_a_scenario_is_read_from_yaml_with_its_own_mind_about_the_word_on() -> N
         "- {what: drop",
     ],
 )
-def test_what_is_no_scenario_in_yaml_is_refused(text: str | bytes) -> None:
+def test_invalid_yaml_scenario_is_rejected(text: str | bytes) -> None:
     with pytest.raises(LocalProtocolError, match="scenario"):
         Scenario.from_yaml(text)
 
@@ -549,7 +547,7 @@ _ANY = st.builds(
     st.lists(_ANY, min_size=1, max_size=5),
     st.sampled_from([(3, "payload"), (4, "none"), (6, "zlib-stream"), (10, "zstd-stream")]),
 )
-def test_whatever_a_scenario_does_to_three_connections_the_fourth_is_ready_in_the_end(
+def test_client_becomes_ready_after_faults_on_three_connections(
     faults: list[Fault], form: tuple[int, str]
 ) -> None:
     version, compression = form

@@ -73,7 +73,7 @@ def _is(link: Link, type_: type[Any]) -> list[Any]:
     return [event for event in link.server.events if isinstance(event, type_)]
 
 
-def test_the_lookup_says_how_many_and_each_identifies_in_its_turn() -> None:
+def test_shards_of_the_lookup_identify_one_after_another() -> None:
     """Rules 52 and 55: after HELLO, one every five seconds, and beating meanwhile."""
     config = attrs.evolve(CONFIG, gateway_url=None, api_url="http://localhost/api/v10")
     running = Running(config, count=4)
@@ -92,7 +92,7 @@ def test_the_lookup_says_how_many_and_each_identifies_in_its_turn() -> None:
         assert link.client.expect(Ready).shard == (n, 4)
 
 
-def test_who_waits_for_its_turn_beats_meanwhile() -> None:
+def test_heartbeats_continue_while_waiting_for_identify_slot() -> None:
     """Rule 10."""
     running = Running(count=8)
     running.run(34.0)
@@ -105,7 +105,7 @@ def test_who_waits_for_its_turn_beats_meanwhile() -> None:
     assert running.links[7].client.connection.state is State.GREETING
 
 
-def test_a_stored_session_takes_no_turn() -> None:
+def test_resume_of_a_stored_session_needs_no_identify_slot() -> None:
     """Rule 52: Resume takes no slot."""
     first = Running(count=2)
     first.run(6.0)
@@ -122,9 +122,7 @@ def test_a_stored_session_takes_no_turn() -> None:
     assert all(_is(link, Resume) for link in links)
 
 
-def test_one_that_lost_its_connection_while_it_waited_gives_up_its_place_and_comes_back_first() -> (
-    None
-):
+def test_shard_that_disconnects_while_queued_rejoins_in_front() -> None:
     """Rule 54."""
     running = Running(count=4)
     running.links[3].cut()
@@ -139,7 +137,7 @@ def test_one_that_lost_its_connection_while_it_waited_gives_up_its_place_and_com
     assert running.identified() == [0, 2, 3]
 
 
-def test_the_slot_of_a_connection_that_is_lost_goes_to_the_next() -> None:
+def test_identify_slot_of_a_lost_connection_goes_to_the_next() -> None:
     running = Running(count=3)
     running.links[1].cut()
 
@@ -149,7 +147,7 @@ def test_the_slot_of_a_connection_that_is_lost_goes_to_the_next() -> None:
     assert running.identified() == [0, 2]
 
 
-def test_a_closing_connection_gets_no_slot() -> None:
+def test_closing_connection_gets_no_identify_slot() -> None:
     running = Running(count=2)
     connection: Any = running.fleet.clients[1].connection
     connection.close(4000, now=1.0)
@@ -162,7 +160,7 @@ def test_a_closing_connection_gets_no_slot() -> None:
     assert running.fleet.queue.waiting == ()
 
 
-def test_a_connection_that_is_replaced_before_anybody_looked_keeps_its_place_at_the_front() -> None:
+def test_quickly_replaced_connection_stays_in_front() -> None:
     running = Running(count=3)
 
     running.links[2].cut()
@@ -171,7 +169,7 @@ def test_a_connection_that_is_replaced_before_anybody_looked_keeps_its_place_at_
     assert running.fleet.queue.waiting == (2, 1)
 
 
-def test_one_shards_end_is_not_anothers() -> None:
+def test_other_shards_continue_after_one_gives_up() -> None:
     running = Running(count=2)
     running.run(6.0)
     connection: Any = running.links[0].server.connection
@@ -185,7 +183,7 @@ def test_one_shards_end_is_not_anothers() -> None:
     assert running.fleet.clients[1].connection.state is State.READY
 
 
-def test_a_gateway_url_needs_no_lookup_and_a_range_is_a_process_of_several() -> None:
+def test_gateway_url_with_count_and_ids_needs_no_lookup() -> None:
     fleet = Fleet(CONFIG, count=16, ids=range(4, 8))
 
     plan = fleet.begin(now=0.0)
@@ -195,7 +193,7 @@ def test_a_gateway_url_needs_no_lookup_and_a_range_is_a_process_of_several() -> 
     assert list(fleet.clients) == [4, 5, 6, 7]
 
 
-def test_what_is_no_fleet_is_refused() -> None:
+def test_invalid_shard_manager_config_is_rejected() -> None:
     with pytest.raises(LocalProtocolError, match=r"invalid Config\.shard \(0, 1\)"):
         Fleet(attrs.evolve(CONFIG, shard=(0, 1)))
     with pytest.raises(LocalProtocolError, match="version 3 has no shards that could wait"):
@@ -213,7 +211,7 @@ def test_stored_session_of_another_shard_count_is_ignored() -> None:
     assert fleet.clients[0].session is None
 
 
-def test_a_lookup_that_failed_or_was_not_made_is_said() -> None:
+def test_begin_without_a_lookup_result_raises() -> None:
     config = attrs.evolve(CONFIG, gateway_url=None, api_url="http://localhost/api/v10")
     fleet = Fleet(config)
     with pytest.raises(LocalProtocolError, match="there is no lookup: drive it"):
@@ -226,7 +224,7 @@ def test_a_lookup_that_failed_or_was_not_made_is_said() -> None:
         fleet.begin(now=0.0)
 
 
-def test_the_lookups_budget_is_the_queues() -> None:
+def test_identify_queue_uses_the_budget_of_the_lookup() -> None:
     """Rule 49; what the reserve forbids today is allowed tomorrow."""
     config = attrs.evolve(
         CONFIG, gateway_url=None, api_url="http://localhost/api/v10", identify_reserve=999
@@ -247,7 +245,7 @@ def test_the_lookups_budget_is_the_queues() -> None:
     assert running.identified() == [0, 1]
 
 
-def test_a_client_that_only_looks_up_ends_with_the_answer() -> None:
+def test_lookup_only_client_ends_with_the_response() -> None:
     config = attrs.evolve(CONFIG, gateway_url=None, api_url="http://localhost/api/v10")
     client = Client(config, only_look_up=True)
     Link(client, Server(ServerConfig(url="ws://localhost:99")))
@@ -258,7 +256,7 @@ def test_a_client_that_only_looks_up_ends_with_the_answer() -> None:
     assert client.found.url == "ws://localhost:99"
 
 
-def test_without_anybody_to_wake_a_turn_is_given_at_the_next_look() -> None:
+def test_identify_slot_without_on_wake_is_granted_on_next_call() -> None:
     fleet = Fleet(CONFIG, count=2)
     fleet.begin(now=0.0)
     links = [Link(client, Server()) for client in fleet.clients.values()]
@@ -272,7 +270,7 @@ def test_without_anybody_to_wake_a_turn_is_given_at_the_next_look() -> None:
 # ----- one budget per token -----
 
 
-def test_without_a_lookup_the_own_max_concurrency_is_used() -> None:
+def test_configured_max_concurrency_is_used_without_a_lookup() -> None:
     fleet = Fleet(attrs.evolve(CONFIG, max_concurrency=2), count=3)
     assert fleet.begin(now=0.0).max_concurrency == 2
     links = [Link(client, Server()) for client in fleet.clients.values()]
@@ -280,7 +278,7 @@ def test_without_a_lookup_the_own_max_concurrency_is_used() -> None:
     assert [len(_is(link, Identify)) for link in links] == [1, 1, 0]
 
 
-def test_shards_without_a_lookup_share_the_budget_of_the_day() -> None:
+def test_shards_without_a_lookup_share_the_identify_budget() -> None:
     """Rule 49: however many shards there are."""
     running = Running(attrs.evolve(CONFIG, identify_budget=4), count=3)
     running.run(11.0)
@@ -297,7 +295,7 @@ def test_shards_without_a_lookup_share_the_budget_of_the_day() -> None:
     assert all(isinstance(event, IdentifyBudgetSpent) for _, event in events)
 
 
-def test_a_shard_that_begins_to_wait_on_a_spent_budget_is_reported() -> None:
+def test_shard_that_waits_for_a_spent_budget_is_reported() -> None:
     fleet = Fleet(attrs.evolve(CONFIG, identify_budget=1), count=2)
     fleet.begin(now=0.0)
     links = [Link(client, Server()) for client in fleet.clients.values()]
@@ -310,7 +308,7 @@ def test_a_shard_that_begins_to_wait_on_a_spent_budget_is_reported() -> None:
     assert fleet.queue.waiting == (1,)
 
 
-def test_a_lost_connection_on_a_spent_budget_is_not_reported() -> None:
+def test_lost_connection_with_a_spent_budget_is_not_reported() -> None:
     fleet = Fleet(attrs.evolve(CONFIG, identify_budget=2), count=3)
     fleet.begin(now=0.0)
     links = [Link(client, Server()) for client in fleet.clients.values()]
@@ -322,7 +320,7 @@ def test_a_lost_connection_on_a_spent_budget_is_not_reported() -> None:
     assert [n for n, _ in fleet.events()] == [1]
 
 
-def test_a_budget_of_zero_ends_each_shard_with_the_reason() -> None:
+def test_identify_budget_of_zero_ends_every_shard() -> None:
     fleet = Fleet(attrs.evolve(CONFIG, identify_budget=0), count=2)
 
     fleet.begin(now=0.0)
@@ -331,7 +329,7 @@ def test_a_budget_of_zero_ends_each_shard_with_the_reason() -> None:
         assert client.gave_up == "invalid Config.identify_budget 0: it allows no Identify"
 
 
-def test_a_new_lookup_of_a_shard_updates_the_budget_of_all() -> None:
+def test_new_lookup_of_one_shard_updates_the_shared_budget() -> None:
     config = attrs.evolve(
         CONFIG, gateway_url=None, api_url="http://localhost/api/v10", gateway_attempts=1
     )
@@ -354,7 +352,7 @@ def test_a_new_lookup_of_a_shard_updates_the_budget_of_all() -> None:
 # ----- the caller grants the slots -----
 
 
-def test_with_ask_to_identify_the_caller_grants_the_slots() -> None:
+def test_caller_grants_identify_slots_with_ask_to_identify() -> None:
     running = Running(attrs.evolve(CONFIG, ask_to_identify=True), count=2)
     running.run(30.0)
     assert running.identified() == []
@@ -373,7 +371,7 @@ def test_with_ask_to_identify_the_caller_grants_the_slots() -> None:
 # ----- shards that come and go -----
 
 
-def test_a_shard_is_added_and_identifies_in_its_turn() -> None:
+def test_added_shard_waits_for_its_identify_slot() -> None:
     running = Running(count=4, ids=[0, 1])
     running.run(6.0)
 
@@ -388,7 +386,7 @@ def test_a_shard_is_added_and_identifies_in_its_turn() -> None:
     assert link.client.expect(Ready).shard == (3, 4)
 
 
-def test_shard_that_is_replaced_gets_a_new_client() -> None:
+def test_replaced_shard_gets_a_new_client() -> None:
     running = Running(count=2)
     running.run(12.0)
     former = running.fleet.clients[1]
@@ -401,7 +399,7 @@ def test_shard_that_is_replaced_gets_a_new_client() -> None:
     assert running.fleet.plan.ids == (0, 1)
 
 
-def test_a_removed_shard_gets_no_slot_and_can_be_added_with_its_session() -> None:
+def test_removed_shard_can_be_added_again_with_its_session() -> None:
     running = Running(count=3)
     running.run(6.0)
     session = running.fleet.clients[1].session
@@ -419,7 +417,7 @@ def test_a_removed_shard_gets_no_slot_and_can_be_added_with_its_session() -> Non
     link.client.expect(Resumed)
 
 
-def test_a_removed_shard_that_is_driven_on_does_not_enter_the_queue() -> None:
+def test_removed_shard_does_not_join_the_identify_queue() -> None:
     running = Running(count=2)
     client = running.fleet.remove(1)
     running.fleet.add(1)
@@ -431,7 +429,7 @@ def test_a_removed_shard_that_is_driven_on_does_not_enter_the_queue() -> None:
     assert running.fleet.queue.waiting == ()
 
 
-def test_what_cannot_be_added_or_removed_raises_and_changes_nothing() -> None:
+def test_invalid_add_or_remove_raises_without_effect() -> None:
     fleet = Fleet(CONFIG, count=4, ids=[0])
     for call in (lambda: fleet.add(1), lambda: fleet.plan):
         with pytest.raises(LocalProtocolError, match="there is no plan yet"):
@@ -465,12 +463,12 @@ def test_what_cannot_be_added_or_removed_raises_and_changes_nothing() -> None:
         ({"sessions": {0: "x"}}, r"invalid sessions\[0\] 'x': expected a Session"),
     ],
 )
-def test_wrong_arguments_raise_before_a_dial(options: Any, says: str) -> None:
+def test_invalid_arguments_raise_before_a_dial(options: Any, says: str) -> None:
     with pytest.raises(LocalProtocolError, match=says):
         Fleet(CONFIG, **options)
 
 
-def test_a_lookup_of_an_absurd_count_raises_and_creates_nothing() -> None:
+def test_huge_shard_count_of_the_lookup_raises() -> None:
     config = attrs.evolve(CONFIG, gateway_url=None, api_url="http://localhost/api/v10")
     fleet = Fleet(config)
     assert fleet.lookup is not None

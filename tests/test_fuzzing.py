@@ -16,13 +16,13 @@ from tests.fuzzing.seeds import seeds
 from tests.fuzzing.targets import CORPUS, TARGETS, corpus
 
 
-def test_every_target_has_a_corpus_and_no_folder_is_nobodys() -> None:
+def test_corpus_folders_match_the_targets() -> None:
     assert sorted(path.name for path in CORPUS.iterdir()) == sorted(TARGETS)
     assert all(len(corpus(name)) >= 4 for name in TARGETS)
 
 
 @pytest.mark.parametrize("name", TARGETS)
-def test_every_kept_input_goes_through(name: str) -> None:
+def test_targets_accept_every_corpus_input(name: str) -> None:
     if name == "etf" and not etf.available():
         pytest.skip("the extra etf is not installed")
     for path in corpus(name):
@@ -30,7 +30,7 @@ def test_every_kept_input_goes_through(name: str) -> None:
 
 
 @pytest.mark.skipif(not etf.available(), reason="the extra etf is not installed")
-def test_the_corpus_is_what_the_script_writes_today() -> None:
+def test_corpus_equals_the_output_of_the_seed_script() -> None:
     """Without what another zlib or zstd would write otherwise."""
     kept = {
         (name, path.read_bytes()) for name in ("json", "etf", "scenario") for path in corpus(name)
@@ -39,13 +39,13 @@ def test_the_corpus_is_what_the_script_writes_today() -> None:
     assert {(name, data) for name, data in seeds() if name in ("json", "etf", "scenario")} == kept
 
 
-def test_pieces_are_joined_and_taken_apart() -> None:
+def test_joined_chunks_are_split_again() -> None:
     assert pieces(joined([b"a", b"", b"bc"])) == [b"a", b"", b"bc"]
     assert pieces(b"\0\5ab") == [b"ab"]
     assert pieces(b"") == [b""]
 
 
-def test_a_finding_is_seen_again_by_one_command(tmp_path: pathlib.Path) -> None:
+def test_one_command_reproduces_a_finding(tmp_path: pathlib.Path) -> None:
     path = tmp_path / "found"
     path.write_bytes(b"\0" + joined([b"x"]))
 
@@ -60,7 +60,7 @@ def test_a_finding_is_seen_again_by_one_command(tmp_path: pathlib.Path) -> None:
     assert (done.returncode, done.stdout) == (0, f"{path}: nothing is wrong\n")
 
 
-def test_what_is_wrong_is_found_and_shown(
+def test_defect_is_found_and_reported(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A cutter that takes pings for messages differs from wsproto."""
@@ -74,7 +74,7 @@ def test_what_is_wrong_is_found_and_shown(
     assert frames_target.frames is TARGETS["frames"]
 
 
-def test_without_atheris_nothing_is_fuzzed_and_that_is_said(
+def test_missing_atheris_is_reported(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)

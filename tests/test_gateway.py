@@ -61,7 +61,7 @@ def _take_all(gateway: Gateway) -> list[Event]:
     return list(iter(gateway.take, None))
 
 
-def test_an_event_counts_as_handled_when_the_next_is_asked_for() -> None:
+def test_event_is_handled_when_the_next_is_requested() -> None:
     gateway, link, server = _gateway()
     server.dispatch("X", 1, now=link.now)
     link.run()
@@ -79,7 +79,7 @@ def test_an_event_counts_as_handled_when_the_next_is_asked_for() -> None:
     assert gateway.session.sequence == 2
 
 
-def test_a_dispatch_without_a_sequence_moves_nothing() -> None:
+def test_dispatch_without_sequence_keeps_the_session() -> None:
     gateway, link, _ = _gateway()
     gateway.fill(link)
     _take_all(gateway)
@@ -91,7 +91,7 @@ def test_a_dispatch_without_a_sequence_moves_nothing() -> None:
     assert gateway.session == before
 
 
-def test_a_new_session_forgets_the_sequence_of_the_old_one() -> None:
+def test_new_session_resets_the_sequence() -> None:
     gateway, link, server = _gateway()
     server.dispatch("X", 1, now=link.now)
     link.run()
@@ -104,7 +104,7 @@ def test_a_new_session_forgets_the_sequence_of_the_old_one() -> None:
     assert (gateway.session.id, gateway.session.sequence) == ("new", 1)
 
 
-def test_what_it_shows_is_the_clients() -> None:
+def test_gateway_has_the_properties_of_its_client() -> None:
     gateway, link, _ = _gateway()
     assert gateway.state is State.READY
     link.run(120)
@@ -116,7 +116,7 @@ def test_what_it_shows_is_the_clients() -> None:
     assert not gateway.over
 
 
-def test_without_a_connection_there_is_no_state() -> None:
+def test_gateway_without_connection_has_no_state() -> None:
     gateway = Gateway(Client(CONFIG), queue_limit=1)
 
     assert gateway.state is None
@@ -125,7 +125,7 @@ def test_without_a_connection_there_is_no_state() -> None:
     assert gateway.take() is None
 
 
-def test_a_queue_full_of_bytes_is_read_for_again_when_its_batch_was_taken() -> None:
+def test_reading_continues_after_a_large_batch_is_taken() -> None:
     gateway, link, _ = _gateway(limit=1000)
     gateway.fill(link)
     _take_all(gateway)
@@ -145,7 +145,7 @@ def test_a_queue_full_of_bytes_is_read_for_again_when_its_batch_was_taken() -> N
     assert gateway.take() is None
 
 
-def test_a_full_queue_is_read_for_again_when_half_of_it_is_empty() -> None:
+def test_reading_continues_when_the_queue_is_half_empty() -> None:
     gateway, link, _ = _gateway(limit=4)
     assert gateway.reads
 
@@ -158,7 +158,7 @@ def test_a_full_queue_is_read_for_again_when_half_of_it_is_empty() -> None:
     assert gateway.reads
 
 
-def test_a_turn_meanwhile_does_not_forget_that_nobody_reads() -> None:
+def test_timer_does_not_end_the_read_pause() -> None:
     gateway, link, _ = _gateway(limit=4)
     gateway.fill(link)
     gateway.take()
@@ -170,7 +170,7 @@ def test_a_turn_meanwhile_does_not_forget_that_nobody_reads() -> None:
     assert gateway.reads
 
 
-def test_a_session_that_was_ended_on_purpose_is_forgotten() -> None:
+def test_deliberately_ended_session_is_dropped() -> None:
     gateway, link, _ = _gateway()
     gateway.fill(link)
     _take_all(gateway)
@@ -183,7 +183,7 @@ def test_a_session_that_was_ended_on_purpose_is_forgotten() -> None:
     assert gateway.session is None
 
 
-def test_gateways_with_events_take_turns() -> None:
+def test_events_of_gateways_are_taken_round_robin() -> None:
     turns = Turns()
     (busy, *_), (other, *_), (idle, *_) = (_gateway(turns=turns) for _ in range(3))
     busy.put(*(Dispatch.of("BUSY", n, n) for n in range(3)))
@@ -197,7 +197,7 @@ def test_gateways_with_events_take_turns() -> None:
     assert turns.take() == (busy, Dispatch.of("BUSY", 3, 4))
 
 
-def test_an_event_of_a_turn_is_handled_with_the_next_turn() -> None:
+def test_round_robin_event_is_handled_at_the_next_take() -> None:
     turns = Turns()
     (first, link, _), (second, *_) = _gateway(turns=turns), _gateway(turns=turns)
     first.fill(link)
@@ -211,7 +211,7 @@ def test_an_event_of_a_turn_is_handled_with_the_next_turn() -> None:
     assert first.session is not None
 
 
-def test_events_taken_from_a_gateway_itself_are_no_turns() -> None:
+def test_events_taken_directly_skip_the_round_robin() -> None:
     turns = Turns()
     (first, *_), (second, *_) = _gateway(turns=turns), _gateway(turns=turns)
     first.put(Dispatch.of("X", 1, 1))
@@ -224,7 +224,7 @@ def test_events_taken_from_a_gateway_itself_are_no_turns() -> None:
     assert turns.take() is None
 
 
-def test_a_failed_request_says_why_and_when_to_come_again() -> None:
+def test_request_error_has_reason_and_retry_after() -> None:
     error = RequestError("the server limits this request", 12.5)
 
     assert str(error) == "the server limits this request"
@@ -289,7 +289,7 @@ def _run(coroutine: Coroutine[Any, Any, Any]) -> None:
         coroutine.send(None)
 
 
-def test_exception_while_the_last_events_are_taken_ends_the_gateway() -> None:
+def test_exception_from_final_events_ends_the_gateway() -> None:
     gateway, error = _driven(), ZeroDivisionError()
 
     class Broken(Client):
@@ -310,7 +310,7 @@ def test_exception_while_the_last_events_are_taken_ends_the_gateway() -> None:
 @pytest.mark.parametrize(
     ("error", "fails"), [(LocalProtocolError("wrong"), False), (ZeroDivisionError(), True)]
 )
-def test_exception_of_send_ends_the_gateway_unless_the_caller_is_wrong(
+def test_send_exception_ends_the_gateway_unless_a_usage_error(
     error: Exception, fails: bool
 ) -> None:
     client = Client(CONFIG)
@@ -324,7 +324,7 @@ def test_exception_of_send_ends_the_gateway_unless_the_caller_is_wrong(
     assert pump.failed == ([error] if fails else [])
 
 
-def test_answer_that_nobody_awaits_wakes_nobody() -> None:
+def test_response_that_is_not_awaited_wakes_no_task() -> None:
     gateway, request = _driven(), RequestGuildMembers("1", user_ids=["2"])
     gateway._take([])
     news = News()
@@ -337,7 +337,7 @@ def test_answer_that_nobody_awaits_wakes_nobody() -> None:
     assert news.told == 1
 
 
-def test_error_that_a_shards_own_iteration_raised_is_not_raised_again() -> None:
+def test_error_of_one_shard_is_raised_only_once() -> None:
     turns = Turns()
     gateway, error = _driven(turns=turns), ZeroDivisionError()
     gateway._fail(error)

@@ -22,7 +22,7 @@ def _page(name: str) -> str:
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_what_a_page_links_to_is_there(name: str) -> None:
+def test_links_of_the_page_resolve(name: str) -> None:
     links = re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)", _page(name))
 
     for path, anchor in links:
@@ -34,7 +34,7 @@ def test_what_a_page_links_to_is_there(name: str) -> None:
             assert anchor in slugs
 
 
-def test_every_path_of_the_map_is_there() -> None:
+def test_paths_of_the_project_map_exist() -> None:
     house = _page("CONTRIBUTING.md").partition("## Source tree")[2].partition("```\n")[2]
     folder = ROOT
     paths = []
@@ -51,7 +51,7 @@ def test_every_path_of_the_map_is_there() -> None:
         assert path.exists(), path
 
 
-def test_every_test_that_is_named_is_there() -> None:
+def test_named_tests_exist() -> None:
     page = _page("CONTRIBUTING.md") + _page("RELEASING.md")
 
     named = set(re.findall(r"\b(?:tests|\.ci|docs|benchmarks|gateway_proto)/[\w./]*\w", page))
@@ -61,7 +61,7 @@ def test_every_test_that_is_named_is_there() -> None:
         assert (ROOT / name).exists(), name
 
 
-def test_the_commands_of_the_page_have_the_options_that_are_shown() -> None:
+def test_commands_of_the_page_have_valid_options() -> None:
     blocks = re.findall(r"^```sh\n(.*?)^```", _page("docs/command-line.md"), re.M | re.S)
     lines = [line.partition("#")[0] for block in blocks for line in block.splitlines()]
 
@@ -75,7 +75,7 @@ def test_the_commands_of_the_page_have_the_options_that_are_shown() -> None:
         assert {word for word in words if word.startswith("--")} <= known, line
 
 
-def test_the_page_names_every_command_twice() -> None:
+def test_page_lists_every_command() -> None:
     commands, _, machines = _page("docs/command-line.md").partition("## For machines")
 
     for part in (commands, machines):
@@ -83,7 +83,7 @@ def test_the_page_names_every_command_twice() -> None:
         assert set(re.findall(r"`(\w+)`", rows)) >= COMMANDS.keys()
 
 
-def test_the_steps_of_the_doctor_are_those_of_the_page() -> None:
+def test_page_lists_the_steps_of_doctor() -> None:
     section = _page("docs/command-line.md").partition("| step |")[2].partition("\n\n")[0]
     folder = ROOT / "adapters" / "gateway_cli"
     source = (folder / "probe.py").read_text() + (folder / "opening.py").read_text()
@@ -94,7 +94,7 @@ def test_the_steps_of_the_doctor_are_those_of_the_page() -> None:
     assert set(re.findall(r"^\| `(\w+)` ", section, re.M)) == said
 
 
-def test_the_changelog_begins_with_what_is_not_released() -> None:
+def test_changelog_starts_with_the_unreleased_section() -> None:
     headings = re.findall(r"^## (.*)$", _page("CHANGELOG.md"), re.M)
 
     assert headings[0] == "Unreleased"

@@ -7,7 +7,7 @@ import pytest
 from gateway_proto import INTENT_EVENTS, Intents, LocalProtocolError
 
 
-def test_the_bits_are_those_of_the_documentation() -> None:
+def test_intent_bits_equal_the_documentation() -> None:
     bits = {intent.name: intent.value.bit_length() - 1 for intent in Intents}
 
     assert bits["GUILDS"] == 0
@@ -19,7 +19,7 @@ def test_the_bits_are_those_of_the_documentation() -> None:
     assert len(bits) == 21
 
 
-def test_three_are_privileged() -> None:
+def test_three_intents_are_privileged() -> None:
     everything = Intents((1 << 26) - 1)
 
     assert everything.privileged == (
@@ -28,7 +28,7 @@ def test_three_are_privileged() -> None:
     assert Intents.GUILDS.privileged == Intents(0)
 
 
-def test_every_intent_says_what_it_brings() -> None:
+def test_every_intent_has_its_events() -> None:
     assert INTENT_EVENTS.keys() == set(Intents)
     assert Intents.GUILD_MESSAGES.events == {
         "MESSAGE_CREATE",
@@ -41,7 +41,7 @@ def test_every_intent_says_what_it_brings() -> None:
     assert Intents(0).events == frozenset()
 
 
-def test_an_event_says_which_intents_bring_it() -> None:
+def test_event_has_its_intents() -> None:
     assert Intents.for_event("MESSAGE_CREATE") == (Intents.GUILD_MESSAGES | Intents.DIRECT_MESSAGES)
     assert Intents.for_event("READY") == Intents(0)
 
@@ -58,7 +58,7 @@ def test_intents_are_parsed_from_names_or_a_number(text: str, intents: Intents) 
     assert Intents.parse(text) == intents
 
 
-def test_a_name_that_there_is_not_is_refused_with_those_that_there_are() -> None:
+def test_unknown_intent_is_rejected_with_the_known_names() -> None:
     with pytest.raises(
         LocalProtocolError, match=r"invalid intent 'guild': expected a number or .*guilds"
     ):

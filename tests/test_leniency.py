@@ -74,7 +74,7 @@ def _said(connection: ClientConnection) -> list[Any]:
 
 
 @pytest.mark.parametrize("s", [0, 1.0, None])
-def test_ready_may_have_any_sequence_or_none(s: float | None) -> None:
+def test_ready_with_any_sequence_is_accepted(s: float | None) -> None:
     connection = _hello()
 
     _tell(connection, {"op": 0, "t": "READY", "s": s, "d": {"session_id": "s"}})
@@ -84,7 +84,7 @@ def test_ready_may_have_any_sequence_or_none(s: float | None) -> None:
     assert connection.session.sequence == int(s or 0)
 
 
-def test_a_sequence_may_stand_still_or_be_left_out() -> None:
+def test_repeated_or_missing_sequence_is_accepted() -> None:
     """Rule 3: only a value advances it."""
     connection = _ready()
     for payload in ({"s": 5}, {"s": 5}, {"s": None}, {}):
@@ -95,7 +95,7 @@ def test_a_sequence_may_stand_still_or_be_left_out() -> None:
     assert _said(connection) == [{"op": 1, "d": 5}]
 
 
-def test_a_replay_that_is_off_by_one_repeats_an_event_and_harms_nothing() -> None:
+def test_resume_replay_that_is_off_by_one_is_accepted() -> None:
     connection = _hello(SESSION)
     for sequence in (7, 8):
         _tell(connection, {"op": 0, "t": "X", "s": sequence, "d": {}})
@@ -109,7 +109,7 @@ def test_a_replay_that_is_off_by_one_repeats_an_event_and_harms_nothing() -> Non
 # ----- READY -----
 
 
-def test_a_dispatch_before_ready_is_handed_over() -> None:
+def test_dispatch_before_ready_is_returned() -> None:
     connection = _hello()
 
     _tell(connection, {"op": 0, "t": "X", "s": 1, "d": {}})
@@ -118,7 +118,7 @@ def test_a_dispatch_before_ready_is_handed_over() -> None:
     assert isinstance(connection.events()[-1], Dispatch)
 
 
-def test_a_session_id_may_be_an_integer_and_the_same_each_time() -> None:
+def test_session_id_may_be_an_integer() -> None:
     for _ in range(2):
         connection = _hello()
         _tell(connection, {"op": 0, "t": "READY", "s": 1, "d": {"session_id": 12345}})
@@ -126,7 +126,7 @@ def test_a_session_id_may_be_an_integer_and_the_same_each_time() -> None:
         assert connection.session.id == "12345"
 
 
-def test_without_a_shard_in_ready_the_session_has_the_one_that_was_asked_for() -> None:
+def test_ready_without_shard_uses_the_configured_shard() -> None:
     connection = _hello(shard=(1, 2))
 
     _tell(connection, {"op": 0, "t": "READY", "s": 1, "d": {"session_id": "s"}})
@@ -136,7 +136,7 @@ def test_without_a_shard_in_ready_the_session_has_the_one_that_was_asked_for() -
 
 
 @pytest.mark.parametrize("url", [{}, {"resume_gateway_url": None}])
-def test_without_a_resume_url_the_gateways_own_is_used(url: dict[str, Any]) -> None:
+def test_missing_resume_url_means_the_main_url(url: dict[str, Any]) -> None:
     """Rule 84."""
     link = Link(Client(CONFIG), Server())
     connection: Any = link.client.connection
@@ -166,7 +166,7 @@ def test_numbers_may_be_floats() -> None:
 
 
 @pytest.mark.parametrize("ack", [{"op": 11, "d": {"x": 1}}, {"op": 11}, {"op": 11, "d": 5, "s": 9}])
-def test_an_ack_may_have_a_body_or_nothing(ack: dict[str, Any]) -> None:
+def test_heartbeat_ack_may_have_any_body(ack: dict[str, Any]) -> None:
     """Rule 3: its `s` is none."""
     connection = _ready()
 
@@ -184,7 +184,7 @@ def test_an_ack_may_have_a_body_or_nothing(ack: dict[str, Any]) -> None:
     "op7", [{"op": 7}, {"op": 7, "d": None}, {"op": 7, "d": 5}, {"op": 7, "d": False}]
 )
 @pytest.mark.parametrize("version", [3, 4, 10])
-def test_op_7_may_have_any_body_and_come_first(op7: dict[str, Any], version: int) -> None:
+def test_op_7_may_have_any_body_and_precede_hello(op7: dict[str, Any], version: int) -> None:
     """Rule 28."""
     connection = _bare(dialect=version, unix_offset=0.0)
 
@@ -201,7 +201,7 @@ def test_op_7_may_have_any_body_and_come_first(op7: dict[str, Any], version: int
 
 @pytest.mark.parametrize("d", [None, False, 0, 1, "true", {}, {"resumable": True}, [True]])
 @pytest.mark.parametrize("version", [3, 5, 10])
-def test_op_9_with_anything_but_true_ends_the_session(d: Any, version: int) -> None:
+def test_op_9_with_other_values_than_true_ends_the_session(d: Any, version: int) -> None:
     """Rule 33."""
     session = msgspec.structs.replace(SESSION, dialect=version)
     connection = _bare(session, dialect=version, unix_offset=0.0)
@@ -212,7 +212,7 @@ def test_op_9_with_anything_but_true_ends_the_session(d: Any, version: int) -> N
     assert connection.session is None
 
 
-def test_op_9_without_d_on_a_connection_that_stays_open_is_left_for_a_new_one() -> None:
+def test_op_9_without_d_causes_a_new_connection() -> None:
     connection = _hello(SESSION)
     connection.messages_to_send()
 
@@ -229,7 +229,7 @@ def test_op_9_without_d_on_a_connection_that_stays_open_is_left_for_a_new_one() 
     "payload",
     [{"op": 12, "d": []}, {"op": 99}, {"op": -1}, {"op": 2.5}, {"message": "oh no", "code": 0}, {}],
 )
-def test_what_is_not_known_is_reported_and_nothing_else(payload: dict[str, Any]) -> None:
+def test_unknown_payload_is_only_reported(payload: dict[str, Any]) -> None:
     """Rule 78."""
     connection = _ready()
 
@@ -240,7 +240,7 @@ def test_what_is_not_known_is_reported_and_nothing_else(payload: dict[str, Any])
     assert connection.state is State.READY
 
 
-def test_a_dispatch_without_a_name_or_data_is_one_all_the_same() -> None:
+def test_dispatch_without_name_or_data_is_accepted() -> None:
     """Rule 78."""
     connection = _ready()
 
@@ -252,7 +252,7 @@ def test_a_dispatch_without_a_name_or_data_is_one_all_the_same() -> None:
 
 
 @pytest.mark.parametrize("code", [1009, 3000, 4000, 4099, 4500])
-def test_a_close_code_of_their_own_leads_to_a_resume(code: int) -> None:
+def test_undocumented_close_code_causes_resume(code: int) -> None:
     connection = _ready()
 
     connection.receive_close(code, "whatever they say", now=0.0)
@@ -265,7 +265,7 @@ def test_a_close_code_of_their_own_leads_to_a_resume(code: int) -> None:
 # ----- compression -----
 
 
-def test_zstd_may_be_a_whole_frame_for_each_message() -> None:
+def test_zstd_compression_may_use_one_frame_per_message() -> None:
     connection = _bare(compression="zstd-stream")
     for payload in (
         {"op": 10, "d": {"heartbeat_interval": 1000}},
@@ -276,7 +276,7 @@ def test_zstd_may_be_a_whole_frame_for_each_message() -> None:
     assert connection.state is State.READY
 
 
-def test_zlib_messages_may_come_in_pieces_of_1024_bytes() -> None:
+def test_zlib_compression_may_use_chunks_of_1024_bytes() -> None:
     """Rule 69: as WebSocket messages of their own; as fragments they are joined before."""
     connection = _bare(compression="zlib-stream")
     sender = zlib.compressobj(0)
@@ -291,9 +291,7 @@ def test_zlib_messages_may_come_in_pieces_of_1024_bytes() -> None:
 
 @pytest.mark.parametrize("compression", ["none", "payload", "zlib-stream", "zstd-stream"])
 @pytest.mark.parametrize("binary", [False, True])
-def test_plain_json_may_come_on_any_connection_in_either_kind_of_message(
-    compression: str, binary: bool
-) -> None:
+def test_plain_json_is_accepted_despite_compression(compression: str, binary: bool) -> None:
     """Rules 73 and 80."""
     connection = _bare(compression=compression)
     text = '{"op":10,"d":{"heartbeat_interval":1000}}'
@@ -303,7 +301,7 @@ def test_plain_json_may_come_on_any_connection_in_either_kind_of_message(
     assert connection.events()[-1] == Hello(1000)
 
 
-def test_resumed_on_a_new_session_is_no_end_of_anything() -> None:
+def test_resumed_during_identify_is_ignored() -> None:
     connection = _hello()
 
     _tell(connection, {"op": 0, "t": "RESUMED", "s": 1, "d": None})
@@ -311,7 +309,7 @@ def test_resumed_on_a_new_session_is_no_end_of_anything() -> None:
     assert connection.state is State.IDENTIFYING
 
 
-def test_resumed_may_come_without_a_body() -> None:
+def test_resumed_without_body_is_accepted() -> None:
     connection = _hello(SESSION)
 
     _tell(connection, {"op": 0, "t": "RESUMED"})
@@ -333,9 +331,7 @@ POISON = {
 
 @pytest.mark.parametrize("compression", ["none", "zlib-stream", "zstd-stream"])
 @pytest.mark.parametrize("poison", POISON.values(), ids=POISON)
-def test_a_body_that_cannot_be_decoded_costs_no_more_than_its_data(
-    compression: str, poison: bytes
-) -> None:
+def test_undecodable_body_keeps_the_connection(compression: str, poison: bytes) -> None:
     sender = inflate.deflater(Compression(compression))
     connection = _bare(compression=compression)
     texts = (
@@ -358,7 +354,7 @@ def test_a_body_that_cannot_be_decoded_costs_no_more_than_its_data(
 
 
 @pytest.mark.parametrize("d", [rb'"\ud83d"', b"NaN", b'{"a":"\\ud83d"}', b"tru"])
-def test_a_complete_text_of_a_stream_is_never_held_back(d: bytes) -> None:
+def test_complete_payload_of_a_stream_is_never_delayed(d: bytes) -> None:
     sender = inflate.deflater(Compression.ZLIB_STREAM)
     connection = _bare(compression="zlib-stream")
     connection.receive_message('{"op":10,"d":{"heartbeat_interval":40000}}', now=0.0)
@@ -373,7 +369,7 @@ def test_a_complete_text_of_a_stream_is_never_held_back(d: bytes) -> None:
 
 
 @pytest.mark.parametrize("d", [rb'"cut \ud83d off"', b'{"a":[1,null,"x"],"b":-1.5e3}', b"NaN"])
-def test_a_text_of_parts_that_look_whole_is_joined_whatever_it_holds(d: bytes) -> None:
+def test_payload_in_parts_that_look_complete_is_joined(d: bytes) -> None:
     """Rule 69."""
     text = b'{"t":"A","s":2,"op":0,"d":' + d + b"}"
     for at in range(1, len(text)):
@@ -391,7 +387,7 @@ def test_a_text_of_parts_that_look_whole_is_joined_whatever_it_holds(d: bytes) -
         assert (dispatch.name, dispatch.sequence, dispatch.raw) == ("A", 2, d)
 
 
-def test_ready_with_a_lone_surrogate_begins_a_session() -> None:
+def test_ready_with_a_lone_surrogate_starts_a_session() -> None:
     connection = _hello()
 
     connection.receive_message(
@@ -423,7 +419,7 @@ class _Outer(msgspec.Struct):
 
 
 @pytest.mark.parametrize(("d", "expected"), SURROGATES.values(), ids=SURROGATES)
-def test_a_lone_surrogate_is_decoded_or_raises_data_error(d: bytes, expected: str | None) -> None:
+def test_lone_surrogate_is_decoded_or_raises_data_error(d: bytes, expected: str | None) -> None:
     connection = _ready()
     connection.receive_message(b'{"op":0,"t":"A","s":2,"d":' + d + b"}", now=0.0)
     dispatch = connection.events()[-1]
@@ -436,7 +432,7 @@ def test_a_lone_surrogate_is_decoded_or_raises_data_error(d: bytes, expected: st
         assert dispatch.decode(_Outer).a == expected
 
 
-def test_a_value_nested_too_deeply_to_convert_raises_data_error(
+def test_too_deeply_nested_value_raises_data_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def convert(value: Any, type_: Any) -> Any:
@@ -464,7 +460,7 @@ def test_a_value_nested_too_deeply_to_convert_raises_data_error(
     ],
 )
 @pytest.mark.parametrize("version", [3, 10])
-def test_a_lone_surrogate_in_any_payload_never_raises(version: int, payload: str) -> None:
+def test_lone_surrogate_in_any_payload_never_raises(version: int, payload: str) -> None:
     config = attrs.evolve(CONFIG, dialect=version, unix_offset=0.0)
     connection = ClientConnection(config, "ws://localhost", now=0.0, framing=False)
     for message in ('{"op":10,"d":{"heartbeat_interval":40000}}', payload):
@@ -487,7 +483,7 @@ class _Float(float):
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
-def test_subclasses_of_text_and_numbers_are_written_as_these(encoding: str) -> None:
+def test_subclasses_of_str_and_numbers_are_encoded_as_these(encoding: str) -> None:
     d = {"a": _Text("b"), "n": [_Whole(3), _Float(1.5)]}
     plain = _sent(Raw(99, {"a": "b", "n": [3, 1.5]}), encoding)
 

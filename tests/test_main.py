@@ -9,7 +9,7 @@ from types import ModuleType
 import pytest
 
 
-def test_module_that_is_run_calls_the_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_running_the_module_calls_the_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
     command_line = ModuleType("gateway_cli")
     command_line.main = lambda: calls.append("main")  # type: ignore[attr-defined]

@@ -24,7 +24,7 @@ _SETTINGS = settings(
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_client_does_what_the_specification_says(version: int) -> None:
+def test_client_matches_the_reference_client(version: int) -> None:
     run_state_machine_as_test(life(version), settings=_SETTINGS)
 
 
@@ -94,7 +94,7 @@ _MUTANTS: dict[str, tuple[int, type, str, Any]] = {
 
 
 @pytest.mark.parametrize("mutant", _MUTANTS)
-def test_a_client_that_is_wrong_is_caught(mutant: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_defective_client_is_detected(mutant: str, monkeypatch: pytest.MonkeyPatch) -> None:
     version, owner, name, wrong = _MUTANTS[mutant]
     monkeypatch.setattr(owner, name, wrong)
 

@@ -31,7 +31,7 @@ _WITH_COMMANDS = [page for page in PAGES if blocks(page, "sh") and page.parent !
 
 
 @pytest.mark.parametrize("page", _WITH_CODE, ids=named)
-def test_the_python_of_a_page_runs(
+def test_python_of_a_page_runs(
     page: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -40,12 +40,12 @@ def test_the_python_of_a_page_runs(
 
 
 @pytest.mark.parametrize("page", _WITH_COMMANDS, ids=named)
-def test_the_commands_of_a_page_are_commands(page: pathlib.Path) -> None:
+def test_commands_of_a_page_exist(page: pathlib.Path) -> None:
     check_commands(page)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=named)
-def test_the_data_of_a_page_can_be_read_and_no_block_is_of_an_unknown_kind(
+def test_data_blocks_of_a_page_are_valid(
     page: pathlib.Path,
 ) -> None:
     for block in blocks(page):
@@ -59,7 +59,7 @@ def test_the_data_of_a_page_can_be_read_and_no_block_is_of_an_unknown_kind(
 
 
 @pytest.mark.parametrize("page", PAGES, ids=named)
-def test_the_links_of_a_page_lead_somewhere(page: pathlib.Path) -> None:
+def test_links_of_a_page_resolve(page: pathlib.Path) -> None:
     for path, anchor in links(page):
         target = (page.parent / path).resolve() if path else page
         assert target.exists(), f"{path} is not there"
@@ -68,7 +68,7 @@ def test_the_links_of_a_page_lead_somewhere(page: pathlib.Path) -> None:
             assert anchor in anchors(target), f"{path} has no title #{anchor}"
 
 
-def test_the_index_has_every_page() -> None:
+def test_index_links_to_every_page() -> None:
     linked = {(DOCS / path).resolve() for path, _ in links(DOCS / "README.md") if path}
     linked |= {
         (DOCS / "dialects" / path).resolve() for path, _ in links(DOCS / "dialects" / "README.md")
@@ -96,7 +96,7 @@ def _page(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, text: str) ->
     return page
 
 
-def test_code_that_fails_is_found(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_finds_failing_code(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = _page(
         tmp_path, monkeypatch, "# T\n\n```python\nx = 1\n```\n\n```python\n1 / (x - 1)\n```\n"
     )
@@ -105,7 +105,7 @@ def test_code_that_fails_is_found(tmp_path: pathlib.Path, monkeypatch: pytest.Mo
         run_python(page, tmp_path)
 
 
-def test_a_program_that_fails_is_found(tmp_path: pathlib.Path) -> None:
+def test_check_finds_a_failing_program(tmp_path: pathlib.Path) -> None:
     code = """
 import asyncio
 import os
@@ -123,7 +123,7 @@ asyncio.run(main())
         run_program(code, tmp_path)
 
 
-def test_a_test_that_fails_is_found(tmp_path: pathlib.Path) -> None:
+def test_check_finds_a_failing_test(tmp_path: pathlib.Path) -> None:
     with pytest.raises(AssertionError, match="1 failed"):
         run_tests("def test_it():\n    assert False\n", tmp_path)
 
@@ -131,7 +131,7 @@ def test_a_test_that_fails_is_found(tmp_path: pathlib.Path) -> None:
 @pytest.mark.parametrize(
     "line", ["gateway-proto nothing", "gateway-proto serve --nothing", "rm -rf here"]
 )
-def test_a_command_that_there_is_not_is_found(
+def test_check_finds_an_unknown_command(
     line: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     page = _page(tmp_path, monkeypatch, f"# T\n\n```sh\n{line}\n```\n")
@@ -140,7 +140,7 @@ def test_a_command_that_there_is_not_is_found(
         check_commands(page)
 
 
-def test_titles_and_links_are_found_outside_of_code(
+def test_titles_and_links_in_code_are_ignored(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = (
@@ -163,7 +163,7 @@ def _script(name: str) -> ModuleType:
     return module
 
 
-def test_the_pages_of_the_dialects_are_those_that_the_script_writes() -> None:
+def test_pages_of_versions_equal_the_generated_ones() -> None:
     written = _script("generate").pages()
 
     assert len(written) == 9
@@ -203,7 +203,7 @@ def _arrows(page: str) -> set[tuple[State, State]]:
         ("README.md", "server"),
     ],
 )
-def test_the_states_are_drawn_and_listed_as_they_are(page: str, table: str) -> None:
+def test_pages_of_states_equal_the_generated_ones(page: str, table: str) -> None:
     transitions = TRANSITIONS[table]
 
     assert _cells(page) == dict(transitions)
@@ -212,7 +212,7 @@ def test_the_states_are_drawn_and_listed_as_they_are(page: str, table: str) -> N
     }
 
 
-def test_the_api_reference_has_every_public_name(
+def test_api_reference_has_every_public_name(
     tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("pdoc", reason="pdoc is not installed: it is in the extra docs")
@@ -226,7 +226,7 @@ def test_the_api_reference_has_every_public_name(
     assert 'id="ServerConfig.output_limit"' in text  # what is imported late is there too
 
 
-def test_the_api_reference_says_what_is_missing(
+def test_api_reference_reports_missing_names(
     tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("pdoc", reason="pdoc is not installed: it is in the extra docs")

@@ -90,7 +90,7 @@ def _closed(connection: ClientConnection) -> Closed:
 # ----- time -----
 
 
-def test_a_heartbeat_that_is_sent_late_is_reported() -> None:
+def test_late_heartbeat_is_reported() -> None:
     """Rule 11: something blocks the loop; the connection goes on."""
     connection = _ready()
 
@@ -104,7 +104,7 @@ def test_a_heartbeat_that_is_sent_late_is_reported() -> None:
     assert connection.state is State.READY
 
 
-def test_late_beats_do_not_follow_in_a_burst() -> None:
+def test_late_heartbeats_are_not_sent_in_a_burst() -> None:
     """Rule 13."""
     connection = _ready()
 
@@ -114,7 +114,7 @@ def test_late_beats_do_not_follow_in_a_burst() -> None:
     assert connection.next_timer() == 105.0
 
 
-def test_a_clock_that_stood_still_while_the_machine_slept_makes_a_new_connection() -> None:
+def test_system_suspend_causes_a_new_connection() -> None:
     """Rule 12: the monotonic clock does not count the sleep, and everything looks healthy."""
     connection = _ready()
     connection.check_clock(1_000_000.0, now=1.0)
@@ -131,7 +131,7 @@ def test_a_clock_that_stood_still_while_the_machine_slept_makes_a_new_connection
 
 
 @pytest.mark.parametrize("step", [4.9, -5000.0])
-def test_a_small_step_or_one_backward_is_no_sleep(step: float) -> None:
+def test_small_or_backward_clock_step_is_ignored(step: float) -> None:
     """An NTP step must not end a connection that lives."""
     connection = _ready()
     connection.check_clock(1000.0, now=1.0)
@@ -142,7 +142,7 @@ def test_a_small_step_or_one_backward_is_no_sleep(step: float) -> None:
     assert connection.events() == []
 
 
-def test_version_3_beats_with_the_unix_time_that_was_seen_last() -> None:
+def test_version_3_heartbeat_uses_last_observed_unix_time() -> None:
     config = _config(dialect=3, intents=None, unix_offset=0.0)
     connection = ClientConnection(config, "ws://localhost", now=0.0, framing=False)
     _tell(connection, 0, {"session_id": "s", "heartbeat_interval": 1000}, s=1, t="READY")
@@ -154,7 +154,7 @@ def test_version_3_beats_with_the_unix_time_that_was_seen_last() -> None:
     assert HeartbeatSent("1004000") in connection.events()
 
 
-def test_a_closed_connection_and_a_server_look_at_no_clock() -> None:
+def test_closed_connection_and_server_ignore_the_clock() -> None:
     connection = _ready()
     connection.check_clock(0.0, now=0.0)
     connection.receive_eof(now=1.0)
@@ -168,7 +168,7 @@ def test_a_closed_connection_and_a_server_look_at_no_clock() -> None:
     assert connection.events() == server.events() == []
 
 
-def test_commands_that_wait_long_are_reported_once() -> None:
+def test_delayed_commands_are_reported_once() -> None:
     connection = _ready(waiting_reported_after=3.0)
     for _ in range(125):
         connection.send(VOICE, now=1.0)
@@ -202,7 +202,7 @@ def test_commands_that_wait_long_are_reported_once() -> None:
         (EarlyHeartbeats.AFTER_READY, "RESUMED"),
     ],
 )
-def test_when_the_first_beat_may_follow_a_resume_is_a_policy(
+def test_early_heartbeats_policy_sets_first_heartbeat(
     policy: EarlyHeartbeats, beats_at: str
 ) -> None:
     """Rule 10."""
@@ -221,7 +221,7 @@ def test_when_the_first_beat_may_follow_a_resume_is_a_policy(
     assert not any(isinstance(event, HeartbeatLate) for event in connection.events())
 
 
-def test_beats_that_are_held_are_not_held_between_identify_and_ready_by_default() -> None:
+def test_heartbeats_are_not_deferred_after_identify_by_default() -> None:
     connection = _hello(_bare())
     assert _ops(connection) == [2]
 
@@ -230,7 +230,7 @@ def test_beats_that_are_held_are_not_held_between_identify_and_ready_by_default(
     assert _ops(connection) == [1]
 
 
-def test_a_held_beat_ends_with_the_connection() -> None:
+def test_deferred_heartbeat_is_dropped_on_close() -> None:
     """Rule 9."""
     connection = _hello(_bare(SESSION))
     _ops(connection)
@@ -241,7 +241,7 @@ def test_a_held_beat_ends_with_the_connection() -> None:
     assert _ops(connection) == []
 
 
-def test_a_held_beat_may_find_that_the_peer_is_dead() -> None:
+def test_deferred_heartbeat_can_detect_a_zombie() -> None:
     policy = {
         "early_heartbeats": EarlyHeartbeats.AFTER_READY,
         "zombie_policy": ZombiePolicy.ACK,
@@ -266,7 +266,7 @@ def test_a_held_beat_may_find_that_the_peer_is_dead() -> None:
         (ZombiePolicy.TRAFFIC, 9),
     ],
 )
-def test_the_zombie_policy_decides_what_traffic_without_acks_proves(
+def test_zombie_policy_decides_on_missing_heartbeat_acks(
     policy: ZombiePolicy, survives: int
 ) -> None:
     """Rule 6."""
@@ -283,7 +283,7 @@ def test_the_zombie_policy_decides_what_traffic_without_acks_proves(
 # ----- op 9 -----
 
 
-def test_after_op_9_the_same_connection_may_identify_again() -> None:
+def test_identify_on_same_connection_follows_op_9() -> None:
     """Rules 30, 31 and 35: after a wait, and with nothing that was meant for the old session."""
     connection = _ready(identify_on_same_connection=True, random=lambda: 0.75)
     for _ in range(130):
@@ -308,7 +308,7 @@ def test_after_op_9_the_same_connection_may_identify_again() -> None:
     assert set(_closed(connection).unsent) == {VOICE}
 
 
-def test_the_same_connection_does_not_identify_for_ever() -> None:
+def test_identify_attempts_on_the_same_connection_are_bounded() -> None:
     connection = _hello(_bare(identify_on_same_connection=True, identify_attempts=3))
     while connection.state is not State.CLOSED:
         _tell(connection, 9, False, now=0.0)
@@ -317,7 +317,7 @@ def test_the_same_connection_does_not_identify_for_ever() -> None:
     assert len(connection.identified_at) == 3
 
 
-def test_a_resumable_op_9_goes_to_a_new_connection_all_the_same() -> None:
+def test_resumable_op_9_always_causes_a_new_connection() -> None:
     connection = _ready(identify_on_same_connection=True)
 
     _tell(connection, 9, True)
@@ -329,7 +329,7 @@ def test_a_resumable_op_9_goes_to_a_new_connection_all_the_same() -> None:
 # ----- turns to identify -----
 
 
-def test_a_connection_asks_for_its_turn_after_hello_and_then_waits() -> None:
+def test_connection_requests_its_identify_slot_after_hello() -> None:
     """Rules 52, 55 and 83."""
     connection = _bare(ask_to_identify=True, shard=(5, 9), max_concurrency=4)
     _hello(connection)
@@ -345,7 +345,7 @@ def test_a_connection_asks_for_its_turn_after_hello_and_then_waits() -> None:
     assert connection.state is State.IDENTIFYING
 
 
-def test_a_turn_that_comes_too_late_is_let_go() -> None:
+def test_identify_slot_after_close_is_ignored() -> None:
     connection = _hello(_bare(ask_to_identify=True))
     connection.receive_eof(now=1.0)
 
@@ -354,7 +354,7 @@ def test_a_turn_that_comes_too_late_is_let_go() -> None:
     assert _ops(connection) == []
 
 
-def test_a_turn_wakes_whoever_drives_the_connection() -> None:
+def test_granted_identify_slot_calls_on_wake() -> None:
     connection = _hello(_bare(ask_to_identify=True))
     woken = []
     connection.on_wake = lambda: woken.append(True)
@@ -364,7 +364,7 @@ def test_a_turn_wakes_whoever_drives_the_connection() -> None:
     assert woken == [True]
 
 
-def test_resume_needs_no_turn_and_versions_that_do_not_greet_have_none() -> None:
+def test_resume_and_versions_without_hello_need_no_identify_slot() -> None:
     """Rule 52."""
     resuming = _hello(_bare(SESSION, ask_to_identify=True))
     assert _ops(resuming) == [6]
@@ -386,7 +386,7 @@ def test_resume_needs_no_turn_and_versions_that_do_not_greet_have_none() -> None
         (False, "none", True),
     ],
 )
-def test_whether_a_malformed_message_is_skipped_is_a_policy(
+def test_skip_malformed_policy_sets_the_reaction(
     skip: bool | None, compression: str, ends: bool
 ) -> None:
     """Rule 79."""
@@ -399,7 +399,7 @@ def test_whether_a_malformed_message_is_skipped_is_a_policy(
     assert (connection.state is State.CLOSED) is ends
 
 
-def test_a_message_that_only_looks_whole_goes_on_in_the_next() -> None:
+def test_compression_payload_continues_in_the_next_message() -> None:
     """Rule 69, on a whole connection."""
     connection = _ready(compression="zlib-stream")
     import zlib
@@ -426,16 +426,14 @@ def test_a_message_that_only_looks_whole_goes_on_in_the_next() -> None:
         (4014, Then.STOP, Then.STOP),
     ],
 )
-def test_what_a_close_code_means_depends_on_the_phase(
-    code: int, ready: Then, resuming: Then
-) -> None:
+def test_close_code_policy_depends_on_the_phase(code: int, ready: Then, resuming: Then) -> None:
     """Rules 36, 38, 41 and 45: the one try that 1000 and 4009 get is not given twice."""
     for connection, then in ((_ready(), ready), (_hello(_bare(SESSION)), resuming)):
         connection.receive_close(code, now=0.0)
         assert _closed(connection).then is then
 
 
-def test_a_close_code_may_be_given_another_meaning() -> None:
+def test_close_code_policy_is_configurable() -> None:
     """Rule 41: a policy, not a constant."""
     connection = _ready(closes={4009: AfterClose(Then.IDENTIFY, "as the documentation has it")})
 
@@ -445,7 +443,7 @@ def test_a_close_code_may_be_given_another_meaning() -> None:
     assert DIALECTS[10].closes[4009].then is Then.RESUME
 
 
-def test_after_too_many_payloads_the_resume_waits() -> None:
+def test_resume_after_close_code_4008_is_delayed() -> None:
     """Rule 44."""
     link = Link(Client(CONFIG), Server())
     link.client.expect(Ready)
@@ -464,7 +462,7 @@ def _blame(link: Link, code: int = 4002) -> None:
     link.run(6)
 
 
-def test_a_command_that_is_blamed_twice_ends_the_life_and_is_named() -> None:
+def test_command_that_causes_close_twice_ends_the_client() -> None:
     """Rule 43: a presence is sent anew after each Resume, and would be for ever."""
     link = Link(Client(CONFIG), Server())
     link.client.expect(Ready)
@@ -483,7 +481,7 @@ def test_a_command_that_is_blamed_twice_ends_the_life_and_is_named() -> None:
     )
 
 
-def test_of_several_commands_the_last_is_blamed() -> None:
+def test_last_command_before_close_is_the_suspect() -> None:
     link = Link(Client(CONFIG), Server())
     for first in ("2", "3"):
         link.client.send(UpdateVoiceState(first, None))
@@ -493,7 +491,7 @@ def test_of_several_commands_the_last_is_blamed() -> None:
     assert link.client.expect(GaveUp).reason.endswith("after the same command: UpdateVoiceState")
 
 
-def test_another_command_or_a_stable_time_between_is_no_poison() -> None:
+def test_suspect_command_is_forgotten_after_a_stable_time() -> None:
     link = Link(Client(CONFIG), Server())
     link.client.send(VOICE)
     _blame(link)
@@ -506,7 +504,7 @@ def test_another_command_or_a_stable_time_between_is_no_poison() -> None:
     assert not [e for e in link.client.events if isinstance(e, GaveUp)]
 
 
-def test_the_report_of_a_blamed_command_has_no_token() -> None:
+def test_last_sent_commands_of_a_close_have_no_token() -> None:
     """Rule 85."""
     connection = _hello(_bare())
     connection.receive_close(4002, now=0.0)
@@ -517,7 +515,7 @@ def test_the_report_of_a_blamed_command_has_no_token() -> None:
     assert "t0ken" not in repr(closed)
 
 
-def test_a_close_that_blames_nothing_tells_nothing() -> None:
+def test_close_without_a_suspect_has_no_last_sent_commands() -> None:
     connection = _ready()
     connection.receive_close(4000, now=0.0)
 
@@ -527,7 +525,7 @@ def test_a_close_that_blames_nothing_tells_nothing() -> None:
 # ----- the life -----
 
 
-def test_a_session_may_be_too_old_to_be_resumed() -> None:
+def test_session_older_than_resume_within_is_not_resumed() -> None:
     """Rule 23: as an option."""
     link = Link(Client(_config(resume_within=30.0)), Server())
     link.cut()
@@ -546,7 +544,7 @@ def test_a_session_may_be_too_old_to_be_resumed() -> None:
     ]
 
 
-def test_a_stored_session_is_tried_however_old_the_option() -> None:
+def test_stored_session_is_resumed_despite_resume_within() -> None:
     client = Client(_config(resume_within=1.0), session=SESSION)
 
     dial = client.next_dial()
@@ -555,7 +553,7 @@ def test_a_stored_session_is_tried_however_old_the_option() -> None:
     assert dial.purpose is Purpose.RESUME
 
 
-def test_a_client_does_not_identify_twice_in_five_seconds() -> None:
+def test_identify_is_not_repeated_within_five_seconds() -> None:
     """Rules 32 and 52."""
     link = Link(Client(_config(random=lambda: 0.0)), Server())
     link.client.expect(Ready)
@@ -569,7 +567,7 @@ def test_a_client_does_not_identify_twice_in_five_seconds() -> None:
 
 
 @pytest.mark.parametrize(("total", "identifies"), [(1, 1), (20, 18), (1000, 900)])
-def test_the_last_sessions_of_a_day_are_left_to_others(total: int, identifies: int) -> None:
+def test_identify_reserve_is_kept(total: int, identifies: int) -> None:
     """Rule 49."""
     client = _after_lookup(total, remaining=total - identifies + 1)
     client.dial_succeeded(now=1.0, framing=False).receive_close(1000, now=2.0)
@@ -596,7 +594,7 @@ def _after_lookup(total: int, *, remaining: int) -> Any:
     return client
 
 
-def test_identifies_are_counted_off_what_the_lookup_said() -> None:
+def test_identify_reduces_the_budget_of_the_lookup() -> None:
     config = attrs.evolve(
         _config(gateway_url=None, api_url="http://localhost/api/v10", lookup_bot=True),
         identify_reserve=998,
@@ -610,7 +608,7 @@ def test_identifies_are_counted_off_what_the_lookup_said() -> None:
     assert sum(isinstance(event, Identify) for event in link.server.events) == 2
 
 
-def test_a_spent_budget_ends_identify_on_the_same_connection() -> None:
+def test_spent_budget_ends_identify_on_the_same_connection() -> None:
     config = _config(identify_on_same_connection=True, identify_budget=2, identify_attempts=100)
     client = Client(config)
     connection: Any = client.dial_succeeded(now=0.0, framing=False)
@@ -629,7 +627,7 @@ def test_a_spent_budget_ends_identify_on_the_same_connection() -> None:
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_refusal_that_is_repeated_waits_long(status: int) -> None:
+def test_repeated_upgrade_rejection_is_backed_off(status: int) -> None:
     """Rule 56: repeated 401 and 403 are no outage."""
     client = Client(_config(random=lambda: 0.0))
     delays = []
@@ -650,7 +648,7 @@ def test_a_refusal_that_is_repeated_waits_long(status: int) -> None:
     assert delays == [0.0, 60.0, 60.0]
 
 
-def test_a_payload_limit_of_the_callers_is_kept() -> None:
+def test_configured_payload_limit_is_enforced() -> None:
     """Rule 61."""
     connection = _ready(payload_limit=300)
 
@@ -659,7 +657,7 @@ def test_a_payload_limit_of_the_callers_is_kept() -> None:
     _ready(payload_limit=10_000).send(Raw(60, "x" * 5000), now=0.0)
 
 
-def test_an_identify_that_is_too_large_is_said_before_the_first_dial() -> None:
+def test_oversized_identify_is_rejected_before_the_first_dial() -> None:
     """Rule 61: and never while something is received."""
     with pytest.raises(LocalProtocolError, match=r"Identify has .* more than the 4096"):
         _config(properties=Properties("x" * 4096))
@@ -670,7 +668,7 @@ def test_an_identify_that_is_too_large_is_said_before_the_first_dial() -> None:
 
 
 @pytest.mark.parametrize("length", [256, 257, 5000])
-def test_a_session_id_that_has_no_room_in_resume_is_no_session(length: int) -> None:
+def test_session_id_too_long_for_resume_is_rejected(length: int) -> None:
     connection = _hello(_bare())
 
     _tell(connection, 0, {"session_id": "x" * length}, s=1, t="READY")
@@ -681,14 +679,14 @@ def test_a_session_id_that_has_no_room_in_resume_is_no_session(length: int) -> N
         assert "a session id of" in (_closed(connection).error or "")
 
 
-def test_a_server_that_allows_no_version_of_the_past_takes_the_first_of_its_own() -> None:
+def test_missing_version_means_the_lowest_supported() -> None:
     server = Server(ServerConfig(versions=(9, 10)))
 
     assert server.accept(now=0.0, framing=False, target="/").dialect.version == 9
 
 
 @pytest.mark.parametrize("version", DIALECTS)
-def test_a_presence_given_while_identify_is_under_way_is_not_lost(version: int) -> None:
+def test_presence_sent_during_identify_is_kept(version: int) -> None:
     """A presence is a state: the last one counts, whenever it is given."""
     config = _config(dialect=version, unix_offset=0.0, presence=UpdatePresence())
     connection = ClientConnection(config, "ws://localhost", now=0.0, framing=False)
@@ -702,7 +700,7 @@ def test_a_presence_given_while_identify_is_under_way_is_not_lost(version: int) 
     assert _ops(connection) == [3]
 
 
-def test_a_second_ready_drops_what_waited_for_the_first() -> None:
+def test_second_ready_drops_the_queued_commands() -> None:
     """Rule 35."""
     connection = _ready()
     for _ in range(130):

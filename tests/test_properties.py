@@ -117,7 +117,7 @@ def _replay(connection: AnyConnection, pieces: list[bytes]) -> list[Any]:
 
 @settings(max_examples=60, deadline=None)
 @given(VERSIONS, st.data(), st.lists(st.integers(0, 10**6), max_size=60))
-def test_any_cutting_of_the_same_bytes_gives_a_server_the_same_events(
+def test_server_events_do_not_depend_on_chunk_sizes(
     version: int, data: st.DataObject, cuts: list[int]
 ) -> None:
     there, _ = _conversation(version, data.draw(_forms(version)))
@@ -131,7 +131,7 @@ def test_any_cutting_of_the_same_bytes_gives_a_server_the_same_events(
 
 @settings(max_examples=60, deadline=None)
 @given(VERSIONS, st.data(), st.lists(st.integers(0, 10**6), max_size=60))
-def test_any_cutting_of_the_same_bytes_gives_a_client_the_same_events(
+def test_client_events_do_not_depend_on_chunk_sizes(
     version: int, data: st.DataObject, cuts: list[int]
 ) -> None:
     form = data.draw(_forms(version))
@@ -283,7 +283,7 @@ def _step(connection: AnyConnection, what: str, value: Any, now: float, asked: l
 
 @settings(max_examples=300, deadline=None)
 @given(st.sampled_from(["client", "server"]), VERSIONS, _POLICIES, st.lists(_STEPS, max_size=40))
-def test_a_connection_keeps_its_contract_whatever_happens(
+def test_connection_keeps_its_contract_for_any_input(
     role: str, version: int, policies: dict[str, Any], steps: list[tuple[str, Any]]
 ) -> None:
     connection = _unframed(role, version, **policies)
@@ -321,7 +321,7 @@ def test_a_connection_keeps_its_contract_whatever_happens(
 
 @settings(max_examples=200, deadline=None)
 @given(st.sampled_from(["client", "server", "lookup"]), VERSIONS, st.lists(st.binary(max_size=200)))
-def test_hostile_bytes_never_raise(role: str, version: int, pieces: list[bytes]) -> None:
+def test_malicious_bytes_never_raise(role: str, version: int, pieces: list[bytes]) -> None:
     connection: Any
     if role == "client":
         connection = ClientConnection(_config(version), "ws://localhost", now=0.0)
@@ -350,7 +350,7 @@ def test_hostile_bytes_never_raise(role: str, version: int, pieces: list[bytes])
 
 @settings(max_examples=100, deadline=None)
 @given(VERSIONS, st.binary(min_size=1, max_size=300), st.booleans())
-def test_hostile_frames_never_raise(version: int, garbage: bytes, to_client: bool) -> None:
+def test_malicious_frames_never_raise(version: int, garbage: bytes, to_client: bool) -> None:
     client = ClientConnection(_config(version), "ws://localhost", now=0.0)
     server = Server().accept(now=0.0)
     server.receive_data(client.data_to_send(), now=0.0)
@@ -365,7 +365,7 @@ def test_hostile_frames_never_raise(version: int, garbage: bytes, to_client: boo
 
 
 @pytest.mark.parametrize("version", DIALECTS)
-def test_a_now_that_goes_back_counts_as_the_last(version: int) -> None:
+def test_lower_now_is_treated_as_the_previous_one(version: int) -> None:
     connection = _unframed("client", version)
     connection.receive_message('{"op":10,"d":{"heartbeat_interval":1000}}', now=50.0)
     before = connection.next_timer()
@@ -376,7 +376,7 @@ def test_a_now_that_goes_back_counts_as_the_last(version: int) -> None:
 
 
 @pytest.mark.parametrize("version", DIALECTS)
-def test_what_the_caller_does_wrong_raises_and_changes_nothing(version: int) -> None:
+def test_invalid_calls_raise_without_effect(version: int) -> None:
     connection = _unframed("client", version)
     connection.events()
     connection.messages_to_send()
@@ -397,7 +397,7 @@ def test_what_the_caller_does_wrong_raises_and_changes_nothing(version: int) -> 
 
 
 @pytest.mark.parametrize("version", DIALECTS)
-def test_the_token_is_in_no_repr_of_a_whole_life(version: int) -> None:
+def test_token_is_in_no_repr_of_a_whole_session(version: int) -> None:
     config = attrs.evolve(_config(version), token="very-secret")
     client = Client(config)
     connection = client.dial_succeeded(now=0.0)

@@ -55,19 +55,19 @@ def _imports(source: str) -> Iterator[str]:
 @pytest.mark.parametrize(
     "path", sorted(FOLDER.rglob("*.py")), ids=lambda path: str(path.relative_to(FOLDER))
 )
-def test_no_module_imports_a_clock_chance_or_io(path: pathlib.Path) -> None:
+def test_core_imports_no_clock_randomness_or_io(path: pathlib.Path) -> None:
     assert not BANNED & set(_imports(path.read_text()))
 
 
 @pytest.mark.parametrize(
     "planted", ["import time", "from os import path", "def f():\n    import asyncio.events"]
 )
-def test_the_check_finds_what_is_planted(planted: str) -> None:
+def test_import_check_finds_violations(planted: str) -> None:
     assert BANNED & set(_imports(planted))
 
 
 @pytest.mark.parametrize("version", [3, 10])
-def test_a_whole_life_runs_where_clock_chance_and_sockets_raise(
+def test_session_runs_without_clock_randomness_and_sockets(
     version: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The one exception is inside wsproto: the masks, from os.urandom."""
@@ -98,7 +98,7 @@ def test_a_whole_life_runs_where_clock_chance_and_sockets_raise(
     link.client.expect(Resumed)
 
 
-def test_importing_the_core_brings_no_event_loop() -> None:
+def test_import_loads_no_event_loop() -> None:
     program = "import sys, gateway_proto; print({'asyncio', 'trio'} & sys.modules.keys())"
     environment = {"PYTHONPATH": str(FOLDER.parent)}
 

@@ -71,14 +71,14 @@ def server() -> Iterator[ServerThread]:
 _LOOPS = [block for block in _blocks("python") if "GATEWAY_TOKEN" in block]
 
 
-def test_there_is_an_example_for_trio_asyncio_and_a_loop_of_ones_own() -> None:
+def test_examples_cover_asyncio_trio_and_selectors() -> None:
     assert ["import trio" in b for b in _LOOPS] == [True, False, False]
     assert ["import asyncio" in b for b in _LOOPS] == [False, True, False]
     assert ["import selectors" in b for b in _LOOPS] == [False, False, True]
 
 
 @pytest.mark.parametrize("code", _LOOPS, ids=["trio", "asyncio", "selectors"])
-def test_an_example_connects_prints_the_messages_and_ends(code: str, server: ServerThread) -> None:
+def test_example_connects_prints_messages_and_ends(code: str, server: ServerThread) -> None:
     path = [str(ROOT), str(ROOT / "adapters")]
     program = f"import sys; sys.path[:0] = {path!r}\n{code}"
 
@@ -97,7 +97,7 @@ def test_an_example_connects_prints_the_messages_and_ends(code: str, server: Ser
         assert any(isinstance(event, UpdatePresence) for event in server.received)
 
 
-def test_the_loop_of_ones_own_dials_again_where_its_connection_is_reset() -> None:
+def test_selectors_example_dials_again_after_a_reset() -> None:
     (code,) = (code for code in _LOOPS if "import selectors" in code)
     program = f"import sys; sys.path[:0] = {[str(ROOT), str(ROOT / 'adapters')]!r}\n{code}"
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -117,7 +117,7 @@ def test_the_loop_of_ones_own_dials_again_where_its_connection_is_reset() -> Non
             process.wait()
 
 
-def test_the_unit_test_of_the_readme_passes() -> None:
+def test_unit_test_of_the_readme_passes() -> None:
     (code,) = (block for block in _blocks("python") if "testing import Link" in block)
     names: dict[str, object] = {}
 
@@ -130,7 +130,7 @@ def test_the_unit_test_of_the_readme_passes() -> None:
         test()
 
 
-def test_the_picture_of_the_road_is_that_of_the_package() -> None:
+def test_diagram_of_modules_matches_the_package() -> None:
     import gateway_proto
 
     (picture,) = (block for block in _blocks("") if "frames" in block)
@@ -140,12 +140,12 @@ def test_the_picture_of_the_road_is_that_of_the_package() -> None:
         assert line.strip() in of_package
 
 
-def test_every_file_that_the_readme_names_exists() -> None:
+def test_files_named_in_the_readme_exist() -> None:
     for name in re.findall(r"`((?:gateway_proto|adapters)/[\w/.]*)`", README):
         assert (ROOT / name).exists(), name
 
 
-def test_the_short_examples_compile_and_name_what_there_is() -> None:
+def test_short_examples_compile_with_existing_names() -> None:
     short = [
         block
         for block in _blocks("python")

@@ -70,7 +70,7 @@ def _fields(type_: Any) -> set[str]:
 # ----- events and commands -----
 
 
-def test_every_event_has_its_row_and_each_row_is_an_event() -> None:
+def test_event_table_has_exactly_the_events() -> None:
     commands = set(get_args(Command))
     events = {*get_args(Event), *get_args(ServerEvent)} - commands
     answers = {GuildMembers, SoundboardSounds, ChannelInfo}
@@ -83,7 +83,7 @@ def test_every_event_has_its_row_and_each_row_is_an_event() -> None:
 
 
 @pytest.mark.parametrize("row", _rows("events"), ids=lambda row: row[0])
-def test_the_row_of_an_event_has_its_fields(row: list[str]) -> None:
+def test_event_rows_have_the_fields(row: list[str]) -> None:
     type_ = getattr(gateway_proto, _names(row[0])[0])
     expected = _fields(type_)
     if issubclass(type_, Dispatch) and type_ is not Dispatch:
@@ -93,14 +93,14 @@ def test_the_row_of_an_event_has_its_fields(row: list[str]) -> None:
     assert set(_names(row[1])) == expected
 
 
-def test_the_messages_of_a_server_stand_under_their_title() -> None:
+def test_server_messages_are_in_their_section() -> None:
     named = [_names(row[0])[0] for row in _rows("events", "Of the wire, as the server sends them")]
     messages = {type_.__name__ for type_ in get_args(gateway_proto.ServerMessage)}
 
     assert set(named) == messages | {"Ready", "Resumed"}
 
 
-def test_every_command_has_its_row_and_each_row_is_a_command() -> None:
+def test_command_table_has_exactly_the_commands() -> None:
     rows = [row for row in _rows("commands") if row[0].startswith("`")]
 
     named = [_names(row[0])[0] for row in rows]
@@ -112,7 +112,7 @@ def test_every_command_has_its_row_and_each_row_is_a_command() -> None:
         assert set(_names(cell)) == _fields(getattr(gateway_proto, name)), name
 
 
-def test_the_op_codes_of_the_commands_are_those_that_are_sent() -> None:
+def test_command_rows_have_the_op_codes() -> None:
     examples: dict[str, Command] = {
         "UpdatePresence": gateway_proto.UpdatePresence([Activity("chess")]),
         "UpdateVoiceState": gateway_proto.UpdateVoiceState("1", None),
@@ -144,13 +144,13 @@ def _settings(title: str) -> list[list[str]]:
 
 
 @pytest.mark.parametrize("type_", [Config, ServerConfig], ids=lambda type_: type_.__name__)
-def test_every_setting_has_its_row_once(type_: Any) -> None:
+def test_config_table_has_every_field_once(type_: Any) -> None:
     named = [_names(row[0])[0] for row in _settings(type_.__name__)]
 
     assert sorted(named) == sorted(_fields(type_))
 
 
-def test_defaults_are_as_they_stand_there() -> None:
+def test_config_table_has_the_defaults() -> None:
     names = {name: getattr(gateway_proto, name) for name in gateway_proto.__all__}
     for made, title in ((Config(token="t", intents=0), "Config"), (ServerConfig(), "ServerConfig")):
         for name, default, *_ in _settings(title):
@@ -169,7 +169,7 @@ def test_defaults_are_as_they_stand_there() -> None:
             assert getattr(again, field) == getattr(made, field), field
 
 
-def test_every_setting_says_its_unit_where_it_has_one_and_its_source() -> None:
+def test_config_table_has_units_and_sources() -> None:
     for title in ("Config", "ServerConfig"):
         for name, default, unit, meaning, source in _settings(title):
             assert meaning.endswith("."), name
@@ -182,14 +182,14 @@ def test_every_setting_says_its_unit_where_it_has_one_and_its_source() -> None:
 # ----- timers and errors -----
 
 
-def test_every_timer_has_its_row() -> None:
+def test_timer_table_has_every_timer() -> None:
     assert [_names(row[0])[0] for row in _rows("timers")] == [timer.name for timer in Timer]
     for row in _rows("timers"):
         for config, field in re.findall(r"`(Config|ServerConfig)\.(\w+)`", row[2]):
             assert field in _fields(getattr(gateway_proto, config)), row
 
 
-def test_the_timers_that_stand_still_are_named() -> None:
+def test_paused_timers_are_listed() -> None:
     from gateway_proto._timing.deadlines import _LIVENESS
 
     section = (REFERENCE / "timers.md").read_text().partition("## When nobody reads")[2]
@@ -198,7 +198,7 @@ def test_the_timers_that_stand_still_are_named() -> None:
     assert {name for name in _names(section) if name.isupper()} == {t.name for t in _LIVENESS}
 
 
-def test_every_exception_has_its_row_and_its_base() -> None:
+def test_exception_table_has_every_exception_and_base() -> None:
     rows = [row for row in _rows("errors") if len(row) == 3]
 
     named = {_names(row[0])[0]: _names(row[2])[0] for row in rows}
@@ -232,9 +232,7 @@ _FRAMELESS = {"receive_message", "receive_close", "messages_to_send", "close_to_
         ("Many clients", _public(Fleet)),
     ],
 )
-def test_the_contract_names_each_call_and_none_that_there_is_not(
-    title: str, expected: set[str]
-) -> None:
+def test_contract_lists_exactly_the_calls(title: str, expected: set[str]) -> None:
     named = {
         name
         for row in _rows("contract", title)
@@ -244,7 +242,7 @@ def test_the_contract_names_each_call_and_none_that_there_is_not(
     assert named == expected
 
 
-def test_the_contract_names_only_what_a_server_has() -> None:
+def test_contract_lists_only_calls_of_a_server() -> None:
     named = {
         name
         for row in _rows("contract", "A server")
@@ -254,7 +252,7 @@ def test_the_contract_names_only_what_a_server_has() -> None:
     assert {"accept", "dispatch", "play", "sessions"} <= named <= _public(Server)
 
 
-def test_what_outlives_a_connection_is_named_as_it_is() -> None:
+def test_contract_lists_the_attributes_after_close() -> None:
     rows = {
         _names(row[0])[0]: row[1]
         for row in _rows("contract", "Values that outlive a connection")
@@ -267,7 +265,7 @@ def test_what_outlives_a_connection_is_named_as_it_is() -> None:
         assert named == {name for name in dir(type_) if not name.startswith("_")}, type_
 
 
-def test_a_call_that_takes_now_is_shown_to_take_it() -> None:
+def test_contract_shows_now_where_it_is_a_parameter() -> None:
     for title, type_ in (
         ("A connection", Connection),
         ("A client's connection", ClientConnection),

@@ -77,7 +77,7 @@ class Asking:
 # ----- guild members -----
 
 
-def test_chunks_are_collected_by_nonce_and_number_in_any_order() -> None:
+def test_chunks_are_collected_by_nonce_in_any_order() -> None:
     """Rule 66."""
     asking = Asking()
     number = asking.ask(RequestGuildMembers("1", presences=True))
@@ -96,7 +96,7 @@ def test_chunks_are_collected_by_nonce_and_number_in_any_order() -> None:
     assert answered.answer == GuildMembers("1", ("a", "b", "c", "d", "e"), ("9",), ("p1", "p2"))
 
 
-def test_a_nonce_of_the_callers_is_kept_and_others_differ() -> None:
+def test_given_nonce_is_kept_and_generated_ones_differ() -> None:
     asking = Asking()
     asking.ask(RequestGuildMembers("1", user_ids=["5"], nonce="mine"))
     asking.ask(RequestGuildMembers("1", user_ids=["5"]))
@@ -108,7 +108,7 @@ def test_a_nonce_of_the_callers_is_kept_and_others_differ() -> None:
     assert len(set(nonces)) == 3
 
 
-def test_two_requests_for_a_guild_are_told_apart() -> None:
+def test_two_requests_for_a_guild_are_distinguished() -> None:
     asking = Asking()
     first = asking.ask(RequestGuildMembers("1", "a", 5))
     second = asking.ask(RequestGuildMembers("1", "b", 5))
@@ -121,7 +121,7 @@ def test_two_requests_for_a_guild_are_told_apart() -> None:
     assert [(o.number, o.answer.members) for o in over] == [(second, ("b",)), (first, ("a",))]
 
 
-def test_a_chunk_without_a_nonce_belongs_to_the_request_for_its_guild() -> None:
+def test_chunk_without_nonce_is_matched_by_its_guild() -> None:
     """Other servers leave the nonce out, and write ids as integers."""
     asking = Asking()
     asking.ask(RequestGuildMembers("1"))
@@ -135,7 +135,7 @@ def test_a_chunk_without_a_nonce_belongs_to_the_request_for_its_guild() -> None:
 
 
 @pytest.mark.parametrize("version", [3, 5])
-def test_without_numbers_a_chunk_that_is_not_full_is_the_last(version: int) -> None:
+def test_partial_chunk_without_index_is_the_last(version: int) -> None:
     """Versions 3 to 5: "chunks of up to 1000, no index, no nonce"."""
     asking = Asking(attrs.evolve(CONFIG, dialect=version, intents=None))
     asking.ask(RequestGuildMembers("1"))
@@ -151,7 +151,7 @@ def test_without_numbers_a_chunk_that_is_not_full_is_the_last(version: int) -> N
     assert answered.answer.members == ("a",) * 1000 + ("b",)
 
 
-def test_without_numbers_silence_after_full_chunks_is_the_end() -> None:
+def test_full_chunks_without_index_end_by_timeout() -> None:
     asking = Asking(attrs.evolve(CONFIG, dialect=3, intents=None))
     asking.ask(RequestGuildMembers("1"), timeout=5.0)
     asking.dispatch("GUILD_MEMBERS_CHUNK", guild_id="1", members=["a"] * 1000)
@@ -162,7 +162,7 @@ def test_without_numbers_silence_after_full_chunks_is_the_end() -> None:
     assert isinstance(answered, RequestAnswered)
 
 
-def test_a_timeout_begins_anew_with_each_chunk() -> None:
+def test_every_chunk_restarts_the_timeout() -> None:
     """Rule 66."""
     asking = Asking()
     number = asking.ask(RequestGuildMembers("1"), timeout=10.0)
@@ -180,7 +180,7 @@ def test_a_timeout_begins_anew_with_each_chunk() -> None:
     assert (failed.number, failed.why) == (number, "no answer for 10 s")
 
 
-def test_rate_limited_fails_the_request_that_it_means() -> None:
+def test_rate_limited_fails_the_matching_request() -> None:
     """Rule 65."""
     asking = Asking()
     asking.ask(RequestGuildMembers("1", "a", 5))
@@ -201,7 +201,9 @@ def test_rate_limited_fails_the_request_that_it_means() -> None:
     [(31, RequestSoundboardSounds(["1", "2"])), (43, RequestChannelInfo("1", ["status"]))],
 )
 @pytest.mark.parametrize("meta", [{"guild_id": "1"}, {"guild_id": 1}, None, ["?"]])
-def test_rate_limited_of_an_opcode_fails_its_request(opcode: int, request_: Any, meta: Any) -> None:
+def test_rate_limited_fails_the_request_of_its_opcode(
+    opcode: int, request_: Any, meta: Any
+) -> None:
     asking = Asking()
     asking.ask(RequestGuildMembers("1", user_ids=["5"]))
     number = asking.ask(request_)
@@ -241,7 +243,7 @@ def _sent(asking: Asking, kind: type[Any]) -> list[Any]:
 
 
 @pytest.mark.parametrize("retry_after", [3, 100.0, "100"])
-def test_retry_after_replaces_the_limit_of_all_members(retry_after: Any) -> None:
+def test_rate_limited_retry_after_replaces_the_members_limit(retry_after: Any) -> None:
     asking = Asking()
     asking.ask(RequestGuildMembers("1"))
     meta = {"guild_id": "1", "nonce": asking.asked().nonce}
@@ -257,7 +259,7 @@ def test_retry_after_replaces_the_limit_of_all_members(retry_after: Any) -> None
 
 
 @pytest.mark.parametrize("retry_after", [None, 0, -1, "soon", True, []])
-def test_unusable_retry_after_leaves_the_documented_limit(retry_after: Any) -> None:
+def test_rate_limited_with_bad_retry_after_keeps_the_limit(retry_after: Any) -> None:
     asking = Asking()
     asking.ask(RequestGuildMembers("1"))
     asking.asked()
@@ -271,7 +273,7 @@ def test_unusable_retry_after_leaves_the_documented_limit(retry_after: Any) -> N
     assert len(_sent(asking, RequestGuildMembers)) == 1
 
 
-def test_retry_after_holds_a_command_that_nobody_awaits() -> None:
+def test_rate_limited_delays_commands_without_a_request() -> None:
     asking = Asking()
     connection = asking.connection()
     connection.send(RequestGuildMembers("1"), now=asking.link.now)
@@ -291,7 +293,7 @@ def test_retry_after_holds_a_command_that_nobody_awaits() -> None:
     assert len(_sent(asking, RequestGuildMembers | RequestChannelInfo)) == 2
 
 
-def test_absurd_retry_after_delays_by_a_day() -> None:
+def test_rate_limited_with_huge_retry_after_delays_by_a_day() -> None:
     asking = Asking()
     connection, now = asking.connection(), asking.link.now
 
@@ -301,7 +303,7 @@ def test_absurd_retry_after_delays_by_a_day() -> None:
     assert now + 86400 <= connection._outbox.free_at(asking.link.now) < now + 86401
 
 
-def test_guilds_of_rate_limited_are_remembered_up_to_a_bound() -> None:
+def test_rate_limited_guilds_are_kept_up_to_a_bound() -> None:
     connection = Asking().connection()
     requests = connection._requests
 
@@ -315,7 +317,7 @@ def test_guilds_of_rate_limited_are_remembered_up_to_a_bound() -> None:
 
 
 @pytest.mark.parametrize("timeout", [None, True, "10", 0, -1.0, float("nan"), float("inf")])
-def test_request_with_a_bad_timeout_changes_nothing(timeout: Any) -> None:
+def test_request_with_an_invalid_timeout_has_no_effect(timeout: Any) -> None:
     asking = Asking()
 
     with pytest.raises(LocalProtocolError, match="invalid timeout"):
@@ -325,7 +327,7 @@ def test_request_with_a_bad_timeout_changes_nothing(timeout: Any) -> None:
     assert not _sent(asking, RequestChannelInfo)
 
 
-def test_an_answer_may_come_over_two_connections_of_a_session() -> None:
+def test_response_continues_after_resume() -> None:
     """Rule 66: what was missed is replayed on Resume."""
     asking = Asking()
     asking.ask(RequestGuildMembers("1"))
@@ -351,7 +353,7 @@ def test_an_answer_may_come_over_two_connections_of_a_session() -> None:
         ("closed", "the client was stopped"),
     ],
 )
-def test_a_lost_session_fails_what_is_awaited(how: str, why: str) -> None:
+def test_lost_session_fails_pending_requests(how: str, why: str) -> None:
     """Rule 66: replies do not survive a new Identify."""
     asking = Asking()
     number = asking.ask(RequestGuildMembers("1"))
@@ -373,7 +375,7 @@ def test_a_lost_session_fails_what_is_awaited(how: str, why: str) -> None:
     assert (failed.number, failed.why) == (number, why)
 
 
-def test_a_session_that_is_too_old_to_be_resumed_fails_what_is_awaited() -> None:
+def test_session_too_old_to_resume_fails_pending_requests() -> None:
     asking = Asking(attrs.evolve(CONFIG, resume_within=5.0))
     number = asking.ask(RequestGuildMembers("1"), timeout=1000.0)
     asking.link.dead_hosts.add("localhost")
@@ -386,7 +388,7 @@ def test_a_session_that_is_too_old_to_be_resumed_fails_what_is_awaited() -> None
     assert (failed.number, failed.why) == (number, "the session is lost")
 
 
-def test_a_new_session_in_answer_to_resume_fails_what_is_awaited() -> None:
+def test_ready_in_response_to_resume_fails_pending_requests() -> None:
     asking = Asking(attrs.evolve(CONFIG, dialect=3, intents=None))
     asking.ask(RequestGuildMembers("1"))
     connection: Any = asking.link.client.connection
@@ -399,7 +401,7 @@ def test_a_new_session_in_answer_to_resume_fails_what_is_awaited() -> None:
     assert failed.why == "a new session began"
 
 
-def test_one_that_was_not_sent_when_the_connection_ended_fails() -> None:
+def test_unsent_request_fails_on_close() -> None:
     """Rule 60: nothing that waits is carried into the new connection."""
     asking = Asking()
     connection: Any = asking.link.client.connection
@@ -414,7 +416,7 @@ def test_one_that_was_not_sent_when_the_connection_ended_fails() -> None:
     assert (failed.number, failed.why) == (number, "the connection ended before it was sent")
 
 
-def test_while_it_waits_for_room_its_time_does_not_run() -> None:
+def test_timeout_starts_when_the_rate_limit_lets_it_be_sent() -> None:
     asking = Asking()
     connection: Any = asking.link.client.connection
     for _ in range(130):
@@ -428,7 +430,7 @@ def test_while_it_waits_for_room_its_time_does_not_run() -> None:
     assert isinstance(asking.over()[0], RequestFailed)
 
 
-def test_all_members_of_a_guild_are_asked_for_once_in_30_seconds() -> None:
+def test_rate_limit_of_all_members_is_once_in_30_seconds() -> None:
     """Rule 65; other commands go past the one that waits."""
     asking = Asking()
     asking.ask(RequestGuildMembers("1"))
@@ -446,7 +448,7 @@ def test_all_members_of_a_guild_are_asked_for_once_in_30_seconds() -> None:
     assert asking.asked().guild_id == "1"
 
 
-def test_the_limit_of_all_members_outlives_a_connection() -> None:
+def test_rate_limit_of_all_members_outlasts_a_connection() -> None:
     asking = Asking()
     asking.ask(RequestGuildMembers("1"))
     asking.asked()
@@ -483,7 +485,7 @@ def test_soundboard_sounds_are_collected_for_each_guild() -> None:
     ]
 
 
-def test_channel_info_is_answered_in_order() -> None:
+def test_channel_info_responses_are_matched_in_order() -> None:
     asking = Asking()
     first = asking.ask(RequestChannelInfo("1", ["status"]))
     second = asking.ask(RequestChannelInfo("1", ["voice_start_time"]))
@@ -499,7 +501,7 @@ def test_channel_info_is_answered_in_order() -> None:
     ]
 
 
-def test_a_rate_limit_that_cannot_be_read_fails_nothing() -> None:
+def test_malformed_rate_limited_fails_no_request() -> None:
     asking = Asking()
     asking.ask(RequestGuildMembers("1"))
 
@@ -518,7 +520,7 @@ _ASKED: dict[str, Any] = {
 
 @pytest.mark.parametrize("d", [["no object"], {"guild_id": []}, {}])
 @pytest.mark.parametrize("name", _ASKED)
-def test_an_answer_that_cannot_be_read_fails_the_only_request_at_once(name: str, d: Any) -> None:
+def test_malformed_response_fails_the_only_request(name: str, d: Any) -> None:
     asking = Asking()
     number = asking.ask(_ASKED[name])
 
@@ -531,7 +533,7 @@ def test_an_answer_that_cannot_be_read_fails_the_only_request_at_once(name: str,
     assert failed.why.startswith(f"{name} ")
 
 
-def test_an_answer_that_cannot_be_read_is_named_by_each_request_that_it_may_have_been_for() -> None:
+def test_malformed_response_is_reported_by_every_candidate() -> None:
     asking = Asking()
     for query in ("a", "b"):
         asking.ask(RequestGuildMembers("1", query, 5), timeout=5.0)
@@ -551,7 +553,7 @@ def test_an_answer_that_cannot_be_read_is_named_by_each_request_that_it_may_have
 
 
 @pytest.mark.parametrize("absent", [None, 5, "text", {}])
-def test_a_field_of_an_answer_that_is_null_or_odd_counts_as_absent(absent: Any) -> None:
+def test_null_or_invalid_response_fields_count_as_absent(absent: Any) -> None:
     asking = Asking()
     asking.ask(RequestGuildMembers("1", "a", 5))
     asking.chunk(0, 1, members=["a"], not_found=absent, presences=absent, guild_id=1)
@@ -570,7 +572,7 @@ def test_a_field_of_an_answer_that_is_null_or_odd_counts_as_absent(absent: Any) 
 
 
 @pytest.mark.parametrize(("index", "count"), [(0.0, 1.0), ("0", "1")])
-def test_numbers_of_a_chunk_may_be_floats_or_text(index: Any, count: Any) -> None:
+def test_chunk_index_and_count_may_be_floats_or_text(index: Any, count: Any) -> None:
     asking = Asking()
     asking.ask(RequestGuildMembers("1"))
 
@@ -581,7 +583,7 @@ def test_numbers_of_a_chunk_may_be_floats_or_text(index: Any, count: Any) -> Non
 
 
 @pytest.mark.parametrize(("index", "count"), [(None, 1), (-1, 1), (True, 1), (1e300, 1), ("x", 1)])
-def test_absurd_numbers_of_a_chunk_count_as_absent(index: Any, count: Any) -> None:
+def test_invalid_chunk_index_and_count_count_as_absent(index: Any, count: Any) -> None:
     asking = Asking()
     asking.ask(RequestGuildMembers("1"))
 
@@ -595,7 +597,7 @@ def test_absurd_numbers_of_a_chunk_count_as_absent(index: Any, count: Any) -> No
     assert len(answered.answer.members) == 1001
 
 
-def test_a_chunk_without_a_guild_is_known_by_its_nonce() -> None:
+def test_chunk_without_guild_is_matched_by_its_nonce() -> None:
     asking = Asking()
     asking.ask(RequestGuildMembers("1", "a", 5))
 
@@ -606,7 +608,7 @@ def test_a_chunk_without_a_guild_is_known_by_its_nonce() -> None:
     assert answered.answer == GuildMembers("1", ("a",))
 
 
-def test_an_answer_without_an_end_fails_at_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_endless_response_fails_at_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(requests, "_MOST_BYTES", 100_000)
     asking = Asking()
     asking.ask(RequestGuildMembers("1"))
@@ -622,7 +624,7 @@ def test_an_answer_without_an_end_fails_at_a_limit(monkeypatch: pytest.MonkeyPat
 # ----- the caller's mistakes -----
 
 
-def test_a_request_needs_ready_and_must_be_one() -> None:
+def test_request_before_ready_or_of_a_wrong_type_is_rejected() -> None:
     asking = Asking()
     connection: Any = asking.link.client.connection
     with pytest.raises(LocalProtocolError, match="no request with an answer"):
@@ -639,7 +641,7 @@ def test_a_request_needs_ready_and_must_be_one() -> None:
     assert asking.over() == []
 
 
-def test_a_connection_without_a_client_fails_what_it_cannot_hand_on() -> None:
+def test_connection_without_a_client_fails_requests_on_close() -> None:
     asking = Asking()
     connection: Any = asking.link.client.connection
     alone = type(connection)(CONFIG, "ws://localhost", now=0.0, framing=False)
@@ -653,7 +655,7 @@ def test_a_connection_without_a_client_fails_what_it_cannot_hand_on() -> None:
     assert failed.number == number
 
 
-def test_while_there_is_no_connection_time_runs_on_with_the_dials() -> None:
+def test_timeout_continues_without_a_connection() -> None:
     asking = Asking()
     asking.ask(RequestGuildMembers("1"), timeout=3.0)
     asking.link.dead_hosts.add("localhost")
@@ -666,7 +668,7 @@ def test_while_there_is_no_connection_time_runs_on_with_the_dials() -> None:
     assert failed.why == "no answer for 3 s"
 
 
-def test_what_nobody_read_for_a_while_is_awaited_for_as_long_again() -> None:
+def test_pause_extends_the_timeout() -> None:
     asking = Asking()
     asking.ask(RequestGuildMembers("1", "a", 5), timeout=10.0)
     asking.ask(RequestGuildMembers("1", "b", 5), timeout=10.0)
@@ -690,7 +692,7 @@ def test_what_nobody_read_for_a_while_is_awaited_for_as_long_again() -> None:
     assert [failed.number for failed in asking.over()] == [late], "ten seconds, and no more"
 
 
-def test_to_read_on_after_the_end_awaits_nothing() -> None:
+def test_unpause_after_close_sets_no_timer() -> None:
     asking = Asking()
     asking.ask(RequestGuildMembers("1"))
     connection = asking.connection()

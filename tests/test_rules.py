@@ -20,7 +20,7 @@ def test_all_86_rules_have_one_line_each() -> None:
 
 
 @pytest.mark.parametrize("number", RULES)
-def test_every_test_that_a_rule_names_is_there(number: int) -> None:
+def test_named_tests_of_a_rule_exist(number: int) -> None:
     named = re.findall(r"`([\w/]+\.py)(?:::(\w+))?`", RULES[number])
 
     assert named, "no test is named"

@@ -68,7 +68,7 @@ def _ready(interval: int = 41250) -> str:
 # ----- GET endpoint -----
 
 
-def test_the_endpoint_is_asked_with_get_api_gateway_and_the_accounts_authorization() -> None:
+def test_lookup_sends_get_api_gateway_with_authorization() -> None:
     client = Client(CONFIG)
     connection = client.dial_succeeded(now=0.0)
 
@@ -79,7 +79,7 @@ def test_the_endpoint_is_asked_with_get_api_gateway_and_the_accounts_authorizati
     assert "authorization: bot t0ken\r\n" in request.lower()
 
 
-def test_a_user_accounts_authorization_is_the_bare_token() -> None:
+def test_lookup_of_a_user_account_sends_the_bare_token() -> None:
     client = Client(attrs.evolve(CONFIG, bot=False))
 
     request = client.dial_succeeded(now=0.0).data_to_send().decode()
@@ -87,7 +87,7 @@ def test_a_user_accounts_authorization_is_the_bare_token() -> None:
     assert "authorization: t0ken\r\n" in request.lower()
 
 
-def test_the_endpoint_is_by_default_that_of_the_document() -> None:
+def test_lookup_url_defaults_to_the_documented_endpoint() -> None:
     dial = Client(Config(token="t", dialect=3)).next_dial()
 
     assert dial is not None
@@ -95,7 +95,7 @@ def test_the_endpoint_is_by_default_that_of_the_document() -> None:
     assert (dial.tls, dial.port) == (True, 443)
 
 
-def test_the_endpoint_is_asked_anew_before_each_connection() -> None:
+def test_lookup_precedes_every_connection() -> None:
     link = _link()
     for _ in range(2):
         link.cut()
@@ -111,7 +111,7 @@ def test_the_endpoint_is_asked_anew_before_each_connection() -> None:
     ]
 
 
-def test_the_url_of_the_endpoint_is_used_as_it_was_given() -> None:
+def test_url_of_the_lookup_is_used_unchanged() -> None:
     link = _link(url="ws://localhost:8080/4?keep=this")
 
     link.client.expect(GatewayFound("ws://localhost:8080/4?keep=this"))
@@ -120,7 +120,7 @@ def test_the_url_of_the_endpoint_is_used_as_it_was_given() -> None:
     assert link.dials[-1].port == 8080
 
 
-def test_the_server_role_answers_the_endpoint_too() -> None:
+def test_server_answers_the_lookup() -> None:
     connection = Server(ServerConfig(url="ws://localhost:1/4")).accept(now=0.0)
 
     connection.receive_data(b"GET /api/gateway HTTP/1.1\r\nHost: localhost\r\n\r\n", now=0.0)
@@ -154,7 +154,7 @@ def test_identify_is_sent_at_once_with_every_required_field() -> None:
     assert d["compress"] is False
 
 
-def test_compress_is_sent_where_the_caller_asks_for_payload_compression() -> None:
+def test_identify_requests_payload_compression() -> None:
     connection = _bare(attrs.evolve(CONFIG, compression=Compression.PAYLOAD))
 
     (identify,) = _said(connection)
@@ -171,7 +171,7 @@ def test_ready_is_accepted_as_plain_text() -> None:
     assert any(isinstance(event, Ready) for event in connection.events())
 
 
-def test_ready_is_accepted_as_a_zlib_frame() -> None:
+def test_ready_is_accepted_with_payload_compression() -> None:
     connection = _bare(attrs.evolve(CONFIG, compression=Compression.PAYLOAD))
 
     connection.receive_message(zlib.compress(_ready().encode()), now=100.0)
@@ -179,7 +179,7 @@ def test_ready_is_accepted_as_a_zlib_frame() -> None:
     assert connection.state is State.READY
 
 
-def test_the_server_role_compresses_ready_as_a_zlib_frame_where_compress_asks_for_it() -> None:
+def test_server_sends_ready_with_payload_compression_on_request() -> None:
     server = Server().accept(now=0.0, framing=False)
     d = {"token": "t", "v": 3, "properties": {}, "large_threshold": 100, "compress": True}
 
@@ -193,7 +193,7 @@ def test_the_server_role_compresses_ready_as_a_zlib_frame_where_compress_asks_fo
 # ----- keepalive -----
 
 
-def test_a_heartbeat_goes_out_every_heartbeat_interval_of_ready() -> None:
+def test_heartbeat_is_sent_at_the_interval_of_ready() -> None:
     connection = _bare()
     connection.receive_message(_ready(interval=30_000), now=100.0)
     _said(connection)
@@ -210,7 +210,7 @@ def test_a_heartbeat_goes_out_every_heartbeat_interval_of_ready() -> None:
     assert beats == [130.0, 160.0, 190.0]
 
 
-def test_the_interval_of_resumed_replaces_that_of_ready() -> None:
+def test_heartbeat_interval_of_resumed_replaces_that_of_ready() -> None:
     connection = _bare(session=SESSION)
     connection.receive_message(_payload(0, {"heartbeat_interval": 5_000}, 8, "RESUMED"), now=100.0)
 
@@ -219,7 +219,7 @@ def test_the_interval_of_resumed_replaces_that_of_ready() -> None:
     assert connection.next_timer() == 110.0
 
 
-def test_no_heartbeat_goes_out_before_ready() -> None:
+def test_no_heartbeat_is_sent_before_ready() -> None:
     connection = _bare()
     _said(connection)
 
@@ -228,7 +228,7 @@ def test_no_heartbeat_goes_out_before_ready() -> None:
     assert _said(connection) == []
 
 
-def test_a_heartbeat_carries_unix_milliseconds_as_the_text_of_the_documents_example() -> None:
+def test_heartbeat_has_unix_milliseconds_as_text() -> None:
     connection = _bare()
     connection.receive_message(_ready(interval=518_618), now=0.0)
     _said(connection)
@@ -238,7 +238,7 @@ def test_a_heartbeat_carries_unix_milliseconds_as_the_text_of_the_documents_exam
     assert _said(connection) == [{"op": 1, "d": "1450996618618"}]
 
 
-def test_a_heartbeat_carries_an_integer_by_option() -> None:
+def test_heartbeat_has_an_integer_by_option() -> None:
     connection = _bare(attrs.evolve(CONFIG, heartbeat_as_integer=True))
     connection.receive_message(_ready(), now=0.0)
     _said(connection)
@@ -248,7 +248,7 @@ def test_a_heartbeat_carries_an_integer_by_option() -> None:
     assert _said(connection) == [{"op": 1, "d": 1450996200500}]
 
 
-def test_a_heartbeat_arrives_at_the_server_as_an_equal_value() -> None:
+def test_heartbeat_is_received_by_the_server_unchanged() -> None:
     link = _link(heartbeat_interval=1000)
 
     link.run(1.0)
@@ -257,7 +257,7 @@ def test_a_heartbeat_arrives_at_the_server_as_an_equal_value() -> None:
     assert link.server.expect(Heartbeat) == Heartbeat(sent.d)
 
 
-def test_a_server_that_gets_no_heartbeat_in_time_closes_the_connection() -> None:
+def test_server_closes_after_a_missing_heartbeat() -> None:
     server = Server(ServerConfig(heartbeat_interval=1000)).accept(now=0.0, framing=False)
     server.receive_message(_payload(2, {"token": "t", "v": 3, "properties": {}}), now=0.0)
     server.messages_to_send()
@@ -285,7 +285,7 @@ def test_a_server_that_gets_no_heartbeat_in_time_closes_the_connection() -> None
         ),
     ],
 )
-def test_a_status_has_game_and_idle_since_always_on_the_wire(
+def test_status_update_always_has_game_and_idle_since(
     presence: UpdatePresence, d: dict[str, Any]
 ) -> None:
     connection = _bare()
@@ -297,7 +297,7 @@ def test_a_status_has_game_and_idle_since_always_on_the_wire(
     assert _said(connection) == [{"op": 3, "d": d}]
 
 
-def test_the_last_status_survives_a_reconnect_with_a_new_session() -> None:
+def test_last_status_is_sent_again_in_a_new_session() -> None:
     link = _link()
     chess = UpdatePresence([Activity("chess")])
     link.client.send(chess)
@@ -312,7 +312,7 @@ def test_the_last_status_survives_a_reconnect_with_a_new_session() -> None:
     link.server.expect(chess)
 
 
-def test_the_last_status_survives_a_resume() -> None:
+def test_last_status_is_sent_again_after_resume() -> None:
     link = _link()
     chess = UpdatePresence([Activity("chess")])
     link.client.send(chess)
@@ -327,7 +327,7 @@ def test_the_last_status_survives_a_resume() -> None:
 # ----- redirect -----
 
 
-def test_a_redirect_closes_and_goes_to_its_url_at_once_and_resumes_the_session() -> None:
+def test_redirect_resumes_at_its_url_at_once() -> None:
     link = _link()
     link.client.expect(Ready)
 
@@ -344,7 +344,7 @@ def test_a_redirect_closes_and_goes_to_its_url_at_once_and_resumes_the_session()
     assert link.now == 100.0
 
 
-def test_a_redirect_before_ready_identifies_at_its_url() -> None:
+def test_redirect_before_ready_identifies_at_its_url() -> None:
     client = Client(attrs.evolve(CONFIG, api_url=None, gateway_url="ws://localhost/4"))
     connection = client.dial_succeeded(now=100.0, framing=False)
     assert isinstance(connection, ClientConnection)
@@ -358,7 +358,7 @@ def test_a_redirect_before_ready_identifies_at_its_url() -> None:
 
 
 @pytest.mark.parametrize("url", ["ws://evil.example/", "http://", "ws://user@localhost/", "x"])
-def test_a_redirect_to_a_host_that_is_not_trusted_is_refused_and_the_endpoint_asked(
+def test_redirect_to_an_untrusted_host_causes_a_lookup(
     url: str,
 ) -> None:
     link = _link()
@@ -372,7 +372,7 @@ def test_a_redirect_to_a_host_that_is_not_trusted_is_refused_and_the_endpoint_as
 
 
 @pytest.mark.parametrize("d", [None, {"url": None}, {}, 0, [1]])
-def test_a_redirect_without_a_url_asks_the_endpoint(d: Any) -> None:
+def test_redirect_without_url_causes_a_lookup(d: Any) -> None:
     client = Client(CONFIG, session=SESSION)
     lookup = client.dial_succeeded(now=0.0)
     lookup.receive_data(

@@ -24,7 +24,7 @@ LIMIT = SessionStartLimit(1000, 900, 3_600_000, max_concurrency=2)
 FOUND = GatewayFound("wss://gateway.discord.gg", 4, LIMIT)
 
 
-def test_a_guilds_shard_is_its_id_without_22_bits_modulo_the_count() -> None:
+def test_shard_of_a_guild_is_id_shifted_22_bits_modulo_count() -> None:
     """ "shard = (guild_id >> 22) mod count"."""
     assert shard_of("197038439483310086", 16) == (197038439483310086 >> 22) % 16
     assert shard_of(0, 5) == 0
@@ -33,7 +33,7 @@ def test_a_guilds_shard_is_its_id_without_22_bits_modulo_the_count() -> None:
 # ----- the plan -----
 
 
-def test_a_plan_is_that_of_the_lookup_unless_others_are_given() -> None:
+def test_plan_uses_the_lookup_unless_overridden() -> None:
     plan = plan_shards(FOUND)
 
     assert plan == ShardPlan(FOUND.url, 4, (0, 1, 2, 3), 2, LIMIT)
@@ -59,14 +59,14 @@ def test_a_plan_is_that_of_the_lookup_unless_others_are_given() -> None:
         (None, [4], "invalid ids (4,): expected ids from 0 to 3, count is 4"),
     ],
 )
-def test_counts_and_ids_that_do_not_fit_raise(count: Any, ids: Any, says: str) -> None:
+def test_invalid_counts_and_ids_raise(count: Any, ids: Any, says: str) -> None:
     with pytest.raises(LocalProtocolError) as caught:
         plan_shards(FOUND, count=count, ids=ids)
 
     assert str(caught.value) == says
 
 
-def test_ids_without_any_count_raise_and_say_what_to_pass() -> None:
+def test_ids_without_a_count_raise() -> None:
     with pytest.raises(LocalProtocolError) as caught:
         plan_shards(GatewayFound("wss://x"), ids=range(100))
 
@@ -76,7 +76,7 @@ def test_ids_without_any_count_raise_and_say_what_to_pass() -> None:
 
 
 @pytest.mark.parametrize("shards", [10**9, 10**400, 16385], ids="{!r:.12}".format)
-def test_a_lookup_with_an_absurd_count_creates_no_shards(shards: int) -> None:
+def test_huge_count_of_the_lookup_raises(shards: int) -> None:
     with pytest.raises(LocalProtocolError, match="more than 16384: pass count"):
         plan_shards(GatewayFound("wss://x", shards))
 
@@ -84,7 +84,7 @@ def test_a_lookup_with_an_absurd_count_creates_no_shards(shards: int) -> None:
 
 
 @pytest.mark.parametrize("shards", [0, -5, -(10**400), math.nan, "many"], ids="{!r:.12}".format)
-def test_a_lookup_with_no_usable_count_means_one_shard(shards: Any) -> None:
+def test_unusable_count_of_the_lookup_means_one_shard(shards: Any) -> None:
     assert plan_shards(GatewayFound("wss://x", shards)).ids == (0,)
 
 
@@ -93,7 +93,7 @@ def test_a_lookup_with_no_usable_count_means_one_shard(shards: Any) -> None:
     [(0, 1), (-3, 1), (math.nan, 1), (None, 1), (2.5, 2), (10**400, 2**31)],
     ids="{!r:.12}".format,
 )
-def test_an_absurd_max_concurrency_is_used_as_an_int_from_1(named: Any, used: int) -> None:
+def test_unusable_max_concurrency_is_at_least_one(named: Any, used: int) -> None:
     limit = SessionStartLimit(1000, 1000, 0, named)
 
     plan = plan_shards(GatewayFound("wss://x", 4, limit))
@@ -110,17 +110,17 @@ def test_an_absurd_max_concurrency_is_used_as_an_int_from_1(named: Any, used: in
         ("1", 0, "invalid count 0"),
     ],
 )
-def test_a_guild_id_that_is_not_an_id_raises(guild_id: Any, count: int, says: str) -> None:
+def test_invalid_guild_id_raises(guild_id: Any, count: int, says: str) -> None:
     with pytest.raises(LocalProtocolError, match=f"{says}: expected"):
         shard_of(guild_id, count)
 
 
-def test_a_plan_says_how_long_it_takes() -> None:
+def test_plan_has_its_duration_in_seconds() -> None:
     assert plan_shards(FOUND).seconds == 5.0
     assert plan_shards(GatewayFound("wss://x", 3)).seconds == 10.0
 
 
-def test_a_plan_knows_which_guilds_are_here() -> None:
+def test_plan_returns_the_shard_of_its_guilds() -> None:
     plan = plan_shards(FOUND, ids=[1])
 
     assert plan.shard_of(1 << 22) == 1
@@ -145,7 +145,7 @@ def _run(queue: IdentifyQueue, until: float) -> None:
         queue.handle_timer(now=max(at, 0.0))
 
 
-def test_shards_of_a_key_take_turns_and_others_do_not_wait_for_them() -> None:
+def test_identify_slots_are_granted_per_key_in_order() -> None:
     """Rules 52 and 53: five seconds and a margin, in the order of their ids."""
     queue, granted = _queue(max_concurrency=2)
     _join(queue, granted, 4, 3, 2, 1, 0)
@@ -157,7 +157,7 @@ def test_shards_of_a_key_take_turns_and_others_do_not_wait_for_them() -> None:
     assert queue.next_timer() is None
 
 
-def test_one_that_waits_for_its_key_does_not_hold_up_those_behind_it() -> None:
+def test_identify_slot_of_another_key_is_not_delayed() -> None:
     queue, granted = _queue(max_concurrency=2)
     _join(queue, granted, 0)
     queue.handle_timer(now=0.0)
@@ -169,7 +169,7 @@ def test_one_that_waits_for_its_key_does_not_hold_up_those_behind_it() -> None:
     assert queue.waiting == (2,)
 
 
-def test_one_that_lost_its_connection_while_it_waited_comes_back_to_the_front() -> None:
+def test_shard_that_disconnects_while_queued_rejoins_in_front() -> None:
     """Rule 54."""
     queue, granted = _queue()
     _join(queue, granted, 0, 1, 2, 3)
@@ -193,7 +193,7 @@ def _budget(remaining: int, reset_after: float = 3_600_000, now: float = 0.0) ->
     return budget
 
 
-def test_a_spent_budget_grants_no_slot_until_its_reset() -> None:
+def test_spent_budget_grants_no_identify_slot_until_its_reset() -> None:
     """Rule 49: a thousand in a day cost the token; when the day is over there are new ones."""
     budget = _budget(12)
     queue, granted = _queue(budget=budget, max_concurrency=16)
@@ -220,7 +220,7 @@ def _taking(
     return grant
 
 
-def test_a_budget_of_which_nothing_is_used_begins_its_day_with_the_first() -> None:
+def test_unused_identify_budget_starts_its_day_with_first_use() -> None:
     budget = _budget(1000, reset_after=0, now=50.0)
     assert budget.free_at(50.0) == 50.0
 
@@ -233,21 +233,21 @@ def test_a_budget_of_which_nothing_is_used_begins_its_day_with_the_first() -> No
 
 
 @pytest.mark.parametrize(("reset_after", "seconds"), [(1, 0.001), (1000, 1.0)])
-def test_a_day_ends_when_the_lookup_said(reset_after: int, seconds: float) -> None:
+def test_identify_budget_resets_at_the_time_of_the_lookup(reset_after: int, seconds: float) -> None:
     budget = _budget(20, reset_after=reset_after, now=50.0)
 
     assert budget.remaining(50.0) == 20
     assert budget.remaining(50.0 + seconds) == 1000
 
 
-def test_a_lookup_that_names_no_end_of_the_day_gives_nothing_back() -> None:
+def test_identify_budget_without_reset_time_is_not_refilled() -> None:
     budget = _budget(20, reset_after=0, now=50.0)
 
     assert budget.remaining(51.0) == 20
 
 
 @pytest.mark.parametrize("reset_after", [0, -1, -(10**400), math.nan, None], ids="{!r:.12}".format)
-def test_a_spent_budget_without_a_reset_is_free_after_a_day(reset_after: Any) -> None:
+def test_spent_identify_budget_without_reset_waits_a_day(reset_after: Any) -> None:
     """No limit lasts longer than the 24 hours that the documentation names."""
     budget = _budget(3, reset_after=reset_after, now=50.0)
 
@@ -256,7 +256,7 @@ def test_a_spent_budget_without_a_reset_is_free_after_a_day(reset_after: Any) ->
 
 
 @pytest.mark.parametrize("reset_after", [10**400, math.inf, 1e300], ids="{!r:.12}".format)
-def test_an_absurd_reset_is_bounded_by_a_week(reset_after: Any) -> None:
+def test_identify_budget_reset_is_bounded_by_a_week(reset_after: Any) -> None:
     assert _budget(3, reset_after=reset_after).free_at(0.0) == 7 * 86400
 
 
@@ -281,7 +281,9 @@ def test_an_absurd_reset_is_bounded_by_a_week(reset_after: Any) -> None:
     ],
     ids="{!r:.12}".format,
 )
-def test_the_reserve_is_a_tenth_of_a_small_total(total: Any, remaining: Any, allowed: int) -> None:
+def test_identify_reserve_is_a_tenth_of_a_small_total(
+    total: Any, remaining: Any, allowed: int
+) -> None:
     budget = IdentifyBudget(per_day=10_000, reserve=100)
     budget.set_limit(total, remaining, 3_600_000, now=0.0)
 
@@ -295,7 +297,7 @@ def test_the_reserve_is_a_tenth_of_a_small_total(total: Any, remaining: Any, all
     assert budget.free_at(3600.0) == 3600.0, "after the reset at least one may identify"
 
 
-def test_a_huge_remaining_number_leaves_the_own_limit() -> None:
+def test_huge_remaining_number_keeps_the_own_identify_limit() -> None:
     budget = IdentifyBudget(per_day=5, reserve=100)
     budget.set_limit(10**400, 10**400, 0, now=0.0)
     for at in range(5):
@@ -305,7 +307,7 @@ def test_a_huge_remaining_number_leaves_the_own_limit() -> None:
     assert budget.free_at(86400.0) == 86400.0
 
 
-def test_a_reserve_of_all_still_leaves_one() -> None:
+def test_identify_reserve_of_all_still_allows_one() -> None:
     budget = IdentifyBudget(reserve=10**9)
     budget.set_limit(5, 5, 1000, now=0.0)
 
@@ -314,7 +316,7 @@ def test_a_reserve_of_all_still_leaves_one() -> None:
     assert budget.spent(0.0) is not None
 
 
-def test_a_spent_budget_is_reported_with_its_reset() -> None:
+def test_spent_identify_budget_is_reported_with_its_reset() -> None:
     found, own = _budget(3), IdentifyBudget(per_day=1)
     own.take(0.0)
 
@@ -332,7 +334,7 @@ def test_a_spent_budget_is_reported_with_its_reset() -> None:
     assert own.remaining(0.0) is None
 
 
-def test_a_budget_of_zero_allows_nothing_at_any_time() -> None:
+def test_identify_budget_of_zero_grants_no_slot() -> None:
     budget = IdentifyBudget(per_day=0)
     queue, granted = _queue(budget=budget)
     _join(queue, granted, 0)
@@ -345,7 +347,7 @@ def test_a_budget_of_zero_allows_nothing_at_any_time() -> None:
     assert spent[0] is None
 
 
-def test_a_shard_that_needs_no_slot_leaves_it_to_the_next() -> None:
+def test_declined_identify_slot_goes_to_the_next_shard() -> None:
     queue, granted = _queue()
     queue.join(0, lambda at: False)
     _join(queue, granted, 1)
@@ -357,7 +359,7 @@ def test_a_shard_that_needs_no_slot_leaves_it_to_the_next() -> None:
     assert queue.waiting == (0, 2, 3), "it lost its connection: it returns to the front"
 
 
-def test_a_forgotten_shard_does_not_return_to_the_front() -> None:
+def test_forgotten_shard_does_not_rejoin_in_front() -> None:
     queue, granted = _queue()
     _join(queue, granted, 0, 1)
     queue.leave(1)
@@ -372,7 +374,7 @@ def test_a_forgotten_shard_does_not_return_to_the_front() -> None:
     assert [shard_id for shard_id, _ in granted] == [0, 1]
 
 
-def test_a_grant_that_raises_uses_the_slot_and_stops_no_other() -> None:
+def test_grant_that_raises_uses_only_its_own_identify_slot() -> None:
     queue, granted = _queue()
     queue.join(0, _raise)
     _join(queue, granted, 1)
@@ -388,7 +390,7 @@ def _raise(at: float) -> None:
     raise ZeroDivisionError
 
 
-def test_joining_again_and_again_keeps_one_place() -> None:
+def test_repeated_join_keeps_one_place_in_the_queue() -> None:
     queue, granted = _queue()
     queue.handle_timer(now=0.0)
     for _ in range(1000):
@@ -403,7 +405,7 @@ def test_joining_again_and_again_keeps_one_place() -> None:
 
 
 @pytest.mark.parametrize("max_concurrency", [1, 16, 2**31])
-def test_the_cost_of_a_slot_does_not_grow_with_the_shards(max_concurrency: int) -> None:
+def test_cost_of_an_identify_slot_is_constant(max_concurrency: int) -> None:
     calls = []
     for count in (500, 4000):
         queue, granted = _queue(max_concurrency=max_concurrency, seconds=0.0)
@@ -427,7 +429,7 @@ def test_the_cost_of_a_slot_does_not_grow_with_the_shards(max_concurrency: int) 
     assert calls[1] < calls[0] * 1.2
 
 
-def test_early_or_twice_is_safe_and_in_time_is_early_enough() -> None:
+def test_early_or_repeated_timer_call_grants_no_identify_slot() -> None:
     queue, granted = _queue()
     _join(queue, granted, 0, 1)
 
@@ -441,29 +443,29 @@ def test_early_or_twice_is_safe_and_in_time_is_early_enough() -> None:
 
 @pytest.mark.parametrize("value", [None, "5", -1, True, 10**400, float("nan"), [5]])
 @pytest.mark.parametrize("name", ["max_concurrency", "seconds", "margin"])
-def test_an_identify_queue_rejects_an_invalid_argument(name: str, value: Any) -> None:
+def test_identify_queue_rejects_invalid_arguments(name: str, value: Any) -> None:
     with pytest.raises(LocalProtocolError, match=name):
         IdentifyQueue(**{name: value})
 
 
-def test_an_identify_queue_rejects_what_is_no_budget() -> None:
+def test_identify_queue_rejects_a_budget_of_another_type() -> None:
     with pytest.raises(LocalProtocolError, match="expected an IdentifyBudget"):
         IdentifyQueue(budget=900)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("found", [None, "wss://gateway.example", 5, {"shards": 5}])
-def test_a_plan_of_what_is_no_lookup_answer_is_rejected(found: Any) -> None:
+def test_plan_of_another_type_than_gateway_found_is_rejected(found: Any) -> None:
     with pytest.raises(LocalProtocolError, match="expected a GatewayFound"):
         plan_shards(found, count=2)
 
 
 @pytest.mark.parametrize("count", [2**20 + 1, 2**31, 10**400])
-def test_an_absurd_count_without_ids_is_rejected(count: int) -> None:
+def test_huge_count_without_ids_is_rejected(count: int) -> None:
     with pytest.raises(LocalProtocolError, match="invalid count"):
         plan_shards(GatewayFound("wss://gateway.example"), count=count)
 
 
 @pytest.mark.parametrize("guild_id", [None, "x", float("inf"), float("nan"), "9" * 5000])
-def test_a_guild_id_that_is_none_is_rejected(guild_id: Any) -> None:
+def test_guild_id_of_another_type_is_rejected(guild_id: Any) -> None:
     with pytest.raises(LocalProtocolError, match="guild_id"):
         shard_of(guild_id, 2)

@@ -96,7 +96,9 @@ def _outcome(
 @pytest.mark.parametrize("compression", ["none", "zlib-stream"])
 @given(texts=texts, cut=st.integers(0, 40), data=st.booleans())
 @settings(max_examples=300, deadline=None)
-def test_both_roads_give_the_same(compression: str, texts: list[str], cut: int, data: bool) -> None:
+def test_fast_and_general_path_give_equal_results(
+    compression: str, texts: list[str], cut: int, data: bool
+) -> None:
     compress = _compressor(compression)
     ready = '{"op":0,"t":"READY","s":1,"d":{"session_id":"s"}}'
     messages = [compress(text) for text in [ready, *texts]]
@@ -112,7 +114,7 @@ def test_both_roads_give_the_same(compression: str, texts: list[str], cut: int, 
     assert _outcome(short, messages, is_text) == _outcome(long, messages, is_text)
 
 
-def test_dispatches_take_the_short_road(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dispatches_use_the_fast_path(monkeypatch: pytest.MonkeyPatch) -> None:
     connection = _connection("none")
     connection.receive_message('{"op":0,"t":"READY","s":1,"d":{"session_id":"s"}}', now=0.0)
     assert isinstance(connection.events()[-1], Ready)
@@ -126,7 +128,7 @@ def test_dispatches_take_the_short_road(monkeypatch: pytest.MonkeyPatch) -> None
     assert connection.session.sequence == 2
 
 
-def test_on_the_long_road_too_a_text_may_be_cut_over_several_messages() -> None:
+def test_payload_may_span_messages_on_the_general_path() -> None:
     compress = _compressor("zlib-stream")
     connection = _connection("zlib-stream", LongRoad)
     message = compress('{"op":0,"t":"READY","s":1,"d":{"session_id":"s"}}')
@@ -142,7 +144,7 @@ def test_on_the_long_road_too_a_text_may_be_cut_over_several_messages() -> None:
 
 
 @pytest.mark.parametrize("encoding", ["json", "etf"])
-def test_sequence_that_goes_back_is_the_last_on_every_path(encoding: str) -> None:
+def test_heartbeat_has_the_last_sequence_on_every_path(encoding: str) -> None:
     """The heartbeat carries the last sequence received, not the largest."""
     if encoding == "etf":
         pytest.importorskip("erlpack")

@@ -23,7 +23,7 @@ from gateway_proto.testing import Link
 CONFIG = Config(token="t", intents=0, api_url="http://localhost/api")
 
 
-def test_time_moves_by_run_alone_and_stops_where_it_was_told() -> None:
+def test_time_advances_only_by_run() -> None:
     link = Link(Client(CONFIG), Server(), now=5.0)
     assert link.now == 5.0
 
@@ -32,7 +32,7 @@ def test_time_moves_by_run_alone_and_stops_where_it_was_told() -> None:
     assert link.now == 6.5
 
 
-def test_two_bare_connections_can_be_linked() -> None:
+def test_two_connections_without_client_and_server_are_linked() -> None:
     client = ClientConnection(CONFIG, "ws://localhost", now=0.0)
 
     link = Link(client, Server().accept(now=0.0))
@@ -41,12 +41,12 @@ def test_two_bare_connections_can_be_linked() -> None:
     assert link.client.connection is client
 
 
-def test_a_life_needs_a_server_to_dial() -> None:
+def test_client_without_a_server_to_dial_is_rejected() -> None:
     with pytest.raises(AssertionError, match="needs a Server"):
         Link(Client(CONFIG), Server().accept(now=0.0))
 
 
-def test_what_is_sent_may_be_chopped_into_any_pieces() -> None:
+def test_data_may_be_split_into_any_chunks() -> None:
     sizes: list[int] = []
 
     def bytewise(data: bytes) -> list[bytes]:
@@ -59,7 +59,7 @@ def test_what_is_sent_may_be_chopped_into_any_pieces() -> None:
     assert max(sizes) > 100
 
 
-def test_a_delay_is_waited_for_each_way() -> None:
+def test_delay_applies_in_each_direction() -> None:
     link = Link(Client(CONFIG), Server(), delay=0.25)
 
     link.run(60)
@@ -68,7 +68,7 @@ def test_a_delay_is_waited_for_each_way() -> None:
     assert acked.latency == pytest.approx(0.5)
 
 
-def test_a_cut_is_noticed_by_both_and_loses_what_is_on_its_way() -> None:
+def test_drop_is_noticed_by_both_and_loses_data_in_transit() -> None:
     server = Server()
     link = Link(Client(CONFIG), server, delay=0.1)
     link.run(2)
@@ -87,7 +87,7 @@ def test_a_cut_is_noticed_by_both_and_loses_what_is_on_its_way() -> None:
     link.client.expect(Resumed)
 
 
-def test_a_dead_host_refuses_every_dial() -> None:
+def test_dead_host_refuses_every_dial() -> None:
     client = Client(CONFIG)
     link = Link(client, Server())
     link.dead_hosts.add("localhost")
@@ -100,7 +100,7 @@ def test_a_dead_host_refuses_every_dial() -> None:
     assert link.client.connection.state is State.CLOSED
 
 
-def test_run_until_stops_as_soon_as_it_is_true() -> None:
+def test_run_until_stops_when_the_condition_holds() -> None:
     link = Link(Client(CONFIG), Server())
 
     link.run_until(lambda: any(isinstance(e, HeartbeatAcked) for e in link.client.events))
@@ -108,14 +108,14 @@ def test_run_until_stops_as_soon_as_it_is_true() -> None:
     assert link.now == 41.25 / 2
 
 
-def test_run_until_what_never_comes_says_so() -> None:
+def test_run_until_an_impossible_condition_raises() -> None:
     link = Link(Client(CONFIG), Server())
 
     with pytest.raises(AssertionError, match="within 100 s"):
         link.run_until(lambda: False, within=100)
 
 
-def test_expect_passes_over_what_came_before_and_take_gives_the_rest() -> None:
+def test_expect_skips_earlier_events_and_take_returns_the_rest() -> None:
     server = Server()
     link = Link(Client(CONFIG), server)
     for number in range(3):
@@ -128,7 +128,7 @@ def test_expect_passes_over_what_came_before_and_take_gives_the_rest() -> None:
     assert link.client.take() == []
 
 
-def test_what_did_not_come_is_said_with_what_came() -> None:
+def test_expect_of_a_missing_event_raises_with_received_events() -> None:
     link = Link(Client(CONFIG), Server())
 
     with pytest.raises(AssertionError, match="the client did not receive"):

@@ -21,7 +21,7 @@ def _installed(form: tuple[int, str, str]) -> None:
 
 
 @pytest.mark.parametrize("form", FORMS, ids=lambda form: "-".join(map(str, form)))
-def test_both_roles_do_what_they_did_then(form: tuple[int, str, str]) -> None:
+def test_golden_traces_replay_without_differences(form: tuple[int, str, str]) -> None:
     steps = list(replay(tracing.read(form)))
 
     assert [step for step in steps if step.differences] == []
@@ -29,7 +29,7 @@ def test_both_roles_do_what_they_did_then(form: tuple[int, str, str]) -> None:
 
 
 @pytest.mark.parametrize("form", FORMS, ids=lambda form: "-".join(map(str, form)))
-def test_a_trace_recorded_today_is_the_one_that_is_kept(form: tuple[int, str, str]) -> None:
+def test_recorded_trace_equals_the_stored_one(form: tuple[int, str, str]) -> None:
     def essence(lines: list[str]) -> list[object]:
         """Without the key of the upgrade, and bytes that another zlib would write otherwise."""
         return [
@@ -42,7 +42,7 @@ def test_a_trace_recorded_today_is_the_one_that_is_kept(form: tuple[int, str, st
 
 
 @pytest.mark.parametrize("form", FORMS, ids=lambda form: "-".join(map(str, form)))
-def test_a_trace_holds_every_part_of_a_conversation(form: tuple[int, str, str]) -> None:
+def test_golden_traces_contain_every_part_of_a_conversation(form: tuple[int, str, str]) -> None:
     lines = read(tracing.read(form))
     sent = [item["message"] for line in lines for item in line.get("sent", ()) if "message" in item]
     came = {event["type"] for line in lines for event in line.get("events", ())}

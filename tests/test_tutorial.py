@@ -86,9 +86,7 @@ def _wait_for(log: pathlib.Path, text: str) -> str:
     raise AssertionError(f"{text!r} does not come; what came:\n{said}")
 
 
-def test_the_tutorial_can_be_followed_to_its_end(
-    terminals: Terminals, tmp_path: pathlib.Path
-) -> None:
+def test_tutorial_runs_to_its_end(terminals: Terminals, tmp_path: pathlib.Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])
     install, serve, run, say, cut, stop = (

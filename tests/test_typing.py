@@ -26,7 +26,7 @@ def _members(union: Any) -> set[type]:
     return {member for arm in arms for member in ({arm} if arm == union else _members(arm))}
 
 
-def test_the_sample_names_every_member_of_the_union() -> None:
+def test_sample_has_every_member_of_the_event_union() -> None:
     text = (SAMPLES / "exhaustive.py").read_text()
 
     assert len(_members(Event)) >= 20
@@ -67,7 +67,7 @@ CHECKERS = [_checked_by_mypy, _checked_by_pyright]
 
 
 @pytest.mark.parametrize("check", CHECKERS)
-def test_a_match_that_has_every_case_is_accepted(check: Any) -> None:
+def test_match_with_every_case_is_accepted(check: Any) -> None:
     accepted, output = check(SAMPLES / "exhaustive.py")
 
     assert accepted, output
@@ -81,7 +81,7 @@ def test_request_has_the_type_of_its_answer(check: Any) -> None:
 
 
 @pytest.mark.parametrize("check", CHECKERS)
-def test_a_match_without_a_case_and_with_a_misspelt_name_is_refused(check: Any) -> None:
+def test_match_with_a_missing_case_or_misspelt_name_is_rejected(check: Any) -> None:
     accepted, output = check(SAMPLES / "incomplete.py")
 
     assert not accepted
@@ -90,7 +90,7 @@ def test_a_match_without_a_case_and_with_a_misspelt_name_is_refused(check: Any) 
 
 
 @pytest.mark.parametrize("check", CHECKERS)
-def test_the_page_itself_type_checks(check: Any, tmp_path: pathlib.Path) -> None:
+def test_page_about_typing_type_checks(check: Any, tmp_path: pathlib.Path) -> None:
     for number, block in enumerate(BLOCKS):
         path = tmp_path / f"block_{number}.py"
         path.write_text(block)
@@ -108,7 +108,7 @@ HOW_TO = re.findall(
 
 @pytest.mark.parametrize("check", CHECKERS)
 @pytest.mark.parametrize("path", TRANSPORTS, ids=lambda path: path.stem)
-def test_a_transport_of_messages_type_checks(check: Any, path: pathlib.Path) -> None:
+def test_transport_of_messages_type_checks(check: Any, path: pathlib.Path) -> None:
     pytest.importorskip(path.stem.removeprefix("over_"))
 
     accepted, output = check(path)
@@ -117,7 +117,7 @@ def test_a_transport_of_messages_type_checks(check: Any, path: pathlib.Path) -> 
 
 
 @pytest.mark.parametrize("check", CHECKERS)
-def test_the_page_about_transports_type_checks(check: Any, tmp_path: pathlib.Path) -> None:
+def test_page_about_transports_type_checks(check: Any, tmp_path: pathlib.Path) -> None:
     assert HOW_TO
     for number, block in enumerate(HOW_TO):
         path = tmp_path / f"transport_{number}.py"
@@ -131,7 +131,7 @@ def test_the_page_about_transports_type_checks(check: Any, tmp_path: pathlib.Pat
 # ----- the page -----
 
 
-def test_the_page_runs_as_it_stands() -> None:
+def test_page_about_typing_runs() -> None:
     assert len(BLOCKS) == 5
     for block in BLOCKS:
         exec(compile(block, "types.md", "exec", dont_inherit=True), {"__name__": "types_page"})
@@ -160,7 +160,7 @@ def test_ids_are_decoded_from_json_and_from_etf(encoding: str, id_: int | str) -
         assert (decoded.id, decoded.channel_id) == (int(id_), int(id_))
 
 
-def test_the_table_of_names_is_the_one_that_there_is() -> None:
+def test_table_of_dispatch_names_equals_the_generated_one() -> None:
     def row(name: DispatchName) -> str:
         first, last = name.versions[0], name.versions[-1]
         versions = str(first) if first == last else f"{first} to {last}"

@@ -61,26 +61,26 @@ def test_local_protocol_error_is_also_a_value_error() -> None:
 # ----- dialects -----
 
 
-def test_a_dialect_is_found_by_its_version_or_is_itself() -> None:
+def test_version_is_found_by_its_number_or_is_itself() -> None:
     assert dialect(10) is DIALECTS[10]
     assert dialect(DIALECTS[3]) is DIALECTS[3]
 
 
 @pytest.mark.parametrize("version", [0, 99, "10", None, []])
-def test_a_version_that_is_not_spoken_is_refused_with_those_that_are(version: int) -> None:
+def test_unsupported_version_is_rejected_with_the_supported(version: int) -> None:
     with pytest.raises(LocalProtocolError, match="use one of 3, 4, 5, 6, 7, 8, 9, 10"):
         dialect(version)
 
 
 @pytest.mark.parametrize("version", DIALECTS)
-def test_a_dialect_can_be_a_key(version: int) -> None:
+def test_version_is_hashable(version: int) -> None:
     assert {DIALECTS[version]: 1}[dialect(version)] == 1
 
 
 # ----- commands -----
 
 
-def test_ids_are_text_whatever_they_were_given_as() -> None:
+def test_ids_are_converted_to_text() -> None:
     assert UpdateVoiceState(1, None) == UpdateVoiceState("1", None)
     assert RequestGuildMembers([1, "2"]).guild_id == ("1", "2")
     assert RequestGuildMembers(1, user_ids=[2]) == RequestGuildMembers("1", user_ids=("2",))
@@ -88,7 +88,7 @@ def test_ids_are_text_whatever_they_were_given_as() -> None:
     assert RequestChannelInfo(1, ["status"]) == RequestChannelInfo("1", ("status",))
 
 
-def test_a_presence_since_a_time_is_idle_unless_it_says_otherwise() -> None:
+def test_presence_with_since_is_idle_by_default() -> None:
     assert UpdatePresence().status == "online"
     assert UpdatePresence(since=1).status == "idle"
     assert UpdatePresence(since=1, status="dnd").status == "dnd"
@@ -98,7 +98,7 @@ def test_a_presence_since_a_time_is_idle_unless_it_says_otherwise() -> None:
 # ----- events -----
 
 
-def test_a_dispatch_decodes_once_and_is_equal_by_its_raw_text() -> None:
+def test_dispatch_is_decoded_once_and_compared_by_its_raw_text() -> None:
     dispatch = Dispatch("X", 1, msgspec.Raw(b'{"a":[1]}'))
 
     assert dispatch.data == {"a": [1]}
@@ -112,7 +112,7 @@ def test_a_dispatch_decodes_once_and_is_equal_by_its_raw_text() -> None:
         Dispatch.of("X", object())
 
 
-def test_a_dispatch_decodes_straight_into_a_type() -> None:
+def test_dispatch_decodes_directly_into_a_type() -> None:
     class Message(msgspec.Struct):
         content: str
 
@@ -123,7 +123,7 @@ def test_a_dispatch_decodes_straight_into_a_type() -> None:
         dispatch.decode(int)
 
 
-def test_acks_are_equal_whatever_their_latency() -> None:
+def test_heartbeat_acks_are_equal_for_any_latency() -> None:
     assert HeartbeatAcked(1.5) == HeartbeatAcked() != HeartbeatRequested()
     assert len({HeartbeatAcked(1.5), HeartbeatAcked()}) == 1
 
@@ -134,7 +134,7 @@ SESSION = Session(id="s", sequence=5, resume_url="wss://x", shard=(0, 2), dialec
 READY = Ready("READY", 1, session_id="new", version=10, shard=(0, 2), fingerprint="f")
 
 
-def test_a_session_goes_to_json_and_back() -> None:
+def test_session_json_round_trip() -> None:
     assert Session.from_json(SESSION.to_json()) == SESSION
     assert "\n" not in SESSION.to_json()
 
@@ -144,19 +144,19 @@ def test_a_session_goes_to_json_and_back() -> None:
     ["", "[]", "{}", '{"id":1}', b"\xff", '{"id":"\\ud800"}', '{"more":' + "[" * 60_000],
     ids=lambda text: str(text[:12]),
 )
-def test_a_text_that_is_no_session_is_refused(text: str | bytes) -> None:
+def test_invalid_session_text_is_rejected(text: str | bytes) -> None:
     with pytest.raises(LocalProtocolError, match="this text is no session"):
         Session.from_json(text)
 
 
-def test_ready_begins_a_session_whatever_was_before() -> None:
+def test_ready_starts_a_new_session() -> None:
     wanted = Session(id="new", sequence=1, shard=(0, 2), dialect=10, fingerprint="f")
 
     assert session_after(None, READY) == wanted
     assert SESSION.after(READY) == wanted
 
 
-def test_a_ready_without_a_sequence_begins_at_zero() -> None:
+def test_ready_without_sequence_starts_at_zero() -> None:
     ready = Ready("READY", None, session_id="new", version=10)
 
     session = session_after(None, ready)
@@ -165,7 +165,7 @@ def test_a_ready_without_a_sequence_begins_at_zero() -> None:
     assert session.sequence == 0
 
 
-def test_a_dispatch_moves_the_sequence_and_nothing_else() -> None:
+def test_dispatch_changes_only_the_sequence() -> None:
     after = SESSION.after(Dispatch.of("X", {}, 6))
 
     assert after == Session(id="s", sequence=6, resume_url="wss://x", shard=(0, 2), dialect=10)
@@ -190,11 +190,11 @@ def test_a_dispatch_moves_the_sequence_and_nothing_else() -> None:
         (DialPlanned(purpose=Purpose.RESUME, url="", delay=0, reason=""), True),
     ],
 )
-def test_an_event_keeps_a_session_or_loses_it(event: object, kept: bool) -> None:
+def test_event_keeps_or_drops_the_session(event: object, kept: bool) -> None:
     assert (session_after(SESSION, event) is not None) == kept  # type: ignore[arg-type]
 
 
-def test_a_fingerprint_tells_tokens_apart_and_does_not_hold_them() -> None:
+def test_fingerprint_distinguishes_tokens_and_hides_them() -> None:
     assert fingerprint("a") != fingerprint("b")
     assert "secret" not in fingerprint("secret")
     assert len(fingerprint("a")) == 16
@@ -203,7 +203,7 @@ def test_a_fingerprint_tells_tokens_apart_and_does_not_hold_them() -> None:
 # ----- config -----
 
 
-def test_a_config_takes_a_bot_prefix_off_the_token() -> None:
+def test_bot_prefix_of_the_token_is_removed() -> None:
     assert Config(token="Bot abc", intents=0).token == "abc"
 
 
@@ -224,9 +224,7 @@ def test_a_config_takes_a_bot_prefix_off_the_token() -> None:
         ({"gateway_url": "ws://example.com"}, "in plain text"),
     ],
 )
-def test_a_config_that_cannot_work_is_refused_with_its_reason(
-    changes: dict[str, object], says: str
-) -> None:
+def test_invalid_config_is_rejected_with_a_reason(changes: dict[str, object], says: str) -> None:
     given = {"token": "secret", "intents": 0, **changes}
 
     with pytest.raises(LocalProtocolError, match=says) as raised:
@@ -235,7 +233,7 @@ def test_a_config_that_cannot_work_is_refused_with_its_reason(
     assert "secret" not in str(raised.value)
 
 
-def test_a_config_names_its_endpoint_and_query() -> None:
+def test_config_has_endpoint_and_query() -> None:
     config = Config(token="t", intents=0, compression=Compression.ZLIB_STREAM)
 
     assert str(config.endpoint) == "https://discord.com/api/v10/gateway"
@@ -243,12 +241,12 @@ def test_a_config_names_its_endpoint_and_query() -> None:
     assert Config(token="t", dialect=3).query == ()
 
 
-def test_chance_is_the_middle_unless_it_is_given() -> None:
+def test_random_defaults_to_one_half() -> None:
     assert Config(token="t", intents=0).chance() == 0.5
     assert Config(token="t", intents=0, random=lambda: 0.1).chance() == 0.1
 
 
-def test_a_repr_has_what_differs_from_the_defaults() -> None:
+def test_repr_has_only_non_default_fields() -> None:
     config = Config(token="t", intents=1, closes={})
     request = RequestGuildMembers(5, query="a", limit=4)
 
@@ -257,7 +255,7 @@ def test_a_repr_has_what_differs_from_the_defaults() -> None:
     assert repr(UpdatePresence()) == "UpdatePresence(status='online')"
 
 
-def test_no_repr_shows_a_token() -> None:
+def test_repr_has_no_token() -> None:
     for value in (
         Config(token="very-secret", intents=0),
         Identify(token="very-secret"),
@@ -286,7 +284,7 @@ MAPPED = str(ipaddress.ip_address("::ffff:127.0.0.1"))  # Python 3.13 writes it 
          443, "/", "xn--bcher-kva.example"),
     ],
 )  # fmt: skip
-def test_a_url_is_taken_apart(text: str, host: str, port: int, target: str, header: str) -> None:
+def test_url_is_parsed(text: str, host: str, port: int, target: str, header: str) -> None:
     url = Url.parse(text)
 
     assert (url.host, url.port, url.target, url.host_header) == (host, port, target, header)
@@ -342,12 +340,12 @@ def test_a_url_is_taken_apart(text: str, host: str, port: int, target: str, head
         "ws://::1",
     ],
 )
-def test_what_is_no_url_of_a_gateway_is_refused(text: str) -> None:
+def test_invalid_gateway_url_is_rejected(text: str) -> None:
     with pytest.raises(LocalProtocolError, match="is no URL"):
         Url.parse(text)
 
 
-def test_a_query_joins_the_one_that_is_there() -> None:
+def test_query_is_merged_with_the_existing_one() -> None:
     """Rule 24."""
     url = Url.parse("wss://localhost?a=1&v=6&b=")
 
@@ -368,7 +366,7 @@ def test_a_query_joins_the_one_that_is_there() -> None:
         ("localhost.example", False),
     ],
 )
-def test_loopback_is_this_machine_alone(host: str, loopback: bool) -> None:
+def test_loopback_means_the_local_host(host: str, loopback: bool) -> None:
     assert Url.parse(f"ws://{host}").loopback == loopback
 
 
@@ -395,9 +393,7 @@ def test_loopback_is_this_machine_alone(host: str, loopback: bool) -> None:
         ("http://localhost/api", "no url", False),
     ],
 )
-def test_the_token_goes_only_where_its_owner_sent_it(
-    configured: str, url: str, trusted: bool
-) -> None:
+def test_token_is_sent_only_to_trusted_urls(configured: str, url: str, trusted: bool) -> None:
     trust = Trust(Url.parse(configured), ["Listed.example"], allow_plaintext=False)
 
     found, why = trust.check(url)
@@ -429,7 +425,7 @@ def test_the_token_goes_only_where_its_owner_sent_it(
         "wss://gateway.discord.gg/" + "a" * 2048,
     ],
 )
-def test_a_host_of_other_characters_is_not_trusted(url: str) -> None:
+def test_host_with_unusual_characters_is_not_trusted(url: str) -> None:
     trust = Trust(Url.parse("https://discord.com/api"), [], allow_plaintext=False)
 
     found, why = trust.check(url)
@@ -441,28 +437,28 @@ def test_a_host_of_other_characters_is_not_trusted(url: str) -> None:
 @pytest.mark.parametrize(
     "url", ["wss://gateway.discord.gg ", " wss://gateway.discord.gg/\r\n", "\twss://discord.com"]
 )
-def test_blanks_around_a_named_url_are_ignored(url: str) -> None:
+def test_whitespace_around_a_url_is_ignored(url: str) -> None:
     trust = Trust(Url.parse("https://discord.com/api"), [], allow_plaintext=False)
 
     assert trust.check(url)[0] == Url.parse(url.strip())
 
 
 @pytest.mark.parametrize("host", ["::1", "[::1]", "[0:0::1]", "192.0.2.1", "A.example", "a_b"])
-def test_a_trusted_host_is_compared_in_its_usual_form(host: str) -> None:
+def test_trusted_host_is_compared_in_normalized_form(host: str) -> None:
     trust = Trust(Url.parse("wss://localhost"), [host], allow_plaintext=False)
     named = f"[{host}]" if host == "::1" else host
 
     assert (trust.check(f"wss://{named.lower()}")[0] is not None) == (host != "a_b")
 
 
-def test_ws_and_http_of_one_place_are_the_same() -> None:
+def test_ws_and_http_urls_of_one_host_are_the_same() -> None:
     url = Url.parse("wss://localhost/?a")
 
     assert url.same_as(Url.parse("https://LOCALHOST:443/?a"))
     assert not url.same_as(Url.parse("ws://localhost:443/?a"))
 
 
-def test_plain_text_to_another_machine_needs_the_owners_word() -> None:
+def test_plaintext_to_another_host_requires_the_option() -> None:
     url = Url.parse("ws://chat.example")
 
     with pytest.raises(LocalProtocolError, match="allow_plaintext=True"):
@@ -481,12 +477,12 @@ def test_intents_are_parsed_from_names_and_numbers() -> None:
 
 
 @pytest.mark.parametrize("text", ["guild", "guilds,nothing", "-1", "1.5"])
-def test_an_intent_that_there_is_not_is_refused_with_those_that_are(text: str) -> None:
+def test_unknown_intent_is_rejected_with_the_known_names(text: str) -> None:
     with pytest.raises(LocalProtocolError, match="guild_messages"):
         Intents.parse(text)
 
 
-def test_all_and_unprivileged_intents_are_the_documented_ones() -> None:
+def test_all_and_unprivileged_intents_equal_the_documentation() -> None:
     everything = Intents.all()
 
     assert set(everything) == set(Intents)
@@ -502,7 +498,7 @@ def test_intents_that_cannot_be_parsed_are_rejected(text: Any) -> None:
         Intents.parse(text)
 
 
-def test_a_guild_belongs_to_a_shard_and_a_shard_to_an_identify_key() -> None:
+def test_guild_maps_to_a_shard_and_shard_to_an_identify_key() -> None:
     assert shard_of("197038439483310086", 4) == (197038439483310086 >> 22) % 4
     assert shard_of(0, 3) == 0
     assert [identify_key(shard, 3) for shard in range(5)] == [0, 1, 2, 0, 1]
@@ -523,14 +519,14 @@ def test_a_guild_belongs_to_a_shard_and_a_shard_to_an_identify_key() -> None:
         ({"large_threshold": 5}, "Config.large_threshold 5: expected an int from 50 to 250"),
     ],
 )
-def test_a_config_that_does_not_fit_together_is_refused(options: dict[str, Any], says: str) -> None:
+def test_incompatible_config_fields_are_rejected(options: dict[str, Any], says: str) -> None:
     given = {"token": "t", "intents": 0, **options}
 
     with pytest.raises(LocalProtocolError, match=says):
         Config(**given)
 
 
-def test_an_encoding_or_compression_that_is_not_installed_says_what_to_install(
+def test_missing_etf_or_compression_package_is_reported(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("gateway_proto._layers.etf._erlpack", lambda: None)
@@ -546,7 +542,7 @@ def test_an_encoding_or_compression_that_is_not_installed_says_what_to_install(
 
 
 @pytest.mark.parametrize("version", DIALECTS)
-def test_a_config_is_pickled_and_copied_for_other_processes(version: int) -> None:
+def test_config_can_be_pickled_and_copied(version: int) -> None:
     intents = 1 if DIALECTS[version].intents else None
     own = {4999: DIALECTS[version].after_close(1000)}
     config = Config(token="t", dialect=version, intents=intents, closes=own)

@@ -17,7 +17,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 VERSION = gateway_proto.__version__
 
 
-def test_it_is_written_once() -> None:
+def test_version_is_defined_once() -> None:
     pyproject = (ROOT / "pyproject.toml").read_text()
     written = [
         path.name
@@ -32,11 +32,11 @@ def test_it_is_written_once() -> None:
     assert re.fullmatch(r"\d+\.\d+\.\d+((a|b|rc)\d+|\.dev\d+)?", VERSION)
 
 
-def test_the_installed_package_has_it() -> None:
+def test_installed_package_has_the_version() -> None:
     assert importlib.metadata.version("gateway-proto") == VERSION
 
 
-def test_the_command_says_it() -> None:
+def test_command_line_prints_the_version() -> None:
     result = subprocess.run(
         [sys.executable, "-m", "gateway_cli", "--version"],
         cwd=ROOT / "adapters",
@@ -50,7 +50,7 @@ def test_the_command_says_it() -> None:
     assert result.stdout.split(",")[0] == f"gateway_proto {VERSION}"
 
 
-def test_both_requests_of_a_client_carry_it() -> None:
+def test_both_requests_of_a_client_have_the_version() -> None:
     config = Config(token="t", intents=0, gateway_url="ws://localhost")
 
     lookup = LookupConnection(config, Url.parse("http://localhost/api/gateway"), now=0.0)
@@ -62,7 +62,7 @@ def test_both_requests_of_a_client_carry_it() -> None:
         )
 
 
-def test_a_trace_begins_with_it() -> None:
+def test_trace_starts_with_the_version() -> None:
     lines: list[str] = []
 
     Recorder(lines.append).close()

@@ -119,7 +119,7 @@ def test_identify_follows_hello_with_the_documented_fields() -> None:
     }
 
 
-def test_the_first_heartbeat_comes_after_interval_times_random_then_every_interval() -> None:
+def test_first_heartbeat_is_jittered_and_then_periodic() -> None:
     connection = _ready()
     beats = []
 
@@ -133,7 +133,7 @@ def test_the_first_heartbeat_comes_after_interval_times_random_then_every_interv
     assert beats == [10.0, 50.0, 90.0]
 
 
-def test_a_heartbeat_carries_null_before_the_first_dispatch_and_then_the_last_sequence() -> None:
+def test_heartbeat_has_null_and_later_the_last_sequence() -> None:
     connection = _greeted()
     connection.messages_to_send()
     _tell(connection, 1)
@@ -147,7 +147,7 @@ def test_a_heartbeat_carries_null_before_the_first_dispatch_and_then_the_last_se
     assert _said(connection) == [{"op": 1, "d": 42}]
 
 
-def test_an_ack_gives_the_latency_of_the_scheduled_beat() -> None:
+def test_ack_sets_latency_of_scheduled_heartbeat() -> None:
     connection = _ready()
     connection.handle_timer(now=10.0)
 
@@ -159,7 +159,7 @@ def test_an_ack_gives_the_latency_of_the_scheduled_beat() -> None:
     assert acked.latency == 0.125
 
 
-def test_an_unrequested_ack_gives_no_latency() -> None:
+def test_unrequested_heartbeat_ack_sets_no_latency() -> None:
     connection = _ready()
 
     _tell(connection, 11)
@@ -170,7 +170,7 @@ def test_an_unrequested_ack_gives_no_latency() -> None:
     assert connection.latency is None
 
 
-def test_an_answer_to_a_heartbeat_request_moves_neither_schedule_nor_latency() -> None:
+def test_requested_heartbeat_keeps_schedule_and_latency() -> None:
     connection = _ready()
     connection.handle_timer(now=10.0)
 
@@ -182,7 +182,7 @@ def test_an_answer_to_a_heartbeat_request_moves_neither_schedule_nor_latency() -
     assert connection.next_timer() == 50.0
 
 
-def test_a_connection_that_says_nothing_for_an_interval_is_a_zombie_and_dropped_at_once() -> None:
+def test_silent_connection_is_dropped_after_one_interval() -> None:
     connection = _ready()
     connection.handle_timer(now=10.0)
 
@@ -195,7 +195,7 @@ def test_a_connection_that_says_nothing_for_an_interval_is_a_zombie_and_dropped_
     assert connection.close_to_send() == (4000, "heartbeat not acknowledged")
 
 
-def test_traffic_without_an_ack_counts_as_life_for_one_interval_but_not_for_two() -> None:
+def test_traffic_replaces_a_heartbeat_ack_for_one_interval() -> None:
     connection = _ready()
     connection.handle_timer(now=10.0)
     _tell(connection, 0, {}, s=2, t="X", now=20.0)
@@ -208,7 +208,7 @@ def test_traffic_without_an_ack_counts_as_life_for_one_interval_but_not_for_two(
     assert connection.state is State.CLOSED
 
 
-def test_an_ack_ends_the_doubt() -> None:
+def test_heartbeat_ack_keeps_the_connection_open() -> None:
     connection = _ready()
     for at in (10.0, 50.0, 90.0, 130.0):
         connection.handle_timer(now=at)
@@ -217,7 +217,7 @@ def test_an_ack_ends_the_doubt() -> None:
     assert connection.state is State.READY
 
 
-def test_a_connection_that_is_not_read_is_no_zombie_and_heartbeats_go_on() -> None:
+def test_paused_connection_sends_heartbeats_and_is_not_a_zombie() -> None:
     connection = _ready()
     connection.handle_timer(now=10.0)
     connection.pause(now=11.0)
@@ -235,7 +235,7 @@ def test_a_connection_that_is_not_read_is_no_zombie_and_heartbeats_go_on() -> No
     assert connection.state is State.CLOSED
 
 
-def test_a_late_beat_delays_the_next_and_does_not_burst() -> None:
+def test_late_heartbeat_delays_the_next_one() -> None:
     connection = _ready()
     _tell(connection, 11)
 
@@ -245,7 +245,7 @@ def test_a_late_beat_delays_the_next_and_does_not_burst() -> None:
     assert len(_said(connection)) == 1
 
 
-def test_resume_goes_to_the_resume_url_with_the_same_query_and_carries_the_token() -> None:
+def test_resume_uses_the_resume_url_and_sends_the_token() -> None:
     client = Client(CONFIG, session=SESSION)
     dial = client.next_dial()
     assert dial is not None
@@ -258,7 +258,7 @@ def test_resume_goes_to_the_resume_url_with_the_same_query_and_carries_the_token
     assert _said(connection) == [{"op": 6, "d": {"token": "t0ken", "session_id": "s1", "seq": 7}}]
 
 
-def test_what_was_missed_is_replayed_before_resumed() -> None:
+def test_missed_dispatches_are_replayed_before_resumed() -> None:
     server = Server()
     link = Link(Client(CONFIG), server, now=0.0)
     link.client.expect(Ready)
@@ -273,7 +273,7 @@ def test_what_was_missed_is_replayed_before_resumed() -> None:
     assert isinstance(link.client.events[-1], Resumed)
 
 
-def test_the_session_keeps_id_and_url_over_several_resumes() -> None:
+def test_session_keeps_id_and_url_over_several_resumes() -> None:
     link = _link()
     first = link.client.connection.session  # type: ignore[union-attr]
 
@@ -288,7 +288,7 @@ def test_the_session_keeps_id_and_url_over_several_resumes() -> None:
 
 
 @pytest.mark.parametrize("before_hello", [True, False])
-def test_reconnect_closes_with_4000_and_resumes_also_in_place_of_hello(
+def test_op_7_closes_with_4000_and_causes_resume(
     before_hello: bool,
 ) -> None:
     connection = _bare(session=SESSION)
@@ -302,7 +302,7 @@ def test_reconnect_closes_with_4000_and_resumes_also_in_place_of_hello(
     assert (closed.by, closed.then) == (By.SELF, Then.RESUME)
 
 
-def test_reconnect_names_no_url_in_version_10() -> None:
+def test_op_7_url_is_ignored_in_version_10() -> None:
     connection = _ready()
 
     _tell(connection, 7, {"url": "ws://localhost/elsewhere"})
@@ -311,7 +311,7 @@ def test_reconnect_names_no_url_in_version_10() -> None:
     assert ReconnectRequested(None) in connection.events()
 
 
-def test_reconnect_is_followed_at_once_the_first_time_and_backed_off_in_a_circle() -> None:
+def test_first_op_7_resumes_at_once_and_repeated_ones_back_off() -> None:
     link = _link()
     link.server.send(ReconnectRequested())
     assert link.client.expect(Resumed)
@@ -326,7 +326,7 @@ def test_reconnect_is_followed_at_once_the_first_time_and_backed_off_in_a_circle
     link.client.expect(Resumed)
 
 
-def test_invalid_session_true_resumes_after_a_wait_of_1_to_5_seconds() -> None:
+def test_op_9_true_resumes_after_1_to_5_seconds() -> None:
     link = _link()
 
     link.server.send(SessionInvalidated(resumable=True))
@@ -338,7 +338,7 @@ def test_invalid_session_true_resumes_after_a_wait_of_1_to_5_seconds() -> None:
     link.server.expect(Resume)
 
 
-def test_invalid_session_false_loses_the_session_and_identifies_on_the_main_url() -> None:
+def test_op_9_false_identifies_on_the_main_url() -> None:
     link = _link()
 
     link.server.send(SessionInvalidated(resumable=False))
@@ -351,7 +351,7 @@ def test_invalid_session_false_loses_the_session_and_identifies_on_the_main_url(
 
 
 @pytest.mark.parametrize("d", ["true", 1, None, {}, [True]])
-def test_invalid_session_with_anything_but_true_means_false(d: Any) -> None:
+def test_op_9_with_other_values_than_true_means_false(d: Any) -> None:
     connection = _ready()
 
     _tell(connection, 9, d)
@@ -360,7 +360,7 @@ def test_invalid_session_with_anything_but_true_means_false(d: Any) -> None:
     assert connection.session is None
 
 
-def test_invalid_session_after_identify_waits_at_least_five_seconds() -> None:
+def test_op_9_after_identify_waits_at_least_five_seconds() -> None:
     connection = _greeted()
 
     _tell(connection, 9, False)
@@ -370,7 +370,7 @@ def test_invalid_session_after_identify_waits_at_least_five_seconds() -> None:
     assert closed.then is Then.IDENTIFY
 
 
-def test_a_dead_session_is_told_by_the_server_with_invalid_session_and_then_identified() -> None:
+def test_resume_of_an_unknown_session_falls_back_to_identify() -> None:
     link = Link(Client(CONFIG, session=msgspec.structs.replace(SESSION, resume_url=None)), Server())
 
     link.run(20)
@@ -381,7 +381,7 @@ def test_a_dead_session_is_told_by_the_server_with_invalid_session_and_then_iden
 
 
 @pytest.mark.parametrize("version", DIALECTS)
-def test_each_close_code_leads_where_the_dialect_says(version: int) -> None:
+def test_each_close_code_has_the_next_action_of_the_version(version: int) -> None:
     dialect = DIALECTS[version]
     codes = [(code, after.resuming or after.then) for code, after in dialect.closes.items()]
     for code, then in [*codes, (4999, Then.RESUME), (None, Then.RESUME)]:
@@ -403,7 +403,7 @@ def test_each_close_code_leads_where_the_dialect_says(version: int) -> None:
         assert (connection.session is None) == (then is not Then.RESUME)
 
 
-def test_without_a_session_a_resumable_close_identifies() -> None:
+def test_resumable_close_without_a_session_identifies() -> None:
     connection = _greeted()
 
     connection.receive_close(4000, now=0.0)
@@ -411,7 +411,7 @@ def test_without_a_session_a_resumable_close_identifies() -> None:
     assert _closed(connection).then is Then.IDENTIFY
 
 
-def test_a_presence_is_sent_with_all_its_fields_and_arrives_equal() -> None:
+def test_presence_is_received_by_the_server_unchanged() -> None:
     link = _link()
     presence = UpdatePresence(
         [Activity("x", 1, url="https://twitch.tv/x", state="s")], 5, status="dnd", afk=True
@@ -422,7 +422,7 @@ def test_a_presence_is_sent_with_all_its_fields_and_arrives_equal() -> None:
     link.server.expect(presence)
 
 
-def test_more_presences_than_five_in_twenty_seconds_wait_and_the_last_one_counts() -> None:
+def test_presence_rate_limit_keeps_only_the_last_one() -> None:
     connection = _ready()
     for number in range(9):
         connection.send(UpdatePresence([Activity(str(number))]), now=1.0)
@@ -435,7 +435,7 @@ def test_more_presences_than_five_in_twenty_seconds_wait_and_the_last_one_counts
     assert sent == ["8"]
 
 
-def test_a_presence_given_before_ready_goes_out_with_identify() -> None:
+def test_presence_set_before_ready_is_sent_with_identify() -> None:
     connection = _bare()
     connection.send(UpdatePresence([Activity("early")]), now=0.0)
     assert _said(connection) == []
@@ -446,7 +446,7 @@ def test_a_presence_given_before_ready_goes_out_with_identify() -> None:
     assert identify["d"]["presence"]["activities"][0]["name"] == "early"
 
 
-def test_an_untrusted_resume_url_is_refused_and_the_main_url_resumes() -> None:
+def test_untrusted_resume_url_is_replaced_by_the_main_url() -> None:
     session = msgspec.structs.replace(SESSION, resume_url="ws://evil.example")
     config = attrs.evolve(CONFIG, api_url=None, gateway_url="ws://localhost:1")
 
@@ -458,7 +458,7 @@ def test_an_untrusted_resume_url_is_refused_and_the_main_url_resumes() -> None:
     assert any(isinstance(event, UrlRefused) for event in client.events())
 
 
-def test_a_second_hello_begins_the_heartbeats_anew() -> None:
+def test_second_hello_restarts_the_heartbeats() -> None:
     connection = _ready()
 
     _tell(connection, 10, {"heartbeat_interval": 1000}, now=5.0)
@@ -469,7 +469,7 @@ def test_a_second_hello_begins_the_heartbeats_anew() -> None:
 
 
 @pytest.mark.parametrize("op", [12, 99, 1.5, -1])
-def test_an_unknown_op_is_reported_and_ignored(op: float) -> None:
+def test_unknown_op_is_reported_and_ignored(op: float) -> None:
     connection = _ready()
 
     _tell(connection, op, {"a": 1})  # type: ignore[arg-type]
@@ -480,7 +480,7 @@ def test_an_unknown_op_is_reported_and_ignored(op: float) -> None:
     assert json.loads(unknown.raw) == {"a": 1}
 
 
-def test_an_error_text_in_place_of_an_op_is_reported() -> None:
+def test_error_text_instead_of_an_op_is_reported() -> None:
     connection = _ready()
 
     connection.receive_message('{"message": "something broke"}', now=0.0)
@@ -498,7 +498,7 @@ def test_an_error_text_in_place_of_an_op_is_reported() -> None:
         ({"heartbeat_interval": "x"}, "heartbeat_interval"),
     ],
 )
-def test_a_hello_of_no_use_ends_the_connection_with_a_reason(hello: Any, says: str) -> None:
+def test_unusable_hello_ends_the_connection_with_a_reason(hello: Any, says: str) -> None:
     connection = _bare()
 
     _tell(connection, 10, hello)
@@ -508,7 +508,7 @@ def test_a_hello_of_no_use_ends_the_connection_with_a_reason(hello: Any, says: s
     assert says in closed.error
 
 
-def test_an_interval_as_a_float_and_one_too_short_are_got_along_with() -> None:
+def test_float_or_tiny_heartbeat_interval_is_accepted() -> None:
     connection = _bare()
 
     _tell(connection, 10, {"heartbeat_interval": 0.0001})
@@ -517,7 +517,7 @@ def test_an_interval_as_a_float_and_one_too_short_are_got_along_with() -> None:
 
 
 @pytest.mark.parametrize("d", [None, {}, {"session_id": None}, []])
-def test_a_ready_without_a_session_ends_the_connection(d: Any) -> None:
+def test_ready_without_a_session_ends_the_connection(d: Any) -> None:
     connection = _greeted()
 
     _tell(connection, 0, d, s=1, t="READY")
@@ -528,7 +528,7 @@ def test_a_ready_without_a_session_ends_the_connection(d: Any) -> None:
     assert "READY" in closed.error
 
 
-def test_a_ready_in_answer_to_resume_is_a_new_session() -> None:
+def test_ready_in_response_to_resume_starts_a_new_session() -> None:
     connection = _greeted(session=SESSION)
 
     _tell(connection, 0, {"session_id": "new"}, s=1, t="READY")
@@ -538,7 +538,7 @@ def test_a_ready_in_answer_to_resume_is_a_new_session() -> None:
     assert connection.session.resume_url is None
 
 
-def test_the_sequence_counts_even_where_the_event_cannot_be_used() -> None:
+def test_sequence_of_an_unusable_dispatch_counts() -> None:
     connection = _ready()
 
     _tell(connection, 0, "no resumed", s=9, t="RESUMED")
@@ -547,7 +547,7 @@ def test_the_sequence_counts_even_where_the_event_cannot_be_used() -> None:
     assert connection.session.sequence == 9
 
 
-def test_heartbeats_sent_are_events() -> None:
+def test_sent_heartbeat_is_an_event() -> None:
     connection = _ready()
 
     connection.handle_timer(now=10.0)

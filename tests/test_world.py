@@ -65,7 +65,7 @@ def _ask(link: Link, request: Any) -> Any:
 # ----- data -----
 
 
-def test_a_world_is_read_from_json_and_a_user_is_completed() -> None:
+def test_world_is_read_from_json_and_completed() -> None:
     text = json.dumps({"user": {"id": "7", "username": "me"}, "guilds": [{"id": 5, "name": "x"}]})
 
     world = World.from_json(text)
@@ -91,7 +91,7 @@ def test_a_world_is_read_from_json_and_a_user_is_completed() -> None:
     ],
     ids=lambda text: text[:24],
 )
-def test_what_is_no_world_is_refused(text: str) -> None:
+def test_invalid_world_is_rejected(text: str) -> None:
     with pytest.raises(LocalProtocolError, match=r"no world|World.guilds"):
         World.from_json(text)
 
@@ -99,7 +99,7 @@ def test_what_is_no_world_is_refused(text: str) -> None:
 # ----- guilds and shards -----
 
 
-def test_guilds_follow_ready_with_all_that_they_have() -> None:
+def test_guilds_follow_ready_with_all_fields() -> None:
     link = _link()
 
     created = [e for e in link.client.events if getattr(e, "name", "") == "GUILD_CREATE"]
@@ -109,7 +109,7 @@ def test_guilds_follow_ready_with_all_that_they_have() -> None:
 
 
 @pytest.mark.parametrize(("shard", "names"), [((0, 2), ["five"]), ((1, 2), ["other"])])
-def test_a_shard_has_its_own_guilds(shard: tuple[int, int], names: list[str]) -> None:
+def test_shard_has_its_own_guilds(shard: tuple[int, int], names: list[str]) -> None:
     """ "shard = (guild_id >> 22) mod count"."""
     link = _link(shard=shard)
 
@@ -131,7 +131,9 @@ def test_a_shard_has_its_own_guilds(shard: tuple[int, int], names: list[str]) ->
         ("MINE", {"guild_id": "no number"}, [0, 1]),
     ],
 )
-def test_a_dispatch_goes_to_the_shard_of_its_guild(name: str, data: Any, shards: list[int]) -> None:
+def test_dispatch_is_sent_to_the_shard_of_its_guild(
+    name: str, data: Any, shards: list[int]
+) -> None:
     server = Server()
     got = []
     for number in range(2):
@@ -161,7 +163,7 @@ def test_a_dispatch_goes_to_the_shard_of_its_guild(name: str, data: Any, shards:
         ("MINE", {}, Intents(0), True),
     ],
 )
-def test_a_dispatch_comes_to_those_who_asked_for_it(
+def test_dispatch_is_sent_to_sessions_with_its_intents(
     name: str, data: Any, intents: Intents, comes: bool
 ) -> None:
     link = _link(World(), intents=intents)
@@ -173,7 +175,7 @@ def test_a_dispatch_comes_to_those_who_asked_for_it(
     assert (name in _names(link)) is comes
 
 
-def test_who_picks_the_sessions_is_not_filtered() -> None:
+def test_explicit_sessions_bypass_intent_filter() -> None:
     link = _link(World(), intents=0)
     host: Any = link._host
 
@@ -182,7 +184,7 @@ def test_who_picks_the_sessions_is_not_filtered() -> None:
 
 
 @pytest.mark.parametrize("version", [3, 6])
-def test_without_intents_everything_comes(version: int) -> None:
+def test_session_without_intents_receives_every_dispatch(version: int) -> None:
     link = _link(dialect=version, intents=None)
     host: Any = link._host
 
@@ -192,7 +194,7 @@ def test_without_intents_everything_comes(version: int) -> None:
 # ----- requests -----
 
 
-def test_all_members_come_in_chunks_of_a_thousand() -> None:
+def test_all_members_are_sent_in_chunks_of_1000() -> None:
     answered = _ask(_link(), RequestGuildMembers("5", presences=True))
 
     assert isinstance(answered.answer, GuildMembers)
@@ -218,7 +220,7 @@ def test_members_are_found_by_name_or_id(
     assert list(answered.answer.not_found) == not_found
 
 
-def test_a_guild_that_is_not_there_has_no_answer() -> None:
+def test_request_for_an_unknown_guild_is_not_answered() -> None:
     for request in (
         RequestGuildMembers("404"),
         RequestSoundboardSounds(["404"]),
@@ -227,7 +229,7 @@ def test_a_guild_that_is_not_there_has_no_answer() -> None:
         assert _ask(_link(), request) is None
 
 
-def test_version_3_asks_for_several_guilds_at_once() -> None:
+def test_version_3_requests_several_guilds_at_once() -> None:
     link = _link(dialect=3, intents=None)
 
     link.client.send(RequestGuildMembers(["5", OTHER["id"]], "a", 1))
@@ -236,7 +238,7 @@ def test_version_3_asks_for_several_guilds_at_once() -> None:
     assert [chunk["guild_id"] for chunk in chunks] == ["5", OTHER["id"]]
 
 
-def test_a_second_request_for_all_members_is_rate_limited() -> None:
+def test_second_request_for_all_members_gets_rate_limited() -> None:
     """Rule 65; our own client would wait, so this one asks as another would."""
     link = _link()
     connection: Any = link.server.connection
@@ -258,7 +260,7 @@ def test_a_second_request_for_all_members_is_rate_limited() -> None:
     assert _names(link).count("GUILD_MEMBERS_CHUNK") == before + 3
 
 
-def test_soundboard_sounds_and_channel_info_come_from_the_world() -> None:
+def test_soundboard_sounds_and_channel_info_are_world_data() -> None:
     link = _link()
 
     sounds = _ask(link, RequestSoundboardSounds(["5", OTHER["id"]]))
@@ -273,7 +275,7 @@ def test_soundboard_sounds_and_channel_info_come_from_the_world() -> None:
     ("channel", "names"),
     [("50", ["VOICE_STATE_UPDATE", "VOICE_SERVER_UPDATE"]), (None, ["VOICE_STATE_UPDATE"])],
 )
-def test_a_voice_state_is_answered(channel: str | None, names: list[str]) -> None:
+def test_voice_state_update_is_answered(channel: str | None, names: list[str]) -> None:
     link = _link()
     ready = link.client.expect(Ready)
     link.client.take()
@@ -306,7 +308,7 @@ _ME = {"id": "80351110224678912"}
     ],
 )
 @pytest.mark.parametrize("name", ["MESSAGE_CREATE", "MESSAGE_UPDATE"])
-def test_without_the_intent_for_it_a_message_has_no_content(
+def test_message_without_the_content_intent_has_no_content(
     name: str, more: dict[str, Any], readable: bool
 ) -> None:
     """MESSAGE_CONTENT "affects what data is present", from version 10 on."""
@@ -321,5 +323,5 @@ def test_without_the_intent_for_it_a_message_has_no_content(
 
 
 @pytest.mark.parametrize(("name", "data"), [("OTHER", _TEXT), ("MESSAGE_CREATE", [1])])
-def test_what_is_no_message_has_no_content_to_hide(name: str, data: Any) -> None:
+def test_malformed_message_is_sent_unchanged(name: str, data: Any) -> None:
     assert World().without_content(name, data) is None

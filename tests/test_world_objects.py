@@ -81,7 +81,7 @@ def test_lists_of_completed_objects_are_not_shared() -> None:
     assert second["features"] == []
 
 
-def test_builders_fill_what_is_not_given() -> None:
+def test_builders_set_missing_fields() -> None:
     message = make_message(7, "hi", channel_id=5, author=USER, member=make_member(USER))
 
     assert message.keys() >= set(MESSAGE_FIELDS.split())
@@ -116,13 +116,13 @@ def test_with_guild_has_channels_members_and_an_owner() -> None:
         ({"voice_channels": None}, "voice_channels"),
     ],
 )
-def test_with_guild_of_wrong_arguments_is_refused(arguments: dict[str, Any], error: str) -> None:
+def test_with_guild_rejects_invalid_arguments(arguments: dict[str, Any], error: str) -> None:
     with pytest.raises(LocalProtocolError, match=error):
         World.with_guild(**arguments)
 
 
 @pytest.mark.parametrize("field", ["private_channels", "messages", "commands", "interactions"])
-def test_further_objects_need_an_id(field: str) -> None:
+def test_other_objects_require_an_id(field: str) -> None:
     fields: dict[str, Any] = {field: [{"name": "x"}]}
 
     with pytest.raises(LocalProtocolError, match=f"World.{field}"):
@@ -131,7 +131,7 @@ def test_further_objects_need_an_id(field: str) -> None:
     assert getattr(World(**fields), field)[0]["id"] == "5"
 
 
-def test_application_is_completed_and_has_to_be_a_mapping() -> None:
+def test_application_is_completed_and_must_be_a_mapping() -> None:
     world = World(application={"id": "5", "tags": ["x"]})
 
     assert (world.application["id"], world.application["tags"]) == ("5", ["x"])
