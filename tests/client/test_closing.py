@@ -113,7 +113,7 @@ def test_identify_slot_of_a_closing_shard_goes_to_the_next() -> None:
     assert second.identified_at == []
 
 
-def test_ready_while_a_slot_is_awaited_again_ends_the_wait() -> None:
+def test_ready_ends_a_second_wait_for_an_identify_slot() -> None:
     config = attrs.evolve(DIRECT, ask_to_identify=True, identify_on_same_connection=True)
     client = _unframed(HELLO, config=config)
     client.grant_identify(now=0.0)
@@ -139,7 +139,7 @@ def test_ready_before_the_next_identify_cancels_it() -> None:
     assert client.messages_to_send() == []
 
 
-def test_invalid_session_ends_the_wait_for_a_slot() -> None:
+def test_invalid_session_ends_the_wait_for_an_identify_slot() -> None:
     config = attrs.evolve(DIRECT, ask_to_identify=True, identify_on_same_connection=True)
     client = _unframed(HELLO, config=config)
     client.grant_identify(now=0.0)
@@ -204,7 +204,9 @@ def _suspend(client: ClientConnection) -> None:
         lambda client: client.receive_data(b"\xff\xff", now=1.0),
     ],
 )
-def test_nothing_is_written_after_the_close_frame(call: Callable[[ClientConnection], None]) -> None:
+def test_client_sends_no_data_after_its_close_frame(
+    call: Callable[[ClientConnection], None],
+) -> None:
     client, _ = _made_ready()
     client.close(4000, "bye", now=1.0)
     sent = client.data_to_send()
@@ -228,7 +230,7 @@ def test_close_is_sent_once_without_framing() -> None:
 
 
 @pytest.mark.parametrize("path", ["send", "send_garbage", "fault", "timer"])
-def test_server_writes_nothing_after_its_close_frame(path: str) -> None:
+def test_server_sends_no_data_after_its_close_frame(path: str) -> None:
     client, server = _made_ready()
     server.data_to_send()
     server.close(4000, now=1.0)
@@ -256,7 +258,7 @@ def test_server_writes_nothing_after_its_close_frame(path: str) -> None:
 @pytest.mark.parametrize("framing", [True, False])
 @pytest.mark.parametrize("role", ["client", "server"])
 @pytest.mark.parametrize("reason", ["cut \ud83d", "x" * 124, b"bytes"])
-def test_close_with_a_bad_reason_changes_nothing(role: str, reason: Any, framing: bool) -> None:
+def test_close_with_invalid_reason_has_no_effect(role: str, reason: Any, framing: bool) -> None:
     if framing:
         client, server = _made_ready()
     else:
@@ -274,7 +276,7 @@ def test_close_with_a_bad_reason_changes_nothing(role: str, reason: Any, framing
     assert connection.data_to_send() == b"" if framing else connection.close_to_send() is None
 
 
-def test_close_of_a_lookup_with_a_bad_code_changes_nothing() -> None:
+def test_close_of_lookup_with_invalid_code_has_no_effect() -> None:
     connection = Client(CONFIG).dial_succeeded(now=0.0)
 
     with pytest.raises(LocalProtocolError, match="invalid close code"):
@@ -292,7 +294,7 @@ def test_close_of_a_lookup_with_a_bad_code_changes_nothing() -> None:
         (1011, 1011, By.PEER),
     ],
 )
-def test_close_as_a_library_reports_it_is_understood(
+def test_close_code_of_websocket_libraries_is_normalized(
     code: int | None, expected: int | None, by: By
 ) -> None:
     client = _unframed(HELLO, READY)
@@ -306,7 +308,7 @@ def test_close_as_a_library_reports_it_is_understood(
 
 
 @pytest.mark.parametrize(("code", "reason"), [(1015, ""), (0, ""), ("x", ""), (1000, b"bytes")])
-def test_close_that_no_frame_carries_changes_nothing(code: Any, reason: Any) -> None:
+def test_close_code_not_allowed_in_a_frame_has_no_effect(code: Any, reason: Any) -> None:
     client = _unframed(HELLO, READY)
 
     with pytest.raises(LocalProtocolError, match="invalid close"):
@@ -316,7 +318,7 @@ def test_close_that_no_frame_carries_changes_nothing(code: Any, reason: Any) -> 
     assert client.events() == []
 
 
-def test_waiting_presence_is_named_last() -> None:
+def test_queued_presence_is_listed_last() -> None:
     link = Link(Client(CONFIG), Server())
     link.run(1)
     presences = [UpdatePresence(status="dnd", since=n) for n in range(7)]

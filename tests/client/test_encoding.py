@@ -38,7 +38,7 @@ def _etf(text: str) -> bytes:
     return packed
 
 
-def test_a_hello_in_json_is_reported_if_etf_was_asked_for() -> None:
+def test_json_hello_is_reported_if_etf_was_requested() -> None:
     pytest.importorskip("erlpack")
     connection = _connection(encoding="etf")
 
@@ -48,7 +48,7 @@ def test_a_hello_in_json_is_reported_if_etf_was_asked_for() -> None:
     assert connection.state is State.IDENTIFYING
 
 
-def test_a_hello_in_etf_is_reported_if_json_was_asked_for() -> None:
+def test_etf_hello_is_reported_if_json_was_requested() -> None:
     connection = _connection()
 
     connection.receive_message(_etf(JSON_HELLO), now=0.0)
@@ -56,7 +56,7 @@ def test_a_hello_in_etf_is_reported_if_json_was_asked_for() -> None:
     assert connection.events() == [EncodingIgnored(Encoding.JSON, Encoding.ETF), Hello(41250)]
 
 
-def test_a_ready_in_etf_is_reported_in_versions_without_hello() -> None:
+def test_etf_ready_is_reported_in_versions_without_hello() -> None:
     connection = _connection(dialect=4, intents=None, unix_offset=0.0)
 
     connection.receive_message(_etf(JSON_READY), now=0.0)
@@ -67,7 +67,7 @@ def test_a_ready_in_etf_is_reported_in_versions_without_hello() -> None:
 
 
 @pytest.mark.parametrize("encoding", ["json", "etf"])
-def test_a_hello_in_the_encoding_asked_for_is_not_reported(encoding: str) -> None:
+def test_hello_in_the_requested_encoding_is_not_reported(encoding: str) -> None:
     message = JSON_HELLO if encoding == "json" else _etf(JSON_HELLO)
     connection = _connection(encoding=encoding)
 
@@ -76,7 +76,7 @@ def test_a_hello_in_the_encoding_asked_for_is_not_reported(encoding: str) -> Non
     assert connection.events() == [Hello(41250)]
 
 
-def test_a_hello_without_data_is_not_reported() -> None:
+def test_hello_without_data_is_not_reported() -> None:
     connection = _connection()
 
     connection.receive_message(_etf('{"op": 10}'), now=0.0)

@@ -26,7 +26,7 @@ from gateway_proto.testing import Link
 from tests.client.lives import CONFIG, SESSION, config_with, purposes
 
 
-def test_a_dead_resume_host_is_left_for_the_main_url_still_with_resume() -> None:
+def test_unreachable_resume_url_falls_back_to_main_url() -> None:
     server = Server(ServerConfig(url="ws://resume.localhost"))
     link = Link(Client(config_with(api_url=None, gateway_url="ws://localhost")), server)
     link.client.expect(Ready)
@@ -42,7 +42,7 @@ def test_a_dead_resume_host_is_left_for_the_main_url_still_with_resume() -> None
     link.client.expect(Resumed)
 
 
-def test_a_dead_network_never_costs_the_session() -> None:
+def test_unreachable_network_never_loses_the_session() -> None:
     server = Server(ServerConfig(url="ws://resume.localhost", session_lifetime=10**6))
     link = Link(Client(config_with(api_url=None, gateway_url="ws://localhost")), server)
     link.dead_hosts |= {"resume.localhost", "localhost"}
@@ -57,7 +57,7 @@ def test_a_dead_network_never_costs_the_session() -> None:
     assert sum(isinstance(event, Identify) for event in link.server.events) == 1
 
 
-def test_a_resume_that_is_answered_by_silence_falls_from_rung_to_rung_to_identify() -> None:
+def test_unanswered_resume_falls_back_to_main_url_then_identify() -> None:
     client = Client(config_with(api_url=None, gateway_url="ws://localhost"), session=SESSION)
     purposes = []
     for _ in range(7):
@@ -80,7 +80,7 @@ def test_a_resume_that_is_answered_by_silence_falls_from_rung_to_rung_to_identif
     assert last.reason == "waited too long for HELLO; the session is given up"
 
 
-def test_identifies_that_never_become_ready_end_the_life_with_a_reason() -> None:
+def test_identifies_without_ready_end_the_client_with_a_reason() -> None:
     client = Client(config_with(api_url=None, gateway_url="ws://localhost", identify_attempts=3))
     for _ in range(3):
         dial = client.next_dial()
@@ -100,7 +100,7 @@ def test_identifies_that_never_become_ready_end_the_life_with_a_reason() -> None
     assert client.events()[-1] == GaveUp(client.gave_up)
 
 
-def test_a_spent_identify_budget_delays_the_next_identify() -> None:
+def test_spent_identify_budget_delays_the_next_identify() -> None:
     """Rule 49: before the token is lost."""
     client = Client(config_with(identify_budget=3))
     link = Link(client, Server())
@@ -117,7 +117,7 @@ def test_a_spent_identify_budget_delays_the_next_identify() -> None:
     assert client.gave_up is None
 
 
-def test_the_identify_budget_is_free_again_after_a_day() -> None:
+def test_identify_budget_is_renewed_after_a_day() -> None:
     hourly = ServerConfig(heartbeat_interval=3_600_000)  # a day has fewer beats, and passes sooner
     link = Link(Client(config_with(identify_budget=2)), Server(hourly))
     for _ in range(4):
@@ -128,7 +128,7 @@ def test_the_identify_budget_is_free_again_after_a_day() -> None:
 
 
 @pytest.mark.parametrize("code", [4004, 4010, 4011, 4012, 4013, 4014])
-def test_a_fatal_close_ends_the_life_and_says_why(code: int) -> None:
+def test_fatal_close_ends_the_client_with_its_reason(code: int) -> None:
     client = Client(config_with(api_url=None, gateway_url="ws://localhost"))
     connection = client.dial_succeeded(now=0.0, framing=False)
     assert isinstance(connection, ClientConnection)
@@ -162,7 +162,7 @@ def _lose(client: Client, now: float, *, ready: bool) -> None:
         ([(100.0, True), (108.0, True)], 108.0),
     ],
 )
-def test_a_session_ages_from_when_it_was_ready_last(
+def test_session_age_counts_from_the_last_ready_state(
     losses: list[tuple[float, bool]], lost_at: float
 ) -> None:
     """Rule 23; one of which nobody knows ages from its first connection."""

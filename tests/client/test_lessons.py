@@ -11,7 +11,7 @@ from gateway_proto.testing import Link
 from tests.client.lives import CONFIG, config_with
 
 
-def test_one_zombie_makes_exactly_one_new_connection() -> None:
+def test_one_zombie_causes_exactly_one_new_connection() -> None:
     """Rule 8."""
     client = Client(config_with(gateway_url="ws://localhost", api_url=None, random=lambda: 0.5))
     connection: Any = client.dial_succeeded(now=0.0, framing=False)
@@ -27,7 +27,7 @@ def test_one_zombie_makes_exactly_one_new_connection() -> None:
     assert [event for event in connection.events() if isinstance(event, Closed)][1:] == []
 
 
-def test_a_late_message_or_close_of_the_old_connection_does_not_touch_the_new_one() -> None:
+def test_late_input_of_old_connection_has_no_effect_on_the_new() -> None:
     """Rule 46."""
     server = Server()
     link = Link(Client(CONFIG), server)
@@ -49,7 +49,7 @@ def test_a_late_message_or_close_of_the_old_connection_does_not_touch_the_new_on
     assert link._life.connection is new
 
 
-def test_a_session_does_not_outlive_a_fatal_close_but_other_ends() -> None:
+def test_fatal_close_ends_the_session_and_others_keep_it() -> None:
     """Rule 22."""
     for code, kept in ((4004, False), (4014, False), (4000, True), (4009, True)):
         link = Link(Client(CONFIG), Server())
@@ -60,7 +60,7 @@ def test_a_session_does_not_outlive_a_fatal_close_but_other_ends() -> None:
         assert (link._life.session is not None) is kept, code
 
 
-def test_health_is_a_live_state_and_not_that_ready_was_seen_once() -> None:
+def test_state_follows_the_current_connection_after_ready() -> None:
     """Rules 47 and 48."""
     client = Client(CONFIG)
     link = Link(client, Server())
@@ -77,7 +77,7 @@ def test_health_is_a_live_state_and_not_that_ready_was_seen_once() -> None:
     assert client.next_dial() is None
 
 
-def test_a_flap_while_connecting_neither_spins_nor_drops_the_session() -> None:
+def test_failed_dials_back_off_and_keep_the_session() -> None:
     """Rule 57."""
     link = Link(Client(config_with(random=lambda: 0.5)), Server())
     link.client.expect(Ready)
@@ -92,7 +92,7 @@ def test_a_flap_while_connecting_neither_spins_nor_drops_the_session() -> None:
     assert 8 < dials < 45, "7.5 seconds between dials, after a few shorter waits"
 
 
-def test_two_lives_may_have_the_same_shard_at_once() -> None:
+def test_two_clients_may_have_the_same_shard_at_once() -> None:
     """Rule 82: a hand-over; nothing here assumes to be alone."""
     server = Server()
     links = [Link(Client(config_with(shard=(0, 1))), server) for _ in range(2)]
@@ -106,7 +106,7 @@ def test_two_lives_may_have_the_same_shard_at_once() -> None:
 
 
 @pytest.mark.parametrize("compression", ["zlib-stream", "zstd-stream"])
-def test_each_connection_has_a_context_of_its_own(compression: str) -> None:
+def test_each_connection_has_its_own_compression_context(compression: str) -> None:
     """Rule 68."""
     server = Server()
     link = Link(Client(config_with(compression=compression)), server)

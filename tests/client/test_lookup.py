@@ -32,7 +32,7 @@ from tests.client.lives import CONFIG, SESSION, answer, config_with, found, host
         (404, " for the path '/api/v10/gateway': is the URL right?"),
     ],
 )
-def test_a_lookup_that_cannot_get_better_ends_the_life(status: int, hint: str) -> None:
+def test_lookup_with_a_permanent_failure_ends_the_client(status: int, hint: str) -> None:
     client = Client(CONFIG)
 
     answer(client, b"HTTP/1.1 %d No\r\nContent-Length: 0\r\n\r\n" % status)
@@ -47,7 +47,7 @@ def test_a_lookup_that_cannot_get_better_ends_the_life(status: int, hint: str) -
 MAIN = {"api_url": None, "gateway_url": "ws://localhost/the/path?x=1"}
 
 
-def test_an_upgrade_at_a_wrong_path_ends_the_client_and_names_it() -> None:
+def test_upgrade_with_wrong_path_ends_the_client_and_names_it() -> None:
     client = Client(config_with(**MAIN))
 
     answer(client, b"HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n")
@@ -58,7 +58,7 @@ def test_an_upgrade_at_a_wrong_path_ends_the_client_and_names_it() -> None:
     )
 
 
-def test_a_404_at_the_resume_url_leads_to_the_main_url() -> None:
+def test_http_404_at_the_resume_url_falls_back_to_the_main_url() -> None:
     client = Client(config_with(**MAIN), session=SESSION)
     for _ in range(3):
         answer(client, b"HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n")
@@ -70,7 +70,7 @@ def test_a_404_at_the_resume_url_leads_to_the_main_url() -> None:
 
 @pytest.mark.parametrize("changes", [{}, MAIN])
 @pytest.mark.parametrize("status", [401, 403, 404])
-def test_refusals_after_a_websocket_was_open_are_an_outage(
+def test_rejections_after_an_opened_websocket_are_an_outage(
     changes: dict[str, Any], status: int
 ) -> None:
     client = Client(config_with(**changes))
@@ -86,7 +86,7 @@ def test_refusals_after_a_websocket_was_open_are_an_outage(
     assert client.gave_up is None
 
 
-def test_a_token_that_the_lookup_refuses_later_ends_the_client() -> None:
+def test_token_rejected_by_a_later_lookup_ends_the_client() -> None:
     client = Client(config_with(lookup_bot=True))
     found(client, "localhost")
     client.dial_succeeded(now=0.0, framing=False).receive_eof(now=0.0)
@@ -98,7 +98,7 @@ def test_a_token_that_the_lookup_refuses_later_ends_the_client() -> None:
 
 
 @pytest.mark.parametrize("changes", [{}, MAIN])
-def test_a_403_that_is_repeated_waits_long(changes: dict[str, Any]) -> None:
+def test_repeated_http_403_causes_a_long_delay(changes: dict[str, Any]) -> None:
     client = Client(config_with(random=lambda: 0.0, **changes))
     waits = []
     for number in range(3):
@@ -111,7 +111,7 @@ def test_a_403_that_is_repeated_waits_long(changes: dict[str, Any]) -> None:
     assert waits == [0.0, 60.0, 60.0]
 
 
-def test_a_lookup_that_names_a_foreign_host_later_is_an_outage() -> None:
+def test_untrusted_host_in_a_later_lookup_is_an_outage() -> None:
     client = Client(CONFIG)
     found(client, "localhost")
     client.dial_succeeded(now=0.0, framing=False).receive_eof(now=0.0)
@@ -125,7 +125,7 @@ def test_a_lookup_that_names_a_foreign_host_later_is_an_outage() -> None:
     assert dial.purpose is Purpose.LOOKUP
 
 
-def test_an_upgrade_that_is_redirected_names_the_location() -> None:
+def test_redirected_upgrade_reports_the_location() -> None:
     client = Client(config_with(**MAIN))
 
     answer(
@@ -148,7 +148,7 @@ def test_an_upgrade_that_is_redirected_names_the_location() -> None:
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("changes", [{}, MAIN])
-def test_no_dial_comes_earlier_than_an_answer_asks_for(
+def test_dial_waits_for_the_requested_delay(
     changes: dict[str, Any], head: bytes, wait: float
 ) -> None:
     client = Client(config_with(**changes))
@@ -160,7 +160,7 @@ def test_no_dial_comes_earlier_than_an_answer_asks_for(
     assert dial.at == wait
 
 
-def test_an_upgrade_that_is_refused_without_an_end_is_a_refusal() -> None:
+def test_rejection_without_a_complete_body_is_a_rejection() -> None:
     client = Client(config_with(**MAIN))
     connection = client.dial_succeeded(now=0.0)
     connection.data_to_send()
@@ -174,7 +174,7 @@ def test_an_upgrade_that_is_refused_without_an_end_is_a_refusal() -> None:
     assert dial.at == 100.0
 
 
-def test_a_lookup_without_framing_is_refused() -> None:
+def test_lookup_without_framing_raises() -> None:
     client = Client(CONFIG)
     dial = client.next_dial()
 
@@ -184,7 +184,7 @@ def test_a_lookup_without_framing_is_refused() -> None:
     assert client.next_dial() is dial
 
 
-def test_a_lookup_that_fails_is_tried_again_after_what_it_asks_for() -> None:
+def test_failed_lookup_is_repeated_after_the_requested_delay() -> None:
     client = Client(CONFIG)
 
     answer(client, b"HTTP/1.1 429 No\r\nRetry-After: 30\r\nContent-Length: 0\r\n\r\n", now=5.0)
@@ -196,7 +196,9 @@ def test_a_lookup_that_fails_is_tried_again_after_what_it_asks_for() -> None:
 
 
 @pytest.mark.parametrize(("session", "then"), [(None, Then.IDENTIFY), (SESSION, Then.RESUME)])
-def test_a_lookup_ends_with_what_its_client_is_up_to(session: Session | None, then: Then) -> None:
+def test_lookup_close_names_the_next_action_of_the_client(
+    session: Session | None, then: Then
+) -> None:
     session = session and msgspec.structs.replace(session, resume_url=None)
     client = Client(CONFIG, session=session)
 
@@ -207,7 +209,9 @@ def test_a_lookup_ends_with_what_its_client_is_up_to(session: Session | None, th
 
 
 @pytest.mark.parametrize(("lost_at", "dials_at"), [(9.0, 15.0), (14.0, 15.0), (16.0, 16.0)])
-def test_the_day_of_a_lookup_ends_when_it_said(lost_at: float, dials_at: float) -> None:
+def test_identify_budget_of_the_lookup_is_reset_at_its_time(
+    lost_at: float, dials_at: float
+) -> None:
     client = Client(config_with(identify_reserve=5, lookup_bot=True))
     limit = b'{"total":1000,"remaining":6,"reset_after":10000,"max_concurrency":1}'
     body = b'{"url":"ws://localhost","shards":1,"session_start_limit":%s}' % limit
@@ -226,7 +230,7 @@ def test_the_day_of_a_lookup_ends_when_it_said(lost_at: float, dials_at: float) 
     assert client.gave_up is None
 
 
-def test_a_lookup_that_fails_and_asks_for_nothing_waits_by_chance() -> None:
+def test_failed_lookup_without_requested_delay_uses_jitter() -> None:
     client = Client(config_with(random=lambda: 0.25))
 
     answer(client, b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n", now=5.0)
@@ -240,9 +244,7 @@ def test_a_lookup_that_fails_and_asks_for_nothing_waits_by_chance() -> None:
     ("changes", "what"),
     [({}, "lookup"), ({"api_url": None, "gateway_url": "ws://localhost"}, "upgrade")],
 )
-def test_lookups_and_upgrades_that_are_refused_count_as_dials(
-    changes: dict[str, Any], what: str
-) -> None:
+def test_rejected_lookups_and_upgrades_count_as_dials(changes: dict[str, Any], what: str) -> None:
     client = Client(config_with(dial_attempts=3, **changes))
     for number in range(3):
         assert client.gave_up is None
@@ -252,7 +254,7 @@ def test_lookups_and_upgrades_that_are_refused_count_as_dials(
 
 
 @pytest.mark.parametrize("session", [None, msgspec.structs.replace(SESSION, resume_url=None)])
-def test_a_gateway_that_cannot_be_reached_is_looked_up_again(session: Session | None) -> None:
+def test_unreachable_gateway_is_looked_up_again(session: Session | None) -> None:
     client = Client(CONFIG, session=session)
     found(client, "old.localhost")
 
@@ -262,7 +264,7 @@ def test_a_gateway_that_cannot_be_reached_is_looked_up_again(session: Session | 
     assert hosts_dialled(client, 4) == [*["new.localhost"] * 3, "localhost"]
 
 
-def test_a_gateway_that_refuses_upgrades_is_looked_up_again() -> None:
+def test_gateway_that_rejects_upgrades_is_looked_up_again() -> None:
     client = Client(
         config_with(gateway_attempts=2), session=msgspec.structs.replace(SESSION, resume_url=None)
     )
@@ -278,7 +280,7 @@ def test_a_gateway_that_refuses_upgrades_is_looked_up_again() -> None:
     assert client.session is not None
 
 
-def test_a_gateway_that_was_reached_begins_its_count_anew() -> None:
+def test_hello_restarts_the_count_of_failed_gateway_dials() -> None:
     link = Link(Client(config_with(dialect=5, intents=None)), Server())
     for number in range(1, 4):
         link.dead_hosts.add("localhost")
@@ -292,7 +294,7 @@ def test_a_gateway_that_was_reached_begins_its_count_anew() -> None:
 
 
 @pytest.mark.parametrize("opens", [False, True])
-def test_a_redirect_that_leads_nowhere_says_nothing_of_the_gateway(opens: bool) -> None:
+def test_failed_redirect_does_not_count_against_the_gateway(opens: bool) -> None:
     client = Client(config_with(dialect=4, intents=None, unix_offset=0.0))
     found(client, "old.localhost")
     connection: Any = client.dial_succeeded(now=0.0, framing=False)
@@ -309,7 +311,7 @@ def test_a_redirect_that_leads_nowhere_says_nothing_of_the_gateway(opens: bool) 
     assert hosts_dialled(client, 4) == [*["old.localhost"] * 3, "localhost"]
 
 
-def test_a_websocket_that_opens_begins_the_count_of_the_gateway_anew() -> None:
+def test_opened_websocket_restarts_the_count_of_failed_dials() -> None:
     client = Client(CONFIG)
     found(client, "old.localhost")
     assert hosts_dialled(client, 2) == ["old.localhost"] * 2
@@ -319,14 +321,14 @@ def test_a_websocket_that_opens_begins_the_count_of_the_gateway_anew() -> None:
     assert hosts_dialled(client, 4) == [*["old.localhost"] * 3, "localhost"]
 
 
-def test_version_3_looks_up_after_each_dial_that_fails() -> None:
+def test_version_3_looks_up_again_after_each_failed_dial() -> None:
     client = Client(config_with(dialect=3, intents=None, unix_offset=0.0))
     found(client, "old.localhost")
 
     assert hosts_dialled(client, 2) == ["old.localhost", "localhost"]
 
 
-def test_an_outage_that_refuses_every_upgrade_costs_neither_life_nor_session() -> None:
+def test_outage_that_rejects_upgrades_keeps_client_and_session() -> None:
     client = Client(config_with(api_url=None, gateway_url="ws://localhost"), session=SESSION)
     for number in range(100):
         answer(client, b"HTTP/1.1 520 No\r\nContent-Length: 0\r\n\r\n", now=number * 100.0)
@@ -336,7 +338,7 @@ def test_an_outage_that_refuses_every_upgrade_costs_neither_life_nor_session() -
     assert (dial.purpose, dial.host) == (Purpose.RESUME, "localhost")
 
 
-def test_a_lookup_that_names_a_foreign_host_ends_the_life() -> None:
+def test_lookup_with_an_untrusted_host_ends_the_client() -> None:
     client = Client(CONFIG)
 
     body = b'{"url":"wss://evil.example"}'
@@ -351,7 +353,7 @@ def test_a_lookup_that_names_a_foreign_host_ends_the_life() -> None:
     assert refused == [UrlRefused("wss://evil.example", why)]
 
 
-def test_a_refused_upgrade_keeps_status_and_body_and_waits_as_asked() -> None:
+def test_rejected_upgrade_reports_its_body_and_obeys_retry_after() -> None:
     client = Client(config_with(api_url=None, gateway_url="ws://localhost"), session=SESSION)
 
     answer(client, b"HTTP/1.1 520 No\r\nRetry-After: 17\r\nContent-Length: 5\r\n\r\noh no")
@@ -381,7 +383,7 @@ def _answer_of(head_size: int, first: bytes) -> bytes:
 )
 @pytest.mark.parametrize("first", [b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 500 No\r\n"])
 @pytest.mark.parametrize("gateway_url", [None, "ws://localhost"])
-def test_a_long_head_counts_the_same_however_it_is_split(
+def test_long_response_head_has_one_result_for_every_chunk_size(
     gateway_url: str | None, first: bytes, size: int
 ) -> None:
     answer_ = _answer_of(size, first)
@@ -400,7 +402,7 @@ def test_a_long_head_counts_the_same_however_it_is_split(
     assert (closed.code is None) == (size > HEAD_LIMIT + 1)
 
 
-def test_a_long_informational_answer_counts_the_same_however_it_is_split() -> None:
+def test_long_informational_response_may_come_in_any_chunks() -> None:
     interim = b"HTTP/1.1 103 Early Hints\r\nA: " + b"x" * 70_000 + b"\r\n\r\n"
     answer_ = interim + b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n"
     closes = []

@@ -74,7 +74,7 @@ def _plans(client: Client) -> list[DialPlanned]:
 
 @pytest.mark.parametrize("seconds", recovery.OUTAGES)
 @pytest.mark.parametrize("shape", recovery.SHAPES)
-def test_after_an_outage_ready_comes_soon(shape: str, seconds: float) -> None:
+def test_ready_follows_soon_after_an_outage(shape: str, seconds: float) -> None:
     times = [recovery.away(seed, seconds, recovery.SHAPES[shape]) for seed in range(40)]
 
     assert statistics.median(times) <= 10.0
@@ -82,13 +82,13 @@ def test_after_an_outage_ready_comes_soon(shape: str, seconds: float) -> None:
 
 
 @pytest.mark.parametrize("url", recovery.RESUME_URLS.values())
-def test_without_answers_to_resume_ready_comes_soon(url: str) -> None:
+def test_ready_follows_soon_after_unanswered_resumes(url: str) -> None:
     times = [recovery.unanswered(seed, url) for seed in range(10)]
 
     assert statistics.median(times) <= 40.0
 
 
-def test_the_report_shows_what_it_measured_against_its_targets() -> None:
+def test_recovery_report_compares_measurements_with_targets() -> None:
     summary = {"median": 1.0, "p95": 2.0, "max": 3.0}
     result = {"seeds": 1, "outages": {"5 s": summary}, "unanswered": {"a URL": summary}}
 
@@ -99,7 +99,7 @@ def test_the_report_shows_what_it_measured_against_its_targets() -> None:
 # ----- the backoff of dials ends with HELLO -----
 
 
-def test_hello_ends_the_backoff_of_dials() -> None:
+def test_hello_resets_the_dial_backoff() -> None:
     client = _client(session=SESSION, random=lambda: 0.5)
     for _ in range(6):
         client.dial_failed("refused", now=_due(client))
@@ -110,7 +110,7 @@ def test_hello_ends_the_backoff_of_dials() -> None:
 
 
 @pytest.mark.parametrize(("messages", "delay"), [((HELLO,), 5.25), ((), 32.0)])
-def test_websockets_that_end_at_once_are_backed_off(
+def test_websockets_that_close_immediately_are_backed_off(
     messages: tuple[str, ...], delay: float
 ) -> None:
     client = _client(random=lambda: 0.5, dial_backoff_longest=64.0, backoff_longest=64.0)
@@ -122,7 +122,7 @@ def test_websockets_that_end_at_once_are_backed_off(
     assert _due(client) - now == delay
 
 
-def test_the_backoff_of_an_outage_does_not_go_on_after_ready() -> None:
+def test_backoff_of_an_outage_ends_with_ready() -> None:
     """A connection that is lost before it was stable is dialled again soon."""
     link = Link(Client(config_with(random=lambda: 0.5)), Server())
     link.client.expect(Ready)
@@ -139,7 +139,7 @@ def test_the_backoff_of_an_outage_does_not_go_on_after_ready() -> None:
 
 
 @pytest.mark.parametrize("version", [3, 4])
-def test_without_hello_an_open_websocket_ends_the_backoff_of_dials(version: int) -> None:
+def test_opened_websocket_resets_dial_backoff_without_hello(version: int) -> None:
     client = _client(dialect=version, intents=None, unix_offset=0.0, random=lambda: 0.5)
     for _ in range(6):
         client.dial_failed("refused", now=_due(client))
@@ -149,7 +149,7 @@ def test_without_hello_an_open_websocket_ends_the_backoff_of_dials(version: int)
     assert _due(client) - now <= 5.25
 
 
-def test_reconnect_in_place_of_hello_is_followed_at_once_after_an_outage() -> None:
+def test_reconnect_instead_of_hello_is_followed_immediately() -> None:
     client = _client(session=SESSION, random=lambda: 0.5)
     for _ in range(6):
         client.dial_failed("refused", now=_due(client))
@@ -164,7 +164,7 @@ def test_reconnect_in_place_of_hello_is_followed_at_once_after_an_outage() -> No
 
 
 @pytest.mark.parametrize("losses", [0, 5])
-def test_a_refused_resume_costs_its_own_wait_only(losses: int) -> None:
+def test_rejected_resume_causes_only_its_own_delay(losses: int) -> None:
     client = _client(session=SESSION, random=lambda: 0.75)
     for _ in range(losses):
         _lose(client, HELLO, _dispatch("RESUMED", 8))
@@ -175,7 +175,7 @@ def test_a_refused_resume_costs_its_own_wait_only(losses: int) -> None:
     assert _due(client) - due == 4.0
 
 
-def test_identifies_that_are_invalidated_again_and_again_are_backed_off() -> None:
+def test_repeatedly_invalidated_identifies_are_backed_off() -> None:
     """Rule 34."""
     client = _client(random=lambda: 0.5)
     waits = []
@@ -190,7 +190,7 @@ def test_identifies_that_are_invalidated_again_and_again_are_backed_off() -> Non
 
 
 @pytest.mark.parametrize("early", [(), ('{"op":11}',), ('{"op":1}', '{"op":99}')])
-def test_a_resume_without_an_answer_goes_to_the_next_step(early: tuple[str, ...]) -> None:
+def test_unanswered_resume_goes_to_the_next_step(early: tuple[str, ...]) -> None:
     client = _client(session=SESSION)
     steps = []
     for _ in range(3):
@@ -216,7 +216,7 @@ def test_a_resume_without_an_answer_goes_to_the_next_step(early: tuple[str, ...]
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
-def test_the_first_dispatch_answers_a_resume(encoding: str) -> None:
+def test_first_dispatch_answers_a_resume(encoding: str) -> None:
     server = Server()
     link = Link(Client(config_with(encoding=encoding, resume_timeout=5.0)), server)
     link.client.expect(Ready)
@@ -229,7 +229,7 @@ def test_the_first_dispatch_answers_a_resume(encoding: str) -> None:
     assert len([e for e in link.server.events if isinstance(e, Resume)]) == 1
 
 
-def test_a_replay_that_stops_ends_after_the_session_timeout() -> None:
+def test_stalled_resume_replay_ends_after_the_session_timeout() -> None:
     connection, _ = _open(_client(session=SESSION), HELLO)
     connection.receive_message(_dispatch("MISSED", 8), now=10.0)
     connection.receive_message(_dispatch("MISSED", 9), now=11.0)
@@ -244,7 +244,7 @@ def _session_timer() -> Any:
     return Timer.SESSION
 
 
-def test_a_resume_that_is_cut_is_not_one_without_an_answer() -> None:
+def test_interrupted_resume_does_not_count_as_unanswered() -> None:
     client = _client(session=SESSION)
     for _ in range(2):
         _lose(client, HELLO)
@@ -254,7 +254,7 @@ def test_a_resume_that_is_cut_is_not_one_without_an_answer() -> None:
     assert (dial.purpose, dial.host) == (Purpose.RESUME, "resume.localhost")
 
 
-def test_a_paused_connection_does_not_wait_for_the_answer() -> None:
+def test_resume_timeout_is_suspended_while_paused() -> None:
     connection, _ = _open(_client(session=SESSION), HELLO)
     connection.pause(now=1.0)
     connection.handle_timer(now=100.0)
@@ -277,7 +277,7 @@ SAME = [
 
 
 @pytest.mark.parametrize("url", SAME)
-def test_equal_urls_are_one_step(url: str) -> None:
+def test_equal_urls_are_one_resume_step(url: str) -> None:
     session = _session(url)
     client = _client(session=session)
     counts = []
@@ -299,7 +299,7 @@ def _session(url: str) -> Session:
 @pytest.mark.parametrize(
     "url", ["ws://localhost:81", "ws://localhost/other", "ws://localhost/?x=1"]
 )
-def test_urls_that_differ_are_two_steps(url: str) -> None:
+def test_different_urls_are_two_resume_steps(url: str) -> None:
     client = _client(session=_session(url))
     for _ in range(6):
         dial = client.next_dial()
@@ -310,7 +310,7 @@ def test_urls_that_differ_are_two_steps(url: str) -> None:
     assert dial is not None and dial.purpose is Purpose.IDENTIFY
 
 
-def test_a_lookup_that_names_the_resume_url_adds_no_step() -> None:
+def test_lookup_result_equal_to_the_resume_url_adds_no_step() -> None:
     """A stored session is resumed before there was a lookup."""
     client = Client(CONFIG, session=SESSION)
     connection, due = _open(client, HELLO)
@@ -323,7 +323,7 @@ def test_a_lookup_that_names_the_resume_url_adds_no_step() -> None:
     assert _plans(client)[-1].reason == "the lookup named the gateway; the session is given up"
 
 
-def test_dials_that_fail_at_equal_urls_never_cost_the_session() -> None:
+def test_failed_dials_at_equal_urls_never_lose_the_session() -> None:
     client = _client(session=_session("ws://localhost/"))
     for _ in range(50):
         client.dial_failed("refused", now=_due(client))
@@ -333,7 +333,7 @@ def test_dials_that_fail_at_equal_urls_never_cost_the_session() -> None:
 
 
 @pytest.mark.parametrize("named", ["ws://localhost/" + "a" * 2048, 5, [], None, ""])
-def test_a_resume_url_that_cannot_be_kept_is_not(named: Any) -> None:
+def test_invalid_resume_url_is_not_stored(named: Any) -> None:
     connection, now = _open(_client(), HELLO)
 
     ready = _dispatch("READY", 1, session_id="s", resume_gateway_url=named)
@@ -348,7 +348,7 @@ def test_a_resume_url_that_cannot_be_kept_is_not(named: Any) -> None:
 # ----- a dial that waiting cannot help -----
 
 
-def test_a_dial_that_cannot_get_better_goes_to_the_next_url_at_once() -> None:
+def test_permanently_failed_dial_goes_to_next_url_immediately() -> None:
     client = _client(session=SESSION)
 
     client.dial_failed("wrong version number", permanent=True, now=5.0)
@@ -358,7 +358,7 @@ def test_a_dial_that_cannot_get_better_goes_to_the_next_url_at_once() -> None:
     assert (dial.host, dial.at, dial.purpose) == ("localhost", 5.0, Purpose.RESUME)
 
 
-def test_a_redirect_that_cannot_get_better_is_left_at_once() -> None:
+def test_permanently_failed_redirect_is_abandoned_immediately() -> None:
     client = Client(config_with(dialect=4, intents=None, unix_offset=0.0))
     found(client, "old.localhost")
     connection: Any = client.dial_succeeded(now=0.0, framing=False)
@@ -372,7 +372,7 @@ def test_a_redirect_that_cannot_get_better_is_left_at_once() -> None:
 
 
 @pytest.mark.parametrize("changes", [{}, MAIN])
-def test_without_a_next_url_it_is_backed_off_without_end(changes: dict[str, Any]) -> None:
+def test_permanent_failure_without_next_url_is_backed_off(changes: dict[str, Any]) -> None:
     client = Client(config_with(random=lambda: 0.5, **changes))
     for _ in range(40):
         due = _due(client)
@@ -381,7 +381,7 @@ def test_without_a_next_url_it_is_backed_off_without_end(changes: dict[str, Any]
     assert _due(client) == due + 7.5
 
 
-def test_a_gateway_that_cannot_get_better_is_looked_up_again() -> None:
+def test_permanently_failing_gateway_is_looked_up_again() -> None:
     client = Client(CONFIG)
     found(client, "old.localhost")
 
@@ -409,7 +409,7 @@ _SHAPES = [
 
 
 @pytest.mark.parametrize("faults", _SHAPES, ids=lambda faults: f"{faults[0].what} {faults[0].on}")
-def test_no_outage_ends_a_client(faults: list[Fault]) -> None:
+def test_outages_never_end_the_client(faults: list[Fault]) -> None:
     server = Server()
     link = Link(Client(config_with(random=random.Random(1).random)), server)
     link.client.expect(Ready)
@@ -425,7 +425,7 @@ def test_no_outage_ends_a_client(faults: list[Fault]) -> None:
     assert link.client.connection.state is State.READY
 
 
-def test_only_connections_with_identify_count_as_failed_identifies() -> None:
+def test_only_connections_with_identify_count_as_failed_ones() -> None:
     client = _client(identify_attempts=2)
     for _ in range(20):
         _lose(client)
@@ -438,7 +438,7 @@ def test_only_connections_with_identify_count_as_failed_identifies() -> None:
     assert client.gave_up.startswith("2 connections in a row did not become ready")
 
 
-def test_an_identify_on_the_connection_of_a_resume_counts() -> None:
+def test_identify_on_the_connection_of_a_resume_counts() -> None:
     client = _client(session=SESSION, identify_on_same_connection=True, identify_attempts=2)
     connection, _ = _open(client, HELLO, '{"op":9,"d":false}')
     connection.handle_timer(now=5.0)
@@ -453,7 +453,7 @@ def test_an_identify_on_the_connection_of_a_resume_counts() -> None:
 
 
 @pytest.mark.parametrize("code", [None, 1000, 1008, 4000, 4003, 4999])
-def test_a_close_right_after_identify_suggests_the_token(code: int | None) -> None:
+def test_close_right_after_identify_suggests_a_wrong_token(code: int | None) -> None:
     client = _client()
 
     connection, now = _open(client, HELLO)
@@ -462,7 +462,7 @@ def test_a_close_right_after_identify_suggests_the_token(code: int | None) -> No
     assert _plans(client)[-1].reason.endswith("it came in answer to Identify: is the token right?")
 
 
-def test_a_transport_that_ends_after_identify_suggests_the_token() -> None:
+def test_eof_right_after_identify_suggests_a_wrong_token() -> None:
     client = _client()
 
     _lose(client, HELLO)
@@ -471,7 +471,7 @@ def test_a_transport_that_ends_after_identify_suggests_the_token() -> None:
 
 
 @pytest.mark.parametrize("code", [4001, 4002, 4008, 4009])
-def test_a_code_with_a_cause_of_its_own_does_not_suggest_the_token(code: int) -> None:
+def test_close_code_with_its_own_cause_suggests_no_wrong_token(code: int) -> None:
     client = _client()
 
     connection, now = _open(client, HELLO)
@@ -480,7 +480,7 @@ def test_a_code_with_a_cause_of_its_own_does_not_suggest_the_token(code: int) ->
     assert "is the token right?" not in _plans(client)[-1].reason
 
 
-def test_a_token_that_was_accepted_is_not_suspected() -> None:
+def test_accepted_token_is_never_suggested_as_wrong() -> None:
     link = Link(Client(CONFIG), Server())
     link.client.expect(Ready)
     link.server.send(SessionInvalidated())

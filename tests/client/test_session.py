@@ -32,7 +32,7 @@ from tests.client.lives import CONFIG, SESSION, config_with, hosts_dialled
 from tests.encodings import ENCODINGS, NEEDS_ETF
 
 
-def test_a_new_process_resumes_where_the_last_one_had_handled_events() -> None:
+def test_new_process_resumes_after_the_last_handled_event() -> None:
     server = Server()
     link = Link(Client(CONFIG), server)
     for number in range(5):
@@ -66,7 +66,7 @@ def test_a_new_process_resumes_where_the_last_one_had_handled_events() -> None:
         pytest.param({"encoding": "etf"}, "another encoding (json, not etf)", marks=NEEDS_ETF),
     ],
 )
-def test_session_that_does_not_fit_is_ignored_and_reported(
+def test_session_that_does_not_match_is_ignored_and_reported(
     changes: dict[str, object], says: str
 ) -> None:
     config = config_with(**changes)
@@ -91,7 +91,7 @@ def test_session_with_a_long_id_is_ignored() -> None:
     assert client.session is None
 
 
-def test_session_that_fits_is_resumed_without_a_report() -> None:
+def test_matching_session_is_resumed_without_a_report() -> None:
     client = Client(CONFIG, session=SESSION)
 
     assert client.session == SESSION
@@ -101,7 +101,7 @@ def test_session_that_fits_is_resumed_without_a_report() -> None:
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
-def test_session_keeps_the_encoding_of_its_connection(encoding: str) -> None:
+def test_session_stores_the_encoding_of_its_connection(encoding: str) -> None:
     client = Client(config_with(encoding=encoding))
 
     Link(client, Server()).run()
@@ -112,7 +112,7 @@ def test_session_keeps_the_encoding_of_its_connection(encoding: str) -> None:
 
 
 @pytest.mark.parametrize("session_id", ["", "a\ud800"])
-def test_session_id_that_resume_cannot_carry_ends_the_connection(session_id: str) -> None:
+def test_session_id_unusable_for_resume_ends_the_connection(session_id: str) -> None:
     connection = ClientConnection(CONFIG, "ws://localhost", now=0.0, framing=False)
     _receive(connection, 10, {"heartbeat_interval": 30000})
 
@@ -124,7 +124,7 @@ def test_session_id_that_resume_cannot_carry_ends_the_connection(session_id: str
     assert connection.session is None
 
 
-def test_resume_url_with_a_lone_surrogate_is_refused() -> None:
+def test_resume_url_with_a_lone_surrogate_is_rejected() -> None:
     connection = ClientConnection(CONFIG, "ws://localhost", now=0.0, framing=False)
     _receive(connection, 10, {"heartbeat_interval": 30000})
     d = {"session_id": "s", "resume_gateway_url": "wss://\ud800"}
@@ -138,7 +138,7 @@ def test_resume_url_with_a_lone_surrogate_is_refused() -> None:
     assert refused == [UrlRefused(r"wss://\ud800", "it has a lone surrogate")]
 
 
-def test_absurd_interval_in_ready_can_be_stored() -> None:
+def test_absurd_heartbeat_interval_in_ready_can_be_stored() -> None:
     connection = _old(version=3)
 
     _receive(connection, 0, {"session_id": "s", "heartbeat_interval": 1e300}, s=1, t="READY")
@@ -148,14 +148,14 @@ def test_absurd_interval_in_ready_can_be_stored() -> None:
     assert Session.from_json(connection.session.to_json()) == connection.session
 
 
-def test_connection_checks_the_fields_of_a_session() -> None:
+def test_connection_validates_the_fields_of_a_session() -> None:
     session = msgspec.structs.replace(SESSION, sequence=-1)
 
     with pytest.raises(LocalProtocolError, match=r"invalid Session\.sequence -1"):
         ClientConnection(CONFIG, "ws://localhost", now=0.0, session=session)
 
 
-def test_the_clients_session_is_that_of_the_last_event_received() -> None:
+def test_client_session_has_the_last_received_sequence() -> None:
     server = Server()
     client = Client(CONFIG)
     link = Link(client, server)
@@ -168,7 +168,7 @@ def test_the_clients_session_is_that_of_the_last_event_received() -> None:
     assert client.session.sequence == 2
 
 
-def test_a_resume_url_that_is_refused_is_refused_once() -> None:
+def test_untrusted_resume_url_is_reported_once() -> None:
     client = Client(
         config_with(api_url=None, gateway_url="ws://localhost"),
         session=msgspec.structs.replace(SESSION, resume_url="ws://evil.example"),
@@ -199,7 +199,7 @@ def _old_session(version: int, **changes: Any) -> Session:
 
 @pytest.mark.parametrize("version", [3, 4])
 @pytest.mark.parametrize("d", [None, {"_trace": []}, {"heartbeat_interval": None}, "?"])
-def test_resumed_without_an_interval_keeps_that_of_ready(version: int, d: Any) -> None:
+def test_resumed_without_interval_keeps_that_of_ready(version: int, d: Any) -> None:
     first = _old(version=version)
     _receive(first, 0, {"session_id": "s1", "heartbeat_interval": 45000}, s=1, t="READY")
     session = first.session
@@ -213,7 +213,7 @@ def test_resumed_without_an_interval_keeps_that_of_ready(version: int, d: Any) -
 
 
 @pytest.mark.parametrize("version", [3, 4])
-def test_hello_of_an_old_version_names_the_interval(version: int) -> None:
+def test_hello_of_old_version_sets_heartbeat_interval_of_resume(version: int) -> None:
     connection = _old(_old_session(version), version=version)
 
     _receive(connection, 10, {"heartbeat_interval": 30000})
@@ -225,7 +225,7 @@ def test_hello_of_an_old_version_names_the_interval(version: int) -> None:
     assert connection.session.heartbeat_interval == 30000
 
 
-def test_hello_of_an_old_version_helps_ready_too() -> None:
+def test_hello_of_old_version_sets_heartbeat_interval_of_ready() -> None:
     connection = _old()
 
     _receive(connection, 10, {"heartbeat_interval": 30000})
@@ -235,7 +235,7 @@ def test_hello_of_an_old_version_helps_ready_too() -> None:
 
 
 @pytest.mark.parametrize("interval", [None, 0])
-def test_resumed_without_any_interval_ends_the_connection(interval: int | None) -> None:
+def test_resumed_without_any_heartbeat_interval_ends_connection(interval: int | None) -> None:
     connection = _old(_old_session(3, heartbeat_interval=interval))
 
     _receive(connection, 0, {}, s=8, t="RESUMED")
@@ -245,7 +245,7 @@ def test_resumed_without_any_interval_ends_the_connection(interval: int | None) 
     assert "RESUMED has no usable heartbeat_interval" in (closed.error or "")
 
 
-def test_resumed_with_a_new_interval_replaces_that_of_the_session() -> None:
+def test_heartbeat_interval_in_resumed_replaces_that_of_session() -> None:
     connection = _old(_old_session(3, heartbeat_interval=45000))
 
     _receive(connection, 0, {"heartbeat_interval": "30000.7"}, s=8, t="RESUMED")
@@ -255,7 +255,7 @@ def test_resumed_with_a_new_interval_replaces_that_of_the_session() -> None:
     assert connection.next_timer() == 30.0
 
 
-def test_resumed_before_hello_changes_nothing() -> None:
+def test_resumed_before_hello_has_no_effect() -> None:
     config = Config(token="t0ken", intents=0, gateway_url="ws://localhost")
     connection = ClientConnection(config, "ws://localhost", now=0.0, session=SESSION, framing=False)
     connection.events()

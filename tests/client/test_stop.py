@@ -24,7 +24,7 @@ from tests.client.lives import CONFIG, SESSION, config_with
 
 
 @pytest.mark.parametrize(("keep_session", "code"), [(True, 4000), (False, 1000)])
-def test_stop_closes_so_that_the_session_survives_or_not(keep_session: bool, code: int) -> None:
+def test_stop_keeps_or_ends_the_session_by_its_close_code(keep_session: bool, code: int) -> None:
     server = Server()
     client = Client(CONFIG)
     link = Link(client, server)
@@ -42,7 +42,7 @@ def test_stop_closes_so_that_the_session_survives_or_not(keep_session: bool, cod
 
 
 @pytest.mark.parametrize("keep_session", [True, False])
-def test_stop_between_connections_plans_nothing_more(keep_session: bool) -> None:
+def test_stop_between_connections_plans_no_further_dial(keep_session: bool) -> None:
     client = Client(CONFIG, session=SESSION)
 
     client.stop(keep_session=keep_session, now=0.0)
@@ -59,7 +59,7 @@ def test_stop_between_connections_plans_nothing_more(keep_session: bool) -> None
         ("gave up", "could not connect to localhost port 80: refused"),
     ],
 )
-def test_what_is_awaited_between_connections_fails_with_the_life(end: str, why: str) -> None:
+def test_pending_request_between_connections_fails_with_client(end: str, why: str) -> None:
     client = Client(config_with(api_url=None, gateway_url="ws://localhost", dial_attempts=1))
     link = Link(client, Server())
     connection = link.client.connection
@@ -76,7 +76,7 @@ def test_what_is_awaited_between_connections_fails_with_the_life(end: str, why: 
     assert (failed.number, failed.why) == (number, why)
 
 
-def test_stop_during_a_lookup_ends_it() -> None:
+def test_stop_during_a_lookup_ends_the_lookup() -> None:
     client = Client(CONFIG)
     connection = client.dial_succeeded(now=0.0)
 
@@ -86,7 +86,7 @@ def test_stop_during_a_lookup_ends_it() -> None:
     assert client.next_dial() is None
 
 
-def test_closing_the_lookup_itself_ends_the_life() -> None:
+def test_close_of_the_lookup_ends_the_client() -> None:
     client = Client(CONFIG)
 
     client.dial_succeeded(now=0.0).close(now=0.0)
@@ -95,7 +95,7 @@ def test_closing_the_lookup_itself_ends_the_life() -> None:
     assert client.gave_up is None
 
 
-def test_stop_during_the_upgrade_ends_it_without_a_close_frame() -> None:
+def test_stop_during_the_upgrade_sends_no_close_frame() -> None:
     client = Client(config_with(api_url=None, gateway_url="ws://localhost"))
     connection = client.dial_succeeded(now=0.0)
     connection.data_to_send()
@@ -106,7 +106,7 @@ def test_stop_during_the_upgrade_ends_it_without_a_close_frame() -> None:
     assert connection.data_to_send() == b""
 
 
-def test_a_close_that_the_server_does_not_answer_ends_by_timeout() -> None:
+def test_unanswered_close_ends_by_timeout() -> None:
     client = Client(config_with(api_url=None, gateway_url="ws://localhost"))
     connection = client.dial_succeeded(now=0.0, framing=False)
     assert isinstance(connection, ClientConnection)
@@ -120,7 +120,7 @@ def test_a_close_that_the_server_does_not_answer_ends_by_timeout() -> None:
     assert (closed.code, closed.by, closed.then) == (4000, By.SELF, Then.STOP)
 
 
-def test_closing_the_connection_itself_ends_the_life_too() -> None:
+def test_close_of_the_connection_ends_the_client() -> None:
     client = Client(CONFIG)
     link = Link(client, Server())
     assert link.client.connection is not None
@@ -134,13 +134,13 @@ def test_closing_the_connection_itself_ends_the_life_too() -> None:
     assert client.session is None
 
 
-def test_the_presence_of_the_config_goes_out_with_identify() -> None:
+def test_configured_presence_is_sent_with_identify() -> None:
     link = Link(Client(config_with(presence=UpdatePresence(since=1))), Server())
 
     assert link.server.expect(Identify).presence == UpdatePresence(since=1)
 
 
-def test_a_presence_survives_in_the_client_between_connections() -> None:
+def test_presence_is_sent_again_with_the_next_identify() -> None:
     link = Link(Client(CONFIG), Server())
     link.client.send(UpdatePresence(since=1))
     link.server.send(SessionInvalidated())
@@ -151,7 +151,7 @@ def test_a_presence_survives_in_the_client_between_connections() -> None:
     assert identify.presence == UpdatePresence(since=1)
 
 
-def test_latency_is_that_of_the_present_connection() -> None:
+def test_latency_is_that_of_the_current_connection() -> None:
     client = Client(CONFIG)
     assert client.latency is None
     link = Link(client, Server(), delay=0.05)

@@ -165,7 +165,7 @@ def test_restored_voice_states_obey_the_rate_limit() -> None:
     assert talk.sent() == [(str(n), "1") for n in range(CAPACITY, 200)]
 
 
-def test_unsent_voice_states_follow_in_the_resumed_session() -> None:
+def test_unsent_voice_states_are_sent_in_the_resumed_session() -> None:
     talk = _in_channels()
     talk.fill()
     talk.send(UpdateVoiceState("3", "30"), Raw(60, "last"), UpdateVoiceState("1", None))
@@ -196,7 +196,7 @@ def test_unsent_leave_is_not_sent_in_a_new_session() -> None:
     assert talk.sent() == [("2", "20")]
 
 
-def test_voice_states_that_are_remembered_are_bounded() -> None:
+def test_number_of_stored_voice_states_is_limited() -> None:
     talk = Talk(waiting_limit=3)
     talk.dial()
     talk.ready()
@@ -209,7 +209,7 @@ def test_voice_states_that_are_remembered_are_bounded() -> None:
     assert talk.sent() == [("0", "1"), ("1", "1"), ("2", "1"), ("0", "2"), ("1", None), ("3", "1")]
 
 
-def test_leaving_an_unknown_guild_is_always_possible() -> None:
+def test_leaving_an_unknown_guild_is_always_allowed() -> None:
     talk = Talk(waiting_limit=1)
     talk.dial()
     talk.ready()
@@ -220,7 +220,7 @@ def test_leaving_an_unknown_guild_is_always_possible() -> None:
     assert talk.sent() == [("1", "1"), ("2", None)]
 
 
-def test_rejected_voice_state_is_not_remembered() -> None:
+def test_rejected_voice_state_is_not_stored() -> None:
     talk = Talk()
     talk.dial()
 
@@ -230,7 +230,7 @@ def test_rejected_voice_state_is_not_remembered() -> None:
     assert talk.connection.voice_states == ()
 
 
-def test_connection_of_its_own_restores_voice_states_too() -> None:
+def test_connection_without_client_restores_voice_states() -> None:
     config = Config(
         token="t",
         intents=0,

@@ -9,7 +9,7 @@ from gateway_proto.testing import Link
 from tests.client.lives import CONFIG, config_with
 
 
-def test_the_backoff_doubles_up_to_its_bound_and_jitters_fully() -> None:
+def test_backoff_doubles_up_to_its_limit_with_full_jitter() -> None:
     draws = iter([0.5, 0.5, 0.5, 0.25, 0.0, 0.5, 0.5, 0.5])
     client = Client(
         config_with(
@@ -31,7 +31,7 @@ def test_the_backoff_doubles_up_to_its_bound_and_jitters_fully() -> None:
 
 
 @pytest.mark.parametrize(("ready_for", "delay"), [(59.0, 1.0), (60.0, 0.5)])
-def test_the_backoff_begins_anew_only_after_a_stable_time(ready_for: float, delay: float) -> None:
+def test_backoff_restarts_only_after_a_stable_time(ready_for: float, delay: float) -> None:
     link = Link(Client(CONFIG), Server())
     link.run(70)
     link.cut()
@@ -44,7 +44,7 @@ def test_the_backoff_begins_anew_only_after_a_stable_time(ready_for: float, dela
     assert link.client.events[-1].delay == delay
 
 
-def test_a_bound_on_dials_ends_the_life() -> None:
+def test_dial_limit_ends_the_client() -> None:
     client = Client(config_with(dial_attempts=2))
 
     client.dial_failed("refused", now=0.0)
@@ -56,7 +56,7 @@ def test_a_bound_on_dials_ends_the_life() -> None:
     assert failed == [DialFailed("http://localhost/api/v10/gateway", "refused")] * 2
 
 
-def test_a_bound_on_dials_counts_those_in_a_row() -> None:
+def test_dial_limit_counts_consecutive_dials() -> None:
     link = Link(Client(config_with(dial_attempts=2)), Server())
     for _ in range(3):
         link.dead_hosts.add("localhost")

@@ -19,7 +19,7 @@ from gateway_proto.testing import Link
 from tests.client.lives import CONFIG, config_with, found
 
 
-def test_a_life_looks_up_identifies_and_reuses_the_answer_of_the_lookup() -> None:
+def test_lookup_result_is_reused_for_the_next_identify() -> None:
     link = Link(Client(CONFIG), Server())
     link.client.expect(Ready)
     link.server.send(SessionInvalidated())
@@ -32,7 +32,7 @@ def test_a_life_looks_up_identifies_and_reuses_the_answer_of_the_lookup() -> Non
     ]
 
 
-def test_a_new_client_has_a_plan_and_nothing_behind_it() -> None:
+def test_new_client_has_one_planned_dial_and_no_other_event() -> None:
     client = Client(CONFIG)
 
     assert client.events() == [
@@ -47,14 +47,14 @@ def test_a_new_client_has_a_plan_and_nothing_behind_it() -> None:
     assert (client.gave_up, client.latency, client.waiting) == (None, None, ())
 
 
-def test_a_client_that_may_open_no_session_plans_nothing() -> None:
+def test_client_without_identify_budget_plans_no_dial() -> None:
     client = Client(config_with(api_url=None, gateway_url="ws://localhost", identify_budget=0))
 
     assert client.next_dial() is None
     assert [type(event) for event in client.events()] == [GaveUp]
 
 
-def test_a_client_that_only_looks_up_ends_with_the_answer() -> None:
+def test_lookup_only_client_ends_with_the_response() -> None:
     client = Client(CONFIG, only_look_up=True)
 
     found(client, "localhost")
@@ -63,7 +63,7 @@ def test_a_client_that_only_looks_up_ends_with_the_answer() -> None:
     assert (client.gave_up, client.found) == (None, GatewayFound("ws://localhost"))
 
 
-def test_with_a_gateway_url_there_is_no_lookup() -> None:
+def test_configured_gateway_url_needs_no_lookup() -> None:
     link = Link(Client(config_with(api_url=None, gateway_url="ws://localhost:1/x")), Server())
 
     assert [dial.url for dial in link.dials] == ["ws://localhost:1/x?v=10&encoding=json"]
@@ -83,7 +83,7 @@ def test_each_decision_is_an_event_with_its_reason() -> None:
     ]
 
 
-def test_a_second_dial_without_the_first_being_answered_is_the_callers_mistake() -> None:
+def test_second_dial_during_an_open_dial_raises_local_error() -> None:
     client = Client(CONFIG)
     client.dial_succeeded(now=0.0)
 

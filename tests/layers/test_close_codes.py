@@ -22,7 +22,7 @@ CONFIG = Config(token="t", intents=0, gateway_url="ws://localhost")
 
 
 @pytest.mark.parametrize("code", [1000, 1001, 3000, 4999])
-def test_close_with_an_allowed_code_is_accepted(code: int) -> None:
+def test_close_with_allowed_code_is_accepted(code: int) -> None:
     check_close(code, "é" * 61 + "!")  # 123 bytes
 
 
@@ -39,7 +39,7 @@ def test_close_with_another_code_is_rejected(code: Any) -> None:
 @pytest.mark.parametrize(
     "reason", [None, b"bye", 1, "cut \ud83d", "x" * 124, "é" * 62, "x" * 10**6]
 )
-def test_close_with_an_unwritable_reason_is_rejected(reason: Any) -> None:
+def test_close_reason_that_cannot_be_encoded_is_rejected(reason: Any) -> None:
     with pytest.raises(LocalProtocolError, match="invalid close reason") as raised:
         check_close(4000, reason)
 
@@ -58,12 +58,12 @@ def test_close_with_an_unwritable_reason_is_rejected(reason: Any) -> None:
         (4999, 4999),
     ],
 )
-def test_reported_close_code_is_understood(code: int | None, reported: int | None) -> None:
+def test_reported_close_code_is_normalized(code: int | None, reported: int | None) -> None:
     assert reported_code(code) == reported
 
 
 @pytest.mark.parametrize("code", [True, -1, 0, 999, 1015, 5000, 99999, 1005.0, "1000", "x", b"x"])
-def test_reported_code_that_no_frame_carries_is_rejected(code: Any) -> None:
+def test_reported_close_code_not_allowed_in_a_frame_is_rejected(code: Any) -> None:
     with pytest.raises(LocalProtocolError, match="invalid close code"):
         reported_code(code)
 
@@ -80,7 +80,7 @@ def test_reported_code_that_no_frame_carries_is_rejected(code: Any) -> None:
         (2999, 1002),
     ],
 )
-def test_reply_to_a_close_has_a_code_that_may_be_sent(code: int | None, reply: int) -> None:
+def test_close_reply_has_a_sendable_code(code: int | None, reply: int) -> None:
     assert reply_to(code) == reply
 
 
@@ -111,7 +111,7 @@ def _closed_by(payload: bytes, pieces: int = 1) -> Closed:
         (b"\x03\xec\xff", 1004, "\ufffd"),
     ],
 )
-def test_close_code_counts_whatever_surrounds_it(
+def test_close_code_from_server_counts_despite_invalid_reason(
     payload: bytes, code: int, reason: str, pieces: int
 ) -> None:
     closed = _closed_by(payload, pieces)
@@ -121,21 +121,21 @@ def test_close_code_counts_whatever_surrounds_it(
 
 
 @pytest.mark.parametrize("code", [0, 999, 1005, 1006, 1015, 5000, 65535])
-def test_close_with_an_impossible_code_names_it(code: int) -> None:
+def test_close_with_forbidden_code_names_the_code(code: int) -> None:
     closed = _closed_by(code.to_bytes(2, "big"))
 
     assert closed.by is By.SELF
     assert closed.error is not None and str(code) in closed.error
 
 
-def test_close_of_one_byte_is_a_broken_frame() -> None:
+def test_close_with_one_byte_payload_is_a_protocol_error() -> None:
     closed = _closed_by(b"\x0f")
 
     assert closed.by is By.SELF
     assert closed.code == 1002
 
 
-def test_close_code_of_a_client_counts_whatever_surrounds_it() -> None:
+def test_close_code_from_client_counts_despite_invalid_reason() -> None:
     client = ClientConnection(CONFIG, "ws://localhost", now=0.0)
     server = Server().accept(now=0.0)
     server.receive_data(client.data_to_send(), now=0.0)

@@ -37,13 +37,13 @@ def _cut(*chunks: bytes, limit: int = LIMIT) -> list[Any]:
 
 
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 65535, 65536, LIMIT])
-def test_whole_frames_of_every_length_are_cut(size: int) -> None:
+def test_complete_frames_of_every_length_are_parsed(size: int) -> None:
     data = b"x" * size
 
     assert _cut(_frame(0x82, data) + _frame(0x81, data)) == [data, data.decode()]
 
 
-def test_a_frame_may_come_byte_by_byte() -> None:
+def test_frames_received_byte_by_byte_are_parsed() -> None:
     data = _frame(0x81, b"a" * 130) + _frame(0x82, b"b" * 65536) + _frame(0x81, b"c")
 
     received = _cut(*(data[at : at + 1] for at in range(len(data))))
@@ -51,17 +51,17 @@ def test_a_frame_may_come_byte_by_byte() -> None:
     assert received == ["a" * 130, b"b" * 65536, "c"]
 
 
-def test_text_is_utf_8_and_what_is_not_is_left_to_wsproto() -> None:
+def test_text_frame_that_is_not_utf_8_goes_to_wsproto() -> None:
     bad = _frame(0x81, b"\xff")
 
     assert _cut(_frame(0x81, "äöü".encode()), bad) == ["äöü", Unusual(bad)]
 
 
-def test_binary_data_is_whatever_it_is() -> None:
+def test_binary_frame_may_have_any_content() -> None:
     assert _cut(_frame(0x82, b"\xff")) == [b"\xff"]
 
 
-def test_a_frame_over_the_limit_is_broken_at_its_head() -> None:
+def test_frame_over_the_limit_is_rejected_at_its_header() -> None:
     head = struct.pack("!BBQ", 0x82, 127, LIMIT + 1)
 
     assert _cut(head) == [Broken(1009, f"a message has more than {LIMIT} bytes")]
@@ -76,9 +76,7 @@ def test_a_frame_over_the_limit_is_broken_at_its_head() -> None:
         (b"\x82\x7f" + (2**62).to_bytes(8, "big"), 2**61),
     ],
 )
-def test_a_head_that_comes_byte_by_byte_is_looked_at_with_its_last_byte(
-    head: bytes, limit: int
-) -> None:
+def test_split_oversized_header_is_rejected_at_its_last_byte(head: bytes, limit: int) -> None:
     *before, last = (bytes([byte]) for byte in head)
     cutter = Cutter(limit)
     assert [cutter.cut(byte) for byte in before] == [[] for _ in before]
@@ -88,7 +86,7 @@ def test_a_head_that_comes_byte_by_byte_is_looked_at_with_its_last_byte(
     assert received == [Broken(1009, f"a message has more than {limit} bytes")]
 
 
-def test_behind_a_frame_over_the_limit_nothing_is_cut() -> None:
+def test_parsing_stops_after_an_oversized_frame() -> None:
     broken = Broken(1009, "a message has more than 2 bytes")
     behind = b"abc" + _frame(0x81, b"d")
 
@@ -96,7 +94,7 @@ def test_behind_a_frame_over_the_limit_nothing_is_cut() -> None:
     assert _cut(b"\x82\x03" + behind, limit=2) == [broken]
 
 
-def test_what_is_kept_is_the_beginning_of_one_frame_alone() -> None:
+def test_only_the_start_of_an_incomplete_frame_is_buffered() -> None:
     cutter = Cutter(LIMIT)
 
     for _ in range(100):
@@ -109,14 +107,14 @@ def test_what_is_kept_is_the_beginning_of_one_frame_alone() -> None:
 # ----- what is not -----
 
 
-def test_control_frames_between_messages_are_wsprotos_whole() -> None:
+def test_control_frames_between_messages_go_to_wsproto_complete() -> None:
     ping, pong = _frame(0x89, b"p" * 125), _frame(0x8A, b"")
     data = _frame(0x81, b"a") + ping + _frame(0x81, b"b") + pong
 
     assert _cut(data[:4], data[4:]) == ["a", Unusual(ping), "b", Unusual(pong)]
 
 
-def test_fragments_are_joined_and_a_ping_between_them_is_unusual() -> None:
+def test_fragments_are_joined_and_a_ping_goes_to_wsproto() -> None:
     ping = _frame(0x89, b"")
     fragments = [_frame(0x01, b"a"), _frame(0x00, b"b"), ping, _frame(0x80, b"c")]
 
@@ -128,7 +126,7 @@ def test_fragments_are_joined_and_a_ping_between_them_is_unusual() -> None:
 
 
 @pytest.mark.parametrize("sizes", [(LIMIT, 1), (LIMIT + 1,), (LIMIT - 1, 1, 1)])
-def test_fragments_over_the_limit_are_broken_at_the_last_header(sizes: tuple[int, ...]) -> None:
+def test_fragments_over_the_limit_are_rejected_at_last_header(sizes: tuple[int, ...]) -> None:
     cutter = Cutter(LIMIT)
     frames = [_frame(0x00 if at else 0x02, b"x" * size) for at, size in enumerate(sizes)]
     header = frames[-1][: len(frames[-1]) - sizes[-1]]
@@ -139,7 +137,7 @@ def test_fragments_over_the_limit_are_broken_at_the_last_header(sizes: tuple[int
 
 
 @pytest.mark.parametrize("last", [b"\xff", b"\xc3"])
-def test_fragments_of_invalid_utf_8_are_broken(last: bytes) -> None:
+def test_fragments_with_invalid_utf_8_are_rejected(last: bytes) -> None:
     split_character = [_frame(0x01, b"\xc3"), _frame(0x00, b"\xa4")]
 
     received = _cut(*split_character, _frame(0x80, last) + _frame(0x81, b"after"))
@@ -150,7 +148,7 @@ def test_fragments_of_invalid_utf_8_are_broken(last: bytes) -> None:
     assert broken.error.startswith("broken WebSocket frame: 'utf-8' codec can't decode")
 
 
-def test_fragments_take_as_many_bytes_as_they_hold() -> None:
+def test_fragments_use_memory_in_proportion_to_their_size() -> None:
     cutter = Cutter(LIMIT)
     data = _frame(0x01, b"ab") + _frame(0x00, b"cd") * 20_000
 
@@ -179,7 +177,7 @@ def test_fragments_take_as_many_bytes_as_they_hold() -> None:
         pytest.param(_frame(0x88, b""), id="a close frame"),
     ],
 )
-def test_from_a_frame_that_ends_or_breaks_it_on_all_is_wsprotos(odd: bytes) -> None:
+def test_close_or_invalid_frame_and_all_after_it_go_to_wsproto(odd: bytes) -> None:
     cutter = Cutter(LIMIT)
 
     received = one_by_one(cutter.cut(_frame(0x81, b"before") + odd + _frame(0x81, b"behind")))
@@ -191,7 +189,7 @@ def test_from_a_frame_that_ends_or_breaks_it_on_all_is_wsprotos(odd: bytes) -> N
 
 
 @pytest.mark.parametrize("begin", [0x01, 0x02])
-def test_a_message_inside_a_message_is_left_to_wsproto_with_an_empty_fragment(begin: int) -> None:
+def test_message_within_fragmented_message_goes_to_wsproto(begin: int) -> None:
     cutter = Cutter(LIMIT)
 
     received = cutter.cut(_frame(begin, b"a") + _frame(0x81, b"b") + _frame(0x81, b"c"))
@@ -201,7 +199,7 @@ def test_a_message_inside_a_message_is_left_to_wsproto_with_an_empty_fragment(be
     assert cutter.off
 
 
-def test_each_cut_says_whether_it_gave_anything_but_messages() -> None:
+def test_each_call_reports_whether_wsproto_is_needed() -> None:
     cutter = Cutter(LIMIT)
     assert (cutter.has_unusual, cutter.off) == (False, False)
     ping, close = _frame(0x89, b""), _frame(0x88, b"")
@@ -214,7 +212,7 @@ def test_each_cut_says_whether_it_gave_anything_but_messages() -> None:
     assert said == [(True, False), (False, False), (True, False), (False, False), (True, True)]
 
 
-def test_a_frame_over_the_limit_is_unusual_too() -> None:
+def test_frame_over_the_limit_is_reported_as_unusual() -> None:
     cutter = Cutter(LIMIT)
 
     cutter.cut(struct.pack("!BBQ", 0x82, 127, LIMIT + 1))
@@ -222,7 +220,7 @@ def test_a_frame_over_the_limit_is_unusual_too() -> None:
     assert cutter.has_unusual is True
 
 
-def test_a_close_frame_in_pieces_is_wsprotos_whole_and_then_what_comes_with_it() -> None:
+def test_split_close_frame_goes_to_wsproto_with_all_after_it() -> None:
     assert _cut(b"\x88", b"\x00") == [Unusual(b"\x88\x00")]
     behind = _frame(0x81, b"behind")
     assert _cut(b"\x88", b"\x00" + behind) == [Unusual(b"\x88\x00"), Unusual(behind)]
@@ -240,7 +238,7 @@ def _masked(first: int, length: int, *, head: int = 8) -> bytes:
 
 @pytest.mark.parametrize("length", [LIMIT + 1, 2**62])
 @pytest.mark.parametrize("size", [1, 3, 100])
-def test_a_header_over_the_limit_is_found_where_it_begins(length: int, size: int) -> None:
+def test_oversized_header_is_found_at_the_start_of_its_frame(length: int, size: int) -> None:
     before = _masked(0x81, 3, head=1) + b"abc" + _masked(0x89, 2, head=1) + b"pp"
     data = before + _masked(0x82, length) + b"x"
     guard = HeaderGuard(LIMIT, masked=True)
@@ -256,7 +254,9 @@ def test_a_header_over_the_limit_is_found_where_it_begins(length: int, size: int
     ("sizes", "is_found"),
     [((60_000, 10_000), False), ((60_000, 10_001), True), ((1, 70_000), True)],
 )
-def test_announced_fragments_count_together(sizes: tuple[int, ...], is_found: bool) -> None:
+def test_fragment_lengths_are_added_up_for_the_limit(
+    sizes: tuple[int, ...], is_found: bool
+) -> None:
     guard = HeaderGuard(LIMIT, masked=False)
     whole = _frame(0x82, b"x" * LIMIT)
     fragments = _frame(0x01, b"x" * sizes[0]) + _frame(0x80, b"x" * sizes[1])
@@ -267,7 +267,7 @@ def test_announced_fragments_count_together(sizes: tuple[int, ...], is_found: bo
 
 
 @pytest.mark.parametrize("header", [_frame(0x82, b"x"), _masked(0x82, 2**63)])
-def test_a_header_that_wsproto_rejects_ends_the_watch(header: bytes) -> None:
+def test_header_guard_stops_at_a_header_that_wsproto_rejects(header: bytes) -> None:
     guard = HeaderGuard(LIMIT, masked=True)
 
     assert guard.check(header + _masked(0x82, 2**62)) is None
@@ -336,7 +336,7 @@ _FRAMES = st.lists(
 
 @given(_FRAMES, st.randoms(use_true_random=False))
 @settings(deadline=None, max_examples=200)
-def test_however_the_bytes_are_cut_both_ways_give_the_same(
+def test_fast_and_general_path_give_equal_messages(
     frames: list[bytes], chance: random.Random
 ) -> None:
     chunks = _chopped(b"".join(frames), chance)
@@ -348,7 +348,7 @@ def test_however_the_bytes_are_cut_both_ways_give_the_same(
 
 @given(_FRAMES, st.binary(max_size=60), st.randoms(use_true_random=False))
 @settings(deadline=None, max_examples=200)
-def test_garbage_at_the_end_makes_one_of_them_wait_at_most(
+def test_fast_and_general_path_agree_until_trailing_garbage(
     frames: list[bytes], garbage: bytes, chance: random.Random
 ) -> None:
     """A frame that promises more than comes is not read here; wsproto reads what there is of it."""
@@ -366,7 +366,7 @@ def test_garbage_at_the_end_makes_one_of_them_wait_at_most(
 
 
 @pytest.mark.parametrize("at", range(1, 200, 7))
-def test_frames_right_behind_the_upgrade_are_cut_however_the_answer_comes(at: int) -> None:
+def test_frames_after_a_split_upgrade_response_are_parsed(at: int) -> None:
     client = ClientFrames(host="h", target="/", user_agent="u", limit=LIMIT)
     server = ServerFrames(limit=LIMIT)
     one_by_one(server.receive(client.data_to_send()))
@@ -379,7 +379,7 @@ def test_frames_right_behind_the_upgrade_are_cut_however_the_answer_comes(at: in
     assert not client._cutter.off
 
 
-def test_an_answer_that_comes_byte_by_byte_leaves_the_frames_to_the_cutter() -> None:
+def test_frame_after_byte_by_byte_upgrade_response_is_parsed() -> None:
     client = ClientFrames(host="h", target="/", user_agent="u", limit=LIMIT)
     server = ServerFrames(limit=LIMIT)
     one_by_one(server.receive(client.data_to_send()))
@@ -392,7 +392,7 @@ def test_an_answer_that_comes_byte_by_byte_leaves_the_frames_to_the_cutter() -> 
     assert not client._cutter.off
 
 
-def test_an_answer_with_bare_newlines_is_read_by_wsproto_to_the_end() -> None:
+def test_frames_after_a_response_with_bare_newlines_are_parsed() -> None:
     client = ClientFrames(host="h", target="/", user_agent="u", limit=LIMIT)
     server = ServerFrames(limit=LIMIT)
     one_by_one(server.receive(client.data_to_send()))

@@ -32,12 +32,12 @@ _VALUES = st.recursive(
 
 
 @given(_VALUES)
-def test_what_is_written_is_read(value: Any) -> None:
+def test_etf_round_trip_preserves_the_value(value: Any) -> None:
     assert etf.unpack(etf.pack(value)) == value
 
 
 @given(_VALUES)
-def test_a_walk_over_what_erlpack_writes_ends_where_it_ends(value: Any) -> None:
+def test_envelope_of_erlpack_output_has_the_right_values(value: Any) -> None:
     envelope = {"op": 0, "d": value}
 
     values = etf.envelope(erlpack.pack(envelope))
@@ -46,14 +46,14 @@ def test_a_walk_over_what_erlpack_writes_ends_where_it_ends(value: Any) -> None:
 
 
 @given(st.binary(max_size=60))
-def test_no_bytes_do_anything_but_give_a_value_or_the_error(data: bytes) -> None:
+def test_arbitrary_bytes_give_a_value_or_etf_error(data: bytes) -> None:
     for read in (etf.unpack, etf.envelope):
         with contextlib.suppress(EtfError):
             read(b"\x83" + data)
 
 
 @given(_VALUES, st.data())
-def test_a_term_that_is_cut_off_is_told_from_a_broken_one(value: Any, data: st.DataObject) -> None:
+def test_truncated_random_term_is_reported_as_truncated(value: Any, data: st.DataObject) -> None:
     """Rule 69: a message that looks whole may be a part of one."""
     term = etf.pack({"op": 0, "d": value})
     cut = data.draw(st.integers(1, len(term) - 1))
@@ -64,7 +64,7 @@ def test_a_term_that_is_cut_off_is_told_from_a_broken_one(value: Any, data: st.D
     assert caught.value.truncated
 
 
-def test_a_term_may_be_cut_off_anywhere() -> None:
+def test_term_truncated_at_any_byte_is_reported_as_truncated() -> None:
     term = etf.pack({"op": 0, "d": [1, 2.5, "text", -1, 2**40, None, {"a": []}]})
 
     for cut in range(1, len(term)):
@@ -73,7 +73,7 @@ def test_a_term_may_be_cut_off_anywhere() -> None:
         assert caught.value.truncated, cut
 
 
-def test_keys_and_words_may_be_atoms_or_text_and_nil_true_and_false_are_what_they_say() -> None:
+def test_atoms_and_text_are_equal_as_keys_and_words() -> None:
     """Rule 76."""
     atoms = erlpack.pack(
         {
@@ -95,12 +95,12 @@ def test_snowflakes_may_be_integers_or_text() -> None:
 
 
 @pytest.mark.parametrize("value", [2**64 - 1, 2**63, -(2**63), -(2**63) + 1, -(2**31) - 1])
-def test_every_integer_of_64_bits_is_read_as_it_was_written(value: int) -> None:
+def test_integers_of_64_bits_round_trip(value: int) -> None:
     assert etf.unpack(erlpack.pack(value)) == value
     assert etf.unpack(etf.pack(value)) == value
 
 
-def test_what_other_writers_use_is_read_too() -> None:
+def test_terms_that_only_other_encoders_write_are_decoded() -> None:
     assert etf.unpack(b"\x83h\x02a\x01a\x02") == [1, 2], "a tuple"
     assert etf.unpack(b"\x83k\x00\x02\x01\x02") == [1, 2], "a list of small integers"
     assert etf.unpack(b"\x83t\x00\x00\x00\x01a\x05a\x06") == {"5": 6}, "a number as a key"
@@ -110,13 +110,13 @@ def test_what_other_writers_use_is_read_too() -> None:
     }, "no text as a key"
 
 
-def test_keys_are_written_as_text_whatever_they_were() -> None:
+def test_map_keys_are_encoded_as_text() -> None:
     """Rule 76: atoms as keys cost 4002."""
     assert etf.pack({5: 1}) == etf.pack({"5": 1})
     assert b"m\x00\x00\x00\x02op" in etf.pack({"op": 1})
 
 
-def test_an_integer_beyond_64_bits_is_written_as_text_and_no_other() -> None:
+def test_only_integers_beyond_64_bits_are_encoded_as_text() -> None:
     assert etf.unpack(etf.pack({"a": [2**64, -(2**63) - 1, (5, -1000, 1000), None]})) == {
         "a": [str(2**64), str(-(2**63) - 1), [5, -1000, 1000], None]
     }
@@ -124,7 +124,7 @@ def test_an_integer_beyond_64_bits_is_written_as_text_and_no_other() -> None:
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_a_float_that_is_not_finite_is_written_as_nil_as_it_is_null_in_json(value: float) -> None:
+def test_non_finite_float_is_encoded_as_nil(value: float) -> None:
     """No Erlang reads such a float."""
     looks_like_one = "F\x7f\N{GRINNING FACE}"
 
@@ -152,7 +152,7 @@ def _nested(depth: int) -> Any:
         ([math.nan, "\ud800"], "'utf-8' codec can't encode character '\\ud800' in position 0"),
     ],
 )
-def test_what_json_has_not_is_not_written(value: Any, says: str) -> None:
+def test_value_without_json_form_is_not_encoded(value: Any, says: str) -> None:
     with pytest.raises((TypeError, ValueError), match=re.escape(says)):
         etf.pack(value)
 
@@ -179,7 +179,7 @@ _LIST = b"l\x00\x00\x00\x01"
         (b"\x83F" + struct.pack(">d", math.nan), "a float is not finite"),
     ],
 )
-def test_what_is_no_term_of_json_is_an_error_that_says_so(data: bytes, says: str) -> None:
+def test_term_without_json_form_raises_its_reason(data: bytes, says: str) -> None:
     """Rules 74 and 75: erlpack alone would overflow the stack, inflate a bomb, or cut silently."""
     with pytest.raises(EtfError) as caught:
         etf.unpack(data)
@@ -211,7 +211,7 @@ _OF_THIS_MESSAGE = b"\x83t\x00\x00\x00\x02m\x00\x00\x00\x01d"
         ),
     ],
 )
-def test_every_term_that_json_has_too_is_read_wherever_it_is(term: bytes, value: Any) -> None:
+def test_term_with_json_form_is_decoded_at_any_position(term: bytes, value: Any) -> None:
     list_of_it = b"l\x00\x00\x00\x28" + term * 40 + b"j"
     map_of_it = b"t\x00\x00\x00\x02a\x01" + term + b"m\x00\x00\x00\x01k" + term
 
@@ -233,7 +233,7 @@ def test_every_term_that_json_has_too_is_read_wherever_it_is(term: bytes, value:
         b"o\x00\x01\x00\x00\x00" + bytes(65536),
     ],
 )
-def test_a_term_that_json_does_not_have_costs_only_the_data_of_its_event(term: bytes) -> None:
+def test_term_without_json_form_fails_only_its_own_event(term: bytes) -> None:
     values = etf.envelope(_OF_THIS_MESSAGE + term + b"s\x01sa\x05")
 
     assert values["d"] == b"\x83" + term
@@ -300,7 +300,7 @@ _TERMS = st.recursive(
 
 @given(_TERMS)
 @settings(deadline=None, max_examples=50)
-def test_runs_of_terms_end_where_terms_read_one_by_one_end(term: bytes) -> None:
+def test_run_of_equal_terms_is_skipped_to_its_end(term: bytes) -> None:
     values = etf.envelope(_OF_THIS_MESSAGE + term + b"s\x01sa\x05")
 
     assert values == {"d": b"\x83" + term, "s": b"\x83a\x05"}
@@ -313,7 +313,7 @@ def test_runs_of_terms_end_where_terms_read_one_by_one_end(term: bytes) -> None:
 
 
 @pytest.mark.parametrize("one", [b"j", b"a\x01", b"m\x00\x00\x00\x02id", b"h\x01j", b"s\x03nil"])
-def test_a_long_list_of_small_terms_is_skipped_in_few_steps(one: bytes) -> None:
+def test_long_list_of_small_terms_is_skipped_in_few_steps(one: bytes) -> None:
     count = 200_000
     data = b"\x83l" + struct.pack(">I", count) + one * count + b"j"
     walk = etf._Walk(data)
@@ -322,7 +322,7 @@ def test_a_long_list_of_small_terms_is_skipped_in_few_steps(one: bytes) -> None:
     assert walk._steps < 100
 
 
-def test_many_nested_terms_are_refused_at_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nested_terms_over_the_limit_are_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(etf, "_MOST_STEPS", 1000)
     monkeypatch.setattr(etf, "_MOST_VALUES", 1000)
     nested = b"h\x01" * 1500 + b"j"
@@ -334,14 +334,14 @@ def test_many_nested_terms_are_refused_at_a_limit(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("tag", [b"l", b"t", b"i"])
-def test_a_count_beyond_the_data_allocates_nothing(tag: bytes) -> None:
+def test_element_count_beyond_the_data_allocates_no_memory(tag: bytes) -> None:
     with pytest.raises(EtfError) as caught:
         etf.unpack(b"\x83" + tag + b"\xff\xff\xff\xff" + b"j" * 100)
 
     assert caught.value.truncated
 
 
-def test_terms_may_be_nested_256_deep_and_no_deeper() -> None:
+def test_terms_nested_up_to_256_levels_are_accepted() -> None:
     def nested(depth: int) -> bytes:
         return _LIST * depth + b"a\x01" + b"j" * depth
 
@@ -354,7 +354,7 @@ def test_terms_may_be_nested_256_deep_and_no_deeper() -> None:
 
 
 @pytest.mark.parametrize("value", [sys.float_info.max, -sys.float_info.max])
-def test_the_largest_floats_are_finite(value: float) -> None:
+def test_largest_floats_are_finite(value: float) -> None:
     assert etf.unpack(etf.pack(value)) == value
 
 
@@ -372,27 +372,25 @@ def test_the_largest_floats_are_finite(value: float) -> None:
         (b"\x83t\x00\x00\x00\x01m\x00\x00\x00\x02o", "it is cut off", True),
     ],
 )
-def test_what_is_no_envelope_is_an_error_that_says_so(
-    data: bytes, says: str, truncated: bool
-) -> None:
+def test_invalid_envelope_raises_its_reason(data: bytes, says: str, truncated: bool) -> None:
     with pytest.raises(EtfError) as caught:
         etf.envelope(data)
 
     assert (str(caught.value), caught.value.truncated) == (says, truncated)
 
 
-def test_an_envelope_may_be_empty() -> None:
+def test_envelope_may_be_empty() -> None:
     assert etf.envelope(b"\x83t\x00\x00\x00\x00") == {}
 
 
-def test_lists_and_maps_may_be_empty_and_large() -> None:
+def test_lists_and_maps_may_be_empty_or_large() -> None:
     value = {"a": [], "b": {}, "c": list(range(10_000)), "d": [[], {}, [[]]], "e": 1.5}
 
     assert etf.unpack(etf.pack(value)) == value
     assert etf.unpack(b"\x83l\x00\x00\x00\x00j") == []
 
 
-def test_without_erlpack_terms_are_read_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_terms_are_decoded_without_erlpack(monkeypatch: pytest.MonkeyPatch) -> None:
     term = etf.pack([1, "a"])
     monkeypatch.setattr(etf, "_erlpack", lambda: None)
 
@@ -400,7 +398,7 @@ def test_without_erlpack_terms_are_read_all_the_same(monkeypatch: pytest.MonkeyP
     assert etf.unpack(term) == [1, "a"]
 
 
-def test_a_key_of_an_envelope_that_json_does_not_have_is_passed_over() -> None:
+def test_envelope_key_without_json_form_is_skipped() -> None:
     pairs = b"ja\x01" + b"a\x05a\x02" + b"m\x00\x00\x00\x02opa\x00"
 
     values = etf.envelope(b"\x83t\x00\x00\x00\x03" + pairs)
@@ -408,7 +406,7 @@ def test_a_key_of_an_envelope_that_json_does_not_have_is_passed_over() -> None:
     assert values == {"": b"\x83a\x01", "5": b"\x83a\x02", "op": b"\x83a\x00"}
 
 
-def test_where_erlpack_is_not_installed_the_module_is_there_all_the_same(
+def test_etf_module_can_be_imported_without_erlpack(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "erlpack", None)

@@ -67,7 +67,7 @@ def _frame(opcode: int, payload: bytes, *, fin: bool = True) -> bytes:
     return bytes([(0x80 if fin else 0) | opcode]) + size + payload
 
 
-def test_messages_go_both_ways_as_text_and_binary() -> None:
+def test_text_and_binary_messages_arrive_in_both_directions() -> None:
     client, server = _open()
 
     client.send("text")
@@ -79,7 +79,7 @@ def test_messages_go_both_ways_as_text_and_binary() -> None:
     assert server.waiting == 0
 
 
-def test_the_request_carries_host_target_and_user_agent() -> None:
+def test_upgrade_request_has_host_target_and_user_agent() -> None:
     request = _client().data_to_send()
 
     head, key, rest = re.split(rb"(?<=Sec-WebSocket-Key: )(\S+)", request)
@@ -92,7 +92,7 @@ def test_the_request_carries_host_target_and_user_agent() -> None:
     assert rest == b"\r\nSec-WebSocket-Version: 13\r\nUser-Agent: ua\r\n\r\n"
 
 
-def test_fragments_are_joined() -> None:
+def test_fragments_are_joined_to_one_message() -> None:
     client, _ = _open()
 
     data = _frame(1, b"a", fin=False) + _frame(0, b"b", fin=False) + _frame(0, b"c")
@@ -102,13 +102,13 @@ def test_fragments_are_joined() -> None:
     assert one_by_one(client.receive(data)) == [b"ab"]
 
 
-def test_an_empty_message_is_a_message() -> None:
+def test_empty_messages_are_received() -> None:
     client, _ = _open()
 
     assert one_by_one(client.receive(_frame(1, b"") + _frame(2, b""))) == ["", b""]
 
 
-def test_a_ping_between_fragments_is_answered() -> None:
+def test_ping_between_fragments_is_answered() -> None:
     client, server = _open()
     data = _frame(1, b"a", fin=False) + _frame(9, b"ping") + _frame(0, b"b") + _frame(10, b"")
 
@@ -117,7 +117,7 @@ def test_a_ping_between_fragments_is_answered() -> None:
     assert one_by_one(server.receive(client.data_to_send())) == []  # a pong is no message
 
 
-def test_each_ping_is_answered_with_its_own_data_behind_what_waits() -> None:
+def test_each_ping_is_answered_with_its_data_in_order() -> None:
     client, server = _open()
     client.send("before")
 
@@ -129,7 +129,7 @@ def test_each_ping_is_answered_with_its_own_data_behind_what_waits() -> None:
 
 
 @pytest.mark.parametrize("sizes", [[LIMIT + 1], [LIMIT, 1], [600, 600]])
-def test_a_message_over_the_limit_is_broken_before_its_end(sizes: list[int]) -> None:
+def test_message_over_the_limit_is_rejected_before_its_end(sizes: list[int]) -> None:
     client, _ = _open()
     data = _frame(2, b"x" * sizes[0], fin=False)
     for size in sizes[1:]:
@@ -140,7 +140,7 @@ def test_a_message_over_the_limit_is_broken_before_its_end(sizes: list[int]) -> 
     assert broken == Broken(1009, f"a message has more than {LIMIT} bytes")
 
 
-def test_a_message_of_just_the_limit_is_taken_and_the_next_counts_anew() -> None:
+def test_message_of_exactly_the_limit_is_accepted_repeatedly() -> None:
     client, _ = _open()
     whole = "x" * LIMIT
 
@@ -150,7 +150,7 @@ def test_a_message_of_just_the_limit_is_taken_and_the_next_counts_anew() -> None
 
 
 @pytest.mark.parametrize("sizes", [[LIMIT, 0], [LIMIT - 1, 1], [400, 300, 300]])
-def test_fragments_of_just_the_limit_are_taken_and_the_next_message_counts_anew(
+def test_fragments_of_exactly_the_limit_are_accepted_repeatedly(
     sizes: list[int],
 ) -> None:
     client, _ = _open()
@@ -162,7 +162,7 @@ def test_fragments_of_just_the_limit_are_taken_and_the_next_message_counts_anew(
     assert received == [b"x" * LIMIT] * 2
 
 
-def test_a_server_takes_a_message_of_just_the_limit_and_no_longer_one() -> None:
+def test_server_accepts_messages_up_to_the_limit() -> None:
     client, server = _open()
     client.send("x" * LIMIT)
     client.send(b"x" * (LIMIT + 1))
@@ -176,9 +176,7 @@ def test_a_server_takes_a_message_of_just_the_limit_and_no_longer_one() -> None:
     ("length", "code"), [(LIMIT + 1, 1009), (2**62, 1009), (2**63, 1002), (2**64 - 1, 1002)]
 )
 @pytest.mark.parametrize("role", ["client", "server"])
-def test_a_header_that_announces_too_much_is_refused_at_once(
-    role: str, length: int, code: int
-) -> None:
+def test_header_over_the_limit_is_rejected_immediately(role: str, length: int, code: int) -> None:
     client, server = _open()
     if role == "server":
         client.send("before")
@@ -211,7 +209,7 @@ def test_many_small_fragments_are_joined_in_one_buffer() -> None:
 
 
 @pytest.mark.parametrize("role", ["client", "server"])
-def test_pings_of_a_peer_that_does_not_read_leave_bounded_pongs(role: str) -> None:
+def test_unread_pongs_are_bounded(role: str) -> None:
     client, server = _open()
     masked = role == "server"
     receiver = server if masked else client
@@ -233,7 +231,7 @@ def test_pings_of_a_peer_that_does_not_read_leave_bounded_pongs(role: str) -> No
     assert receiver.data_to_send() == b""
 
 
-def test_the_latest_pong_is_sent_before_our_close_and_not_after_the_peers() -> None:
+def test_last_pong_is_sent_before_our_close_only() -> None:
     _, server = _open()
     pings = b"\x89\x80\0\0\0\0" * 20
     one_by_one(server.receive(pings))
@@ -247,7 +245,7 @@ def test_the_latest_pong_is_sent_before_our_close_and_not_after_the_peers() -> N
     assert server.data_to_send() == b"\x8a\x00" * 16 + b"\x88\x02\x03\xe8"
 
 
-def test_endless_empty_fragments_do_not_fill_the_memory() -> None:
+def test_endless_empty_fragments_use_no_memory() -> None:
     client, _ = _open()
     assert one_by_one(client.receive(_frame(1, b"", fin=False))) == []
 
@@ -269,7 +267,7 @@ def test_endless_empty_fragments_do_not_fill_the_memory() -> None:
     ],
 )
 @pytest.mark.parametrize("closing", [False, True])
-def test_a_broken_frame_is_told_from_the_peers_close(data: bytes, code: int, closing: bool) -> None:
+def test_invalid_frame_is_not_reported_as_close(data: bytes, code: int, closing: bool) -> None:
     client, _ = _open()
     if closing:
         client.close(1000, "")
@@ -289,13 +287,13 @@ def test_a_broken_frame_is_told_from_the_peers_close(data: bytes, code: int, clo
         (struct.pack("!H", 4004) + b"why", CloseReceived(4004, "why")),
     ],
 )
-def test_a_close_comes_with_its_code_or_with_none(payload: bytes, received: Any) -> None:
+def test_close_is_received_with_or_without_code(payload: bytes, received: Any) -> None:
     client, _ = _open()
 
     assert one_by_one(client.receive(_frame(8, payload))) == [received]
 
 
-def test_what_follows_a_close_is_dropped() -> None:
+def test_data_after_a_received_close_is_dropped() -> None:
     client, server = _open()
 
     received = one_by_one(client.receive(_frame(8, b"") + _frame(1, b"late")))
@@ -307,7 +305,7 @@ def test_what_follows_a_close_is_dropped() -> None:
     assert one_by_one(server.receive(b"more")) == []
 
 
-def test_messages_that_cross_our_close_are_read_and_the_peers_close_too() -> None:
+def test_messages_and_close_after_our_close_are_received() -> None:
     client, server = _open()
     server.send("before")
     client.send("last")
@@ -321,7 +319,7 @@ def test_messages_that_cross_our_close_are_read_and_the_peers_close_too() -> Non
     assert received == ["before", CloseReceived(1000, "")]
 
 
-def test_a_ping_after_our_close_is_not_answered() -> None:
+def test_ping_after_our_close_is_not_answered() -> None:
     client, _ = _open()
     client.close(4000, "bye")
     client.data_to_send()
@@ -331,7 +329,7 @@ def test_a_ping_after_our_close_is_not_answered() -> None:
     assert client.data_to_send() == b""
 
 
-def test_a_close_before_the_websocket_is_open_or_a_second_one_says_nothing() -> None:
+def test_close_before_upgrade_or_after_close_sends_no_frame() -> None:
     early = _client()
     early.data_to_send()
     early.close(1000, "")
@@ -345,7 +343,7 @@ def test_a_close_before_the_websocket_is_open_or_a_second_one_says_nothing() -> 
     assert client.data_to_send() == b""
 
 
-def test_a_refusal_comes_with_status_headers_and_body() -> None:
+def test_rejected_upgrade_has_status_headers_and_body() -> None:
     client = _client()
     answer = b"HTTP/1.1 429 No\r\nRetry-After: 3\r\nContent-Length: 4\r\nX: \xe9\r\n\r\nslow"
 
@@ -354,7 +352,7 @@ def test_a_refusal_comes_with_status_headers_and_body() -> None:
     ]
 
 
-def test_a_refusal_comes_once_however_its_bytes_are_cut() -> None:
+def test_rejection_received_byte_by_byte_is_reported_once() -> None:
     client = _client()
     answer = b"HTTP/1.1 429 No\r\nContent-Length: 8\r\n\r\n\r\n\r\nslow"
 
@@ -363,7 +361,7 @@ def test_a_refusal_comes_once_however_its_bytes_are_cut() -> None:
     assert received == [Refused(429, {"content-length": "8"}, b"\r\n\r\nslow")]
 
 
-def test_a_refusal_without_a_length_ends_with_the_transport() -> None:
+def test_rejection_without_length_ends_at_eof() -> None:
     client = _client()
     assert one_by_one(client.receive(b"HTTP/1.0 403 No\r\n\r\nbad to")) == []
     assert one_by_one(client.receive(b"ken")) == []
@@ -373,7 +371,7 @@ def test_a_refusal_without_a_length_ends_with_the_transport() -> None:
     assert refused == Refused(403, {}, b"bad token")
 
 
-def test_a_refusals_body_is_kept_up_to_a_bound() -> None:
+def test_rejection_body_is_truncated_at_its_limit() -> None:
     client = _client()
     body = b"x" * 10_000
 
@@ -394,7 +392,7 @@ _INTERIM = [
 
 @pytest.mark.parametrize("size", [1, 7, 21, 1000])
 @pytest.mark.parametrize("interim", [*_INTERIM, b"".join(_INTERIM)])
-def test_informational_answers_before_the_final_are_skipped(interim: bytes, size: int) -> None:
+def test_informational_responses_are_skipped(interim: bytes, size: int) -> None:
     client = _client()
     answer = interim + b"HTTP/1.1 403 No\r\nContent-Length: 9\r\n\r\nbad token"
 
@@ -409,7 +407,7 @@ def test_informational_answers_before_the_final_are_skipped(interim: bytes, size
 
 @pytest.mark.parametrize("size", [1000, 10**6])
 @pytest.mark.parametrize("interim", [_INTERIM[1] * 33, b"HTTP/1.1 103 x\r\nA: " + b"x" * 70_000])
-def test_informational_answers_are_bounded(interim: bytes, size: int) -> None:
+def test_informational_responses_are_bounded(interim: bytes, size: int) -> None:
     client = _client()
 
     items = [
@@ -423,7 +421,7 @@ def test_informational_answers_are_bounded(interim: bytes, size: int) -> None:
 
 
 @pytest.mark.parametrize("start", [b"", b"HT", b"HTTP/1.1 10", b"HTTP/1.1 103 Hints\r\nA: b"])
-def test_an_end_within_an_informational_answer_is_no_answer(start: bytes) -> None:
+def test_eof_within_informational_response_is_an_error(start: bytes) -> None:
     client = _client()
     assert list(client.receive(start)) == []
 
@@ -431,7 +429,7 @@ def test_an_end_within_an_informational_answer_is_no_answer(start: bytes) -> Non
 
 
 @pytest.mark.parametrize("size", [10, 1000])
-def test_a_refusal_whose_body_is_broken_is_a_refusal(size: int) -> None:
+def test_rejection_with_invalid_body_is_reported(size: int) -> None:
     answer = b"HTTP/1.1 503 No\r\nTransfer-Encoding: chunked\r\n\r\nno chunk\r\n"
     client = _client()
 
@@ -445,7 +443,7 @@ def test_a_refusal_whose_body_is_broken_is_a_refusal(size: int) -> None:
     assert items[0].status == 503
 
 
-def test_a_refusal_whose_body_ends_early_is_a_refusal() -> None:
+def test_rejection_with_truncated_body_is_reported() -> None:
     client = _client()
     assert not list(client.receive(b"HTTP/1.1 503 No\r\nContent-Length: 99\r\n\r\nsorry"))
 
@@ -454,7 +452,7 @@ def test_a_refusal_whose_body_ends_early_is_a_refusal() -> None:
     assert refused == Refused(503, {"content-length": "99"}, b"sorry")
 
 
-def test_headers_of_one_name_are_joined() -> None:
+def test_repeated_headers_are_joined() -> None:
     (refused,) = _client().receive(
         b"HTTP/1.1 429 No\r\nRetry-After: 3\r\nretry-after: 60\r\nContent-Length: 0\r\n\r\n"
     )
@@ -476,7 +474,7 @@ _UPGRADING = b"HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: "
         b"HTTP/1.1 101 x\r\n" + b"A: " + b"x" * 70_000,
     ],
 )
-def test_an_answer_that_is_not_understood_is_broken(answer: bytes) -> None:
+def test_invalid_upgrade_response_is_a_protocol_error(answer: bytes) -> None:
     (broken,) = _client().receive(answer)
 
     assert isinstance(broken, Broken)
@@ -484,7 +482,7 @@ def test_an_answer_that_is_not_understood_is_broken(answer: bytes) -> None:
     assert _reason(broken, behind="the answer to the upgrade is not understood: ")
 
 
-def test_frames_behind_the_answer_are_read_with_it() -> None:
+def test_frames_sent_with_the_upgrade_response_are_received() -> None:
     client, server = _client(), ServerFrames(limit=LIMIT)
     one_by_one(server.receive(client.data_to_send()))
     one_by_one(server.accept())
@@ -495,7 +493,7 @@ def test_frames_behind_the_answer_are_read_with_it() -> None:
     assert received == [Upgraded(), "at once\r\n\r\n"]
 
 
-def test_the_end_of_the_transport_means_nothing_once_the_websocket_is_open() -> None:
+def test_eof_after_upgrade_yields_no_item() -> None:
     client, _ = _open()
 
     assert one_by_one(client.receive_eof()) == []
@@ -504,7 +502,7 @@ def test_the_end_of_the_transport_means_nothing_once_the_websocket_is_open() -> 
 # ----- the server's side -----
 
 
-def test_frames_behind_the_request_are_read_with_it() -> None:
+def test_frames_sent_with_the_upgrade_request_are_received() -> None:
     server = ServerFrames(limit=LIMIT)
     behind = Connection(ConnectionType.CLIENT).send(ws.TextMessage("eager"))
 
@@ -513,7 +511,7 @@ def test_frames_behind_the_request_are_read_with_it() -> None:
     assert one_by_one(server.accept()) == [Upgraded(), "eager"]
 
 
-def test_a_request_that_comes_in_pieces_is_one_request() -> None:
+def test_request_received_byte_by_byte_is_one_request() -> None:
     server = ServerFrames(limit=LIMIT)
     received: list[Any] = []
 
@@ -530,7 +528,7 @@ def test_a_request_that_comes_in_pieces_is_one_request() -> None:
     assert received == [Requested("GET", "/x", headers, b"", upgrade=True)]
 
 
-def test_what_comes_between_a_request_and_its_answer_is_not_kept() -> None:
+def test_data_between_upgrade_request_and_response_is_dropped() -> None:
     server = ServerFrames(limit=LIMIT)
     one_by_one(server.receive(UPGRADE))
 
@@ -543,7 +541,7 @@ def test_what_comes_between_a_request_and_its_answer_is_not_kept() -> None:
     )
 
 
-def test_an_upgrade_is_one_in_letters_of_either_case() -> None:
+def test_upgrade_header_is_case_insensitive() -> None:
     server = ServerFrames(limit=LIMIT)
 
     (requested,) = server.receive(UPGRADE.replace(b"websocket", b"WebSocket"))
@@ -561,7 +559,9 @@ def test_an_upgrade_is_one_in_letters_of_either_case() -> None:
         (b"GET / HTTP/1.1\r\nHost: h\r\nA: " + b"x" * 70_000, 431),
     ],
 )
-def test_bad_request_is_refused_and_the_rest_not_read(request_: bytes, status: int) -> None:
+def test_invalid_http_request_is_rejected_and_the_rest_ignored(
+    request_: bytes, status: int
+) -> None:
     server = ServerFrames(limit=LIMIT)
 
     (broken,) = one_by_one(server.receive(request_))
@@ -581,7 +581,7 @@ def test_bad_request_is_refused_and_the_rest_not_read(request_: bytes, status: i
         UPGRADE.replace(b"HTTP/1.1\r\nHost: h\r\n", b"HTTP/1.0\r\n"),
     ],
 )
-def test_an_upgrade_that_is_not_complete_is_answered_with_400(request_: bytes) -> None:
+def test_incomplete_upgrade_request_is_rejected_with_400(request_: bytes) -> None:
     server = ServerFrames(limit=LIMIT)
     one_by_one(server.receive(request_))
 
@@ -593,7 +593,7 @@ def test_an_upgrade_that_is_not_complete_is_answered_with_400(request_: bytes) -
 
 
 @pytest.mark.parametrize("key", [b"x", b"", b"MDEyMzQ1Njc4OWFiY2RlZg", b"!" * 24, b"AAAA"])
-def test_invalid_websocket_key_is_refused(key: bytes) -> None:
+def test_invalid_websocket_key_is_rejected(key: bytes) -> None:
     server = ServerFrames(limit=LIMIT)
     one_by_one(server.receive(UPGRADE.replace(b"AAAAAAAAAAAAAAAAAAAAAA==", key)))
 
@@ -603,7 +603,7 @@ def test_invalid_websocket_key_is_refused(key: bytes) -> None:
     assert server.data_to_send().startswith(b"HTTP/1.1 400 ")
 
 
-def test_repeated_websocket_key_is_refused() -> None:
+def test_repeated_websocket_key_is_rejected() -> None:
     server = ServerFrames(limit=LIMIT)
     key = b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
     one_by_one(server.receive(UPGRADE.replace(key, key * 2)))
@@ -614,7 +614,7 @@ def test_repeated_websocket_key_is_refused() -> None:
 
 
 @pytest.mark.parametrize(("count", "status"), [(99, None), (100, 431), (5000, 431)])
-def test_request_with_too_many_headers_is_refused(count: int, status: int | None) -> None:
+def test_request_with_too_many_headers_is_rejected(count: int, status: int | None) -> None:
     server = ServerFrames(limit=LIMIT)
     fields = b"".join(b"X-%d: y\r\n" % number for number in range(count))
 
@@ -624,7 +624,7 @@ def test_request_with_too_many_headers_is_refused(count: int, status: int | None
     assert server.data_to_send()[9:12] == (b"" if status is None else b"431")
 
 
-def test_a_post_with_a_body_can_be_answered() -> None:
+def test_post_request_with_a_body_can_be_answered() -> None:
     server = ServerFrames(limit=LIMIT)
     head = b"POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nX: \xe9\r\n\r\n"
 
@@ -637,7 +637,7 @@ def test_a_post_with_a_body_can_be_answered() -> None:
     assert server.data_to_send() == _answer(405, b"no", b"Retry-After: 1.5")
 
 
-def test_a_client_that_asks_whether_to_send_its_body_is_told_to_go_on() -> None:
+def test_expect_header_is_answered_with_100_continue() -> None:
     server = ServerFrames(limit=LIMIT)
     head = b"POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n"
 
@@ -646,7 +646,7 @@ def test_a_client_that_asks_whether_to_send_its_body_is_told_to_go_on() -> None:
     assert server.data_to_send() == b"HTTP/1.1 100 \r\n\r\n"
 
 
-def test_a_body_over_its_bound_is_refused_and_what_follows_is_not_read() -> None:
+def test_body_over_the_limit_is_rejected_and_the_rest_ignored() -> None:
     head = b"POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n"
     server = ServerFrames(limit=LIMIT, body_limit=3)
     (requested,) = one_by_one(server.receive(head % 3 + b"abc"))
@@ -662,7 +662,7 @@ def test_a_body_over_its_bound_is_refused_and_what_follows_is_not_read() -> None
     assert server.data_to_send() == b""
 
 
-def test_an_answer_to_head_has_no_body() -> None:
+def test_response_to_head_request_has_no_body() -> None:
     server = ServerFrames(limit=LIMIT)
     one_by_one(server.receive(b"HEAD /x HTTP/1.1\r\nHost: h\r\n\r\n"))
 
@@ -687,7 +687,7 @@ def test_an_answer_to_head_has_no_body() -> None:
         ("abcdef", "fragment", 6, b"\x81\x06abcdef"),
     ],
 )
-def test_a_message_is_broken_in_its_frame_its_data_or_into_fragments(
+def test_message_is_corrupted_in_frame_data_or_fragments(
     message: str | bytes, how: str, size: int, data: bytes
 ) -> None:
     _, server = _open()
@@ -698,7 +698,7 @@ def test_a_message_is_broken_in_its_frame_its_data_or_into_fragments(
     assert server.data_to_send() == b"\x81\x04good" + data
 
 
-def test_garbage_breaks_what_was_good_before() -> None:
+def test_garbage_follows_the_messages_sent_before_it() -> None:
     client, server = _open()
     server.send("good")
 
@@ -713,7 +713,7 @@ def test_garbage_breaks_what_was_good_before() -> None:
 @pytest.mark.parametrize(
     ("size", "left"), [(-1, b"\x81\x01a"), (0, b"\x81\x01a"), (1, b"\x81\x01"), (2, b"\x81")]
 )
-def test_the_last_bytes_that_wait_can_be_taken_back(size: int, left: bytes) -> None:
+def test_last_buffered_bytes_can_be_removed(size: int, left: bytes) -> None:
     _, server = _open()
     server.send("a")
 
@@ -723,7 +723,9 @@ def test_the_last_bytes_that_wait_can_be_taken_back(size: int, left: bytes) -> N
 
 
 @given(st.lists(st.one_of(st.text(max_size=50), st.binary(max_size=50))), st.integers(1, 30))
-def test_any_cutting_gives_the_same_messages(messages: list[str | bytes], size: int) -> None:
+def test_message_boundaries_do_not_depend_on_chunk_size(
+    messages: list[str | bytes], size: int
+) -> None:
     client, server = _open()
     for message in messages:
         server.send(message)
@@ -736,7 +738,7 @@ def test_any_cutting_gives_the_same_messages(messages: list[str | bytes], size: 
     assert received == messages
 
 
-def test_unframed_messages_and_the_first_close_wait_in_order() -> None:
+def test_unframed_messages_and_first_close_are_buffered_in_order() -> None:
     unframed = Unframed()
     assert unframed.close_to_send() is None
     unframed.send("a")

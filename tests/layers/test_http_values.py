@@ -49,7 +49,7 @@ DATE = "Sun, 06 Nov 1994 08:49:37 GMT"
         ("x" * 10_000 + "5", None),
     ],
 )
-def test_retry_after_in_seconds_is_read_leniently(text: str, seconds: float | None) -> None:
+def test_retry_after_in_seconds_is_parsed_leniently(text: str, seconds: float | None) -> None:
     assert seconds_to_wait({"retry-after": text}) == seconds
 
 
@@ -75,18 +75,18 @@ def test_retry_after_in_seconds_is_read_leniently(text: str, seconds: float | No
 @pytest.mark.parametrize(
     ("headers", "unix"), [({"date": DATE}, None), ({}, NOW), ({"date": DATE}, 0.0)]
 )
-def test_retry_after_as_a_date_is_compared_with_the_date_of_the_answer(
+def test_retry_after_date_is_relative_to_the_response_date(
     text: str, seconds: float | None, headers: dict[str, str], unix: float | None
 ) -> None:
     assert seconds_to_wait({"retry-after": text, **headers}, unix=unix) == seconds
 
 
-def test_a_date_without_another_asks_for_no_wait() -> None:
+def test_retry_after_date_without_current_date_is_ignored() -> None:
     assert seconds_to_wait({"retry-after": DATE}) is None
 
 
 @given(st.integers(0, 2**35))
-def test_every_date_is_read(unix: int) -> None:
+def test_http_dates_of_every_form_are_parsed(unix: int) -> None:
     headers = {"retry-after": email.utils.formatdate(unix + 60, usegmt=True)}
 
     assert seconds_to_wait(headers, unix=float(unix)) == 60.0
@@ -116,7 +116,7 @@ def test_every_date_is_read(unix: int) -> None:
         ({"retry-after": "5", "x-ratelimit-reset-after": "x"}, b'{"retry_after":70}', 70.0),
     ],
 )
-def test_the_longest_of_all_waits_counts(
+def test_longest_requested_delay_counts(
     headers: dict[str, str], body: bytes, seconds: float | None
 ) -> None:
     assert seconds_to_wait(headers, body) == seconds
@@ -132,7 +132,7 @@ def test_the_longest_of_all_waits_counts(
     st.binary() | st.from_regex(rb'\{"retry_after":.{0,20}\}', fullmatch=True),
     st.none() | st.floats(allow_nan=False),
 )
-def test_no_header_and_no_body_raises(
+def test_missing_headers_and_body_raise_no_error(
     headers: dict[str, str], body: bytes, unix: float | None
 ) -> None:
     wait = seconds_to_wait(headers, body, unix=unix)
@@ -154,7 +154,7 @@ def test_no_header_and_no_body_raises(
         ([], None),
     ],
 )
-def test_a_number_is_one_or_a_text_of_one(value: Any, read: float | None) -> None:
+def test_number_may_be_given_as_text(value: Any, read: float | None) -> None:
     assert number(value) == read
 
 
@@ -162,10 +162,10 @@ def test_a_number_is_one_or_a_text_of_one(value: Any, read: float | None) -> Non
     ("value", "up", "read"),
     [(2.5, False, 2), (2.5, True, 3), (-5, False, 0), (math.inf, True, 100), (None, True, None)],
 )
-def test_a_whole_number_is_rounded_and_bounded(value: Any, up: bool, read: int | None) -> None:
+def test_integral_number_is_rounded_and_bounded(value: Any, up: bool, read: int | None) -> None:
     assert whole(value, most=100, up=up) == read
 
 
-def test_json_is_read_as_the_standard_library_does() -> None:
+def test_json_is_decoded_as_by_the_standard_library() -> None:
     assert json_value(b'{"a":1e999,"b":"\\ud800"}') == {"a": math.inf, "b": "\ud800"}
     assert json_value(json.dumps({"a": 1}).encode()) == {"a": 1.0}

@@ -39,13 +39,13 @@ def _memory_below(most: int) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("compression", list(Compression))
-def test_text_passes_through_every_inflater(compression: Compression) -> None:
+def test_plain_text_passes_through_every_decompressor(compression: Compression) -> None:
     """Rule 73: a plain text on a compressed connection is parsed."""
     assert inflater(compression, limit=LIMIT).receive("{}") == "{}"
 
 
 @pytest.mark.parametrize("compression", [Compression.NONE, Compression.PAYLOAD])
-def test_json_in_a_binary_message_is_taken_as_it_is(compression: Compression) -> None:
+def test_json_in_binary_message_bypasses_decompression(compression: Compression) -> None:
     """Rule 80: some send JSON in binary frames."""
     context = inflater(compression, limit=LIMIT)
 
@@ -55,7 +55,7 @@ def test_json_in_a_binary_message_is_taken_as_it_is(compression: Compression) ->
 
 
 @pytest.mark.parametrize("level", [0, 1, 6, 9])
-def test_a_payload_is_a_zlib_stream_of_any_level_and_each_is_its_own(level: int) -> None:
+def test_payload_compression_accepts_zlib_of_any_level(level: int) -> None:
     """Rule 72: the second byte of the header may be any."""
     context = inflater(Compression.PAYLOAD, limit=LIMIT)
 
@@ -63,7 +63,7 @@ def test_a_payload_is_a_zlib_stream_of_any_level_and_each_is_its_own(level: int)
         assert context.receive(zlib.compress(TEXT, level)) == TEXT
 
 
-def test_a_stream_of_many_texts_keeps_one_context() -> None:
+def test_compression_stream_keeps_one_context() -> None:
     context = inflater(Compression.ZLIB_STREAM, limit=LIMIT)
     sender = deflater(Compression.ZLIB_STREAM)
 
@@ -76,7 +76,7 @@ def test_a_stream_of_many_texts_keeps_one_context() -> None:
     assert sizes[1] < sizes[0]
 
 
-def test_a_text_may_be_cut_over_several_messages_up_to_the_suffix() -> None:
+def test_compressed_payload_may_be_split_before_its_suffix() -> None:
     """Rule 69."""
     context = inflater(Compression.ZLIB_STREAM, limit=LIMIT)
     message = deflater(Compression.ZLIB_STREAM).send(TEXT, large=False)
@@ -87,7 +87,7 @@ def test_a_text_may_be_cut_over_several_messages_up_to_the_suffix() -> None:
     assert context.receive(message[-2:]) is None or message[-2:].endswith(SUFFIX)
 
 
-def test_a_text_cut_before_its_suffix_comes_with_the_suffix() -> None:
+def test_compressed_payload_is_complete_with_its_suffix() -> None:
     context = inflater(Compression.ZLIB_STREAM, limit=LIMIT)
     message = deflater(Compression.ZLIB_STREAM).send(TEXT, large=False)
     assert isinstance(message, bytes)
@@ -107,14 +107,14 @@ def test_a_text_cut_before_its_suffix_comes_with_the_suffix() -> None:
         (Compression.ZLIB_STREAM, zlib.compress(TEXT) + b"x" + SUFFIX, f"^{BEHIND}$"),
     ],
 )
-def test_broken_data_is_an_error_with_its_reason(
+def test_invalid_compressed_data_raises_its_reason(
     compression: Compression, message: bytes, says: str
 ) -> None:
     with pytest.raises(InflateError, match=says):
         inflater(compression, limit=LIMIT).receive(message)
 
 
-def test_data_after_the_end_of_a_stream_is_an_error_in_the_next_message_too() -> None:
+def test_data_after_the_end_of_a_compression_stream_is_an_error() -> None:
     context = inflater(Compression.ZLIB_STREAM, limit=LIMIT)
     assert context.receive(zlib.compress(TEXT)) is None
 
@@ -123,7 +123,7 @@ def test_data_after_the_end_of_a_stream_is_an_error_in_the_next_message_too() ->
 
 
 @pytest.mark.parametrize("compression", [Compression.PAYLOAD, Compression.ZLIB_STREAM])
-def test_a_bomb_is_an_error_and_is_not_unpacked(compression: Compression) -> None:
+def test_decompression_bomb_is_rejected_without_decompression(compression: Compression) -> None:
     """Rule 74."""
     bomb = zlib.compressobj()
     data = bomb.compress(b"x" * 10**8) + bomb.flush(zlib.Z_SYNC_FLUSH)
@@ -132,7 +132,7 @@ def test_a_bomb_is_an_error_and_is_not_unpacked(compression: Compression) -> Non
         inflater(compression, limit=LIMIT).receive(data)
 
 
-def test_a_bomb_in_small_messages_is_an_error_too() -> None:
+def test_decompression_bomb_in_small_messages_is_rejected() -> None:
     context = inflater(Compression.ZLIB_STREAM, limit=LIMIT)
     bomb = zlib.compressobj(0)
 
@@ -147,7 +147,7 @@ def test_a_bomb_in_small_messages_is_an_error_too() -> None:
         context.receive(parts[-1])
 
 
-def test_a_bomb_behind_the_beginning_of_a_text_is_not_unpacked() -> None:
+def test_decompression_bomb_after_partial_payload_is_rejected() -> None:
     context = inflater(Compression.ZLIB_STREAM, limit=10**6)
     sender = zlib.compressobj()
     first = sender.compress(b"x" * (10**6 - 1)) + sender.flush(zlib.Z_SYNC_FLUSH)
@@ -158,7 +158,7 @@ def test_a_bomb_behind_the_beginning_of_a_text_is_not_unpacked() -> None:
         context.receive(first[-1:] + bomb)
 
 
-def test_a_text_of_just_the_limit_may_come_in_small_messages() -> None:
+def test_compressed_payload_at_the_limit_may_be_split() -> None:
     context = inflater(Compression.ZLIB_STREAM, limit=LIMIT)
     message = deflater(Compression.ZLIB_STREAM).send(random.Random(1).randbytes(LIMIT), large=True)
     assert isinstance(message, bytes)
@@ -171,7 +171,7 @@ def test_a_text_of_just_the_limit_may_come_in_small_messages() -> None:
 @pytest.mark.parametrize(
     "compression", [Compression.PAYLOAD, Compression.ZLIB_STREAM, Compression.ZSTD_STREAM]
 )
-def test_a_text_of_just_the_limit_is_taken_and_no_longer_one(compression: Compression) -> None:
+def test_compressed_payload_up_to_the_limit_is_accepted(compression: Compression) -> None:
     text = b"x" * LIMIT
     message = deflater(compression).send(text, large=True)
 
@@ -180,7 +180,7 @@ def test_a_text_of_just_the_limit_is_taken_and_no_longer_one(compression: Compre
         inflater(compression, limit=LIMIT - 1).receive(message)
 
 
-def test_only_large_texts_are_compressed_by_themselves() -> None:
+def test_payload_compression_is_used_for_large_payloads_only() -> None:
     sender = deflater(Compression.PAYLOAD)
 
     assert sender.send(b"{}", large=False) == "{}"
@@ -189,7 +189,7 @@ def test_only_large_texts_are_compressed_by_themselves() -> None:
 
 
 @given(st.lists(st.text(min_size=1)), st.sampled_from(list(Compression)), st.booleans())
-def test_what_goes_in_comes_out(texts: list[str], compression: Compression, large: bool) -> None:
+def test_compression_round_trip(texts: list[str], compression: Compression, large: bool) -> None:
     sender, context = deflater(compression), inflater(compression, limit=10**6)
 
     for text in texts:
@@ -204,7 +204,7 @@ def _zstd_stream() -> Any:
     return zstd.ZstdCompressor(options={zstd.CompressionParameter.window_log: 20})
 
 
-def test_a_zstd_stream_is_one_frame_that_never_ends() -> None:
+def test_zstd_compression_stream_is_one_endless_frame() -> None:
     """Rule 70."""
     context = inflater(Compression.ZSTD_STREAM, limit=LIMIT)
     sender = _zstd_stream()
@@ -214,7 +214,7 @@ def test_a_zstd_stream_is_one_frame_that_never_ends() -> None:
         assert context.receive(message) == TEXT
 
 
-def test_a_server_may_end_its_frame_with_each_message() -> None:
+def test_zstd_compression_may_end_a_frame_with_each_message() -> None:
     context = inflater(Compression.ZSTD_STREAM, limit=LIMIT)
 
     for _ in range(3):
@@ -222,7 +222,7 @@ def test_a_server_may_end_its_frame_with_each_message() -> None:
     assert context.receive(zstd.compress(b"{") + zstd.compress(b"}")) == b"{}"
 
 
-def test_a_zstd_message_that_is_longer_than_the_decoders_block_is_whole() -> None:
+def test_zstd_decompression_returns_output_over_one_block() -> None:
     """Rule 70: until the input is consumed and the output is flushed."""
     text = b"x" * 3_000_000
     context = inflater(Compression.ZSTD_STREAM, limit=len(text))
@@ -231,17 +231,17 @@ def test_a_zstd_message_that_is_longer_than_the_decoders_block_is_whole() -> Non
     assert context.receive(message) == text
 
 
-def test_a_zstd_message_without_any_text_is_waited_for() -> None:
+def test_zstd_compressed_message_without_text_returns_none() -> None:
     assert inflater(Compression.ZSTD_STREAM, limit=LIMIT).receive(b"") is None
 
 
-def test_broken_zstd_data_is_an_error() -> None:
+def test_invalid_zstd_compressed_data_is_an_error() -> None:
     """Rule 75."""
     with pytest.raises(InflateError, match=r"^broken zstd data: .*Unknown frame descriptor$"):
         inflater(Compression.ZSTD_STREAM, limit=LIMIT).receive(b"garbage")
 
 
-def test_a_zstd_bomb_is_an_error_and_is_not_unpacked() -> None:
+def test_zstd_decompression_bomb_is_rejected() -> None:
     """Rule 74."""
     data = zstd.compress(b"x" * 10**8)
 
@@ -249,7 +249,7 @@ def test_a_zstd_bomb_is_an_error_and_is_not_unpacked() -> None:
         inflater(Compression.ZSTD_STREAM, limit=LIMIT).receive(data)
 
 
-def test_the_zstd_frames_of_a_message_are_bounded_together() -> None:
+def test_zstd_compression_limit_counts_all_frames_of_a_message() -> None:
     context = inflater(Compression.ZSTD_STREAM, limit=LIMIT)
     whole, rest = zstd.compress(b"x" * (LIMIT - 1)), zstd.compress(b"y")
 
@@ -258,7 +258,7 @@ def test_the_zstd_frames_of_a_message_are_bounded_together() -> None:
         context.receive(whole + rest + rest)
 
 
-def test_a_zstd_window_over_8_mib_is_refused() -> None:
+def test_zstd_compression_window_over_8_mib_is_rejected() -> None:
     """Rule 74: the window is memory too."""
     sender = zstd.ZstdCompressor(options={zstd.CompressionParameter.window_log: 24})
     message = sender.compress(TEXT, zstd.ZstdCompressor.FLUSH_BLOCK)
@@ -272,7 +272,7 @@ def test_a_zstd_window_over_8_mib_is_refused() -> None:
 
 @pytest.mark.parametrize("compression", [Compression.ZLIB_STREAM, Compression.ZSTD_STREAM])
 @pytest.mark.parametrize("plain", [b'{"op":11}', b"\x83t\x00\x00\x00\x00"])
-def test_plain_json_or_a_term_between_the_messages_of_a_stream_is_taken(
+def test_uncompressed_payload_in_compression_stream_is_kept(
     compression: Compression, plain: bytes
 ) -> None:
     """Rules 73 and 80: in binary messages, and without harm to the stream."""
@@ -285,7 +285,7 @@ def test_plain_json_or_a_term_between_the_messages_of_a_stream_is_taken(
     assert context.receive(sender.send(TEXT, large=False)) == TEXT
 
 
-def test_a_text_whose_part_ends_like_a_whole_one_goes_on_in_the_next_message() -> None:
+def test_partial_compressed_payload_continues_in_next_message() -> None:
     """Rule 69."""
     context = inflater(Compression.ZLIB_STREAM, limit=LIMIT)
     sender = zlib.compressobj()
@@ -299,7 +299,7 @@ def test_a_text_whose_part_ends_like_a_whole_one_goes_on_in_the_next_message() -
     assert context.receive(second) == TEXT
 
 
-def test_what_comes_behind_such_a_part_is_no_plain_text_however_it_begins() -> None:
+def test_data_after_partial_payload_is_treated_as_compressed() -> None:
     """Rule 69: in a block that is stored, a text's own bytes are seen."""
     context = inflater(Compression.ZLIB_STREAM, limit=LIMIT)
     sender = zlib.compressobj(0)
@@ -316,16 +316,16 @@ def test_what_comes_behind_such_a_part_is_no_plain_text_however_it_begins() -> N
 @pytest.mark.parametrize(
     "compression", [Compression.NONE, Compression.PAYLOAD, Compression.ZSTD_STREAM]
 )
-def test_where_each_message_is_a_text_none_is_put_back(compression: Compression) -> None:
+def test_separately_compressed_messages_are_not_pushed_back(compression: Compression) -> None:
     assert not inflater(compression, limit=LIMIT).hold(b"{")
 
 
-def test_a_term_is_a_binary_message_where_nothing_is_compressed() -> None:
+def test_etf_is_a_binary_message_without_stream_compression() -> None:
     assert deflater(Compression.NONE).send(b"\x83a\x01", large=True) == b"\x83a\x01"
     assert deflater(Compression.PAYLOAD).send(b"\x83a\x01", large=False) == b"\x83a\x01"
 
 
-def test_where_no_zstd_is_installed_the_module_is_there_all_the_same(
+def test_compression_module_can_be_imported_without_zstd(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert inflate.has_zstd()
@@ -337,7 +337,7 @@ def test_where_no_zstd_is_installed_the_module_is_there_all_the_same(
     assert not module["has_zstd"]()
 
 
-def test_a_message_of_very_many_frames_is_an_error() -> None:
+def test_compressed_message_with_too_many_frames_is_an_error() -> None:
     """Each would be a new context: a megabyte of them took seconds."""
     context = inflater(Compression.ZSTD_STREAM, limit=LIMIT)
     assert context.receive(zstd.compress(b"x") * 16) == b"x" * 16
@@ -346,7 +346,7 @@ def test_a_message_of_very_many_frames_is_an_error() -> None:
         context.receive(zstd.compress(b"") * 17)
 
 
-def test_a_text_that_is_put_back_again_and_again_is_none() -> None:
+def test_compressed_payload_can_be_pushed_back_a_limited_time() -> None:
     """Each part is parsed from the start: without an end that would be quadratic."""
     context, sender = inflater(Compression.ZLIB_STREAM, limit=LIMIT), zlib.compressobj()
 
@@ -363,7 +363,7 @@ def test_a_text_that_is_put_back_again_and_again_is_none() -> None:
 
 
 @pytest.mark.parametrize("message", [b"\xff\xfe", b"", b"x\x9c", zlib.compress(TEXT), "{}"])
-def test_messages_of_a_client_are_taken_as_they_are(message: str | bytes) -> None:
+def test_messages_of_a_client_are_not_decompressed(message: str | bytes) -> None:
     """A client compresses nothing, so what looks compressed is no payload."""
     context = inflate.PlainInflater()
 

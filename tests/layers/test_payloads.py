@@ -28,13 +28,13 @@ POISONED = (
 )
 
 
-def test_a_payload_is_op_d_s_t_with_d_left_raw() -> None:
+def test_payload_has_op_sequence_name_and_raw_data() -> None:
     payload = decode('{"op":0,"d":{"a": [1, 2]},"s":3,"t":"X"}')
 
     assert (payload.op, payload.raw, payload.sequence, payload.t) == (0, b'{"a": [1, 2]}', 3, "X")
 
 
-def test_missing_and_unknown_keys_are_got_along_with() -> None:
+def test_missing_and_unknown_keys_are_accepted() -> None:
     """Rule 78."""
     payload = decode(b'{"op":11,"extra":true}')
 
@@ -42,7 +42,7 @@ def test_missing_and_unknown_keys_are_got_along_with() -> None:
     assert decode('{"message":"oh"}').message == "oh"
 
 
-def test_op_and_s_may_be_floats_and_integers_may_be_large() -> None:
+def test_op_and_sequence_may_be_floats_and_integers_may_be_large() -> None:
     """Rule 77."""
     payload = decode('{"op":10.0,"s":5.0,"d":99999999999999999999}')
 
@@ -71,12 +71,12 @@ def test_op_and_s_may_be_floats_and_integers_may_be_large() -> None:
         b"\xff",
     ],
 )
-def test_what_is_no_payload_is_an_error_that_says_so(text: str | bytes) -> None:
+def test_invalid_payload_raises_payload_error(text: str | bytes) -> None:
     with pytest.raises(PayloadError, match="this message is"):
         decode(text)
 
 
-def test_what_is_no_utf_8_inside_of_d_is_found_when_it_is_asked_for() -> None:
+def test_invalid_utf_8_in_d_raises_on_access() -> None:
     dispatch = read(b'{"op":0,"t":"X","s":1,"d":"\xff"}')
 
     assert isinstance(dispatch, Dispatch)
@@ -94,27 +94,27 @@ def test_what_is_no_utf_8_inside_of_d_is_found_when_it_is_asked_for() -> None:
         b'{"op":0.0,"d":[1],"s":1.0,"t":"X","more":2}',
     ],
 )
-def test_a_dispatch_is_read_as_the_event_that_it_is(text: str | bytes) -> None:
+def test_dispatch_is_decoded_to_an_equal_event(text: str | bytes) -> None:
     assert read(text) == Dispatch.of("X", [1], 1)
 
 
-def test_a_dispatch_may_lack_all_but_its_op_code() -> None:
+def test_dispatch_may_lack_all_fields_except_op() -> None:
     assert read('{"op":0}') == Dispatch.of("", None)
     assert read('{"op":0,"t":null,"s":-1,"d":null}') == Dispatch.of("", None)
 
 
-def test_what_has_no_op_code_is_no_dispatch() -> None:
+def test_payload_without_op_0_is_not_a_dispatch() -> None:
     assert isinstance(read('{"t":"X","s":1,"d":{}}'), Payload)
     assert isinstance(read('{"op":11,"t":"X","s":1,"d":{}}'), Payload)
 
 
-def test_d_is_sent_on_as_it_came() -> None:
+def test_raw_d_is_forwarded_unchanged() -> None:
     text = encode_dispatch(b'{"a" : 1e2}', 7, "X")
 
     assert text == b'{"t":"X","s":7,"op":0,"d":{"a" : 1e2}}'
 
 
-def test_dispatches_that_are_equal_have_one_hash_and_others_have_their_own() -> None:
+def test_equal_dispatches_have_equal_hashes() -> None:
     dispatch = Dispatch.of("X", [1], 1)
     others = [Dispatch.of("Y", [1], 1), Dispatch.of("X", [2], 1), Dispatch.of("X", [1], 2)]
 
@@ -123,7 +123,7 @@ def test_dispatches_that_are_equal_have_one_hash_and_others_have_their_own() -> 
     assert len({hash(dispatch), *map(hash, others)}) > 1
 
 
-def test_only_a_dispatch_is_written_with_s_and_t() -> None:
+def test_only_dispatches_are_encoded_with_s_and_t() -> None:
     assert json.loads(encode(1, None)) == {"op": 1, "d": None}
     assert json.loads(encode_dispatch(b"{}", 7, "X")) == {
         "op": 0,
@@ -140,7 +140,7 @@ _JSON = st.recursive(
 
 
 @given(_JSON, st.integers(0, 2**40), st.text())
-def test_what_is_written_is_read(d: object, s: int, t: str) -> None:
+def test_json_dispatch_round_trip(d: object, s: int, t: str) -> None:
     payload = decode(encode_dispatch(json.dumps(d).encode(), s, t))
 
     assert (payload.op, json.loads(payload.raw), payload.sequence, payload.t) == (0, d, s, t)
@@ -155,7 +155,7 @@ def _erlpack() -> None:
 
 
 @pytest.mark.usefixtures("_erlpack")
-def test_a_term_is_a_payload_whose_d_stays_a_term() -> None:
+def test_etf_payload_keeps_d_as_etf() -> None:
     text = encode_dispatch(b'{"id":"5","n":[1,null]}', 3, "X", Encoding.ETF)
 
     payload = decode(text)
@@ -169,9 +169,7 @@ def test_a_term_is_a_payload_whose_d_stays_a_term() -> None:
 @pytest.mark.usefixtures("_erlpack")
 @pytest.mark.parametrize("written", list(Encoding))
 @pytest.mark.parametrize("sent", list(Encoding))
-def test_a_dispatch_goes_on_in_either_encoding_whichever_it_came_in(
-    written: Encoding, sent: Encoding
-) -> None:
+def test_dispatch_is_forwarded_in_either_encoding(written: Encoding, sent: Encoding) -> None:
     raw = decode(encode_dispatch(b'{"a":[1,"x",null]}', 1, "X", written)).raw
 
     payload = decode(encode_dispatch(raw, 2, "Y", sent))
@@ -182,7 +180,7 @@ def test_a_dispatch_goes_on_in_either_encoding_whichever_it_came_in(
 
 
 @pytest.mark.usefixtures("_erlpack")
-def test_a_term_without_d_or_with_an_error_text_is_got_along_with() -> None:
+def test_etf_payload_may_lack_d_or_have_an_error_message() -> None:
     """Rule 78."""
     erlpack = pytest.importorskip("erlpack")
 
@@ -202,7 +200,7 @@ def test_a_term_without_d_or_with_an_error_text_is_got_along_with() -> None:
         (b"\x83t\x00\x00\x00\x01m\x00\x00\x00\x02opP", False),
     ],
 )
-def test_a_term_that_is_no_payload_is_an_error(term: bytes, truncated: bool) -> None:
+def test_term_that_is_not_a_payload_raises_payload_error(term: bytes, truncated: bool) -> None:
     with pytest.raises(PayloadError, match="no payload") as caught:
         decode(term)
 
@@ -210,19 +208,19 @@ def test_a_term_that_is_no_payload_is_an_error(term: bytes, truncated: bool) -> 
 
 
 @pytest.mark.usefixtures("_erlpack")
-def test_d_that_json_does_not_have_is_an_error_when_it_is_asked_for() -> None:
+def test_etf_d_without_json_form_raises_on_access() -> None:
     with pytest.raises(DataError, match="a float is not finite"):
         from_raw(b"\x83F\x7f\xf0" + bytes(6), object)
 
 
 @pytest.mark.usefixtures("_erlpack")
-def test_d_that_is_no_term_is_an_error_that_says_why() -> None:
+def test_invalid_etf_d_raises_its_reason() -> None:
     with pytest.raises(DataError, match=r"^it is cut off$"):
         from_raw(b"\x83", object)
 
 
 @pytest.mark.usefixtures("_erlpack")
-def test_what_etf_has_not_is_the_callers_mistake() -> None:
+def test_value_without_etf_form_raises_local_error() -> None:
     deep: Any = 1
     for _ in range(300):
         deep = [deep]
@@ -235,7 +233,7 @@ def test_what_etf_has_not_is_the_callers_mistake() -> None:
 @pytest.mark.parametrize(
     ("text", "truncated"), [('{"op":1', True), ("", True), ('{"op":1]', False), ("{]", False)]
 )
-def test_the_beginning_of_a_payload_is_told_from_what_is_none(text: str, truncated: bool) -> None:
+def test_truncated_payload_is_distinguished_from_invalid_one(text: str, truncated: bool) -> None:
     """Rule 69."""
     with pytest.raises(PayloadError) as caught:
         decode(text)
@@ -244,7 +242,7 @@ def test_the_beginning_of_a_payload_is_told_from_what_is_none(text: str, truncat
 
 
 @pytest.mark.parametrize("size", range(len(POISONED)))
-def test_every_beginning_of_a_poisoned_payload_is_truncated(size: int) -> None:
+def test_every_prefix_of_an_invalid_payload_is_truncated(size: int) -> None:
     """Rule 69: a part of a text is kept, whatever the text holds."""
     with pytest.raises(PayloadError) as caught:
         decode(POISONED[:size])
@@ -262,14 +260,14 @@ def test_every_beginning_of_a_poisoned_payload_is_truncated(size: int) -> None:
         '{"t":5,"d":{"a":1]',
     ],
 )
-def test_a_complete_text_is_not_the_beginning_of_a_payload(text: str) -> None:
+def test_complete_text_is_not_a_truncated_payload(text: str) -> None:
     with pytest.raises(PayloadError, match=r"^this message is ") as caught:
         decode(text)
 
     assert caught.value.truncated is False
 
 
-def test_a_beginning_that_is_nested_too_deeply_is_the_beginning_of_a_payload() -> None:
+def test_too_deeply_nested_prefix_is_a_truncated_payload() -> None:
     with pytest.raises(PayloadError, match=r"^this message is nested too deeply") as caught:
         decode('{"op":0,"d":' + "[" * 100_000)
 
@@ -311,7 +309,7 @@ DEEP = "[" * 100_000 + "]" * 100_000
         ' { "t" : "X" , "x" : "\\"}" , "d" : @ , "s" : 3.0 , "op" : 0 } ',
     ],
 )
-def test_a_payload_is_judged_by_its_envelope(d: str, form: str) -> None:
+def test_payload_is_valid_if_its_envelope_is(d: str, form: str) -> None:
     text = form.replace("@", d)
 
     for message in (text, text.encode()):
@@ -325,7 +323,7 @@ def test_a_payload_is_judged_by_its_envelope(d: str, form: str) -> None:
 @pytest.mark.parametrize(
     ("s", "sequence"), [("1e999", None), ("9" * 5000, None), ('"7"', None), ("-1", None), ("7", 7)]
 )
-def test_an_absurd_sequence_costs_the_sequence_alone(s: str, sequence: int | None) -> None:
+def test_absurd_sequence_is_ignored_and_the_rest_is_kept(s: str, sequence: int | None) -> None:
     payload = decode('{"op":0,"t":"X","s":' + s + ',"d":NaN}')
 
     assert (payload.op, payload.t, payload.sequence) == (0, "X", sequence)
@@ -342,7 +340,7 @@ def test_an_absurd_sequence_costs_the_sequence_alone(s: str, sequence: int | Non
         (b"18446744073709551616", 2**64),
     ],
 )
-def test_data_is_what_the_json_module_reads(d: bytes, value: Any) -> None:
+def test_data_equals_the_result_of_the_json_module(d: bytes, value: Any) -> None:
     dispatch = Dispatch("X", 1, msgspec.Raw(d))
 
     assert dispatch.data == value
@@ -359,7 +357,7 @@ def test_data_is_what_the_json_module_reads(d: bytes, value: Any) -> None:
         (DEEP.encode(), "it is nested too deeply"),
     ],
 )
-def test_data_that_cannot_be_decoded_raises_for_that_event_alone(d: bytes, why: str) -> None:
+def test_undecodable_data_raises_for_its_event_only(d: bytes, why: str) -> None:
     dispatch = Dispatch("X", 1, msgspec.Raw(d))
 
     with pytest.raises(DataError, match=why):
@@ -369,20 +367,20 @@ def test_data_that_cannot_be_decoded_raises_for_that_event_alone(d: bytes, why: 
     assert issubclass(DataError, ValueError)
 
 
-def test_data_of_another_type_raises_with_the_place() -> None:
+def test_data_of_another_type_raises_with_its_path() -> None:
     with pytest.raises(DataError, match=r"^Expected `int`, got `str` - at "):
         Dispatch.of("X", {"a": "b"}).decode(dict[str, int])
 
 
 @pytest.mark.parametrize("d", [b'"\xff"', rb'"\ud83d"', b"NaN", DEEP.encode()])
-def test_commands_are_read_strictly(d: bytes) -> None:
+def test_commands_are_decoded_strictly(d: bytes) -> None:
     """What a server role reads it writes again: into replays, journals and traces."""
     with pytest.raises(DataError):
         from_raw_strictly(d, object)
 
 
 @pytest.mark.usefixtures("_erlpack")
-def test_a_raw_d_that_cannot_be_written_in_etf_is_the_callers_mistake() -> None:
+def test_raw_d_without_etf_form_raises_local_error() -> None:
     for raw in (b'"\xff"', rb'"\ud83d"', b"tru"):
         with pytest.raises(LocalProtocolError):
             encode_dispatch(raw, 1, "X", Encoding.ETF)
@@ -394,7 +392,7 @@ def test_a_raw_d_that_cannot_be_written_in_etf_is_the_callers_mistake() -> None:
 @pytest.mark.parametrize(
     "unit", ['"\\ud83d",', r"\"", "[1]", '"', "\\", ',"a":1', '{"', "[{"], ids=repr
 )
-def test_the_envelope_of_a_large_text_is_found_in_linear_time(unit: str) -> None:
+def test_envelope_of_a_large_text_is_found_in_linear_time(unit: str) -> None:
     """A quadratic scan of 300 KB takes minutes; it would not end here."""
     text = '{"op":0,"t":"X","s":3,"d":[' + unit * (300_000 // len(unit))
 
@@ -404,5 +402,5 @@ def test_the_envelope_of_a_large_text_is_found_in_linear_time(unit: str) -> None
 
 
 @pytest.mark.parametrize("s", [-1, 2**63, 1e300])
-def test_a_sequence_that_nobody_counts_up_to_is_none(s: float) -> None:
+def test_sequence_out_of_range_is_ignored(s: float) -> None:
     assert decode(json.dumps({"op": 0, "s": s})).sequence is None

@@ -96,20 +96,20 @@ _COMMANDS_3 = st.one_of(
 
 
 @given(_COMMANDS_10)
-def test_version_10_reads_what_it_writes(command: Any) -> None:
+def test_version_10_command_round_trip(command: Any) -> None:
     op, d = spell(command, V10)
 
     assert read(op, msgspec.json.encode(d), V10) == command
 
 
 @given(_COMMANDS_3)
-def test_version_3_reads_what_it_writes(command: Any) -> None:
+def test_version_3_command_round_trip(command: Any) -> None:
     op, d = spell(command, V3)
 
     assert read(op, msgspec.json.encode(d), V3) == command
 
 
-def test_ids_are_written_as_text_whatever_they_were_given_as() -> None:
+def test_ids_are_encoded_as_text() -> None:
     assert spell(RequestGuildMembers(5, user_ids=[6]), V10)[1] == {
         "guild_id": "5",
         "user_ids": ("6",),
@@ -255,7 +255,7 @@ _PLAYING = Activity("chess", 1, "https://example.com", "thinking")
         ),
     ],
 )
-def test_each_command_has_its_op_and_just_these_fields(
+def test_each_command_has_its_op_and_exactly_its_fields(
     version: int, command: Any, op: int, d: Any
 ) -> None:
     """Rule 63: of a presence all of them, always; one that is missing costs the connection."""
@@ -274,7 +274,7 @@ def test_each_command_has_its_op_and_just_these_fields(
         (RequestChannelInfo("1", ["status"]), 10),
     ],
 )
-def test_each_command_is_read_as_it_was_written(command: Any, version: int) -> None:
+def test_each_encoded_command_is_decoded_to_an_equal_one(command: Any, version: int) -> None:
     op, d = spell(command, DIALECTS[version])
 
     assert read(op, msgspec.json.encode(d), DIALECTS[version]) == command

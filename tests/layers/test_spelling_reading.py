@@ -33,18 +33,18 @@ def _read(op: int, d: Any, version: int = 10) -> Any:
 
 
 @pytest.mark.parametrize("d", ["x", "zlib-stream", 1, None])
-def test_compress_that_is_no_boolean_is_false(d: Any) -> None:
+def test_identify_compress_that_is_not_a_bool_is_false(d: Any) -> None:
     assert not _read(2, {"token": "t", "compress": d}).compress
 
 
-def test_property_names_may_have_a_dollar_sign_or_none_in_any_version() -> None:
+def test_identify_properties_may_have_a_dollar_prefix() -> None:
     for version in DIALECTS:
         for prefix in ("", "$"):
             d = {"token": "t", "properties": {f"{prefix}os": "linux", f"{prefix}browser": None}}
             assert _read(2, d, version).properties.os == "linux"
 
 
-def test_a_presence_with_nulls_and_a_game_is_understood() -> None:
+def test_presence_with_nulls_and_game_is_decoded() -> None:
     d = {"since": 1.0, "activities": None, "status": None, "afk": None, "game": {"name": "x"}}
 
     assert _read(3, d) == UpdatePresence([Activity("x")], 1, status="online")
@@ -54,7 +54,7 @@ def test_a_presence_with_nulls_and_a_game_is_understood() -> None:
 @pytest.mark.parametrize(
     ("idle_since", "since"), [(None, None), (5, 5), ("anything", 0), (True, 0)]
 )
-def test_in_version_3_anything_but_null_is_idle(idle_since: Any, since: Any) -> None:
+def test_version_3_idle_since_other_than_null_means_idle(idle_since: Any, since: Any) -> None:
     presence = _read(3, {"game": {"name": None}, "idle_since": idle_since}, 3)
 
     assert presence == UpdatePresence((), since)
@@ -155,9 +155,7 @@ def test_in_version_3_anything_but_null_is_idle(idle_since: Any, since: Any) -> 
         (10, 99, [1], Raw(99, [1])),
     ],
 )
-def test_each_op_is_read_as_the_command_that_it_is(
-    version: int, op: int, d: Any, command: Any
-) -> None:
+def test_each_op_is_decoded_to_its_command(version: int, op: int, d: Any, command: Any) -> None:
     assert _read(op, d, version) == command
 
 
@@ -186,7 +184,7 @@ def test_each_op_is_read_as_the_command_that_it_is(
         (256, None, "op", 256),
     ],
 )
-def test_command_that_must_not_be_sent_is_read_but_not_sent_on(
+def test_unsendable_command_is_decoded_but_not_encoded(
     op: int, d: Any, field: str, value: Any
 ) -> None:
     command = _read(op, d)
@@ -196,7 +194,7 @@ def test_command_that_must_not_be_sent_is_read_but_not_sent_on(
         spell(command, DIALECTS[10], intents=Intents.all())
 
 
-def test_parts_of_a_received_command_are_checked_before_it_is_sent_on() -> None:
+def test_received_command_is_validated_when_it_is_encoded() -> None:
     unnamed = _read(3, {"activities": [{}]})
     identify = _read(2, {"token": "t", "intents": 0, "presence": {"status": "away"}})
 
@@ -206,11 +204,11 @@ def test_parts_of_a_received_command_are_checked_before_it_is_sent_on() -> None:
             spell(command, DIALECTS[10])
 
 
-def test_a_heartbeat_that_is_a_float_is_read_as_an_integer() -> None:
+def test_float_in_a_heartbeat_is_decoded_as_integer() -> None:
     assert repr(_read(1, 5.0)) == "Heartbeat(d=5)"
 
 
-def test_a_single_user_id_and_integer_ids_are_understood() -> None:
+def test_single_user_id_and_integer_ids_are_decoded() -> None:
     request = _read(8, {"guild_id": 5, "user_ids": 6, "query": None, "limit": None})
 
     assert request == RequestGuildMembers("5", user_ids=["6"])
@@ -230,6 +228,6 @@ def test_a_single_user_id_and_integer_ids_are_understood() -> None:
         (43, {"guild_id": "1"}),
     ],
 )
-def test_a_field_of_no_use_is_an_error(op: int, d: Any) -> None:
+def test_unusable_field_raises_an_error(op: int, d: Any) -> None:
     with pytest.raises(DataError):
         _read(op, d)

@@ -167,7 +167,7 @@ _TOO_LARGE = 2**64
         (RequestSoundboardSounds, {"guild_ids": ["x"]}, "guild_ids", "'x'", _SNOWFLAKE),
     ],
 )
-def test_wrong_field_is_rejected_when_the_command_is_made(
+def test_invalid_field_is_rejected_at_construction(
     type_: Any, fields: dict[str, Any], field: str, shown: str, expected: str
 ) -> None:
     """Rules 61 to 63."""
@@ -222,7 +222,7 @@ def test_wrong_field_is_rejected_when_the_command_is_made(
         ),
     ],
 )
-def test_wrong_command_is_rejected_with_what_is_allowed(
+def test_invalid_command_is_rejected_with_the_allowed_values(
     type_: Any, fields: dict[str, Any], error: str
 ) -> None:
     with pytest.raises(LocalProtocolError) as caught:
@@ -266,9 +266,7 @@ def test_wrong_command_is_rejected_with_what_is_allowed(
         ),
     ],
 )
-def test_a_command_with_a_bad_field_is_refused_with_its_value_and_limit(
-    command: Any, says: str
-) -> None:
+def test_invalid_field_is_rejected_with_value_and_limit(command: Any, says: str) -> None:
     """Rules 61 to 64."""
     with pytest.raises(LocalProtocolError) as caught:
         spell(command, V10, intents=_ALL)
@@ -296,7 +294,7 @@ def test_a_command_with_a_bad_field_is_refused_with_its_value_and_limit(
         RequestGuildMembers("1", nonce="x" * 32),
     ],
 )
-def test_a_field_may_be_at_its_limit(command: Any) -> None:
+def test_field_at_its_limit_is_accepted(command: Any) -> None:
     op, d = spell(command, V10, intents=_ALL)
 
     assert read(op, msgspec.json.encode(d), V10) == command
@@ -317,7 +315,7 @@ _NEEDS = "RequestGuildMembers for {} needs the intent {}: add it to Config.inten
         (RequestGuildMembers("1", presences=True), None),
     ],
 )
-def test_a_request_with_its_intent_is_written(command: Any, intents: int | None) -> None:
+def test_request_with_its_intent_is_encoded(command: Any, intents: int | None) -> None:
     """Rule 64; where there were no intents yet, all that there is comes."""
     assert spell(command, V10, intents=intents)[0] == 8
 
@@ -343,7 +341,7 @@ def test_a_request_with_its_intent_is_written(command: Any, intents: int | None)
         ),
     ],
 )
-def test_a_request_without_its_intent_is_refused(command: Any, intents: int, says: str) -> None:
+def test_request_without_its_intent_is_rejected(command: Any, intents: int, says: str) -> None:
     """Rule 64."""
     with pytest.raises(LocalProtocolError) as caught:
         spell(command, V10, intents=intents)
@@ -389,7 +387,7 @@ _OF_VERSION_5 = f"expected what version 5 has: {_ONLINE_OR_IDLE}"
         ),
     ],
 )
-def test_a_presence_that_a_version_cannot_say_is_refused(
+def test_presence_unsupported_by_the_version_is_rejected(
     presence: UpdatePresence, version: int, says: str
 ) -> None:
     with pytest.raises(LocalProtocolError) as caught:
@@ -414,7 +412,7 @@ _NO_USERS = "{} has no user_ids, presences or nonce in a members request: use qu
         (RequestGuildMembers("1", nonce="n"), 3, _NO_USERS),
     ],
 )
-def test_what_a_version_does_not_have_is_refused_with_what_it_has(
+def test_command_unsupported_by_the_version_is_rejected(
     command: Any, version: int, says: str
 ) -> None:
     with pytest.raises(LocalProtocolError) as caught:
@@ -423,7 +421,7 @@ def test_what_a_version_does_not_have_is_refused_with_what_it_has(
     assert str(caught.value) == says.format(f"version {version}")
 
 
-def test_what_is_no_command_is_refused() -> None:
+def test_object_that_is_not_a_command_is_rejected() -> None:
     text: Any = "text"
 
     with pytest.raises(LocalProtocolError) as caught:

@@ -66,9 +66,7 @@ def _client(version: int, state: State, **policy: Any) -> ClientConnection:
 
 @pytest.mark.parametrize("version", [v for v, d in DIALECTS.items() if d.invalid_session_says])
 @pytest.mark.parametrize("state", [State.IDENTIFYING, State.RESUMING, State.READY])
-def test_a_client_that_stays_after_invalid_session_moves_as_the_table_says(
-    version: int, state: State
-) -> None:
+def test_invalid_session_on_same_connection_follows_the_table(version: int, state: State) -> None:
     """Rule 30: on the same connection, where the policy says so."""
     client = _client(version, state, identify_on_same_connection=True)
     table = TRANSITIONS[_NAMES[version]]
@@ -132,7 +130,7 @@ _NAMES = {
     ],
     ids=str,
 )
-def test_a_client_moves_as_the_table_says(version: int, state: State, input_: Input) -> None:
+def test_client_state_follows_the_table(version: int, state: State, input_: Input) -> None:
     client = _client(version, state)
 
     act = _DONE.get(input_) or _say(_RECEIVED_BY_CLIENT[input_])
@@ -147,7 +145,7 @@ def test_a_client_moves_as_the_table_says(version: int, state: State, input_: In
 
 @pytest.mark.parametrize("version", [3, 10])
 @pytest.mark.parametrize("input_", [Input.CLOSE, Input.END])
-def test_a_client_that_upgrades_moves_as_the_table_says(version: int, input_: Input) -> None:
+def test_upgrading_client_state_follows_the_table(version: int, input_: Input) -> None:
     client = _client(version, State.UPGRADING)
 
     _DONE[input_](client)
@@ -156,7 +154,7 @@ def test_a_client_that_upgrades_moves_as_the_table_says(version: int, input_: In
 
 
 @pytest.mark.parametrize("resume", [False, True])
-def test_an_open_websocket_leads_to_hello_or_at_once_to_identify_or_resume(resume: bool) -> None:
+def test_opened_websocket_leads_to_hello_identify_or_resume(resume: bool) -> None:
     greeted = _client(10, State.UPGRADING)
     _upgrade(greeted)
     assert greeted.state is TRANSITIONS["client, greeted"][(State.UPGRADING, Input.OPENED)]
@@ -197,7 +195,7 @@ _SERVER_STATES = [State.IDENTIFYING, State.READY, State.CLOSING, State.CLOSED]
 @pytest.mark.parametrize("version", [3, 10])
 @pytest.mark.parametrize("state", _SERVER_STATES)
 @pytest.mark.parametrize("input_", [*_RECEIVED_BY_SERVER, *_DONE])
-def test_a_server_moves_as_the_table_says_and_closes_what_has_no_cell(
+def test_server_state_follows_the_table_or_closes(
     version: int, state: State, input_: Input
 ) -> None:
     connection = _server(version, state)
@@ -211,7 +209,7 @@ def test_a_server_moves_as_the_table_says_and_closes_what_has_no_cell(
 
 
 @pytest.mark.parametrize("input_", [Input.CLOSE, Input.END])
-def test_a_server_that_upgrades_moves_as_the_table_says(input_: Input) -> None:
+def test_upgrading_server_state_follows_the_table(input_: Input) -> None:
     connection = _server(10, State.UPGRADING)
 
     _DONE[input_](connection)
@@ -219,7 +217,7 @@ def test_a_server_that_upgrades_moves_as_the_table_says(input_: Input) -> None:
     assert connection.state is TRANSITIONS["server"][(State.UPGRADING, input_)]
 
 
-def test_a_resume_that_the_server_accepts_moves_as_the_table_says() -> None:
+def test_accepted_resume_follows_the_table() -> None:
     server = Server()
     first = server.accept(now=NOW, framing=False, target="/?v=10")
     first.receive_message(IDENTIFY, now=NOW)
@@ -233,12 +231,12 @@ def test_a_resume_that_the_server_accepts_moves_as_the_table_says() -> None:
     assert first.state is State.CLOSED
 
 
-def test_nothing_leaves_closed() -> None:
+def test_closed_state_has_no_transitions() -> None:
     for name, table in TRANSITIONS.items():
         assert not [cell for cell in table if cell[0] is State.CLOSED], name
 
 
-def test_every_state_that_is_left_can_be_reached() -> None:
+def test_every_state_with_transitions_can_be_reached() -> None:
     for name, table in TRANSITIONS.items():
         reached = {State.UPGRADING, *table.values()}
         assert {state for state, _ in table} <= reached, name

@@ -37,7 +37,7 @@ def _connected(server: Server) -> ServerConnection:
 
 
 @pytest.mark.parametrize("target", ["/?v=x", "/?v=10&encoding=xml", "/?v=10&compress=x", "/?v="])
-def test_upgrade_refused_to_the_caller_leaves_nothing(target: str) -> None:
+def test_upgrade_rejected_by_an_exception_leaves_no_connection(target: str) -> None:
     server = Server()
 
     with pytest.raises(LocalProtocolError):
@@ -60,7 +60,7 @@ def test_upgrade_refused_to_the_caller_leaves_nothing(target: str) -> None:
         b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 200 + b"\r\n",
     ],
 )
-def test_refused_request_leaves_nothing(request_: bytes) -> None:
+def test_rejected_request_leaves_no_connection(request_: bytes) -> None:
     server = Server()
     connection = server.accept(now=0.0)
 
@@ -71,7 +71,7 @@ def test_refused_request_leaves_nothing(request_: bytes) -> None:
     assert server.connections == set()
 
 
-def test_refusal_of_a_scenario_leaves_nothing() -> None:
+def test_rejection_by_a_scenario_leaves_no_connection() -> None:
     server = Server(ServerConfig(scenario=Scenario([Fault("refuse", on="upgrade")])))
     connection = server.accept(now=0.0)
 
@@ -82,7 +82,7 @@ def test_refusal_of_a_scenario_leaves_nothing() -> None:
 
 
 @pytest.mark.parametrize("fault", [Fault("hold", seconds=10**6), Fault("merge", size=10**6)])
-def test_messages_that_a_fault_keeps_back_count_as_output(fault: Fault) -> None:
+def test_messages_delayed_by_a_fault_count_as_output(fault: Fault) -> None:
     server = Server(ServerConfig(output_limit=100_000, scenario=Scenario([fault])))
     connection = _connected(server)
 
@@ -109,7 +109,7 @@ def test_held_messages_are_counted_until_they_are_sent() -> None:
     assert connection.waiting == 0
 
 
-def test_pongs_that_trickle_count_as_output() -> None:
+def test_delayed_pongs_count_as_output() -> None:
     fault = Fault("trickle", size=1, seconds=1000.0)
     server = Server(ServerConfig(output_limit=1000, scenario=Scenario([fault])))
     connection = _connected(server)
@@ -121,7 +121,7 @@ def test_pongs_that_trickle_count_as_output() -> None:
     assert connection.state is State.CLOSED
 
 
-def test_session_away_keeps_no_more_than_its_replay() -> None:
+def test_disconnected_session_keeps_only_its_replay() -> None:
     server = Server(ServerConfig(replay_bytes=10_000))
     connection = made_ready(server)
     connection.receive_eof(now=0.0)

@@ -31,7 +31,7 @@ from gateway_proto.testing import Link
 from tests.server.talk import accepted, identify_on, made_ready, resume_on, said
 
 
-def test_every_message_of_a_server_arrives_as_an_equal_event() -> None:
+def test_each_server_message_is_received_as_an_equal_event() -> None:
     link = Link(Client(Config(token="t", intents=0, api_url="http://localhost/api")), Server())
     for message in (Hello(5000), HeartbeatRequested(), HeartbeatAcked(), Dispatch.of("X", 1, 50)):
         link.server.send(message)
@@ -39,7 +39,7 @@ def test_every_message_of_a_server_arrives_as_an_equal_event() -> None:
         link.client.expect(message)
 
 
-def test_a_dispatch_without_a_sequence_gets_the_next_and_one_with_keeps_it() -> None:
+def test_dispatch_gets_the_next_sequence_unless_it_has_one() -> None:
     connection = made_ready()
     connection.messages_to_send()
 
@@ -54,7 +54,7 @@ def test_a_dispatch_without_a_sequence_gets_the_next_and_one_with_keeps_it() -> 
     ]
 
 
-def test_what_cannot_be_sent_is_the_callers_mistake() -> None:
+def test_unsendable_message_raises_local_error() -> None:
     connection = accepted()
     with pytest.raises(LocalProtocolError, match="needs a session"):
         connection.send(Dispatch.of("A", 1), now=0.0)
@@ -65,7 +65,7 @@ def test_what_cannot_be_sent_is_the_callers_mistake() -> None:
         connection.send(Hello(1), now=0.0)
 
 
-def test_a_dispatch_goes_to_the_sessions_that_are_picked() -> None:
+def test_dispatch_goes_to_the_selected_sessions() -> None:
     server = Server()
     first, second = accepted(server), accepted(server)
     identify_on(first, shard=[0, 2])
@@ -83,7 +83,7 @@ def test_a_dispatch_goes_to_the_sessions_that_are_picked() -> None:
 
 
 @pytest.mark.parametrize("name", ["GUILD_CREATE", "GUILD_UPDATE", "GUILD_DELETE"])
-def test_what_is_told_of_a_guild_itself_goes_to_its_shard(name: str) -> None:
+def test_dispatch_about_a_guild_goes_to_its_shard(name: str) -> None:
     server = Server()
     first, second = accepted(server), accepted(server)
     for number, connection in enumerate((first, second)):
@@ -97,7 +97,7 @@ def test_what_is_told_of_a_guild_itself_goes_to_its_shard(name: str) -> None:
     assert [payload["t"] for payload in said(second)] == [name]
 
 
-def test_a_client_that_does_not_read_is_dropped_at_a_bound_and_may_resume() -> None:
+def test_client_that_does_not_read_is_dropped_and_may_resume() -> None:
     server = Server(ServerConfig(output_limit=10_000))
     connection = made_ready(server)
 
@@ -111,7 +111,7 @@ def test_a_client_that_does_not_read_is_dropped_at_a_bound_and_may_resume() -> N
     assert not server.connections
 
 
-def test_whoever_changes_another_connection_wakes_its_pump() -> None:
+def test_change_from_outside_wakes_the_driver_of_a_connection() -> None:
     server = Server()
     connection = made_ready(server)
     woken: list[str] = []
@@ -131,7 +131,7 @@ def test_whoever_changes_another_connection_wakes_its_pump() -> None:
         (("json", "json"), []),
     ],
 )
-def test_a_dispatch_to_many_is_written_once_in_each_encoding(
+def test_dispatch_to_many_sessions_is_encoded_once_per_encoding(
     encodings: tuple[str, ...], terms: list[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written: list[Any] = []
@@ -192,7 +192,7 @@ ODD = [
 
 @pytest.mark.parametrize("is_connected", [True, False])
 @pytest.mark.parametrize("data", ODD, ids=lambda data: repr(data)[:20])
-def test_odd_dispatch_to_etf_session_changes_nothing(data: Any, is_connected: bool) -> None:
+def test_invalid_dispatch_to_etf_session_has_no_effect(data: Any, is_connected: bool) -> None:
     server = Server()
     json_connection = made_ready(server)
     json_connection.messages_to_send()
@@ -207,7 +207,7 @@ def test_odd_dispatch_to_etf_session_changes_nothing(data: Any, is_connected: bo
     assert json_connection.messages_to_send() == []
 
 
-def test_surrogates_of_real_servers_reach_json_sessions_only() -> None:
+def test_lone_surrogates_are_sent_to_json_sessions_only() -> None:
     server = Server()
     connection = made_ready(server)
     connection.messages_to_send()
@@ -247,7 +247,7 @@ def test_session_resumed_in_another_encoding_gets_its_dispatches() -> None:
     ids=lambda id_: type(id_).__name__,
 )
 @pytest.mark.parametrize("name", ["MESSAGE_CREATE", "GUILD_CREATE"])
-def test_guild_id_that_no_guild_has_is_refused(name: str, guild_id: Any) -> None:
+def test_invalid_guild_id_is_rejected(name: str, guild_id: Any) -> None:
     server = Server()
     connection = made_ready(server)
 
@@ -271,7 +271,7 @@ def test_guild_id_that_no_guild_has_is_refused(name: str, guild_id: Any) -> None
     ],
     ids=repr,
 )
-def test_odd_message_is_refused_and_changes_nothing(message: Any) -> None:
+def test_invalid_message_is_rejected_and_has_no_effect(message: Any) -> None:
     connection = made_ready()
     connection.messages_to_send()
 
@@ -283,7 +283,7 @@ def test_odd_message_is_refused_and_changes_nothing(message: Any) -> None:
     assert connection.session.sequence == 1
 
 
-def test_deep_dispatch_sent_to_etf_connection_changes_nothing() -> None:
+def test_too_deep_dispatch_to_etf_connection_has_no_effect() -> None:
     connection = _etf_session(Server())
 
     with pytest.raises(LocalProtocolError):
@@ -293,7 +293,7 @@ def test_deep_dispatch_sent_to_etf_connection_changes_nothing() -> None:
     assert connection.session.sequence == 1
 
 
-def test_world_that_etf_cannot_write_is_refused() -> None:
+def test_world_without_etf_form_is_rejected() -> None:
     pytest.importorskip("erlpack")
 
     with pytest.raises(LocalProtocolError, match=r"World\.guilds: guild 5:"):
@@ -306,7 +306,7 @@ def _as_bytes(message: str | bytes) -> bytes:
 
 @pytest.mark.parametrize(("version", "count"), [(6, 1), (7, 1), (8, 0), (9, 0), (10, 0)])
 @pytest.mark.parametrize("type_", [1, 3])
-def test_channel_create_of_dms_depends_on_version(version: int, count: int, type_: int) -> None:
+def test_channel_create_of_dms_depends_on_the_version(version: int, count: int, type_: int) -> None:
     server = Server()
     identify_on(accepted(server, f"/?v={version}&encoding=json"), intents=1)
 

@@ -6,14 +6,14 @@ from gateway_proto import Opened, Server, ServerConfig, State, World
 from tests.server.talk import GUILDS, V10, accepted, identify_on, made_ready, said, tell
 
 
-def test_version_10_is_greeted_with_hello_and_version_3_with_silence() -> None:
+def test_hello_is_sent_in_version_10_but_not_in_version_3() -> None:
     assert said(accepted(Server(ServerConfig(heartbeat_interval=5)))) == [
         {"t": None, "s": None, "op": 10, "d": {"heartbeat_interval": 5}}
     ]
     assert said(accepted(target="/")) == []
 
 
-def test_ready_of_version_10_has_what_unmodified_clients_need() -> None:
+def test_ready_of_version_10_has_all_fields_that_clients_need() -> None:
     server = Server(ServerConfig(world=World(GUILDS)))
     connection = server.accept(now=0.0, framing=False, target=V10, host="localhost:5")
     connection.messages_to_send()
@@ -41,7 +41,7 @@ def test_ready_of_version_10_has_what_unmodified_clients_need() -> None:
     assert d["session_id"] == connection.session.id
 
 
-def test_ready_of_version_3_has_whole_guilds_and_the_interval() -> None:
+def test_ready_of_version_3_has_full_guilds_and_the_interval() -> None:
     connection = accepted(Server(ServerConfig(world=World(GUILDS))), "/")
 
     identify_on(connection)
@@ -53,7 +53,7 @@ def test_ready_of_version_3_has_whole_guilds_and_the_interval() -> None:
     assert "application" not in ready["d"]
 
 
-def test_each_session_has_an_id_of_its_own_even_without_chance() -> None:
+def test_session_ids_are_distinct_without_a_random_source() -> None:
     server = Server()
     for _ in range(3):
         made_ready(server)
@@ -61,7 +61,7 @@ def test_each_session_has_an_id_of_its_own_even_without_chance() -> None:
     assert len(server.sessions) == 3
 
 
-def test_the_id_of_a_session_is_chance_of_128_bits_and_its_number() -> None:
+def test_session_id_has_128_random_bits_and_a_number() -> None:
     """Nobody may guess it, and where chance is the same each time it is one of its own."""
     draws = iter([0.25, 0.5, 0.75, 0.0, 0.0, 0.0, 0.0, 0.99])
     by_chance, constant = Server(ServerConfig(random=lambda: next(draws))), Server()
@@ -76,7 +76,7 @@ def test_the_id_of_a_session_is_chance_of_128_bits_and_its_number() -> None:
     assert list(constant.sessions) == ["80000000" * 4 + "1", "80000000" * 4 + "2"]
 
 
-def test_without_a_target_and_a_host_the_oldest_version_is_spoken_on_this_machine() -> None:
+def test_defaults_are_the_oldest_version_and_localhost() -> None:
     connection = Server().accept(now=0.0, framing=False)
     assert connection.events() == [Opened("/")]
 
@@ -87,7 +87,7 @@ def test_without_a_target_and_a_host_the_oldest_version_is_spoken_on_this_machin
     assert said(whole)[0]["d"]["resume_gateway_url"] == "ws://localhost"
 
 
-def test_a_heartbeat_is_acknowledged_before_identify_too() -> None:
+def test_heartbeat_is_acknowledged_before_identify() -> None:
     connection = accepted()
     connection.messages_to_send()
 
@@ -97,7 +97,7 @@ def test_a_heartbeat_is_acknowledged_before_identify_too() -> None:
     assert connection.state is State.IDENTIFYING
 
 
-def test_version_3_has_no_ack() -> None:
+def test_heartbeat_of_version_3_is_not_acknowledged() -> None:
     connection = made_ready(target="/")
     connection.messages_to_send()
 

@@ -78,7 +78,7 @@ def test_connection_may_identify_after_op_9() -> None:
     assert session_id not in server.sessions
 
 
-def test_connection_that_does_not_identify_after_op_9_is_closed() -> None:
+def test_connection_without_identify_after_op_9_is_closed() -> None:
     server = Server(ServerConfig(identify_timeout=10.0, heartbeat_interval=100_000))
     connection = made_ready(server)
     connection.send(SessionInvalidated(False), now=1.0)
@@ -101,7 +101,7 @@ def test_op_9_of_version_5_always_ends_the_session() -> None:
 @pytest.mark.parametrize(
     ("code", "kept"), [(4000, True), (4007, False), (4009, True), (4014, False)]
 )
-def test_close_code_decides_whether_the_session_is_kept(code: int, kept: bool) -> None:
+def test_close_code_decides_if_the_session_is_kept(code: int, kept: bool) -> None:
     server = Server()
     connection = made_ready(server)
     (session_id,) = server.sessions
@@ -115,7 +115,7 @@ def test_close_code_decides_whether_the_session_is_kept(code: int, kept: bool) -
 
 
 @pytest.mark.parametrize("target", ["/?v=&encoding=json", "/?encoding=json&v="])
-def test_empty_version_is_refused(target: str) -> None:
+def test_empty_version_is_rejected(target: str) -> None:
     connection = Server().accept(now=0.0)
     connection.receive_data(
         f"GET {target} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"

@@ -11,7 +11,7 @@ from tests.server.talk import V10, accepted, closed_with, identify_on, said, tel
 
 
 @pytest.mark.parametrize("target", ["/?v=99", "/?v=2", "/?v=999&encoding=json"])
-def test_a_version_that_there_is_not_is_closed_with_4012(target: str) -> None:
+def test_unknown_version_is_closed_with_4012(target: str) -> None:
     connection = accepted(target=target)
 
     assert said(connection) == []
@@ -19,9 +19,7 @@ def test_a_version_that_there_is_not_is_closed_with_4012(target: str) -> None:
 
 
 @pytest.mark.parametrize(("count", "code"), [(120, None), (121, 4008)])
-def test_more_than_120_payloads_in_a_minute_are_closed_with_4008(
-    count: int, code: int | None
-) -> None:
+def test_rate_limit_of_120_payloads_is_enforced_by_close_4008(count: int, code: int | None) -> None:
     connection = accepted()
     for _ in range(count):
         tell(connection, 1, None, now=1.0)
@@ -29,7 +27,7 @@ def test_more_than_120_payloads_in_a_minute_are_closed_with_4008(
     assert closed_with(connection) == code
 
 
-def test_after_a_minute_there_is_room_for_payloads_again() -> None:
+def test_rate_limit_frees_slots_after_a_minute() -> None:
     connection = accepted()
     for number in range(400):
         tell(connection, 1, None, now=number * 0.51)
@@ -48,7 +46,7 @@ def test_after_a_minute_there_is_room_for_payloads_again() -> None:
         (-1, None, 4013),
     ],
 )
-def test_intents_that_there_are_not_or_that_are_not_allowed(
+def test_invalid_or_disallowed_intents_are_closed(
     asked: int, allowed: int | None, code: int | None
 ) -> None:
     connection = accepted(Server(ServerConfig(allowed_intents=allowed)))
@@ -58,7 +56,7 @@ def test_intents_that_there_are_not_or_that_are_not_allowed(
     assert closed_with(connection) == code
 
 
-def test_in_version_6_intents_may_be_left_out_but_not_be_wrong() -> None:
+def test_intents_of_version_6_may_be_missing_but_not_invalid() -> None:
     for intents, code in ((None, None), (1 << 40, 4013)):
         connection = accepted(target="/?v=6")
         identify_on(connection, intents=intents)
@@ -75,7 +73,7 @@ def test_too_many_guilds_for_a_shard_are_closed_with_4011(shard: Any, code: int 
     assert closed_with(connection) == code
 
 
-def test_who_identifies_too_soon_gets_invalid_session_and_other_keys_do_not() -> None:
+def test_identify_rate_limit_is_enforced_per_key_by_op_9() -> None:
     """ "max_concurrency per 5 s, key = shard_id mod max_concurrency; surplus: op 9"."""
     server = Server(ServerConfig(identify_seconds=5.0, max_concurrency=2))
     ops = []
@@ -90,7 +88,7 @@ def test_who_identifies_too_soon_gets_invalid_session_and_other_keys_do_not() ->
     assert ops == [0, 0, 9, 0]
 
 
-def test_a_client_without_a_shard_takes_the_turn_of_shard_0() -> None:
+def test_client_without_a_shard_uses_identify_slot_of_shard_0() -> None:
     server = Server(ServerConfig(identify_seconds=5.0, max_concurrency=2))
     ops = []
     for shard in (None, [0, 2], [1, 2]):
@@ -102,7 +100,7 @@ def test_a_client_without_a_shard_takes_the_turn_of_shard_0() -> None:
     assert ops == [0, 9, 0]
 
 
-def test_the_sessions_of_a_day_are_counted_and_told_and_run_out() -> None:
+def test_identifies_of_a_day_are_counted_and_limited() -> None:
     server = Server(ServerConfig(identifies_a_day=2))
 
     def left(now: float) -> tuple[int, int]:
@@ -122,7 +120,7 @@ def test_the_sessions_of_a_day_are_counted_and_told_and_run_out() -> None:
     assert codes == [None, None, 4004, None]
 
 
-def test_what_a_lookup_learns_is_what_the_server_was_told() -> None:
+def test_lookup_answer_has_the_configured_limits() -> None:
     server = Server(ServerConfig(shards=3, identifies_a_day=7, max_concurrency=2))
 
     limit = SessionStartLimit(7, 7, 0, max_concurrency=2)

@@ -81,7 +81,7 @@ def test_guild_create_of_small_guild_has_all_members(v: int, intents: int | None
 
 
 @pytest.mark.parametrize(("threshold", "is_large"), [(249, True), (250, False), (None, True)])
-def test_large_threshold_leaves_out_offline_members(threshold: Any, is_large: bool) -> None:
+def test_large_threshold_excludes_offline_members(threshold: Any, is_large: bool) -> None:
     guild = _guild(249)
     guild["members"][6] |= {"roles": ["7"]}
     guild["members"][7] |= {"nick": "seven"}
@@ -93,7 +93,7 @@ def test_large_threshold_leaves_out_offline_members(threshold: Any, is_large: bo
     assert _ids(created["members"]) == expected
 
 
-def test_guild_over_75000_members_has_voice_only() -> None:
+def test_guild_over_75000_members_has_voice_members_only() -> None:
     _, (guild,) = _connected(_server(_guild(member_count=75_001)))
 
     assert _ids(guild["members"]) == [BOT, "2"]
@@ -101,7 +101,7 @@ def test_guild_over_75000_members_has_voice_only() -> None:
     assert guild["large"] is True
 
 
-def test_guild_without_members_stays_without_them() -> None:
+def test_guild_without_members_has_no_members_added() -> None:
     view = MembersView(BASE, 50, BOT)
 
     assert view.guild_create({"id": "5", "large": True}) == {"id": "5", "large": True}
@@ -120,7 +120,7 @@ def test_ready_of_version_3_has_guilds_by_the_same_rules() -> None:
 # ----- requests -----
 
 
-def test_whole_list_without_members_intent_has_no_answer() -> None:
+def test_whole_list_without_members_intent_is_not_answered() -> None:
     connection, _ = _connected(_server(), BASE)
 
     for limit in (0, 5):
@@ -155,7 +155,7 @@ def test_at_most_100_members_match(d: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(("limit", "count"), [(0, 1501), (1200, 1200), (3, 3)])
-def test_whole_list_comes_in_chunks_of_1000(limit: int, count: int) -> None:
+def test_whole_list_is_sent_in_chunks_of_1000(limit: int, count: int) -> None:
     connection, _ = _connected(_server(_guild(1500)))
 
     chunks = [chunk for _, chunk in _ask(connection, query="", limit=limit)]
@@ -198,7 +198,7 @@ def test_request_for_several_guilds_is_answered(v: int, guild_ids: list[str]) ->
 
 
 @pytest.mark.parametrize("guild_id", ["404", 10**300, [], [10**300], ["404"] * 500])
-def test_request_for_unknown_guild_has_no_answer(guild_id: Any) -> None:
+def test_request_for_unknown_guild_is_not_answered(guild_id: Any) -> None:
     connection, _ = _connected(_server())
 
     assert _ask(connection, guild_id=guild_id, query="", limit=0) == []
@@ -234,7 +234,7 @@ def test_repeated_soundboard_guilds_are_answered_once() -> None:
 # ----- RATE_LIMITED -----
 
 
-def test_whole_list_is_limited_for_bot_and_guild() -> None:
+def test_members_rate_limit_is_per_bot_and_guild() -> None:
     server = _server(_guild(), {**_guild(), "id": "6"})
     first, _ = _connected(server)
     second, _ = _connected(server)
@@ -256,7 +256,7 @@ def test_whole_list_is_limited_for_bot_and_guild() -> None:
     assert [name for name, _ in _ask(second, now=31.0)] == ["GUILD_MEMBERS_CHUNK"]
 
 
-def test_whole_list_twice_at_the_same_time_is_limited() -> None:
+def test_members_rate_limit_counts_requests_at_the_same_time() -> None:
     connection, _ = _connected(_server())
 
     names = [name for _ in range(2) for name, _ in _ask(connection, now=5.0)]
@@ -264,7 +264,7 @@ def test_whole_list_twice_at_the_same_time_is_limited() -> None:
     assert names == ["GUILD_MEMBERS_CHUNK", "RATE_LIMITED"]
 
 
-def test_each_guild_of_version_7_has_its_own_limit() -> None:
+def test_members_rate_limit_of_version_7_is_per_guild() -> None:
     connection, _ = _connected(_server(_guild(), {**_guild(), "id": "6"}), v=7)
     _ask(connection, guild_id="6")
 
@@ -274,7 +274,7 @@ def test_each_guild_of_version_7_has_its_own_limit() -> None:
 
 
 @pytest.mark.parametrize("seconds", [0, None])
-def test_members_limit_can_be_switched_off(seconds: float | None) -> None:
+def test_members_rate_limit_can_be_switched_off(seconds: float | None) -> None:
     connection, _ = _connected(_server(members_seconds=seconds))
 
     names = [name for _ in range(3) for name, _ in _ask(connection)]
@@ -282,7 +282,7 @@ def test_members_limit_can_be_switched_off(seconds: float | None) -> None:
     assert names == ["GUILD_MEMBERS_CHUNK"] * 3
 
 
-def test_members_limit_can_be_changed() -> None:
+def test_members_rate_limit_can_be_changed() -> None:
     connection, _ = _connected(_server(members_seconds=2.0))
 
     names = [name for now in (0.0, 1.0, 2.0) for name, _ in _ask(connection, now=now)]
@@ -297,7 +297,7 @@ class _Elsewhere(World):
         return None
 
 
-def test_members_request_that_the_world_leaves_to_others_has_no_answer() -> None:
+def test_members_request_excluded_by_the_world_is_not_answered() -> None:
     connection, _ = _connected(Server(ServerConfig(world=_Elsewhere([_guild()]))))
 
     assert _ask(connection, user_ids=["1"]) == []

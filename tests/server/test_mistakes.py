@@ -29,7 +29,7 @@ from tests.server.talk import V10, accepted, identify_on, made_ready, tell
         (3, "x" * 4096, 4002),
     ],
 )
-def test_a_mistake_before_ready_is_closed_with_its_code(op: Any, d: Any, code: int) -> None:
+def test_invalid_payload_before_ready_is_closed_with_its_code(op: Any, d: Any, code: int) -> None:
     connection = accepted(Server(ServerConfig(tokens=frozenset({"t"}))))
 
     tell(connection, op, d)
@@ -41,7 +41,7 @@ def test_a_mistake_before_ready_is_closed_with_its_code(op: Any, d: Any, code: i
 
 
 @pytest.mark.parametrize("op", [2, 6])
-def test_a_second_identify_or_a_resume_after_it_is_closed_with_4005(op: int) -> None:
+def test_identify_or_resume_after_ready_is_closed_with_4005(op: int) -> None:
     connection = made_ready()
 
     tell(connection, op, {"token": "t", "intents": 0, "session_id": "s", "seq": 1})
@@ -49,7 +49,7 @@ def test_a_second_identify_or_a_resume_after_it_is_closed_with_4005(op: int) -> 
     assert connection.close_to_send() == (4005, "Already authenticated")
 
 
-def test_a_message_that_is_no_payload_is_closed_with_4002_and_told() -> None:
+def test_malformed_payload_is_closed_with_4002_and_reported() -> None:
     connection = made_ready()
     connection.events()
 
@@ -71,7 +71,7 @@ def test_undecodable_data_is_closed_with_4002(message: str | bytes) -> None:
     assert connection.close_to_send() == (4002, "Error while decoding payload")
 
 
-def test_a_client_that_never_identifies_is_closed() -> None:
+def test_client_without_identify_is_closed_after_timeout() -> None:
     connection = accepted(target="/")
 
     connection.handle_timer(now=60.0)
@@ -79,7 +79,7 @@ def test_a_client_that_never_identifies_is_closed() -> None:
     assert connection.close_to_send() == (4009, "Session timed out")
 
 
-def test_a_client_that_waits_for_its_turn_and_beats_is_not() -> None:
+def test_heartbeats_keep_an_unidentified_client_connected() -> None:
     connection = accepted()
     for at in range(40, 400, 40):
         tell(connection, 1, None, now=float(at))
@@ -87,7 +87,7 @@ def test_a_client_that_waits_for_its_turn_and_beats_is_not() -> None:
     assert connection.state is State.IDENTIFYING
 
 
-def test_a_transport_that_asks_for_nothing_is_dropped() -> None:
+def test_transport_without_a_request_is_dropped() -> None:
     connection = Server().accept(now=0.0)
 
     connection.handle_timer(now=20.0)
@@ -97,7 +97,7 @@ def test_a_transport_that_asks_for_nothing_is_dropped() -> None:
     assert closed.error == "waited too long for the HTTP answer"
 
 
-def test_a_close_that_the_client_does_not_answer_ends_by_timeout() -> None:
+def test_close_unanswered_by_the_client_ends_by_timeout() -> None:
     connection = made_ready()
     connection.close(4000, "x", now=0.0)
 
@@ -126,7 +126,7 @@ def test_a_close_that_the_client_does_not_answer_ends_by_timeout() -> None:
     ids=lambda changes: repr(changes)[:40],
 )
 @pytest.mark.parametrize("target", ["/", "/?v=6", V10, "/?v=10&encoding=etf"])
-def test_odd_identify_never_raises(changes: dict[str, Any], target: str) -> None:
+def test_invalid_identify_fields_never_raise(changes: dict[str, Any], target: str) -> None:
     if "etf" in target:
         pytest.importorskip("erlpack")
     server = Server(ServerConfig(control="/control", world=World([{"id": "5"}])))

@@ -18,7 +18,7 @@ def _play(connection: ServerConnection, name: str, *, now: float) -> None:
     tell(connection, 3, d, now=now)
 
 
-def test_the_presence_of_identify_is_shown_until_another_comes() -> None:
+def test_presence_of_identify_is_shown_until_the_next() -> None:
     connection = accepted()
     activities = [{"name": "first", "type": 0}]
     presence = {"since": None, "activities": activities, "status": "online", "afk": False}
@@ -29,7 +29,7 @@ def test_the_presence_of_identify_is_shown_until_another_comes() -> None:
     assert _shows(connection) == "second"
 
 
-def test_presences_beyond_the_limit_are_let_go_without_a_word() -> None:
+def test_presences_over_the_rate_limit_are_dropped() -> None:
     """5 in 20 seconds, in any window; the connection is none the worse for it."""
     connection = made_ready()
     assert _shows(connection) is None

@@ -19,7 +19,7 @@ def _http(request: bytes, config: ServerConfig | None = None) -> tuple[bytes, li
     return connection.data_to_send(), connection.events()
 
 
-def test_the_gateway_that_a_lookup_names_is_the_host_that_was_asked() -> None:
+def test_lookup_returns_the_host_of_its_request() -> None:
     answer, events = _http(b"GET /api/v10/gateway HTTP/1.1\r\nHost: here:5\r\n\r\n")
 
     assert answer.endswith(b'{"url":"ws://here:5"}')
@@ -32,7 +32,7 @@ def test_the_gateway_that_a_lookup_names_is_the_host_that_was_asked() -> None:
     [(b"", b"401"), (b"Authorization: Bot t\r\n", b"200"), (b"Authorization: t\r\n", b"200"),
      (b"Authorization: Bot wrong\r\n", b"401")],
 )  # fmt: skip
-def test_the_routes_for_bots_want_the_token(header: bytes, status: bytes) -> None:
+def test_bot_routes_need_the_token(header: bytes, status: bytes) -> None:
     request = b"GET /api/v10/gateway/bot HTTP/1.1\r\nHost: h\r\n" + header + b"\r\n"
 
     answer, _ = _http(request, ServerConfig(tokens=frozenset({"Bot t"})))
@@ -57,7 +57,7 @@ UPGRADE = (
         ("/?v=10&compress=payload", "compression 'payload'"),
     ],
 )
-def test_what_is_not_spoken_is_refused_with_400(target: str, says: str) -> None:
+def test_unsupported_connection_option_is_rejected_with_400(target: str, says: str) -> None:
     answer, _ = _http(UPGRADE.format(target=target).encode())
 
     assert answer.startswith(b"HTTP/1.1 400")
@@ -78,7 +78,7 @@ def test_what_is_not_spoken_is_refused_with_400(target: str, says: str) -> None:
         ((3,), "/", 3),
     ],
 )
-def test_the_version_is_that_of_the_query_or_the_oldest(
+def test_version_is_that_of_the_query_or_the_oldest(
     versions: tuple[int, ...], target: str, version: int
 ) -> None:
     connection = accepted(Server(ServerConfig(versions=versions)), target)
@@ -87,12 +87,12 @@ def test_the_version_is_that_of_the_query_or_the_oldest(
 
 
 @pytest.mark.parametrize("versions", [(), (99,), (3, 99)])
-def test_a_server_of_no_version_or_an_unknown_one_is_refused(versions: tuple[int, ...]) -> None:
+def test_missing_or_unknown_versions_are_rejected(versions: tuple[int, ...]) -> None:
     with pytest.raises(LocalProtocolError, match="one or more of 3, 4, 5, 6, 7, 8, 9, 10"):
         ServerConfig(versions=versions)
 
 
-def test_a_stream_is_compressed_and_identifies_compress_beside_it_is_once() -> None:
+def test_stream_compression_disables_payload_compression() -> None:
     connection = accepted(target=V10 + "&compress=zlib-stream")
     identify_on(connection, compress=True)
     context = zlib.decompressobj()

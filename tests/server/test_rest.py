@@ -63,7 +63,7 @@ def _message(server: Server, content: str = "hi", **body: Any) -> dict[str, Any]
 # ----- messages -----
 
 
-def test_created_message_comes_back_as_message_create() -> None:
+def test_created_message_is_dispatched_as_message_create() -> None:
     server = _server()
     listener, without_content = _listening(server), _listening(server, ALL & ~(1 << 15))
     other = _listening(server, 1)
@@ -111,14 +111,14 @@ def test_message_is_read_edited_and_deleted() -> None:
         ({"content": "x", "message_reference": {"message_id": "404"}}, 50035),
     ],
 )
-def test_body_that_is_not_allowed_is_400(body: Any, code: int) -> None:
+def test_invalid_body_is_answered_with_400(body: Any, code: int) -> None:
     server = _server()
 
     assert _code(server, "POST", f"{CHANNEL}/messages", body) == (400, code)
     assert server.world.messages == ()
 
 
-def test_reply_names_the_message_that_it_answers() -> None:
+def test_reply_names_the_referenced_message() -> None:
     server = _server()
     first = _message(server)
 
@@ -131,7 +131,7 @@ def test_reply_names_the_message_that_it_answers() -> None:
     assert (lost["type"], lost["referenced_message"]) == (19, None)
 
 
-def test_null_in_a_body_is_as_if_absent() -> None:
+def test_null_in_a_body_is_treated_as_absent() -> None:
     server = _server()
     allowed = {"parse": None, "users": None, "roles": None}
 
@@ -141,7 +141,7 @@ def test_null_in_a_body_is_as_if_absent() -> None:
     assert (sent["mentions"], sent["mention_roles"], sent["mention_everyone"]) == ([], [], False)
 
 
-def test_allowed_mentions_limit_who_is_mentioned() -> None:
+def test_allowed_mentions_limit_the_mentioned_users() -> None:
     server = _server()
     content = "<@4000> <@4001> <@&1000> @everyone"
 
@@ -153,7 +153,7 @@ def test_allowed_mentions_limit_who_is_mentioned() -> None:
     assert ([user["id"] for user in one["mentions"]], one["mention_everyone"]) == (["4001"], True)
 
 
-def test_poll_and_stickers_make_a_message() -> None:
+def test_poll_and_stickers_make_a_valid_message() -> None:
     server = _server()
 
     message = _message(server, "", poll={"question": {"text": "?"}}, sticker_ids=["5"])
@@ -203,7 +203,7 @@ def test_files_of_an_edit_are_added() -> None:
     assert [attachment["filename"] for attachment in message["attachments"]] == ["a.txt"]
 
 
-def test_fields_of_a_form_are_its_json() -> None:
+def test_form_fields_replace_the_json_payload() -> None:
     server = _server()
     body, type_ = _multipart(('name="content"', b"hi"))
 
@@ -222,19 +222,19 @@ def test_fields_of_a_form_are_its_json() -> None:
         (b"--b\r\n\r\n" * 200, "multipart/form-data; boundary=b"),
     ],
 )
-def test_multipart_body_that_is_broken_is_400(body: bytes, content_type: str) -> None:
+def test_invalid_multipart_body_is_answered_with_400(body: bytes, content_type: str) -> None:
     status, answer = http(_server(), "POST", f"{CHANNEL}/messages", body, content_type=content_type)
 
     assert (status, answer["code"]) == (400, 50109)
 
 
-def test_json_of_more_than_a_mebibyte_is_413() -> None:
+def test_json_body_over_one_mebibyte_is_answered_with_413() -> None:
     body = b'"' + b"x" * 2**20 + b'"'
 
     assert _code(_server(), "POST", f"{CHANNEL}/messages", body) == (413, 40005)
 
 
-def test_messages_are_listed_around_a_mark() -> None:
+def test_messages_are_listed_around_a_given_id() -> None:
     server = _server()
     ids = [_message(server, str(n))["id"] for n in range(5)]
     path = f"{CHANNEL}/messages"
@@ -262,7 +262,7 @@ def test_messages_are_deleted_in_bulk() -> None:
     assert _code(server, "POST", f"{CHANNEL}/messages/bulk-delete", {"messages": "x"})[1] == 50035
 
 
-def test_message_of_somebody_else_cannot_be_edited() -> None:
+def test_message_of_another_user_cannot_be_edited() -> None:
     server = _server()
     server.dispatch("MESSAGE_CREATE", chat_message(server.world, "x", id_="7"), now=0.0)
 
@@ -315,7 +315,7 @@ def test_reactions_are_added_listed_and_removed() -> None:
     assert _code(server, "PUT", f"{reactions}/name:x/@me") == (400, 10014)
 
 
-def test_reaction_to_an_unknown_message_changes_nothing() -> None:
+def test_reaction_to_an_unknown_message_has_no_effect() -> None:
     world = World.with_guild("Test")
 
     for name in ("MESSAGE_REACTION_ADD", "MESSAGE_REACTION_REMOVE_ALL"):
@@ -410,7 +410,7 @@ def test_button_updates_its_message() -> None:
 
 
 @pytest.mark.parametrize(("type_", "status"), [(6, 204), (9, 204), (8, 204), (None, 400)])
-def test_callbacks_without_a_new_message(type_: Any, status: int) -> None:
+def test_callbacks_without_a_new_message_are_accepted(type_: Any, status: int) -> None:
     server = _server()
     id_ = _message(server)["id"]
     press = button_press(server.world, "b", message_id=id_, id_="80", token="tok")
@@ -420,7 +420,7 @@ def test_callbacks_without_a_new_message(type_: Any, status: int) -> None:
     assert http(server, "POST", path, {"type": type_})[0] == status
 
 
-def test_deferred_update_of_a_message_keeps_it() -> None:
+def test_deferred_update_keeps_the_message() -> None:
     server = _server()
     id_ = _message(server)["id"]
     press = button_press(server.world, "b", message_id=id_, id_="80", token="tok")
@@ -440,7 +440,7 @@ def test_modal_callback_has_no_message_in_its_response() -> None:
     assert answered["resource"] == {"type": 9}
 
 
-def test_unknown_interaction_or_message_is_404() -> None:
+def test_unknown_interaction_or_message_is_answered_with_404() -> None:
     server = _server()
     _slash(server)
 
@@ -451,7 +451,7 @@ def test_unknown_interaction_or_message_is_404() -> None:
     assert _code(server, "POST", WEBHOOK, {"content": "x"}) == (404, 10015)
 
 
-def test_interaction_in_private_is_answered_there() -> None:
+def test_interaction_in_private_channel_is_answered_there() -> None:
     server = _server()
     channel = _ok(server, "POST", "/api/users/@me/channels", {"recipient_id": "4001"})
     path = _slash(server, channel_id=channel["id"])
@@ -489,7 +489,7 @@ def test_components_of_messages_and_modals_have_ids() -> None:
         assert (components[0]["id"], components[0]["components"][0]["id"]) == (1, 2)
 
 
-def test_interactions_are_built_of_the_world() -> None:
+def test_interactions_are_built_from_the_world() -> None:
     server = _server()
     command = _ok(server, "POST", f"{COMMANDS}", {"name": "ping", "description": "d"})
     options = {"a": "x", "b": 1, "c": True, "d": 0.5}
@@ -548,7 +548,7 @@ def test_shown_modals_are_listed_newest_first() -> None:
     assert (made["data"]["components"], made["message"]) == ([{**row, "id": 1}], message)
 
 
-def test_builders_name_what_the_world_does_not_have() -> None:
+def test_builders_name_the_object_missing_in_the_world() -> None:
     world = World.with_guild("Test", members=0, channels=())
 
     with pytest.raises(LocalProtocolError, match="no text channel"):
@@ -573,7 +573,7 @@ def test_pressed_button_has_no_values() -> None:
     assert press["message"]["id"] == id_
 
 
-def test_component_interaction_is_answered_with_a_message_of_its_own() -> None:
+def test_component_interaction_is_answered_with_its_own_message() -> None:
     server = _server()
     id_ = _message(server)["id"]
     press = button_press(server.world, "b", message_id=id_, id_="80", token="tok")
@@ -608,7 +608,7 @@ def test_commands_are_replaced_created_edited_and_deleted(path: str) -> None:
     assert len(_ok(server, "GET", path)) == 1
 
 
-def test_commands_that_are_not_allowed_are_400() -> None:
+def test_invalid_commands_are_answered_with_400() -> None:
     server = _server()
 
     for body in ({}, [5], [{"name": "x"}], [{"name": "", "type": 2}], [{"name": "x"}] * 111):
@@ -686,7 +686,7 @@ def test_member_is_edited_and_removed() -> None:
     ]  # fmt: skip
 
 
-def test_ban_of_somebody_who_is_no_member_removes_nobody() -> None:
+def test_ban_of_a_user_without_membership_removes_no_member() -> None:
     server = _server()
     server.world = server.world.after("CHANNEL_CREATE", {"id": "7", "recipients": [{"id": "9"}]})
     listener = _listening(server)
@@ -777,7 +777,7 @@ def test_thread_of_a_message_has_its_id() -> None:
     assert thread["id"] == message["id"]
 
 
-def test_channels_that_are_not_allowed_are_400() -> None:
+def test_invalid_channels_are_answered_with_400() -> None:
     server = _server()
 
     for body in ({}, {"name": 5}, {"name": "x", "type": "y"}):
@@ -828,7 +828,7 @@ def test_only_the_last_requests_are_kept() -> None:
     assert len(server.rest.requests) == 0
 
 
-def test_unknown_route_is_404_and_listed() -> None:
+def test_unknown_route_is_answered_with_404_and_listed() -> None:
     server = _server()
 
     assert http(server, "GET", "/api/v10/x") == (404, {"message": "404: Not Found", "code": 0})
@@ -837,14 +837,14 @@ def test_unknown_route_is_404_and_listed() -> None:
 
 
 @pytest.mark.parametrize("token", [None, "wrong"])
-def test_without_a_valid_token_a_route_is_401(token: str | None) -> None:
+def test_route_without_valid_token_is_answered_with_401(token: str | None) -> None:
     server = _server(tokens={"t"})
 
     assert http(server, "GET", GUILD, token=token)[0] == 401
     assert http(_server(), "GET", GUILD, token=None)[0] == 401
 
 
-def test_body_that_no_session_could_get_is_400_and_changes_nothing() -> None:
+def test_body_without_etf_form_is_rejected_and_has_no_effect() -> None:
     pytest.importorskip("erlpack")
     server = _server()
     deep: Any = 0
@@ -860,7 +860,7 @@ def test_body_that_no_session_could_get_is_400_and_changes_nothing() -> None:
 # ----- scripts -----
 
 
-def test_scripted_reply_replaces_the_answer_some_times() -> None:
+def test_scripted_reply_replaces_the_answer_once() -> None:
     server = _server()
     path = "/channels/{channel_id}/messages"
 
@@ -917,7 +917,7 @@ def _answer_text(server: Server, target: str) -> tuple[str, bytes]:
 
 
 @pytest.mark.parametrize("target", ["/api/gateway", "/api/users/@me", "/api/none", "/api/limited"])
-def test_rest_answer_has_the_header_via(target: str) -> None:
+def test_rest_answer_has_the_via_header(target: str) -> None:
     server = _server()
     server.rest.rate_limit("GET", "/limited")
 
@@ -926,7 +926,7 @@ def test_rest_answer_has_the_header_via(target: str) -> None:
     assert head.count("\r\nvia: 1.1 google") == 1
 
 
-def test_own_via_of_a_reply_replaces_the_default() -> None:
+def test_via_header_of_a_reply_replaces_the_default() -> None:
     server = _server()
     server.rest.reply("GET", "/x", status=429, headers={"via": "1.1 own"})
 
@@ -944,7 +944,7 @@ def test_own_via_of_a_reply_replaces_the_default() -> None:
         (429, {"message": "You are being rate limited.", "retry_after": 1.0, "global": False}),
     ],
 )
-def test_error_reply_without_a_body_has_the_default(status: int, body: dict[str, Any]) -> None:
+def test_error_reply_without_body_has_the_default_body(status: int, body: dict[str, Any]) -> None:
     server = _server()
     server.rest.reply("GET", "/x", status=status)
 
@@ -978,7 +978,7 @@ def test_ignored_request_has_no_answer_until_the_timeout() -> None:
     assert http(server, "GET", "/api/users/@me")[0] == 200
 
 
-def test_own_content_type_of_a_reply_goes_instead() -> None:
+def test_content_type_of_a_reply_replaces_the_default() -> None:
     server = _server()
     server.rest.reply("GET", "/x", body=b"<html>", headers={"Content-Type": "text/html"})
     connection = server.accept(now=0.0)
@@ -987,7 +987,7 @@ def test_own_content_type_of_a_reply_goes_instead() -> None:
     assert connection.data_to_send().lower().count(b"content-type") == 1
 
 
-def test_clear_forgets_requests_and_scripts() -> None:
+def test_clear_removes_requests_and_scripts() -> None:
     server = _server()
     server.rest.reply("GET", "/users/@me", status=500)
     assert http(server, "GET", "/api/users/@me")[0] == 500
@@ -1012,7 +1012,7 @@ def test_clear_forgets_requests_and_scripts() -> None:
         ({"headers": {"a": "b\r\nc"}}, "invalid header a"),
     ],
 )
-def test_script_of_wrong_arguments_is_refused(arguments: dict[str, Any], error: str) -> None:
+def test_script_with_invalid_arguments_is_rejected(arguments: dict[str, Any], error: str) -> None:
     rest = _server().rest
 
     with pytest.raises(LocalProtocolError, match=error):
@@ -1027,11 +1027,11 @@ def test_script_of_wrong_arguments_is_refused(arguments: dict[str, Any], error: 
         (1767225599.0, "2025-12-31T23:59:59.000000+00:00"),
     ],
 )
-def test_time_is_written_in_iso_8601(seconds: float, text: str) -> None:
+def test_time_is_formatted_as_iso_8601(seconds: float, text: str) -> None:
     assert iso_time(seconds) == text
 
 
-def test_ids_grow_and_carry_the_time() -> None:
+def test_ids_increase_and_contain_the_time() -> None:
     server = _server(unix_offset=1420070400.0)
 
     first, second = server.rest.new_id(now=1.0), server.rest.new_id(now=1.0)

@@ -24,7 +24,7 @@ from gateway_proto.testing import Link
 from tests.server.talk import accepted, identify_on, made_ready, resume_on, said, session_left
 
 
-def test_a_resume_replays_what_was_missed_and_ends_with_resumed() -> None:
+def test_resume_replays_missed_dispatches_and_ends_with_resumed() -> None:
     server = Server()
     session_id = session_left(server)
     server.dispatch("A", 1, now=0.0)
@@ -38,7 +38,7 @@ def test_a_resume_replays_what_was_missed_and_ends_with_resumed() -> None:
     ]
 
 
-def test_a_resume_while_the_old_connection_seems_alive_takes_its_place() -> None:
+def test_resume_replaces_the_old_connection() -> None:
     server = Server()
     old = made_ready(server)
     assert old.session is not None
@@ -55,7 +55,7 @@ def test_a_resume_while_the_old_connection_seems_alive_takes_its_place() -> None
 @pytest.mark.parametrize(
     "changes", [{"token": "other"}, {"token": None}, {"session_id": "x"}, {"target": "/?v=3"}]
 )
-def test_a_resume_that_does_not_fit_is_answered_by_its_dialect(changes: dict[str, Any]) -> None:
+def test_invalid_resume_is_answered_by_the_rules_of_its_version(changes: dict[str, Any]) -> None:
     server = Server()
     resume = {"session_id": session_left(server), **changes}
 
@@ -69,7 +69,7 @@ def test_a_resume_that_does_not_fit_is_answered_by_its_dialect(changes: dict[str
         assert connection.state is State.READY
 
 
-def test_version_3_resumes_without_a_token_and_gets_the_interval() -> None:
+def test_version_3_resumes_without_token_and_gets_the_interval() -> None:
     server = Server()
     connection = made_ready(server, "/")
     connection.receive_eof(now=0.0)
@@ -81,7 +81,7 @@ def test_version_3_resumes_without_a_token_and_gets_the_interval() -> None:
     assert (resumed["t"], resumed["d"]) == ("RESUMED", {"heartbeat_interval": 41250})
 
 
-def test_a_sequence_from_the_future_is_closed_with_4007() -> None:
+def test_resume_with_a_future_sequence_is_closed_with_4007() -> None:
     server = Server()
 
     connection = resume_on(server, session_left(server), 99)
@@ -90,7 +90,7 @@ def test_a_sequence_from_the_future_is_closed_with_4007() -> None:
 
 
 @pytest.mark.parametrize(("limit", "works"), [(2, True), (1, False), (0, False)])
-def test_a_replay_that_is_not_whole_any_more_is_no_resume(limit: int, works: bool) -> None:
+def test_incomplete_replay_rejects_the_resume(limit: int, works: bool) -> None:
     server = Server(ServerConfig(replay_limit=limit))
     session_id = session_left(server)
     server.dispatch("A", 1, now=0.0)
@@ -102,7 +102,7 @@ def test_a_replay_that_is_not_whole_any_more_is_no_resume(limit: int, works: boo
     assert (first["op"] == 9) != works
 
 
-def test_a_session_without_a_connection_is_forgotten_after_its_lifetime() -> None:
+def test_disconnected_session_expires_after_its_lifetime() -> None:
     server = Server(ServerConfig(session_lifetime=100.0))
     session_id = session_left(server)
 
@@ -116,7 +116,7 @@ def test_a_session_without_a_connection_is_forgotten_after_its_lifetime() -> Non
 
 
 @pytest.mark.parametrize("away", [False, True])
-def test_a_session_that_the_server_forgets_is_neither_told_nor_resumed(away: bool) -> None:
+def test_expired_session_gets_no_dispatch_and_no_resume(away: bool) -> None:
     server = Server(ServerConfig(session_lifetime=100.0))
     connection = made_ready(server)
     session = connection.session
@@ -137,7 +137,7 @@ def test_a_session_that_the_server_forgets_is_neither_told_nor_resumed(away: boo
 @pytest.mark.parametrize(
     ("code", "kept"), [(1000, False), (1001, False), (4000, True), (None, True)]
 )
-def test_a_clients_close_ends_the_session_or_keeps_it(code: int | None, kept: bool) -> None:
+def test_close_code_of_the_client_ends_or_keeps_the_session(code: int | None, kept: bool) -> None:
     server = Server()
     connection = made_ready(server)
 
@@ -146,7 +146,7 @@ def test_a_clients_close_ends_the_session_or_keeps_it(code: int | None, kept: bo
     assert bool(server.sessions) == kept
 
 
-def test_a_token_may_come_with_the_word_bot() -> None:
+def test_token_may_have_the_bot_prefix() -> None:
     server = Server(ServerConfig(tokens=frozenset({"t"})))
     connection = accepted(server)
     identify_on(connection, token="Bot t")
@@ -168,7 +168,7 @@ def test_identify_arrives_as_the_client_sent_it() -> None:
 
 
 @pytest.mark.parametrize("size", [1, 7, 150, 4000])
-def test_a_stream_that_comes_in_any_pieces_is_resumed_without_loss(size: int) -> None:
+def test_resume_of_a_chunked_compression_stream_is_complete(size: int) -> None:
     config = Config(token="t", intents=0, api_url="http://localhost/api", compression="zlib-stream")
     server = Server()
     link = Link(Client(config), server, chop=lambda data: [data[:size], data[size:]])
@@ -182,7 +182,7 @@ def test_a_stream_that_comes_in_any_pieces_is_resumed_without_loss(size: int) ->
     assert names == ["READY", "X", "RESUMED"]
 
 
-def test_a_dispatch_during_the_closing_handshake_is_kept_for_the_resume() -> None:
+def test_dispatch_during_the_close_handshake_is_kept_for_resume() -> None:
     server = Server()
     connection = made_ready(server)
     connection.close(4000, now=0.0)
@@ -196,12 +196,12 @@ def test_a_dispatch_during_the_closing_handshake_is_kept_for_the_resume() -> Non
     assert "X" in [p.get("t") for p in said(resume_on(server, connection.session.id, 1))]
 
 
-def test_the_servers_config_can_be_evolved() -> None:
+def test_server_config_can_be_evolved() -> None:
     assert attrs.evolve(ServerConfig(), versions=[3]).versions == (3,)
 
 
 @pytest.mark.parametrize("played", [False, True])
-def test_the_first_connection_of_a_scenario_is_the_next_one(played: bool) -> None:
+def test_scenario_starts_with_the_next_connection(played: bool) -> None:
     scenario = Scenario([Fault("drop", on="open")])
     server = Server(None if played else ServerConfig(scenario=scenario))
     if played:
@@ -220,7 +220,7 @@ def _dispatched(server: Server, count: int, size: int) -> None:
         server.dispatch("X", "x" * size, now=0.0)
 
 
-def test_replay_is_bounded_in_bytes() -> None:
+def test_replay_is_limited_in_bytes() -> None:
     server = Server(ServerConfig(replay_bytes=100_000))
     session_id = session_left(server)
 
@@ -234,7 +234,7 @@ def test_replay_is_bounded_in_bytes() -> None:
     assert session.missed(session.sequence - 10) is None
 
 
-def test_replay_of_many_small_dispatches_is_bounded() -> None:
+def test_replay_of_many_small_dispatches_is_limited() -> None:
     server = Server(ServerConfig(replay_bytes=100_000, replay_limit=10**6))
     session = server.sessions[session_left(server)]
 
@@ -244,7 +244,7 @@ def test_replay_of_many_small_dispatches_is_bounded() -> None:
     assert len(session.missed(session.sequence - 100) or ()) == 100
 
 
-def test_dispatch_over_the_replay_limit_is_sent_but_not_kept() -> None:
+def test_dispatch_over_the_replay_limit_is_sent_but_not_stored() -> None:
     server = Server(ServerConfig(replay_bytes=1000))
     connection = made_ready(server)
     said(connection)
@@ -257,7 +257,7 @@ def test_dispatch_over_the_replay_limit_is_sent_but_not_kept() -> None:
     assert connection.session.missed(connection.session.sequence) == []
 
 
-def test_oldest_away_session_makes_way_at_the_limit() -> None:
+def test_oldest_disconnected_session_is_removed_at_the_limit() -> None:
     server = Server(ServerConfig(sessions_limit=2))
     oldest, newer = session_left(server), session_left(server)
 
@@ -267,7 +267,7 @@ def test_oldest_away_session_makes_way_at_the_limit() -> None:
     assert newer in server.sessions
 
 
-def test_identify_at_the_limit_of_sessions_gets_invalid_session() -> None:
+def test_identify_at_the_session_limit_gets_invalid_session() -> None:
     server = Server(ServerConfig(sessions_limit=1))
     first = made_ready(server)
     second = accepted(server)

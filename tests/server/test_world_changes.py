@@ -46,7 +46,7 @@ def test_channel_is_created_updated_and_deleted_with_its_threads() -> None:
     assert created.after("THREAD_DELETE", {**GUILD, "id": "6"}).channel("6") is None
 
 
-def test_threads_of_a_list_sync_are_known() -> None:
+def test_threads_of_a_list_sync_are_added_to_the_world() -> None:
     sync = {**GUILD, "threads": [{"id": "6", "parent_id": "2000", "name": "t"}, {"name": "x"}]}
 
     world = WORLD.after("THREAD_LIST_SYNC", sync)
@@ -54,7 +54,7 @@ def test_threads_of_a_list_sync_are_known() -> None:
     assert _ids(_guild(world)["threads"]) == ["6"]
 
 
-def test_role_is_created_updated_and_taken_from_its_members() -> None:
+def test_role_is_created_updated_and_removed_from_its_members() -> None:
     world = _after(
         ("GUILD_ROLE_CREATE", {**GUILD, "role": {"id": "7", "name": "mods", "color": 5}}),
         ("GUILD_ROLE_UPDATE", {**GUILD, "role": {"id": "7", "hoist": True}}),
@@ -88,7 +88,7 @@ def test_member_joins_changes_and_leaves() -> None:
     assert _guild(world.after("VOICE_STATE_UPDATE", leave))["voice_states"] == []
 
 
-def test_count_of_members_that_is_no_number_is_replaced() -> None:
+def test_member_count_that_is_not_a_number_is_replaced() -> None:
     odd = World([{"id": "1000", "name": "g", "member_count": "many"}])
 
     joined = odd.after("GUILD_MEMBER_ADD", {**GUILD, "user": FRIEND})
@@ -142,14 +142,14 @@ def test_listed_object_is_created_updated_and_deleted(
         ("GUILD_SOUNDBOARD_SOUNDS_UPDATE", "soundboard_sounds", "sound_id"),
     ],
 )
-def test_list_is_replaced(name: str, kind: str, key: str) -> None:
+def test_dispatched_list_replaces_the_list_of_the_guild(name: str, kind: str, key: str) -> None:
     world = WORLD.after(name, {**GUILD, kind: [{key: "5", "name": "a"}]})
 
     assert [value[key] for value in _guild(world)[kind]] == ["5"]
     assert _guild(world.after(name, {**GUILD, kind: 5}))[kind] == []
 
 
-def test_user_and_ready_change_who_the_bot_is() -> None:
+def test_user_update_and_ready_change_the_bot_user() -> None:
     me = WORLD.user["id"]
 
     assert WORLD.after("USER_UPDATE", {"id": me, "username": "x"}).user["username"] == "x"
@@ -159,7 +159,7 @@ def test_user_and_ready_change_who_the_bot_is() -> None:
     assert WORLD.after("READY", {}) is WORLD
 
 
-def test_message_is_kept_changed_and_deleted() -> None:
+def test_message_is_stored_changed_and_deleted() -> None:
     message = {"id": "50", "channel_id": "2000", "content": "a", "author": FRIEND}
     world = _after(
         ("MESSAGE_CREATE", message),
@@ -177,7 +177,7 @@ def test_message_is_kept_changed_and_deleted() -> None:
     assert world.after("MESSAGE_UPDATE", {"id": "404"}) is world
 
 
-def test_only_the_last_thousand_messages_are_kept() -> None:
+def test_only_the_last_thousand_messages_are_stored() -> None:
     world = WORLD
     for number in range(1, 1102):
         world = world.after("MESSAGE_CREATE", {"id": str(number)})
@@ -185,7 +185,7 @@ def test_only_the_last_thousand_messages_are_kept() -> None:
     assert (len(world.messages), world.messages[0]["id"]) == (1000, "102")
 
 
-def test_private_channel_and_interaction_are_known() -> None:
+def test_private_channel_and_interaction_are_stored() -> None:
     world = _after(
         ("CHANNEL_CREATE", {"id": "70", "recipients": [FRIEND, {}]}),
         ("INTERACTION_CREATE", {"id": "80", "token": "t"}),
@@ -219,11 +219,11 @@ def test_private_channel_and_interaction_are_known() -> None:
         ("MINE", {}),
     ],
 )
-def test_odd_or_other_dispatch_changes_nothing(name: str, data: Any) -> None:
+def test_invalid_or_unrelated_dispatch_has_no_effect(name: str, data: Any) -> None:
     assert WORLD.after(name, data) is WORLD
 
 
-def test_odd_members_of_a_dispatched_guild_are_left_out() -> None:
+def test_invalid_members_of_a_dispatched_guild_are_left_out() -> None:
     data = {"id": "5", "name": "x", "members": [{}, {"user": {"id": "9"}, "roles": 5}, 7]}
 
     guild = _guild(WORLD.after("GUILD_CREATE", {**data, "channels": [{"name": "x"}]}), "5")
@@ -245,7 +245,7 @@ def test_new_session_gets_the_changed_world() -> None:
     assert _guild(server.world, "5")["voice_states"][0]["channel_id"] == "1"
 
 
-def test_new_world_of_the_settings_replaces_the_changed_one() -> None:
+def test_new_world_in_the_config_replaces_the_changed_one() -> None:
     server = Server(ServerConfig(world=WORLD))
     server.dispatch("GUILD_CREATE", {"id": "5", "name": "five"}, now=0.0)
 
@@ -255,7 +255,7 @@ def test_new_world_of_the_settings_replaces_the_changed_one() -> None:
     assert [guild["name"] for guild in server.world.guilds] == ["Other"]
 
 
-def test_dispatch_that_cannot_become_etf_changes_nothing() -> None:
+def test_dispatch_without_etf_form_has_no_effect() -> None:
     pytest.importorskip("erlpack")
     server = Server(ServerConfig(world=WORLD))
     deep: Any = 0

@@ -9,7 +9,7 @@ def _backoff(chance: float = 1.0) -> Backoff:
     return Backoff(first=1.0, longest=8.0, random=lambda: chance)
 
 
-def test_the_bound_doubles_up_to_the_longest() -> None:
+def test_backoff_bound_doubles_up_to_the_maximum() -> None:
     backoff = _backoff()
     delays = []
     for _ in range(6):
@@ -19,7 +19,7 @@ def test_the_bound_doubles_up_to_the_longest() -> None:
     assert delays == [1.0, 2.0, 4.0, 8.0, 8.0, 8.0]
 
 
-def test_the_jitter_is_full() -> None:
+def test_backoff_uses_full_jitter() -> None:
     delays = []
     for chance in (0.0, 0.25, 0.999):
         backoff = _backoff(chance)
@@ -29,11 +29,11 @@ def test_the_jitter_is_full() -> None:
     assert delays == [0.0, 0.25, 0.999]
 
 
-def test_before_any_loss_the_bound_is_the_first() -> None:
+def test_backoff_bound_before_any_failure_is_the_first() -> None:
     assert _backoff().delay() == 1.0
 
 
-def test_thousands_of_losses_do_not_overflow() -> None:
+def test_thousands_of_failures_do_not_overflow_the_backoff() -> None:
     backoff = _backoff()
     for _ in range(5000):
         backoff.lost()
@@ -41,7 +41,7 @@ def test_thousands_of_losses_do_not_overflow() -> None:
     assert backoff.delay() == 8.0
 
 
-def test_a_reset_forgets_all_failures() -> None:
+def test_backoff_reset_clears_all_failures() -> None:
     backoff = _backoff()
     for _ in range(3):
         backoff.lost()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from gateway_proto._timing.deadlines import Deadlines, Timer
 
 
-def test_the_earliest_deadline_is_next_and_due_first() -> None:
+def test_earliest_deadline_is_returned_first() -> None:
     deadlines = Deadlines()
     deadlines.set(Timer.HEARTBEAT, 5.0)
     deadlines.set(Timer.SEND, 3.0)
@@ -18,7 +18,7 @@ def test_the_earliest_deadline_is_next_and_due_first() -> None:
     assert deadlines.next() is None
 
 
-def test_of_those_due_at_once_the_order_is_that_of_their_names() -> None:
+def test_simultaneous_deadlines_are_ordered_by_name() -> None:
     """So that a trace replays, whoever was set first."""
     deadlines = Deadlines()
     for timer in (Timer.SEND, Timer.CLOSE, Timer.HEARTBEAT):
@@ -29,7 +29,7 @@ def test_of_those_due_at_once_the_order_is_that_of_their_names() -> None:
     assert due == [Timer.CLOSE, Timer.HEARTBEAT, Timer.SEND]
 
 
-def test_each_change_is_seen_by_whoever_asked_before() -> None:
+def test_next_deadline_reflects_each_change() -> None:
     deadlines = Deadlines()
     assert deadlines.next() is None
 
@@ -46,7 +46,7 @@ def test_each_change_is_seen_by_whoever_asked_before() -> None:
     assert deadlines.next() is None
 
 
-def test_how_long_they_have_stood_still_is_told_from_the_first_pause() -> None:
+def test_paused_time_counts_from_the_first_pause() -> None:
     deadlines = Deadlines()
     assert deadlines.stood_still(3.0) is None
 
@@ -56,7 +56,7 @@ def test_how_long_they_have_stood_still_is_told_from_the_first_pause() -> None:
     assert deadlines.stood_still(10.0) == 6.0
 
 
-def test_setting_a_deadline_again_replaces_it_and_clearing_forgets_it() -> None:
+def test_deadline_can_be_replaced_and_cleared() -> None:
     deadlines = Deadlines()
     deadlines.set(Timer.HEARTBEAT, 5.0)
     deadlines.set(Timer.HEARTBEAT, 9.0)
@@ -68,7 +68,7 @@ def test_setting_a_deadline_again_replaces_it_and_clearing_forgets_it() -> None:
     assert deadlines.next() is None
 
 
-def test_clear_all_forgets_every_deadline() -> None:
+def test_clear_all_removes_every_deadline() -> None:
     deadlines = Deadlines()
     deadlines.set(Timer.HEARTBEAT, 5.0)
     deadlines.set(Timer.CLOSE, 6.0)
@@ -78,7 +78,7 @@ def test_clear_all_forgets_every_deadline() -> None:
     assert deadlines.next() is None
 
 
-def test_while_paused_what_waits_for_the_peer_stands_still_and_the_rest_runs() -> None:
+def test_pause_suspends_only_deadlines_of_the_peer() -> None:
     deadlines = Deadlines()
     deadlines.set(Timer.LIVENESS, 10.0)
     deadlines.set(Timer.HEARTBEAT, 20.0)
@@ -96,7 +96,7 @@ def test_while_paused_what_waits_for_the_peer_stands_still_and_the_rest_runs() -
     assert deadlines.next() == 110.0
 
 
-def test_while_paused_what_waits_for_the_peer_is_not_due_beside_what_is() -> None:
+def test_suspended_deadline_is_not_due_with_others() -> None:
     deadlines = Deadlines()
     for timer in (Timer.LIVENESS, Timer.SEND):
         deadlines.set(timer, 20.0)
@@ -105,7 +105,7 @@ def test_while_paused_what_waits_for_the_peer_is_not_due_beside_what_is() -> Non
     assert [deadlines.pop_due(20.0) for _ in range(2)] == [Timer.SEND, None]
 
 
-def test_unpause_without_a_pause_changes_nothing() -> None:
+def test_unpause_without_pause_has_no_effect() -> None:
     deadlines = Deadlines()
     deadlines.set(Timer.LIVENESS, 10.0)
 

@@ -19,7 +19,7 @@ def _begun(*, acks: bool = True) -> Heartbeats:
 @pytest.mark.parametrize(
     ("milliseconds", "seconds"), [(41250, 41.25), (0.001, 0.01), (1e300, 86400.0)]
 )
-def test_an_interval_is_kept_between_bounds(milliseconds: float, seconds: float) -> None:
+def test_heartbeat_interval_is_clamped(milliseconds: float, seconds: float) -> None:
     beats = Heartbeats(acks=True)
 
     beats.begin(milliseconds, 0.0, first=1.0)
@@ -38,11 +38,13 @@ def test_an_interval_is_kept_between_bounds(milliseconds: float, seconds: float)
         *((value, None) for value in (0, -1, True, None, "", "soon", "nan", math.inf, 10**400, [])),
     ],
 )
-def test_interval_of_a_server_is_read_leniently(value: Any, expected: int | None) -> None:
+def test_heartbeat_interval_of_a_server_is_parsed_leniently(
+    value: Any, expected: int | None
+) -> None:
     assert milliseconds(value) == expected
 
 
-def test_before_the_beginning_nothing_is_known() -> None:
+def test_heartbeat_state_before_the_interval_is_empty() -> None:
     beats = Heartbeats(acks=True)
 
     assert (beats.interval, beats.due, beats.held, beats.latency) == (0.0, 0.0, False, None)
@@ -50,18 +52,18 @@ def test_before_the_beginning_nothing_is_known() -> None:
     assert not beats.is_zombie()
 
 
-def test_before_the_first_beat_nobody_is_a_zombie() -> None:
+def test_no_zombie_before_the_first_heartbeat() -> None:
     assert not _begun().is_zombie()
 
 
-def test_silence_for_one_interval_is_a_zombie() -> None:
+def test_no_data_for_one_heartbeat_interval_is_a_zombie() -> None:
     beats = _begun()
     beats.sent(1.0)
 
     assert beats.is_zombie()
 
 
-def test_traffic_without_an_ack_is_one_for_two_intervals() -> None:
+def test_traffic_without_ack_for_two_heartbeats_is_a_zombie() -> None:
     beats = _begun()
     beats.sent(1.0)
     beats.heard()
@@ -72,7 +74,7 @@ def test_traffic_without_an_ack_is_one_for_two_intervals() -> None:
     assert beats.is_zombie()
 
 
-def test_an_ack_gives_the_latency_and_ends_the_doubt() -> None:
+def test_ack_sets_heartbeat_latency_and_clears_zombie_suspicion() -> None:
     beats = _begun()
     for at in (1.0, 2.0, 3.0):
         beats.sent(at)
@@ -85,7 +87,7 @@ def test_an_ack_gives_the_latency_and_ends_the_doubt() -> None:
     assert beats.latency == 0.25
 
 
-def test_after_an_ack_the_doubt_begins_anew() -> None:
+def test_ack_restarts_zombie_detection_of_heartbeats() -> None:
     beats = _begun()
     for at in (1.0, 3.0, 5.0):
         beats.sent(at)
@@ -94,7 +96,7 @@ def test_after_an_ack_the_doubt_begins_anew() -> None:
         beats.acked(at + 1.5)
 
 
-def test_an_excuse_forgives_what_was_not_heard_but_not_for_ever() -> None:
+def test_excuse_postpones_zombie_detection_by_one_heartbeat() -> None:
     beats = _begun()
     beats.sent(1.0)
     beats.excuse()
@@ -104,14 +106,14 @@ def test_an_excuse_forgives_what_was_not_heard_but_not_for_ever() -> None:
     assert beats.is_zombie()
 
 
-def test_where_there_are_no_acks_nobody_is_a_zombie() -> None:
+def test_no_zombie_if_heartbeats_have_no_acks() -> None:
     beats = _begun(acks=False)
     for at in (1.0, 2.0, 3.0):
         beats.sent(at)
         assert not beats.is_zombie()
 
 
-def test_a_new_beginning_forgets_the_beat_that_was_awaited() -> None:
+def test_restart_forgets_the_unacknowledged_heartbeat() -> None:
     beats = _begun()
     beats.sent(1.0)
 
@@ -129,7 +131,7 @@ def test_a_new_beginning_forgets_the_beat_that_was_awaited() -> None:
         (ZombiePolicy.TRAFFIC_THEN_ACK, [True, True], [False, True]),
     ],
 )
-def test_what_proves_life_is_a_policy(
+def test_zombie_policy_decides_if_heartbeats_need_acks(
     policy: ZombiePolicy, silent: list[bool], traffic: list[bool]
 ) -> None:
     """Rule 6: after one interval, and after two."""
@@ -145,7 +147,7 @@ def test_what_proves_life_is_a_policy(
         assert dead == expected
 
 
-def test_a_beat_tells_how_late_it_was_and_the_next_is_an_interval_later() -> None:
+def test_heartbeat_reports_delay_and_schedules_the_next() -> None:
     """Rules 11 and 13."""
     beats = Heartbeats(acks=True)
     beats.begin(1000, 5.0, first=0.5)
@@ -155,7 +157,7 @@ def test_a_beat_tells_how_late_it_was_and_the_next_is_an_interval_later() -> Non
     assert beats.due == 8.75
 
 
-def test_a_beat_that_goes_out_and_a_new_beginning_are_held_no_more() -> None:
+def test_sent_or_restarted_heartbeat_is_no_longer_deferred() -> None:
     beats = _begun()
     beats.held = True
     beats.sent(1.0)
@@ -167,7 +169,7 @@ def test_a_beat_that_goes_out_and_a_new_beginning_are_held_no_more() -> None:
     assert beats.held is False
 
 
-def test_a_new_beginning_forgets_the_latency() -> None:
+def test_restart_clears_the_heartbeat_latency() -> None:
     """Rule 14."""
     beats = _begun()
     beats.sent(1.0)
@@ -179,9 +181,7 @@ def test_a_new_beginning_forgets_the_latency() -> None:
 
 
 @pytest.mark.parametrize(("milliseconds", "places"), [(41_250, 3), (60_000, 2), (1000, 61)])
-def test_the_places_that_a_minute_needs_are_its_beats_and_one(
-    milliseconds: int, places: int
-) -> None:
+def test_slots_needed_is_heartbeats_per_minute_plus_one(milliseconds: int, places: int) -> None:
     """Rule 59."""
     beats = Heartbeats(acks=True)
     assert beats.places(60.0) == 1

@@ -26,7 +26,7 @@ def _taken(outbox: Outbox[str], now: float) -> list[str]:
     return taken
 
 
-def test_what_has_room_goes_in_order() -> None:
+def test_commands_within_the_limit_are_sent_in_order() -> None:
     outbox = _outbox()
     _put(outbox, "a", "b", "c")
 
@@ -36,7 +36,7 @@ def test_what_has_room_goes_in_order() -> None:
     assert outbox.free_at(0.0) is None
 
 
-def test_however_many_wait_no_more_is_looked_at_than_the_first_that_may_go() -> None:
+def test_take_examines_commands_up_to_the_first_sendable_one() -> None:
     """A command costs the same behind a thousand others."""
     looked_at = []
 
@@ -54,7 +54,7 @@ def test_however_many_wait_no_more_is_looked_at_than_the_first_that_may_go() -> 
     assert len(outbox) == 6
 
 
-def test_places_are_kept_for_heartbeats_but_never_more_than_half() -> None:
+def test_slots_for_heartbeats_take_at_most_half_the_rate_limit() -> None:
     """Rule 59."""
     for places, room in ((3, 7), (1000, 5)):
         outbox = _outbox()
@@ -64,7 +64,7 @@ def test_places_are_kept_for_heartbeats_but_never_more_than_half() -> None:
         assert outbox.free_at(0.0) == 60.0
 
 
-def test_what_is_sent_past_the_queue_counts() -> None:
+def test_payloads_sent_past_the_queue_count_for_the_rate_limit() -> None:
     """Rule 58: heartbeats and Identify too."""
     outbox = _outbox()
     for _ in range(8):
@@ -76,7 +76,7 @@ def test_what_is_sent_past_the_queue_counts() -> None:
     assert outbox.waiting_since == 0.0
 
 
-def test_a_command_with_a_limit_of_its_own_is_overtaken() -> None:
+def test_command_with_its_own_rate_limit_is_overtaken() -> None:
     outbox = _outbox({"all members": 30.0})
     _put(outbox, "all members", "voice")
 
@@ -85,7 +85,7 @@ def test_a_command_with_a_limit_of_its_own_is_overtaken() -> None:
     assert _taken(outbox, 30.0) == ["all members"]
 
 
-def test_of_several_that_are_held_the_soonest_is_waited_for() -> None:
+def test_earliest_of_several_delayed_commands_sets_the_wait() -> None:
     for held in ({"a": 5.0, "b": 9.0}, {"a": 9.0, "b": 5.0}):
         outbox = _outbox(held)
         _put(outbox, "a", "b")
@@ -93,7 +93,7 @@ def test_of_several_that_are_held_the_soonest_is_waited_for() -> None:
         assert outbox.free_at(1.0) == 5.0
 
 
-def test_the_last_presence_is_the_one_that_goes() -> None:
+def test_only_the_last_presence_is_sent() -> None:
     """Rule 62."""
     outbox = _outbox()
     for name in ("p1", "p2"):
@@ -102,7 +102,7 @@ def test_the_last_presence_is_the_one_that_goes() -> None:
     assert _taken(outbox, 0.0) == ["p2"]
 
 
-def test_presences_have_a_window_of_their_own_that_identify_counts_in() -> None:
+def test_presences_have_own_rate_limit_that_counts_identify() -> None:
     outbox = _outbox()
     outbox.count(0.0, presence=True)
     outbox.put_presence(Waiting("p1", "p1", 0.0))
@@ -115,7 +115,7 @@ def test_presences_have_a_window_of_their_own_that_identify_counts_in() -> None:
     assert _taken(outbox, 20.0) == ["p2"]
 
 
-def test_what_has_no_presence_leaves_the_window_of_presences_alone() -> None:
+def test_other_payloads_do_not_count_for_presence_rate_limit() -> None:
     outbox = _outbox()
     for _ in range(2):
         outbox.count(0.0)
@@ -126,7 +126,7 @@ def test_what_has_no_presence_leaves_the_window_of_presences_alone() -> None:
     assert _taken(outbox, 0.0) == ["p"]
 
 
-def test_what_is_cleared_is_told_except_for_the_presence() -> None:
+def test_clear_returns_commands_but_not_the_presence() -> None:
     outbox = _outbox()
     _put(outbox, "a")
     outbox.put_presence(Waiting("p", "p", 0.0))

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from gateway_proto._timing.ratelimit import SlidingWindow
 
 
-def test_there_is_room_up_to_the_limit_and_again_when_the_first_is_old() -> None:
+def test_rate_limit_frees_a_slot_after_its_window() -> None:
     window = SlidingWindow(2, 10.0)
     window.take(0.0)
     assert window.free_at(1.0) == 1.0
@@ -18,7 +18,7 @@ def test_there_is_room_up_to_the_limit_and_again_when_the_first_is_old() -> None
     assert window.free_at(10.0) == 10.0
 
 
-def test_reserved_places_are_not_free() -> None:
+def test_reserved_rate_limit_slots_are_not_free() -> None:
     window = SlidingWindow(3, 10.0)
     window.take(0.0)
     window.take(1.0)
@@ -28,7 +28,7 @@ def test_reserved_places_are_not_free() -> None:
     assert window.free_at(2.0, reserve=2) == 11.0
 
 
-def test_sends_over_the_limit_delay_what_follows() -> None:
+def test_sends_over_the_rate_limit_delay_later_sends() -> None:
     window = SlidingWindow(1, 10.0)
     window.take(0.0)
     window.take(5.0)
@@ -36,7 +36,7 @@ def test_sends_over_the_limit_delay_what_follows() -> None:
     assert window.free_at(6.0) == 15.0
 
 
-def test_no_more_sends_are_recorded_than_can_delay_the_next() -> None:
+def test_rate_limit_records_a_bounded_number_of_sends() -> None:
     window = SlidingWindow(3, 10.0)
 
     for number in range(1000):
@@ -48,7 +48,7 @@ def test_no_more_sends_are_recorded_than_can_delay_the_next() -> None:
 
 
 @given(st.lists(st.floats(0, 5), max_size=60), st.integers(1, 5))
-def test_no_window_of_any_place_holds_more_than_the_limit(steps: list[float], limit: int) -> None:
+def test_no_rate_limit_window_exceeds_the_limit(steps: list[float], limit: int) -> None:
     window = SlidingWindow(limit, 10.0)
     now, sent = 0.0, []
     for step in steps:
