@@ -34,6 +34,7 @@ from gateway_proto import (
     fingerprint,
 )
 from gateway_proto._layers.inflate import deflater
+from tests.connections import close_event, ready, receive, sent_payloads, unframed
 
 CONFIG = Config(token="t0ken", intents=0, gateway_url="ws://localhost")
 NO_REPLY_YET = 10**9
@@ -41,32 +42,11 @@ ROOM = 120 - 1 - 2  # Identify was the first; two places are kept for heartbeats
 
 
 def _bare(config: Config = CONFIG, session: Session | None = None) -> ClientConnection:
-    return ClientConnection(config, "ws://localhost", now=0.0, session=session, framing=False)
-
-
-def _tell(
-    connection: ClientConnection, op: int, d: Any = None, *, now: float = 0.0, **r: Any
-) -> None:
-    connection.receive_message(json.dumps({"op": op, "d": d, **r}), now=now)
+    return unframed(config, session)
 
 
 def _ready(config: Config = CONFIG) -> ClientConnection:
-    connection = _bare(config)
-    _tell(connection, 10, {"heartbeat_interval": NO_REPLY_YET})
-    _tell(connection, 0, {"session_id": "s"}, s=1, t="READY")
-    connection.messages_to_send()
-    connection.events()
-    return connection
-
-
-def _said(connection: ClientConnection) -> list[dict[str, Any]]:
-    return [json.loads(message) for message in connection.messages_to_send()]
-
-
-def _closed(connection: ClientConnection) -> Closed:
-    closed = connection.events()[-1]
-    assert isinstance(closed, Closed)
-    return closed
+    return ready(config, interval=NO_REPLY_YET)
 
 
 # ----- commands and limits -----
@@ -107,7 +87,7 @@ def test_command_over_the_payload_limit_is_rejected() -> None:
     with pytest.raises(LocalProtocolError, match="more than the 4096"):
         connection.send(Raw(60, "\N{GRINNING FACE}" * 1024), now=0.0)
 
-    assert len(_said(connection)) == 1
+    assert len(sent_payloads(connection)) == 1
 
 
 @pytest.mark.parametrize("d", [object(), "\ud800", {(1, 2): 3}])
@@ -120,10 +100,10 @@ def test_rate_limit_delays_commands_but_not_heartbeats() -> None:
     connection = _ready()
     for number in range(130):
         connection.send(Raw(60, number), now=1.0)
-    assert [payload["d"] for payload in _said(connection)] == list(range(ROOM))
+    assert [payload["d"] for payload in sent_payloads(connection)] == list(range(ROOM))
 
-    _tell(connection, 1, now=2.0)
-    assert [payload["op"] for payload in _said(connection)] == [1]
+    receive(connection, 1, now=2.0)
+    assert [payload["op"] for payload in sent_payloads(connection)] == [1]
     assert connection.next_timer() == 6.0
     connection.handle_timer(now=6.0)
     assert connection.events()[-1] == CommandsWait(130 - ROOM, 5.0)
@@ -131,19 +111,19 @@ def test_rate_limit_delays_commands_but_not_heartbeats() -> None:
     connection.handle_timer(now=60.0)
     connection.handle_timer(now=61.0)
 
-    assert [payload["d"] for payload in _said(connection)] == list(range(ROOM, 130))
+    assert [payload["d"] for payload in sent_payloads(connection)] == list(range(ROOM, 130))
 
 
 def test_rate_limit_of_120_payloads_holds_in_every_minute() -> None:
     connection = _bare()
-    _tell(connection, 10, {"heartbeat_interval": 20_000})
-    _tell(connection, 0, {"session_id": "s"}, s=1, t="READY")
+    receive(connection, 10, {"heartbeat_interval": 20_000})
+    receive(connection, 0, {"session_id": "s"}, s=1, t="READY")
     for number in range(400):
         connection.send(Raw(60, number), now=0.0)
     sent: list[float] = [0.0] * len(connection.messages_to_send())
     while (at := connection.next_timer()) is not None and at < 300:
         connection.handle_timer(now=at)
-        _tell(connection, 11, now=at)
+        receive(connection, 11, now=at)
         sent += [at] * len(connection.messages_to_send())
 
     assert len(sent) > 400
@@ -167,7 +147,7 @@ def test_queued_commands_are_reported_unsent_on_close() -> None:
 
     connection.receive_eof(now=0.0)
 
-    assert _closed(connection).unsent == (Raw(60, ROOM), Raw(60, ROOM + 1))
+    assert close_event(connection).unsent == (Raw(60, ROOM), Raw(60, ROOM + 1))
 
 
 def test_presence_counts_in_the_command_rate_limit() -> None:
@@ -177,18 +157,18 @@ def test_presence_counts_in_the_command_rate_limit() -> None:
     connection.messages_to_send()
 
     connection.send(UpdatePresence(), now=1.0)
-    assert _said(connection) == []
+    assert sent_payloads(connection) == []
     connection.handle_timer(now=60.0)
 
-    assert [payload["op"] for payload in _said(connection)] == [3]
+    assert [payload["op"] for payload in sent_payloads(connection)] == [3]
 
 
 def test_identify_has_the_configured_properties_and_threshold() -> None:
     config = attrs.evolve(CONFIG, properties=Properties("linux", "b", "d"), large_threshold=200)
     connection = _bare(config)
-    _tell(connection, 10, {"heartbeat_interval": 1000})
+    receive(connection, 10, {"heartbeat_interval": 1000})
 
-    (identify,) = _said(connection)
+    (identify,) = sent_payloads(connection)
 
     assert identify["d"]["properties"] == {"os": "linux", "browser": "b", "device": "d"}
     assert identify["d"]["large_threshold"] == 200
@@ -207,7 +187,7 @@ def test_version_3_resume_has_the_token_only_by_option(
     )
     session = Session(id="s", sequence=5, dialect=3, fingerprint=fingerprint("t0ken"))
 
-    (resume,) = _said(_bare(config, session))
+    (resume,) = sent_payloads(_bare(config, session))
 
     assert resume["op"] == 6
     assert resume["d"].get("token") == token
@@ -222,8 +202,8 @@ def test_version_3_requires_the_unix_time_offset() -> None:
 
 def test_unpause_without_pause_does_not_prevent_a_zombie() -> None:
     connection = _bare()
-    _tell(connection, 10, {"heartbeat_interval": 10_000})
-    _tell(connection, 0, {"session_id": "s"}, s=1, t="READY")
+    receive(connection, 10, {"heartbeat_interval": 10_000})
+    receive(connection, 0, {"session_id": "s"}, s=1, t="READY")
     connection.handle_timer(now=5.0)
 
     connection.unpause(now=6.0)
@@ -240,7 +220,7 @@ def test_malformed_message_without_a_stream_is_skipped() -> None:
     connection = _ready()
 
     connection.receive_message("{", now=0.0)
-    _tell(connection, 0, {}, s=2, t="X")
+    receive(connection, 0, {}, s=2, t="X")
 
     malformed, dispatch = connection.events()
     assert isinstance(malformed, MalformedPayload)
@@ -251,10 +231,10 @@ def test_resume_has_the_sequence_of_a_dispatch_before_hello() -> None:
     session = Session(id="s", sequence=5, dialect=10, fingerprint=fingerprint("t0ken"))
     connection = _bare(session=session)
 
-    _tell(connection, 0, {}, s=6, t="A")
-    _tell(connection, 10, {"heartbeat_interval": NO_REPLY_YET})
+    receive(connection, 0, {}, s=6, t="A")
+    receive(connection, 10, {"heartbeat_interval": NO_REPLY_YET})
 
-    (resume,) = _said(connection)
+    (resume,) = sent_payloads(connection)
     assert resume["d"]["seq"] == 6
 
 
@@ -281,7 +261,7 @@ def test_invalid_compression_data_causes_resume() -> None:
 
     connection.receive_message(b"garbage\x00\x00\xff\xff", now=0.0)
 
-    closed = _closed(connection)
+    closed = close_event(connection)
     assert closed.then is Then.RESUME
     assert closed.error is not None
     assert "broken zlib data" in closed.error
@@ -304,7 +284,7 @@ def test_compression_output_over_the_limit_closes_the_connection() -> None:
 
     connection.receive_message(zlib.compress(b"x" * 10**6), now=0.0)
 
-    closed = _closed(connection)
+    closed = close_event(connection)
     assert closed.error is not None
     assert "more than 1000 bytes" in closed.error
 
@@ -315,9 +295,9 @@ def test_version_3_without_heartbeat_interval_ends_connection() -> None:
     for name in ("READY", "RESUMED"):
         connection = _bare(config, session)
 
-        _tell(connection, 0, {"session_id": "x"}, s=1, t=name)
+        receive(connection, 0, {"session_id": "x"}, s=1, t=name)
 
-        closed = _closed(connection)
+        closed = close_event(connection)
         assert closed.error is not None
         assert f"{name} has no usable heartbeat_interval" in closed.error
 
@@ -325,7 +305,7 @@ def test_version_3_without_heartbeat_interval_ends_connection() -> None:
 def test_ready_before_hello_is_ignored() -> None:
     connection = _bare()
 
-    _tell(connection, 0, {"session_id": "s"}, s=1, t="READY")
+    receive(connection, 0, {"session_id": "s"}, s=1, t="READY")
 
     assert connection.state is State.GREETING
     assert connection.session is None
@@ -334,7 +314,7 @@ def test_ready_before_hello_is_ignored() -> None:
 def test_dispatch_before_ready_is_returned() -> None:
     connection = _bare()
 
-    _tell(connection, 0, {}, s=1, t="EARLY")
+    receive(connection, 0, {}, s=1, t="EARLY")
 
     assert connection.events()[1:] == [Dispatch.of("EARLY", {}, 1)]
 
@@ -349,12 +329,12 @@ def test_missing_response_in_any_phase_ends_by_timeout(seconds: float, what: str
     else:
         connection = _bare()
     if what == "READY or RESUMED":
-        _tell(connection, 10, {"heartbeat_interval": NO_REPLY_YET})
+        receive(connection, 10, {"heartbeat_interval": NO_REPLY_YET})
 
     assert connection.next_timer() == seconds
     connection.handle_timer(now=seconds)
 
-    assert _closed(connection).error == f"waited too long for {what}"
+    assert close_event(connection).error == f"waited too long for {what}"
 
 
 @pytest.mark.parametrize("now", [1e18, 1e300, float("inf")])
@@ -362,12 +342,12 @@ def test_huge_clock_value_does_not_repeat_heartbeats(now: float) -> None:
     """A `now` so large is the same after an interval was added to it."""
     config = attrs.evolve(CONFIG, dialect=3, intents=None, unix_offset=0.0)
     connection = _bare(config)
-    _tell(connection, 0, {"heartbeat_interval": 41250, "session_id": "s"}, t="READY", s=1)
+    receive(connection, 0, {"heartbeat_interval": 41250, "session_id": "s"}, t="READY", s=1)
     connection.messages_to_send()
 
     connection.handle_timer(now=now)
 
-    assert [sent["op"] for sent in _said(connection)] == [1]
+    assert [sent["op"] for sent in sent_payloads(connection)] == [1]
 
 
 # ----- without framing -----
@@ -401,14 +381,14 @@ def test_peer_close_without_framing_ends_the_connection() -> None:
     connection.receive_close(4000, "x", now=0.0)
 
     assert connection.close_to_send() == (4000, "")
-    assert _closed(connection).by is By.PEER
+    assert close_event(connection).by is By.PEER
 
 
 def test_our_close_is_complete_after_the_peer_close() -> None:
     connection = _ready()
     connection.close(1000, "bye", now=0.0)
     connection.close(4000, "again", now=0.0)  # the first one counts
-    _tell(connection, 0, {}, s=9, t="LATE")
+    receive(connection, 0, {}, s=9, t="LATE")
     assert connection.session is not None
     assert connection.session.sequence == 1
     assert connection.close_to_send() == (1000, "bye")
@@ -471,4 +451,4 @@ def test_handshake_timeout_has_no_close_code() -> None:
 
     connection.handle_timer(now=CONFIG.handshake_timeout)
 
-    assert _closed(connection).code is None
+    assert close_event(connection).code is None

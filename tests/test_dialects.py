@@ -43,6 +43,7 @@ from gateway_proto import (
     fingerprint,
 )
 from gateway_proto.testing import Link
+from tests.connections import close_event, receive, sent_payloads, unframed
 
 VERSIONS = list(DIALECTS)
 HOLD = 10**9
@@ -66,35 +67,26 @@ def _session(version: int) -> Session:
 
 
 def _bare(version: int, session: Session | None = None, **changes: Any) -> ClientConnection:
-    config = _config(version, **changes)
-    return ClientConnection(config, "ws://localhost", now=0.0, session=session, framing=False)
-
-
-def _tell(connection: ClientConnection, op: int, d: Any = None, **rest: Any) -> None:
-    connection.receive_message(json.dumps({"op": op, "d": d, **rest}), now=0.0)
-
-
-def _said(connection: Any) -> list[dict[str, Any]]:
-    return [json.loads(message) for message in connection.messages_to_send()]
+    return unframed(_config(version, **changes), session)
 
 
 def _greeted(version: int, session: Session | None = None, **changes: Any) -> ClientConnection:
     connection = _bare(version, session, **changes)
     if DIALECTS[version].greets:
-        _tell(connection, 10, {"heartbeat_interval": HOLD})
+        receive(connection, 10, {"heartbeat_interval": HOLD})
     return connection
 
 
 def _introduced(version: int, **changes: Any) -> Any:
     """The `d` of Identify."""
-    (identify,) = _said(_greeted(version, **changes))
+    (identify,) = sent_payloads(_greeted(version, **changes))
     assert identify["op"] == 2
     return identify["d"]
 
 
 def _ready(version: int, **changes: Any) -> ClientConnection:
     connection = _greeted(version, **changes)
-    _tell(connection, 0, {"session_id": "s", "heartbeat_interval": HOLD}, s=1, t="READY")
+    receive(connection, 0, {"session_id": "s", "heartbeat_interval": HOLD}, s=1, t="READY")
     connection.messages_to_send()
     connection.events()
     return connection
@@ -109,13 +101,7 @@ def _served(version: int, **config: Any) -> list[dict[str, Any]]:
     """What a server says to Identify."""
     connection = _accept(version, Server(ServerConfig(**config)))
     connection.receive_message(json.dumps({"op": 2, "d": {"token": "t", "intents": 513}}), now=0.0)
-    return _said(connection)
-
-
-def _closed(connection: ClientConnection) -> Closed:
-    closed = connection.events()[-1]
-    assert isinstance(closed, Closed)
-    return closed
+    return sent_payloads(connection)
 
 
 def _versions(*which: int) -> Any:
@@ -168,7 +154,7 @@ def test_lookup_has_the_token_up_to_version_5(version: int, does: bool) -> None:
 
 @_versions(4, 5, 6, 7, 8, 9, 10)
 def test_resume_has_the_token_from_version_4_on(version: int, does: bool) -> None:
-    (resume,) = _said(_greeted(version, _session(version)))
+    (resume,) = sent_payloads(_greeted(version, _session(version)))
 
     assert resume["op"] == 6
     assert ("token" in resume["d"]) is does
@@ -180,7 +166,7 @@ def test_heartbeat_has_unix_time_in_version_3_later_sequence(version: int, does:
 
     connection.receive_message('{"op":1}', now=1450.0)
 
-    (heartbeat,) = _said(connection)
+    (heartbeat,) = sent_payloads(connection)
     assert heartbeat["d"] == ("1450000" if does else 1)
 
 
@@ -192,7 +178,7 @@ def test_failed_resume_is_answered_by_op_9_from_version_4_on(version: int, does:
     resume = {"op": 6, "d": {"token": "t", "session_id": "gone", "seq": 1}}
     connection.receive_message(json.dumps(resume), now=0.0)
 
-    assert [payload["op"] for payload in _said(connection)] == ([9] if does else [])
+    assert [payload["op"] for payload in sent_payloads(connection)] == ([9] if does else [])
     assert connection.close_to_send() == (None if does else (4006, "Invalid session"))
 
 
@@ -227,7 +213,7 @@ def test_identify_has_an_optional_shard_from_version_4_on(version: int, does: bo
 def test_op_7_has_an_optional_url_up_to_version_4(version: int, does: bool) -> None:
     connection = _ready(version)
 
-    _tell(connection, 7, {"url": "ws://localhost/other"})
+    receive(connection, 7, {"url": "ws://localhost/other"})
 
     asked = next(e for e in connection.events() if isinstance(e, ReconnectRequested))
     assert asked.url == ("ws://localhost/other" if does else None)
@@ -271,8 +257,8 @@ def test_heartbeats_are_acknowledged_from_version_5_on(version: int, does: bool)
 def test_missing_heartbeat_acks_are_allowed_before_version_5(version: int, does: bool) -> None:
     connection = _greeted(version)
     if DIALECTS[version].greets:
-        _tell(connection, 10, {"heartbeat_interval": 1000})
-    _tell(connection, 0, {"session_id": "s", "heartbeat_interval": 1000}, s=1, t="READY")
+        receive(connection, 10, {"heartbeat_interval": 1000})
+    receive(connection, 0, {"session_id": "s", "heartbeat_interval": 1000}, s=1, t="READY")
 
     for at in range(1, 10):
         connection.handle_timer(now=float(at))
@@ -286,12 +272,12 @@ def test_heartbeat_before_a_dispatch_is_null_from_version_5_on(version: int, doe
     """Before it, there is no interval before READY either."""
     connection = _bare(version)
     if does:
-        _tell(connection, 10, {"heartbeat_interval": 10_000})
+        receive(connection, 10, {"heartbeat_interval": 10_000})
     connection.messages_to_send()
 
     connection.handle_timer(now=9.0)
 
-    assert _said(connection) == ([{"op": 1, "d": None}] if does else [])
+    assert sent_payloads(connection) == ([{"op": 1, "d": None}] if does else [])
 
 
 @_versions(3, 4)
@@ -300,7 +286,7 @@ def test_close_code_4006_means_identify_up_to_version_4(version: int, does: bool
 
     connection.receive_close(4006, now=0.0)
 
-    assert _closed(connection).then is (Then.IDENTIFY if does else Then.RESUME)
+    assert close_event(connection).then is (Then.IDENTIFY if does else Then.RESUME)
 
 
 @_versions(3, 4, 5)
@@ -309,7 +295,7 @@ def test_op_5_is_supported_up_to_version_5(version: int, does: bool) -> None:
 
     if does:
         connection.send(VoiceServerPing(), now=0.0)
-        assert _said(connection) == [{"op": 5, "d": None}]
+        assert sent_payloads(connection) == [{"op": 5, "d": None}]
     else:
         with pytest.raises(LocalProtocolError, match="has no VoiceServerPing"):
             connection.send(VoiceServerPing(), now=0.0)
@@ -321,7 +307,7 @@ def test_op_codes_of_user_accounts_are_sent_as_raw_commands() -> None:
 
     connection.send(Raw(12, ["1"]), now=0.0)
 
-    assert _said(connection) == [{"op": 12, "d": ["1"]}]
+    assert sent_payloads(connection) == [{"op": 12, "d": ["1"]}]
 
 
 # ----- 6: presences, transport compression, intents -----
@@ -361,16 +347,16 @@ def test_presence_has_three_formats(versions: tuple[int, ...], d: Any) -> None:
         connection.send(_PRESENCE, now=0.0)
         link.client.send(_PRESENCE)
 
-        assert _said(connection) == [{"op": 3, "d": d}]
+        assert sent_payloads(connection) == [{"op": 3, "d": d}]
         assert link.server.expect(UpdatePresence) == _PRESENCE
 
 
 @_versions(6, 7, 8, 9, 10)
 def test_identify_has_the_presence_from_version_6_on(version: int, does: bool) -> None:
     connection = _greeted(version, presence=UpdatePresence())
-    _tell(connection, 0, {"session_id": "s", "heartbeat_interval": HOLD}, s=1, t="READY")
+    receive(connection, 0, {"session_id": "s", "heartbeat_interval": HOLD}, s=1, t="READY")
 
-    said = _said(connection)
+    said = sent_payloads(connection)
 
     assert ("presence" in said[0]["d"]) is does
     assert [payload["op"] for payload in said] == ([2] if does else [2, 3])
@@ -388,12 +374,12 @@ def test_presence_rate_limit_depends_on_the_version(version: int, limit: tuple[i
     for number in range(most + 3):
         connection.send(UpdatePresence((), number), now=100.0)
 
-    assert len(_said(connection)) == most
+    assert len(sent_payloads(connection)) == most
     timers = []
     while (at := connection.next_timer()) is not None and at <= 100 + seconds:
         timers.append(at)
         connection.handle_timer(now=at)
-    (last,) = [p for p in _said(connection) if p["op"] == 3]
+    (last,) = [p for p in sent_payloads(connection) if p["op"] == 3]
     assert timers[-1] == 100 + seconds
     assert last["d"].get("since", last["d"].get("idle_since")) == most + 2
 
@@ -404,12 +390,12 @@ def test_op_9_has_a_resumable_flag_from_version_6_on(version: int, does: bool) -
     server = _accept(version)
     server.messages_to_send()
 
-    _tell(connection, 9, True)
+    receive(connection, 9, True)
     server.send(SessionInvalidated(resumable=True), now=0.0)
 
     assert SessionInvalidated(resumable=does) in connection.events()
     d = True if does else None
-    assert _said(server) == [{"t": None, "s": None, "op": 9, "d": d}]
+    assert sent_payloads(server) == [{"t": None, "s": None, "op": 9, "d": d}]
 
 
 @_versions(6, 7, 8, 9, 10)
@@ -427,7 +413,7 @@ def test_last_close_codes_are_fatal_from_version_6_on(version: int, does: bool) 
     for code in (4011, 4012, 4013, 4014):
         connection = _ready(version)
         connection.receive_close(code, now=0.0)
-        assert _closed(connection).then is (Then.STOP if does else Then.RESUME)
+        assert close_event(connection).then is (Then.STOP if does else Then.RESUME)
 
 
 @pytest.mark.parametrize(
@@ -478,7 +464,11 @@ def test_members_request_has_user_ids_from_version_6_on(version: int, does: bool
 
     if does:
         connection.send(request, now=0.0)
-        assert _said(connection)[0]["d"] == {"guild_id": "1", "user_ids": ["2"], "nonce": "n"}
+        assert sent_payloads(connection)[0]["d"] == {
+            "guild_id": "1",
+            "user_ids": ["2"],
+            "nonce": "n",
+        }
     else:
         with pytest.raises(LocalProtocolError, match="no user_ids"):
             connection.send(request, now=0.0)
@@ -493,7 +483,7 @@ def test_voice_state_requires_a_guild_from_version_6_on(version: int, does: bool
             connection.send(UpdateVoiceState(None, None), now=0.0)
     else:
         connection.send(UpdateVoiceState(None, None), now=0.0)
-        assert _said(connection)[0]["d"]["guild_id"] is None
+        assert sent_payloads(connection)[0]["d"]["guild_id"] is None
 
 
 @_versions(6, 7, 8, 9, 10)
@@ -501,7 +491,7 @@ def test_resume_url_of_ready_is_used_from_version_6_on(version: int, does: bool)
     connection = _greeted(version)
     d = {"session_id": "s", "heartbeat_interval": HOLD, "resume_gateway_url": "ws://localhost/r"}
 
-    _tell(connection, 0, d, s=1, t="READY")
+    receive(connection, 0, d, s=1, t="READY")
 
     assert connection.session is not None
     assert connection.session.resume_url == ("ws://localhost/r" if does else None)
@@ -516,7 +506,7 @@ def test_members_request_has_several_guilds_up_to_version_7(version: int, does: 
 
     if does:
         connection.send(RequestGuildMembers(["1", "2"], "q", 5), now=0.0)
-        assert _said(connection)[0]["d"]["guild_id"] == ["1", "2"]
+        assert sent_payloads(connection)[0]["d"]["guild_id"] == ["1", "2"]
     else:
         with pytest.raises(LocalProtocolError, match="takes one guild"):
             connection.send(RequestGuildMembers(["1", "2"], "q", 5), now=0.0)
@@ -548,7 +538,7 @@ def test_permissions_are_returned_unchanged(permissions: Any) -> None:
     """A decimal string from version 8 on, an integer before."""
     for version in VERSIONS:
         connection = _ready(version)
-        _tell(connection, 0, {"permissions": permissions}, s=2, t="GUILD_ROLE_CREATE")
+        receive(connection, 0, {"permissions": permissions}, s=2, t="GUILD_ROLE_CREATE")
         (dispatch,) = connection.events()
         assert isinstance(dispatch, Dispatch)
         assert dispatch.data == {"permissions": permissions}

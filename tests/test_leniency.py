@@ -36,6 +36,7 @@ from gateway_proto import (
 )
 from gateway_proto._layers import inflate
 from gateway_proto.testing import Link
+from tests.connections import greeted, ready, sent_payloads, unframed
 from tests.encodings import ENCODINGS
 
 zstd = inflate.zstd()
@@ -44,8 +45,7 @@ SESSION = Session(id="s", sequence=7, dialect=10, fingerprint=fingerprint("t"))
 
 
 def _bare(session: Session | None = None, **changes: Any) -> ClientConnection:
-    config = attrs.evolve(CONFIG, **changes)
-    return ClientConnection(config, "ws://localhost", now=0.0, session=session, framing=False)
+    return unframed(attrs.evolve(CONFIG, **changes), session)
 
 
 def _tell(connection: ClientConnection, payload: dict[str, Any], now: float = 0.0) -> None:
@@ -53,21 +53,11 @@ def _tell(connection: ClientConnection, payload: dict[str, Any], now: float = 0.
 
 
 def _hello(session: Session | None = None, **changes: Any) -> ClientConnection:
-    connection = _bare(session, **changes)
-    _tell(connection, {"op": 10, "d": {"heartbeat_interval": 40_000}})
-    return connection
+    return greeted(attrs.evolve(CONFIG, **changes), session)
 
 
 def _ready(**d: Any) -> ClientConnection:
-    connection = _hello()
-    _tell(connection, {"op": 0, "t": "READY", "s": 1, "d": {"session_id": "s", **d}})
-    connection.messages_to_send()
-    connection.events()
-    return connection
-
-
-def _said(connection: ClientConnection) -> list[Any]:
-    return [json.loads(message) for message in connection.messages_to_send()]
+    return ready(CONFIG, **d)
 
 
 # ----- sequences -----
@@ -92,7 +82,7 @@ def test_repeated_or_missing_sequence_is_accepted() -> None:
 
     _tell(connection, {"op": 1})
 
-    assert _said(connection) == [{"op": 1, "d": 5}]
+    assert sent_payloads(connection) == [{"op": 1, "d": 5}]
 
 
 def test_resume_replay_that_is_off_by_one_is_accepted() -> None:
@@ -174,7 +164,7 @@ def test_heartbeat_ack_may_have_any_body(ack: dict[str, Any]) -> None:
     _tell(connection, {"op": 1})
 
     assert isinstance(connection.events()[0], HeartbeatAcked)
-    assert _said(connection) == [{"op": 1, "d": 1}]
+    assert sent_payloads(connection) == [{"op": 1, "d": 1}]
 
 
 # ----- op 7 and op 9 -----

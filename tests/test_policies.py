@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import attrs
@@ -45,6 +44,7 @@ from gateway_proto import (
     fingerprint,
 )
 from gateway_proto.testing import Link
+from tests.connections import close_event, ready, receive, sent_payloads, unframed
 
 CONFIG = Config(token="t0ken", intents=0, gateway_url="ws://localhost", random=lambda: 0.5)
 SESSION = Session(id="s", sequence=7, dialect=10, fingerprint=fingerprint("t0ken"))
@@ -56,35 +56,20 @@ def _config(**changes: Any) -> Config:
 
 
 def _bare(session: Session | None = None, **changes: Any) -> ClientConnection:
-    config = _config(**changes)
-    return ClientConnection(config, "ws://localhost", now=0.0, session=session, framing=False)
-
-
-def _tell(connection: Any, op: int, d: Any = None, *, now: float = 0.0, **rest: Any) -> None:
-    connection.receive_message(json.dumps({"op": op, "d": d, **rest}), now=now)
+    return unframed(_config(**changes), session)
 
 
 def _hello(connection: ClientConnection, interval: int = 10_000) -> ClientConnection:
-    _tell(connection, 10, {"heartbeat_interval": interval})
+    receive(connection, 10, {"heartbeat_interval": interval})
     return connection
 
 
 def _ready(**changes: Any) -> ClientConnection:
-    connection = _hello(_bare(**changes))
-    _tell(connection, 0, {"session_id": "s"}, s=1, t="READY")
-    connection.messages_to_send()
-    connection.events()
-    return connection
+    return ready(_config(**changes), interval=10_000)
 
 
 def _ops(connection: ClientConnection) -> list[int]:
-    return [json.loads(message)["op"] for message in connection.messages_to_send()]
-
-
-def _closed(connection: ClientConnection) -> Closed:
-    closed = connection.events()[-1]
-    assert isinstance(closed, Closed)
-    return closed
+    return [payload["op"] for payload in sent_payloads(connection)]
 
 
 # ----- time -----
@@ -96,7 +81,7 @@ def test_late_heartbeat_is_reported() -> None:
 
     connection.handle_timer(now=5.9)
     assert not any(isinstance(event, HeartbeatLate) for event in connection.events())
-    _tell(connection, 11, now=6.0)
+    receive(connection, 11, now=6.0)
     connection.handle_timer(now=19.5)
 
     late = next(event for event in connection.events() if isinstance(event, HeartbeatLate))
@@ -145,7 +130,7 @@ def test_small_or_backward_clock_step_is_ignored(step: float) -> None:
 def test_version_3_heartbeat_uses_last_observed_unix_time() -> None:
     config = _config(dialect=3, intents=None, unix_offset=0.0)
     connection = ClientConnection(config, "ws://localhost", now=0.0, framing=False)
-    _tell(connection, 0, {"session_id": "s", "heartbeat_interval": 1000}, s=1, t="READY")
+    receive(connection, 0, {"session_id": "s", "heartbeat_interval": 1000}, s=1, t="READY")
 
     connection.check_clock(1000.0, now=0.0)
     connection.check_clock(1003.5, now=0.5)
@@ -175,7 +160,7 @@ def test_delayed_commands_are_reported_once() -> None:
     assert len(connection.waiting) > 5
 
     for at in (4.0, 5.0, 9.0):
-        _tell(connection, 11, now=at)
+        receive(connection, 11, now=at)
         connection.handle_timer(now=at)
 
     reports = [event for event in connection.events() if isinstance(event, CommandsWait)]
@@ -184,7 +169,7 @@ def test_delayed_commands_are_reported_once() -> None:
         at = connection.next_timer()
         assert at is not None
         connection.handle_timer(now=at)
-        _tell(connection, 11, now=at)
+        receive(connection, 11, now=at)
     for _ in range(125):
         connection.send(VOICE, now=at)
     connection.handle_timer(now=at + 3.0)
@@ -212,9 +197,9 @@ def test_early_heartbeats_policy_sets_first_heartbeat(
 
     connection.handle_timer(now=5.0)
     beats["its time"] = _ops(connection) == [1]
-    _tell(connection, 0, {}, s=8, t="X", now=7.0)
+    receive(connection, 0, {}, s=8, t="X", now=7.0)
     beats["the first message"] = _ops(connection) == [1]
-    _tell(connection, 0, {}, s=9, t="RESUMED", now=8.0)
+    receive(connection, 0, {}, s=9, t="RESUMED", now=8.0)
     beats["RESUMED"] = _ops(connection) == [1]
 
     assert [when for when, beat in beats.items() if beat] == [beats_at]
@@ -236,7 +221,7 @@ def test_deferred_heartbeat_is_dropped_on_close() -> None:
     _ops(connection)
     connection.handle_timer(now=5.0)
 
-    _tell(connection, 7, now=6.0)
+    receive(connection, 7, now=6.0)
 
     assert _ops(connection) == []
 
@@ -253,9 +238,9 @@ def test_deferred_heartbeat_can_detect_a_zombie() -> None:
     connection.handle_timer(now=15.0)
     assert connection.state is State.IDENTIFYING
 
-    _tell(connection, 0, {"session_id": "s"}, s=1, t="READY", now=16.0)
+    receive(connection, 0, {"session_id": "s"}, s=1, t="READY", now=16.0)
 
-    assert "zombie" in (_closed(connection).error or "")
+    assert "zombie" in (close_event(connection).error or "")
 
 
 @pytest.mark.parametrize(
@@ -275,7 +260,7 @@ def test_zombie_policy_decides_on_missing_heartbeat_acks(
     for number in range(9):
         connection.handle_timer(now=5.0 + 10 * number)
         beats += _ops(connection).count(1)
-        _tell(connection, 0, {}, s=number, t="X", now=6.0 + 10 * number)
+        receive(connection, 0, {}, s=number, t="X", now=6.0 + 10 * number)
 
     assert beats == survives
 
@@ -290,7 +275,7 @@ def test_identify_on_same_connection_follows_op_9() -> None:
         connection.send(VOICE, now=0.0)
     connection.messages_to_send()
 
-    _tell(connection, 9, False, now=1.0)
+    receive(connection, 9, False, now=1.0)
     assert connection.state is State.IDENTIFYING
     assert connection.session is None
     assert connection.waiting == ()
@@ -300,18 +285,18 @@ def test_identify_on_same_connection_follows_op_9() -> None:
     assert 2 not in _ops(connection)
     connection.handle_timer(now=5.0)
     assert _ops(connection)[-1] == 2
-    _tell(connection, 0, {"session_id": "new"}, s=1, t="READY", now=6.0)
+    receive(connection, 0, {"session_id": "new"}, s=1, t="READY", now=6.0)
 
     assert connection.session is not None
     assert connection.session.id == "new"
     connection.receive_eof(now=7.0)
-    assert set(_closed(connection).unsent) == {VOICE}
+    assert set(close_event(connection).unsent) == {VOICE}
 
 
 def test_identify_attempts_on_the_same_connection_are_bounded() -> None:
     connection = _hello(_bare(identify_on_same_connection=True, identify_attempts=3))
     while connection.state is not State.CLOSED:
-        _tell(connection, 9, False, now=0.0)
+        receive(connection, 9, False, now=0.0)
         connection.handle_timer(now=connection.next_timer() or 0.0)
 
     assert len(connection.identified_at) == 3
@@ -320,7 +305,7 @@ def test_identify_attempts_on_the_same_connection_are_bounded() -> None:
 def test_resumable_op_9_always_causes_a_new_connection() -> None:
     connection = _ready(identify_on_same_connection=True)
 
-    _tell(connection, 9, True)
+    receive(connection, 9, True)
 
     assert SessionInvalidated(resumable=True) in connection.events()
     assert connection.state is State.CLOSED
@@ -430,7 +415,7 @@ def test_close_code_policy_depends_on_the_phase(code: int, ready: Then, resuming
     """Rules 36, 38, 41 and 45: the one try that 1000 and 4009 get is not given twice."""
     for connection, then in ((_ready(), ready), (_hello(_bare(SESSION)), resuming)):
         connection.receive_close(code, now=0.0)
-        assert _closed(connection).then is then
+        assert close_event(connection).then is then
 
 
 def test_close_code_policy_is_configurable() -> None:
@@ -439,7 +424,7 @@ def test_close_code_policy_is_configurable() -> None:
 
     connection.receive_close(4009, now=0.0)
 
-    assert _closed(connection).then is Then.IDENTIFY
+    assert close_event(connection).then is Then.IDENTIFY
     assert DIALECTS[10].closes[4009].then is Then.RESUME
 
 
@@ -509,7 +494,7 @@ def test_last_sent_commands_of_a_close_have_no_token() -> None:
     connection = _hello(_bare())
     connection.receive_close(4002, now=0.0)
 
-    closed = _closed(connection)
+    closed = close_event(connection)
 
     assert isinstance(closed.last_sent[-1], Identify)
     assert "t0ken" not in repr(closed)
@@ -519,7 +504,7 @@ def test_close_without_a_suspect_has_no_last_sent_commands() -> None:
     connection = _ready()
     connection.receive_close(4000, now=0.0)
 
-    assert _closed(connection).last_sent == ()
+    assert close_event(connection).last_sent == ()
 
 
 # ----- the life -----
@@ -671,12 +656,12 @@ def test_oversized_identify_is_rejected_before_the_first_dial() -> None:
 def test_session_id_too_long_for_resume_is_rejected(length: int) -> None:
     connection = _hello(_bare())
 
-    _tell(connection, 0, {"session_id": "x" * length}, s=1, t="READY")
+    receive(connection, 0, {"session_id": "x" * length}, s=1, t="READY")
 
     if length <= 256:
         assert connection.state is State.READY
     else:
-        assert "a session id of" in (_closed(connection).error or "")
+        assert "a session id of" in (close_event(connection).error or "")
 
 
 def test_missing_version_means_the_lowest_supported() -> None:
@@ -695,7 +680,7 @@ def test_presence_sent_during_identify_is_kept(version: int) -> None:
     assert _ops(connection) == [2]
 
     connection.send(UpdatePresence((), 5), now=1.0)
-    _tell(connection, 0, {"session_id": "s", "heartbeat_interval": 9e9}, s=1, t="READY", now=2.0)
+    receive(connection, 0, {"session_id": "s", "heartbeat_interval": 9e9}, s=1, t="READY", now=2.0)
 
     assert _ops(connection) == [3]
 
@@ -706,8 +691,8 @@ def test_second_ready_drops_the_queued_commands() -> None:
     for _ in range(130):
         connection.send(VOICE, now=0.0)
 
-    _tell(connection, 0, {"session_id": "t"}, s=1, t="READY", now=1.0)
+    receive(connection, 0, {"session_id": "t"}, s=1, t="READY", now=1.0)
     assert connection.waiting == ()
     connection.receive_eof(now=2.0)
 
-    assert set(_closed(connection).unsent) == {VOICE}
+    assert set(close_event(connection).unsent) == {VOICE}

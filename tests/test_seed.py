@@ -37,6 +37,7 @@ from gateway_proto import (
     fingerprint,
 )
 from gateway_proto.testing import Link
+from tests.connections import sent_payloads
 
 UNIX_OFFSET = 1_450_996_000.0
 CONFIG = Config(token="t0ken", dialect=3, api_url="http://localhost/api", unix_offset=UNIX_OFFSET)
@@ -50,10 +51,6 @@ def _link(config: Config = CONFIG, **server: Any) -> Link:
 def _bare(config: Config = CONFIG, session: Session | None = None) -> ClientConnection:
     """A connection without framing: what it says is JSON text."""
     return ClientConnection(config, "ws://localhost/4", now=100.0, session=session, framing=False)
-
-
-def _said(connection: ClientConnection) -> list[dict[str, Any]]:
-    return [json.loads(message) for message in connection.messages_to_send()]
 
 
 def _payload(op: int, d: Any, s: int | None = None, t: str | None = None) -> str:
@@ -136,7 +133,7 @@ def test_server_answers_the_lookup() -> None:
 def test_identify_is_sent_at_once_with_every_required_field() -> None:
     connection = _bare()
 
-    (identify,) = _said(connection)
+    (identify,) = sent_payloads(connection)
 
     assert connection.state is State.IDENTIFYING
     assert identify["op"] == 2
@@ -157,7 +154,7 @@ def test_identify_is_sent_at_once_with_every_required_field() -> None:
 def test_identify_requests_payload_compression() -> None:
     connection = _bare(attrs.evolve(CONFIG, compression=Compression.PAYLOAD))
 
-    (identify,) = _said(connection)
+    (identify,) = sent_payloads(connection)
 
     assert identify["d"]["compress"] is True
 
@@ -196,14 +193,14 @@ def test_server_sends_ready_with_payload_compression_on_request() -> None:
 def test_heartbeat_is_sent_at_the_interval_of_ready() -> None:
     connection = _bare()
     connection.receive_message(_ready(interval=30_000), now=100.0)
-    _said(connection)
+    sent_payloads(connection)
     beats: list[float] = []
 
     for _ in range(3):
         at = connection.next_timer()
         assert at is not None
         connection.handle_timer(now=at)
-        (beat,) = _said(connection)
+        (beat,) = sent_payloads(connection)
         assert beat["op"] == 1
         beats.append(at)
 
@@ -221,31 +218,31 @@ def test_heartbeat_interval_of_resumed_replaces_that_of_ready() -> None:
 
 def test_no_heartbeat_is_sent_before_ready() -> None:
     connection = _bare()
-    _said(connection)
+    sent_payloads(connection)
 
     connection.handle_timer(now=150.0)
 
-    assert _said(connection) == []
+    assert sent_payloads(connection) == []
 
 
 def test_heartbeat_has_unix_milliseconds_as_text() -> None:
     connection = _bare()
     connection.receive_message(_ready(interval=518_618), now=0.0)
-    _said(connection)
+    sent_payloads(connection)
 
     connection.handle_timer(now=618.618)
 
-    assert _said(connection) == [{"op": 1, "d": "1450996618618"}]
+    assert sent_payloads(connection) == [{"op": 1, "d": "1450996618618"}]
 
 
 def test_heartbeat_has_an_integer_by_option() -> None:
     connection = _bare(attrs.evolve(CONFIG, heartbeat_as_integer=True))
     connection.receive_message(_ready(), now=0.0)
-    _said(connection)
+    sent_payloads(connection)
 
     connection.handle_timer(now=200.5)
 
-    assert _said(connection) == [{"op": 1, "d": 1450996200500}]
+    assert sent_payloads(connection) == [{"op": 1, "d": 1450996200500}]
 
 
 def test_heartbeat_is_received_by_the_server_unchanged() -> None:
@@ -290,11 +287,11 @@ def test_status_update_always_has_game_and_idle_since(
 ) -> None:
     connection = _bare()
     connection.receive_message(_ready(), now=100.0)
-    _said(connection)
+    sent_payloads(connection)
 
     connection.send(presence, now=100.0)
 
-    assert _said(connection) == [{"op": 3, "d": d}]
+    assert sent_payloads(connection) == [{"op": 3, "d": d}]
 
 
 def test_last_status_is_sent_again_in_a_new_session() -> None:

@@ -14,7 +14,6 @@ from gateway_proto import (
     By,
     Client,
     ClientConnection,
-    Closed,
     Config,
     Dispatch,
     HeartbeatAcked,
@@ -40,6 +39,7 @@ from gateway_proto import (
 )
 from gateway_proto.dialects import DIALECTS
 from gateway_proto.testing import Link
+from tests.connections import close_event, greeted, ready, receive, sent_payloads, unframed
 
 CONFIG = Config(token="t0ken", intents=5, api_url="http://localhost/api/v10", random=lambda: 0.25)
 SESSION = Session(
@@ -56,51 +56,28 @@ def _link(config: Config = CONFIG, **server: Any) -> Link:
 
 
 def _bare(config: Config = CONFIG, session: Session | None = None) -> ClientConnection:
-    return ClientConnection(config, "ws://localhost", now=0.0, session=session, framing=False)
+    return unframed(config, session)
 
 
-def _said(connection: ClientConnection) -> list[dict[str, Any]]:
-    return [json.loads(message) for message in connection.messages_to_send()]
+def _greeted(config: Config = CONFIG, session: Session | None = None) -> ClientConnection:
+    return greeted(config, session)
 
 
-def _tell(
-    connection: ClientConnection, op: int, d: Any = None, *, now: float = 0.0, **rest: Any
-) -> None:
-    connection.receive_message(json.dumps({"op": op, "d": d, **rest}), now=now)
-
-
-def _greeted(**changes: Any) -> ClientConnection:
-    connection = _bare(**changes)
-    _tell(connection, 10, {"heartbeat_interval": 40_000})
-    return connection
-
-
-def _ready(**changes: Any) -> ClientConnection:
-    connection = _greeted(**changes)
-    d = {"session_id": "s1", "resume_gateway_url": "ws://localhost:77"}
-    _tell(connection, 0, d, s=1, t="READY")
-    connection.messages_to_send()
-    connection.events()
-    return connection
-
-
-def _closed(connection: ClientConnection) -> Closed:
-    closed = connection.events()[-1]
-    assert isinstance(closed, Closed)
-    return closed
+def _ready() -> ClientConnection:
+    return ready(CONFIG, session_id="s1", resume_gateway_url="ws://localhost:77")
 
 
 def test_nothing_is_sent_before_hello() -> None:
     connection = _bare()
 
     assert connection.state is State.GREETING
-    assert _said(connection) == []
+    assert sent_payloads(connection) == []
 
 
 def test_identify_follows_hello_with_the_documented_fields() -> None:
     config = attrs.evolve(CONFIG, shard=(1, 2), presence=UpdatePresence([Activity("chess")]))
 
-    (identify,) = _said(_greeted(config=config))
+    (identify,) = sent_payloads(_greeted(config=config))
 
     assert identify["op"] == 2
     assert identify["d"] == {
@@ -128,7 +105,7 @@ def test_first_heartbeat_is_jittered_and_then_periodic() -> None:
         assert at is not None
         connection.handle_timer(now=at)
         beats.append(at)
-        _tell(connection, 11, now=at)
+        receive(connection, 11, now=at)
 
     assert beats == [10.0, 50.0, 90.0]
 
@@ -136,22 +113,22 @@ def test_first_heartbeat_is_jittered_and_then_periodic() -> None:
 def test_heartbeat_has_null_and_later_the_last_sequence() -> None:
     connection = _greeted()
     connection.messages_to_send()
-    _tell(connection, 1)
-    assert _said(connection) == [{"op": 1, "d": None}]
+    receive(connection, 1)
+    assert sent_payloads(connection) == [{"op": 1, "d": None}]
 
-    _tell(connection, 0, {"session_id": "s"}, s=41, t="READY")
-    _tell(connection, 0, {}, s=42, t="X")
-    _tell(connection, 11)
-    _tell(connection, 1)
+    receive(connection, 0, {"session_id": "s"}, s=41, t="READY")
+    receive(connection, 0, {}, s=42, t="X")
+    receive(connection, 11)
+    receive(connection, 1)
 
-    assert _said(connection) == [{"op": 1, "d": 42}]
+    assert sent_payloads(connection) == [{"op": 1, "d": 42}]
 
 
 def test_ack_sets_latency_of_scheduled_heartbeat() -> None:
     connection = _ready()
     connection.handle_timer(now=10.0)
 
-    _tell(connection, 11, now=10.125)
+    receive(connection, 11, now=10.125)
 
     assert connection.latency == 0.125
     acked = connection.events()[-1]
@@ -162,7 +139,7 @@ def test_ack_sets_latency_of_scheduled_heartbeat() -> None:
 def test_unrequested_heartbeat_ack_sets_no_latency() -> None:
     connection = _ready()
 
-    _tell(connection, 11)
+    receive(connection, 11)
 
     (acked,) = connection.events()
     assert isinstance(acked, HeartbeatAcked)
@@ -174,8 +151,8 @@ def test_requested_heartbeat_keeps_schedule_and_latency() -> None:
     connection = _ready()
     connection.handle_timer(now=10.0)
 
-    _tell(connection, 1, now=10.5)
-    _tell(connection, 11, now=11.0)
+    receive(connection, 1, now=10.5)
+    receive(connection, 11, now=11.0)
 
     assert [event for event in connection.events() if isinstance(event, HeartbeatRequested)]
     assert connection.latency == 1.0
@@ -188,7 +165,7 @@ def test_silent_connection_is_dropped_after_one_interval() -> None:
 
     connection.handle_timer(now=50.0)
 
-    closed = _closed(connection)
+    closed = close_event(connection)
     assert (closed.by, closed.then) == (By.SELF, Then.RESUME)
     assert closed.error is not None
     assert "zombie" in closed.error
@@ -198,10 +175,10 @@ def test_silent_connection_is_dropped_after_one_interval() -> None:
 def test_traffic_replaces_a_heartbeat_ack_for_one_interval() -> None:
     connection = _ready()
     connection.handle_timer(now=10.0)
-    _tell(connection, 0, {}, s=2, t="X", now=20.0)
+    receive(connection, 0, {}, s=2, t="X", now=20.0)
     connection.handle_timer(now=50.0)
     assert connection.state is State.READY
-    _tell(connection, 0, {}, s=3, t="X", now=60.0)
+    receive(connection, 0, {}, s=3, t="X", now=60.0)
 
     connection.handle_timer(now=90.0)
 
@@ -212,7 +189,7 @@ def test_heartbeat_ack_keeps_the_connection_open() -> None:
     connection = _ready()
     for at in (10.0, 50.0, 90.0, 130.0):
         connection.handle_timer(now=at)
-        _tell(connection, 11, now=at + 39)
+        receive(connection, 11, now=at + 39)
 
     assert connection.state is State.READY
 
@@ -227,7 +204,7 @@ def test_paused_connection_sends_heartbeats_and_is_not_a_zombie() -> None:
         connection.handle_timer(now=at)
 
     assert connection.state is State.READY
-    assert len(_said(connection)) == 3
+    assert len(sent_payloads(connection)) == 3
     connection.unpause(now=140.0)
     connection.handle_timer(now=170.0)
     assert connection.state is State.READY
@@ -237,12 +214,12 @@ def test_paused_connection_sends_heartbeats_and_is_not_a_zombie() -> None:
 
 def test_late_heartbeat_delays_the_next_one() -> None:
     connection = _ready()
-    _tell(connection, 11)
+    receive(connection, 11)
 
     connection.handle_timer(now=39.0)
 
     assert connection.next_timer() == 79.0
-    assert len(_said(connection)) == 1
+    assert len(sent_payloads(connection)) == 1
 
 
 def test_resume_uses_the_resume_url_and_sends_the_token() -> None:
@@ -253,9 +230,11 @@ def test_resume_uses_the_resume_url_and_sends_the_token() -> None:
     connection = client.dial_succeeded(now=0.0, framing=False)
     assert isinstance(connection, ClientConnection)
 
-    _tell(connection, 10, {"heartbeat_interval": 40_000})
+    receive(connection, 10, {"heartbeat_interval": 40_000})
 
-    assert _said(connection) == [{"op": 6, "d": {"token": "t0ken", "session_id": "s1", "seq": 7}}]
+    assert sent_payloads(connection) == [
+        {"op": 6, "d": {"token": "t0ken", "session_id": "s1", "seq": 7}}
+    ]
 
 
 def test_missed_dispatches_are_replayed_before_resumed() -> None:
@@ -293,19 +272,19 @@ def test_op_7_closes_with_4000_and_causes_resume(
 ) -> None:
     connection = _bare(session=SESSION)
     if not before_hello:
-        _tell(connection, 10, {"heartbeat_interval": 40_000})
+        receive(connection, 10, {"heartbeat_interval": 40_000})
 
-    _tell(connection, 7)
+    receive(connection, 7)
 
     assert connection.close_to_send() == (4000, "reconnect requested")
-    closed = _closed(connection)
+    closed = close_event(connection)
     assert (closed.by, closed.then) == (By.SELF, Then.RESUME)
 
 
 def test_op_7_url_is_ignored_in_version_10() -> None:
     connection = _ready()
 
-    _tell(connection, 7, {"url": "ws://localhost/elsewhere"})
+    receive(connection, 7, {"url": "ws://localhost/elsewhere"})
 
     assert connection.redirect is None
     assert ReconnectRequested(None) in connection.events()
@@ -354,7 +333,7 @@ def test_op_9_false_identifies_on_the_main_url() -> None:
 def test_op_9_with_other_values_than_true_means_false(d: Any) -> None:
     connection = _ready()
 
-    _tell(connection, 9, d)
+    receive(connection, 9, d)
 
     assert SessionInvalidated(False) in connection.events()
     assert connection.session is None
@@ -363,9 +342,9 @@ def test_op_9_with_other_values_than_true_means_false(d: Any) -> None:
 def test_op_9_after_identify_waits_at_least_five_seconds() -> None:
     connection = _greeted()
 
-    _tell(connection, 9, False)
+    receive(connection, 9, False)
 
-    closed = _closed(connection)
+    closed = close_event(connection)
     assert closed.retry_after == 5.0
     assert closed.then is Then.IDENTIFY
 
@@ -393,11 +372,11 @@ def test_each_close_code_has_the_next_action_of_the_version(version: int) -> Non
             gateway_url="ws://localhost",
         )
         connection = _bare(config, session=SESSION)
-        _tell(connection, 10, {"heartbeat_interval": 1000})
+        receive(connection, 10, {"heartbeat_interval": 1000})
 
         connection.receive_close(code, "why", now=0.0)
 
-        closed = _closed(connection)
+        closed = close_event(connection)
         assert (closed.code, closed.reason, closed.by) == (code, "why", By.PEER)
         assert closed.then is then
         assert (connection.session is None) == (then is not Then.RESUME)
@@ -408,7 +387,7 @@ def test_resumable_close_without_a_session_identifies() -> None:
 
     connection.receive_close(4000, now=0.0)
 
-    assert _closed(connection).then is Then.IDENTIFY
+    assert close_event(connection).then is Then.IDENTIFY
 
 
 def test_presence_is_received_by_the_server_unchanged() -> None:
@@ -426,23 +405,23 @@ def test_presence_rate_limit_keeps_only_the_last_one() -> None:
     connection = _ready()
     for number in range(9):
         connection.send(UpdatePresence([Activity(str(number))]), now=1.0)
-    sent = [payload["d"]["activities"][0]["name"] for payload in _said(connection)]
+    sent = [payload["d"]["activities"][0]["name"] for payload in sent_payloads(connection)]
     assert sent == ["0", "1", "2", "3", "4"]
 
     connection.handle_timer(now=21.0)
 
-    sent = [p["d"]["activities"][0]["name"] for p in _said(connection) if p["op"] == 3]
+    sent = [p["d"]["activities"][0]["name"] for p in sent_payloads(connection) if p["op"] == 3]
     assert sent == ["8"]
 
 
 def test_presence_set_before_ready_is_sent_with_identify() -> None:
     connection = _bare()
     connection.send(UpdatePresence([Activity("early")]), now=0.0)
-    assert _said(connection) == []
+    assert sent_payloads(connection) == []
 
-    _tell(connection, 10, {"heartbeat_interval": 40_000})
+    receive(connection, 10, {"heartbeat_interval": 40_000})
 
-    (identify,) = _said(connection)
+    (identify,) = sent_payloads(connection)
     assert identify["d"]["presence"]["activities"][0]["name"] == "early"
 
 
@@ -461,18 +440,18 @@ def test_untrusted_resume_url_is_replaced_by_the_main_url() -> None:
 def test_second_hello_restarts_the_heartbeats() -> None:
     connection = _ready()
 
-    _tell(connection, 10, {"heartbeat_interval": 1000}, now=5.0)
+    receive(connection, 10, {"heartbeat_interval": 1000}, now=5.0)
 
     assert connection.events() == [Hello(1000)]
     assert connection.next_timer() == 5.25
-    assert _said(connection) == []
+    assert sent_payloads(connection) == []
 
 
 @pytest.mark.parametrize("op", [12, 99, 1.5, -1])
 def test_unknown_op_is_reported_and_ignored(op: float) -> None:
     connection = _ready()
 
-    _tell(connection, op, {"a": 1})  # type: ignore[arg-type]
+    receive(connection, op, {"a": 1})  # type: ignore[arg-type]
 
     (unknown,) = connection.events()
     assert isinstance(unknown, Unknown)
@@ -501,9 +480,9 @@ def test_error_text_instead_of_an_op_is_reported() -> None:
 def test_unusable_hello_ends_the_connection_with_a_reason(hello: Any, says: str) -> None:
     connection = _bare()
 
-    _tell(connection, 10, hello)
+    receive(connection, 10, hello)
 
-    closed = _closed(connection)
+    closed = close_event(connection)
     assert closed.error is not None
     assert says in closed.error
 
@@ -511,7 +490,7 @@ def test_unusable_hello_ends_the_connection_with_a_reason(hello: Any, says: str)
 def test_float_or_tiny_heartbeat_interval_is_accepted() -> None:
     connection = _bare()
 
-    _tell(connection, 10, {"heartbeat_interval": 0.0001})
+    receive(connection, 10, {"heartbeat_interval": 0.0001})
 
     assert connection.next_timer() == 0.0025  # a quarter of the shortest interval
 
@@ -520,9 +499,9 @@ def test_float_or_tiny_heartbeat_interval_is_accepted() -> None:
 def test_ready_without_a_session_ends_the_connection(d: Any) -> None:
     connection = _greeted()
 
-    _tell(connection, 0, d, s=1, t="READY")
+    receive(connection, 0, d, s=1, t="READY")
 
-    closed = _closed(connection)
+    closed = close_event(connection)
     assert closed.then is Then.IDENTIFY
     assert closed.error is not None
     assert "READY" in closed.error
@@ -531,7 +510,7 @@ def test_ready_without_a_session_ends_the_connection(d: Any) -> None:
 def test_ready_in_response_to_resume_starts_a_new_session() -> None:
     connection = _greeted(session=SESSION)
 
-    _tell(connection, 0, {"session_id": "new"}, s=1, t="READY")
+    receive(connection, 0, {"session_id": "new"}, s=1, t="READY")
 
     assert connection.session is not None
     assert (connection.session.id, connection.session.sequence) == ("new", 1)
@@ -541,7 +520,7 @@ def test_ready_in_response_to_resume_starts_a_new_session() -> None:
 def test_sequence_of_an_unusable_dispatch_counts() -> None:
     connection = _ready()
 
-    _tell(connection, 0, "no resumed", s=9, t="RESUMED")
+    receive(connection, 0, "no resumed", s=9, t="RESUMED")
 
     assert connection.session is not None
     assert connection.session.sequence == 9
