@@ -66,7 +66,7 @@ async def _asked_on_trio() -> bytes:
 
 
 @pytest.mark.parametrize("loop", ["asyncio", "trio"])
-def test_without_descriptors_one_line_is_logged(
+def test_lack_of_file_descriptors_is_logged_in_one_line(
     loop: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
@@ -78,7 +78,7 @@ def test_without_descriptors_one_line_is_logged(
     assert "cannot accept connections: Too many open files" in lines[0]
 
 
-def test_failures_are_logged_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+def test_accept_failures_are_logged_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
     errors = AcceptErrors()
 
     pauses = [errors.pause(OSError(errno.EMFILE, "full"), now=float(now)) for now in range(61)]
@@ -87,7 +87,7 @@ def test_failures_are_logged_once_a_minute(caplog: pytest.LogCaptureFixture) -> 
     assert len(caplog.records) == 2
 
 
-def test_client_that_went_away_costs_no_pause(caplog: pytest.LogCaptureFixture) -> None:
+def test_aborted_client_connection_causes_no_pause(caplog: pytest.LogCaptureFixture) -> None:
     assert AcceptErrors().pause(ConnectionAbortedError(), now=0.0) == 0.0
     assert not caplog.records
 

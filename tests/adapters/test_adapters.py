@@ -136,9 +136,7 @@ async def _until(gateway: Any, type_: type[Any]) -> Any:
 
 
 @pytest.mark.parametrize("version", DIALECTS)
-def test_a_life_over_real_sockets_looks_up_gets_ready_is_cut_and_resumes_without_losing_a_dispatch(
-    kit: Kit, version: int
-) -> None:
+def test_reconnect_over_real_sockets_loses_no_dispatch(kit: Kit, version: int) -> None:
     received: list[ServerEvent] = []
 
     async def main() -> None:
@@ -167,9 +165,7 @@ def test_a_life_over_real_sockets_looks_up_gets_ready_is_cut_and_resumes_without
 
 
 @pytest.mark.parametrize("version", DIALECTS)
-def test_send_waits_for_ready_and_the_server_receives_an_equal_command(
-    kit: Kit, version: int
-) -> None:
+def test_send_waits_for_ready_and_the_server_gets_the_command(kit: Kit, version: int) -> None:
     received: list[ServerEvent] = []
     presence = UpdatePresence([Activity("chess")], since=1)
 
@@ -189,7 +185,7 @@ def test_send_waits_for_ready_and_the_server_receives_an_equal_command(
     kit.run(main)
 
 
-def test_an_event_counts_as_handled_when_the_next_is_asked_for(kit: Kit) -> None:
+def test_event_counts_as_handled_when_the_next_is_requested(kit: Kit) -> None:
     async def main() -> None:
         async with (
             kit.limit(15),
@@ -209,7 +205,7 @@ def test_an_event_counts_as_handled_when_the_next_is_asked_for(kit: Kit) -> None
     kit.run(main)
 
 
-def test_a_stored_session_is_resumed_by_another_gateway(kit: Kit) -> None:
+def test_stored_session_is_resumed_by_another_gateway(kit: Kit) -> None:
     async def main() -> None:
         async with kit.limit(15), kit.adapter.serve_gateway(Server()) as serving:
             config = _config(serving)
@@ -245,7 +241,7 @@ def test_latency_is_that_of_the_last_heartbeat(kit: Kit) -> None:
     kit.run(main)
 
 
-def test_a_consumer_that_does_not_read_stops_the_socket_and_is_no_zombie(kit: Kit) -> None:
+def test_slow_consumer_pauses_the_socket_and_is_not_a_zombie(kit: Kit) -> None:
     """Backpressure: heartbeats go on, the connection lives, and nothing is lost."""
     count = 3000
     received: list[ServerEvent] = []
@@ -282,7 +278,7 @@ def test_a_consumer_that_does_not_read_stops_the_socket_and_is_no_zombie(kit: Ki
     assert sum(isinstance(event, Identify) for event in received) == 1
 
 
-def test_what_waits_for_a_consumer_is_bounded_in_bytes(kit: Kit) -> None:
+def test_buffered_data_for_a_slow_consumer_is_bounded_in_bytes(kit: Kit) -> None:
     """A few kilobytes that decompress to 40 MB wait still compressed, and nothing is lost."""
     count = 400
 
@@ -312,7 +308,7 @@ def test_what_waits_for_a_consumer_is_bounded_in_bytes(kit: Kit) -> None:
     kit.run(main)
 
 
-def test_a_refused_dial_is_an_event_and_a_bound_on_dials_gives_up(kit: Kit) -> None:
+def test_rejected_dial_is_reported_and_the_dial_limit_gives_up(kit: Kit) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
@@ -336,7 +332,7 @@ def test_a_refused_dial_is_an_event_and_a_bound_on_dials_gives_up(kit: Kit) -> N
     kit.run(main)
 
 
-def test_a_fatal_close_ends_the_events_with_a_reason(kit: Kit) -> None:
+def test_fatal_close_ends_the_events_with_a_reason(kit: Kit) -> None:
     async def main() -> None:
         server = Server(ServerConfig(tokens=frozenset({"another"})))
         async with (
@@ -353,7 +349,7 @@ def test_a_fatal_close_ends_the_events_with_a_reason(kit: Kit) -> None:
     kit.run(main)
 
 
-def test_stop_that_forgets_ends_the_session_on_the_server_too(kit: Kit) -> None:
+def test_stop_without_keeping_the_session_ends_it_on_the_server(kit: Kit) -> None:
     async def main() -> None:
         server = Server()
         async with (
@@ -372,7 +368,7 @@ def test_stop_that_forgets_ends_the_session_on_the_server_too(kit: Kit) -> None:
     kit.run(main)
 
 
-def test_stop_while_a_dial_is_under_way_ends_the_life(kit: Kit) -> None:
+def test_stop_during_a_dial_ends_the_client(kit: Kit) -> None:
     # A socket that is bound and listens, but that nobody accepts on, opens; then comes silence.
     async def main() -> None:
         with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -391,7 +387,7 @@ def test_stop_while_a_dial_is_under_way_ends_the_life(kit: Kit) -> None:
     kit.run(main)
 
 
-def test_stop_in_the_backoff_ends_the_events_at_once(kit: Kit) -> None:
+def test_stop_during_the_backoff_ends_the_events_immediately(kit: Kit) -> None:
     async def main() -> None:
         config = Config(
             token="secret",
@@ -411,7 +407,7 @@ def test_stop_in_the_backoff_ends_the_events_at_once(kit: Kit) -> None:
     kit.run(main)
 
 
-def test_leaving_by_an_exception_closes_cleanly_and_lets_the_exception_through(kit: Kit) -> None:
+def test_leaving_by_an_exception_closes_cleanly_and_raises_it(kit: Kit) -> None:
     class Mine(Exception):
         pass
 
@@ -429,7 +425,7 @@ def test_leaving_by_an_exception_closes_cleanly_and_lets_the_exception_through(k
     kit.run(main)
 
 
-def test_cancelling_a_reader_leaves_nothing_open(kit: Kit) -> None:
+def test_cancelling_a_reader_closes_all_connections(kit: Kit) -> None:
     async def main() -> None:
         server = Server()
         async with kit.limit(15), kit.adapter.serve_gateway(server) as serving:
@@ -448,7 +444,7 @@ def test_cancelling_a_reader_leaves_nothing_open(kit: Kit) -> None:
         kit.run(main)
 
 
-def test_leaving_while_a_dial_waits_in_the_backoff_is_at_once(kit: Kit) -> None:
+def test_leaving_during_the_backoff_is_immediate(kit: Kit) -> None:
     async def main() -> None:
         config = Config(
             token="secret",
@@ -464,7 +460,7 @@ def test_leaving_while_a_dial_waits_in_the_backoff_is_at_once(kit: Kit) -> None:
     kit.run(main)
 
 
-def test_a_closing_server_says_goodbye_and_the_client_resumes_when_it_is_back(kit: Kit) -> None:
+def test_closing_server_sends_close_and_the_client_resumes_later(kit: Kit) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -500,7 +496,7 @@ def _server_tls(authority: trustme.CA) -> ssl.SSLContext:
     return context
 
 
-def test_tls_with_a_trusted_certificate_gets_ready(kit: Kit, authority: trustme.CA) -> None:
+def test_tls_with_a_trusted_certificate_becomes_ready(kit: Kit, authority: trustme.CA) -> None:
     trusting = ssl.create_default_context()
     authority.configure_trust(trusting)
 
@@ -521,7 +517,7 @@ def test_tls_with_a_trusted_certificate_gets_ready(kit: Kit, authority: trustme.
     kit.run(main)
 
 
-def test_tls_with_an_unknown_certificate_is_refused_by_the_default_context(
+def test_tls_with_an_unknown_certificate_is_rejected_by_default(
     kit: Kit, authority: trustme.CA
 ) -> None:
     async def main() -> None:
@@ -537,7 +533,7 @@ def test_tls_with_an_unknown_certificate_is_refused_by_the_default_context(
     kit.run(main)
 
 
-def test_a_taken_port_raises_os_error(kit: Kit) -> None:
+def test_port_in_use_raises_os_error(kit: Kit) -> None:
     async def main() -> None:
         async with kit.adapter.serve_gateway(Server()) as serving:
             with pytest.raises(OSError, match="in use"):
@@ -547,7 +543,7 @@ def test_a_taken_port_raises_os_error(kit: Kit) -> None:
     kit.run(main)
 
 
-def test_two_gateways_at_once_do_not_mix_their_events(kit: Kit) -> None:
+def test_two_gateways_do_not_mix_their_events(kit: Kit) -> None:
     async def main() -> None:
         server = Server()
         async with (
@@ -566,7 +562,7 @@ def test_two_gateways_at_once_do_not_mix_their_events(kit: Kit) -> None:
     kit.run(main)
 
 
-def test_an_adapter_knows_no_op_code_and_no_version(kit: Kit) -> None:
+def test_adapter_source_has_no_op_codes_and_no_versions(kit: Kit) -> None:
     import pathlib
     import re
 
@@ -578,7 +574,7 @@ def test_an_adapter_knows_no_op_code_and_no_version(kit: Kit) -> None:
         assert len(source.splitlines()) < 250, path.name
 
 
-def test_garbage_on_the_socket_costs_the_server_only_that_connection(kit: Kit) -> None:
+def test_garbage_from_a_client_ends_only_its_connection(kit: Kit) -> None:
     ended: list[Closed] = []
 
     def on_event(connection: ServerConnection, event: ServerEvent) -> None:
@@ -622,7 +618,7 @@ def _answering(serving_box: list[Any]) -> Callable[[ServerConnection, ServerEven
     return on_event
 
 
-def test_a_request_is_awaited_with_its_whole_answer(kit: Kit) -> None:
+def test_request_is_awaited_with_its_complete_answer(kit: Kit) -> None:
     box: list[Any] = []
 
     async def main() -> None:
@@ -643,7 +639,7 @@ def test_a_request_is_awaited_with_its_whole_answer(kit: Kit) -> None:
     kit.run(main)
 
 
-def test_a_request_fails_when_the_gateway_is_stopped(kit: Kit) -> None:
+def test_request_fails_if_the_gateway_is_stopped(kit: Kit) -> None:
     async def main() -> None:
         async with (
             kit.limit(15),
@@ -665,7 +661,7 @@ def test_a_request_fails_when_the_gateway_is_stopped(kit: Kit) -> None:
     kit.run(main)
 
 
-def test_a_request_that_is_cancelled_leaves_nothing_behind(kit: Kit) -> None:
+def test_cancelled_request_leaves_no_state(kit: Kit) -> None:
     box: list[Any] = []
 
     async def main() -> None:
@@ -684,7 +680,7 @@ def test_a_request_that_is_cancelled_leaves_nothing_behind(kit: Kit) -> None:
     kit.run(main)
 
 
-def test_what_waits_for_room_is_seen(kit: Kit) -> None:
+def test_queued_commands_are_visible_in_waiting(kit: Kit) -> None:
     async def main() -> None:
         async with (
             kit.limit(15),
@@ -703,7 +699,7 @@ def test_what_waits_for_room_is_seen(kit: Kit) -> None:
 # ----- shards -----
 
 
-def test_shards_look_up_identify_in_turn_and_hand_over_their_events(kit: Kit) -> None:
+def test_shards_are_looked_up_identify_and_deliver_their_events(kit: Kit) -> None:
     async def main() -> None:
         server = Server(ServerConfig(shards=3, max_concurrency=3))
         async with (
@@ -752,7 +748,7 @@ def test_shards_look_up_identify_in_turn_and_hand_over_their_events(kit: Kit) ->
     kit.run(main)
 
 
-def test_a_turn_to_identify_comes_by_itself(kit: Kit) -> None:
+def test_identify_slot_is_granted_automatically(kit: Kit) -> None:
     async def main() -> None:
         identified = []
         async with (
@@ -776,7 +772,7 @@ def test_a_turn_to_identify_comes_by_itself(kit: Kit) -> None:
     kit.run(main)
 
 
-def test_one_shards_end_is_not_anothers(kit: Kit) -> None:
+def test_end_of_one_shard_does_not_end_another(kit: Kit) -> None:
     async def main() -> None:
         server = Server(ServerConfig(shards=2, max_concurrency=2))
         async with (
@@ -800,7 +796,7 @@ def test_one_shards_end_is_not_anothers(kit: Kit) -> None:
     kit.run(main)
 
 
-def test_shards_whose_lookup_gives_up_say_why(kit: Kit) -> None:
+def test_shards_raise_the_reason_of_a_failed_lookup(kit: Kit) -> None:
     async def main() -> None:
         server = Server(ServerConfig(tokens=frozenset({"other"})))
         async with kit.limit(15), kit.adapter.serve_gateway(server) as serving:
@@ -812,7 +808,7 @@ def test_shards_whose_lookup_gives_up_say_why(kit: Kit) -> None:
     kit.run(main)
 
 
-def test_what_is_raised_in_the_midst_of_shards_comes_out_as_it_is(kit: Kit) -> None:
+def test_exception_in_the_body_of_shards_is_raised_unchanged(kit: Kit) -> None:
     async def main() -> None:
         async with kit.limit(15), kit.adapter.serve_gateway(Server()) as serving:
             with pytest.raises(ZeroDivisionError):
@@ -825,9 +821,7 @@ def test_what_is_raised_in_the_midst_of_shards_comes_out_as_it_is(kit: Kit) -> N
 # ----- a clock that stands still -----
 
 
-def test_a_machine_that_slept_resumes_on_a_new_connection(
-    kit: Kit, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_system_suspend_is_followed_by_a_resume(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rule 12."""
 
     async def main() -> None:
@@ -846,7 +840,7 @@ def test_a_machine_that_slept_resumes_on_a_new_connection(
     kit.run(main)
 
 
-def test_many_senders_at_once_neither_mix_nor_lose_anything(kit: Kit) -> None:
+def test_concurrent_senders_neither_mix_nor_lose_commands(kit: Kit) -> None:
     """Rule 67: they wait for READY together, and all are woken."""
     received: list[ServerEvent] = []
     ids = [str(number) for number in range(1, 61)]
@@ -873,7 +867,7 @@ def test_many_senders_at_once_neither_mix_nor_lose_anything(kit: Kit) -> None:
     assert sorted(sent, key=lambda id_: int(id_ or 0)) == ids
 
 
-def test_a_connection_that_is_over_is_in_no_cycle_with_its_pump(kit: Kit) -> None:
+def test_closed_connection_has_no_cycle_with_its_driver(kit: Kit) -> None:
     """Else what a thousand hostile connections sent stays until the collector comes by."""
     over: list[ServerConnection] = []
 

@@ -45,7 +45,7 @@ async def _on_event(*_: object) -> None:
         ("serve_gateway", [Server()], {"on_event": _on_event}, "that is not async"),
     ],
 )
-def test_wrong_argument_raises_before_anything_is_opened(
+def test_invalid_argument_raises_before_a_connection_is_opened(
     loop: tuple[Any, Callable[..., Any]],
     function: str,
     arguments: list[Any],
@@ -77,7 +77,7 @@ def test_wrong_argument_raises_before_anything_is_opened(
     ("function", "argument"),
     [("open_gateway", CONFIG), ("open_shards", CONFIG), ("serve_gateway", Server())],
 )
-def test_adapter_of_another_loop_is_named(
+def test_adapter_of_another_event_loop_is_named(
     module: Any, run: Callable[..., Any], other: str, function: str, argument: Any
 ) -> None:
     async def main() -> None:

@@ -206,7 +206,7 @@ def test_slow_read_is_not_taken_for_system_suspend(
     assert slow
 
 
-def test_leaving_does_not_wait_for_a_peer_that_does_not_answer(
+def test_leaving_does_not_wait_for_an_unresponsive_peer(
     kit: Kit, peer: Callable[..., Peer]
 ) -> None:
     made = peer(lambda self, sock: None)
@@ -222,7 +222,7 @@ def test_leaving_does_not_wait_for_a_peer_that_does_not_answer(
     kit.run(main)
 
 
-def test_next_dial_does_not_wait_until_the_last_connection_is_closed(
+def test_next_dial_does_not_wait_for_the_last_close(
     kit: Kit, peer: Callable[..., Peer], tmp_path: Any
 ) -> None:
     """With TLS asyncio waits for the peer's close_notify, which never comes here."""
@@ -256,7 +256,7 @@ def test_next_dial_does_not_wait_until_the_last_connection_is_closed(
     kit.run(main)
 
 
-def test_cancelling_ends_at_once_although_the_peer_does_not_answer(
+def test_cancelling_does_not_wait_for_an_unresponsive_peer(
     kit: Kit, peer: Callable[..., Peer]
 ) -> None:
     made = peer(lambda self, sock: None)
@@ -272,7 +272,7 @@ def test_cancelling_ends_at_once_although_the_peer_does_not_answer(
     kit.run(main)
 
 
-def test_output_limit_holds_for_bytes_that_the_driver_has_taken(kit: Kit) -> None:
+def test_output_limit_includes_bytes_buffered_by_the_driver(kit: Kit) -> None:
     limit = 2**20
 
     async def main() -> None:
@@ -304,7 +304,7 @@ def test_output_limit_holds_for_bytes_that_the_driver_has_taken(kit: Kit) -> Non
     kit.run(main)
 
 
-def test_server_drops_clients_that_do_not_finish_the_tls_handshake(kit: Kit) -> None:
+def test_server_drops_clients_with_an_unfinished_tls_handshake(kit: Kit) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
 
@@ -325,7 +325,7 @@ def test_server_drops_clients_that_do_not_finish_the_tls_handshake(kit: Kit) -> 
     kit.run(main)
 
 
-def test_loop_blocked_while_the_websocket_opens_keeps_the_connection(
+def test_loop_blocked_during_the_upgrade_keeps_the_connection(
     kit: Kit, peer: Callable[..., Peer]
 ) -> None:
     made = peer(lambda self, sock: self.acknowledge(sock))

@@ -84,7 +84,7 @@ def _serving(*arguments: str) -> Iterator[Serving]:
     ],
 )
 @pytest.mark.parametrize("command", ["demo", "tail --gateway ws://localhost:1"])
-def test_what_does_not_go_together_gets_one_clear_line(
+def test_conflicting_options_are_reported_in_one_line(
     command: str, arguments: str, says: str
 ) -> None:
     result = _run(*command.split(), *arguments.split())
@@ -102,7 +102,7 @@ def test_what_does_not_go_together_gets_one_clear_line(
         "--dialect 10 --compress zstd-stream --adapter trio",
     ],
 )
-def test_the_demo_ends_well_in_other_versions_encodings_and_compressions(arguments: str) -> None:
+def test_demo_succeeds_in_other_versions_encodings_compressions(arguments: str) -> None:
     if "etf" in arguments:
         pytest.importorskip("erlpack")
 
@@ -145,7 +145,7 @@ def _tailing(
 
 @pytest.mark.parametrize("dialect", ["3", "10"])
 @pytest.mark.parametrize("adapter", ["asyncio", "trio"])
-def test_the_demo_shows_the_main_job_in_under_ten_seconds(dialect: str, adapter: str) -> None:
+def test_demo_shows_the_main_features_in_under_ten_seconds(dialect: str, adapter: str) -> None:
     began = time.monotonic()
 
     result = _run("demo", "--dialect", dialect, "--adapter", adapter)
@@ -204,7 +204,7 @@ GATEWAY = ["tail", "--gateway", "ws://127.0.0.1:1"]
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_a_users_mistake_gets_one_clear_line_and_status_2(arguments: list[str], says: str) -> None:
+def test_user_error_is_reported_in_one_line_with_status_2(arguments: list[str], says: str) -> None:
     result = _run(*arguments)
 
     assert result.returncode == 2
@@ -224,7 +224,7 @@ def test_a_users_mistake_gets_one_clear_line_and_status_2(arguments: list[str], 
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_a_failed_connection_gets_one_clear_line_and_status_1(
+def test_failed_connection_is_reported_in_one_line_with_status_1(
     arguments: list[str], says: str
 ) -> None:
     result = _run(*arguments)
@@ -234,7 +234,7 @@ def test_a_failed_connection_gets_one_clear_line_and_status_1(
     assert len(result.stderr.strip().splitlines()) == 1
 
 
-def test_without_a_token_tail_says_where_it_comes_from() -> None:
+def test_tail_without_token_names_its_sources() -> None:
     result = _run("tail", "--gateway", "ws://localhost", GATEWAY_TOKEN="")
 
     assert result.returncode == 2
@@ -242,7 +242,7 @@ def test_without_a_token_tail_says_where_it_comes_from() -> None:
     assert "--token-file" in result.stderr
 
 
-def test_a_taken_port_is_said_in_one_line() -> None:
+def test_port_in_use_is_reported_in_one_line() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
 
@@ -294,7 +294,7 @@ def test_tail_prints_each_event_as_an_object(
     assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
 
 
-def test_serve_tells_of_a_world_that_lies_in_a_file(tmp_path: pathlib.Path) -> None:
+def test_serve_uses_the_world_of_a_file(tmp_path: pathlib.Path) -> None:
     world = tmp_path / "world.json"
     world.write_text('{"guilds": [{"id": "5", "name": "the fifth"}]}')
     out = tmp_path / "out"
@@ -307,7 +307,7 @@ def test_serve_tells_of_a_world_that_lies_in_a_file(tmp_path: pathlib.Path) -> N
     assert "the fifth" in out.read_text()
 
 
-def test_serve_does_wrong_what_a_scenario_says(tmp_path: pathlib.Path) -> None:
+def test_serve_injects_the_faults_of_a_scenario(tmp_path: pathlib.Path) -> None:
     scenario = tmp_path / "scenario.json"
     scenario.write_text('[{"what": "close", "code": 4009, "after": 0.1}]')
     out = tmp_path / "out"
@@ -320,7 +320,7 @@ def test_serve_does_wrong_what_a_scenario_says(tmp_path: pathlib.Path) -> None:
     assert "closed with 4009" in out.read_text()
 
 
-def test_a_scenario_may_be_yaml(tmp_path: pathlib.Path) -> None:
+def test_scenario_may_be_yaml(tmp_path: pathlib.Path) -> None:
     scenario, out = tmp_path / "scenario.yaml", tmp_path / "out"
     scenario.write_text("- what: close\n  on: ready\n  code: 4009\n  after: 0.1\n")
     with (
@@ -332,7 +332,7 @@ def test_a_scenario_may_be_yaml(tmp_path: pathlib.Path) -> None:
     assert "closed with 4009" in out.read_text()
 
 
-def test_serve_with_tls_says_whom_to_trust(tmp_path: pathlib.Path) -> None:
+def test_serve_with_tls_prints_the_certificate_to_trust(tmp_path: pathlib.Path) -> None:
     trusting, strange = tmp_path / "trusting", tmp_path / "strange"
     with _serving("--tls") as serving:
         assert serving.process.stdout is not None
@@ -377,7 +377,7 @@ def test_serve_is_controlled_over_http(tmp_path: pathlib.Path) -> None:
     assert connection["number"] == 2
 
 
-def test_serve_has_options_for_the_limits_of_a_server() -> None:
+def test_serve_has_options_for_server_limits() -> None:
     options = ["--shards", "3", "--max-concurrency", "2", "--identifies-a-day", "7"]
     with _serving(*options, "--url", "wss://gateway.example") as serving:
         found = _ask(f"{serving.api}/v10/gateway/bot")
@@ -419,7 +419,7 @@ def test_settings_of_serve_are_those_of_server_config() -> None:
     assert config.replay_limit == ServerConfig().replay_limit
 
 
-def test_serve_without_control_has_none() -> None:
+def test_serve_without_control_has_no_control_routes() -> None:
     with _serving() as serving, pytest.raises(urllib.error.HTTPError, match="404"):
         _ask(serving.api.removesuffix("/api") + "/control/connections")
 
@@ -442,7 +442,7 @@ def test_serve_logs_objects_without_a_token(tmp_path: pathlib.Path) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "openpty"), reason="the platform has no pseudo-terminals")
-def test_serve_shows_who_is_connected_on_a_terminal(tmp_path: pathlib.Path) -> None:
+def test_serve_shows_its_connections_on_a_terminal(tmp_path: pathlib.Path) -> None:
     ours, theirs = os.openpty()
     seen = bytearray()
     process = subprocess.Popen(
@@ -472,7 +472,7 @@ def test_serve_shows_who_is_connected_on_a_terminal(tmp_path: pathlib.Path) -> N
         os.close(ours)
 
 
-def test_tail_without_a_lookup_connects_to_the_gateway_itself(tmp_path: pathlib.Path) -> None:
+def test_tail_without_a_lookup_connects_directly(tmp_path: pathlib.Path) -> None:
     out = tmp_path / "out"
     with _serving() as serving, _tailing(out, "--gateway", serving.gateway):
         _await("READY", lambda: "READY" in out.read_text())
@@ -480,7 +480,7 @@ def test_tail_without_a_lookup_connects_to_the_gateway_itself(tmp_path: pathlib.
     assert "look up" not in out.read_text()
 
 
-def test_the_token_may_come_from_a_file(tmp_path: pathlib.Path) -> None:
+def test_token_may_be_read_from_a_file(tmp_path: pathlib.Path) -> None:
     token_file, out = tmp_path / "token", tmp_path / "out"
     token_file.write_text("from-a-file\n")
     options = ("--token-file", str(token_file))
@@ -491,7 +491,7 @@ def test_the_token_may_come_from_a_file(tmp_path: pathlib.Path) -> None:
         _await("READY", lambda: "READY" in out.read_text())
 
 
-def test_a_fatal_close_is_said_and_ends_with_a_status() -> None:
+def test_fatal_close_is_reported_and_sets_the_status() -> None:
     with _serving("--token", "another") as serving:
         result = _run("tail", "--gateway", serving.gateway)
 
@@ -517,7 +517,7 @@ def test_ctrl_c_ends_tail_with_130_and_keeps_the_session(tmp_path: pathlib.Path)
 
 
 @pytest.mark.parametrize("text", ["not a session", '{"id": "x"}', "\x00"])
-def test_a_file_that_is_no_session_is_kept_with_status_2(text: str, tmp_path: pathlib.Path) -> None:
+def test_file_without_a_session_is_kept_with_status_2(text: str, tmp_path: pathlib.Path) -> None:
     file = tmp_path / "session"
     file.write_text(text)
 
@@ -529,7 +529,7 @@ def test_a_file_that_is_no_session_is_kept_with_status_2(text: str, tmp_path: pa
     assert os.listdir(tmp_path) == ["session"]
 
 
-def test_another_tokens_session_is_kept_until_there_is_a_new_one(tmp_path: pathlib.Path) -> None:
+def test_session_of_another_token_is_kept_until_replaced(tmp_path: pathlib.Path) -> None:
     file, out = tmp_path / "session", tmp_path / "out"
     text = '{"id":"x","sequence":1,"dialect":10,"fingerprint":"0000000000000000"}'
     file.write_text(text)
@@ -558,7 +558,7 @@ def test_help_shows_an_example_of_each_command() -> None:
         assert f"gateway-proto {command}" in " ".join(result.stdout.split())
 
 
-def test_a_client_that_is_killed_ten_times_misses_nothing(tmp_path: pathlib.Path) -> None:
+def test_client_killed_ten_times_loses_no_event(tmp_path: pathlib.Path) -> None:
     """Twice is only what the kill caught between printing and saving."""
     file = tmp_path / "session"
     runs: list[list[int]] = []

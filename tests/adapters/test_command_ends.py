@@ -21,7 +21,7 @@ TRACE = ROOT / "docs" / "traces" / "demo.jsonl"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_tail_with_130_and_keeps_the_session(
+def test_signal_ends_tail_with_130_and_keeps_the_session(
     number: signal.Signals, tmp_path: pathlib.Path
 ) -> None:
     file, out = tmp_path / "session", tmp_path / "out"
@@ -42,7 +42,7 @@ def test_a_signal_ends_tail_with_130_and_keeps_the_session(
     "words", ["demo --adapter asyncio", "demo --adapter trio", "simulate --years 100"]
 )
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_other_commands_with_130(words: str, number: signal.Signals) -> None:
+def test_signal_ends_other_commands_with_130(words: str, number: signal.Signals) -> None:
     process = subprocess.Popen(
         [*COMMAND, *words.split()],
         env=ENVIRONMENT,
@@ -58,7 +58,7 @@ def test_a_signal_ends_other_commands_with_130(words: str, number: signal.Signal
     assert (process.returncode, errors) == (130, "")
 
 
-def test_a_peer_that_does_not_close_is_not_waited_for(tmp_path: pathlib.Path) -> None:
+def test_tail_does_not_wait_for_an_unanswered_close(tmp_path: pathlib.Path) -> None:
     """And neither is a second signal needed."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
@@ -77,7 +77,7 @@ def test_a_peer_that_does_not_close_is_not_waited_for(tmp_path: pathlib.Path) ->
 
 
 @pytest.mark.parametrize("words", [[], ["--json"]])
-def test_a_full_pipe_stops_no_heartbeat_and_no_signal(
+def test_full_pipe_blocks_neither_heartbeats_nor_signals(
     words: list[str], tmp_path: pathlib.Path
 ) -> None:
     # Enough to fill the pipe, what waits here and the queue of events.
@@ -120,7 +120,7 @@ def test_a_full_pipe_stops_no_heartbeat_and_no_signal(
 
 @pytest.mark.parametrize("encoding", ["utf-8", "cp1252", "ascii"])
 @pytest.mark.parametrize("words", [[], ["--json"]])
-def test_any_encoding_of_the_output_will_do(
+def test_output_works_in_every_encoding(
     encoding: str, words: list[str], tmp_path: pathlib.Path
 ) -> None:
     world, out = tmp_path / "world.json", tmp_path / "out"
@@ -153,7 +153,7 @@ def test_any_encoding_of_the_output_will_do(
     ],
 )
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
-def test_closed_streams_change_no_status(words: str, status: int, closed: str) -> None:
+def test_closed_streams_do_not_change_the_status(words: str, status: int, closed: str) -> None:
     command = " ".join([*COMMAND, words, closed])
 
     result = subprocess.run(
@@ -164,7 +164,7 @@ def test_closed_streams_change_no_status(words: str, status: int, closed: str) -
     assert "Traceback" not in result.stderr + result.stdout
 
 
-def test_the_module_of_the_core_is_the_command() -> None:
+def test_gateway_proto_module_runs_the_command() -> None:
     result = subprocess.run(
         [sys.executable, "-m", "gateway_proto", "--version"],
         env=ENVIRONMENT,
@@ -178,7 +178,7 @@ def test_the_module_of_the_core_is_the_command() -> None:
 
 @pytest.mark.parametrize("module", ["gateway_proto", "gateway_cli"])
 @pytest.mark.parametrize("missing", ["typer", "rich", "trio"])
-def test_without_the_extra_the_command_says_what_to_install(
+def test_command_without_its_extra_names_the_extra(
     module: str, missing: str, tmp_path: pathlib.Path
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text(f"import sys\nsys.modules[{missing!r}] = None\n")
@@ -201,7 +201,7 @@ def test_without_the_extra_the_command_says_what_to_install(
     )
 
 
-def test_an_interrupted_simulation_says_so() -> None:
+def test_interrupted_simulation_is_reported() -> None:
     process = subprocess.Popen(
         [*COMMAND, "simulate", "--years", "100", "--jobs", "2"],
         env=ENVIRONMENT,
@@ -219,7 +219,7 @@ def test_an_interrupted_simulation_says_so() -> None:
     assert (process.returncode, errors) == (130, "")
 
 
-def test_tail_shows_all_of_version_6_without_intents(tmp_path: pathlib.Path) -> None:
+def test_tail_requests_all_events_in_version_6_without_intents(tmp_path: pathlib.Path) -> None:
     with _serving("--json") as serving:
         api = json.loads(serving.api_line)["text"].split()[-1]
         out = tmp_path / "out"
@@ -233,7 +233,7 @@ def test_tail_shows_all_of_version_6_without_intents(tmp_path: pathlib.Path) -> 
     assert identify["intents"] is None
 
 
-def test_a_token_of_another_server_is_not_sent_to_discord() -> None:
+def test_token_of_another_server_is_not_sent_to_discord() -> None:
     result = _run("tail")
 
     assert result.returncode == 2

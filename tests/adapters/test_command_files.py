@@ -37,14 +37,14 @@ def _write(path: pathlib.Path, text: str, how: str) -> pathlib.Path:
 
 
 @pytest.mark.parametrize("how", WRITTEN)
-def test_a_text_is_read_as_editors_write_it(how: str, tmp_path: pathlib.Path) -> None:
+def test_text_file_is_read_in_encodings_of_editors(how: str, tmp_path: pathlib.Path) -> None:
     file = _write(tmp_path / "text", "a\nä \U0001f389\n", how)
 
     assert read_text(file) == "a\nä \U0001f389\n"
 
 
 @pytest.mark.parametrize("how", WRITTEN)
-def test_every_file_of_a_command_is_read_as_editors_write_it(
+def test_every_file_of_a_command_is_read_in_encodings_of_editors(
     how: str, tmp_path: pathlib.Path
 ) -> None:
     token = _write(tmp_path / "token", "from-a-file\n", how)
@@ -67,7 +67,7 @@ def test_every_file_of_a_command_is_read_as_editors_write_it(
 
 
 @pytest.mark.parametrize("how", WRITTEN)
-def test_a_trace_is_read_as_editors_write_it(how: str, tmp_path: pathlib.Path) -> None:
+def test_trace_is_read_in_encodings_of_editors(how: str, tmp_path: pathlib.Path) -> None:
     trace = _write(tmp_path / "trace.jsonl", TRACE.read_text(), how)
 
     result = _run("replay", "--quiet", str(trace))
@@ -87,7 +87,7 @@ def test_a_trace_is_read_as_editors_write_it(how: str, tmp_path: pathlib.Path) -
     ],
 )
 @pytest.mark.parametrize("content", [b"\xff\x00\x01", b"[" * 100_000, b"\x80"])
-def test_a_file_that_cannot_be_read_is_named_with_status_2(
+def test_unreadable_file_is_named_with_status_2(
     words: str, content: bytes, tmp_path: pathlib.Path
 ) -> None:
     file = tmp_path / "file"
@@ -101,7 +101,7 @@ def test_a_file_that_cannot_be_read_is_named_with_status_2(
     assert file.read_bytes() == content
 
 
-def test_a_certificate_file_without_certificates_is_named(tmp_path: pathlib.Path) -> None:
+def test_certificate_file_without_certificates_is_named(tmp_path: pathlib.Path) -> None:
     file = tmp_path / "ca.pem"
     file.write_text("nothing\n")
 
@@ -120,7 +120,7 @@ def _is_ours(head: bytes) -> bool:
 
 @pytest.mark.skipif(os.name != "posix", reason="modes are of POSIX")
 @pytest.mark.parametrize("content", ["", "\n", "ours, and old"])
-def test_a_file_of_ours_is_private_before_its_first_byte(
+def test_written_file_is_private_before_its_first_byte(
     content: str, tmp_path: pathlib.Path
 ) -> None:
     path = tmp_path / "file"
@@ -132,7 +132,7 @@ def test_a_file_of_ours_is_private_before_its_first_byte(
         assert path.read_text() == ""
 
 
-def test_another_file_is_not_overwritten(tmp_path: pathlib.Path) -> None:
+def test_file_of_another_kind_is_not_overwritten(tmp_path: pathlib.Path) -> None:
     path = tmp_path / "file"
     path.write_text("notes")
     path.chmod(0o644)
@@ -152,14 +152,14 @@ def test_two_writers_of_one_file_exclude_each_other(tmp_path: pathlib.Path) -> N
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the platform has no named pipes")
-def test_a_named_pipe_is_not_waited_for(tmp_path: pathlib.Path) -> None:
+def test_named_pipe_is_rejected_without_waiting(tmp_path: pathlib.Path) -> None:
     os.mkfifo(tmp_path / "pipe")
 
     with pytest.raises(NotOurs, match="not a regular file"):
         private_file(tmp_path / "pipe", is_ours=_is_ours)
 
 
-def test_record_and_timeline_keep_files_of_others(tmp_path: pathlib.Path) -> None:
+def test_record_and_timeline_keep_files_of_another_kind(tmp_path: pathlib.Path) -> None:
     notes, trace, page = tmp_path / "notes", tmp_path / "index.jsonl", tmp_path / "index.html"
     notes.write_text("notes")
     trace.write_text(TRACE.read_text())
@@ -174,7 +174,7 @@ def test_record_and_timeline_keep_files_of_others(tmp_path: pathlib.Path) -> Non
     assert (notes.read_text(), page.read_text()) == ("notes", "<html>")
 
 
-def test_a_trace_and_a_page_of_ours_are_written_again(tmp_path: pathlib.Path) -> None:
+def test_own_trace_and_page_are_overwritten(tmp_path: pathlib.Path) -> None:
     pytest.importorskip("plotly")
     trace = tmp_path / "trace.jsonl"
     for _ in range(2):
@@ -189,7 +189,7 @@ def test_a_trace_and_a_page_of_ours_are_written_again(tmp_path: pathlib.Path) ->
 # ----- sessions -----
 
 
-def test_a_lock_excludes_another_until_it_ends(tmp_path: pathlib.Path) -> None:
+def test_lock_excludes_another_until_it_is_released(tmp_path: pathlib.Path) -> None:
     path = tmp_path / "session"
 
     with locked(path), pytest.raises(NotOurs, match="another process uses it"), locked(path):
@@ -214,7 +214,7 @@ def test_two_processes_with_one_session_file_exclude_each_other(tmp_path: pathli
 
 
 @pytest.mark.skipif(os.name != "posix", reason="modes are of POSIX")
-def test_a_session_is_private_and_replaces_what_a_link_names(tmp_path: pathlib.Path) -> None:
+def test_session_file_is_private_and_replaces_the_link_target(tmp_path: pathlib.Path) -> None:
     (tmp_path / "folder").mkdir()
     target, link = tmp_path / "folder" / "session", tmp_path / "link"
     link.symlink_to(target)
@@ -229,7 +229,7 @@ def test_a_session_is_private_and_replaces_what_a_link_names(tmp_path: pathlib.P
     assert target.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_failed_save_leaves_no_temporary_file(
+def test_failed_save_leaves_no_temporary_file(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = SessionFile(tmp_path / "session")
@@ -246,7 +246,7 @@ def test_a_failed_save_leaves_no_temporary_file(
     assert file.session is None
 
 
-def test_a_lost_session_removes_the_file_that_had_it(tmp_path: pathlib.Path) -> None:
+def test_lost_session_removes_its_file(tmp_path: pathlib.Path) -> None:
     path = tmp_path / "session"
     file = SessionFile(path)
 
@@ -266,7 +266,7 @@ def test_a_lost_session_removes_the_file_that_had_it(tmp_path: pathlib.Path) -> 
     "words",
     ["--version", "tail --help", f"replay {TRACE}", "demo", "doctor --gateway ws://127.0.0.1:1"],
 )
-def test_a_full_disk_is_named_with_status_1(words: str) -> None:
+def test_full_disk_is_reported_with_status_1(words: str) -> None:
     with open("/dev/full", "w") as full:
         result = subprocess.run(
             [sys.executable, "-m", "gateway_cli", *words.split()],

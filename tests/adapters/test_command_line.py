@@ -70,7 +70,7 @@ def test_help_has_an_example_that_can_be_copied(name: str) -> None:
     assert {word for word in words if word.startswith("--")} <= known
 
 
-def test_the_first_help_says_what_each_command_is_for_without_cutting_it() -> None:
+def test_main_help_shows_the_full_summary_of_each_command() -> None:
     result = _run("--help", COLUMNS="80")
 
     for name, command in COMMANDS.items():
@@ -79,7 +79,7 @@ def test_the_first_help_says_what_each_command_is_for_without_cutting_it() -> No
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_speaks_json(name: str) -> None:
+def test_every_command_has_a_json_option(name: str) -> None:
     assert "--json" in {option for parameter in COMMANDS[name].params for option in parameter.opts}
 
 
@@ -90,7 +90,7 @@ def _statuses(text: str) -> dict[int, str]:
     return {int(number): words for number, words in re.findall(r"^\W*(\d+)\W+(.*)$", text, re.M)}
 
 
-def test_the_statuses_of_the_help_are_those_of_the_page() -> None:
+def test_exit_statuses_of_help_and_docs_are_equal() -> None:
     table = PAGE.partition("## How it ends")[2].partition("\n## ")[0]
     helped = _run("--help").stdout.partition("Ends with")[2]
 
@@ -114,7 +114,7 @@ def test_the_statuses_of_the_help_are_those_of_the_page() -> None:
         ("replay /no/such/file", 2),
     ],
 )
-def test_a_command_ends_with_the_status_that_the_help_names(words: str, status: int) -> None:
+def test_command_ends_with_the_documented_status(words: str, status: int) -> None:
     assert _run(*words.split()).returncode == status
 
 
@@ -128,7 +128,7 @@ def test_a_command_ends_with_the_status_that_the_help_names(words: str, status: 
         "demo",
     ],
 )
-def test_a_reader_that_leaves_ends_a_command_without_a_word(words: str) -> None:
+def test_closed_pipe_ends_a_command_without_output(words: str) -> None:
     reads, writes = os.pipe()
     os.close(reads)
 
@@ -149,7 +149,7 @@ def test_a_reader_that_leaves_ends_a_command_without_a_word(words: str) -> None:
 # ----- a crash -----
 
 
-def test_a_crash_says_what_to_report_and_keeps_the_token_to_itself(
+def test_crash_report_has_instructions_and_no_token(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: pathlib.Path
 ) -> None:
     (tmp_path / "token").write_text("the-third\n")
@@ -177,7 +177,7 @@ def test_a_crash_says_what_to_report_and_keeps_the_token_to_itself(
         assert secret not in said
 
 
-def test_a_crash_without_any_token_is_told_as_it_was(
+def test_crash_report_without_token_is_unchanged(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def broken(**_: object) -> None:
@@ -199,7 +199,7 @@ def test_a_crash_without_any_token_is_told_as_it_was(
 # ----- JSON -----
 
 
-def test_the_demo_is_told_to_machines() -> None:
+def test_demo_has_json_output() -> None:
     result = _run("demo", "--json")
 
     lines = [json.loads(line) for line in result.stdout.splitlines()]
@@ -292,7 +292,7 @@ def test_tail_shows_a_table_of_its_shards_on_a_terminal() -> None:
         terminal.wait_for(r"ready[^│]*│ +\d+\.\d ms │ +(1\d|2\d)\.\d │")
 
 
-def test_tail_shows_one_row_for_one_connection_and_what_it_was_through() -> None:
+def test_tail_shows_one_row_and_the_events_of_one_connection() -> None:
     with (
         _serving("--tick", "0.1", "--control") as api,
         _terminal(*COMMAND, "tail", "--api", api) as terminal,
@@ -304,7 +304,7 @@ def test_tail_shows_one_row_for_one_connection_and_what_it_was_through() -> None
         terminal.wait_for(r"│ +2 │ +1 │")
 
 
-def test_of_very_many_shards_the_table_shows_those_that_need_to_be_seen() -> None:
+def test_table_of_many_shards_shows_those_with_problems() -> None:
     def gateway(state: State | None) -> Any:
         return types.SimpleNamespace(state=state, latency=None, waiting=())
 
@@ -323,7 +323,7 @@ def test_of_very_many_shards_the_table_shows_those_that_need_to_be_seen() -> Non
     assert "and 10 more" in shown[-1]
 
 
-def test_tail_tells_machines_whose_shard_an_event_is() -> None:
+def test_tail_json_output_has_the_shard_of_each_event() -> None:
     with _serving("--tick", "0.05") as api:
         process = subprocess.Popen(
             [*COMMAND, "tail", "--api", api, "--shards", "0", "--json"],
@@ -342,7 +342,7 @@ def test_tail_tells_machines_whose_shard_an_event_is() -> None:
     assert line["shard"] == 0
 
 
-def test_a_session_is_kept_of_one_connection_alone(tmp_path: pathlib.Path) -> None:
+def test_session_file_is_limited_to_one_connection(tmp_path: pathlib.Path) -> None:
     words = ["--gateway", "ws://127.0.0.1:1", "--shards", "2", "--session", str(tmp_path / "x")]
 
     result = _run("tail", *words)
@@ -351,7 +351,7 @@ def test_a_session_is_kept_of_one_connection_alone(tmp_path: pathlib.Path) -> No
     assert "--session is for one connection" in result.stderr
 
 
-def test_shards_of_a_version_that_has_none_are_refused_in_one_line() -> None:
+def test_shards_in_a_version_without_shards_are_rejected() -> None:
     result = _run("tail", "--gateway", "ws://127.0.0.1:1", "--shards", "2", "--dialect", "3")
 
     assert result.returncode == 2
@@ -362,7 +362,7 @@ def test_shards_of_a_version_that_has_none_are_refused_in_one_line() -> None:
 
 
 @pytest.mark.parametrize("words", ["replay --quiet", "timeline --json"])
-def test_long_work_shows_how_far_it_is_on_a_terminal_and_not_in_a_pipe(
+def test_progress_is_shown_on_a_terminal_and_not_in_a_pipe(
     words: str, tmp_path: pathlib.Path
 ) -> None:
     with _terminal(*COMMAND, *words.split(), str(TRACE)) as terminal:

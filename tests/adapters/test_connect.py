@@ -60,7 +60,7 @@ async def _until(
 
 @each_loop
 @pytest.mark.parametrize("encrypted", [False, True])
-def test_a_stream_of_the_caller_carries_the_gateway(name: str, encrypted: bool) -> None:
+def test_stream_of_the_caller_is_used_for_the_gateway(name: str, encrypted: bool) -> None:
     adapter, run = RUNNERS[name]
     authority, server_side = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("gateway.example").configure_cert(server_side)
@@ -101,7 +101,7 @@ def test_a_stream_of_the_caller_carries_the_gateway(name: str, encrypted: bool) 
 
 
 @each_loop
-def test_a_unix_socket_carries_the_gateway(name: str, tmp_path: pathlib.Path) -> None:
+def test_unix_socket_is_used_for_the_gateway(name: str, tmp_path: pathlib.Path) -> None:
     adapter, run = RUNNERS[name]
     path = str(tmp_path / "gateway.sock")
 
@@ -152,7 +152,7 @@ FAILURES = [
 
 @each_loop
 @pytest.mark.parametrize(("error", "says"), FAILURES, ids=lambda one: repr(one)[:30])
-def test_a_network_error_of_connect_is_a_failed_dial(name: str, error: Any, says: str) -> None:
+def test_network_error_in_connect_is_a_failed_dial(name: str, error: Any, says: str) -> None:
     adapter, run = RUNNERS[name]
 
     async def connect(dial: Any) -> Any:
@@ -167,7 +167,7 @@ def test_a_network_error_of_connect_is_a_failed_dial(name: str, error: Any, says
 
 
 @each_loop
-def test_connect_without_an_end_is_a_failed_dial(name: str) -> None:
+def test_connect_timeout_is_a_failed_dial(name: str) -> None:
     adapter, run = RUNNERS[name]
 
     async def connect(dial: Any) -> Any:
@@ -183,7 +183,7 @@ def test_connect_without_an_end_is_a_failed_dial(name: str) -> None:
 
 @each_loop
 @pytest.mark.parametrize("mistake", ["raises", "returns"])
-def test_a_mistake_in_connect_comes_out_of_the_iteration(name: str, mistake: str) -> None:
+def test_bug_in_connect_is_raised_by_the_iteration(name: str, mistake: str) -> None:
     adapter, run = RUNNERS[name]
 
     async def connect(dial: Any) -> Any:
@@ -200,7 +200,7 @@ def test_a_mistake_in_connect_comes_out_of_the_iteration(name: str, mistake: str
 
 
 @each_loop
-def test_connect_and_a_proxy_exclude_each_other(name: str) -> None:
+def test_connect_and_proxy_exclude_each_other(name: str) -> None:
     adapter, run = RUNNERS[name]
 
     async def connect(dial: Any) -> Any:
@@ -214,7 +214,7 @@ def test_connect_and_a_proxy_exclude_each_other(name: str) -> None:
 
 
 @each_loop
-def test_a_stream_that_ends_is_dialed_again(name: str) -> None:
+def test_ended_stream_is_dialed_again(name: str) -> None:
     adapter, run = RUNNERS[name]
     dials = []
 
@@ -239,7 +239,7 @@ def test_a_stream_that_ends_is_dialed_again(name: str) -> None:
     assert len(dials) == 2
 
 
-def test_a_cancelled_await_in_connect_is_a_failed_dial() -> None:
+def test_cancelled_await_in_connect_is_a_failed_dial() -> None:
     async def connect(dial: Any) -> Any:
         other = asyncio.get_running_loop().create_future()
         other.cancel()
@@ -253,7 +253,7 @@ def test_a_cancelled_await_in_connect_is_a_failed_dial() -> None:
     asyncio.run(asyncio.wait_for(main(), 10))
 
 
-def test_a_peer_that_does_not_read_stops_the_writes_of_a_stream_pair() -> None:
+def test_peer_that_does_not_read_pauses_stream_writes() -> None:
     """What waits is written when the peer reads again, and leaving does not wait for it."""
     from gateway_asyncio._streams import StreamTransport
 
@@ -299,7 +299,7 @@ def test_a_peer_that_does_not_read_stops_the_writes_of_a_stream_pair() -> None:
     assert heard[-1] == "lost"
 
 
-def test_trio_takes_streams_in_memory() -> None:
+def test_trio_accepts_memory_streams() -> None:
     async def main() -> None:
         async def connect(dial: Any) -> trio.abc.Stream:
             ours, theirs = trio.testing.memory_stream_pair()

@@ -140,7 +140,7 @@ def _connects(name: str, url: str, server: Any = None, **settings: Any) -> float
     return seconds[0]
 
 
-def test_refused_dial_names_the_address_once(name: str, closed_port: int, resolve: Any) -> None:
+def test_rejected_dial_names_the_address_once(name: str, closed_port: int, resolve: Any) -> None:
     resolve("one.localhost", [("127.0.0.1", closed_port)])
 
     of_address, _ = _fails(name, f"ws://127.0.0.1:{closed_port}")
@@ -162,7 +162,7 @@ def test_each_address_is_named_with_its_reason(name: str, closed_port: int, reso
 
 
 @pytest.mark.parametrize("first", ["silent", "refused", "ipv6"])
-def test_a_second_address_is_tried_in_time(
+def test_second_address_is_tried_in_time(
     name: str, first: str, hole: tuple[str, int], closed_port: int, resolve: Any
 ) -> None:
     port = hole[1] if first == "silent" else closed_port
@@ -176,7 +176,7 @@ def test_a_second_address_is_tried_in_time(
     assert seconds < 2.5
 
 
-def test_a_dial_without_an_answer_names_step_and_addresses(
+def test_dial_timeout_names_step_and_addresses(
     name: str, hole: tuple[str, int], resolve: Any
 ) -> None:
     port = hole[1]
@@ -192,7 +192,7 @@ def test_a_dial_without_an_answer_names_step_and_addresses(
 
 
 @pytest.mark.parametrize("host", ["gateway.invalid", f"{'x' * 63}.{'y' * 63}.invalid"])
-def test_a_name_without_an_address_is_named(
+def test_name_without_address_is_reported(
     name: str, host: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def getaddrinfo(*_: Any, **__: Any) -> Any:
@@ -205,14 +205,14 @@ def test_a_name_without_an_address_is_named(
     assert error == f"resolving {host!r}: Name or service not known"
 
 
-def test_a_tls_handshake_without_an_answer_is_named(name: str) -> None:
+def test_tls_handshake_timeout_is_reported(name: str) -> None:
     with _answering(lambda sock: time.sleep(1.5)) as port:
         error, _ = _fails(name, f"wss://127.0.0.1:{port}", handshake_timeout=0.5)
 
     assert error == "timed out after 0.5 s: TLS handshake with '127.0.0.1'"
 
 
-def test_a_connection_closed_during_tls_is_named(name: str) -> None:
+def test_connection_closed_during_tls_is_reported(name: str) -> None:
     def answer(sock: socket.socket) -> None:
         sock.recv(65536)
 
@@ -222,7 +222,7 @@ def test_a_connection_closed_during_tls_is_named(name: str) -> None:
     assert error == "TLS handshake with '127.0.0.1': connection closed by the peer"
 
 
-def test_a_connection_reset_during_tls_is_named(name: str) -> None:
+def test_connection_reset_during_tls_is_reported(name: str) -> None:
     def answer(sock: socket.socket) -> None:
         sock.recv(1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
@@ -233,14 +233,14 @@ def test_a_connection_reset_during_tls_is_named(name: str) -> None:
     assert error == "TLS handshake with '127.0.0.1': Connection reset by peer"
 
 
-def test_a_server_without_tls_is_a_failed_handshake(name: str) -> None:
+def test_server_without_tls_is_a_failed_handshake(name: str) -> None:
     with _answering(lambda sock: sock.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")) as port:
         error, _ = _fails(name, f"wss://127.0.0.1:{port}")
 
     assert error.startswith("TLS handshake with '127.0.0.1': [SSL: ")
 
 
-def test_a_certificate_that_is_not_trusted_is_reported_as_permanent(
+def test_untrusted_certificate_is_reported_as_permanent(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server_side, reported = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), []
@@ -295,7 +295,7 @@ def test_all_dials_of_shards_share_one_tls_context(
     assert len(made) == 1
 
 
-def test_a_loop_blocked_during_a_tls_handshake_costs_one_dial(name: str) -> None:
+def test_loop_blocked_during_a_tls_handshake_fails_one_dial(name: str) -> None:
     authority = trustme.CA()
     server_side = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("localhost").configure_cert(server_side)

@@ -109,7 +109,7 @@ def _decompress(compression: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("compression", ["zlib-stream", "zstd-stream"])
-def test_unmodified_discordpy_becomes_ready_gets_a_message_and_resumes_twice(
+def test_unmodified_discordpy_gets_a_message_and_resumes_twice(
     compression: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _decompress(compression, monkeypatch)

@@ -99,7 +99,7 @@ def _http(status: str, body: bytes = b"", *headers: str) -> bytes:
 
 
 @pytest.mark.parametrize("version", [5, 6, 10])
-def test_the_whole_road_is_gone_and_closed_cleanly(version: int) -> None:
+def test_complete_check_succeeds_and_closes_cleanly(version: int) -> None:
     heard: list[Any] = []
     server = Server()
 
@@ -119,7 +119,7 @@ def test_the_whole_road_is_gone_and_closed_cleanly(version: int) -> None:
 
 
 @pytest.mark.parametrize("version", [3, 4])
-def test_where_nobody_greets_it_leaves_before_a_token_is_due(version: int) -> None:
+def test_gateway_without_hello_is_left_before_identify(version: int) -> None:
     heard: list[Any] = []
 
     async def main() -> list[Finding]:
@@ -139,7 +139,7 @@ def test_where_nobody_greets_it_leaves_before_a_token_is_due(version: int) -> No
     assert [type(event).__name__ for event in heard] == ["Opened", "Closed"]
 
 
-def test_without_a_lookup_there_is_none() -> None:
+def test_check_without_lookup_skips_its_steps() -> None:
     findings = _find_at(Server(), lambda served: {"gateway_url": served.url})
 
     assert [finding.step for finding in findings] == [*ROAD[:2], *ROAD[5:]]
@@ -152,7 +152,7 @@ def _tls() -> tuple[Any, trustme.CA]:
     return context, authority
 
 
-def test_a_certificate_that_is_trusted_is_described(
+def test_trusted_certificate_is_described(
     monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
 ) -> None:
     context, authority = _tls()
@@ -175,7 +175,7 @@ def _end(findings: list[Finding]) -> tuple[str, str, str]:
     return last.step, last.text, last.advice
 
 
-def test_a_certificate_that_is_not_trusted_is_refused_with_what_to_do(
+def test_untrusted_certificate_is_rejected_with_a_hint(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("SSL_CERT_FILE", raising=False)
@@ -190,7 +190,7 @@ def test_a_certificate_that_is_not_trusted_is_refused_with_what_to_do(
     assert "SSL_CERT_FILE" in what_to_do
 
 
-def test_a_certificate_of_another_host_is_said_to_be(
+def test_certificate_of_another_host_is_reported(
     monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
 ) -> None:
     authority = trustme.CA()
@@ -208,7 +208,7 @@ def test_a_certificate_of_another_host_is_said_to_be(
     assert "another host's" in what_to_do
 
 
-def test_tls_to_a_port_without_it_is_said_to_be_so() -> None:
+def test_tls_to_a_port_without_tls_is_reported() -> None:
     step, _, what_to_do = _end(
         _find_at(Server(), lambda served: {"gateway_url": served.url.replace("ws:", "wss:")})
     )
@@ -217,7 +217,7 @@ def test_tls_to_a_port_without_it_is_said_to_be_so() -> None:
     assert "speaks no TLS" in what_to_do
 
 
-def test_plain_text_to_a_port_with_tls_names_no_gateway() -> None:
+def test_plain_text_to_a_tls_port_is_not_a_gateway() -> None:
     context, _ = _tls()
 
     step, _, what_to_do = _end(
@@ -232,14 +232,14 @@ def test_plain_text_to_a_port_with_tls_names_no_gateway() -> None:
     assert "no gateway's API" in what_to_do
 
 
-def test_a_port_where_nobody_listens_is_refused() -> None:
+def test_port_without_listener_is_rejected() -> None:
     step, text, what_to_do = _end(_find(gateway_url="ws://127.0.0.1:1"))
 
     assert (step, text) == ("connect", "port 1 of 127.0.0.1: Connection refused")
     assert "Nobody listens there" in what_to_do
 
 
-def test_a_name_that_nobody_knows_is_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unknown_host_name_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     def unknown(*_: Any, **__: Any) -> Any:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
@@ -266,9 +266,7 @@ def test_a_name_that_nobody_knows_is_said_to_be(monkeypatch: pytest.MonkeyPatch)
     ],
     ids=lambda value: str(value)[:24],
 )
-def test_a_lookup_that_names_no_gateway_is_explained(
-    answer: bytes, says: str, what_to_do: str
-) -> None:
+def test_lookup_without_a_gateway_is_explained(answer: bytes, says: str, what_to_do: str) -> None:
     with _answering(answer) as port:
         end = _end(_find(api_url=f"http://127.0.0.1:{port}/api"))
 
@@ -277,7 +275,7 @@ def test_a_lookup_that_names_no_gateway_is_explained(
     assert what_to_do in end[2]
 
 
-def test_a_gateway_to_which_no_token_may_go_is_not_visited() -> None:
+def test_untrusted_gateway_is_not_connected() -> None:
     with _answering(_http("200 OK", b'{"url": "wss://example.com"}')) as port:
         step, text, what_to_do = _end(_find(api_url=f"http://127.0.0.1:{port}/api"))
 
@@ -295,9 +293,7 @@ def test_a_gateway_to_which_no_token_may_go_is_not_visited() -> None:
     ],
     ids=lambda value: str(value)[:24],
 )
-def test_a_websocket_that_does_not_open_is_explained(
-    answer: bytes, says: str, what_to_do: str
-) -> None:
+def test_failed_upgrade_is_explained(answer: bytes, says: str, what_to_do: str) -> None:
     with _answering(answer) as port:
         end = _end(_find(gateway_url=f"ws://127.0.0.1:{port}"))
 
@@ -314,7 +310,9 @@ def test_a_websocket_that_does_not_open_is_explained(
         ("gateway_url=wss", "TLS", "does that port speak TLS?"),
     ],
 )
-def test_silence_is_waited_for_as_long_as_it_was_told(url: str, step: str, what_to_do: str) -> None:
+def test_missing_response_is_reported_after_the_timeout(
+    url: str, step: str, what_to_do: str
+) -> None:
     name, _, scheme = url.partition("=")
     with _answering(None) as port:
         end = _end(_find(**{name: f"{scheme}://127.0.0.1:{port}", "handshake_timeout": 0.3}))
@@ -323,7 +321,7 @@ def test_silence_is_waited_for_as_long_as_it_was_told(url: str, step: str, what_
     assert what_to_do in end[2]
 
 
-def test_a_gateway_that_opens_and_says_nothing_is_told_from_one_that_closes() -> None:
+def test_missing_hello_is_distinguished_from_a_close() -> None:
     def at(fault: Fault) -> tuple[str, str, str]:
         server = Server(ServerConfig(scenario=Scenario([fault])))
         return _end(
@@ -342,7 +340,7 @@ def test_a_gateway_that_opens_and_says_nothing_is_told_from_one_that_closes() ->
 # ----- causes that no test can make happen here -----
 
 
-def test_each_cause_has_an_advice_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_cause_has_its_own_hint(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy:3128")
     again = socket.gaierror(socket.EAI_AGAIN, "again")
     texts = [
@@ -357,14 +355,14 @@ def test_each_cause_has_an_advice_of_its_own(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize(("code", "word"), [(9, "clock"), (10, "clock"), (1, "OpenSSL")])
-def test_a_certificate_of_another_time_is_told_from_a_broken_one(code: int, word: str) -> None:
+def test_expired_certificate_is_distinguished_from_invalid_one(code: int, word: str) -> None:
     error = ssl.SSLCertVerificationError()
     error.verify_code = code
 
     assert word in advice.of_tls(error)
 
 
-def test_a_close_by_this_side_is_no_http_status() -> None:
+def test_own_close_is_not_reported_as_http_status() -> None:
     closed = Closed(code=4000, by=By.SELF, then=Then.RESUME, error="no upgrade")
 
     assert "speaks no WebSocket" in advice.of_upgrade(closed, silent=False)
@@ -406,7 +404,7 @@ def _served() -> Iterator[Any]:
         thread.join(10)
 
 
-def test_the_command_ends_with_0_where_all_is_well_and_says_so() -> None:
+def test_successful_check_ends_with_0_and_a_summary() -> None:
     with _served() as served:
         result = _doctor("--api", served.api_url)
 
@@ -419,7 +417,7 @@ def test_the_command_ends_with_0_where_all_is_well_and_says_so() -> None:
     assert lines[-1] == "all is well: a client can connect there"
 
 
-def test_the_command_ends_with_1_where_something_fails_and_asks_for_a_trace() -> None:
+def test_failed_check_ends_with_1_and_asks_for_a_trace() -> None:
     result = _doctor("--gateway", "ws://127.0.0.1:1")
 
     assert (result.returncode, result.stderr) == (1, "")
@@ -429,7 +427,7 @@ def test_the_command_ends_with_1_where_something_fails_and_asks_for_a_trace() ->
     assert "tail --record trace.jsonl" in lines[5]
 
 
-def test_the_command_tells_machines_the_same() -> None:
+def test_doctor_json_output_has_the_same_findings() -> None:
     result = _doctor("--gateway", "ws://127.0.0.1:1", "--json")
 
     head, *findings, end = map(json.loads, result.stdout.splitlines())
@@ -442,7 +440,7 @@ def test_the_command_tells_machines_the_same() -> None:
     assert result.returncode == 1
 
 
-def test_no_authorization_is_sent_even_where_a_lookup_wants_one() -> None:
+def test_no_authorization_is_sent_even_if_lookup_requires_it() -> None:
     heard = bytearray()
     with _answering(_http("401 Who?"), heard) as port:
         result = _doctor("--api", f"http://127.0.0.1:{port}/api", "--dialect", "3")
@@ -452,7 +450,7 @@ def test_no_authorization_is_sent_even_where_a_lookup_wants_one() -> None:
     assert "the doctor has none" in result.stdout
 
 
-def test_what_cannot_be_gets_one_clear_line() -> None:
+def test_conflicting_options_of_doctor_get_one_line() -> None:
     result = _doctor("--gateway", "ws://127.0.0.1:1", "--api", "http://127.0.0.1:1")
 
     assert (result.returncode, result.stdout) == (2, "")
@@ -461,7 +459,7 @@ def test_what_cannot_be_gets_one_clear_line() -> None:
     )
 
 
-def test_a_server_that_ignores_the_encoding_is_no_good() -> None:
+def test_server_that_ignores_the_encoding_fails_the_check() -> None:
     pytest.importorskip("erlpack")
 
     async def main() -> list[Finding]:
@@ -484,7 +482,7 @@ def test_a_server_that_ignores_the_encoding_is_no_good() -> None:
 # ----- proxies -----
 
 
-def test_the_doctor_goes_through_a_proxy_and_names_one_that_refuses() -> None:
+def test_check_through_a_proxy_names_a_rejecting_proxy() -> None:
     with running(HttpProxy()) as proxy, running(HttpProxy(user=("u", "right"))) as refusing:
         good = _findings_through(proxy.url())
         bad = _findings_through(refusing.url("u:wrong-word@"))
@@ -498,7 +496,7 @@ def test_the_doctor_goes_through_a_proxy_and_names_one_that_refuses() -> None:
     assert "wrong-word" not in repr(bad)
 
 
-def test_the_doctor_tries_a_second_address_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_tries_a_second_address_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     silent = socket.create_server(("127.0.0.1", 0), backlog=0)
     port = silent.getsockname()[1]
     filling = [socket.socket() for _ in range(4)]

@@ -85,7 +85,7 @@ def test_exception_in_random_is_raised_by_the_iteration(kit: Kit) -> None:
     kit.run(main)
 
 
-def test_stop_iteration_in_a_callback_does_not_end_the_loop_silently(kit: Kit) -> None:
+def test_stop_iteration_in_a_callback_is_raised(kit: Kit) -> None:
     async def main() -> None:
         async with (
             kit.limit(10),
@@ -99,7 +99,7 @@ def test_stop_iteration_in_a_callback_does_not_end_the_loop_silently(kit: Kit) -
     kit.run(main)
 
 
-def test_exception_that_nobody_iterates_over_is_raised_by_leaving(kit: Kit) -> None:
+def test_exception_without_iteration_is_raised_by_leaving(kit: Kit) -> None:
     async def main() -> None:
         async with kit.limit(10), kit.adapter.serve_gateway(Server()) as serving:
             with pytest.raises(CallbackError):
@@ -116,7 +116,7 @@ def test_exception_that_nobody_iterates_over_is_raised_by_leaving(kit: Kit) -> N
 
 
 @pytest.mark.parametrize("number", range(0, 60, 3))
-def test_exception_in_a_recorder_comes_out_wherever_it_is_raised(kit: Kit, number: int) -> None:
+def test_exception_in_a_recorder_is_raised_from_any_call(kit: Kit, number: int) -> None:
     async def main() -> None:
         server = Server(ServerConfig(heartbeat_interval=50))
         async with kit.limit(10), kit.adapter.serve_gateway(server) as serving:
@@ -156,7 +156,7 @@ def test_exception_in_one_shard_is_raised_by_the_iteration_once(kit: Kit) -> Non
     kit.run(main)
 
 
-def test_shards_that_give_up_are_named_after_all_have_ended(kit: Kit) -> None:
+def test_failed_shards_are_named_after_all_have_ended(kit: Kit) -> None:
     async def main() -> None:
         server = Server(ServerConfig(shards=2, max_concurrency=2))
         async with (
@@ -183,7 +183,7 @@ def test_shards_that_give_up_are_named_after_all_have_ended(kit: Kit) -> None:
 
 
 @pytest.mark.parametrize("shards", [False, True])
-def test_giving_up_just_ends_the_iteration_if_that_is_asked_for(kit: Kit, shards: bool) -> None:
+def test_giving_up_ends_the_iteration_if_configured(kit: Kit, shards: bool) -> None:
     async def main() -> None:
         server = Server(ServerConfig(tokens=frozenset({"another"})))
         async with kit.limit(10), kit.adapter.serve_gateway(server) as serving:
@@ -241,7 +241,7 @@ def test_request_ends_if_the_driver_fails_meanwhile(kit: Kit) -> None:
 
 
 @pytest.mark.parametrize("shards", [False, True])
-def test_second_task_that_iterates_is_refused(kit: Kit, shards: bool) -> None:
+def test_second_iterating_task_is_rejected(kit: Kit, shards: bool) -> None:
     async def main() -> None:
         async with kit.limit(10), kit.adapter.serve_gateway(Server()) as serving:
             opening = (
@@ -277,7 +277,7 @@ def test_second_task_that_iterates_is_refused(kit: Kit, shards: bool) -> None:
 # ----- the server -----
 
 
-def test_exception_in_on_event_ends_the_server_and_comes_out(kit: Kit) -> None:
+def test_exception_in_on_event_ends_the_server_and_is_raised(kit: Kit) -> None:
     server = Server()
 
     def on_event(connection: ServerConnection, event: ServerEvent) -> None:
@@ -297,7 +297,7 @@ def test_exception_in_on_event_ends_the_server_and_comes_out(kit: Kit) -> None:
     kit.run(main)
 
 
-def test_exception_of_the_body_wins_over_that_of_on_event(kit: Kit) -> None:
+def test_exception_of_the_body_precedes_that_of_on_event(kit: Kit) -> None:
     def on_event(connection: ServerConnection, event: ServerEvent) -> None:
         raise CallbackError
 
@@ -315,7 +315,7 @@ def test_exception_of_the_body_wins_over_that_of_on_event(kit: Kit) -> None:
     kit.run(main)
 
 
-def test_exception_in_a_servers_recorder_comes_out(kit: Kit) -> None:
+def test_exception_in_the_recorder_of_a_server_is_raised(kit: Kit) -> None:
     async def main() -> None:
         async with kit.limit(10):
             with pytest.raises(CallbackError):
@@ -365,7 +365,7 @@ def test_dials_and_closes_are_logged_without_secrets(
         assert secret not in text, secret
 
 
-def test_giving_up_and_a_refused_dial_are_logged(
+def test_giving_up_and_a_rejected_dial_are_logged(
     kit: Kit, caplog: pytest.LogCaptureFixture
 ) -> None:
     with socket.socket() as taken:
@@ -415,7 +415,7 @@ def test_cancelling_while_leaving_leaves_no_connection(kit: Kit, shards: bool) -
     kit.run(main)
 
 
-def test_leaving_without_a_task_of_its_own_leaves_no_task(kit: Kit) -> None:
+def test_leaving_immediately_leaves_no_task(kit: Kit) -> None:
     async def main() -> None:
         async with kit.limit(20), kit.adapter.serve_gateway(Server()) as serving:
             for _ in range(50):

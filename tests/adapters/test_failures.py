@@ -54,13 +54,13 @@ CASES = [
 
 
 @pytest.mark.parametrize(("error", "says"), CASES, ids=[repr(error)[:40] for error, _ in CASES])
-def test_a_reason_is_one_line_and_never_empty(error: BaseException, says: str) -> None:
+def test_failure_reason_is_one_line_and_never_empty(error: BaseException, says: str) -> None:
     assert says in reason(error)
     assert "sub-exception" not in reason(error)
     assert "_ssl.c" not in reason(error)
 
 
-def test_a_long_reason_is_shortened() -> None:
+def test_long_failure_reason_is_shortened() -> None:
     assert len(reason(OSError("x" * 10_000))) < 400
 
 
@@ -68,7 +68,7 @@ def test_a_long_reason_is_shortened() -> None:
     "name",
     ["WRONG_VERSION_NUMBER", "SSLV3_ALERT_HANDSHAKE_FAILURE", "TLSV1_ALERT_PROTOCOL_VERSION"],
 )
-def test_a_tls_error_about_versions_is_permanent(name: str) -> None:
+def test_tls_error_about_versions_is_permanent(name: str) -> None:
     error = _tls("words", name)
 
     assert is_permanent(error)
@@ -90,7 +90,7 @@ def test_a_tls_error_about_versions_is_permanent(name: str) -> None:
     ],
     ids=repr,
 )
-def test_an_error_of_the_moment_is_not_permanent(error: BaseException) -> None:
+def test_temporary_error_is_not_permanent(error: BaseException) -> None:
     assert not is_permanent(error)
 
 
@@ -102,7 +102,7 @@ def _found(*hosts: str) -> list[tuple[object, ...]]:
     ]
 
 
-def test_families_of_addresses_take_turns_without_repeats() -> None:
+def test_address_families_alternate_without_repeats() -> None:
     found = in_order(_found("::1", "::1", "::2", "::3", "10.0.0.1", "10.0.0.2"))
 
     hosts = [address.sockaddr[0] for address in found]
@@ -116,7 +116,7 @@ def test_families_of_addresses_take_turns_without_repeats() -> None:
         ("gateway.example", "10.0.0.2 port 443: Connection refused"),
     ],
 )
-def test_host_that_is_its_only_address_is_not_repeated(host: str, text: str) -> None:
+def test_host_equal_to_its_only_address_is_not_repeated(host: str, text: str) -> None:
     attempt = Attempt()
     address = Address(2, 1, 6, ("10.0.0.2", 443))
 
@@ -127,7 +127,7 @@ def test_host_that_is_its_only_address_is_not_repeated(host: str, text: str) -> 
     assert str(attempt.no_address_answers()) == text
 
 
-def test_a_timeout_names_the_step_and_each_address() -> None:
+def test_timeout_names_the_step_and_each_address() -> None:
     attempt = Attempt()
     first, second = Address(2, 1, 6, ("10.0.0.1", 443)), Address(2, 1, 6, ("10.0.0.2", 443))
 

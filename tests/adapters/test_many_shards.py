@@ -93,7 +93,7 @@ def test_events_of_a_failing_lookup_are_delivered(kit: Kit) -> None:
     kit.run(main)
 
 
-def test_a_lookup_that_gives_up_raises_its_reason(kit: Kit) -> None:
+def test_failed_lookup_raises_its_reason(kit: Kit) -> None:
     async def main() -> None:
         authority = _no_server()
         config = Config(token="t", intents=0, api_url=f"http://{authority}", dial_attempts=1)
@@ -116,7 +116,7 @@ def test_a_lookup_that_gives_up_raises_its_reason(kit: Kit) -> None:
     kit.run(main)
 
 
-def test_a_lookup_of_an_absurd_count_raises_in_the_iteration(kit: Kit) -> None:
+def test_lookup_of_too_many_shards_raises_in_the_iteration(kit: Kit) -> None:
     async def main() -> None:
         server = Server(ServerConfig(shards=10**9))
         async with kit.limit(10), kit.adapter.serve_gateway(server) as serving:
@@ -135,7 +135,7 @@ def test_a_lookup_of_an_absurd_count_raises_in_the_iteration(kit: Kit) -> None:
     kit.run(main)
 
 
-def test_an_exception_in_granting_slots_is_raised_by_the_iteration(
+def test_exception_in_identify_slots_is_raised_by_the_iteration(
     kit: Kit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(fleet: Fleet) -> None:
@@ -151,7 +151,7 @@ def test_an_exception_in_granting_slots_is_raised_by_the_iteration(
     kit.run(main)
 
 
-def test_shards_stopped_before_the_lookup_is_answered_end(kit: Kit) -> None:
+def test_shards_stopped_during_the_lookup_end(kit: Kit) -> None:
     async def main() -> None:
         config = Config(token="t", intents=0, api_url=f"http://{_no_server()}", backoff_first=60.0)
         async with kit.limit(10), kit.adapter.open_shards(config) as shards:
@@ -167,7 +167,7 @@ def test_shards_stopped_before_the_lookup_is_answered_end(kit: Kit) -> None:
     kit.run(main)
 
 
-def test_planned_waits_for_the_answer_of_the_lookup(kit: Kit) -> None:
+def test_planned_waits_for_the_lookup_response(kit: Kit) -> None:
     async def main() -> None:
         async with _running(kit, 3) as (_, shards):
             plan = await shards.planned()
@@ -184,7 +184,7 @@ def test_planned_waits_for_the_answer_of_the_lookup(kit: Kit) -> None:
 # ----- identify slots -----
 
 
-def test_a_gateway_identifies_when_its_slot_is_granted(kit: Kit) -> None:
+def test_gateway_identifies_when_its_slot_is_granted(kit: Kit) -> None:
     async def main() -> None:
         async with (
             kit.limit(10),
@@ -209,7 +209,7 @@ def test_a_gateway_identifies_when_its_slot_is_granted(kit: Kit) -> None:
     kit.run(main)
 
 
-def test_without_ask_to_identify_a_grant_raises(kit: Kit) -> None:
+def test_identify_grant_without_ask_to_identify_raises(kit: Kit) -> None:
     async def main() -> None:
         async with _running(kit, 1) as (_, shards):
             await _each(shards, Ready, 0)
@@ -219,7 +219,7 @@ def test_without_ask_to_identify_a_grant_raises(kit: Kit) -> None:
     kit.run(main)
 
 
-def test_shards_identify_in_the_order_in_which_slots_are_granted(kit: Kit) -> None:
+def test_shards_identify_in_the_order_of_granted_slots(kit: Kit) -> None:
     async def main() -> None:
         async with _running(kit, 3, ask_to_identify=True) as (_, shards):
             await _each(shards, IdentifySlotNeeded, 0, 1, 2)
@@ -233,7 +233,7 @@ def test_shards_identify_in_the_order_in_which_slots_are_granted(kit: Kit) -> No
 
 
 @pytest.mark.parametrize("ask", [False, True])
-def test_a_spent_budget_is_reported_with_its_reset(kit: Kit, ask: bool) -> None:
+def test_spent_identify_budget_is_reported_with_its_reset(kit: Kit, ask: bool) -> None:
     async def main() -> None:
         server = Server(ServerConfig(identifies_a_day=1, max_concurrency=16))
         async with kit.limit(20), kit.adapter.serve_gateway(server) as serving:
@@ -264,7 +264,9 @@ def test_a_spent_budget_is_reported_with_its_reset(kit: Kit, ask: bool) -> None:
 
 
 @pytest.mark.parametrize(("keep_session", "type_"), [(True, Resumed), (False, Ready)])
-def test_a_restarted_shard_comes_back_as_asked(kit: Kit, keep_session: bool, type_: Any) -> None:
+def test_restarted_shard_resumes_or_identifies_as_requested(
+    kit: Kit, keep_session: bool, type_: Any
+) -> None:
     async def main() -> None:
         async with _running(kit, 2) as (_, shards):
             first = await _each(shards, Ready, 0, 1)
@@ -284,7 +286,7 @@ def test_a_restarted_shard_comes_back_as_asked(kit: Kit, keep_session: bool, typ
     kit.run(main)
 
 
-def test_a_shard_that_was_stopped_or_gave_up_starts_again(kit: Kit) -> None:
+def test_stopped_or_failed_shard_can_be_started_again(kit: Kit) -> None:
     async def main() -> None:
         async with _running(kit, 2) as (serving, shards):
             await _each(shards, Ready, 0, 1)
@@ -306,7 +308,7 @@ def test_a_shard_that_was_stopped_or_gave_up_starts_again(kit: Kit) -> None:
     kit.run(main)
 
 
-def test_events_before_a_restart_are_delivered_before_those_after(kit: Kit) -> None:
+def test_events_before_a_restart_are_delivered_first(kit: Kit) -> None:
     async def main() -> None:
         async with _running(kit, 1) as (serving, shards):
             await _each(shards, Ready, 0)
@@ -328,7 +330,7 @@ def test_events_before_a_restart_are_delivered_before_those_after(kit: Kit) -> N
     kit.run(main)
 
 
-def test_restarts_of_one_shard_at_the_same_time_follow_one_another(kit: Kit) -> None:
+def test_concurrent_restarts_of_one_shard_are_sequential(kit: Kit) -> None:
     async def main() -> None:
         async with _running(kit, 2) as (serving, shards):
             await _each(shards, Ready, 0, 1)
@@ -347,7 +349,7 @@ def test_restarts_of_one_shard_at_the_same_time_follow_one_another(kit: Kit) -> 
     kit.run(main)
 
 
-def test_a_shard_is_restarted_while_it_dials_and_while_it_waits(kit: Kit) -> None:
+def test_shard_can_be_restarted_while_dialing_or_waiting(kit: Kit) -> None:
     async def main() -> None:
         async with _running(kit, 2, ask_to_identify=True) as (_, shards):
             await shards.planned()
@@ -362,7 +364,7 @@ def test_a_shard_is_restarted_while_it_dials_and_while_it_waits(kit: Kit) -> Non
     kit.run(main)
 
 
-def test_the_iteration_goes_on_while_the_only_shard_restarts(kit: Kit) -> None:
+def test_iteration_continues_while_the_only_shard_restarts(kit: Kit) -> None:
     async def main() -> None:
         async with _running(kit, 1) as (_, shards):
             await _each(shards, Ready, 0)
@@ -379,7 +381,7 @@ def test_the_iteration_goes_on_while_the_only_shard_restarts(kit: Kit) -> None:
 # ----- add and remove -----
 
 
-def test_a_shard_is_removed_and_added_again_with_its_session(kit: Kit) -> None:
+def test_removed_shard_is_added_again_with_its_session(kit: Kit) -> None:
     async def main() -> None:
         async with _running(kit, 3) as (serving, shards):
             await _each(shards, Ready, 0, 1, 2)
@@ -407,7 +409,7 @@ def test_a_shard_is_removed_and_added_again_with_its_session(kit: Kit) -> None:
     kit.run(main)
 
 
-def test_a_shard_removed_without_its_session_leaves_none(kit: Kit) -> None:
+def test_shard_removed_without_its_session_leaves_no_session(kit: Kit) -> None:
     async def main() -> None:
         async with _running(kit, 2) as (_, shards):
             await _each(shards, Ready, 0, 1)
@@ -419,7 +421,7 @@ def test_a_shard_removed_without_its_session_leaves_none(kit: Kit) -> None:
     kit.run(main)
 
 
-def test_a_shard_added_with_another_session_counts_that_as_handled_in_its_turn(kit: Kit) -> None:
+def test_shard_added_with_a_session_keeps_the_order_of_handled(kit: Kit) -> None:
     async def main() -> None:
         async with _running(kit, 2) as (serving, shards):
             await _each(shards, Ready, 0, 1)
@@ -459,7 +461,7 @@ def test_more_shards_of_the_plan_are_added_and_all_removed(kit: Kit) -> None:
     kit.run(main)
 
 
-def test_shards_are_stopped_while_one_is_removed(kit: Kit) -> None:
+def test_shards_can_be_stopped_while_one_is_removed(kit: Kit) -> None:
     async def main() -> None:
         async with _running(kit, 2) as (_, shards):
             await _each(shards, Ready, 0, 1)
@@ -480,7 +482,7 @@ def test_shards_are_stopped_while_one_is_removed(kit: Kit) -> None:
     kit.run(main)
 
 
-def test_shards_that_wait_for_a_slot_are_removed(kit: Kit) -> None:
+def test_shards_that_wait_for_an_identify_slot_can_be_removed(kit: Kit) -> None:
     async def main() -> None:
         async with (
             kit.limit(20),
@@ -496,7 +498,7 @@ def test_shards_that_wait_for_a_slot_are_removed(kit: Kit) -> None:
     kit.run(main)
 
 
-def test_changes_that_do_not_fit_raise_and_change_nothing(kit: Kit) -> None:
+def test_invalid_changes_raise_and_have_no_effect(kit: Kit) -> None:
     async def main() -> None:
         async with _running(kit, 2) as (_, shards):
             await _each(shards, Ready, 0, 1)
@@ -528,7 +530,7 @@ def test_changes_that_do_not_fit_raise_and_change_nothing(kit: Kit) -> None:
     kit.run(main)
 
 
-def test_leaving_in_the_midst_of_a_restart_starts_no_shard(kit: Kit) -> None:
+def test_leaving_during_a_restart_starts_no_shard(kit: Kit) -> None:
     async def main() -> None:
         refused = []
 
@@ -559,7 +561,7 @@ def test_leaving_in_the_midst_of_a_restart_starts_no_shard(kit: Kit) -> None:
     kit.run(main)
 
 
-def test_shards_stopped_start_again_one_by_one(kit: Kit) -> None:
+def test_stopped_shards_can_be_started_one_by_one(kit: Kit) -> None:
     async def main() -> None:
         async with _running(kit, 2) as (_, shards):
             await _each(shards, Ready, 0, 1)

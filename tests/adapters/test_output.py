@@ -44,20 +44,20 @@ HARMFUL = {
 
 
 @pytest.mark.parametrize(("text", "shown"), HARMFUL.items())
-def test_what_a_terminal_obeys_is_escaped(text: str, shown: str) -> None:
+def test_terminal_control_characters_are_escaped(text: str, shown: str) -> None:
     assert escape(text) == shown
     assert escape(f"before {text} \U0001f389 ä") == f"before {shown} \U0001f389 ä"
 
 
 @pytest.mark.parametrize("text", HARMFUL)
-def test_what_a_terminal_obeys_is_escaped_in_json(text: str) -> None:
+def test_terminal_control_characters_are_escaped_in_json(text: str) -> None:
     line = json_line({text: [text]})
 
     assert json.loads(line) == {text: [text]}
     assert escape(line.removesuffix("\n")) == line.removesuffix("\n")
 
 
-def test_the_lines_of_a_traceback_stay_lines() -> None:
+def test_line_breaks_of_a_traceback_are_kept() -> None:
     assert escape_lines("a\x1b\nb") == "a\\x1b\nb"
 
 
@@ -89,7 +89,7 @@ def _stream(raw: io.RawIOBase, encoding: str = "utf-8") -> io.TextIOWrapper:
     return io.TextIOWrapper(io.BufferedWriter(raw), encoding=encoding)
 
 
-def test_lines_for_a_stopped_reader_are_dropped_and_counted() -> None:
+def test_lines_for_a_blocked_reader_are_dropped_and_counted() -> None:
     pipe = Stopped()
     output = Output(_stream(pipe), limit=30)
 
@@ -111,7 +111,7 @@ def test_lines_for_a_stopped_reader_are_dropped_and_counted() -> None:
     assert lines[-1] == "the last"
 
 
-def test_a_reader_that_never_reads_is_waited_for_a_short_time() -> None:
+def test_drain_waits_a_limited_time_for_a_blocked_reader() -> None:
     pipe = Stopped()
     output = Output(_stream(pipe), seconds=0.1)
     began = time.monotonic()
@@ -125,7 +125,7 @@ def test_a_reader_that_never_reads_is_waited_for_a_short_time() -> None:
 
 
 @pytest.mark.parametrize(("number", "left"), [(errno.EPIPE, True), (errno.ENOSPC, False)])
-def test_an_output_that_fails_reports_it_once(number: int, left: bool) -> None:
+def test_failing_output_reports_its_error_once(number: int, left: bool) -> None:
     pipe = Stopped(OSError(number, os.strerror(number)))
     output, calls = Output(_stream(pipe)), []
     output.on_error = lambda: calls.append(1)
@@ -141,7 +141,7 @@ def test_an_output_that_fails_reports_it_once(number: int, left: bool) -> None:
     assert calls == [1]
 
 
-def test_what_follows_a_line_is_done_after_it_is_written() -> None:
+def test_callback_of_a_line_runs_after_it_is_written() -> None:
     pipe, done = Stopped(), []
     output = Output(_stream(pipe))
 
@@ -153,7 +153,7 @@ def test_what_follows_a_line_is_done_after_it_is_written() -> None:
     assert done == [b"a line\n"]
 
 
-def test_a_stream_of_cp1252_gets_escapes() -> None:
+def test_cp1252_stream_gets_escapes() -> None:
     pipe = Stopped()
     pipe.may.set()
     output = Output(_stream(pipe, "cp1252"))
@@ -196,7 +196,7 @@ def _shown(width: int, text: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return pipe.taken.decode().splitlines()
 
 
-def test_a_long_line_breaks_between_words_below_its_text(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_line_is_wrapped_between_words_and_indented(monkeypatch: pytest.MonkeyPatch) -> None:
     words = "will identify at ws://127.0.0.1:42287/?v=10&encoding=json (the lookup named it)"
 
     first, second = _shown(80, words, monkeypatch)
@@ -205,7 +205,7 @@ def test_a_long_line_breaks_between_words_below_its_text(monkeypatch: pytest.Mon
     assert second == " " * 16 + "lookup named it)"
 
 
-def test_a_terminal_too_narrow_for_words_gets_them_as_they_are(
+def test_terminal_too_narrow_for_words_gets_unbroken_words(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert "RESUMED, sequence 6" in " ".join(_shown(20, "RESUMED, sequence 6", monkeypatch))
@@ -232,7 +232,7 @@ def test_a_terminal_too_narrow_for_words_gets_them_as_they_are(
         (Closed(code=4000, by=By.PEER, then=Then.RESUME), "closed with 4000 by peer"),
     ],
 )
-def test_an_event_is_described_in_words(event: Any, words: str) -> None:
+def test_event_is_described_in_words(event: Any, words: str) -> None:
     assert describe(event).startswith(words)
     assert "secret" not in describe(event)
     assert type(event).__name__ + "(" not in describe(event)
@@ -244,7 +244,7 @@ class _Undecodable(Dispatch, frozen=True, eq=False):
         raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte")
 
 
-def test_data_that_cannot_be_decoded_is_reported_in_the_line() -> None:
+def test_undecodable_data_is_reported_in_the_line() -> None:
     event = _Undecodable("X", 2)
 
     assert data_of(event)[0] is None
@@ -254,7 +254,7 @@ def test_data_that_cannot_be_decoded_is_reported_in_the_line() -> None:
 # ----- rates -----
 
 
-def test_a_rate_is_that_of_the_last_ten_seconds() -> None:
+def test_rate_is_that_of_the_last_ten_seconds() -> None:
     rate = Rate()
     shown = []
 
@@ -270,7 +270,7 @@ def test_a_rate_is_that_of_the_last_ten_seconds() -> None:
     assert rate.value == 0
 
 
-def test_a_count_that_begins_again_has_no_negative_rate() -> None:
+def test_restarted_count_has_no_negative_rate() -> None:
     rate = Rate()
 
     rate.measure(100, 0.0)

@@ -143,7 +143,7 @@ def _showing(*modals: dict[str, Any]) -> People:
 
 @pytest.mark.parametrize("modal", ["form", "A form", _ROWS])
 @pytest.mark.parametrize("key", ["name", "Name"])
-def test_modal_in_rows_is_submitted_by_whom_it_was_shown(modal: Any, key: str) -> None:
+def test_modal_in_rows_is_submitted_by_its_recipient(modal: Any, key: str) -> None:
     _, made = _showing(_ROWS, _LABELS).modal(modal, {key: "Ann"}, None, None)
 
     assert made["data"]["custom_id"] == "form"
@@ -155,7 +155,7 @@ def test_modal_in_rows_is_submitted_by_whom_it_was_shown(modal: Any, key: str) -
     assert made["member"]["user"]["username"] == "member-2"
 
 
-def test_modal_that_was_shown_last_is_submitted() -> None:
+def test_last_shown_modal_is_submitted() -> None:
     newer = {**_ROWS, "custom_id": "newer"}
 
     _, made = _showing(_ROWS, newer).modal("A form", {"name": "Ann"}, "general", "member-1")
@@ -186,7 +186,7 @@ def test_modal_with_labels_is_submitted_in_labels() -> None:
     assert sorted(ids) == list(range(2, 14))
 
 
-def test_optional_inputs_left_out_are_empty() -> None:
+def test_omitted_optional_inputs_are_empty() -> None:
     _, made = _showing(_LABELS).modal("labels", {"menu": "1"}, None, None)
 
     inner = {c["component"]["custom_id"]: c["component"] for c in made["data"]["components"][1:]}

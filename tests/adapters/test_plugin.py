@@ -51,7 +51,7 @@ def _is_installed() -> bool:
     return any(point.value == "gateway_pytest" for point in entry_points(group="pytest11"))
 
 
-def test_a_bot_is_tested_against_a_running_gateway(tmp_path: pathlib.Path) -> None:
+def test_bot_is_tested_with_the_fixture(tmp_path: pathlib.Path) -> None:
     result = _pytest(
         tmp_path,
         """
@@ -78,7 +78,7 @@ def test_a_bot(gateway_server):
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-def test_faults_and_the_world_come_by_marker(tmp_path: pathlib.Path) -> None:
+def test_faults_and_world_are_set_by_marker(tmp_path: pathlib.Path) -> None:
     result = _pytest(
         tmp_path,
         """
@@ -130,7 +130,7 @@ def test_each_test_has_a_server_of_its_own(gateway_server):
         ),
     ],
 )
-def test_what_goes_wrong_is_said(tmp_path: pathlib.Path, body: str, says: str) -> None:
+def test_failure_is_explained_in_the_output(tmp_path: pathlib.Path, body: str, says: str) -> None:
     result = _pytest(tmp_path, body)
 
     assert result.returncode == 1
@@ -153,7 +153,7 @@ def test_it(gateway_server):
     assert "routes that the server does not have: GET /api/v10/nowhere (404)" in result.stdout
 
 
-def test_a_wrong_token_is_refused_as_the_real_one_does(tmp_path: pathlib.Path) -> None:
+def test_wrong_token_is_rejected_as_by_the_real_gateway(tmp_path: pathlib.Path) -> None:
     result = _pytest(
         tmp_path,
         """
@@ -171,7 +171,7 @@ def test_it(gateway_server):
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/server.md"])
-def test_the_test_of_a_page_passes(page: str, tmp_path: pathlib.Path) -> None:
+def test_example_test_of_a_page_passes(page: str, tmp_path: pathlib.Path) -> None:
     blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / page).read_text(), re.M | re.S)
     (block,) = [block for block in blocks if "gateway_server" in block]
 

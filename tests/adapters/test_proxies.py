@@ -106,7 +106,7 @@ def _dial(name: str, proxy: Any, *, host: str = "127.0.0.1", tls: Tls | None = N
 @each_loop
 @pytest.mark.parametrize("in_bytes", [False, True])
 @pytest.mark.parametrize("encrypted", [False, True])
-def test_an_http_proxy_opens_a_tunnel(name: str, tls: Tls, encrypted: bool, in_bytes: bool) -> None:
+def test_http_proxy_opens_a_tunnel(name: str, tls: Tls, encrypted: bool, in_bytes: bool) -> None:
     proxy = HttpProxy(in_bytes=in_bytes, names={"gateway.invalid": "127.0.0.1"})
 
     with running(proxy):
@@ -119,7 +119,7 @@ def test_an_http_proxy_opens_a_tunnel(name: str, tls: Tls, encrypted: bool, in_b
 
 @each_loop
 @pytest.mark.parametrize("encrypted", [False, True])
-def test_an_https_proxy_opens_a_tunnel(name: str, tls: Tls, encrypted: bool) -> None:
+def test_https_proxy_opens_a_tunnel(name: str, tls: Tls, encrypted: bool) -> None:
     if name == "asyncio" and encrypted and sys.version_info < (3, 11):
         pytest.skip("asyncio has TLS within TLS from 3.11 on")
     proxy = HttpProxy(tls=tls.serving)
@@ -157,7 +157,7 @@ def test_an_https_proxy_opens_a_tunnel(name: str, tls: Tls, encrypted: bool) -> 
         ("socks4", "127.0.0.1", 4),
     ],
 )
-def test_a_socks_proxy_opens_a_tunnel(
+def test_socks_proxy_opens_a_tunnel(
     name: str, tls: Tls, scheme: str, host: str, version: int, encrypted: bool, in_bytes: bool
 ) -> None:
     proxy = SocksProxy(in_bytes=in_bytes, names={"gateway.invalid": "127.0.0.1"})
@@ -172,7 +172,9 @@ def test_a_socks_proxy_opens_a_tunnel(
 
 @each_loop
 @pytest.mark.parametrize(("scheme", "asked"), [("socks5", "127.0.0.1"), ("socks5h", "localhost")])
-def test_socks5_resolves_here_and_socks5h_at_the_proxy(name: str, scheme: str, asked: str) -> None:
+def test_socks5_resolves_locally_and_socks5h_at_the_proxy(
+    name: str, scheme: str, asked: str
+) -> None:
     proxy = SocksProxy()
 
     with running(proxy):
@@ -188,7 +190,7 @@ def test_socks5_resolves_here_and_socks5h_at_the_proxy(name: str, scheme: str, a
 @each_loop
 @pytest.mark.parametrize("kind", [HttpProxy, SocksProxy])
 @pytest.mark.parametrize("right", [True, False])
-def test_user_and_password_go_to_the_proxy_and_nowhere_else(
+def test_proxy_credentials_are_sent_only_to_the_proxy(
     name: str, kind: Any, right: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -205,7 +207,7 @@ def test_user_and_password_go_to_the_proxy_and_nowhere_else(
 
 
 @each_loop
-def test_a_socks_proxy_that_wants_a_password_is_named(name: str) -> None:
+def test_socks_proxy_that_requires_a_password_is_named(name: str) -> None:
     with running(SocksProxy(user=("user", SECRET))) as proxy:
         came = _dial(name, proxy.url())
 
@@ -233,7 +235,7 @@ def test_a_socks_proxy_that_wants_a_password_is_named(name: str) -> None:
         "",
     ],
 )
-def test_an_invalid_proxy_is_refused_without_its_password(url: str) -> None:
+def test_invalid_proxy_is_rejected_without_its_password(url: str) -> None:
     with pytest.raises(LocalProtocolError, match="invalid proxy") as caught:
         Proxy.parse(url)
 
@@ -242,12 +244,12 @@ def test_an_invalid_proxy_is_refused_without_its_password(url: str) -> None:
 
 
 @pytest.mark.parametrize("setting", [False, 3128, b"http://host", ["http://host"]])
-def test_a_proxy_that_is_not_a_url_is_refused(setting: Any) -> None:
+def test_proxy_that_is_not_a_url_is_rejected(setting: Any) -> None:
     with pytest.raises(LocalProtocolError, match="expected a URL, True or None"):
         proxy_for(setting, "wss://gateway.example")
 
 
-def test_a_proxy_shows_neither_user_nor_password() -> None:
+def test_proxy_repr_shows_no_credentials() -> None:
     proxy = Proxy.parse(f"socks5h://a-user:{SECRET}@[::1]:9")
 
     assert (proxy.username, proxy.password, proxy.host, proxy.port) == ("a-user", SECRET, "::1", 9)
@@ -259,7 +261,7 @@ def test_a_proxy_shows_neither_user_nor_password() -> None:
 
 
 @each_loop
-def test_a_proxy_that_cannot_connect_is_named(name: str) -> None:
+def test_proxy_that_cannot_connect_is_named(name: str) -> None:
     with running(HttpProxy()) as http, running(SocksProxy()) as socks:
         errors = [
             _dial(name, url, host="nowhere.invalid").error for url in (http.url(), socks.url())
@@ -273,7 +275,7 @@ def test_a_proxy_that_cannot_connect_is_named(name: str) -> None:
 
 @each_loop
 @pytest.mark.parametrize("kind", [HttpProxy, SocksProxy])
-def test_a_silent_proxy_is_named_after_the_timeout(name: str, kind: Any) -> None:
+def test_unresponsive_proxy_is_named_after_the_timeout(name: str, kind: Any) -> None:
     with running(kind(silent=True)) as proxy:
         came = _dial(name, proxy.url())
 
@@ -285,14 +287,14 @@ def test_a_silent_proxy_is_named_after_the_timeout(name: str, kind: Any) -> None
 
 @each_loop
 @pytest.mark.parametrize("scheme", ["http", "https", "socks5h", "socks4"])
-def test_a_proxy_that_does_not_listen_is_named(name: str, scheme: str) -> None:
+def test_proxy_that_does_not_listen_is_named(name: str, scheme: str) -> None:
     came = _dial(name, f"{scheme}://127.0.0.1:1")
 
     assert came.error == f"proxy {scheme}://127.0.0.1:1: Connection refused"
 
 
 @each_loop
-def test_an_https_proxy_with_an_untrusted_certificate_is_refused(name: str, tls: Tls) -> None:
+def test_https_proxy_with_an_untrusted_certificate_is_rejected(name: str, tls: Tls) -> None:
     with running(HttpProxy(tls=tls.serving)) as proxy:
         came = _dial(name, proxy.url())
 
@@ -302,7 +304,7 @@ def test_an_https_proxy_with_an_untrusted_certificate_is_refused(name: str, tls:
 
 
 @each_loop
-def test_tls_through_a_proxy_verifies_the_host_beyond(name: str, tls: Tls) -> None:
+def test_tls_through_a_proxy_verifies_the_target_host(name: str, tls: Tls) -> None:
     with running(HttpProxy(names={"other.invalid": "127.0.0.1"})) as proxy:
         came = _dial(name, proxy.url(), host="other.invalid", tls=tls)
 
@@ -326,7 +328,7 @@ GARBAGE = [
 
 @each_loop
 @pytest.mark.parametrize("answer", GARBAGE, ids=range(len(GARBAGE)))
-def test_a_garbled_answer_of_an_http_proxy_fails_the_dial(name: str, answer: bytes) -> None:
+def test_invalid_response_of_an_http_proxy_fails_the_dial(name: str, answer: bytes) -> None:
     with running(HttpProxy(answer=answer)) as proxy:
         came = _dial(name, proxy.url())
 
@@ -349,7 +351,7 @@ REPLIES = [
 
 @each_loop
 @pytest.mark.parametrize("reply", REPLIES, ids=range(len(REPLIES)))
-def test_a_garbled_reply_of_a_socks_proxy_fails_the_dial(name: str, reply: bytes) -> None:
+def test_invalid_reply_of_a_socks_proxy_fails_the_dial(name: str, reply: bytes) -> None:
     with running(SocksProxy(reply=reply)) as proxy:
         came = _dial(name, proxy.url())
 
@@ -357,7 +359,7 @@ def test_a_garbled_reply_of_a_socks_proxy_fails_the_dial(name: str, reply: bytes
     assert came.error.isprintable()
 
 
-def test_a_tunnel_skips_informational_responses() -> None:
+def test_tunnel_skips_informational_responses() -> None:
     tunnel = HttpTunnel(Proxy.parse("http://host"), "::1", 443)
 
     assert tunnel.request.startswith(b"CONNECT [::1]:443 HTTP/1.1\r\nHost: [::1]:443\r\n")
@@ -388,7 +390,7 @@ def test_a_tunnel_skips_informational_responses() -> None:
         ({"https_proxy": ""}, "wss://x", None),
     ],
 )
-def test_the_environment_names_the_proxy(
+def test_environment_names_the_proxy(
     variables: dict[str, str], url: str, proxy: str | None, environment: pytest.MonkeyPatch
 ) -> None:
     for variable, value in variables.items():
@@ -401,7 +403,7 @@ def test_the_environment_names_the_proxy(
 
 
 @each_loop
-def test_the_proxy_of_the_environment_is_used_by_default(
+def test_proxy_of_the_environment_is_used_by_default(
     name: str, environment: pytest.MonkeyPatch
 ) -> None:
     with running(HttpProxy()) as proxy:
@@ -415,7 +417,7 @@ def test_the_proxy_of_the_environment_is_used_by_default(
 
 
 @each_loop
-def test_an_invalid_proxy_is_refused_before_the_first_dial(
+def test_invalid_proxy_is_rejected_before_the_first_dial(
     name: str, environment: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(LocalProtocolError, match="invalid proxy 'ftp://host'"):
@@ -427,7 +429,7 @@ def test_an_invalid_proxy_is_refused_before_the_first_dial(
 
 
 @each_loop
-def test_a_socks_proxy_without_its_library_names_the_extra(
+def test_socks_proxy_without_its_library_names_the_extra(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)

@@ -27,7 +27,7 @@ RUNNERS: dict[str, tuple[Any, Run, Callable[[float], Awaitable[None]]]] = {
 
 @pytest.mark.parametrize("compression", ["none", "zlib-stream"])
 @pytest.mark.parametrize("name", RUNNERS)
-def test_cuts_and_delays_at_any_byte_lose_nothing(name: str, compression: str) -> None:
+def test_drops_and_delays_at_any_byte_lose_no_dispatch(name: str, compression: str) -> None:
     adapter, run, sleep = RUNNERS[name]
     received: list[int] = []
     readies, resumes, sent = [], [], 0

@@ -89,7 +89,7 @@ def test_dispatch_after_ready_reaches_the_client(running: RunningGateway) -> Non
     assert client.names == ["READY", "MESSAGE_CREATE", "STOP"]
 
 
-def test_ready_again_after_a_drop(running: RunningGateway) -> None:
+def test_client_is_ready_again_after_a_drop(running: RunningGateway) -> None:
     with _Client(running):
         running.wait_until_ready()
 
@@ -137,7 +137,7 @@ def test_exception_of_a_predicate_is_raised(running: RunningGateway) -> None:
         ),
     ],
 )
-def test_what_does_not_come_raises(running: RunningGateway, wait: Any, text: str) -> None:
+def test_missing_event_raises(running: RunningGateway, wait: Any, text: str) -> None:
     with pytest.raises(AssertionError) as caught:
         wait(running)
 
@@ -162,7 +162,7 @@ def test_what_does_not_come_raises(running: RunningGateway, wait: Any, text: str
         (lambda r: r.ssl_context, "this server has no TLS"),
     ],
 )
-def test_wrong_arguments_are_rejected(running: RunningGateway, wait: Any, text: str) -> None:
+def test_invalid_arguments_are_rejected(running: RunningGateway, wait: Any, text: str) -> None:
     with pytest.raises(LocalProtocolError) as caught:
         wait(running)
 
@@ -178,7 +178,7 @@ def test_wrong_arguments_are_rejected(running: RunningGateway, wait: Any, text: 
         (lambda r, **k: r.close(4000, **k), "close 4000 reached nobody"),
     ],
 )
-def test_what_reaches_nobody_raises(running: RunningGateway, act: Any, text: str) -> None:
+def test_action_without_a_recipient_raises(running: RunningGateway, act: Any, text: str) -> None:
     assert act(running, allow_none=True) == 0
 
     with pytest.raises(AssertionError) as caught:
@@ -368,7 +368,7 @@ def test_requests_are_chosen_by_method_and_path(running: RunningGateway) -> None
         ("POST", None, None),
     ],
 )
-def test_timeout_lists_requests_and_the_near_miss(
+def test_timeout_lists_requests_and_the_nearest_match(
     running: RunningGateway, method: str | None, path: str | None, hint: str | None
 ) -> None:
     for route in ("gateway", "channels/2000", "users/@me"):
@@ -395,7 +395,7 @@ def test_timeout_without_requests_reports_none(running: RunningGateway) -> None:
         running.wait_for_request("GET", "/gateway", timeout=0)
 
 
-def test_timeout_lists_no_end_of_an_http_exchange(running: RunningGateway) -> None:
+def test_timeout_omits_the_close_of_an_http_exchange(running: RunningGateway) -> None:
     urllib.request.urlopen(f"{running.api_url}/gateway").close()
     running.wait_for(Closed)
 
@@ -444,11 +444,11 @@ async def _use(running: RunningGateway, open_gateway: Any) -> None:
             wait()
 
 
-def test_await_on_asyncio_lets_the_client_run(running: RunningGateway) -> None:
+def test_await_on_asyncio_does_not_block_the_client(running: RunningGateway) -> None:
     asyncio.run(asyncio.wait_for(_use(running, gateway_asyncio.open_gateway), 20))
 
 
-def test_await_on_trio_lets_the_client_run(running: RunningGateway) -> None:
+def test_await_on_trio_does_not_block_the_client(running: RunningGateway) -> None:
     async def main() -> None:
         with trio.fail_after(20):
             await _use(running, gateway_trio.open_gateway)
@@ -456,7 +456,7 @@ def test_await_on_trio_lets_the_client_run(running: RunningGateway) -> None:
     trio.run(main)
 
 
-def test_cancelled_await_leaves_nothing(running: RunningGateway) -> None:
+def test_cancelled_await_leaves_no_waiter(running: RunningGateway) -> None:
     async def main() -> None:
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(running.aio.wait_for(Identify), 0.05)
@@ -473,11 +473,11 @@ def _marked(**fields: Any) -> ServerConfig:
     return config_of([pytest.mark.gateway(**fields).mark])
 
 
-def test_token_is_one_of_those_that_are_accepted() -> None:
+def test_token_is_one_of_the_accepted_tokens() -> None:
     assert RunningGateway(_marked(tokens={"other", "another"})).token == "another"
 
 
-def test_token_is_its_own_where_all_are_accepted() -> None:
+def test_token_is_its_own_if_all_are_accepted() -> None:
     own = RunningGateway(_marked()).token
 
     assert own.startswith("ODAzNTExMTAyMjQ2Nzg5MTI=.")
@@ -485,13 +485,13 @@ def test_token_is_its_own_where_all_are_accepted() -> None:
     assert _marked().tokens == {own}
 
 
-def test_token_names_the_user_of_the_world() -> None:
+def test_token_contains_the_user_id_of_the_world() -> None:
     world = World(user={"id": "5", "username": "bot"})
 
     assert RunningGateway(_marked(world=world)).token.startswith("NQ==.")
 
 
-def test_token_is_rejected_where_none_is_accepted() -> None:
+def test_token_is_rejected_if_none_is_accepted() -> None:
     running = RunningGateway(_marked(tokens=set()))
 
     assert running.token not in (running.server.config.tokens or ())
@@ -517,7 +517,7 @@ def test_tls_is_trusted_by_context_and_by_file() -> None:
 # ----- the thread -----
 
 
-def test_error_in_the_server_ends_waiting_and_calls() -> None:
+def test_error_in_the_server_ends_waits_and_calls() -> None:
     gateway = RunningGateway()
 
     def fail(*_: object) -> None:
@@ -535,7 +535,7 @@ def test_error_in_the_server_ends_waiting_and_calls() -> None:
         gateway.__exit__(None, None, None)
 
 
-def test_plugin_imports_nothing_until_it_is_used() -> None:
+def test_plugin_imports_no_module_until_it_is_used() -> None:
     code = (
         "import sys, pytest; before = set(sys.modules); import gateway_pytest\n"
         "print([n for n in sys.modules if n.split('.')[0] not in {b.split('.')[0] for b in before}"

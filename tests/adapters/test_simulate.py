@@ -23,7 +23,7 @@ def _simulate(*arguments: str) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
-def test_seeds_that_hold_are_told_with_their_digests_and_troubles() -> None:
+def test_successful_seeds_are_listed_with_digests_and_faults() -> None:
     code, output = _simulate("--seeds", "5-6")
 
     assert code == 0
@@ -37,7 +37,7 @@ def test_seeds_that_hold_are_told_with_their_digests_and_troubles() -> None:
     assert "years an hour" in output
 
 
-def test_years_are_made_of_as_many_seeds_as_it_takes() -> None:
+def test_years_are_split_into_enough_seeds() -> None:
     code, output = _simulate("--years", "0.001")
 
     assert code == 0
@@ -45,7 +45,7 @@ def test_years_are_made_of_as_many_seeds_as_it_takes() -> None:
     assert "0.00 years of one client in 4 histories" in output
 
 
-def test_several_processors_come_to_the_same() -> None:
+def test_several_processes_give_the_same_result() -> None:
     command = [sys.executable, "-m", "gateway_cli", "simulate", "--seeds", "5-8", "--jobs", "2"]
 
     result = subprocess.run(
@@ -59,7 +59,7 @@ def test_several_processors_come_to_the_same() -> None:
     assert "in 4 histories" in result.stdout
 
 
-def test_what_breaks_ends_with_a_command_that_does_it_again(
+def test_broken_invariant_is_reported_with_a_replay_command(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     true = Watch.received
@@ -93,14 +93,14 @@ def test_what_breaks_ends_with_a_command_that_does_it_again(
         (["--seed", "1", "--without", "rain"], "no kind of trouble 'rain'"),
     ],
 )
-def test_what_makes_no_sense_is_refused(arguments: list[str], error: str) -> None:
+def test_invalid_options_of_simulate_are_rejected(arguments: list[str], error: str) -> None:
     code, output = _simulate(*arguments)
 
     assert code == 2
     assert error in output
 
 
-def test_histories_are_told_to_machines() -> None:
+def test_simulate_has_json_output() -> None:
     code, output = _simulate("--seeds", "5-6", "--json")
 
     *histories, total = map(json.loads, output.splitlines())

@@ -10,7 +10,7 @@ from tests.adapters.soak import soak
 
 
 @pytest.mark.skipif(not pathlib.Path("/proc/self/statm").exists(), reason="memory is read there")
-def test_shards_hear_every_number_through_trouble() -> None:
+def test_shards_receive_every_number_despite_faults() -> None:
     done = soak(shards=20, minutes=0.15)
 
     assert done["numbers"] > 100

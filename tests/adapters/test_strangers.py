@@ -136,7 +136,9 @@ class _Hikari(_Heard):
         ("TRANSPORT_ZSTD_STREAM", "compress=zstd-stream"),
     ],
 )
-def test_hikari(compression: str | None, query: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hikari_client(
+    compression: str | None, query: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shard = pytest.importorskip("hikari.impl.shard")
     chosen = None if compression is None else shard.shard.GatewayCompression[compression]
     # It has no setting for it: its own default is the place that says which.
@@ -187,7 +189,7 @@ def _has_discord_js() -> bool:
 
 @pytest.mark.skipif(not _has_discord_js(), reason="@discordjs/ws is not on NODE_PATH")
 @pytest.mark.parametrize("compression", ["none", "payload", "zlib-stream"])
-def test_discordjs_ws(compression: str) -> None:
+def test_discordjs_ws_client(compression: str) -> None:
     story = Story()
 
     asyncio.run(story.run(lambda serving: _DiscordJs(serving, compression)))

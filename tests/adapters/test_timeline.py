@@ -42,7 +42,7 @@ def test_close_is_listed_before_the_dial_that_it_caused() -> None:
 
 
 @pytest.mark.parametrize("status", [200, 404])
-def test_lookup_is_no_connection_and_no_close(status: int) -> None:
+def test_lookup_is_neither_a_connection_nor_a_close(status: int) -> None:
     lines: list[str] = []
     with Recorder(lines.append) as recorder:
         client = recorder.client(Config(token="t", intents=0, api_url="http://localhost/api"))
@@ -66,7 +66,7 @@ def _fact(name: str) -> Any:
     return story(LINES)["facts"][name]
 
 
-def test_the_facts_are_those_of_the_trace() -> None:
+def test_facts_are_those_of_the_trace() -> None:
     pytest.importorskip("plotly")
     facts = story(LINES)["facts"]
 
@@ -91,7 +91,7 @@ def test_the_facts_are_those_of_the_trace() -> None:
     assert facts["resumes"] == 5 and facts["heartbeats not acknowledged"] > 0
 
 
-def test_capacity_is_what_the_limit_leaves_in_any_minute() -> None:
+def test_capacity_follows_the_rate_limit_of_any_minute() -> None:
     (lane,) = story(LINES)["lanes"]
 
     assert max(capacity for _, capacity in lane["capacity"]) == 120
@@ -105,7 +105,7 @@ def test_capacity_is_what_the_limit_leaves_in_any_minute() -> None:
         assert before["start"] <= before["end"] <= after["start"]
 
 
-def test_dispatches_are_counted_in_their_stretch_of_time() -> None:
+def test_dispatches_are_counted_in_their_time_interval() -> None:
     rates = story(LINES)["dispatches"]
 
     names = Counter(event["name"] for event in EVENTS if "sequence" in event)
@@ -124,7 +124,7 @@ def test_dispatches_are_counted_in_their_stretch_of_time() -> None:
     assert first["counts"][0] == len([at for at in came if at < rates["width"]])
 
 
-def test_a_server_s_trace_has_a_lane_for_each_connection() -> None:
+def test_server_trace_has_a_lane_for_each_connection() -> None:
     lines: list[str] = []
     recorder = Recorder(lines.append)
     server = recorder.server(ServerConfig())
@@ -143,7 +143,7 @@ def test_a_server_s_trace_has_a_lane_for_each_connection() -> None:
     assert "capacity" in told["lanes"][0] and told["lanes"][0]["capacity"] == []
 
 
-def test_an_empty_trace_and_a_single_connection_are_drawn_too() -> None:
+def test_empty_trace_and_single_connection_are_drawn() -> None:
     lines: list[str] = []
     recorder = Recorder(lines.append)
     assert story(read(lines))["facts"]["connections"] == 0
@@ -158,7 +158,7 @@ def test_an_empty_trace_and_a_single_connection_are_drawn_too() -> None:
     assert told["unix"] == 1e9 - 1
 
 
-def test_the_command_prints_what_the_page_draws_or_writes_the_page(
+def test_timeline_prints_or_writes_the_same_data(
     tmp_path: pathlib.Path,
 ) -> None:
     pytest.importorskip("plotly")
@@ -173,7 +173,7 @@ def test_the_command_prints_what_the_page_draws_or_writes_the_page(
     assert (nowhere.returncode, len(nowhere.stderr.splitlines())) == (2, 1)
 
 
-def test_lines_that_tell_nothing_are_said(tmp_path: pathlib.Path) -> None:
+def test_trace_without_data_is_reported(tmp_path: pathlib.Path) -> None:
     path = tmp_path / "t.jsonl"
     path.write_text(DEMO.read_text().splitlines()[0] + '\n{"new": "client", "id": 1}\n')
 
@@ -246,7 +246,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 
 
 @pytest.mark.parametrize("width", [1280, 400])
-def test_the_page_draws_without_an_error_fits_and_loads_nothing(
+def test_page_draws_without_error_and_loads_no_resources(
     browser: Page, demo: pathlib.Path, width: int
 ) -> None:
     browser.open(demo, width)
@@ -264,7 +264,7 @@ def test_the_page_draws_without_an_error_fits_and_loads_nothing(
     assert small >= 11
 
 
-def test_the_page_shows_the_numbers_of_the_trace(browser: Page, demo: pathlib.Path) -> None:
+def test_page_shows_the_numbers_of_the_trace(browser: Page, demo: pathlib.Path) -> None:
     browser.open(demo, 1280)
 
     facts = {e.get_attribute("data-fact"): e.text for e in browser.all("#facts dd")}
@@ -289,7 +289,7 @@ def test_the_page_shows_the_numbers_of_the_trace(browser: Page, demo: pathlib.Pa
     assert f"MESSAGE_CREATE {NAMES['MESSAGE_CREATE']}" in names
 
 
-def test_the_page_filters_what_it_shows(browser: Page, demo: pathlib.Path) -> None:
+def test_page_can_be_filtered(browser: Page, demo: pathlib.Path) -> None:
     browser.open(demo, 1280)
     field = browser.all("#filter")[0]
 
@@ -327,7 +327,7 @@ def test_all_charts_zoom_together(browser: Page, demo: pathlib.Path) -> None:
     browser.wait(lambda: browser.range("dispatches") == whole, "the whole time")
 
 
-def test_what_is_pointed_at_says_what_it_is(browser: Page, demo: pathlib.Path) -> None:
+def test_hovered_point_shows_its_description(browser: Page, demo: pathlib.Path) -> None:
     browser.open(demo, 1280)
 
     browser.run("Plotly.Fx.hover('beats', [{curveNumber: 0, pointNumber: 0}])")
@@ -339,7 +339,7 @@ def test_what_is_pointed_at_says_what_it_is(browser: Page, demo: pathlib.Path) -
     assert "connection 3" in text
 
 
-def test_what_a_peer_says_is_text_and_never_runs(browser: Page, tmp_path: pathlib.Path) -> None:
+def test_text_of_a_peer_is_never_executed(browser: Page, tmp_path: pathlib.Path) -> None:
     evil = "</script><script>document.title='owned'</script><img src=x onerror=alert(1)>"
     lines: list[str] = []
     recorder = Recorder(lines.append)

@@ -90,7 +90,7 @@ def _why(events: list[Any]) -> str:
     return failed.error
 
 
-def test_a_whole_chain_for_the_right_name_is_let_in(
+def test_complete_chain_for_the_right_name_is_accepted(
     name: str, authority: trustme.CA, tmp_path: pathlib.Path
 ) -> None:
     trusting = ssl.create_default_context()
@@ -113,7 +113,7 @@ def test_a_whole_chain_for_the_right_name_is_let_in(
         ("self", "certificate verify failed"),
     ],
 )
-def test_a_certificate_that_is_wrong_is_refused_with_the_reason(
+def test_invalid_certificate_is_rejected_with_the_reason(
     name: str, authority: trustme.CA, wrong: str, says: str, tmp_path: pathlib.Path
 ) -> None:
     trusting = ssl.create_default_context()
@@ -141,14 +141,14 @@ def test_a_certificate_that_is_wrong_is_refused_with_the_reason(
     assert "could not connect to 127.0.0.1 port" in repr(events[-1])
 
 
-def test_a_server_without_tls_is_told_so(name: str) -> None:
+def test_server_without_tls_is_reported(name: str) -> None:
     events = _events(name, None, ssl.create_default_context())
 
     assert "SSL" in _why(events) or "reset" in _why(events).lower()
 
 
 @pytest.mark.parametrize("fault", ["no TLS", "another authority"])
-def test_a_resume_url_whose_tls_cannot_get_better_is_left_at_once(
+def test_resume_url_with_permanent_tls_failure_is_abandoned(
     name: str, fault: str, authority: trustme.CA, tmp_path: pathlib.Path
 ) -> None:
     adapter, run = RUNNERS[name]

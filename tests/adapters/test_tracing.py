@@ -41,7 +41,7 @@ async def _live(module: Any, lines: list[str], served: list[str], now: Any) -> N
 
 
 @pytest.mark.parametrize("loop", ["asyncio", "trio"])
-def test_an_adapter_records_a_whole_life_and_a_server(loop: str) -> None:
+def test_adapter_records_a_complete_client_and_server(loop: str) -> None:
     lines: list[str] = []
     served: list[str] = []
 
@@ -91,7 +91,7 @@ def test_all_shards_are_recorded_in_one_trace(loop: str) -> None:
 # ----- the command line -----
 
 
-def test_tail_and_serve_record_what_replay_drives_again(tmp_path: pathlib.Path) -> None:
+def test_traces_of_tail_and_serve_can_be_replayed(tmp_path: pathlib.Path) -> None:
     trace, served, out = tmp_path / "t.jsonl", tmp_path / "s.jsonl", tmp_path / "out"
     with _serving("--tick", "0.05", "--record", str(served)) as serving:
         arguments = ("--api", serving.api, "--compress", "zlib-stream", "--json")
@@ -110,7 +110,7 @@ def test_tail_and_serve_record_what_replay_drives_again(tmp_path: pathlib.Path) 
     assert len(_lines(out)) > 3
 
 
-def test_a_file_that_cannot_be_written_is_said() -> None:
+def test_unwritable_file_is_reported() -> None:
     result = _run("tail", "--gateway", "ws://localhost:1", "--record", "/nowhere/at/all")
 
     assert (result.returncode, result.stdout) == (2, "")
@@ -143,7 +143,7 @@ def _otherwise(tmp_path: pathlib.Path) -> tuple[pathlib.Path, int]:
     return path, index + 1
 
 
-def test_replay_says_what_is_different_today(tmp_path: pathlib.Path) -> None:
+def test_replay_shows_differences(tmp_path: pathlib.Path) -> None:
     path, number = _otherwise(tmp_path)
 
     result = _run("replay", str(path), "--quiet")
@@ -157,7 +157,7 @@ def test_replay_says_what_is_different_today(tmp_path: pathlib.Path) -> None:
         assert_replays(path)
 
 
-def test_replay_tells_machines_all_of_it(tmp_path: pathlib.Path) -> None:
+def test_replay_json_output_is_complete(tmp_path: pathlib.Path) -> None:
     path, number = _otherwise(tmp_path)
 
     result = _run("replay", str(path), "--json")
@@ -170,7 +170,7 @@ def test_replay_tells_machines_all_of_it(tmp_path: pathlib.Path) -> None:
     assert [d["what"] for d in different["differences"]] == ["timer"]
 
 
-def test_replay_goes_on_at_enter_and_ends_at_q() -> None:
+def test_replay_continues_at_enter_and_ends_at_q() -> None:
     from tests.adapters.test_cli import COMMAND, ENVIRONMENT
 
     result = subprocess.run(
@@ -198,7 +198,7 @@ def test_replay_goes_on_at_enter_and_ends_at_q() -> None:
         (None, "No such file"),
     ],
 )
-def test_what_is_no_trace_gets_one_line_and_status_2(
+def test_invalid_trace_is_reported_in_one_line_with_status_2(
     command: str, text: Any, says: str, tmp_path: pathlib.Path
 ) -> None:
     path = tmp_path / "t.jsonl"
@@ -217,11 +217,11 @@ def test_what_is_no_trace_gets_one_line_and_status_2(
     assert len(result.stderr.splitlines()) == 1
 
 
-def test_a_trace_is_a_test() -> None:
+def test_trace_can_be_used_as_a_test() -> None:
     assert_replays(DEMO)
     with pytest.raises(TraceError, match="line 1"):
         assert_replays(__file__)
 
 
-def test_a_recorded_server_is_a_server_as_any_other() -> None:
+def test_recorded_server_has_the_type_server() -> None:
     assert type(Recorder(lambda _: None).server()) is Server

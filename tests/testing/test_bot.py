@@ -27,7 +27,7 @@ class Watched(Simulation):
         self.names[type(event).__name__] += 1
 
 
-def test_a_process_that_is_stopped_comes_back_to_its_session() -> None:
+def test_stopped_process_resumes_its_session() -> None:
     simulation = Watched()
     simulation.run(100)
 
@@ -39,7 +39,7 @@ def test_a_process_that_is_stopped_comes_back_to_its_session() -> None:
     assert (simulation.names["Ready"], simulation.names["Resumed"]) == (1, 1)
 
 
-def test_a_process_that_gives_its_session_up_comes_back_to_a_new_one() -> None:
+def test_process_that_ends_its_session_gets_a_new_one() -> None:
     simulation = Watched()
     simulation.run(100)
 
@@ -54,7 +54,7 @@ def _slow(bot: Bot, event: Event) -> None:
 
 
 @pytest.mark.parametrize("refused", [False, True])
-def test_what_was_dialled_before_the_stop_is_not_wanted_any_more(refused: bool) -> None:
+def test_dial_before_the_stop_is_discarded(refused: bool) -> None:
     simulation = Simulation(1, attrs.evolve(IDLE, latency=1.0), handle=_slow)
     (bot,) = simulation.bots
     simulation.network.refuse(API, 30.0 if refused else 0.0)
@@ -70,7 +70,7 @@ def test_what_was_dialled_before_the_stop_is_not_wanted_any_more(refused: bool) 
     assert bot.life == 2
 
 
-def test_a_dial_that_waits_for_its_time_is_not_tried_after_the_stop() -> None:
+def test_delayed_dial_is_not_made_after_the_stop() -> None:
     simulation = Simulation(1, IDLE, handle=_slow)
     (bot,) = simulation.bots
     simulation.network.refuse(API, 30.0)
@@ -85,11 +85,11 @@ def test_a_dial_that_waits_for_its_time_is_not_tried_after_the_stop() -> None:
     assert bot.end is None
 
 
-def test_a_session_that_nobody_knows_proves_nothing() -> None:
+def test_unknown_session_is_not_sound() -> None:
     assert not Watched().network.is_sound("made up")
 
 
-def test_a_process_dies_in_the_middle_of_an_event_and_gets_it_again() -> None:
+def test_process_killed_during_an_event_receives_it_again() -> None:
     simulation = Watched()
     simulation.run(100)
     simulation.bot.slowness = 5.0
@@ -105,7 +105,7 @@ def test_a_process_dies_in_the_middle_of_an_event_and_gets_it_again() -> None:
     assert simulation.names["Resumed"] == 1
 
 
-def test_a_sleep_that_the_clock_did_not_count_is_noticed() -> None:
+def test_suspend_with_stopped_clock_is_detected() -> None:
     simulation = Watched()
     simulation.run(100)
 
@@ -119,7 +119,7 @@ def test_a_sleep_that_the_clock_did_not_count_is_noticed() -> None:
     assert simulation.names[Resumed.__name__] == 1
 
 
-def test_a_process_that_is_killed_in_its_sleep_does_not_wake() -> None:
+def test_process_killed_during_suspend_does_not_continue() -> None:
     simulation = Watched()
     simulation.run(100)
 
@@ -133,7 +133,7 @@ def test_a_process_that_is_killed_in_its_sleep_does_not_wake() -> None:
     assert simulation.bot.is_ready
 
 
-def test_a_heartbeat_that_the_transport_does_not_take_is_not_late() -> None:
+def test_heartbeat_blocked_by_the_transport_is_not_late() -> None:
     simulation = Watched()
     simulation.run(100)
     assert simulation.bot.end is not None and simulation.bot.end.peer is not None
@@ -151,7 +151,7 @@ def test_a_heartbeat_that_the_transport_does_not_take_is_not_late() -> None:
     assert simulation.bot.is_ready
 
 
-def test_a_turn_that_comes_to_a_frozen_process_is_asked_for_again() -> None:
+def test_identify_slot_for_a_frozen_process_is_requested_again() -> None:
     simulation = Watched(attrs.evolve(IDLE, clients=3, sharded=True))
     simulation.run(2)
     for bot in simulation.bots[1:]:
@@ -163,7 +163,7 @@ def test_a_turn_that_comes_to_a_frozen_process_is_asked_for_again() -> None:
     assert all(bot.is_ready for bot in simulation.bots)
 
 
-def test_who_was_started_a_moment_ago_need_not_be_ready() -> None:
+def test_newly_started_process_need_not_be_ready() -> None:
     simulation = Watched(attrs.evolve(IDLE, trouble_every=1e9, storm=10.0, calm=1000.0))
     simulation.run(1005)
     simulation.bot.crash()

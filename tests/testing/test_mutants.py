@@ -312,7 +312,7 @@ def _first_broken(setting: Setting) -> InvariantBroken | None:
 @pytest.mark.parametrize(
     ("name", "mutate", "setting"), MUTANTS, ids=[mutant[1].__qualname__ for mutant in MUTANTS]
 )
-def test_a_broken_machine_breaks_the_invariant_that_is_about_it(
+def test_mutated_state_machine_breaks_its_invariant(
     name: str, mutate: Callable[[Patch], None], setting: Setting, monkeypatch: Patch
 ) -> None:
     with monkeypatch.context() as patch:
@@ -323,5 +323,5 @@ def test_a_broken_machine_breaks_the_invariant_that_is_about_it(
     assert broken.name == name, str(broken)
 
 
-def test_every_invariant_has_its_mutant() -> None:
+def test_every_invariant_has_a_mutant() -> None:
     assert {name for name, _, _ in MUTANTS} == {kind.__name__ for kind in INVARIANTS}

@@ -10,7 +10,7 @@ from gateway_proto.testing import KINDS, Chance, Setting, Simulation
 from gateway_proto.testing import setting as module
 
 
-def test_all_versions_encodings_and_compressions_have_their_seeds() -> None:
+def test_seeds_cover_all_versions_encodings_and_compressions() -> None:
     settings = [Setting.of(seed) for seed in range(300)]
 
     assert {setting.version for setting in settings} == set(DIALECTS)
@@ -20,13 +20,13 @@ def test_all_versions_encodings_and_compressions_have_their_seeds() -> None:
     assert {setting.sharded for setting in settings} == {True, False}
 
 
-def test_each_of_them_makes_a_config() -> None:
+def test_each_seed_gives_a_valid_config() -> None:
     for seed in range(300):
         (bot, *_) = Simulation.of(seed).bots
         assert isinstance(bot.config, Config)
 
 
-def test_where_there_is_no_etf_and_no_zstd_others_take_their_place(
+def test_missing_etf_and_zstd_are_replaced_by_other_settings(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(etf, "available", lambda: False)
@@ -38,7 +38,7 @@ def test_where_there_is_no_etf_and_no_zstd_others_take_their_place(
     assert Compression.ZSTD_STREAM not in {setting.compression for setting in settings}
 
 
-def test_a_seed_has_the_same_setting_whatever_is_left_out() -> None:
+def test_excluded_faults_do_not_change_other_settings_of_a_seed() -> None:
     with_all, with_less = Setting.of(3), Setting.of(3, without=["cut"])
 
     assert with_less.without == {"cut"}
@@ -47,7 +47,7 @@ def test_a_seed_has_the_same_setting_whatever_is_left_out() -> None:
     assert "cut" in KINDS
 
 
-def test_chance_is_the_same_everywhere() -> None:
+def test_seeded_random_source_is_the_same_on_every_platform() -> None:
     chance = Chance(17)
 
     assert [chance.below(1000) for _ in range(4)] == [854, 649, 146, 556]

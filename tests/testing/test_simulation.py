@@ -48,14 +48,14 @@ def _digest(hash_seed: str) -> str:
     return result.stdout.strip()
 
 
-def test_one_seed_gives_one_history_whatever_the_process() -> None:
+def test_seed_gives_the_same_history_in_every_process() -> None:
     digests = {_digest("1"), _digest("2"), Simulation.of(5).run(9000).digest}
 
     assert len(digests) == 1
     assert digests != {Simulation.of(6).run(9000).digest}
 
 
-def test_it_is_the_same_history_however_it_is_run_through() -> None:
+def test_history_does_not_depend_on_the_number_of_runs() -> None:
     whole, parts = Simulation(1, STORMY), Simulation(1, STORMY)
 
     for _ in range(10):
@@ -66,7 +66,7 @@ def test_it_is_the_same_history_however_it_is_run_through() -> None:
 
 
 @pytest.mark.parametrize("version", [3, 5, 10])
-def test_nothing_breaks_in_a_storm_of_every_kind(version: int) -> None:
+def test_invariants_hold_while_all_faults_are_injected(version: int) -> None:
     troubles: Counter[str] = Counter()
     for seed in range(3):
         setting = attrs.evolve(STORMY, version=version, sharded=version != 3 and seed == 1)
@@ -78,7 +78,7 @@ def test_nothing_breaks_in_a_storm_of_every_kind(version: int) -> None:
     assert set(troubles) == set(KINDS), "each kind of trouble has happened"
 
 
-def test_a_kind_that_is_left_out_does_not_happen() -> None:
+def test_excluded_fault_is_not_injected() -> None:
     setting = attrs.evolve(STORMY, without={"cut", "crash"})
 
     troubles = Simulation(2, setting).run(20_000).troubles
@@ -87,12 +87,12 @@ def test_a_kind_that_is_left_out_does_not_happen() -> None:
     assert len(troubles) > 25
 
 
-def test_a_kind_that_there_is_not_is_refused() -> None:
+def test_unknown_fault_name_is_rejected() -> None:
     with pytest.raises(LocalProtocolError, match="no kind of trouble 'rain'"):
         Setting(without={"cut", "rain"})
 
 
-def test_an_idle_day_is_heartbeats_alone() -> None:
+def test_idle_day_has_heartbeats_only() -> None:
     names: Counter[str] = Counter()
 
     def handle(bot: Bot, event: Event) -> None:
@@ -104,7 +104,7 @@ def test_an_idle_day_is_heartbeats_alone() -> None:
     assert names["Ready"] == names["Closed"] == 1, "the lookup's connection is one too"
 
 
-def test_a_bot_of_ones_own_is_put_to_the_test() -> None:
+def test_custom_client_can_be_simulated() -> None:
     config = Config(token="t0ken", intents=1, presence=UpdatePresence([Activity("chess")]))
     seen: list[Event] = []
     sent: list[bool] = []
@@ -135,7 +135,7 @@ def test_a_bot_of_ones_own_is_put_to_the_test() -> None:
     assert simulation.troubles.total() > 20
 
 
-def test_what_an_application_raises_ends_the_simulation() -> None:
+def test_exception_of_the_application_ends_the_simulation() -> None:
     def handle(bot: Bot, event: Event) -> None:
         if isinstance(event, HeartbeatAcked):
             raise KeyError("a bug")
@@ -162,7 +162,7 @@ def _break_when_cut(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Watch, "received", received)
 
 
-def test_what_breaks_is_told_with_a_command_and_a_trace(
+def test_broken_invariant_is_reported_with_command_and_trace(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     _break_when_cut(monkeypatch)
@@ -181,7 +181,7 @@ def test_what_breaks_is_told_with_a_command_and_a_trace(
     assert (copy.name, copy.trace, str(copy)) == (broken.name, broken.trace, str(broken))
 
 
-def test_what_does_not_belong_to_it_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shrinking_excludes_unrelated_faults(monkeypatch: pytest.MonkeyPatch) -> None:
     _break_when_cut(monkeypatch)
     with pytest.raises(InvariantBroken) as caught:
         Simulation.of(5).run(10 * 86400)
@@ -195,13 +195,13 @@ def test_what_does_not_belong_to_it_is_left_out(monkeypatch: pytest.MonkeyPatch)
         Simulation.of(5, without=left_out).run(10 * 86400)
 
 
-def test_another_invariant_that_breaks_meanwhile_is_not_the_same() -> None:
+def test_shrinking_keeps_a_failure_of_another_invariant() -> None:
     other = InvariantBroken("Another", "x", at=60.0, seed=5, replay="replay", trace=())
 
     assert shrink(other) is other
 
 
-def test_every_invariant_says_what_must_hold() -> None:
+def test_every_invariant_has_a_description() -> None:
     names = [kind.__name__ for kind in INVARIANTS]
 
     assert len(names) == len(set(names))

@@ -42,7 +42,7 @@ def _wire(latency: float = 1.0) -> tuple[Agenda, Wire, Side, Side]:
     return agenda, wire, client, server
 
 
-def test_what_is_sent_arrives_later_and_in_order() -> None:
+def test_data_arrives_after_the_latency_and_in_order() -> None:
     agenda, wire, client, server = _wire()
     wire.up.send(b"a")
     agenda.run(0.9)
@@ -58,7 +58,7 @@ def test_what_is_sent_arrives_later_and_in_order() -> None:
     assert agenda.now == 2.0
 
 
-def test_what_is_chopped_arrives_whole_in_many_pieces() -> None:
+def test_chunked_data_arrives_complete_in_many_pieces() -> None:
     agenda, wire, _, server = _wire()
     wire.up.chops = True
     data = bytes(range(200))
@@ -70,7 +70,7 @@ def test_what_is_chopped_arrives_whole_in_many_pieces() -> None:
     assert len(server.pieces) > 10
 
 
-def test_a_direction_that_is_held_back_lets_the_other_pass() -> None:
+def test_delay_of_one_direction_does_not_delay_the_other() -> None:
     agenda, wire, client, server = _wire()
     wire.up.hold(30.0)
     wire.up.send(b"a")
@@ -83,7 +83,7 @@ def test_a_direction_that_is_held_back_lets_the_other_pass() -> None:
     assert server.pieces == [b"a"]
 
 
-def test_a_cut_loses_what_is_on_its_way_and_both_hear_of_it() -> None:
+def test_dropped_connection_loses_data_and_notifies_both_ends() -> None:
     agenda, wire, client, server = _wire()
     wire.up.send(b"lost")
 
@@ -97,7 +97,7 @@ def test_a_cut_loses_what_is_on_its_way_and_both_hear_of_it() -> None:
 
 
 @pytest.mark.parametrize("at", [1, 3, 5])
-def test_a_cut_may_come_at_any_byte(at: int) -> None:
+def test_connection_can_be_dropped_at_any_byte(at: int) -> None:
     agenda, wire, client, server = _wire()
     wire.up.cut_in = at
     wire.down.send(b"lost")
@@ -111,7 +111,7 @@ def test_a_cut_may_come_at_any_byte(at: int) -> None:
     assert client.data == b""
 
 
-def test_silence_is_told_to_nobody_until_the_system_gives_up() -> None:
+def test_lost_data_is_reported_only_after_the_system_timeout() -> None:
     agenda, wire, client, server = _wire()
     wire.down.swallows = True
 
@@ -126,7 +126,7 @@ def test_silence_is_told_to_nobody_until_the_system_gives_up() -> None:
     assert (client.resets, server.resets) == (1, 1)
 
 
-def test_the_end_follows_behind_what_was_sent() -> None:
+def test_eof_arrives_after_the_sent_data() -> None:
     agenda, wire, _, server = _wire()
     wire.up.send(b"a")
 
@@ -137,7 +137,7 @@ def test_the_end_follows_behind_what_was_sent() -> None:
     assert server.pieces == [b"a", b""]
 
 
-def test_there_is_room_until_too_much_waits() -> None:
+def test_transport_is_writable_until_its_buffer_is_full() -> None:
     agenda, wire, client, _ = _wire()
     wire.up.send(b"x" * 70_000)
     assert not wire.up.writable
@@ -152,7 +152,7 @@ def test_there_is_room_until_too_much_waits() -> None:
 
 
 @pytest.mark.parametrize("data", [FRAME, LONG, FRAME + LONG])
-def test_of_masked_frames_all_but_the_length_may_be_turned_over(data: bytes) -> None:
+def test_corruption_of_masked_frames_spares_the_length(data: bytes) -> None:
     lengths = {1: 1, 2: 2, 3: 3} if data is LONG else {1: 1}
     if data == FRAME + LONG:
         lengths = {1: 1, 10: 2, 11: 3, 12: 4}
@@ -176,7 +176,7 @@ def test_of_masked_frames_all_but_the_length_may_be_turned_over(data: bytes) -> 
     assert len(changed) > len(data) / 2
 
 
-def test_of_the_answer_to_the_upgrade_only_the_beginning_is_turned_over() -> None:
+def test_corruption_of_upgrade_response_affects_its_start_only() -> None:
     for seed in range(50):
         agenda, client = Agenda(), Side()
         wire = Wire(agenda, Chance(seed), 1.0)
@@ -189,7 +189,7 @@ def test_of_the_answer_to_the_upgrade_only_the_beginning_is_turned_over() -> Non
         assert client.data != answer
 
 
-def test_an_http_error_comes_once_the_request_is_whole() -> None:
+def test_http_error_is_sent_after_the_complete_request() -> None:
     agenda, wire, client, _ = _wire()
     error = HttpError(wire, 503, 30)
     wire.join(client, error)

@@ -99,7 +99,7 @@ def _talk(link: Link, client: Client, server: Server) -> None:
     ],
     ids=str,
 )
-def test_a_life_and_its_server_do_the_same_again(form: dict[str, Any], chopped: bool) -> None:
+def test_client_and_server_replay_without_differences(form: dict[str, Any], chopped: bool) -> None:
     if "encoding" in form and not etf.available():
         pytest.skip("the extra etf is not installed")
     made = Trace()
@@ -122,7 +122,7 @@ def test_a_life_and_its_server_do_the_same_again(form: dict[str, Any], chopped: 
     assert len({str(line.get("drew")) for line in read(lines)}) > 2
 
 
-def test_messages_without_frames_are_recorded_too() -> None:
+def test_unframed_messages_are_recorded() -> None:
     made = Trace()
     connection = made.recorder.connection(config_with(), "ws://localhost", now=5.0, framing=False)
     connection.receive_message(HELLO, now=5.0)
@@ -147,7 +147,7 @@ def test_messages_without_frames_are_recorded_too() -> None:
     ]
 
 
-def test_a_connection_and_a_lookup_are_recorded_without_a_life() -> None:
+def test_connection_and_lookup_without_client_are_recorded() -> None:
     made = Trace()
     session = Session(id="s", sequence=5, shard=(0, 2), dialect=10, fingerprint=fingerprint(TOKEN))
     config = config_with(
@@ -189,7 +189,7 @@ def test_a_connection_and_a_lookup_are_recorded_without_a_life() -> None:
     ]
 
 
-def test_a_client_of_a_fleet_with_a_session_is_recorded() -> None:
+def test_shard_client_with_a_session_is_recorded() -> None:
     made = Trace()
     session = Session(id="s", sequence=5, dialect=10, fingerprint=fingerprint(TOKEN))
     client = made.recorder.client(
@@ -205,7 +205,7 @@ def test_a_client_of_a_fleet_with_a_session_is_recorded() -> None:
     assert "fingerprint" not in "".join(lines)
 
 
-def test_the_turns_that_a_fleet_gives_are_recorded_where_they_are_given() -> None:
+def test_granted_identify_slots_are_recorded_in_their_caller() -> None:
     made = Trace()
     config = config_with(gateway_url="ws://localhost", api_url=None)
     fleet = Fleet(config, count=2, make_client=made.recorder.client)
@@ -230,7 +230,7 @@ def test_the_turns_that_a_fleet_gives_are_recorded_where_they_are_given() -> Non
     assert {d.what for _, d in differences(changed)} >= {"state"}
 
 
-def test_a_call_inside_of_another_that_is_not_made_any_more_is_told() -> None:
+def test_missing_nested_call_is_reported_as_a_difference() -> None:
     made = Trace()
     config = config_with(gateway_url="ws://localhost", api_url=None)
     fleet = Fleet(config, count=1, make_client=made.recorder.client)
@@ -244,7 +244,7 @@ def test_a_call_inside_of_another_that_is_not_made_any_more_is_told() -> None:
     assert {("receive_message", "state"), ("grant_identify", "state")} <= found
 
 
-def test_a_server_is_told_more_later_and_the_trace_tells_it() -> None:
+def test_changes_to_a_server_are_recorded_and_replayed() -> None:
     made = Trace()
     server = made.recorder.server()
     server.config = attrs.evolve(server.config, heartbeat_interval=500)
@@ -279,7 +279,7 @@ def test_a_server_is_told_more_later_and_the_trace_tells_it() -> None:
     ids=lambda fault: fault.what,
 )
 @pytest.mark.parametrize("compression", ["none", "zlib-stream"])
-def test_what_a_scenario_breaks_is_broken_again(fault: Fault, compression: str) -> None:
+def test_faults_of_a_scenario_are_replayed(fault: Fault, compression: str) -> None:
     made = Trace()
     client = made.recorder.client(config_with(compression=compression))
     server = made.recorder.server(ServerConfig(scenario=Scenario([fault]), random=chance()))
@@ -294,7 +294,7 @@ def test_what_a_scenario_breaks_is_broken_again(fault: Fault, compression: str) 
     assert "MESSAGE_CREATE" in "".join(lines)
 
 
-def test_pings_and_closes_are_written_as_what_they_are() -> None:
+def test_ping_and_close_frames_are_recorded_as_such() -> None:
     made = Trace()
     client = made.recorder.client(config_with(gateway_url="ws://localhost", api_url=None))
     server = Server()
@@ -313,7 +313,7 @@ def test_pings_and_closes_are_written_as_what_they_are() -> None:
     assert differences(made.lines) == []
 
 
-def test_a_tick_that_is_not_due_and_calls_after_the_end_are_left_out() -> None:
+def test_early_timer_calls_and_calls_after_close_are_omitted() -> None:
     made = Trace()
     connection = made.recorder.connection(config_with(), "ws://localhost", now=0.0, framing=False)
     connection.handle_timer(now=1.0)
@@ -329,7 +329,7 @@ def test_a_tick_that_is_not_due_and_calls_after_the_end_are_left_out() -> None:
     assert differences(made.close()) == []
 
 
-def test_what_a_caller_does_wrong_raises_as_ever_and_is_recorded() -> None:
+def test_invalid_calls_still_raise_and_are_recorded() -> None:
     made = Trace()
     with pytest.raises(LocalProtocolError, match="is not that of version 10"):
         made.recorder.client(config_with(dialect=msgspec.structs.replace(DIALECTS[10], acks=False)))
@@ -355,7 +355,9 @@ def test_what_a_caller_does_wrong_raises_as_ever_and_is_recorded() -> None:
     assert differences(lines) == []
 
 
-def test_a_machine_that_breaks_is_recorded_up_to_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_exception_in_the_state_machine_ends_the_recorded_calls(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def broken(*_: Any) -> None:
         raise ZeroDivisionError("a bug")
 

@@ -27,7 +27,7 @@ from tests.trace.made import changed, differences, recorded
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_what_is_not_as_it_was_is_told_with_its_line(what: str, change: Any) -> None:
+def test_difference_is_reported_with_its_line(what: str, change: Any) -> None:
     lines = changed(recorded(), change)
 
     found = []
@@ -41,7 +41,7 @@ def test_what_is_not_as_it_was_is_told_with_its_line(what: str, change: Any) -> 
         assert difference.recorded != difference.replayed
 
 
-def test_a_library_that_behaves_otherwise_is_told_by_a_trace(
+def test_changed_library_behaviour_is_reported_as_difference(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     lines = recorded()
@@ -54,7 +54,7 @@ def test_a_library_that_behaves_otherwise_is_told_by_a_trace(
     assert differences(recorded()) == []
 
 
-def test_fields_and_lines_that_are_not_known_are_passed_over() -> None:
+def test_unknown_fields_and_lines_are_ignored() -> None:
     lines = changed(recorded(), lambda line: line.update(new_field=1))
     lines = changed(lines, lambda line: line.get("config", {}).update(of_later=2))
     lines = changed(lines, lambda line: line.get("with", {}).update(of_later=2))

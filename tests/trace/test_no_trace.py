@@ -50,7 +50,7 @@ from tests.trace.made import recorded
         (lambda lines: [*lines, '{"call": "pause", "id": 1, "at": 9e9, "sent": ["x"]}'], "line"),
     ],
 )
-def test_what_is_no_trace_is_said_with_its_line(change: Any, says: str | None) -> None:
+def test_invalid_trace_raises_with_its_line(change: Any, says: str | None) -> None:
     lines = change(recorded())
 
     if says is None:

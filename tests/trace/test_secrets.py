@@ -41,9 +41,7 @@ SHAPES = [
 @pytest.mark.parametrize("chopped", [0, 1, 10, 1000])
 @pytest.mark.parametrize("token", SHAPES)
 @pytest.mark.parametrize("compression", ["none", "payload", "zlib-stream", "zstd-stream"])
-def test_a_server_that_echoes_the_token_puts_it_in_no_trace(
-    token: str, compression: str, chopped: int
-) -> None:
+def test_token_echoed_by_a_server_is_redacted(token: str, compression: str, chopped: int) -> None:
     made = Trace()
     config = config_with(token=token, compression=compression)
     chop = (
@@ -82,7 +80,7 @@ def test_a_server_that_echoes_the_token_puts_it_in_no_trace(
 
 
 @pytest.mark.parametrize("token", SHAPES[:3])
-def test_a_token_is_hidden_however_json_and_urls_escape_it(token: str) -> None:
+def test_token_escaped_for_json_or_urls_is_redacted(token: str) -> None:
     made = Trace()
     connection = made.recorder.connection(
         config_with(token=token), "ws://localhost", now=0.0, framing=False
@@ -101,7 +99,7 @@ def test_a_token_is_hidden_however_json_and_urls_escape_it(token: str) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["json", "etf"])
-def test_a_server_hides_the_tokens_that_it_is_shown(encoding: str) -> None:
+def test_server_trace_redacts_received_tokens(encoding: str) -> None:
     if encoding == "etf" and not etf.available():
         pytest.skip("the extra etf is not installed")
     made = Trace()
@@ -117,7 +115,7 @@ def test_a_server_hides_the_tokens_that_it_is_shown(encoding: str) -> None:
     assert [e["type"] for ln in read(lines) for e in ln.get("events", ())].count("Resume") == 1
 
 
-def test_what_is_not_known_and_what_is_echoed_holds_no_token_either() -> None:
+def test_token_in_unknown_or_echoed_data_is_redacted() -> None:
     pytest.importorskip("erlpack")
     made, connection = _opened()
     term = etf.pack({"op": 99, "d": {"content": TOKEN}})
@@ -140,7 +138,7 @@ def test_what_is_not_known_and_what_is_echoed_holds_no_token_either() -> None:
     ]
 
 
-def test_interactions_and_voice_servers_have_tokens_that_are_hidden_too() -> None:
+def test_interaction_and_voice_tokens_are_redacted() -> None:
     made = Trace()
     server = Server()
     link = Link(made.recorder.client(config_with(compression="zlib-stream")), server)
@@ -152,7 +150,7 @@ def test_interactions_and_voice_servers_have_tokens_that_are_hidden_too() -> Non
     assert_hides(made.close(), TOKEN, "interaction-token", "voice-token")
 
 
-def test_many_tokens_of_others_cost_no_more_than_some() -> None:
+def test_cost_of_redaction_is_bounded_for_many_tokens() -> None:
     made = Trace()
     connection = made.recorder.connection(config_with(), "ws://localhost", now=0.0, framing=False)
     connection.receive_message(HELLO, now=0.0)
@@ -172,7 +170,7 @@ def test_many_tokens_of_others_cost_no_more_than_some() -> None:
     assert len(set(again)) == 300
 
 
-def test_keys_in_urls_are_hidden() -> None:
+def test_keys_in_urls_are_redacted() -> None:
     made = Trace()
     url = "ws://localhost/?key=very-hidden&v=10&none="
     client = made.recorder.client(config_with(api_url=None, gateway_url=url))
@@ -192,7 +190,7 @@ def _opened() -> tuple[Trace, Any]:
     return made, client.connection
 
 
-def test_a_line_waits_while_it_could_hold_a_part_of_a_token() -> None:
+def test_line_is_held_while_it_may_contain_part_of_a_token() -> None:
     made, connection = _opened()
     text = json.dumps({"op": 0, "t": "A", "s": 2, "d": TOKEN}).encode()
     frame = bytes([0x81, len(text)]) + text
@@ -212,7 +210,7 @@ def test_a_line_waits_while_it_could_hold_a_part_of_a_token() -> None:
 
 @pytest.mark.parametrize("size", [120, 200, 70_000])
 @pytest.mark.parametrize("missing", [1, 30])
-def test_what_never_became_whole_is_blank_at_the_end(size: int, missing: int) -> None:
+def test_incomplete_data_is_blank_at_the_end_of_the_trace(size: int, missing: int) -> None:
     made, connection = _opened()
     text = (TOKEN * (size // len(TOKEN) + 1))[:size].encode()
     length = {120: b"\x78", 200: b"\x7e\x00\xc8", 70_000: b"\x7f" + size.to_bytes(8, "big")}[size]
@@ -230,7 +228,7 @@ def test_what_never_became_whole_is_blank_at_the_end(size: int, missing: int) ->
 
 
 @pytest.mark.parametrize("masked", [False, True])
-def test_the_head_of_a_frame_that_is_cut_off_is_kept(masked: bool) -> None:
+def test_header_of_an_incomplete_frame_is_recorded(masked: bool) -> None:
     made, connection = _opened()
     head = b"\x81\xfe" if masked else b"\x81"
 
@@ -242,7 +240,7 @@ def test_the_head_of_a_frame_that_is_cut_off_is_kept(masked: bool) -> None:
 
 
 @pytest.mark.parametrize("at", [1, 10, 30])
-def test_the_beginning_of_a_token_at_the_end_of_an_answer_is_hidden(at: int) -> None:
+def test_truncated_token_at_the_end_of_an_answer_is_redacted(at: int) -> None:
     made = Trace()
     lookup = made.recorder.lookup(config_with(), f"{API}/gateway", now=0.0)
     head = b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n"
@@ -255,7 +253,7 @@ def test_the_beginning_of_a_token_at_the_end_of_an_answer_is_hidden(at: int) -> 
     assert differences(lines) == []
 
 
-def test_a_trace_that_is_closed_early_holds_back_what_is_not_whole() -> None:
+def test_trace_closed_early_omits_incomplete_data() -> None:
     made, connection = _opened()
     connection.receive_data(b"\x81\x7e\x00\xff" + TOKEN.encode(), now=2.0)
     half = made.recorder.connection(
@@ -269,7 +267,7 @@ def test_a_trace_that_is_closed_early_holds_back_what_is_not_whole() -> None:
     assert read(lines)[-1]["with"] == {"message": None}
 
 
-def test_after_the_end_of_a_trace_the_machine_lives_on() -> None:
+def test_connection_continues_after_the_end_of_its_trace() -> None:
     made, connection = _opened()
     lines = len(made.close())
 
@@ -280,7 +278,7 @@ def test_after_the_end_of_a_trace_the_machine_lives_on() -> None:
     assert len(made.lines) == lines
 
 
-def test_messages_of_one_text_are_kept_together() -> None:
+def test_messages_of_one_payload_are_recorded_together() -> None:
     import zlib
 
     made = Trace()
@@ -311,7 +309,7 @@ def test_messages_of_one_text_are_kept_together() -> None:
     assert [e["d"] for e in events if e["type"] == "Dispatch"] == ["x" * 47 + "1", "later"][:2]
 
 
-def test_a_text_of_several_messages_in_frames_is_written_anew_as_one() -> None:
+def test_payload_of_several_framed_messages_is_written_as_one() -> None:
     made = Trace()
     config = config_with(compression="zlib-stream", gateway_url="ws://localhost", api_url=None)
     client = made.recorder.client(config)
@@ -336,7 +334,7 @@ def test_a_text_of_several_messages_in_frames_is_written_anew_as_one() -> None:
     assert_hides(lines, TOKEN)
 
 
-def test_what_cannot_be_inflated_is_kept_as_it_came() -> None:
+def test_invalid_compressed_data_is_recorded_unchanged() -> None:
     made = Trace()
     config = config_with(compression="zlib-stream")
     connection = made.recorder.connection(config, "ws://localhost", now=0.0, framing=False)
@@ -348,7 +346,7 @@ def test_what_cannot_be_inflated_is_kept_as_it_came() -> None:
     assert "broken zlib data" in lines[-1]
 
 
-def test_a_dispatch_that_cannot_be_decoded_is_kept_as_its_text() -> None:
+def test_undecodable_dispatch_is_recorded_as_text() -> None:
     made = Trace()
     connection = made.recorder.connection(config_with(), "ws://localhost", now=0.0, framing=False)
     connection.receive_message(HELLO, now=1.0)
@@ -361,7 +359,7 @@ def test_a_dispatch_that_cannot_be_decoded_is_kept_as_its_text() -> None:
     assert '"d":{"utf8":"1e999"}' in lines[-1]
 
 
-def test_events_may_be_structs_of_msgspec() -> None:
+def test_events_may_be_msgspec_structs() -> None:
     class Happened(msgspec.Struct):
         name: str
         fingerprint: str
@@ -372,12 +370,12 @@ def test_events_may_be_structs_of_msgspec() -> None:
     ]
 
 
-def test_what_is_no_value_of_this_package_has_no_more_than_a_name() -> None:
+def test_value_of_unknown_type_is_recorded_by_type_name() -> None:
     assert plain([object(), b"\xff"]) == [{"type": "object"}, {"latin1": "\xff"}]
     assert value_of(plain(object())) is None
 
 
-def test_a_server_without_chance_of_its_own_draws_the_constant() -> None:
+def test_recorded_server_without_random_source_uses_the_constant() -> None:
     made = Trace()
     link = Link(Client(config_with()), made.recorder.server())
     link.run(1)
@@ -386,7 +384,7 @@ def test_a_server_without_chance_of_its_own_draws_the_constant() -> None:
     assert differences(made.close()) == []
 
 
-def test_the_demo_is_the_trace_that_lies_in_the_docs() -> None:
+def test_demo_trace_in_docs_equals_a_new_recording() -> None:
     kept = demo_trace.FILE.read_text().splitlines()
 
     assert differences(kept) == []
@@ -394,6 +392,6 @@ def test_the_demo_is_the_trace_that_lies_in_the_docs() -> None:
     assert max(line.get("waiting", 0) for line in read(kept)) > 50
 
 
-def test_the_names_of_the_module_are_its_own() -> None:
+def test_trace_module_exports_only_its_own_names() -> None:
     assert set(trace.__all__) <= set(vars(trace))
     assert Closed.__name__ not in trace.__all__

@@ -55,7 +55,7 @@ def _chunked(body: bytes, sizes: list[int], *, extension: bytes = b"") -> bytes:
 
 @pytest.mark.parametrize("reads", [1, 3, 40])
 @pytest.mark.parametrize("seed", range(8))
-def test_chunked_answer_hides_token_split_by_chunks(seed: int, reads: int) -> None:
+def test_token_split_by_chunks_of_an_answer_is_redacted(seed: int, reads: int) -> None:
     rng = random.Random(seed)
     sizes = [rng.randint(1, 30) for _ in range(3)]
     body = b'{"message": "no ' + TOKEN.encode() + b' here"}'
@@ -73,7 +73,7 @@ def test_chunked_answer_hides_token_split_by_chunks(seed: int, reads: int) -> No
         assert len(part) < 4 or part not in written
 
 
-def test_chunked_answer_that_is_cut_off_hides_token() -> None:
+def test_token_in_a_truncated_chunked_answer_is_redacted() -> None:
     answer = _chunked(b"a" * 10 + TOKEN.encode(), [20])
     made = Trace()
 
@@ -82,7 +82,7 @@ def test_chunked_answer_that_is_cut_off_hides_token() -> None:
     assert TOKEN[:10].encode() not in _written(made.close())
 
 
-def test_escaped_token_in_an_answer_keeps_its_length() -> None:
+def test_redacted_token_keeps_its_escaped_length() -> None:
     escaped = "".join(f"\\u{ord(c):04x}" for c in TOKEN[:3]) + json.dumps(TOKEN[3:])[1:-1]
     body = b'{"a": "\\"' + escaped.replace("/", "\\/").encode() + b'"}'
     answer = b"HTTP/1.1 401 No\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
@@ -96,7 +96,7 @@ def test_escaped_token_in_an_answer_keeps_its_length() -> None:
 
 
 @pytest.mark.parametrize("shift", range(3))
-def test_received_base64_is_not_taken_for_a_part_of_the_token(shift: int) -> None:
+def test_received_base64_is_not_taken_for_part_of_the_token(shift: int) -> None:
     user_id = "80351110224678912"
     token = base64.b64encode(user_id.encode()).decode().rstrip("=") + ".Gx-y_z.very-secret-token"
     made, connection = _opened(token=token)
@@ -112,7 +112,7 @@ def test_received_base64_is_not_taken_for_a_part_of_the_token(shift: int) -> Non
     assert differences(lines) == []
 
 
-def test_compressed_answer_is_written_as_its_size() -> None:
+def test_compressed_answer_is_recorded_as_its_size() -> None:
     body = zlib.compress(TOKEN.encode(), 0)
     head = b"HTTP/1.1 401 No\r\nContent-Encoding: deflate\r\nContent-Length: %d\r\n\r\n" % len(body)
     made = Trace()
@@ -124,7 +124,7 @@ def test_compressed_answer_is_written_as_its_size() -> None:
     assert differences(lines) == []
 
 
-def test_token_in_information_and_answer_heads_is_hidden() -> None:
+def test_token_in_response_heads_is_redacted() -> None:
     early = f"HTTP/1.1 103 Early Hints\r\nLink: {TOKEN}\r\n\r\n"
     answer = f"HTTP/1.1 401 No\r\nX-Echo: {TOKEN}\r\nContent-Length: 2\r\n\r\n{{}}"
     made = Trace()
@@ -142,7 +142,7 @@ def _opened(**fields: Any) -> tuple[Trace, Any]:
     return made, client.connection
 
 
-def test_token_split_over_pings_is_hidden() -> None:
+def test_token_split_over_pings_is_redacted() -> None:
     made, connection = _opened()
     for at in range(0, len(TOKEN), 5):
         part = TOKEN[at : at + 5].encode()
@@ -155,7 +155,7 @@ def test_token_split_over_pings_is_hidden() -> None:
     assert not [at for at in range(len(TOKEN) - 6) if TOKEN[at : at + 5].encode() in written]
 
 
-def test_token_split_over_two_events_is_hidden() -> None:
+def test_token_split_over_two_events_is_redacted() -> None:
     made, connection = _opened()
     half = len(TOKEN) // 2
     for sequence, part in enumerate((TOKEN[:half], TOKEN[half:]), 2):
@@ -174,7 +174,7 @@ def test_token_split_over_two_events_is_hidden() -> None:
     assert contents[-2:] == [f"<{'x' * half}>", f"<{'x' * (len(TOKEN) - half)}>"]
 
 
-def test_repeated_piece_of_a_secret_hides_the_longest_part() -> None:
+def test_longest_part_of_a_repetitive_secret_is_redacted() -> None:
     secrets = Secrets()
     secret = "abcdef" + "XYZXYZ" + "abcdef" + "0123456789"
     secrets.add(secret)
@@ -185,7 +185,7 @@ def test_repeated_piece_of_a_secret_hides_the_longest_part() -> None:
     assert clean == "a " + "x" * 16 + " and abcdef and " + "x" * 11 + "."
 
 
-def test_token_as_json_numbers_is_hidden() -> None:
+def test_token_as_json_numbers_is_redacted() -> None:
     made, connection = _opened()
     for sequence, codes in enumerate(([*TOKEN.encode()], [1, *TOKEN.encode(), 2]), 2):
         text = json.dumps({"op": 0, "t": "A", "s": sequence, "d": codes}).encode()
@@ -200,7 +200,7 @@ def test_token_as_json_numbers_is_hidden() -> None:
 
 
 @pytest.mark.parametrize("integer", [b"a%c", b"b\0\0\0%c"])
-def test_token_as_etf_list_of_integers_is_hidden(integer: bytes) -> None:
+def test_token_as_etf_list_of_integers_is_redacted(integer: bytes) -> None:
     if not etf.available():
         pytest.skip("the extra etf is not installed")
     made, connection = _opened(encoding="etf")
@@ -232,7 +232,7 @@ def _broken(compression: str) -> bytes:
 
 
 @pytest.mark.parametrize("compression", ["zlib-stream", "payload", "zstd-stream"])
-def test_broken_compressed_message_is_written_as_its_size(compression: str) -> None:
+def test_invalid_compressed_message_is_recorded_as_its_size(compression: str) -> None:
     if compression == "zstd-stream" and zstd() is None:
         pytest.skip("the extra zstd is not installed")
     made = Trace()
@@ -265,7 +265,7 @@ def test_redaction_cost_is_linear_in_the_text(letter: str) -> None:
     assert len(secrets.of_text(text)) == len(text)
 
 
-def test_learnt_secrets_take_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_learned_secrets_use_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gateway_proto._tracing.secrets._MOST_NUMBERED", 50)
     secrets = Secrets()
     for number in range(200):
