@@ -1,20 +1,17 @@
-"""Config → Config that has the chance and the unix time of this machine."""
+"""Settings that need the running event loop's clock."""
 
 from __future__ import annotations
 
 import asyncio
-import random
-import time
 
-import attrs
-
+from gateway_dialing import runtime_config
 from gateway_proto import Config, LocalProtocolError
 
-__all__ = ["check_loop", "unix_offset", "with_clock"]
+__all__ = ["check_loop", "with_clock"]
 
 
 def check_loop() -> None:
-    """Raise `LocalProtocolError` unless asyncio runs here."""
+    """Raise `LocalProtocolError` unless asyncio is running."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -24,13 +21,6 @@ def check_loop() -> None:
 
 
 def with_clock(config: Config) -> Config:
-    """Return the config with the randomness and the Unix time of this system."""
+    """Return the config with a random source and the Unix time of this system."""
     check_loop()
-    return attrs.evolve(
-        config, random=config.random or random.random, unix_offset=unix_offset(config.unix_offset)
-    )
-
-
-def unix_offset(given: float | None) -> float:
-    """Return Unix time minus the time of this system's loop, unless it is given."""
-    return time.time() - asyncio.get_running_loop().time() if given is None else given
+    return runtime_config(config, now=asyncio.get_running_loop().time())

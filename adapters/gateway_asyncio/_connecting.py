@@ -1,19 +1,13 @@
-"""Host, port → transport on asyncio: addresses in a race, then TLS over any transport."""
+"""Addresses → transport on asyncio: the first address that answers."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
-import ssl
 
-from gateway_dialing import Address, Attempt, in_order
+from gateway_dialing import ADDRESS_DELAY, Address, Attempt
 
-__all__ = ["Opening", "as_transport", "connect_first", "connect_tcp", "encrypt"]
-
-_EYEBALLS_SECONDS = 0.25
-"""Until the next address is tried in parallel (RFC 8305, section 5)."""
-_HANDSHAKE_SECONDS = 86400.0
-"""Nobody's limit: the one of the dial names the step that it was in, asyncio's own does not."""
+__all__ = ["Opening", "as_transport", "connect_first"]
 
 
 class Opening(asyncio.Protocol):
@@ -42,30 +36,6 @@ class Opening(asyncio.Protocol):
         return data
 
 
-async def encrypt(
-    transport: asyncio.Transport, context: ssl.SSLContext, host: str, attempt: Attempt
-) -> asyncio.Transport:
-    """Return a transport with TLS over this one, verified for a host; raises `DialError`."""
-    attempt.encrypting(host)
-    try:
-        encrypted = await asyncio.get_running_loop().start_tls(
-            transport,
-            transport.get_protocol(),
-            context,
-            server_hostname=host,
-            ssl_handshake_timeout=_HANDSHAKE_SECONDS,
-        )
-        if encrypted is None or encrypted.is_closing():
-            raise ConnectionResetError
-    except OSError as error:
-        transport.abort()
-        raise attempt.failed(error) from error
-    except BaseException:
-        transport.abort()
-        raise
-    return encrypted
-
-
 async def as_transport(sock: socket.socket) -> asyncio.Transport:
     """Return a transport that owns a connected socket."""
     try:
@@ -76,24 +46,10 @@ async def as_transport(sock: socket.socket) -> asyncio.Transport:
     return transport
 
 
-async def connect_tcp(host: str, port: int, attempt: Attempt) -> socket.socket:
-    """Connect to the first address of a host that answers (Happy Eyeballs, RFC 8305).
-
-    Raises `DialError` if there is none, with the reason of each.
-    """
-    attempt.resolving(host)
-    try:
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        raise attempt.failed(error) from error
-    attempt.connecting(host)
-    return await connect_first(in_order(found), attempt)
-
-
 async def connect_first(addresses: list[Address], attempt: Attempt) -> socket.socket:
     """Connect to the first of these addresses that answers; raises `DialError` if none does.
 
-    asyncio's own `happy_eyeballs_delay` reports no addresses, and none at all in a timeout.
+    asyncio's own `happy_eyeballs_delay` does not report the addresses, and nothing in a timeout.
     """
     untried = addresses[::-1]
     pending: set[asyncio.Task[socket.socket | None]] = set()
@@ -104,7 +60,7 @@ async def connect_first(addresses: list[Address], attempt: Attempt) -> socket.so
                 pending.add(asyncio.ensure_future(_connect(untried.pop(), attempt)))
             finished, pending = await asyncio.wait(
                 pending,
-                timeout=_EYEBALLS_SECONDS if untried else None,
+                timeout=ADDRESS_DELAY if untried else None,
                 return_when=asyncio.FIRST_COMPLETED,
             )
             for task in finished:
@@ -122,7 +78,7 @@ async def connect_first(addresses: list[Address], attempt: Attempt) -> socket.so
 
 
 async def _connect(address: Address, attempt: Attempt) -> socket.socket | None:
-    """Connect to one address; None, with its reason noted, if it cannot be had."""
+    """Connect to one address. If that fails, note the reason and return None."""
     attempt.trying(address)
     try:
         sock = socket.socket(address.family, address.kind, address.protocol)
@@ -139,6 +95,6 @@ async def _connect(address: Address, attempt: Attempt) -> socket.socket | None:
 
 
 def _close_socket(task: asyncio.Task[socket.socket | None]) -> None:
-    """Close the socket of an attempt that was not the first, but connected too."""
+    """Close the socket of a task that connected after another one."""
     if not task.cancelled() and (sock := task.result()) is not None:
         sock.close()

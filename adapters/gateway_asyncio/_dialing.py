@@ -3,44 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
-from collections.abc import Awaitable, Callable
+import contextlib
+import socket
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
 
-from gateway_asyncio._connecting import Opening, as_transport, connect_tcp, encrypt
-from gateway_asyncio._proxying import through_proxy
+from gateway_asyncio._connecting import Opening, as_transport, connect_first
 from gateway_asyncio._streams import StreamTransport, deliver
-from gateway_dialing import Attempt, ProxySetting, Tls, is_failed_dial, proxy_for
-from gateway_proto import Config, Dial, LocalProtocolError
+from gateway_dialing import NO_LIMIT, Address, Attempt, BaseDialer, HttpTunnel
+from gateway_proto import Dial
 
 __all__ = ["Connect", "Dialer", "attach"]
 
 Connect = Callable[[Dial], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
-"""Opens a stream of bytes to where a dial leads. TLS is added to it if `Dial.tls` asks for it."""
+"""Opens a stream of bytes to the host of a dial. TLS is added to it if `Dial.tls` is True."""
 
 
-class Dialer:
-    """Opens transports for the dials of one gateway, or of a fleet of shards.
-
-    A dial takes at most `Config.handshake_timeout` seconds, all its steps together. Raises
-    `LocalProtocolError` for a proxy that cannot be used.
-    """
-
-    def __init__(
-        self,
-        config: Config,
-        *,
-        ssl_context: ssl.SSLContext | None,
-        proxy: ProxySetting,
-        connect: Connect | None,
-    ) -> None:
-        self._timeout = config.handshake_timeout
-        self._tls = Tls(ssl_context)
-        self._proxy = proxy
-        self._connect = connect
-        if connect is None:
-            proxy_for(proxy, str(config.endpoint))
-        elif isinstance(proxy, str):
-            raise LocalProtocolError("proxy and connect exclude each other: give one of them")
+class Dialer(BaseDialer[socket.socket, asyncio.Transport]):
+    """Opens transports for the dials of one gateway, or of all shards."""
 
     async def open(self, dial: Dial) -> asyncio.Transport:
         """Open a transport; raises `DialError` with the reason of each address."""
@@ -54,47 +34,80 @@ class Dialer:
                 raise attempt.failed(error) from error
             raise attempt.timed_out(self._timeout) from error
 
-    async def _open(self, dial: Dial, attempt: Attempt) -> asyncio.Transport:
-        if self._connect is not None:
-            return await self._by_caller(self._connect, dial, attempt)
-        proxy = proxy_for(self._proxy, dial.url)
-        if proxy is None:
-            transport = await as_transport(await connect_tcp(dial.host, dial.port, attempt))
-        else:
-            transport = await through_proxy(proxy, dial.host, dial.port, self._tls, attempt)
-        if dial.tls:
-            transport = await encrypt(transport, self._tls.context, dial.host, attempt)
-        return transport
-
-    async def _by_caller(self, connect: Connect, dial: Dial, attempt: Attempt) -> asyncio.Transport:
-        attempt.calling("connect")
+    async def _call(
+        self, connect: Callable[[Dial], Awaitable[object]], dial: Dial, attempt: Attempt
+    ) -> asyncio.Transport:
         try:
-            transport = StreamTransport.of(await connect(dial))
+            return await super()._call(connect, dial, attempt)
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise
-            # Nobody cancelled this task: something that `connect` awaited was cancelled.
+            # This task was not cancelled, but something that `connect` awaited.
             raise attempt.failed(error) from error
-        except Exception as error:
-            if not is_failed_dial(error):
-                raise
-            raise attempt.failed(error) from error
-        if dial.tls:
-            attempt.encrypting(dial.host)
-            try:
-                await transport.start_tls(self._tls.context, dial.host)
-            except OSError as error:
-                transport.abort()
-                raise attempt.failed(error) from error
-            except BaseException:
-                transport.abort()
-                raise
-        return transport
+
+    def _check_transport(self, opened: object) -> asyncio.Transport:
+        return StreamTransport.of(opened)
+
+    async def _resolve(self, host: str, port: int) -> Any:
+        return await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+
+    async def _connect_first(self, addresses: list[Address], attempt: Attempt) -> socket.socket:
+        return await connect_first(addresses, attempt)
+
+    async def _from_socket(self, sock: socket.socket) -> asyncio.Transport:
+        return await as_transport(sock)
+
+    async def encrypt(
+        self, transport: asyncio.Transport, host: str, attempt: Attempt
+    ) -> asyncio.Transport:
+        attempt.encrypting(host)
+        with _aborted_if_failed(transport, attempt):
+            if isinstance(transport, StreamTransport):
+                await transport.start_tls(self._tls.context, host)
+                return transport
+            encrypted = await asyncio.get_running_loop().start_tls(
+                transport,
+                transport.get_protocol(),
+                self._tls.context,
+                server_hostname=host,
+                ssl_handshake_timeout=NO_LIMIT,
+            )
+            if encrypted is None or encrypted.is_closing():
+                raise ConnectionResetError
+        return encrypted
+
+    async def _open_tunnel(
+        self, transport: asyncio.Transport, tunnel: HttpTunnel, attempt: Attempt
+    ) -> None:
+        protocol = transport.get_protocol()
+        assert isinstance(protocol, Opening)
+        with _aborted_if_failed(transport, attempt):
+            transport.write(tunnel.request)
+            while not tunnel.receive(await protocol.read()):
+                pass
+
+    def _socks_proxy_class(self) -> Any:
+        from python_socks.async_.asyncio import Proxy
+
+        return Proxy
+
+
+@contextlib.contextmanager
+def _aborted_if_failed(transport: asyncio.Transport, attempt: Attempt) -> Iterator[None]:
+    """Close a transport at once if a step on it fails or is cancelled; raises `DialError`."""
+    try:
+        yield
+    except OSError as error:
+        transport.abort()
+        raise attempt.failed(error) from error
+    except BaseException:
+        transport.abort()
+        raise
 
 
 def attach(transport: asyncio.Transport, protocol: asyncio.BufferedProtocol) -> None:
-    """Give an open transport to the protocol that is to drive it, with all that arrived early."""
+    """Give an open transport, and the data that it has received, to the protocol that drives it."""
     opening = transport.get_protocol()
     early = bytes(opening.received) if isinstance(opening, Opening) else b""
     transport.set_protocol(protocol)

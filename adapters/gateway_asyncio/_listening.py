@@ -13,7 +13,7 @@ import ssl
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from gateway_dialing._accepting import AcceptErrors
+from gateway_dialing import AcceptErrors
 
 __all__ = ["Listener", "open_listener"]
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 import ssl
 from collections.abc import AsyncIterator, Callable
 from typing import Any, cast
 
-import attrs
-
-from gateway_asyncio._clock import check_loop, unix_offset
+from gateway_asyncio._clock import check_loop
 from gateway_asyncio._listening import open_listener
 from gateway_asyncio._pump import Pump
+from gateway_dialing import runtime_server_config
 from gateway_proto import Connection, Server, ServerConnection, ServerEvent, ServerSession
 from gateway_proto._arguments import check_serving
 from gateway_proto.gateway import log_error, log_events
@@ -150,11 +148,8 @@ async def serve_gateway(
     """
     check_loop()
     check_serving(server, host, port, ssl_context=ssl_context, on_event=on_event)
-    server.config = attrs.evolve(
-        server.config,
-        unix_offset=unix_offset(server.config.unix_offset),
-        random=server.config.random or random.SystemRandom().random,
-        tls=server.config.tls or ssl_context is not None,
+    server.config = runtime_server_config(
+        server.config, tls=ssl_context is not None, now=asyncio.get_running_loop().time()
     )
     serving = Serving(server, on_event, tls=ssl_context is not None)
     listener = await open_listener(

@@ -8,13 +8,13 @@ import ssl
 from collections.abc import Coroutine
 from typing import Any
 
+from gateway_dialing import NO_LIMIT
 from gateway_proto import LocalProtocolError
 
 __all__ = ["StreamTransport", "deliver"]
 
 _CHUNK = 65536
 _HIGH_WATER = 65536
-_HANDSHAKE_SECONDS = 86400.0
 
 
 def deliver(protocol: asyncio.BufferedProtocol, data: bytes) -> None:
@@ -55,9 +55,7 @@ class StreamTransport(asyncio.Transport):
 
     async def start_tls(self, context: ssl.SSLContext, host: str) -> None:
         """Add TLS, verified for a host."""
-        await self._writer.start_tls(
-            context, server_hostname=host, ssl_handshake_timeout=_HANDSHAKE_SECONDS
-        )
+        await self._writer.start_tls(context, server_hostname=host, ssl_handshake_timeout=NO_LIMIT)
 
     # ----- what a protocol calls -----
 

@@ -11,10 +11,10 @@ from typing import Any, NoReturn
 
 import attrs
 
-from gateway_asyncio._connecting import as_transport, connect_first, encrypt
-from gateway_asyncio._proxying import through_proxy
+from gateway_asyncio._connecting import as_transport, connect_first
+from gateway_asyncio._dialing import Dialer
 from gateway_cli import advice
-from gateway_dialing import Attempt, DialError, ProxySetting, Tls, in_order, proxy_for
+from gateway_dialing import Attempt, DialError, ProxySetting, in_order, proxy_for
 from gateway_proto import Config, Url
 
 __all__ = ["Failed", "Finding", "Opener", "Steps"]
@@ -72,7 +72,7 @@ class Opener:
     ) -> None:
         self._config = config
         self._proxy = proxy
-        self._tls = Tls(context)
+        self._dialer = Dialer(config, ssl_context=context, proxy=proxy, connect=None)
         self._loop = asyncio.get_running_loop()
         self._next, self._good, self._bad = steps.next, steps.good, steps.bad
 
@@ -92,7 +92,7 @@ class Opener:
         attempt, seconds = Attempt(), self._config.handshake_timeout
         try:
             async with asyncio.timeout(seconds):
-                opened = await through_proxy(proxy, url.host, url.port, self._tls, attempt)
+                opened = await self._dialer.through_proxy(proxy, url.host, url.port, attempt)
         except TimeoutError:
             self._bad("proxy", str(attempt.timed_out(seconds)), advice.PROXY)
         except DialError as error:
@@ -104,7 +104,7 @@ class Opener:
         self._next("TLS")
         try:
             async with asyncio.timeout(self._config.handshake_timeout):
-                return await encrypt(transport, self._tls.context, url.host, Attempt())
+                return await self._dialer.encrypt(transport, url.host, Attempt())
         except OSError as error:
             cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
             self._bad("TLS", _words(cause), advice.of_tls(cause))

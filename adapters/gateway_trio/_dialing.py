@@ -2,45 +2,25 @@
 
 from __future__ import annotations
 
-import ssl
-from collections.abc import Awaitable, Callable
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 import trio
 
-from gateway_dialing import Attempt, ProxySetting, Tls, is_failed_dial, proxy_for
-from gateway_proto import Config, Dial, LocalProtocolError
-from gateway_trio._connecting import connect_tcp, encrypt
-from gateway_trio._proxying import through_proxy
+from gateway_dialing import Address, Attempt, BaseDialer, HttpTunnel
+from gateway_proto import Dial, LocalProtocolError
+from gateway_trio._connecting import connect_first
 
 __all__ = ["Connect", "Dialer"]
 
 Connect = Callable[[Dial], Awaitable[trio.abc.Stream]]
-"""Opens a stream of bytes to where a dial leads. TLS is added to it if `Dial.tls` asks for it."""
+"""Opens a stream of bytes to the host of a dial. TLS is added to it if `Dial.tls` is True."""
+_CHUNK = 4096
 
 
-class Dialer:
-    """Opens streams for the dials of one gateway, or of a fleet of shards.
-
-    A dial takes at most `Config.handshake_timeout` seconds, all its steps together. Raises
-    `LocalProtocolError` for a proxy that cannot be used.
-    """
-
-    def __init__(
-        self,
-        config: Config,
-        *,
-        ssl_context: ssl.SSLContext | None,
-        proxy: ProxySetting,
-        connect: Connect | None,
-    ) -> None:
-        self._timeout = config.handshake_timeout
-        self._tls = Tls(ssl_context)
-        self._proxy = proxy
-        self._connect = connect
-        if connect is None:
-            proxy_for(proxy, str(config.endpoint))
-        elif isinstance(proxy, str):
-            raise LocalProtocolError("proxy and connect exclude each other: give one of them")
+class Dialer(BaseDialer[trio.socket.SocketType, trio.abc.Stream]):
+    """Opens streams for the dials of one gateway, or of all shards."""
 
     async def open(self, dial: Dial) -> trio.abc.Stream:
         """Open a stream; raises `DialError` with the reason of each address."""
@@ -49,27 +29,57 @@ class Dialer:
             return await self._open(dial, attempt)
         raise attempt.timed_out(self._timeout)
 
-    async def _open(self, dial: Dial, attempt: Attempt) -> trio.abc.Stream:
-        if self._connect is not None:
-            stream = await self._by_caller(self._connect, dial, attempt)
-        elif (proxy := proxy_for(self._proxy, dial.url)) is not None:
-            stream = await through_proxy(proxy, dial.host, dial.port, self._tls, attempt)
-        else:
-            stream = await connect_tcp(dial.host, dial.port, attempt)
-        if dial.tls:
-            stream = await encrypt(stream, self._tls.context, dial.host, attempt)
-        return stream
-
-    async def _by_caller(self, connect: Connect, dial: Dial, attempt: Attempt) -> trio.abc.Stream:
-        attempt.calling("connect")
-        try:
-            stream: object = await connect(dial)
-        except Exception as error:
-            if not is_failed_dial(error):
-                raise
-            raise attempt.failed(error) from error
-        if not isinstance(stream, trio.abc.Stream):
+    def _check_transport(self, opened: object) -> trio.abc.Stream:
+        if not isinstance(opened, trio.abc.Stream):
             raise LocalProtocolError(
-                f"connect returned {stream!r:.100}: expected a trio.abc.Stream"
+                f"connect returned {opened!r:.100}: expected a trio.abc.Stream"
             )
-        return stream
+        return opened
+
+    async def _resolve(self, host: str, port: int) -> Any:
+        return await trio.socket.getaddrinfo(host, port, type=trio.socket.SOCK_STREAM)
+
+    async def _connect_first(
+        self, addresses: list[Address], attempt: Attempt
+    ) -> trio.socket.SocketType:
+        return await connect_first(addresses, attempt)
+
+    async def _from_socket(self, sock: trio.socket.SocketType) -> trio.abc.Stream:
+        return trio.SocketStream(sock)
+
+    async def encrypt(
+        self, transport: trio.abc.Stream, host: str, attempt: Attempt
+    ) -> trio.abc.Stream:
+        attempt.encrypting(host)
+        async with _closed_if_failed(transport, attempt):
+            encrypted = trio.SSLStream(
+                transport, self._tls.context, server_hostname=host, https_compatible=True
+            )
+            await encrypted.do_handshake()
+        return encrypted
+
+    async def _open_tunnel(
+        self, transport: trio.abc.Stream, tunnel: HttpTunnel, attempt: Attempt
+    ) -> None:
+        async with _closed_if_failed(transport, attempt):
+            await transport.send_all(tunnel.request)
+            while not tunnel.receive(bytes(await transport.receive_some(_CHUNK))):
+                pass
+
+    def _socks_proxy_class(self) -> Any:
+        from python_socks.async_.trio import Proxy
+
+        return Proxy
+
+
+@contextlib.asynccontextmanager
+async def _closed_if_failed(stream: trio.abc.Stream, attempt: Attempt) -> AsyncIterator[None]:
+    """Close a stream at once if a step on it fails or is cancelled; raises `DialError`."""
+    try:
+        yield
+    except (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
+        await trio.aclose_forcefully(stream)
+        raise attempt.failed(error) from error
+    except BaseException:
+        await trio.aclose_forcefully(stream)
+        raise

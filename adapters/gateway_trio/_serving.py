@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import random
 import ssl
 from collections.abc import AsyncIterator, Callable
 from typing import Any, cast
 
-import attrs
 import trio
 
-from gateway_dialing._accepting import AcceptErrors
+from gateway_dialing import AcceptErrors, runtime_server_config
 from gateway_proto import Server, ServerConnection, ServerEvent, ServerSession
 from gateway_proto._arguments import check_serving
 from gateway_proto.gateway import log_error, log_events
-from gateway_trio._clock import check_loop, unix_offset
+from gateway_trio._clock import check_loop
 from gateway_trio._pump import Pump
 
 __all__ = ["Serving", "serve_gateway"]
@@ -178,11 +176,8 @@ async def serve_gateway(
     """
     check_loop()
     check_serving(server, host, port, ssl_context=ssl_context, on_event=on_event)
-    server.config = attrs.evolve(
-        server.config,
-        unix_offset=unix_offset(server.config.unix_offset),
-        random=server.config.random or random.SystemRandom().random,
-        tls=server.config.tls or ssl_context is not None,
+    server.config = runtime_server_config(
+        server.config, tls=ssl_context is not None, now=trio.current_time()
     )
     serving = Serving(server, on_event, ssl_context)
     listeners = await _open_listeners(host, port)
