@@ -5,9 +5,8 @@
                                                     ^ v
                                            now --> timing --> next_timer
 
-No clock, no chance and no I/O inside; `gateway_asyncio` and `gateway_trio` wire it to sockets.
-The server's half, and what not every client uses, are imported when they are first named: clients
-start without them.
+The core does no I/O, reads no clock and has no random source. `gateway_asyncio` and `gateway_trio`
+connect it to sockets. The server role and rarely used parts are imported on first use.
 """
 
 import importlib

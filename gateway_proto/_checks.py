@@ -57,34 +57,36 @@ __all__ = [
 E = TypeVar("E", bound=enum.Enum)
 
 LARGEST = 2**48
-"""The largest count or size in bytes: as good as no limit, and safe to add to."""
-_LONGEST = 10**9
-"""Seconds, 31 years: the longest duration."""
+"""Maximum count or size in bytes: effectively no limit, and safe in additions."""
+_MAX_SECONDS = 10**9
+"""Maximum duration, 31 years."""
 LONGEST_TOKEN = 1024
-"""Characters; those of Discord have about 70."""
-_MOST_SHOWN = 80
-"""Characters of a value in an error."""
+"""Maximum length of a token in characters. Tokens of Discord have about 70."""
+_MAX_SHOWN = 80
+"""Maximum length of a value in an error, in characters."""
 
 
 def shown(value: object) -> str:
-    """Return the repr of a caller's value, shortened; it never raises."""
+    """Return the repr of a caller's value, shortened. Never raises."""
     try:
         text = repr(value)
-    except Exception:  # of the caller's own class, or an int of more digits than Python writes
+    except (
+        Exception
+    ):  # a repr of the caller's class, or an int with more digits than Python formats
         return f"of type {type(value).__name__}"
-    if len(text) > _MOST_SHOWN:
-        text = f"{text[:_MOST_SHOWN]}... ({len(text)} characters)"
+    if len(text) > _MAX_SHOWN:
+        text = f"{text[:_MAX_SHOWN]}... ({len(text)} characters)"
     return text
 
 
 def rejected(name: str, value: object, expected: str) -> LocalProtocolError:
-    """Return the error for a value that is not allowed for the field or argument `name`."""
+    """Return the error for a value that the field or argument `name` does not allow."""
     what = f"{name} is None" if value is None else f"invalid {name} {shown(value)}"
     return LocalProtocolError(f"{what}: expected {expected}")
 
 
 class Check:
-    """A condition on a value, and the words that follow "expected" in its error."""
+    """Condition on a value, with the text that follows "expected" in its error."""
 
     __slots__ = ("allows", "expected")
 
@@ -92,7 +94,7 @@ class Check:
         self.allows: Callable[[Any], bool] = allows
         """Whether a value is allowed."""
         self.expected: str = expected
-        """What is allowed."""
+        """Description of the allowed values."""
 
     def __call__(self, owner: Any, attribute: Any, value: Any) -> None:
         """Validate a field of an attrs class."""
@@ -110,7 +112,7 @@ class Check:
 
 
 class Each(Check):
-    """A check of a tuple: how many members it has, and a check of each."""
+    """Check of a tuple: its number of members, and a check of each."""
 
     __slots__ = ("_member", "_range")
 
@@ -132,7 +134,7 @@ class Each(Check):
         )
 
     def error(self, name: str, value: Any) -> LocalProtocolError:
-        """Return the error for the tuple, its size, or its first member that is not allowed."""
+        """Return the error for the tuple, its size, or its first member that fails the check."""
         if not isinstance(value, tuple):
             return super().error(name, value)
         if not self._has_allowed_size(value):
@@ -142,7 +144,7 @@ class Each(Check):
 
 
 def check_fields(owner: Any, checks: Mapping[str, Check]) -> None:
-    """Check the fields of a value whose class is not of attrs."""
+    """Check the fields of a value whose class is not an attrs class."""
     for name, check in checks.items():
         value = getattr(owner, name)
         if not check.allows(value):
@@ -153,7 +155,7 @@ def check_fields(owner: Any, checks: Mapping[str, Check]) -> None:
 
 
 def as_tuple(values: Any) -> Any:
-    """Return the members of an iterable that is neither text nor a mapping."""
+    """Return an iterable as a tuple, unless it is text, bytes or a mapping."""
     if isinstance(values, str | bytes | bytearray | memoryview | Mapping):
         return values
     return tuple(values) if isinstance(values, Iterable) else values
@@ -162,7 +164,7 @@ def as_tuple(values: Any) -> Any:
 def as_id(value: Any) -> Any:
     """Return an int as its decimal digits."""
     is_number = isinstance(value, int) and not isinstance(value, bool)
-    # Python refuses to write an int of more than 4300 digits.
+    # Python does not convert ints of more than 4300 digits to str.
     return str(int(value)) if is_number and value.bit_length() <= 64 else value
 
 
@@ -175,7 +177,7 @@ def as_ids(values: Any) -> Any:
 
 
 def as_member(kind: type[E], value: Any) -> E:
-    """Return the member of an enumeration that has this text as its value, if there is one."""
+    """Return the member of an enumeration with this value, or the value if none has it."""
     members: Mapping[Any, Any] = kind._value2member_map_
     return cast("E", members.get(value, value) if isinstance(value, str) else value)
 
@@ -189,7 +191,7 @@ def as_words(values: Any) -> Any:
 
 
 def is_text(value: object) -> bool:
-    """Whether a value is text that UTF-8 can write: a lone surrogate cannot be written."""
+    """Whether a value is a str without lone surrogates, so that UTF-8 can encode it."""
     if not isinstance(value, str):
         return False
     try:
@@ -200,8 +202,9 @@ def is_text(value: object) -> bool:
 
 
 def is_id(value: object) -> bool:
-    """Whether a value is a snowflake as text: ASCII digits of an integer of 64 bits."""
-    # A real gateway was observed to hang at text without digits, and then to end the session.
+    """Whether a value is a snowflake as a str: ASCII digits of a 64-bit integer."""
+    # https://docs.discord.com/developers/reference#snowflakes
+    # A gateway does not answer a request with another text as id, and later ends the session.
     is_digits = isinstance(value, str) and value.isascii() and value.isdecimal()
     return is_digits and len(str(value)) <= 20 and int(str(value)) < 2**64
 
@@ -220,7 +223,7 @@ def _is_shard(value: object) -> bool:
 
 
 def integer(low: int, high: int = LARGEST) -> Check:
-    """Return a check for an int in a range. A bool is not allowed."""
+    """Return a check for an int in a range. Rejects bool."""
 
     def allows(value: Any) -> bool:
         return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
@@ -229,7 +232,7 @@ def integer(low: int, high: int = LARGEST) -> Check:
 
 
 def number(low: float, high: float, unit: str, *, is_open: bool = False) -> Check:
-    """Return a check for an int or float in a range, which is without `low` if `is_open`."""
+    """Return a check for an int or float in a range that excludes `low` if `is_open`."""
 
     def allows(value: Any) -> bool:
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
@@ -240,16 +243,16 @@ def number(low: float, high: float, unit: str, *, is_open: bool = False) -> Chec
 
 
 def token_problem(token: object) -> str | None:
-    """Return what is wrong with a token, in words that never show a part of it."""
+    """Return a description of what is wrong with a token, without any part of the token."""
     if token is None:
         return "is None: expected a str"
     if not isinstance(token, str):
         return f"is of type {type(token).__name__}: expected a str"
     if not token.strip():
         return "is empty: expected a token"
-    # Files and environment variables often add them; a gateway rejects such a token.
+    # Files and environment variables often add whitespace; a gateway rejects such a token.
     if token != token.strip():
-        return "begins or ends with a blank or line end: strip it"
+        return "begins or ends with whitespace: expected the token alone"
     scheme, blank, _ = token.partition(" ")
     if blank and scheme.lower() in ("bot", "bearer"):
         return f'begins with "{scheme} ": expected the token alone, or "Bot " and the token'
@@ -258,10 +261,10 @@ def token_problem(token: object) -> str | None:
     if len(token) > LONGEST_TOKEN:
         return f"has {len(token)} characters: expected at most {LONGEST_TOKEN}"
     if not token.isascii():
-        return "has a character that is not ASCII"
+        return "has a non-ASCII character: expected printable ASCII"
     if " " in token:
-        return "has a blank in it"
-    return None if token.isprintable() else "has a line end or control character in it"
+        return "contains a space: expected printable ASCII without spaces"
+    return None if token.isprintable() else "contains a control character: expected printable ASCII"
 
 
 def instance_of(type_: type[Any] | tuple[type[Any], ...], expected: str) -> Check:
@@ -275,12 +278,12 @@ def member_of(kind: type[enum.Enum], expected: str | None = None) -> Check:
 
 
 def word_of(kind: type[enum.Enum]) -> Check:
-    """Return a check for a member of an enumeration that its value, a word, may stand for."""
+    """Return a check for a member of an enumeration whose error lists the values."""
     return instance_of(kind, f"one of {', '.join(str(member.value) for member in kind)}")
 
 
 def one_of(words: Iterable[str]) -> Check:
-    """Return a check for one of a few words."""
+    """Return a check for a str out of `words`."""
     allowed = tuple(words)
     return Check(
         lambda value: isinstance(value, str) and value in allowed, f"one of {', '.join(allowed)}"
@@ -288,7 +291,7 @@ def one_of(words: Iterable[str]) -> Check:
 
 
 def optional(check: Check) -> Check:
-    """Return a check that allows None too."""
+    """Return a check that also allows None."""
     or_none, allows = copy.copy(check), check.allows
     or_none.allows = lambda value: value is None or allows(value)
     or_none.expected = f"{check.expected}, or None"
@@ -299,8 +302,8 @@ BOOL = instance_of(bool, "a bool")
 CALLBACK = Check(_is_callback, "a function that is not async")
 COUNT = integer(0)
 POSITIVE = integer(1)
-SECONDS = number(0, _LONGEST, "seconds")
-DURATION = number(0, _LONGEST, "seconds", is_open=True)
+SECONDS = number(0, _MAX_SECONDS, "seconds")
+DURATION = number(0, _MAX_SECONDS, "seconds", is_open=True)
 ID = Check(is_id, "a snowflake: an int of 64 bits, or its decimal digits as a str")
 INTENTS = integer(0, 2**53)
 SHARD = Check(_is_shard, "(id, count), two ints, with id below count")

@@ -1,4 +1,4 @@
-"""nothing → the version: it stands here alone, and everything that names it takes it from here."""
+"""Version of the package, defined only here."""
 
 from __future__ import annotations
 

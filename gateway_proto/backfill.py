@@ -1,6 +1,7 @@
-"""events → the guilds that are still to come after READY: when a client's own state is whole.
+"""Guilds of READY that have not arrived yet, derived from events.
 
-READY is not the end of the beginning: it names the guilds, and GUILD_CREATE brings each.
+READY only lists guild ids. Each guild then arrives in a GUILD_CREATE:
+<https://docs.discord.com/developers/events/gateway-events#guild-create>.
 
     backfill = Backfill()
     backfill = backfill.after(event)  # for each event, in order
@@ -29,17 +30,17 @@ class _Guilds(msgspec.Struct):
 
 
 class Backfill(msgspec.Struct, frozen=True):
-    """Which guilds of READY have not come yet; None before READY."""
+    """Ids of guilds that READY listed and that have not arrived. None means before READY."""
 
     missing: frozenset[str] | None = None
 
     @property
     def done(self) -> bool:
-        """Whether READY and all of its guilds have come, or were said to be away."""
+        """Whether READY and all of its guilds have arrived, or were reported as unavailable."""
         return self.missing is not None and not self.missing
 
     def after(self, event: Event) -> Backfill:
-        """The backfill once `event` has happened."""
+        """Return the state after `event`."""
         if isinstance(event, Ready):
             guilds = _decoded(event, _Guilds())
             return Backfill(
@@ -47,7 +48,8 @@ class Backfill(msgspec.Struct, frozen=True):
             )
         if not self.missing or not isinstance(event, Dispatch):
             return self
-        # A guild that has an outage is deleted as unavailable, and comes later.
+        # A guild with an outage is deleted as unavailable, and arrives later:
+        # https://docs.discord.com/developers/events/gateway-events#guild-delete
         if event.name not in ("GUILD_CREATE", "GUILD_DELETE"):
             return self
         guild = _decoded(event, _Guild(""))

@@ -1,9 +1,12 @@
-"""client → server: the commands, as values that both roles share.
+"""Commands that a client sends, as values that both roles share.
 
-What a client sends, the server role receives as an equal object. Each is checked for type, range
-and shape when it is made, and raises `LocalProtocolError`. Ids are decimal strings; an integer is
-converted, and so is one id where several are meant. `_layers/spelling.py` encodes commands for a
-version, and checks what differs between versions, or depends on intents.
+The server role receives a command as an object equal to the one that the client sent. A command
+checks the type, range and shape of its fields when it is made, and raises `LocalProtocolError`. Ids
+are decimal strings. An int is converted, and so is a single id if several are allowed.
+`_layers/spelling.py` encodes commands for a version, and checks what depends on version or intents.
+
+Sources: <https://docs.discord.com/developers/events/gateway-events#send-events>; version 3:
+<https://github.com/DiscordAPI/docs/blob/b8c8a7ca43b39a4d1d2871a6d3901ee378bbbae5/docs/reference/websockets/general.rst>.
 """
 
 from __future__ import annotations
@@ -59,8 +62,9 @@ __all__ = [
 Snowflake: TypeAlias = str | int
 
 
-_LONGEST_NONCE = 32
-"""Bytes."""
+# https://docs.discord.com/developers/events/gateway-events#request-guild-members
+_MAX_NONCE_BYTES = 32
+_MAX_USER_IDS = 100
 
 
 def _id(value: Snowflake) -> str:
@@ -109,19 +113,20 @@ def _is_heartbeat(value: Any) -> bool:
 
 
 def _is_nonce(value: Any) -> bool:
-    return is_text(value) and len(value.encode()) <= _LONGEST_NONCE
+    return is_text(value) and len(value.encode()) <= _MAX_NONCE_BYTES
 
 
 _INT64 = integer(0, 2**63 - 1)
 _OPTIONAL_TEXT = optional(TEXT)
 _OPTIONAL_ID = optional(ID)
 _OPTIONAL_INT64 = optional(_INT64)
+# https://docs.discord.com/developers/events/gateway-events#update-presence-status-types
 _STATUS = one_of(("online", "dnd", "idle", "invisible", "offline"))
-_NONCE = optional(Check(_is_nonce, f"a str of at most {_LONGEST_NONCE} bytes"))
+_NONCE = optional(Check(_is_nonce, f"a str of at most {_MAX_NONCE_BYTES} bytes"))
 _OPCODE = integer(0, 255)
 _LIMIT = integer(0, 2**31 - 1)
 _GUILD_IDS = Each(ID, "one id or more", least=1)
-_USER_IDS = optional(Each(ID, "1 to 100 ids", least=1, most=100))
+_USER_IDS = optional(Each(ID, f"1 to {_MAX_USER_IDS} ids", least=1, most=_MAX_USER_IDS))
 _FIELDS = Each(WORD, 'one field or more, such as ["status"]', least=1)
 _ONE_OR_MANY = Check(
     lambda value: is_id(value) or _GUILD_IDS.allows(value), f"{ID.expected}; or several of them"
@@ -129,7 +134,10 @@ _ONE_OR_MANY = Check(
 
 
 class Properties(msgspec.Struct, frozen=True):
-    """Who connects. Version 3 requires all five, later versions the first three."""
+    """Properties of the client in Identify. Versions from 6 on use only the first three.
+
+    <https://docs.discord.com/developers/events/gateway-events#identify-identify-connection-properties>
+    """
 
     os: str = ""
     browser: str = "gateway_proto"
@@ -142,7 +150,10 @@ class Properties(msgspec.Struct, frozen=True):
 
 
 class Activity(msgspec.Struct, frozen=True):
-    """What the user is doing. Version 3 knows `name` alone, and calls it the game."""
+    """Activity in a presence. Version 3 has only `name`, and calls it the game.
+
+    <https://docs.discord.com/developers/events/gateway-events#activity-object>
+    """
 
     name: str
     type: int = 0
@@ -163,13 +174,13 @@ _ACTIVITIES = Each(
 
 
 _EARLIER_NAMES: Mapping[str, str] = {
-    "idle_since": "since, which version 3 calls idle_since on the wire",
-    "game": "activities, such as [Activity('chess')]: versions 3 to 7 take one, their game",
+    "idle_since": "since, which version 3 encodes as idle_since",
+    "game": "activities, such as [Activity('chess')]; versions 3 to 7 take one, their game",
 }
 
 
 class _Named:
-    """Rejects the names that earlier versions have for fields of `UpdatePresence`."""
+    """Constructor that rejects the field names of earlier versions in `UpdatePresence`."""
 
     __slots__ = ()
 
@@ -187,10 +198,12 @@ def _default_status(presence: UpdatePresence) -> str:
 
 @attrs.frozen(repr=False)
 class UpdatePresence(Told, _Named):
-    """Op 3: the status. A presence is a state: the client keeps the last and sends it again.
+    """Op 3: presence of the user. The client keeps the last one and sends it again when needed.
 
-    `activities` are several in versions 8 to 10; in versions 3 to 7 at most one, the game. `since`
-    is Unix time in milliseconds; in version 3 it is `idle_since`, and None means online there.
+    Versions 8 to 10 allow several `activities`, versions 3 to 7 at most one, the game. `since` is
+    Unix time in milliseconds. In version 3 it is `idle_since`, and None means online.
+
+    <https://docs.discord.com/developers/events/gateway-events#update-presence>
     """
 
     activities: tuple[Activity, ...] = attrs.field(
@@ -200,12 +213,15 @@ class UpdatePresence(Told, _Named):
     status: str = attrs.field(
         default=attrs.Factory(_default_status, takes_self=True), kw_only=True, validator=_STATUS
     )
-    """online, dnd, idle, invisible or offline; by default idle where `since` is given."""
+    """online, dnd, idle, invisible or offline. The default is idle if `since` is given."""
     afk: bool = attrs.field(default=False, kw_only=True, validator=BOOL)
 
 
 class Identify(Terse, frozen=True, kw_only=True):
-    """Op 2: open a session. A client's machine sends it by itself."""
+    """Op 2: start of a new session. The client sends it without being asked.
+
+    <https://docs.discord.com/developers/events/gateway-events#identify>
+    """
 
     token: str
     properties: Properties = Properties()
@@ -213,10 +229,10 @@ class Identify(Terse, frozen=True, kw_only=True):
     compress: bool = False
     large_threshold: int | None = None
     shard: tuple[int, int] | None = None
-    """Shard id, count of shards."""
+    """Shard id, number of shards."""
     presence: UpdatePresence | None = None
     guild_subscriptions: bool | None = None
-    """Versions 6 and 7: whether presences and typing of guilds come."""
+    """Versions 6 and 7: whether guilds dispatch presences and typing."""
 
     def __post_init__(self) -> None:
         _check_token("Identify.token", self.token)
@@ -224,12 +240,15 @@ class Identify(Terse, frozen=True, kw_only=True):
 
 
 class Resume(Terse, frozen=True, kw_only=True):
-    """Op 6: go on with a session. A client's machine sends it by itself."""
+    """Op 6: continuation of a session. The client sends it without being asked.
+
+    <https://docs.discord.com/developers/events/gateway-events#resume>
+    """
 
     session_id: str
     seq: int
     token: str | None = None
-    """None in version 3, whose clients sent none."""
+    """None in version 3, whose clients sent no token in Resume."""
 
     def __post_init__(self) -> None:
         if self.token is not None:
@@ -238,7 +257,10 @@ class Resume(Terse, frozen=True, kw_only=True):
 
 
 class Heartbeat(msgspec.Struct, frozen=True):
-    """Op 1: the last sequence or None; in version 3 unix milliseconds, as text or integer."""
+    """Op 1: the last sequence number or None; in version 3 Unix milliseconds as a str or int.
+
+    <https://docs.discord.com/developers/events/gateway-events#heartbeat>
+    """
 
     d: int | str | None
 
@@ -261,11 +283,13 @@ _HEARTBEAT = {"d": Check(_is_heartbeat, f"{_INT64.expected}, a str of at most 64
 
 @attrs.frozen(repr=False)
 class UpdateVoiceState(Told):
-    """Op 4: join, move between or leave (None) voice channels.
+    """Op 4: joins, moves between or leaves (None) voice channels.
 
-    A new session is in no channel. With `Config.restore_voice_states` the last one of each guild is
-    sent again after READY of a new session, unless it left the channel; moves and disconnects by
-    others are not considered. Without it nothing is sent again.
+    A new session is not in any channel. With `Config.restore_voice_states` the client sends the
+    last state of each guild again after READY of a new session, unless that state left the channel.
+    Moves and disconnects by others are not considered.
+
+    <https://docs.discord.com/developers/events/gateway-events#update-voice-state>
     """
 
     guild_id: str | None = attrs.field(converter=_optional_id, validator=_OPTIONAL_ID)
@@ -275,16 +299,18 @@ class UpdateVoiceState(Told):
 
 
 class VoiceServerPing(msgspec.Struct, frozen=True):
-    """Op 5 of versions 3 to 5: asks whether a voice server that seems dead is alive."""
+    """Op 5 of versions 3 to 5: check of a voice server that does not respond."""
 
 
 @attrs.frozen(repr=False)
 class RequestGuildMembers(Told):
-    """Op 8: the answer comes as GUILD_MEMBERS_CHUNK dispatches.
+    """Op 8: request for members, answered with GUILD_MEMBERS_CHUNK dispatches.
 
-    Either `user_ids` (at most 100), or `query` with `limit` (1 to 100), or neither: all members.
-    Versions 3 to 7 take several guilds at once; 3 to 5 know neither `user_ids`, `presences` nor
+    Takes `user_ids` (at most 100), or `query` with `limit` (1 to 100), or neither for all members.
+    Versions 3 to 7 allow several guilds. Versions 3 to 5 have no `user_ids`, `presences` or
     `nonce`.
+
+    <https://docs.discord.com/developers/events/gateway-events#request-guild-members>
     """
 
     guild_id: str | tuple[str, ...] = attrs.field(converter=_one_or_many, validator=_ONE_OR_MANY)
@@ -300,21 +326,27 @@ class RequestGuildMembers(Told):
 
 @attrs.frozen(repr=False)
 class RequestSoundboardSounds(Told):
-    """Op 31: the answer comes as SOUNDBOARD_SOUNDS dispatches."""
+    """Op 31: request for sounds, answered with SOUNDBOARD_SOUNDS dispatches.
+
+    <https://docs.discord.com/developers/events/gateway-events#request-soundboard-sounds>
+    """
 
     guild_ids: tuple[str, ...] = attrs.field(converter=_ids, validator=_GUILD_IDS)
 
 
 @attrs.frozen(repr=False)
 class RequestChannelInfo(Told):
-    """Op 43: asks for fields ("status", "voice_start_time") of a guild's channels."""
+    """Op 43: request for fields ("status", "voice_start_time") of a guild's channels.
+
+    <https://docs.discord.com/developers/events/gateway-events>
+    """
 
     guild_id: str = attrs.field(converter=_id, validator=ID)
     fields: tuple[str, ...] = attrs.field(converter=_words, validator=_FIELDS)
 
 
 class Raw(msgspec.Struct, frozen=True):
-    """Any op code with any JSON value: what this package has no name for."""
+    """Any op code with any JSON value, for commands that this package does not define."""
 
     op: int
     d: Any = None

@@ -1,7 +1,7 @@
-"""version number → Dialect: every difference between the versions of the protocol, as data.
+"""Every difference between the versions of the protocol, as data.
 
-Nothing else in the package compares a version. A field that differs between versions is a field of
-`Dialect`; each version below says only in what it differs from the one before it.
+No other module compares version numbers. Each difference between versions is a field of `Dialect`,
+and each version below lists only its differences from the previous one.
 """
 
 from __future__ import annotations
@@ -31,7 +31,10 @@ __all__ = [
 
 
 class Opcode(enum.IntEnum):
-    """The documentation's names of the op codes; a dialect says which of them it knows."""
+    """Op codes of all versions, with the names of the documentation.
+
+    <https://docs.discord.com/developers/topics/opcodes-and-status-codes#gateway-gateway-opcodes>
+    """
 
     DISPATCH = 0
     HEARTBEAT = 1
@@ -50,7 +53,7 @@ class Opcode(enum.IntEnum):
 
 
 class Then(enum.Enum):
-    """What comes after a connection has closed."""
+    """Next action of a client after a connection has closed."""
 
     RESUME = "resume"
     IDENTIFY = "identify"
@@ -58,40 +61,43 @@ class Then(enum.Enum):
 
 
 class Compression(enum.Enum):
-    """How the server's messages are compressed; the values are the command line's words."""
+    """Compression of the server's messages; the values are those of the command line.
+
+    <https://docs.discord.com/developers/events/gateway#encoding-and-compression>
+    """
 
     NONE = "none"
     PAYLOAD = "payload"
-    """Single messages as a complete zlib stream each, asked for by `compress` in Identify."""
+    """Single messages as one complete zlib stream each, requested by `compress` in Identify."""
     ZLIB_STREAM = "zlib-stream"
-    """One zlib context a connection, asked for in the query of the URL."""
+    """One zlib context per connection, requested in the URL query."""
 
     ZSTD_STREAM = "zstd-stream"
-    """One zstd context a connection, asked for in the query of the URL; one message a payload."""
+    """One zstd context per connection, requested in the URL query. Each message is one payload."""
 
     @property
     def in_query(self) -> bool:
-        """Whether the URL asks for it, and one context runs as long as the connection."""
+        """Whether it is requested in the URL query and uses one context per connection."""
         return self in (Compression.ZLIB_STREAM, Compression.ZSTD_STREAM)
 
 
 class Encoding(enum.Enum):
-    """How payloads are written; the values are those of the query."""
+    """Encoding of payloads; the values are those of the URL query."""
 
     JSON = "json"
     ETF = "etf"
-    """The External Term Format of Erlang."""
+    """External Term Format: <https://www.erlang.org/doc/apps/erts/erl_ext_dist.html>."""
 
 
 class HeartbeatForm(enum.Enum):
-    """What a heartbeat carries."""
+    """Content of a heartbeat."""
 
     SEQUENCE = "sequence"
     UNIX_MILLISECONDS = "unix milliseconds"
 
 
 class PresenceForm(enum.Enum):
-    """How a presence is written."""
+    """Fields of an encoded presence."""
 
     GAME = "game, idle_since"
     STATUS_AND_GAME = "since, game, status, afk"
@@ -99,108 +105,110 @@ class PresenceForm(enum.Enum):
 
 
 class AfterClose(msgspec.Struct, frozen=True):
-    """What a client does after a close code of the server."""
+    """Policy of a client after a close code of the server."""
 
     then: Then
     meaning: str
-    """The code in a few words, for people."""
+    """Short description of the code."""
     resuming: Then | None = None
-    """What it does instead where the code answers its Resume."""
+    """Action instead of `then` if the code answers a Resume."""
     wait: float = 0.0
-    """Seconds to wait at least."""
+    """Minimum delay in seconds."""
     blames_command: bool = False
-    """Whether something that the client sent was bad: twice after the same command, it stops."""
+    """Whether the code means an invalid command. The client stops if the same command causes it
+    twice."""
 
 
 class Dialect(msgspec.Struct, frozen=True, kw_only=True):
-    """One version of the protocol."""
+    """Version of the protocol."""
 
     version: int
     api_url: str
-    """The base under which `/gateway` lies."""
+    """Base URL of `/gateway`."""
     in_query: bool
-    """Whether the gateway's URL names version, encoding and compression; else it is used as it was
-    given, and the form of the first payload says the encoding."""
+    """Whether the gateway URL names version, encoding and compression. Else it is used unchanged,
+    and the form of the first payload determines the encoding."""
     compressions: frozenset[Compression]
     lookup_cacheable: bool
     lookup_authorized: bool
     """Whether `GET /gateway` carries the Authorization header."""
     greets: bool
-    """Whether the server speaks first, with HELLO; HELLO then carries the heartbeat interval,
-    else READY and RESUMED carry it."""
+    """Whether the server starts with HELLO, which then has the heartbeat interval. Else READY and
+    RESUMED have it."""
     acks: bool
+    """Whether the server acknowledges heartbeats."""
     heartbeat_form: HeartbeatForm
     commands: frozenset[Opcode]
     """Op codes that a client may send."""
     identify_version: bool
-    """Whether Identify carries the version, as `v`."""
+    """Whether Identify has the version as `v`."""
     property_prefix: str
     property_names: tuple[str, ...]
     large_threshold: int
-    """Sent when the caller names none."""
+    """Default of Identify.large_threshold."""
     large_threshold_range: tuple[int, int]
     shards: bool
-    """Whether Identify may carry `shard`."""
+    """Whether Identify may have `shard`."""
     intents: bool
-    """Whether Identify may carry `intents`."""
+    """Whether Identify may have `intents`."""
     intents_required: bool
     guild_subscriptions: bool
-    """Whether Identify may carry `guild_subscriptions`, what intents replaced."""
+    """Whether Identify may have `guild_subscriptions`, which intents replaced."""
     presence_form: PresenceForm
     presence_in_identify: bool
     resume_with_token: bool
     resume_url_in_ready: bool
     redirects: bool
-    """Whether RECONNECT may name the URL to go to."""
+    """Whether RECONNECT may have the URL of the next connection."""
     guilds_in_ready: bool
-    """Whether READY holds whole guilds; else GUILD_CREATE brings each behind it."""
+    """Whether READY has complete guilds. Else a GUILD_CREATE for each guild follows."""
     trace_in_ready: bool
-    """Whether READY and RESUMED carry `_trace`."""
+    """Whether READY and RESUMED have `_trace`."""
     threads: bool
-    """Whether the dispatches THREAD_* exist."""
+    """Whether there are THREAD_* dispatches."""
     private_channels: bool
     """Whether CHANNEL_CREATE is dispatched for direct messages."""
     content_intent: bool
-    """Whether the content of messages needs an intent of its own."""
+    """Whether message content requires the intent MESSAGE_CONTENT."""
     voice_guild_required: bool
-    """Whether a voice state must name its guild."""
+    """Whether a voice state requires `guild_id`."""
     many_guilds_a_request: bool
     """Whether one members request may name several guilds."""
     members_by_user: bool
-    """Whether a members request may have `user_ids`, `presences` and `nonce`, and its chunks are
-    numbered."""
+    """Whether a members request may have `user_ids`, `presences` and `nonce`, and its chunks have
+    numbers."""
     payload_limit: int
-    """Bytes of one encoded payload that a client may send."""
+    """Maximum bytes of an encoded payload of a client."""
     send_limit: tuple[int, float]
-    """Payloads, seconds; heartbeats and Identify count too."""
+    """Payloads, seconds. Heartbeats and Identify count, too."""
     presence_limit: tuple[int, float]
     """Presence updates, seconds."""
     members_limit: tuple[int, float] | None
     """Requests for all members of one guild, seconds."""
     identify_seconds: float
-    """Between two Identifies of one key."""
+    """Seconds between two Identifies of one key."""
     invalid_session_wait: tuple[float, float]
-    """Seconds between which to wait, by chance, before the next Identify after INVALID_SESSION."""
+    """Range in seconds of the random delay of Identify after INVALID_SESSION."""
     invalid_session_says: bool
-    """Whether INVALID_SESSION carries a boolean: may it be resumed."""
+    """Whether `d` of INVALID_SESSION is a boolean: the session can be resumed."""
     failed_resume_close: int | None
-    """The close code that answers a resume of a dead session; None: INVALID_SESSION answers it."""
+    """Close code for a Resume of an ended session. None means that INVALID_SESSION answers it."""
     closes: Mapping[int, AfterClose]
-    """Close code → what the client does next. A code that is not here means RESUME."""
+    """Policies by close code. Other codes mean RESUME."""
 
     def __hash__(self) -> int:
         return hash(self.version)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # A view of a dict can be neither pickled nor copied.
+        # A mappingproxy can be neither pickled nor copied.
         return partial(Dialect, **{**msgspec.structs.asdict(self), "closes": dict(self.closes)}), ()
 
     def knows(self, name: str) -> bool:
-        """Whether there are dispatches of that name."""
+        """Whether the version has dispatches of this name."""
         return self.threads or not name.startswith("THREAD_")
 
     def after_close(self, code: int | None) -> AfterClose:
-        """What a client does after the peer closed with `code` (None: no close frame was read)."""
+        """Return the policy after the peer closed with `code` (None: without a close frame)."""
         if code is None:
             return _WITHOUT_CODE
         after = self.closes.get(code) or _REGISTERED_CLOSES.get(code)
@@ -209,25 +217,25 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
         return _RESERVED_CLOSE if 1000 <= code < 3000 else _UNKNOWN_CLOSE
 
 
-_UNKNOWN_CLOSE = AfterClose(Then.RESUME, "a code that the documentation does not know")
+_UNKNOWN_CLOSE = AfterClose(Then.RESUME, "an undocumented code")
 _RESERVED_CLOSE = AfterClose(Then.RESUME, "a reserved WebSocket close code")
 _WITHOUT_CODE = AfterClose(Then.RESUME, "no close code")
 # https://www.iana.org/assignments/websocket/websocket.xml#close-code-number
 _REGISTERED_CLOSES = {
     code: AfterClose(Then.RESUME, meaning)
     for code, meaning in {
-        1000: "a normal end",
-        1001: "the server goes away",
-        1002: "a WebSocket protocol error",
-        1003: "a kind of message that it does not accept",
-        1007: "data that does not fit the message's type",
-        1008: "a violation of its policy",
-        1009: "a message that is too big for it",
-        1010: "a WebSocket extension that it needs",
-        1011: "an internal error of the server",
-        1012: "the server restarts",
+        1000: "normal closure",
+        1001: "going away",
+        1002: "protocol error",
+        1003: "unsupported data",
+        1007: "invalid payload data",
+        1008: "policy violation",
+        1009: "message too big",
+        1010: "missing WebSocket extension",
+        1011: "internal server error",
+        1012: "service restart",
         1013: "try again later",
-        1014: "a bad gateway: a server behind it does not answer",
+        1014: "bad gateway",
     }.items()
 }
 
@@ -242,46 +250,57 @@ _COMMANDS = frozenset(
     }
 )
 
+# https://github.com/discord/discord-api-docs/issues/33 (2016-04-25)
 _OLD_CLOSES = {
-    1000: AfterClose(Then.IDENTIFY, "a normal end"),
-    1001: AfterClose(Then.RESUME, "the server goes away"),
-    1012: AfterClose(Then.RESUME, "the gateway restarts"),
+    1000: AfterClose(Then.IDENTIFY, "normal closure"),
+    1001: AfterClose(Then.RESUME, "going away"),
+    1012: AfterClose(Then.RESUME, "service restart"),
     4000: AfterClose(Then.RESUME, "unknown error"),
     4001: AfterClose(Then.IDENTIFY, "unknown op code", blames_command=True),
-    4002: AfterClose(Then.IDENTIFY, "a payload it cannot decode", blames_command=True),
+    4002: AfterClose(Then.IDENTIFY, "undecodable payload", blames_command=True),
     4003: AfterClose(Then.IDENTIFY, "not authenticated"),
-    4004: AfterClose(Then.STOP, "the token is not accepted: is it right?"),
-    4005: AfterClose(Then.IDENTIFY, "already authenticated: a second Identify was sent"),
-    4006: AfterClose(Then.IDENTIFY, "the session is no longer valid"),
+    4004: AfterClose(Then.STOP, "invalid token"),
+    4005: AfterClose(Then.IDENTIFY, "already authenticated"),
+    4006: AfterClose(Then.IDENTIFY, "session no longer valid"),
     4007: AfterClose(Then.IDENTIFY, "invalid sequence"),
-    4008: AfterClose(Then.IDENTIFY, "too many payloads", wait=5.0),
-    4009: AfterClose(Then.IDENTIFY, "the session timed out"),
+    4008: AfterClose(Then.IDENTIFY, "rate limited", wait=5.0),
+    4009: AfterClose(Then.IDENTIFY, "session timed out"),
 }
 
-# The documentation of 2026-08; 4001, 4003 and 4005 as its engineers explain them. 4009: most
-# sessions that "timed out" can be resumed; where not, the second one is told.
+# https://docs.discord.com/developers/topics/opcodes-and-status-codes#gateway-gateway-close-event-codes
+# as of 2026-08. 1000: https://github.com/discord/discord-api-docs/issues/2922.
+# 4001 is never resumable: https://github.com/discord/discord-api-docs/pull/7172.
+# 4003 and 4005: https://github.com/discord/discord-api-docs/issues/7059.
+# 4009: most sessions can be resumed: https://github.com/discordjs/discord.js/issues/11601. If a
+# Resume is answered with 4009, identify.
 _CLOSES = {
-    1000: AfterClose(Then.RESUME, "a normal end", resuming=Then.IDENTIFY),
-    1001: AfterClose(Then.RESUME, "the server goes away"),
+    1000: AfterClose(Then.RESUME, "normal closure", resuming=Then.IDENTIFY),
+    1001: AfterClose(Then.RESUME, "going away"),
     4000: AfterClose(Then.RESUME, "unknown error"),
     4001: AfterClose(Then.IDENTIFY, "unknown op code", blames_command=True),
-    4002: AfterClose(Then.RESUME, "a payload it cannot decode", blames_command=True),
+    4002: AfterClose(Then.RESUME, "undecodable payload", blames_command=True),
     4003: AfterClose(Then.IDENTIFY, "not authenticated"),
-    4004: AfterClose(Then.STOP, "the token is not accepted: is it right?"),
-    4005: AfterClose(Then.IDENTIFY, "already authenticated: a second Identify was sent"),
+    4004: AfterClose(Then.STOP, "invalid token"),
+    4005: AfterClose(Then.IDENTIFY, "already authenticated"),
     4007: AfterClose(Then.IDENTIFY, "invalid sequence"),
-    4008: AfterClose(Then.RESUME, "too many payloads", wait=5.0),
-    4009: AfterClose(Then.RESUME, "the session timed out", resuming=Then.IDENTIFY),
-    4010: AfterClose(Then.STOP, "no such shard: is the count a multiple of the one given?"),
-    4011: AfterClose(Then.STOP, "too many guilds for this many shards: take more shards"),
-    4012: AfterClose(Then.STOP, "this version of the protocol is not spoken there"),
-    4013: AfterClose(Then.STOP, "an intent that there is not"),
+    4008: AfterClose(Then.RESUME, "rate limited", wait=5.0),
+    4009: AfterClose(Then.RESUME, "session timed out", resuming=Then.IDENTIFY),
+    # https://docs.discord.com/developers/events/gateway#sharding-for-large-bots
+    4010: AfterClose(
+        Then.STOP, "invalid shard: large bots need a multiple of the recommended shard count"
+    ),
+    # https://docs.discord.com/developers/events/gateway#sharding
+    4011: AfterClose(Then.STOP, "sharding required: use more shards"),
+    4012: AfterClose(Then.STOP, "unsupported API version"),
+    4013: AfterClose(Then.STOP, "invalid intents"),
+    # https://docs.discord.com/developers/events/gateway#privileged-intents
     4014: AfterClose(
-        Then.STOP, "an intent that is not allowed: enable it in the developer portal, or ask less"
+        Then.STOP, "disallowed intents: enable them in the developer portal or request fewer"
     ),
 }
 
-# The unofficial document of 2016-02-20; what it leaves open is taken from clients of the time.
+# The unofficial document of 2016-02-20, completed from clients of that time:
+# https://github.com/DiscordAPI/docs/blob/b8c8a7ca43b39a4d1d2871a6d3901ee378bbbae5/docs/reference/websockets/general.rst
 _V3 = Dialect(
     version=3,
     api_url="https://discordapp.com/api",
@@ -326,7 +345,8 @@ _V3 = Dialect(
     closes=MappingProxyType({**_OLD_CLOSES, 4010: _CLOSES[4010]}),
 )
 
-# 2016-03-31: version and encoding go to the query, the session's failures to op 9.
+# 2016-03-31: version and encoding move to the URL query, and op 9 reports invalid sessions:
+# https://github.com/discord/discord-api-docs/commit/2664e99c
 _V4 = msgspec.structs.replace(
     _V3,
     version=4,
@@ -343,7 +363,8 @@ _V4 = msgspec.structs.replace(
     failed_resume_close=None,
 )
 
-# 2016-06-06: the server greets with the heartbeat interval, and acknowledges heartbeats.
+# 2016-06-06: HELLO has the heartbeat interval, and the server acknowledges heartbeats:
+# https://github.com/discord/discord-api-docs/commit/08036cec
 _V5 = msgspec.structs.replace(
     _V4,
     version=5,
@@ -353,8 +374,9 @@ _V5 = msgspec.structs.replace(
     closes=MappingProxyType({code: _V4.closes[code] for code in _V4.closes if code != 4006}),
 )
 
-# July 2016, and what was added while it was current; the oldest that is answered today, by the
-# same gateways as version 10, so it has their close codes, limits and resume URL.
+# July 2016, with later additions. It is the oldest version in service today, by the same gateways
+# as version 10, so it has their close codes, limits and resume URL:
+# https://docs.discord.com/developers/reference#api-versioning
 _V6 = msgspec.structs.replace(
     _V5,
     version=6,
@@ -377,11 +399,12 @@ _V6 = msgspec.structs.replace(
     closes=MappingProxyType(_CLOSES),
 )
 
-# Never documented; clients that named it meant version 6.
+# Never documented; its clients used the gateway of version 6:
+# https://github.com/discord/discord-api-docs/pull/2097
 _V7 = msgspec.structs.replace(_V6, version=7, api_url="https://discord.com/api/v7")
 
-# 2020-09-24: intents are required, activities take the place of the game, and bots get no
-# CHANNEL_CREATE for direct messages: <https://docs.discord.com/developers/change-log>.
+# 2020-09-24: intents are required, `activities` replaces `game`, and bots get no CHANNEL_CREATE for
+# direct messages: https://docs.discord.com/developers/change-log.
 _V8 = msgspec.structs.replace(
     _V7,
     version=8,
@@ -394,11 +417,12 @@ _V8 = msgspec.structs.replace(
     many_guilds_a_request=False,
 )
 
-# 2021-04-28: threads.
+# 2021-04-28: threads. https://github.com/discord/discord-api-docs/commit/478af37a
 _V9 = msgspec.structs.replace(_V8, version=9, api_url="https://discord.com/api/v9", threads=True)
 
-# 2022-02-14: the content of messages is an intent of its own. The documentation of 2026-08 knows
-# the soundboard and channel info here.
+# 2022-02-14: message content requires an intent:
+# https://github.com/discord/discord-api-docs/commit/97590099
+# The documentation of 2026-08 has the requests for sounds and channel info only in this version.
 _V10 = msgspec.structs.replace(
     _V9,
     version=10,
@@ -410,11 +434,11 @@ _V10 = msgspec.structs.replace(
 DIALECTS: Mapping[int, Dialect] = MappingProxyType(
     {d.version: d for d in (_V3, _V4, _V5, _V6, _V7, _V8, _V9, _V10)}
 )
-"""Every version that this package speaks."""
+"""Supported versions, by number."""
 
 
 def dialect(version: int | Dialect) -> Dialect:
-    """The dialect of a version; raises `LocalProtocolError` for one that is not spoken."""
+    """Return a version by its number. Raises `LocalProtocolError` if it is not supported."""
     if isinstance(version, Dialect):
         return version
     try:
@@ -422,5 +446,5 @@ def dialect(version: int | Dialect) -> Dialect:
     except (KeyError, TypeError):
         known = ", ".join(map(str, DIALECTS))
         raise LocalProtocolError(
-            f"version {version!r} is not spoken here: use one of {known}"
+            f"unsupported version {version!r}: expected one of {known}"
         ) from None

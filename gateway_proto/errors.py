@@ -1,4 +1,4 @@
-"""caller's mistake → exception: the only exceptions that leave this package."""
+"""Exceptions that this package raises."""
 
 from __future__ import annotations
 
@@ -6,40 +6,40 @@ __all__ = ["DataError", "GatewayProtoError", "GaveUpError", "LocalProtocolError"
 
 
 class GatewayProtoError(Exception):
-    """The base of every exception that this package raises on purpose."""
+    """Base class of the exceptions of this package."""
 
 
 class GaveUpError(GatewayProtoError):
     """The client stopped permanently: reconnecting cannot help, see `reason`.
 
-    The adapters raise it at the end of the iteration over a gateway or over shards.
+    Adapters raise it at the end of the iteration over a gateway or over shards.
     """
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason: str = reason
-        """The same text as `GaveUp.reason`; of several shards, each with its id."""
+        """The text of `GaveUp.reason`. For several shards, each reason with its shard id."""
 
 
 class LocalProtocolError(GatewayProtoError, ValueError):
-    """A call or a value of the caller that is invalid, or not allowed now; nothing was changed.
+    """Invalid argument of the caller, or a call that is not allowed now. Nothing was changed.
 
-    What the peer or the network does never raises: it ends the connection with a `Closed` event.
+    Errors of the peer and the network never raise. They end the connection with a `Closed` event.
     """
 
 
 class DataError(GatewayProtoError, ValueError):
-    """The data of a dispatch cannot be read, or is not of the type that was asked for.
+    """The data of a dispatch cannot be decoded, or does not match the requested type.
 
-    `Dispatch.data` and `Dispatch.decode` raise it. The event itself is valid, and its sequence
-    is recorded.
+    Raised by `Dispatch.data` and `Dispatch.decode`. The event itself is valid, and its sequence
+    number is recorded.
     """
 
 
 class RequestError(GatewayProtoError):
-    """A request will not be answered: what an adapter's `request` raises for `RequestFailed`."""
+    """A request failed. Adapters raise it from `request` for the event `RequestFailed`."""
 
     def __init__(self, why: str, retry_after: float | None = None) -> None:
         super().__init__(why)
         self.retry_after: float | None = retry_after
-        """Seconds, where the server limits the request and says for how long."""
+        """Seconds until the request may be repeated. None means the server named no time."""

@@ -1,8 +1,10 @@
-"""server → client, and local: the events, as values that both roles share.
+"""Events of connections and clients, as values that both roles share.
 
-What a server sends, the client role receives as an equal object. The events of the wire come
-first, then those that the machine itself has to tell. They are msgspec's structs: the decoder makes
-the most frequent one by itself, and a class costs a thirtieth of one of attrs at import.
+The client role receives an event as an object equal to the one that the server sent. Events of the
+protocol come first, then local ones. They are msgspec structs: the decoder creates the most
+frequent event directly, and defining one takes a thirtieth of the import time of an attrs class.
+
+Source: <https://docs.discord.com/developers/events/gateway-events#receive-events>.
 """
 
 from __future__ import annotations
@@ -65,39 +67,49 @@ __all__ = [
 
 
 class Hello(msgspec.Struct, frozen=True):
-    """Op 10: the first payload of versions that greet."""
+    """Op 10: the first payload in versions that send HELLO.
+
+    <https://docs.discord.com/developers/events/gateway-events#hello>
+    """
 
     heartbeat_interval: int
     """Milliseconds."""
 
 
 class Ready(Dispatch, frozen=True, eq=False, kw_only=True):
-    """The READY dispatch: a session begins."""
+    """READY dispatch: start of a session.
+
+    <https://docs.discord.com/developers/events/gateway-events#ready>
+    """
 
     session_id: str
     resume_gateway_url: str | None = None
     heartbeat_interval: int | None = None
-    """Milliseconds, in versions that do not greet."""
+    """Milliseconds, in versions without HELLO."""
     shard: tuple[int, int] | None = None
-    """As it was identified, whether or not the server repeats it."""
+    """The shard of Identify, also if the server does not repeat it."""
     version: int
     fingerprint: str = ""
-    """Of the token, so that a stored session is not resumed with another."""
+    """Fingerprint of the token, so that a stored session is not resumed with another token."""
     encoding: Encoding = Encoding.JSON
-    """Of this connection."""
+    """Encoding of this connection."""
 
 
 class Resumed(Dispatch, frozen=True, eq=False, kw_only=True):
-    """The RESUMED dispatch: all that was missed has been replayed."""
+    """RESUMED dispatch: all missed dispatches have been replayed.
+
+    <https://docs.discord.com/developers/events/gateway-events#resumed>
+    """
 
     heartbeat_interval: int | None = None
-    """Milliseconds, in versions that do not greet."""
+    """Milliseconds, in versions without HELLO."""
 
 
 class EncodingIgnored(msgspec.Struct, frozen=True):
-    """The server writes its payloads in another encoding than the one asked for.
+    """The server sends payloads in another encoding than the requested one.
 
-    Both are read. But a server that ignores `encoding=` in the URL may not read what it is sent.
+    Both encodings are decoded. But a server that ignores `encoding=` in the URL may be unable to
+    decode what the client sends.
     """
 
     expected: Encoding
@@ -105,14 +117,20 @@ class EncodingIgnored(msgspec.Struct, frozen=True):
 
 
 class HeartbeatRequested(msgspec.Struct, frozen=True):
-    """Op 1 of the server; the machine has answered it already."""
+    """Op 1 of the server. The connection has already sent the requested heartbeat.
+
+    <https://docs.discord.com/developers/events/gateway-events#heartbeat>
+    """
 
 
 class HeartbeatAcked(msgspec.Struct, frozen=True, eq=False):
-    """Op 11: the server heard a heartbeat. Two are equal whatever their latency."""
+    """Op 11: acknowledgement of a heartbeat. Equality ignores the latency.
+
+    <https://docs.discord.com/developers/events/gateway#sending-heartbeats>
+    """
 
     latency: float | None = None
-    """Seconds since the scheduled heartbeat; None where none was waiting for it."""
+    """Seconds since the scheduled heartbeat. None means that none was unacknowledged."""
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, HeartbeatAcked)
@@ -122,75 +140,83 @@ class HeartbeatAcked(msgspec.Struct, frozen=True, eq=False):
 
 
 class ReconnectRequested(msgspec.Struct, frozen=True):
-    """Op 7: go to another connection; `url` is where, if version 3 says it."""
+    """Op 7: request to reconnect. In version 3 `url` is the gateway to connect to.
+
+    <https://docs.discord.com/developers/events/gateway-events#reconnect>
+    """
 
     url: str | None = None
 
 
 class SessionInvalidated(msgspec.Struct, frozen=True):
-    """Op 9: the session cannot be had, or (`resumable`) not at once."""
+    """Op 9: the session is invalid, or (`resumable`) can be resumed later.
+
+    <https://docs.discord.com/developers/events/gateway-events#invalid-session>
+    """
 
     resumable: bool = False
 
 
 class Unknown(msgspec.Struct, frozen=True):
-    """A payload with an op code that the dialect does not know, or with none."""
+    """Payload without an op code, or with one that the protocol version does not define."""
 
     op: int | float | None
     raw: bytes = b"null"
-    """`d` as it came: its JSON text or its ETF term."""
+    """Undecoded `d`: JSON text or an ETF term."""
     message: str | None = None
-    """The error text that some servers send in place of an op code."""
+    """Error text that some servers send in place of an op code."""
     name: str | None = None
-    """The payload's `t`."""
+    """`t` of the payload."""
 
 
 class MalformedPayload(msgspec.Struct, frozen=True):
-    """A message that is no payload. It was skipped, or the connection closed because of it."""
+    """Message that is not a payload. It was skipped, or the connection closed because of it."""
 
     error: str
     excerpt: str = ""
-    """The first 100 characters of the message; bytes that are not UTF-8 are escaped."""
+    """First 100 characters of the message, with invalid UTF-8 escaped."""
 
 
 class Opened(msgspec.Struct, frozen=True):
     """The WebSocket is open."""
 
     path: str = "/"
-    """The target of the request: path and query."""
+    """Target of the request: path and query."""
 
 
 class HeartbeatSent(msgspec.Struct, frozen=True):
-    """A heartbeat went out; `d` is what it carried."""
+    """A heartbeat with this `d` was sent."""
 
     d: int | str | None
 
 
 class HeartbeatLate(msgspec.Struct, frozen=True):
-    """A heartbeat went out much later than it was due: something blocks the loop."""
+    """A heartbeat was sent much later than scheduled: the event loop was blocked."""
 
     seconds: float
 
 
 class Suspended(msgspec.Struct, frozen=True):
-    """Unix time has jumped against the caller's clock: the machine slept, or the clock was set."""
+    """Unix time jumped relative to `now`: the system was suspended, or its clock was set."""
 
     seconds: float
 
 
 class CommandsWait(msgspec.Struct, frozen=True):
-    """Commands wait long for room under the rate limits."""
+    """Commands are delayed by the rate limits for longer than the configured time."""
 
     count: int
     seconds: float
-    """How long the first of them has waited."""
+    """Delay of the oldest command so far."""
 
 
 class IdentifySlotNeeded(msgspec.Struct, frozen=True):
-    """The connection waits for an identify slot: call `grant_identify` when it is free.
+    """The connection is waiting for an identify slot. Call `grant_identify()` when one is free.
 
-    The connection sends heartbeats meanwhile, without a time limit. One shard of a key may identify
-    in five seconds, see `IdentifyQueue`. With the adapters, call `grant_identify` of the gateway.
+    Heartbeats continue meanwhile, without a time limit. One shard of a key may identify in five
+    seconds, see `IdentifyQueue`. With the adapters, call `grant_identify` of the gateway.
+
+    <https://docs.discord.com/developers/events/gateway#sharding-max-concurrency>
     """
 
     shard_id: int
@@ -198,47 +224,48 @@ class IdentifySlotNeeded(msgspec.Struct, frozen=True):
 
 
 class IdentifyBudgetSpent(msgspec.Struct, frozen=True):
-    """No session may be opened now: the Identifies of the day are used. The client waits.
+    """No session may be opened now: the Identify budget of the day is used. The client waits.
 
-    See `Config.identify_budget` and `Config.identify_reserve`.
+    See `Config.identify_budget` and `Config.identify_reserve`. Discord allows 1000 in 24 hours:
+    <https://docs.discord.com/developers/events/gateway#identifying>.
     """
 
     seconds: float | None
-    """Until the next Identify is possible; None means never."""
+    """Seconds until the next Identify is possible. None means never."""
     reason: str
 
 
 class SessionIgnored(msgspec.Struct, frozen=True):
-    """The session that was passed to the client cannot be resumed; the client identifies."""
+    """The session passed to the client cannot be resumed, so the client identifies."""
 
     reason: str
 
 
 class GuildMembers(Terse, frozen=True):
-    """The answer to `RequestGuildMembers`: all of its chunks."""
+    """Answer to `RequestGuildMembers`, joined from all chunks."""
 
     guild_id: str
     members: tuple[Any, ...]
     not_found: tuple[Any, ...] = ()
-    """Ids that are no members."""
+    """Requested ids that are not members."""
     presences: tuple[Any, ...] = ()
 
 
 class SoundboardSounds(Terse, frozen=True):
-    """The answer to `RequestSoundboardSounds`: guild id → its sounds."""
+    """Answer to `RequestSoundboardSounds`: the sounds by guild id."""
 
     sounds: dict[str, tuple[Any, ...]]
 
 
 class ChannelInfo(Terse, frozen=True):
-    """The answer to `RequestChannelInfo`."""
+    """Answer to `RequestChannelInfo`."""
 
     guild_id: str
     channels: tuple[Any, ...]
 
 
 class RequestAnswered(msgspec.Struct, frozen=True):
-    """The whole answer to a request has come; `number` is what `request` returned."""
+    """The complete answer to a request arrived; `number` is the return value of `request`."""
 
     number: int
     request: RequestGuildMembers | RequestSoundboardSounds | RequestChannelInfo
@@ -246,17 +273,20 @@ class RequestAnswered(msgspec.Struct, frozen=True):
 
 
 class RequestFailed(msgspec.Struct, frozen=True):
-    """A request will not be answered, or not whole."""
+    """A request failed: its answer will not arrive, or not completely."""
 
     number: int
     request: RequestGuildMembers | RequestSoundboardSounds | RequestChannelInfo
     why: str
     retry_after: float | None = None
-    """Seconds, where the server limits the request and says for how long."""
+    """Seconds until the request may be repeated. None means the server named no time."""
 
 
 class SessionStartLimit(msgspec.Struct, frozen=True):
-    """How many sessions may still be opened, of `GET /gateway/bot`."""
+    """Budget of new sessions, from `GET /gateway/bot`.
+
+    <https://docs.discord.com/developers/events/gateway#session-start-limit-object>
+    """
 
     total: int
     remaining: int
@@ -266,7 +296,7 @@ class SessionStartLimit(msgspec.Struct, frozen=True):
 
 
 class GatewayFound(msgspec.Struct, frozen=True):
-    """The lookup's answer."""
+    """Answer to the gateway lookup."""
 
     url: str
     shards: int | None = None
@@ -274,14 +304,14 @@ class GatewayFound(msgspec.Struct, frozen=True):
 
 
 class UrlRefused(msgspec.Struct, frozen=True):
-    """The network named a URL to which the token must not go; see `Config.trusted_hosts`."""
+    """A URL from the network that must not receive the token; see `Config.trusted_hosts`."""
 
     url: str
     why: str
 
 
 class By(enum.Enum):
-    """Who ended a connection."""
+    """Initiator of the end of a connection."""
 
     SELF = "self"
     PEER = "peer"
@@ -289,25 +319,25 @@ class By(enum.Enum):
 
 
 class Closed(msgspec.Struct, frozen=True, kw_only=True):
-    """The last event of each connection, exactly one."""
+    """End of a connection: its last event, exactly once."""
 
     code: int | None
-    """The close code or, where the HTTP answer refused, its status; None: there was none."""
+    """Close code, or the status of a response that rejected the upgrade. None means neither."""
     reason: str = ""
     by: By
     then: Then
     error: str | None = None
-    """What went wrong, in a sentence; None if nothing did."""
+    """Description of the error. None means that there was no error."""
     retry_after: float | None = None
-    """Seconds to wait at least, where an answer named them or INVALID_SESSION asks for them."""
+    """Minimum delay of the next dial in seconds, from a response or because of INVALID_SESSION."""
     unsent: tuple[Command, ...] = ()
-    """Commands that waited for room under the rate limit, and now wait no more."""
+    """Commands that were still queued because of the rate limits."""
     last_sent: tuple[Command, ...] = ()
-    """Where the close code says that a command was bad: the last that were sent."""
+    """The last commands sent, if the close code means that a command was invalid."""
 
 
 class Purpose(enum.Enum):
-    """What a dial is for."""
+    """Purpose of a dial."""
 
     LOOKUP = "look up"
     IDENTIFY = "identify"
@@ -315,7 +345,7 @@ class Purpose(enum.Enum):
 
 
 class DialPlanned(msgspec.Struct, frozen=True, kw_only=True):
-    """The client decided what comes next, and why."""
+    """The client scheduled its next dial."""
 
     purpose: Purpose
     url: str
@@ -325,49 +355,49 @@ class DialPlanned(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DialFailed(msgspec.Struct, frozen=True):
-    """No transport could be had."""
+    """The transport could not be established."""
 
     url: str
     error: str
 
 
 class GaveUp(msgspec.Struct, frozen=True):
-    """The client's life is over; it dials no more."""
+    """The client has stopped permanently and will not reconnect."""
 
     reason: str
 
 
 class UploadedFile(msgspec.Struct, frozen=True):
-    """A file of a multipart request."""
+    """File of a multipart request."""
 
     name: str
-    """Of the form's field, such as "files[0]"."""
+    """Name of the form field, such as "files[0]"."""
     filename: str
     content_type: str
     data: bytes
 
 
 class HttpRequested(msgspec.Struct, frozen=True):
-    """The server role answered an HTTP request, or refused an upgrade."""
+    """The server role answered an HTTP request, or rejected an upgrade."""
 
     method: str
     path: str
-    """Without the query."""
+    """Path without the query."""
     status: int
-    """Of the response; 0: the request gets no answer."""
+    """Status of the response. 0 means that the request gets no response."""
     query: str = ""
     json: Any = None
-    """The body, or `payload_json` of a multipart body; None if it has none that is JSON."""
+    """JSON body, or `payload_json` of a multipart body. None means that there is no JSON."""
     files: tuple[UploadedFile, ...] = ()
     route: str | None = None
-    """The route as the documentation writes it, such as "/channels/{channel_id}/messages"; None if
-    there is no such route."""
+    """Route of the documentation, such as "/channels/{channel_id}/messages". None means that no
+    route matches."""
 
 
 ServerMessage: TypeAlias = (
     Hello | Dispatch | HeartbeatRequested | HeartbeatAcked | ReconnectRequested | SessionInvalidated
 )
-"""What a server may send."""
+"""Messages that a server may send."""
 
 Event: TypeAlias = (
     ServerMessage
@@ -391,7 +421,7 @@ Event: TypeAlias = (
     | Closed
     | GaveUp
 )
-"""What a client receives."""
+"""Events that a client receives."""
 
 ServerEvent: TypeAlias = Command | MalformedPayload | Opened | HttpRequested | Closed
-"""What a server receives."""
+"""Events that a server receives."""

@@ -461,7 +461,7 @@ def test_command_that_causes_close_twice_ends_the_client() -> None:
 
     gave_up = link.client.expect(GaveUp)
     assert gave_up.reason == (
-        "the server closed with 4002 '' (a payload it cannot decode), twice after the same "
+        "the server closed with 4002 '' (undecodable payload), twice after the same "
         "command: UpdatePresence"
     )
 

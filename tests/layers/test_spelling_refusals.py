@@ -204,7 +204,7 @@ def test_invalid_field_is_rejected_at_construction(
         (Raw, {"op": 3, "d": object()}, "invalid Raw.d: this cannot be written as JSON"),
         (Raw, {"op": 3, "d": "\ud800"}, "invalid Raw.d: this cannot be written as JSON"),
         (Identify, {"token": None}, "Identify.token is None: expected a str"),
-        (Identify, {"token": "a b"}, "Identify.token has a blank in it"),
+        (Identify, {"token": "a b"}, "Identify.token contains a space"),
         (
             Resume,
             {"session_id": "s", "seq": 0, "token": b"t"},
@@ -213,7 +213,7 @@ def test_invalid_field_is_rejected_at_construction(
         (
             UpdatePresence,
             {"idle_since": 1},
-            "UpdatePresence has no idle_since: expected since, which version 3 calls idle_since",
+            "UpdatePresence has no idle_since: expected since, which version 3 encodes as idle_since",
         ),
         (
             UpdatePresence,
