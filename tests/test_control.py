@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 
 import pytest
@@ -29,57 +28,19 @@ from gateway_proto import (
     Server,
     ServerConfig,
     SessionInvalidated,
-    State,
     UpdatePresence,
-    World,
 )
 from gateway_proto._layers.frames import ClientFrames
 from gateway_proto.journal import Journal
 from gateway_proto.testing import Link
+from tests.server.control_requests import CONFIG, ask, connected, post
 
-CONFIG = Config(
-    token="secret", intents=Intents.GUILDS, gateway_url="ws://localhost", random=lambda: 0.5
-)
-
-
-def _life(**config: Any) -> tuple[Link, Server]:
-    server = Server(ServerConfig(control="/control", **config))
-    link = Link(Client(CONFIG), server)
-    link.client.expect(Ready)
-    return link, server
-
-
-def _ask(
-    server: Server,
-    request: str,
-    body: Any = None,
-    *,
-    now: float = 0.0,
-    headers: str = "",
-    host: str = "localhost:8080",
-) -> tuple[int, Any]:
-    """Status and body of what a request is answered."""
-    raw = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
-    method, _, target = request.partition(" ")
-    head = f"{method} {target} HTTP/1.1\r\nHost: {host}\r\n{headers}"
-    head += f"Content-Length: {len(raw)}\r\n\r\n"
-    connection = server.accept(now=now)
-    connection.receive_data(head.encode() + raw, now=now)
-    answer = connection.data_to_send()
-    status, _, text = answer.partition(b"\r\n\r\n")
-    return int(status.split()[1]), json.loads(text)
-
-
-def _post(link: Link, server: Server, path: str, body: Any) -> tuple[int, Any]:
-    return _ask(server, f"POST /control/{path}", body, now=link.now)
-
-
-# ----- what is there -----
+# ----- resources and hosts -----
 
 
 def test_control_route_is_disabled_by_default() -> None:
-    assert _ask(Server(), "POST /control/drop", {})[0] == 404
-    assert _ask(Server(), "GET /control/connections")[0] == 404
+    assert ask(Server(), "POST /control/drop", {})[0] == 404
+    assert ask(Server(), "GET /control/connections")[0] == 404
 
 
 @pytest.mark.parametrize("prefix", ["", "control", "/", "/a b", "/a/", "/a?b"])
@@ -89,10 +50,10 @@ def test_invalid_control_prefix_is_rejected(prefix: str) -> None:
 
 
 def test_paths_outside_of_the_prefix_are_not_control() -> None:
-    _, server = _life()
+    _, server = connected()
 
-    assert _ask(server, "GET /controls")[0] == 404
-    assert _ask(server, "GET /api/v10/gateway")[0] == 200
+    assert ask(server, "GET /controls")[0] == 404
+    assert ask(server, "GET /api/v10/gateway")[0] == 200
 
 
 @pytest.mark.parametrize(
@@ -101,9 +62,9 @@ def test_paths_outside_of_the_prefix_are_not_control() -> None:
     + [f"Sec-Fetch-Site: {site}" for site in ("cross-site", "same-site", "same-origin")],
 )
 def test_request_from_a_web_page_is_rejected(header: str) -> None:
-    _, server = _life()
+    _, server = connected()
 
-    status, _ = _ask(server, "POST /control/drop", {}, headers=f"{header}\r\n")
+    status, _ = ask(server, "POST /control/drop", {}, headers=f"{header}\r\n")
 
     assert status == 403
     assert len(server.connections) == 1
@@ -120,13 +81,13 @@ def test_request_from_a_web_page_is_rejected(header: str) -> None:
     ],
 )
 def test_control_accepts_only_local_and_configured_hosts(host: str, status: int) -> None:
-    _, server = _life(control_hosts=["Gateway", "[fd00::1]"])
+    _, server = connected(control_hosts=["Gateway", "[fd00::1]"])
 
-    assert _ask(server, "GET /control/sessions", host=host)[0] == status
+    assert ask(server, "GET /control/sessions", host=host)[0] == status
 
 
 def test_control_request_without_host_is_rejected() -> None:
-    _, server = _life()
+    _, server = connected()
     connection = server.accept(now=0.0)
 
     connection.receive_data(b"GET /control/sessions HTTP/1.0\r\n\r\n", now=0.0)
@@ -135,9 +96,9 @@ def test_control_request_without_host_is_rejected() -> None:
 
 
 def test_request_from_the_browser_address_bar_is_accepted() -> None:
-    _, server = _life()
+    _, server = connected()
 
-    assert _ask(server, "GET /control/sessions", headers="Sec-Fetch-Site: none\r\n")[0] == 200
+    assert ask(server, "GET /control/sessions", headers="Sec-Fetch-Site: none\r\n")[0] == 200
 
 
 @pytest.mark.parametrize("hosts", ["gateway:8080", ["a b"], [""], [1], "fd00::1", None])
@@ -148,21 +109,21 @@ def test_control_hosts_with_a_port_are_rejected(hosts: Any) -> None:
 
 @pytest.mark.parametrize("request_", ["GET /control", "GET /control/x", "GET /control/drop"])
 def test_unknown_resource_returns_404(request_: str) -> None:
-    _, server = _life()
+    _, server = connected()
 
-    status, body = _ask(server, request_)
+    status, body = ask(server, request_)
 
     assert status == 404
     assert body["message"].startswith("there is no GET")
 
 
-# ----- reading -----
+# ----- GET requests -----
 
 
 def test_connections_have_protocol_and_session() -> None:
-    _, server = _life()
+    _, server = connected()
 
-    status, (one,) = _ask(server, "GET /control/connections")
+    status, (one,) = ask(server, "GET /control/connections")
 
     assert status == 200
     assert (one["number"], one["state"], one["version"]) == (1, "ready", 10)
@@ -177,19 +138,19 @@ def test_connections_are_listed_in_order_of_their_numbers() -> None:
     for _ in range(12):
         server.accept(now=0.0, framing=False, target="/?v=10&encoding=json")
 
-    _, connections = _ask(server, "GET /control/connections")
+    _, connections = ask(server, "GET /control/connections")
 
     assert [connection["number"] for connection in connections] == list(range(1, 13))
     assert {connection["session"] for connection in connections} == {None}
 
 
 def test_sessions_of_disconnected_clients_are_listed() -> None:
-    link, server = _life()
+    link, server = connected()
     link.client.send(UpdatePresence([Activity("chess")]))
     link.run(1)
     link.cut()
 
-    _, (session,) = _ask(server, "GET /control/sessions", now=link.now)
+    _, (session,) = ask(server, "GET /control/sessions", now=link.now)
 
     assert session["connection"] is None
     assert session["presence"]["activities"][0]["name"] == "chess"
@@ -197,11 +158,11 @@ def test_sessions_of_disconnected_clients_are_listed() -> None:
 
 
 def test_received_has_commands_in_order_and_without_tokens() -> None:
-    link, server = _life()
+    link, server = connected()
     link.client.send(Raw(99, {"odd": [1]}))
     link.run(5)
 
-    _, entries = _ask(server, "GET /control/received", now=link.now)
+    _, entries = ask(server, "GET /control/received", now=link.now)
 
     assert [entry["number"] for entry in entries] == list(range(1, len(entries) + 1))
     names = ["Opened", "Identify", "Ready", "Raw", "Closed"]
@@ -217,23 +178,23 @@ def test_received_has_commands_in_order_and_without_tokens() -> None:
 
 
 def test_received_starts_after_the_given_number() -> None:
-    link, server = _life()
+    link, server = connected()
     link.cut()
     link.run(5)
-    _, entries = _ask(server, "GET /control/received", now=link.now)
+    _, entries = ask(server, "GET /control/received", now=link.now)
 
-    _, later = _ask(server, "GET /control/received?after=2", now=link.now)
+    _, later = ask(server, "GET /control/received?after=2", now=link.now)
 
     assert later == entries[2:]
     assert later[0]["number"] == 3
-    assert _ask(server, "GET /control/received?after=999")[1] == []
+    assert ask(server, "GET /control/received?after=999")[1] == []
 
 
 def test_received_keeps_only_the_last_entries() -> None:
-    link, server = _life(journal_limit=3)
+    link, server = connected(journal_limit=3)
     link.run(300)
 
-    _, entries = _ask(server, "GET /control/received", now=link.now)
+    _, entries = ask(server, "GET /control/received", now=link.now)
 
     assert [entry["event"] for entry in entries] == ["Heartbeat"] * 3
     assert entries[-1]["number"] > 3
@@ -252,9 +213,9 @@ def test_received_entries_are_bounded_in_bytes() -> None:
 
 @pytest.mark.parametrize("after", ["-1", "x", "1e3", "%F0%9F%98%80", "9" * 30])
 def test_received_after_an_invalid_number_is_rejected(after: str) -> None:
-    _, server = _life()
+    _, server = connected()
 
-    status, body = _ask(server, f"GET /control/received?after={after}")
+    status, body = ask(server, f"GET /control/received?after={after}")
 
     assert status == 400
     assert "expected the number of an entry" in body["message"]
@@ -273,7 +234,7 @@ def test_undecodable_command_is_an_entry_with_an_error() -> None:
     identify = '{"token": "t", "properties": {}, "intents": 0, "unused": 1e999}'
     connection.receive_message(f'{{"op": 2, "d": {identify}}}', now=0.0)
 
-    _, entries = _ask(server, "GET /control/received")
+    _, entries = ask(server, "GET /control/received")
 
     assert [entry["event"] for entry in entries] == ["Opened", "Identify", "Ready"]
     assert entries[1]["d"] == {"error": "Number out of range - at `$[...]`"}
@@ -290,21 +251,21 @@ def test_commands_in_etf_are_shown_as_json() -> None:
     )
     link.client.expect(Ready)
 
-    _, entries = _ask(server, "GET /control/received")
+    _, entries = ask(server, "GET /control/received")
 
     (identify,) = [entry for entry in entries if entry["event"] == "Identify"]
     assert identify["d"]["intents"] == 1
     assert identify["d"]["token"] == "***"
 
 
-# ----- doing -----
+# ----- POST requests -----
 
 
 def test_dispatch_is_sent_to_sessions_with_its_intents() -> None:
-    link, server = _life()
+    link, server = connected()
 
-    mine = _post(link, server, "dispatch", {"t": "GUILD_CREATE", "d": {"id": "1"}})
-    others = _post(link, server, "dispatch", {"t": "TYPING_START", "d": {"guild_id": "1"}})
+    mine = post(link, server, "dispatch", {"t": "GUILD_CREATE", "d": {"id": "1"}})
+    others = post(link, server, "dispatch", {"t": "TYPING_START", "d": {"guild_id": "1"}})
     link.run(1)
 
     assert (mine, others) == ((200, {"count": 1}), (200, {"count": 0}))
@@ -312,12 +273,12 @@ def test_dispatch_is_sent_to_sessions_with_its_intents() -> None:
 
 
 def test_dispatch_to_one_connection_ignores_its_intents() -> None:
-    link, server = _life()
+    link, server = connected()
     other = Link(Client(CONFIG), server)
     other.client.expect(Ready)
 
     body = {"t": "TYPING_START", "d": {"guild_id": "1"}, "connection": 2}
-    assert _post(link, server, "dispatch", body) == (200, {"count": 1})
+    assert post(link, server, "dispatch", body) == (200, {"count": 1})
     link.run(1)
     other.run(1)
 
@@ -329,17 +290,17 @@ def test_dispatch_to_a_connection_without_session_is_rejected() -> None:
     server = Server(ServerConfig(control="/control"))
     server.accept(now=0.0, framing=False, target="/?v=10&encoding=json")
 
-    status, body = _ask(server, "POST /control/dispatch", {"t": "X", "connection": 1})
+    status, body = ask(server, "POST /control/dispatch", {"t": "X", "connection": 1})
 
     assert (status, body["message"]) == (400, "connection 1 has no session yet")
 
 
 @pytest.mark.parametrize("connection", [None, 1])
 def test_drop_makes_the_client_resume(connection: int | None) -> None:
-    link, server = _life()
+    link, server = connected()
     body = {} if connection is None else {"connection": connection}
 
-    assert _post(link, server, "drop", body) == (200, {"count": 1})
+    assert post(link, server, "drop", body) == (200, {"count": 1})
     link.run(5)
 
     link.server.expect(Resume)
@@ -347,15 +308,15 @@ def test_drop_makes_the_client_resume(connection: int | None) -> None:
 
 
 def test_empty_body_means_an_empty_object() -> None:
-    link, server = _life()
+    link, server = connected()
 
-    assert _ask(server, "POST /control/drop", now=link.now) == (200, {"count": 1})
+    assert ask(server, "POST /control/drop", now=link.now) == (200, {"count": 1})
 
 
 def test_close_sends_code_and_reason() -> None:
-    link, server = _life()
+    link, server = connected()
 
-    assert _post(link, server, "close", {"code": 4008, "reason": "enough"}) == (200, {"count": 1})
+    assert post(link, server, "close", {"code": 4008, "reason": "enough"}) == (200, {"count": 1})
     link.run(5)
 
     closed = link.client.expect(Closed)
@@ -371,20 +332,20 @@ def test_close_sends_code_and_reason() -> None:
     ],
 )
 def test_send_sends_the_payload_of_an_op_code(op: int, d: Any, event: Any) -> None:
-    link, server = _life()
+    link, server = connected()
 
-    assert _post(link, server, "send", {"op": op, "d": d}) == (200, {"count": 1})
+    assert post(link, server, "send", {"op": op, "d": d}) == (200, {"count": 1})
     link.run(0.01)
 
     assert event in link.client.events
 
 
 def test_send_supports_heartbeat_request_ack_and_hello() -> None:
-    link, server = _life()
+    link, server = connected()
     before = len(link.server.events)
 
     for body in ({"op": 1}, {"op": 11}, {"op": 10, "d": {"heartbeat_interval": 30_000}}):
-        assert _post(link, server, "send", body) == (200, {"count": 1})
+        assert post(link, server, "send", body) == (200, {"count": 1})
     link.run(0.01)
 
     assert [type(event) for event in link.server.events[before:]] == [Heartbeat]
@@ -396,7 +357,7 @@ def test_send_supports_the_redirect_of_version_3() -> None:
     link = Link(Client(config), server)
     link.client.expect(Ready)
 
-    _post(link, server, "send", {"op": 7, "d": {"url": "ws://elsewhere"}})
+    post(link, server, "send", {"op": 7, "d": {"url": "ws://elsewhere"}})
     link.run(0.01)
 
     assert ReconnectRequested("ws://elsewhere") in link.client.events
@@ -406,9 +367,9 @@ def test_send_supports_the_redirect_of_version_3() -> None:
     "body", [{"op": 0}, {"op": 2}, {"op": 10}, {"op": 10, "d": {}}, {"op": 99}]
 )
 def test_send_of_an_unsupported_op_code_is_rejected(body: Any) -> None:
-    link, server = _life()
+    link, server = connected()
 
-    status, answer = _post(link, server, "send", body)
+    status, answer = post(link, server, "send", body)
 
     assert status == 400
     assert answer["message"].startswith(f"op {body['op']} cannot be sent: it may be 1, 7, 9")
@@ -416,37 +377,37 @@ def test_send_of_an_unsupported_op_code_is_rejected(body: Any) -> None:
 
 @pytest.mark.parametrize("path", ["drop", "close", "send", "dispatch"])
 def test_number_of_a_closed_connection_returns_404(path: str) -> None:
-    link, server = _life()
+    link, server = connected()
     body = {"send": {"op": 7}, "dispatch": {"t": "X"}}.get(path, {})
 
-    status, answer = _post(link, server, path, {**body, "connection": 9})
+    status, answer = post(link, server, path, {**body, "connection": 9})
 
     assert (status, answer["message"]) == (404, "connection 9 is not open")
 
 
 def test_closing_connection_does_not_count_as_open() -> None:
-    link, server = _life()
-    _post(link, server, "close", {"code": 4000})
+    link, server = connected()
+    post(link, server, "close", {"code": 4000})
 
-    assert _post(link, server, "drop", {}) == (200, {"count": 0})
+    assert post(link, server, "drop", {}) == (200, {"count": 0})
 
 
 def test_scenario_counts_from_the_next_connection() -> None:
-    link, server = _life()
+    link, server = connected()
     faults = [{"what": "close", "on": "resumed", "code": 4009, "connection": 1}]
 
-    assert _post(link, server, "scenario", faults) == (200, {"count": 1})
-    _post(link, server, "drop", {})
+    assert post(link, server, "scenario", faults) == (200, {"count": 1})
+    post(link, server, "drop", {})
     link.run(10)
 
     codes = [event.code for event in link.client.events if isinstance(event, Closed)]
     assert codes == [None, 4009]
-    _, (one,) = _ask(server, "GET /control/connections", now=link.now)
+    _, (one,) = ask(server, "GET /control/connections", now=link.now)
     assert one["number"] == 3
 
 
 def test_play_starts_a_scenario_from_python() -> None:
-    link, server = _life()
+    link, server = connected()
 
     server.play(Scenario([Fault("refuse", on="upgrade", status=520)]))
     link.cut()
@@ -472,9 +433,9 @@ def test_play_starts_a_scenario_from_python() -> None:
     ],
 )
 def test_invalid_body_is_rejected_without_effect(path: str, body: Any) -> None:
-    link, server = _life()
+    link, server = connected()
 
-    status, answer = _post(link, server, path, body)
+    status, answer = post(link, server, path, body)
 
     assert status == 400
     assert answer["message"]
@@ -482,10 +443,10 @@ def test_invalid_body_is_rejected_without_effect(path: str, body: Any) -> None:
 
 
 def test_large_body_is_accepted_up_to_a_limit() -> None:
-    link, server = _life()
+    link, server = connected()
     body = {"t": "X", "d": "x" * 1_000_000}
 
-    assert _post(link, server, "dispatch", body) == (200, {"count": 1})
+    assert post(link, server, "dispatch", body) == (200, {"count": 1})
     connection = Server().accept(now=0.0)
     connection.receive_data(
         b"POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 99999999\r\n\r\n", now=0.0
@@ -496,7 +457,7 @@ def test_large_body_is_accepted_up_to_a_limit() -> None:
 
 
 def test_expect_100_continue_is_answered() -> None:
-    _, server = _life()
+    _, server = connected()
     connection = server.accept(now=0.0)
     head = b"POST /control/drop HTTP/1.1\r\nHost: localhost:8080\r\nContent-Length: 2\r\n"
     connection.receive_data(head + b"Expect: 100-continue\r\n\r\n", now=0.0)
@@ -516,198 +477,3 @@ def test_upgrade_to_a_control_path_is_rejected() -> None:
     connection.receive_data(frames.data_to_send(), now=0.0)
 
     assert connection.number == 1
-
-
-# ----- waiting -----
-
-
-def _waiting(server: Server, query: str, *, now: float = 0.0) -> Any:
-    connection = server.accept(now=now)
-    head = f"GET /control/wait{query} HTTP/1.1\r\nHost: localhost\r\n\r\n"
-    connection.receive_data(head.encode(), now=now)
-    return connection
-
-
-def _answer(connection: Any) -> tuple[int, Any]:
-    status, _, text = connection.data_to_send().partition(b"\r\n\r\n")
-    return int(status.split()[1]), json.loads(text)
-
-
-def test_wait_returns_an_existing_entry_at_once() -> None:
-    _, server = _life()
-
-    status, entry = _ask(server, "GET /control/wait?event=Identify")
-
-    assert (status, entry["event"], entry["number"]) == (200, "Identify", 2)
-    assert _ask(server, "GET /control/wait?after=2&event=Ready&connection=1")[1]["number"] == 3
-
-
-def test_wait_returns_when_the_entry_is_added() -> None:
-    link, server = _life()
-    waiting = _waiting(server, "?event=UpdatePresence&after=3&timeout=60", now=link.now)
-    woken = []
-    waiting.on_wake = lambda: woken.append(1)
-    assert waiting.data_to_send() == b""
-
-    link.client.send(UpdatePresence([Activity("chess")]))
-    link.run(1)
-
-    assert woken
-    status, entry = _answer(waiting)
-    assert (status, entry["event"]) == (200, "UpdatePresence")
-    assert waiting.state is State.CLOSED
-    assert waiting not in server.connections
-    assert isinstance(waiting.events()[-1], Closed)
-
-
-def test_wait_returns_408_after_its_timeout() -> None:
-    link, server = _life()
-    waiting = _waiting(server, "?event=Resume&timeout=2.5", now=link.now)
-
-    assert waiting.next_timer() == link.now + 2.5
-    waiting.handle_timer(now=link.now + 2.5)
-
-    status, body = _answer(waiting)
-    assert (status, body["message"]) == (408, "no event Resume after entry 0 within 2.5 s")
-    assert waiting.next_timer() is None
-
-
-def test_wait_has_a_default_timeout_of_ten_seconds() -> None:
-    server = Server(ServerConfig(control="/control"))
-    waiting = _waiting(server, "")
-    waiting.handle_timer(now=9.9)
-    assert waiting.data_to_send() == b""
-
-    waiting.handle_timer(now=10.0)
-
-    assert _answer(waiting) == (408, {"message": "no entry after entry 0 within 10 s"})
-
-
-def test_wait_with_timeout_zero_returns_at_once() -> None:
-    server = Server(ServerConfig(control="/control"))
-
-    assert _ask(server, "GET /control/wait?timeout=0")[0] == 408
-
-
-def test_wait_selects_by_fields() -> None:
-    link, server = _life()
-    waiting = _waiting(server, "?event=HttpRequested&method=GET&status=404", now=link.now)
-    _ask(server, "GET /api/v10/gateway", now=link.now)
-    assert waiting.data_to_send() == b""
-
-    _ask(server, "GET /api/v10/nonsense", now=link.now)
-
-    assert _answer(waiting)[1]["status"] == 404
-
-
-def test_client_that_disconnects_ends_its_wait() -> None:
-    link, server = _life()
-    waiting = _waiting(server, "?event=Resume", now=link.now)
-    waiting.receive_data(b"more", now=link.now)
-
-    waiting.receive_eof(now=link.now)
-    link.cut()
-    link.run(5)
-
-    assert server._waiting == set()
-    assert waiting.data_to_send() == b""
-
-
-@pytest.mark.parametrize(
-    ("query", "says"),
-    [
-        ("event=Identifi", "invalid event 'Identifi': expected one of Heartbeat, Identify"),
-        ("evnt=Identify", "invalid parameter 'evnt': expected one of after, timeout, event"),
-        ("timeout=x", "invalid timeout 'x': expected seconds from 0 to 600"),
-        ("timeout=-1", "invalid timeout '-1': expected seconds"),
-        ("timeout=601", "invalid timeout '601': expected seconds"),
-        ("timeout=nan", "invalid timeout 'nan': expected seconds"),
-        ("timeout=", "invalid timeout '': expected seconds"),
-        ("after=-1", "invalid after '-1': expected the number of an entry"),
-        ("event=Ready&event=Resume", "invalid event ['Ready', 'Resume']: expected one value"),
-    ],
-)
-def test_wait_with_an_invalid_parameter_is_rejected(query: str, says: str) -> None:
-    _, server = _life()
-
-    status, body = _ask(server, f"GET /control/wait?{query}")
-
-    assert status == 400
-    assert body["message"].startswith(says)
-
-
-def test_resumed_session_adds_an_entry() -> None:
-    link, server = _life()
-    link.cut()
-    link.run(5)
-
-    status, entry = _ask(server, "GET /control/wait?event=Resumed")
-
-    assert (status, entry["connection"]) == (200, 2)
-    assert entry["session"] in server.sessions
-
-
-def test_many_waits_cost_linear_time() -> None:
-    server = Server(ServerConfig(control="/control", journal_limit=10_000))
-    for _ in range(10_000):
-        server.note("Opened", 1)
-    waiting = [_waiting(server, "?event=Resume") for _ in range(100)]
-
-    began = time.perf_counter()
-    for _ in range(1000):
-        server.note("Opened", 1)
-
-    assert time.perf_counter() - began < 5.0
-    assert all(connection.state is State.UPGRADING for connection in waiting)
-
-
-# ----- reset -----
-
-
-def test_reset_restores_the_initial_state() -> None:
-    faults = Scenario([Fault("close", code=4009, on="ready", after=3600.0)])
-    world = World([{"id": "5", "name": "five"}])
-    link, server = _life(scenario=faults, world=world, identifies_a_day=1, identify_seconds=3600.0)
-    _post(link, server, "dispatch", {"t": "GUILD_CREATE", "d": {"id": "6", "name": "six"}})
-    server.play(Scenario())
-    link.cut()
-    link.run(2)
-
-    assert _ask(server, "POST /control/reset", now=link.now) == (200, {})
-
-    assert server.sessions == {}
-    assert server.open_connections == []
-    assert _ask(server, "GET /control/received", now=link.now) == (200, [])
-    assert server.config.scenario == faults
-    assert server.world.guild("6") is None
-    other = Link(Client(CONFIG), server)
-    other.client.expect(Ready)
-    _, entries = _ask(server, "GET /control/received", now=link.now)
-    assert (entries[0]["number"], entries[0]["connection"]) == (1, 1)
-
-
-def test_reset_keeps_waiting_requests() -> None:
-    link, server = _life()
-    waiting = _waiting(server, "?event=Ready&after=3", now=link.now)
-
-    server.reset(now=link.now)
-
-    assert waiting.state is State.UPGRADING
-    assert waiting in server.connections
-
-
-def test_reset_with_fields_is_rejected() -> None:
-    _, server = _life()
-
-    status, _ = _ask(server, "POST /control/reset", {"journal": True})
-
-    assert status == 400
-    assert len(server.open_connections) == 1
-
-
-def test_invalid_field_is_reported_with_its_value() -> None:
-    _, server = _life()
-
-    _, body = _ask(server, "POST /control/close", {"code": "4000"})
-
-    assert body["message"] == "invalid body: Expected `int`, got `str` - at `$.code`, not '4000'"

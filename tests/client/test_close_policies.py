@@ -1,0 +1,203 @@
+"""Policies on malformed messages and close codes, and commands that cause a close."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import pytest
+
+from gateway_proto import (
+    DIALECTS,
+    AfterClose,
+    Client,
+    ClientConnection,
+    Closed,
+    Config,
+    DialPlanned,
+    GaveUp,
+    Identify,
+    MalformedPayload,
+    Purpose,
+    Ready,
+    Resumed,
+    Server,
+    Session,
+    State,
+    Then,
+    UpdatePresence,
+    UpdateVoiceState,
+    fingerprint,
+)
+from gateway_proto.testing import Link
+from tests.connections import close_event, ready, receive, unframed
+
+CONFIG = Config(token="t0ken", intents=0, gateway_url="ws://localhost", random=lambda: 0.5)
+
+
+SESSION = Session(id="s", sequence=7, dialect=10, fingerprint=fingerprint("t0ken"))
+
+
+VOICE = UpdateVoiceState("1", None)
+
+
+def _config(**changes: Any) -> Config:
+    return attrs.evolve(CONFIG, **changes)
+
+
+def _bare(session: Session | None = None, **changes: Any) -> ClientConnection:
+    return unframed(_config(**changes), session)
+
+
+def _hello(connection: ClientConnection, interval: int = 10_000) -> ClientConnection:
+    receive(connection, 10, {"heartbeat_interval": interval})
+    return connection
+
+
+def _ready(**changes: Any) -> ClientConnection:
+    return ready(_config(**changes), interval=10_000)
+
+
+@pytest.mark.parametrize(
+    ("skip", "compression", "ends"),
+    [
+        (None, "none", False),
+        (None, "zlib-stream", True),
+        (True, "zlib-stream", False),
+        (False, "none", True),
+    ],
+)
+def test_skip_malformed_policy_sets_the_reaction(
+    skip: bool | None, compression: str, ends: bool
+) -> None:
+    """Rule 79."""
+    connection = _ready(skip_malformed=skip, compression=compression)
+
+    connection.receive_message("{]", now=0.0)
+
+    events = connection.events()
+    assert isinstance(events[0], MalformedPayload)
+    assert (connection.state is State.CLOSED) is ends
+
+
+def test_compression_payload_continues_in_the_next_message() -> None:
+    """Rule 69, on a whole connection."""
+    connection = _ready(compression="zlib-stream")
+    import zlib
+
+    sender = zlib.compressobj()
+    text = b'{"op":0,"s":2,"t":"X","d":{}}'
+    for part in (text[:12], text[12:]):
+        message = sender.compress(part) + sender.flush(zlib.Z_SYNC_FLUSH)
+        connection.receive_message(message, now=0.0)
+
+    (dispatch,) = connection.events()
+    assert getattr(dispatch, "name", None) == "X"
+
+
+@pytest.mark.parametrize(
+    ("code", "ready", "resuming"),
+    [
+        (1000, Then.RESUME, Then.IDENTIFY),
+        (1001, Then.RESUME, Then.RESUME),
+        (4000, Then.RESUME, Then.RESUME),
+        (4007, Then.IDENTIFY, Then.IDENTIFY),
+        (4008, Then.RESUME, Then.RESUME),
+        (4009, Then.RESUME, Then.IDENTIFY),
+        (4014, Then.STOP, Then.STOP),
+    ],
+)
+def test_close_code_policy_depends_on_the_phase(code: int, ready: Then, resuming: Then) -> None:
+    """Rules 36, 38, 41 and 45: the one try that 1000 and 4009 get is not given twice."""
+    for connection, then in ((_ready(), ready), (_hello(_bare(SESSION)), resuming)):
+        connection.receive_close(code, now=0.0)
+        assert close_event(connection).then is then
+
+
+def test_close_code_policy_is_configurable() -> None:
+    """Rule 41: a policy, not a constant."""
+    connection = _ready(closes={4009: AfterClose(Then.IDENTIFY, "as the documentation has it")})
+
+    connection.receive_close(4009, now=0.0)
+
+    assert close_event(connection).then is Then.IDENTIFY
+    assert DIALECTS[10].closes[4009].then is Then.RESUME
+
+
+def test_resume_after_close_code_4008_is_delayed() -> None:
+    """Rule 44."""
+    link = Link(Client(CONFIG), Server())
+    link.client.expect(Ready)
+    connection: Any = link.server.connection
+
+    connection.close(4008, now=link.now)
+    link.run()
+
+    planned = link.client.expect(DialPlanned)
+    assert (planned.purpose, planned.delay) == (Purpose.RESUME, 5.0)
+
+
+def _blame(link: Link, code: int = 4002) -> None:
+    connection: Any = link.server.connection
+    connection.close(code, now=link.now)
+    link.run(6)
+
+
+def test_command_that_causes_close_twice_ends_the_client() -> None:
+    """Rule 43: a presence is sent anew after each Resume, and would be for ever."""
+    link = Link(Client(CONFIG), Server())
+    link.client.expect(Ready)
+    link.client.send(UpdatePresence((), 5))
+
+    _blame(link)
+    closed = link.client.expect(Closed)
+    assert closed.last_sent[-1] == UpdatePresence((), 5)
+    link.client.expect(Resumed)
+    _blame(link)
+
+    gave_up = link.client.expect(GaveUp)
+    assert gave_up.reason == (
+        "the server closed with 4002 '' (undecodable payload), twice after the same "
+        "command: UpdatePresence"
+    )
+
+
+def test_last_command_before_close_is_the_suspect() -> None:
+    link = Link(Client(CONFIG), Server())
+    for first in ("2", "3"):
+        link.client.send(UpdateVoiceState(first, None))
+        link.client.send(VOICE)
+        _blame(link)
+
+    assert link.client.expect(GaveUp).reason.endswith("after the same command: UpdateVoiceState")
+
+
+def test_suspect_command_is_forgotten_after_a_stable_time() -> None:
+    link = Link(Client(CONFIG), Server())
+    link.client.send(VOICE)
+    _blame(link)
+    link.client.send(UpdateVoiceState("2", None))
+    _blame(link)
+    link.run(60)
+    link.client.send(UpdateVoiceState("2", None))
+    _blame(link)
+
+    assert not [e for e in link.client.events if isinstance(e, GaveUp)]
+
+
+def test_last_sent_commands_of_a_close_have_no_token() -> None:
+    """Rule 85."""
+    connection = _hello(_bare())
+    connection.receive_close(4002, now=0.0)
+
+    closed = close_event(connection)
+
+    assert isinstance(closed.last_sent[-1], Identify)
+    assert "t0ken" not in repr(closed)
+
+
+def test_close_without_a_suspect_has_no_last_sent_commands() -> None:
+    connection = _ready()
+    connection.receive_close(4000, now=0.0)
+
+    assert close_event(connection).last_sent == ()

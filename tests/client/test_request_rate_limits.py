@@ -1,0 +1,188 @@
+"""Rate limits of requests: RATE_LIMITED from the server, and all members of a guild."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+
+from gateway_proto import (
+    Dispatch,
+    RequestChannelInfo,
+    RequestFailed,
+    RequestGuildMembers,
+    RequestSoundboardSounds,
+    Resumed,
+    UpdateVoiceState,
+)
+from tests.client.request_client import RequestClient, sent_commands
+
+
+def test_rate_limited_fails_the_matching_request() -> None:
+    """Rule 65."""
+    client = RequestClient()
+    client.ask(RequestGuildMembers("1", "a", 5))
+    second = client.ask(RequestGuildMembers("1", "b", 5))
+    nonces = [client.asked().nonce for _ in range(2)]
+
+    meta = {"guild_id": "1", "nonce": nonces[1]}
+    client.dispatch("RATE_LIMITED", opcode=8, retry_after=12.5, meta=meta)
+    client.dispatch("RATE_LIMITED", opcode=8, retry_after=1.0, meta={"guild_id": "7"})
+
+    (failed,) = client.over()
+    assert isinstance(failed, RequestFailed)
+    assert (failed.number, failed.retry_after) == (second, 12.5)
+
+
+@pytest.mark.parametrize(
+    ("opcode", "request_"),
+    [(31, RequestSoundboardSounds(["1", "2"])), (43, RequestChannelInfo("1", ["status"]))],
+)
+@pytest.mark.parametrize("meta", [{"guild_id": "1"}, {"guild_id": 1}, None, ["?"]])
+def test_rate_limited_fails_the_request_of_its_opcode(
+    opcode: int, request_: Any, meta: Any
+) -> None:
+    client = RequestClient()
+    client.ask(RequestGuildMembers("1", user_ids=["5"]))
+    number = client.ask(request_)
+
+    client.dispatch("RATE_LIMITED", opcode=opcode, retry_after="3", meta=meta)
+
+    (failed,) = client.over()
+    assert isinstance(failed, RequestFailed)
+    assert (failed.number, failed.retry_after) == (number, 3.0)
+
+
+@pytest.mark.parametrize(
+    "d",
+    [
+        {"opcode": 4, "meta": {"guild_id": "1"}},
+        {"opcode": 43, "meta": {"guild_id": "2"}},
+        {"opcode": 31, "meta": {}},
+        {"opcode": 8, "meta": {"guild_id": "1", "nonce": "another"}},
+        {"opcode": 8, "meta": {}},
+        {"opcode": True},
+        {"opcode": "soon", "meta": {"guild_id": "9"}},
+    ],
+)
+def test_rate_limited_of_another_request_fails_none(d: dict[str, Any]) -> None:
+    client = RequestClient()
+    client.ask(RequestGuildMembers("1", "a", 5))
+    client.ask(RequestGuildMembers("1", "b", 5))
+    client.ask(RequestChannelInfo("1", ["status"]))
+
+    client.dispatch("RATE_LIMITED", retry_after=3.0, **d)
+
+    assert client.over() == []
+
+
+@pytest.mark.parametrize("retry_after", [3, 100.0, "100"])
+def test_rate_limited_retry_after_replaces_the_members_limit(retry_after: Any) -> None:
+    client = RequestClient()
+    client.ask(RequestGuildMembers("1"))
+    meta = {"guild_id": "1", "nonce": client.asked().nonce}
+    client.dispatch("RATE_LIMITED", opcode=8, retry_after=retry_after, meta=meta)
+
+    client.ask(RequestGuildMembers("1"), timeout=200)
+    client.ask(RequestGuildMembers("1", "a", 5))
+    client.link.run(float(retry_after) - 0.1)
+
+    assert [request.query for request in sent_commands(client, RequestGuildMembers)] == ["a"]
+    client.link.run(0.1)
+    assert len(sent_commands(client, RequestGuildMembers)) == 1
+
+
+@pytest.mark.parametrize("retry_after", [None, 0, -1, "soon", True, []])
+def test_rate_limited_with_bad_retry_after_keeps_the_limit(retry_after: Any) -> None:
+    client = RequestClient()
+    client.ask(RequestGuildMembers("1"))
+    client.asked()
+    client.dispatch("RATE_LIMITED", opcode=8, retry_after=retry_after, meta={"guild_id": "1"})
+
+    client.ask(RequestGuildMembers("1"))
+    client.link.run(29.8)
+
+    assert not sent_commands(client, RequestGuildMembers)
+    client.link.run(0.2)
+    assert len(sent_commands(client, RequestGuildMembers)) == 1
+
+
+def test_rate_limited_delays_commands_without_a_request() -> None:
+    client = RequestClient()
+    connection = client.connection()
+    connection.send(RequestGuildMembers("1"), now=client.link.now)
+    connection.send(RequestChannelInfo("2", ["status"]), now=client.link.now)
+    client.dispatch("RATE_LIMITED", opcode=8, retry_after=50, meta={"guild_id": "1"})
+    client.dispatch("RATE_LIMITED", opcode=43, retry_after=50, meta={"guild_id": "2"})
+    client.link.server.take()
+
+    connection.send(RequestGuildMembers("1"), now=client.link.now)
+    connection.send(RequestChannelInfo("2", ["status"]), now=client.link.now)
+    connection.send(UpdateVoiceState("1", None), now=client.link.now)  # it passes them
+    client.link.run(49.8)
+
+    sent = sent_commands(client, RequestGuildMembers | RequestChannelInfo | UpdateVoiceState)
+    assert [type(command) for command in sent] == [UpdateVoiceState]
+    client.link.run(0.2)
+    assert len(sent_commands(client, RequestGuildMembers | RequestChannelInfo)) == 2
+
+
+def test_rate_limited_with_huge_retry_after_delays_by_a_day() -> None:
+    client = RequestClient()
+    connection, now = client.connection(), client.link.now
+
+    client.dispatch("RATE_LIMITED", opcode=43, retry_after=1e300, meta={"guild_id": 1})
+    connection.send(RequestChannelInfo("1", ["status"]), now=client.link.now)
+
+    assert now + 86400 <= connection._outbox.free_at(client.link.now) < now + 86401
+
+
+def test_rate_limited_guilds_are_kept_up_to_a_bound() -> None:
+    connection = RequestClient().connection()
+    requests = connection._requests
+
+    for number in range(3000):
+        d = {"opcode": 43, "retry_after": 60, "meta": {"guild_id": str(number)}}
+        requests.received(Dispatch("RATE_LIMITED", 1, msgspec.Raw(json.dumps(d).encode())), 1.0)
+
+    assert len(requests._free_at) == 1000
+    assert requests.held_until(RequestChannelInfo("999", ["status"]), 1.0) == 61.0
+    assert requests.held_until(RequestChannelInfo("1000", ["status"]), 1.0) == 1.0
+
+
+def test_rate_limit_of_all_members_is_once_in_30_seconds() -> None:
+    """Rule 65; other commands go past the one that waits."""
+    client = RequestClient()
+    client.ask(RequestGuildMembers("1"))
+    client.ask(RequestGuildMembers("1"))
+    client.ask(RequestGuildMembers("2"))
+    client.ask(RequestGuildMembers("1", "a", 5))
+
+    sent = [e for e in client.link.server.take() if isinstance(e, RequestGuildMembers)]
+    assert [(r.guild_id, r.query) for r in sent] == [("1", ""), ("2", ""), ("1", "a")]
+    life: Any = client.link._life
+    assert [request.guild_id for request in life.waiting] == ["1"]
+    client.link.run(29.9)
+    assert not [e for e in client.link.server.take() if isinstance(e, RequestGuildMembers)]
+    client.link.run(0.1)
+    assert client.asked().guild_id == "1"
+
+
+def test_rate_limit_of_all_members_outlasts_a_connection() -> None:
+    client = RequestClient()
+    client.ask(RequestGuildMembers("1"))
+    client.asked()
+    client.link.cut()
+    client.link.run(5)
+    client.link.client.expect(Resumed)
+
+    client.ask(RequestGuildMembers("1"))
+    assert not [e for e in client.link.server.take() if isinstance(e, RequestGuildMembers)]
+    client.link.run(30)
+    client.asked()
+    client.link.run(60)
+    client.ask(RequestGuildMembers("2"))
+
+    assert client.asked().guild_id == "2"

@@ -1,0 +1,253 @@
+"""Policies on session age, identify budgets and limits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import pytest
+
+from gateway_proto import (
+    DIALECTS,
+    Activity,
+    Client,
+    ClientConnection,
+    Closed,
+    Config,
+    DialPlanned,
+    Identify,
+    IdentifyBudgetSpent,
+    LocalProtocolError,
+    Properties,
+    Purpose,
+    Raw,
+    Ready,
+    Resumed,
+    Server,
+    ServerConfig,
+    Session,
+    SessionInvalidated,
+    State,
+    UpdatePresence,
+    UpdateVoiceState,
+    fingerprint,
+)
+from gateway_proto.testing import Link
+from tests.connections import close_event, ready, receive, sent_payloads, unframed
+
+CONFIG = Config(token="t0ken", intents=0, gateway_url="ws://localhost", random=lambda: 0.5)
+
+
+SESSION = Session(id="s", sequence=7, dialect=10, fingerprint=fingerprint("t0ken"))
+
+
+VOICE = UpdateVoiceState("1", None)
+
+
+def _config(**changes: Any) -> Config:
+    return attrs.evolve(CONFIG, **changes)
+
+
+def _bare(session: Session | None = None, **changes: Any) -> ClientConnection:
+    return unframed(_config(**changes), session)
+
+
+def _hello(connection: ClientConnection, interval: int = 10_000) -> ClientConnection:
+    receive(connection, 10, {"heartbeat_interval": interval})
+    return connection
+
+
+def _ready(**changes: Any) -> ClientConnection:
+    return ready(_config(**changes), interval=10_000)
+
+
+def _ops(connection: ClientConnection) -> list[int]:
+    return [payload["op"] for payload in sent_payloads(connection)]
+
+
+def test_session_older_than_resume_within_is_not_resumed() -> None:
+    """Rule 23: as an option."""
+    link = Link(Client(_config(resume_within=30.0)), Server())
+    link.cut()
+    link.run(2)
+    link.client.expect(Resumed)
+    link.dead_hosts.add("localhost")
+    link.cut()
+    link.run(40)
+    link.dead_hosts.clear()
+    link.run(60)
+
+    plans = [e for e in link.client.events if isinstance(e, DialPlanned)]
+    assert plans[-1].purpose is Purpose.IDENTIFY
+    assert [plan.reason for plan in plans if "more than" in plan.reason] == [
+        "could not connect to localhost port 80: refused; the session was lost more than 30 s ago"
+    ]
+
+
+def test_stored_session_is_resumed_despite_resume_within() -> None:
+    client = Client(_config(resume_within=1.0), session=SESSION)
+
+    dial = client.next_dial()
+
+    assert dial is not None
+    assert dial.purpose is Purpose.RESUME
+
+
+def test_identify_is_not_repeated_within_five_seconds() -> None:
+    """Rules 32 and 52."""
+    link = Link(Client(_config(random=lambda: 0.0)), Server())
+    link.client.expect(Ready)
+    connection: Any = link.server.connection
+
+    connection.close(4007, now=link.now)
+    link.run()
+
+    planned = link.client.expect(DialPlanned)
+    assert (planned.purpose, planned.delay) == (Purpose.IDENTIFY, 5.25)
+
+
+@pytest.mark.parametrize(("total", "identifies"), [(1, 1), (20, 18), (1000, 900)])
+def test_identify_reserve_is_kept(total: int, identifies: int) -> None:
+    """Rule 49."""
+    client = _after_lookup(total, remaining=total - identifies + 1)
+    client.dial_succeeded(now=1.0, framing=False).receive_close(1000, now=2.0)
+    assert not [e for e in client.events() if isinstance(e, IdentifyBudgetSpent)]
+
+    client = _after_lookup(total, remaining=total - identifies)
+
+    (spent,) = [e for e in client.events() if isinstance(e, IdentifyBudgetSpent)]
+    dial = client.next_dial()
+    assert dial is not None
+    assert (spent.seconds, dial.at) == (3600.0, 3601.0)
+    assert "the next Identify is possible in 3600 s" in spent.reason
+    assert client.gave_up is None
+
+
+def _after_lookup(total: int, *, remaining: int) -> Any:
+    client = Client(_config(gateway_url=None, api_url="http://localhost/api/v10", lookup_bot=True))
+    limit = b'{"total":%d,"remaining":%d,"reset_after":3600000}' % (total, remaining)
+    body = b'{"url":"ws://localhost","session_start_limit":%s}' % limit
+    lookup = client.dial_succeeded(now=0.0)
+    lookup.receive_data(
+        b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body, now=1.0
+    )
+    return client
+
+
+def test_identify_reduces_the_budget_of_the_lookup() -> None:
+    config = attrs.evolve(
+        _config(gateway_url=None, api_url="http://localhost/api/v10", lookup_bot=True),
+        identify_reserve=998,
+    )
+    link = Link(Client(config), Server())
+    for _ in range(2):
+        link.server.send(SessionInvalidated())
+        link.run(10)
+
+    assert "998 of 1000 sessions remain" in link.client.expect(IdentifyBudgetSpent).reason
+    assert sum(isinstance(event, Identify) for event in link.server.events) == 2
+
+
+def test_spent_budget_ends_identify_on_the_same_connection() -> None:
+    config = _config(identify_on_same_connection=True, identify_budget=2, identify_attempts=100)
+    client = Client(config)
+    connection: Any = client.dial_succeeded(now=0.0, framing=False)
+    connection.receive_message('{"op":10,"d":{"heartbeat_interval":41250}}', now=1.0)
+    connection.receive_message('{"op":9,"d":false}', now=2.0)
+    connection.handle_timer(now=10.0)
+    assert connection.identified_at == [1.0, 10.0]
+
+    connection.receive_message('{"op":9,"d":false}', now=11.0)
+    connection.receive_close(None, now=12.0)
+
+    dial = client.next_dial()
+    assert dial is not None
+    assert dial.at == 86401.0
+    assert any(isinstance(event, IdentifyBudgetSpent) for event in client.events())
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_repeated_upgrade_rejection_is_backed_off(status: int) -> None:
+    """Rule 56: repeated 401 and 403 are no outage."""
+    client = Client(_config(random=lambda: 0.0))
+    delays = []
+    for _ in range(3):
+        connection = client.dial_succeeded(now=0.0)
+        connection.receive_data(
+            f"HTTP/1.1 {status} No\r\nContent-Length: 5\r\ncf-ray: abc\r\n\r\nsorry".encode(),
+            now=0.0,
+        )
+        closed = connection.events()[-1]
+        assert isinstance(closed, Closed)
+        assert closed.reason == "sorry"
+        assert closed.error == f"the upgrade was answered with HTTP {status} (cf-ray abc)"
+        dial = client.next_dial()
+        assert dial is not None
+        delays.append(dial.at)
+
+    assert delays == [0.0, 60.0, 60.0]
+
+
+def test_configured_payload_limit_is_enforced() -> None:
+    """Rule 61."""
+    connection = _ready(payload_limit=300)
+
+    with pytest.raises(LocalProtocolError, match="more than the 300 that a gateway takes"):
+        connection.send(Raw(60, "x" * 300), now=0.0)
+    _ready(payload_limit=10_000).send(Raw(60, "x" * 5000), now=0.0)
+
+
+def test_oversized_identify_is_rejected_before_the_first_dial() -> None:
+    """Rule 61: and never while something is received."""
+    with pytest.raises(LocalProtocolError, match=r"Identify has .* more than the 4096"):
+        _config(properties=Properties("x" * 4096))
+    with pytest.raises(LocalProtocolError, match=r"Identify has .* more than the 4096"):
+        _ready(properties=Properties("x" * 3800)).send(
+            UpdatePresence([Activity("x" * 100)]), now=0.0
+        )
+
+
+@pytest.mark.parametrize("length", [256, 257, 5000])
+def test_session_id_too_long_for_resume_is_rejected(length: int) -> None:
+    connection = _hello(_bare())
+
+    receive(connection, 0, {"session_id": "x" * length}, s=1, t="READY")
+
+    if length <= 256:
+        assert connection.state is State.READY
+    else:
+        assert "a session id of" in (close_event(connection).error or "")
+
+
+def test_missing_version_means_the_lowest_supported() -> None:
+    server = Server(ServerConfig(versions=(9, 10)))
+
+    assert server.accept(now=0.0, framing=False, target="/").dialect.version == 9
+
+
+@pytest.mark.parametrize("version", DIALECTS)
+def test_presence_sent_during_identify_is_kept(version: int) -> None:
+    """A presence is a state: the last one counts, whenever it is given."""
+    config = _config(dialect=version, unix_offset=0.0, presence=UpdatePresence())
+    connection = ClientConnection(config, "ws://localhost", now=0.0, framing=False)
+    if config.dialect.greets:
+        _hello(connection)
+    assert _ops(connection) == [2]
+
+    connection.send(UpdatePresence((), 5), now=1.0)
+    receive(connection, 0, {"session_id": "s", "heartbeat_interval": 9e9}, s=1, t="READY", now=2.0)
+
+    assert _ops(connection) == [3]
+
+
+def test_second_ready_drops_the_queued_commands() -> None:
+    """Rule 35."""
+    connection = _ready()
+    for _ in range(130):
+        connection.send(VOICE, now=0.0)
+
+    receive(connection, 0, {"session_id": "t"}, s=1, t="READY", now=1.0)
+    assert connection.waiting == ()
+    connection.receive_eof(now=2.0)
+
+    assert set(close_event(connection).unsent) == {VOICE}
