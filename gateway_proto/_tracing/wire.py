@@ -1,9 +1,9 @@
-"""bytes of a transport → what is written of them: as they came, or without secrets.
+"""Redaction of secrets in the bytes of a transport.
 
-What comes in may hold a secret over the border of two reads, of two frames, or inside of a
-compressed stream. So a read is kept back until the message that it ends in is whole. Where one
-holds a secret it is framed anew, with a placeholder; after one that was compressed, all later ones
-are, without compression, which an inflater takes too.
+A secret can span two reads, two frames, or lie inside a compressed stream. So a read is held back
+until the message in which it ends is complete. A message with a secret is framed again with a
+placeholder. If it was compressed, all later messages are framed again without compression, which a
+decompressor accepts too.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import attrs
-
 from gateway_proto._layers import etf
+from gateway_proto._layers.cutter import FrameHeader, read_header
 from gateway_proto._layers.inflate import InflateError, Inflater
 from gateway_proto._tracing.body import clean_answer
 from gateway_proto._tracing.secrets import Secrets
@@ -27,49 +26,16 @@ _SWITCHED = re.compile(rb"HTTP/1\.1 101|[^\r]+\r\n.*?^upgrade: *websocket", re.I
 _INFORMATION = re.compile(rb"HTTP/1\.1 1(?!01)")
 _CONTINUED, _TEXT, _BINARY, _CLOSE, _PING = 0, 1, 2, 8, 9
 _BROKEN = b"\xff"
-"""Of this byte neither zlib nor zstd makes anything, at the beginning of a stream or within it."""
+"""A byte that is invalid in zlib and zstd, at the beginning of a stream and within it."""
 _ANY = "surrogateescape"
 
 Write = Callable[[Any], None]
 
 
-@attrs.frozen
-class _Frame:
-    bits: int
-    """The first byte: whether it is final, and the op code."""
-    content: bytes
-    size: int
-    head: int
-    """Of it, before the content."""
-
-    @property
-    def code(self) -> int:
-        return self.bits & 15
-
-    @property
-    def final(self) -> bool:
-        return bool(self.bits & 128)
-
-
-def _frame(data: bytes | bytearray) -> _Frame | None:
-    """The frame at the beginning of the data; None where it is not whole."""
-    if len(data) < 2:
-        return None
-    size, at = data[1] & 127, 2
-    if size > 125:
-        at = 4 if size == 126 else 10
-        size = int.from_bytes(data[2:at], "big")
-    mask = b""
-    if data[1] & 128:
-        mask = bytes(data[at : at + 4])
-        at += 4
-    if len(data) < at + size:
-        return None
-    content = bytes(data[at : at + size])
-    if mask:
-        key = (mask * (size // 4 + 1))[:size]
-        content = (int.from_bytes(content, "big") ^ int.from_bytes(key, "big")).to_bytes(size)
-    return _Frame(data[0], content, at + size, at)
+def _whole_frame(data: bytes | bytearray) -> tuple[FrameHeader, bytes] | None:
+    """Return the first frame's header and payload, or None if the frame is incomplete."""
+    header = read_header(data)
+    return None if header is None or len(data) < header.end else (header, header.payload(data))
 
 
 def _framed(bits: int, content: bytes, *, masked: bool) -> bytes:
@@ -84,86 +50,86 @@ def _framed(bits: int, content: bytes, *, masked: bool) -> bytes:
 
 
 def _blanked(data: bytes) -> bytes:
-    """Frames that never became a whole message: their heads, and zeros for what is in them."""
-    out = b""
-    while (frame := _frame(data)) is not None:
-        out += data[: frame.head] + bytes(frame.size - frame.head)
-        data = data[frame.size :]
-    head = 2 + 4 * (data[1:2] >= b"\x80")
-    head += {126: 2, 127: 8}.get(int.from_bytes(data[1:2], "big") & 127, 0)
-    return out + data[:head] + bytes(len(data[head:]))
+    """Return the frames of an incomplete message, with zeros in place of their payloads."""
+    blank = bytearray()
+    while (header := read_header(data, len(blank))) is not None:
+        begin = len(blank)
+        size = min(header.end, len(data) - begin)
+        kept = min(header.payload_at, size)
+        blank += data[begin : begin + kept] + bytes(size - kept)
+    return bytes(blank + data[len(blank) :])
 
 
 class Incoming:
-    """What one connection receives → what is written of each read, or of each message."""
+    """Redactor of the reads or messages that one connection receives."""
 
     def __init__(self, secrets: Secrets, inflater: Inflater, *, masked: bool) -> None:
         self._secrets = secrets
         self._inflater = inflater
         self._masked = masked
-        self._switched = False  # the HTTP head is over, and frames come
-        self._answers = False  # an HTTP body follows, up to the end
-        self._rest = bytearray()  # of which no whole unit could be made yet
-        self._parts = bytearray()  # of a fragmented message
-        self._code = _TEXT
-        self._open = False  # a text has begun, and its last message is still to come
-        # Since the last time that nothing was open:
+        self._switched = False  # the HTTP head is complete; frames follow
+        self._answers = False  # an HTTP body follows, up to the end of the transport
+        self._rest = bytearray()  # bytes of an incomplete head or frame
+        self._parts = bytearray()  # fragments of an incomplete message
+        self._opcode = _TEXT
+        self._open = False  # a payload is incomplete
+        # All since the last time that no message was incomplete:
         self._raw = bytearray()
-        self._whole = 0  # bytes of it up to the end of the last whole text
-        self._reads: list[tuple[Write, int, bytes]] = []  # size, and what is in it framed anew
+        self._whole = 0  # bytes of it up to the end of the last complete payload
+        self._reads: list[tuple[Write, int, bytes]] = []  # size, and its redacted frames
         self._messages: list[tuple[Write, str | bytes]] = []
         self._found = False
         self._inflated = False
-        self._anew = False
+        self._reframes = False
 
     def receive(self, data: bytes, write: Write) -> None:
-        """Bytes came; `write` is called, now or later, with what may be written of them."""
+        """Take received bytes. `write` gets the redacted bytes, now or later."""
         self._raw += data
         self._rest += data
         self._reads.append((write, len(data), b"".join(self._units())))
-        if self._anew or not (self._rest or self._open):
-            self._let_go(bytes(self._raw))
+        if self._reframes or not (self._rest or self._open):
+            self._flush(bytes(self._raw))
 
     def receive_message(self, message: str | bytes, write: Write) -> None:
-        """A message came; `write` gets None where it is left out."""
+        """Take a received message. `write` gets None if the message is left out."""
         clean = self._text(message)
         self._messages.append((write, message))
         if self._open:
             return
         messages, self._messages = self._messages, []
-        anew = self._anew or self._found
+        reframes = self._reframes or self._found
         for earlier, text in messages[:-1]:
-            earlier(None if anew else text)
-        write(clean if anew else message)
-        self._begin_again()
+            earlier(None if reframes else text)
+        write(clean if reframes else message)
+        self._reset()
 
     def finish(self) -> None:
-        """Write what is kept back, without incomplete messages: nothing more is received."""
+        """Write what is held back, with incomplete messages blanked. Nothing more is received."""
         whole, tail = bytes(self._raw[: self._whole]), bytes(self._raw[self._whole :])
         tail = _blanked(tail) if self._switched else clean_answer(tail, self._secrets)
-        self._let_go(whole + tail)
+        self._flush(whole + tail)
         for write, _ in self._messages:
             write(None)
         self._messages.clear()
 
-    def _let_go(self, raw: bytes) -> None:
-        anew = self._anew or self._found
+    def _flush(self, raw: bytes) -> None:
+        reframes = self._reframes or self._found
         at = 0
         for write, size, clean in self._reads:
-            write(clean if anew else raw[at : at + size])
+            write(clean if reframes else raw[at : at + size])
             at += size
         self._reads.clear()
-        self._begin_again()
+        self._reset()
 
-    def _begin_again(self) -> None:
-        # The peer's compression goes on from what is left out here.
-        self._anew = self._anew or (self._found and self._inflated)
+    def _reset(self) -> None:
+        # Later compressed data of the peer refers to the data that was replaced here.
+        self._reframes = self._reframes or (self._found and self._inflated)
         self._found = self._inflated = False
         self._raw.clear()
         self._whole = 0
 
     def _units(self) -> Iterator[bytes]:
-        """The whole heads and messages that wait, without secrets."""
+        """Yield the complete heads and messages that wait, redacted."""
         while not self._switched:
             if self._answers:
                 return
@@ -174,12 +140,12 @@ class Incoming:
             if at < len(_HEAD_END) or self._answers:
                 return
             self._switched = not more_heads
-            # In place: a head stays as long as it was.
+            # In place: redaction keeps the length of a head.
             start = len(self._raw) - len(self._rest)
             self._raw[start : start + at] = clean = clean_answer(head, self._secrets)
             yield self._unit(at, clean)
-        while (frame := _frame(self._rest)) is not None:
-            yield self._unit(frame.size, self._framed_anew(frame))
+        while (frame := _whole_frame(self._rest)) is not None:
+            yield self._unit(frame[0].end, self._clean_frame(*frame))
 
     def _unit(self, size: int, clean: bytes) -> bytes:
         del self._rest[:size]
@@ -195,31 +161,31 @@ class Incoming:
         self._found = self._found or clean != text
         return clean
 
-    def _framed_anew(self, frame: _Frame) -> bytes:
-        if frame.code > _CLOSE:
-            # No protocol needs what is in a ping, and several could hold the parts of a secret.
-            content = b"x" * len(frame.content)
-            self._found = self._found or content != frame.content
-            return _framed(frame.bits, content, masked=self._masked)
-        if frame.code == _CLOSE:
-            return _framed(frame.bits, self._clean(frame.content), masked=self._masked)
-        if frame.code != _CONTINUED:
-            self._code = frame.code
-        self._parts += frame.content
+    def _clean_frame(self, header: FrameHeader, payload: bytes) -> bytes:
+        if header.opcode > _CLOSE:
+            # No protocol needs the payload of a ping, and several pings could hold a secret.
+            content = b"x" * len(payload)
+            self._found = self._found or content != payload
+            return _framed(header.first, content, masked=self._masked)
+        if header.opcode == _CLOSE:
+            return _framed(header.first, self._clean(payload), masked=self._masked)
+        if header.opcode != _CONTINUED:
+            self._opcode = header.opcode
+        self._parts += payload
         self._open = True
-        if not frame.final:
+        if not header.is_final:
             return b""
         content = bytes(self._parts)
         self._parts.clear()
-        clean = self._text(content.decode(errors=_ANY) if self._code == _TEXT else content)
+        clean = self._text(content.decode(errors=_ANY) if self._opcode == _TEXT else content)
         if clean is None:
             return b""
-        code = _TEXT if isinstance(clean, str) else _BINARY
+        opcode = _TEXT if isinstance(clean, str) else _BINARY
         data = clean.encode(errors=_ANY) if isinstance(clean, str) else clean
-        return _framed(frame.bits & ~15 | code, data, masked=self._masked)
+        return _framed(header.first & ~15 | opcode, data, masked=self._masked)
 
     def _text(self, message: str | bytes) -> str | bytes | None:
-        """The text that ends with a message, without secrets; None where it is not whole."""
+        """Return the redacted text that ends with a message, or None if it is incomplete."""
         try:
             text = self._inflater.receive(message)
         except InflateError:
@@ -238,7 +204,7 @@ class Incoming:
 
 
 class Outgoing:
-    """The bytes that one connection sends → what they say, each as soon as it is whole."""
+    """Decoder of the bytes that one connection sends: each item as soon as it is complete."""
 
     def __init__(self, inflate: Callable[[str | bytes], str | bytes | None]) -> None:
         self._inflate = inflate
@@ -246,7 +212,7 @@ class Outgoing:
         self._switched = False
 
     def send(self, data: bytes) -> list[dict[str, Any]]:
-        """The HTTP text, messages, closes and pongs that end in these bytes."""
+        """Return the HTTP text, messages, closes and pongs that end in these bytes."""
         self._rest += data
         items = []
         if not self._switched:
@@ -257,31 +223,31 @@ class Outgoing:
             size = at if self._switched else len(self._rest)
             items.append({"http": self._rest[:size].decode("latin-1")})
             del self._rest[:size]
-        while (frame := _frame(self._rest)) is not None:
-            del self._rest[: frame.size]
-            items.append(self._item(frame))
+        while (frame := _whole_frame(self._rest)) is not None:
+            del self._rest[: frame[0].end]
+            items.append(self._item(*frame))
         return items
 
     def message(self, message: str | bytes) -> dict[str, Any]:
-        """What a message says."""
+        """Return a message as JSON data."""
         try:
             text = self._inflate(message)
         except InflateError as error:
             return {"broken": str(error)}
         return {"broken": "it is not whole"} if text is None else json_of_message(text)
 
-    def _item(self, frame: _Frame) -> dict[str, Any]:
-        size = len(frame.content)
-        match frame.code:
-            case code if frame.bits & 0x70 or code == _CONTINUED or not frame.final:
-                # What a scenario makes of a frame.
-                return {"frame": frame.bits, "size": size}
-            case code if code == _CLOSE:
-                reason = frame.content[2:].decode("utf-8", "replace")
-                return {"close": int.from_bytes(frame.content[:2], "big"), "reason": reason}
-            case code if code == _TEXT:
-                return self.message(frame.content.decode(errors="replace"))
-            case code if code == _BINARY:
-                return self.message(frame.content)
-            case _:
-                return {"ping" if frame.code == _PING else "pong": json_of_data(b"x" * size)}
+    def _item(self, header: FrameHeader, payload: bytes) -> dict[str, Any]:
+        size = len(payload)
+        match header.opcode:
+            case opcode if header.first & 0x70 or opcode == _CONTINUED or not header.is_final:
+                # A fault of the scenario: no connection sends such a frame.
+                return {"frame": header.first, "size": size}
+            case opcode if opcode == _CLOSE:
+                reason = payload[2:].decode("utf-8", "replace")
+                return {"close": int.from_bytes(payload[:2], "big"), "reason": reason}
+            case opcode if opcode == _TEXT:
+                return self.message(payload.decode(errors="replace"))
+            case opcode if opcode == _BINARY:
+                return self.message(payload)
+            case opcode:
+                return {"ping" if opcode == _PING else "pong": json_of_data(b"x" * size)}

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Protocol
 
+from gateway_proto._layers.cutter import read_header
 from gateway_proto.testing.agenda import Agenda
 from gateway_proto.testing.chance import Chance
 
@@ -18,7 +19,6 @@ _UNHEARD = 900.0
 _PIECE = 4096
 """Bytes that arrive at once at most."""
 _PIECES = 24
-_LENGTHS = {126: 2, 127: 8}
 
 
 class Flow:
@@ -145,7 +145,7 @@ class Flow:
         """Turn one bit over; only where what comes of it does not hang on wsproto's own chance."""
         places: Sequence[int]
         if self._masked:
-            places = _steady_places(data)
+            places = _mutable_offsets(data)
         else:
             # The answer to the upgrade holds what was made of a nonce.
             places = range(12 if data.startswith(b"HTTP/1.1 101") else len(data))
@@ -230,21 +230,17 @@ class Wire:
             self._agenda.after(_UNHEARD, flow.source.reset)
 
 
-def _steady_places(data: bytes) -> list[int]:
-    """Of masked frames: all but the lengths, behind which masks would be read as frames."""
-    places: list[int] = []
+def _mutable_offsets(data: bytes) -> list[int]:
+    """Return the offsets in masked frames of all but the lengths.
+
+    After a changed length the random masks of wsproto would be parsed as frames.
+    """
+    offsets: list[int] = []
     if data.startswith(b"GET "):
-        return places
+        return offsets
     at = 0
-    while at < len(data):
-        places.append(at)
-        size = data[at + 1] & 0x7F
-        at += 2
-        more = _LENGTHS.get(size, 0)
-        if more:
-            size = int.from_bytes(data[at : at + more], "big")
-            at += more
-        end = at + 4 + size
-        places += range(at, end)
-        at = end
-    return places
+    while (header := read_header(data, at)) is not None:
+        offsets.append(at)
+        offsets += range(at + header.size, at + header.end)
+        at += header.end
+    return offsets

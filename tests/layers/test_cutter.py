@@ -11,7 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway_proto._layers.cutter import Broken, Cutter, HeaderGuard, Unusual
+from gateway_proto._layers.cutter import (
+    Broken,
+    Cutter,
+    HeaderGuard,
+    Unusual,
+    apply_mask,
+    header_size,
+    read_header,
+)
 from gateway_proto._layers.frames import ClientFrames, Incoming, ServerFrames
 from tests.messages import one_by_one, unmasked
 
@@ -33,7 +41,75 @@ def _cut(*chunks: bytes, limit: int = LIMIT) -> list[Any]:
     return one_by_one(item for chunk in chunks for item in cutter.cut(chunk))
 
 
-# ----- what is cut -----
+# ----- headers -----
+
+
+@pytest.mark.parametrize("length", [0, 1, 125, 126, 65535, 65536])
+@pytest.mark.parametrize("mask", [b"", b"\x01\x80\xff\x00"])
+def test_frame_header_is_read_with_or_without_a_mask(length: int, mask: bytes) -> None:
+    payload = (b"payload" * (length // 7 + 1))[:length]
+    frame = bytearray(_frame(0x82, payload))
+    if mask:
+        frame[1] |= 0x80
+        size = header_size(frame[1])
+        frame[size:] = mask + apply_mask(payload, mask)
+
+    header = read_header(b"before" + frame + b"after", 6)
+
+    assert header is not None
+    assert (header.first, header.opcode, header.is_final) == (0x82, 2, True)
+    assert (header.is_masked, header.length) == (bool(mask), length)
+    assert header.size == header_size(frame[1]) == header.payload_at - len(mask)
+    assert header.end == len(frame)
+    assert header.payload(b"before" + frame + b"after", 6) == payload
+
+
+@pytest.mark.parametrize("header", [b"\x82\x03", b"\x82\xfe\x01\x00", b"\x82\x7f" + bytes(8)])
+def test_incomplete_frame_header_is_none(header: bytes) -> None:
+    assert read_header(header) is not None
+    assert all(read_header(header[:size]) is None for size in range(len(header)))
+
+
+@given(
+    st.sampled_from([0x81, 0x82, 0x01, 0x02, 0x89, 0x8A, 0x88, 0x80, 0xC1, 0x83]),
+    st.integers(0, 255),
+    st.binary(min_size=8, max_size=8) | st.integers(0, 70_000).map(lambda n: struct.pack("!Q", n)),
+    st.integers(1, 10),
+)
+def test_fast_parser_agrees_with_read_header(
+    first: int, second: int, length: bytes, received: int
+) -> None:
+    """The loop of the fast parser has its own copy of the header parser."""
+    size = header_size(second)
+    data = (bytes([first, second]) + length[10 - size :])[: min(received, size)]
+    header = read_header(data)
+    cutter = Cutter(LIMIT)
+
+    items = cutter.cut(data)
+
+    if len(data) >= 2 and second >= 0x80:  # invalid from a server, whatever its length
+        assert items == [Unusual(data)]
+        return
+    if header is None:
+        assert items == []
+        assert cutter._missing == (size if len(data) >= 2 else 2) - len(data)
+        return
+    is_shortest = header.length >= {2: 0, 4: 126, 10: 65536}[size]
+    is_valid = is_shortest and header.length < 1 << 63
+    is_control = header.first in (0x89, 0x8A)
+    fits = header.length <= 125 if is_control else header.first in (0x81, 0x82, 0x01, 0x02)
+    if not is_valid or not fits:
+        assert items == [Unusual(data)]
+    elif header.length > LIMIT:
+        assert [type(item) for item in items] == [Broken]
+    elif header.length:
+        assert items == []
+        assert cutter._missing == header.length
+    else:
+        assert cutter._missing == 0
+
+
+# ----- complete frames -----
 
 
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 65535, 65536, LIMIT])
