@@ -5,101 +5,57 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncIterator, Callable
-from typing import Any, cast
+from collections.abc import AsyncIterator
+from typing import Any
 
 from gateway_asyncio._clock import check_loop
 from gateway_asyncio._listening import open_listener
 from gateway_asyncio._pump import Pump
 from gateway_dialing import runtime_server_config
-from gateway_proto import Connection, Server, ServerConnection, ServerEvent, ServerSession
+from gateway_proto import Connection, Server
 from gateway_proto._arguments import check_serving
-from gateway_proto.gateway import log_error, log_events
+from gateway_proto._serve_driving import OnEvent, ServingBase
 
 __all__ = ["Serving", "serve_gateway"]
 
 _LINGER_SECONDS = 0.5
 """For the clients' answers to a close frame, and for the last bytes to be sent."""
-_LABEL = "server: "
-OnEvent = Callable[[ServerConnection, ServerEvent], None]
 
 
-class Serving:
+class Serving(ServingBase[Pump]):
     """A server that listens."""
 
     def __init__(self, server: Server, on_event: OnEvent | None, *, tls: bool) -> None:
-        self.server: Server = server
-        self.host: str = ""
-        self.port: int = 0
-        self._tls = "s" if tls else ""
-        self._on_event = on_event
+        super().__init__(server, on_event, tls=tls)
         self._loop = asyncio.get_running_loop()
-        self._pumps: set[Pump] = set()
         self._body: asyncio.Task[Any] | None = None
         self._is_body_cancelled = False
-        self.error: BaseException | None = None
-        """The exception of `on_event` or of the state machine that ended the server."""
-
-    @property
-    def url(self) -> str:
-        """Of the gateway."""
-        return f"ws{self._tls}://{self._authority}"
-
-    @property
-    def api_url(self) -> str:
-        """The base under which `/gateway` lies."""
-        return f"http{self._tls}://{self._authority}/api"
 
     def now(self) -> float:
-        """Seconds of the clock that the server is driven with."""
+        """Return the time of the event loop's clock, in seconds."""
         return self._loop.time()
 
-    def dispatch(
-        self, name: str, data: Any, to: Callable[[ServerSession], bool] | None = None
-    ) -> int:
-        """Dispatch to the sessions that `to` picks, or to all; returns to how many."""
-        return self.server.dispatch(name, data, now=self.now(), to=to)
+    # ----- for the context manager -----
 
-    def drop(self) -> None:
-        """Cut every connection that has a session, without a close frame."""
-        for connection in list(self.server.connections):
-            if connection.session is not None:
-                connection.drop(now=self.now())
-
-    @property
-    def _authority(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-    def make_pump(self) -> Pump:
-        """For a transport that was accepted."""
+    def _make_driver(self) -> Pump:
+        """Return the protocol of a transport that was accepted."""
         return Pump(self._accept, self._deliver)
 
-    def fail(self, error: BaseException) -> None:
-        """End the server because of an exception in a callback or in the state machine."""
-        log_error(error, _LABEL)
-        if self.error is not None:
-            return
-        self.error = error
+    def _cancel(self) -> None:
         if self._body is not None and not self._body.done():
             self._is_body_cancelled = self._body.cancel()
 
-    def was_cancelled_alone(self) -> bool:
-        """Whether `fail`, and no other caller, has cancelled the body; takes that back, once."""
+    def _was_cancelled_alone(self) -> bool:
+        """Whether only `_fail` has cancelled the body; if so, take the cancellation back, once."""
         task = asyncio.current_task()
         if not self._is_body_cancelled or task is None:
             return False
         self._is_body_cancelled = False
         return task.uncancel() == 0
 
-    async def close(self, *, linger: float = _LINGER_SECONDS) -> None:
-        """Close every connection; the clients have half a second to answer the close frames."""
-        for pump in list(self._pumps):
-            if pump.connection is not None and pump.error is None:
-                try:
-                    pump.connection.close(1001, now=self.now())
-                except Exception as error:
-                    pump.fail(error)
-                pump.turn()
+    async def _close(self, *, linger: float) -> None:
+        """Close every connection; wait `linger` seconds for answers to the close frames."""
+        self._close_connections()
         try:
             await self._until_closed(linger)
         finally:
@@ -114,21 +70,13 @@ class Serving:
 
     def _accept(self, pump: Pump) -> Connection[Any, Any]:
         self._pumps.add(pump)
-        pump.ended.add_done_callback(lambda _: self._ended(pump))
+        pump.ended.add_done_callback(lambda _: self._on_ended(pump))
         pump.closed.add_done_callback(lambda _: self._pumps.discard(pump))
         return self.server.accept(now=self.now())
 
-    def _ended(self, pump: Pump) -> None:
+    def _on_ended(self, pump: Pump) -> None:
         if pump.error is not None:
-            self.fail(pump.error)
-
-    def _deliver(self, pump: Pump, events: list[ServerEvent]) -> bool:
-        if events:
-            log_events(events, _LABEL)
-        if self._on_event is not None:
-            for event in events:
-                self._on_event(cast("ServerConnection", pump.connection), event)
-        return True
+            self._fail(pump.error)
 
 
 @contextlib.asynccontextmanager
@@ -153,7 +101,7 @@ async def serve_gateway(
     )
     serving = Serving(server, on_event, tls=ssl_context is not None)
     listener = await open_listener(
-        serving.make_pump,
+        serving._make_driver,
         host,
         port,
         ssl_context=ssl_context,
@@ -166,14 +114,14 @@ async def serve_gateway(
         yield serving
     except (asyncio.CancelledError, GeneratorExit):
         linger = 0.0
-        if not serving.was_cancelled_alone():
+        if not serving._was_cancelled_alone():
             raise
     finally:
         serving._body = None
         try:
             await listener.close()
         finally:
-            await serving.close(linger=linger)
-    serving.was_cancelled_alone()
-    if serving.error is not None:
-        raise serving.error
+            await serving._close(linger=linger)
+    serving._was_cancelled_alone()
+    if serving._error is not None:
+        raise serving._error

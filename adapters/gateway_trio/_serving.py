@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import ssl
-from collections.abc import AsyncIterator, Callable
-from typing import Any, cast
+from collections.abc import AsyncIterator
+from typing import cast
 
 import trio
 
 from gateway_dialing import AcceptErrors, runtime_server_config
-from gateway_proto import Server, ServerConnection, ServerEvent, ServerSession
+from gateway_proto import Server
 from gateway_proto._arguments import check_serving
-from gateway_proto.gateway import log_error, log_events
+from gateway_proto._serve_driving import OnEvent, ServingBase
 from gateway_trio._clock import check_loop
 from gateway_trio._pump import Pump
 
@@ -20,58 +20,25 @@ __all__ = ["Serving", "serve_gateway"]
 
 _LINGER_SECONDS = 0.5
 """For the clients' answers to a close frame, and for the last bytes to be sent."""
-_LABEL = "server: "
-OnEvent = Callable[[ServerConnection, ServerEvent], None]
 
 
-class Serving:
+class Serving(ServingBase[Pump]):
     """A server that listens."""
 
     def __init__(
         self, server: Server, on_event: OnEvent | None, ssl_context: ssl.SSLContext | None
     ) -> None:
-        self.server: Server = server
-        self.host: str = ""
-        self.port: int = 0
+        super().__init__(server, on_event, tls=ssl_context is not None)
         self._ssl_context = ssl_context
-        self._tls = "" if ssl_context is None else "s"
-        self._on_event = on_event
-        self._pumps: set[Pump] = set()
         self._scope = trio.CancelScope()
-        self.error: BaseException | None = None
-        """The exception of `on_event` or of the state machine that ended the server."""
-
-    @property
-    def url(self) -> str:
-        """Of the gateway."""
-        return f"ws{self._tls}://{self._authority}"
-
-    @property
-    def api_url(self) -> str:
-        """The base under which `/gateway` lies."""
-        return f"http{self._tls}://{self._authority}/api"
 
     def now(self) -> float:
-        """Seconds of the clock that the server is driven with."""
+        """Return the time of trio's clock, in seconds."""
         return trio.current_time()
 
-    def dispatch(
-        self, name: str, data: Any, to: Callable[[ServerSession], bool] | None = None
-    ) -> int:
-        """Dispatch to the sessions that `to` picks, or to all; returns to how many."""
-        return self.server.dispatch(name, data, now=self.now(), to=to)
+    # ----- for the context manager -----
 
-    def drop(self) -> None:
-        """Cut every connection that has a session, without a close frame."""
-        for connection in list(self.server.connections):
-            if connection.session is not None:
-                connection.drop(now=self.now())
-
-    @property
-    def _authority(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-    async def handle(self, stream: trio.abc.Stream) -> None:
+    async def _handle(self, stream: trio.abc.Stream) -> None:
         """Drive the connection of a stream that was accepted."""
         if self._ssl_context is not None:
             encrypted = trio.SSLStream(
@@ -93,7 +60,7 @@ class Serving:
         try:
             connection = self.server.accept(now=self.now())
         except Exception as error:
-            self.fail(error)
+            self._fail(error)
             await trio.aclose_forcefully(stream)
             return
         pump = Pump(connection, stream, self._deliver)
@@ -103,36 +70,18 @@ class Serving:
         finally:
             self._pumps.discard(pump)
             if pump.error is not None:
-                self.fail(pump.error)
+                self._fail(pump.error)
 
-    def fail(self, error: BaseException) -> None:
-        """End the server because of an exception in a callback or in the state machine."""
-        log_error(error, _LABEL)
-        if self.error is None:
-            self.error = error
-            self._scope.cancel()
+    def _cancel(self) -> None:
+        self._scope.cancel()
 
-    async def close(self) -> None:
+    async def _close(self) -> None:
         """Close every connection; the clients have half a second to answer the close frames."""
         pumps = list(self._pumps)
-        for pump in pumps:
-            if pump.error is None:
-                try:
-                    pump.connection.close(1001, now=self.now())
-                except Exception as error:
-                    pump.fail(error)
-                pump.turn()
+        self._close_connections()
         with trio.move_on_after(_LINGER_SECONDS):
             for pump in pumps:
                 await pump.closed.wait()
-
-    def _deliver(self, pump: Pump, events: list[ServerEvent]) -> bool:
-        if events:
-            log_events(events, _LABEL)
-        if self._on_event is not None:
-            for event in events:
-                self._on_event(cast("ServerConnection", pump.connection), event)
-        return True
 
 
 async def _open_listeners(host: str, port: int) -> list[trio.SocketListener]:
@@ -156,7 +105,7 @@ async def _accept(listener: trio.SocketListener, serving: Serving, nursery: trio
             except OSError as error:
                 await trio.sleep(errors.pause(error, now=trio.current_time()))
                 continue
-            nursery.start_soon(serving.handle, stream)
+            nursery.start_soon(serving._handle, stream)
 
 
 @contextlib.asynccontextmanager
@@ -197,9 +146,9 @@ async def serve_gateway(
         finally:
             accepting.cancel_scope.cancel()
             with trio.CancelScope(shield=True):
-                await serving.close()
+                await serving._close()
             nursery.cancel_scope.cancel()
     if error is None:
-        error = serving.error
+        error = serving._error
     if error is not None:
         raise error
