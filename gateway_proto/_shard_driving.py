@@ -1,19 +1,21 @@
-"""Fleet ↔ an application: everything of an adapter's shards that is independent of the loop."""
+"""Event-loop-independent half of the adapters' `Shards`."""
 
 from __future__ import annotations
 
 import abc
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
 from gateway_proto._driving import Iteration, Notifier, Turns
+from gateway_proto._gateway_driving import AdapterGateway
 from gateway_proto.client import Client
+from gateway_proto.config import Config
 from gateway_proto.errors import GaveUpError, LocalProtocolError
 from gateway_proto.events import Event
 from gateway_proto.fleet import Fleet
-from gateway_proto.gateway import AdapterGateway, GatewayBase, log_error
+from gateway_proto.gateway import GatewayBase, log_error
 from gateway_proto.session import Session
 from gateway_proto.shards import ShardPlan, shard_of
 
@@ -29,13 +31,33 @@ class ShardsBase(abc.ABC, Generic[G]):
     events end when all have given up, are stopped or removed.
     """
 
+    _gateway_class: Callable[..., G]
+
     def __init__(
-        self, fleet: Fleet, *, news: Notifier, slots: Notifier, raise_on_give_up: bool
+        self,
+        config: Config,
+        *,
+        count: int | None,
+        ids: Iterable[int] | None,
+        sessions: Mapping[int, Session] | None,
+        dialer: Any,
+        queue_limit: int,
+        recorder: Any,
+        raise_on_give_up: bool,
     ) -> None:
-        self._fleet = fleet
-        self._news = news
-        self._slots = slots
+        self._config = config
+        self._dialer = dialer
+        self._queue_limit = queue_limit
         self._raise_on_give_up = raise_on_give_up
+        self._fleet = fleet = Fleet(
+            config,
+            count=count,
+            ids=ids,
+            sessions=sessions,
+            make_client=Client if recorder is None else recorder.client,
+        )
+        self._news = self._make_notifier()
+        self._slots = self._make_notifier()
         self._turns = Turns()
         self._gateways: dict[int, G] = {}
         self._removed: dict[int, G] = {}
@@ -50,7 +72,6 @@ class ShardsBase(abc.ABC, Generic[G]):
         self._lookup: G | None = None
         if fleet.lookup is not None:
             self._lookup = self._make_gateway(fleet.lookup, None)
-            self._ids[self._lookup] = None
 
     # ----- for the user -----
 
@@ -60,12 +81,12 @@ class ShardsBase(abc.ABC, Generic[G]):
 
     @property
     def gateways(self) -> Mapping[int, G]:
-        """By shard id; empty until the lookup is answered. A shard keeps its gateway."""
+        """Gateways by shard id; empty until the lookup is answered. A shard keeps its gateway."""
         return MappingProxyType(self._gateways)
 
     @property
     def plan(self) -> ShardPlan:
-        """Which shards there are, and which are here now.
+        """Plan with the ids of the shards that are here now.
 
         Raises `LocalProtocolError` until the lookup is answered, see `planned`.
         """
@@ -73,12 +94,12 @@ class ShardsBase(abc.ABC, Generic[G]):
 
     @property
     def gave_up(self) -> str | None:
-        """Why the lookup gave up; None if it did not. Each gateway has its own `gave_up`."""
+        """Reason why the lookup gave up; None if it did not. Each gateway has its own `gave_up`."""
         return None if self._lookup is None else self._lookup.gave_up
 
     @property
     def sessions(self) -> dict[int, Session]:
-        """As of the events handled, by shard id: to store, and to give to `open_shards` again.
+        """Sessions as of the handled events, by shard id: store them for the next `open_shards`.
 
         A removed shard keeps its session here.
         """
@@ -87,7 +108,7 @@ class ShardsBase(abc.ABC, Generic[G]):
         return {shard_id: session for shard_id, session in sessions.items() if session is not None}
 
     def of_guild(self, guild_id: str | int) -> G:
-        """Return the gateway that gets a guild's events.
+        """Return the gateway that receives a guild's events.
 
         Raises `LocalProtocolError` if its shard is elsewhere, and until the lookup is answered.
         """
@@ -117,37 +138,38 @@ class ShardsBase(abc.ABC, Generic[G]):
     async def restart(self, shard_id: int, *, keep_session: bool = True) -> None:
         """Close a shard's connection and dial again, with or without the session.
 
-        A shard that gave up or was stopped starts again. Events that wait are delivered before
-        those of the new connection. Raises `LocalProtocolError` for an id that is not here.
+        A shard that gave up or was stopped starts again. Queued events are delivered before those
+        of the new connection; the last is `Closed` with `Then.STOP`, as after `stop`. Raises
+        `LocalProtocolError` for an id that is not here.
         """
         async with self._changing(shard_id):
             gateway = self._here(shard_id)
             session = await self._end_run(shard_id, keep_session=keep_session)
             self._check_open()
-            gateway.begin_again(self._fleet.replace(shard_id, session=session))
+            gateway._begin_again(self._fleet.replace(shard_id, session=session))
             self._start(gateway)
 
     async def add(self, shard_id: int, *, session: Session | None = None) -> None:
         """Run one more of the plan's shards, or one that was removed; `session` is resumed.
 
+        Without `session` the shard identifies, also if its session was kept when it was removed.
         Raises `LocalProtocolError` for an id that is here or not below the count.
         """
         async with self._changing(shard_id):
             client = self._fleet.add(shard_id, session=session)
             gateway = self._removed.pop(shard_id, None)
             if gateway is None:
-                gateway = self._made(shard_id, client)
+                gateway = self._make_gateway(client, shard_id)
             else:
-                gateway.begin_again(client)
+                gateway._begin_again(client)
             self._gateways[shard_id] = gateway
             self._start(gateway)
 
     async def remove(self, shard_id: int, *, keep_session: bool = True) -> Session | None:
         """Close a shard's connection and forget the shard; return its session, if it is kept.
 
-        The session is as of the last event received: give it to `add`, here or in another process,
-        after the events that wait here are handled. Raises `LocalProtocolError` for an id that is
-        not here.
+        The session is as of the last event received: pass it to `add`, here or in another process,
+        after the queued events are handled. Raises `LocalProtocolError` for an id that is not here.
         """
         async with self._changing(shard_id):
             session = await self._end_run(shard_id, keep_session=keep_session)
@@ -157,7 +179,7 @@ class ShardsBase(abc.ABC, Generic[G]):
 
     # ----- for the context managers -----
 
-    async def run(self) -> None:
+    async def _run(self) -> None:
         """Look up, start the shards and grant identify slots, until cancelled."""
         try:
             if self._lookup is not None:
@@ -177,21 +199,13 @@ class ShardsBase(abc.ABC, Generic[G]):
             log_error(error)
             self._news.tell()
 
-    def close(self) -> None:
-        """Refuse further changes: the context is left."""
-        self._is_closed = True
-
-    def raise_unseen_error(self) -> None:
+    def _raise_unseen_error(self) -> None:
         """Raise an exception that no iteration has raised."""
         self._turns.raise_error()
         if not self._failure_is_raised:
             self._raise_failure()
 
     # ----- the adapter's part -----
-
-    @abc.abstractmethod
-    def _make_gateway(self, client: Client, shard_id: int | None) -> G:
-        """Make a gateway that is not started."""
 
     @abc.abstractmethod
     def _start(self, gateway: G) -> None:
@@ -202,16 +216,16 @@ class ShardsBase(abc.ABC, Generic[G]):
         """Wait until the task of a gateway that is stopped has ended."""
 
     @abc.abstractmethod
-    async def _stop(self, gateway: G, *, keep_session: bool) -> None:
-        """Stop a gateway."""
-
-    @abc.abstractmethod
     async def _wait_for_slots(self, at: float | None) -> None:
         """Wait for a time of the event loop's clock, or for `_slots`."""
 
     @abc.abstractmethod
     def _make_lock(self) -> Any:
         """Make a lock, an async context manager."""
+
+    @abc.abstractmethod
+    def _make_notifier(self) -> Notifier:
+        """Make a notifier."""
 
     @abc.abstractmethod
     def _now(self) -> float:
@@ -240,8 +254,8 @@ class ShardsBase(abc.ABC, Generic[G]):
         if self._changes:
             return False
         if not self._has_plan:
-            return self._lookup is not None and self._lookup.over and self._was_not_found
-        return all(gateway.over for gateway in self._gateways.values())
+            return self._lookup is not None and self._lookup._is_finished and self._was_not_found
+        return all(gateway._is_finished for gateway in self._gateways.values())
 
     @property
     def _was_not_found(self) -> bool:
@@ -263,15 +277,24 @@ class ShardsBase(abc.ABC, Generic[G]):
             self._failure = error
         else:
             for shard_id, client in self._fleet.clients.items():
-                self._gateways[shard_id] = self._made(shard_id, client)
+                self._gateways[shard_id] = self._make_gateway(client, shard_id)
             self._count = self._fleet.plan.count
             self._has_plan = True
             for gateway in self._gateways.values():
                 self._start(gateway)
         self._news.tell()
 
-    def _made(self, shard_id: int, client: Client) -> G:
-        gateway = self._make_gateway(client, shard_id)
+    def _make_gateway(self, client: Client, shard_id: int | None) -> G:
+        """Make a gateway that is not started."""
+        gateway = self._gateway_class(
+            client,
+            self._config,
+            dialer=self._dialer,
+            queue_limit=self._queue_limit,
+            news=self._news,
+            turns=self._turns,
+            shard_id=shard_id,
+        )
         self._ids[gateway] = shard_id
         return gateway
 
@@ -295,18 +318,18 @@ class ShardsBase(abc.ABC, Generic[G]):
 
     async def _end_run(self, shard_id: int, *, keep_session: bool) -> Session | None:
         gateway, client = self._here(shard_id), self._fleet.clients[shard_id]
-        await self._stop(gateway, keep_session=keep_session)
+        await gateway.stop(keep_session=keep_session)
         await self._until_ended(gateway)
         return client.session if keep_session else None
 
     async def _stop_shard(self, shard_id: int, *, keep_session: bool) -> None:
         async with self._locked(shard_id):
             if shard_id in self._gateways:
-                await self._stop(self._gateways[shard_id], keep_session=keep_session)
+                await self._gateways[shard_id].stop(keep_session=keep_session)
 
     @contextlib.asynccontextmanager
     async def _changing(self, shard_id: int) -> AsyncIterator[None]:
-        """One change of a shard at a time; meanwhile no iteration ends."""
+        """Make one change of a shard at a time; meanwhile no iteration ends."""
         self._check_open()
         if not self._has_plan:
             raise LocalProtocolError("there is no plan yet: the lookup is not over")

@@ -23,7 +23,8 @@ from gateway_proto import (
     Turns,
     UpdatePresence,
 )
-from gateway_proto.gateway import AdapterGateway, GatewayBase, _Answer
+from gateway_proto._gateway_driving import AdapterGateway, _Answer
+from gateway_proto.gateway import GatewayBase
 from gateway_proto.testing import Link
 
 CONFIG = Config(token="t", intents=0, gateway_url="ws://localhost")
@@ -113,7 +114,7 @@ def test_gateway_has_the_properties_of_its_client() -> None:
     assert gateway.waiting == ()
     assert gateway.gave_up is None
     assert gateway.last_closed is None
-    assert not gateway.over
+    assert not gateway._is_finished
 
 
 def test_gateway_without_connection_has_no_state() -> None:
@@ -248,6 +249,12 @@ class News:
 class Driven(AdapterGateway):
     """One without an event loop."""
 
+    async def stop(self, *, keep_session: bool = True) -> None:
+        raise AssertionError("nothing is stopped here")
+
+    def _cancel_dial(self) -> None:
+        raise AssertionError("nothing is dialed here")
+
     def _now(self) -> float:
         return 0.0
 
@@ -281,7 +288,7 @@ class Pump:
 
 def _driven(client: Client | None = None, turns: Turns | None = None) -> Driven:
     client = client or Client(CONFIG)
-    return Driven(client, CONFIG, queue_limit=8, news=News(), sendable=News(), turns=turns)
+    return Driven(client, CONFIG, queue_limit=8, turns=turns)
 
 
 def _run(coroutine: Coroutine[Any, Any, Any]) -> None:
@@ -299,12 +306,12 @@ def test_exception_from_final_events_ends_the_gateway() -> None:
     gateway._client = Broken(CONFIG)
     gateway._finish()
 
-    assert gateway.over
+    assert gateway._is_finished
     with pytest.raises(ZeroDivisionError):
         _run(gateway.send(UpdatePresence()))
     with pytest.raises(ZeroDivisionError):
-        gateway.raise_unseen_error()
-    gateway.raise_unseen_error()
+        gateway._raise_unseen_error()
+    gateway._raise_unseen_error()
 
 
 @pytest.mark.parametrize(
@@ -346,6 +353,6 @@ def test_error_of_one_shard_is_raised_only_once() -> None:
     assert turns.errors == [error]
 
     with pytest.raises(ZeroDivisionError):
-        _run(gateway._next_event())
+        _run(gateway._wait_for_event())
 
     assert turns.errors == []

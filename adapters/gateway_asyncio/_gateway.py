@@ -1,4 +1,4 @@
-"""Config → events: a client on asyncio."""
+"""Client on asyncio: `Gateway` and `open_gateway`."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ from gateway_asyncio._leaving import LINGER_SECONDS, run_gateways
 from gateway_asyncio._news import News
 from gateway_asyncio._pump import Pump
 from gateway_dialing import DialError, ProxySetting
-from gateway_proto import Client, Config, Connection, Dial, Session, Turns
+from gateway_proto import Client, Config, Connection, Dial, Session
 from gateway_proto._arguments import check_opening
-from gateway_proto._driving import Notifier
-from gateway_proto.gateway import AdapterGateway
+from gateway_proto._gateway_driving import AdapterGateway
 
 if TYPE_CHECKING:
     from gateway_proto.trace import Recorder
@@ -28,44 +27,25 @@ __all__ = ["Gateway", "open_gateway"]
 class Gateway(AdapterGateway):
     """A client that stays connected. Iterate over it for its events."""
 
-    # An idle connection takes a percent less without a dict.
-    __slots__ = ("_dialer", "_is_dialling", "_life", "_lingering", "_loop")
+    # Without a __dict__ an idle connection takes one percent less memory.
+    __slots__ = ("_dialer", "_is_dialing", "_lingering", "_loop", "_runner")
     _pump: Pump | None
 
-    def __init__(
-        self,
-        client: Client,
-        config: Config,
-        *,
-        dialer: Dialer,
-        queue_limit: int,
-        news: Notifier | None = None,
-        turns: Turns | None = None,
-        raise_on_give_up: bool = True,
-        shard_id: int | None = None,
-    ) -> None:
-        super().__init__(
-            client,
-            config,
-            queue_limit=queue_limit,
-            news=news or News(),
-            sendable=News(),
-            turns=turns,
-            raise_on_give_up=raise_on_give_up,
-            shard_id=shard_id,
-        )
+    def __init__(self, client: Client, config: Config, *, dialer: Dialer, **options: Any) -> None:
+        super().__init__(client, config, **options)
         self._loop = asyncio.get_running_loop()
         self._dialer = dialer
-        self._is_dialling = False  # or waiting for the time of a dial
-        self._life: asyncio.Task[None] | None = None
+        self._is_dialing = False  # or waiting for the time of a dial
+        self._runner: asyncio.Task[None] | None = None
         self._lingering: list[Pump] = []
 
     async def stop(self, *, keep_session: bool = True) -> None:
-        """Close and dial no more, so that the session stays resumable, or not. The events then end.
+        """Close and stop dialing; the session stays resumable if it is kept. The events then end.
 
         The peer has half a second to answer the close frame.
         """
-        pump = self._begin_stop(keep_session=keep_session)
+        pump = self._pump
+        self._begin_stop(keep_session=keep_session)
         if pump is not None:
             try:
                 await asyncio.wait([pump.ended], timeout=LINGER_SECONDS)
@@ -74,21 +54,20 @@ class Gateway(AdapterGateway):
 
     # ----- for the context managers -----
 
-    def start(self) -> None:
-        """Run `live` in a task."""
-        self._is_dialling = False
-        self._life = asyncio.create_task(self.live())
+    def _start(self) -> None:
+        """Call `_run` in a task."""
+        self._is_dialing = False
+        self._runner = asyncio.create_task(self._run())
 
-    async def live(self) -> None:
-        """Dial, and drive connections, until the client dials no more."""
+    async def _run(self) -> None:
+        """Dial and drive connections until the client has ended."""
         try:
-            while self.error is None and (dial := self._client.next_dial()) is not None:
-                self._take(self._client.events())
-                self._is_dialling = True
+            while (dial := self._next_dial()) is not None:
+                self._is_dialing = True
                 await asyncio.sleep(max(0.0, dial.at - self._loop.time()))
                 transport = await self._open(dial)
-                self._is_dialling = False
-                if transport is not None and self._client.next_dial() is dial:
+                self._is_dialing = False
+                if transport is not None and self._is_current(dial):
                     await self._drive(transport)
                 elif transport is not None:  # stopped just as it opened
                     transport.abort()
@@ -101,71 +80,58 @@ class Gateway(AdapterGateway):
             self._finish()
 
     @property
-    def is_started(self) -> bool:
-        """Whether `start` was called."""
-        return self._life is not None
+    def _is_started(self) -> bool:
+        """Whether `_start` was called."""
+        return self._runner is not None
 
-    async def until_ended(self) -> None:
-        """Wait until the task of `start` has ended."""
-        assert self._life is not None
-        await asyncio.wait([self._life])
-        if not self.over:  # cancelled before its first step
-            self._finish()
+    async def _until_ended(self) -> None:
+        """Wait until the task of `_start` has ended."""
+        assert self._runner is not None
+        await asyncio.wait([self._runner])
+        self._ensure_finished()
 
-    def begin_leaving(self) -> None:
+    def _begin_leaving(self) -> None:
         """Send a close frame, or end a dial, if `stop` has not done so."""
         try:
-            if self._life is not None and not self._life.done() and self.error is None:
+            if self._runner is not None and not self._runner.done() and self._error is None:
                 self._begin_stop(keep_session=True)
         except Exception as error:
             self._fail(error)
 
-    def end_leaving(self) -> None:
+    def _end_leaving(self) -> None:
         """End the task and the transports at once."""
-        if self._life is not None:
-            self._life.cancel()
+        if self._runner is not None:
+            self._runner.cancel()
         for pump in self._lingering:
             pump.finish()
             pump.abort()
 
-    def finish(self) -> None:
+    def _ensure_finished(self) -> None:
         """End the events of a task that was cancelled before its first step."""
-        if not self.over:
+        if not self._is_finished:
             self._finish()
 
-    def waiting_for(self) -> list[asyncio.Future[None]]:
-        """What ends when this gateway has: the task, and transports."""
-        life: list[asyncio.Future[None]] = [] if self._life is None else [self._life]
-        return [*life, *(pump.closed for pump in self._lingering)]
+    def _pending(self) -> list[asyncio.Future[None]]:
+        """Return the futures of the task and of the transports."""
+        runner: list[asyncio.Future[None]] = [] if self._runner is None else [self._runner]
+        return [*runner, *(pump.closed for pump in self._lingering)]
 
     # ----- inside -----
 
-    def _begin_stop(self, *, keep_session: bool) -> Pump | None:
-        self._stopping = True
-        if self.error is None:
-            self._client.stop(keep_session=keep_session, now=self._loop.time())
-        if (pump := self._pump) is not None:
-            pump.resume()
-            pump.turn()
-        elif self._life is not None and self._is_dialling:
-            self._life.cancel()
-        if not keep_session:
-            self._forget_session()
-        return pump
+    def _cancel_dial(self) -> None:
+        if self._runner is not None and self._is_dialing:
+            self._runner.cancel()
 
     async def _open(self, dial: Dial) -> asyncio.Transport | None:
         try:
             return await self._dialer.open(dial)
         except DialError as error:
-            if self._client.next_dial() is dial:
-                self._client.dial_failed(
-                    str(error), permanent=error.permanent, now=self._loop.time()
-                )
+            self._on_dial_failed(dial, str(error), permanent=error.permanent)
             return None
 
     async def _drive(self, transport: asyncio.Transport) -> None:
-        self._pump = pump = Pump(self._dialled, self._deliver)
-        # It sends its last bytes while the next dial begins.
+        self._pump = pump = Pump(self._make_connection, self._deliver)
+        # The previous driver may still send its last bytes while the next dial begins.
         self._lingering = [each for each in self._lingering if not each.closed.done()]
         self._lingering.append(pump)
         try:
@@ -180,12 +146,12 @@ class Gateway(AdapterGateway):
             self._fail(pump.error)
 
     async def _until_closed(self) -> None:
-        """Wait until the transports are closed, but not for a peer that does not read."""
+        """Wait until the transports are closed; a peer that does not read is not waited for."""
         closed = [pump.closed for pump in self._lingering]
         if closed:
             await asyncio.wait(closed, timeout=LINGER_SECONDS)
 
-    def _dialled(self, pump: Pump) -> Connection[Any, Any]:
+    def _make_connection(self, pump: Pump) -> Connection[Any, Any]:
         return self._client.dial_succeeded(now=self._loop.time())
 
     def _now(self) -> float:

@@ -1,4 +1,4 @@
-"""Gateways that run → none: their connections are closed, their tasks and transports ended."""
+"""Start and end of gateways on asyncio."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ LINGER_SECONDS = 0.5
 
 @contextlib.asynccontextmanager
 async def run_gateways(gateways: Sequence[Gateway]) -> AsyncIterator[None]:
-    """Run gateways meanwhile; leaving stops them, and raises an exception that nobody has seen."""
+    """Run gateways; leaving stops them, and raises an exception that no iteration has raised."""
     for gateway in gateways:
-        gateway.start()
+        gateway._start()
     linger = True
     try:
         yield
@@ -30,29 +30,28 @@ async def run_gateways(gateways: Sequence[Gateway]) -> AsyncIterator[None]:
     finally:
         await leave(gateways, linger=linger)
     for gateway in gateways:
-        gateway.raise_unseen_error()
+        gateway._raise_unseen_error()
 
 
 async def leave(gateways: Iterable[Gateway], *, linger: bool) -> None:
     """Stop gateways, and end their tasks and transports.
 
-    Without `linger` it waits for no peer. Cancelling it ends them too: no task of its own could be
-    cancelled before its first step.
+    Without `linger` no peer is waited for. If this is cancelled, the gateways are ended, too.
     """
-    gateways = [gateway for gateway in gateways if gateway.is_started]
+    gateways = [gateway for gateway in gateways if gateway._is_started]
     try:
         for gateway in gateways:
-            gateway.begin_leaving()
-        waiting_for = [future for gateway in gateways for future in gateway.waiting_for()]
-        if linger and waiting_for:
-            await asyncio.wait(waiting_for, timeout=LINGER_SECONDS)
+            gateway._begin_leaving()
+        pending = [future for gateway in gateways for future in gateway._pending()]
+        if linger and pending:
+            await asyncio.wait(pending, timeout=LINGER_SECONDS)
     finally:
         for gateway in gateways:
-            gateway.end_leaving()
-        waiting_for = [future for gateway in gateways for future in gateway.waiting_for()]
+            gateway._end_leaving()
+        pending = [future for gateway in gateways for future in gateway._pending()]
         try:
-            if waiting_for:
-                await asyncio.wait(waiting_for, timeout=LINGER_SECONDS)
+            if pending:
+                await asyncio.wait(pending, timeout=LINGER_SECONDS)
         finally:
             for gateway in gateways:
-                gateway.finish()
+                gateway._ensure_finished()

@@ -1,4 +1,4 @@
-"""Config → shards' events: many gateways of one bot on asyncio."""
+"""Shards on asyncio: `Shards` and `open_shards`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gateway_asyncio._gateway import Gateway
 from gateway_asyncio._leaving import leave
 from gateway_asyncio._news import News
 from gateway_dialing import ProxySetting
-from gateway_proto import Client, Config, Fleet, Session
+from gateway_proto import Config, Session
 from gateway_proto._arguments import check_opening
 from gateway_proto._shard_driving import ShardsBase
 
@@ -31,63 +31,39 @@ class Shards(ShardsBase[Gateway]):
     events end when all have given up, are stopped or removed.
     """
 
-    def __init__(
-        self,
-        fleet: Fleet,
-        config: Config,
-        *,
-        dialer: Dialer,
-        queue_limit: int,
-        raise_on_give_up: bool,
-    ) -> None:
-        self._config = config
-        self._dialer = dialer
-        self._queue_limit = queue_limit
-        self._loop = asyncio.get_running_loop()
-        super().__init__(fleet, news=News(), slots=News(), raise_on_give_up=raise_on_give_up)
+    _gateway_class = Gateway
 
     async def stop(self, *, keep_session: bool = True) -> None:
-        """Close all, and dial no more; the sessions stay resumable, or not."""
+        """Close all shards and stop dialing; the sessions stay resumable if they are kept."""
         stops = [self._stop_shard(n, keep_session=keep_session) for n in self._gateways]
         if self._lookup is not None:
-            stops.append(self._stop(self._lookup, keep_session=keep_session))
+            stops.append(self._lookup.stop(keep_session=keep_session))
         await asyncio.gather(*stops)
 
-    async def leave(self, *, linger: bool) -> None:
-        """Stop, if that has not happened; end the tasks and the transports."""
-        self.close()
+    async def _leave(self, *, linger: bool) -> None:
+        """Stop, unless that has happened; end the tasks and the transports."""
+        self._is_closed = True
         await leave(self._all(), linger=linger)
 
-    def _make_gateway(self, client: Client, shard_id: int | None) -> Gateway:
-        return Gateway(
-            client,
-            self._config,
-            dialer=self._dialer,
-            queue_limit=self._queue_limit,
-            news=self._news,
-            turns=self._turns,
-            shard_id=shard_id,
-        )
-
     def _start(self, gateway: Gateway) -> None:
-        gateway.start()
+        gateway._start()
 
     async def _until_ended(self, gateway: Gateway) -> None:
-        await gateway.until_ended()
-
-    async def _stop(self, gateway: Gateway, *, keep_session: bool) -> None:
-        await gateway.stop(keep_session=keep_session)
+        await gateway._until_ended()
 
     async def _wait_for_slots(self, at: float | None) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout_at(at):
                 await self._slots.wait()
 
+    def _make_notifier(self) -> News:
+        return News()
+
     def _make_lock(self) -> asyncio.Lock:
         return asyncio.Lock()
 
     def _now(self) -> float:
-        return self._loop.time()
+        return asyncio.get_running_loop().time()
 
     def _task(self) -> object:
         return asyncio.current_task()
@@ -124,19 +100,20 @@ async def open_shards(
         config, None, ssl_context, proxy, connect, queue_limit, recorder, raise_on_give_up
     )
     config = with_clock(config)
-    make_client = Client if recorder is None else recorder.client
-    fleet = Fleet(config, count=count, ids=ids, sessions=sessions, make_client=make_client)
     shards = Shards(
-        fleet,
         config,
+        count=count,
+        ids=ids,
+        sessions=sessions,
         dialer=Dialer(config, ssl_context=ssl_context, proxy=proxy, connect=connect),
         queue_limit=queue_limit,
+        recorder=recorder,
         raise_on_give_up=raise_on_give_up,
     )
-    task = asyncio.create_task(shards.run())
+    task = asyncio.create_task(shards._run())
     linger = True
     try:
-        if fleet.lookup is None:
+        if shards._lookup is None:
             await shards.planned()
         yield shards
     except (asyncio.CancelledError, GeneratorExit):
@@ -147,5 +124,5 @@ async def open_shards(
         try:
             await asyncio.wait([task])
         finally:
-            await shards.leave(linger=linger)
-    shards.raise_unseen_error()
+            await shards._leave(linger=linger)
+    shards._raise_unseen_error()

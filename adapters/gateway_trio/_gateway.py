@@ -1,19 +1,18 @@
-"""Config → events: a client on trio."""
+"""Client on trio: `Gateway` and `open_gateway`."""
 
 from __future__ import annotations
 
 import contextlib
 import ssl
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import trio
 
 from gateway_dialing import DialError, ProxySetting
-from gateway_proto import Client, Config, Dial, Event, Session, Turns
+from gateway_proto import Client, Config, Dial, Event, Session
 from gateway_proto._arguments import check_opening
-from gateway_proto._driving import Notifier
-from gateway_proto.gateway import AdapterGateway
+from gateway_proto._gateway_driving import AdapterGateway
 from gateway_trio._clock import with_clock
 from gateway_trio._dialing import Connect, Dialer
 from gateway_trio._pump import Pump
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Gateway", "open_gateway"]
 
-_EVENTS_A_CHECKPOINT = 64
+_EVENTS_PER_CHECKPOINT = 64
 _LINGER_SECONDS = 0.5
 """For the peer's answer to a close frame, and for the last bytes to be sent."""
 
@@ -34,58 +33,31 @@ class Gateway(AdapterGateway):
 
     _pump: Pump | None
 
-    def __init__(
-        self,
-        client: Client,
-        config: Config,
-        *,
-        dialer: Dialer,
-        queue_limit: int,
-        news: Notifier | None = None,
-        turns: Turns | None = None,
-        raise_on_give_up: bool = True,
-        shard_id: int | None = None,
-    ) -> None:
-        super().__init__(
-            client,
-            config,
-            queue_limit=queue_limit,
-            news=news or News(),
-            sendable=News(),
-            turns=turns,
-            raise_on_give_up=raise_on_give_up,
-            shard_id=shard_id,
-        )
+    def __init__(self, client: Client, config: Config, *, dialer: Dialer, **options: Any) -> None:
+        super().__init__(client, config, **options)
         self._dialer = dialer
-        self._dialling = trio.CancelScope()
+        self._dialing = trio.CancelScope()
         self._lingering: list[Pump] = []
         self._unchecked = 0
 
     async def stop(self, *, keep_session: bool = True) -> None:
-        """Close and dial no more, so that the session stays resumable, or not. The events then end.
+        """Close and stop dialing; the session stays resumable if it is kept. The events then end.
 
         The peer has half a second to answer the close frame.
         """
-        self._stopping = True
-        if self.error is None:
-            self._client.stop(keep_session=keep_session, now=trio.current_time())
-        if (pump := self._pump) is not None:
-            pump.resume()
-            pump.turn()
+        pump = self._pump
+        self._begin_stop(keep_session=keep_session)
+        if pump is not None:
             try:
                 with trio.move_on_after(_LINGER_SECONDS):
                     await pump.ended.wait()
             finally:
                 pump.finish()
-        else:
-            self._dialling.cancel()
-        if not keep_session:
-            self._forget_session()
 
     # ----- for the context managers -----
 
-    async def live(self) -> None:
-        """Dial, and drive connections, until the client dials no more."""
+    async def _run(self) -> None:
+        """Dial and drive connections until the client has ended."""
         try:
             async with trio.open_nursery() as nursery:
                 try:
@@ -99,46 +71,45 @@ class Gateway(AdapterGateway):
         finally:
             self._finish()
 
-    async def leave(self) -> None:
-        """Stop, if that has not happened."""
+    async def _leave(self) -> None:
+        """Stop, unless that has happened."""
         try:
-            if not self.over and self.error is None:
+            if not self._is_finished and self._error is None:
                 await self.stop()
         except Exception as error:
             self._fail(error)
 
     # ----- inside -----
 
+    def _cancel_dial(self) -> None:
+        self._dialing.cancel()
+
     async def _dial_all(self, nursery: trio.Nursery) -> None:
-        while self.error is None and (dial := self._client.next_dial()) is not None:
-            self._take(self._client.events())
+        while (dial := self._next_dial()) is not None:
             stream = None
-            with trio.CancelScope() as self._dialling:
+            with trio.CancelScope() as self._dialing:
                 await trio.sleep_until(dial.at)
-                stream = await self._connect(dial)
-            if stream is not None and self._client.next_dial() is dial:
-                await self._run(stream, nursery)
+                stream = await self._open(dial)
+            if stream is not None and self._is_current(dial):
+                await self._drive(stream, nursery)
             elif stream is not None:  # stopped just as it opened
                 await trio.aclose_forcefully(stream)
 
-    async def _connect(self, dial: Dial) -> trio.abc.Stream | None:
+    async def _open(self, dial: Dial) -> trio.abc.Stream | None:
         try:
             return await self._dialer.open(dial)
         except DialError as error:
-            if self._client.next_dial() is dial:
-                self._client.dial_failed(
-                    str(error), permanent=error.permanent, now=trio.current_time()
-                )
+            self._on_dial_failed(dial, str(error), permanent=error.permanent)
             return None
 
-    async def _run(self, stream: trio.abc.Stream, nursery: trio.Nursery) -> None:
+    async def _drive(self, stream: trio.abc.Stream, nursery: trio.Nursery) -> None:
         try:
             connection = self._client.dial_succeeded(now=trio.current_time())
         except BaseException:
             await trio.aclose_forcefully(stream)
             raise
         self._pump = pump = Pump(connection, stream, self._deliver)
-        # It sends its last bytes while the next dial begins.
+        # The previous driver may still send its last bytes while the next dial begins.
         self._lingering = [each for each in self._lingering if not each.closed.is_set()]
         self._lingering.append(pump)
         nursery.start_soon(pump.run)
@@ -149,16 +120,12 @@ class Gateway(AdapterGateway):
         if pump.error is not None:
             self._fail(pump.error)
 
-    async def _next_event(self) -> Event:
+    async def _wait_for_event(self) -> Event:
         if self._unchecked == 0:
-            # One for each event would take five times as long as all else that is done for it.
+            # A checkpoint per event would take five times as long as all other work for it.
             await trio.lowlevel.checkpoint()
-        self._unchecked = (self._unchecked + 1) % _EVENTS_A_CHECKPOINT
-        while (event := self.take()) is None:
-            if self.over:
-                raise self._end()
-            await self._news.wait()
-        return event
+        self._unchecked = (self._unchecked + 1) % _EVENTS_PER_CHECKPOINT
+        return await super()._wait_for_event()
 
     def _now(self) -> float:
         return trio.current_time()
@@ -206,6 +173,6 @@ async def open_gateway(
         queue_limit=queue_limit,
         raise_on_give_up=raise_on_give_up,
     )
-    async with in_background([gateway.live], gateway.leave):
+    async with in_background(gateway._run, gateway._leave):
         yield gateway
-    gateway.raise_unseen_error()
+    gateway._raise_unseen_error()

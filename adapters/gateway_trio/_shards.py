@@ -1,4 +1,4 @@
-"""Config → shards' events: many gateways of one bot on trio."""
+"""Shards on trio: `Shards` and `open_shards`."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import contextlib
 import math
 import ssl
 from collections.abc import AsyncIterator, Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import trio
 
 from gateway_dialing import ProxySetting
-from gateway_proto import Client, Config, Event, Fleet, Session
+from gateway_proto import Config, Event, Session
 from gateway_proto._arguments import check_opening
 from gateway_proto._shard_driving import ShardsBase
 from gateway_trio._clock import with_clock
@@ -32,27 +32,18 @@ class Shards(ShardsBase[Gateway]):
     events end when all have given up, are stopped or removed.
     """
 
-    def __init__(
-        self,
-        fleet: Fleet,
-        config: Config,
-        *,
-        dialer: Dialer,
-        queue_limit: int,
-        raise_on_give_up: bool,
-    ) -> None:
-        self._config = config
-        self._dialer = dialer
-        self._queue_limit = queue_limit
+    _gateway_class = Gateway
+
+    def __init__(self, config: Config, **options: Any) -> None:
         self._nursery: trio.Nursery | None = None
         self._ended: dict[Gateway, trio.Event] = {}
-        super().__init__(fleet, news=News(), slots=News(), raise_on_give_up=raise_on_give_up)
+        super().__init__(config, **options)
 
     async def stop(self, *, keep_session: bool = True) -> None:
-        """Close all, and dial no more; the sessions stay resumable, or not."""
+        """Close all shards and stop dialing; the sessions stay resumable if they are kept."""
 
         async def stop_lookup(lookup: Gateway) -> None:
-            await self._stop(lookup, keep_session=keep_session)
+            await lookup.stop(keep_session=keep_session)
 
         async def stop_shard(shard_id: int) -> None:
             await self._stop_shard(shard_id, keep_session=keep_session)
@@ -63,54 +54,42 @@ class Shards(ShardsBase[Gateway]):
             if self._lookup is not None:
                 nursery.start_soon(stop_lookup, self._lookup)
 
-    async def leave(self) -> None:
-        """Stop the shards for which that has not happened."""
-        self.close()
+    async def _leave(self) -> None:
+        """Stop the shards that are not stopped."""
+        self._is_closed = True
         async with trio.open_nursery() as nursery:
             for gateway in self._all():
-                nursery.start_soon(gateway.leave)
+                nursery.start_soon(gateway._leave)
 
-    async def run(self) -> None:
-        """Look up, start the shards and grant identify slots, until cancelled."""
+    async def _run(self) -> None:
         async with trio.open_nursery() as self._nursery:
-            await super().run()
+            await super()._run()
 
     async def _next_event(self) -> tuple[int | None, Event]:
         await trio.lowlevel.checkpoint()
         return await super()._next_event()
 
-    def _make_gateway(self, client: Client, shard_id: int | None) -> Gateway:
-        return Gateway(
-            client,
-            self._config,
-            dialer=self._dialer,
-            queue_limit=self._queue_limit,
-            news=self._news,
-            turns=self._turns,
-            shard_id=shard_id,
-        )
-
     def _start(self, gateway: Gateway) -> None:
         assert self._nursery is not None
         ended = self._ended[gateway] = trio.Event()
 
-        async def live() -> None:
+        async def run() -> None:
             try:
-                await gateway.live()
+                await gateway._run()
             finally:
                 ended.set()
 
-        self._nursery.start_soon(live)
+        self._nursery.start_soon(run)
 
     async def _until_ended(self, gateway: Gateway) -> None:
         await self._ended[gateway].wait()
 
-    async def _stop(self, gateway: Gateway, *, keep_session: bool) -> None:
-        await gateway.stop(keep_session=keep_session)
-
     async def _wait_for_slots(self, at: float | None) -> None:
         with trio.move_on_at(math.inf if at is None else at):
             await self._slots.wait()
+
+    def _make_notifier(self) -> News:
+        return News()
 
     def _make_lock(self) -> trio.Lock:
         return trio.Lock()
@@ -153,17 +132,18 @@ async def open_shards(
         config, None, ssl_context, proxy, connect, queue_limit, recorder, raise_on_give_up
     )
     config = with_clock(config)
-    make_client = Client if recorder is None else recorder.client
-    fleet = Fleet(config, count=count, ids=ids, sessions=sessions, make_client=make_client)
     shards = Shards(
-        fleet,
         config,
+        count=count,
+        ids=ids,
+        sessions=sessions,
         dialer=Dialer(config, ssl_context=ssl_context, proxy=proxy, connect=connect),
         queue_limit=queue_limit,
+        recorder=recorder,
         raise_on_give_up=raise_on_give_up,
     )
-    async with in_background([shards.run], shards.leave):
-        if fleet.lookup is None:
+    async with in_background(shards._run, shards._leave):
+        if shards._lookup is None:
             await shards.planned()
         yield shards
-    shards.raise_unseen_error()
+    shards._raise_unseen_error()

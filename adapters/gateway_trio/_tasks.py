@@ -1,9 +1,9 @@
-"""tasks that run meanwhile, and what they tell each other."""
+"""Background tasks and notifiers on trio."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import trio
 
@@ -11,30 +11,29 @@ __all__ = ["News", "in_background"]
 
 
 class News:
-    """Something to wait for, again and again."""
+    """Repeatable notification of waiting tasks."""
 
     def __init__(self) -> None:
         self._event = trio.Event()
 
     def tell(self) -> None:
-        """Wake all who wait."""
+        """Wake all tasks that wait."""
         event, self._event = self._event, trio.Event()
         event.set()
 
     async def wait(self) -> None:
-        """Until the next `tell`."""
+        """Wait for the next `tell`."""
         await self._event.wait()
 
 
 @contextlib.asynccontextmanager
 async def in_background(
-    tasks: Iterable[Callable[[], Awaitable[None]]], stop: Callable[[], Awaitable[None]]
+    run: Callable[[], Awaitable[None]], stop: Callable[[], Awaitable[None]]
 ) -> AsyncIterator[None]:
-    """Run tasks meanwhile; then `stop`, shielded for ten seconds, and cancel them."""
+    """Run a task in the background; then `stop`, shielded for ten seconds, and cancel the task."""
     error: BaseException | None = None
     async with trio.open_nursery() as nursery:
-        for task in tasks:
-            nursery.start_soon(task)
+        nursery.start_soon(run)
         try:
             yield
         except trio.Cancelled:

@@ -104,11 +104,11 @@ def test_exception_without_iteration_is_raised_by_leaving(kit: Kit) -> None:
         async with kit.limit(10), kit.adapter.serve_gateway(Server()) as serving:
             with pytest.raises(CallbackError):
                 async with kit.adapter.open_gateway(_config(serving, random=_raise)) as gateway:
-                    while not gateway.over:
+                    while not gateway._is_finished:
                         await kit.sleep(0.01)
             with pytest.raises(ZeroDivisionError):
                 async with kit.adapter.open_gateway(_config(serving, random=_raise)) as gateway:
-                    while not gateway.over:
+                    while not gateway._is_finished:
                         await kit.sleep(0.01)
                     raise ZeroDivisionError
 
@@ -148,7 +148,7 @@ def test_exception_in_one_shard_is_raised_by_the_iteration_once(kit: Kit) -> Non
                 with pytest.raises(CallbackError):
                     async for _ in shards:
                         pass
-                while not any(gateway.over for gateway in shards.gateways.values()):
+                while not any(gateway._is_finished for gateway in shards.gateways.values()):
                     await kit.sleep(0.01)
                 while not any(g.state is State.READY for g in shards.gateways.values()):
                     await kit.sleep(0.01)

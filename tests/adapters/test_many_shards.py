@@ -476,7 +476,7 @@ def test_shards_can_be_stopped_while_one_is_removed(kit: Kit) -> None:
             async for _ in shards:
                 pass
             assert set(shards.gateways) == {0}
-            assert shards.gateways[0].over
+            assert shards.gateways[0]._is_finished
             assert set(shards.sessions) == {0, 1}
 
     kit.run(main)
@@ -555,7 +555,7 @@ def test_leaving_during_a_restart_starts_no_shard(kit: Kit) -> None:
                 while shards.gateways[0].state is State.READY:
                     await kit.sleep(0)
             await kit.sleep(0.3)
-            assert all(gateway.over for gateway in shards.gateways.values())
+            assert all(gateway._is_finished for gateway in shards.gateways.values())
         assert refused in ([], ["the shards are closed: open_shards was left"])
 
     kit.run(main)

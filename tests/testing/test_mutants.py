@@ -249,7 +249,7 @@ def _decompresses_twice_the_limit(patch: Patch) -> None:
 
 
 def _counts_no_bytes_of_events(patch: Patch) -> None:
-    patch.setattr(GatewayBase, "_has_capacity", lambda self, most: self._waits <= most)
+    patch.setattr(GatewayBase, "_holds_at_most", lambda self, most: self._waits <= most)
 
 
 def _answers_every_ping(patch: Patch) -> None:
