@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from gateway_proto import Server, ServerConnection, State
+from gateway_proto import Server, ServerConfig, ServerConnection, State, World
+from gateway_proto.interactions import (
+    slash_command,
+)
 
 V10 = "/?v=10&encoding=json"
 GUILDS = ({"id": "1", "name": "g"}, {"id": "2", "name": "h"})
@@ -81,3 +84,53 @@ def http(
         return 0, None
     status, _, text = answered.partition(b"\r\n\r\n")
     return int(status.split()[1]), json.loads(text) if text else None
+
+
+APP = World().application["id"]
+CHANNEL = "/api/v10/channels/2000"
+COMMANDS = f"/api/v10/applications/{APP}/commands"
+GUILD = "/api/v10/guilds/1000"
+ALL = (1 << 26) - 1
+
+
+def rest_server(**config: Any) -> Server:
+    return Server(ServerConfig(world=World.with_guild("Test", members=2), **config))
+
+
+def listening(server: Server, intents: int = ALL) -> Any:
+    connection = server.accept(now=0.0, framing=False, target="/?v=10&encoding=json")
+    identify_on(connection, intents=intents)
+    said(connection)
+    return connection
+
+
+def dispatched_names(connection: Any) -> list[str]:
+    return [payload["t"] for payload in said(connection)]
+
+
+def ok(server: Server, method: str, path: str, body: Any = None) -> Any:
+    status, answer = http(server, method, path, body)
+    assert status < 300, answer
+    return answer
+
+
+def code_of(server: Server, method: str, path: str, body: Any = None) -> tuple[int, int]:
+    status, answer = http(server, method, path, body)
+    return status, answer["code"]
+
+
+def create_message(server: Server, content: str = "hi", **body: Any) -> dict[str, Any]:
+    message: dict[str, Any] = ok(
+        server, "POST", f"{CHANNEL}/messages", {"content": content, **body}
+    )
+    return message
+
+
+def slash_callback(server: Server, **fields: Any) -> str:
+    data = slash_command(server.world, "ping", id_="80", token="tok", **fields)
+    server.dispatch("INTERACTION_CREATE", data, now=0.0)
+    return "/api/v10/interactions/80/tok/callback"
+
+
+WEBHOOK = f"/api/v10/webhooks/{APP}/tok"
+ORIGINAL = f"{WEBHOOK}/messages/@original"
