@@ -21,11 +21,11 @@ def config_with(**changes: object) -> Config:
     return attrs.evolve(CONFIG, **changes)
 
 
-def purposes(link: Link) -> list[tuple[Purpose, str]]:
+def dial_purposes(link: Link) -> list[tuple[Purpose, str]]:
     return [(dial.purpose, dial.host) for dial in link.dials]
 
 
-def answer(client: Client, response: bytes, now: float = 0.0) -> None:
+def answer_dial(client: Client, response: bytes, now: float = 0.0) -> None:
     connection = client.dial_succeeded(now=now)
     connection.data_to_send()
     connection.receive_data(response, now=now)
@@ -33,9 +33,9 @@ def answer(client: Client, response: bytes, now: float = 0.0) -> None:
     assert connection.state is State.CLOSED
 
 
-def found(client: Client, host: str) -> None:
+def answer_lookup(client: Client, host: str) -> None:
     body = b'{"url":"ws://%s"}' % host.encode()
-    answer(client, b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+    answer_dial(client, b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
 
 
 def hosts_dialled(client: Client, times: int) -> list[str]:

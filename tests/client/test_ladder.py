@@ -23,7 +23,7 @@ from gateway_proto import (
     Then,
 )
 from gateway_proto.testing import Link
-from tests.client.lives import CONFIG, SESSION, config_with, purposes
+from tests.client.lives import CONFIG, SESSION, config_with, dial_purposes
 
 
 def test_unreachable_resume_url_falls_back_to_main_url() -> None:
@@ -35,7 +35,7 @@ def test_unreachable_resume_url_falls_back_to_main_url() -> None:
     link.cut()
     link.run(30)
 
-    assert purposes(link)[1:] == [
+    assert dial_purposes(link)[1:] == [
         *[(Purpose.RESUME, "resume.localhost")] * 3,
         (Purpose.RESUME, "localhost"),
     ]

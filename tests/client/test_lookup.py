@@ -22,7 +22,14 @@ from gateway_proto import (
     UrlRefused,
 )
 from gateway_proto.testing import Link
-from tests.client.lives import CONFIG, SESSION, answer, config_with, found, hosts_dialled
+from tests.client.lives import (
+    CONFIG,
+    SESSION,
+    answer_dial,
+    answer_lookup,
+    config_with,
+    hosts_dialled,
+)
 
 
 @pytest.mark.parametrize(
@@ -35,7 +42,7 @@ from tests.client.lives import CONFIG, SESSION, answer, config_with, found, host
 def test_lookup_with_a_permanent_failure_ends_the_client(status: int, hint: str) -> None:
     client = Client(CONFIG)
 
-    answer(client, b"HTTP/1.1 %d No\r\nContent-Length: 0\r\n\r\n" % status)
+    answer_dial(client, b"HTTP/1.1 %d No\r\nContent-Length: 0\r\n\r\n" % status)
 
     assert client.next_dial() is None
     assert client.connection is None
@@ -50,7 +57,7 @@ MAIN = {"api_url": None, "gateway_url": "ws://localhost/the/path?x=1"}
 def test_upgrade_with_wrong_path_ends_the_client_and_names_it() -> None:
     client = Client(config_with(**MAIN))
 
-    answer(client, b"HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n")
+    answer_dial(client, b"HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n")
 
     assert client.next_dial() is None
     assert client.gave_up == (
@@ -61,7 +68,7 @@ def test_upgrade_with_wrong_path_ends_the_client_and_names_it() -> None:
 def test_http_404_at_the_resume_url_falls_back_to_the_main_url() -> None:
     client = Client(config_with(**MAIN), session=SESSION)
     for _ in range(3):
-        answer(client, b"HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n")
+        answer_dial(client, b"HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n")
 
     dial = client.next_dial()
     assert dial is not None
@@ -75,12 +82,12 @@ def test_rejections_after_an_opened_websocket_are_an_outage(
 ) -> None:
     client = Client(config_with(**changes))
     if not changes:
-        found(client, "localhost")
+        answer_lookup(client, "localhost")
     client.dial_succeeded(now=0.0, framing=False).receive_eof(now=0.0)
 
     for number in range(20):
         now = 100.0 * (number + 1)
-        answer(client, b"HTTP/1.1 %d No\r\nContent-Length: 0\r\n\r\n" % status, now=now)
+        answer_dial(client, b"HTTP/1.1 %d No\r\nContent-Length: 0\r\n\r\n" % status, now=now)
 
     assert client.next_dial() is not None
     assert client.gave_up is None
@@ -88,11 +95,11 @@ def test_rejections_after_an_opened_websocket_are_an_outage(
 
 def test_token_rejected_by_a_later_lookup_ends_the_client() -> None:
     client = Client(config_with(lookup_bot=True))
-    found(client, "localhost")
+    answer_lookup(client, "localhost")
     client.dial_succeeded(now=0.0, framing=False).receive_eof(now=0.0)
     assert hosts_dialled(client, 3) == ["localhost"] * 3
 
-    answer(client, b"HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n")
+    answer_dial(client, b"HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n")
 
     assert client.gave_up == "the lookup was answered with HTTP 401: is the token right?"
 
@@ -103,7 +110,7 @@ def test_repeated_http_403_causes_a_long_delay(changes: dict[str, Any]) -> None:
     waits = []
     for number in range(3):
         now = 100.0 * number
-        answer(client, b"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n", now=now)
+        answer_dial(client, b"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n", now=now)
         dial = client.next_dial()
         assert dial is not None
         waits.append(dial.at - now)
@@ -113,12 +120,12 @@ def test_repeated_http_403_causes_a_long_delay(changes: dict[str, Any]) -> None:
 
 def test_untrusted_host_in_a_later_lookup_is_an_outage() -> None:
     client = Client(CONFIG)
-    found(client, "localhost")
+    answer_lookup(client, "localhost")
     client.dial_succeeded(now=0.0, framing=False).receive_eof(now=0.0)
     hosts_dialled(client, 3)
 
     body = b'{"url":"wss://evil.example"}'
-    answer(client, b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+    answer_dial(client, b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
 
     dial = client.next_dial()
     assert dial is not None
@@ -128,7 +135,7 @@ def test_untrusted_host_in_a_later_lookup_is_an_outage() -> None:
 def test_redirected_upgrade_reports_the_location() -> None:
     client = Client(config_with(**MAIN))
 
-    answer(
+    answer_dial(
         client,
         b"HTTP/1.1 308 Moved\r\nLocation: https://new.example/\r\nContent-Length: 0\r\n\r\n",
     )
@@ -153,7 +160,7 @@ def test_dial_waits_for_the_requested_delay(
 ) -> None:
     client = Client(config_with(**changes))
 
-    answer(client, b"HTTP/1.1 429 No\r\n%s\r\nContent-Length: 0\r\n\r\n" % head)
+    answer_dial(client, b"HTTP/1.1 429 No\r\n%s\r\nContent-Length: 0\r\n\r\n" % head)
 
     dial = client.next_dial()
     assert dial is not None
@@ -187,7 +194,7 @@ def test_lookup_without_framing_raises() -> None:
 def test_failed_lookup_is_repeated_after_the_requested_delay() -> None:
     client = Client(CONFIG)
 
-    answer(client, b"HTTP/1.1 429 No\r\nRetry-After: 30\r\nContent-Length: 0\r\n\r\n", now=5.0)
+    answer_dial(client, b"HTTP/1.1 429 No\r\nRetry-After: 30\r\nContent-Length: 0\r\n\r\n", now=5.0)
 
     dial = client.next_dial()
     assert dial is not None
@@ -202,7 +209,7 @@ def test_lookup_close_names_the_next_action_of_the_client(
     session = session and msgspec.structs.replace(session, resume_url=None)
     client = Client(CONFIG, session=session)
 
-    found(client, "localhost")
+    answer_lookup(client, "localhost")
 
     assert client.last_closed is not None
     assert client.last_closed.then is then
@@ -216,7 +223,7 @@ def test_identify_budget_of_the_lookup_is_reset_at_its_time(
     limit = b'{"total":1000,"remaining":6,"reset_after":10000,"max_concurrency":1}'
     body = b'{"url":"ws://localhost","shards":1,"session_start_limit":%s}' % limit
     head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body)
-    answer(client, head + body, now=5.0)
+    answer_dial(client, head + body, now=5.0)
     connection: Any = client.dial_succeeded(now=6.0, framing=False)
     connection.receive_message('{"op":10,"d":{"heartbeat_interval":41250}}', now=6.0)
 
@@ -233,7 +240,7 @@ def test_identify_budget_of_the_lookup_is_reset_at_its_time(
 def test_failed_lookup_without_requested_delay_uses_jitter() -> None:
     client = Client(config_with(random=lambda: 0.25))
 
-    answer(client, b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n", now=5.0)
+    answer_dial(client, b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n", now=5.0)
 
     dial = client.next_dial()
     assert dial is not None
@@ -248,7 +255,7 @@ def test_rejected_lookups_and_upgrades_count_as_dials(changes: dict[str, Any], w
     client = Client(config_with(dial_attempts=3, **changes))
     for number in range(3):
         assert client.gave_up is None
-        answer(client, b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n", now=number * 100.0)
+        answer_dial(client, b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n", now=number * 100.0)
 
     assert client.gave_up == f"the {what} was answered with HTTP 500"
 
@@ -256,11 +263,11 @@ def test_rejected_lookups_and_upgrades_count_as_dials(changes: dict[str, Any], w
 @pytest.mark.parametrize("session", [None, msgspec.structs.replace(SESSION, resume_url=None)])
 def test_unreachable_gateway_is_looked_up_again(session: Session | None) -> None:
     client = Client(CONFIG, session=session)
-    found(client, "old.localhost")
+    answer_lookup(client, "old.localhost")
 
     assert hosts_dialled(client, 4) == [*["old.localhost"] * 3, "localhost"]
     assert hosts_dialled(client, 1) == ["localhost"], "a lookup that fails changes nothing"
-    found(client, "new.localhost")
+    answer_lookup(client, "new.localhost")
     assert hosts_dialled(client, 4) == [*["new.localhost"] * 3, "localhost"]
 
 
@@ -268,12 +275,12 @@ def test_gateway_that_rejects_upgrades_is_looked_up_again() -> None:
     client = Client(
         config_with(gateway_attempts=2), session=msgspec.structs.replace(SESSION, resume_url=None)
     )
-    found(client, "old.localhost")
+    answer_lookup(client, "old.localhost")
 
     for _ in range(2):
         dial = client.next_dial()
         assert dial is not None and dial.host == "old.localhost"
-        answer(client, b"HTTP/1.1 530 Gone\r\nContent-Length: 0\r\n\r\n")
+        answer_dial(client, b"HTTP/1.1 530 Gone\r\nContent-Length: 0\r\n\r\n")
 
     dial = client.next_dial()
     assert dial is not None and dial.purpose is Purpose.LOOKUP
@@ -296,7 +303,7 @@ def test_hello_restarts_the_count_of_failed_gateway_dials() -> None:
 @pytest.mark.parametrize("opens", [False, True])
 def test_failed_redirect_does_not_count_against_the_gateway(opens: bool) -> None:
     client = Client(config_with(dialect=4, intents=None, unix_offset=0.0))
-    found(client, "old.localhost")
+    answer_lookup(client, "old.localhost")
     connection: Any = client.dial_succeeded(now=0.0, framing=False)
     redirect = '{"op":7,"d":{"url":"ws://next.localhost"}}'
     connection.receive_message(redirect, now=0.0)
@@ -304,7 +311,7 @@ def test_failed_redirect_does_not_count_against_the_gateway(opens: bool) -> None
     if opens:
         dial = client.next_dial()
         assert dial is not None and dial.host == "next.localhost"
-        answer(client, b"HTTP/1.1 530 Gone\r\nContent-Length: 0\r\n\r\n")
+        answer_dial(client, b"HTTP/1.1 530 Gone\r\nContent-Length: 0\r\n\r\n")
     else:
         assert hosts_dialled(client, 1) == ["next.localhost"]
 
@@ -313,7 +320,7 @@ def test_failed_redirect_does_not_count_against_the_gateway(opens: bool) -> None
 
 def test_opened_websocket_restarts_the_count_of_failed_dials() -> None:
     client = Client(CONFIG)
-    found(client, "old.localhost")
+    answer_lookup(client, "old.localhost")
     assert hosts_dialled(client, 2) == ["old.localhost"] * 2
 
     client.dial_succeeded(now=0.0, framing=False).receive_eof(now=0.0)
@@ -323,7 +330,7 @@ def test_opened_websocket_restarts_the_count_of_failed_dials() -> None:
 
 def test_version_3_looks_up_again_after_each_failed_dial() -> None:
     client = Client(config_with(dialect=3, intents=None, unix_offset=0.0))
-    found(client, "old.localhost")
+    answer_lookup(client, "old.localhost")
 
     assert hosts_dialled(client, 2) == ["old.localhost", "localhost"]
 
@@ -331,7 +338,7 @@ def test_version_3_looks_up_again_after_each_failed_dial() -> None:
 def test_outage_that_rejects_upgrades_keeps_client_and_session() -> None:
     client = Client(config_with(api_url=None, gateway_url="ws://localhost"), session=SESSION)
     for number in range(100):
-        answer(client, b"HTTP/1.1 520 No\r\nContent-Length: 0\r\n\r\n", now=number * 100.0)
+        answer_dial(client, b"HTTP/1.1 520 No\r\nContent-Length: 0\r\n\r\n", now=number * 100.0)
 
     dial = client.next_dial()
     assert dial is not None
@@ -342,7 +349,7 @@ def test_lookup_with_an_untrusted_host_ends_the_client() -> None:
     client = Client(CONFIG)
 
     body = b'{"url":"wss://evil.example"}'
-    answer(client, b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+    answer_dial(client, b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
 
     assert client.next_dial() is None
     assert client.gave_up == "the lookup named a gateway that is not trusted: 'wss://evil.example'"
@@ -356,7 +363,7 @@ def test_lookup_with_an_untrusted_host_ends_the_client() -> None:
 def test_rejected_upgrade_reports_its_body_and_obeys_retry_after() -> None:
     client = Client(config_with(api_url=None, gateway_url="ws://localhost"), session=SESSION)
 
-    answer(client, b"HTTP/1.1 520 No\r\nRetry-After: 17\r\nContent-Length: 5\r\n\r\noh no")
+    answer_dial(client, b"HTTP/1.1 520 No\r\nRetry-After: 17\r\nContent-Length: 5\r\n\r\noh no")
 
     closed = client.last_closed
     assert closed is not None

@@ -27,7 +27,7 @@ from gateway_proto import (
     UrlRefused,
 )
 from gateway_proto.testing import Link
-from tests.client.lives import CONFIG, SESSION, config_with, found, purposes
+from tests.client.lives import CONFIG, SESSION, answer_lookup, config_with, dial_purposes
 from tests.encodings import ENCODINGS
 
 HELLO = '{"op":10,"d":{"heartbeat_interval":41250}}'
@@ -225,7 +225,7 @@ def test_first_dispatch_answers_a_resume(encoding: str) -> None:
     server.dispatch("MISSED", {}, now=link.now)
     link.run(40)
 
-    assert purposes(link)[-1][0] is Purpose.RESUME
+    assert dial_purposes(link)[-1][0] is Purpose.RESUME
     assert len([e for e in link.server.events if isinstance(e, Resume)]) == 1
 
 
@@ -316,7 +316,7 @@ def test_lookup_result_equal_to_the_resume_url_adds_no_step() -> None:
     connection, due = _open(client, HELLO)
     connection.handle_timer(now=due + 15.0)
 
-    found(client, "resume.localhost")
+    answer_lookup(client, "resume.localhost")
 
     dial = client.next_dial()
     assert dial is not None and dial.purpose is Purpose.IDENTIFY
@@ -360,7 +360,7 @@ def test_permanently_failed_dial_goes_to_next_url_immediately() -> None:
 
 def test_permanently_failed_redirect_is_abandoned_immediately() -> None:
     client = Client(config_with(dialect=4, intents=None, unix_offset=0.0))
-    found(client, "old.localhost")
+    answer_lookup(client, "old.localhost")
     connection: Any = client.dial_succeeded(now=0.0, framing=False)
     connection.receive_message('{"op":7,"d":{"url":"ws://next.localhost"}}', now=0.0)
 
@@ -383,7 +383,7 @@ def test_permanent_failure_without_next_url_is_backed_off(changes: dict[str, Any
 
 def test_permanently_failing_gateway_is_looked_up_again() -> None:
     client = Client(CONFIG)
-    found(client, "old.localhost")
+    answer_lookup(client, "old.localhost")
 
     client.dial_failed("certificate has expired", permanent=True, now=5.0)
 

@@ -16,7 +16,7 @@ from gateway_proto import (
     SessionInvalidated,
 )
 from gateway_proto.testing import Link
-from tests.client.lives import CONFIG, config_with, found
+from tests.client.lives import CONFIG, answer_lookup, config_with
 
 
 def test_lookup_result_is_reused_for_the_next_identify() -> None:
@@ -57,7 +57,7 @@ def test_client_without_identify_budget_plans_no_dial() -> None:
 def test_lookup_only_client_ends_with_the_response() -> None:
     client = Client(CONFIG, only_look_up=True)
 
-    found(client, "localhost")
+    answer_lookup(client, "localhost")
 
     assert client.next_dial() is None
     assert (client.gave_up, client.found) == (None, GatewayFound("ws://localhost"))

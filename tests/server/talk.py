@@ -14,33 +14,33 @@ V10 = "/?v=10&encoding=json"
 GUILDS = ({"id": "1", "name": "g"}, {"id": "2", "name": "h"})
 
 
-def accepted(server: Server | None = None, target: str = V10) -> ServerConnection:
+def accept_connection(server: Server | None = None, target: str = V10) -> ServerConnection:
     return (server or Server()).accept(now=0.0, framing=False, target=target)
 
 
-def tell(
+def send_payload(
     connection: ServerConnection, op: Any, d: Any = None, *, now: float = 0.0, **r: Any
 ) -> None:
     connection.receive_message(json.dumps({"op": op, "d": d, **r}), now=now)
 
 
-def said(connection: ServerConnection) -> list[dict[str, Any]]:
+def sent_payloads(connection: ServerConnection) -> list[dict[str, Any]]:
     return [json.loads(message) for message in connection.messages_to_send()]
 
 
 def identify_on(connection: ServerConnection, **changes: Any) -> None:
-    tell(connection, 2, {"token": "t", "intents": 0, "properties": {}, **changes})
+    send_payload(connection, 2, {"token": "t", "intents": 0, "properties": {}, **changes})
 
 
-def made_ready(server: Server | None = None, target: str = V10) -> ServerConnection:
-    connection = accepted(server, target)
+def ready_connection(server: Server | None = None, target: str = V10) -> ServerConnection:
+    connection = accept_connection(server, target)
     identify_on(connection)
     assert connection.state is State.READY
     return connection
 
 
-def session_left(server: Server) -> str:
-    connection = made_ready(server)
+def disconnected_session(server: Server) -> str:
+    connection = ready_connection(server)
     connection.receive_eof(now=0.0)
     assert connection.session is not None
     return connection.session.id
@@ -52,11 +52,11 @@ def resume_on(
     connection = server.accept(now=now, framing=False, target=changes.pop("target", V10))
     connection.messages_to_send()
     d = {"token": "t", "session_id": session_id, "seq": seq, **changes}
-    tell(connection, 6, d, now=now)
+    send_payload(connection, 6, d, now=now)
     return connection
 
 
-def closed_with(connection: ServerConnection) -> int | None:
+def sent_close_code(connection: ServerConnection) -> int | None:
     closing = connection.close_to_send()
     return None if closing is None else closing[0]
 
@@ -100,12 +100,12 @@ def rest_server(**config: Any) -> Server:
 def listening(server: Server, intents: int = ALL) -> Any:
     connection = server.accept(now=0.0, framing=False, target="/?v=10&encoding=json")
     identify_on(connection, intents=intents)
-    said(connection)
+    sent_payloads(connection)
     return connection
 
 
 def dispatched_names(connection: Any) -> list[str]:
-    return [payload["t"] for payload in said(connection)]
+    return [payload["t"] for payload in sent_payloads(connection)]
 
 
 def ok(server: Server, method: str, path: str, body: Any = None) -> Any:

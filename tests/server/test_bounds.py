@@ -14,7 +14,7 @@ from gateway_proto import (
     ServerConnection,
     State,
 )
-from tests.server.talk import accepted, made_ready
+from tests.server.talk import accept_connection, ready_connection
 
 UPGRADE = (
     b"GET /?v=10&encoding=json HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -41,7 +41,7 @@ def test_upgrade_rejected_by_an_exception_leaves_no_connection(target: str) -> N
     server = Server()
 
     with pytest.raises(LocalProtocolError):
-        accepted(server, target)
+        accept_connection(server, target)
 
     assert server.connections == set()
     assert server.open_connections == []
@@ -123,7 +123,7 @@ def test_delayed_pongs_count_as_output() -> None:
 
 def test_disconnected_session_keeps_only_its_replay() -> None:
     server = Server(ServerConfig(replay_bytes=10_000))
-    connection = made_ready(server)
+    connection = ready_connection(server)
     connection.receive_eof(now=0.0)
 
     for _ in range(100):

@@ -28,7 +28,13 @@ from gateway_proto import (
 )
 from gateway_proto._layers import etf
 from gateway_proto.testing import Link
-from tests.server.talk import accepted, identify_on, made_ready, resume_on, said
+from tests.server.talk import (
+    accept_connection,
+    identify_on,
+    ready_connection,
+    resume_on,
+    sent_payloads,
+)
 
 
 def test_each_server_message_is_received_as_an_equal_event() -> None:
@@ -40,14 +46,14 @@ def test_each_server_message_is_received_as_an_equal_event() -> None:
 
 
 def test_dispatch_gets_the_next_sequence_unless_it_has_one() -> None:
-    connection = made_ready()
+    connection = ready_connection()
     connection.messages_to_send()
 
     connection.send(Dispatch.of("A", 1), now=0.0)
     connection.send(Dispatch.of("B", 2, 77), now=0.0)
     connection.send(Dispatch.of("C", 3), now=0.0)
 
-    assert [(payload["t"], payload["s"]) for payload in said(connection)] == [
+    assert [(payload["t"], payload["s"]) for payload in sent_payloads(connection)] == [
         ("A", 2),
         ("B", 77),
         ("C", 3),
@@ -55,7 +61,7 @@ def test_dispatch_gets_the_next_sequence_unless_it_has_one() -> None:
 
 
 def test_unsendable_message_raises_local_error() -> None:
-    connection = accepted()
+    connection = accept_connection()
     with pytest.raises(LocalProtocolError, match="needs a session"):
         connection.send(Dispatch.of("A", 1), now=0.0)
     with pytest.raises(LocalProtocolError, match="not a message of a server"):
@@ -67,7 +73,7 @@ def test_unsendable_message_raises_local_error() -> None:
 
 def test_dispatch_goes_to_the_selected_sessions() -> None:
     server = Server()
-    first, second = accepted(server), accepted(server)
+    first, second = accept_connection(server), accept_connection(server)
     identify_on(first, shard=[0, 2])
     identify_on(second, shard=[1, 2])
     first.messages_to_send()
@@ -76,8 +82,8 @@ def test_dispatch_goes_to_the_selected_sessions() -> None:
     count = server.dispatch("X", 1, now=0.0, to=lambda session: session.shard == (1, 2))
 
     assert count == 1
-    assert said(first) == []
-    assert [payload["t"] for payload in said(second)] == ["X"]
+    assert sent_payloads(first) == []
+    assert [payload["t"] for payload in sent_payloads(second)] == ["X"]
     with pytest.raises(LocalProtocolError, match="cannot be written as JSON"):
         server.dispatch("X", object(), now=0.0)
 
@@ -85,7 +91,7 @@ def test_dispatch_goes_to_the_selected_sessions() -> None:
 @pytest.mark.parametrize("name", ["GUILD_CREATE", "GUILD_UPDATE", "GUILD_DELETE"])
 def test_dispatch_about_a_guild_goes_to_its_shard(name: str) -> None:
     server = Server()
-    first, second = accepted(server), accepted(server)
+    first, second = accept_connection(server), accept_connection(server)
     for number, connection in enumerate((first, second)):
         identify_on(connection, shard=[number, 2], intents=1)
         connection.messages_to_send()
@@ -93,13 +99,13 @@ def test_dispatch_about_a_guild_goes_to_its_shard(name: str) -> None:
     count = server.dispatch(name, {"id": str(1 << 22), "guild_id": "0"}, now=0.0)
 
     assert count == 1
-    assert said(first) == []
-    assert [payload["t"] for payload in said(second)] == [name]
+    assert sent_payloads(first) == []
+    assert [payload["t"] for payload in sent_payloads(second)] == [name]
 
 
 def test_client_that_does_not_read_is_dropped_and_may_resume() -> None:
     server = Server(ServerConfig(output_limit=10_000))
-    connection = made_ready(server)
+    connection = ready_connection(server)
 
     for _ in range(20):
         server.dispatch("X", "y" * 1000, now=0.0)
@@ -113,7 +119,7 @@ def test_client_that_does_not_read_is_dropped_and_may_resume() -> None:
 
 def test_change_from_outside_wakes_the_driver_of_a_connection() -> None:
     server = Server()
-    connection = made_ready(server)
+    connection = ready_connection(server)
     woken: list[str] = []
     connection.on_wake = lambda: woken.append("woken")
 
@@ -172,7 +178,7 @@ def _nested(depth: int) -> Any:
 
 def _etf_session(server: Server) -> ServerConnection:
     pytest.importorskip("erlpack")
-    connection = accepted(server, "/?v=10&encoding=etf")
+    connection = accept_connection(server, "/?v=10&encoding=etf")
     identify_on(connection)
     connection.messages_to_send()
     return connection
@@ -194,7 +200,7 @@ ODD = [
 @pytest.mark.parametrize("data", ODD, ids=lambda data: repr(data)[:20])
 def test_invalid_dispatch_to_etf_session_has_no_effect(data: Any, is_connected: bool) -> None:
     server = Server()
-    json_connection = made_ready(server)
+    json_connection = ready_connection(server)
     json_connection.messages_to_send()
     connection = _etf_session(server)
     if not is_connected:
@@ -209,7 +215,7 @@ def test_invalid_dispatch_to_etf_session_has_no_effect(data: Any, is_connected: 
 
 def test_lone_surrogates_are_sent_to_json_sessions_only() -> None:
     server = Server()
-    connection = made_ready(server)
+    connection = ready_connection(server)
     connection.messages_to_send()
 
     assert server.dispatch("X", msgspec.Raw(b'"\\ud800"'), now=0.0) == 1
@@ -234,7 +240,7 @@ def test_session_resumed_in_another_encoding_gets_its_dispatches() -> None:
 
     as_json = resume_on(server, session.id, 1)
 
-    assert [p["d"] for p in said(as_json)] == [{"b": 1}, {"_trace": []}]
+    assert [p["d"] for p in sent_payloads(as_json)] == [{"b": 1}, {"_trace": []}]
     server.dispatch("C", {"d": 2}, now=0.0)
     as_etf = resume_on(server, session.id, 1, target="/?v=10&encoding=etf")
     assert as_etf.state is State.READY
@@ -249,7 +255,7 @@ def test_session_resumed_in_another_encoding_gets_its_dispatches() -> None:
 @pytest.mark.parametrize("name", ["MESSAGE_CREATE", "GUILD_CREATE"])
 def test_invalid_guild_id_is_rejected(name: str, guild_id: Any) -> None:
     server = Server()
-    connection = made_ready(server)
+    connection = ready_connection(server)
 
     with pytest.raises(LocalProtocolError):
         server.dispatch(name, {"id": guild_id, "guild_id": guild_id}, now=0.0)
@@ -272,7 +278,7 @@ def test_invalid_guild_id_is_rejected(name: str, guild_id: Any) -> None:
     ids=repr,
 )
 def test_invalid_message_is_rejected_and_has_no_effect(message: Any) -> None:
-    connection = made_ready()
+    connection = ready_connection()
     connection.messages_to_send()
 
     with pytest.raises(LocalProtocolError):
@@ -308,7 +314,7 @@ def _as_bytes(message: str | bytes) -> bytes:
 @pytest.mark.parametrize("type_", [1, 3])
 def test_channel_create_of_dms_depends_on_the_version(version: int, count: int, type_: int) -> None:
     server = Server()
-    identify_on(accepted(server, f"/?v={version}&encoding=json"), intents=1)
+    identify_on(accept_connection(server, f"/?v={version}&encoding=json"), intents=1)
 
     sent = server.dispatch("CHANNEL_CREATE", {"id": "7", "type": type_}, now=0.0)
 
@@ -317,7 +323,7 @@ def test_channel_create_of_dms_depends_on_the_version(version: int, count: int, 
 
 def test_channel_create_of_a_guild_is_sent_in_version_10() -> None:
     server = Server()
-    identify_on(accepted(server), intents=1)
+    identify_on(accept_connection(server), intents=1)
 
     assert server.dispatch("CHANNEL_CREATE", {"id": "7", "type": 0, "guild_id": "1"}, now=0.0) == 1
     assert server.dispatch("CHANNEL_CREATE", [1], now=0.0) == 1

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from gateway_proto import Opened, Server, ServerConfig, State, World
-from tests.server.talk import GUILDS, V10, accepted, identify_on, made_ready, said, tell
+from tests.server.talk import (
+    GUILDS,
+    V10,
+    accept_connection,
+    identify_on,
+    ready_connection,
+    send_payload,
+    sent_payloads,
+)
 
 
 def test_hello_is_sent_in_version_10_but_not_in_version_3() -> None:
-    assert said(accepted(Server(ServerConfig(heartbeat_interval=5)))) == [
+    assert sent_payloads(accept_connection(Server(ServerConfig(heartbeat_interval=5)))) == [
         {"t": None, "s": None, "op": 10, "d": {"heartbeat_interval": 5}}
     ]
-    assert said(accepted(target="/")) == []
+    assert sent_payloads(accept_connection(target="/")) == []
 
 
 def test_ready_of_version_10_has_all_fields_that_clients_need() -> None:
@@ -20,7 +28,7 @@ def test_ready_of_version_10_has_all_fields_that_clients_need() -> None:
 
     identify_on(connection, shard=[0, 2], intents=1)
 
-    ready, *guilds = said(connection)
+    ready, *guilds = sent_payloads(connection)
     assert (ready["op"], ready["s"], ready["t"]) == (0, 1, "READY")
     d = ready["d"]
     assert d["v"] == 10
@@ -42,11 +50,11 @@ def test_ready_of_version_10_has_all_fields_that_clients_need() -> None:
 
 
 def test_ready_of_version_3_has_full_guilds_and_the_interval() -> None:
-    connection = accepted(Server(ServerConfig(world=World(GUILDS))), "/")
+    connection = accept_connection(Server(ServerConfig(world=World(GUILDS))), "/")
 
     identify_on(connection)
 
-    (ready,) = said(connection)
+    (ready,) = sent_payloads(connection)
     assert [guild["name"] for guild in ready["d"]["guilds"]] == ["g", "h"]
     assert ready["d"]["heartbeat_interval"] == 41250
     assert "resume_gateway_url" not in ready["d"]
@@ -56,7 +64,7 @@ def test_ready_of_version_3_has_full_guilds_and_the_interval() -> None:
 def test_session_ids_are_distinct_without_a_random_source() -> None:
     server = Server()
     for _ in range(3):
-        made_ready(server)
+        ready_connection(server)
 
     assert len(server.sessions) == 3
 
@@ -67,7 +75,7 @@ def test_session_id_has_128_random_bits_and_a_number() -> None:
     by_chance, constant = Server(ServerConfig(random=lambda: next(draws))), Server()
     for server in (by_chance, constant):
         for _ in range(2):
-            made_ready(server)
+            ready_connection(server)
 
     assert list(by_chance.sessions) == [
         "4000000080000000c0000000000000001",
@@ -80,27 +88,27 @@ def test_defaults_are_the_oldest_version_and_localhost() -> None:
     connection = Server().accept(now=0.0, framing=False)
     assert connection.events() == [Opened("/")]
 
-    whole = accepted(Server())
+    whole = accept_connection(Server())
     whole.messages_to_send()
     identify_on(whole)
 
-    assert said(whole)[0]["d"]["resume_gateway_url"] == "ws://localhost"
+    assert sent_payloads(whole)[0]["d"]["resume_gateway_url"] == "ws://localhost"
 
 
 def test_heartbeat_is_acknowledged_before_identify() -> None:
-    connection = accepted()
+    connection = accept_connection()
     connection.messages_to_send()
 
-    tell(connection, 1, None)
+    send_payload(connection, 1, None)
 
-    assert said(connection) == [{"t": None, "s": None, "op": 11, "d": None}]
+    assert sent_payloads(connection) == [{"t": None, "s": None, "op": 11, "d": None}]
     assert connection.state is State.IDENTIFYING
 
 
 def test_heartbeat_of_version_3_is_not_acknowledged() -> None:
-    connection = made_ready(target="/")
+    connection = ready_connection(target="/")
     connection.messages_to_send()
 
-    tell(connection, 1, "1450996513618")
+    send_payload(connection, 1, "1450996513618")
 
-    assert said(connection) == []
+    assert sent_payloads(connection) == []

@@ -14,22 +14,22 @@ from gateway_proto import (
     State,
 )
 from tests.server.talk import (
-    accepted,
-    closed_with,
+    accept_connection,
     identify_on,
-    made_ready,
+    ready_connection,
     resume_on,
-    said,
-    tell,
+    send_payload,
+    sent_close_code,
+    sent_payloads,
 )
 
 
 def _invalidated(server: Server, *, resumable: bool) -> tuple[ServerConnection, str]:
-    connection = made_ready(server)
+    connection = ready_connection(server)
     assert connection.session is not None
     session_id = connection.session.id
     connection.send(SessionInvalidated(resumable), now=1.0)
-    assert said(connection)[-1] == {"t": None, "s": None, "op": 9, "d": resumable}
+    assert sent_payloads(connection)[-1] == {"t": None, "s": None, "op": 9, "d": resumable}
     return connection, session_id
 
 
@@ -41,7 +41,7 @@ def test_invalidated_session_receives_no_dispatch(resumable: bool) -> None:
     count = server.dispatch("X", 1, now=2.0, to=lambda session: True)
 
     assert count == (1 if resumable else 0)
-    assert said(connection) == []
+    assert sent_payloads(connection) == []
     assert (session_id in server.sessions) == resumable
 
 
@@ -49,49 +49,49 @@ def test_invalidated_session_receives_no_dispatch(resumable: bool) -> None:
 def test_connection_may_resume_after_a_resumable_op_9(by_fault: bool) -> None:
     fault = [Fault("invalidate", on="ready", resumable=True)] if by_fault else []
     server = Server(ServerConfig(scenario=Scenario(fault)))
-    connection = accepted(server)
+    connection = accept_connection(server)
     identify_on(connection)
     (session_id,) = server.sessions
     if not by_fault:
         connection.send(SessionInvalidated(True), now=1.0)
-    said(connection)
+    sent_payloads(connection)
     server.dispatch("X", 1, now=2.0, to=lambda session: True)
 
-    tell(connection, 6, {"token": "t", "session_id": session_id, "seq": 1}, now=3.0)
+    send_payload(connection, 6, {"token": "t", "session_id": session_id, "seq": 1}, now=3.0)
 
-    assert [payload["t"] for payload in said(connection)] == ["X", "RESUMED"]
+    assert [payload["t"] for payload in sent_payloads(connection)] == ["X", "RESUMED"]
     assert connection.state is State.READY
 
 
 def test_connection_may_identify_after_op_9() -> None:
     server = Server()
-    connection = made_ready(server)
+    connection = ready_connection(server)
     (session_id,) = server.sessions
     connection.send(SessionInvalidated(False), now=1.0)
-    said(connection)
+    sent_payloads(connection)
 
-    tell(connection, 6, {"token": "t", "session_id": session_id, "seq": 1}, now=2.0)
-    assert [payload["op"] for payload in said(connection)] == [9]
+    send_payload(connection, 6, {"token": "t", "session_id": session_id, "seq": 1}, now=2.0)
+    assert [payload["op"] for payload in sent_payloads(connection)] == [9]
     identify_on(connection)
 
-    assert said(connection)[0]["t"] == "READY"
+    assert sent_payloads(connection)[0]["t"] == "READY"
     assert session_id not in server.sessions
 
 
 def test_connection_without_identify_after_op_9_is_closed() -> None:
     server = Server(ServerConfig(identify_timeout=10.0, heartbeat_interval=100_000))
-    connection = made_ready(server)
+    connection = ready_connection(server)
     connection.send(SessionInvalidated(False), now=1.0)
 
     connection.handle_timer(now=11.0)
 
-    assert closed_with(connection) == 4009
+    assert sent_close_code(connection) == 4009
 
 
 def test_op_9_of_version_5_always_ends_the_session() -> None:
     server = Server()
-    connection = accepted(server, "/?v=5&encoding=json")
-    tell(connection, 2, {"token": "t", "properties": {}})
+    connection = accept_connection(server, "/?v=5&encoding=json")
+    send_payload(connection, 2, {"token": "t", "properties": {}})
 
     connection.send(SessionInvalidated(True), now=1.0)
 
@@ -103,7 +103,7 @@ def test_op_9_of_version_5_always_ends_the_session() -> None:
 )
 def test_close_code_decides_if_the_session_is_kept(code: int, kept: bool) -> None:
     server = Server()
-    connection = made_ready(server)
+    connection = ready_connection(server)
     (session_id,) = server.sessions
 
     connection.close(code, now=1.0)
@@ -111,7 +111,7 @@ def test_close_code_decides_if_the_session_is_kept(code: int, kept: bool) -> Non
 
     assert (session_id in server.sessions) == kept
     again = resume_on(server, session_id, 1, now=2.0)
-    assert [payload["t"] for payload in said(again)] == ["RESUMED" if kept else None]
+    assert [payload["t"] for payload in sent_payloads(again)] == ["RESUMED" if kept else None]
 
 
 @pytest.mark.parametrize("target", ["/?v=&encoding=json", "/?encoding=json&v="])
@@ -132,7 +132,7 @@ def test_empty_version_is_rejected(target: str) -> None:
 
 @pytest.mark.parametrize("size", [4096, 4097])
 def test_payload_limit_counts_the_whole_payload(size: int) -> None:
-    connection = made_ready()
+    connection = ready_connection()
     text = '{"op":3,"d":{"since":null,"activities":[],"status":"online","afk":false},"x":"\u00e9"}'
     text = text.replace("\u00e9", "\u00e9" * ((size - len(text) + 1) // 2), 1)
     text += " " * (size - len(text.encode()))
@@ -140,4 +140,4 @@ def test_payload_limit_counts_the_whole_payload(size: int) -> None:
     connection.receive_message(text, now=1.0)
 
     assert len(text.encode()) == size
-    assert closed_with(connection) == (None if size == 4096 else 4002)
+    assert sent_close_code(connection) == (None if size == 4096 else 4002)

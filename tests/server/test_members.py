@@ -9,7 +9,7 @@ import pytest
 
 from gateway_proto import Intents, Server, ServerConfig, ServerConnection, World
 from gateway_proto._members import MembersView
-from tests.server.talk import said, tell
+from tests.server.talk import send_payload, sent_payloads
 
 BOT = "80351110224678912"
 BASE = Intents.GUILDS
@@ -42,15 +42,15 @@ def _connected(
     target = "/" if v < 4 else f"/?v={v}&encoding=json"
     connection = server.accept(now=now, framing=False, target=target)
     d = {"token": "t", "properties": {}, "v": v, "intents": intents, **identify}
-    tell(connection, 2, d, now=now)
-    came = said(connection)
+    send_payload(connection, 2, d, now=now)
+    came = sent_payloads(connection)
     return connection, [p["d"] for p in came if p["t"] == "GUILD_CREATE"]
 
 
 def _ask(connection: ServerConnection, *, now: float = 0.0, **d: Any) -> list[Any]:
     """The names and data of what answers a members request."""
-    tell(connection, 8, {"guild_id": "5", **d}, now=now)
-    return [(p["t"], p["d"]) for p in said(connection)]
+    send_payload(connection, 8, {"guild_id": "5", **d}, now=now)
+    return [(p["t"], p["d"]) for p in sent_payloads(connection)]
 
 
 def _ids(members: Any) -> list[str]:
@@ -110,9 +110,9 @@ def test_guild_without_members_has_no_members_added() -> None:
 def test_ready_of_version_3_has_guilds_by_the_same_rules() -> None:
     server = _server(_guild(100))
     connection = server.accept(now=0.0, framing=False, target="/")
-    tell(connection, 2, {"token": "t", "properties": {}, "v": 3, "large_threshold": 50})
+    send_payload(connection, 2, {"token": "t", "properties": {}, "v": 3, "large_threshold": 50})
 
-    (guild,) = said(connection)[0]["d"]["guilds"]
+    (guild,) = sent_payloads(connection)[0]["d"]["guilds"]
 
     assert _ids(guild["members"]) == [BOT, "1", "2"]
 
@@ -226,9 +226,9 @@ def test_repeated_guilds_cost_no_more_than_one() -> None:
 def test_repeated_soundboard_guilds_are_answered_once() -> None:
     connection, _ = _connected(_server())
 
-    tell(connection, 31, {"guild_ids": ["5", 5, "404"] * 100})
+    send_payload(connection, 31, {"guild_ids": ["5", 5, "404"] * 100})
 
-    assert [p["d"]["guild_id"] for p in said(connection)] == ["5"]
+    assert [p["d"]["guild_id"] for p in sent_payloads(connection)] == ["5"]
 
 
 # ----- RATE_LIMITED -----

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gateway_proto import By, Closed, MalformedPayload, Server, ServerConfig, State, World
-from tests.server.talk import V10, accepted, identify_on, made_ready, tell
+from tests.server.talk import V10, accept_connection, identify_on, ready_connection, send_payload
 
 
 @pytest.mark.parametrize(
@@ -30,9 +30,9 @@ from tests.server.talk import V10, accepted, identify_on, made_ready, tell
     ],
 )
 def test_invalid_payload_before_ready_is_closed_with_its_code(op: Any, d: Any, code: int) -> None:
-    connection = accepted(Server(ServerConfig(tokens=frozenset({"t"}))))
+    connection = accept_connection(Server(ServerConfig(tokens=frozenset({"t"}))))
 
-    tell(connection, op, d)
+    send_payload(connection, op, d)
 
     close = connection.close_to_send()
     assert close is not None
@@ -42,15 +42,15 @@ def test_invalid_payload_before_ready_is_closed_with_its_code(op: Any, d: Any, c
 
 @pytest.mark.parametrize("op", [2, 6])
 def test_identify_or_resume_after_ready_is_closed_with_4005(op: int) -> None:
-    connection = made_ready()
+    connection = ready_connection()
 
-    tell(connection, op, {"token": "t", "intents": 0, "session_id": "s", "seq": 1})
+    send_payload(connection, op, {"token": "t", "intents": 0, "session_id": "s", "seq": 1})
 
     assert connection.close_to_send() == (4005, "Already authenticated")
 
 
 def test_malformed_payload_is_closed_with_4002_and_reported() -> None:
-    connection = made_ready()
+    connection = ready_connection()
     connection.events()
 
     connection.receive_message("{", now=0.0)
@@ -64,7 +64,7 @@ def test_malformed_payload_is_closed_with_4002_and_reported() -> None:
     [b"\xff\xfe\0\1garbage", b"", b"x\x9c", zlib.compress(b"{}"), b"\x83t\0\0", "garbage"],
 )
 def test_undecodable_data_is_closed_with_4002(message: str | bytes) -> None:
-    connection = accepted()
+    connection = accept_connection()
 
     connection.receive_message(message, now=0.0)
 
@@ -72,7 +72,7 @@ def test_undecodable_data_is_closed_with_4002(message: str | bytes) -> None:
 
 
 def test_client_without_identify_is_closed_after_timeout() -> None:
-    connection = accepted(target="/")
+    connection = accept_connection(target="/")
 
     connection.handle_timer(now=60.0)
 
@@ -80,9 +80,9 @@ def test_client_without_identify_is_closed_after_timeout() -> None:
 
 
 def test_heartbeats_keep_an_unidentified_client_connected() -> None:
-    connection = accepted()
+    connection = accept_connection()
     for at in range(40, 400, 40):
-        tell(connection, 1, None, now=float(at))
+        send_payload(connection, 1, None, now=float(at))
 
     assert connection.state is State.IDENTIFYING
 
@@ -98,7 +98,7 @@ def test_transport_without_a_request_is_dropped() -> None:
 
 
 def test_close_unanswered_by_the_client_ends_by_timeout() -> None:
-    connection = made_ready()
+    connection = ready_connection()
     connection.close(4000, "x", now=0.0)
 
     connection.handle_timer(now=5.0)
@@ -130,11 +130,11 @@ def test_invalid_identify_fields_never_raise(changes: dict[str, Any], target: st
     if "etf" in target:
         pytest.importorskip("erlpack")
     server = Server(ServerConfig(control="/control", world=World([{"id": "5"}])))
-    connection = accepted(server, target)
+    connection = accept_connection(server, target)
 
     identify_on(connection, v=3, **changes)
-    tell(connection, 8, {"guild_id": "5", "user_ids": [10**300], "limit": -(10**30)})
-    tell(connection, 4, {"guild_id": "5", "channel_id": 10**200})
+    send_payload(connection, 8, {"guild_id": "5", "user_ids": [10**300], "limit": -(10**30)})
+    send_payload(connection, 4, {"guild_id": "5", "channel_id": 10**200})
     server.dispatch("X", 1, now=0.0)
 
     assert connection.state is not State.IDENTIFYING

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway_proto import ServerConnection, State
-from tests.server.talk import accepted, identify_on, made_ready, tell
+from tests.server.talk import accept_connection, identify_on, ready_connection, send_payload
 
 
 def _shows(connection: ServerConnection) -> str | None:
@@ -15,11 +15,11 @@ def _shows(connection: ServerConnection) -> str | None:
 def _play(connection: ServerConnection, name: str, *, now: float) -> None:
     activities = [{"name": name, "type": 0}]
     d = {"since": None, "activities": activities, "status": "online", "afk": False}
-    tell(connection, 3, d, now=now)
+    send_payload(connection, 3, d, now=now)
 
 
 def test_presence_of_identify_is_shown_until_the_next() -> None:
-    connection = accepted()
+    connection = accept_connection()
     activities = [{"name": "first", "type": 0}]
     presence = {"since": None, "activities": activities, "status": "online", "afk": False}
     identify_on(connection, presence=presence)
@@ -31,7 +31,7 @@ def test_presence_of_identify_is_shown_until_the_next() -> None:
 
 def test_presences_over_the_rate_limit_are_dropped() -> None:
     """5 in 20 seconds, in any window; the connection is none the worse for it."""
-    connection = made_ready()
+    connection = ready_connection()
     assert _shows(connection) is None
 
     for number in range(7):

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gateway_proto import HttpRequested, LocalProtocolError, Server, ServerConfig, State
-from tests.server.talk import V10, accepted, identify_on
+from tests.server.talk import V10, accept_connection, identify_on
 
 
 def _http(request: bytes, config: ServerConfig | None = None) -> tuple[bytes, list[Any]]:
@@ -63,7 +63,7 @@ def test_unsupported_connection_option_is_rejected_with_400(target: str, says: s
     assert answer.startswith(b"HTTP/1.1 400")
     assert says.encode() in answer
     with pytest.raises(LocalProtocolError, match=says):
-        accepted(target=target)
+        accept_connection(target=target)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_unsupported_connection_option_is_rejected_with_400(target: str, says: s
 def test_version_is_that_of_the_query_or_the_oldest(
     versions: tuple[int, ...], target: str, version: int
 ) -> None:
-    connection = accepted(Server(ServerConfig(versions=versions)), target)
+    connection = accept_connection(Server(ServerConfig(versions=versions)), target)
 
     assert connection.dialect.version == version
 
@@ -93,7 +93,7 @@ def test_missing_or_unknown_versions_are_rejected(versions: tuple[int, ...]) -> 
 
 
 def test_stream_compression_disables_payload_compression() -> None:
-    connection = accepted(target=V10 + "&compress=zlib-stream")
+    connection = accept_connection(target=V10 + "&compress=zlib-stream")
     identify_on(connection, compress=True)
     context = zlib.decompressobj()
 

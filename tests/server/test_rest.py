@@ -22,7 +22,7 @@ from tests.server.talk import (
     listening,
     ok,
     rest_server,
-    said,
+    sent_payloads,
 )
 
 
@@ -33,13 +33,13 @@ def test_created_message_is_dispatched_as_message_create() -> None:
 
     message = create_message(server, "hi <@4000> <@&1000> <@9>", nonce="n", tts=True)
 
-    (created,) = said(listener)
+    (created,) = sent_payloads(listener)
     assert created["t"] == "MESSAGE_CREATE"
     assert {**created["d"], **message} == created["d"]
     assert (created["d"]["guild_id"], "joined_at" in created["d"]["member"]) == ("1000", True)
     # A bot reads its own messages without the intent.
-    assert said(without_content)[0]["d"]["content"] == message["content"]
-    assert said(other) == []
+    assert sent_payloads(without_content)[0]["d"]["content"] == message["content"]
+    assert sent_payloads(other) == []
     assert [user["id"] for user in message["mentions"]] == ["4000"]
     assert (message["mention_roles"], message["nonce"]) == (["1000"], "n")
     assert message["timestamp"] == "2026-01-01T00:00:00.000000+00:00"
@@ -257,7 +257,7 @@ def test_reactions_are_added_listed_and_removed() -> None:
     listener = listening(server)
     path = f"{CHANNEL}/messages/{create_message(server)['id']}"
     reactions = f"{path}/reactions"
-    said(listener)
+    sent_payloads(listener)
 
     ok(server, "PUT", f"{reactions}/%F0%9F%91%8D/@me")
     ok(server, "PUT", f"{reactions}/name:55/@me")

@@ -12,7 +12,7 @@ from tests.server.talk import (
     listening,
     ok,
     rest_server,
-    said,
+    sent_payloads,
 )
 
 
@@ -100,7 +100,7 @@ def test_unban_names_a_complete_user() -> None:
     ok(server, "DELETE", f"{GUILD}/bans/4000")
     ok(server, "DELETE", f"{GUILD}/bans/404")
 
-    *_, known, unknown = (payload["d"]["user"] for payload in said(listener))
+    *_, known, unknown = (payload["d"]["user"] for payload in sent_payloads(listener))
     assert (known["id"], known["avatar"]) == ("4000", None)
     assert (unknown["id"], unknown["avatar"]) == ("404", None)
 

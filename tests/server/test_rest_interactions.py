@@ -29,7 +29,7 @@ from tests.server.talk import (
     listening,
     ok,
     rest_server,
-    said,
+    sent_payloads,
     slash_callback,
 )
 
@@ -79,12 +79,12 @@ def test_ephemeral_response_is_not_dispatched() -> None:
 
     ok(server, "POST", path, {"type": 4, "data": {"content": "only you", "flags": 64}})
 
-    assert said(listener) == []
+    assert sent_payloads(listener) == []
     assert ok(server, "GET", ORIGINAL)["content"] == "only you"
     assert ok(server, "PATCH", ORIGINAL, {"content": "x"})["flags"] == 64
     assert ok(server, "GET", f"{CHANNEL}/messages") == []
     ok(server, "DELETE", ORIGINAL)
-    assert said(listener) == []
+    assert sent_payloads(listener) == []
 
 
 def test_button_updates_its_message() -> None:

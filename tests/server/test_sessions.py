@@ -21,18 +21,25 @@ from gateway_proto import (
     State,
 )
 from gateway_proto.testing import Link
-from tests.server.talk import accepted, identify_on, made_ready, resume_on, said, session_left
+from tests.server.talk import (
+    accept_connection,
+    disconnected_session,
+    identify_on,
+    ready_connection,
+    resume_on,
+    sent_payloads,
+)
 
 
 def test_resume_replays_missed_dispatches_and_ends_with_resumed() -> None:
     server = Server()
-    session_id = session_left(server)
+    session_id = disconnected_session(server)
     server.dispatch("A", 1, now=0.0)
     server.dispatch("B", 2, now=0.0)
 
     connection = resume_on(server, session_id, 2)
 
-    assert [(payload["t"], payload["s"]) for payload in said(connection)] == [
+    assert [(payload["t"], payload["s"]) for payload in sent_payloads(connection)] == [
         ("B", 3),
         ("RESUMED", 4),
     ]
@@ -40,7 +47,7 @@ def test_resume_replays_missed_dispatches_and_ends_with_resumed() -> None:
 
 def test_resume_replaces_the_old_connection() -> None:
     server = Server()
-    old = made_ready(server)
+    old = ready_connection(server)
     assert old.session is not None
 
     new = resume_on(server, old.session.id, 1)
@@ -49,7 +56,7 @@ def test_resume_replaces_the_old_connection() -> None:
     assert new.session is old.session
     assert server.connections == {new}
     server.dispatch("X", 1, now=10**6)
-    assert "X" in [payload["t"] for payload in said(new)]
+    assert "X" in [payload["t"] for payload in sent_payloads(new)]
 
 
 @pytest.mark.parametrize(
@@ -57,34 +64,34 @@ def test_resume_replaces_the_old_connection() -> None:
 )
 def test_invalid_resume_is_answered_by_the_rules_of_its_version(changes: dict[str, Any]) -> None:
     server = Server()
-    resume = {"session_id": session_left(server), **changes}
+    resume = {"session_id": disconnected_session(server), **changes}
 
     connection = resume_on(server, seq=1, **resume)
 
     if connection.dialect.version == 3:
         assert connection.close_to_send() == (4006, "Invalid session")
     else:
-        assert said(connection) == [{"t": None, "s": None, "op": 9, "d": False}]
+        assert sent_payloads(connection) == [{"t": None, "s": None, "op": 9, "d": False}]
         identify_on(connection)
         assert connection.state is State.READY
 
 
 def test_version_3_resumes_without_token_and_gets_the_interval() -> None:
     server = Server()
-    connection = made_ready(server, "/")
+    connection = ready_connection(server, "/")
     connection.receive_eof(now=0.0)
     assert connection.session is not None
 
     again = resume_on(server, connection.session.id, 1, target="/", token=None)
 
-    (resumed,) = said(again)
+    (resumed,) = sent_payloads(again)
     assert (resumed["t"], resumed["d"]) == ("RESUMED", {"heartbeat_interval": 41250})
 
 
 def test_resume_with_a_future_sequence_is_closed_with_4007() -> None:
     server = Server()
 
-    connection = resume_on(server, session_left(server), 99)
+    connection = resume_on(server, disconnected_session(server), 99)
 
     assert connection.close_to_send() == (4007, "Invalid seq")
 
@@ -92,11 +99,11 @@ def test_resume_with_a_future_sequence_is_closed_with_4007() -> None:
 @pytest.mark.parametrize(("limit", "works"), [(2, True), (1, False), (0, False)])
 def test_incomplete_replay_rejects_the_resume(limit: int, works: bool) -> None:
     server = Server(ServerConfig(replay_limit=limit))
-    session_id = session_left(server)
+    session_id = disconnected_session(server)
     server.dispatch("A", 1, now=0.0)
     server.dispatch("B", 2, now=0.0)
 
-    (first, *_) = said(resume_on(server, session_id, 1))
+    (first, *_) = sent_payloads(resume_on(server, session_id, 1))
 
     assert (first.get("t") == "A") == works
     assert (first["op"] == 9) != works
@@ -104,11 +111,11 @@ def test_incomplete_replay_rejects_the_resume(limit: int, works: bool) -> None:
 
 def test_disconnected_session_expires_after_its_lifetime() -> None:
     server = Server(ServerConfig(session_lifetime=100.0))
-    session_id = session_left(server)
+    session_id = disconnected_session(server)
 
     assert resume_on(server, session_id, 1, now=99.0).state is State.READY
     assert server.sessions
-    other = session_left(server)
+    other = disconnected_session(server)
     server.dispatch("X", 1, now=100.0)
 
     assert other not in server.sessions
@@ -118,7 +125,7 @@ def test_disconnected_session_expires_after_its_lifetime() -> None:
 @pytest.mark.parametrize("away", [False, True])
 def test_expired_session_gets_no_dispatch_and_no_resume(away: bool) -> None:
     server = Server(ServerConfig(session_lifetime=100.0))
-    connection = made_ready(server)
+    connection = ready_connection(server)
     session = connection.session
     assert session is not None
     if away:
@@ -131,7 +138,7 @@ def test_expired_session_gets_no_dispatch_and_no_resume(away: bool) -> None:
     assert server.dispatch("X", 1, now=0.0) == 0
     connection.receive_eof(now=1.0)
     again = resume_on(server, session.id, 1, now=200.0)
-    assert said(again) == [{"t": None, "s": None, "op": 9, "d": False}]
+    assert sent_payloads(again) == [{"t": None, "s": None, "op": 9, "d": False}]
 
 
 @pytest.mark.parametrize(
@@ -139,7 +146,7 @@ def test_expired_session_gets_no_dispatch_and_no_resume(away: bool) -> None:
 )
 def test_close_code_of_the_client_ends_or_keeps_the_session(code: int | None, kept: bool) -> None:
     server = Server()
-    connection = made_ready(server)
+    connection = ready_connection(server)
 
     connection.receive_close(code, now=0.0)
 
@@ -148,7 +155,7 @@ def test_close_code_of_the_client_ends_or_keeps_the_session(code: int | None, ke
 
 def test_token_may_have_the_bot_prefix() -> None:
     server = Server(ServerConfig(tokens=frozenset({"t"})))
-    connection = accepted(server)
+    connection = accept_connection(server)
     identify_on(connection, token="Bot t")
     assert connection.state is State.READY
     connection.receive_eof(now=0.0)
@@ -184,7 +191,7 @@ def test_resume_of_a_chunked_compression_stream_is_complete(size: int) -> None:
 
 def test_dispatch_during_the_close_handshake_is_kept_for_resume() -> None:
     server = Server()
-    connection = made_ready(server)
+    connection = ready_connection(server)
     connection.close(4000, now=0.0)
     connection.messages_to_send()
 
@@ -193,7 +200,7 @@ def test_dispatch_during_the_close_handshake_is_kept_for_resume() -> None:
     assert connection.messages_to_send() == []
     connection.receive_eof(now=0.0)
     assert connection.session is not None
-    assert "X" in [p.get("t") for p in said(resume_on(server, connection.session.id, 1))]
+    assert "X" in [p.get("t") for p in sent_payloads(resume_on(server, connection.session.id, 1))]
 
 
 def test_server_config_can_be_evolved() -> None:
@@ -205,11 +212,11 @@ def test_scenario_starts_with_the_next_connection(played: bool) -> None:
     scenario = Scenario([Fault("drop", on="open")])
     server = Server(None if played else ServerConfig(scenario=scenario))
     if played:
-        accepted(server)
+        accept_connection(server)
         server.play(scenario)
 
-    assert accepted(server).state is State.CLOSED
-    assert accepted(server).state is State.IDENTIFYING
+    assert accept_connection(server).state is State.CLOSED
+    assert accept_connection(server).state is State.IDENTIFYING
 
 
 # ----- bounds -----
@@ -222,7 +229,7 @@ def _dispatched(server: Server, count: int, size: int) -> None:
 
 def test_replay_is_limited_in_bytes() -> None:
     server = Server(ServerConfig(replay_bytes=100_000))
-    session_id = session_left(server)
+    session_id = disconnected_session(server)
 
     _dispatched(server, 300, 10_000)
 
@@ -236,7 +243,7 @@ def test_replay_is_limited_in_bytes() -> None:
 
 def test_replay_of_many_small_dispatches_is_limited() -> None:
     server = Server(ServerConfig(replay_bytes=100_000, replay_limit=10**6))
-    session = server.sessions[session_left(server)]
+    session = server.sessions[disconnected_session(server)]
 
     _dispatched(server, 1000, 1)
 
@@ -246,12 +253,12 @@ def test_replay_of_many_small_dispatches_is_limited() -> None:
 
 def test_dispatch_over_the_replay_limit_is_sent_but_not_stored() -> None:
     server = Server(ServerConfig(replay_bytes=1000))
-    connection = made_ready(server)
-    said(connection)
+    connection = ready_connection(server)
+    sent_payloads(connection)
 
     _dispatched(server, 1, 5000)
 
-    assert [p["t"] for p in said(connection)] == ["X"]
+    assert [p["t"] for p in sent_payloads(connection)] == ["X"]
     assert connection.session is not None
     assert connection.session.replay_size == 0
     assert connection.session.missed(connection.session.sequence) == []
@@ -259,9 +266,9 @@ def test_dispatch_over_the_replay_limit_is_sent_but_not_stored() -> None:
 
 def test_oldest_disconnected_session_is_removed_at_the_limit() -> None:
     server = Server(ServerConfig(sessions_limit=2))
-    oldest, newer = session_left(server), session_left(server)
+    oldest, newer = disconnected_session(server), disconnected_session(server)
 
-    made_ready(server)
+    ready_connection(server)
 
     assert oldest not in server.sessions
     assert newer in server.sessions
@@ -269,13 +276,13 @@ def test_oldest_disconnected_session_is_removed_at_the_limit() -> None:
 
 def test_identify_at_the_session_limit_gets_invalid_session() -> None:
     server = Server(ServerConfig(sessions_limit=1))
-    first = made_ready(server)
-    second = accepted(server)
-    said(second)
+    first = ready_connection(server)
+    second = accept_connection(server)
+    sent_payloads(second)
 
     identify_on(second)
 
-    assert said(second) == [{"t": None, "s": None, "op": 9, "d": False}]
+    assert sent_payloads(second) == [{"t": None, "s": None, "op": 9, "d": False}]
     first.close(1000, now=0.0)
     first.receive_close(1000, now=0.0)
     identify_on(second)
@@ -284,7 +291,7 @@ def test_identify_at_the_session_limit_gets_invalid_session() -> None:
 
 def test_repr_of_session_and_connection_has_no_secrets() -> None:
     server = Server()
-    connection = accepted(server)
+    connection = accept_connection(server)
     identify_on(connection, token="secret", shard=[0, 2])
     session = connection.session
     assert session is not None

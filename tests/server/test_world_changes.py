@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gateway_proto import LocalProtocolError, Server, ServerConfig, World
-from tests.server.talk import identify_on, said, tell
+from tests.server.talk import identify_on, send_payload, sent_payloads
 
 GUILD = {"guild_id": "1000"}
 FRIEND = {"id": "9", "username": "friend"}
@@ -238,10 +238,10 @@ def test_new_session_gets_the_changed_world() -> None:
     connection = server.accept(now=0.0, framing=False, target="/?v=10&encoding=json")
     identify_on(connection, intents=129)
 
-    names = [p["d"]["name"] for p in said(connection) if p["t"] == "GUILD_CREATE"]
+    names = [p["d"]["name"] for p in sent_payloads(connection) if p["t"] == "GUILD_CREATE"]
 
     assert names == ["Test", "five"]
-    tell(connection, 4, {"guild_id": "5", "channel_id": "1", "self_mute": False})
+    send_payload(connection, 4, {"guild_id": "5", "channel_id": "1", "self_mute": False})
     assert _guild(server.world, "5")["voice_states"][0]["channel_id"] == "1"
 
 

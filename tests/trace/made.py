@@ -19,12 +19,18 @@ HELLO = '{"op":10,"d":{"heartbeat_interval":1000}}'
 READY = '{"op":0,"t":"READY","s":1,"d":{"session_id":"abc","resume_gateway_url":"ws://localhost"}}'
 
 
-def chance() -> Callable[[], float]:
+def random_source() -> Callable[[], float]:
     return itertools.cycle([0.1, 0.7, 0.3, 0.9]).__next__
 
 
 def config_with(**fields: Any) -> Config:
-    given = {"token": TOKEN, "intents": 2, "api_url": API, "unix_offset": 1e9, "random": chance()}
+    given = {
+        "token": TOKEN,
+        "intents": 2,
+        "api_url": API,
+        "unix_offset": 1e9,
+        "random": random_source(),
+    }
     return Config(**{**given, **fields})
 
 
@@ -73,14 +79,14 @@ def assert_hides(lines: list[str], *secrets: str) -> None:
     assert differences(lines) == []
 
 
-def recorded() -> list[str]:
+def recorded_session() -> list[str]:
     made = Trace()
-    link = Link(made.recorder.client(config_with(random=chance())), Server(), delay=0.1)
+    link = Link(made.recorder.client(config_with(random=random_source())), Server(), delay=0.1)
     link.run(100)
     return made.close()
 
 
-def changed(lines: list[str], change: Callable[[dict[str, Any]], object]) -> list[str]:
+def changed_lines(lines: list[str], change: Callable[[dict[str, Any]], object]) -> list[str]:
     changed = []
     for line in lines:
         fields = json.loads(line)

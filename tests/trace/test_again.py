@@ -47,10 +47,10 @@ from tests.trace.made import (
     TOKEN,
     Trace,
     assert_hides,
-    chance,
-    changed,
+    changed_lines,
     config_with,
     differences,
+    random_source,
 )
 
 
@@ -109,7 +109,7 @@ def test_client_and_server_replay_without_differences(form: dict[str, Any], chop
     user = {"id": "7", "username": "bot"}
     world = World([{"id": "5", "name": "five", "members": members}], user)
     tokens = {TOKEN, "another-token"}
-    server = made.recorder.server(ServerConfig(world=world, random=chance(), tokens=tokens))
+    server = made.recorder.server(ServerConfig(world=world, random=random_source(), tokens=tokens))
     chop = (lambda data: [data[i : i + 29] for i in range(0, len(data), 29)]) if chopped else None
     link = Link(client, server, delay=0.05, **({} if chop is None else {"chop": chop}))
 
@@ -237,7 +237,7 @@ def test_missing_nested_call_is_reported_as_a_difference() -> None:
     fleet.begin(now=0.0)
     connection: Any = fleet.clients[0].dial_succeeded(now=0.0, framing=False)
     connection.receive_message(HELLO, now=0.5)
-    lines = changed(made.close(), lambda line: line.pop("asks_for_slots", None))
+    lines = changed_lines(made.close(), lambda line: line.pop("asks_for_slots", None))
 
     found = {(json.loads(lines[n - 1])["call"], d.what) for n, d in differences(lines)}
 
@@ -282,7 +282,7 @@ def test_changes_to_a_server_are_recorded_and_replayed() -> None:
 def test_faults_of_a_scenario_are_replayed(fault: Fault, compression: str) -> None:
     made = Trace()
     client = made.recorder.client(config_with(compression=compression))
-    server = made.recorder.server(ServerConfig(scenario=Scenario([fault]), random=chance()))
+    server = made.recorder.server(ServerConfig(scenario=Scenario([fault]), random=random_source()))
     link = Link(client, server)
     link.run(5)
     for _ in range(3):

@@ -10,7 +10,7 @@ import pytest
 
 from gateway_proto import DIALECTS
 from gateway_proto.trace import TraceError
-from tests.trace.made import changed, differences, recorded
+from tests.trace.made import changed_lines, differences, recorded_session
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ from tests.trace.made import changed, differences, recorded
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_difference_is_reported_with_its_line(what: str, change: Any) -> None:
-    lines = changed(recorded(), change)
+    lines = changed_lines(recorded_session(), change)
 
     found = []
     with pytest.raises(TraceError) if what == "made" else contextlib.nullcontext():
@@ -44,20 +44,20 @@ def test_difference_is_reported_with_its_line(what: str, change: Any) -> None:
 def test_changed_library_behaviour_is_reported_as_difference(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    lines = recorded()
+    lines = recorded_session()
     monkeypatch.setattr("gateway_proto.dialects.DIALECTS", DIALECTS)
     monkeypatch.setattr("gateway_proto._timing.heartbeats.Heartbeats.is_zombie", lambda _: True)
 
     found = differences(lines)
 
     assert {difference.what for _, difference in found} >= {"state", "sent"}
-    assert differences(recorded()) == []
+    assert differences(recorded_session()) == []
 
 
 def test_unknown_fields_and_lines_are_ignored() -> None:
-    lines = changed(recorded(), lambda line: line.update(new_field=1))
-    lines = changed(lines, lambda line: line.get("config", {}).update(of_later=2))
-    lines = changed(lines, lambda line: line.get("with", {}).update(of_later=2))
+    lines = changed_lines(recorded_session(), lambda line: line.update(new_field=1))
+    lines = changed_lines(lines, lambda line: line.get("config", {}).update(of_later=2))
+    lines = changed_lines(lines, lambda line: line.get("with", {}).update(of_later=2))
     lines.insert(3, '{"of_later": true}')
 
     assert differences([*lines, "", "\n"]) == []

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gateway_proto.trace import TraceError, replay
-from tests.trace.made import recorded
+from tests.trace.made import recorded_session
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ from tests.trace.made import recorded
     ],
 )
 def test_invalid_trace_raises_with_its_line(change: Any, says: str | None) -> None:
-    lines = change(recorded())
+    lines = change(recorded_session())
 
     if says is None:
         list(replay(lines))

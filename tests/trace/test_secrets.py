@@ -23,9 +23,9 @@ from tests.trace.made import (
     TOKEN,
     Trace,
     assert_hides,
-    chance,
     config_with,
     differences,
+    random_source,
 )
 
 SHAPES = [
@@ -49,7 +49,7 @@ def test_token_echoed_by_a_server_is_redacted(token: str, compression: str, chop
         if chopped
         else lambda data: (data,)
     )
-    server = Server(ServerConfig(random=chance()))
+    server = Server(ServerConfig(random=random_source()))
     link = Link(made.recorder.client(config), server, chop=chop)
     link.run(1)
     for echo in (
@@ -103,7 +103,7 @@ def test_server_trace_redacts_received_tokens(encoding: str) -> None:
     if encoding == "etf" and not etf.available():
         pytest.skip("the extra etf is not installed")
     made = Trace()
-    server = made.recorder.server(ServerConfig(random=chance()))
+    server = made.recorder.server(ServerConfig(random=random_source()))
     link = Link(Client(config_with(encoding=encoding, lookup_bot=True)), server)
     link.run(1)
     link.cut()
