@@ -40,7 +40,7 @@ def test_world_and_scenario_of_the_page_are_valid() -> None:
 
 
 def test_table_of_faults_has_every_fault_and_field() -> None:
-    rows = [row for row in _rows("What goes wrong") if row[0] != "---"]
+    rows = [row for row in _rows("Faults") if row[0] != "---"]
 
     assert [row[0].strip("`") for row in rows] == list(_KINDS)
     fields = {field.name for field in attrs.fields(Fault)}

@@ -94,7 +94,7 @@ def test_event_rows_have_the_fields(row: list[str]) -> None:
 
 
 def test_server_messages_are_in_their_section() -> None:
-    named = [_names(row[0])[0] for row in _rows("events", "Of the wire, as the server sends them")]
+    named = [_names(row[0])[0] for row in _rows("events", "Messages of the server")]
     messages = {type_.__name__ for type_ in get_args(gateway_proto.ServerMessage)}
 
     assert set(named) == messages | {"Ready", "Resumed"}
@@ -192,8 +192,8 @@ def test_timer_table_has_every_timer() -> None:
 def test_paused_timers_are_listed() -> None:
     from gateway_proto._timing.deadlines import _LIVENESS
 
-    section = (REFERENCE / "timers.md").read_text().partition("## When nobody reads")[2]
-    section = section.partition("## When the machine")[0]
+    section = (REFERENCE / "timers.md").read_text().partition("## When reading is paused")[2]
+    section = section.partition("## When the system")[0]
 
     assert {name for name in _names(section) if name.isupper()} == {t.name for t in _LIVENESS}
 
@@ -228,8 +228,8 @@ _FRAMELESS = {"receive_message", "receive_close", "messages_to_send", "close_to_
         ("A connection", _public(Connection)),
         ("A connection without frames", _FRAMELESS),
         ("A client's connection", _public(ClientConnection, without=Connection) - _FRAMELESS),
-        ("A client's life", _public(Client)),
-        ("Many clients", _public(Fleet)),
+        ("A client", _public(Client)),
+        ("Shards of one process", _public(Fleet)),
     ],
 )
 def test_contract_lists_exactly_the_calls(title: str, expected: set[str]) -> None:
@@ -270,8 +270,8 @@ def test_contract_shows_now_where_it_is_a_parameter() -> None:
         ("A connection", Connection),
         ("A client's connection", ClientConnection),
         ("A connection without frames", ServerConnection),
-        ("A client's life", Client),
-        ("Many clients", Fleet),
+        ("A client", Client),
+        ("Shards of one process", Fleet),
         ("A server", Server),
     ):
         for row in _rows("contract", title):
