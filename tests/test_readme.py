@@ -1,4 +1,4 @@
-"""The code in the README runs, as it stands there."""
+"""Code in the README: each block runs or compiles, and the files that it names exist."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from collections.abc import Iterator
 
 import pytest
 
-import gateway_asyncio
 import gateway_proto
 from gateway_asyncio import serve_gateway
 from gateway_proto import Identify, Server, ServerConnection, ServerEvent, UpdatePresence
@@ -28,7 +27,7 @@ def _blocks(language: str) -> list[str]:
 
 
 class ServerThread:
-    """A server that greets whoever identifies with two messages."""
+    """A server that sends two messages to each client that identifies."""
 
     def __init__(self) -> None:
         self.api_url = ""
@@ -71,13 +70,16 @@ def server() -> Iterator[ServerThread]:
 _LOOPS = [block for block in _blocks("python") if "GATEWAY_TOKEN" in block]
 
 
+def _loop(code: str) -> str:
+    """Return the module of the event loop that an example uses."""
+    return next(name for name in ("trio", "asyncio", "selectors") if f"import {name}" in code)
+
+
 def test_examples_cover_asyncio_trio_and_selectors() -> None:
-    assert ["import trio" in b for b in _LOOPS] == [True, False, False]
-    assert ["import asyncio" in b for b in _LOOPS] == [False, True, False]
-    assert ["import selectors" in b for b in _LOOPS] == [False, False, True]
+    assert {_loop(code) for code in _LOOPS} == {"trio", "asyncio", "selectors"}
 
 
-@pytest.mark.parametrize("code", _LOOPS, ids=["trio", "asyncio", "selectors"])
+@pytest.mark.parametrize("code", _LOOPS, ids=_loop)
 def test_example_connects_prints_messages_and_ends(code: str, server: ServerThread) -> None:
     path = [str(ROOT), str(ROOT / "adapters")]
     program = f"import sys; sys.path[:0] = {path!r}\n{code}"
@@ -109,7 +111,7 @@ def test_selectors_example_dials_again_after_a_reset() -> None:
             for _ in range(2):
                 connection, _ = listener.accept()
                 assert connection.recv(65536).startswith(b"GET /")
-                # Without lingering, a close is a reset.
+                # With SO_LINGER 0, close() sends a reset.
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 connection.close()
         finally:
@@ -130,16 +132,6 @@ def test_unit_test_of_the_readme_passes() -> None:
         test()
 
 
-def test_diagram_of_modules_matches_the_package() -> None:
-    import gateway_proto
-
-    (picture,) = (block for block in _blocks("") if "frames" in block)
-    assert gateway_proto.__doc__ is not None
-    of_package = {line.strip() for line in gateway_proto.__doc__.splitlines() if line.strip()}
-    for line in picture.splitlines():
-        assert line.strip() in of_package
-
-
 def test_files_named_in_the_readme_exist() -> None:
     for name in re.findall(r"`((?:gateway_proto|adapters)/[\w/.]*)`", README):
         assert (ROOT / name).exists(), name
@@ -153,13 +145,8 @@ def test_short_examples_compile_with_existing_names() -> None:
         and "gateway_server" not in block
         and ("await" in block or "async" in block)
     ]
-    assert len(short) >= 2
     for block in short:
         tree = compile(block, "README", "exec", ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
         names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
         for name in names:
             assert name[0].islower() or hasattr(gateway_proto, name), name
-    for attribute in ("request", "waiting", "session", "gave_up"):
-        assert hasattr(gateway_asyncio.Gateway, attribute)
-    for attribute in ("of_guild", "sessions"):
-        assert hasattr(gateway_asyncio.Shards, attribute)
