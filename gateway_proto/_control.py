@@ -21,7 +21,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, Protocol, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, get_args
 from urllib.parse import parse_qs
 
 import attrs
@@ -29,7 +29,7 @@ import msgspec
 
 from gateway_proto._checks import rejected, shown
 from gateway_proto._layers.state import State
-from gateway_proto._telling import ServerSession, Telling
+from gateway_proto._telling import ServerSession
 from gateway_proto.commands import Command
 from gateway_proto.dialects import Opcode
 from gateway_proto.endpoint import Answer
@@ -44,6 +44,9 @@ from gateway_proto.events import (
 )
 from gateway_proto.faults import Scenario
 from gateway_proto.journal import Journal
+
+if TYPE_CHECKING:
+    from gateway_proto.server_connection import ServerConnection
 
 __all__ = ["Controlled", "Wait", "control", "control_refusal"]
 
@@ -64,11 +67,15 @@ T = TypeVar("T", bound=msgspec.Struct)
 class Controlled(Protocol):
     """What the route needs of a server."""
 
-    sessions: dict[str, ServerSession]
     journal: Journal
 
     @property
-    def open_connections(self) -> Collection[Telling]:
+    def sessions(self) -> dict[str, ServerSession]:
+        """The sessions, by id."""
+        ...
+
+    @property
+    def open_connections(self) -> Collection[ServerConnection]:
         """Those that have asked for a WebSocket and are not CLOSED, by number."""
         ...
 
@@ -227,7 +234,7 @@ def _dispatch(server: Controlled, dispatch: _Dispatch, now: float) -> int:
     return server.dispatch(dispatch.t, dispatch.d, now=now, to=lambda one: one is session)
 
 
-def _chosen(server: Controlled, number: int | None) -> list[Telling]:
+def _chosen(server: Controlled, number: int | None) -> list[ServerConnection]:
     """One connection, or all that have a session."""
     open_ = [c for c in server.open_connections if c.state in (State.IDENTIFYING, State.READY)]
     if number is None:
@@ -303,7 +310,7 @@ def _number(name: str, text: str) -> int:
     return int(text)
 
 
-def _connection(connection: Telling) -> dict[str, Any]:
+def _connection(connection: ServerConnection) -> dict[str, Any]:
     session = connection.session
     return {
         "number": connection.number,

@@ -1,4 +1,4 @@
-"""The data of READY.
+"""Data of READY, of the guilds that follow it, and of RESUMED.
 
 <https://docs.discord.com/developers/events/gateway-events#ready>; version 3 is that of the 2016
 document, where READY has whole guilds and the heartbeat interval.
@@ -6,18 +6,41 @@ document, where READY has whole guilds and the heartbeat interval.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from gateway_proto._telling import ServerSession
+from gateway_proto.dialects import Dialect
+from gateway_proto.server_config import ServerConfig
 from gateway_proto.world import World
 
-__all__ = ["ready_data"]
+__all__ = ["ready_dispatches", "resumed_data"]
 
 
-def ready_data(
-    world: World, session: ServerSession, *, resume_url: str, heartbeat_interval: int
+def ready_dispatches(
+    world: World, session: ServerSession, resume_url: str, config: ServerConfig
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield names and data of the dispatches that start a session: READY and its guilds."""
+    yield "READY", _ready_data(world, session, resume_url, config.heartbeat_interval)
+    if session.dialect.guilds_in_ready:
+        return
+    view = session.members_view(str(world.user["id"]))
+    for guild in world.guilds_of(session.shard):
+        if session.gets("GUILD_CREATE", guild["id"]):
+            yield "GUILD_CREATE", view.guild_create(world.guild_create(guild))
+
+
+def resumed_data(dialect: Dialect, config: ServerConfig) -> dict[str, Any]:
+    """Return the data of RESUMED in a protocol version."""
+    data: dict[str, Any] = {"_trace": []} if dialect.trace_in_ready else {}
+    if not dialect.greets:
+        data["heartbeat_interval"] = config.heartbeat_interval
+    return data
+
+
+def _ready_data(
+    world: World, session: ServerSession, resume_url: str, heartbeat_interval: int
 ) -> dict[str, Any]:
-    """Return the data of READY for a session, in its version."""
     dialect = session.dialect
     guilds = world.guilds_of(session.shard)
     ready: dict[str, Any] = {

@@ -1,105 +1,375 @@
-"""The interface of a server for its connections."""
+"""State that a server shares with its connections: sessions, world, limits and received entries."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+import functools
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
-from gateway_proto._control import Wait
+import attrs
+import msgspec
+
+from gateway_proto._checks import (
+    CALLBACK,
+    ID,
+    SHARD,
+    Check,
+    as_id,
+    is_id,
+    is_text,
+    optional,
+    rejected,
+)
+from gateway_proto._control import Wait, control, control_refusal
+from gateway_proto._layers.frames import Requested
 from gateway_proto._layers.payloads import Payload
-from gateway_proto._telling import ServerSession
-from gateway_proto.commands import Identify, Resume
-from gateway_proto.dialects import Dialect
-from gateway_proto.endpoint import Answer
-from gateway_proto.events import GatewayFound
-from gateway_proto.faults import Fault
-from gateway_proto.rest import Rest
+from gateway_proto._layers.raw import check_term, to_json, to_term, value_of_caller
+from gateway_proto._members import MembersLimit
+from gateway_proto._telling import ServerSession, SessionRegistry
+from gateway_proto.commands import Identify
+from gateway_proto.dialects import Dialect, Encoding
+from gateway_proto.endpoint import Answer, answer
+from gateway_proto.events import GatewayFound, HttpRequested, SessionStartLimit
+from gateway_proto.faults import Fault, Scenario
+from gateway_proto.journal import Journal
+from gateway_proto.rest import Rest, as_entry
 from gateway_proto.server_config import ServerConfig
+from gateway_proto.shards import identify_key
 from gateway_proto.world import World
 
 if TYPE_CHECKING:
     from gateway_proto.server_connection import ServerConnection
 
-__all__ = ["Host"]
+__all__ = ["IdentifyLimits", "ServerContext"]
+
+_DAY = 86400.0
+_INTENTS_END = 1 << 32
+_NAME = Check(lambda name: is_text(name) and 0 < len(name) <= 256, "a str such as 'MESSAGE_CREATE'")
+_TO = optional(CALLBACK)
 
 
-class Host(Protocol):
-    """What a connection needs of its server."""
+class IdentifyLimits:
+    """Limits of Identify: sessions in a day, and the seconds between two of one key.
 
-    config: ServerConfig
-    world: World
-    rest: Rest
+    <https://docs.discord.com/developers/events/gateway#rate-limiting>
+    """
 
-    def dispatch(self, name: str, data: Any, *, now: float) -> int:
-        """Dispatch to the sessions that get it."""
-        ...
+    def __init__(self, config: Callable[[], ServerConfig]) -> None:
+        self._config = config
+        self._times: deque[float] = deque()  # of the sessions in the last 24 hours
+        self._free_at: dict[int, float] = {}
 
-    def open_session(self, identify: Identify, dialect: Dialect) -> ServerSession:
-        """A new session."""
-        ...
-
-    def find_session(self, resume: Resume, dialect: Dialect, *, now: float) -> ServerSession | None:
-        """The session that a client may go on with; None: it may not."""
-        ...
-
-    def leave(self, connection: ServerConnection, *, now: float, forget: bool) -> None:
-        """A connection is closed."""
-        ...
-
-    def next_upgrade(self) -> tuple[int, tuple[Fault, ...]]:
-        """The number of one more connection, and what goes wrong on it."""
-        ...
-
-    def control(
-        self, method: str, path: str, query: str, body: bytes, *, now: float
-    ) -> Answer | Wait:
-        """What the control route answers."""
-        ...
-
-    def wait(self, connection: ServerConnection) -> None:
-        """Let a connection check after each entry of the journal whether its wait is over."""
-        ...
-
-    def find_entry(self, wait: Wait) -> Mapping[str, Any] | None:
-        """The first entry of the journal that a wait is for; None: not yet."""
-        ...
-
-    def note(self, event: str, connection: int | None, **fields: Any) -> None:
-        """Something came, for the journal."""
-        ...
-
-    def note_payload(self, event: str, connection: int | None, payload: Payload) -> None:
-        """A command came, for the journal."""
-        ...
-
-    def detach(self, session: ServerSession, *, now: float, forget: bool) -> None:
-        """Take the connection from a session, and forget the session or keep it for a resume."""
-        ...
-
-    def back(self, session: ServerSession) -> None:
-        """A session has a connection again."""
-        ...
-
-    def allows(self, token: str) -> bool:
-        """Whether a token is let in."""
-        ...
-
-    def has_capacity(self, *, now: float) -> bool:
-        """Whether there may be one more session."""
-        ...
-
-    def may_identify(self, shard: tuple[int, int] | None, *, now: float) -> bool:
-        """Whether it is not too soon for a shard; if so, it is counted."""
-        ...
+    def session_start_limit(self, *, now: float) -> SessionStartLimit:
+        """Return the state of the limits as `/gateway/bot` reports it."""
+        config, used = self._config(), self._used(now)
+        reset_after = int((self._times[0] + _DAY - now) * 1000) if used else 0
+        total = config.identifies_a_day
+        return SessionStartLimit(total, total - used, reset_after, config.max_concurrency)
 
     def has_sessions_left(self, *, now: float) -> bool:
-        """Whether the day's sessions are not used up."""
-        ...
+        """Whether a session can be started today."""
+        return self._used(now) < self._config().identifies_a_day
+
+    def take(self, shard: tuple[int, int] | None, *, now: float) -> bool:
+        """Count an Identify of a shard, and return True; return False if it is too early."""
+        config = self._config()
+        key = identify_key(0 if shard is None else shard[0], config.max_concurrency)
+        if now < self._free_at.get(key, now):
+            return False
+        self._free_at[key] = now + config.identify_seconds
+        self._times.append(now)
+        return True
+
+    def clear(self) -> None:
+        """Forget every Identify."""
+        self._times.clear()
+        self._free_at.clear()
+
+    def _used(self, now: float) -> int:
+        while self._times and self._times[0] + _DAY <= now:
+            self._times.popleft()
+        return len(self._times)
+
+
+class ServerContext:
+    """State of a server, for its connections and for the control route."""
+
+    def __init__(self, config: ServerConfig) -> None:
+        self.config: ServerConfig = config
+        self._world = self._configured_world = config.world
+        self._configured_scenario = config.scenario
+        self.registry: SessionRegistry = SessionRegistry(lambda: self.config)
+        self.identifies: IdentifyLimits = IdentifyLimits(lambda: self.config)
+        self.rest: Rest = Rest(lambda: self.config)
+        self.journal: Journal = Journal(config.journal_limit)
+        self.connections: set[ServerConnection] = set()
+        self._waits: dict[ServerConnection, Wait] = {}
+        self._upgrades = 0
+        self._upgrades_before = 0  # the scenario
+        self._members_limit = MembersLimit()
+
+    @property
+    def sessions(self) -> dict[str, ServerSession]:
+        """The sessions, by id."""
+        return self.registry.sessions
+
+    @property
+    def open_connections(self) -> list[ServerConnection]:
+        """Connections with a WebSocket, or the request for one, that are not CLOSED, by number."""
+        numbered = [(c.number, c) for c in self.connections if c.number is not None]
+        return [connection for _, connection in sorted(numbered, key=lambda pair: pair[0])]
+
+    @property
+    def world(self) -> World:
+        """The world of the configuration, changed by the dispatches since."""
+        if self.config.world is not self._configured_world:
+            if self.config.world != self._configured_world:
+                self._world = self.config.world
+            self._configured_world = self.config.world
+        return self._world
+
+    @world.setter
+    def world(self, world: World) -> None:
+        self._configured_world, self._world = self.config.world, world
+
+    # ----- for the server and the control route -----
+
+    def dispatch(
+        self,
+        name: str,
+        data: Any,
+        *,
+        now: float,
+        to: Callable[[ServerSession], bool] | None = None,
+    ) -> int:
+        """Dispatch data to the sessions that `to` picks, or that a gateway would choose."""
+        _check_name(name)
+        _TO.named("to", to)
+        raw = to_json(data)
+        value = value_of_caller(raw)  # a msgspec.Raw may be anything
+        self.registry.expire(now)
+        guild_id = _guild_id(name, data)
+        sessions = [
+            session
+            for session in self.sessions.values()
+            if (session.gets(name, guild_id, value) if to is None else to(session))
+        ]
+        world = self.world.after(name, value)
+        if world.guilds is not self.world.guilds or world.user is not self.world.user:
+            check_term(raw)  # later sessions may receive it as ETF
+        bare = self.world.without_content(name, data)
+        whole = _Encoded(raw)
+        partial = whole if bare is None else _Encoded(to_json(bare))
+        # Encode for all sessions before one receives it, so that an error changes nothing.
+        raws = []
+        for session in sessions:
+            encoded = whole if to is not None or session.reads_content else partial
+            raws.append(encoded.term if session.encoding is Encoding.ETF else encoded.json)
+        self.world = world
+        for session, session_raw in zip(sessions, raws, strict=True):
+            dispatch = session.next(name, session_raw)
+            if session.connection is not None:
+                session.connection.write(dispatch, now=now)
+        return len(sessions)
+
+    def play(self, scenario: Scenario) -> None:
+        """Inject the faults of a scenario; its first connection is the next one."""
+        self.config = attrs.evolve(self.config, scenario=scenario)
+        self._upgrades_before = self._upgrades
+
+    def reset(self, *, now: float) -> None:
+        """Drop every WebSocket, and return to the initial state."""
+        for connection in self.open_connections:
+            connection.drop(now=now)
+        for session in list(self.sessions.values()):
+            self.registry.forget(session)
+        self.journal.clear()
+        self.identifies.clear()
+        self._members_limit.clear()
+        self._upgrades = self._upgrades_before = 0
+        self.config = attrs.evolve(self.config, scenario=self._configured_scenario)
+        self.world = self.config.world
+        self.rest.clear()
+
+    # ----- HTTP requests -----
+
+    def gateway_found(self, url: str, *, now: float) -> GatewayFound:
+        """Return the gateway that `/gateway/bot` reports."""
+        return GatewayFound(url, self.config.shards, self.identifies.session_start_limit(now=now))
+
+    def answer_request(
+        self, request: Requested, url: str, *, now: float
+    ) -> tuple[Answer | Wait | None, HttpRequested | None]:
+        """Return the answer to a request, and its event; None for no answer, and no event yet.
+
+        `url` is the URL of the gateway in lookups.
+        """
+        prefix = self.config.control
+        path, _, query = request.target.partition("?")
+        if prefix is not None and f"{path}/".startswith(f"{prefix}/"):
+            answered = self._answer_control(request, path.removeprefix(prefix), query, now)
+            if isinstance(answered, Wait):
+                return answered, None
+            return answered, HttpRequested(request.method, path, answered.status, query)
+        token = request.headers.get("authorization", "")
+        authorized = bool(token) and self.is_token_allowed(token)
+        found = self.gateway_found(url, now=now)
+        response, requested = self.rest.answer(
+            self,
+            request.method,
+            request.target,
+            request.body,
+            request.headers.get("content-type", ""),
+            authorized=authorized,
+            usual=lambda method, route: answer(method, route, found=found, authorized=authorized),
+            now=now,
+        )
+        self.note("HttpRequested", None, **as_entry(requested))
+        return response, requested
+
+    def note_refusal(self, request: Requested, status: int, number: int | None) -> HttpRequested:
+        """Add the entry of an upgrade that was rejected with a status; return its event."""
+        path, _, query = request.target.partition("?")
+        requested = HttpRequested(request.method, path, status, query)
+        self.note("HttpRequested", number, **as_entry(requested))
+        return requested
+
+    def _answer_control(
+        self, request: Requested, path: str, query: str, now: float
+    ) -> Answer | Wait:
+        refusal = control_refusal(request.headers, self.config.control_hosts)
+        if refusal is not None:
+            return refusal
+        return control(self, request.method, path, query, request.body, now=now)
+
+    def wait(self, connection: ServerConnection, wait: Wait) -> None:
+        """Answer the request of a connection after the first entry that it waits for."""
+        entry = next(filter(wait.is_for, self.journal.after(wait.after)), None)
+        if entry is None:
+            self._waits[connection] = wait
+        else:
+            connection.end_wait(Answer(200, msgspec.json.encode(entry)))
+
+    def unmet_wait(self, connection: ServerConnection) -> Answer:
+        """Return the answer to a request that has waited for too long."""
+        return self._waits[connection].in_vain()
+
+    def note(self, event: str, connection: int | None, **fields: Any) -> None:
+        """Add an entry if there is a control route."""
+        if self.config.control is not None:
+            self._check_waits(self.journal.note(connection, event, **fields))
+
+    def note_payload(self, event: str, connection: int | None, payload: Payload) -> None:
+        """Add the entry of a command if there is a control route."""
+        if self.config.control is not None:
+            self._check_waits(self.journal.note_payload(connection, event, payload))
+
+    def _check_waits(self, entry: Mapping[str, Any]) -> None:
+        for connection, wait in list(self._waits.items()):
+            if wait.is_for(entry):
+                connection.end_wait(Answer(200, msgspec.json.encode(entry)))
+
+    # ----- connections and their sessions -----
+
+    def next_upgrade(self) -> tuple[int, tuple[Fault, ...]]:
+        """Count a connection; return its number and its faults."""
+        self._upgrades += 1
+        return self._upgrades, self.config.scenario.of(self._upgrades - self._upgrades_before)
+
+    def connection_closed(self, connection: ServerConnection, *, now: float, forget: bool) -> None:
+        """Remove a connection, and forget its session or keep it for a resume."""
+        self.connections.discard(connection)
+        self._waits.pop(connection, None)
+        session = connection.session
+        if session is not None and session.connection is connection:
+            self.registry.detach(session, now=now, forget=forget)
+
+    def is_token_allowed(self, token: str) -> bool:
+        """Whether a token is accepted."""
+        tokens = self.config.tokens
+        return tokens is None or token.removeprefix("Bot ") in tokens
+
+    def identify_error(
+        self, identify: Identify, dialect: Dialect, *, now: float
+    ) -> tuple[int, str] | None:
+        """Return the close code and reason for an Identify; None if it is accepted.
+
+        <https://docs.discord.com/developers/topics/opcodes-and-status-codes>
+        """
+        config, shard, intents = self.config, identify.shard, identify.intents
+        allowed = config.allowed_intents
+        if not self.is_token_allowed(identify.token):
+            return 4004, "Authentication failed"
+        if shard is not None and not SHARD.allows(shard):
+            return 4010, "Invalid shard"
+        if not self.identifies.has_sessions_left(now=now):
+            return 4004, "Authentication failed: too many sessions today"
+        if dialect.intents_required if intents is None else not 0 <= intents < _INTENTS_END:
+            return 4013, "Invalid intent(s)"
+        if intents is not None and allowed is not None and intents & ~allowed:
+            return 4014, "Disallowed intent(s)"
+        if len(self.world.guilds_of(shard)) > config.guilds_per_shard:
+            return 4011, "Sharding required"
+        return None
+
+    def open_session(
+        self, identify: Identify, dialect: Dialect, *, now: float
+    ) -> ServerSession | None:
+        """Open a session; None if there are too many, or Identify came too early."""
+        is_allowed = self.registry.has_capacity(now=now)
+        if not (is_allowed and self.identifies.take(identify.shard, now=now)):
+            return None
+        return self.registry.open(identify, dialect)
 
     def members_wait(self, token: str, guild_id: str, *, now: float) -> float:
-        """Seconds until a bot may ask for all members of a guild; 0 counts the request."""
-        ...
+        """Return the seconds until a bot may ask for all members; 0 counts the request."""
+        seconds = self.config.members_seconds
+        if not seconds:
+            return 0.0
+        return self._members_limit.seconds_left(token, guild_id, seconds, now=now)
 
-    def found(self, url: str, *, now: float) -> GatewayFound:
-        """What `/gateway/bot` answers."""
-        ...
+
+class _Encoded:
+    """The data of a dispatch, encoded once for all sessions."""
+
+    def __init__(self, json: bytes) -> None:
+        self.json = json
+
+    @functools.cached_property
+    def term(self) -> bytes:
+        return to_term(self.json)
+
+
+def _guild_id(name: str, data: Any) -> str | None:
+    """Return the guild of a dispatch, or None; raises `LocalProtocolError` if it is invalid."""
+    if not isinstance(data, Mapping):
+        return None
+    own = name in ("GUILD_CREATE", "GUILD_UPDATE", "GUILD_DELETE")
+    key = "id" if own else "guild_id"
+    value: Any = data.get(key)
+    guild_id: Any = as_id(value)
+    if is_id(guild_id):
+        return str(guild_id)
+    if isinstance(value, int) or (isinstance(value, str) and value.isdecimal()):
+        raise rejected(f"{key} of the dispatch", value, ID.expected)
+    return None
+
+
+def _check_name(name: Any) -> None:
+    _NAME.named("dispatch name", name)
+    likely = _documented_name_like(name)
+    if likely is not None:
+        raise rejected("dispatch name", name, likely)
+
+
+@functools.lru_cache(maxsize=256)
+def _documented_name_like(name: str) -> str | None:
+    """Return the documented name that `name` is similar to; None for a documented name."""
+    from gateway_proto.dispatches import DispatchName
+
+    if name in DispatchName.__members__:
+        return None
+    from difflib import get_close_matches  # only needed for other names
+
+    return next(iter(get_close_matches(name.upper(), DispatchName.__members__, 1, 0.9)), None)

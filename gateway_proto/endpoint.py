@@ -14,7 +14,7 @@ import msgspec
 
 from gateway_proto._connection import Connection
 from gateway_proto._layers.close_codes import check_close
-from gateway_proto._layers.frames import joined
+from gateway_proto._layers.http_heads import joined
 from gateway_proto._layers.http_values import LONGEST_WAIT, json_value, seconds_to_wait, whole
 from gateway_proto._layers.state import Input, State, Table
 from gateway_proto._redaction import without_token

@@ -1,217 +1,303 @@
-"""bytes, now ↔ commands: one connection of a server to a client.
+"""One connection of a server to a client: commands → close codes, answers and dispatches.
 
-What it sends stands in `_telling.py`, what it makes of a command here.
+`ServerConnection` owns its units: the session (`ServerSession`), fault injection (`FaultInjector`)
+and compression. What it shares with the other connections is in `ServerContext`.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
 from typing import Any
-from urllib.parse import parse_qsl
 
 import msgspec
 
-from gateway_proto._checks import SHARD
-from gateway_proto._connection import DROPPED
-from gateway_proto._control import Wait, control_refusal
+from gateway_proto._connection import DROPPED, GatewayConnection
+from gateway_proto._control import Wait
 from gateway_proto._layers import etf
-from gateway_proto._layers.frames import Refused, Requested, ServerFrames
-from gateway_proto._layers.inflate import deflater, has_zstd
+from gateway_proto._layers.frames import Refused, Requested, ServerFrames, Unframed
+from gateway_proto._layers.inflate import PlainInflater, deflater
 from gateway_proto._layers.payloads import Payload, decode
 from gateway_proto._layers.spelling import read
-from gateway_proto._layers.state import Input, State
-from gateway_proto._ready import ready_data
-from gateway_proto._server_host import Host
-from gateway_proto._telling import ServerSession, Telling
+from gateway_proto._layers.state import Input, State, server_table
+from gateway_proto._mischief import FaultInjector
+from gateway_proto._negotiation import negotiate
+from gateway_proto._ready import ready_dispatches, resumed_data
+from gateway_proto._server_answers import answers
+from gateway_proto._server_host import ServerContext
+from gateway_proto._server_messages import check_message, encode_message
+from gateway_proto._telling import ServerSession, invalidates_session
 from gateway_proto._timing.deadlines import Timer
 from gateway_proto._timing.ratelimit import SlidingWindow
-from gateway_proto.commands import (
-    Command,
-    Heartbeat,
-    Identify,
-    Raw,
-    RequestChannelInfo,
-    RequestGuildMembers,
-    RequestSoundboardSounds,
-    Resume,
-    UpdatePresence,
-    UpdateVoiceState,
-)
-from gateway_proto.dialects import DIALECTS, Compression, Encoding, Then
-from gateway_proto.endpoint import Answer, answer
+from gateway_proto.commands import Command, Heartbeat, Identify, Raw, Resume
+from gateway_proto.dialects import DIALECTS, Compression, Dialect, Encoding, Then
+from gateway_proto.endpoint import Answer
 from gateway_proto.errors import LocalProtocolError
 from gateway_proto.events import (
     By,
     Closed,
+    Dispatch,
     HeartbeatAcked,
     Hello,
     HttpRequested,
     Opened,
+    ServerEvent,
+    ServerMessage,
     SessionInvalidated,
 )
-from gateway_proto.rest import as_entry
+from gateway_proto.faults import Fault
 
 __all__ = ["ServerConnection"]
 
-_INTENTS_END = 1 << 32
-_WITHOUT_VERSION = ("3", "6")
-"""Who names no version speaks 3, which says it in Identify; where that is not spoken, 6, which
-was the default for years."""
+_LARGE = 1024
+"""Bytes from which a text is worth compressing by itself."""
 
 
-class ServerConnection(Telling):
+class ServerConnection(GatewayConnection[ServerMessage, ServerEvent, Payload]):
     """One connection of a server to a client; made by `Server.accept`."""
 
-    def __init__(self, server: Host, *, now: float, framing: bool) -> None:
-        config = server.config
-        super().__init__(config, now=now, framing=framing)
-        self._server = server
+    def __init__(self, context: ServerContext, *, now: float, framing: bool) -> None:
+        config = context.config
+        super().__init__(
+            now=now,
+            close_timeout=config.close_timeout,
+            events_limit=config.events_limit,
+            output_limit=config.output_limit,
+            table=server_table(),
+            frames=ServerFrames(limit=config.message_limit) if framing else Unframed(),
+            inflater=PlainInflater(),
+        )
+        self._context = context
+        self._config = config
         self._target = "/"
         self._host = "localhost"
-        self._encoding_by_form = False
-        self._version_is_bad = False
-        self._wait: Wait | None = None
+        self._dialect = DIALECTS[config.versions[-1]]
+        self._encoding = Encoding.JSON
+        self._detect_encoding = False
+        self._is_version_unsupported = False
+        self._compress(Compression.NONE)
+        self._faults = FaultInjector(framing=framing)
         self._size = 0  # of the payload being handled, in bytes
         self._window = SlidingWindow(*self._dialect.send_limit)
         self._deadlines.set(Timer.HANDSHAKE, now + config.handshake_timeout)
+        self.number: int | None = None
+        """Number of the connection, counted from 1; None before it asks for a WebSocket."""
+        self.session: ServerSession | None = None
+        """Session of the client; None before Identify or Resume."""
 
-    # ----- the road upwards -----
+    def __repr__(self) -> str:
+        """Return the repr, without secrets and payloads."""
+        return (
+            f"{type(self).__name__}(number={self.number}, state={self._state.value}, "
+            f"version={self._dialect.version}, encoding={self._encoding.value}, "
+            f"compression={self._compression.value}, waiting={self.waiting}, "
+            f"session={self.session!r})"
+        )
+
+    # ----- the public contract -----
+
+    @property
+    def dialect(self) -> Dialect:
+        """Protocol version that the client asked for."""
+        return self._dialect
+
+    @property
+    def encoding(self) -> Encoding:
+        """Encoding that the client asked for."""
+        return self._encoding
+
+    @property
+    def compression(self) -> Compression:
+        """Compression that the client asked for."""
+        return self._compression
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that wait to be sent."""
+        return self._faults.buffered_bytes(self._frames.waiting)
+
+    @property
+    def framed_bytes(self) -> int:
+        """Bytes that are framed and wait to be taken."""
+        return self._frames.waiting
+
+    @property
+    def acknowledges(self) -> bool:
+        """Whether heartbeats are acknowledged."""
+        return self._faults.acknowledges
+
+    def send(self, message: ServerMessage, *, now: float) -> None:
+        """Send a message. A dispatch without a sequence gets the next one of the session.
+
+        Raises `LocalProtocolError` if the WebSocket is not open, or if a dispatch has no session.
+        """
+        check_message(message, self._encoding)
+        if not self._is_open():
+            raise LocalProtocolError(f"cannot send: the connection is {self._state.value}")
+        if isinstance(message, Dispatch) and message.sequence is None:
+            if self.session is None:
+                raise LocalProtocolError("a dispatch needs a session: wait for Identify or Resume")
+            message = self.session.next(message.name, message.raw)
+        self.write(message, now=now)
+
+    def close(self, code: int = 1000, reason: str = "", *, now: float) -> None:
+        """Begin the closing handshake; `Closed` follows after it, or after its timeout.
+
+        Raises `LocalProtocolError` for a code or a reason that a close frame cannot carry.
+        """
+        super().close(code, reason, now=now)
+        self._wake()
+
+    def close_unchecked(self, code: int, reason: str, *, now: float) -> None:
+        """Close with any code that a close frame may carry, such as 1012 or 4009."""
+        closed = Closed(code=code, reason=reason, by=By.SELF, then=Then.STOP)
+        self._close(closed, self._at(now))
+        self._wake()
+
+    def drop(self, *, now: float) -> None:
+        """End the connection without a close frame, as a lost transport does; keep the session."""
+        self._end(Closed(code=None, by=By.SELF, then=Then.STOP, reason="dropped"), self._at(now))
+        self._wake()
+
+    def inject(self, fault: Fault, *, now: float) -> None:
+        """Apply a fault after `fault.after` seconds, whatever its connection and trigger."""
+        if not isinstance(fault, Fault):
+            raise LocalProtocolError(f"invalid fault {fault!r:.50}: expected a Fault")
+        self._faults.inject(fault, self, self._at(now))
+        self._schedule_fault_timer()
+
+    def data_to_send(self) -> bytes:
+        """Return the bytes that wait, in order; each once."""
+        return self._faults.shape(super().data_to_send(), at_end=self._state is State.CLOSED)
+
+    def close_to_send(self) -> tuple[int, str] | None:
+        """`framing=False`: return code and reason of the close after the messages, once."""
+        return None if self._faults.is_muted else super().close_to_send()
+
+    # ----- what is sent -----
+
+    def write(self, message: ServerMessage, *, now: float) -> None:
+        """Send a message without checks; drop it if the WebSocket is not open."""
+        now = self._at(now)
+        if not self._is_open():
+            return
+        if self._faults.withholds(message):
+            self._check_output(now)
+            return
+        text = encode_message(message, self._dialect, self._encoding)
+        large = len(text) >= _LARGE or (isinstance(message, Dispatch) and message.name == "READY")
+        self.send_text(text, now=now, large=large)
+        if isinstance(message, Dispatch):
+            self._faults.dispatched(message, self, now)
+            self._schedule_fault_timer()
+        elif isinstance(message, SessionInvalidated):
+            self._invalidate(message, now)
+
+    def send_text(self, text: bytes, *, now: float, large: bool = True) -> None:
+        """Compress and send the text of a payload, if the WebSocket is open."""
+        if not self._is_open():
+            return
+        message = self._deflater.send(text, large=large)
+        start = self._frames.waiting
+        self._frames.send(message)
+        self._faults.message_framed(message, start, self, now)
+        self._check_output(now)
+        self._wake()
+
+    def _dispatch(self, name: str, d: Any, now: float, *, replay: bool = True) -> None:
+        if self.session is not None:  # a fault on the dispatch before may have invalidated it
+            self.write(self.session.next(name, msgspec.json.encode(d), replay=replay), now=now)
+
+    def _check_output(self, now: float) -> None:
+        """Drop the connection if more waits for the client than `output_limit` allows."""
+        if self.waiting > self._output_limit:
+            self.drop(now=now)
+
+    def _is_open(self) -> bool:
+        return self._state in (State.IDENTIFYING, State.READY)
+
+    def _trigger_faults(self, trigger: str, now: float) -> bool:
+        """Apply the faults of a trigger; return whether the connection is still open."""
+        self._faults.trigger(trigger, self, now)
+        self._schedule_fault_timer()
+        return self._is_open()
+
+    def _schedule_fault_timer(self) -> None:
+        at = self._faults.next_timer()
+        if at is not None and self._state not in (State.CLOSING, State.CLOSED):
+            self._deadlines.set(Timer.FAULT, at)
+
+    # ----- HTTP requests -----
 
     def _http(self, item: Refused | Requested, now: float) -> None:
         assert isinstance(item, Requested)
-        assert isinstance(self._frames, ServerFrames)
-        host = item.headers.get("host", self._host)
-        controlled = None if item.upgrade else self._control(item, now)
-        if isinstance(controlled, Wait):
-            self._begin_wait(controlled, now)
+        if item.upgrade:
+            self._upgrade(item, now)
             return
-        if controlled is not None:
-            status = controlled.status
-            self._frames.respond(status, b"application/json", controlled.body)
-        elif not item.upgrade:
-            self._rest(item, host, now)
+        self._target = item.target
+        url = self._url(item.headers.get("host", self._host))
+        answer, requested = self._context.answer_request(item, url, now=now)
+        if isinstance(answer, Wait):
+            self._deadlines.clear(Timer.HANDSHAKE)
+            self._deadlines.set(Timer.REQUEST, now + answer.seconds)
+            self._context.wait(self, answer)
             return
-        else:
-            self._begin_upgrade(*self._server.next_upgrade())
-            refusal = self._mischief.refusal()
-            error = self._choose(item.target, host)
-            if refusal is None and error is None:
-                self._take(self._frames.accept(), now)
-                return
-            status, text, retry_after = 400, error or "", None
-            if refusal is not None:
-                status, text, retry_after = refusal.status, refusal.reason, refusal.retry_after
-            self._frames.respond(status, b"text/plain", text.encode() + b"\n", retry_after)
-        path, _, query = item.target.partition("?")
-        requested = HttpRequested(item.method, path, status, query)
+        assert requested is not None
         self._events.append(requested)
-        if controlled is None:
-            self._server.note("HttpRequested", self.number, **as_entry(requested))
-        self._end(Closed(code=status, by=By.SELF, then=Then.STOP), now)
+        if answer is not None:  # without one the request waits for the timeout
+            self._respond(answer)
 
-    def _rest(self, item: Requested, host: str, now: float) -> None:
-        """Answer a request of a REST route; one without an answer waits for the timeout."""
-        assert isinstance(self._frames, ServerFrames)
-        token = item.headers.get("authorization", "")
-        authorized = bool(token) and self._server.allows(token)
-        found = self._server.found(self._url(host), now=now)
-        answered, requested = self._server.rest.answer(
-            self._server,
-            item.method,
-            item.target,
-            item.body,
-            item.headers.get("content-type", ""),
-            authorized=authorized,
-            usual=lambda method, route: answer(method, route, found=found, authorized=authorized),
-            now=now,
-        )
-        self._events.append(requested)
-        self._server.note("HttpRequested", self.number, **as_entry(requested))
-        if answered is not None:
-            self._frames.respond(
-                answered.status, b"application/json", answered.body, more=answered.headers
-            )
-            self._end(Closed(code=answered.status, by=By.SELF, then=Then.STOP), now)
-
-    def _begin_wait(self, wait: Wait, now: float) -> None:
-        """Answer later: after an entry of the journal, or when the time is over."""
-        self._wait = wait
-        self._deadlines.clear(Timer.HANDSHAKE)
-        self._deadlines.set(Timer.REQUEST, now + wait.seconds)
-        entry = self._server.find_entry(wait)
-        if entry is None:
-            self._server.wait(self)
-        else:
-            self.check_wait(entry)
-
-    def check_wait(self, entry: Mapping[str, Any]) -> None:
-        """Answer a request that waits, if this entry of the journal is what it waits for."""
-        assert self._wait is not None
-        if self._wait.is_for(entry):
-            self._end_wait(Answer(200, msgspec.json.encode(entry)), self._now)
-
-    def _end_wait(self, answer: Answer, now: float) -> None:
-        assert isinstance(self._frames, ServerFrames)
-        self._wait = None
-        self._frames.respond(answer.status, b"application/json", answer.body)
+    def end_wait(self, answer: Answer) -> None:
+        """Answer a request that waited for an entry."""
         path, _, query = self._target.partition("?")
         self._events.append(HttpRequested("GET", path, answer.status, query))
-        self._end(Closed(code=answer.status, by=By.SELF, then=Then.STOP), now)
+        self._respond(answer)
         self._wake()
 
-    def _control(self, item: Requested, now: float) -> Answer | Wait | None:
-        """What the control route has to say; None: it is not asked."""
-        prefix = self._config.control
-        path, _, query = item.target.partition("?")
-        if prefix is None or not f"{path}/".startswith(f"{prefix}/"):
-            return None
-        refusal = control_refusal(item.headers, self._config.control_hosts)
+    def _respond(self, answer: Answer, content_type: bytes = b"application/json") -> None:
+        assert isinstance(self._frames, ServerFrames)
+        self._frames.respond(answer.status, content_type, answer.body, more=answer.headers)
+        self._end(Closed(code=answer.status, by=By.SELF, then=Then.STOP), self._now)
+
+    def _upgrade(self, item: Requested, now: float) -> None:
+        assert isinstance(self._frames, ServerFrames)
+        self._begin_upgrade()
+        refusal = self._faults.refusal()
+        error = self._negotiation_error(item.target, item.headers.get("host", self._host))
         if refusal is not None:
-            return refusal
-        self._target = item.target
-        rest = path.removeprefix(prefix)
-        return self._server.control(item.method, rest, query, item.body, now=now)
+            answer = refusal
+        elif error is not None:
+            answer = Answer(400, f"{error}\n".encode())
+        else:
+            self._take(self._frames.accept(), now)
+            return
+        self._events.append(self._context.note_refusal(item, answer.status, self.number))
+        self._respond(answer, b"text/plain")
+
+    # ----- the WebSocket opens -----
 
     def begin(self, target: str, host: str, *, now: float) -> None:
-        """The WebSocket was accepted elsewhere, for this target and host."""
-        error = self._choose(target, host)
+        """Start after the WebSocket was accepted elsewhere, for this target and host."""
+        error = self._negotiation_error(target, host)
         if error is not None:
             self.drop(now=now)
-            raise LocalProtocolError(error)
-        self._begin_upgrade(*self._server.next_upgrade())
+            raise error
+        self._begin_upgrade()
         self._opened(now)
 
-    def _choose(self, target: str, host: str) -> str | None:
-        """Speak what the query asks for; returns what is wrong with it."""
-        query = dict(parse_qsl(target.partition("?")[2], keep_blank_values=True))
-        self._target, self._host = target, host
-        versions = {str(version): DIALECTS[version] for version in self._config.versions}
-        version = query.get("v")
-        if version == "":
-            return "version '' is not supported: expected one of " + ", ".join(versions)
-        if version is None:
-            version = next((v for v in _WITHOUT_VERSION if v in versions), min(versions, key=int))
-        if version not in versions and not re.fullmatch("[0-9]{1,3}", version):
-            return f"version {version[:20]!r} is not spoken here"
-        # One that is a number is told by close code 4012.
-        self._version_is_bad = version not in versions
-        self._dialect = versions.get(version, versions[max(versions, key=int)])
-        encoding = query.get("encoding", "json")
-        if encoding not in self._encodings():
-            return f"encoding {encoding[:20]!r} is not spoken here"
-        self._encoding = Encoding(encoding)
-        compress = query.get("compress")
-        if compress is None:
-            return None
-        spoken = {c.value: c for c in self._dialect.compressions if c.in_query}
-        if compress not in spoken or (compress == "zstd-stream" and not has_zstd()):
-            return f"compression {compress[:20]!r} is not spoken here"
-        self._compress(spoken[compress])
-        return None
+    def _begin_upgrade(self) -> None:
+        self.number, faults = self._context.next_upgrade()
+        self._faults = FaultInjector(faults, framing=isinstance(self._frames, ServerFrames))
 
-    def _encodings(self) -> list[str]:
-        return ["json", "etf"] if etf.available() else ["json"]
+    def _negotiation_error(self, target: str, host: str) -> LocalProtocolError | None:
+        """Choose what the query asks for; return the error if it is not supported."""
+        self._target, self._host = target, host
+        try:
+            chosen = negotiate(target, self._config.versions)
+        except LocalProtocolError as error:
+            return error
+        self._dialect, self._encoding = chosen.dialect, chosen.encoding
+        self._is_version_unsupported = chosen.is_version_unsupported
+        self._compress(chosen.compression)
+        return None
 
     def _compress(self, compression: Compression) -> None:
         self._compression = compression
@@ -222,16 +308,16 @@ class ServerConnection(Telling):
 
     def _opened(self, now: float) -> None:
         self._move(Input.OPENED)
-        self._encoding_by_form = not self._dialect.in_query
+        self._detect_encoding = not self._dialect.in_query
         self._deadlines.clear(Timer.HANDSHAKE)
         self._deadlines.set(Timer.SESSION, now + self._config.identify_timeout)
         self._events.append(Opened(self._target))
-        self._server.note("Opened", self.number, path=self._target)
+        self._context.note("Opened", self.number, path=self._target)
         self._window = SlidingWindow(*self._dialect.send_limit)
-        if not self._reach("open", now):
+        if not self._trigger_faults("open", now):
             return
-        if self._version_is_bad:
-            self._refuse(4012, "Invalid API version", now)
+        if self._is_version_unsupported:
+            self.close_unchecked(4012, "Invalid API version", now=now)
         elif self._dialect.greets:
             self.write(Hello(self._config.heartbeat_interval), now=now)
             self._await_heartbeat(now)
@@ -239,6 +325,8 @@ class ServerConnection(Telling):
     def _await_heartbeat(self, now: float) -> None:
         seconds = self._config.heartbeat_interval / 1000 * self._config.heartbeat_tolerance
         self._deadlines.set(Timer.LIVENESS, now + seconds)
+
+    # ----- commands -----
 
     _decode = staticmethod(decode)
 
@@ -248,22 +336,24 @@ class ServerConnection(Telling):
         super()._take_text(text, now, inflated=inflated)
 
     def _received(self, payload: Payload, now: float) -> None:
-        if self._encoding_by_form:
-            # "JSON or ETF, by the form of the first packet."
-            self._encoding_by_form = False
+        if self._detect_encoding:
+            # Version 3, whose URL names no encoding: the form of the first payload tells it.
+            # <https://github.com/DiscordAPI/docs/blob/b8c8a7ca43b39a4d1d2871a6d3901ee378bbbae5/docs/reference/websockets/general.rst>
+            self._detect_encoding = False
             is_etf = payload.raw.startswith(etf.VERSION)
             self._encoding = Encoding.ETF if is_etf else Encoding.JSON
+        # <https://docs.discord.com/developers/events/gateway#rate-limiting>: 120 in 60 seconds.
         if self._window.free_at(now) > now:
-            self._refuse(4008, "Rate limited", now)
+            self.close_unchecked(4008, "Rate limited", now=now)
             return
         self._window.take(now)
         # <https://docs.discord.com/developers/events/gateway#sending-events>: 4096 bytes.
         if self._size > self._dialect.payload_limit:
-            self._refuse(4002, "Payload too large", now)
+            self.close_unchecked(4002, "Payload too large", now=now)
             return
         op = payload.opcode
         if op is None:
-            self._refuse(4001, "Unknown opcode", now)
+            self.close_unchecked(4001, "Unknown opcode", now=now)
             return
         try:
             command = read(op, payload.raw, self._dialect)
@@ -271,149 +361,74 @@ class ServerConnection(Telling):
             self._malformed(str(error), now)
             return
         self._events.append(command)
-        self._server.note_payload(type(command).__name__, self.number, payload)
+        self._context.note_payload(type(command).__name__, self.number, payload)
+        self._handle_command(command, now)
+
+    def _handle_command(self, command: Command, now: float) -> None:
+        # Codes: <https://docs.discord.com/developers/topics/opcodes-and-status-codes>
         match command:
             case Heartbeat():
-                self._heard_heartbeat(now)
+                self._handle_heartbeat(now)
             case Identify() if self._state is State.IDENTIFYING:
                 self._identify(command, now)
             case Resume() if self._state is State.IDENTIFYING:
                 self._resume(command, now)
             case Identify() | Resume():
-                self._refuse(4005, "Already authenticated", now)
+                self.close_unchecked(4005, "Already authenticated", now=now)
             case Raw(op) if op not in self._dialect.commands:
-                self._refuse(4001, "Unknown opcode", now)
+                self.close_unchecked(4001, "Unknown opcode", now=now)
             case _ if not self._move(Input.COMMAND):
-                self._refuse(4003, "Not authenticated", now)
+                self.close_unchecked(4003, "Not authenticated", now=now)
             case _:
-                self._answer(command, now)
-
-    def _answer(self, command: Command, now: float) -> None:
-        """What the world has to say to a command; nothing of guilds that are not in it."""
-        world = self._server.world
-        match command:
-            case RequestGuildMembers():
-                self._answer_members(command, now)
-            case RequestSoundboardSounds():
-                for sounds in world.soundboard_sounds(command):
-                    self._dispatch("SOUNDBOARD_SOUNDS", sounds, now)
-            case RequestChannelInfo():
-                info = world.channel_info(command)
-                if info is not None:
-                    self._dispatch("CHANNEL_INFO", info, now)
-            case UpdateVoiceState(guild_id=str(guild_id)) if world.guild(guild_id) is not None:
                 assert self.session is not None
-                for name, d in world.voice(command, self.session.id).items():
-                    self._server.world = self._server.world.after(name, d)
+                for name, d in answers(command, self.session, self._context, now=now):
                     self._dispatch(name, d, now)
-            case UpdatePresence():
-                assert self.session is not None
-                self.session.show(command, now=now)
-            case _:
-                pass
 
-    def _answer_members(self, request: RequestGuildMembers, now: float) -> None:
-        assert self.session is not None
-        world, token = self._server.world, self.session.token
-        is_limited = self._dialect.members_limit is not None
-
-        def seconds_left(guild_id: str) -> float:
-            return self._server.members_wait(token, guild_id, now=now) if is_limited else 0.0
-
-        view = self.session.members_view(str(world.user["id"]))
-        answers = view.answers(
-            request,
-            world.requested_guild,
-            seconds_left,
-            many_guilds=self._dialect.many_guilds_a_request,
-        )
-        for name, d in answers:
-            self._dispatch(name, d, now)
-
-    def _dispatch(self, name: str, d: Any, now: float) -> None:
-        assert self.session is not None
-        self.write(self.session.next(name, msgspec.json.encode(d)), now=now)
-
-    def _heard_heartbeat(self, now: float) -> None:
+    def _handle_heartbeat(self, now: float) -> None:
         self._move(Input.HEARTBEAT)
-        # A client may wait long for its turn to identify, and beats meanwhile.
-        if self._state is State.IDENTIFYING:
+        if self._state is State.IDENTIFYING:  # the client may wait for an identify slot
             self._deadlines.set(Timer.SESSION, now + self._config.identify_timeout)
         self._await_heartbeat(now)
-        if self._reach("heartbeat", now) and self._dialect.acks and not self._mischief.no_acks:
+        is_open = self._trigger_faults("heartbeat", now)
+        if is_open and self._dialect.acks and self._faults.acknowledges:
             self.write(HeartbeatAcked(), now=now)
 
     def _identify(self, identify: Identify, now: float) -> None:
-        shard, intents = identify.shard, identify.intents
-        if not self._reach("identify", now):
+        if not self._trigger_faults("identify", now):
             return
-        if not self._server.allows(identify.token):
-            self._refuse(4004, "Authentication failed", now)
-        elif shard is not None and not SHARD.allows(shard):
-            self._refuse(4010, "Invalid shard", now)
-        elif not self._server.has_sessions_left(now=now):
-            self._refuse(4004, "Authentication failed: too many sessions today", now)
-        elif not self._knows(intents):
-            self._refuse(4013, "Invalid intent(s)", now)
-        elif not self._allows(intents):
-            self._refuse(4014, "Disallowed intent(s)", now)
-        elif len(self._server.world.guilds_of(shard)) > self._config.guilds_per_shard:
-            self._refuse(4011, "Sharding required", now)
-        elif not (self._server.has_capacity(now=now) and self._server.may_identify(shard, now=now)):
+        error = self._context.identify_error(identify, self._dialect, now=now)
+        if error is not None:
+            self.close_unchecked(*error, now=now)
+            return
+        session = self._context.open_session(identify, self._dialect, now=now)
+        if session is None:
             self.write(SessionInvalidated(resumable=False), now=now)
-        else:
-            self._move(Input.IDENTIFY)
-            session = self._server.open_session(identify, self._dialect)
-            self._begin_session(session, now)
-            self._greet(now)
-            self._server.note("Ready", self.number, session=session.id)
-            self._reach("ready", now)
+            return
+        self._move(Input.IDENTIFY)
+        self._attach_session(session, now)
+        url = self._faults.resume_url or self._url(self._host)
+        for name, d in ready_dispatches(self._context.world, session, url, self._config):
+            self._dispatch(name, d, now)
+        self._context.note("Ready", self.number, session=session.id)
+        self._trigger_faults("ready", now)
 
-    def _knows(self, intents: int | None) -> bool:
-        return (
-            not self._dialect.intents_required if intents is None else 0 <= intents < _INTENTS_END
-        )
-
-    def _allows(self, intents: int | None) -> bool:
-        allowed = self._config.allowed_intents
-        return intents is None or allowed is None or not intents & ~allowed
-
-    def _begin_session(self, session: ServerSession, now: float) -> None:
-        self._attach(session)
+    def _attach_session(self, session: ServerSession, now: float) -> None:
+        self.session = session
         session.encoding = self._encoding
-        self._server.back(session)
+        self._context.registry.attach(session, self)
         self._deadlines.clear(Timer.SESSION)
-        json = self._encoding is Encoding.JSON
-        if session.compress and self._compression is Compression.NONE and json:
+        is_plain = (self._encoding, self._compression) == (Encoding.JSON, Compression.NONE)
+        if session.compress and is_plain:
             self._compress(Compression.PAYLOAD)
         if not self._dialect.greets:
             self._await_heartbeat(now)
 
-    def _greet(self, now: float) -> None:
-        """Send READY and the guilds."""
-        assert self.session is not None
-        session, world = self.session, self._server.world
-        ready = ready_data(
-            world,
-            session,
-            resume_url=self._mischief.resume_url or self._url(self._host),
-            heartbeat_interval=self._config.heartbeat_interval,
-        )
-        self.write(session.next("READY", msgspec.json.encode(ready)), now=now)
-        if self._dialect.guilds_in_ready:
-            return
-        view = session.members_view(str(world.user["id"]))
-        for guild in world.guilds_of(session.shard):
-            if session.gets("GUILD_CREATE", guild["id"]):
-                created = view.guild_create(world.guild_create(guild))
-                self._dispatch("GUILD_CREATE", created, now)
-
     def _resume(self, resume: Resume, now: float) -> None:
-        if not self._reach("resume", now):
+        if not self._trigger_faults("resume", now):
             return
-        session = self._server.find_session(resume, self._dialect, now=now)
+        session = self._context.registry.find(resume, self._dialect, now=now)
         if session is not None and resume.seq > session.sequence:
-            self._refuse(4007, "Invalid seq", now)
+            self.close_unchecked(4007, "Invalid seq", now=now)
             return
         missed = None if session is None else session.missed(resume.seq, self._encoding)
         if session is None or missed is None:
@@ -421,21 +436,19 @@ class ServerConnection(Telling):
             if code is None:
                 self.write(SessionInvalidated(resumable=False), now=now)
             else:
-                self._refuse(code, "Invalid session", now)
+                self.close_unchecked(code, "Invalid session", now=now)
             return
         self._move(Input.RESUME)
         if session.connection is not None:
-            # The client lost it before we did.
+            # The client lost this connection before the server noticed it.
             session.connection.drop(now=now)
-        self._begin_session(session, now)
+        self._attach_session(session, now)
         for dispatch in missed:
             self.write(dispatch, now=now)
-        d: dict[str, Any] = {"_trace": []} if self._dialect.trace_in_ready else {}
-        if not self._dialect.greets:
-            d["heartbeat_interval"] = self._config.heartbeat_interval
-        self.write(session.next("RESUMED", msgspec.json.encode(d), replay=False), now=now)
-        self._server.note("Resumed", self.number, session=session.id)
-        self._reach("resumed", now)
+        d = resumed_data(self._dialect, self._config)
+        self._dispatch("RESUMED", d, now, replay=False)
+        self._context.note("Resumed", self.number, session=session.id)
+        self._trigger_faults("resumed", now)
 
     def _invalidate(self, message: SessionInvalidated, now: float) -> None:
         """Take the session from the connection, which may identify or resume again.
@@ -447,35 +460,27 @@ class ServerConnection(Telling):
         if session is None or not self._move(Input.INVALID_SESSION):
             return
         resumable = message.resumable and self._dialect.invalid_session_says
-        self._detach()
-        self._server.detach(session, now=now, forget=not resumable)
+        self.session = None
+        self._context.registry.detach(session, now=now, forget=not resumable)
         self._deadlines.set(Timer.SESSION, now + self._config.identify_timeout)
 
-    # ----- ends -----
-
-    def _refuse(self, code: int, reason: str, now: float) -> None:
-        """Close for what the client did."""
-        self._close(Closed(code=code, reason=reason, by=By.SELF, then=Then.STOP), now)
+    # ----- timers and the end -----
 
     def _malformed(self, error: str, now: float) -> None:
-        self._server.note("MalformedPayload", self.number, error=error)
-        self._refuse(4002, "Error while decoding payload", now)
+        self._context.note("MalformedPayload", self.number, error=error)
+        self.close_unchecked(4002, "Error while decoding payload", now=now)
 
     def _fired(self, timer: Timer, now: float) -> None:
         match timer:
             case Timer.LIVENESS | Timer.SESSION:
-                self._refuse(4009, "Session timed out", now)
+                self.close_unchecked(4009, "Session timed out", now=now)
             case Timer.CLOSE:
                 self._end(self._peer_closed(None, ""), now)
             case Timer.REQUEST:
-                assert self._wait is not None
-                self._end_wait(self._wait.in_vain(), now)
+                self.end_wait(self._context.unmet_wait(self))
             case Timer.FAULT:
-                self._mischief.handle_timer(self, now)
-                self.wire.handle_timer(now)
-                if self._mischief.held_until is None:
-                    self._release(now)
-                self._plan_mischief()
+                self._faults.handle_timer(self, now)
+                self._schedule_fault_timer()
             case _:
                 self._fail(DROPPED, f"waited too long for {timer.value}", now)
 
@@ -487,16 +492,8 @@ class ServerConnection(Telling):
 
     def _finished(self, closed: Closed, now: float) -> None:
         if self.number is not None:
-            self._server.note(
+            self._context.note(
                 "Closed", self.number, code=closed.code, reason=closed.reason, by=closed.by.value
             )
-        if closed.by is By.PEER:
-            # <https://docs.discord.com/developers/events/gateway#disconnections>: a client that
-            # closes with 1000 or 1001 invalidates its session.
-            forget = closed.code in (1000, 1001)
-        else:
-            # Codes after which a client has to identify or to stop end it as well: 4007, 4014.
-            # After 4009 gateways let clients resume, though the documentation asks for Identify.
-            after = self._dialect.closes.get(closed.code or 0)
-            forget = after is not None and after.then is not Then.RESUME
-        self._server.leave(self, now=now, forget=forget)
+        forget = invalidates_session(closed, self._dialect)
+        self._context.connection_closed(self, now=now, forget=forget)

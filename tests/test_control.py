@@ -225,7 +225,7 @@ def test_entries_are_not_kept_without_a_control_route() -> None:
     server = Server()
     Link(Client(CONFIG), server).client.expect(Ready)
 
-    assert server.journal.after(0) == []
+    assert server._context.journal.after(0) == []
 
 
 def test_undecodable_command_is_an_entry_with_an_error() -> None:

@@ -83,9 +83,12 @@ def test_named_fields_exist_in_server_config() -> None:
 
 
 def test_table_of_close_codes_has_every_code_of_the_server() -> None:
-    import gateway_proto.server_connection as module
+    import gateway_proto._server_host as context
+    import gateway_proto.server_connection as connection
 
-    codes = set(re.findall(r"_refuse\((4\d\d\d)", inspect.getsource(module))) | {"4000"}
+    closes = re.findall(r"close_unchecked\((4\d\d\d)", inspect.getsource(connection))
+    errors = re.findall(r"return (4\d\d\d), ", inspect.getsource(context))
+    codes = {*closes, *errors, "4000"}
 
     named = set(
         re.findall(r"4\d\d\d", " ".join(row[0] for row in _rows("Which close code for what")))

@@ -23,7 +23,6 @@ APART = {
     "interactions": None,
     "requests": {"ANSWERS", "Requests"},
     "rest": None,
-    "server_connection": {"Host"},
     "session": {"LONGEST_ID"},
     "urls": {"LONGEST_URL"},
     "world_objects": None,

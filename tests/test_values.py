@@ -331,7 +331,7 @@ def test_missing_etf_or_compression_package_is_reported(
     with pytest.raises(LocalProtocolError, match=r"install gateway-proto\[zstd\]"):
         Config(token="t", intents=0, compression="zstd-stream")
     for query, says in (("encoding=etf", "encoding"), ("compress=zstd-stream", "compression")):
-        with pytest.raises(LocalProtocolError, match=f"{says} .* is not spoken here"):
+        with pytest.raises(LocalProtocolError, match=f"{says} .* is not supported"):
             Server().accept(now=0.0, framing=False, target=f"/?v=10&{query}")
 
 

@@ -1,14 +1,13 @@
 """bytes ↔ messages: the HTTP upgrade and WebSocket, with bounds.
 
-What h11 and wsproto leave to their callers is done here: fragments are joined and bounded, pings
-and closes are answered, a broken frame is told from the peer's close, and no input ever raises.
+h11 and wsproto parse; this module adds what they leave to their callers. It joins and bounds
+fragments, answers pings and closes, reports protocol violations apart from the peer's close, and
+raises for no input.
 """
 
 from __future__ import annotations
 
-import binascii
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeAlias, cast
 
 import h11
@@ -21,6 +20,12 @@ from wsproto.utilities import RemoteProtocolError as WsRemoteProtocolError
 
 from gateway_proto._layers.close_codes import may_be_received
 from gateway_proto._layers.cutter import Broken, Cut, Cutter, HeaderGuard, Messages, Unusual
+from gateway_proto._layers.http_heads import (
+    InformationalResponses,
+    decode_headers,
+    joined,
+    upgrade_error,
+)
 
 __all__ = [
     "Broken",
@@ -34,26 +39,18 @@ __all__ = [
     "ServerFrames",
     "Unframed",
     "Upgraded",
-    "joined",
 ]
 
 _BODY_LIMIT = 4096
-"""Bytes of a refusal's body that are kept."""
-_INTERIM = re.compile(rb"HTTP/1\.[0-9] +1(?!01)[0-9][0-9](?![0-9])")
-"""How an informational response begins, apart from 101 (Switching Protocols)."""
-_INTERIM_START = len(b"HTTP/1.1 100 ")
-_INTERIM_LIMIT = 32
-_INTERIM_BYTES = 65536
-"""Of all informational responses before the final one."""
+"""Bytes of a rejection's body that are kept."""
 _HEAD_LIMIT = 16384
 """Bytes of the status line and the header fields of a final response."""
-_HEAD_END = re.compile(rb"\n\r?\n")
 _REQUEST_LIMIT = 16 * 2**20
 """Bytes of a request's body: messages have files of up to 10 MiB."""
-_MOST_HEADERS = 100
+_MAX_HEADERS = 100
 """Header fields of a request."""
-_MOST_PONGS = 16
-"""Pongs that wait to be sent. After them only the latest ping is answered (RFC 6455, 5.5.3)."""
+_MAX_PONGS = 16
+"""Pongs that wait to be sent. Above it only the latest ping is answered (RFC 6455, 5.5.3)."""
 _NO_STATUS = 1005
 
 
@@ -90,7 +87,7 @@ Incoming: TypeAlias = Upgraded | Refused | Requested | Messages | CloseReceived 
 
 
 class Frames:
-    """What both roles share: an open WebSocket."""
+    """An open WebSocket, for either role."""
 
     __slots__ = ("_guard", "_late_pong", "_limit", "_out", "_parts", "_pongs", "_ws")
 
@@ -105,11 +102,11 @@ class Frames:
 
     @property
     def waiting(self) -> int:
-        """Bytes that wait."""
+        """Bytes that wait to be sent."""
         return len(self._out)
 
     def data_to_send(self) -> bytes:
-        """The bytes that wait."""
+        """Return the bytes that wait."""
         if not self._out:
             return b""
         self._send_late_pong()
@@ -126,7 +123,7 @@ class Frames:
         assert self._ws is not None
         if self._ws.state is not ConnectionState.OPEN:
             return
-        # Its type is generic in `str` or `bytes`, and knows no union of them.
+        # Its type is generic in `str` or `bytes`, and has no form for a union of them.
         self._out += self._ws.send(ws.Message(message))  # type: ignore[type-var]
 
     def close(self, code: int, reason: str) -> None:
@@ -146,7 +143,7 @@ class Frames:
         if websocket.state in (ConnectionState.OPEN, ConnectionState.LOCAL_CLOSING):
             websocket.receive_data(data[:end])
         for event in websocket.events():
-            match event:  # a pong says nothing
+            match event:  # a pong has no effect
                 case ws.Message():
                     if (message := self._join(event)) is not None:
                         yield Messages([message], isinstance(message, str))
@@ -165,13 +162,13 @@ class Frames:
             yield Broken(1009, f"a message has more than {self._limit} bytes")
 
     def _broken(self, code: int, error: str) -> CloseReceived | Broken:
-        """Return what wsproto rejects: a broken frame, or a close whose code is understood.
+        """Return the input that wsproto rejects: a violation, or a close with a readable code.
 
         wsproto rejects a close frame with a code that it does not know, and one whose reason is
-        not UTF-8. The code says what follows, so it counts.
+        not UTF-8. The code decides what follows, so it is reported.
         """
         payload = self._guard.close_payload()
-        # An earlier frame may be the broken one: only wsproto's text tells.
+        # An earlier frame may be the broken one: only wsproto's text distinguishes them.
         if "CLOSE" not in error or len(payload) < 2:
             return Broken(code, f"broken WebSocket frame: {error}")
         theirs = int.from_bytes(payload[:2], "big")
@@ -194,7 +191,7 @@ class Frames:
         return message.decode() if isinstance(data, str) else message
 
     def _answer_ping(self, websocket: Connection, ping: ws.Ping) -> None:
-        if self._pongs < _MOST_PONGS:
+        if self._pongs < _MAX_PONGS:
             self._pongs += 1
             self._out += websocket.send(ping.response())
         else:
@@ -204,13 +201,13 @@ class Frames:
         pong, self._late_pong = self._late_pong, None
         if pong is None:
             return
-        assert self._ws is not None  # a ping came
+        assert self._ws is not None  # a ping was received
         if self._ws.state is ConnectionState.OPEN:
             self._out += self._ws.send(pong)
 
 
 class Unframed:
-    """Messages alone: the WebSocket is somebody else's."""
+    """Messages without frames: another library has the WebSocket."""
 
     def __init__(self) -> None:
         self._messages: list[str | bytes] = []
@@ -219,37 +216,37 @@ class Unframed:
         self._is_closed = False
 
     def send(self, message: str | bytes) -> None:
-        """Let a message wait."""
+        """Add a message to those that wait."""
         self._messages.append(message)
         self._size += len(message)
 
     def close(self, code: int, reason: str) -> None:
-        """Let a close wait; there is one, and nothing follows it."""
+        """Add a close to what waits; there is one, and nothing follows it."""
         if not self._is_closed:
             self._is_closed = True
             self._close = (code, reason)
 
     @property
     def waiting(self) -> int:
-        """Bytes, or characters of text, that wait."""
+        """Bytes, or characters of text, that wait to be sent."""
         return self._size
 
     def messages_to_send(self) -> list[str | bytes]:
-        """The messages that wait."""
+        """Return the messages that wait."""
         messages = self._messages
         self._messages = []
         self._size = 0
         return messages
 
     def close_to_send(self) -> tuple[int, str] | None:
-        """The close that waits, once."""
+        """Return the close that waits, once."""
         close = self._close
         self._close = None
         return close
 
 
 class ClientFrames(Frames):
-    """The side that asks for the upgrade."""
+    """The client's side, which asks for the upgrade."""
 
     __slots__ = (
         "_body",
@@ -258,10 +255,7 @@ class ClientFrames(Frames):
         "_head_end",
         "_head_size",
         "_interim",
-        "_interim_bytes",
-        "_interim_pending",
         "_refusal",
-        "_start",
     )
 
     def __init__(self, *, host: str, target: str, user_agent: str, limit: int) -> None:
@@ -270,10 +264,7 @@ class ClientFrames(Frames):
         self._handshake: H11Handshake | None = H11Handshake(ConnectionType.CLIENT)
         self._head_end = b""
         self._head_size = 0
-        self._start: bytearray | None = bytearray()
-        self._interim = 0
-        self._interim_bytes = 0  # of those that are complete
-        self._interim_pending = 0  # of the one that is not
+        self._interim: InformationalResponses | None = InformationalResponses()
         self._refusal: ws.RejectConnection | None = None
         self._body = b""
         self._out += self._handshake.send(
@@ -283,11 +274,11 @@ class ClientFrames(Frames):
         )
 
     def receive(self, data: bytes) -> Iterable[Incoming]:
-        """What the bytes hold; to be drained before the next call."""
+        """Return what the bytes contain; to be exhausted before the next call."""
         return self._receive_handshake(data) if self._ws is None else self._cut_frames(data)
 
     def receive_eof(self) -> Iterator[Incoming]:
-        """What the end of the bytes completes: a refusal without a length."""
+        """Return what the end of the bytes completes: a rejection without a length."""
         return self._receive_handshake(None)
 
     def _cut_frames(self, data: bytes) -> Iterable[Incoming]:
@@ -306,46 +297,18 @@ class ClientFrames(Frames):
                 yield item
 
     def _receive_handshake(self, data: bytes | None) -> Iterator[Incoming]:
-        if self._start is not None:
-            final = self._skip_interim(data)
-            size = self._interim_bytes + self._interim_pending
-            if self._interim > _INTERIM_LIMIT or size > _INTERIM_BYTES:
-                error = f"more than {_INTERIM_LIMIT} informational responses, or too large ones"
+        if (interim := self._interim) is not None:
+            final, error = interim.skip(data), interim.error
+            if error is not None:
                 yield Broken(1002, f"the upgrade has no answer after {error}")
                 return
+            if interim.is_over:
+                self._interim = None
             if final:
                 yield from self._receive_answer(final)
             if data is not None or self._handshake is None:
                 return
         yield from self._receive_answer(data)
-
-    def _skip_interim(self, data: bytes | None) -> bytes:
-        """Return what follows informational responses, as far as it has been received.
-
-        RFC 9110, section 15.2: "A client MUST be able to parse one or more 1xx responses received
-        prior to a final response".
-        """
-        start = self._start
-        assert start is not None
-        self._interim_pending = 0
-        searched = max(0, len(start) - 3)
-        start += data or b""
-        while len(start) >= _INTERIM_START or not b"HTTP/1.".startswith(start[:7]):
-            if _INTERIM.match(start) is None:
-                break
-            end = _HEAD_END.search(start, searched)
-            if end is None:
-                self._interim_pending = len(start)
-                return b""
-            self._interim += 1
-            self._interim_bytes += end.end()
-            del start[: end.end()]
-            searched = 0
-        else:
-            if data is not None:
-                return b""
-        self._start = None
-        return bytes(start)
 
     def _receive_answer(self, data: bytes | None) -> Iterator[Incoming]:
         while (handshake := self._handshake) is not None:
@@ -364,7 +327,7 @@ class ClientFrames(Frames):
             except (WsRemoteProtocolError, UnicodeError) as error:
                 # Names of servers or ports that do not speak HTTP end here.
                 broken = Broken(1002, f"the answer to the upgrade is not understood: {error}")
-            # What was understood before comes first, however the bytes were cut.
+            # Events before the error come first, however the bytes were split.
             events = list(handshake.events())
             yield from self._answered(handshake, events, rest, is_clean=is_clean)
             if broken is not None:
@@ -375,9 +338,9 @@ class ClientFrames(Frames):
             data = rest
 
     def _split(self, data: bytes | None) -> tuple[bytes | None, bytes, bool]:
-        """The bytes up to the end of a response's head, those behind it, and whether it is one.
+        """Return the bytes up to the end of a response's head, those after it, and whether it ends.
 
-        What is fed to the handshake behind the head is in wsproto's hands, out of sight.
+        wsproto buffers bytes that follow the head and does not return them, so they are held back.
         """
         if data is None:
             return None, b"", False
@@ -398,7 +361,7 @@ class ClientFrames(Frames):
             match event:
                 case ws.AcceptConnection():
                     self._ws = handshake.connection
-                    self._handshake = None  # a connection lives long, and never needs it again
+                    self._handshake = None  # not needed again, and connections are many
                     self._cutter.off = not is_clean
                     yield Upgraded()
                     yield from self._cut_frames(rest)
@@ -411,7 +374,7 @@ class ClientFrames(Frames):
                         yield self._refused()
 
     def unfinished_refusal(self) -> Refused | None:
-        """Return the refusal whose body has not been received to its end; None if there is none."""
+        """Return the rejection whose body is incomplete; None if there is none."""
         return None if self._refusal is None else self._refused()
 
     def _refused(self) -> Refused:
@@ -421,7 +384,7 @@ class ClientFrames(Frames):
 
 
 class ServerFrames(Frames):
-    """The side that answers a request: with the upgrade, or with a response."""
+    """The server's side, which answers a request with the upgrade or a response."""
 
     def __init__(self, *, limit: int, body_limit: int = _REQUEST_LIMIT) -> None:
         super().__init__(limit=limit, masked=True)
@@ -429,18 +392,18 @@ class ServerFrames(Frames):
         self._request: h11.Request | None = None
         self._body = bytearray()
         self._body_limit = body_limit
-        self._done = False  # with the request: what follows is the answer's business
+        self._done = False  # the request is complete, or rejected
 
     def receive(self, data: bytes) -> Iterable[Incoming]:
-        """What the bytes hold; to be drained before the next call."""
+        """Return what the bytes contain; to be exhausted before the next call."""
         if self._ws is not None:
             return self._read_frames(data)
         return self._receive_request(data)
 
     def accept(self) -> Iterator[Incoming]:
-        """Accept the upgrade, and read what came behind the request."""
+        """Accept the upgrade, and read what followed the request."""
         assert self._request is not None
-        problem = _handshake_problem(self._request)
+        problem = upgrade_error(self._request)
         if problem is not None:
             self.respond(400, b"text/plain", f"no WebSocket upgrade: {problem}\n".encode())
             yield Broken(1002, f"no WebSocket upgrade: {problem}")
@@ -467,11 +430,9 @@ class ServerFrames(Frames):
         status: int,
         content_type: bytes,
         body: bytes,
-        retry_after: float | None = None,
-        more: Iterable[tuple[bytes, bytes]] = (),
+        more: Sequence[tuple[bytes, bytes]] = (),
     ) -> None:
-        """Answer the request with a response, the last on this connection; seconds to wait."""
-        more = tuple(more)
+        """Answer the request with a response, the last on this connection."""
         headers = [(b"Content-Type", content_type)]
         # RFC 9110, section 8.3: Content-Type describes content, and an empty body has none.
         if not body or any(name.lower() == b"content-type" for name, _ in more):
@@ -483,43 +444,10 @@ class ServerFrames(Frames):
         else:
             headers.append((b"Content-Length", str(len(body)).encode()))
         headers += [(b"Connection", b"close"), *more]
-        if retry_after is not None:
-            headers.append((b"Retry-After", f"{retry_after:g}".encode()))
         self._out += self._http.send(h11.Response(status_code=status, headers=headers))
         if self._request is None or self._request.method != b"HEAD":
             self._out += self._http.send(h11.Data(data=body))
         self._out += self._http.send(h11.EndOfMessage())
-
-    # ----- for faults -----
-
-    def send_badly(self, message: str | bytes, how: str, size: int) -> None:
-        """Frame a message, and break it: its frame, its data, or it into frames of `size` bytes."""
-        assert self._ws is not None
-        at = len(self._out)
-        match how:
-            case "corrupt":
-                self.send(message)
-                self._out[at] |= 0x70  # bits that no extension gave a meaning
-            case "corrupt_data":
-                self.send(message)
-                self._out[-1] ^= 0xFF
-                self._out[(at + len(self._out)) // 2] ^= 0xFF
-            case _:
-                step = max(1, size)
-                for i in range(0, len(message), step):
-                    end = i + step
-                    is_last = end >= len(message)
-                    part = ws.Message(message[i:end], message_finished=is_last)  # type: ignore[type-var]
-                    self._out += self._ws.send(part)
-
-    def send_garbage(self) -> None:
-        """Bytes that are no frame."""
-        self._out += b"\xff\xff\xffgarbage"
-
-    def take_back(self, size: int) -> None:
-        """Let go of the last bytes that wait."""
-        if size > 0:
-            del self._out[-size:]
 
     def _receive_request(self, data: bytes) -> Iterator[Incoming]:
         if self._done:
@@ -530,9 +458,9 @@ class ServerFrames(Frames):
                 event = self._http.next_event()
                 if isinstance(event, h11.Request):
                     self._request = event
-                    if len(list(event.headers)) > _MOST_HEADERS:
+                    if len(list(event.headers)) > _MAX_HEADERS:
                         self._done = True
-                        error = f"more than {_MOST_HEADERS} header fields"
+                        error = f"more than {_MAX_HEADERS} header fields"
                         self.respond(431, b"text/plain", f"{error}\n".encode())
                         yield Broken(1009, error)
                         return
@@ -553,7 +481,7 @@ class ServerFrames(Frames):
                     return  # there is more to come
             return
         except h11.RemoteProtocolError as error:
-            # To wait inside of here would keep the error, and its frames, in a cycle.
+            # To yield in here would keep the error, and its frames, in a reference cycle.
             what, status = str(error), error.error_status_hint
         self._done = True
         self.respond(status, b"text/plain", f"bad request: {what}\n".encode())
@@ -562,41 +490,6 @@ class ServerFrames(Frames):
     def _requested(self) -> Requested:
         assert self._request is not None
         method, target = self._request.method, self._request.target
-        headers = _texts(self._request.headers)
+        headers = decode_headers(self._request.headers)
         upgrade = headers.get("upgrade", "").lower() == "websocket"
         return Requested(method.decode(), target.decode(), headers, bytes(self._body), upgrade)
-
-
-def joined(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    """Return headers by their names in small letters; those of one name with commas between.
-
-    RFC 9110, section 5.3.
-    """
-    found: dict[str, str] = {}
-    for raw_name, raw_value in headers:
-        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
-        found[name] = f"{found[name]}, {value}" if name in found else value
-    return found
-
-
-def _is_key(headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    """Whether there is one Sec-WebSocket-Key, of 16 bytes in base64 (RFC 6455, 4.2.1)."""
-    keys = [value for name, value in headers if name == b"sec-websocket-key"]
-    try:
-        return len(keys) == 1 and len(binascii.a2b_base64(keys[0], strict_mode=True)) == 16
-    except binascii.Error:
-        return False
-
-
-def _handshake_problem(request: h11.Request) -> str | None:
-    """Return what wsproto accepts and RFC 6455, section 4.2.1, does not."""
-    if request.method != b"GET" or request.http_version < b"1.1":
-        return "the method must be GET, and the version HTTP/1.1"
-    if not _is_key(request.headers):
-        return "Sec-WebSocket-Key must be 16 bytes in base64"
-    return None
-
-
-def _texts(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    """By names in small letters; h11 takes no names, methods or targets beyond ASCII."""
-    return {name.decode(): value.decode("latin-1") for name, value in headers}

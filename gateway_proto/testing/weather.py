@@ -17,6 +17,7 @@ from gateway_proto.events import (
     ReconnectRequested,
     SessionInvalidated,
 )
+from gateway_proto.faults import Fault
 from gateway_proto.testing.agenda import Agenda
 from gateway_proto.testing.bot import Bot
 from gateway_proto.testing.chance import Chance
@@ -193,19 +194,19 @@ class Weather:
             case "invalidate_resumable":
                 connection.write(SessionInvalidated(resumable=True), now=now)
             case "no_acks":
-                connection.stop_acks()
+                connection.inject(Fault("no_acks"), now=now)
             case "rate_limit":
                 connection.close(4008, "Rate limited", now=now)
             case "beat_request":
                 connection.write(HeartbeatRequested(), now=now)
             case "garbage":
                 self._taint(peer)
-                connection.send_garbage(now=now)
+                connection.inject(Fault("garbage"), now=now)
             case "spare_ack":
                 connection.write(HeartbeatAcked(), now=now)
-                connection.stop_acks()
+                connection.inject(Fault("no_acks"), now=now)
             case "bomb":
-                connection.send_bomb(MESSAGE_LIMIT * 3 // 2, now=now)
+                connection.inject(Fault("bomb", size=MESSAGE_LIMIT * 3 // 2), now=now)
             case "sequence_back" if connection.session is not None:
                 peer.provider.step_back(connection.session, 1 + chance.below(5))
             case "expire" if connection.session is not None:

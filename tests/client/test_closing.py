@@ -25,6 +25,7 @@ from gateway_proto import (
     State,
     UpdatePresence,
 )
+from gateway_proto.faults import Fault
 from gateway_proto.testing import Link
 from tests.client.lives import CONFIG
 
@@ -240,9 +241,9 @@ def test_server_sends_no_data_after_its_close_frame(path: str) -> None:
         case "send":
             server.write(HeartbeatRequested(), now=1.0)
         case "send_garbage":
-            server.send_garbage(now=1.0)
+            server.inject(Fault("garbage"), now=1.0)
         case "fault":
-            server.send_bomb(100, now=1.0)
+            server.inject(Fault("bomb", size=100), now=1.0)
         case _:
             client.send(UpdatePresence(status="dnd"), now=1.0)
             _carry(client, server, 1.0)

@@ -630,7 +630,7 @@ def test_post_request_with_a_body_can_be_answered() -> None:
 
     received = one_by_one(server.receive(head + b"a"))
     received += one_by_one(server.receive(b"bc"))
-    server.respond(405, b"text/plain", b"no", 1.5)
+    server.respond(405, b"text/plain", b"no", [(b"Retry-After", b"1.5")])
 
     headers = {"host": "h", "content-length": "3", "x": "\xe9"}
     assert received == [Requested("POST", "/x", headers, b"abc", upgrade=False)]
@@ -669,57 +669,6 @@ def test_response_to_head_request_has_no_body() -> None:
     server.respond(200, b"text/plain", b"hidden")
 
     assert server.data_to_send() == _answer(200, b"hidden").removesuffix(b"hidden")
-
-
-# ----- faults -----
-
-
-@pytest.mark.parametrize(
-    ("message", "how", "size", "data"),
-    [
-        ("abcdef", "corrupt", 0, b"\xf1\x06abcdef"),
-        (b"abcdef", "corrupt", 0, b"\xf2\x06abcdef"),
-        ("abcdef", "corrupt_data", 0, b"\x81\x06ab\x9cde\x99"),
-        ("abcdef", "fragment", 4, b"\x01\x04abcd\x80\x02ef"),
-        ("abcdef", "fragment", 2, b"\x01\x02ab\x00\x02cd\x80\x02ef"),
-        ("abc", "fragment", 0, b"\x01\x01a\x00\x01b\x80\x01c"),
-        (b"abc", "fragment", 2, b"\x02\x02ab\x80\x01c"),
-        ("abcdef", "fragment", 6, b"\x81\x06abcdef"),
-    ],
-)
-def test_message_is_corrupted_in_frame_data_or_fragments(
-    message: str | bytes, how: str, size: int, data: bytes
-) -> None:
-    _, server = _open()
-    server.send("good")
-
-    server.send_badly(message, how, size)
-
-    assert server.data_to_send() == b"\x81\x04good" + data
-
-
-def test_garbage_follows_the_messages_sent_before_it() -> None:
-    client, server = _open()
-    server.send("good")
-
-    server.send_garbage()
-
-    good, broken = one_by_one(client.receive(server.data_to_send()))
-    assert good == "good"
-    assert isinstance(broken, Broken)
-    assert broken.code == 1002
-
-
-@pytest.mark.parametrize(
-    ("size", "left"), [(-1, b"\x81\x01a"), (0, b"\x81\x01a"), (1, b"\x81\x01"), (2, b"\x81")]
-)
-def test_last_buffered_bytes_can_be_removed(size: int, left: bytes) -> None:
-    _, server = _open()
-    server.send("a")
-
-    server.take_back(size)
-
-    assert server.data_to_send() == left
 
 
 @given(st.lists(st.one_of(st.text(max_size=50), st.binary(max_size=50))), st.integers(1, 30))

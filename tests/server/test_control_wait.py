@@ -113,7 +113,7 @@ def test_client_that_disconnects_ends_its_wait() -> None:
     link.cut()
     link.run(5)
 
-    assert server._waiting == set()
+    assert server._context._waits == {}
     assert waiting.data_to_send() == b""
 
 
@@ -154,12 +154,12 @@ def test_resumed_session_adds_an_entry() -> None:
 def test_many_waits_cost_linear_time() -> None:
     server = Server(ServerConfig(control="/control", journal_limit=10_000))
     for _ in range(10_000):
-        server.note("Opened", 1)
+        server._context.note("Opened", 1)
     waiting = [_waiting(server, "?event=Resume") for _ in range(100)]
 
     began = time.perf_counter()
     for _ in range(1000):
-        server.note("Opened", 1)
+        server._context.note("Opened", 1)
 
     assert time.perf_counter() - began < 5.0
     assert all(connection.state is State.UPGRADING for connection in waiting)

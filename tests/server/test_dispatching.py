@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-import gateway_proto.server
+import gateway_proto._server_host
 from gateway_proto import (
     Client,
     Closed,
@@ -141,13 +141,13 @@ def test_dispatch_to_many_sessions_is_encoded_once_per_encoding(
     encodings: tuple[str, ...], terms: list[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written: list[Any] = []
-    real = gateway_proto.server.to_term
+    real = gateway_proto._server_host.to_term
 
     def to_term(raw: bytes) -> bytes:
         written.append(raw)
         return real(raw)
 
-    monkeypatch.setattr(gateway_proto.server, "to_term", to_term)
+    monkeypatch.setattr(gateway_proto._server_host, "to_term", to_term)
     server = Server()
     links = [
         Link(

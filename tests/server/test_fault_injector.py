@@ -323,7 +323,7 @@ def test_byte_faults_require_framing() -> None:
 
     server.dispatch("N", 1, now=1.0)
     assert connection.messages_to_send() == ['{"t":"N","s":2,"op":0,"d":1}']
-    connection.cut_after(3, now=2.0)
+    connection.inject(Fault("drop", size=3), now=2.0)
     server.dispatch("N", 2, now=2.0)
 
     assert connection.state is State.CLOSED

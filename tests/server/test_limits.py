@@ -111,7 +111,7 @@ def test_identifies_of_a_day_are_counted_and_limited() -> None:
     server = Server(ServerConfig(identifies_a_day=2))
 
     def left(now: float) -> tuple[int, int]:
-        limit = server.found("ws://x", now=now).session_start_limit
+        limit = server._context.gateway_found("ws://x", now=now).session_start_limit
         assert limit is not None
         return limit.remaining, limit.reset_after
 
@@ -131,4 +131,4 @@ def test_lookup_answer_has_the_configured_limits() -> None:
     server = Server(ServerConfig(shards=3, identifies_a_day=7, max_concurrency=2))
 
     limit = SessionStartLimit(7, 7, 0, max_concurrency=2)
-    assert server.found("ws://x", now=0.0) == GatewayFound("ws://x", 3, limit)
+    assert server._context.gateway_found("ws://x", now=0.0) == GatewayFound("ws://x", 3, limit)
