@@ -1,7 +1,9 @@
-"""names → which dispatches there are, in which versions, and which intents bring them.
+"""Names of dispatches, the versions that have them, and their intents.
 
-A name that is written as `DispatchName.MESSAGE_CREATE` is checked by a type checker and completed
-by an editor, and it is a str: it equals `Dispatch.name`, in `==`, in `match` and as a key.
+Type checkers and editors know `DispatchName.MESSAGE_CREATE`. It is a str that equals
+`Dispatch.name`, so it works with `==`, in `match` and as a key.
+
+Source: <https://docs.discord.com/developers/events/gateway-events#receive-events>.
 """
 
 from __future__ import annotations
@@ -15,15 +17,15 @@ __all__ = ["DispatchName"]
 
 
 class DispatchName(enum.StrEnum):
-    """The documentation's dispatches, of 2026-08 and, below them, of 2016.
+    """Documented dispatches of 2026-08 and, below them, of 2016.
 
-    Not all that may come: a server may have others, so `Dispatch.name` is any str.
+    A server may send others, so `Dispatch.name` is any str.
     """
 
     @staticmethod
     def _generate_next_value_(
         name: str, start: int, count: int, last_values: list[str]
-    ) -> str:  # what `auto` gives
+    ) -> str:  # the value of `auto()`
         return name
 
     READY = enum.auto()
@@ -106,7 +108,7 @@ class DispatchName(enum.StrEnum):
     VOICE_SERVER_UPDATE = enum.auto()
     WEBHOOKS_UPDATE = enum.auto()
 
-    # Of 2016, and for accounts of people alone.
+    # Dispatches of 2016, only for user accounts.
     MESSAGE_ACK = enum.auto()
     PRESENCES_REPLACE = enum.auto()
     RELATIONSHIP_ADD = enum.auto()
@@ -116,9 +118,9 @@ class DispatchName(enum.StrEnum):
 
     @property
     def versions(self) -> range:
-        """The versions in which it may come: `10 in name.versions`.
+        """Versions that have the dispatch: `10 in name.versions`.
 
-        What is tied to no version comes in 6 and later, which the same gateways answer.
+        Later additions that need no specific version are in 6 and later, which share gateways.
         """
         if self in _ONLY_2016:
             return range(_FIRST, _TODAY)
@@ -128,7 +130,7 @@ class DispatchName(enum.StrEnum):
 
     @property
     def intents(self) -> Intents:
-        """Those of which each brings it; none for what comes without any."""
+        """Intents of which each subscribes to it. Empty if it needs none."""
         return Intents.for_event(self)
 
 

@@ -1,4 +1,4 @@
-"""names → bits: which dispatches a session asks for."""
+"""Intents: bits that select the dispatches of a session."""
 
 from __future__ import annotations
 
@@ -42,23 +42,24 @@ class Intents(enum.IntFlag):
 
     @property
     def privileged(self) -> Intents:
-        """Those among them that must be enabled for the bot; asked for without, close code 4014."""
+        """Members that must be enabled for the bot. Without that the server closes with 4014."""
         return self & _PRIVILEGED
 
     @classmethod
     def all(cls) -> Intents:
-        """Return every intent; those of `privileged` must be enabled for the bot."""
-        # The complement of 0 would have bits that are undefined, which cost close code 4013.
+        """Return every intent. Those of `privileged` must be enabled for the bot."""
+        # Not ~0: the server closes with 4013 because of undefined bits, see
+        # https://docs.discord.com/developers/topics/opcodes-and-status-codes#gateway-gateway-close-event-codes
         return cls(sum(cls))
 
     @classmethod
     def unprivileged(cls) -> Intents:
-        """Return every intent that a bot may use without being enabled for it."""
+        """Return every intent that need not be enabled for a bot."""
         return cls.all() & ~_PRIVILEGED
 
     @classmethod
     def for_event(cls, name: str) -> Intents:
-        """All intents that bring a dispatch; none for one that needs none, such as READY."""
+        """Return all intents that subscribe to a dispatch. Empty for one such as READY."""
         intents = cls(0)
         for intent, names in INTENT_EVENTS.items():
             if name in names:
@@ -67,14 +68,14 @@ class Intents(enum.IntFlag):
 
     @property
     def events(self) -> frozenset[str]:
-        """The names of the dispatches that they bring."""
+        """Names of the dispatches that they subscribe to."""
         return frozenset().union(*(INTENT_EVENTS[intent] for intent in self))
 
     @classmethod
     def parse(cls, text: str) -> Intents:
         """Return the intents of "guilds,guild_messages", or of a number as text.
 
-        Raises `LocalProtocolError` for a name or number that is not of intents.
+        Raises `LocalProtocolError` for an unknown name or a number out of range.
         """
         if not isinstance(text, str):
             raise rejected("intents", text, "a str, such as 'guilds,guild_messages'")
@@ -91,12 +92,13 @@ class Intents(enum.IntFlag):
 
     @classmethod
     def _of_number(cls, digits: str) -> Intents:
-        # Python refuses to read more than 4300 digits.
+        # Python does not convert more than 4300 digits.
         if len(digits) > 16 or int(digits) > 2**53:
             raise rejected("intents", digits, f"a number up to {2**53}")
         return cls(int(digits))
 
 
+# https://docs.discord.com/developers/events/gateway#privileged-intents
 _PRIVILEGED = Intents.GUILD_MEMBERS | Intents.GUILD_PRESENCES | Intents.MESSAGE_CONTENT
 
 
@@ -109,6 +111,7 @@ def _names(*stems_and_endings: tuple[str, str]) -> frozenset[str]:
 _REACTIONS = _names(("MESSAGE_REACTION", "ADD REMOVE REMOVE_ALL REMOVE_EMOJI"))
 _POLLS = _names(("MESSAGE_POLL_VOTE", "ADD REMOVE"))
 
+# https://docs.discord.com/developers/events/gateway#list-of-intents
 INTENT_EVENTS: Mapping[Intents, frozenset[str]] = MappingProxyType(
     {
         Intents.GUILDS: _names(
@@ -155,7 +158,7 @@ INTENT_EVENTS: Mapping[Intents, frozenset[str]] = MappingProxyType(
         Intents.DIRECT_MESSAGE_POLLS: _POLLS,
     }
 )
-"""Intent → the dispatches that it brings, as the documentation of 2026-08 lists them.
+"""Dispatches by intent, as in the documentation of 2026-08.
 
-MESSAGE_CONTENT brings none: it fills the content of those that others bring.
+MESSAGE_CONTENT has none: it fills the content fields of other intents' dispatches.
 """

@@ -1,11 +1,10 @@
-"""events → Session: the value that outlives a connection.
+"""Session: the state that a resume needs, derived from events.
 
     session = session_after(None, ready)
     session = session_after(session, event)  # for each event, in order
 
-Fold what the machine received, and you have what a resume on the same process needs. Fold what
-your application has *handled* and store that, and a process killed at any instant resumes without
-missing anything that it had not finished.
+Fold all received events to resume within this process. Fold only the events that your application
+has *handled*, and store the result, to resume after a crash without losing any.
 """
 
 from __future__ import annotations
@@ -46,61 +45,61 @@ from gateway_proto.urls import Url
 __all__ = ["LONGEST_ID", "Session", "fingerprint", "session_after"]
 
 LONGEST_ID = 256
-"""Characters of a session id; one that is longer has no room in Resume."""
+"""Maximum length of a session id in characters, so that Resume stays within the payload limit."""
 
 
 def fingerprint(token: str) -> str:
-    """Tells one token from another without holding it: 16 hexadecimal digits."""
+    """Return 16 hexadecimal digits that identify a token without revealing it."""
     return hashlib.sha256(b"gateway_proto session\0" + token.encode()).hexdigest()[:16]
 
 
 class Session(msgspec.Struct, frozen=True, kw_only=True):
-    """What a resume needs, on this connection's end or in another process."""
+    """State that a resume needs, in this process or another."""
 
     id: str
     sequence: int
     resume_url: str | None = None
-    """As READY gave it, without a query; None where it gave none."""
+    """URL of READY, without a query. None if READY had none."""
     shard: tuple[int, int] | None = None
     dialect: int
     fingerprint: str = ""
-    """Of the token that opened it, see `fingerprint`."""
+    """Fingerprint of the token that opened the session, see `fingerprint`."""
     encoding: Encoding = Encoding.JSON
-    """Of the connection that opened it."""
+    """Encoding of the connection that opened the session."""
     heartbeat_interval: int | None = None
-    """Milliseconds, as READY or RESUMED named it in versions without HELLO; it stays in effect if
-    the next RESUMED names none."""
+    """Milliseconds, from READY or RESUMED in versions without HELLO. Stays in effect if the next
+    RESUMED has none."""
 
     def to_json(self) -> str:
-        """One line of JSON that `from_json` reads back into an equal value."""
+        """Return one line of JSON, which `from_json` converts to an equal value."""
         return msgspec.json.encode(self).decode()
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Session:
-        """The session of `to_json`; raises `LocalProtocolError` where the text is none."""
+        """Return the session of a `to_json` text. Raises `LocalProtocolError` if it is invalid."""
         JSON.named("text", text)
         try:
             session = msgspec.json.decode(text, type=cls)
             check_fields(session, _FIELDS)
         except (msgspec.DecodeError, LocalProtocolError, UnicodeError, RecursionError) as error:
-            raise LocalProtocolError(f"this text is no session: {error}") from None
+            raise LocalProtocolError(f"text is not a session: {error}") from None
         return session
 
     def after(self, event: Event) -> Session | None:
-        """The session once `event` has happened; None once it is lost."""
+        """Return the session after `event`, or None if it ended."""
         return session_after(self, event)
 
     def check_fits(self, config: Config) -> None:
-        """Raise `LocalProtocolError` if a client with `config` cannot resume this session."""
+        """Raise `LocalProtocolError` unless a client with `config` can resume this session."""
         check_fields(self, _FIELDS)
         problem = self.misfit(config)
         if problem is not None:
-            raise LocalProtocolError(f"this session cannot be resumed: {problem}")
+            raise LocalProtocolError(f"session cannot be resumed: {problem}")
 
     def misfit(self, config: Config) -> str | None:
-        """Return why a client with `config` cannot resume this session; None if it can."""
+        """Return why a client with `config` cannot resume this session, or None if it can."""
         if len(self.id) > LONGEST_ID:
-            return f"its id has {len(self.id)} characters, more than {LONGEST_ID}"
+            return f"session id has {len(self.id)} characters: expected at most {LONGEST_ID}"
         # "When you resume, you need to provide the same version and encoding":
         # https://docs.discord.com/developers/events/gateway#resuming
         for name, own, other in (
@@ -109,9 +108,9 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
             ("shard", self.shard, config.shard),
         ):
             if own != other:
-                return f"it belongs to another {name} ({own}, not {other})"
+                return f"session has another {name} {own}: expected {other}"
         is_same_token = self.fingerprint == fingerprint(config.token)
-        return None if is_same_token else "it belongs to another token"
+        return None if is_same_token else "session has another token: expected that of Config.token"
 
 
 SESSION: Check = instance_of(
@@ -131,21 +130,21 @@ _FIELDS = {
 
 
 def check_session(name: str, session: Session | None) -> None:
-    """Check a session that is passed as the argument `name`, and its fields."""
+    """Check the argument `name`, a session, and its fields."""
     if session is not None:
         SESSION.named(name, session)
         check_fields(session, _FIELDS)
 
 
 def check_client(config: Config, session: Session | None, gateway: Url | None) -> None:
-    """Check the arguments of a client; raises `LocalProtocolError`."""
+    """Check the arguments of a client. Raises `LocalProtocolError`."""
     check_is_config(config)
     _GATEWAY.named("gateway", gateway)
     check_session("session", session)
 
 
 def session_after(session: Session | None, event: Event) -> Session | None:
-    """Fold one event into a session, or into the absence of one."""
+    """Return the session after an event, or None if there is none."""
     match event:
         case Ready():
             return Session(
@@ -166,6 +165,7 @@ def session_after(session: Session | None, event: Event) -> Session | None:
             )
         case Dispatch(sequence=int(sequence)) if session is not None:
             return msgspec.structs.replace(session, sequence=sequence)
+        # https://docs.discord.com/developers/events/gateway-events#invalid-session
         case SessionInvalidated(resumable=False):
             return None
         case SessionIgnored() | DialPlanned(purpose=Purpose.IDENTIFY):
@@ -177,7 +177,8 @@ def session_after(session: Session | None, event: Event) -> Session | None:
 
 
 def _loses_session(closed: Closed) -> bool:
-    # Codes 1000 and 1001 sent by a client end its session; those received do not.
+    # https://docs.discord.com/developers/events/gateway#disconnecting: codes 1000 and 1001 end the
+    # session if the client sends them, and not if the server does.
     if closed.by is By.SELF and closed.code in (1000, 1001):
         return True
     return closed.then is Then.IDENTIFY or (closed.then is Then.STOP and closed.by is By.PEER)

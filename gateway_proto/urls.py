@@ -1,4 +1,4 @@
-"""URL ↔ host, port, path; and whether the token may go there."""
+"""Parsing of URLs, and the policy for URLs that may receive the token."""
 
 from __future__ import annotations
 
@@ -13,19 +13,21 @@ from gateway_proto.errors import LocalProtocolError
 __all__ = ["LONGEST_URL", "Trust", "Url"]
 
 LONGEST_URL = 2048
-"""Characters of a URL that the network may name."""
+"""Maximum length in characters of a URL from the network."""
 
-# Letters, digits and hyphens between dots: RFC 952 and RFC 1123, section 2.1. Other parsers read
-# hosts of other characters differently, and would send the token elsewhere.
+# RFC 952 and RFC 1123, section 2.1: letters, digits and hyphens between dots. URL parsers disagree
+# about other characters, so an adapter could send the token to another host.
 _LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
-# What other parsers take for an IPv4 address, also 127.1 and 0x7f000001:
+# Other parsers treat these as an IPv4 address, including 127.1 and 0x7f000001:
 # https://url.spec.whatwg.org/#ends-in-a-number-checker
 _NUMERIC = re.compile(r"\d+|0x[0-9a-f]*")
-_LONGEST_HOST = 253
+# RFC 1123, section 2.1, and RFC 1035, section 2.3.4.
+_MAX_HOST_LENGTH = 253
 _NETLOC = re.compile(r"(?:[^\[\]:]*|\[[^\[\]]*\])(?::[0-9]*)?")
+_ESCAPED = "percent-encoded printable ASCII"
 _PORTS = {"ws": 80, "http": 80, "wss": 443, "https": 443}
 
-# A lookup at the left names gateways under the domain at the right.
+# API host → domain of the gateways that its lookup returns.
 _GATEWAY_DOMAINS = {
     "discord.com": "discord.gg",
     "discordapp.com": "discord.gg",
@@ -34,7 +36,7 @@ _GATEWAY_DOMAINS = {
 
 
 class Url(msgspec.Struct, frozen=True):
-    """An absolute ws, wss, http or https URL, taken apart."""
+    """Parsed absolute URL with the scheme ws, wss, http or https."""
 
     scheme: str
     host: str
@@ -44,57 +46,59 @@ class Url(msgspec.Struct, frozen=True):
 
     @classmethod
     def parse(cls, text: str) -> Url:
-        """Return the URL of a text; raises `LocalProtocolError` that says what is wrong with it."""
+        """Parse a URL. Raises `LocalProtocolError` if it is invalid."""
         if not isinstance(text, str):
             raise rejected("URL", text, "a str")
-        # A tenth of what it takes to import this package, and none of it before there is a URL.
+        # Imported on use: it takes a tenth of the import time of this package.
         from urllib.parse import urlsplit
 
-        # urlsplit removes some of these, and so would read another URL than was written.
+        # urlsplit removes some of these characters, and so would parse another URL.
         wrong = next((c for c in text if c <= " " or c in "\\\x7f"), None)
         if wrong is not None:
-            raise LocalProtocolError(f"{text!r} is no URL: the character {wrong!r} is not allowed")
+            raise LocalProtocolError(f"invalid URL {text!r}: character {wrong!r} is not allowed")
         try:
             parts = urlsplit(text)
             if not _NETLOC.fullmatch(parts.netloc.rpartition("@")[2]):
-                raise ValueError("its host and port are not understood")
+                raise ValueError("expected host or host:port")
             port = parts.port
             host = _host(parts.hostname or "", bracketed="[" in parts.netloc)
         except ValueError as error:
-            raise LocalProtocolError(f"{text!r} is no URL: {error}") from None
+            raise LocalProtocolError(f"invalid URL {text!r}: {error}") from None
         if parts.scheme not in _PORTS:
             raise LocalProtocolError(
-                f"{text!r} is no URL of a gateway: begin it with wss://, https://, ws:// or http://"
+                f"invalid gateway URL {text!r}: scheme must be ws, wss, http or https"
             )
         if not host or parts.username is not None:
-            raise LocalProtocolError(f"{text!r} is no URL of a gateway: it needs a host alone")
+            raise LocalProtocolError(
+                f"invalid gateway URL {text!r}: expected a host without user name"
+            )
         if port == 0:
-            raise LocalProtocolError(f"{text!r} is no URL: port 0 cannot be connected to")
+            raise LocalProtocolError(f"invalid URL {text!r}: port must be from 1 to 65535")
         path, query = parts.path or "/", parts.query
-        said = path + query
-        if not said.isascii() or not said.isprintable() or " " in said:
-            raise LocalProtocolError(f"{text!r} is no URL: a character in it must be escaped")
+        target = path + query
+        if not target.isascii() or not target.isprintable() or " " in target:
+            raise LocalProtocolError(f"invalid URL {text!r}: expected {_ESCAPED}")
         return cls(parts.scheme, host, port or _PORTS[parts.scheme], path, query)
 
     @property
     def tls(self) -> bool:
-        """Whether the transport is encrypted."""
+        """Whether the transport uses TLS."""
         return self.scheme in ("wss", "https")
 
     @property
     def host_header(self) -> str:
-        """The value of the Host header."""
+        """Value of the Host header field."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == _PORTS[self.scheme] else f"{host}:{self.port}"
 
     @property
     def target(self) -> str:
-        """Path and query, as a request names them."""
+        """Request target: path and query."""
         return f"{self.path}?{self.query}" if self.query else self.path
 
     @property
     def loopback(self) -> bool:
-        """Whether the host is this machine."""
+        """Whether the host is the local host."""
         import ipaddress
 
         try:
@@ -103,7 +107,7 @@ class Url(msgspec.Struct, frozen=True):
             return self.host == "localhost" or self.host.endswith(".localhost")
 
     def with_query(self, parameters: Iterable[tuple[str, str]]) -> Url:
-        """The URL with these parameters in place of those of the same names; others stay."""
+        """Return the URL with these parameters added, replacing those of the same names."""
         from urllib.parse import parse_qsl, urlencode
 
         new = dict(parameters)
@@ -113,12 +117,12 @@ class Url(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(self, query=urlencode([*old, *new.items()]))
 
     def same_as(self, other: Url) -> bool:
-        """Return whether both name the same place; ws and http are the same, and so with TLS."""
+        """Whether both URLs are equal, with ws equal to http and wss to https."""
         mine = (self.tls, self.host, self.port, self.path, self.query)
         return mine == (other.tls, other.host, other.port, other.path, other.query)
 
     def under(self, name: str) -> Url:
-        """The URL of `name` below this path."""
+        """Return the URL of `name` below this path."""
         return msgspec.structs.replace(self, path=self.path.rstrip("/") + "/" + name)
 
     def __str__(self) -> str:
@@ -126,10 +130,10 @@ class Url(msgspec.Struct, frozen=True):
 
 
 class Trust:
-    """Which URLs out of the network the token may go to: those of the configured endpoint.
+    """Policy for URLs from the network that may receive the token.
 
-    Its host, hosts below it (for the host that Discord's lookup has: those below its gateway
-    domain), and those that the caller lists. Never from TLS down to plain text.
+    Trusted are the host of the configured endpoint, its subdomains (for Discord's API: those of its
+    gateway domain), and hosts that the caller lists. An endpoint with TLS requires TLS.
     """
 
     __slots__ = ("_allow_plaintext", "_hosts", "_suffix", "_tls")
@@ -137,8 +141,8 @@ class Trust:
     def __init__(self, configured: Url, hosts: Iterable[str], *, allow_plaintext: bool) -> None:
         if not configured.tls and not configured.loopback and not allow_plaintext:
             raise LocalProtocolError(
-                f"{configured} would send the token over the network in plain text: use wss:// or "
-                "https://, or say allow_plaintext=True"
+                f"{configured} would send the token in plain text: expected wss:// or https://, or "
+                "allow_plaintext=True"
             )
         self._tls = configured.tls
         self._allow_plaintext = allow_plaintext
@@ -147,39 +151,39 @@ class Trust:
         self._suffix = f".{domain}"
 
     def check(self, text: str) -> tuple[Url | None, str]:
-        """Return the URL if the token may go there; else None, and why not.
+        """Return the URL if it may receive the token, else None and the reason.
 
-        Blanks around it are ignored. Its host is not translated to ASCII, as a configured one is: a
-        character that looks like another must not lead to a trusted name.
+        Surrounding whitespace is ignored. Non-ASCII hosts are rejected, not converted by IDNA, so
+        that a look-alike character cannot produce a trusted name.
         """
         text = text.strip()
         if len(text) > LONGEST_URL:
-            return None, f"it has {len(text)} characters, more than {LONGEST_URL}"
+            return None, f"URL has {len(text)} characters: expected at most {LONGEST_URL}"
         try:
             if not text.isascii():
-                raise LocalProtocolError(f"{text!r} is no URL: a character in it must be escaped")
+                raise LocalProtocolError(f"invalid URL {text!r}: expected {_ESCAPED}")
             url = Url.parse(text)
         except LocalProtocolError as error:
             return None, str(error)
         if self._tls and not url.tls:
-            return None, "it would lower TLS to plain text"
+            return None, "URL without TLS: expected wss:// or https://"
         if not url.tls and not url.loopback and not self._allow_plaintext:
-            return None, "it would send the token over the network in plain text"
+            return None, "URL would send the token in plain text: expected wss:// or https://"
         if url.host not in self._hosts and not url.host.endswith(self._suffix):
             return None, (
-                f"its host {url.host} is neither that of the configured endpoint nor one of "
-                "trusted_hosts"
+                f"untrusted host {url.host!r}: expected the configured endpoint or one of "
+                "Config.trusted_hosts"
             )
         return url, ""
 
 
 def _host(text: str, *, bracketed: bool = False) -> str:
-    """Return a host in its usual form; raises ValueError if it is no name or plain IP address."""
+    """Return a host in its canonical form. Raises ValueError if it is invalid."""
     import ipaddress
 
     if bracketed:
         if "%" in text:
-            raise ValueError(f"its host {text!r:.80} has a zone")
+            raise ValueError(f"host {text!r:.80} has a zone: expected none")
         return str(ipaddress.IPv6Address(text))
     host = text.encode("idna").decode("ascii").lower() if not text.isascii() else text.lower()
     labels = host.split(".")
@@ -187,10 +191,10 @@ def _host(text: str, *, bracketed: bool = False) -> str:
         return str(ipaddress.IPv4Address(host))
     if not host:
         return host
-    if len(host) > _LONGEST_HOST or not all(map(_LABEL.fullmatch, labels)):
+    if len(host) > _MAX_HOST_LENGTH or not all(map(_LABEL.fullmatch, labels)):
         raise ValueError(
-            f"its host {text!r:.80} is no name of letters, digits, hyphens and dots, and no plain "
-            "IP address"
+            f"invalid host {text!r:.80}: expected letters, digits, hyphens and dots, or an IP "
+            "address"
         )
     return host
 
@@ -200,5 +204,5 @@ def _trusted_host(text: str) -> str:
         host = text.removeprefix("[").removesuffix("]")
         return _host(host, bracketed=":" in host)
     except ValueError:
-        # It equals no host that is trusted: those are checked in the same way.
+        # It cannot match: hosts of URLs pass the same check.
         return text.lower()

@@ -146,7 +146,7 @@ class _AsyncCall:
         ({"trusted_hosts": ["a b"]}, "expected a host alone"),
         ({"trusted_hosts": ["[x"]}, "expected a host alone"),
         ({"trusted_hosts": [None]}, "Config.trusted_hosts is None: expected a host alone"),
-        ({"gateway_url": ""}, "invalid Config.gateway_url: '' is no URL"),
+        ({"gateway_url": ""}, "invalid Config.gateway_url: invalid gateway URL ''"),
         ({"gateway_url": b"wss://x"}, "invalid Config.gateway_url b'wss://x': expected a URL as a"),
         ({"api_url": "x" * 3000}, "(3002 characters): expected a URL as a str, of at most 2048"),
         ({"unix_offset": math.inf}, "invalid Config.unix_offset inf: expected a number of seconds"),
@@ -401,4 +401,4 @@ def test_every_field_of_a_session_is_checked() -> None:
 def test_stored_session_out_of_range_is_rejected() -> None:
     error = _error(Session.from_json, '{"id":"s","sequence":-1,"dialect":10}')
 
-    assert error.startswith("this text is no session: invalid Session.sequence -1: expected an int")
+    assert error.startswith("text is not a session: invalid Session.sequence -1: expected an int")

@@ -206,7 +206,7 @@ def test_stored_session_of_another_shard_count_is_ignored() -> None:
 
     fleet.begin(now=0.0)
 
-    reason = "it belongs to another shard ((0, 9), not (0, 2))"
+    reason = "session has another shard (0, 9): expected (0, 2)"
     assert fleet.clients[0].events()[0] == SessionIgnored(reason)
     assert fleet.clients[0].session is None
 

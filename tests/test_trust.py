@@ -180,7 +180,7 @@ def test_session_of_another_token_is_ignored() -> None:
     client = Client(CONFIG, session=session)
 
     ignored, planned = client.events()
-    assert ignored == SessionIgnored("it belongs to another token")
+    assert ignored == SessionIgnored("session has another token: expected that of Config.token")
     assert isinstance(planned, DialPlanned) and planned.purpose is not Purpose.RESUME
     assert client.session is None
     assert TOKEN not in repr((ignored, planned))

@@ -142,7 +142,7 @@ def test_session_json_round_trip() -> None:
     ids=lambda text: str(text[:12]),
 )
 def test_invalid_session_text_is_rejected(text: str | bytes) -> None:
-    with pytest.raises(LocalProtocolError, match="this text is no session"):
+    with pytest.raises(LocalProtocolError, match="text is not a session"):
         Session.from_json(text)
 
 
@@ -217,7 +217,7 @@ def test_bot_prefix_of_the_token_is_removed() -> None:
         ({"dialect": 3, "compression": "zlib-stream"}, "version 3 has no zlib-stream"),
         ({"compression": "lzma"}, "expected one of none, payload, zlib-stream"),
         ({"intents": None}, "needs intents"),
-        ({"api_url": "localhost"}, "begin it with"),
+        ({"api_url": "localhost"}, "scheme must be ws, wss, http or https"),
         ({"gateway_url": "ws://example.com"}, "in plain text"),
     ],
 )

@@ -280,7 +280,7 @@ def test_untrusted_gateway_is_not_connected() -> None:
         step, text, what_to_do = _end(_find(api_url=f"http://127.0.0.1:{port}/api"))
 
     assert step == "trust"
-    assert "will not go to wss://example.com: its host" in text
+    assert "will not go to wss://example.com: untrusted host" in text
     assert "trusted_hosts" in what_to_do
 
 

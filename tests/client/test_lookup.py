@@ -355,7 +355,8 @@ def test_lookup_with_an_untrusted_host_ends_the_client() -> None:
     assert client.gave_up == "the lookup named a gateway that is not trusted: 'wss://evil.example'"
     refused = [event for event in client.events() if isinstance(event, UrlRefused)]
     why = (
-        "its host evil.example is neither that of the configured endpoint nor one of trusted_hosts"
+        "untrusted host 'evil.example': expected the configured endpoint or one of "
+        "Config.trusted_hosts"
     )
     assert refused == [UrlRefused("wss://evil.example", why)]
 

@@ -60,10 +60,10 @@ def test_new_process_resumes_after_the_last_handled_event() -> None:
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"token": "other"}, "another token"),
-        ({"shard": (0, 2)}, "another shard (None, not (0, 2))"),
-        ({"dialect": 3, "unix_offset": 0.0, "api_url": None}, "another version (10, not 3)"),
-        pytest.param({"encoding": "etf"}, "another encoding (json, not etf)", marks=NEEDS_ETF),
+        ({"token": "other"}, "another token: expected that of Config.token"),
+        ({"shard": (0, 2)}, "another shard None: expected (0, 2)"),
+        ({"dialect": 3, "unix_offset": 0.0, "api_url": None}, "another version 10: expected 3"),
+        pytest.param({"encoding": "etf"}, "another encoding json: expected etf", marks=NEEDS_ETF),
     ],
 )
 def test_session_that_does_not_match_is_ignored_and_reported(
@@ -74,11 +74,11 @@ def test_session_that_does_not_match_is_ignored_and_reported(
     client = Client(config, session=SESSION)
 
     ignored, planned = client.events()
-    assert ignored == SessionIgnored(f"it belongs to {says}")
+    assert ignored == SessionIgnored(f"session has {says}")
     assert isinstance(planned, DialPlanned)
     assert client.session is None
     assert session_after(SESSION, ignored) is None
-    with pytest.raises(LocalProtocolError, match="cannot be resumed: it belongs to another"):
+    with pytest.raises(LocalProtocolError, match="cannot be resumed: session has another"):
         SESSION.check_fits(config)
 
 
@@ -87,7 +87,7 @@ def test_session_with_a_long_id_is_ignored() -> None:
 
     ignored = client.events()[0]
 
-    assert ignored == SessionIgnored("its id has 257 characters, more than 256")
+    assert ignored == SessionIgnored("session id has 257 characters: expected at most 256")
     assert client.session is None
 
 
