@@ -391,7 +391,7 @@ class GatewayConnection(Connection[Sent, Received], Generic[Sent, Received, Comi
     def _is_full(self) -> bool:
         return self._events_size >= self._events_limit
 
-    def _holds(self, messages: list[str | bytes], now: float, *, is_text: bool) -> bool:
+    def _holds(self, messages: list[str | bytes], now: float, *, is_text: bool = False) -> bool:
         """Let messages wait, still compressed, until events are taken.
 
         A few kilobytes can decompress to gigabytes. Timers that wait for the peer are paused

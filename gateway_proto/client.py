@@ -12,12 +12,14 @@ from typing import Any, Literal, overload
 
 import msgspec
 
+from gateway_proto._client_commands import encode_identify
 from gateway_proto._connection import DROPPED, Connection
+from gateway_proto._connection_outcome import _ConnectionOutcome
 from gateway_proto._redaction import without_token
 from gateway_proto._timing.backoff import Backoff
 from gateway_proto._timing.voice_states import VoiceStates
-from gateway_proto.client_connection import ClientConnection
-from gateway_proto.commands import Command, Identify, Resume, UpdatePresence
+from gateway_proto.client_connection import ClientConnection, close_policy
+from gateway_proto.commands import Command, Identify, Resume, UpdatePresence, UpdateVoiceState
 from gateway_proto.config import Config
 from gateway_proto.dialects import Then
 from gateway_proto.endpoint import LookupConnection
@@ -78,11 +80,12 @@ class Client:
         on_slot_needed: Callable[[ClientConnection, float], None] | None = None,
     ) -> None:
         check_client(config, session, gateway)
+        encode_identify(config, config.presence)  # report one that is too large before the dial
         self._config = config
         self._events: list[Event] = []
         self._session = self._fitting(session)
-        self._trust = config.trust
-        first, longest, random = config.backoff_first, config.backoff_longest, config.chance
+        self._trust = config.url_policy
+        first, longest, random = config.backoff_first, config.backoff_longest, config.next_random
         # An outage and a gateway that answers but does not last are different faults: the first
         # is over with HELLO, the second with a READY that lasts.
         self._dial_backoff = Backoff(
@@ -105,7 +108,7 @@ class Client:
         self._only_look_up = only_look_up
         self._on_slot_needed = on_slot_needed
         self._requests = Requests(config.dialect)
-        self._voice_states: VoiceStates | None = None
+        self._voice_states: VoiceStates[UpdateVoiceState] | None = None
         if config.restore_voice_states:
             self._voice_states = VoiceStates(limit=config.waiting_limit)
         self._blamed: Command | None = None
@@ -419,14 +422,14 @@ class Client:
             return
         self._plan(now, delay, error)
 
-    def _closed(self, connection: ClientConnection, closed: Closed, now: float) -> None:
+    def _closed(self, outcome: _ConnectionOutcome, closed: Closed, now: float) -> None:
         self.last_closed = closed
         self.connection = None
-        self._presence = connection.presence
+        self._presence = outcome.presence
         configured = self._redirect is None and not self._on_resume_url()
-        self._count(connection, now)
-        self._session = connection.session
-        if connection.ready_at is not None or self._lost_at is None:
+        self._count(outcome, now)
+        self._session = outcome.session
+        if outcome.ready_at is not None or self._lost_at is None:
             self._lost_at = now
         reason = self._why(closed)
         if closed.then is Then.STOP:
@@ -434,7 +437,7 @@ class Client:
                 self._give_up(f"{reason}, after which no reconnect helps")
             self._events += self._requests.fail("the client was stopped")
             return
-        reason += self._token_hint(connection, closed)
+        reason += self._token_hint(outcome, closed)
         limit = self._config.identify_attempts
         if limit is not None and self._identify_failures >= limit:
             self._give_up(
@@ -447,31 +450,31 @@ class Client:
             self._give_up(f"{reason}, twice after the same command: {type(self._blamed).__name__}")
             return
         self._redirect = None
-        if connection.redirect is not None:
-            self._redirect = self._trusted(connection.redirect)
+        if outcome.redirect is not None:
+            self._redirect = self._trusted(outcome.redirect)
         if not self._config.dialect.lookup_cacheable and self._config.gateway_url is None:
             self._gateway = None
-        if not connection.opened:
+        if not outcome.opened:
             self._refused(closed, now, reason, configured=configured)
             return
         self._dial_failures = 0
-        self._plan(now, self._delay(connection, closed), reason)
+        self._plan(now, self._delay(outcome, closed), reason)
 
-    def _delay(self, connection: ClientConnection, closed: Closed) -> float:
+    def _delay(self, outcome: _ConnectionOutcome, closed: Closed) -> float:
         """Return the seconds to wait after a WebSocket that was open."""
-        if connection.resume_refused:
+        if outcome.resume_refused:
             # INVALID_SESSION in answer to Resume says that the session is gone, and names its own
             # wait; it is no reason to doubt the gateway.
             return closed.retry_after or 0.0
-        backoff = self._loss_backoff if connection.reached else self._dial_backoff
+        backoff = self._loss_backoff if outcome.reached else self._dial_backoff
         # "Redirect: go there at once"; but not in a circle.
-        if connection.reconnect_requested and backoff.failures <= 1:
+        if outcome.reconnect_requested and backoff.failures <= 1:
             return 0.0
         return max(backoff.delay(), closed.retry_after or 0.0)
 
-    def _token_hint(self, connection: ClientConnection, closed: Closed) -> str:
+    def _token_hint(self, outcome: _ConnectionOutcome, closed: Closed) -> str:
         """Return a hint for the end of a connection right after Identify, if there is one."""
-        if not connection.identified_at or connection.ready_at is not None or self._was_ready:
+        if not outcome.identified_at or outcome.ready_at is not None or self._was_ready:
             return ""
         # Codes that name another cause, or the token itself (4004).
         if closed.by is By.SELF or (closed.code in range(4001, 4015) and closed.code != 4003):
@@ -486,17 +489,17 @@ class Client:
         before, self._blamed = self._blamed, culprit
         return culprit is not None and culprit == before and self._loss_backoff.failures > 1
 
-    def _count(self, connection: ClientConnection, now: float) -> None:
+    def _count(self, outcome: _ConnectionOutcome, now: float) -> None:
         """Count failures by the rung of the ladder: resume URL, main URL, identify.
 
         An upgrade that is refused leads away from the resume URL, but costs no session.
         """
-        if connection.identified_at:
-            self._identified_at = connection.identified_at[-1]
-        ready_at = connection.ready_at
+        if outcome.identified_at:
+            self._identified_at = outcome.identified_at[-1]
+        ready_at = outcome.ready_at
         # What a Resume that nobody answers costs is time: it is not tried again at the same URL.
-        failures = self._config.resume_attempts if connection.resume_unanswered else 1
-        if connection.opened:
+        failures = self._config.resume_attempts if outcome.resume_unanswered else 1
+        if outcome.opened:
             self._gateway_failures = self._refusals = 0
             self._was_open = True
         if ready_at is not None:
@@ -505,20 +508,20 @@ class Client:
             self._resume_failures = self._identify_failures = 0
         elif self._on_resume_url():
             self._resume_url_failures += failures
-            self._resume_url_losses += failures if connection.opened else 0
-        elif not connection.opened and self._redirect is None:
+            self._resume_url_losses += failures if outcome.opened else 0
+        elif not outcome.opened and self._redirect is None:
             self._gateway_failed()
-        elif connection.opened and self._session is not None:
+        elif outcome.opened and self._session is not None:
             self._resume_failures += failures
-        if ready_at is None and connection.identified_at:
+        if ready_at is None and outcome.identified_at:
             self._identify_failures += 1
-        if connection.reached:
+        if outcome.reached:
             self._dial_backoff.reset()
             if ready_at is not None and now - ready_at >= self._config.stable_after:
                 self._loss_backoff.reset()
-            if not connection.resume_refused:
+            if not outcome.resume_refused:
                 self._loss_backoff.lost()
-        elif connection.opened:
+        elif outcome.opened:
             self._dial_backoff.lost()
 
     def _why(self, closed: Closed) -> str:
@@ -527,6 +530,6 @@ class Client:
         if closed.by is By.PEER:
             if closed.code is None:
                 return "the server closed without a code"
-            meaning = self._config.after_close(closed.code).meaning
+            meaning = close_policy(self._config, closed.code).meaning
             return f"the server closed with {closed.code} {closed.reason!r} ({meaning})"
         return closed.reason

@@ -1,9 +1,28 @@
-"""bytes, now ↔ events: one connection of a client to a gateway.
+"""One connection of a client to a gateway.
 
-It is used for one transport and then thrown away: its compression context, timers and rate window
-are new with it. What outlives it is a `Session` and a presence; see `client.py`. What it sends
-stands in `_sending.py`, what keeps it alive in `_beating.py`, the short road of dispatches in
-`_receiving.py`, and what it makes of all other payloads here.
+A connection is used for one transport: its decompressor, timers, heartbeat schedule and rate
+limits are created with it. A `Session` and a presence survive it; `client.py` passes them on.
+
+Received bytes become frames, messages and payloads in the base class. A payload then takes one of
+two paths. `take_dispatches` handles dispatches that change nothing but the sequence; everything
+else reaches `_received`, and one `match` over the op codes shows what each payload does. States
+and their transitions are a table, `client_table`; an input without a transition is ignored.
+
+The order of a connection: the WebSocket opens; HELLO starts the heartbeats; Identify or Resume is
+sent, Identify perhaps after an identify slot was granted; READY or RESUMED makes the connection
+ready. Versions without HELLO send Identify or Resume at once, and READY starts the heartbeats.
+
+The work is done by units that the connection owns. They take `now` and values, return values and
+do not know the connection:
+
+- `Heartbeats`: schedule, zombie detection, latency;
+- `Outbox`: queued commands and the presence, under the rate limits;
+- `Requests`: commands with answers, shared by the connections of a client;
+- `VoiceStates`: voice states to send again in a new session, shared as well;
+- `Deadlines`: all timers; `_fired` shows what each one does.
+
+Every end runs through `_finish`: it reports unsent commands, decides whether the session survives
+and hands a `_ConnectionOutcome` to the owner.
 """
 
 from __future__ import annotations
@@ -13,92 +32,88 @@ from typing import Any
 
 import msgspec
 
-from gateway_proto._checks import is_text, shown
-from gateway_proto._connection import DROPPED
+from gateway_proto import events
+from gateway_proto._client_commands import (
+    check_is_request,
+    check_sent_by_caller,
+    check_timeout,
+    encode_command,
+    encode_identify,
+    identify_command,
+    resume_command,
+)
+from gateway_proto._command_sender import CommandSender
+from gateway_proto._connection import DROPPED, GatewayConnection
+from gateway_proto._connection_outcome import _ConnectionOutcome
 from gateway_proto._layers import etf
 from gateway_proto._layers.frames import ClientFrames, Refused, Requested, Unframed
-from gateway_proto._layers.http_values import seconds_to_wait
-from gateway_proto._layers.payloads import Payload
-from gateway_proto._layers.raw import from_raw
-from gateway_proto._layers.state import Input, State
-from gateway_proto._receiving import Receiving
+from gateway_proto._layers.inflate import inflater
+from gateway_proto._layers.payloads import Payload, read
+from gateway_proto._layers.state import Input, State, client_table
+from gateway_proto._payload_fields import (
+    heartbeat_interval,
+    is_resumable,
+    ready_fields,
+    reconnect_url,
+    resume_url_problem,
+)
+from gateway_proto._receiving import Full, Undecoded, take_dispatches
 from gateway_proto._redaction import without_token
 from gateway_proto._timing.deadlines import Timer
-from gateway_proto._timing.heartbeats import milliseconds
-from gateway_proto._timing.outbox import Waiting
-from gateway_proto._timing.voice_states import VoiceStates
-from gateway_proto.commands import Resume, UpdatePresence
-from gateway_proto.config import Config
-from gateway_proto.dialects import Encoding, Opcode, Then
-from gateway_proto.endpoint import refusal_text
-from gateway_proto.errors import DataError
-from gateway_proto.events import (
-    By,
-    Closed,
-    Dispatch,
-    EncodingIgnored,
-    HeartbeatAcked,
-    HeartbeatRequested,
-    Hello,
-    IdentifySlotNeeded,
-    Opened,
-    Ready,
-    ReconnectRequested,
-    Resumed,
-    SessionInvalidated,
-    Unknown,
-    UrlRefused,
+from gateway_proto._timing.heartbeats import (
+    EarlyHeartbeats,
+    HeartbeatAction,
+    Heartbeats,
+    milliseconds,
 )
-from gateway_proto.requests import ANSWERS, Requests
-from gateway_proto.session import LONGEST_ID, Session, check_session, fingerprint, session_after
+from gateway_proto._timing.voice_states import VoiceStates
+from gateway_proto.commands import Command, Heartbeat, UpdatePresence, UpdateVoiceState
+from gateway_proto.config import Config
+from gateway_proto.dialects import AfterClose, Encoding, HeartbeatForm, Opcode, Then
+from gateway_proto.endpoint import closed_by_refusal
+from gateway_proto.errors import DataError, LocalProtocolError
+from gateway_proto.events import By, Closed, Dispatch, Event
+from gateway_proto.requests import ANSWERS, Request, Requests
+from gateway_proto.session import Session, check_session, fingerprint, session_after
 from gateway_proto.shards import IdentifyBudget, identify_key
 from gateway_proto.urls import LONGEST_URL, Url
 
 __all__ = ["ClientConnection"]
 
-_AFTER_IDENTIFY_REFUSED = 5.0
-"""Seconds: INVALID_SESSION after Identify means that it came too soon."""
-_IDENTIFIES_A_CONNECTION = 10
-"""With `Config.identify_on_same_connection`; after them a new connection is made."""
+_MIN_WAIT_AFTER_IDENTIFY = 5.0
+"""Seconds after INVALID_SESSION in answer to Identify: it was sent too soon.
+<https://docs.discord.com/developers/events/gateway#rate-limiting>"""
+_MAX_IDENTIFIES = 10
+"""Identifies on one connection with `Config.identify_on_same_connection`."""
 
 
-class _ReadyFields(msgspec.Struct):
-    session_id: str | int
-    resume_gateway_url: Any = None
-    heartbeat_interval: Any = None
-
-
-class _Interval(msgspec.Struct):
-    heartbeat_interval: Any = None
-
-
-class _Redirect(msgspec.Struct):
-    url: str | None = None
-
-
-class ClientConnection(Receiving):
+class ClientConnection(GatewayConnection[Command, Event, Dispatch | Payload]):
     """One connection of a client to a gateway."""
 
     __slots__ = (
-        "_alone",
+        "_answered_since_resume",
+        "_awaiting_identify_slot",
         "_awaits_answer",
-        "_awaits_slot",
         "_budget",
+        "_clock_offset",
+        "_config",
+        "_dialect",
+        "_heartbeats",
+        "_identify_message",
         "_interval",
+        "_is_standalone",
         "_on_finished",
         "_on_slot_needed",
+        "_outcome",
         "_path",
-        "_presence_said",
+        "_presence_in_identify",
+        "_sender",
+        "_sequence",
         "_session",
-        "identified_at",
-        "opened",
-        "reached",
-        "ready_at",
-        "reconnect_requested",
-        "redirect",
-        "resume_refused",
-        "resume_unanswered",
+        "_unix_offset",
     )
+
+    _decode = staticmethod(read)
 
     def __init__(
         self,
@@ -110,212 +125,355 @@ class ClientConnection(Receiving):
         presence: UpdatePresence | None = None,
         requests: Requests | None = None,
         budget: IdentifyBudget | None = None,
-        voice_states: VoiceStates | None = None,
-        on_finished: Callable[[ClientConnection, Closed, float], None] | None = None,
+        voice_states: VoiceStates[UpdateVoiceState] | None = None,
+        on_finished: Callable[[_ConnectionOutcome, Closed, float], None] | None = None,
         on_slot_needed: Callable[[ClientConnection, float], None] | None = None,
         framing: bool = True,
     ) -> None:
         check_session("session", session)
+        dialect, offset = config.dialect, config.unix_offset
+        if dialect.heartbeat_form is HeartbeatForm.UNIX_MILLISECONDS and offset is None:
+            raise LocalProtocolError(
+                f"heartbeats of version {dialect.version} carry unix time: set Config.unix_offset "
+                "to unix time minus the time of your clock, in seconds"
+            )
+        presence = presence or config.presence
+        self._identify_message = encode_identify(
+            config, presence
+        )  # before the dial: it may be too large
         url = Url.parse(url) if isinstance(url, str) else url
         target = url.with_query(config.query)
-        super().__init__(
-            config,
-            now=now,
-            presence=presence,
-            requests=Requests(config.dialect) if requests is None else requests,
-            voice_states=voice_states,
-            frames=ClientFrames(
+        frames: ClientFrames | Unframed = Unframed()
+        if framing:
+            frames = ClientFrames(
                 host=target.host_header,
                 target=target.target,
                 user_agent=config.user_agent,
                 limit=config.message_limit,
             )
-            if framing
-            else Unframed(),
+        super().__init__(
+            now=now,
+            close_timeout=config.close_timeout,
+            events_limit=config.events_limit,
+            output_limit=config.output_limit,
+            table=client_table(dialect),
+            frames=frames,
+            inflater=inflater(config.compression, limit=config.message_limit),
         )
+        self._config = config
+        self._dialect = dialect
         self._path = target.target
         self._budget = budget
         self._on_finished = on_finished
         self._on_slot_needed = on_slot_needed
+        self._is_standalone = requests is None
+        requests = Requests(dialect) if requests is None else requests
+        self._sender = CommandSender(config, requests, voice_states)
+        self._heartbeats = Heartbeats(acks=dialect.acks, policy=config.zombie_policy)
+        self._unix_offset = offset
+        self._clock_offset: float | None = None
         self._session = session
         self._sequence = None if session is None else session.sequence
         # Milliseconds; the fallback of versions without HELLO if RESUMED names none.
         self._interval = None if session is None else milliseconds(session.heartbeat_interval)
-        self._alone = requests is None
-        self._presence_said: UpdatePresence | None = None  # in Identify
-        self._awaits_slot = False
-        self.redirect: str | None = None
-        """Where RECONNECT said to go."""
-        self.opened: bool = False
-        """Whether the WebSocket was open."""
-        self.reached: bool = False
-        """Whether the gateway itself was reached: HELLO, or another control payload, was received.
-        Versions without HELLO: whether the WebSocket was open."""
-        self.reconnect_requested: bool = False
-        """Whether RECONNECT came."""
-        self.identified_at: list[float] = []
-        """When Identify was sent."""
-        self.ready_at: float | None = None
-        """When READY was reached first."""
-        self.resume_refused: bool = False
-        """Whether the connection ended with INVALID_SESSION in answer to Resume."""
-        self.resume_unanswered: bool = False
-        """Whether the connection ended since nothing answered Resume in `Config.resume_timeout`."""
-        self._awaits_answer = False  # to Resume
+        self._presence_in_identify: UpdatePresence | None = None
+        self._awaiting_identify_slot = False
+        self._answered_since_resume = True
+        self._awaits_answer = False  # to Resume, from a dispatch or INVALID_SESSION
+        self._outcome = _ConnectionOutcome(presence)
         self._deadlines.set(Timer.HANDSHAKE, now + config.handshake_timeout)
         if not framing:
             self._opened(now)
 
     @property
     def session(self) -> Session | None:
-        """As of the last event received."""
+        """The session as of the last event received."""
         if self._session is None or self._sequence is None:
             return self._session
         return msgspec.structs.replace(self._session, sequence=self._sequence)
 
-    # ----- the road upwards -----
+    @property
+    def presence(self) -> UpdatePresence | None:
+        """The last presence that the caller asked for."""
+        return self._outcome.presence
+
+    @property
+    def latency(self) -> float | None:
+        """Seconds from the last acknowledged heartbeat to its ACK."""
+        return self._heartbeats.latency
+
+    @property
+    def waiting(self) -> tuple[Command, ...]:
+        """Commands queued under the rate limits, in order; a presence is last."""
+        return self._sender.queue.queued_commands
+
+    @property
+    def voice_states(self) -> tuple[UpdateVoiceState, ...]:
+        """Voice states that `Config.restore_voice_states` sends again in a new session."""
+        return self._sender.voice_states
+
+    # ----- commands -----
+
+    def send(self, message: Command, *, now: float) -> None:
+        """Send a command, or queue it under the rate limit.
+
+        A presence is a state: it may be given at any time, and the last one counts. Raises
+        `LocalProtocolError` for other commands before READY, those that only the connection sends,
+        one that is too large, and when too many are queued.
+        """
+        if self._state in (State.CLOSING, State.CLOSED):
+            raise LocalProtocolError("the connection is closed: send on the next one")
+        check_sent_by_caller(message)
+        encoded = encode_command(self._config, message)
+        if isinstance(message, UpdatePresence):
+            self._identify_message = encode_identify(self._config, message)
+            self._outcome.presence = message
+            if self._state is State.READY:
+                self._sender.put_presence(message, self._at(now))
+        else:
+            self._check_ready(message)
+            self._sender.put(message, encoded, self._at(now))
+        self._flush(self._at(now))
+
+    def request(self, request: Request, *, now: float, timeout: float = 30.0) -> int:
+        """Send a request and collect its answer; returns its number.
+
+        `RequestAnswered` or `RequestFailed` with that number follows. `timeout` is seconds without
+        any part of the answer, counted from when the request is sent: one that is queued under the
+        rate limits (all members of a guild: once in 30 seconds) takes that much longer. Raises
+        `LocalProtocolError` as `send` does.
+        """
+        check_timeout(timeout)
+        check_is_request(request)
+        self._check_ready(request)
+        encode_command(self._config, request)
+        now = self._at(now)
+        number = self._sender.put_request(request, timeout, now)
+        self._flush(now)
+        return number
+
+    def _check_ready(self, command: Command) -> None:
+        if self._state is not State.READY:
+            raise LocalProtocolError(
+                f"{type(command).__name__} needs READY, and the connection is "
+                f"{self._state.value}: wait for Ready or Resumed"
+            )
+        self._sender.check_capacity(command)
+
+    def _flush(self, now: float) -> None:
+        """Send queued commands that the rate limits allow; set timers for the others."""
+        for message in self._sender.pop_messages(now):
+            self._frames.send(message)
+        for timer, at in self._sender.timers(now):
+            self._deadlines.set(timer, at)
+
+    def _drop_queued(self, reason: str, now: float) -> None:
+        self._events += self._sender.drop_queued(reason)
+        self._flush(now)
+
+    # ----- HELLO, Identify and Resume -----
 
     def _opened(self, now: float) -> None:
-        self.opened = True
+        self._outcome.opened = True
         self._deadlines.clear(Timer.HANDSHAKE)
-        self._events.append(Opened(self._path))
+        self._events.append(events.Opened(self._path))
         if self._move(Input.OPENED):
             self._deadlines.set(Timer.GREETING, now + self._config.greeting_timeout)
         else:
-            # Version 3: "connect and identify at once".
-            self.reached = True
-            self._introduce(now)
+            # Versions without HELLO identify at once after connecting:
+            # https://github.com/DiscordAPI/docs/blob/b8c8a7ca43b39a4d1d2871a6d3901ee378bbbae5/docs/reference/websockets/general.rst
+            self._outcome.reached = True
+            self._resume_or_identify(now)
 
-    def _introduce(self, now: float) -> None:
-        """Resume the session, or open one."""
-        # With the sequence of now: dispatches may come before HELLO, and are received once.
+    def _handle_hello(self, payload: Payload, now: float) -> None:
+        interval = heartbeat_interval(payload.raw)
+        self._check_encoding(payload.raw)
+        if interval is not None:
+            self._events.append(events.Hello(interval))
+        self._move(Input.HELLO)
+        # The first heartbeat is due after a random part of the interval:
+        # https://docs.discord.com/developers/events/gateway#heartbeat-interval
+        if not self._start_heartbeats(interval, "HELLO", now, first=self._config.next_random()):
+            return
+        if self._state is State.GREETING and not self._awaiting_identify_slot:
+            self._deadlines.clear(Timer.GREETING)
+            self._resume_or_identify(now)
+
+    def _check_encoding(self, raw: bytes) -> None:
+        # "encoding: The encoding of received gateway packets": some compatible servers ignore it.
+        # https://docs.discord.com/developers/events/gateway#connecting
+        received = Encoding.ETF if raw[:1] == etf.VERSION else Encoding.JSON
+        # A null may stand for a missing `d`, which has no encoding.
+        if received is not self._config.encoding and raw != b"null":
+            self._events.append(events.EncodingIgnored(self._config.encoding, received))
+
+    def _resume_or_identify(self, now: float) -> None:
+        # With the current sequence: dispatches before HELLO must not be replayed.
         session = self.session
         if session is None:
-            self._ask_to_identify(now)
+            self._request_identify_slot(now)
             return
-        with_token = self._config.resume_with_token
-        if with_token is None:
-            with_token = self._dialect.resume_with_token
         self._move(Input.RESUME)
-        self._answered = False
+        self._answered_since_resume = False
         self._awaits_answer = True
-        resume = Resume(
-            session_id=session.id,
-            seq=session.sequence,
-            token=self._config.token if with_token else None,
-        )
+        resume = resume_command(self._config, session)
         self._deadlines.set(Timer.SESSION, now + self._config.resume_timeout)
-        self._outbox.count(now)
-        self._write(resume, self._config.spell(resume))
+        self._sender.queue.record_sent(now)
+        self._sender.record_sent(resume)
+        self._frames.send(encode_command(self._config, resume))
 
-    def _ask_to_identify(self, now: float) -> None:
+    def _request_identify_slot(self, now: float) -> None:
         config = self._config
-        # Versions that do not greet have no state in which to wait for a turn.
+        # Versions without HELLO have no state in which to wait for a slot.
         if not config.ask_to_identify or not self._dialect.greets:
-            self._identify(now)
+            self._send_identify(now)
             return
-        self._awaits_slot = True
+        self._awaiting_identify_slot = True
         shard_id = 0 if config.shard is None else config.shard[0]
         key = identify_key(shard_id, config.max_concurrency)
-        self._events.append(IdentifySlotNeeded(shard_id, key))
+        self._events.append(events.IdentifySlotNeeded(shard_id, key))
         if self._on_slot_needed is not None:
             self._on_slot_needed(self, now)
 
     @property
     def awaits_slot(self) -> bool:
         """Whether `grant_identify` would send Identify: not if the connection is closing."""
-        return self._awaits_slot and self._state in (State.GREETING, State.IDENTIFYING)
+        is_waiting = self._state in (State.GREETING, State.IDENTIFYING)
+        return self._awaiting_identify_slot and is_waiting
 
     def grant_identify(self, *, now: float) -> None:
         """Identify now; does nothing unless the connection waits for its identify slot.
 
-        One that is closing no longer waits: grant the slot to another.
+        A closing connection no longer waits: grant the slot to another.
         """
         now = self._at(now)
         if self.awaits_slot:
-            self._identify(now)
+            self._send_identify(now)
             self._wake()
 
-    def _identify(self, now: float) -> None:
-        config = self._config
-        self._awaits_slot = False
-        identify = config.identify(self.presence)
-        self.identified_at.append(now)
+    def _send_identify(self, now: float) -> None:
+        presence = self._outcome.presence
+        self._awaiting_identify_slot = False
+        self._outcome.identified_at.append(now)
         if self._budget is not None:
             self._budget.take(now)
         self._move(Input.IDENTIFY)
-        self._deadlines.set(Timer.SESSION, now + config.session_timeout)
-        self._presence_said = self.presence if self._dialect.presence_in_identify else None
-        self._outbox.count(now, presence=self._presence_said is not None)
-        self._write(identify, self._config.spell(identify))
+        self._deadlines.set(Timer.SESSION, now + self._config.session_timeout)
+        self._presence_in_identify = presence if self._dialect.presence_in_identify else None
+        has_presence = self._presence_in_identify is not None
+        self._sender.queue.record_sent(now, presence=has_presence)
+        self._sender.record_sent(identify_command(self._config, presence))
+        self._frames.send(self._identify_message)
+
+    # ----- payloads -----
+
+    def _take_messages(self, messages: list[str | bytes], now: float, *, is_text: bool) -> None:
+        following = iter(messages)
+        decompress = None if is_text else self._inflater.receive
+        while True:
+            if not self._fast_path_allowed():
+                message = next(following, None)
+                if message is None:
+                    return
+                if not is_text and self._is_full() and self._holds([message, *following], now):
+                    return
+                super()._take_messages([message], now, is_text=is_text)
+                continue
+            received = self._events
+            count = len(received)
+            self._events_size, sequence, stop = take_dispatches(
+                following, decompress, received, self._events_size, self._events_limit
+            )
+            if len(received) > count:
+                self._heartbeats.has_traffic = self._answered_since_resume = True
+                if sequence is not None:
+                    self._sequence = sequence
+            match stop:
+                case None:
+                    return
+                case Dispatch():
+                    self._received(stop, now)
+                case Undecoded(text, decompressed):
+                    self._take_text(text, now, inflated=decompressed)
+                case Full(message):
+                    self._holds([message, *following], now)
+                    return
+                case error:
+                    self._fail(DROPPED, str(error), now)
+                    return
+
+    def _fast_path_allowed(self) -> bool:
+        """Whether a dispatch changes nothing but the sequence."""
+        state = self._state
+        return (
+            self._table.get((state, Input.DISPATCH)) is state
+            and not self._heartbeats.deferred
+            and not self._awaits_answer
+            and self._config.encoding is Encoding.JSON
+        )
 
     def _received(self, payload: Dispatch | Payload, now: float) -> None:
-        self._heard()
+        self._heartbeats.has_traffic = self._answered_since_resume = True
         if isinstance(payload, Dispatch):
-            self._dispatched(payload, now)
+            self._handle_dispatch(payload, now)
         else:
-            self._controlled(payload, now)
-        if self._heartbeats.held and self._state not in (State.CLOSING, State.CLOSED):
-            self._scheduled_beat(now)
+            self._handle_control(payload, now)
+        if self._heartbeats.deferred and self._state not in (State.CLOSING, State.CLOSED):
+            self._on_heartbeat_timer(now)
 
-    def _controlled(self, payload: Payload, now: float) -> None:
-        self.reached = True
+    def _handle_control(self, payload: Payload, now: float) -> None:
+        self._outcome.reached = True
         match payload.op:
             case Opcode.HELLO if self._dialect.greets:
-                self._greeted(payload, now)
+                self._handle_hello(payload, now)
             case Opcode.HEARTBEAT:
-                # "Answer at once, without waiting the rest of the interval."
+                # The answer must not wait for the schedule:
+                # https://docs.discord.com/developers/events/gateway#heartbeat-requests
                 self._move(Input.HEARTBEAT)
-                self._events.append(HeartbeatRequested())
-                self._beat(now)
+                self._events.append(events.HeartbeatRequested())
+                self._send_heartbeat(now)
             case Opcode.HEARTBEAT_ACK if self._dialect.acks:
                 self._move(Input.ACK)
-                self._events.append(HeartbeatAcked(self._heartbeats.acked(now)))
+                self._events.append(events.HeartbeatAcked(self._heartbeats.record_ack(now)))
             case Opcode.RECONNECT:
-                self._reconnect(payload, now)
+                self._handle_reconnect(payload, now)
             case Opcode.INVALID_SESSION:
-                self._invalidated(payload, now)
+                self._handle_invalid_session(payload, now)
             case _:
                 if payload.op == Opcode.HELLO:  # in a version without HELLO
-                    self._interval = _interval(payload.raw) or self._interval
+                    self._interval = heartbeat_interval(payload.raw) or self._interval
                 self._move(Input.UNKNOWN)
                 message, name = payload.message, payload.t
                 message = self._redacted(message) if isinstance(message, str) else None
                 name = None if name is None else self._redacted(name)
-                self._events.append(Unknown(payload.op, payload.raw, message, name))
+                self._events.append(events.Unknown(payload.op, payload.raw, message, name))
 
-    def _dispatched(self, dispatch: Dispatch, now: float) -> None:
+    def _handle_dispatch(self, dispatch: Dispatch, now: float) -> None:
         name = dispatch.name
         if self._awaits_answer:
             # The replay has begun.
             self._awaits_answer = False
             self._deadlines.set(Timer.SESSION, now + self._config.session_timeout)
         if dispatch.sequence is not None and name != "READY":
-            # Before anything can go wrong with the event.
+            # First, so that it counts whatever follows.
             self._sequence = dispatch.sequence
         if name == "READY":
-            self._ready(dispatch, now)
+            self._handle_ready(dispatch, now)
         elif name == "RESUMED":
-            self._resumed(dispatch, now)
+            self._handle_resumed(dispatch, now)
         else:
             self._move(Input.DISPATCH)
             self._events.append(dispatch)
-            # RATE_LIMITED is about commands too whose answer nobody awaits.
-            if name in ANSWERS and (self._requests or name == "RATE_LIMITED"):
-                self._events += self._requests.received(dispatch, now)
+            # RATE_LIMITED also concerns commands without a pending request.
+            if name in ANSWERS and (self._sender.requests.pending or name == "RATE_LIMITED"):
+                self._events += self._sender.requests.handle_dispatch(dispatch, now)
                 self._flush(now)
 
-    def _ready(self, dispatch: Dispatch, now: float) -> None:
-        fields = self._fields(dispatch.raw, _ReadyFields, "READY", now)
-        if fields is None:
-            return
-        session_id = str(fields.session_id)
-        # What no Resume could carry: the session would be lost unnoticed.
-        if not session_id or not is_text(session_id):
-            self._fail(DROPPED, f"READY names an invalid session id: {shown(session_id)}", now)
-            return
-        if len(session_id) > LONGEST_ID:
-            self._fail(DROPPED, f"READY names a session id of {len(session_id)} characters", now)
+    def _handle_ready(self, dispatch: Dispatch, now: float) -> None:
+        try:
+            fields, session_id = ready_fields(dispatch.raw)
+        except DataError as error:
+            self._fail(DROPPED, str(error), now)
             return
         if not self._move(Input.READY):
             return
@@ -323,244 +481,288 @@ class ClientConnection(Receiving):
         if not self._dialect.greets:
             self._check_encoding(dispatch.raw)
             interval = milliseconds(fields.heartbeat_interval) or self._interval
-            if not self._beats_every(interval, "READY", now):
+            if not self._start_heartbeats(interval, "READY", now):
                 return
-        url = self._resume_url(fields.resume_gateway_url)
-        ready = Ready(
+        ready = events.Ready(
             "READY",
             dispatch.sequence,
             dispatch._d,
             session_id=session_id,
-            resume_gateway_url=url,
+            resume_gateway_url=self._resume_url(fields.resume_gateway_url),
             heartbeat_interval=interval,
             shard=self._config.shard,
             version=self._dialect.version,
             fingerprint=fingerprint(self._config.token),
             encoding=self._config.encoding,
         )
-        # In answer to Resume it is a new session, in which the old one's answers do not come.
-        self._clear_outbox("a new session began", now)
-        if self._voice_states is not None:
-            self._voice_states.begin_session()
+        # In answer to Resume it is a new session, which has no answers to the old one's requests.
+        self._drop_queued("a new session began", now)
+        self._sender.start_session()
         # Session id, resume URL and sequence change together, or not at all.
         self._session = session_after(None, ready)
         self._sequence = ready.sequence
         self._events.append(ready)
-        self._start(now, say_presence=self.presence != self._presence_said)
+        self._enter_ready(now, send_presence=self.presence != self._presence_in_identify)
 
-    def _resume_url(self, named: Any) -> str | None:
-        """Return the resume URL that READY names; None if there is none that can be kept."""
-        if not isinstance(named, str) or not self._dialect.resume_url_in_ready:
+    def _resume_url(self, url: Any) -> str | None:
+        """Return the resume URL that READY names, if it can be kept; report one that cannot."""
+        if not isinstance(url, str) or not self._dialect.resume_url_in_ready:
             return None
-        if len(named) > LONGEST_URL:
-            why = f"it has {len(named)} characters, more than {LONGEST_URL}"
-            self._events.append(UrlRefused(f"{self._redacted(named)[:200]}...", why))
-            return None
-        if not is_text(named):
-            self._events.append(
-                UrlRefused(self._redacted(ascii(named)[1:-1]), "it has a lone surrogate")
-            )
-            return None
-        return named
+        problem = resume_url_problem(url)
+        if problem is None:
+            return url
+        shown = self._redacted(ascii(url)[1:-1])
+        shown = f"{shown[:200]}..." if len(url) > LONGEST_URL else shown
+        self._events.append(events.UrlRefused(shown, problem))
+        return None
 
-    def _resumed(self, dispatch: Dispatch, now: float) -> None:
+    def _handle_resumed(self, dispatch: Dispatch, now: float) -> None:
         interval = None
         if not self._dialect.greets:
             # Compatible servers leave it out: the interval of READY stays in effect.
-            interval = _interval(dispatch.raw) or self._interval
-            if not self._beats_every(interval, "RESUMED", now):
+            interval = heartbeat_interval(dispatch.raw) or self._interval
+            if not self._start_heartbeats(interval, "RESUMED", now):
                 return
         if not self._move(Input.RESUMED):
             return
-        resumed = Resumed("RESUMED", dispatch.sequence, dispatch._d, heartbeat_interval=interval)
+        resumed = events.Resumed(
+            "RESUMED", dispatch.sequence, dispatch._d, heartbeat_interval=interval
+        )
         self._session = session_after(self._session, resumed)
         self._events.append(resumed)
         if self._state is State.READY:
-            # It may have changed while there was no connection.
-            self._start(now, say_presence=True)
+            # The presence may have changed while there was no connection.
+            self._enter_ready(now, send_presence=True)
 
-    def _start(self, now: float, *, say_presence: bool) -> None:
-        if self.ready_at is None:
-            self.ready_at = now
-        # READY that nobody asked for ends the wait for the next Identify too.
-        self._awaits_slot = False
+    def _enter_ready(self, now: float, *, send_presence: bool) -> None:
+        if self._outcome.ready_at is None:
+            self._outcome.ready_at = now
+        # An unsolicited READY ends the wait for the next Identify too.
+        self._awaiting_identify_slot = False
         self._deadlines.clear(Timer.IDENTIFY)
         self._deadlines.clear(Timer.SESSION)
-        if say_presence and self.presence is not None:
-            self._outbox.put_presence(
-                Waiting(self.presence, self._config.spell(self.presence), now)
-            )
-        self._restore_voice_states(now)
+        presence = self._outcome.presence
+        if send_presence and presence is not None:
+            self._sender.put_presence(presence, now)
+        self._sender.restore_voice_states(now)
         self._flush(now)
 
-    def _greeted(self, payload: Payload, now: float) -> None:
-        interval = _interval(payload.raw)
-        self._check_encoding(payload.raw)
-        if interval is not None:
-            self._events.append(Hello(interval))
-        self._move(Input.HELLO)
-        # The first heartbeat is due after a random part of the interval:
-        # https://docs.discord.com/developers/events/gateway#heartbeat-interval
-        if not self._beats_every(interval, "HELLO", now, first=self._config.chance()):
-            return
-        if self._state is State.GREETING and not self._awaits_slot:
-            self._deadlines.clear(Timer.GREETING)
-            self._introduce(now)
-
-    def _check_encoding(self, raw: bytes) -> None:
-        # "encoding: The encoding of received gateway packets": some compatible servers ignore it.
-        # https://docs.discord.com/developers/events/gateway#connecting
-        received = Encoding.ETF if raw[:1] == etf.VERSION else Encoding.JSON
-        # What is null may have been left out: then it is in no encoding.
-        if received is not self._config.encoding and raw != b"null":
-            self._events.append(EncodingIgnored(self._config.encoding, received))
-
-    def _reconnect(self, payload: Payload, now: float) -> None:
+    def _handle_reconnect(self, payload: Payload, now: float) -> None:
+        outcome = self._outcome
         if self._dialect.redirects:
-            try:
-                self.redirect = from_raw(payload.raw, _Redirect).url
-            except DataError:
-                # Null and integers were seen here; then the lookup says where.
-                self.redirect = None
-        self.reconnect_requested = True
-        self._events.append(ReconnectRequested(self.redirect))
-        # Codes 1000 and 1001 would end the session.
-        closed = Closed(
-            code=DROPPED,
-            by=By.SELF,
-            then=self._then(Then.RESUME),
-            reason="reconnect requested",
-        )
-        self._drop(closed, now, Input.RECONNECT)
+            outcome.redirect = reconnect_url(payload.raw)
+        outcome.reconnect_requested = True
+        self._events.append(events.ReconnectRequested(outcome.redirect))
+        # Codes 1000 and 1001 would end the session:
+        # https://docs.discord.com/developers/events/gateway#initiating-a-disconnect
+        self._drop(self._lost("reconnect requested"), now, Input.RECONNECT)
 
-    def _invalidated(self, payload: Payload, now: float) -> None:
-        # Other servers leave `d` out, or send what is no boolean: only true is true.
-        resumable = self._dialect.invalid_session_says and _is_true(payload.raw)
+    def _handle_invalid_session(self, payload: Payload, now: float) -> None:
+        config, outcome = self._config, self._outcome
+        resumable = self._dialect.invalid_session_says and is_resumable(payload.raw)
         low, high = self._dialect.invalid_session_wait
-        wait = low + self._config.chance() * (high - low)
+        wait = low + config.next_random() * (high - low)
         self._awaits_answer = False
         resuming = self._state is State.RESUMING
         if self._state is State.IDENTIFYING:
-            wait = max(wait, _AFTER_IDENTIFY_REFUSED)
+            wait = max(wait, _MIN_WAIT_AFTER_IDENTIFY)
         if not resumable:
-            self._session = None
-            self._sequence = None
-        self._events.append(SessionInvalidated(resumable))
-        config = self._config
-        attempts = len(self.identified_at)
-        stays = config.identify_on_same_connection and attempts < (
-            config.identify_attempts or _IDENTIFIES_A_CONNECTION
-        )
-        # On this connection nothing would wait for the budget; the client does before the next.
+            self._session = self._sequence = None
+        self._events.append(events.SessionInvalidated(resumable))
+        limit = config.identify_attempts or _MAX_IDENTIFIES
+        stays = config.identify_on_same_connection and len(outcome.identified_at) < limit
+        # This connection would not wait for the budget; the client does before the next one.
         stays = stays and (self._budget is None or self._budget.spent(now) is None)
         if stays and not resumable and self._move(Input.INVALID_SESSION_STAY):
-            self._clear_outbox("the session was invalidated", now)
-            self._awaits_slot = False  # it is needed again after the wait
+            self._drop_queued("the session was invalidated", now)
+            self._awaiting_identify_slot = False  # it is needed again after the wait
             self._deadlines.set(Timer.IDENTIFY, now + wait)
             self._deadlines.clear(Timer.SESSION)
             return
-        closed = Closed(
-            code=DROPPED,
-            by=By.SELF,
-            then=self._then(Then.RESUME),
-            reason="session invalidated",
-            retry_after=wait,
-        )
-        self.resume_refused = resuming
+        outcome.resume_refused = resuming
+        closed = self._lost("session invalidated", retry_after=wait)
         self._drop(closed, now, Input.INVALID_SESSION)
-
-    def _fields(self, raw: bytes, type_: type[Any], name: str, now: float) -> Any:
-        """The fields of `d` that the machine needs; None, and the end, where they are not there."""
-        try:
-            return from_raw(raw, type_)
-        except DataError as error:
-            self._fail(DROPPED, f"{name} is not understood: {error}", now)
-            return None
 
     def _malformed(self, error: str, now: float) -> None:
         skip = self._config.skip_malformed
-        # Without a context that runs on, the next message is none the worse for it.
+        # Without a shared compression context, it does not affect the next message.
         if skip is None:
             skip = not self._config.compression.in_query
         if not skip:
             self._fail(DROPPED, error, now)
 
-    # ----- timers and the end -----
+    # ----- heartbeats and clocks -----
+
+    def _start_heartbeats(
+        self, milliseconds: int | None, name: str, now: float, *, first: float = 1.0
+    ) -> bool:
+        """Schedule heartbeats at this interval; the first after the fraction `first` of it.
+
+        Without an interval, close and return False: servers drop a client without heartbeats.
+        """
+        if milliseconds is None:
+            self._fail(
+                DROPPED,
+                f"{name} has no usable heartbeat_interval: expected milliseconds above zero",
+                now,
+            )
+            return False
+        self._heartbeats.start(milliseconds, now, first=first)
+        self._sender.queue.reserve(self._heartbeats.slots_needed(self._dialect.send_limit[1]))
+        self._deadlines.set(Timer.HEARTBEAT, self._heartbeats.due)
+        return True
+
+    def _on_heartbeat_timer(self, now: float) -> None:
+        heartbeats = self._heartbeats
+        match heartbeats.on_timer(
+            now,
+            is_allowed=self._may_send_heartbeat(),
+            is_reading=not self._deadlines.paused,
+        ):
+            case HeartbeatAction.SEND:
+                self._deadlines.set(Timer.HEARTBEAT, heartbeats.due)
+                if heartbeats.delay > self._config.late_after:
+                    self._events.append(events.HeartbeatLate(heartbeats.delay))
+                self._send_heartbeat(now)
+            case HeartbeatAction.ZOMBIE:
+                error = "zombie: no heartbeat ACK, though the transport is open"
+                self._drop(self._lost("heartbeat not acknowledged", error=error), now)
+            case HeartbeatAction.DEFER:  # pragma: no branch
+                pass
+
+    def _may_send_heartbeat(self) -> bool:
+        policy = self._config.early_heartbeats
+        if policy is EarlyHeartbeats.AFTER_ANSWER:
+            return self._answered_since_resume
+        # Heartbeats continue while the connection waits for its identify slot.
+        awaited = self._state is State.RESUMING or self._state is State.IDENTIFYING
+        return policy is EarlyHeartbeats.ALWAYS or not awaited
+
+    def _send_heartbeat(self, now: float) -> None:
+        d: int | str | None = self._sequence
+        if self._dialect.heartbeat_form is HeartbeatForm.UNIX_MILLISECONDS:
+            assert self._unix_offset is not None
+            unix = int((now + self._unix_offset) * 1000)
+            d = unix if self._config.heartbeat_as_integer else str(unix)
+        self._events.append(events.HeartbeatSent(d))
+        self._sender.queue.window.take(now)
+        if self._config.encoding is Encoding.JSON and (d is None or isinstance(d, int)):
+            self._frames.send(f'{{"op":1,"d":{"null" if d is None else d}}}')
+        else:
+            self._frames.send(encode_command(self._config, Heartbeat(d)))
+
+    def check_clock(self, unix: float, *, now: float) -> None:
+        """Compare unix time with `now`, both in seconds, to detect that the clock stopped.
+
+        If the monotonic clock stops during system suspend, the connection still looks healthy on
+        wake-up although the server has closed it. Detect the jump, drop the connection and resume.
+        """
+        now = self._at(now)
+        before, self._clock_offset = self._clock_offset, unix - now
+        if before is None or self._state is State.CLOSED:
+            return
+        self._unix_offset = self._clock_offset
+        gap = self._clock_offset - before
+        if gap <= self._config.suspended_after:
+            return
+        self._events.append(events.Suspended(gap))
+        error = f"the machine was suspended for {gap:.0f} s, or its clock was set"
+        self._fail(DROPPED, error, now)
+
+    def unpause(self, *, now: float) -> None:
+        """Report that the adapter reads again; unread data may contain answers."""
+        now = self._at(now)
+        seconds = self._deadlines.stood_still(now)
+        super().unpause(now=now)
+        if seconds is None or self._state in (State.CLOSING, State.CLOSED):
+            return
+        self._heartbeats.reset_liveness()
+        requests = self._sender.requests
+        requests.extend_deadlines(seconds, now)
+        self._deadlines.set(Timer.REQUEST, requests.next_timer())
 
     def _fired(self, timer: Timer, now: float) -> None:
-        frames = self._frames
-        refusal = frames.unfinished_refusal() if isinstance(frames, ClientFrames) else None
         match timer:
             case Timer.HEARTBEAT:
-                self._scheduled_beat(now)
+                self._on_heartbeat_timer(now)
             case Timer.SEND:
                 self._flush(now)
             case Timer.WAITING:
-                self._report_waiting(now)
+                self._events.append(self._sender.report_delay(now))
             case Timer.REQUEST:
-                self._events += self._requests.expire(now)
+                self._events += self._sender.requests.expire(now)
                 self._flush(now)
             case Timer.IDENTIFY:
-                self._ask_to_identify(now)
+                self._request_identify_slot(now)
             case Timer.CLOSE:
                 self._end(self._peer_closed(None, ""), now)
-            case Timer.HANDSHAKE if refusal is not None:
+            case Timer.HANDSHAKE if refusal := self._unfinished_refusal():
                 self._http(refusal, now)
             case Timer.SESSION if self._awaits_answer:
-                self.resume_unanswered = True
+                self._outcome.resume_unanswered = True
                 self._fail(DROPPED, "waited too long for an answer to Resume", now)
             case _:
                 self._fail(DROPPED, f"waited too long for {timer.value}", now)
 
+    # ----- the end -----
+
+    def _unfinished_refusal(self) -> Refused | None:
+        frames = self._frames
+        return frames.unfinished_refusal() if isinstance(frames, ClientFrames) else None
+
     def _then(self, then: Then) -> Then:
-        if then is Then.RESUME and self._session is None:
-            return Then.IDENTIFY
-        return then
+        return Then.IDENTIFY if then is Then.RESUME and self._session is None else then
+
+    def _lost(
+        self, reason: str, *, error: str | None = None, retry_after: float | None = None
+    ) -> Closed:
+        """Return an end by this client that keeps the session, if there is one."""
+        return Closed(
+            code=DROPPED,
+            by=By.SELF,
+            then=self._then(Then.RESUME),
+            reason=reason,
+            error=error,
+            retry_after=retry_after,
+        )
 
     def _peer_closed(self, code: int | None, reason: str) -> Closed:
-        after = self._config.after_close(code)
-        then = after.then
-        if self._state is State.RESUMING and after.resuming is not None:
-            then = after.resuming
+        policy = close_policy(self._config, code)
+        then = policy.then
+        if self._state is State.RESUMING and policy.resuming is not None:
+            then = policy.resuming
         return Closed(
             code=code,
             reason=reason,
             by=By.PEER,
             then=self._then(then),
-            retry_after=after.wait or None,
-            last_sent=self._last_sent if after.blames_command else (),
+            retry_after=policy.wait or None,
+            last_sent=self._sender.last_sent if policy.blames_command else (),
         )
 
     def _http(self, item: Refused | Requested, now: float) -> None:
         assert isinstance(item, Refused)
-        excerpt = self._redacted(item.body.decode("utf-8", "replace"))[:200].strip()
-        ray = item.headers.get("cf-ray", "")[:80]
         offset = self._config.unix_offset
+        unix = None if offset is None else now + offset
+        closed = closed_by_refusal(item, self._path, unix=unix, then=self._then(Then.RESUME))
         self._end(
-            Closed(
-                code=item.status,
-                reason=excerpt,
-                by=By.PEER,
-                then=self._then(Then.RESUME),
-                error=refusal_text("upgrade", item.status, item.headers, self._path)
-                + (f" (cf-ray {ray})" if ray else ""),
-                retry_after=seconds_to_wait(
-                    item.headers, item.body, unix=None if offset is None else now + offset
-                ),
-            ),
-            now,
+            msgspec.structs.replace(closed, reason=self._redacted(closed.reason)[:200].strip()), now
         )
 
     def _finish(self, closed: Closed, now: float) -> None:
+        sender, unsent = self._sender, self._sender.unsent
+        if sender.queue.commands or sender.queue.presence is not None:
+            unsent, failed = sender.collect_unsent()
+            self._events += failed
         closed = msgspec.structs.replace(
             closed,
             reason=self._redacted(closed.reason),
             error=None if closed.error is None else self._redacted(closed.error),
-            unsent=self._leave_unsent(),
+            unsent=unsent,
         )
         self._session = session_after(self.session, closed)
-        if self._session is None or self._alone:
-            self._events += self._requests.fail("the session is lost")
+        if sender.requests.pending and (self._session is None or self._is_standalone):
+            self._events += sender.requests.fail("the session is lost")
         super()._finish(closed, now)
 
     def _redacted(self, text: str) -> str:
@@ -568,21 +770,12 @@ class ClientConnection(Receiving):
 
     def _finished(self, closed: Closed, now: float) -> None:
         self._sequence = None if self._session is None else self._session.sequence
+        self._outcome.session = self.session
         if self._on_finished is not None:
-            self._on_finished(self, closed, now)
+            self._on_finished(self._outcome, closed, now)
 
 
-def _interval(raw: bytes) -> int | None:
-    """Return the `heartbeat_interval` of a body, in milliseconds; None if it has no usable one."""
-    try:
-        value = from_raw(raw, _Interval).heartbeat_interval
-    except DataError:
-        return None
-    return milliseconds(value)
-
-
-def _is_true(raw: bytes) -> bool:
-    try:
-        return from_raw(raw, bool)
-    except DataError:
-        return False
+def close_policy(config: Config, code: int | None) -> AfterClose:
+    """Return what the client does after the peer closed with `code`; None: without a code."""
+    own = None if code is None else config.closes.get(code)
+    return own or config.dialect.after_close(code)

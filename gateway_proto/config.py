@@ -35,19 +35,10 @@ from gateway_proto._checks import (
 )
 from gateway_proto._layers import etf
 from gateway_proto._layers.inflate import has_zstd
-from gateway_proto._layers.payloads import encode
-from gateway_proto._layers.spelling import spell
 from gateway_proto._terse import Told
 from gateway_proto._timing.heartbeats import EarlyHeartbeats, ZombiePolicy
 from gateway_proto._version import __version__
-from gateway_proto.commands import (
-    Command,
-    Heartbeat,
-    Identify,
-    Properties,
-    Resume,
-    UpdatePresence,
-)
+from gateway_proto.commands import Properties, UpdatePresence
 from gateway_proto.dialects import DIALECTS, AfterClose, Compression, Dialect, Encoding, Then
 from gateway_proto.errors import LocalProtocolError
 from gateway_proto.urls import Trust, Url
@@ -374,9 +365,7 @@ class Config(Told):
             raise LocalProtocolError(
                 f"{version} has no guild_subscriptions: leave Config.guild_subscriptions out"
             )
-        # Report now, not at the first dial, what is wrong with a URL or with Identify.
-        _ = self.trust
-        self.spell(self.identify(self.presence))
+        _ = self.url_policy  # it raises for a URL that would send the token in plain text
 
     @property
     def endpoint(self) -> Url:
@@ -387,7 +376,7 @@ class Config(Told):
         return base.under("bot") if self.lookup_bot else base
 
     @property
-    def trust(self) -> Trust:
+    def url_policy(self) -> Trust:
         """Which URLs out of the network the token may go to."""
         return Trust(self.endpoint, self.trusted_hosts, allow_plaintext=self.allow_plaintext)
 
@@ -400,43 +389,12 @@ class Config(Told):
         query = (("v", str(dialect.version)), ("encoding", self.encoding.value))
         return (*query, ("compress", compression.value)) if compression.in_query else query
 
-    def identify(self, presence: UpdatePresence | None) -> Identify:
-        """The Identify of a client with this config, and a presence."""
-        return Identify(
-            token=self.token,
-            properties=self.properties,
-            intents=self.intents,
-            compress=self.compression is Compression.PAYLOAD,
-            large_threshold=self.large_threshold,
-            shard=self.shard,
-            presence=presence,
-            guild_subscriptions=self.guild_subscriptions,
-        )
-
-    def spell(self, command: Command) -> str | bytes:
-        """The message that says a command, checked; raises `LocalProtocolError`."""
-        op, d = spell(command, self.dialect, intents=self.intents)
-        text = encode(op, d, self.encoding)
-        limit = self.payload_limit or self.dialect.payload_limit
-        # What the machine sends by itself is made of the server's own words.
-        if len(text) > limit and not isinstance(command, Resume | Heartbeat):
-            raise LocalProtocolError(
-                f"{type(command).__name__} has {len(text)} bytes, more than the {limit} that a "
-                "gateway takes"
-            )
-        return text.decode() if self.encoding is Encoding.JSON else text
-
     def __reduce__(self) -> tuple[Any, ...]:
         # As it is for a dialect: processes that share the shards are sent it.
         values = {field.name: getattr(self, field.name) for field in attrs.fields(Config)}
         return partial(Config, **{**values, "closes": dict(self.closes)}), ()
 
-    def after_close(self, code: int | None) -> AfterClose:
-        """What the client does after the peer closed with `code`."""
-        own = self.closes.get(code) if code is not None else None
-        return own or self.dialect.after_close(code)
-
-    def chance(self) -> float:
+    def next_random(self) -> float:
         """Return a number from 0 to 1.
 
         Raises `LocalProtocolError` if `random` returns anything else.

@@ -14,6 +14,7 @@ import msgspec
 
 from gateway_proto._connection import Connection
 from gateway_proto._layers.close_codes import check_close
+from gateway_proto._layers.frames import Refused
 from gateway_proto._layers.http_heads import joined
 from gateway_proto._layers.http_values import LONGEST_WAIT, json_value, seconds_to_wait, whole
 from gateway_proto._layers.state import Input, State, Table
@@ -53,6 +54,20 @@ def refusal_text(what: str, status: int, headers: Mapping[str, str], path: str) 
         # It is not followed: the token goes only where the caller sent it.
         return f"{text}, Location {location.strip()[:200]!r}: is the URL right?"
     return text
+
+
+def closed_by_refusal(refused: Refused, path: str, *, unix: float | None, then: Then) -> Closed:
+    """Return the end of a connection whose upgrade was answered with an HTTP response."""
+    ray = refused.headers.get("cf-ray", "")[:80]
+    return Closed(
+        code=refused.status,
+        reason=refused.body.decode("utf-8", "replace"),
+        by=By.PEER,
+        then=then,
+        error=refusal_text("upgrade", refused.status, refused.headers, path)
+        + (f" (cf-ray {ray})" if ray else ""),
+        retry_after=seconds_to_wait(refused.headers, refused.body, unix=unix),
+    )
 
 
 class LookupConnection(Connection[None, Event]):

@@ -120,20 +120,17 @@ class _Pending(msgspec.Struct):
 class Requests:
     """All that is awaited, and when what is limited may be asked for again."""
 
-    __slots__ = ("_count", "_dialect", "_free_at", "_pending")
+    __slots__ = ("_count", "_dialect", "_free_at", "pending")
 
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
-        self._pending: dict[int, _Pending] = {}
+        self.pending: dict[int, _Pending] = {}
         self._count = 0
         self._free_at: dict[_Key, float] = {}
 
-    def __len__(self) -> int:
-        return len(self._pending)
-
     # ----- asking -----
 
-    def open(self, request: Request, timeout: float, nonce: str) -> tuple[int, Request]:
+    def add(self, request: Request, timeout: float, nonce: str) -> tuple[int, Request]:
         """The number of a request, and the request as it is to be sent: with a nonce."""
         self._count += 1
         if (
@@ -142,15 +139,15 @@ class Requests:
             and self._dialect.members_by_user
         ):
             request = attrs.evolve(request, nonce=f"{nonce}-{self._count:x}")
-        self._pending[self._count] = _Pending(self._count, request, timeout)
+        self.pending[self._count] = _Pending(self._count, request, timeout)
         return self._count, request
 
-    def sent(self, number: int, now: float) -> None:
+    def start_timeout(self, number: int, now: float) -> None:
         """A request was sent: its answer is awaited from now on."""
-        pending = self._pending[number]
+        pending = self.pending[number]
         pending.deadline = now + pending.timeout
 
-    def held_until(self, command: Any, now: float) -> float:
+    def not_before(self, command: Any, now: float) -> float:
         """Return when a limit of its own allows a command.
 
         All members of a guild may be requested once in a while; and RATE_LIMITED delays requests
@@ -160,7 +157,7 @@ class Requests:
             return now
         return max([now, *(self._free_at.get(key, now) for key in _keys(command))])
 
-    def note(self, command: Any, now: float) -> None:
+    def record_sent(self, command: Any, now: float) -> None:
         """Count a command that was sent."""
         limit = self._dialect.members_limit
         if limit is not None and _asks_for_all(command):
@@ -168,7 +165,9 @@ class Requests:
 
     # ----- answers -----
 
-    def received(self, dispatch: Dispatch, now: float) -> list[RequestAnswered | RequestFailed]:
+    def handle_dispatch(
+        self, dispatch: Dispatch, now: float
+    ) -> list[RequestAnswered | RequestFailed]:
         """Take one of `ANSWERS`; returns what is over with it."""
         try:
             match dispatch.name:
@@ -191,16 +190,16 @@ class Requests:
             why = f"{dispatch.name} cannot be read: {error}"
         return self._unread(_KIND_OF_ANSWER.get(dispatch.name), why)
 
-    def postpone(self, seconds: float, now: float) -> None:
+    def extend_deadlines(self, seconds: float, now: float) -> None:
         """Nobody read for so many seconds: what was awaited meanwhile may have come."""
-        for pending in self._pending.values():
+        for pending in self.pending.values():
             if pending.deadline is not None:
                 pending.deadline = min(pending.deadline + seconds, now + pending.timeout)
 
     def expire(self, now: float) -> list[RequestAnswered | RequestFailed]:
         """What has waited too long at `now` is over."""
         over: list[RequestAnswered | RequestFailed] = []
-        for pending in list(self._pending.values()):
+        for pending in list(self.pending.values()):
             if pending.deadline is None or pending.deadline > now:
                 continue
             if pending.chunks and pending.count is None:
@@ -213,14 +212,14 @@ class Requests:
 
     def next_timer(self) -> float | None:
         """When the next request will have waited too long."""
-        deadlines = [p.deadline for p in self._pending.values() if p.deadline is not None]
+        deadlines = [p.deadline for p in self.pending.values() if p.deadline is not None]
         return min(deadlines, default=None)
 
     def fail(self, why: str, numbers: Sequence[int] | None = None) -> list[RequestFailed]:
         """Fail the requests with these numbers, or all."""
         return [
             self._failed(pending, why)
-            for pending in list(self._pending.values())
+            for pending in list(self.pending.values())
             if numbers is None or pending.number in numbers
         ]
 
@@ -236,7 +235,7 @@ class Requests:
     def _failed(
         self, pending: _Pending, why: str, retry_after: float | None = None
     ) -> RequestFailed:
-        del self._pending[pending.number]
+        del self.pending[pending.number]
         return RequestFailed(pending.number, pending.request, why, retry_after)
 
     def _unread(self, kind: type[Any] | None, why: str) -> list[RequestAnswered | RequestFailed]:
@@ -249,7 +248,7 @@ class Requests:
         return []
 
     def _answered(self, pending: _Pending) -> RequestAnswered:
-        del self._pending[pending.number]
+        del self.pending[pending.number]
         chunks = [pending.chunks[index] for index in sorted(pending.chunks)]
         answer = GuildMembers(
             str(chunks[0].guild_id) if _is_id(chunks[0].guild_id) else _guilds(pending.request)[0],
@@ -263,7 +262,7 @@ class Requests:
         """Those that were sent, oldest first."""
         return [
             pending
-            for pending in self._pending.values()
+            for pending in self.pending.values()
             if isinstance(pending.request, kind) and pending.deadline is not None
         ]
 
@@ -309,7 +308,7 @@ class Requests:
             pending.deadline = now + pending.timeout
             pending.sounds[guild_id] = tuple(_list(sounds.soundboard_sounds))
             if pending.sounds.keys() >= set(request.guild_ids):
-                del self._pending[pending.number]
+                del self.pending[pending.number]
                 answer = SoundboardSounds(dict(pending.sounds))
                 over.append(RequestAnswered(pending.number, request, answer))
         return over
@@ -320,7 +319,7 @@ class Requests:
             assert isinstance(request, RequestChannelInfo)
             if request.guild_id == str(info.guild_id):
                 # One answer a request, in their order: their fields may differ.
-                del self._pending[pending.number]
+                del self.pending[pending.number]
                 answer = ChannelInfo(request.guild_id, tuple(_list(info.channels)))
                 return [RequestAnswered(pending.number, request, answer)]
         return []

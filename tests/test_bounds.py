@@ -360,7 +360,7 @@ def test_many_heartbeat_requests_keep_the_send_record_bounded() -> None:
         peer.taken(1.0 + number)
         peer.connection.data_to_send()
 
-    assert len(peer.connection._outbox._window._sent) <= 120
+    assert len(peer.connection._sender.queue.window._sent) <= 120
 
 
 def test_compressed_message_may_end_while_its_start_is_held() -> None:

@@ -181,7 +181,7 @@ def test_config_converts_unambiguous_values() -> None:
 def test_random_number_out_of_range_is_reported() -> None:
     config = _config(random=lambda: 5)
 
-    assert _error(config.chance) == "invalid Config.random() 5: expected a float from 0 to 1"
+    assert _error(config.next_random) == "invalid Config.random() 5: expected a float from 0 to 1"
 
 
 # ----- the server role -----

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from gateway_proto import AfterClose, Client, ClientConnection, Config, Then
+from gateway_proto import AfterClose, Client, ClientConnection, Dialect, Then
+from gateway_proto._connection_outcome import _ConnectionOutcome
 from gateway_proto._timing.deadlines import Timer
 from gateway_proto._timing.heartbeats import Heartbeats
 from gateway_proto._timing.ratelimit import SlidingWindow
@@ -32,12 +33,12 @@ def test_client_matches_the_reference_client(version: int) -> None:
 
 
 def _forgets_jitter(self: Any, milliseconds: Any, name: str, now: float, *, first: float) -> bool:
-    return _BEATS_EVERY(self, milliseconds, name, now, first=1.0)
+    return _START_HEARTBEATS(self, milliseconds, name, now, first=1.0)
 
 
 def _moves_the_schedule(self: Any, now: float) -> None:
     _BEAT(self, now)
-    self._heartbeats.sent(now)
+    self._heartbeats.record_sent(now)
     self._deadlines.set(Timer.HEARTBEAT, self._heartbeats.due)
 
 
@@ -55,31 +56,31 @@ def _stays_on_the_resume_url(self: Any) -> bool:
     return self._session is not None and self._session.resume_url is not None
 
 
-_BEATS_EVERY = ClientConnection._beats_every
-_BEAT = ClientConnection._beat
-_READY = ClientConnection._ready
+_START_HEARTBEATS = ClientConnection._start_heartbeats
+_BEAT = ClientConnection._send_heartbeat
+_READY = ClientConnection._handle_ready
 _REDIRECT = property(lambda self: None, lambda self, value: None)
 _MUTANTS: dict[str, tuple[int, type, str, Any]] = {
     "the first beat comes after a whole interval": (
         *(10, ClientConnection),
-        *("_beats_every", _forgets_jitter),
+        *("_start_heartbeats", _forgets_jitter),
     ),
     "an answer to a request for a beat moves the schedule": (
         *(5, ClientConnection),
-        *("_beat", _moves_the_schedule),
+        *("_send_heartbeat", _moves_the_schedule),
     ),
     "beats go out between Resume and its answer": (
         *(10, ClientConnection),
-        *("_may_beat", lambda self: True),
+        *("_may_send_heartbeat", lambda self: True),
     ),
     "no silence is that of a zombie": (6, Heartbeats, "is_zombie", lambda self: False),
     "READY keeps the sequence of the session before": (
         *(8, ClientConnection),
-        *("_ready", _keeps_the_sequence),
+        *("_handle_ready", _keeps_the_sequence),
     ),
-    "every close may be resumed": (9, Config, "after_close", _resumes_always),
+    "every close may be resumed": (9, Dialect, "after_close", _resumes_always),
     "presences have no limit": (3, SlidingWindow, "free_at", lambda self, now, reserve=0: now),
-    "a redirect is forgotten": (4, ClientConnection, "redirect", _REDIRECT),
+    "a redirect is forgotten": (4, _ConnectionOutcome, "redirect", _REDIRECT),
     "a dead gateway is not looked up again": (
         3,
         Client,

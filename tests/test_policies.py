@@ -282,7 +282,7 @@ def test_identify_attempts_on_the_same_connection_are_bounded() -> None:
         receive(connection, 9, False, now=0.0)
         connection.handle_timer(now=connection.next_timer() or 0.0)
 
-    assert len(connection.identified_at) == 3
+    assert len(connection._outcome.identified_at) == 3
 
 
 def test_resumable_op_9_always_causes_a_new_connection() -> None:

@@ -189,12 +189,12 @@ def test_timer_table_has_every_timer() -> None:
 
 
 def test_paused_timers_are_listed() -> None:
-    from gateway_proto._timing.deadlines import _LIVENESS
+    from gateway_proto._timing.deadlines import _PAUSABLE
 
     section = (REFERENCE / "timers.md").read_text().partition("## When reading is paused")[2]
     section = section.partition("## When the system")[0]
 
-    assert {name for name in _names(section) if name.isupper()} == {t.name for t in _LIVENESS}
+    assert {name for name in _names(section) if name.isupper()} == {t.name for t in _PAUSABLE}
 
 
 def test_exception_table_has_every_exception_and_base() -> None:

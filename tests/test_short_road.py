@@ -58,7 +58,7 @@ BAD = b'{"op":0,"t":"A","s":3,"d":"\xff"}'
 class LongRoad(ClientConnection):
     """One on which every message goes all the way up."""
 
-    def _is_steady(self) -> bool:
+    def _fast_path_allowed(self) -> bool:
         return False
 
 

@@ -44,6 +44,7 @@ from gateway_proto import (
     session_after,
     shard_of,
 )
+from gateway_proto.client_connection import close_policy
 
 # ----- errors -----
 
@@ -239,8 +240,8 @@ def test_config_has_endpoint_and_query() -> None:
 
 
 def test_random_defaults_to_one_half() -> None:
-    assert Config(token="t", intents=0).chance() == 0.5
-    assert Config(token="t", intents=0, random=lambda: 0.1).chance() == 0.1
+    assert Config(token="t", intents=0).next_random() == 0.5
+    assert Config(token="t", intents=0, random=lambda: 0.1).next_random() == 0.1
 
 
 def test_repr_has_only_non_default_fields() -> None:
@@ -344,4 +345,4 @@ def test_config_can_be_pickled_and_copied(version: int) -> None:
     for again in (pickle.loads(pickle.dumps(config)), copy.deepcopy(config)):
         assert again == config
         assert again.dialect == DIALECTS[version]
-        assert again.after_close(4999) == config.after_close(4999) != config.after_close(4998)
+        assert close_policy(again, 4999) == close_policy(config, 4999) != close_policy(config, 4998)

@@ -122,7 +122,7 @@ def test_op_7_url_is_ignored_in_version_10() -> None:
 
     receive(connection, 7, {"url": "ws://localhost/elsewhere"})
 
-    assert connection.redirect is None
+    assert connection._outcome.redirect is None
     assert ReconnectRequested(None) in connection.events()
 
 

@@ -35,6 +35,7 @@ from gateway_proto import (
     VoiceServerPing,
     World,
 )
+from gateway_proto._client_commands import encode_command
 from gateway_proto._layers import etf
 from gateway_proto.testing import Link
 
@@ -113,7 +114,7 @@ def _use_command(command: Any) -> None:
             )
             # What differs between versions is checked when it is sent.
             with contextlib.suppress(LocalProtocolError):
-                config.spell(command)
+                encode_command(config, command)
 
 
 def _use_server_config(config: ServerConfig) -> None:

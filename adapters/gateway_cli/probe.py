@@ -110,7 +110,7 @@ class Probe:
                             what = advice.of_answer(event, silent=stream.silent)
                             self._bad("lookup", f"{url}: {event.error}", what)
             self._good("lookup", f"{url} names {found}")
-        gateway, why = self._config.trust.check(found or "")
+        gateway, why = self._config.url_policy.check(found or "")
         if gateway is None:
             self._bad("trust", f"a client will not go to {found}: {why}", advice.TRUST)
         return gateway

@@ -1,1 +1,1 @@
-"""now → deadlines, delays and room: what comes to the state from the side."""
+"""Heartbeats, rate limits, timers and backoff, as units that import nothing of the package."""

@@ -1,4 +1,4 @@
-"""failures → seconds to wait: exponential backoff with full jitter."""
+"""Exponential backoff with full jitter."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ __all__ = ["Backoff"]
 
 
 class Backoff:
-    """The wait before the next dial: random, up to a limit that doubles with each failure.
+    """Wait before the next dial: random, up to a limit that doubles with each failure.
 
-    The owner decides what ends it. A server that accepts and then drops every connection must not
-    be dialled in a tight loop, and one that has returned must not be waited for.
+    The owner decides when to reset it. It keeps a client from redialling a server that accepts and
+    then drops every connection in a tight loop; a returned server should be dialled soon.
     """
 
-    __slots__ = ("_first", "_longest", "_random", "failures")
+    __slots__ = ("_initial", "_maximum", "_random", "failures")
 
     def __init__(self, *, first: float, longest: float, random: Callable[[], float]) -> None:
-        self._first = first
-        self._longest = longest
+        self._initial = first
+        self._maximum = longest
         self._random = random
         self.failures: int = 0
         """Failures since the start, or since the last `reset`."""
 
     def lost(self) -> None:
-        """Count a failure."""
+        """Record a failure."""
         self.failures += 1
 
     def reset(self) -> None:
@@ -34,4 +34,4 @@ class Backoff:
     def delay(self) -> float:
         """Return the seconds to wait after the last failure."""
         doublings = min(max(self.failures - 1, 0), 32)
-        return self._random() * min(self._longest, self._first * 2.0**doublings)
+        return self._random() * min(self._maximum, self._initial * 2.0**doublings)

@@ -1,14 +1,16 @@
-"""now ↔ deadlines: named points in time, and which of them is due next."""
+"""Named timers, some of which pause while nobody reads from the peer."""
 
 from __future__ import annotations
 
 import enum
+import math
+from collections.abc import Iterable
 
 __all__ = ["Deadlines", "Timer"]
 
 
 class Timer(enum.Enum):
-    """What a deadline is for."""
+    """Names of timers; the value completes "waited too long for ..."."""
 
     HANDSHAKE = "the HTTP answer"
     GREETING = "HELLO"
@@ -23,84 +25,89 @@ class Timer(enum.Enum):
     CLOSE = "the end of the closing handshake"
 
 
-_LIVENESS = frozenset(
+_PAUSABLE = frozenset(
     {Timer.HANDSHAKE, Timer.GREETING, Timer.SESSION, Timer.LIVENESS, Timer.REQUEST},
 )
 
 
 class Deadlines:
-    """A few named deadlines in seconds of the caller's clock.
+    """A few named timers, in seconds of the caller's clock.
 
-    While it is paused, the deadlines that wait for the peer stand still: nobody reads, so the
-    peer's silence proves nothing. `unpause` moves them by the length of the pause.
+    While it is paused, the timers that wait for the peer do not run: nobody reads, so a missing
+    answer says nothing about the peer. `unpause` moves them by the length of the pause.
     """
 
-    __slots__ = ("_at", "_is_stale", "_next", "_paused_at")
+    __slots__ = ("_at", "_paused_at", "earliest")
 
     def __init__(self) -> None:
         self._at: dict[Timer, float] = {}
         self._paused_at: float | None = None
-        self._next: float | None = None
-        self._is_stale = False
+        self.earliest: float = math.inf
+        """Time of the next timer, infinite if there is none. An attribute, not a method: it is read
+        after every received message and seldom changes."""
 
     @property
     def paused(self) -> bool:
-        """Whether the clocks that wait for the peer stand still."""
+        """Whether the timers that wait for the peer are paused."""
         return self._paused_at is not None
 
     def stood_still(self, now: float) -> float | None:
-        """For how many seconds they have; None: they run."""
+        """Return the seconds since `pause`; None if the timers run."""
         return None if self._paused_at is None else now - self._paused_at
 
-    def set(self, timer: Timer, at: float) -> None:
-        """Let `timer` fall due at `at`, instead of whenever it was due before."""
+    def set(self, timer: Timer, at: float | None) -> None:
+        """Set `timer` to `at`, in place of its earlier time; None clears it."""
+        if at is None:
+            self.clear(timer)
+            return
         self._at[timer] = at
-        self._is_stale = True
+        self._update()
 
     def clear(self, timer: Timer) -> None:
-        """Forget `timer`; it need not be set."""
-        self._at.pop(timer, None)
-        self._is_stale = True
+        """Clear `timer`, which need not be set."""
+        if self._at.pop(timer, None) is not None:
+            self._update()
 
     def clear_all(self) -> None:
-        """Forget every deadline."""
+        """Clear every timer."""
         self._at.clear()
-        self._is_stale = True
+        self.earliest = math.inf
 
     def pause(self, now: float) -> None:
-        """Stop the clocks that wait for the peer."""
+        """Stop the timers that wait for the peer."""
         if self._paused_at is None:
             self._paused_at = now
-            self._is_stale = True
+            self._update()
 
     def unpause(self, now: float) -> None:
-        """Let the clocks that wait for the peer run again."""
-        stood_still = self.stood_still(now)
-        if stood_still is None:
+        """Start the timers that wait for the peer again."""
+        seconds = self.stood_still(now)
+        if seconds is None:
             return
         self._paused_at = None
-        for timer in _LIVENESS & self._at.keys():
-            self._at[timer] += stood_still
-        self._is_stale = True
+        for timer in _PAUSABLE & self._at.keys():
+            self._at[timer] += seconds
+        self._update()
 
     def next(self) -> float | None:
-        """When the next deadline is due, or None."""
-        # It is asked after every read, and seldom has another answer.
-        if self._is_stale:
-            times = (at for timer, at in self._at.items() if self._runs(timer))
-            self._next = min(times, default=None)
-            self._is_stale = False
-        return self._next
+        """Return when the next timer is due; None if there is none."""
+        return None if self.earliest == math.inf else self.earliest
 
     def pop_due(self, now: float) -> Timer | None:
-        """Take the earliest deadline that is due at `now`, or None."""
-        at = self.next()
-        if at is None or at > now:
+        """Clear and return the earliest timer that is due at `now`; None if none is due."""
+        earliest = self.earliest
+        if earliest > now:
             return None
-        due = (timer for timer, its in self._at.items() if its == at and self._runs(timer))
+        due = (timer for timer, at in self._at.items() if at == earliest and self._runs(timer))
         timer = min(due, key=lambda timer: timer.name)
         self.clear(timer)
         return timer
 
+    def _update(self) -> None:
+        times: Iterable[float] = self._at.values()
+        if self._paused_at is not None:
+            times = [at for timer, at in self._at.items() if self._runs(timer)]
+        self.earliest = min(times, default=math.inf)
+
     def _runs(self, timer: Timer) -> bool:
-        return self._paused_at is None or timer not in _LIVENESS
+        return self._paused_at is None or timer not in _PAUSABLE

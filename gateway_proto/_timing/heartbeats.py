@@ -1,4 +1,4 @@
-"""beats, ACKs and traffic → is the peer alive, and how far away."""
+"""Heartbeat schedule, zombie detection and latency."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import enum
 import math
 from typing import Any
 
-__all__ = ["EarlyHeartbeats", "Heartbeats", "ZombiePolicy", "milliseconds"]
+__all__ = ["EarlyHeartbeats", "HeartbeatAction", "Heartbeats", "ZombiePolicy", "milliseconds"]
 
-_SHORTEST_INTERVAL = 0.01
-"""Seconds; a server that names less would have us do nothing but beat."""
-_LONGEST_INTERVAL = 86400.0
-_LARGEST = 2**48
-"""Milliseconds: as good as no heartbeat, and can be stored."""
+_MIN_INTERVAL = 0.01
+"""Seconds. A shorter interval from a server would leave time for nothing but heartbeats."""
+_MAX_INTERVAL = 86400.0
+_MAX_MILLISECONDS = 2**48
+"""An upper bound that a session can store; in effect no heartbeats at all."""
 
 
 def milliseconds(value: Any) -> int | None:
-    """Return a heartbeat interval as a server wrote it, in whole milliseconds; None: not usable.
+    """Return the heartbeat interval that a server sent, in whole milliseconds; None if unusable.
 
     Compatible servers write it as a fraction, or as text.
     """
@@ -28,42 +28,54 @@ def milliseconds(value: Any) -> int | None:
         return None
     if not 0 < number < math.inf:
         return None
-    return min(max(1, int(number)), _LARGEST)
+    return min(max(1, int(number)), _MAX_MILLISECONDS)
 
 
 class ZombiePolicy(enum.Enum):
-    """What proves, at the time of a heartbeat, that the peer lives."""
+    """Evidence, at the time of a heartbeat, that the peer still responds."""
 
     ACK = "an ACK of the last heartbeat"
-    """As the documentation has it; misfires where the reader is behind a large backlog."""
+    """As documented, <https://docs.discord.com/developers/events/gateway#sending-heartbeats>;
+    a false alarm if the reader has a large backlog."""
     TRAFFIC = "anything since the last heartbeat"
-    """Misses a session that is half dead and still dispatches."""
+    """Misses a half-dead session that still dispatches."""
     TRAFFIC_THEN_ACK = "anything for one interval, an ACK after two"
 
 
 class EarlyHeartbeats(enum.Enum):
-    """When the first heartbeat may follow a Resume; some gateways were seen to choke on it."""
+    """When the first heartbeat may follow a Resume; some gateways cannot handle an early one."""
 
     ALWAYS = "when it is due"
     AFTER_ANSWER = "when it is due, and the server has said something"
     AFTER_READY = "when it is due, and the replay is over"
 
 
-class Heartbeats:
-    """What is known of a peer from its answers to scheduled heartbeats.
+class HeartbeatAction(enum.Enum):
+    """Result of `Heartbeats.on_timer`."""
 
-    A beat that answers the server's own request is none of them: it moves neither the schedule nor
-    the latency.
+    SEND = "send"
+    """Send a heartbeat now."""
+    DEFER = "defer"
+    """Call `on_timer` again once heartbeats are allowed."""
+    ZOMBIE = "zombie"
+    """Drop the connection: the peer does not respond."""
+
+
+class Heartbeats:
+    """Schedule of heartbeats, and the peer's answers to the scheduled ones.
+
+    A heartbeat that answers the server's own request changes neither the schedule nor the latency.
     """
 
     __slots__ = (
         "_acks",
         "_awaited_since",
-        "_heard",
         "_missed",
         "_policy",
+        "deferred",
+        "delay",
         "due",
-        "held",
+        "has_traffic",
         "interval",
         "latency",
     )
@@ -72,44 +84,60 @@ class Heartbeats:
         self._acks = acks
         self._policy = policy
         self._awaited_since: float | None = None
-        self.excuse()
+        self._missed = 0
         self.interval: float = 0.0
         """Seconds."""
         self.due: float = 0.0
-        """When the next beat is due, or the last was."""
-        self.held: bool = False
-        """Whether a beat is due that may not be sent yet."""
+        """Time of the next heartbeat."""
+        self.deferred: bool = False
+        """Whether a heartbeat is due that may not be sent yet."""
+        self.delay: float = 0.0
+        """Seconds by which the last heartbeat was late; 0 for one that was deferred."""
         self.latency: float | None = None
-        """Seconds from the last acknowledged beat to its ACK."""
+        """Seconds from the last acknowledged heartbeat to its ACK."""
+        self.has_traffic: bool = True
+        """Whether data was received since the last heartbeat. The owner sets it."""
 
-    def begin(self, milliseconds: float, now: float, *, first: float) -> None:
-        """Begin anew, with this interval; the first beat is due after a part of it."""
-        self.interval = min(max(milliseconds / 1000, _SHORTEST_INTERVAL), _LONGEST_INTERVAL)
+    def start(self, milliseconds: float, now: float, *, first: float) -> None:
+        """Start with this interval; the first heartbeat is due after the fraction `first` of it."""
+        self.interval = min(max(milliseconds / 1000, _MIN_INTERVAL), _MAX_INTERVAL)
         self.due = now + self.interval * first
-        self.held = False
+        self.deferred = False
         self.latency = None
         self._awaited_since = None
-        self.excuse()
+        self.reset_liveness()
 
-    def places(self, seconds: float) -> int:
-        """How many beats, and answers to the server's request, so many seconds may need."""
+    def slots_needed(self, seconds: float) -> int:
+        """Return how many sends `seconds` need for heartbeats and one answer to a request."""
         return math.ceil(seconds / self.interval) + 1 if self.interval else 1
 
-    def excuse(self) -> None:
-        """Silence up to now proves nothing: nobody listened."""
-        self._missed = 0
-        self._heard = True
+    def reset_liveness(self) -> None:
+        """Reset liveness tracking.
 
-    def heard(self) -> None:
-        """Anything at all was received."""
-        self._heard = True
+        We were not reading, so missing traffic says nothing about the peer.
+        """
+        self._missed = 0
+        self.has_traffic = True
+
+    def on_timer(self, now: float, *, is_allowed: bool, is_reading: bool) -> HeartbeatAction:
+        """Return what to do when a heartbeat is due; SEND records it as sent.
+
+        `is_reading` is False while the owner does not read, so that a missing ACK says nothing.
+        """
+        if not is_allowed:
+            self.deferred = True
+            return HeartbeatAction.DEFER
+        if is_reading and self.is_zombie():
+            return HeartbeatAction.ZOMBIE
+        self.record_sent(now)
+        return HeartbeatAction.SEND
 
     def is_zombie(self) -> bool:
-        """At the time of a beat: whether the peer is dead, though the transport is open.
+        """Whether the peer does not respond, though the transport is open.
 
-        By default it is where nothing at all came for one interval, or no ACK for two. A reader
-        that is behind a large backlog has not seen its ACK yet, but sees traffic; a session that is
-        half dead may still dispatch, but not for ever.
+        Call it once for each heartbeat. By default a peer is a zombie after one interval without
+        any data, or two without an ACK. A reader with a large backlog has not seen its ACK yet, but
+        sees traffic; a half-dead session may still dispatch for a while.
         """
         if self._awaited_since is None:
             return False
@@ -118,23 +146,22 @@ class Heartbeats:
             case ZombiePolicy.ACK:
                 return True
             case ZombiePolicy.TRAFFIC:
-                return not self._heard
+                return not self.has_traffic
             case _:
-                return not self._heard or self._missed >= 2
+                return not self.has_traffic or self._missed >= 2
 
-    def sent(self, now: float) -> float:
-        """A scheduled beat went out; returns how late, in seconds."""
-        late = now - self.due
-        # A late beat delays the next ones; they do not follow in a burst.
+    def record_sent(self, now: float) -> None:
+        """Record that a scheduled heartbeat was sent, and schedule the next one."""
+        self.delay = 0.0 if self.deferred else now - self.due
+        # A late heartbeat delays the next ones, so that they are not sent in a burst.
         self.due = now + self.interval
-        self.held = False
+        self.deferred = False
         if self._acks:
             self._awaited_since = now
-            self._heard = False
-        return late
+            self.has_traffic = False
 
-    def acked(self, now: float) -> float | None:
-        """An ACK came: the latency in seconds; None where no beat was waiting for it."""
+    def record_ack(self, now: float) -> float | None:
+        """Record an ACK. Return the latency in seconds, or None if no heartbeat awaited an ACK."""
         if self._awaited_since is None:
             return None
         self.latency = now - self._awaited_since

@@ -1,4 +1,7 @@
-"""commands, now → what may be sent now, and when the next may: one connection's rate limits."""
+"""Commands and presence of one connection under its rate limits.
+
+Limits: <https://docs.discord.com/developers/events/gateway#rate-limiting>.
+"""
 
 from __future__ import annotations
 
@@ -15,99 +18,117 @@ C = TypeVar("C")
 
 
 class Waiting(msgspec.Struct, Generic[C], frozen=True):
-    """A command that waits for room."""
+    """A queued command."""
 
     command: C
-    text: str | bytes
-    since: float
-    number: int | None = None
-    """Of the request that it is, if it is one."""
+    encoded: str | bytes
+    queued_at: float
+    request_number: int | None = None
+    """Number of the request; None for a command without an answer."""
 
 
 class Outbox(Generic[C]):
-    """Commands in order, and the last presence; what has no room waits.
+    """Queue of commands in order, and the last presence, under the rate limits.
 
-    `held_until` says for a command when a limit of its own lets it go: it may be overtaken.
+    `not_before` returns when a limit of its own allows a command: others may overtake it. A command
+    that has waited for `report_after` seconds is to be reported.
     """
 
-    __slots__ = ("_held_until", "_most", "_presence", "_presences", "_queue", "_reserve", "_window")
+    __slots__ = (
+        "_delay_reported",
+        "_max_reserve",
+        "_not_before",
+        "_presence_window",
+        "_report_after",
+        "_reserve",
+        "commands",
+        "presence",
+        "window",
+    )
 
     def __init__(
         self,
         *,
         send_limit: tuple[int, float],
         presence_limit: tuple[int, float],
-        held_until: Callable[[C, float], float],
+        not_before: Callable[[C, float], float],
+        report_after: float = 5.0,
     ) -> None:
-        self._most = send_limit[0] // 2
-        self._window = SlidingWindow(*send_limit)
-        self._presences = SlidingWindow(*presence_limit)
-        self._held_until = held_until
-        self._queue: list[Waiting[C]] = []
-        self._presence: Waiting[C] | None = None
+        self._max_reserve = send_limit[0] // 2
+        self._presence_window = SlidingWindow(*presence_limit)
+        self._not_before = not_before
+        self._report_after = report_after
+        self._delay_reported = False
         self._reserve = 1
-
-    def __len__(self) -> int:
-        return len(self._queue)
-
-    @property
-    def waiting(self) -> tuple[C, ...]:
-        """Commands that wait, in order, and last the presence that waits."""
-        commands = tuple(waiting.command for waiting in self._queue)
-        return commands if self._presence is None else (*commands, self._presence.command)
+        self.window: SlidingWindow = SlidingWindow(*send_limit)
+        """Window of all payloads sent; the owner records in it those that bypass the queue."""
+        self.commands: list[Waiting[C]] = []
+        """Queued commands, without the presence."""
+        self.presence: Waiting[C] | None = None
+        """The queued presence; setting it replaces the previous one."""
 
     @property
-    def waiting_since(self) -> float | None:
-        """Since when the first of them waits."""
-        return self._queue[0].since if self._queue else None
+    def queued_commands(self) -> tuple[C, ...]:
+        """Queued commands in order; a queued presence is last."""
+        commands = tuple(waiting.command for waiting in self.commands)
+        return commands if self.presence is None else (*commands, self.presence.command)
 
-    def reserve(self, places: int) -> None:
-        """Keep places of the limit free for heartbeats, though never more than half."""
-        self._reserve = min(places, self._most)
+    def reserve(self, slots: int) -> None:
+        """Keep slots of the limit free for heartbeats, at most half of them."""
+        self._reserve = min(slots, self._max_reserve)
 
-    def count(self, now: float, *, presence: bool = False) -> None:
-        """Something was sent past the queue; `presence`: it had a presence in it."""
-        self._window.take(now)
+    def record_sent(self, now: float, *, presence: bool = False) -> None:
+        """Record a payload sent outside the queue; `presence`: it contained a presence."""
+        self.window.take(now)
         if presence:
-            self._presences.take(now)
+            self._presence_window.take(now)
 
     def put(self, waiting: Waiting[C]) -> None:
-        """Let a command wait."""
-        self._queue.append(waiting)
+        """Queue a command."""
+        self.commands.append(waiting)
 
-    def put_presence(self, waiting: Waiting[C] | None) -> None:
-        """Let a presence wait, in place of the one that waits; None: no more."""
-        self._presence = waiting
-
-    def take(self, now: float) -> Waiting[C] | None:
-        """What may be sent now, counted as sent."""
-        if self._window.free_at(now, reserve=self._reserve) > now:
+    def pop_sendable(self, now: float) -> Waiting[C] | None:
+        """Remove and return a command that may be sent now, and record it as sent."""
+        if self.window.free_at(now, reserve=self._reserve) > now:
             return None
-        for index, waiting in enumerate(self._queue):
-            if self._held_until(waiting.command, now) <= now:
-                self._window.take(now)
-                return self._queue.pop(index)
-        presence = self._presence
-        if presence is None or self._presences.free_at(now) > now:
+        for index, waiting in enumerate(self.commands):
+            if self._not_before(waiting.command, now) <= now:
+                self.window.take(now)
+                return self.commands.pop(index)
+        presence = self.presence
+        if presence is None or self._presence_window.free_at(now) > now:
             return None
-        self._presence = None
-        self.count(now, presence=True)
+        self.presence = None
+        self.record_sent(now, presence=True)
         return presence
 
-    def free_at(self, now: float) -> float | None:
-        """When the next may be sent; None where nothing waits."""
-        soonest = None if self._presence is None else self._presences.free_at(now)
-        for waiting in self._queue:
-            at = self._held_until(waiting.command, now)
+    def next_slot_at(self, now: float) -> float | None:
+        """Return when the next command may be sent; None if none is queued."""
+        soonest = None if self.presence is None else self._presence_window.free_at(now)
+        for waiting in self.commands:
+            at = self._not_before(waiting.command, now)
             soonest = at if soonest is None else min(soonest, at)
             if soonest <= now:
-                break  # as nearly always with the first, however many wait behind it
+                break  # as a rule at the first, however many are queued after it
         if soonest is None:
             return None
-        return max(soonest, self._window.free_at(now, reserve=self._reserve))
+        return max(soonest, self.window.free_at(now, reserve=self._reserve))
+
+    def next_report_at(self) -> float | None:
+        """Return when to report the delay; None if no command is queued, or it was reported."""
+        if not self.commands:
+            self._delay_reported = False
+        if not self.commands or self._delay_reported:
+            return None
+        return self.commands[0].queued_at + self._report_after
+
+    def report_delay(self, now: float) -> float:
+        """Return how long the first command has waited; not due again until the queue was empty."""
+        self._delay_reported = True
+        return now - self.commands[0].queued_at
 
     def clear(self) -> list[Waiting[C]]:
-        """Let nothing wait any more; returns what did, without the presence."""
-        waiting, self._queue = self._queue, []
-        self._presence = None
-        return waiting
+        """Empty the queue; return the commands without the presence."""
+        commands, self.commands = self.commands, []
+        self.presence = None
+        return commands

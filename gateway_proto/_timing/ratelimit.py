@@ -1,4 +1,4 @@
-"""now → room: how many sends a sliding window still takes, and when the next place is free."""
+"""Sliding window: how many sends it still allows, and when the next slot is free."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ __all__ = ["SlidingWindow"]
 class SlidingWindow:
     """At most `limit` sends in any `seconds`.
 
-    A fixed window would let twice the limit through at its border; this one counts the sends
-    themselves. Only the last `limit` sends can delay the next one, so no more are recorded.
+    A fixed window would allow twice the limit at its border; this one counts the sends themselves.
+    Only the last `limit` sends can delay the next one, so no more are recorded.
     """
 
     __slots__ = ("_limit", "_seconds", "_sent")
@@ -20,13 +20,13 @@ class SlidingWindow:
         self._sent: list[float] = []
 
     def take(self, now: float) -> None:
-        """Count a send at `now`, whether there was room for it or not."""
+        """Record a send at `now`, whether or not a slot was free."""
         if len(self._sent) >= self._limit:
             del self._sent[0]
         self._sent.append(now)
 
     def free_at(self, now: float, *, reserve: int = 0) -> float:
-        """When the next send has room, with `reserve` places kept free; `now` if it has already."""
+        """Return when the next slot is free, with `reserve` slots kept; `now` if one is free."""
         while self._sent and self._sent[0] + self._seconds <= now:
             del self._sent[0]
         over = len(self._sent) - (self._limit - reserve)

@@ -152,7 +152,7 @@ class Recorder:
             self._log.secrets.add_url(config.api_url)
             self._log.secrets.add_url(config.gateway_url)
         json = json_of_config(config, self._log.hide(config.token))
-        return attrs.evolve(config, random=self._log.watched(config.chance)), json
+        return attrs.evolve(config, random=self._log.watched(config.next_random)), json
 
 
 def _constant() -> float:

@@ -91,7 +91,7 @@ def test_identify_slot_of_a_closing_connection_is_ignored(after: str) -> None:
 
     assert sent[0] == OP_CLOSE
     assert client.data_to_send() == b""
-    assert client.identified_at == []
+    assert client._outcome.identified_at == []
 
 
 def test_identify_slot_of_a_closing_shard_goes_to_the_next() -> None:
@@ -111,7 +111,7 @@ def test_identify_slot_of_a_closing_shard_goes_to_the_next() -> None:
     fleet.handle_timer(now=6.0)
 
     assert fleet.queue.waiting == ()
-    assert second.identified_at == []
+    assert second._outcome.identified_at == []
 
 
 def test_ready_ends_a_second_wait_for_an_identify_slot() -> None:

@@ -22,6 +22,7 @@ from gateway_proto import (
     State,
     Then,
 )
+from gateway_proto.client_connection import close_policy
 from gateway_proto.testing import Link
 from tests.client.lives import CONFIG, SESSION, config_with, dial_purposes
 
@@ -136,7 +137,7 @@ def test_fatal_close_ends_the_client_with_its_reason(code: int) -> None:
     connection.receive_close(code, "the reason", now=1.0)
 
     assert client.next_dial() is None
-    meaning = CONFIG.after_close(code).meaning
+    meaning = close_policy(CONFIG, code).meaning
     assert client.gave_up == (
         f"the server closed with {code} 'the reason' ({meaning}), after which no reconnect helps"
     )

@@ -235,7 +235,7 @@ def test_stalled_resume_replay_ends_after_the_session_timeout() -> None:
     connection.receive_message(_dispatch("MISSED", 9), now=11.0)
 
     assert connection._deadlines._at[_session_timer()] == 70.0
-    assert not connection.resume_unanswered
+    assert not connection._outcome.resume_unanswered
 
 
 def _session_timer() -> Any:
@@ -442,7 +442,7 @@ def test_identify_on_the_connection_of_a_resume_counts() -> None:
     client = _client(session=SESSION, identify_on_same_connection=True, identify_attempts=2)
     connection, _ = _open(client, HELLO, '{"op":9,"d":false}')
     connection.handle_timer(now=5.0)
-    assert len(connection.identified_at) == 1
+    assert len(connection._outcome.identified_at) == 1
     connection.receive_eof(now=6.0)
     _lose(client, HELLO)
 

@@ -136,20 +136,22 @@ def test_rate_limited_with_huge_retry_after_delays_by_a_day() -> None:
     client.dispatch("RATE_LIMITED", opcode=43, retry_after=1e300, meta={"guild_id": 1})
     connection.send(RequestChannelInfo("1", ["status"]), now=client.link.now)
 
-    assert now + 86400 <= connection._outbox.free_at(client.link.now) < now + 86401
+    assert now + 86400 <= connection._sender.queue.next_slot_at(client.link.now) < now + 86401
 
 
 def test_rate_limited_guilds_are_kept_up_to_a_bound() -> None:
     connection = RequestClient().connection()
-    requests = connection._requests
+    requests = connection._sender.requests
 
     for number in range(3000):
         d = {"opcode": 43, "retry_after": 60, "meta": {"guild_id": str(number)}}
-        requests.received(Dispatch("RATE_LIMITED", 1, msgspec.Raw(json.dumps(d).encode())), 1.0)
+        requests.handle_dispatch(
+            Dispatch("RATE_LIMITED", 1, msgspec.Raw(json.dumps(d).encode())), 1.0
+        )
 
     assert len(requests._free_at) == 1000
-    assert requests.held_until(RequestChannelInfo("999", ["status"]), 1.0) == 61.0
-    assert requests.held_until(RequestChannelInfo("1000", ["status"]), 1.0) == 1.0
+    assert requests.not_before(RequestChannelInfo("999", ["status"]), 1.0) == 61.0
+    assert requests.not_before(RequestChannelInfo("1000", ["status"]), 1.0) == 1.0
 
 
 def test_rate_limit_of_all_members_is_once_in_30_seconds() -> None:

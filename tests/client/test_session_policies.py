@@ -155,7 +155,7 @@ def test_spent_budget_ends_identify_on_the_same_connection() -> None:
     connection.receive_message('{"op":10,"d":{"heartbeat_interval":41250}}', now=1.0)
     connection.receive_message('{"op":9,"d":false}', now=2.0)
     connection.handle_timer(now=10.0)
-    assert connection.identified_at == [1.0, 10.0]
+    assert connection._outcome.identified_at == [1.0, 10.0]
 
     connection.receive_message('{"op":9,"d":false}', now=11.0)
     connection.receive_close(None, now=12.0)
@@ -200,7 +200,7 @@ def test_configured_payload_limit_is_enforced() -> None:
 def test_oversized_identify_is_rejected_before_the_first_dial() -> None:
     """Rule 61: and never while something is received."""
     with pytest.raises(LocalProtocolError, match=r"Identify has .* more than the 4096"):
-        _config(properties=Properties("x" * 4096))
+        _bare(properties=Properties("x" * 4096))
     with pytest.raises(LocalProtocolError, match=r"Identify has .* more than the 4096"):
         _ready(properties=Properties("x" * 3800)).send(
             UpdatePresence([Activity("x" * 100)]), now=0.0

@@ -241,4 +241,4 @@ def test_connection_without_client_restores_voice_states() -> None:
     connection = ClientConnection(config, "ws://localhost", now=0.0, framing=False)
 
     assert connection.voice_states == ()
-    assert connection._voice_states is not None
+    assert connection._sender._voice_states is not None

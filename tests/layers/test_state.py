@@ -76,7 +76,7 @@ def test_invalid_session_on_same_connection_follows_the_table(version: int, stat
     client.handle_timer(now=NOW + 5)
 
     assert client.state is table[(State.IDENTIFYING, Input.IDENTIFY)]
-    assert len(client.identified_at) == (1 if state is State.RESUMING else 2)
+    assert len(client._outcome.identified_at) == (1 if state is State.RESUMING else 2)
 
 
 def _upgrade(connection: ClientConnection) -> None:

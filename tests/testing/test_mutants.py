@@ -9,7 +9,7 @@ import attrs
 import msgspec
 import pytest
 
-import gateway_proto._sending
+import gateway_proto.client_connection
 import gateway_proto.gateway
 from gateway_proto import (
     Client,
@@ -62,22 +62,21 @@ def _hides_losses(patch: Patch) -> None:
 
 
 def _beats_late(patch: Patch) -> None:
-    true = Heartbeats.sent
+    true = Heartbeats.record_sent
 
-    def sent(self: Heartbeats, now: float) -> float:
-        late = true(self, now)
+    def sent(self: Heartbeats, now: float) -> None:
+        true(self, now)
         self.due += 0.3 * self.interval
-        return late
 
-    patch.setattr(Heartbeats, "sent", sent)
+    patch.setattr(Heartbeats, "record_sent", sent)
 
 
 def _forgets_to_beat(patch: Patch) -> None:
-    patch.setattr(ClientConnection, "_scheduled_beat", lambda self, now: None)
+    patch.setattr(ClientConnection, "_on_heartbeat_timer", lambda self, now: None)
 
 
 def _hears_no_acks(patch: Patch) -> None:
-    patch.setattr(Heartbeats, "acked", lambda self, now: None)
+    patch.setattr(Heartbeats, "record_ack", lambda self, now: None)
 
 
 def _knows_no_zombies(patch: Patch) -> None:
@@ -172,8 +171,8 @@ def _trusts_siblings(patch: Patch) -> None:
 
 def _identifies_while_closing(patch: Patch) -> None:
     def grant(self: ClientConnection, *, now: float) -> None:
-        if self._awaits_slot and self._state is not State.CLOSED:
-            self._identify(now)
+        if self._awaiting_identify_slot and self._state is not State.CLOSED:
+            self._send_identify(now)
             self._wake()
 
     patch.setattr(ClientConnection, "grant_identify", grant)
@@ -204,28 +203,28 @@ def _never_goes_back(patch: Patch) -> None:
 
 
 def _keeps_an_ack_for_later(patch: Patch) -> None:
-    true = Heartbeats.acked
+    true = Heartbeats.record_ack
 
     def acked(self: Heartbeats, now: float) -> float | None:
         if self._awaited_since is None:
             self._missed = -1
         return true(self, now)
 
-    patch.setattr(Heartbeats, "acked", acked)
+    patch.setattr(Heartbeats, "record_ack", acked)
 
 
 def _excuses_no_pause(patch: Patch) -> None:
-    true = Heartbeats.excuse
+    true = Heartbeats.reset_liveness
 
     def excuse(self: Heartbeats) -> None:
-        if not hasattr(self, "_heard"):
+        if not hasattr(self, "has_traffic"):
             true(self)
 
-    patch.setattr(Heartbeats, "excuse", excuse)
+    patch.setattr(Heartbeats, "reset_liveness", excuse)
 
 
 def _keeps_its_resume_url(patch: Patch) -> None:
-    true = ClientConnection._ready
+    true = ClientConnection._handle_ready
     kept: dict[str, str | None] = {}
 
     def ready(self: ClientConnection, dispatch: Any, now: float) -> None:
@@ -234,7 +233,7 @@ def _keeps_its_resume_url(patch: Patch) -> None:
             url = kept.setdefault(self._config.token, self._session.resume_url)
             self._session = msgspec.structs.replace(self._session, resume_url=url)
 
-    patch.setattr(ClientConnection, "_ready", ready)
+    patch.setattr(ClientConnection, "_handle_ready", ready)
 
 
 def _serves_without_a_limit(patch: Patch) -> None:
@@ -245,7 +244,7 @@ def _decompresses_twice_the_limit(patch: Patch) -> None:
     def twice(compression: Any, *, limit: int) -> Any:
         return inflater(compression, limit=2 * limit)
 
-    patch.setattr(gateway_proto._sending, "inflater", twice)
+    patch.setattr(gateway_proto.client_connection, "inflater", twice)
 
 
 def _counts_no_bytes_of_events(patch: Patch) -> None:

@@ -7,12 +7,17 @@ from typing import Any
 
 import pytest
 
-from gateway_proto._timing.heartbeats import Heartbeats, ZombiePolicy, milliseconds
+from gateway_proto._timing.heartbeats import (
+    HeartbeatAction,
+    Heartbeats,
+    ZombiePolicy,
+    milliseconds,
+)
 
 
 def _begun(*, acks: bool = True) -> Heartbeats:
     beats = Heartbeats(acks=acks)
-    beats.begin(1000, 0.0, first=1.0)
+    beats.start(1000, 0.0, first=1.0)
     return beats
 
 
@@ -22,7 +27,7 @@ def _begun(*, acks: bool = True) -> Heartbeats:
 def test_heartbeat_interval_is_clamped(milliseconds: float, seconds: float) -> None:
     beats = Heartbeats(acks=True)
 
-    beats.begin(milliseconds, 0.0, first=1.0)
+    beats.start(milliseconds, 0.0, first=1.0)
 
     assert beats.interval == seconds
 
@@ -47,8 +52,8 @@ def test_heartbeat_interval_of_a_server_is_parsed_leniently(
 def test_heartbeat_state_before_the_interval_is_empty() -> None:
     beats = Heartbeats(acks=True)
 
-    assert (beats.interval, beats.due, beats.held, beats.latency) == (0.0, 0.0, False, None)
-    assert beats.acked(1.0) is None
+    assert (beats.interval, beats.due, beats.deferred, beats.latency) == (0.0, 0.0, False, None)
+    assert beats.record_ack(1.0) is None
     assert not beats.is_zombie()
 
 
@@ -58,18 +63,18 @@ def test_no_zombie_before_the_first_heartbeat() -> None:
 
 def test_no_data_for_one_heartbeat_interval_is_a_zombie() -> None:
     beats = _begun()
-    beats.sent(1.0)
+    beats.record_sent(1.0)
 
     assert beats.is_zombie()
 
 
 def test_traffic_without_ack_for_two_heartbeats_is_a_zombie() -> None:
     beats = _begun()
-    beats.sent(1.0)
-    beats.heard()
+    beats.record_sent(1.0)
+    beats.has_traffic = True
     assert not beats.is_zombie()
-    beats.sent(2.0)
-    beats.heard()
+    beats.record_sent(2.0)
+    beats.has_traffic = True
 
     assert beats.is_zombie()
 
@@ -77,31 +82,31 @@ def test_traffic_without_ack_for_two_heartbeats_is_a_zombie() -> None:
 def test_ack_sets_heartbeat_latency_and_clears_zombie_suspicion() -> None:
     beats = _begun()
     for at in (1.0, 2.0, 3.0):
-        beats.sent(at)
-        beats.heard()
-        assert beats.acked(at + 0.25) == 0.25
+        beats.record_sent(at)
+        beats.has_traffic = True
+        assert beats.record_ack(at + 0.25) == 0.25
         assert not beats.is_zombie()
 
     assert beats.latency == 0.25
-    assert beats.acked(9.0) is None
+    assert beats.record_ack(9.0) is None
     assert beats.latency == 0.25
 
 
 def test_ack_restarts_zombie_detection_of_heartbeats() -> None:
     beats = _begun()
     for at in (1.0, 3.0, 5.0):
-        beats.sent(at)
-        beats.heard()
+        beats.record_sent(at)
+        beats.has_traffic = True
         assert not beats.is_zombie()
-        beats.acked(at + 1.5)
+        beats.record_ack(at + 1.5)
 
 
 def test_excuse_postpones_zombie_detection_by_one_heartbeat() -> None:
     beats = _begun()
-    beats.sent(1.0)
-    beats.excuse()
+    beats.record_sent(1.0)
+    beats.reset_liveness()
     assert not beats.is_zombie()
-    beats.sent(2.0)
+    beats.record_sent(2.0)
 
     assert beats.is_zombie()
 
@@ -109,18 +114,18 @@ def test_excuse_postpones_zombie_detection_by_one_heartbeat() -> None:
 def test_no_zombie_if_heartbeats_have_no_acks() -> None:
     beats = _begun(acks=False)
     for at in (1.0, 2.0, 3.0):
-        beats.sent(at)
+        beats.record_sent(at)
         assert not beats.is_zombie()
 
 
 def test_restart_forgets_the_unacknowledged_heartbeat() -> None:
     beats = _begun()
-    beats.sent(1.0)
+    beats.record_sent(1.0)
 
-    beats.begin(1000, 1.0, first=1.0)
+    beats.start(1000, 1.0, first=1.0)
 
     assert not beats.is_zombie()
-    assert beats.acked(2.0) is None
+    assert beats.record_ack(2.0) is None
 
 
 @pytest.mark.parametrize(
@@ -137,12 +142,12 @@ def test_zombie_policy_decides_if_heartbeats_need_acks(
     """Rule 6: after one interval, and after two."""
     for hears, expected in ((False, silent), (True, traffic)):
         beats = Heartbeats(acks=True, policy=policy)
-        beats.begin(1000, 0.0, first=1.0)
+        beats.start(1000, 0.0, first=1.0)
         dead = []
         for at in (1.0, 2.0):
-            beats.sent(at)
+            beats.record_sent(at)
             if hears:
-                beats.heard()
+                beats.has_traffic = True
             dead.append(beats.is_zombie())
         assert dead == expected
 
@@ -150,32 +155,34 @@ def test_zombie_policy_decides_if_heartbeats_need_acks(
 def test_heartbeat_reports_delay_and_schedules_the_next() -> None:
     """Rules 11 and 13."""
     beats = Heartbeats(acks=True)
-    beats.begin(1000, 5.0, first=0.5)
+    beats.start(1000, 5.0, first=0.5)
     assert beats.due == 5.5
 
-    assert beats.sent(7.75) == 2.25
+    beats.record_sent(7.75)
+
+    assert beats.delay == 2.25
     assert beats.due == 8.75
 
 
 def test_sent_or_restarted_heartbeat_is_no_longer_deferred() -> None:
     beats = _begun()
-    beats.held = True
-    beats.sent(1.0)
-    assert beats.held is False
+    beats.deferred = True
+    beats.record_sent(1.0)
+    assert beats.deferred is False
 
-    beats.held = True
-    beats.begin(1000, 2.0, first=1.0)
+    beats.deferred = True
+    beats.start(1000, 2.0, first=1.0)
 
-    assert beats.held is False
+    assert beats.deferred is False
 
 
 def test_restart_clears_the_heartbeat_latency() -> None:
     """Rule 14."""
     beats = _begun()
-    beats.sent(1.0)
-    beats.acked(1.5)
+    beats.record_sent(1.0)
+    beats.record_ack(1.5)
 
-    beats.begin(1000, 2.0, first=1.0)
+    beats.start(1000, 2.0, first=1.0)
 
     assert beats.latency is None
 
@@ -184,8 +191,29 @@ def test_restart_clears_the_heartbeat_latency() -> None:
 def test_slots_needed_is_heartbeats_per_minute_plus_one(milliseconds: int, places: int) -> None:
     """Rule 59."""
     beats = Heartbeats(acks=True)
-    assert beats.places(60.0) == 1
+    assert beats.slots_needed(60.0) == 1
 
-    beats.begin(milliseconds, 0.0, first=1.0)
+    beats.start(milliseconds, 0.0, first=1.0)
 
-    assert beats.places(60.0) == places
+    assert beats.slots_needed(60.0) == places
+
+
+def test_heartbeat_that_is_not_allowed_is_deferred_and_then_not_late() -> None:
+    heartbeats = _begun()
+
+    first = heartbeats.on_timer(1.0, is_allowed=False, is_reading=True)
+
+    assert (first, heartbeats.deferred) == (HeartbeatAction.DEFER, True)
+    second = heartbeats.on_timer(9.0, is_allowed=True, is_reading=True)
+    assert (second, heartbeats.deferred) == (HeartbeatAction.SEND, False)
+    assert (heartbeats.delay, heartbeats.due) == (0.0, 10.0)
+
+
+def test_heartbeat_timer_reports_a_zombie_only_while_reading() -> None:
+    heartbeats = _begun()
+    heartbeats.on_timer(1.0, is_allowed=True, is_reading=True)
+
+    paused = heartbeats.on_timer(2.0, is_allowed=True, is_reading=False)
+    reading = heartbeats.on_timer(3.0, is_allowed=True, is_reading=True)
+
+    assert (paused, reading) == (HeartbeatAction.SEND, HeartbeatAction.ZOMBIE)

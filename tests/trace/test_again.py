@@ -363,7 +363,7 @@ def test_exception_in_the_state_machine_ends_the_recorded_calls(
 
     made = Trace()
     with monkeypatch.context() as patched:
-        patched.setattr(ClientConnection, "_greeted", broken)
+        patched.setattr(ClientConnection, "_handle_hello", broken)
         connection = made.recorder.connection(
             config_with(), "ws://localhost", now=0.0, framing=False
         )

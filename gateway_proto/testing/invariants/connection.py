@@ -78,7 +78,7 @@ class NothingAfterClose(Invariant):
     def closed(self, bot: Bot, end: BotEnd) -> None:
         """Does the client count as many?"""
         if isinstance(end.connection, ClientConnection):
-            counted, sent = len(end.connection.identified_at), self._identifies[bot.number]
+            counted, sent = len(end.connection._outcome.identified_at), self._identifies[bot.number]
             self.check(counted == sent, f"{counted} Identifies count, and {sent} were sent", bot)
 
     def wrote(self, bot: Bot, opcode: int) -> None:
