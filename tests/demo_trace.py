@@ -1,6 +1,6 @@
-"""nothing → a trace in which much happens: docs/traces/demo.jsonl.
+"""Record docs/traces/demo.jsonl, a trace with many kinds of events.
 
-To record it anew after a change that is meant: `PYTHONPATH=. python tests/demo_trace.py`.
+To record it again after an intended change: `PYTHONPATH=. python tests/demo_trace.py`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def _chance(step: float) -> itertools.cycle[float]:
 
 
 def record() -> list[str]:
-    """Twelve minutes: dispatches, a cut, a resume, op 7, a zombie, a burst with no room."""
+    """Record twelve minutes: dispatches, a drop, a resume, op 7, a zombie, a rate-limited burst."""
     lines: list[str] = []
     recorder = Recorder(lines.append)
     chance, noise = _chance(0.618034), _chance(0.414214)
@@ -47,7 +47,7 @@ def record() -> list[str]:
             random=lambda: next(chance),
         )
     )
-    # The server acknowledges nothing any more on its third WebSocket.
+    # On its third WebSocket the server stops acknowledging heartbeats.
     faults = [
         Fault("no_acks", on="resumed", connection=3, after=50),
         Fault("refuse", connection=4, status=503, on="upgrade"),
@@ -75,7 +75,7 @@ def record() -> list[str]:
     live(80, 0.6)
     link.server.send(ReconnectRequested())
     live(60, 0.5)
-    for number in range(170):  # more than a minute has room for
+    for number in range(170):  # more than the rate limit of a minute
         link.client.send(UpdateVoiceState("41771983423143937", str(number)))
     live(90, 1.0)
     link.run(1)

@@ -1,4 +1,4 @@
-"""steps by chance → a client and the reference of the specification, side by side, compared."""
+"""Random steps on a client and on the reference client, compared after each."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SECONDS = st.floats(0.001, 70, allow_subnormal=False)
 
 
 def _told(event: Any) -> tuple[Any, ...] | None:
-    """An event in the model's words; None for those that it does not tell."""
+    """Return an event in the model's format, or None if the model has no such event."""
     match event:
         case gp.Ready():
             return "ready", event.sequence
@@ -64,7 +64,7 @@ def _told(event: Any) -> tuple[Any, ...] | None:
 
 
 def _said(message: str) -> tuple[int, Any]:
-    """A payload that was sent, in the model's words."""
+    """Return a sent payload in the model's format."""
     payload = json.loads(message)
     op, d = payload["op"], payload["d"]
     if op == 3:
@@ -86,7 +86,7 @@ def _presence(d: dict[str, Any]) -> str:
 
 
 class Life(RuleBasedStateMachine):
-    """One client, and the model of it."""
+    """One client and its model."""
 
     version = 10
 
@@ -159,7 +159,7 @@ class Life(RuleBasedStateMachine):
 
     @rule(steps=st.integers(1, 5))
     def go_on(self, steps: int) -> None:
-        """What a good server does next: chance alone would seldom come far."""
+        """Do what a correct server does next; random steps alone seldom get to READY."""
         for _ in range(steps):
             self.both_are_the_same()
             if self.is_dialling():
@@ -254,7 +254,7 @@ class Life(RuleBasedStateMachine):
     @precondition(is_connected)
     @rule(seconds=SECONDS)
     def stall(self, seconds: float) -> None:
-        """The loop stands still: what comes then is read before the timers fire."""
+        """Block the event loop: data received meanwhile is read before the timers fire."""
         self.now = self.model.now = self.now + seconds
         self._hear(0, {"n": 2}, self._next(), "TYPING_START")
 
@@ -318,5 +318,5 @@ def _renamed(d: Any) -> Any:
 
 
 def life(version: int) -> type[Life]:
-    """The same of one version."""
+    """Return the state machine for one version."""
     return type(f"Life{version}", (Life,), {"version": version})

@@ -1,4 +1,4 @@
-"""frames → what they hold: messages one by one, and what a client masked."""
+"""Single messages of frames, and unmasked frames of a client."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["one_by_one", "unmasked"]
 
 
 def one_by_one(items: Iterable[Any]) -> list[Any]:
-    """The items, with each run of messages taken apart: texts as `str`, binary ones as `bytes`."""
+    """Return the items with batches split: texts as `str`, binary messages as `bytes`."""
     taken: list[Any] = []
     for item in items:
         if not isinstance(item, Messages):
@@ -25,7 +25,7 @@ def one_by_one(items: Iterable[Any]) -> list[Any]:
 
 
 def unmasked(data: bytes) -> list[tuple[int, bytes]]:
-    """The small frames that a client sent; their masks are chance."""
+    """Return opcode and unmasked payload of each small frame of a client."""
     frames = []
     while data:
         end = 6 + (data[1] & 0x7F)

@@ -1,8 +1,8 @@
-"""what happens to a client → what it must say and tell, by the specification alone.
+"""Reference client: inputs to the outputs and events that the specification requires.
 
-The reference: written from the documents of the protocol, in none of the product's words, without
-its tables, layers or timers. It knows one connection at a time, and the life around it: slow, plain
-and short enough to be read at once. Times are seconds, payloads are what JSON gives.
+Written from the documents of the protocol, without names, tables, layers or timers of the package.
+It covers one connection at a time and the client around it: slow, simple and short. Times are
+seconds, payloads are decoded JSON.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 INFINITY = float("inf")
-# Where a close leads: "resume", "identify" or "stop". What is not here, and no code at all, means
-# that the session may be resumed.
+# Next action after a close code: "resume", "identify" or "stop". Other codes, and a missing code,
+# allow a resume.
 OLD = {1000: "identify", 4001: "identify", 4002: "identify", 4003: "identify", 4004: "stop"}
 OLD |= {4005: "identify", 4006: "identify", 4007: "identify", 4008: "identify", 4009: "identify"}
 OLD |= {4010: "stop"}
@@ -20,7 +20,7 @@ NEW |= dict.fromkeys(range(4010, 4015), "stop")
 
 
 class Model:
-    """A client of one version, with `draw` for every chance."""
+    """A client of one version; `draw` returns random numbers."""
 
     def __init__(self, version: int, draw: float, unix: float) -> None:
         self.v, self.draw, self.unix = version, draw, unix
@@ -29,10 +29,10 @@ class Model:
         self.phase = "dialling"
         self.sent: list[tuple[int, Any]] = []
         self.told: list[tuple[Any, ...]] = []
-        self.session: tuple[str, str | None] | None = None  # id, where to resume it
+        self.session: tuple[str, str | None] | None = None  # id, URL to resume at
         self.seq: int | None = None
         self.presence: str | None = None
-        # The life.
+        # State of the client.
         self.gateway_known = False
         self.redirect: str | None = None
         self.identified_at = -INFINITY
@@ -64,7 +64,7 @@ class Model:
     def dial_fails(self) -> None:
         dial = self.dial()
         assert dial is not None
-        # A dead host costs no session; but the next place is tried.
+        # A dead host does not end the session, but the next URL is tried.
         if dial[0] == "resume" and self.on_resume_url():
             self.url_failures += 1
         elif dial[1] == "main":
@@ -81,7 +81,7 @@ class Model:
         self.wait, self.most, self.hurry = 0.0, 0.0, False
 
     def opens(self) -> None:
-        """The WebSocket is open: who is not greeted speaks at once."""
+        """Open the WebSocket; versions without HELLO send at once."""
         self.interval = 0.0
         self.beat_at = self.due = self.answer_at = self.close_at = self.room_at = INFINITY
         self.awaited_since: float | None = None
@@ -96,7 +96,7 @@ class Model:
         self.tried = "identify" if self.session is None else "resume"
         self.tried = "resume url" if self.on_resume_url() else self.tried
         self.next_url: str | None = None
-        # Whether the gateway spoke; whether Resume waits for an answer, had none, or had op 9.
+        # Whether the gateway sent data; whether Resume is pending, unanswered, or answered by op 9.
         self.reached = not self.greeted
         self.unanswered = self.ignored = self.refused = False
         if self.greeted:
@@ -139,7 +139,7 @@ class Model:
         self.awaited_since, self.missed, self.heard, self.held = None, 0, True, False
 
     def beat_is_due(self) -> None:
-        if not self.answered:  # not into the silence behind Resume
+        if not self.answered:  # not while Resume is unanswered
             self.held, self.beat_at = True, INFINITY
             return
         if self.awaited_since is not None:
@@ -160,7 +160,7 @@ class Model:
     def hears(
         self, op: int, d: Any = None, seq: int | None = None, name: str | None = None
     ) -> None:
-        """A payload came."""
+        """Receive a payload."""
         if self.phase in ("closing", "dialling", "stopped"):
             return
         self.heard = self.answered = True
@@ -207,10 +207,10 @@ class Model:
             if not self.greeted:
                 self.beats_every(d["heartbeat_interval"], 1)
             assert seq is not None
-            # The id, the place and the sequence change together.
+            # Id, URL and sequence change together.
             self.session, self.seq = (d["session_id"], d["url"] if self.v >= 6 else None), seq
             self.told.append(("ready", seq))
-            # It knows the presence that Identify had, and no other.
+            # The gateway has the presence of Identify, not a later one.
             self.pending = False
             self.starts(say=self.presence != self.said)
             return
@@ -256,7 +256,7 @@ class Model:
     # ----- time, and the end -----
 
     def timer(self) -> float:
-        """When something is due."""
+        """Return the time of the next timer."""
         if self.phase in ("dialling", "stopped"):
             return INFINITY
         if self.phase == "closing":
@@ -264,7 +264,7 @@ class Model:
         return min(self.beat_at, self.answer_at, self.room_at)
 
     def passes(self, now: float) -> None:
-        """Time goes by, and nothing else."""
+        """Advance the time."""
         self.now = now
         while self.timer() <= now:
             due = self.timer()
@@ -281,18 +281,18 @@ class Model:
     def peer_closes(self, code: int | None) -> None:
         then = (OLD if self.v <= 5 else NEW).get(code or 0, "resume")
         if self.v == 5 and code == 4006:
-            then = "resume"  # is not sent any more
+            then = "resume"  # is no longer sent
         if self.v >= 6 and self.phase == "resuming" and code in (1000, 4009):
             then = "identify"
         blames = code in (4001, 4002)
         self.end(code, "peer", then, 5.0 if code == 4008 else 0.0, blames=blames)
 
     def breaks(self) -> None:
-        """The transport ends."""
+        """End the transport."""
         self.end(None, "transport", "resume")
 
     def stops(self, *, keep: bool) -> None:
-        """The caller has enough."""
+        """Close by the caller."""
         self.asked = (4000 if keep else 1000, "self", "stop")
         if self.phase == "dialling":
             self.phase = "stopped"
@@ -319,12 +319,12 @@ class Model:
             self.session = self.seq = None
         stable = self.ready_at is not None and self.now - self.ready_at >= 60
         if self.reached:
-            # HELLO ends an outage; a refused Resume says nothing of the gateway.
+            # HELLO ends an outage; a rejected Resume does not mean an outage.
             self.dial_failures = 0
             self.losses = (0 if stable else self.losses) + (not self.refused)
         else:
             self.dial_failures += 1
-        # Identify and Resume are the client's own, and no reason to give up.
+        # Identify and Resume are sent by the client itself, so they are not suspects.
         blames = blames and self.last is not None and self.last[0] not in (2, 6)
         before, self.culprit = self.culprit, self.last if blames else None
         self.phase = "dialling"

@@ -1,9 +1,9 @@
-"""a Markdown page → its code blocks, links and titles; and each block run as it stands.
+"""Code blocks, links and titles of a Markdown page, and running its blocks unchanged.
 
-What a block of Python is, it says itself: a program that reads GATEWAY_TOKEN runs in a process of
-its own against a gateway that sends "hello" and then "!stop"; one with tests runs under pytest; any
-other runs behind those before it on its page, in the same names. Lines of a shell that call
-`gateway-proto` must name commands and options that there are.
+A Python block that reads GATEWAY_TOKEN runs in its own process, against a gateway that sends
+"hello" and then "!stop". A block with tests runs under pytest. Any other runs after the previous
+ones of its page, in the same namespace. Shell lines with `gateway-proto` must name existing
+commands and options.
 """
 
 from __future__ import annotations
@@ -50,12 +50,12 @@ class Block:
 
 
 def named(page: pathlib.Path) -> str:
-    """A page's path in the project."""
+    """Return the path of a page in the project."""
     return str(page.relative_to(ROOT))
 
 
 def blocks(page: pathlib.Path, language: str | None = None) -> list[Block]:
-    """The blocks of a page, or those in one language, in order."""
+    """Return the blocks of a page, or those in one language, in order."""
     text = page.read_text(encoding="utf-8")
     found = [
         Block(match[1], match[2], named(page), text.count("\n", 0, match.start(2)) + 1)
@@ -69,7 +69,7 @@ def blocks(page: pathlib.Path, language: str | None = None) -> list[Block]:
 
 def run_python(page: pathlib.Path, folder: pathlib.Path) -> None:
     """Run all Python of a page, in order, with `folder` as the current one."""
-    # A module of its own, since what decodes into classes looks up names in theirs.
+    # In a module, since decoding into classes looks up names in their module.
     module = types.ModuleType("page")
     sys.modules[module.__name__] = module
     try:
@@ -90,7 +90,7 @@ def run_python(page: pathlib.Path, folder: pathlib.Path) -> None:
 
 
 def has_node_package(name: str) -> bool:
-    """Whether Node.js is there, and NODE_PATH has a package."""
+    """Whether Node.js is installed and NODE_PATH has a package."""
     folders = os.environ.get("NODE_PATH", "").split(os.pathsep)
     return shutil.which("node") is not None and any(
         (pathlib.Path(folder) / name).is_dir() for folder in folders if folder
@@ -98,7 +98,7 @@ def has_node_package(name: str) -> bool:
 
 
 def run_program(code: str, folder: pathlib.Path) -> list[str]:
-    """Run a program until it ends by itself, against a gateway; the lines that it printed."""
+    """Run a program to its end against a gateway, and return the lines that it printed."""
     with RunningGateway() as gateway:
         process = subprocess.Popen(
             [sys.executable, "-W", "error", "-c", code],
@@ -117,7 +117,7 @@ def run_program(code: str, folder: pathlib.Path) -> list[str]:
         try:
             gateway.wait_for(Identify, timeout=30)
             gateway.dispatch("MESSAGE_CREATE", {"content": "hello"})
-            # A fleet's other shards may not be there yet.
+            # Other shards of a manager may not be connected yet.
             for _ in range(100):
                 gateway.dispatch("MESSAGE_CREATE", {"content": "!stop"}, allow_none=True)
                 try:
@@ -135,7 +135,7 @@ def run_program(code: str, folder: pathlib.Path) -> list[str]:
 
 
 def run_tests(code: str, folder: pathlib.Path) -> None:
-    """Run tests under pytest, with the plugin; all must pass."""
+    """Run tests under pytest with the plugin; all must pass."""
     (folder / "test_of_the_page.py").write_text(code)
     plugins = importlib.metadata.entry_points(group="pytest11")
     installed = any(point.value == "gateway_pytest" for point in plugins)
@@ -155,7 +155,7 @@ def run_tests(code: str, folder: pathlib.Path) -> None:
 
 
 def check_commands(page: pathlib.Path) -> int:
-    """Each command of our own has the options that are shown; returns how many there are."""
+    """Check the options of all `gateway-proto` commands, and return the number of commands."""
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     count = 0
     for block in blocks(page, "sh"):
@@ -194,7 +194,7 @@ def _shell_lines(code: str) -> Iterator[str]:
 
 
 def links(page: pathlib.Path) -> Iterator[tuple[str, str]]:
-    """Relative links of a page: path and anchor, either may be empty."""
+    """Yield relative links of a page as path and anchor; either may be empty."""
     text = _BLOCK.sub("", page.read_text(encoding="utf-8"))
     text = re.sub(r"`[^`\n]*`", "", text)
     for target in re.findall(r"\]\(([^)\s]+)\)", text):
@@ -204,7 +204,7 @@ def links(page: pathlib.Path) -> Iterator[tuple[str, str]]:
 
 
 def anchors(page: pathlib.Path) -> set[str]:
-    """What a link into a page may name, as GitHub makes it of its titles."""
+    """Return the anchors of a page, as GitHub derives them from its titles."""
     text = _BLOCK.sub("", page.read_text(encoding="utf-8"))
     found: set[str] = set()
     for title in re.findall(r"^#+ (.+)$", text, re.M):

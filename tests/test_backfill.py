@@ -1,4 +1,4 @@
-"""Rule 86: READY is not the end of the beginning; the guilds come behind it."""
+"""Rule 86: READY is not the end of the start-up; the guilds follow it."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_backfill_of_a_session_is_done_after_its_last_guild(version: int) -> Non
         if backfill.done and done_after is None:
             done_after = getattr(event, "sequence", None)
 
-    # Version 3 has whole guilds in READY; later ones bring each behind it.
+    # Version 3 has whole guilds in READY; later ones send each after it.
     assert done_after == (1 if version == 3 else 4)
 
 

@@ -1,4 +1,4 @@
-"""The benchmarks measure what they say: all of the corpus is read, and a lost fast path fails."""
+"""Benchmarks: the whole corpus is read, and a missing fast path fails."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one read may produce, what may wait, and that no limit changes what happens."""
+"""Bounds of output per read and of held input; limits do not change the events."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _payload(op: int, d: Any = None, s: int | None = None, t: str | None = None)
 
 
 class Peer:
-    """A server's bytes for a connection that is READY, in one compression."""
+    """A server that encodes data for a connection in READY, in one compression."""
 
     def __init__(self, compression: str = "zlib-stream", **settings: Any) -> None:
         self._deflater = deflater(Compression(compression))
@@ -84,7 +84,7 @@ class Peer:
         return self.frame(_payload(0, "x" * size, sequence, "A"))
 
     def taken(self, now: float) -> list[Any]:
-        """All events, as an adapter takes them: again after each timer that is due."""
+        """Take all events as an adapter does: again after each due timer."""
         connection, events = self.connection, self.connection.events()
         while (at := connection.next_timer()) is not None and at <= now:
             connection.handle_timer(now=now)
@@ -127,7 +127,7 @@ def test_held_input_is_processed_after_events_are_taken() -> None:
     connection = peer.connection
     connection.receive_data(b"".join(peer.dispatch(number) for number in range(2, 8)), now=5.0)
 
-    for _ in range(3):  # nothing was taken: no timer is due, and calling it does no harm
+    for _ in range(3):  # events not taken: no timer is due, and calling has no effect
         assert connection.next_timer() == MILLISECONDS / 2000
         connection.handle_timer(now=5.0)
     first = connection.events()
@@ -230,7 +230,7 @@ def test_heartbeat_ack_in_held_input_prevents_a_zombie() -> None:
         peer.dispatch(2) + peer.dispatch(3) + peer.frame(_payload(11)), now=21.0
     )
 
-    connection.handle_timer(now=60.0)  # nothing is taken until long after the second
+    connection.handle_timer(now=60.0)  # events are taken only long after the second
     connection.handle_timer(now=100.0)
     assert connection.state is State.READY
     events = peer.taken(100.0)
@@ -364,7 +364,7 @@ def test_many_heartbeat_requests_keep_the_send_record_bounded() -> None:
 
 
 def test_compressed_message_may_end_while_its_start_is_held() -> None:
-    """The rest of a text arrives while its beginning waits."""
+    """The rest of a text arrives while its start is held."""
     peer = Peer()
     connection = peer.connection
     data = b"".join(peer.dispatch(number) for number in range(2, 6))

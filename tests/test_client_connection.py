@@ -1,4 +1,4 @@
-"""One connection of a client: what it sends, what waits, and what it makes of bad input."""
+"""Connection of a client: commands, limits, malformed input, framing and close."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from tests.connections import close_event, ready, receive, sent_payloads, unfram
 
 CONFIG = Config(token="t0ken", intents=0, gateway_url="ws://localhost")
 NO_REPLY_YET = 10**9
-ROOM = 120 - 1 - 2  # Identify was the first; two places are kept for heartbeats, so rare they are
+ROOM = 120 - 1 - 2  # one for Identify, and two reserved for heartbeats
 
 
 def _bare(config: Config = CONFIG, session: Session | None = None) -> ClientConnection:
@@ -339,7 +339,7 @@ def test_missing_response_in_any_phase_ends_by_timeout(seconds: float, what: str
 
 @pytest.mark.parametrize("now", [1e18, 1e300, float("inf")])
 def test_huge_clock_value_does_not_repeat_heartbeats(now: float) -> None:
-    """A `now` so large is the same after an interval was added to it."""
+    """Adding an interval does not change a float this large."""
     config = attrs.evolve(CONFIG, dialect=3, intents=None, unix_offset=0.0)
     connection = _bare(config)
     receive(connection, 0, {"heartbeat_interval": 41250, "session_id": "s"}, t="READY", s=1)

@@ -1,4 +1,4 @@
-"""The control route: what a test in another language asks of a running server, over HTTP."""
+"""HTTP control route of a server, for tests in any language."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every difference between the versions, one test each, against real connections of both roles."""
+"""Differences between versions 3 to 5 and later ones, on connections of both roles."""
 
 from __future__ import annotations
 

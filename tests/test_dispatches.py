@@ -1,4 +1,4 @@
-"""names → which dispatches there are, in which versions, and which intents bring them."""
+"""Names of dispatches, with their versions and intents."""
 
 from __future__ import annotations
 

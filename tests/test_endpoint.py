@@ -1,4 +1,4 @@
-"""GET /gateway, both roles."""
+"""GET /gateway and /gateway/bot, in both roles."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ def _skip_without_its_library(example: str) -> None:
 
 @pytest.fixture
 def start() -> Iterator[Any]:
-    """Starts an example, which ends with the test at the latest."""
+    """Start an example, and end it with the test at the latest."""
     started: list[subprocess.Popen[str]] = []
 
     def starter(example: str, **env: str) -> subprocess.Popen[str]:
@@ -92,7 +92,7 @@ def start() -> Iterator[Any]:
 
     yield starter
     for process in started:
-        # xvfb-run has children that would keep the pipes open.
+        # Children of xvfb-run would keep the pipes open.
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
         process.communicate(timeout=30)
@@ -154,7 +154,7 @@ def test_example_dials_again_after_a_reset(
         for _ in range(2):
             connection, _ = listener.accept()
             assert connection.recv(65536).startswith(b"GET /")
-            # Without lingering, a close is a reset.
+            # With SO_LINGER 0, close() sends a reset.
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             connection.close()
 
@@ -186,7 +186,7 @@ GUILD = {"id": "1000", "name": "a guild", "channels": [], "members": [SOMEBODY]}
 
 @pytest.fixture
 def proxy(gateway_server: RunningGateway, start: Any, tmp_path: pathlib.Path) -> dict[str, str]:
-    """What a bot behind the proxy needs."""
+    """Return the environment of a bot that connects to the proxy."""
     token = gateway_server.token
     intents = Intents.GUILDS | Intents.GUILD_MESSAGES | Intents.MESSAGE_CONTENT
     api_url = f"{gateway_server.api_url}/v10"
@@ -200,7 +200,7 @@ def proxy(gateway_server: RunningGateway, start: Any, tmp_path: pathlib.Path) ->
 
 
 def _stop(bot: subprocess.Popen[str], gateway_server: RunningGateway) -> list[str]:
-    """Tell it again and again, since nobody here sees when it is ready; what it printed."""
+    """Dispatch repeatedly, as readiness is not visible here, and return the printed text."""
     while True:
         gateway_server.dispatch("MESSAGE_CREATE", {"content": "!stop"})
         try:
@@ -217,7 +217,7 @@ def test_proxy_restarts_a_bot_without_identify_upstream(
 ) -> None:
     first = start("on_trio.py", **proxy)
     presence = gateway_server.wait_for(UpdatePresence, timeout=30)
-    assert _stop(first, gateway_server)[0] == "!stop"  # and its session is over
+    assert _stop(first, gateway_server)[0] == "!stop"  # and its session has ended
     second = start("on_selectors.py", **proxy)
     assert _stop(second, gateway_server)[0] == "!stop"
 
@@ -269,7 +269,7 @@ def test_proxy_sends_existing_guilds_to_a_new_bot(
             return names + [member["user"]["username"] for member in answer.members]
 
     async def seen() -> list[str]:
-        while "a guild" in (names := await guilds()):  # the proxy has not read the news yet
+        while "a guild" in (names := await guilds()):  # the proxy has not read it yet
             pass
         return names
 
@@ -357,7 +357,7 @@ def _node_with_websocket() -> list[str] | None:
     node = shutil.which("node")
     if node is None:
         return None
-    # Node 22 has it without the flag, and takes the flag.
+    # Node 22 supports it without the flag, and accepts the flag.
     command = [node, "--experimental-websocket"]
     found = subprocess.run([*command, "-e", "WebSocket"], capture_output=True, check=False)
     return command if found.returncode == 0 else None

@@ -1,4 +1,4 @@
-"""Every public name is exported, and everything exported says what it is."""
+"""Every public name is exported, and every export has a docstring."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import gateway_proto
 from gateway_proto import testing
 
 FOLDER = pathlib.Path(gateway_proto.__file__).parent
-# Used by name from their own modules: helpers of tests, and inner parts of the two ends.
+# Imported from their own modules: helpers of tests, and internals of both roles.
 APART = {
     "testing": None,
     "trace": None,
@@ -72,7 +72,7 @@ def test_dir_has_the_lazily_imported_names() -> None:
 def test_everything_exported_is_documented(name: str) -> None:
     thing = getattr(gateway_proto if name in gateway_proto.__all__ else testing, name)
     if not (inspect.isclass(thing) or inspect.isfunction(thing)):
-        return  # unions and tables: documented where they stand
+        return  # unions and tables: documented where they are defined
 
     documented = inspect.getdoc(thing)
 

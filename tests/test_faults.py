@@ -1,4 +1,4 @@
-"""Each fault on order, against our own client in fake time: what it does, and how it recovers."""
+"""Recovery from every fault in virtual time, and scenarios in JSON and YAML."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_client_of_other_versions_becomes_ready_after_a_fault(fault: Fault, vers
     link = run_with_faults(fault, dialect=version, intents=None)
 
     assert is_ready(link), close_events(link)
-    # Version 3 has no ACKs: a server that falls silent after READY is not told from a quiet one.
+    # Version 3 has no ACKs: silence after READY cannot be distinguished from an idle server.
     unnoticed = version == 3 and (fault.what, fault.on, fault.size) in (
         ("silence", "dispatch", 0),
         ("merge", "ready", 99),
@@ -83,7 +83,7 @@ def test_invalid_scenario_is_rejected(text: str, says: str) -> None:
     with pytest.raises(LocalProtocolError, match=says):
         Scenario.from_json(text)
     with pytest.raises(LocalProtocolError, match=says):
-        Scenario.from_yaml(text)  # which JSON is as well
+        Scenario.from_yaml(text)  # JSON is also YAML
 
 
 def test_scenario_in_yaml_may_have_the_unquoted_key_on() -> None:

@@ -1,4 +1,4 @@
-"""Many shards in one process: one lookup, turns to identify, and each life its own."""
+"""Shards of one process: one lookup, identify slots, and independent clients."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ CONFIG = Config(token="t", intents=0, gateway_url="ws://localhost", random=lambd
 
 
 class Running:
-    """A fleet, a server, and a link for each shard; one clock."""
+    """A shard manager, a server, and a link for each shard, with one clock."""
 
     def __init__(self, config: Config = CONFIG, **options: Any) -> None:
         self.server = Server(ServerConfig(heartbeat_interval=10_000))
@@ -74,7 +74,7 @@ def _is(link: Link, type_: type[Any]) -> list[Any]:
 
 
 def test_shards_of_the_lookup_identify_one_after_another() -> None:
-    """Rules 52 and 55: after HELLO, one every five seconds, and beating meanwhile."""
+    """Rules 52 and 55: after HELLO, one every five seconds, with heartbeats meanwhile."""
     config = attrs.evolve(CONFIG, gateway_url=None, api_url="http://localhost/api/v10")
     running = Running(config, count=4)
 
@@ -106,7 +106,7 @@ def test_heartbeats_continue_while_waiting_for_identify_slot() -> None:
 
 
 def test_resume_of_a_stored_session_needs_no_identify_slot() -> None:
-    """Rule 52: Resume takes no slot."""
+    """Rule 52: Resume needs no slot."""
     first = Running(count=2)
     first.run(6.0)
     sessions = {n: client.session for n, client in first.fleet.clients.items()}
@@ -225,7 +225,7 @@ def test_begin_without_a_lookup_result_raises() -> None:
 
 
 def test_identify_queue_uses_the_budget_of_the_lookup() -> None:
-    """Rule 49; what the reserve forbids today is allowed tomorrow."""
+    """Rule 49; the reserve is available again after the reset."""
     config = attrs.evolve(
         CONFIG, gateway_url=None, api_url="http://localhost/api/v10", identify_reserve=999
     )
@@ -279,7 +279,7 @@ def test_configured_max_concurrency_is_used_without_a_lookup() -> None:
 
 
 def test_shards_without_a_lookup_share_the_identify_budget() -> None:
-    """Rule 49: however many shards there are."""
+    """Rule 49: for any number of shards."""
     running = Running(attrs.evolve(CONFIG, identify_budget=4), count=3)
     running.run(11.0)
     for _ in range(3):

@@ -1,4 +1,4 @@
-"""The targets of the fuzzer: every kept input goes through, and a finding can be seen again."""
+"""Fuzz targets: they accept the corpus, and findings are reproducible."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_targets_accept_every_corpus_input(name: str) -> None:
 
 @pytest.mark.skipif(not etf.available(), reason="the extra etf is not installed")
 def test_corpus_equals_the_output_of_the_seed_script() -> None:
-    """Without what another zlib or zstd would write otherwise."""
+    """Compare only inputs that do not depend on the version of zlib or zstd."""
     kept = {
         (name, path.read_bytes()) for name in ("json", "etf", "scenario") for path in corpus(name)
     }
@@ -63,7 +63,7 @@ def test_one_command_reproduces_a_finding(tmp_path: pathlib.Path) -> None:
 def test_defect_is_found_and_reported(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A cutter that takes pings for messages differs from wsproto."""
+    """A parser that returns pings as messages differs from wsproto."""
     monkeypatch.setattr("gateway_proto._layers.cutter._WHOLE", (0x81, 0x82, 0x89))
     path = tmp_path / "found"
     path.write_bytes(b"\0" + joined([b"\x89\x02hi"]))

@@ -1,4 +1,4 @@
-"""Client ↔ an application: events wait in order; the session follows those that were handled."""
+"""Loop-independent gateway: event queue, handled session, read pauses, errors."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ CONFIG = Config(token="t", intents=0, gateway_url="ws://localhost")
 
 
 class Gateway(GatewayBase):
-    """One that is filled by hand, as an adapter's pump fills it."""
+    """A gateway that a test fills as an adapter's driver does."""
 
     reads = True
 
@@ -164,7 +164,7 @@ def test_timer_does_not_end_the_read_pause() -> None:
     gateway.fill(link)
     gateway.take()
 
-    gateway.fill(link)  # nothing came: a timer's turn
+    gateway.fill(link)  # no events: called for a timer
 
     assert not gateway.reads
     gateway.take()
@@ -247,7 +247,7 @@ class News:
 
 
 class Driven(AdapterGateway):
-    """One without an event loop."""
+    """A gateway without an event loop."""
 
     async def stop(self, *, keep_session: bool = True) -> None:
         raise AssertionError("nothing is stopped here")
@@ -266,7 +266,7 @@ class Driven(AdapterGateway):
 
 
 class Pump:
-    """Its connection raises whatever is asked of it."""
+    """A driver whose connection raises in every call."""
 
     def __init__(self, error: Exception) -> None:
         self.error = error

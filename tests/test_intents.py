@@ -1,4 +1,4 @@
-"""names → bits; which are privileged, and what each brings."""
+"""Intents: bits, privileged ones, and the events of each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Other servers of this protocol, and what they do otherwise: a client gets along with it."""
+"""Other servers of this protocol: the client accepts their deviations."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_ready_with_any_sequence_is_accepted(s: float | None) -> None:
 
 
 def test_repeated_or_missing_sequence_is_accepted() -> None:
-    """Rule 3: only a value advances it."""
+    """Rule 3: only a value changes it."""
     connection = _ready()
     for payload in ({"s": 5}, {"s": 5}, {"s": None}, {}):
         _tell(connection, {"op": 0, "t": "X", "d": {}, **payload})
@@ -157,7 +157,7 @@ def test_numbers_may_be_floats() -> None:
 
 @pytest.mark.parametrize("ack", [{"op": 11, "d": {"x": 1}}, {"op": 11}, {"op": 11, "d": 5, "s": 9}])
 def test_heartbeat_ack_may_have_any_body(ack: dict[str, Any]) -> None:
-    """Rule 3: its `s` is none."""
+    """Rule 3: its `s` is ignored."""
     connection = _ready()
 
     _tell(connection, ack)
@@ -267,7 +267,7 @@ def test_zstd_compression_may_use_one_frame_per_message() -> None:
 
 
 def test_zlib_compression_may_use_chunks_of_1024_bytes() -> None:
-    """Rule 69: as WebSocket messages of their own; as fragments they are joined before."""
+    """Rule 69: as separate WebSocket messages; fragments are joined earlier."""
     connection = _bare(compression="zlib-stream")
     sender = zlib.compressobj(0)
     text = b'{"op":10,"d":{"heartbeat_interval":1000,"_trace":["' + b"x" * 5000 + b'"]}}'

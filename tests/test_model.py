@@ -1,4 +1,4 @@
-"""A client and the reference of the specification, side by side: they say and tell the same."""
+"""The client and the reference client: equal output and events for equal input."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gateway_proto._timing.ratelimit import SlidingWindow
 from tests.life import life
 
 VERSIONS = [3, 4, 5, 6, 7, 8, 9, 10]
-# To explain takes a minute, and the steps say it all.
+# The phase "explain" takes a minute, and the steps are sufficient.
 _SETTINGS = settings(
     deadline=None,
     phases=[Phase.reuse, Phase.generate, Phase.shrink],

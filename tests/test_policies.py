@@ -1,4 +1,4 @@
-"""What the caller decides: the policies of Config, and what is reported of time."""
+"""Policies of Config on heartbeats, the clock, op 9 and identify slots."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _ops(connection: ClientConnection) -> list[int]:
 
 
 def test_late_heartbeat_is_reported() -> None:
-    """Rule 11: something blocks the loop; the connection goes on."""
+    """Rule 11: a blocked loop does not end the connection."""
     connection = _ready()
 
     connection.handle_timer(now=5.9)
@@ -83,7 +83,7 @@ def test_late_heartbeats_are_not_sent_in_a_burst() -> None:
 
 
 def test_system_suspend_causes_a_new_connection() -> None:
-    """Rule 12: the monotonic clock does not count the sleep, and everything looks healthy."""
+    """Rule 12: the monotonic clock stops during suspend, so the connection looks healthy."""
     connection = _ready()
     connection.check_clock(1_000_000.0, now=1.0)
     connection.check_clock(1_000_003.0, now=4.0)
@@ -100,7 +100,7 @@ def test_system_suspend_causes_a_new_connection() -> None:
 
 @pytest.mark.parametrize("step", [4.9, -5000.0])
 def test_small_or_backward_clock_step_is_ignored(step: float) -> None:
-    """An NTP step must not end a connection that lives."""
+    """An NTP step must not end a working connection."""
     connection = _ready()
     connection.check_clock(1000.0, now=1.0)
 
@@ -252,7 +252,7 @@ def test_zombie_policy_decides_on_missing_heartbeat_acks(
 
 
 def test_identify_on_same_connection_follows_op_9() -> None:
-    """Rules 30, 31 and 35: after a wait, and with nothing that was meant for the old session."""
+    """Rules 30, 31 and 35: after a delay, and without commands for the old session."""
     connection = _ready(identify_on_same_connection=True, random=lambda: 0.75)
     for _ in range(130):
         connection.send(VOICE, now=0.0)

@@ -1,4 +1,4 @@
-"""What must hold whatever happens: the contract of a connection, for both roles and dialects."""
+"""Properties that hold for any input: the contract of a connection, in both roles."""
 
 from __future__ import annotations
 
@@ -65,13 +65,13 @@ def _config(
 
 
 def _forms(version: int) -> st.SearchStrategy[tuple[str, str]]:
-    """Compression and encoding that go together."""
+    """Yield the valid combinations of compression and encoding."""
     forms = [(c, e) for c in COMPRESSIONS[version] for e in ENCODINGS]
     return st.sampled_from([form for form in forms if form != ("payload", "etf")])
 
 
 def _conversation(version: int, form: tuple[str, str]) -> tuple[bytes, bytes]:
-    """All that a client and a server said to each other, to a clean close."""
+    """Record the bytes of a client and a server up to a clean close."""
     client = ClientConnection(_config(version, *form), "ws://localhost", now=0.0)
     server = Server(ServerConfig(world=World(GUILDS)))
     connection = server.accept(now=0.0)
@@ -145,7 +145,7 @@ def test_client_events_do_not_depend_on_chunk_sizes(
 
 
 def _same_nonce(version: int, form: tuple[str, str], answer: bytes) -> ClientConnection:
-    """A client to which a recorded answer to the upgrade belongs, though its nonce is chance."""
+    """Return a client that accepts the recorded upgrade response, despite its random nonce."""
     client = ClientConnection(_config(version, *form), "ws://localhost", now=0.0)
     accept = next(line for line in answer.split(b"\r\n") if b"Sec-WebSocket-Accept" in line)
     token = accept.partition(b": ")[2]
@@ -256,7 +256,7 @@ def _step(connection: AnyConnection, what: str, value: Any, now: float, asked: l
             connection.unpause(now=now)
             connection.handle_timer(now=now)
         case "send":
-            # A server refuses it as no message of its own, a client that is closed as too late.
+            # A server rejects it as a wrong type, a closed client as too late.
             for number in range(value):
                 with contextlib.suppress(LocalProtocolError):
                     connection.send(UpdateVoiceState(number, None), now=now)
@@ -295,7 +295,7 @@ def test_connection_keeps_its_contract_for_any_input(
         now = _step(connection, what, value, now, asked)
         new = connection.events()
         if was_closed:
-            # After Closed: no events, no timers, nothing to send, and inputs do nothing.
+            # After Closed: no events, timers or output, and inputs have no effect.
             assert new == []
             assert connection.state is State.CLOSED
             assert connection.messages_to_send() == []
@@ -312,7 +312,7 @@ def test_connection_keeps_its_contract_for_any_input(
         assert len(closed) == (connection.state is State.CLOSED)
         if closed:
             assert events[-1] is closed[0]
-    # Whatever was asked is answered or fails, once, and by the end at the latest.
+    # Every request is answered or fails exactly once, at the end at the latest.
     connection.receive_eof(now=now)
     events += connection.events()
     over = [e.number for e in events if isinstance(e, RequestAnswered | RequestFailed)]

@@ -1,4 +1,4 @@
-"""The core has no clock, no chance and no I/O."""
+"""The core reads no clock, has no random source and does no I/O."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_import_check_finds_violations(planted: str) -> None:
 def test_session_runs_without_clock_randomness_and_sockets(
     version: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The one exception is inside wsproto: the masks, from os.urandom."""
+    """The only exception is in wsproto: frame masks from os.urandom."""
 
     def forbidden(*_: object, **__: object) -> float:
         raise AssertionError("the core reached for the outside world")

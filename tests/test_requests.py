@@ -1,4 +1,4 @@
-"""Requests with answers: collected by nonce and number, or failed with a reason, never lost."""
+"""Requests with responses: collected by nonce and index, or failed with a reason."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_two_requests_for_a_guild_are_distinguished() -> None:
 
 
 def test_chunk_without_nonce_is_matched_by_its_guild() -> None:
-    """Other servers leave the nonce out, and write ids as integers."""
+    """Other servers omit the nonce and send ids as integers."""
     client = RequestClient()
     client.ask(RequestGuildMembers("1"))
 
@@ -142,7 +142,7 @@ def test_request_with_an_invalid_timeout_has_no_effect(timeout: Any) -> None:
 
 
 def test_response_continues_after_resume() -> None:
-    """Rule 66: what was missed is replayed on Resume."""
+    """Rule 66: missed chunks are replayed on Resume."""
     client = RequestClient()
     client.ask(RequestGuildMembers("1"))
     nonce = client.asked().nonce
@@ -216,7 +216,7 @@ def test_ready_in_response_to_resume_fails_pending_requests() -> None:
 
 
 def test_unsent_request_fails_on_close() -> None:
-    """Rule 60: nothing that waits is carried into the new connection."""
+    """Rule 60: queued commands are not carried into the new connection."""
     client = RequestClient()
     connection: Any = client.link.client.connection
     for _ in range(130):

@@ -1,4 +1,4 @@
-"""docs/rules.md: every rule is there, and every test that it names."""
+"""docs/rules.md: every rule has its line, and the named tests exist."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The user's document of early 2016 (version 3), sentence by sentence."""
+"""Version 3, by the document of early 2016, sentence by sentence."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _link(config: Config = CONFIG, **server: Any) -> Link:
 
 
 def _bare(config: Config = CONFIG, session: Session | None = None) -> ClientConnection:
-    """A connection without framing: what it says is JSON text."""
+    """Return a connection without framing, which sends JSON text."""
     return ClientConnection(config, "ws://localhost/4", now=100.0, session=session, framing=False)
 
 

@@ -1,4 +1,4 @@
-"""Which shard gets a guild, which a process runs, and whose turn it is to identify."""
+"""Shard of a guild, shard plans of a process, identify queue and budget."""
 
 from __future__ import annotations
 
@@ -194,7 +194,7 @@ def _budget(remaining: int, reset_after: float = 3_600_000, now: float = 0.0) ->
 
 
 def test_spent_budget_grants_no_identify_slot_until_its_reset() -> None:
-    """Rule 49: a thousand in a day cost the token; when the day is over there are new ones."""
+    """Rule 49: 1000 in a day reset the token; the budget is refilled after the day."""
     budget = _budget(12)
     queue, granted = _queue(budget=budget, max_concurrency=16)
     for shard_id in range(4):

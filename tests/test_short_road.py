@@ -1,4 +1,4 @@
-"""The short road of dispatches gives what the long one gives, whatever comes."""
+"""The fast path of dispatches returns the same as the general path."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ texts = st.lists(st.one_of(usual, usual, payloads, odd), max_size=12)
 BAD = b'{"op":0,"t":"A","s":3,"d":"\xff"}'
 
 
-class LongRoad(ClientConnection):
-    """One on which every message goes all the way up."""
+class GeneralPath(ClientConnection):
+    """A connection that uses the general path for every message."""
 
     def _fast_path_allowed(self) -> bool:
         return False
@@ -106,10 +106,10 @@ def test_fast_and_general_path_give_equal_results(
     if compression == "none" and data:
         messages = [*(str(message).encode() for message in messages), BAD]
     elif compression != "none":
-        # A text may be cut over several messages.
+        # A payload may span several messages.
         *before, last = messages
         messages = [*before, last[:cut], last[cut:]]
-    short, long = _connection(compression), _connection(compression, LongRoad)
+    short, long = _connection(compression), _connection(compression, GeneralPath)
 
     assert _outcome(short, messages, is_text) == _outcome(long, messages, is_text)
 
@@ -130,7 +130,7 @@ def test_dispatches_use_the_fast_path(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_payload_may_span_messages_on_the_general_path() -> None:
     compress = _compressor("zlib-stream")
-    connection = _connection("zlib-stream", LongRoad)
+    connection = _connection("zlib-stream", GeneralPath)
     message = compress('{"op":0,"t":"READY","s":1,"d":{"session_id":"s"}}')
 
     connection.receive_message(message[:9], now=0.0)

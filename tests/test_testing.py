@@ -1,4 +1,4 @@
-"""The fake wire itself."""
+"""The in-memory link of a client and a server in virtual time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Golden traces: recorded conversations, driven again; both roles do what they did then."""
+"""Golden traces: recorded conversations replay without differences in both roles."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_golden_traces_replay_without_differences(form: tuple[int, str, str]) ->
 @pytest.mark.parametrize("form", FORMS, ids=lambda form: "-".join(map(str, form)))
 def test_recorded_trace_equals_the_stored_one(form: tuple[int, str, str]) -> None:
     def essence(lines: list[str]) -> list[object]:
-        """Without the key of the upgrade, and bytes that another zlib would write otherwise."""
+        """Return the lines without the upgrade key and data that depends on the zlib version."""
         return [
             {k: re.sub("Sec-WebSocket[^,]*", "", str(v)) for k, v in line.items() if k != "bytes"}
             for line in read(lines)

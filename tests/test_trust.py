@@ -1,4 +1,4 @@
-"""The token goes only where its owner sent it: hostile URLs, sizes and texts, on whole lives."""
+"""The token is sent only to trusted URLs: malicious URLs, sizes and texts."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from gateway_proto.testing import Link
 
 TOKEN = "very-secret-token"
 HOSTILE = [
-    "ws://gateway.discord.gg",  # TLS down to plain text
+    "ws://gateway.discord.gg",  # downgrade from TLS to plaintext
     "wss://evil.example",
     "wss://evildiscord.gg",
     "wss://discord.gg.evil.example",
@@ -81,7 +81,7 @@ def _dials_of(client: Client) -> str:
 
 
 def _closed(client: Client, payload: dict[str, Any], version: int = 10) -> list[Any]:
-    """Open the gateway's connection, as far as one may without a network, and end it."""
+    """Open the gateway connection, pass a payload, close it, and return the events."""
     connection: Any = client.dial_succeeded(now=0.0, framing=False)
     if version >= 5:
         connection.receive_message('{"op":10,"d":{"heartbeat_interval":1000}}', now=0.0)
@@ -91,7 +91,7 @@ def _closed(client: Client, payload: dict[str, Any], version: int = 10) -> list[
 
 
 def _word(url: str) -> str:
-    """A test's name that can be given to pytest: ASCII, and no `::`."""
+    """Return a test id that pytest accepts as an argument: ASCII, without `::`."""
     return re.sub("[^a-z0-9]+", "-", url)[:40] or "nothing"
 
 
@@ -189,7 +189,7 @@ def test_session_of_another_token_is_ignored() -> None:
 @pytest.mark.parametrize("version", range(3, 11))
 @pytest.mark.parametrize("end", ["4004", "cut", "stop"])
 def test_events_session_errors_and_reasons_have_no_token(version: int, end: str) -> None:
-    """Rule 85: no event, session, error or reason; the wire alone has it."""
+    """Rule 85: only the transport contains it, not events, session, errors or reasons."""
     config = Config(
         token=TOKEN,
         dialect=version,

@@ -1,4 +1,4 @@
-"""docs/tutorial.md, line by line: its commands run, and print what it says."""
+"""docs/tutorial.md: its commands run in order and print the shown output."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PAGE = DOCS / "tutorial.md"
 
 
 class Terminals:
-    """Runs lines of a shell in a folder: those that go on for long in the background."""
+    """A shell in a folder; long-running commands run in the background."""
 
     def __init__(self, folder: pathlib.Path) -> None:
         self._folder = folder
@@ -38,16 +38,16 @@ class Terminals:
         }
 
     def run(self, lines: str) -> str:
-        """Run to the end; what it printed."""
+        """Run to the end and return the output."""
         return subprocess.check_output(
             lines, shell=True, cwd=self._folder, env=self._env, text=True, timeout=30
         )
 
     def start(self, line: str) -> pathlib.Path:
-        """Run in the background; the file of what it prints."""
+        """Run in the background and return the file of its output."""
         log = self._folder / f"{len(self._running)}.log"
         with log.open("wb") as file:
-            # Without `exec` the shell would be ended, and its child not.
+            # Without `exec` only the shell would be terminated, not its child.
             self._running.append(
                 subprocess.Popen(
                     f"exec env {line}",
@@ -61,7 +61,7 @@ class Terminals:
         return log
 
     def wait(self, number: int) -> int:
-        """Wait for one in the background to end."""
+        """Wait for a background command to end."""
         return self._running[number].wait(30)
 
     def close(self) -> None:
@@ -78,7 +78,7 @@ def terminals(tmp_path: pathlib.Path) -> Iterator[Terminals]:
 
 
 def _wait_for(log: pathlib.Path, text: str) -> str:
-    """What a log holds, once it has a text."""
+    """Wait until a log contains a text, and return the log."""
     for _ in range(300):
         if text in (said := log.read_text()):
             return said
@@ -98,7 +98,7 @@ def test_tutorial_runs_to_its_end(terminals: Terminals, tmp_path: pathlib.Path) 
     )
     program, test = (block.code for block in blocks(PAGE, "python"))
     (tmp_path / "first.py").write_text(program)
-    assert "pip install" in install  # whoever runs the tests has done so
+    assert "pip install" in install  # already done to run the tests
 
     server = terminals.start(serve)
     for line in listens:

@@ -12,7 +12,7 @@ from gateway_proto import (
     Url,
 )
 
-MAPPED = str(ipaddress.ip_address("::ffff:127.0.0.1"))  # Python 3.13 writes it in another way
+MAPPED = str(ipaddress.ip_address("::ffff:127.0.0.1"))  # formatted differently by Python 3.13
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Small values: dialects, commands, events, session, config, URLs, intents, shards."""
+"""Value types: versions, commands, events, session, config, intents, shards."""
 
 from __future__ import annotations
 

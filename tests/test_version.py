@@ -1,4 +1,4 @@
-"""The version stands in one place, and whoever names it names the same."""
+"""The version is defined once and reported everywhere."""
 
 from __future__ import annotations
 

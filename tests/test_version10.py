@@ -1,4 +1,4 @@
-"""Version 10: what the official documentation says, and what it leaves to good sense."""
+"""Version 10, by the official documentation: handshake, heartbeats, presence, errors."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ def test_identify_has_the_presence_from_version_6_on(version: int, does: bool) -
     [(3, (1, 12.0)), (4, (5, 60.0)), (5, (5, 60.0)), *((v, (5, 20.0)) for v in range(6, 11))],
 )
 def test_presence_rate_limit_depends_on_the_version(version: int, limit: tuple[int, float]) -> None:
-    """Rule 62; and of all that wait, the last is sent."""
+    """Rule 62; of all queued presences the last is sent."""
     connection = ready_of(version)
     most, seconds = limit
 
@@ -240,7 +240,7 @@ def test_members_request_has_several_guilds_up_to_version_7(version: int, does: 
 
 @versions(3, 4, 5, 6, 7)
 def test_property_names_have_a_dollar_sign_up_to_version_7(version: int, does: bool) -> None:
-    """Rule 81: today's names have none."""
+    """Rule 81: current names have none."""
     assert ("$os" in identify_of(version)["properties"]) is does
 
 

@@ -1,4 +1,4 @@
-"""plain data → dispatches: the server's small world, and what a session gets of it."""
+"""World of the server: its data, and the dispatches that a session gets."""
 
 from __future__ import annotations
 
@@ -239,7 +239,7 @@ def test_version_3_requests_several_guilds_at_once() -> None:
 
 
 def test_second_request_for_all_members_gets_rate_limited() -> None:
-    """Rule 65; our own client would wait, so this one asks as another would."""
+    """Rule 65; our client would delay the request, so the server gets it directly."""
     link = _link()
     connection: Any = link.server.connection
     asked = '{"op":8,"d":{"guild_id":"5","query":"","limit":0,"nonce":"n"}}'

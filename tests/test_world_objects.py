@@ -1,4 +1,4 @@
-"""Builders of Discord's objects: each documented field that is not optional is there."""
+"""Builders of Discord's objects: every documented required field is set."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ from gateway_proto.testing import Link
 
 
 async def _async_function(*_: object) -> None:
-    """Nothing."""
+    """Do nothing."""
 
 
 class _ReprRaises:
@@ -112,7 +112,7 @@ def _use_command(command: Any) -> None:
                 encoding=encoding,
                 intents=Intents.all() if DIALECTS[version].intents else None,
             )
-            # What differs between versions is checked when it is sent.
+            # Differences between versions are checked on sending.
             with contextlib.suppress(LocalProtocolError):
                 encode_command(config, command)
 
@@ -182,7 +182,7 @@ def _made(type_: type[Any], field: str, value: Any) -> Any:
 
 
 def _problem(type_: type[Any], field: str, value: Any) -> str | None:
-    """Return what is wrong with how a field takes a value; None: it is rejected, or it works."""
+    """Return the problem with a wrong value of a field; None if it is rejected or works."""
     try:
         made = _made(type_, field, value)
     except LocalProtocolError as error:

@@ -1,6 +1,6 @@
-"""version, encoding, compression → a conversation of the two roles, as a trace of both.
+"""Record golden traces: one conversation for each version, encoding and compression.
 
-To record all anew after a change that is meant: `PYTHONPATH=. python tests/tracing.py`.
+To record all again after an intended change: `PYTHONPATH=. python tests/tracing.py`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ TOKEN = "trace-token"
 
 
 def forms() -> Iterator[tuple[int, str, str]]:
-    """All that go together, in order."""
+    """Return all valid combinations, in order."""
     for version, spoken in DIALECTS.items():
         for encoding in Encoding:
             for compression in Compression:
@@ -40,17 +40,17 @@ def forms() -> Iterator[tuple[int, str, str]]:
 
 
 def path(form: tuple[int, str, str]) -> pathlib.Path:
-    """Where the trace of a form lies."""
+    """Return the path of the trace of a combination."""
     return FOLDER / "v{}-{}-{}.jsonl".format(*form)
 
 
 def read(form: tuple[int, str, str]) -> list[str]:
-    """The recorded lines."""
+    """Return the recorded lines."""
     return path(form).read_text().splitlines()
 
 
 def record(form: tuple[int, str, str]) -> list[str]:
-    """Let the two roles talk, and write it down."""
+    """Run a conversation of the two roles and record it."""
     version, encoding, compression = form
     spoken = dialect(version)
     lines: list[str] = []
@@ -63,7 +63,7 @@ def record(form: tuple[int, str, str]) -> list[str]:
             compression=compression,
             intents=641 if spoken.intents else None,
             api_url="http://localhost/api",
-            # Without it a new version of the library would be another trace.
+            # Otherwise each version of the package would record another trace.
             user_agent="DiscordBot (gateway_proto, 0.1)",
             unix_offset=1_450_996_513.618,
             random=lambda: 0.25,

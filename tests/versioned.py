@@ -69,7 +69,7 @@ def greeted_of(version: int, session: Session | None = None, **changes: Any) -> 
 
 
 def identify_of(version: int, **changes: Any) -> Any:
-    """The `d` of Identify."""
+    """Return the `d` of Identify."""
     (identify,) = sent_payloads(greeted_of(version, **changes))
     assert identify["op"] == 2
     return identify["d"]
@@ -89,12 +89,12 @@ def accepted_of(version: int, server: Server | None = None) -> ServerConnection:
 
 
 def server_payloads(version: int, **config: Any) -> list[dict[str, Any]]:
-    """What a server says to Identify."""
+    """Return the payloads of a server in response to Identify."""
     connection = accepted_of(version, Server(ServerConfig(**config)))
     connection.receive_message(json.dumps({"op": 2, "d": {"token": "t", "intents": 513}}), now=0.0)
     return sent_payloads(connection)
 
 
 def versions(*which: int) -> Any:
-    """Run for all versions; `version in which` is what the test asks."""
+    """Run a test for all versions, with `version in which` as its second parameter."""
     return pytest.mark.parametrize(("version", "does"), [(v, v in which) for v in VERSIONS])

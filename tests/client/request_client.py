@@ -29,7 +29,7 @@ CONFIG = Config(
 
 
 class RequestClient:
-    """A client that asks a server which a test answers for."""
+    """A client with a server whose responses to requests the test sends."""
 
     def __init__(self, config: Config = CONFIG) -> None:
         self.server = Server(ServerConfig(heartbeat_interval=10**9))

@@ -81,7 +81,7 @@ def test_skip_malformed_policy_sets_the_reaction(
 
 
 def test_compression_payload_continues_in_the_next_message() -> None:
-    """Rule 69, on a whole connection."""
+    """Rule 69, on a connection."""
     connection = _ready(compression="zlib-stream")
     import zlib
 
@@ -108,7 +108,7 @@ def test_compression_payload_continues_in_the_next_message() -> None:
     ],
 )
 def test_close_code_policy_depends_on_the_phase(code: int, ready: Then, resuming: Then) -> None:
-    """Rules 36, 38, 41 and 45: the one try that 1000 and 4009 get is not given twice."""
+    """Rules 36, 38, 41 and 45: 1000 and 4009 allow one Resume, not two."""
     for connection, then in ((_ready(), ready), (_hello(_bare(SESSION)), resuming)):
         connection.receive_close(code, now=0.0)
         assert close_event(connection).then is then
@@ -144,7 +144,7 @@ def _blame(link: Link, code: int = 4002) -> None:
 
 
 def test_command_that_causes_close_twice_ends_the_client() -> None:
-    """Rule 43: a presence is sent anew after each Resume, and would be for ever."""
+    """Rule 43: a presence is sent again after each Resume, without an end."""
     link = Link(Client(CONFIG), Server())
     link.client.expect(Ready)
     link.client.send(UpdatePresence((), 5))

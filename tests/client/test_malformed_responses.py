@@ -1,4 +1,4 @@
-"""Malformed responses to requests: each fails a request, or counts in part."""
+"""Malformed responses to requests: each fails a request or is used in part."""
 
 from __future__ import annotations
 

@@ -155,7 +155,7 @@ def test_rate_limited_guilds_are_kept_up_to_a_bound() -> None:
 
 
 def test_rate_limit_of_all_members_is_once_in_30_seconds() -> None:
-    """Rule 65; other commands go past the one that waits."""
+    """Rule 65; other commands overtake the delayed one."""
     client = RequestClient()
     client.ask(RequestGuildMembers("1"))
     client.ask(RequestGuildMembers("1"))

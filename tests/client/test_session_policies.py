@@ -66,7 +66,7 @@ def _ops(connection: ClientConnection) -> list[int]:
 
 
 def test_session_older_than_resume_within_is_not_resumed() -> None:
-    """Rule 23: as an option."""
+    """Rule 23, as an option."""
     link = Link(Client(_config(resume_within=30.0)), Server())
     link.cut()
     link.run(2)
@@ -168,7 +168,7 @@ def test_spent_budget_ends_identify_on_the_same_connection() -> None:
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_repeated_upgrade_rejection_is_backed_off(status: int) -> None:
-    """Rule 56: repeated 401 and 403 are no outage."""
+    """Rule 56: repeated 401 and 403 do not mean an outage."""
     client = Client(_config(random=lambda: 0.0))
     delays = []
     for _ in range(3):
@@ -198,7 +198,7 @@ def test_configured_payload_limit_is_enforced() -> None:
 
 
 def test_oversized_identify_is_rejected_before_the_first_dial() -> None:
-    """Rule 61: and never while something is received."""
+    """Rule 61: not while data is received."""
     with pytest.raises(LocalProtocolError, match=r"Identify has .* more than the 4096"):
         _bare(properties=Properties("x" * 4096))
     with pytest.raises(LocalProtocolError, match=r"Identify has .* more than the 4096"):
@@ -227,7 +227,7 @@ def test_missing_version_means_the_lowest_supported() -> None:
 
 @pytest.mark.parametrize("version", DIALECTS)
 def test_presence_sent_during_identify_is_kept(version: int) -> None:
-    """A presence is a state: the last one counts, whenever it is given."""
+    """A presence is a state: the last one is used, at whatever time it was set."""
     config = _config(dialect=version, unix_offset=0.0, presence=UpdatePresence())
     connection = ClientConnection(config, "ws://localhost", now=0.0, framing=False)
     if config.dialect.greets:

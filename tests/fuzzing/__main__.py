@@ -1,11 +1,11 @@
-"""names, seconds → each target fuzzed for so long; ends with 1 where there is a finding.
+"""Fuzz each named target for a time; exit with 1 if there is a finding.
 
     python -m tests.fuzzing [NAME ...] [--seconds 60] [--jobs 2]
     python -m tests.fuzzing NAME FILE ...      run files through a target; needs no atheris
-    python -m tests.fuzzing --seeds            write the corpus anew, from real conversations
+    python -m tests.fuzzing --seeds            write the corpus again, from real conversations
 
-Findings are written to fuzz-findings/, and what was found to be new to fuzz-corpus/: both in the
-present folder, and neither is kept by git.
+Findings are written to fuzz-findings/, and inputs with new coverage to fuzz-corpus/, both in the
+current folder and ignored by git.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _FINDINGS, _FOUND = pathlib.Path("fuzz-findings"), pathlib.Path("fuzz-corpus")
 
 
 def main() -> int:
-    """The exit code."""
+    """Run the command line and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzzing", description=__doc__)
     parser.add_argument("names", nargs="*", help=f"of {', '.join(TARGETS)}, or one and files")
     parser.add_argument("--seconds", type=int, default=60, help="for each (60)")

@@ -1,4 +1,4 @@
-"""messages → a connection of either role that gets them, whatever they say."""
+"""Fuzz target: any messages, received by a connection of either role."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _GUILD = {"id": "7", "name": "g", "members": [{"user": {"id": "1", "username": "
 
 
 def connection(data: bytes) -> None:
-    """The first byte says the role, the second the form; then messages, and now and then time."""
+    """Read role and format from the first two bytes, then messages and steps of time."""
     role, form = (data + b"\0\0")[:2]
     version, encoding, compression = FORMS[form % len(FORMS)]
     if encoding == "etf" and not etf.available():
@@ -62,7 +62,7 @@ def connection(data: bytes) -> None:
         )
     now, received = 0.0, check(made, 0.0)
     for number, message in enumerate(pieces(data[2:])):
-        if message[:1] == b"\xf7":  # no text begins so: it is time that goes by
+        if message[:1] == b"\xf7":  # not the start of any text: a step of time
             now = made.next_timer() or now + len(message)
             made.handle_timer(now=now)
         else:
@@ -84,7 +84,7 @@ def connection(data: bytes) -> None:
 
 
 def _message(message: bytes) -> str | bytes:
-    # A WebSocket text is UTF-8 where it comes to here.
+    # wsproto passes on only valid UTF-8 as text.
     try:
         return message.decode() if message[:1] == b"{" else message
     except UnicodeDecodeError:

@@ -1,4 +1,4 @@
-"""a connection → what its contract says of it, asserted; for whoever gives it hostile input."""
+"""Assertions of the contract of a connection, for malicious input."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["check", "finish"]
 
 
 def check(connection: Connection[Any, Any], now: float) -> list[Any]:
-    """Take the events of a connection that was called at `now`, and look at all that it shows."""
+    """Take the events of a connection that was called at `now`, and check its attributes."""
     events = connection.events()
     ends = [index for index, event in enumerate(events) if isinstance(event, Closed)]
     is_closed = connection.state is State.CLOSED
@@ -24,7 +24,7 @@ def check(connection: Connection[Any, Any], now: float) -> list[Any]:
 
 
 def finish(connection: Connection[Any, Any], now: float) -> list[Any]:
-    """End the transport: there is one `Closed` then, and silence behind it."""
+    """End the transport: exactly one `Closed` follows, and no output after it."""
     was_closed = connection.state is State.CLOSED
     connection.receive_eof(now=now)
     events = check(connection, now)

@@ -1,4 +1,4 @@
-"""HTTP of a peer → the lookup of a client's life, and the routes of a server."""
+"""Fuzz target: HTTP, received by a client's lookup and upgrade and by a server's routes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _TOKEN = "t0ken-of-the-fuzzer"
 
 
 def endpoint(data: bytes) -> None:
-    """The first byte says who reads: a client's lookup, its upgrade, the URL
+    """Select the reader by the first byte: a client's lookup, its upgrade, the URL
     of its READY, or a server."""
     kind, chunks = data[:1], pieces(data[1:])
     match (kind or b"\0")[0] % 4:

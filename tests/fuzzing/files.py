@@ -1,4 +1,4 @@
-"""text of a file → what the package reads out of files: scenarios, worlds, sessions, traces."""
+"""Fuzz target: texts of files that the package reads: scenarios, worlds, sessions, traces."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _OTHERS: list[Any] = [
 
 
 def scenario(data: bytes) -> None:
-    """The first byte says what the text should be."""
+    """Select the kind of file by the first byte."""
     kind, text = (data[:1] or b"\0")[0] % 4, data[1:]
     reader = (Scenario.from_json, Scenario.from_yaml, World.from_json, Session.from_json)[kind]
     try:
@@ -55,9 +55,9 @@ def scenario(data: bytes) -> None:
 
 
 def trace(data: bytes) -> None:
-    """Each machine of a trace does what its lines say, or the line is told that is none.
+    """Replay each connection of a trace, or report the invalid line.
 
-    The first byte says what the rest is: the text, or what is changed in the lines of a good one.
+    The first byte selects: the rest is the text, or changes to the lines of a valid one.
     """
     lines = _changed(data[1:]) if data[:1] == b"\1" else data[1:].split(b"\n")
     try:
@@ -80,7 +80,7 @@ def _good() -> list[str]:
 
 
 def _changed(changes: bytes) -> list[bytes]:
-    """A good trace in which values are others: three bytes say which line, where, and what."""
+    """Return a valid trace with changed values: three bytes select line, position and value."""
     lines = [json.loads(line) for line in _good()]
     for at in range(0, len(changes) - 2, 3):
         line, where, what = changes[at : at + 3]
@@ -92,7 +92,7 @@ def _changed(changes: bytes) -> list[bytes]:
 
 
 def _places(value: Any) -> Iterator[tuple[Any, Any]]:
-    """Every place in a value, outer ones before inner ones."""
+    """Yield every position in a value, outer ones before inner ones."""
     keys = (
         value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
     )

@@ -1,4 +1,4 @@
-"""bytes of a transport → frames of both roles: whole or in pieces, cut by hand or by wsproto."""
+"""Fuzz target: bytes, parsed as frames of both roles by the fast parser and by wsproto."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _FILLING = b"\0" * (_LIMIT + 10)
 
 
 def frames(data: bytes) -> None:
-    """The first byte says who reads, and from where on; the rest is what came, in pieces."""
-    # A connection keeps none from its frames: no bytes are no end.
+    """Select reader and start by the first byte; the rest is the received data, in chunks."""
+    # A connection never passes empty data to its frames: an empty read is not EOF.
     kind, chunks = data[:1], [chunk for chunk in pieces(data[1:]) if chunk]
     match (kind or b"\0")[0] % 4:
         case 0:
@@ -35,16 +35,16 @@ def frames(data: bytes) -> None:
 
 
 def _same(one: Any, other: Any, chunks: list[bytes], *, whole: bool = False) -> None:
-    """Both readers find the same, though the other reads otherwise, or all at once."""
+    """Check that both readers agree, with other chunk sizes or all at once."""
     found = _received(one, chunks)
     expected = _received(other, [b"".join(chunks)] if whole and chunks else chunks)
-    # wsproto looks into a head, or a text, that has not come whole yet; cut by hand, all is looked
-    # at later.
+    # wsproto checks headers and texts that are still incomplete; the fast parser checks them when
+    # they are complete.
     if _is_broken(expected) and not _is_broken(found):
         found += _received(one, [_FILLING])
     elif _is_broken(found) and not _is_broken(expected):
         expected += _received(other, [_FILLING])
-    # What is wrong and too large as well is told for either.
+    # Data that is both invalid and too large is reported as either.
     if _is_broken(expected) and found[-1:] == [Broken(1009, "")]:
         found[-1] = expected[-1]
     assert found == expected, (found, expected)
@@ -55,11 +55,11 @@ def _is_broken(found: list[Any]) -> bool:
 
 
 def _received(reader: Any, chunks: list[bytes]) -> list[Any]:
-    """What comes of the chunks, up to an end."""
+    """Return the results of the chunks, up to an end."""
     found: list[Any] = []
     for chunk in chunks:
         for item in one_by_one(_and_behind(reader, chunk)):
-            # Where in a text an error is depends on how much of it was looked at.
+            # The reported position of an error depends on the chunk sizes.
             found.append(Broken(item.code, "") if isinstance(item, Broken) else item)
             if isinstance(item, Broken):
                 return found
@@ -76,7 +76,7 @@ def _and_behind(reader: Any, chunk: bytes) -> Iterator[Any]:
 
 
 def _handshaking() -> ClientFrames:
-    """One whose request went out; the key of it is always the same."""
+    """Return frames of a client that sent its request, with a constant key."""
     frames = ClientFrames(host="h", target="/", user_agent="u", limit=_LIMIT)
     handshake = frames._handshake
     assert handshake is not None

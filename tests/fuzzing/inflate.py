@@ -1,4 +1,4 @@
-"""messages → texts: payload, zlib-stream and zstd-stream, against the libraries alone."""
+"""Fuzz target: compressed messages, compared with the compression libraries."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LIMIT = 20_000
 
 
 def inflate(data: bytes) -> None:
-    """The first byte says which, the rest is messages."""
+    """Select the compression by the first byte; the rest is messages."""
     kind = KINDS[(data[:1] or b"\0")[0] % 3]
     if kind is Compression.ZSTD_STREAM and not has_zstd():
         return
@@ -31,7 +31,7 @@ def inflate(data: bytes) -> None:
         if text is not None:
             texts += text.encode() if isinstance(text, str) else text
             assert len(text) <= max(_LIMIT, len(message))
-            # One of JSON's errors says that there is more to come.
+            # One error of the JSON decoder means that more data is needed.
             if text[:1] == b"[" and isinstance(text, bytes) and reader.hold(text):
                 texts = texts[: -len(text)]
         if is_plain:

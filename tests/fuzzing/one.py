@@ -1,6 +1,6 @@
-"""a target's name, libFuzzer's options → the target, fuzzed until a finding or the end of the time.
+"""Fuzz one target, with options of libFuzzer, until a finding or the end of the time.
 
-It runs in a process of its own, which libFuzzer ends: `python -m tests.fuzzing` starts it.
+It runs in its own process, which libFuzzer ends; `python -m tests.fuzzing` starts it.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ MEMORY = 2**30
 
 
 def main() -> None:
-    """Never returns."""
+    """Run libFuzzer, which does not return."""
     name = sys.argv.pop(1)
-    # libFuzzer looks at the memory once a second, and would blame the input of that second.
+    # libFuzzer checks the memory once a second and would report the input of that second.
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     atheris.Setup(sys.argv, TARGETS[name])
     atheris.Fuzz()

@@ -1,4 +1,4 @@
-"""texts → payloads: JSON by both roads, ETF by the walk before erlpack."""
+"""Fuzz target: payloads in JSON, by the fast and the general path, and in ETF."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _decoded(text: str | bytes) -> Payload | None:
 
 
 def json(text: bytes) -> None:
-    """The short road gives what the long one does; a text what its bytes do."""
+    """Compare the fast with the general path, and str with bytes."""
     payload = _decoded(text)
     try:
         short = decode_dispatch(text)
@@ -55,7 +55,7 @@ def json(text: bytes) -> None:
 
 
 def term(data: bytes) -> None:
-    """The same of a term; without its first byte it would be taken for JSON."""
+    """Do the same for a term; without its first byte it would be read as JSON."""
     data = etf.VERSION + data
     payload = _decoded(data)
     _same(payload, _read(data))
@@ -64,7 +64,7 @@ def term(data: bytes) -> None:
     except etf.EtfError:
         pass
     else:
-        # What JSON could hold too is written again; an integer of more than 64 bits becomes text.
+        # Values that JSON can express are encoded again; integers over 64 bits become text.
         again = etf.unpack(etf.pack(value))
         assert repr(etf.unpack(etf.pack(again))) == repr(again), (again, value)
     if payload is not None:
@@ -79,7 +79,7 @@ def _same(payload: Payload | None, received: Dispatch | Payload | None) -> None:
 
 
 def _spell_again(payload: Payload) -> None:
-    """As the server role does it with what a client dispatched to it."""
+    """Encode as the server role does with data of a client."""
     dispatch = Dispatch(payload.t or "", payload.sequence, payload.d)
     hash(dispatch), repr(dispatch)
     try:

@@ -1,4 +1,4 @@
-"""bytes of a fuzzer ↔ the pieces of an input: each behind its length, in two bytes."""
+"""Split fuzzer input into chunks, each after its length in two bytes, and join chunks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["joined", "pieces"]
 
 
 def pieces(data: bytes) -> list[bytes]:
-    """The pieces; the last may be cut off, and there is always one."""
+    """Return the chunks, at least one; the last may be incomplete."""
     found, at = [], 0
     while at < len(data):
         size = int.from_bytes(data[at : at + 2], "big")
@@ -18,5 +18,5 @@ def pieces(data: bytes) -> list[bytes]:
 
 
 def joined(found: Iterable[bytes]) -> bytes:
-    """The bytes that `pieces` takes apart again, as far as a length of two bytes goes."""
+    """Return the bytes that `pieces` splits again; lengths are limited to two bytes."""
     return b"".join(len(piece[:65535]).to_bytes(2, "big") + piece[:65535] for piece in found)

@@ -1,6 +1,6 @@
-"""conversations of the two roles → the corpus that is kept: small, and of every kind.
+"""Write the corpus: small inputs of every kind, from conversations of the two roles.
 
-To write it anew: `python -m tests.fuzzing --seeds`.
+To write it again: `python -m tests.fuzzing --seeds`.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _FOUND = (
 
 
 def write() -> None:
-    """Write every seed, and nothing else."""
+    """Write every seed, and remove other files."""
     found = list(seeds())
     shutil.rmtree(CORPUS, ignore_errors=True)
     for name, data in found:
@@ -63,7 +63,7 @@ def write() -> None:
 
 
 def seeds() -> Iterator[tuple[str, bytes]]:
-    """The name of a target and an input of it."""
+    """Yield names of targets with an input each."""
     plain: list[str | bytes] = []
     for number, form in enumerate(FORMS):
         down, up = _conversation(*form)
@@ -75,7 +75,7 @@ def seeds() -> Iterator[tuple[str, bytes]]:
             for message in {*down, *up}:
                 data = _bytes(message)
                 yield ("etf", data[1:]) if form[1] == "etf" else ("json", data)
-    # The least integer of 64 bits; the one below it once came back as text.
+    # The least 64-bit integer; the one below it was once returned as text.
     yield "etf", b"n\x08\x01" + b"\0" * 7 + b"\x80"
     texts = [_bytes(text) for text in plain][:8]
     for number, kind in enumerate(KINDS):
@@ -110,7 +110,7 @@ def seeds() -> Iterator[tuple[str, bytes]]:
 def _conversation(
     version: int, encoding: str, compression: str
 ) -> tuple[list[str | bytes], list[str | bytes]]:
-    """All messages of a conversation: down from the server, and up to it."""
+    """Return all messages of a conversation, from and to the server."""
     config = Config(
         token="t0ken",
         dialect=version,

@@ -1,4 +1,4 @@
-"""name → target: what is fuzzed; each takes bytes, and raises where something is not as it must."""
+"""Fuzz targets by name: each takes bytes, and raises if an expectation fails."""
 
 from __future__ import annotations
 
@@ -28,5 +28,5 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
 
 
 def corpus(name: str) -> list[pathlib.Path]:
-    """The kept inputs of a target, in order."""
+    """Return the corpus files of a target, in order."""
     return sorted((CORPUS / name).iterdir())

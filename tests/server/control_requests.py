@@ -39,7 +39,7 @@ def ask(
     headers: str = "",
     host: str = "localhost:8080",
 ) -> tuple[int, Any]:
-    """Status and body of what a request is answered."""
+    """Return status and body of the response to a request."""
     raw = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
     method, _, target = request.partition(" ")
     head = f"{method} {target} HTTP/1.1\r\nHost: {host}\r\n{headers}"

@@ -32,7 +32,7 @@ __all__ = [
 def run_with_faults(
     *faults: Fault, dispatches: int = 4, seconds: float = 180.0, **config: Any
 ) -> Link:
-    """A life of three minutes, with a dispatch now and then."""
+    """Run a client for three minutes, with some dispatches, and return the link."""
     given = {
         "token": "t",
         "intents": Intents.GUILDS,

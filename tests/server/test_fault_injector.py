@@ -88,7 +88,7 @@ def test_forgotten_session_is_replaced_by_identify() -> None:
 
 
 def _accepted(*faults: Fault) -> tuple[Server, ServerConnection, ClientFrames]:
-    """A WebSocket that is open; HELLO is not taken yet."""
+    """Return an open WebSocket whose HELLO is still pending."""
     server = Server(ServerConfig(scenario=Scenario(faults)))
     connection = server.accept(now=0.0)
     frames = ClientFrames(host="h", target="/?v=10&encoding=json", user_agent="u", limit=9999)
@@ -139,7 +139,7 @@ def test_merged_messages_are_sent_in_one_chunk() -> None:
 
     assert [type(item) for item in one_by_one(frames.receive(sent))] == [str, str, str]
     connection.send(HeartbeatRequested(), now=0.0)
-    assert len(connection.data_to_send()) > 0  # and so it goes on as ever
+    assert len(connection.data_to_send()) > 0  # and continues normally
 
 
 def test_silence_stops_only_later_output() -> None:
