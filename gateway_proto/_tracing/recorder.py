@@ -7,11 +7,11 @@ from typing import Self
 
 import attrs
 
-from gateway_proto import __version__
 from gateway_proto._tracing.log import Line, Log
 from gateway_proto._tracing.secrets import Secrets
 from gateway_proto._tracing.values import Json, json_of_config, plain
 from gateway_proto._tracing.watching import Clients, Connections, Servers
+from gateway_proto._version import __version__
 from gateway_proto.client import Client
 from gateway_proto.client_connection import ClientConnection
 from gateway_proto.commands import UpdatePresence

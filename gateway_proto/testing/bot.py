@@ -1,9 +1,9 @@
-"""events ↔ commands, dials, clocks: a process with a client in it, as an adapter drives it."""
+"""A process with a client in it, driven as an adapter drives it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 
@@ -23,22 +23,20 @@ from gateway_proto.testing.end import End
 from gateway_proto.testing.provider import ServerEnd
 from gateway_proto.testing.tap import frames_in, payloads_in
 from gateway_proto.testing.turns import IdentifyTurns
+from gateway_proto.testing.watch import Watch
 from gateway_proto.testing.wire import Wire
-
-if TYPE_CHECKING:
-    from gateway_proto.testing.network import Network
-    from gateway_proto.testing.watch import Watch
 
 __all__ = ["Bot", "BotEnd", "Mailbox"]
 
 _UNIX = 1_700_000_000.0
+"""Unix time at the start of the simulation."""
 _AFTER_GIVING_UP = 600.0
-"""Seconds until somebody starts it again."""
+"""Seconds until the process is started again."""
 _TICK = 1e-6
 
 
 class BotEnd(End):
-    """The end of a wire at a client."""
+    """The client's end of a connection."""
 
     connection: ClientConnection | LookupConnection
 
@@ -47,26 +45,26 @@ class BotEnd(End):
         self._bot = bot
         self.wire: Wire = wire
         self.peer: ServerEnd | None = None
-        """The other end; None where it is no server's."""
+        """The server's end; None if an HTTP error answers."""
         self.paused: bool = False
-        """Whether nothing is read, since the application has no room."""
+        """Whether reading is paused, because the application's queue is full."""
         self.answered: bool = False
-        """Whether all that was sent has been heard and answered, as of before the last call."""
+        """Whether the peer had received and answered everything before the last call."""
 
     def clock(self) -> float:
-        """The process's monotonic clock."""
+        """Return the process's monotonic time."""
         return self._bot.clock()
 
     def behind(self) -> float:
-        """Seconds for which the process's clock has stood still."""
+        """Return the seconds for which the process's clock has stood still."""
         return self._bot.slept
 
     def unix(self) -> float:
-        """Unix time, as the process's machine has it."""
+        """Return the unix time of the process's system."""
         return self._bot.unix()
 
     def before(self) -> float:
-        """Called ahead of each call of the machine; its clock."""
+        """Note whether the peer has answered everything. Return the time."""
         peer = self.peer
         self.answered = (
             peer is not None and peer.answers and self.wire.is_empty and not self.wire.has_lost
@@ -74,19 +72,19 @@ class BotEnd(End):
         return self.clock()
 
     def tick(self) -> None:
-        """The time that was planned has come; a process that stands still hears of it later."""
+        """Handle a timer, unless the process is frozen."""
         if self._bot.frozen:
             self._timer = None
         else:
             super().tick()
 
     def turn(self) -> None:
-        """After each change; a process that stands still makes its turn later."""
+        """Process the output, unless the process is frozen."""
         if not self._bot.frozen:
             super().turn()
 
     def send(self, data: bytes) -> bool:
-        """Put bytes on the wire; what they say is watched."""
+        """Send bytes, and pass their frames and payloads to the observer."""
         for opcode, _ in frames_in(data):
             self._bot.watch.wrote(self._bot, opcode)
         for payload in payloads_in(data):
@@ -94,20 +92,20 @@ class BotEnd(End):
         return self.outgoing.send(data)
 
     def deliver(self, events: list[Event]) -> None:
-        """Let the application have the events, and read on where it has room."""
+        """Queue the events for the application. Pause if its queue is full."""
         if not self._bot.deliver(events, self.connection.taken_size):
             self.pause()
         self._bot.watch.turned(self._bot, self)
 
     def pause(self) -> None:
-        """Read nothing until there is room."""
+        """Stop reading until `make_room` is called."""
         if not self.paused:
             self.reading = False
             self.paused = True
             self.connection.pause(now=self.clock())
 
     def make_room(self) -> None:
-        """The application has room again."""
+        """Read again: the application's queue has capacity."""
         if self.over or not self.paused:
             return
         self.paused = False
@@ -118,52 +116,54 @@ class BotEnd(End):
             self.plan()
 
     def ended(self) -> None:
-        """The connection is CLOSED, and the transport with it."""
+        """Report the end, and let the process dial next."""
         self._bot.watch.closed(self._bot, self)
         self._bot.go_on(self)
 
 
 class Mailbox(GatewayBase):
-    """The events of one process, in the order in which it handles them."""
+    """The queue of events of one process, as the adapters have it."""
 
-    def __init__(self, client: Client, bot: Bot, *, queue_limit: int) -> None:
+    def __init__(
+        self, client: Client, resume_reading: Callable[[], None], *, queue_limit: int
+    ) -> None:
         super().__init__(client, queue_limit=queue_limit)
-        self._bot = bot
+        self._resume_reading = resume_reading
 
     def put(self, events: Sequence[Event], size: int) -> bool:
-        """Let events wait that came in `size` bytes of messages; whether there is room for more."""
+        """Queue events of `size` bytes of messages. Return whether there is capacity for more."""
         self._put(events, size)
         return self._has_room()
 
     @property
     def bytes(self) -> int:
-        """Bytes of the dispatches that wait."""
+        """The size of the queued dispatches in bytes."""
         waiting = (*self._next, *self._coming)
         return sum(len(event.raw) for event in waiting if isinstance(event, Dispatch))
 
     @property
     def size(self) -> int:
-        """How many wait."""
+        """The number of queued events."""
         return self._waits
 
     @property
     def handling(self) -> Event | None:
-        """What was taken last, and is not handled yet."""
+        """The event that was taken last and is not handled yet."""
         return self._handling
 
     def forget(self) -> None:
-        """The session was ended on purpose."""
+        """Forget the session, which was ended on purpose."""
         self._forget_session()
 
     def _make_room(self) -> None:
-        if self._bot.end is not None:
-            self._bot.end.make_room()
+        self._resume_reading()
 
 
 class Bot:
-    """One client and its application, in a process that may be stopped, die, and come back.
+    """A process with one client and its application, which may stop, crash and start again.
 
-    What outlives the process is `saved`, the session as of the events that were handled.
+    Only `saved` outlives the process: the session as of the handled events. `dial` is called for
+    each dial.
     """
 
     def __init__(
@@ -172,45 +172,45 @@ class Bot:
         config: Config,
         *,
         agenda: Agenda,
-        network: Network,
-        watch: Watch,
+        dial: Callable[[Bot, Dial], None],
+        watch: Watch[Bot, BotEnd],
         chance: Chance,
         turns: IdentifyTurns | None,
         queue_limit: int,
         handle: Callable[[Bot, Event], None] | None,
     ) -> None:
         self.number: int = number
-        """Which of the simulation's clients it is, counted from 0."""
+        """The client's number in the simulation, from 0."""
         self.config: Config = config
         self.agenda: Agenda = agenda
-        self.watch: Watch = watch
+        self.watch: Watch[Bot, BotEnd] = watch
         self.chance: Chance = chance
         self.slept: float = 0.0
-        """Seconds for which its clock stood still."""
+        """Seconds for which its monotonic clock stood still."""
         self.unix_skew: float = 0.0
-        """Seconds by which unix time was set."""
+        """Seconds by which unix time was changed."""
         self.frozen: bool = False
-        """Whether it stands still: nothing in it runs."""
+        """Whether nothing in the process runs."""
         self.slowness: float = 0.0
-        """Seconds that the application takes for an event."""
+        """Seconds that the application takes to handle an event."""
         self.alive: bool = False
         """Whether the process runs."""
         self.life: int = 0
-        """How often it was started."""
+        """The number of starts."""
         self.started_at: float = 0.0
-        """When it was started last, in seconds of the simulation."""
+        """The time of the last start, in seconds of the simulation."""
         self.saved: str | None = None
-        """The session as the last life left it, as JSON."""
+        """The session that the last run stored, as JSON."""
         self.end: BotEnd | None = None
-        """Of the wire that is open."""
-        self._network = network
+        """The end of the open connection, if any."""
+        self._dial = dial
         self._turns = turns
         self._queue_limit = queue_limit
         self._handle = handle
         self._deferred: list[Callable[[], None]] = []
         self._working = False
         self._stops_at_slot = False
-        self._stopping: bool | None = None  # whether the session is kept
+        self._stopping: bool | None = None  # None: not stopping; else whether the session is kept
 
     @property
     def is_stopping(self) -> bool:
@@ -219,13 +219,13 @@ class Bot:
 
     @property
     def is_ready(self) -> bool:
-        """Whether its connection is READY."""
+        """Whether the client's connection is READY."""
         connection = self.connection
         return self.alive and connection is not None and connection.state is State.READY
 
     @property
     def connection(self) -> ClientConnection | None:
-        """To the gateway; None while there is none."""
+        """The connection to the gateway, if any."""
         if self.end is None or isinstance(self.end.connection, LookupConnection):
             return None
         return self.end.connection
@@ -233,11 +233,11 @@ class Bot:
     # ----- for applications -----
 
     def send(self, command: Command) -> bool:
-        """Send a command; False where the client does not take it now."""
+        """Send a command. Return False if the client does not accept it now."""
         return self._try(lambda connection: connection.send(command, now=self.clock()))
 
     def request(self, request: Any) -> bool:
-        """Send a request, whose answer comes as an event; False where it is not taken now."""
+        """Send a request, which an event answers. Return False if it is not accepted now."""
         return self._try(lambda connection: connection.request(request, now=self.clock()))
 
     def _try(self, do: Callable[[ClientConnection], object]) -> bool:
@@ -247,7 +247,7 @@ class Bot:
         try:
             do(connection)
         except LocalProtocolError as error:
-            self.watch.note(self, f"refused: {error}")
+            self.watch.told(self, f"refused: {error}")
             return False
         end.wake()
         return True
@@ -255,19 +255,22 @@ class Bot:
     # ----- clocks -----
 
     def clock(self) -> float:
-        """The process's monotonic clock, in seconds."""
+        """Return the process's monotonic time in seconds."""
         return self.agenda.now - self.slept
 
     def unix(self) -> float:
-        """What its machine believes to be unix time."""
+        """Return the unix time of its system."""
         return _UNIX + self.agenda.now + self.unix_skew
 
     def at(self, time: float, do: Callable[[], None]) -> None:
-        """Do something at a time of the simulation, if this life lasts; not while it is frozen."""
-        life = self.life
+        """Call a function at a time of the simulation, if this run of the process lasts.
+
+        While the process is frozen the call is deferred.
+        """
+        number = self.life
 
         def run() -> None:
-            if self.life != life or not self.alive:
+            if self.life != number or not self.alive:
                 return
             if self.frozen:
                 self._deferred.append(run)
@@ -277,25 +280,25 @@ class Bot:
         self.agenda.at(time, run)
 
     def after(self, seconds: float, do: Callable[[], None]) -> None:
-        """The same, in so many seconds."""
+        """Call a function after some seconds, as `at` does."""
         self.at(self.agenda.now + seconds, do)
 
     def freeze(self, seconds: float, *, clock_stands: bool) -> None:
-        """Stand still for a while; with the machine asleep the clock stands too."""
+        """Freeze for some seconds. In system suspend the monotonic clock stands still too."""
         self.frozen = True
         if self.end is not None:
             self.end.reading = False
-        life = self.life
+        number = self.life
         began = self.agenda.now
 
         def thaw() -> None:
-            if self.life == life and self.alive:
+            if self.life == number and self.alive:
                 self.thaw(self.agenda.now - began if clock_stands else 0.0)
 
         self.agenda.after(seconds, thaw)
 
     def thaw(self, slept: float) -> None:
-        """Run on: first read what has come meanwhile, then do what was due."""
+        """Run again: first read the data that has arrived, then call what was due."""
         self.frozen = False
         self.slept += slept
         self.watch.woke(self)
@@ -309,10 +312,10 @@ class Bot:
         for run in deferred:
             run()
 
-    # ----- a life -----
+    # ----- start and stop -----
 
     def start(self) -> None:
-        """Start the process, with what it had saved."""
+        """Start the process with its stored session."""
         if self.alive:
             return
         self.alive = True
@@ -328,12 +331,14 @@ class Bot:
         turns = self._turns
         on_slot_needed = None if turns is None else self._slot_needed
         self.client: Client = Client(config, session=session, on_slot_needed=on_slot_needed)
-        self.mailbox: Mailbox = Mailbox(self.client, self, queue_limit=self._queue_limit)
+        self.mailbox: Mailbox = Mailbox(
+            self.client, self._resume_reading, queue_limit=self._queue_limit
+        )
         self.watch.began(self)
         self.go_on(None)
 
     def crash(self) -> None:
-        """Die: all is lost but what was saved, and the system closes the wire."""
+        """End at once: only the stored session is left, and the system closes the transport."""
         self._save(self.mailbox.session)
         self.alive = False
         if self._turns is not None:
@@ -343,7 +348,7 @@ class Bot:
             end.close()
 
     def stop(self, *, keep_session: bool) -> None:
-        """Close, and dial no more; the process ends when all is handled."""
+        """Stop the client. The process ends when all events are handled."""
         if self._stopping is not None:
             return
         self._stopping = keep_session
@@ -356,7 +361,7 @@ class Bot:
         end.turn()
 
     def go_on(self, ended: BotEnd | None) -> None:
-        """Dial next, or be done: what an adapter does between two connections."""
+        """Plan the next dial, or end: the step of an adapter between two connections."""
         if ended is not None:
             self.end = None
         self._deliver(self.client.events())
@@ -365,11 +370,11 @@ class Bot:
             self._dial_at(dial)
         else:
             self.watch.over(self)
-            self._over()
+            self._end_when_handled()
 
-    def _over(self) -> None:
+    def _end_when_handled(self) -> None:
         if self.mailbox.has_event or self.mailbox.handling is not None:
-            self.after(1.0, self._over)
+            self.after(1.0, self._end_when_handled)
             return
         if self._stopping is False:
             self.mailbox.forget()
@@ -390,7 +395,7 @@ class Bot:
             self._turns.needed(self, connection)
 
     def stop_at_slot(self) -> None:
-        """Stop when the next identify slot is needed, and grant it then; at once without turns."""
+        """Stop when the next identify slot is needed, then grant it; without sharding, at once."""
         if self._turns is not None:
             self._stops_at_slot = True
         elif (connection := self.connection) is not None:
@@ -404,25 +409,25 @@ class Bot:
     # ----- dials -----
 
     def _dial_at(self, dial: Dial) -> None:
-        self.at(dial.at + self.slept, lambda: self._dial(dial))
+        self.at(dial.at + self.slept, lambda: self._try_dial(dial))
 
-    def _dial(self, dial: Dial) -> None:
+    def _try_dial(self, dial: Dial) -> None:
         if self.client.next_dial() is not dial:  # stopped meanwhile
             return
         if self.clock() < dial.at - _TICK:  # the clock stood still meanwhile
             self._dial_at(dial)
             return
         self.watch.dialled(self, dial)
-        self._network.dial(self, dial)
+        self._dial(self, dial)
 
     def dial_failed(self, dial: Dial, error: str) -> None:
-        """There is no wire."""
+        """Report a failed dial to the client."""
         if self.client.next_dial() is dial:
             self.client.dial_failed(error, now=self.clock())
             self.go_on(None)
 
     def dial_succeeded(self, dial: Dial, wire: Wire) -> bool:
-        """There is a wire; False: it is not wanted any more."""
+        """Open a connection on a transport. Return False if the client no longer wants it."""
         if self.client.next_dial() is not dial:
             return False
         self.end = BotEnd(self, self.client.dial_succeeded(now=self.clock()), wire)
@@ -430,8 +435,12 @@ class Bot:
 
     # ----- events -----
 
+    def _resume_reading(self) -> None:
+        if self.end is not None:
+            self.end.make_room()
+
     def deliver(self, events: list[Event], size: int) -> bool:
-        """Take what a connection and the client have to say; whether there is room for more."""
+        """Queue the events of a connection and the client. Return whether to read on."""
         self.watch.delivered(self, events)
         self._deliver(events, size)
         return self._deliver(self.client.events()) or self._stopping is not None
@@ -439,14 +448,14 @@ class Bot:
     def _deliver(self, events: list[Event], size: int = 0) -> bool:
         for event in events:
             self.watch.received(self, event)
-        has_room = self.mailbox.put(events, size)
+        has_capacity = self.mailbox.put(events, size)
         if self.mailbox.has_event and not self._working:
             self._working = True
             self.after(0.0, self._work)
-        return has_room
+        return has_capacity
 
     def _work(self) -> None:
-        """Handle events, one after the other; each is handled when the next is asked for."""
+        """Handle events in order. An event counts as handled when the next one is taken."""
         mailbox = self.mailbox
         while True:
             handled, before = mailbox.handling, mailbox.session

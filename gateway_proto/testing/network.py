@@ -1,81 +1,85 @@
-"""dials → wires, or reasons why there is none: names, doors that are shut, and latency."""
+"""The network between clients and servers: hosts, latency, and faults of dials."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 import attrs
 
 from gateway_proto.client import Dial
 from gateway_proto.testing.agenda import Agenda
+from gateway_proto.testing.bot import Bot
 from gateway_proto.testing.chance import Chance
 from gateway_proto.testing.provider import DOMAIN, HttpError, Provider
 from gateway_proto.testing.setting import Setting
+from gateway_proto.testing.watch import Watch
 from gateway_proto.testing.wire import Wire
-
-if TYPE_CHECKING:
-    from gateway_proto.testing.bot import Bot
 
 __all__ = ["API", "Network"]
 
 API = f"api.{DOMAIN}"
-"""The host of the lookup; those of the gateways are below it."""
-_TIMEOUT = 20.0
+"""The host of the lookup. The hosts of the gateways are its subdomains."""
+_DIAL_TIMEOUT = 20.0
+"""Seconds."""
 
 
 @attrs.frozen
-class _Unwell:
+class _HttpFault:
     until: float
     status: int
     retry_after: int | None
 
 
 class Network:
-    """Who answers at which host, how far away it is, and what is wrong on the way."""
+    """The servers by host, the latency to them, and the faults of dials to them."""
 
-    def __init__(self, agenda: Agenda, chance: Chance, setting: Setting) -> None:
+    def __init__(
+        self, agenda: Agenda, chance: Chance, setting: Setting, watch: Watch[Any, Any]
+    ) -> None:
         self._agenda = agenda
         self._chance = chance
         self._latency = setting.latency
         self.providers: tuple[Provider, ...] = tuple(
-            Provider(agenda, chance.child(f"server {number}"), setting, number)
+            Provider(agenda, chance.child(f"server {number}"), setting, number, watch)
             for number in range(setting.servers)
         )
-        self.thief: Provider = Provider(agenda, chance.child("thief"), setting, 0, trusted=False)
-        """Answers wherever no token may go."""
+        self.thief: Provider = Provider(
+            agenda, chance.child("thief"), setting, 0, watch, trusted=False
+        )
+        """The untrusted server, which answers at every untrusted host."""
         self._dials = 0
         self._refused: dict[str, float] = {}
         self._silent: dict[str, float] = {}
-        self._unwell: dict[str, _Unwell] = {}
+        self._http_faults: dict[str, _HttpFault] = {}
 
-    # ----- trouble -----
+    # ----- faults -----
 
     def refuse(self, host: str, seconds: float) -> None:
-        """Refuse dials to a host for a while."""
+        """Refuse dials to a host for some seconds."""
         self._refused[host] = self._agenda.now + seconds
 
     def fall_silent(self, host: str, seconds: float) -> None:
-        """Do not answer dials to a host for a while."""
+        """Leave dials to a host unanswered for some seconds."""
         self._silent[host] = self._agenda.now + seconds
 
     def answer_with(
         self, host: str, status: int, retry_after: int | None, *, seconds: float
     ) -> None:
-        """Answer HTTP requests at a host with an error for a while."""
-        self._unwell[host] = _Unwell(self._agenda.now + seconds, status, retry_after)
+        """Answer HTTP requests at a host with an error for some seconds."""
+        self._http_faults[host] = _HttpFault(self._agenda.now + seconds, status, retry_after)
 
     def heal(self) -> None:
-        """Let every host answer again."""
+        """End all faults of hosts and servers."""
         self._refused.clear()
         self._silent.clear()
-        self._unwell.clear()
+        self._http_faults.clear()
         for provider in self.providers:
             provider.heal()
 
     # ----- sessions -----
 
     def is_sound(self, session_id: str) -> bool:
-        """Whether a session is as its server made it: no bit was turned over in it."""
+        """Whether a server knows the session, and no bit was flipped in it."""
         for provider in self.providers:
             if session_id in provider.tainted:
                 return False
@@ -84,15 +88,15 @@ class Network:
         return False
 
     def last_number(self, session_id: str) -> int:
-        """Of the last dispatch of a session."""
+        """Return the number of the last dispatch of a session."""
         return max(provider.numbers.get(session_id, 0) for provider in self.providers)
 
     # ----- dials -----
 
     def provider_of(self, bot: Bot, dial: Dial) -> Provider | None:
-        """Who answers a dial; None: there is no such host."""
+        """Return the server for a dial, or None if the host does not exist."""
         if dial.host == API:
-            # The lookup sends a bot to the same server, unless that is away.
+            # A lookup returns the same server for a client unless that server is down.
             at = bot.number % len(self.providers)
             order = self.providers[at:] + self.providers[:at]
             return next((p for p in order if not p.is_down), order[0])
@@ -102,12 +106,12 @@ class Network:
         return None if dial.host.endswith(f".{API}") else self.thief
 
     def dial(self, bot: Bot, dial: Dial) -> None:
-        """Answer a dial, when the time has come."""
+        """Answer a dial after the latency or the timeout."""
         self._dials += 1
         chance = self._chance.child(f"wire {self._dials}")
         latency = self._latency * (1.0 + chance.random())
         if self._agenda.now < self._silent.get(dial.host, 0.0):
-            bot.after(_TIMEOUT, lambda: bot.dial_failed(dial, "timed out"))
+            bot.after(_DIAL_TIMEOUT, lambda: bot.dial_failed(dial, "timed out"))
         else:
             bot.after(2 * latency, lambda: self._answer(bot, dial, chance, latency))
 
@@ -126,9 +130,9 @@ class Network:
     def _connect(self, bot: Bot, dial: Dial, provider: Provider, wire: Wire) -> None:
         own = bot.end
         assert own is not None
-        unwell = self._unwell.get(dial.host)
-        if unwell is not None and self._agenda.now < unwell.until:
-            error = HttpError(wire, unwell.status, unwell.retry_after)
+        fault = self._http_faults.get(dial.host)
+        if fault is not None and self._agenda.now < fault.until:
+            error = HttpError(wire, fault.status, fault.retry_after)
             wire.join(own, error)
         else:
             peer = provider.accept(bot, dial.host, wire)

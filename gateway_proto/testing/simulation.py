@@ -1,4 +1,4 @@
-"""a seed → years of trouble, in which each invariant is checked all the time."""
+"""The simulation of clients, servers and faults from one seed, with checked invariants."""
 
 from __future__ import annotations
 
@@ -14,47 +14,48 @@ from gateway_proto.events import Event
 from gateway_proto.testing.agenda import Agenda
 from gateway_proto.testing.bot import Bot
 from gateway_proto.testing.chance import Chance
+from gateway_proto.testing.history import History
 from gateway_proto.testing.invariants import INVARIANTS
 from gateway_proto.testing.network import API, Network
 from gateway_proto.testing.setting import EVENTS_LIMIT, MESSAGE_LIMIT, Setting
 from gateway_proto.testing.turns import IdentifyTurns
-from gateway_proto.testing.watch import InvariantBroken, Watch
+from gateway_proto.testing.watch import InvariantBroken
 from gateway_proto.testing.weather import Weather
 
 __all__ = ["Report", "Simulation"]
 
 _QUIET = 120.0
-"""Seconds before the end of a calm in which nothing is dispatched, so that all can be handled."""
+"""Seconds without dispatches at the end of a recovery phase, so that all can be handled."""
 _YEAR = 365 * 86400.0
 
 
 @attrs.frozen(kw_only=True)
 class Report:
-    """What a simulation was."""
+    """The result of a simulation."""
 
     seed: int
     seconds: float
-    """That all clients together have lived through."""
+    """Simulated time, summed over all clients."""
     digest: str
-    """Equal for equal histories."""
+    """The digest of the history: equal for equal histories."""
     events: int
-    """That clients received."""
+    """The number of events that clients received."""
     troubles: Counter[str] = attrs.field(hash=False)
-    """How often each kind of trouble happened."""
+    """The number of faults of each kind."""
 
     @property
     def years(self) -> float:
-        """The same as `seconds`, in years of 365 days."""
+        """`seconds` in years of 365 days."""
         return self.seconds / _YEAR
 
 
 class Simulation:
-    """Clients and servers, the network between them, and all that goes wrong, from one seed.
+    """Clients, servers, the network between them and their faults, from one seed.
 
-    Times of trouble and of calm take turns. `run` raises `InvariantBroken` as soon as something
-    does not hold that must hold in every history. `handle` is called for each event that an
-    application takes, with the `Bot` that it is of, on which it may `send`; `config` is a client's
-    own, of which token, shard, URLs and chance are replaced.
+    Fault phases and recovery phases alternate. `run` raises `InvariantBroken` as soon as an
+    invariant does not hold. `handle` is called with the `Bot` and the event for each event that an
+    application takes; it may call `bot.send`. `config` is the clients' configuration; its token,
+    shard, URLs and random source are replaced.
     """
 
     def __init__(
@@ -70,8 +71,8 @@ class Simulation:
         own = setting is not None or config is not None or handle is not None
         chance = Chance(seed)
         self._agenda = agenda = Agenda()
-        self.watch: Watch = Watch(agenda, seed, _replay(seed, self.setting, own=own))
-        self.network: Network = Network(agenda, chance.child("network"), self.setting)
+        self.watch: History = History(agenda, seed, _replay(seed, self.setting, own=own))
+        self.network: Network = Network(agenda, chance.child("network"), self.setting, self.watch)
         self.weather: Weather = Weather(agenda, chance.child("weather"), self.setting, self.network)
         self.watch.begin([kind(self.watch, self.network, self.setting) for kind in INVARIANTS])
         self._chance = chance
@@ -84,7 +85,7 @@ class Simulation:
                 number,
                 _config(setting, number, chance.child(f"client {number}"), config),
                 agenda=agenda,
-                network=self.network,
+                dial=self.network.dial,
                 watch=self.watch,
                 chance=chance.child(f"process {number}"),
                 turns=turns,
@@ -93,7 +94,7 @@ class Simulation:
             )
             for number in range(setting.clients)
         )
-        """The clients, each in a process of its own."""
+        """The clients, each in its own process."""
         self._quiet = False
         self._calm = False
         for bot in self.bots:
@@ -106,7 +107,7 @@ class Simulation:
 
     @classmethod
     def of(cls, seed: int, *, without: Iterable[str] = ()) -> Simulation:
-        """The simulation that belongs to a seed, but for some kinds of trouble."""
+        """Return the simulation for a seed, without some kinds of faults."""
         setting = Setting.of(seed, without=without)
         simulation = cls(seed, setting)
         simulation.watch.replay = _replay(seed, setting, own=False)
@@ -114,17 +115,17 @@ class Simulation:
 
     @property
     def now(self) -> float:
-        """Seconds since it began."""
+        """Seconds since the start."""
         return self._agenda.now
 
     @property
     def troubles(self) -> Counter[str]:
-        """How often each kind of trouble has happened."""
+        """The number of faults of each kind so far."""
         return self.weather.counts
 
     @property
     def report(self) -> Report:
-        """What it was, up to now."""
+        """The result so far."""
         return Report(
             seed=self.seed,
             seconds=self.now * len(self.bots),
@@ -134,7 +135,7 @@ class Simulation:
         )
 
     def run(self, seconds: float) -> Report:
-        """Let so much time pass; raises `InvariantBroken`."""
+        """Advance the time. Raises `InvariantBroken` if an invariant does not hold."""
         try:
             self._agenda.run(self.now + seconds)
         except InvariantBroken:
@@ -144,7 +145,7 @@ class Simulation:
             raise self.watch.broken("OnlyLocalProtocolError", what, None) from error
         return self.report
 
-    # ----- trouble and calm -----
+    # ----- fault phases and recovery phases -----
 
     def _plan_trouble(self, bot: Bot, chance: Chance) -> None:
         every = self.setting.trouble_every
@@ -171,20 +172,20 @@ class Simulation:
         self._agenda.after(chance.between(0.0, 2 * every), tick)
 
     def _heal(self) -> None:
-        """The network is well again, and applications are quick."""
+        """Begin a recovery phase: no faults, and fast applications."""
         self._calm = True
         self.network.heal()
         for bot in self.bots:
             bot.slowness = 0.0
             bot.start()
-        self._agenda.after(self.setting.calm - _QUIET, self._fall_quiet)
-        self._agenda.after(self.setting.calm, self._rest)
+        self._agenda.after(self.setting.calm - _QUIET, self._stop_dispatches)
+        self._agenda.after(self.setting.calm, self._end_recovery)
 
-    def _fall_quiet(self) -> None:
+    def _stop_dispatches(self) -> None:
         self._quiet = True
 
-    def _rest(self) -> None:
-        """By now each client must be READY, or have given up; then there is trouble again."""
+    def _end_recovery(self) -> None:
+        """Check that each client is READY or has given up, and begin a fault phase."""
         for bot in self.bots:
             self.watch.rested(bot)
         self._calm = self._quiet = False
@@ -199,7 +200,7 @@ def _replay(seed: int, setting: Setting, *, own: bool) -> str:
 
 
 def _config(setting: Setting, number: int, chance: Chance, config: Config | None) -> Config:
-    """What a client is told."""
+    """Return the configuration of a client."""
     dialect = DIALECTS[setting.version]
     own: dict[str, Any] = {
         "token": f"secret-of-{0 if setting.sharded else number}-that-nobody-may-see",

@@ -1,45 +1,60 @@
-"""shards, now → whose turn it is to identify, as a service that all processes of a bot share."""
+"""Identify slots as a service that all processes of a bot share."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import Protocol
 
 from gateway_proto.client_connection import ClientConnection
 from gateway_proto.shards import IdentifyQueue
 from gateway_proto.testing.agenda import Agenda
 
-if TYPE_CHECKING:
-    from gateway_proto.testing.bot import Bot
+__all__ = ["IdentifyTurns", "ShardProcess"]
 
-__all__ = ["IdentifyTurns"]
+
+class ShardProcess(Protocol):
+    """The process of one shard, as the service uses it."""
+
+    number: int
+    """The shard's id."""
+    frozen: bool
+    """Whether the process is frozen."""
+
+    def clock(self) -> float:
+        """Return the process's monotonic time in seconds."""
+        ...
+
+    def after(self, seconds: float, do: Callable[[], None]) -> None:
+        """Call a function after some seconds, or when the process is no longer frozen."""
+        ...
 
 
 class IdentifyTurns:
-    """An `IdentifyQueue` that outlives the processes that ask it."""
+    """An `IdentifyQueue` that outlives the processes that use it."""
 
     def __init__(self, agenda: Agenda, *, max_concurrency: int) -> None:
         self._agenda = agenda
         self._queue = IdentifyQueue(max_concurrency=max_concurrency)
         self._planned: float | None = None
 
-    def needed(self, bot: Bot, connection: ClientConnection) -> None:
-        """A connection waits for its turn."""
+    def needed(self, process: ShardProcess, connection: ClientConnection) -> None:
+        """Grant a connection an identify slot as soon as one is free."""
 
         def grant(_at: float) -> None:
-            if bot.frozen:  # it would identify too late, and in somebody else's turn
-                bot.after(0.0, lambda: self.needed(bot, connection))
+            if process.frozen:  # it would identify too late, in the slot of another shard
+                process.after(0.0, lambda: self.needed(process, connection))
             else:
-                connection.grant_identify(now=bot.clock())
+                connection.grant_identify(now=process.clock())
 
-        self._queue.leave(bot.number)
-        self._queue.join(bot.number, grant)
-        self._give()
+        self._queue.leave(process.number)
+        self._queue.join(process.number, grant)
+        self._grant()
 
     def leave(self, number: int) -> None:
-        """A shard's process is gone."""
+        """Remove a shard whose process has ended."""
         self._queue.leave(number)
 
-    def _give(self) -> None:
+    def _grant(self) -> None:
         now = self._agenda.now
         if self._planned is not None and self._planned <= now:
             self._planned = None
@@ -47,4 +62,4 @@ class IdentifyTurns:
         at = self._queue.next_timer()
         if at is not None and (self._planned is None or at < self._planned):
             self._planned = at
-            self._agenda.at(at, self._give)
+            self._agenda.at(at, self._grant)

@@ -12,7 +12,7 @@ import typer.testing
 
 from gateway_cli.app import app
 from gateway_proto.testing import Simulation
-from gateway_proto.testing.watch import Watch
+from gateway_proto.testing.history import History
 
 RUNNER = typer.testing.CliRunner()
 DAYS = "0.1"
@@ -62,14 +62,14 @@ def test_several_processes_give_the_same_result() -> None:
 def test_broken_invariant_is_reported_with_a_replay_command(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    true = Watch.received
+    true = History.received
 
-    def received(self: Watch, bot: Any, event: Any) -> None:
+    def received(self: History, bot: Any, event: Any) -> None:
         true(self, bot, event)
         if "HeartbeatAcked" in repr(event):
             raise self.broken("NeverAcked", "it was acked", bot)
 
-    monkeypatch.setattr(Watch, "received", received)
+    monkeypatch.setattr(History, "received", received)
 
     code, output = _simulate("--seed", "5")
     machines_code, line = _simulate("--seed", "5", "--json")

@@ -25,8 +25,8 @@ from gateway_proto import (
     UpdatePresence,
 )
 from gateway_proto.testing import KINDS, Bot, InvariantBroken, Setting, Simulation, shrink
+from gateway_proto.testing.history import History
 from gateway_proto.testing.invariants import INVARIANTS
-from gateway_proto.testing.watch import Watch
 
 STORMY = Setting(clients=2, trouble_every=40.0, dispatch_every=30.0, storm=7200.0, calm=2000.0)
 IDLE = Setting(clients=1, trouble_every=None, dispatch_every=None)
@@ -152,14 +152,14 @@ def test_exception_of_the_application_ends_the_simulation() -> None:
 
 def _break_when_cut(patch: pytest.MonkeyPatch) -> None:
     """An invariant that a cut breaks, and nothing else does."""
-    true = Watch.received
+    true = History.received
 
-    def received(self: Watch, bot: Bot, event: Event) -> None:
+    def received(self: History, bot: Bot, event: Event) -> None:
         true(self, bot, event)
         if "without a close frame" in repr(event) and "Closed" in repr(event):
             raise self.broken("NeverCut", "it was cut", bot)
 
-    patch.setattr(Watch, "received", received)
+    patch.setattr(History, "received", received)
 
 
 def test_broken_invariant_is_reported_with_command_and_trace(

@@ -1,33 +1,30 @@
-"""what happens → nothing, or InvariantBroken: what the invariants have in common."""
+"""The base class of all invariants."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from gateway_proto.dialects import DIALECTS, Dialect
+from gateway_proto.testing.bot import Bot, BotEnd
+from gateway_proto.testing.history import History
+from gateway_proto.testing.network import Network
 from gateway_proto.testing.setting import Setting
-
-if TYPE_CHECKING:
-    from gateway_proto.testing.bot import Bot
-    from gateway_proto.testing.network import Network
-    from gateway_proto.testing.watch import Watch
+from gateway_proto.testing.watch import Watch
 
 __all__ = ["Invariant"]
 
 
-class Invariant:
-    """One thing that must hold; the class's name is its name.
+class Invariant(Watch[Bot, BotEnd]):
+    """A condition that must hold in every history. The class's name is its name.
 
-    It has methods of the names of those of `Watch`, for what it wants to see.
+    It overrides the methods of `Watch` that it needs.
     """
 
-    def __init__(self, watch: Watch, network: Network, setting: Setting) -> None:
-        self._watch = watch
+    def __init__(self, history: History, network: Network, setting: Setting) -> None:
+        self._history = history
         self._network = network
         self._setting = setting
         self._dialect: Dialect = DIALECTS[setting.version]
 
     def check(self, holds: bool, what: str, bot: Bot) -> None:
-        """Raise `InvariantBroken` where it does not hold."""
+        """Raise `InvariantBroken` if the condition does not hold."""
         if not holds:
-            raise self._watch.broken(type(self).__name__, what, bot)
+            raise self._history.broken(type(self).__name__, what, bot)
