@@ -1,17 +1,17 @@
-"""HTTP requests ↔ a running server: the control route, for tests in any language.
+"""Control route: HTTP requests that inspect and control a server, for tests in any language.
 
-Under the prefix that `ServerConfig.control` names:
+Paths follow the prefix `ServerConfig.control`:
 
-    GET  /connections                     who is connected
-    GET  /sessions                        and what may still be resumed
-    GET  /received?after=NUMBER           what clients sent, behind an entry's number
+    GET  /connections                     open connections
+    GET  /sessions                        sessions, also those that can be resumed
+    GET  /received?after=NUMBER           received entries above a number
     GET  /wait?event=NAME&after=NUMBER&timeout=SECONDS   the first such entry, once there is one
-    POST /reset                           back to the start: no sessions, no entries
-    POST /dispatch   {"t", "d"}           dispatch, to whom a gateway would
+    POST /reset                           initial state: no sessions, no entries
+    POST /dispatch   {"t", "d"}           dispatch, to the sessions of a gateway
     POST /send       {"op", "d"}          op 1, 7, 9, 10 or 11
     POST /close      {"code", "reason"}   close
-    POST /drop       {}                   cut, without a close frame
-    POST /scenario   [{"what", ...}]      what goes wrong from the next connection on
+    POST /drop       {}                   drop, without a close frame
+    POST /scenario   [{"what", ...}]      faults from the next connection on
 
 With "connection": NUMBER in its body a request is about that connection alone.
 """
@@ -57,7 +57,7 @@ _EVENTS = (
     *("Closed", "HttpRequested", "MalformedPayload", "Opened", "Ready", "Resumed"),
 )
 _SECONDS = 10.0
-_MOST_SECONDS = 600.0
+_MAX_SECONDS = 600.0
 _PORT = re.compile(r":[0-9]*\Z")
 _FIELD = re.compile(r"`\$\.(\w+)`")
 _BRACKETS = re.compile(r"\A\[(.*:.*)\]\Z")
@@ -65,7 +65,7 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 
 class Controlled(Protocol):
-    """What the route needs of a server."""
+    """Interface of a server for the control route."""
 
     journal: Journal
 
@@ -76,21 +76,21 @@ class Controlled(Protocol):
 
     @property
     def open_connections(self) -> Collection[ServerConnection]:
-        """Those that have asked for a WebSocket and are not CLOSED, by number."""
+        """Connections with a WebSocket, or the request for one, that are not CLOSED, by number."""
         ...
 
     def dispatch(
         self, name: str, data: Any, *, now: float, to: Callable[[ServerSession], bool] | None = None
     ) -> int:
-        """Dispatch to sessions; returns to how many."""
+        """Dispatch to sessions; return their number."""
         ...
 
     def play(self, scenario: Scenario) -> None:
-        """Let go wrong what a scenario says, from the next connection on."""
+        """Inject the faults of a scenario, from the next connection on."""
         ...
 
     def reset(self, *, now: float) -> None:
-        """Return to the start."""
+        """Return to the initial state."""
         ...
 
 
@@ -121,10 +121,10 @@ class _Nothing(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Wait(msgspec.Struct, frozen=True):
-    """A request that waits for an entry of the journal."""
+    """A request that waits for an entry."""
 
     after: int
-    """The number of an entry that precedes it."""
+    """Number that the entry must exceed."""
     seconds: float
     wanted: dict[str, str]
     """Fields of the entry, as text."""
@@ -136,7 +136,7 @@ class Wait(msgspec.Struct, frozen=True):
         )
 
     def in_vain(self) -> Answer:
-        """Return the answer when the time is over."""
+        """Return the answer after the timeout."""
         what = ", ".join(f"{name} {value}" for name, value in self.wanted.items()) or "entry"
         return _json(
             408, {"message": f"no {what} after entry {self.after} within {self.seconds:g} s"}
@@ -144,11 +144,11 @@ class Wait(msgspec.Struct, frozen=True):
 
 
 class _NotFoundError(Exception):
-    """What was asked for is not there."""
+    """The connection of a request does not exist."""
 
 
 def control_refusal(headers: Mapping[str, str], hosts: Collection[str]) -> Answer | None:
-    """Return the answer to a request that a web page has caused; None if it is none.
+    """Return the answer to a request that a web page has caused; None for other requests.
 
     Browsers name a page's origin in Origin, and how far it is from the server in Sec-Fetch-Site:
     <https://www.w3.org/TR/fetch-metadata/>. A page that has made its own name resolve to this
@@ -177,7 +177,7 @@ def _is_loopback(name: str) -> bool:
 def control(
     server: Controlled, method: str, path: str, query: str, body: bytes, *, now: float
 ) -> Answer | Wait:
-    """Return the answer to a request, or for what it waits; `path` follows the prefix."""
+    """Return the answer to a request, or its wait; `path` follows the prefix."""
     try:
         match method, path.strip("/"):
             case "GET", "connections":
@@ -221,7 +221,7 @@ def control(
         return _json(404, {"message": str(error)})
     except LocalProtocolError as error:
         return _json(400, {"message": str(error)})
-    return _json(404, {"message": f"there is no {method} {path[:100]} here"})
+    return _json(404, {"message": f"unknown control request {method} {path[:100]}"})
 
 
 def _dispatch(server: Controlled, dispatch: _Dispatch, now: float) -> int:
@@ -235,7 +235,7 @@ def _dispatch(server: Controlled, dispatch: _Dispatch, now: float) -> int:
 
 
 def _chosen(server: Controlled, number: int | None) -> list[ServerConnection]:
-    """One connection, or all that have a session."""
+    """Return the connection with a number, or all that have a session."""
     open_ = [c for c in server.open_connections if c.state in (State.IDENTIFYING, State.READY)]
     if number is None:
         return [c for c in open_ if c.session is not None]
@@ -281,8 +281,8 @@ def _wait(query: str) -> Wait:
     if event is not None and event not in _EVENTS:
         raise rejected("event", event, f"one of {', '.join(_EVENTS)}")
     seconds = _SECONDS if timeout is None else _float(timeout)
-    if not 0 <= seconds <= _MOST_SECONDS:
-        raise rejected("timeout", timeout, f"seconds from 0 to {_MOST_SECONDS:g}")
+    if not 0 <= seconds <= _MAX_SECONDS:
+        raise rejected("timeout", timeout, f"seconds from 0 to {_MAX_SECONDS:g}")
     selected = dict(zip(("event", *_SELECTORS), (event, *fields), strict=True))
     wanted = {name: value for name, value in selected.items() if value is not None}
     return Wait(_number("after", after or "0"), seconds, wanted)
@@ -300,7 +300,7 @@ def _parameters(query: str, *names: str) -> list[str | None]:
 
 
 def _float(text: str) -> float:
-    # Not float() alone, which reads "nan", "1_0" and blanks.
+    # Not float() alone, which accepts "nan", "1_0" and blanks.
     return float(text) if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text, re.ASCII) else -1.0
 
 

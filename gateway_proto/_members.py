@@ -1,6 +1,6 @@
-"""world, session → members: what a session gets of the members of a guild.
+"""Members of guilds that a session receives, and the limit of its requests for them.
 
-The rules are those of
+Rules:
 <https://docs.discord.com/developers/events/gateway-events#request-guild-members> and
 <https://docs.discord.com/developers/events/gateway-events#guild-create>.
 """
@@ -22,12 +22,12 @@ Data = Mapping[str, Any]
 
 _CHUNK = 1000
 """The most members of one GUILD_MEMBERS_CHUNK."""
-_MOST_MATCHES = 100
+_MAX_MATCHES = 100
 """Of a prefix, and of `user_ids`."""
-_LONGEST_NONCE = 32
+_MAX_NONCE = 32
 """Bytes. "If you send an invalid nonce it will be ignored"."""
 _VERY_LARGE = 75_000
-"""Members of a guild beyond which GUILD_CREATE has only those in voice, whatever the intents."""
+"""Members of a guild above which GUILD_CREATE has only those in voice, for all intents."""
 
 
 class MembersLimit:
@@ -56,7 +56,7 @@ class MembersLimit:
 
 
 class MembersView:
-    """What one session sees of the members of guilds."""
+    """The members of guilds that one session receives."""
 
     def __init__(self, intents: int | None, large_threshold: int, user_id: str) -> None:
         self._sees_presences = intents is None or bool(intents & Intents.GUILD_PRESENCES)
@@ -106,7 +106,7 @@ class MembersView:
 
         Guilds that do not exist have no answer.
         """
-        # What a client sent may be an integer of more digits than any id has.
+        # str(): a client may send an id as an integer, of any size.
         asked = request.guild_id if isinstance(request.guild_id, tuple) else (request.guild_id,)
         # "You will be limited to requesting 1 guild_id per request". Of several, the first was
         # answered: <https://github.com/discord/discord-api-docs/issues/2184>.
@@ -158,7 +158,7 @@ def _matches(members: Iterable[Any], request: RequestGuildMembers) -> tuple[list
     """Return the members that a request is about, and the ids that are not among them."""
     if request.user_ids is not None:
         # "Requesting user_ids will continue to be limited to returning 100 members".
-        wanted = list(dict.fromkeys(map(str, request.user_ids)))[:_MOST_MATCHES]
+        wanted = list(dict.fromkeys(map(str, request.user_ids)))[:_MAX_MATCHES]
         by_id = {_id(member): member for member in members}
         return [by_id[id_] for id_ in wanted if id_ in by_id], [i for i in wanted if i not in by_id]
     limit = max(0, request.limit)
@@ -168,7 +168,7 @@ def _matches(members: Iterable[Any], request: RequestGuildMembers) -> tuple[list
     # only for an empty query: here it means no limit of the client's own.
     prefix = request.query.lower()
     named = [m for m in members if _username(m).lower().startswith(prefix)]
-    return named[: min(limit or _MOST_MATCHES, _MOST_MATCHES)], []
+    return named[: min(limit or _MAX_MATCHES, _MAX_MATCHES)], []
 
 
 def _rate_limited(request: RequestGuildMembers, guild_id: str, seconds: float) -> dict[str, Any]:
@@ -179,7 +179,7 @@ def _rate_limited(request: RequestGuildMembers, guild_id: str, seconds: float) -
 
 def _nonce(request: RequestGuildMembers) -> dict[str, Any]:
     nonce = request.nonce
-    is_valid = nonce is not None and is_text(nonce) and len(nonce.encode()) <= _LONGEST_NONCE
+    is_valid = nonce is not None and is_text(nonce) and len(nonce.encode()) <= _MAX_NONCE
     return {"nonce": nonce} if is_valid else {}
 
 

@@ -61,7 +61,8 @@ def encode_message(message: ServerMessage, dialect: Dialect, encoding: Encoding)
         case HeartbeatAcked():
             return encode_control(Opcode.HEARTBEAT_ACK, None, encoding)
         case ReconnectRequested(url):
-            # Version 3 names the gateway to connect to: docs/dialects/3.md.
+            # Version 3 redirects: `d` has the URL of another gateway.
+            # <https://github.com/DiscordAPI/docs/blob/b8c8a7ca43b39a4d1d2871a6d3901ee378bbbae5/docs/reference/websockets/general.rst>
             return encode_control(Opcode.RECONNECT, None if url is None else {"url": url}, encoding)
         case _:
             resumable = message.resumable if dialect.invalid_session_says else None

@@ -1,4 +1,4 @@
-"""what clients sent → a bounded list that can be written as JSON."""
+"""Log of received commands and requests: bounded, and encodable as JSON."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from gateway_proto.errors import DataError, LocalProtocolError
 
 __all__ = ["Journal"]
 
-_HIDDEN = "***"
-_MOST_BYTES = 64 * 2**20
-"""Of all entries: the target of a request may have many kilobytes."""
+_REDACTED = "***"
+_MAX_BYTES = 64 * 2**20
+"""Size of all entries: the target of a request may have many kilobytes."""
 _OWN_SIZE = 256
-"""Bytes that count for an entry without its fields."""
+"""Bytes that are counted for an entry in addition to its fields."""
 
 
 class Journal:
-    """The last entries, numbered from 1 without a gap; a token stands in none of them."""
+    """The last entries, numbered from 1 without a gap, and without tokens."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -37,21 +37,21 @@ class Journal:
         size = _OWN_SIZE + sum(map(_size, fields.values()))
         self._entries.append((entry, size))
         self._size += size
-        while len(self._entries) > self._limit or self._size > _MOST_BYTES:
+        while len(self._entries) > self._limit or self._size > _MAX_BYTES:
             self._size -= self._entries.popleft()[1]
         return entry
 
     def note_payload(self, connection: int | None, event: str, payload: Payload) -> dict[str, Any]:
-        """Add and return an entry about a payload; its `d` is as it came, without the token."""
+        """Add and return the entry of a payload; `d` is as received, with the token redacted."""
         return self.note(connection, event, op=payload.opcode, d=_without_token(payload.raw))
 
     def clear(self) -> None:
-        """Forget every entry; the next one has number 1."""
+        """Remove every entry; the next one has number 1."""
         self._entries.clear()
         self._size = self._count = 0
 
     def after(self, number: int) -> list[dict[str, Any]]:
-        """The entries behind one, oldest first; those that are no longer kept are missing."""
+        """Return the kept entries with numbers above `number`, oldest first."""
         return [entry for entry, _ in self._entries if entry["number"] > number]
 
 
@@ -63,8 +63,8 @@ def _without_token(raw: bytes) -> msgspec.Raw:
     try:
         d: Any = from_raw_strictly(raw, Any)
         if isinstance(d, Mapping) and "token" in d:
-            d = {**d, "token": _HIDDEN}
+            d = {**d, "token": _REDACTED}
         return msgspec.Raw(to_json(d))
     except (DataError, LocalProtocolError) as error:
-        # Nobody looked at what a command does not use; and a term may be what JSON has not.
+        # Unused parts of a command are not decoded before, and JSON cannot represent every term.
         return msgspec.Raw(to_json({"error": str(error)}))

@@ -1,4 +1,4 @@
-"""caller's choices → ServerConfig: everything that a server is told, in one value."""
+"""Server configuration, checked."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ from gateway_proto.world import World
 
 __all__ = ["ServerConfig"]
 
-_LONGEST_URL = 2048
+_MAX_URL = 2048
 
 
 def _bare_tokens(tokens: Iterable[str] | None) -> frozenset[str] | None:
     members: Any = as_tuple(tokens)
-    # Members that have no hash stay as they are, for the error.
+    # Unhashable members stay as they are, for the error.
     if not isinstance(members, tuple) or not all(isinstance(token, str) for token in members):
         return members  # type: ignore[no-any-return]
     return frozenset(token.removeprefix("Bot ") for token in members)
@@ -70,7 +70,7 @@ def _is_prefix(value: Any) -> bool:
 
 
 def _is_url(value: Any) -> bool:
-    if not is_text(value) or len(value) > _LONGEST_URL:
+    if not is_text(value) or len(value) > _MAX_URL:
         return False
     try:
         return Url.parse(value).scheme in ("ws", "wss")
@@ -112,73 +112,73 @@ class ServerConfig:
     tokens: frozenset[str] | None = attrs.field(
         default=None, converter=_bare_tokens, validator=_check_tokens, repr=False
     )
-    """Those that are let in; None: all."""
+    """Accepted tokens; None means all."""
     versions: tuple[int, ...] = attrs.field(
         default=tuple(DIALECTS), converter=_versions, validator=_VERSIONS
     )
     heartbeat_interval: int = attrs.field(default=41250, validator=integer(1, 2**31 - 1))
-    """Milliseconds."""
+    """Milliseconds between heartbeats, as HELLO announces it."""
     heartbeat_tolerance: float = attrs.field(
         default=1.5, validator=number(0, 10**6, "intervals", is_open=True)
     )
-    """Intervals without a heartbeat after which the connection is closed."""
+    """Number of intervals without a heartbeat after which the connection is closed."""
     url: str | None = attrs.field(default=None, validator=_URL)
-    """What lookups answer and READY names; by default the Host that the client asked."""
+    """URL in lookups and READY; None means the Host of the client's request."""
     tls: bool = attrs.field(default=False, validator=BOOL)
-    """Whether clients come over TLS, so that such a URL begins with wss; the adapters know it."""
+    """Whether clients use TLS, so that the URL begins with wss. Adapters set it."""
     shards: int = attrs.field(default=1, validator=POSITIVE)
-    """How many `/gateway/bot` recommends."""
+    """Number of shards that `/gateway/bot` recommends."""
     max_concurrency: int = attrs.field(default=1, validator=POSITIVE)
-    """How many of them `/gateway/bot` lets identify at once."""
+    """Number of concurrent Identifies that `/gateway/bot` allows."""
     world: World = attrs.field(default=World(), validator=_WORLD)
-    """Who the bot is, and the guilds that it is in."""
+    """The bot's user, and its guilds."""
     scenario: Scenario = attrs.field(default=Scenario(), validator=_SCENARIO)
-    """What goes wrong, and when."""
+    """Faults to inject."""
     allowed_intents: int | None = attrs.field(default=None, validator=optional(INTENTS))
-    """Those that may be asked for, else close code 4014; None: all."""
+    """Intents that Identify may have, else close code 4014; None means all."""
     guilds_per_shard: int = attrs.field(default=2500, validator=COUNT)
-    """More of them cost close code 4011."""
+    """Number of guilds of a shard above which Identify gets close code 4011."""
     identify_seconds: float = attrs.field(default=0.0, validator=SECONDS)
-    """Between two Identifies of one key, else INVALID_SESSION; 5 at the real gateway."""
+    """Seconds between two Identifies of one key, else INVALID_SESSION; 5 at Discord."""
     identifies_a_day: int = attrs.field(default=1000, validator=COUNT)
-    """More of them are not let in any more."""
+    """Number of sessions in 24 hours, above which Identify gets close code 4004."""
     members_seconds: float | None = attrs.field(default=30.0, validator=optional(SECONDS))
-    """Between two requests of one bot for all members of one guild, else RATE_LIMITED; 0 or None
-    means no limit."""
+    """Seconds between two requests of one bot for all members of a guild, else RATE_LIMITED; 0 or
+    None means no limit."""
     control: str | None = attrs.field(default=None, validator=_PREFIX)
-    """Where the control route lies, such as "/control"; None: there is none. Whoever reaches the
-    port may use it."""
+    """Path prefix of the control route, such as "/control"; None means no control route. Everyone
+    who can reach the port may use it."""
     control_hosts: tuple[str, ...] = attrs.field(
         default=(), converter=as_words, validator=_CONTROL_HOSTS
     )
     """Names in the Host header that the control route answers, in addition to localhost and
     loopback addresses."""
     journal_limit: int = attrs.field(default=10_000, validator=COUNT)
-    """Entries of what clients sent that the control route keeps."""
+    """Number of received commands and requests that the control route keeps."""
     requests_limit: int = attrs.field(default=10_000, validator=COUNT)
-    """HTTP requests that `Server.rest` keeps."""
+    """Number of HTTP requests that `Server.rest` keeps."""
     requests_bytes: int = attrs.field(default=16 * 2**20, validator=COUNT)
-    """Of the bodies of the requests that `Server.rest` keeps."""
+    """Size of the bodies of the requests that `Server.rest` keeps."""
     unix_offset: float | None = attrs.field(default=None, validator=optional(_UNIX_TIME))
-    """Unix time minus `now`, for new ids and timestamps; None: the adapters take the system's."""
+    """Unix time minus `now`, for new ids and timestamps; adapters replace None."""
     random: Callable[[], float] | None = attrs.field(
         default=None, validator=optional(CALLBACK), repr=False, eq=False
     )
-    """Chance, for session ids that cannot be guessed; None: the adapters take the system's."""
+    """Random source in [0, 1), for session ids that cannot be guessed; adapters replace None."""
     replay_limit: int = attrs.field(default=1000, validator=COUNT)
-    """Dispatches that a session keeps for a resume."""
+    """Number of dispatches that a session keeps for a resume."""
     replay_bytes: int = attrs.field(default=16 * 2**20, validator=COUNT)
-    """Of those dispatches. Beyond it the oldest are dropped, as beyond `replay_limit`."""
+    """Size of those dispatches. Above it the oldest are dropped, as above `replay_limit`."""
     sessions_limit: int = attrs.field(default=10_000, validator=POSITIVE)
-    """Sessions. Beyond it the oldest without a connection is dropped; if there is none, Identify is
-    answered with INVALID_SESSION."""
+    """Number of sessions. Above it the oldest without a connection is dropped; if all have one,
+    Identify gets INVALID_SESSION."""
     session_lifetime: float = attrs.field(default=300.0, validator=SECONDS)
-    """How long a session without a connection may be resumed."""
+    """Seconds for which a session without a connection can be resumed."""
     handshake_timeout: float = attrs.field(default=20.0, validator=DURATION)
     identify_timeout: float = attrs.field(default=60.0, validator=DURATION)
     close_timeout: float = attrs.field(default=5.0, validator=SECONDS)
     message_limit: int = attrs.field(default=65536, validator=POSITIVE)
     events_limit: int = attrs.field(default=16 * 2**20, validator=POSITIVE)
-    """Of the messages whose events wait to be taken. Above it, received messages wait."""
+    """Size of the messages whose events are pending. Above it, received messages wait."""
     output_limit: int = attrs.field(default=64 * 2**20, validator=POSITIVE)
-    """Of what waits for a client that does not read; beyond it the connection is dropped."""
+    """Size of the pending output of a connection; above it the connection is dropped."""

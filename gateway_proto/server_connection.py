@@ -337,7 +337,7 @@ class ServerConnection(GatewayConnection[ServerMessage, ServerEvent, Payload]):
 
     def _received(self, payload: Payload, now: float) -> None:
         if self._detect_encoding:
-            # Version 3, whose URL names no encoding: the form of the first payload tells it.
+            # Version 3, whose URL has no encoding: the form of the first payload decides.
             # <https://github.com/DiscordAPI/docs/blob/b8c8a7ca43b39a4d1d2871a6d3901ee378bbbae5/docs/reference/websockets/general.rst>
             self._detect_encoding = False
             is_etf = payload.raw.startswith(etf.VERSION)
@@ -365,7 +365,7 @@ class ServerConnection(GatewayConnection[ServerMessage, ServerEvent, Payload]):
         self._handle_command(command, now)
 
     def _handle_command(self, command: Command, now: float) -> None:
-        # Codes: <https://docs.discord.com/developers/topics/opcodes-and-status-codes>
+        # <https://docs.discord.com/developers/topics/opcodes-and-status-codes>
         match command:
             case Heartbeat():
                 self._handle_heartbeat(now)

@@ -114,7 +114,7 @@ def test_unknown_resource_returns_404(request_: str) -> None:
     status, body = ask(server, request_)
 
     assert status == 404
-    assert body["message"].startswith("there is no GET")
+    assert body["message"].startswith("unknown control request GET")
 
 
 # ----- GET requests -----

@@ -13,7 +13,7 @@ import typer.testing
 from gateway_cli.app import app
 from gateway_proto import Fault, Scenario, Server, ServerConfig, World, _control
 from gateway_proto.endpoint import Answer
-from gateway_proto.faults import _KINDS
+from gateway_proto.faults import FAULT_ACTIONS
 from gateway_proto.testing import KINDS
 from gateway_proto.testing.invariants import INVARIANTS
 from tests.pages import DOCS, blocks
@@ -42,7 +42,7 @@ def test_world_and_scenario_of_the_page_are_valid() -> None:
 def test_table_of_faults_has_every_fault_and_field() -> None:
     rows = [row for row in _rows("Faults") if row[0] != "---"]
 
-    assert [row[0].strip("`") for row in rows] == list(_KINDS)
+    assert [row[0].strip("`") for row in rows] == list(FAULT_ACTIONS)
     fields = {field.name for field in attrs.fields(Fault)}
     for row in rows:
         assert set(re.findall("`([a-z_]+)`", row[-1])) <= fields, row

@@ -70,9 +70,9 @@ def test_scenario_is_read_from_json() -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("{}", "no scenario"),
-        ("[5]", "no scenario"),
-        ("[{}]", "fault 1 of the scenario has .*: it needs what"),
+        ("{}", "invalid scenario"),
+        ("[5]", "invalid scenario"),
+        ("[{}]", "fault 1 of the scenario has .*: expected what"),
         ('[{"what": "drop"}, {"what": "drop", "when": 5}]', "fault 2 of the scenario"),
         ('[{"what": "explode"}]', "invalid Fault.what 'explode': expected one of refuse, drop"),
         ('[{"what": "drop", "on": "monday"}]', "invalid Fault.on 'monday'"),

@@ -471,7 +471,7 @@ class ServerFrames(Frames):
                     self._body += event.data
                     if len(self._body) > self._body_limit:
                         self._done = True
-                        error = f"a body of more than {self._body_limit} bytes is not taken"
+                        error = f"a body of more than {self._body_limit} bytes is not accepted"
                         self.respond(413, b"text/plain", f"{error}\n".encode())
                         yield Broken(1009, error)
                 elif isinstance(event, h11.EndOfMessage):

@@ -1,7 +1,7 @@
-"""headers, JSON of an HTTP answer → numbers and seconds to wait, read leniently.
+"""Numbers and requested waits in header fields and JSON of an HTTP response.
 
-Compatible servers, proxies and their faults write fractions, nulls, dates, text, several values and
-absurd sizes. No input raises, and of several waits the longest counts.
+Parsing is lenient: compatible servers and proxies write fractions, nulls, dates, text, several
+values and absurd sizes. No input raises, and of several waits the longest counts.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 __all__ = ["LONGEST_WAIT", "json_value", "number", "seconds_to_wait", "whole"]
 
 LONGEST_WAIT = 30 * 86400.0
-"""Seconds. What asks for more asks for this."""
+"""Seconds. Longer waits are reduced to this."""
 _LONGEST_TEXT = 4096
 _NUMBER = re.compile(r"\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
@@ -33,7 +33,7 @@ _DATES = tuple(
 
 
 def number(value: Any) -> float | None:
-    """Return a number, or a text that begins with one; None if it is neither."""
+    """Return a number, or a text that begins with one; None otherwise."""
     if isinstance(value, str):
         found = _NUMBER.match(value[:_LONGEST_TEXT])
         return float(found[0]) if found else None
@@ -47,7 +47,7 @@ def number(value: Any) -> float | None:
 
 
 def whole(value: Any, *, most: int, up: bool = False) -> int | None:
-    """Return a number as an int from 0 to `most`, a fraction rounded; None if it is no number."""
+    """Return a number as an int from 0 to `most`, a fraction rounded; None for other values."""
     read = number(value)
     if read is None:
         return None
@@ -56,9 +56,9 @@ def whole(value: Any, *, most: int, up: bool = False) -> int | None:
 
 
 def json_value(data: bytes) -> Any:
-    """Return what a JSON text says, its numbers as floats; raises ValueError or RecursionError.
+    """Return the value of a JSON text, with floats; raises ValueError or RecursionError.
 
-    The standard library's decoder takes what the strict one refuses: NaN, and lone surrogates.
+    The standard library's decoder accepts NaN and lone surrogates, which the strict one rejects.
     """
     import json
 
@@ -69,10 +69,10 @@ def json_value(data: bytes) -> Any:
 def seconds_to_wait(
     headers: Mapping[str, str], body: bytes = b"", *, unix: float | None = None
 ) -> float | None:
-    """Return the longest wait that an HTTP answer asks for; None if it asks for none.
+    """Return the longest wait that an HTTP response asks for; None if it asks for no wait.
 
-    `headers` are by names in small letters. A date is compared with the answer's own Date, or else
-    with `unix`, the unix time of now.
+    `headers` are by lower-case name. A date is compared with the Date of the response, or else with
+    `unix`, the present unix time.
     """
     waits = [min(wait, LONGEST_WAIT) for wait in _waits(headers, body, unix) if wait >= 0]
     return max(waits, default=None)

@@ -655,7 +655,7 @@ def test_body_over_the_limit_is_rejected_and_the_rest_ignored() -> None:
 
     received = one_by_one(server.receive(head % 9 + b"abcd"))
 
-    error = "a body of more than 3 bytes is not taken"
+    error = "a body of more than 3 bytes is not accepted"
     assert received == [Broken(1009, error)]
     assert server.data_to_send() == _answer(413, f"{error}\n".encode())
     assert one_by_one(server.receive(b"efg")) == []

@@ -143,6 +143,15 @@ def test_muted_output_ends_after_the_bytes_that_waited() -> None:
     assert not target.faults.acknowledges
 
 
+def test_garbage_wakes_the_adapter() -> None:
+    target, woken = Target(), []
+    target.on_wake = lambda: woken.append(1)
+
+    target.inject("garbage")
+
+    assert woken == [1]
+
+
 def test_refusal_applies_only_to_an_upgrade() -> None:
     target = Target()
 
@@ -192,6 +201,18 @@ def test_session_invalidated_by_a_fault_on_ready_gets_no_guilds() -> None:
 
     assert [payload["op"] for payload in sent_payloads(connection)] == [0, 9]
     assert connection.state is State.IDENTIFYING
+
+
+def test_invalidated_session_that_was_forgotten_stays_forgotten() -> None:
+    server = Server()
+    connection = _ready(server)
+    assert connection.session is not None
+    server.forget(connection.session)
+
+    connection.inject(Fault("invalidate", resumable=True), now=1.0)
+
+    assert server.sessions == {}
+    assert connection.session is None
 
 
 def _ready(server: Server) -> ServerConnection:
