@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from collections import deque
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -26,70 +25,26 @@ from gateway_proto._layers.frames import Requested
 from gateway_proto._layers.payloads import Payload
 from gateway_proto._layers.raw import check_term, to_json, to_term, value_of_caller
 from gateway_proto._members import MembersLimit
+from gateway_proto._server_limits import IdentifyLimits
 from gateway_proto._telling import ServerSession, SessionRegistry
 from gateway_proto.commands import Identify
 from gateway_proto.dialects import Dialect, Encoding
 from gateway_proto.endpoint import Answer, answer
-from gateway_proto.events import GatewayFound, HttpRequested, SessionStartLimit
+from gateway_proto.events import GatewayFound, HttpRequested
 from gateway_proto.faults import Fault, Scenario
 from gateway_proto.journal import Journal
 from gateway_proto.rest import Rest, as_entry
 from gateway_proto.server_config import ServerConfig
-from gateway_proto.shards import identify_key
 from gateway_proto.world import World
 
 if TYPE_CHECKING:
     from gateway_proto.server_connection import ServerConnection
 
-__all__ = ["IdentifyLimits", "ServerContext"]
+__all__ = ["ServerContext"]
 
-_DAY = 86400.0
 _INTENTS_END = 1 << 32
 _NAME = Check(lambda name: is_text(name) and 0 < len(name) <= 256, "a str such as 'MESSAGE_CREATE'")
 _TO = optional(CALLBACK)
-
-
-class IdentifyLimits:
-    """Limits of Identify: sessions in a day, and the seconds between two of one key.
-
-    <https://docs.discord.com/developers/events/gateway#rate-limiting>
-    """
-
-    def __init__(self, config: Callable[[], ServerConfig]) -> None:
-        self._config = config
-        self._times: deque[float] = deque()  # of the sessions in the last 24 hours
-        self._free_at: dict[int, float] = {}
-
-    def session_start_limit(self, *, now: float) -> SessionStartLimit:
-        """Return the state of the limits as `/gateway/bot` reports it."""
-        config, used = self._config(), self._used(now)
-        reset_after = int((self._times[0] + _DAY - now) * 1000) if used else 0
-        total = config.identifies_a_day
-        return SessionStartLimit(total, total - used, reset_after, config.max_concurrency)
-
-    def has_sessions_left(self, *, now: float) -> bool:
-        """Whether a session can be started today."""
-        return self._used(now) < self._config().identifies_a_day
-
-    def take(self, shard: tuple[int, int] | None, *, now: float) -> bool:
-        """Count an Identify of a shard, and return True; return False if it is too early."""
-        config = self._config()
-        key = identify_key(0 if shard is None else shard[0], config.max_concurrency)
-        if now < self._free_at.get(key, now):
-            return False
-        self._free_at[key] = now + config.identify_seconds
-        self._times.append(now)
-        return True
-
-    def clear(self) -> None:
-        """Forget every Identify."""
-        self._times.clear()
-        self._free_at.clear()
-
-    def _used(self, now: float) -> int:
-        while self._times and self._times[0] + _DAY <= now:
-            self._times.popleft()
-        return len(self._times)
 
 
 class ServerContext:

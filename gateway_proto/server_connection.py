@@ -23,10 +23,10 @@ from gateway_proto._negotiation import negotiate
 from gateway_proto._ready import ready_dispatches, resumed_data
 from gateway_proto._server_answers import answers
 from gateway_proto._server_host import ServerContext
+from gateway_proto._server_limits import CommandLimits
 from gateway_proto._server_messages import check_message, encode_message
 from gateway_proto._telling import ServerSession, invalidates_session
 from gateway_proto._timing.deadlines import Timer
-from gateway_proto._timing.ratelimit import SlidingWindow
 from gateway_proto.commands import Command, Heartbeat, Identify, Raw, Resume
 from gateway_proto.dialects import DIALECTS, Compression, Dialect, Encoding, Then
 from gateway_proto.endpoint import Answer
@@ -76,7 +76,7 @@ class ServerConnection(GatewayConnection[ServerMessage, ServerEvent, Payload]):
         self._compress(Compression.NONE)
         self._faults = FaultInjector(framing=framing)
         self._size = 0  # of the payload being handled, in bytes
-        self._window = SlidingWindow(*self._dialect.send_limit)
+        self._limits = CommandLimits(self._dialect)
         self._deadlines.set(Timer.HANDSHAKE, now + config.handshake_timeout)
         self.number: int | None = None
         """Number of the connection, counted from 1; None before it asks for a WebSocket."""
@@ -148,13 +148,12 @@ class ServerConnection(GatewayConnection[ServerMessage, ServerEvent, Payload]):
 
     def close_unchecked(self, code: int, reason: str, *, now: float) -> None:
         """Close with any code that a close frame may carry, such as 1012 or 4009."""
-        closed = Closed(code=code, reason=reason, by=By.SELF, then=Then.STOP)
-        self._close(closed, self._at(now))
+        self._close(_closed(code, reason), self._at(now))
         self._wake()
 
     def drop(self, *, now: float) -> None:
         """End the connection without a close frame, as a lost transport does; keep the session."""
-        self._end(Closed(code=None, by=By.SELF, then=Then.STOP, reason="dropped"), self._at(now))
+        self._end(_closed(None, "dropped"), self._at(now))
         self._wake()
 
     def inject(self, fault: Fault, *, now: float) -> None:
@@ -255,7 +254,7 @@ class ServerConnection(GatewayConnection[ServerMessage, ServerEvent, Payload]):
     def _respond(self, answer: Answer, content_type: bytes = b"application/json") -> None:
         assert isinstance(self._frames, ServerFrames)
         self._frames.respond(answer.status, content_type, answer.body, more=answer.headers)
-        self._end(Closed(code=answer.status, by=By.SELF, then=Then.STOP), self._now)
+        self._end(_closed(answer.status), self._now)
 
     def _upgrade(self, item: Requested, now: float) -> None:
         assert isinstance(self._frames, ServerFrames)
@@ -313,7 +312,7 @@ class ServerConnection(GatewayConnection[ServerMessage, ServerEvent, Payload]):
         self._deadlines.set(Timer.SESSION, now + self._config.identify_timeout)
         self._events.append(Opened(self._target))
         self._context.note("Opened", self.number, path=self._target)
-        self._window = SlidingWindow(*self._dialect.send_limit)
+        self._limits = CommandLimits(self._dialect)
         if not self._trigger_faults("open", now):
             return
         if self._is_version_unsupported:
@@ -342,23 +341,15 @@ class ServerConnection(GatewayConnection[ServerMessage, ServerEvent, Payload]):
             self._detect_encoding = False
             is_etf = payload.raw.startswith(etf.VERSION)
             self._encoding = Encoding.ETF if is_etf else Encoding.JSON
-        # <https://docs.discord.com/developers/events/gateway#rate-limiting>: 120 in 60 seconds.
-        if self._window.free_at(now) > now:
-            self.close_unchecked(4008, "Rate limited", now=now)
+        error = self._limits.error(payload, self._size, now=now)
+        if error is not None:
+            self.close_unchecked(*error, now=now)
             return
-        self._window.take(now)
-        # <https://docs.discord.com/developers/events/gateway#sending-events>: 4096 bytes.
-        if self._size > self._dialect.payload_limit:
-            self.close_unchecked(4002, "Payload too large", now=now)
-            return
-        op = payload.opcode
-        if op is None:
-            self.close_unchecked(4001, "Unknown opcode", now=now)
-            return
+        assert payload.opcode is not None  # it is an error
         try:
-            command = read(op, payload.raw, self._dialect)
-        except (msgspec.DecodeError, RecursionError, ValueError) as error:
-            self._malformed(str(error), now)
+            command = read(payload.opcode, payload.raw, self._dialect)
+        except (msgspec.DecodeError, RecursionError, ValueError) as problem:
+            self._malformed(str(problem), now)
             return
         self._events.append(command)
         self._context.note_payload(type(command).__name__, self.number, payload)
@@ -488,7 +479,7 @@ class ServerConnection(GatewayConnection[ServerMessage, ServerEvent, Payload]):
         return Then.STOP
 
     def _peer_closed(self, code: int | None, reason: str) -> Closed:
-        return Closed(code=code, reason=reason, by=By.PEER, then=Then.STOP)
+        return _closed(code, reason, By.PEER)
 
     def _finished(self, closed: Closed, now: float) -> None:
         if self.number is not None:
@@ -497,3 +488,7 @@ class ServerConnection(GatewayConnection[ServerMessage, ServerEvent, Payload]):
             )
         forget = invalidates_session(closed, self._dialect)
         self._context.connection_closed(self, now=now, forget=forget)
+
+
+def _closed(code: int | None, reason: str = "", by: By = By.SELF) -> Closed:
+    return Closed(code=code, reason=reason, by=by, then=Then.STOP)

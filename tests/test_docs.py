@@ -84,10 +84,13 @@ def test_named_fields_exist_in_server_config() -> None:
 
 def test_table_of_close_codes_has_every_code_of_the_server() -> None:
     import gateway_proto._server_host as context
+    import gateway_proto._server_limits as limits
     import gateway_proto.server_connection as connection
 
     closes = re.findall(r"close_unchecked\((4\d\d\d)", inspect.getsource(connection))
-    errors = re.findall(r"return (4\d\d\d), ", inspect.getsource(context))
+    errors = re.findall(
+        r"return \(?(4\d\d\d), ", inspect.getsource(context) + inspect.getsource(limits)
+    )
     codes = {*closes, *errors, "4000"}
 
     named = set(
