@@ -112,7 +112,12 @@ class Connection(abc.ABC, Generic[Sent, Received]):
     def handle_timer(self, *, now: float) -> None:
         """Do what is due at `now`; early, late or twice is always safe."""
         now = self._at(now)
-        while (timer := self._deadlines.pop_due(now)) is not None:
+        deadlines = self._deadlines
+        # Timers that are set at the end stay unused. The earliest is compared here since this runs
+        # after every received message.
+        while deadlines.earliest <= now and self._state is not State.CLOSED:
+            timer = deadlines.pop_due(now)
+            assert timer is not None
             self._fired(timer, now)
 
     def pause(self, *, now: float) -> None:
@@ -139,7 +144,7 @@ class Connection(abc.ABC, Generic[Sent, Received]):
 
     def next_timer(self) -> float | None:
         """When to call `handle_timer`, in seconds of the caller's clock; None: no need to."""
-        return self._deadlines.next()
+        return None if self._state is State.CLOSED else self._deadlines.next()
 
     @property
     def state(self) -> State:
@@ -163,7 +168,6 @@ class Connection(abc.ABC, Generic[Sent, Received]):
 
     def _finish(self, closed: Closed, now: float) -> None:
         """The state has just become CLOSED: nothing comes behind this event."""
-        self._deadlines.clear_all()
         self._events.append(closed)
         self._finished(closed, now)
 
@@ -375,7 +379,9 @@ class GatewayConnection(Connection[Sent, Received], Generic[Sent, Received, Comi
             case Upgraded():
                 self._opened(now)
             case CloseReceived(code, reason):
-                self._frames.close(reply_to(code), "")
+                # RFC 6455, 5.5.1 and 7.4.2: echo the code; those from 3000 need no check.
+                reply = code if code is not None and code >= 3000 else reply_to(code)
+                self._frames.close(reply, "")
                 self._end(self._peer_closed(code, reason), now)
             case Broken(code, error):
                 self._fail(code, error, now)

@@ -85,6 +85,7 @@ class Client:
         self._events: list[Event] = []
         self._session = self._fitting(session)
         self._trust = config.url_policy
+        self._query = config.query
         first, longest, random = config.backoff_first, config.backoff_longest, config.next_random
         # An outage and a gateway that answers but does not last are different faults: the first
         # is over with HELLO, the second with a READY that lasts.
@@ -267,7 +268,7 @@ class Client:
         if session is None or session.resume_url is None or gateway is None:
             return False
         url, _ = self._trust.check(session.resume_url)
-        query = self._config.query
+        query = self._query
         return url is not None and url.with_query(query).same_as(gateway.with_query(query))
 
     def _resume_is_exhausted(self) -> bool:
@@ -307,7 +308,7 @@ class Client:
                 seconds = self._config.dialect.identify_seconds + _IDENTIFY_MARGIN
                 delay = max(delay, last + seconds - now)
         if purpose is not Purpose.LOOKUP:
-            url = url.with_query(self._config.query)
+            url = url.with_query(self._query)
         self._events.append(DialPlanned(purpose=purpose, url=str(url), delay=delay, reason=reason))
         self._dial = Dial(
             host=url.host,

@@ -760,13 +760,20 @@ class ClientConnection(GatewayConnection[Command, Event, Dispatch | Payload]):
             error=None if closed.error is None else self._redacted(closed.error),
             unsent=unsent,
         )
-        self._session = session_after(self.session, closed)
+        match closed.then:
+            case Then.RESUME:
+                self._session = self.session
+            case Then.IDENTIFY:
+                self._session = None
+            case _:
+                self._session = session_after(self.session, closed)
         if sender.requests.pending and (self._session is None or self._is_standalone):
             self._events += sender.requests.fail("the session is lost")
         super()._finish(closed, now)
 
     def _redacted(self, text: str) -> str:
-        return without_token(text, self._config.token)
+        token = self._config.token
+        return without_token(text, token) if token in text else text
 
     def _finished(self, closed: Closed, now: float) -> None:
         self._sequence = None if self._session is None else self._session.sequence
@@ -777,5 +784,7 @@ class ClientConnection(GatewayConnection[Command, Event, Dispatch | Payload]):
 
 def close_policy(config: Config, code: int | None) -> AfterClose:
     """Return what the client does after the peer closed with `code`; None: without a code."""
-    own = None if code is None else config.closes.get(code)
-    return own or config.dialect.after_close(code)
+    if code is None:
+        return config.dialect.after_close(None)
+    policy = config.closes.get(code) or config.dialect.closes.get(code)
+    return policy or config.dialect.after_close(code)
