@@ -1,6 +1,6 @@
-"""peers, a fake wire, a fake clock → deterministic conversations, or years of them.
+"""Tests without a network, in virtual time.
 
-`Link` is one conversation, step by step; `Simulation` is many at once, with all that goes wrong.
+`Link` connects one client and one server. `Simulation` runs many of them, with injected faults.
 """
 
 from gateway_proto.testing.bot import Bot

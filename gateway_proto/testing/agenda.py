@@ -1,4 +1,4 @@
-"""times, things to do → one after the other, in the order of their times."""
+"""The clock of a simulation, and the calls that are planned on it."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ __all__ = ["Agenda"]
 
 
 class Agenda:
-    """The one clock of a simulation, and what is to be done when.
+    """The clock of a simulation, and its planned calls.
 
-    What is due at the same time is done in the order in which it was planned.
+    Calls at the same time are made in the order in which they were planned.
     """
 
     def __init__(self) -> None:
         self.now: float = 0.0
-        """Seconds since the simulation began."""
+        """Seconds since the start of the simulation."""
         self._heap: list[tuple[float, int, Callable[[], None]]] = []
         self._count = 0
 
     def at(self, time: float, do: Callable[[], None]) -> None:
-        """Do something at a time; one that is over is now."""
+        """Plan a call at a time. A time in the past means now."""
         self._count += 1
         heapq.heappush(self._heap, (max(time, self.now), self._count, do))
 
     def after(self, seconds: float, do: Callable[[], None]) -> None:
-        """Do something in so many seconds."""
+        """Plan a call after some seconds."""
         self.at(self.now + seconds, do)
 
     def run(self, until: float) -> None:
-        """Do what is due, up to a time and at it; then it is that time."""
+        """Make the calls that are due until a time, inclusive, and advance the clock to it."""
         heap = self._heap
         while heap and heap[0][0] <= until:
             self.now, _, do = heapq.heappop(heap)

@@ -1,4 +1,4 @@
-"""seed → numbers: chance that is the same on every machine and every Python."""
+"""A seeded random source that is equal on every system and every Python."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _BITS = 2**64 - 1
 
 
 class Chance:
-    """Numbers that look random, and follow from a seed alone (SplitMix64).
+    """Pseudorandom numbers from a seed (SplitMix64).
 
-    What is drawn from one child moves no other: so a kind of trouble can be left out, and all else
-    stays as it was.
+    Children are independent: if a kind of faults is left out, the numbers of all others stay the
+    same.
     """
 
     def __init__(self, seed: object) -> None:
@@ -26,28 +26,28 @@ class Chance:
         self._state = int.from_bytes(digest, "big")
 
     def child(self, name: object) -> Chance:
-        """Chance of its own, that follows from this seed and a name."""
+        """Return an independent source for a name, derived from this seed."""
         return Chance(f"{self._name}/{name}")
 
     def random(self) -> float:
-        """A number in [0, 1)."""
+        """Return a number in [0, 1)."""
         self._state = state = (self._state + 0x9E3779B97F4A7C15) & _BITS
         state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & _BITS
         state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & _BITS
         return ((state ^ (state >> 31)) >> 11) / 2**53
 
     def below(self, end: int) -> int:
-        """A whole number from 0 to `end` - 1."""
+        """Return an integer from 0 to `end` - 1."""
         return int(self.random() * end)
 
     def between(self, low: float, high: float) -> float:
-        """A number from `low` to `high`."""
+        """Return a number from `low` to `high`."""
         return low + self.random() * (high - low)
 
     def one_of(self, things: Sequence[T]) -> T:
-        """One of several."""
+        """Return one of several values, each with equal probability."""
         return things[self.below(len(things))]
 
     def happens(self, probability: float) -> bool:
-        """Whether something of that probability happens."""
+        """Whether an event of that probability happens."""
         return self.random() < probability

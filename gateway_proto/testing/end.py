@@ -1,4 +1,4 @@
-"""transport ↔ connection: one end of a wire, and what an adapter's pump does there."""
+"""One end of a TCP connection, driven as an adapter's driver does it."""
 
 from __future__ import annotations
 
@@ -14,15 +14,13 @@ from gateway_proto.testing.wire import Flow
 __all__ = ["End"]
 
 _TICK = 1e-6
-"""Seconds: what two clocks may differ by rounding alone."""
-
-
+"""Seconds by which two clocks may differ because of rounding."""
 _READ = 1024
-"""Bytes that one read takes of several chunks that wait."""
+"""The size in bytes up to which one read joins waiting pieces."""
 
 
 class End(abc.ABC):
-    """Drives one connection of either role over one flow out and one flow in."""
+    """Driver of one connection, client or server, over an incoming and an outgoing flow."""
 
     def __init__(
         self,
@@ -37,50 +35,50 @@ class End(abc.ABC):
         self.outgoing: Flow = outgoing
         self.connection: Connection[Any, Any] = connection
         self.reading: bool = True
-        """Whether what arrives is read at once."""
+        """Whether arriving data is read at once."""
         self.over: bool = False
         """Whether the transport is closed at this end."""
         self.waited: bool = False
-        """Whether bytes had to wait for the transport, so that they are sent later than written."""
+        """Whether output waited for the transport, so that it is sent later than written."""
         self._unread: deque[bytes] = deque()
         self._timer: float | None = None
         self._woken = False
         connection.on_wake = self.wake
 
-    # ----- what differs between the roles -----
+    # ----- differences between the roles -----
 
     @abc.abstractmethod
     def deliver(self, events: list[Any]) -> None:
-        """Take the events of the connection."""
+        """Take events of the connection."""
 
     @abc.abstractmethod
     def ended(self) -> None:
-        """The connection is CLOSED, and the transport with it."""
+        """Handle the end of the connection and its transport."""
 
     def send(self, data: bytes) -> bool:
-        """Put bytes on the wire; False: it is broken."""
+        """Send bytes. Return False if the transport is closed."""
         return self.outgoing.send(data)
 
     def clock(self) -> float:
-        """This end's monotonic clock."""
+        """Return the monotonic time of this end."""
         return self._agenda.now
 
     def behind(self) -> float:
-        """Seconds by which this end's clock is behind that of the simulation."""
+        """Return the seconds by which this end's clock lags the simulation's."""
         return 0.0
 
     def unix(self) -> float:
-        """Unix time, as this end's machine has it."""
+        """Return the unix time of this end's system."""
         return self._agenda.now
 
     def before(self) -> float:
-        """Called ahead of each call of the machine that time or the wire causes; its clock."""
+        """Prepare for a call that the time or the transport causes. Return the time."""
         return self.clock()
 
-    # ----- the wire -----
+    # ----- input -----
 
     def arrive(self, data: bytes) -> None:
-        """Bytes are there; none are the end of the wire."""
+        """Receive bytes. Empty bytes are EOF."""
         if self.over:
             return
         if self.reading:
@@ -89,17 +87,17 @@ class End(abc.ABC):
             self._unread.append(data)
 
     def read_on(self) -> None:
-        """Read what has waited, and then whatever arrives."""
+        """Read the waiting data, and from then on data as it arrives."""
         self.reading = True
         while self._unread and self.reading and not self.over:
             data = self._unread.popleft()
-            # One read takes what is in the socket's buffer, up to its size; an empty one is EOF.
+            # One read returns several pieces of the socket's buffer; an empty piece is EOF.
             while data and self._unread and 0 < len(self._unread[0]) <= _READ - len(data):
                 data += self._unread.popleft()
             self._read(data)
 
     def reset(self) -> None:
-        """The wire breaks under this end: what has arrived is lost too."""
+        """Reset the TCP connection; unread data is lost."""
         if not self.over:
             self._unread.clear()
             self.connection.receive_eof(now=self.clock())
@@ -115,10 +113,10 @@ class End(abc.ABC):
             self.connection.receive_eof(now=now)
         self.turn()
 
-    # ----- the pump -----
+    # ----- output -----
 
     def wake(self) -> None:
-        """Let a turn follow soon: somebody has changed the connection."""
+        """Process the output soon: the connection was changed from outside."""
         if not self._woken:
             self._woken = True
             self._agenda.at(self._agenda.now, self._wake)
@@ -128,7 +126,7 @@ class End(abc.ABC):
         self.turn()
 
     def turn(self) -> None:
-        """After each change: send the bytes, hand over the events, set the timer."""
+        """Send the output, deliver the events and set the timer. Call it after each change."""
         if self.over:
             return
         connection = self.connection
@@ -155,18 +153,18 @@ class End(abc.ABC):
         self.outgoing.finish()
 
     def plan(self) -> None:
-        """Let the timer fire when the connection says so."""
+        """Set the timer to the connection's next one."""
         at = self.connection.next_timer()
         if at is None:
             return
         at += self.behind()
-        # One that fires early is harmless, and cheaper than a new one for each turn.
+        # An early timer is harmless, and costs less than a new one for each call.
         if self._timer is None or at < self._timer:
             self._timer = at
             self._agenda.at(at, self.tick)
 
     def tick(self) -> None:
-        """The time that was planned has come; or an earlier plan's, which is nothing."""
+        """Handle the timer. Ignore timers that were replaced."""
         if self.over or self._timer is None or self._agenda.now < self._timer:
             return
         self._timer = None

@@ -1,11 +1,11 @@
-"""two peers, a fake wire, a fake clock → a deterministic conversation, without a network.
+"""A client and a server, connected in virtual time without a network.
 
 link = Link(Client(config), Server())
-link.run(60)                                  # a minute passes at once
+link.run(60)                                  # one minute of virtual time
 link.client.expect(Ready)
 link.client.send(UpdatePresence())
 link.server.expect(UpdatePresence)
-link.cut()                                    # the client comes back by itself
+link.cut()                                    # the client reconnects by itself
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ def _whole(data: bytes) -> Iterable[bytes]:
 
 
 class Peer:
-    """One side of a link: its present connection, and all that it ever received."""
+    """One side of a link: its current connection and all received events."""
 
     def __init__(self, link: Link, name: str) -> None:
         self._link = link
         self._name = name
         self._seen = 0
         self.connection: AnyConnection | None = None
-        """The latest; a client with a `Client` gets a new one after each loss."""
+        """The latest connection; a `Client` makes a new one after each loss."""
         self.events: list[Any] = []
-        """All that came, of all connections, in order."""
+        """All events of all connections, in order."""
 
     def send(self, message: Any) -> None:
-        """Send on the present connection, and let the link carry it."""
+        """Send a message on the current connection, and transfer it."""
         assert self.connection is not None, f"the {self._name} has no connection"
         self.connection.send(message, now=self._link.now)
         self._link.run()
@@ -52,9 +52,9 @@ class Peer:
     @overload
     def expect(self, what: T) -> T: ...
     def expect(self, what: Any) -> Any:
-        """The next event of a type, or equal to a value; those before it are passed over.
+        """Return the next event of a type or equal to a value; skip the events before it.
 
-        Raises AssertionError, with all that came, where there is none.
+        Raises AssertionError with the skipped events if there is none.
         """
         for index in range(self._seen, len(self.events)):
             event = self.events[index]
@@ -65,14 +65,14 @@ class Peer:
         raise AssertionError(f"the {self._name} did not receive {what!r}; what came:\n  {came}")
 
     def take(self) -> list[Any]:
-        """All events since the last `expect` or `take`."""
+        """Return all events since the last `expect` or `take`."""
         events = self.events[self._seen :]
         self._seen = len(self.events)
         return events
 
 
 class _Direction:
-    """Bytes on their way from one connection to the other."""
+    """Bytes in transfer from one connection to the other."""
 
     def __init__(self, source: AnyConnection, target: AnyConnection) -> None:
         self.source = source
@@ -105,10 +105,11 @@ class _Direction:
 
 
 class Link:
-    """A client and a server, each a life or one connection, and the wire between them.
+    """A client and a server with a transport between them, in virtual time.
 
-    `chop` cuts what is sent into pieces that arrive one by one; `delay` is seconds each way.
-    Hosts in `dead_hosts` refuse every dial.
+    Each is a `Client` or `Server`, or a single connection. `chop` splits sent data into pieces that
+    arrive one by one; `delay` is the latency one way, in seconds. Hosts in `dead_hosts` refuse
+    every dial.
     """
 
     def __init__(
@@ -121,23 +122,23 @@ class Link:
         delay: float = 0.0,
     ) -> None:
         self.now: float = now
-        """Seconds; nothing but `run` moves it."""
+        """Virtual time in seconds; only `run`, `run_until` and `send` advance it."""
         self.chop: Callable[[bytes], Iterable[bytes]] = chop
         self.delay: float = delay
         self.dead_hosts: set[str] = set()
         self.dials: list[Dial] = []
-        """All that the client asked for and were tried, in order."""
+        """All dials that were tried, in order."""
         self.client: Peer = Peer(self, "client")
         self.server: Peer = Peer(self, "server")
         self._life = client if isinstance(client, Client) else None
         self._host = server if isinstance(server, Server) else None
-        self._wires: list[tuple[_Direction, _Direction]] = []
+        self._transports: list[tuple[_Direction, _Direction]] = []
         if isinstance(client, Connection):
             self._connect(client, self._accept(server))
         self.run()
 
     def run(self, seconds: float = 0.0) -> None:
-        """Let time pass, from one deadline to the next."""
+        """Advance the time from timer to timer."""
         end = self.now + seconds
         self._settle()
         while (at := self._next()) is not None and at <= end:
@@ -148,7 +149,10 @@ class Link:
         self.now = end
 
     def run_until(self, condition: Callable[[], object], *, within: float = 3600.0) -> None:
-        """Let time pass until a condition holds; AssertionError if it does not in `within`."""
+        """Advance the time until a condition holds.
+
+        Raises AssertionError if it does not hold within `within` seconds.
+        """
         end = self.now + within
         self._settle()
         while not condition():
@@ -158,45 +162,47 @@ class Link:
             self.run(max(at - self.now, 0.0))
 
     def cut(self) -> None:
-        """The wire breaks: what is on its way is lost, and both sides notice."""
-        wires, self._wires = self._wires, []
-        for there, back in wires:
+        """Drop the transport: data in transfer is lost, and both sides receive EOF."""
+        transports, self._transports = self._transports, []
+        for there, back in transports:
             for direction in (there, back):
                 direction.target.receive_eof(now=self.now)
             self._collect(there.source, back.source)
         self._settle()
 
-    # ----- inside -----
+    # ----- internals -----
 
     def _accept(self, server: Server | AnyConnection) -> AnyConnection:
         return server.accept(now=self.now) if isinstance(server, Server) else server
 
     def _connect(self, client: AnyConnection, server: AnyConnection) -> None:
         self.client.connection, self.server.connection = client, server
-        self._wires.append((_Direction(client, server), _Direction(server, client)))
+        self._transports.append((_Direction(client, server), _Direction(server, client)))
 
     def _connections(self) -> list[AnyConnection]:
-        return [direction.source for wire in self._wires for direction in wire]
+        return [direction.source for transport in self._transports for direction in transport]
 
     def _next(self) -> float | None:
         times = [at for c in self._connections() if (at := c.next_timer()) is not None]
-        times += [d.pieces[0][0] for wire in self._wires for d in wire if d.pieces]
+        times += [d.pieces[0][0] for transport in self._transports for d in transport if d.pieces]
         if self._life is not None and (dial := self._life.next_dial()) is not None:
             times.append(dial.at)
         return min(times, default=None)
 
     def _settle(self) -> None:
-        """Carry, dial and collect until nothing more happens now."""
+        """Transfer data, dial and collect events until nothing changes at this time."""
         busy = True
         while busy:
             busy = self._dial()
-            for there, back in list(self._wires):
+            for there, back in list(self._transports):
                 for direction in (there, back):
                     busy |= direction.fill(self.now, self.delay, self.chop)
                     busy |= direction.carry(self.now)
                 self._collect(there.source, back.source)
-            self._wires = [
-                wire for wire in self._wires if not all(d.ended and not d.pieces for d in wire)
+            self._transports = [
+                transport
+                for transport in self._transports
+                if not all(d.ended and not d.pieces for d in transport)
             ]
 
     def _collect(self, client: AnyConnection, server: AnyConnection) -> None:
@@ -206,17 +212,17 @@ class Link:
             self.client.events += self._life.events()
 
     def _dial(self) -> bool:
-        life = self._life
-        if life is None:
+        client = self._life
+        if client is None:
             return False
-        self.client.events += life.events()
-        dial = life.next_dial()
+        self.client.events += client.events()
+        dial = client.next_dial()
         if dial is None or dial.at > self.now:
             return False
         self.dials.append(dial)
         if dial.host in self.dead_hosts:
-            life.dial_failed("refused", now=self.now)
+            client.dial_failed("refused", now=self.now)
         else:
             assert self._host is not None, "a Client needs a Server to dial"
-            self._connect(life.dial_succeeded(now=self.now), self._accept(self._host))
+            self._connect(client.dial_succeeded(now=self.now), self._accept(self._host))
         return True

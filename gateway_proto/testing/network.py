@@ -119,7 +119,7 @@ class Network:
         now = self._agenda.now
         provider = self.provider_of(bot, dial)
         if provider is None:
-            bot.dial_failed(dial, "there is no such host")
+            bot.dial_failed(dial, "host not found")
         elif provider.is_down or now < self._refused.get(dial.host, 0.0):
             bot.dial_failed(dial, "connection refused")
         else:

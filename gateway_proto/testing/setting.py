@@ -1,4 +1,4 @@
-"""seed → what is simulated: a version, some clients, and how much trouble."""
+"""The configuration of a simulation, which a seed determines."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from gateway_proto.testing.trouble import KINDS
 __all__ = ["EVENTS_LIMIT", "MESSAGE_LIMIT", "Setting"]
 
 MESSAGE_LIMIT = 256 * 1024
-"""Bytes of one message that a simulated client takes."""
+"""The message limit of a simulated client in bytes."""
 EVENTS_LIMIT = 100_000
-"""Bytes of messages whose events may wait for a simulated application."""
+"""The limit of waiting events of a simulated client in bytes."""
 
 
 def _kinds(kinds: Iterable[str]) -> frozenset[str]:
@@ -30,13 +30,13 @@ def _known_kinds(_setting: Any, _field: Any, kinds: frozenset[str]) -> None:
     unknown = sorted(kinds - KINDS.keys())
     if unknown:
         raise LocalProtocolError(
-            f"there is no kind of trouble {unknown[0]!r}: use some of {', '.join(KINDS)}"
+            f"unknown fault kind {unknown[0]!r}: expected one of {', '.join(KINDS)}"
         )
 
 
 @attrs.frozen(kw_only=True)
 class Setting:
-    """What is simulated. Times are seconds unless they say otherwise."""
+    """Configuration of a simulation. Times are in seconds unless stated otherwise."""
 
     clients: int = 3
     servers: int = 2
@@ -44,33 +44,33 @@ class Setting:
     encoding: Encoding = Encoding.JSON
     compression: Compression = Compression.NONE
     sharded: bool = False
-    """Whether the clients are the shards of one bot, and take turns to identify."""
+    """Whether the clients are the shards of one bot and share identify slots."""
     max_concurrency: int = 1
-    """How many of them may identify at once."""
+    """The number of shards that may identify at once."""
     heartbeat_interval: int = 41250
     """Milliseconds."""
     latency: float = 0.05
-    """One way, at the least."""
+    """The minimum latency one way."""
     dispatch_every: float | None = 120.0
-    """Between two numbered dispatches to each session, on average; None: there are none."""
+    """The mean time between two numbered dispatches to a session. None means no dispatches."""
     trouble_every: float | None = 900.0
-    """Between two troubles of one client, on average; None: there are none."""
+    """The mean time between two faults of one client. None means no faults."""
     without: frozenset[str] = attrs.field(
         default=frozenset(), converter=_kinds, validator=_known_kinds
     )
-    """Kinds of trouble that are left out, see `KINDS`."""
+    """Kinds of faults that are left out, see `KINDS`."""
     storm: float = 4 * 3600.0
-    """How long there is trouble before the network heals."""
+    """The length of a fault phase."""
     calm: float = 3000.0
-    """How long it then is well; by its end each client must be READY, or have given up."""
+    """The length of a recovery phase. At its end each client is READY or has given up."""
     queue_limit: int = 40
-    """Events that may wait for an application before nothing more is read."""
+    """The number of waiting events at which a client pauses reading."""
     identify_budget: int = 900
-    """Identifies in 24 hours after which a client gives up."""
+    """The maximum number of Identifies of a client in 24 hours."""
 
     @classmethod
     def of(cls, seed: int, *, without: Iterable[str] = ()) -> Setting:
-        """The setting that belongs to a seed: one of all versions, encodings and compressions."""
+        """Return the configuration for a seed; all versions and encodings have their seeds."""
         chance = Chance(f"setting {seed}")
         version = chance.one_of((3, 4, 5, 6, 7, 8, 9, 10, 10, 10, 10, 10))
         dialect = DIALECTS[version]

@@ -1,4 +1,4 @@
-"""a history that breaks → the same, with as few kinds of trouble as still break it."""
+"""Reduction of a failed history to the fewest kinds of faults that still fail."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ __all__ = ["shrink"]
 
 
 def shrink(broken: InvariantBroken, *, without: Iterable[str] = ()) -> InvariantBroken:
-    """Leave out kinds of trouble, many at once and then one by one, while the same one breaks.
+    """Leave out kinds of faults, first many and then single ones, while the same invariant fails.
 
-    `broken` is of `Simulation.of(seed, without=...)`. Takes some tens of runs as long as the first.
+    `broken` comes from `Simulation.of(seed, without=...)`. The reduction takes some tens of runs of
+    the length of the first.
     """
     left_out = set(without)
     size = len(KINDS) // 2

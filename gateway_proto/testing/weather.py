@@ -1,4 +1,4 @@
-"""chance, a client → trouble for it: what each kind does."""
+"""The injection of faults: the effect of each kind."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ __all__ = ["Weather"]
 
 _NAMES = tuple(KINDS)
 _PING = b"\x89\x7d" + b"ping " * 25
-"""A ping of the longest payload: as many bytes as possible for each frame that is parsed."""
-_PINGS = 2_000
-_LARGE = 12
-"""Dispatches, one in a second."""
+"""A ping with the longest payload, so that parsing costs little for each byte."""
+_PING_COUNT = 2_000
+_LARGE_DISPATCHES = 12
+"""One in each second."""
 _PADDING = 40_000
 """Bytes."""
 _STATUSES = ((429, 7), (429, None), (500, None), (502, None), (503, 30), (503, None))
-_LURES = (
+_UNTRUSTED_URLS = (
     "wss://g0.evil.example",
     "wss://evilsim.example",
     "wss://sim.example.evil.example",
@@ -52,38 +52,38 @@ _LURES = (
 
 
 class Weather:
-    """Strikes clients with trouble, of each kind as often as of any other, and counts it."""
+    """Injects faults into clients, choosing every kind with equal probability, and counts them."""
 
     def __init__(self, agenda: Agenda, chance: Chance, setting: Setting, network: Network) -> None:
         self._agenda = agenda
         self._chance = chance
         self._setting = setting
         self._network = network
-        self._strikes = 0
+        self._count = 0
         self.counts: Counter[str] = Counter()
-        """How often each kind has happened."""
+        """The number of faults of each kind."""
 
     def strike(self, bot: Bot, kind: str | None = None) -> None:
-        """Let a kind of trouble happen to a client, by default one by chance; if it can now."""
-        self._strikes += 1
-        chance = self._chance.child(f"strike {self._strikes}")
-        drawn = chance.one_of(_NAMES)
-        kind = drawn if kind is None else kind
+        """Inject a fault into a client, of a random kind by default, if it is possible now."""
+        self._count += 1
+        chance = self._chance.child(f"strike {self._count}")
+        random_kind = chance.one_of(_NAMES)  # also if not used: all later numbers stay the same
+        kind = random_kind if kind is None else kind
         if kind in self._setting.without or not bot.alive or bot.frozen:
             return
-        struck = (
-            self._on_wire(bot, kind, chance)
+        injected = (
+            self._on_connection(bot, kind, chance)
             or self._on_dials(bot, kind, chance)
             or self._at_server(bot, kind, chance)
-            or self._at_connection(bot, kind, chance)
+            or self._at_server_connection(bot, kind, chance)
             or self._in_process(bot, kind, chance)
         )
-        if struck:
+        if injected:
             self.counts[kind] += 1
 
     # ----- the network -----
 
-    def _on_wire(self, bot: Bot, kind: str, chance: Chance) -> bool:
+    def _on_connection(self, bot: Bot, kind: str, chance: Chance) -> bool:
         if bot.end is None:
             return False
         wire = bot.end.wire
@@ -110,7 +110,7 @@ class Weather:
                 self._agenda.after(chance.between(1.0, 120.0), bot.end.peer.read_on)
             case "ping_flood" if bot.end.peer is not None:
                 bot.end.peer.reading = False
-                bot.end.peer.outgoing.send(_PING * _PINGS)
+                bot.end.peer.outgoing.send(_PING * _PING_COUNT)
                 self._agenda.after(chance.between(1.0, 120.0), bot.end.peer.read_on)
             case _:
                 return False
@@ -150,7 +150,7 @@ class Weather:
         return True
 
     def _break(self, bot: Bot, chance: Chance) -> None:
-        """What is wrong with dials is seen by those who dial."""
+        """Drop the connection in half of the cases: only a dial meets faults of dials."""
         if bot.end is not None and chance.happens(0.5):
             bot.end.wire.cut()
 
@@ -171,14 +171,14 @@ class Weather:
             case "move":
                 provider.move()
             case "lure":
-                provider.lure(chance.one_of(_LURES))
+                provider.lure(chance.one_of(_UNTRUSTED_URLS))
                 self._agenda.after(chance.between(60.0, 900.0), provider.stop_luring)
                 self._break(bot, chance)
             case _:
                 return False
         return True
 
-    def _at_connection(self, bot: Bot, kind: str, chance: Chance) -> bool:
+    def _at_server_connection(self, bot: Bot, kind: str, chance: Chance) -> bool:
         peer = None if bot.end is None else bot.end.peer
         if peer is None or peer.connection.state not in (State.IDENTIFYING, State.READY):
             return False
@@ -187,7 +187,7 @@ class Weather:
             case "reconnect":
                 connection.write(ReconnectRequested(), now=now)
             case "redirect":
-                url = self._other_door(bot, chance)
+                url = self._redirect_url(chance)
                 connection.write(ReconnectRequested(url), now=now)
             case "invalidate":
                 connection.write(SessionInvalidated(resumable=False), now=now)
@@ -215,13 +215,13 @@ class Weather:
                 return False
         return True
 
-    def _other_door(self, bot: Bot, chance: Chance) -> str | None:
+    def _redirect_url(self, chance: Chance) -> str | None:
         doors = [door for provider in self._network.providers for door in provider.doors]
         known = [None, *(f"wss://{door}" for door in doors)]
-        return chance.one_of(known if chance.happens(0.8) else _LURES)
+        return chance.one_of(known if chance.happens(0.8) else _UNTRUSTED_URLS)
 
     def _taint(self, peer: ServerEnd) -> None:
-        # Bytes that are no frame may be read as one; what it says is not the session's.
+        # Garbage may be parsed as a frame with a dispatch that the session did not send.
         if peer.connection.session is not None:
             peer.provider.tainted.add(peer.connection.session.id)
 
@@ -256,7 +256,7 @@ class Weather:
 
     def _slow_consumer(self, bot: Bot, chance: Chance) -> None:
         bot.slowness = chance.between(0.5, 5.0)
-        provider, life = self._provider(bot), bot.life
+        provider, number = self._provider(bot), bot.life
 
         def burst() -> None:
             connection = bot.connection
@@ -267,7 +267,7 @@ class Weather:
                 provider.dispatch(known)
 
         def recover() -> None:
-            if bot.life == life:
+            if bot.life == number:
                 bot.slowness = 0.0
 
         for second in range(60):
@@ -282,10 +282,10 @@ class Weather:
             return False
         bot.freeze(chance.between(20.0, 60.0), clock_stands=False)
         bot.slowness = 3.0
-        life = bot.life
+        number = bot.life
 
         def recover() -> None:
-            if bot.life == life:
+            if bot.life == number:
                 bot.slowness = 0.0
 
         self._agenda.after(120.0, recover)
@@ -293,11 +293,11 @@ class Weather:
         def dispatch() -> None:
             known = provider.server.sessions.get(session.id)
             if known is not None:
-                # Random digits, since zeros would vanish in the compression.
+                # Random digits, because zeros would be compressed to almost nothing.
                 digits = "".join(f"{chance.below(1 << 32):08x}" for _ in range(_PADDING // 8))
                 provider.dispatch(known, padding=digits)
 
-        for second in range(_LARGE):
+        for second in range(_LARGE_DISPATCHES):
             self._agenda.after(float(second), dispatch)
         return True
 

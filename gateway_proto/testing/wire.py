@@ -1,4 +1,4 @@
-"""bytes → bytes, later, in pieces, or never: the wire between two ends."""
+"""A TCP connection with latency, fragmentation, loss and corruption."""
 
 from __future__ import annotations
 
@@ -13,67 +13,67 @@ from gateway_proto.testing.chance import Chance
 __all__ = ["Flow", "Peer", "Wire"]
 
 _WINDOW = 65536
-"""Bytes on their way, or unread, above which nobody writes."""
-_UNHEARD = 900.0
-"""Seconds after which what nobody acknowledges breaks the wire, as an operating system has it."""
+"""The size in bytes of data in transfer or unread, above which no end writes."""
+_TCP_TIMEOUT = 900.0
+"""Seconds after which unacknowledged data resets a connection, as operating systems do."""
 _PIECE = 4096
-"""Bytes that arrive at once at most."""
+"""The maximum size in bytes of a piece that arrives at once."""
 _PIECES = 24
 
 
 class Flow:
-    """Bytes on their way from one end to the other."""
+    """Bytes in transfer from one end to the other."""
 
     def __init__(self, agenda: Agenda, chance: Chance, latency: float, *, masked: bool) -> None:
         self._agenda = agenda
         self._chance = chance
         self._masked = masked
         self.latency: float = latency
-        """Seconds."""
+        """The latency in seconds."""
         self.chops: bool = False
-        """Whether what is sent arrives in small pieces."""
+        """Whether sent data arrives in small pieces."""
         self.swallows: bool = False
-        """Whether nothing arrives any more, and nobody is told."""
+        """Whether sent data is lost without an error."""
         self.lost: bool = False
-        """Whether anything did not arrive, or not as it was."""
+        """Whether any data was lost or changed."""
         self.dead: bool = False
-        """Whether nothing can be sent any more."""
+        """Whether nothing more can be sent."""
         self.cut_in: int | None = None
-        """Bytes after which the wire breaks."""
+        """The number of bytes after which the connection is dropped, if any."""
         self.corrupts: bool = False
-        """Whether a bit of what is sent next is turned over."""
+        """Whether a bit of the next sent data is flipped."""
         self.corrupted: bool = False
-        """Whether one was."""
+        """Whether a bit was flipped."""
         self.travelling: int = 0
-        """Pieces that have not arrived yet."""
+        """The number of pieces that have not arrived yet."""
         self._pieces: deque[bytes] = deque()
-        self._waiting = 0  # bytes on their way or unread
+        self._waiting = 0  # bytes in transfer or unread
         self._blocked = False
         self._free_at = 0.0
 
     def join(self, wire: Wire, source: Peer, target: Peer) -> None:
-        """Lie between two ends."""
+        """Connect two ends."""
         self.wire = wire
         self.source = source
         self.target = target
 
     @property
     def writable(self) -> bool:
-        """Whether there is room for more."""
+        """Whether more data may be sent."""
         self._blocked = self._waiting > _WINDOW
         return not self._blocked
 
     @property
     def is_blocked(self) -> bool:
-        """Whether there was no room when it was asked last."""
+        """Whether the last check found that nothing may be sent."""
         return self._blocked
 
     def hold(self, until: float) -> None:
-        """Let nothing more arrive before a time."""
+        """Delay all further data until a time."""
         self._free_at = max(self._free_at, until)
 
     def send(self, data: bytes) -> bool:
-        """Take bytes; False: the wire is broken."""
+        """Send bytes. Return False if the connection is closed."""
         if self.dead:
             return False
         if self.wire.swallows:
@@ -93,13 +93,13 @@ class Flow:
         return True
 
     def finish(self) -> None:
-        """The source closes: the end follows behind what it has sent."""
+        """Close at the source: EOF follows the sent data."""
         if not self.dead and not self.swallows:
             self._push(b"", self._arrival())
         self.dead = True
 
     def cut(self, *, keep: bool) -> None:
-        """What is on its way is lost, unless it is kept; then comes the end."""
+        """Drop the data in transfer, unless `keep`. EOF follows."""
         if not keep:
             self.lost = self.lost or bool(self._pieces)
             self._pieces.clear()
@@ -108,7 +108,7 @@ class Flow:
         self._push(b"", self._arrival())
 
     def read(self, size: int) -> None:
-        """The target has read so many bytes."""
+        """Note that the target has read `size` bytes."""
         self._waiting -= size
         if self._blocked and self._waiting <= _WINDOW // 2:
             self._blocked = False
@@ -137,39 +137,39 @@ class Flow:
         self._agenda.at(at, self._arrive)
 
     def _arrive(self) -> None:
-        if self._pieces:  # else the wire was cut meanwhile
+        if self._pieces:  # else the connection was dropped meanwhile
             self.travelling -= 1
             self.target.arrive(self._pieces.popleft())
 
     def _corrupt(self, data: bytes) -> bytes:
-        """Turn one bit over; only where what comes of it does not hang on wsproto's own chance."""
-        places: Sequence[int]
+        """Flip one bit, if the result does not depend on random values of wsproto."""
+        offsets: Sequence[int]
         if self._masked:
-            places = _mutable_offsets(data)
+            offsets = _mutable_offsets(data)
         else:
-            # The answer to the upgrade holds what was made of a nonce.
-            places = range(12 if data.startswith(b"HTTP/1.1 101") else len(data))
-        if not places:
+            # The response to the upgrade contains a hash of the random nonce.
+            offsets = range(12 if data.startswith(b"HTTP/1.1 101") else len(data))
+        if not offsets:
             return data
         self.corrupts = False
         self.corrupted = self.lost = True
-        at = places[self._chance.below(len(places))]
+        at = offsets[self._chance.below(len(offsets))]
         return data[:at] + bytes([data[at] ^ (1 << self._chance.below(8))]) + data[at + 1 :]
 
 
 class Peer(Protocol):
-    """What is at an end of a wire; `End` is one."""
+    """An end of a connection; `End` is one."""
 
     def arrive(self, data: bytes) -> None:
-        """Bytes are there; none are the end of the wire."""
+        """Receive bytes. Empty bytes are EOF."""
         ...
 
     def wake(self) -> None:
-        """There is room again."""
+        """Note that more data may be sent."""
         ...
 
     def reset(self) -> None:
-        """The wire breaks under it."""
+        """Note that the connection was reset."""
         ...
 
 
@@ -183,13 +183,13 @@ class Wire:
         self._given_up: set[Flow] = set()
 
     def join(self, client: Peer, server: Peer) -> None:
-        """Lie between a client and a server."""
+        """Connect a client and a server."""
         self.up.join(self, client, server)
         self.down.join(self, server, client)
 
     @property
     def swallows(self) -> bool:
-        """Whether nothing arrives in one of its directions."""
+        """Whether data of one direction is lost without an error."""
         return self.up.swallows or self.down.swallows
 
     @property
@@ -199,35 +199,35 @@ class Wire:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is on its way."""
+        """Whether no data is in transfer."""
         return not self.up.travelling and not self.down.travelling
 
     @property
     def has_lost(self) -> bool:
-        """Whether anything did not arrive, or not as it was; or would not now."""
+        """Whether any data was lost or changed, or would be lost now."""
         return self.up.lost or self.down.lost or self.swallows
 
     @property
     def corrupts(self) -> bool:
-        """Whether a bit will be turned over in it."""
+        """Whether a bit of the next sent data is flipped."""
         return self.up.corrupts or self.down.corrupts
 
     @property
     def corrupted(self) -> bool:
-        """Whether a bit was turned over in it."""
+        """Whether a bit was flipped."""
         return self.up.corrupted or self.down.corrupted
 
     def cut(self, keep: Flow | None = None) -> None:
-        """The wire breaks. Both ends hear of it; what is on its way is lost, but in one flow."""
+        """Drop the connection. Both ends receive EOF; only the data of `keep` still arrives."""
         for flow in self.flows:
             if not flow.dead:
                 flow.cut(keep=flow is keep)
 
     def give_up_later(self, flow: Flow) -> None:
-        """Whoever sends what nobody acknowledges is told after some time."""
+        """Reset the source of unacknowledged data after the TCP timeout."""
         if flow not in self._given_up:
             self._given_up.add(flow)
-            self._agenda.after(_UNHEARD, flow.source.reset)
+            self._agenda.after(_TCP_TIMEOUT, flow.source.reset)
 
 
 def _mutable_offsets(data: bytes) -> list[int]:

@@ -88,7 +88,7 @@ def test_excluded_fault_is_not_injected() -> None:
 
 
 def test_unknown_fault_name_is_rejected() -> None:
-    with pytest.raises(LocalProtocolError, match="no kind of trouble 'rain'"):
+    with pytest.raises(LocalProtocolError, match="unknown fault kind 'rain'"):
         Setting(without={"cut", "rain"})
 
 

@@ -1,4 +1,4 @@
-"""what happens → nothing, or InvariantBroken: what must hold in every history, each by its name."""
+"""Invariants: conditions that hold in every history of a simulation."""
 
 from gateway_proto.testing.invariants.connection import (
     Bounded,
@@ -79,4 +79,4 @@ INVARIANTS: tuple[type[Invariant], ...] = (
     SilentAfterClosed,
     OnlyLocalProtocolError,
 )
-"""All of them."""
+"""All invariants."""

@@ -1,4 +1,4 @@
-"""connections → are their queues bounded, are they silent once over, and do they never raise."""
+"""Invariants of connections: bounded queues, no output after the end, no exceptions."""
 
 from __future__ import annotations
 
@@ -19,47 +19,46 @@ __all__ = ["Bounded", "NothingAfterClose", "OnlyLocalProtocolError", "SilentAfte
 
 _CLOSE = 8
 """The op code of a close frame."""
-_OUTPUT = 65536
-"""Bytes that may wait at a client for a server that does not read."""
-
-_EVENTS = EVENTS_LIMIT + 100_000
-"""Bytes of events that may wait: the last message may begin just below the limit."""
+_MAX_OUTPUT = 65536
+"""The maximum size in bytes of the output that a client keeps for a slow server."""
+_MAX_EVENTS = EVENTS_LIMIT + 100_000
+"""The maximum size in bytes of waiting events: the last message may start below the limit."""
 _ONE_READ = 400
-"""Events that one read may hold beyond the limit of the queue: it is parsed to its end."""
+"""Events of one read that may exceed the queue's limit: a read is parsed as a whole."""
 _LATER = 1e9
 
 
 class Bounded(Invariant):
-    """Queues and buffers have an end: events, commands, messages, and what waits to be sent."""
+    """Queues and buffers are bounded: events, commands, messages and output."""
 
     def turned(self, bot: Bot, end: BotEnd) -> None:
-        """How much waits?"""
+        """Check the number of events and the size of the output."""
         events, limit = bot.mailbox.size, self._setting.queue_limit + _ONE_READ
         self.check(events <= limit or bot.is_stopping, f"{events} events wait", bot)
         frames = getattr(end.connection, "_frames", None)
         kept = 0 if frames is None else frames.waiting
-        self.check(kept <= _OUTPUT, f"{kept} bytes wait at the client", bot)
+        self.check(kept <= _MAX_OUTPUT, f"{kept} bytes wait at the client", bot)
         if end.peer is not None:
             kept = end.peer.connection.waiting
             self.check(kept <= end.peer.output_limit, f"{kept} bytes wait at the server", bot)
 
     def delivered(self, bot: Bot, events: list[Event]) -> None:
-        """How many bytes wait already?"""
+        """Check the size of the waiting events."""
         size = bot.mailbox.bytes if bot.mailbox.size > 1 else 0
-        self.check(size <= _EVENTS or bot.is_stopping, f"events of {size} bytes wait", bot)
+        self.check(size <= _MAX_EVENTS or bot.is_stopping, f"events of {size} bytes wait", bot)
 
     def received(self, bot: Bot, event: Event) -> None:
-        """How large is it, and how many commands wait, now that they wait long?"""
+        """Check the size of a message and the number of waiting commands."""
         if type(event) is Dispatch:
             size = len(event.raw)
-            self.check(size <= MESSAGE_LIMIT, f"a message of {size} bytes was taken", bot)
+            self.check(size <= MESSAGE_LIMIT, f"a message of {size} bytes was accepted", bot)
         if isinstance(event, CommandsWait):
             commands, limit = len(bot.client.waiting), bot.config.waiting_limit + 1  # a presence
             self.check(commands <= limit, f"{commands} commands wait", bot)
 
 
 class NothingAfterClose(Invariant):
-    """A client writes nothing after its close frame, and no Identify counts that was not sent."""
+    """A client sends nothing after its close frame, and counts only Identifies that were sent."""
 
     def __init__(self, *about: Any) -> None:
         super().__init__(*about)
@@ -67,7 +66,7 @@ class NothingAfterClose(Invariant):
         self._identifies: Counter[int] = Counter()
 
     def dialled(self, bot: Bot, dial: Dial) -> None:
-        """A new connection is open."""
+        """Start again for a new connection."""
         self._closed.discard(bot.number)
         self._identifies.pop(bot.number, None)
 
@@ -76,13 +75,15 @@ class NothingAfterClose(Invariant):
         self._identifies[bot.number] += payload.opcode == Opcode.IDENTIFY
 
     def closed(self, bot: Bot, end: BotEnd) -> None:
-        """Does the client count as many?"""
+        """Compare the number of Identifies with the client's."""
         if isinstance(end.connection, ClientConnection):
             counted, sent = len(end.connection._outcome.identified_at), self._identifies[bot.number]
-            self.check(counted == sent, f"{counted} Identifies count, and {sent} were sent", bot)
+            self.check(
+                counted == sent, f"{counted} Identifies were counted, but {sent} were sent", bot
+            )
 
     def wrote(self, bot: Bot, opcode: int) -> None:
-        """Is it the last frame?"""
+        """Check that no frame follows the close frame."""
         self.check(bot.number not in self._closed, f"frame {opcode} follows the close frame", bot)
         if opcode == _CLOSE:
             self._closed.add(bot.number)
@@ -92,17 +93,17 @@ class SilentAfterClosed(Invariant):
     """`Closed` is the last event, once; after it there are no timers, bytes or events."""
 
     def delivered(self, bot: Bot, events: list[Event]) -> None:
-        """Is it the last?"""
+        """Check that `Closed` is the last event."""
         count = sum(isinstance(event, Closed) for event in events)
         end = bot.end
         if count:
             alone = count == 1 and isinstance(events[-1], Closed)
-            self.check(alone, "Closed is not the one last event", bot)
+            self.check(alone, "Closed is not the only and last event", bot)
         if end is not None and end.connection.state is State.CLOSED:
-            self.check(count == 1, "a connection is over without Closed", bot)
+            self.check(count == 1, "a connection ended without Closed", bot)
 
     def closed(self, bot: Bot, end: BotEnd) -> None:
-        """Does it say anything more, whatever is done to it?"""
+        """Check that further calls have no effect."""
         connection = end.connection
         connection.data_to_send()
         self._is_silent(bot, end)
@@ -116,11 +117,11 @@ class SilentAfterClosed(Invariant):
         connection = end.connection
         silent = connection.next_timer() is None and not connection.data_to_send()
         silent = silent and connection.events() == [] and connection.state is State.CLOSED
-        self.check(silent, "it was closed, and is not silent", bot)
+        self.check(silent, "a closed connection has timers, output or events", bot)
 
 
 class OnlyLocalProtocolError(Invariant):
-    """Nothing but `LocalProtocolError` is raised, and that only for what the application asks.
+    """Only `LocalProtocolError` is raised, and only because of a call of the application.
 
-    What else is raised ends the simulation, under this name.
+    Any other exception ends the simulation with an error of this name.
     """

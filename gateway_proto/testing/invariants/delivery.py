@@ -1,4 +1,4 @@
-"""events handled → is each there, once and in order, and is each loss told."""
+"""Invariants of events: handled once and in order, and losses reported."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ __all__ = ["HandledOnce", "LastSequence", "LossIsTold", "ReadyReplacesSession"]
 
 
 class HandledOnce(Invariant):
-    """Each dispatch of a session is handled exactly once and in order, crash or not.
+    """Each dispatch of a session is handled exactly once and in order, even after a crash.
 
-    A session in which a bit was turned over proves nothing: TLS is what keeps bits as they are.
+    Sessions with a flipped bit are not checked: TCP does not detect it, TLS would.
     """
 
     def __init__(self, *about: Any) -> None:
@@ -34,7 +34,7 @@ class HandledOnce(Invariant):
         self._last: dict[int, tuple[str, int]] = {}
 
     def handled(self, bot: Bot, event: Event, before: Session | None) -> None:
-        """Count its number."""
+        """Compare the number of a dispatch with the last one."""
         if type(event) is not Dispatch or event.name != TICK or before is None:
             return
         if not self._network.is_sound(before.id):
@@ -46,25 +46,25 @@ class HandledOnce(Invariant):
         self._last[bot.number] = (before.id, number)
 
     def rested(self, bot: Bot) -> None:
-        """By now the last one is handled too."""
+        """Check that the last dispatch was handled."""
         session = bot.mailbox.session if bot.is_ready else None
         if session is None or not self._network.is_sound(session.id):
             return
         session_id, last = self._last.get(bot.number, ("", 0))
         last = last if session_id == session.id else 0
         sent = self._network.last_number(session.id)
-        self.check(last == sent, f"of {sent} dispatches {last} were handled", bot)
+        self.check(last == sent, f"{last} of {sent} dispatches were handled", bot)
 
 
 class LastSequence(Invariant):
-    """A heartbeat carries the sequence of the last dispatch, even if the sequences went back."""
+    """A heartbeat carries the sequence of the last dispatch, even if sequences decreased."""
 
     def __init__(self, *about: Any) -> None:
         super().__init__(*about)
         self._last: dict[int, int | None] = {}
 
     def began(self, bot: Bot) -> None:
-        """A process begins with the session that it had saved."""
+        """Start with the stored session."""
         session = bot.client.session
         self._last[bot.number] = None if session is None else session.sequence
 
@@ -77,7 +77,9 @@ class LastSequence(Invariant):
                 self._last[bot.number] = None
             case HeartbeatSent(d) if self._dialect.heartbeat_form is HeartbeatForm.SEQUENCE:
                 last = self._last[bot.number]
-                self.check(d == last, f"a heartbeat carries {d}, and the last was {last}", bot)
+                self.check(
+                    d == last, f"a heartbeat carries {d}, but the last sequence is {last}", bot
+                )
             case _:
                 pass
 
@@ -86,7 +88,7 @@ class ReadyReplacesSession(Invariant):
     """READY replaces the session as a whole: its id and its resume URL."""
 
     def received(self, bot: Bot, event: Event) -> None:
-        """Compare them with those of the client."""
+        """Compare the session with READY."""
         connection = bot.connection
         if not isinstance(event, Ready) or connection is None:
             return
@@ -97,18 +99,20 @@ class ReadyReplacesSession(Invariant):
 
 
 class LossIsTold(Invariant):
-    """A lost session is reported by an event, never silent."""
+    """The loss of a session is always reported by an event."""
 
     def handled(self, bot: Bot, event: Event, before: Session | None) -> None:
-        """A session begins only where there is none."""
+        """Check that a session starts only without an earlier one."""
         if not isinstance(event, Ready) or before is None:
             return
         sound = self._network.is_sound(before.id) and self._network.is_sound(event.session_id)
-        self.check(not sound, f"a session began, and nobody said that {before.id} was lost", bot)
+        self.check(
+            not sound, f"a session started without an event about the loss of {before.id}", bot
+        )
 
     def rested(self, bot: Bot) -> None:
-        """The application's session is the client's."""
+        """Compare the application's session with the client's."""
         if bot.is_ready and bot.connection is not None:
             own, handled = bot.client.session, bot.mailbox.session
             same = (own and own.id) == (handled and handled.id)
-            self.check(same, "the application believes in another session than the client", bot)
+            self.check(same, "the application has another session than the client", bot)

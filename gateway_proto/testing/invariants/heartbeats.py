@@ -1,4 +1,4 @@
-"""heartbeats, and what comes of them → were they in time, and was the right peer given up."""
+"""Invariants of heartbeats: sent on time, and zombies detected without false positives."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from gateway_proto.testing.invariants.invariant import Invariant
 __all__ = ["BeatsOnTime", "NoFalseZombie", "NoLongZombie", "PauseIsNoSilence"]
 
 _SLACK = 0.01
-"""Seconds: the interval is told in whole milliseconds."""
+"""Seconds. The interval is sent in whole milliseconds."""
 _SHORTEST = 0.01
 _LONGEST = 86400.0
 
 
 def _seconds(event: Event) -> float | None:
-    """The interval that an event brings."""
+    """Return the heartbeat interval of an event in seconds, if it has one."""
     match event:
         case Hello(heartbeat_interval):
             return min(max(heartbeat_interval / 1000, _SHORTEST), _LONGEST)
@@ -48,87 +48,89 @@ def _is_blocked(bot: Bot) -> bool:
 
 
 @attrs.define
-class _Beat:
-    """Of one connection, in seconds of its client's clock."""
+class _HeartbeatState:
+    """The heartbeat state of one connection, in seconds of its client's clock."""
 
     interval: float
     deadline: float
     was_resuming: bool = False
     held_up: int = 0
-    """Heartbeats that were given out, to a transport that takes nothing now."""
+    """The number of heartbeats that wait for a blocked transport."""
 
 
 class BeatsOnTime(Invariant):
-    """No heartbeat is later than its deadline while the loop is alive.
+    """No heartbeat is later than its deadline while the loop is not blocked.
 
-    After Resume one may wait for the first answer: some gateways choke on it before.
+    After Resume a heartbeat may wait for the first response: some gateways fail if it comes before.
     """
 
     def __init__(self, *about: Any) -> None:
         super().__init__(*about)
-        self._beats: dict[int, _Beat] = {}
+        self._heartbeats: dict[int, _HeartbeatState] = {}
 
     def dialled(self, bot: Bot, dial: Dial) -> None:
-        """A new connection begins anew."""
-        self._beats.pop(bot.number, None)
+        """Start again for a new connection."""
+        self._heartbeats.pop(bot.number, None)
 
     def received(self, bot: Bot, event: Event) -> None:
-        """An interval begins."""
+        """Start an interval."""
         interval = _seconds(event)
         if interval is not None:
-            self._beats[bot.number] = _Beat(interval, bot.clock() + interval + _SLACK)
-        beat = self._beats.get(bot.number)
-        if beat is not None and isinstance(event, HeartbeatSent) and _is_blocked(bot):
-            beat.held_up += 1
-            beat.deadline = bot.clock() + beat.interval + _SLACK
+            self._heartbeats[bot.number] = _HeartbeatState(
+                interval, bot.clock() + interval + _SLACK
+            )
+        heartbeat = self._heartbeats.get(bot.number)
+        if heartbeat is not None and isinstance(event, HeartbeatSent) and _is_blocked(bot):
+            heartbeat.held_up += 1
+            heartbeat.deadline = bot.clock() + heartbeat.interval + _SLACK
 
     def sent(self, bot: Bot, payload: Payload) -> None:
-        """A heartbeat: is it in time?"""
-        beat = self._beats.get(bot.number)
-        if beat is None or payload.opcode != Opcode.HEARTBEAT:
+        """Check that a heartbeat is on time."""
+        heartbeat = self._heartbeats.get(bot.number)
+        if heartbeat is None or payload.opcode != Opcode.HEARTBEAT:
             return
-        if beat.held_up:
-            beat.held_up -= 1
+        if heartbeat.held_up:
+            heartbeat.held_up -= 1
             return
         now = bot.clock()
-        # One that had to wait for the transport was written in time, and is sent late.
+        # A heartbeat that waited for the transport was written on time and is sent late.
         waited = bot.end is not None and bot.end.waited
-        late = 0.0 if waited else now - beat.deadline
-        self.check(late <= 0 or beat.was_resuming, f"a heartbeat is {late:.3f} s late", bot)
-        beat.deadline = now + beat.interval + _SLACK
+        late = 0.0 if waited else now - heartbeat.deadline
+        self.check(late <= 0 or heartbeat.was_resuming, f"a heartbeat is {late:.3f} s late", bot)
+        heartbeat.deadline = now + heartbeat.interval + _SLACK
 
     def turned(self, bot: Bot, end: BotEnd) -> None:
-        """Is one missing?"""
-        beat = self._beats.get(bot.number)
-        if beat is None:
+        """Check that no heartbeat is missing."""
+        heartbeat = self._heartbeats.get(bot.number)
+        if heartbeat is None:
             return
         state = end.connection.state
-        beat.was_resuming = state is State.RESUMING
+        heartbeat.was_resuming = state is State.RESUMING
         if end.waited:
-            beat.deadline = bot.clock() + beat.interval + _SLACK
+            heartbeat.deadline = bot.clock() + heartbeat.interval + _SLACK
         elif state in (State.GREETING, State.IDENTIFYING, State.READY):
-            late = bot.clock() - beat.deadline
+            late = bot.clock() - heartbeat.deadline
             self.check(late <= 0, f"a heartbeat was due {late:.3f} s ago", bot)
 
     def woke(self, bot: Bot) -> None:
-        """What was due while the loop stood still may come now."""
-        beat = self._beats.get(bot.number)
-        if beat is not None:
-            beat.deadline = max(beat.deadline, bot.clock() + _SLACK)
+        """Allow now what was due while the loop was blocked."""
+        heartbeat = self._heartbeats.get(bot.number)
+        if heartbeat is not None:
+            heartbeat.deadline = max(heartbeat.deadline, bot.clock() + _SLACK)
 
 
 class NoFalseZombie(Invariant):
-    """No connection is called a zombie whose peer is alive and answering."""
+    """No connection is closed as a zombie if its peer reads and answers."""
 
     def closed(self, bot: Bot, end: BotEnd) -> None:
-        """Was the peer really dead?"""
+        """Check that the peer had not answered everything."""
         closed = bot.client.last_closed
         if closed is not None and (closed.error or "").startswith("zombie"):
-            self.check(not end.answered, "its peer had heard and answered everything", bot)
+            self.check(not end.answered, "its peer had received and answered everything", bot)
 
 
 class NoLongZombie(Invariant):
-    """No zombie is kept longer than two intervals after the first heartbeat without an answer."""
+    """A zombie is closed within two intervals after the first unanswered heartbeat."""
 
     def __init__(self, *about: Any) -> None:
         super().__init__(*about)
@@ -137,18 +139,18 @@ class NoLongZombie(Invariant):
         self._requested: set[int] = set()
 
     def dialled(self, bot: Bot, dial: Dial) -> None:
-        """A new connection begins anew."""
+        """Start again for a new connection."""
         self._unanswered.pop(bot.number, None)
         self._intervals.pop(bot.number, None)
 
     def received(self, bot: Bot, event: Event) -> None:
-        """Heartbeats, and answers."""
+        """Note heartbeats and their answers."""
         number = bot.number
         match event:
             case HeartbeatRequested():
                 self._requested.add(number)
             case HeartbeatSent() if number in self._requested:
-                self._requested.discard(number)  # an answer, beside the schedule
+                self._requested.discard(number)  # an answer, outside of the schedule
             case HeartbeatSent() if self._dialect.acks:
                 self._unanswered.setdefault(number, bot.clock())
             case HeartbeatAcked():
@@ -159,7 +161,7 @@ class NoLongZombie(Invariant):
                 pass
 
     def turned(self, bot: Bot, end: BotEnd) -> None:
-        """How long is the first of them unanswered?"""
+        """Check the time since the first unanswered heartbeat."""
         since = self._unanswered.get(bot.number)
         if since is None or end.paused or end.connection.state is State.CLOSED:
             return
@@ -168,7 +170,7 @@ class NoLongZombie(Invariant):
         self.check(seconds <= longest, f"no heartbeat was answered for {seconds:.3f} s", bot)
 
     def woke(self, bot: Bot) -> None:
-        """While it stood still, it could not know."""
+        """Start again: a blocked loop could not receive an ACK."""
         if bot.number in self._unanswered:
             self._unanswered[bot.number] = bot.clock()
 
@@ -176,7 +178,7 @@ class NoLongZombie(Invariant):
 
 
 class PauseIsNoSilence(Invariant):
-    """No connection is called a zombie within one interval after a pause: nothing was read."""
+    """No connection is closed as a zombie within one interval after a pause."""
 
     def __init__(self, *about: Any) -> None:
         super().__init__(*about)
@@ -184,7 +186,7 @@ class PauseIsNoSilence(Invariant):
         self._unpaused: dict[int, float] = {}
 
     def dialled(self, bot: Bot, dial: Dial) -> None:
-        """A new connection begins again."""
+        """Start again for a new connection."""
         self._unpaused.pop(bot.number, None)
 
     def received(self, bot: Bot, event: Event) -> None:

@@ -1,4 +1,4 @@
-"""what is sent and dialled → was it ever more than a limit in any window."""
+"""Invariants of rates: payloads, presences, Identifies and dials."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ __all__ = ["DialLimit", "IdentifyBudgetKept", "IdentifyLimit", "PresenceLimit", 
 _DAY = 86400.0
 _ROUNDING = 1e-6
 _DIALS = (40, 60.0)
-"""With lookups, and with op 7 that is obeyed at once, beside a backoff that begins at a second."""
+"""Lookups and immediate reconnects included. The backoff starts at one second."""
 
 
 class _Windows:
-    """For each key: when something happened, within the last so many seconds."""
+    """Times within the last `seconds`, by key."""
 
     def __init__(self, limit: int, seconds: float) -> None:
         self.limit = limit
@@ -29,7 +29,7 @@ class _Windows:
         self._times: dict[int, deque[float]] = {}
 
     def count(self, key: int, now: float) -> int:
-        """Once more; how often in the window."""
+        """Count one more. Return the number in the window."""
         times = self._times.setdefault(key, deque())
         times.append(now)
         while times[0] <= now - self._seconds:
@@ -37,31 +37,31 @@ class _Windows:
         return len(times)
 
     def clear(self, key: int) -> None:
-        """Begin anew."""
+        """Forget all times of a key."""
         self._times.pop(key, None)
 
 
 class _Limit(Invariant):
-    """What counts, for whom, and how often it may be."""
+    """A limit for the number of things in a window of time."""
 
     windows: _Windows
     what: str
 
     def count_sent(self, bot: Bot) -> None:
-        """Count a payload that was sent, unless it was written at an earlier time."""
+        """Count a sent payload, unless it was written at an earlier time."""
         if bot.end is not None and bot.end.waited:
             self.windows.clear(bot.number)
         else:
             self.count(bot, bot.number)
 
     def count(self, bot: Bot, key: int) -> None:
-        """It happened once more."""
+        """Count one more, and check the limit."""
         count, limit = self.windows.count(key, bot.agenda.now), self.windows.limit
-        self.check(count <= limit, f"{count} {self.what}, and the limit is {limit}", bot)
+        self.check(count <= limit, f"{count} {self.what}, but the limit is {limit}", bot)
 
 
 class SendLimit(_Limit):
-    """Never more payloads on a connection than the version's limit, in any window."""
+    """The payloads of a connection never exceed the version's limit, in any window."""
 
     what = "payloads"
 
@@ -70,7 +70,7 @@ class SendLimit(_Limit):
         self.windows: _Windows = _Windows(*self._dialect.send_limit)
 
     def dialled(self, bot: Bot, dial: Dial) -> None:
-        """The limit is each connection's."""
+        """Start again for a new connection."""
         self.windows.clear(bot.number)
 
     def sent(self, bot: Bot, payload: Payload) -> None:
@@ -79,7 +79,7 @@ class SendLimit(_Limit):
 
 
 class PresenceLimit(_Limit):
-    """Never more presences on a connection than the version's limit, in any window."""
+    """The presences of a connection never exceed the version's limit, in any window."""
 
     what = "presences"
 
@@ -88,11 +88,11 @@ class PresenceLimit(_Limit):
         self.windows: _Windows = _Windows(*self._dialect.presence_limit)
 
     def dialled(self, bot: Bot, dial: Dial) -> None:
-        """The limit is each connection's."""
+        """Start again for a new connection."""
         self.windows.clear(bot.number)
 
     def sent(self, bot: Bot, payload: Payload) -> None:
-        """One more, be it inside of Identify."""
+        """Count a presence, also one in Identify."""
         op = payload.opcode
         if op == Opcode.PRESENCE_UPDATE or (op == Opcode.IDENTIFY and _has_presence(payload)):
             self.count_sent(bot)
@@ -103,7 +103,7 @@ def _has_presence(payload: Payload) -> bool:
 
 
 class IdentifyLimit(_Limit):
-    """Never two Identifies of one key within the version's seconds."""
+    """Two Identifies of one key are at least the version's number of seconds apart."""
 
     what = "Identifies of one key"
 
@@ -112,14 +112,14 @@ class IdentifyLimit(_Limit):
         self.windows: _Windows = _Windows(1, self._dialect.identify_seconds)
 
     def sent(self, bot: Bot, payload: Payload) -> None:
-        """One more of its key."""
+        """Count an Identify of its key."""
         if payload.opcode == Opcode.IDENTIFY:
             sharded, keys = self._setting.sharded, self._setting.max_concurrency
             self.count(bot, bot.number % keys if sharded else bot.number)
 
 
 class IdentifyBudgetKept(_Limit):
-    """Never more Identifies of one life than its budget, in any 24 hours."""
+    """The Identifies of a run never exceed the budget, in any 24 hours."""
 
     what = "Identifies in 24 hours"
 
@@ -128,17 +128,17 @@ class IdentifyBudgetKept(_Limit):
         self.windows: _Windows = _Windows(self._setting.identify_budget, _DAY)
 
     def began(self, bot: Bot) -> None:
-        """A process remembers nothing of the one before it."""
+        """Start again for a new process."""
         self.windows.clear(bot.number)
 
     def sent(self, bot: Bot, payload: Payload) -> None:
-        """One more."""
+        """Count an Identify."""
         if payload.opcode == Opcode.IDENTIFY:
             self.count(bot, bot.number)
 
 
 class DialLimit(_Limit):
-    """Never more dials of one life in any minute than its backoff lets through."""
+    """The dials of a run never exceed the number that its backoff allows, in any minute."""
 
     what = "dials in a minute"
 
@@ -147,9 +147,9 @@ class DialLimit(_Limit):
         self.windows: _Windows = _Windows(*_DIALS)
 
     def began(self, bot: Bot) -> None:
-        """A process remembers nothing of the one before it."""
+        """Start again for a new process."""
         self.windows.clear(bot.number)
 
     def dialled(self, bot: Bot, dial: Dial) -> None:
-        """One more."""
+        """Count a dial."""
         self.count(bot, bot.number)

@@ -1,4 +1,4 @@
-"""a network that is well again → is every client READY, or has it said why not."""
+"""Invariants of recovery: each client is READY or has given up with a reason."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ DOCUMENTED: tuple[str, ...] = (
     r"\d+ connections in a row did not become ready",
     r".*, twice after the same command",
 )
-"""How the reasons begin for which a client gives up."""
+"""Patterns for the beginning of the reasons for giving up."""
 
 
 class GivesReason(Invariant):
-    """Who dials no more was stopped, or has given up with a documented reason."""
+    """A client that no longer dials was stopped, or gave up with a documented reason."""
 
     def over(self, bot: Bot) -> None:
-        """Why?"""
+        """Check the reason."""
         reason = bot.client.gave_up
         if reason is None:
-            self.check(bot.is_stopping, "it dials no more, and does not say why", bot)
+            self.check(bot.is_stopping, "it no longer dials, without a reason", bot)
         else:
             documented = any(re.match(known, reason) for known in DOCUMENTED)
-            self.check(documented, f"it gave up, and nobody knows the reason: {reason}", bot)
+            self.check(documented, f"it gave up with an undocumented reason: {reason}", bot)
 
 
 class ReadyAgain(Invariant):
-    """When the network heals, every client is READY within `Setting.calm`, or has given up.
+    """After a recovery phase (`Setting.calm`) each client is READY or has given up.
 
-    One that somebody has started meanwhile has at least half of that time, and one whose Identifies
-    of the day are used has it after the reported wait.
+    A client that started during the phase has at least half of that time. So has one that has used
+    its Identifies of the day, after the reported wait.
     """
 
     def __init__(self, *about: Any) -> None:
@@ -46,16 +46,16 @@ class ReadyAgain(Invariant):
         self._spent_until: dict[int, float] = {}
 
     def began(self, bot: Bot) -> None:
-        """A process remembers nothing of the one before it."""
+        """Start again for a new process."""
         self._spent_until.pop(bot.number, None)
 
     def received(self, bot: Bot, event: Event) -> None:
-        """Note until when no Identify is possible."""
+        """Note the time until which no Identify is possible."""
         if isinstance(event, IdentifyBudgetSpent) and event.seconds is not None:
             self._spent_until[bot.number] = bot.clock() + event.seconds
 
     def rested(self, bot: Bot) -> None:
-        """It is long enough since."""
+        """Check the state."""
         half = self._setting.calm / 2
         if bot.alive and bot.agenda.now - bot.started_at < half:
             return
@@ -63,4 +63,4 @@ class ReadyAgain(Invariant):
             return
         ready = bot.is_ready or (not bot.alive and bot.client.gave_up is not None)
         state = "no connection" if bot.end is None else bot.end.connection.state.value
-        self.check(ready, f"the network has long been well, and it has {state}", bot)
+        self.check(ready, f"it is not READY after the recovery phase: {state}", bot)

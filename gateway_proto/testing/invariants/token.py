@@ -1,4 +1,4 @@
-"""bytes, events, texts → is the token anywhere but where its owner sent it."""
+"""Invariants of the token: sent to trusted hosts only, and shown nowhere."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ class TokenStaysHome(Invariant):
     """The token reaches trusted hosts only, over TLS only."""
 
     def arrived(self, bot: Bot, host: str, trusted: bool, data: bytes) -> None:
-        """Bytes, of a lookup for instance."""
+        """Check the bytes that a server received."""
         if not trusted:
             secret = bot.config.token.encode()
             self.check(secret not in data, f"the token was sent to {host}", bot)
 
     def heard(self, bot: Bot, host: str, trusted: bool, event: Any) -> None:
-        """Commands."""
+        """Check a command that a server received."""
         if not trusted:
-            said = isinstance(event, Identify | Resume) and event.token == bot.config.token
-            self.check(not said, f"the token was said to {host}", bot)
+            has_token = isinstance(event, Identify | Resume) and event.token == bot.config.token
+            self.check(not has_token, f"the token was sent to {host} in a command", bot)
 
 
 class TokenIsHidden(Invariant):
     """The token is in no event, repr, trace or log."""
 
     def told(self, bot: Bot, text: str) -> None:
-        """What a trace holds."""
+        """Check a line of a trace."""
         self.check(bot.config.token not in text, "the token is in an event or a trace", bot)
 
     def closed(self, bot: Bot, end: BotEnd) -> None:
-        """What else can be shown."""
+        """Check all reprs and reasons."""
         shown = f"{bot.config!r} {bot.client!r} {end.connection!r} {bot.client.session!r}"
         shown += f" {bot.client.gave_up} {bot.client.last_closed!r} {bot.client.next_dial()!r}"
         self.check(bot.config.token not in shown, "the token is in a repr", bot)
