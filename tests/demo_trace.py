@@ -29,7 +29,7 @@ _NAMES = ["MESSAGE_CREATE"] * 7 + ["TYPING_START"] * 4 + ["MESSAGE_REACTION_ADD"
 _NAMES += ["MESSAGE_UPDATE", "GUILD_MEMBER_UPDATE", "CHANNEL_UPDATE"]
 
 
-def _chance(step: float) -> itertools.cycle[float]:
+def _numbers(step: float) -> itertools.cycle[float]:
     return itertools.cycle([(step * n) % 1 for n in range(1, 98)])
 
 
@@ -37,14 +37,14 @@ def record() -> list[str]:
     """Record twelve minutes: dispatches, a drop, a resume, op 7, a zombie, a rate-limited burst."""
     lines: list[str] = []
     recorder = Recorder(lines.append)
-    chance, noise = _chance(0.618034), _chance(0.414214)
+    jitter, noise = _numbers(0.618034), _numbers(0.414214)
     client: Client = recorder.client(
         Config(
             token="demo-token-of-nobody",
             intents=Intents.GUILDS | Intents.GUILD_MESSAGES,
             compression="zlib-stream",
             api_url="http://localhost/api",
-            random=lambda: next(chance),
+            random=lambda: next(jitter),
         )
     )
     # On its third WebSocket the server stops acknowledging heartbeats.
@@ -56,12 +56,12 @@ def record() -> list[str]:
         ServerConfig(
             world=World([{"id": "41771983423143937", "name": "a guild"}]),
             scenario=Scenario(faults),
-            random=lambda: next(chance),
+            random=lambda: next(jitter),
         )
     )
     link = Link(client, server, now=1000.0, delay=0.03)
 
-    def live(seconds: float, every: float) -> None:
+    def run(seconds: float, every: float) -> None:
         end = link.now + seconds
         while link.now < end:
             link.delay = 0.02 + 0.06 * next(noise) ** 3
@@ -70,27 +70,27 @@ def record() -> list[str]:
             server.dispatch(name, data, now=link.now, to=lambda _: True)
             link.run(every * 2 * next(noise) + 0.01)
 
-    live(100, 1.0)
+    run(100, 1.0)
     link.cut()
-    live(80, 0.6)
+    run(80, 0.6)
     link.server.send(ReconnectRequested())
-    live(60, 0.5)
+    run(60, 0.5)
     for number in range(170):  # more than the rate limit of a minute
         link.client.send(UpdateVoiceState("41771983423143937", str(number)))
-    live(90, 1.0)
+    run(90, 1.0)
     link.run(1)
-    live(200, 1.4)
+    run(200, 1.4)
     link.dead_hosts.add("localhost")
     link.cut()
     link.run(8)
     link.dead_hosts.clear()
-    live(60, 0.8)
+    run(60, 0.8)
     for connection in server.open_connections:
         connection.send(HeartbeatRequested(), now=link.now)
-    live(30, 1.0)
+    run(30, 1.0)
     for connection in server.open_connections:
         connection.close(4009, "Session timed out", now=link.now)
-    live(60, 0.8)
+    run(60, 0.8)
     client.stop(keep_session=False, now=link.now)
     link.run(5)
     recorder.close()

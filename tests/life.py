@@ -19,18 +19,18 @@ import gateway_proto as gp
 from gateway_proto import State
 from tests.model import INFINITY, Model
 
-__all__ = ["Life", "life"]
+__all__ = ["ClientStateMachine", "state_machine_of"]
 
 UNIX = 1_450_996_513.618
 TOKEN = "the-token"
-PLACES = {"main": "ws://localhost/main", "lookup": "http://localhost/api/gateway"}
+URLS = {"main": "ws://localhost/main", "lookup": "http://localhost/api/gateway"}
 RESUME_URL, REDIRECT = "ws://us.localhost/", "ws://localhost/next"
 INTERVALS = st.sampled_from([41250, 45000, 7001, 20011])
 CODES = [None, 1000, 1001, 1012, *range(4000, 4016)]
 SECONDS = st.floats(0.001, 70, allow_subnormal=False)
 
 
-def _told(event: Any) -> tuple[Any, ...] | None:
+def _model_event(event: Any) -> tuple[Any, ...] | None:
     """Return an event in the model's format, or None if the model has no such event."""
     match event:
         case gp.Ready():
@@ -42,11 +42,11 @@ def _told(event: Any) -> tuple[Any, ...] | None:
         case gp.Hello():
             return ("hello",)
         case gp.HeartbeatSent(d):
-            return "beat", d
+            return "heartbeat", d
         case gp.HeartbeatLate():
             return ("late",)
         case gp.HeartbeatRequested():
-            return ("asked to beat",)
+            return ("heartbeat requested",)
         case gp.HeartbeatAcked(latency):
             return "acked", latency is not None
         case gp.ReconnectRequested(url):
@@ -63,7 +63,7 @@ def _told(event: Any) -> tuple[Any, ...] | None:
             return None
 
 
-def _said(message: str) -> tuple[int, Any]:
+def _model_payload(message: str) -> tuple[int, Any]:
     """Return a sent payload in the model's format."""
     payload = json.loads(message)
     op, d = payload["op"], payload["d"]
@@ -85,7 +85,7 @@ def _presence(d: dict[str, Any]) -> str:
     return name
 
 
-class Life(RuleBasedStateMachine):
+class ClientStateMachine(RuleBasedStateMachine):
     """One client and its model."""
 
     version = 10
@@ -128,7 +128,7 @@ class Life(RuleBasedStateMachine):
         assert dial is not None
         if dial.purpose is gp.Purpose.LOOKUP:
             lookup = self.client.dial_succeeded(now=self.now)
-            body = json.dumps({"url": PLACES["main"]}).encode()
+            body = json.dumps({"url": URLS["main"]}).encode()
             lookup.receive_data(
                 b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body), now=self.now
             )
@@ -151,10 +151,10 @@ class Life(RuleBasedStateMachine):
     def is_connected(self) -> bool:
         return self.connection is not None
 
-    def _hear(self, op: int, d: Any = None, s: int | None = None, t: str | None = None) -> None:
+    def _receive(self, op: int, d: Any = None, s: int | None = None, t: str | None = None) -> None:
         message = json.dumps({"op": op, "d": d, "s": s, "t": t})
         self.connection.receive_message(message, now=self.now)
-        self.model.hears(op, _renamed(d), s, t)
+        self.model.receives(op, _renamed(d), s, t)
         self.model.passes(self.now)
 
     @rule(steps=st.integers(1, 5))
@@ -178,7 +178,7 @@ class Life(RuleBasedStateMachine):
     @precondition(is_connected)
     @rule(interval=INTERVALS)
     def hello(self, interval: int) -> None:
-        self._hear(10, {"heartbeat_interval": interval})
+        self._receive(10, {"heartbeat_interval": interval})
 
     @precondition(is_connected)
     @rule(interval=INTERVALS, has_url=st.booleans())
@@ -186,32 +186,32 @@ class Life(RuleBasedStateMachine):
         number = self._next()
         d = {"session_id": f"s{number}", "heartbeat_interval": interval}
         url = {"resume_gateway_url": RESUME_URL} if has_url else {}
-        self._hear(0, {**d, **url}, number, "READY")
+        self._receive(0, {**d, **url}, number, "READY")
 
     @precondition(is_connected)
     @rule(interval=INTERVALS)
     def resumed(self, interval: int) -> None:
-        self._hear(0, {"heartbeat_interval": interval}, self._next(), "RESUMED")
+        self._receive(0, {"heartbeat_interval": interval}, self._next(), "RESUMED")
 
     @precondition(is_connected)
     @rule(is_counted=st.booleans())
     def dispatch(self, is_counted: bool) -> None:
-        self._hear(0, {"n": 1}, self._next() if is_counted else None, "MESSAGE_CREATE")
+        self._receive(0, {"n": 1}, self._next() if is_counted else None, "MESSAGE_CREATE")
 
     @precondition(is_connected)
     @rule(op=st.sampled_from([1, 11, 11, 11, 99]))
     def control(self, op: int) -> None:
-        self._hear(op)
+        self._receive(op)
 
     @precondition(is_connected)
     @rule(d=st.sampled_from([None, {"url": REDIRECT}]))
     def reconnect(self, d: Any) -> None:
-        self._hear(7, d)
+        self._receive(7, d)
 
     @precondition(is_connected)
     @rule(d=st.sampled_from([True, False, None, 1]))
     def invalidate(self, d: Any) -> None:
-        self._hear(9, d)
+        self._receive(9, d)
 
     @precondition(is_connected)
     @rule(code=st.sampled_from(CODES))
@@ -227,13 +227,13 @@ class Life(RuleBasedStateMachine):
 
     @precondition(lambda self: self.is_connected() and self.model.phase != "closing")
     @rule(name=st.sampled_from(["chess", "go"]))
-    def say_presence(self, name: str) -> None:
+    def send_presence(self, name: str) -> None:
         self.connection.send(gp.UpdatePresence([gp.Activity(name)]), now=self.now)
         self.model.wants_presence(name)
 
-    @rule(keep=st.booleans(), chance=st.integers(0, 9))
-    def stop(self, keep: bool, chance: int) -> None:
-        if chance == 0 and self.model.phase not in ("closing", "stopped"):
+    @rule(keep=st.booleans(), number=st.integers(0, 9))
+    def stop(self, keep: bool, number: int) -> None:
+        if number == 0 and self.model.phase not in ("closing", "stopped"):
             self.client.stop(keep_session=keep, now=self.now)
             self.model.stops(keep=keep)
 
@@ -256,7 +256,7 @@ class Life(RuleBasedStateMachine):
     def stall(self, seconds: float) -> None:
         """Block the event loop: data received meanwhile is read before the timers fire."""
         self.now = self.model.now = self.now + seconds
-        self._hear(0, {"n": 2}, self._next(), "TYPING_START")
+        self._receive(0, {"n": 2}, self._next(), "TYPING_START")
 
     def _wait(self, at: float) -> None:
         self.now = at
@@ -271,12 +271,14 @@ class Life(RuleBasedStateMachine):
             return
         model, connection = self.model, self.connection
         self.client.events()
-        told, model.told = model.told, []
-        said, model.sent = model.sent, []
+        reported, model.reported = model.reported, []
+        sent_by_model, model.sent = model.sent, []
         if connection is not None:
-            events = [_told(event) for event in connection.events()]
-            assert [event for event in events if event is not None] == told
-            assert [_said(message) for message in connection.messages_to_send()] == said
+            events = [_model_event(event) for event in connection.events()]
+            assert [event for event in events if event is not None] == reported
+            assert [
+                _model_payload(message) for message in connection.messages_to_send()
+            ] == sent_by_model
             assert (connection.next_timer() or INFINITY) == pytest.approx(model.timer(), abs=1e-6)
             if connection.state is State.CLOSED:
                 assert model.phase in ("dialling", "stopped")
@@ -295,15 +297,15 @@ class Life(RuleBasedStateMachine):
         assert self.model.given_up == (self.client.gave_up is not None)
         if dial is None or expected is None:
             return
-        purpose, place = expected
+        purpose, target = expected
         assert (dial.purpose.value, dial.url.partition("?")[0]) == (
             purpose,
-            PLACES.get(place, place),
+            URLS.get(target, target),
         )
         if self.client.last_closed is None or dial.at <= self.now - 1:
             return
         delay = dial.at - self.now
-        spaced = self.model.identified_at + 5 - self.now if place == "main" else 0.0
+        spaced = self.model.identified_at + 5 - self.now if target == "main" else 0.0
         if purpose == "identify":
             assert delay >= spaced
         most = max(self.model.wait, self.model.most)
@@ -317,6 +319,6 @@ def _renamed(d: Any) -> Any:
     return d
 
 
-def life(version: int) -> type[Life]:
+def state_machine_of(version: int) -> type[ClientStateMachine]:
     """Return the state machine for one version."""
-    return type(f"Life{version}", (Life,), {"version": version})
+    return type(f"ClientStateMachine{version}", (ClientStateMachine,), {"version": version})

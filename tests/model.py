@@ -28,7 +28,7 @@ class Model:
         self.now = 0.0
         self.phase = "dialling"
         self.sent: list[tuple[int, Any]] = []
-        self.told: list[tuple[Any, ...]] = []
+        self.reported: list[tuple[Any, ...]] = []
         self.session: tuple[str, str | None] | None = None  # id, URL to resume at
         self.seq: int | None = None
         self.presence: str | None = None
@@ -46,8 +46,8 @@ class Model:
     # ----- where to go next -----
 
     def on_resume_url(self) -> bool:
-        has_one = self.session is not None and self.session[1] is not None
-        return has_one and self.redirect is None and self.url_failures < 3
+        has_resume_url = self.session is not None and self.session[1] is not None
+        return has_resume_url and self.redirect is None and self.url_failures < 3
 
     def dial(self) -> tuple[str, str] | None:
         """What for, and where."""
@@ -83,11 +83,11 @@ class Model:
     def opens(self) -> None:
         """Open the WebSocket; versions without HELLO send at once."""
         self.interval = 0.0
-        self.beat_at = self.due = self.answer_at = self.close_at = self.room_at = INFINITY
+        self.heartbeat_at = self.due = self.answer_at = self.close_at = self.capacity_at = INFINITY
         self.awaited_since: float | None = None
         self.missed, self.heard, self.answered, self.held = 0, True, True, False
         self.ready_at: float | None = None
-        self.said: str | None = None
+        self.sent_presence: str | None = None
         self.presences: list[float] = []
         self.pending = False
         self.last: tuple[int, Any] | None = None
@@ -108,39 +108,39 @@ class Model:
         self.answer_at = self.now + 60
         if self.session is None:
             self.phase, self.identified_at = "identifying", self.now
-            self.said = self.presence if self.v >= 6 else None
+            self.sent_presence = self.presence if self.v >= 6 else None
             d = {"v": 3} if self.v == 3 else {"intents": 0} if self.v >= 6 else {}
-            self.say(2, {**d, "presence": self.said} if self.said else d)
-            if self.said:
+            self.send(2, {**d, "presence": self.sent_presence} if self.sent_presence else d)
+            if self.sent_presence:
                 self.presences.append(self.now)
         else:
             self.phase, self.answered, self.unanswered = "resuming", False, True
             self.answer_at = self.now + 15
             token = {"token": True} if self.v >= 4 else {}
-            self.say(6, {"session_id": self.session[0], "seq": self.seq, **token})
+            self.send(6, {"session_id": self.session[0], "seq": self.seq, **token})
 
-    def say(self, op: int, d: Any) -> None:
+    def send(self, op: int, d: Any) -> None:
         self.sent.append((op, d))
         if op != 1:
             self.last = (op, d)
 
     # ----- heartbeats -----
 
-    def beat(self) -> None:
+    def send_heartbeat(self) -> None:
         d: Any = self.seq
         if self.v == 3:
             d = str(int((self.now + self.unix) * 1000))
-        self.say(1, d)
-        self.told.append(("beat", d))
+        self.send(1, d)
+        self.reported.append(("heartbeat", d))
 
-    def beats_every(self, milliseconds: float, first: float) -> None:
+    def schedule_heartbeats(self, milliseconds: float, first: float) -> None:
         self.interval = milliseconds / 1000
-        self.beat_at = self.due = self.now + self.interval * first
+        self.heartbeat_at = self.due = self.now + self.interval * first
         self.awaited_since, self.missed, self.heard, self.held = None, 0, True, False
 
-    def beat_is_due(self) -> None:
+    def heartbeat_is_due(self) -> None:
         if not self.answered:  # not while Resume is unanswered
-            self.held, self.beat_at = True, INFINITY
+            self.held, self.heartbeat_at = True, INFINITY
             return
         if self.awaited_since is not None:
             self.missed += 1
@@ -148,16 +148,16 @@ class Model:
                 self.end(4000, "self", "resume")
                 return
         if self.now - self.due > 1 and not self.held:
-            self.told.append(("late",))
+            self.reported.append(("late",))
         self.held = False
-        self.beat_at = self.due = self.now + self.interval
+        self.heartbeat_at = self.due = self.now + self.interval
         if self.acked:
             self.awaited_since, self.heard = self.now, False
-        self.beat()
+        self.send_heartbeat()
 
     # ----- what comes -----
 
-    def hears(
+    def receives(
         self, op: int, d: Any = None, seq: int | None = None, name: str | None = None
     ) -> None:
         """Receive a payload."""
@@ -170,20 +170,20 @@ class Model:
                 self.unanswered, self.answer_at = False, self.now + 60
             self.dispatched(d, seq, name)
         elif op == 10 and self.greeted:
-            self.told.append(("hello",))
-            self.beats_every(d["heartbeat_interval"], self.draw)
+            self.reported.append(("hello",))
+            self.schedule_heartbeats(d["heartbeat_interval"], self.draw)
             if self.phase == "greeting":
                 self.introduce()
         elif op == 1:
-            self.told.append(("asked to beat",))
-            self.beat()
+            self.reported.append(("heartbeat requested",))
+            self.send_heartbeat()
         elif op == 11 and self.acked:
-            self.told.append(("acked", self.awaited_since is not None))
+            self.reported.append(("acked", self.awaited_since is not None))
             self.awaited_since, self.missed = None, 0
         elif op == 7:
             self.next_url = d["url"] if self.v <= 4 and isinstance(d, dict) else None
             self.reconnects = True
-            self.told.append(("reconnect", self.next_url))
+            self.reported.append(("reconnect", self.next_url))
             self.end(4000, "self", "resume")
         elif op == 9:
             resumable = self.v >= 6 and d is True
@@ -192,45 +192,45 @@ class Model:
                 wait = max(wait, 5.0)
             if not resumable:
                 self.session = self.seq = None
-            self.told.append(("invalidated", resumable))
+            self.reported.append(("invalidated", resumable))
             self.unanswered, self.refused = False, self.phase == "resuming"
             self.end(4000, "self", "resume", wait)
         else:
-            self.told.append(("unknown", op))
+            self.reported.append(("unknown", op))
         if self.held and self.phase not in ("dialling", "stopped"):
-            self.beat_is_due()
+            self.heartbeat_is_due()
 
     def dispatched(self, d: Any, seq: int | None, name: str | None) -> None:
         if name == "READY":
             if self.phase == "greeting":
                 return
             if not self.greeted:
-                self.beats_every(d["heartbeat_interval"], 1)
+                self.schedule_heartbeats(d["heartbeat_interval"], 1)
             assert seq is not None
             # Id, URL and sequence change together.
             self.session, self.seq = (d["session_id"], d["url"] if self.v >= 6 else None), seq
-            self.told.append(("ready", seq))
+            self.reported.append(("ready", seq))
             # The gateway has the presence of Identify, not a later one.
             self.pending = False
-            self.starts(say=self.presence != self.said)
+            self.starts(send=self.presence != self.sent_presence)
             return
         self.seq = self.seq if seq is None else seq
         if name != "RESUMED":
-            self.told.append(("dispatch", seq, name))
+            self.reported.append(("dispatch", seq, name))
             return
         if not self.greeted:
-            self.beats_every(d["heartbeat_interval"], 1)
+            self.schedule_heartbeats(d["heartbeat_interval"], 1)
         if self.phase in ("identifying", "resuming", "ready"):
-            self.told.append(("resumed", seq))
+            self.reported.append(("resumed", seq))
             if self.phase != "identifying":
-                self.starts(say=True)
+                self.starts(send=True)
 
-    def starts(self, *, say: bool) -> None:
+    def starts(self, *, send: bool) -> None:
         self.phase, self.answer_at = "ready", INFINITY
         if self.ready_at is None:
             self.ready_at = self.now
         self.url_failures = self.resume_failures = 0
-        self.pending = self.pending or (say and self.presence is not None)
+        self.pending = self.pending or (send and self.presence is not None)
         self.flush()
 
     # ----- a presence -----
@@ -243,15 +243,15 @@ class Model:
 
     def flush(self) -> None:
         many, seconds = {3: (1, 12), 4: (5, 60), 5: (5, 60)}.get(self.v, (5, 20))
-        self.room_at = INFINITY
+        self.capacity_at = INFINITY
         if self.pending:
             recent = [at for at in self.presences if at + seconds > self.now]
             if len(recent) >= many:
-                self.room_at = recent[-many] + seconds
+                self.capacity_at = recent[-many] + seconds
                 return
             self.pending = False
             self.presences.append(self.now)
-            self.say(3, self.presence)
+            self.send(3, self.presence)
 
     # ----- time, and the end -----
 
@@ -261,7 +261,7 @@ class Model:
             return INFINITY
         if self.phase == "closing":
             return self.close_at
-        return min(self.beat_at, self.answer_at, self.room_at)
+        return min(self.heartbeat_at, self.answer_at, self.capacity_at)
 
     def passes(self, now: float) -> None:
         """Advance the time."""
@@ -270,9 +270,9 @@ class Model:
             due = self.timer()
             if self.phase == "closing":
                 self.end(None, "peer", "stop")
-            elif due == self.beat_at:
-                self.beat_is_due()
-            elif due == self.room_at:
+            elif due == self.heartbeat_at:
+                self.heartbeat_is_due()
+            elif due == self.capacity_at:
                 self.flush()
             else:
                 self.ignored = self.unanswered
@@ -306,14 +306,14 @@ class Model:
     ) -> None:
         if self.phase == "closing":
             code, by, then = self.asked
-            self.told.append(("closed", code, by, then, 0.0))
+            self.reported.append(("closed", code, by, then, 0.0))
             if code == 1000:
                 self.session = self.seq = None
             self.phase = "stopped"
             return
         if then == "resume" and self.session is None:
             then = "identify"
-        self.told.append(("closed", code, by, then, wait))
+        self.reported.append(("closed", code, by, then, wait))
         self.count()
         if then != "resume":
             self.session = self.seq = None
@@ -328,8 +328,8 @@ class Model:
         blames = blames and self.last is not None and self.last[0] not in (2, 6)
         before, self.culprit = self.culprit, self.last if blames else None
         self.phase = "dialling"
-        is_poison = self.culprit is not None and self.culprit == before and not stable
-        if then == "stop" or is_poison:
+        is_suspect = self.culprit is not None and self.culprit == before and not stable
+        if then == "stop" or is_suspect:
             self.given_up = True
             return
         self.redirect = self.next_url

@@ -175,7 +175,7 @@ def test_events_limit_applies_to_text_messages_per_read() -> None:
 
 @pytest.mark.parametrize("compression", ["none", *STREAMS])
 def test_events_do_not_depend_on_how_the_bytes_are_split(compression: str) -> None:
-    chance = random.Random(5)
+    generator = random.Random(5)
 
     def run(sizes: tuple[int, ...], limit: int) -> tuple[list[Any], Any, State]:
         peer = Peer(compression, events_limit=limit)
@@ -191,7 +191,7 @@ def test_events_do_not_depend_on_how_the_bytes_are_split(compression: str) -> No
         data += _frame((4001).to_bytes(2, "big") + b"bye", 0x88)
         events, at = [], 0
         while at < len(data):
-            size = chance.choice(sizes)
+            size = generator.choice(sizes)
             peer.connection.receive_data(data[at : at + size], now=1.0)
             at += size
             events += peer.taken(1.0)

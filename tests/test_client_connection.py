@@ -38,7 +38,7 @@ from tests.connections import close_event, ready, receive, sent_payloads, unfram
 
 CONFIG = Config(token="t0ken", intents=0, gateway_url="ws://localhost")
 NO_REPLY_YET = 10**9
-ROOM = 120 - 1 - 2  # one for Identify, and two reserved for heartbeats
+CAPACITY = 120 - 1 - 2  # one for Identify, and two reserved for heartbeats
 
 
 def _bare(config: Config = CONFIG, session: Session | None = None) -> ClientConnection:
@@ -100,18 +100,18 @@ def test_rate_limit_delays_commands_but_not_heartbeats() -> None:
     connection = _ready()
     for number in range(130):
         connection.send(Raw(60, number), now=1.0)
-    assert [payload["d"] for payload in sent_payloads(connection)] == list(range(ROOM))
+    assert [payload["d"] for payload in sent_payloads(connection)] == list(range(CAPACITY))
 
     receive(connection, 1, now=2.0)
     assert [payload["op"] for payload in sent_payloads(connection)] == [1]
     assert connection.next_timer() == 6.0
     connection.handle_timer(now=6.0)
-    assert connection.events()[-1] == CommandsWait(130 - ROOM, 5.0)
+    assert connection.events()[-1] == CommandsWait(130 - CAPACITY, 5.0)
     assert connection.next_timer() == 60.0
     connection.handle_timer(now=60.0)
     connection.handle_timer(now=61.0)
 
-    assert [payload["d"] for payload in sent_payloads(connection)] == list(range(ROOM, 130))
+    assert [payload["d"] for payload in sent_payloads(connection)] == list(range(CAPACITY, 130))
 
 
 def test_rate_limit_of_120_payloads_holds_in_every_minute() -> None:
@@ -133,7 +133,7 @@ def test_rate_limit_of_120_payloads_holds_in_every_minute() -> None:
 
 def test_command_over_the_waiting_limit_is_rejected() -> None:
     connection = _ready(attrs.evolve(CONFIG, waiting_limit=3))
-    for number in range(ROOM + 3):
+    for number in range(CAPACITY + 3):
         connection.send(Raw(60, number), now=0.0)
 
     with pytest.raises(LocalProtocolError, match="3 commands wait"):
@@ -142,17 +142,17 @@ def test_command_over_the_waiting_limit_is_rejected() -> None:
 
 def test_queued_commands_are_reported_unsent_on_close() -> None:
     connection = _ready()
-    for number in range(ROOM + 2):
+    for number in range(CAPACITY + 2):
         connection.send(Raw(60, number), now=0.0)
 
     connection.receive_eof(now=0.0)
 
-    assert close_event(connection).unsent == (Raw(60, ROOM), Raw(60, ROOM + 1))
+    assert close_event(connection).unsent == (Raw(60, CAPACITY), Raw(60, CAPACITY + 1))
 
 
 def test_presence_counts_in_the_command_rate_limit() -> None:
     connection = _ready()
-    for number in range(ROOM):
+    for number in range(CAPACITY):
         connection.send(Raw(60, number), now=0.0)
     connection.messages_to_send()
 
@@ -320,21 +320,21 @@ def test_dispatch_before_ready_is_returned() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "what"), [(20.0, "the HTTP answer"), (20.0, "HELLO"), (60.0, "READY or RESUMED")]
+    ("seconds", "awaited"), [(20.0, "the HTTP answer"), (20.0, "HELLO"), (60.0, "READY or RESUMED")]
 )
-def test_missing_response_in_any_phase_ends_by_timeout(seconds: float, what: str) -> None:
+def test_missing_response_in_any_phase_ends_by_timeout(seconds: float, awaited: str) -> None:
     """Rule 27."""
-    if what == "the HTTP answer":
+    if awaited == "the HTTP answer":
         connection = ClientConnection(CONFIG, "ws://localhost", now=0.0)
     else:
         connection = _bare()
-    if what == "READY or RESUMED":
+    if awaited == "READY or RESUMED":
         receive(connection, 10, {"heartbeat_interval": NO_REPLY_YET})
 
     assert connection.next_timer() == seconds
     connection.handle_timer(now=seconds)
 
-    assert close_event(connection).error == f"waited too long for {what}"
+    assert close_event(connection).error == f"waited too long for {awaited}"
 
 
 @pytest.mark.parametrize("now", [1e18, 1e300, float("inf")])

@@ -97,7 +97,7 @@ def test_response_without_length_ends_at_eof() -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "says"),
+    ("data", "error_text"),
     [
         (b"SSH-2.0\r\n\r\n", "is not HTTP"),
         (_response(b"not json"), "has no URL of a gateway"),
@@ -109,14 +109,14 @@ def test_response_without_length_ends_at_eof() -> None:
         (_response(b"", 301), "HTTP 301"),
     ],
 )
-def test_unusable_response_ends_the_lookup_with_a_reason(data: bytes, says: str) -> None:
+def test_unusable_response_ends_the_lookup_with_a_reason(data: bytes, error_text: str) -> None:
     connection = _lookup()
 
     connection.receive_data(data, now=1.0)
 
     error = _closed(connection).error
     assert error is not None
-    assert says in error
+    assert error_text in error
 
 
 _LIMIT = {"total": 1000, "remaining": 900, "reset_after": 14400000, "max_concurrency": 1}

@@ -68,7 +68,7 @@ def test_scenario_is_read_from_json() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "error_text"),
     [
         ("{}", "invalid scenario"),
         ("[5]", "invalid scenario"),
@@ -79,10 +79,10 @@ def test_scenario_is_read_from_json() -> None:
         ('[{"what": "close", "code": "x"}]', "fault 1 of the scenario: "),
     ],
 )
-def test_invalid_scenario_is_rejected(text: str, says: str) -> None:
-    with pytest.raises(LocalProtocolError, match=says):
+def test_invalid_scenario_is_rejected(text: str, error_text: str) -> None:
+    with pytest.raises(LocalProtocolError, match=error_text):
         Scenario.from_json(text)
-    with pytest.raises(LocalProtocolError, match=says):
+    with pytest.raises(LocalProtocolError, match=error_text):
         Scenario.from_yaml(text)  # JSON is also YAML
 
 

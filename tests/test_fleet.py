@@ -97,10 +97,10 @@ def test_heartbeats_continue_while_waiting_for_identify_slot() -> None:
     running = Running(count=8)
     running.run(34.0)
 
-    beats = [e for e in running.links[7].server.events if type(e).__name__ == "Heartbeat"]
+    heartbeats = [e for e in running.links[7].server.events if type(e).__name__ == "Heartbeat"]
 
     assert running.identified() == list(range(7))
-    assert len(beats) == 3
+    assert len(heartbeats) == 3
     assert running.links[7].client.connection is not None
     assert running.links[7].client.connection.state is State.GREETING
 
@@ -445,15 +445,15 @@ def test_invalid_add_or_remove_raises_without_effect() -> None:
         (lambda: fleet.remove([]), "invalid shard_id"),  # type: ignore[arg-type]
     ]
 
-    for call, says in wrong:
-        with pytest.raises(LocalProtocolError, match=says):
+    for call, error_text in wrong:
+        with pytest.raises(LocalProtocolError, match=error_text):
             call()
 
     assert list(fleet.clients) == [0]
 
 
 @pytest.mark.parametrize(
-    ("options", "says"),
+    ("options", "error_text"),
     [
         ({"ids": [0, 1]}, r"ids \(0, 1\) without count: pass count"),
         ({"count": 0}, "invalid count 0"),
@@ -463,8 +463,8 @@ def test_invalid_add_or_remove_raises_without_effect() -> None:
         ({"sessions": {0: "x"}}, r"invalid sessions\[0\] 'x': expected a Session"),
     ],
 )
-def test_invalid_arguments_raise_before_a_dial(options: Any, says: str) -> None:
-    with pytest.raises(LocalProtocolError, match=says):
+def test_invalid_arguments_raise_before_a_dial(options: Any, error_text: str) -> None:
+    with pytest.raises(LocalProtocolError, match=error_text):
         Fleet(CONFIG, **options)
 
 

@@ -48,7 +48,7 @@ def _bare(session: Session | None = None, **changes: Any) -> ClientConnection:
     return unframed(attrs.evolve(CONFIG, **changes), session)
 
 
-def _tell(connection: ClientConnection, payload: dict[str, Any], now: float = 0.0) -> None:
+def _receive(connection: ClientConnection, payload: dict[str, Any], now: float = 0.0) -> None:
     connection.receive_message(json.dumps(payload), now=now)
 
 
@@ -67,7 +67,7 @@ def _ready(**d: Any) -> ClientConnection:
 def test_ready_with_any_sequence_is_accepted(s: float | None) -> None:
     connection = _hello()
 
-    _tell(connection, {"op": 0, "t": "READY", "s": s, "d": {"session_id": "s"}})
+    _receive(connection, {"op": 0, "t": "READY", "s": s, "d": {"session_id": "s"}})
 
     assert connection.state is State.READY
     assert connection.session is not None
@@ -78,9 +78,9 @@ def test_repeated_or_missing_sequence_is_accepted() -> None:
     """Rule 3: only a value changes it."""
     connection = _ready()
     for payload in ({"s": 5}, {"s": 5}, {"s": None}, {}):
-        _tell(connection, {"op": 0, "t": "X", "d": {}, **payload})
+        _receive(connection, {"op": 0, "t": "X", "d": {}, **payload})
 
-    _tell(connection, {"op": 1})
+    _receive(connection, {"op": 1})
 
     assert sent_payloads(connection) == [{"op": 1, "d": 5}]
 
@@ -88,8 +88,8 @@ def test_repeated_or_missing_sequence_is_accepted() -> None:
 def test_resume_replay_that_is_off_by_one_is_accepted() -> None:
     connection = _hello(SESSION)
     for sequence in (7, 8):
-        _tell(connection, {"op": 0, "t": "X", "s": sequence, "d": {}})
-    _tell(connection, {"op": 0, "t": "RESUMED", "s": 8, "d": {}})
+        _receive(connection, {"op": 0, "t": "X", "s": sequence, "d": {}})
+    _receive(connection, {"op": 0, "t": "RESUMED", "s": 8, "d": {}})
 
     names = [event.name for event in connection.events() if isinstance(event, Dispatch)]
     assert names == ["X", "X", "RESUMED"]
@@ -102,7 +102,7 @@ def test_resume_replay_that_is_off_by_one_is_accepted() -> None:
 def test_dispatch_before_ready_is_returned() -> None:
     connection = _hello()
 
-    _tell(connection, {"op": 0, "t": "X", "s": 1, "d": {}})
+    _receive(connection, {"op": 0, "t": "X", "s": 1, "d": {}})
 
     assert connection.state is State.IDENTIFYING
     assert isinstance(connection.events()[-1], Dispatch)
@@ -111,7 +111,7 @@ def test_dispatch_before_ready_is_returned() -> None:
 def test_session_id_may_be_an_integer() -> None:
     for _ in range(2):
         connection = _hello()
-        _tell(connection, {"op": 0, "t": "READY", "s": 1, "d": {"session_id": 12345}})
+        _receive(connection, {"op": 0, "t": "READY", "s": 1, "d": {"session_id": 12345}})
         assert connection.session is not None
         assert connection.session.id == "12345"
 
@@ -119,7 +119,7 @@ def test_session_id_may_be_an_integer() -> None:
 def test_ready_without_shard_uses_the_configured_shard() -> None:
     connection = _hello(shard=(1, 2))
 
-    _tell(connection, {"op": 0, "t": "READY", "s": 1, "d": {"session_id": "s"}})
+    _receive(connection, {"op": 0, "t": "READY", "s": 1, "d": {"session_id": "s"}})
 
     assert connection.session is not None
     assert connection.session.shard == (1, 2)
@@ -145,8 +145,8 @@ def test_missing_resume_url_means_the_main_url(url: dict[str, Any]) -> None:
 def test_numbers_may_be_floats() -> None:
     """Rule 77."""
     connection = _bare()
-    _tell(connection, {"op": 10.0, "d": {"heartbeat_interval": 41250.5}})
-    _tell(connection, {"op": 0.0, "t": "READY", "s": 1.0, "d": {"session_id": "s"}})
+    _receive(connection, {"op": 10.0, "d": {"heartbeat_interval": 41250.5}})
+    _receive(connection, {"op": 0.0, "t": "READY", "s": 1.0, "d": {"session_id": "s"}})
 
     assert connection.events()[1] == Hello(41250)
     assert connection.state is State.READY
@@ -160,8 +160,8 @@ def test_heartbeat_ack_may_have_any_body(ack: dict[str, Any]) -> None:
     """Rule 3: its `s` is ignored."""
     connection = _ready()
 
-    _tell(connection, ack)
-    _tell(connection, {"op": 1})
+    _receive(connection, ack)
+    _receive(connection, {"op": 1})
 
     assert isinstance(connection.events()[0], HeartbeatAcked)
     assert sent_payloads(connection) == [{"op": 1, "d": 1}]
@@ -178,8 +178,8 @@ def test_op_7_may_have_any_body_and_precede_hello(op7: dict[str, Any], version: 
     """Rule 28."""
     connection = _bare(dialect=version, unix_offset=0.0)
 
-    _tell(connection, op7)
-    _tell(connection, {"op": 0, "t": "X", "s": 1, "d": {}})
+    _receive(connection, op7)
+    _receive(connection, {"op": 0, "t": "X", "s": 1, "d": {}})
     connection.receive_close(1000, now=0.0)
 
     events = connection.events()
@@ -196,7 +196,7 @@ def test_op_9_with_other_values_than_true_ends_the_session(d: Any, version: int)
     session = msgspec.structs.replace(SESSION, dialect=version)
     connection = _bare(session, dialect=version, unix_offset=0.0)
 
-    _tell(connection, {"op": 9, "d": d})
+    _receive(connection, {"op": 9, "d": d})
 
     assert SessionInvalidated(resumable=False) in connection.events()
     assert connection.session is None
@@ -206,7 +206,7 @@ def test_op_9_without_d_causes_a_new_connection() -> None:
     connection = _hello(SESSION)
     connection.messages_to_send()
 
-    _tell(connection, {"op": 9})
+    _receive(connection, {"op": 9})
 
     assert connection.state is State.CLOSED
     assert connection.close_to_send() == (4000, "session invalidated")
@@ -223,7 +223,7 @@ def test_unknown_payload_is_only_reported(payload: dict[str, Any]) -> None:
     """Rule 78."""
     connection = _ready()
 
-    _tell(connection, payload)
+    _receive(connection, payload)
 
     (unknown,) = connection.events()
     assert isinstance(unknown, Unknown)
@@ -234,7 +234,7 @@ def test_dispatch_without_name_or_data_is_accepted() -> None:
     """Rule 78."""
     connection = _ready()
 
-    _tell(connection, {"op": 0})
+    _receive(connection, {"op": 0})
 
     (dispatch,) = connection.events()
     assert isinstance(dispatch, Dispatch)
@@ -294,7 +294,7 @@ def test_plain_json_is_accepted_despite_compression(compression: str, binary: bo
 def test_resumed_during_identify_is_ignored() -> None:
     connection = _hello()
 
-    _tell(connection, {"op": 0, "t": "RESUMED", "s": 1, "d": None})
+    _receive(connection, {"op": 0, "t": "RESUMED", "s": 1, "d": None})
 
     assert connection.state is State.IDENTIFYING
 
@@ -302,7 +302,7 @@ def test_resumed_during_identify_is_ignored() -> None:
 def test_resumed_without_body_is_accepted() -> None:
     connection = _hello(SESSION)
 
-    _tell(connection, {"op": 0, "t": "RESUMED"})
+    _receive(connection, {"op": 0, "t": "RESUMED"})
 
     assert isinstance(connection.events()[-1], Resumed)
     assert connection.state is State.READY
@@ -310,7 +310,7 @@ def test_resumed_without_body_is_accepted() -> None:
 
 # ----- bodies that the decoder rejects -----
 
-POISON = {
+UNDECODABLE = {
     "lone surrogate": rb'{"content":"cut in \ud83d the middle"}',
     "NaN": b'{"content":NaN}',
     "control character": b'{"content":"a\tb"}',
@@ -320,14 +320,14 @@ POISON = {
 
 
 @pytest.mark.parametrize("compression", ["none", "zlib-stream", "zstd-stream"])
-@pytest.mark.parametrize("poison", POISON.values(), ids=POISON)
-def test_undecodable_body_keeps_the_connection(compression: str, poison: bytes) -> None:
+@pytest.mark.parametrize("body", UNDECODABLE.values(), ids=UNDECODABLE)
+def test_undecodable_body_keeps_the_connection(compression: str, body: bytes) -> None:
     sender = inflate.deflater(Compression(compression))
     connection = _bare(compression=compression)
     texts = (
         b'{"op":10,"d":{"heartbeat_interval":40000}}',
         b'{"op":0,"t":"READY","s":1,"d":{"session_id":"s"}}',
-        b'{"t":"A","s":2,"op":0,"d":' + poison + b"}",
+        b'{"t":"A","s":2,"op":0,"d":' + body + b"}",
     )
     for text in texts:
         connection.receive_message(sender.send(text, large=False), now=0.0)
@@ -391,7 +391,7 @@ def test_ready_with_a_lone_surrogate_starts_a_session() -> None:
 SURROGATES = {
     "in place of an object": (rb'"\ud800"', None),
     "key": (rb'{"\ud800":1,"a":"b"}', "b"),
-    "field that is no text": (rb'{"a":"b","n":"\ud800"}', None),
+    "field of another type": (rb'{"a":"b","n":"\ud800"}', None),
     "key beside NaN": (rb'{"\ud800":NaN,"a":"b"}', "b"),
     "key in a list": (rb'{"a":"b","of":[{"\ud800":1}]}', "b"),
     "value": (rb'{"a":"b","\u0064":"\ud800"}', "b"),

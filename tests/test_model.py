@@ -13,7 +13,7 @@ from gateway_proto._connection_outcome import _ConnectionOutcome
 from gateway_proto._timing.deadlines import Timer
 from gateway_proto._timing.heartbeats import Heartbeats
 from gateway_proto._timing.ratelimit import SlidingWindow
-from tests.life import life
+from tests.state_machine_of import state_machine_of
 
 VERSIONS = [3, 4, 5, 6, 7, 8, 9, 10]
 # The phase "explain" takes a minute, and the steps are sufficient.
@@ -26,10 +26,10 @@ _SETTINGS = settings(
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_client_matches_the_reference_client(version: int) -> None:
-    run_state_machine_as_test(life(version), settings=_SETTINGS)
+    run_state_machine_as_test(state_machine_of(version), settings=_SETTINGS)
 
 
-# ----- and it can fail: clients that are wrong are told -----
+# ----- detection of defective clients -----
 
 
 def _forgets_jitter(self: Any, milliseconds: Any, name: str, now: float, *, first: float) -> bool:
@@ -37,7 +37,7 @@ def _forgets_jitter(self: Any, milliseconds: Any, name: str, now: float, *, firs
 
 
 def _moves_the_schedule(self: Any, now: float) -> None:
-    _BEAT(self, now)
+    _SEND_HEARTBEAT(self, now)
     self._heartbeats.record_sent(now)
     self._deadlines.set(Timer.HEARTBEAT, self._heartbeats.due)
 
@@ -57,37 +57,37 @@ def _stays_on_the_resume_url(self: Any) -> bool:
 
 
 _START_HEARTBEATS = ClientConnection._start_heartbeats
-_BEAT = ClientConnection._send_heartbeat
+_SEND_HEARTBEAT = ClientConnection._send_heartbeat
 _READY = ClientConnection._handle_ready
 _REDIRECT = property(lambda self: None, lambda self, value: None)
 _MUTANTS: dict[str, tuple[int, type, str, Any]] = {
-    "the first beat comes after a whole interval": (
+    "the first heartbeat is sent after a whole interval": (
         *(10, ClientConnection),
         *("_start_heartbeats", _forgets_jitter),
     ),
-    "an answer to a request for a beat moves the schedule": (
+    "a requested heartbeat moves the schedule": (
         *(5, ClientConnection),
         *("_send_heartbeat", _moves_the_schedule),
     ),
-    "beats go out between Resume and its answer": (
+    "heartbeats are sent between Resume and its response": (
         *(10, ClientConnection),
         *("_may_send_heartbeat", lambda self: True),
     ),
-    "no silence is that of a zombie": (6, Heartbeats, "is_zombie", lambda self: False),
-    "READY keeps the sequence of the session before": (
+    "zombies are never detected": (6, Heartbeats, "is_zombie", lambda self: False),
+    "READY keeps the sequence of the previous session": (
         *(8, ClientConnection),
         *("_handle_ready", _keeps_the_sequence),
     ),
     "every close may be resumed": (9, Dialect, "after_close", _resumes_always),
     "presences have no limit": (3, SlidingWindow, "free_at", lambda self, now, reserve=0: now),
-    "a redirect is forgotten": (4, _ConnectionOutcome, "redirect", _REDIRECT),
+    "a redirect is ignored": (4, _ConnectionOutcome, "redirect", _REDIRECT),
     "a dead gateway is not looked up again": (
         3,
         Client,
         "_gateway_failed",
         lambda self, permanent=False: None,
     ),
-    "a dead resume URL is dialled for ever": (
+    "a dead resume URL is dialled without an end": (
         *(7, Client),
         *("_on_resume_url", _stays_on_the_resume_url),
     ),
@@ -100,7 +100,7 @@ def test_defective_client_is_detected(mutant: str, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(owner, name, wrong)
 
     with pytest.raises(AssertionError) as caught:
-        run_state_machine_as_test(life(version), settings=_QUICK)
+        run_state_machine_as_test(state_machine_of(version), settings=_QUICK)
 
     assert caught.traceback[-1].name in ("both_are_the_same", "_same_dial")
 

@@ -163,7 +163,7 @@ def test_delayed_commands_are_reported_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("policy", "beats_at"),
+    ("policy", "sent_at"),
     [
         (EarlyHeartbeats.ALWAYS, "its time"),
         (EarlyHeartbeats.AFTER_ANSWER, "the first message"),
@@ -171,21 +171,21 @@ def test_delayed_commands_are_reported_once() -> None:
     ],
 )
 def test_early_heartbeats_policy_sets_first_heartbeat(
-    policy: EarlyHeartbeats, beats_at: str
+    policy: EarlyHeartbeats, sent_at: str
 ) -> None:
     """Rule 10."""
     connection = _hello(_bare(SESSION, early_heartbeats=policy))
     assert _ops(connection) == [6]
-    beats = {}
+    heartbeats = {}
 
     connection.handle_timer(now=5.0)
-    beats["its time"] = _ops(connection) == [1]
+    heartbeats["its time"] = _ops(connection) == [1]
     receive(connection, 0, {}, s=8, t="X", now=7.0)
-    beats["the first message"] = _ops(connection) == [1]
+    heartbeats["the first message"] = _ops(connection) == [1]
     receive(connection, 0, {}, s=9, t="RESUMED", now=8.0)
-    beats["RESUMED"] = _ops(connection) == [1]
+    heartbeats["RESUMED"] = _ops(connection) == [1]
 
-    assert [when for when, beat in beats.items() if beat] == [beats_at]
+    assert [when for when, is_sent in heartbeats.items() if is_sent] == [sent_at]
     assert not any(isinstance(event, HeartbeatLate) for event in connection.events())
 
 
@@ -239,13 +239,13 @@ def test_zombie_policy_decides_on_missing_heartbeat_acks(
 ) -> None:
     """Rule 6."""
     connection = _ready(zombie_policy=policy)
-    beats = 0
+    heartbeats = 0
     for number in range(9):
         connection.handle_timer(now=5.0 + 10 * number)
-        beats += _ops(connection).count(1)
+        heartbeats += _ops(connection).count(1)
         receive(connection, 0, {}, s=number, t="X", now=6.0 + 10 * number)
 
-    assert beats == survives
+    assert heartbeats == survives
 
 
 # ----- op 9 -----

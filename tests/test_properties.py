@@ -102,9 +102,9 @@ def _conversation(version: int, form: tuple[str, str]) -> tuple[bytes, bytes]:
 _NONCE_OF: dict[bytes, Any] = {}
 
 
-def _cut(data: bytes, cuts: list[int]) -> list[bytes]:
-    places = sorted({cut % (len(data) + 1) for cut in cuts} | {0, len(data)})
-    return [data[a:b] for a, b in itertools.pairwise(places)]
+def _split(data: bytes, cuts: list[int]) -> list[bytes]:
+    positions = sorted({cut % (len(data) + 1) for cut in cuts} | {0, len(data)})
+    return [data[a:b] for a, b in itertools.pairwise(positions)]
 
 
 def _replay(connection: AnyConnection, pieces: list[bytes]) -> list[Any]:
@@ -123,7 +123,7 @@ def test_server_events_do_not_depend_on_chunk_sizes(
     there, _ = _conversation(version, data.draw(_forms(version)))
 
     whole = _replay(Server(ServerConfig(world=World(GUILDS))).accept(now=0.0), [there])
-    pieces = _replay(Server(ServerConfig(world=World(GUILDS))).accept(now=0.0), _cut(there, cuts))
+    pieces = _replay(Server(ServerConfig(world=World(GUILDS))).accept(now=0.0), _split(there, cuts))
 
     assert pieces == whole
     assert len(whole) >= 3
@@ -138,7 +138,7 @@ def test_client_events_do_not_depend_on_chunk_sizes(
     _, back = _conversation(version, form)
 
     whole = _replay(_same_nonce(version, form, back), [back])
-    pieces = _replay(_same_nonce(version, form, back), _cut(back, cuts))
+    pieces = _replay(_same_nonce(version, form, back), _split(back, cuts))
 
     assert pieces == whole
     assert len(whole) >= 8
@@ -239,7 +239,9 @@ def _unframed(role: str, version: int, **policies: Any) -> AnyConnection:
     return server.accept(now=0.0, framing=False, target=target)
 
 
-def _step(connection: AnyConnection, what: str, value: Any, now: float, asked: list[bool]) -> float:
+def _step(
+    connection: AnyConnection, what: str, value: Any, now: float, requested: list[bool]
+) -> float:
     match what:
         case "message":
             connection.receive_message(value, now=now)
@@ -265,7 +267,7 @@ def _step(connection: AnyConnection, what: str, value: Any, now: float, asked: l
         case "request" if isinstance(connection, ClientConnection):
             with contextlib.suppress(LocalProtocolError):
                 connection.request(RequestGuildMembers("1", "q", 5), now=now, timeout=3.0)
-                asked.append(True)
+                requested.append(True)
         case "grant" if isinstance(connection, ClientConnection):
             connection.grant_identify(now=now)
         case "clock":
@@ -289,10 +291,10 @@ def test_connection_keeps_its_contract_for_any_input(
     connection = _unframed(role, version, **policies)
     now = 0.0
     events: list[Any] = []
-    asked: list[bool] = []
+    requested: list[bool] = []
     for what, value in steps:
         was_closed = connection.state is State.CLOSED
-        now = _step(connection, what, value, now, asked)
+        now = _step(connection, what, value, now, requested)
         new = connection.events()
         if was_closed:
             # After Closed: no events, timers or output, and inputs have no effect.
@@ -315,8 +317,8 @@ def test_connection_keeps_its_contract_for_any_input(
     # Every request is answered or fails exactly once, at the end at the latest.
     connection.receive_eof(now=now)
     events += connection.events()
-    over = [e.number for e in events if isinstance(e, RequestAnswered | RequestFailed)]
-    assert sorted(over) == list(range(1, asked.count(True) + 1))
+    finished = [e.number for e in events if isinstance(e, RequestAnswered | RequestFailed)]
+    assert sorted(finished) == list(range(1, requested.count(True) + 1))
 
 
 @settings(max_examples=200, deadline=None)

@@ -30,17 +30,17 @@ from tests.client.request_client import CONFIG, RequestClient, sent_commands
 def test_chunks_are_collected_by_nonce_in_any_order() -> None:
     """Rule 66."""
     client = RequestClient()
-    number = client.ask(RequestGuildMembers("1", presences=True))
-    nonce = client.asked().nonce
+    number = client.request(RequestGuildMembers("1", presences=True))
+    nonce = client.received_request().nonce
 
     client.chunk(1, 3, members=["c", "d"], nonce=nonce, presences=["p2"])
     client.chunk(0, 3, members=["a", "b"], nonce=nonce, presences=["p1"])
     client.chunk(0, 3, members=["a", "b"], nonce=nonce, presences=["p1"])  # replayed
     client.chunk(2, 3, members=["x"], nonce="of another request")
-    assert client.over() == []
+    assert client.results() == []
     client.chunk(2, 3, members=["e"], nonce=nonce, not_found=["9"])
 
-    (answered,) = client.over()
+    (answered,) = client.results()
     assert isinstance(answered, RequestAnswered)
     assert answered.number == number
     assert answered.answer == GuildMembers("1", ("a", "b", "c", "d", "e"), ("9",), ("p1", "p2"))
@@ -48,11 +48,11 @@ def test_chunks_are_collected_by_nonce_in_any_order() -> None:
 
 def test_given_nonce_is_kept_and_generated_ones_differ() -> None:
     client = RequestClient()
-    client.ask(RequestGuildMembers("1", user_ids=["5"], nonce="mine"))
-    client.ask(RequestGuildMembers("1", user_ids=["5"]))
-    client.ask(RequestGuildMembers("1", user_ids=["5"]))
+    client.request(RequestGuildMembers("1", user_ids=["5"], nonce="mine"))
+    client.request(RequestGuildMembers("1", user_ids=["5"]))
+    client.request(RequestGuildMembers("1", user_ids=["5"]))
 
-    nonces = [client.asked().nonce for _ in range(3)]
+    nonces = [client.received_request().nonce for _ in range(3)]
 
     assert nonces[0] == "mine"
     assert len(set(nonces)) == 3
@@ -60,26 +60,26 @@ def test_given_nonce_is_kept_and_generated_ones_differ() -> None:
 
 def test_two_requests_for_a_guild_are_distinguished() -> None:
     client = RequestClient()
-    first = client.ask(RequestGuildMembers("1", "a", 5))
-    second = client.ask(RequestGuildMembers("1", "b", 5))
-    nonces = [client.asked().nonce for _ in range(2)]
+    first = client.request(RequestGuildMembers("1", "a", 5))
+    second = client.request(RequestGuildMembers("1", "b", 5))
+    nonces = [client.received_request().nonce for _ in range(2)]
 
     client.chunk(0, 1, members=["b"], nonce=nonces[1])
     client.chunk(0, 1, members=["a"], nonce=nonces[0])
 
-    over: Any = client.over()
-    assert [(o.number, o.answer.members) for o in over] == [(second, ("b",)), (first, ("a",))]
+    results: Any = client.results()
+    assert [(o.number, o.answer.members) for o in results] == [(second, ("b",)), (first, ("a",))]
 
 
 def test_chunk_without_nonce_is_matched_by_its_guild() -> None:
     """Other servers omit the nonce and send ids as integers."""
     client = RequestClient()
-    client.ask(RequestGuildMembers("1"))
+    client.request(RequestGuildMembers("1"))
 
     client.dispatch("GUILD_MEMBERS_CHUNK", guild_id=2, members=[], chunk_index=0, chunk_count=1)
     client.dispatch("GUILD_MEMBERS_CHUNK", guild_id=1, members=["a"], chunk_index=0, chunk_count=1)
 
-    (answered,) = client.over()
+    (answered,) = client.results()
     assert isinstance(answered, RequestAnswered)
     assert answered.answer == GuildMembers("1", ("a",))
 
@@ -88,14 +88,14 @@ def test_chunk_without_nonce_is_matched_by_its_guild() -> None:
 def test_partial_chunk_without_index_is_the_last(version: int) -> None:
     """Versions 3 to 5: "chunks of up to 1000, no index, no nonce"."""
     client = RequestClient(attrs.evolve(CONFIG, dialect=version, intents=None))
-    client.ask(RequestGuildMembers("1"))
-    assert client.asked() == RequestGuildMembers("1")
+    client.request(RequestGuildMembers("1"))
+    assert client.received_request() == RequestGuildMembers("1")
 
     client.dispatch("GUILD_MEMBERS_CHUNK", guild_id="1", members=["a"] * 1000)
-    assert client.over() == []
+    assert client.results() == []
     client.dispatch("GUILD_MEMBERS_CHUNK", guild_id="1", members=["b"])
 
-    (answered,) = client.over()
+    (answered,) = client.results()
     assert isinstance(answered, RequestAnswered)
     assert isinstance(answered.answer, GuildMembers)
     assert answered.answer.members == ("a",) * 1000 + ("b",)
@@ -103,29 +103,29 @@ def test_partial_chunk_without_index_is_the_last(version: int) -> None:
 
 def test_full_chunks_without_index_end_by_timeout() -> None:
     client = RequestClient(attrs.evolve(CONFIG, dialect=3, intents=None))
-    client.ask(RequestGuildMembers("1"), timeout=5.0)
+    client.request(RequestGuildMembers("1"), timeout=5.0)
     client.dispatch("GUILD_MEMBERS_CHUNK", guild_id="1", members=["a"] * 1000)
 
     client.link.run(5)
 
-    (answered,) = client.over()
+    (answered,) = client.results()
     assert isinstance(answered, RequestAnswered)
 
 
 def test_every_chunk_restarts_the_timeout() -> None:
     """Rule 66."""
     client = RequestClient()
-    number = client.ask(RequestGuildMembers("1"), timeout=10.0)
-    nonce = client.asked().nonce
+    number = client.request(RequestGuildMembers("1"), timeout=10.0)
+    nonce = client.received_request().nonce
     for index in range(3):
         client.link.run(9)
         client.chunk(index, 5, members=[], nonce=nonce)
 
     client.link.run(9.9)
-    assert client.over() == []
+    assert client.results() == []
     client.link.run(0.1)
 
-    (failed,) = client.over()
+    (failed,) = client.results()
     assert isinstance(failed, RequestFailed)
     assert (failed.number, failed.why) == (number, "no answer for 10 s")
 
@@ -144,8 +144,8 @@ def test_request_with_an_invalid_timeout_has_no_effect(timeout: Any) -> None:
 def test_response_continues_after_resume() -> None:
     """Rule 66: missed chunks are replayed on Resume."""
     client = RequestClient()
-    client.ask(RequestGuildMembers("1"))
-    nonce = client.asked().nonce
+    client.request(RequestGuildMembers("1"))
+    nonce = client.received_request().nonce
     client.chunk(0, 2, members=["a"], nonce=nonce)
 
     client.link.cut()
@@ -170,8 +170,8 @@ def test_response_continues_after_resume() -> None:
 def test_lost_session_fails_pending_requests(how: str, why: str) -> None:
     """Rule 66: replies do not survive a new Identify."""
     client = RequestClient()
-    number = client.ask(RequestGuildMembers("1"))
-    life: Any = client.link._life
+    number = client.request(RequestGuildMembers("1"))
+    core_client: Any = client.link._life
 
     match how:
         case "invalidated":
@@ -179,38 +179,38 @@ def test_lost_session_fails_pending_requests(how: str, why: str) -> None:
         case "gave up":
             client.link.server.connection.close(4004, now=client.link.now)  # type: ignore[union-attr]
         case "stopped":
-            life.stop(keep_session=True, now=client.link.now)
+            core_client.stop(keep_session=True, now=client.link.now)
         case _:
-            life.connection.close(4000, now=client.link.now)
+            core_client.connection.close(4000, now=client.link.now)
     client.link.run(10)
 
-    (failed,) = client.over()
+    (failed,) = client.results()
     assert isinstance(failed, RequestFailed)
     assert (failed.number, failed.why) == (number, why)
 
 
 def test_session_too_old_to_resume_fails_pending_requests() -> None:
     client = RequestClient(attrs.evolve(CONFIG, resume_within=5.0))
-    number = client.ask(RequestGuildMembers("1"), timeout=1000.0)
+    number = client.request(RequestGuildMembers("1"), timeout=1000.0)
     client.link.dead_hosts.add("localhost")
 
     client.link.cut()
     client.link.run(60)
 
-    (failed,) = client.over()
+    (failed,) = client.results()
     assert isinstance(failed, RequestFailed)
     assert (failed.number, failed.why) == (number, "the session is lost")
 
 
 def test_ready_in_response_to_resume_fails_pending_requests() -> None:
     client = RequestClient(attrs.evolve(CONFIG, dialect=3, intents=None))
-    client.ask(RequestGuildMembers("1"))
+    client.request(RequestGuildMembers("1"))
     connection: Any = client.link.client.connection
 
     connection.receive_data(b"", now=client.link.now)
     client.dispatch("READY", session_id="other", heartbeat_interval=1000)
 
-    (failed,) = client.over()
+    (failed,) = client.results()
     assert isinstance(failed, RequestFailed)
     assert failed.why == "a new session began"
 
@@ -221,11 +221,11 @@ def test_unsent_request_fails_on_close() -> None:
     connection: Any = client.link.client.connection
     for _ in range(130):
         connection.send(UpdateVoiceState("1", None), now=client.link.now)
-    number = client.ask(RequestGuildMembers("1"))
+    number = client.request(RequestGuildMembers("1"))
 
     client.link.cut()
 
-    (failed,) = client.over()
+    (failed,) = client.results()
     assert isinstance(failed, RequestFailed)
     assert (failed.number, failed.why) == (number, "the connection ended before it was sent")
 
@@ -235,13 +235,13 @@ def test_timeout_starts_when_the_rate_limit_lets_it_be_sent() -> None:
     connection: Any = client.link.client.connection
     for _ in range(130):
         connection.send(UpdateVoiceState("1", None), now=client.link.now)
-    client.ask(RequestGuildMembers("1", "a", 5), timeout=50.0)
+    client.request(RequestGuildMembers("1", "a", 5), timeout=50.0)
 
     client.link.run(100)
-    assert client.over() == []
+    assert client.results() == []
     client.link.run(20)
 
-    assert isinstance(client.over()[0], RequestFailed)
+    assert isinstance(client.results()[0], RequestFailed)
 
 
 # ----- soundboard sounds and channel info -----
@@ -249,15 +249,15 @@ def test_timeout_starts_when_the_rate_limit_lets_it_be_sent() -> None:
 
 def test_soundboard_sounds_are_collected_for_each_guild() -> None:
     client = RequestClient()
-    number = client.ask(RequestSoundboardSounds(["1", "2"]))
-    other = client.ask(RequestSoundboardSounds(["2"]))
+    number = client.request(RequestSoundboardSounds(["1", "2"]))
+    other = client.request(RequestSoundboardSounds(["2"]))
 
     client.dispatch("SOUNDBOARD_SOUNDS", guild_id="2", soundboard_sounds=["b"])
     client.dispatch("SOUNDBOARD_SOUNDS", guild_id="3", soundboard_sounds=["x"])
     client.dispatch("SOUNDBOARD_SOUNDS", guild_id="1", soundboard_sounds=["a"])
 
-    over: Any = client.over()
-    assert [(o.number, o.answer) for o in over] == [
+    results: Any = client.results()
+    assert [(o.number, o.answer) for o in results] == [
         (other, SoundboardSounds({"2": ("b",)})),
         (number, SoundboardSounds({"1": ("a",), "2": ("b",)})),
     ]
@@ -265,15 +265,15 @@ def test_soundboard_sounds_are_collected_for_each_guild() -> None:
 
 def test_channel_info_responses_are_matched_in_order() -> None:
     client = RequestClient()
-    first = client.ask(RequestChannelInfo("1", ["status"]))
-    second = client.ask(RequestChannelInfo("1", ["voice_start_time"]))
-    client.ask(RequestChannelInfo("2", ["status"]))
+    first = client.request(RequestChannelInfo("1", ["status"]))
+    second = client.request(RequestChannelInfo("1", ["voice_start_time"]))
+    client.request(RequestChannelInfo("2", ["status"]))
 
     for channels in (["a"], ["b"], ["c"]):
         client.dispatch("CHANNEL_INFO", guild_id="1", channels=channels)
 
-    over: Any = client.over()
-    assert [(o.number, o.answer) for o in over] == [
+    results: Any = client.results()
+    assert [(o.number, o.answer) for o in results] == [
         (first, ChannelInfo("1", ("a",))),
         (second, ChannelInfo("1", ("b",))),
     ]
@@ -296,7 +296,7 @@ def test_request_before_ready_or_of_a_wrong_type_is_rejected() -> None:
 
     with pytest.raises(LocalProtocolError, match="needs READY"):
         connection.request(RequestGuildMembers("1"), now=0.0)
-    assert client.over() == []
+    assert client.results() == []
 
 
 def test_connection_without_a_client_fails_requests_on_close() -> None:
@@ -315,44 +315,44 @@ def test_connection_without_a_client_fails_requests_on_close() -> None:
 
 def test_timeout_continues_without_a_connection() -> None:
     client = RequestClient()
-    client.ask(RequestGuildMembers("1"), timeout=3.0)
+    client.request(RequestGuildMembers("1"), timeout=3.0)
     client.link.dead_hosts.add("localhost")
 
     client.link.cut()
     client.link.run(600)
 
-    (failed,) = client.over()
+    (failed,) = client.results()
     assert isinstance(failed, RequestFailed)
     assert failed.why == "no answer for 3 s"
 
 
 def test_pause_extends_the_timeout() -> None:
     client = RequestClient()
-    client.ask(RequestGuildMembers("1", "a", 5), timeout=10.0)
-    client.ask(RequestGuildMembers("1", "b", 5), timeout=10.0)
-    nonces = [client.asked().nonce for _ in range(2)]
+    client.request(RequestGuildMembers("1", "a", 5), timeout=10.0)
+    client.request(RequestGuildMembers("1", "b", 5), timeout=10.0)
+    nonces = [client.received_request().nonce for _ in range(2)]
     connection, link = client.connection(), client.link
     link.run(1)
     connection.pause(now=link.now)
     link.run(8)
-    late = client.ask(RequestGuildMembers("1", "c", 5), timeout=10.0)
+    late = client.request(RequestGuildMembers("1", "c", 5), timeout=10.0)
     link.run(20)
-    assert client.over() == []
+    assert client.results() == []
     connection.unpause(now=link.now)
 
     client.chunk(0, 1, members=["a"], nonce=nonces[0])
     link.run(8.9)
 
-    assert len(client.over()) == 1, "the second is awaited for nine seconds more"
+    assert len(client.results()) == 1, "the second is awaited for nine seconds more"
     link.run(0.2)
-    assert len(client.over()) == 1
+    assert len(client.results()) == 1
     link.run(0.9)
-    assert [failed.number for failed in client.over()] == [late], "ten seconds, and no more"
+    assert [failed.number for failed in client.results()] == [late], "ten seconds, and no more"
 
 
 def test_unpause_after_close_sets_no_timer() -> None:
     client = RequestClient()
-    client.ask(RequestGuildMembers("1"))
+    client.request(RequestGuildMembers("1"))
     connection = client.connection()
     connection.pause(now=client.link.now)
     client.link.cut()

@@ -194,17 +194,17 @@ def test_heartbeat_is_sent_at_the_interval_of_ready() -> None:
     connection = _bare()
     connection.receive_message(_ready(interval=30_000), now=100.0)
     sent_payloads(connection)
-    beats: list[float] = []
+    times: list[float] = []
 
     for _ in range(3):
         at = connection.next_timer()
         assert at is not None
         connection.handle_timer(now=at)
-        (beat,) = sent_payloads(connection)
-        assert beat["op"] == 1
-        beats.append(at)
+        (heartbeat,) = sent_payloads(connection)
+        assert heartbeat["op"] == 1
+        times.append(at)
 
-    assert beats == [130.0, 160.0, 190.0]
+    assert times == [130.0, 160.0, 190.0]
 
 
 def test_heartbeat_interval_of_resumed_replaces_that_of_ready() -> None:

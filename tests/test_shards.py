@@ -42,7 +42,7 @@ def test_plan_uses_the_lookup_unless_overridden() -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "ids", "says"),
+    ("count", "ids", "error_text"),
     [
         (-1, None, "invalid count -1: expected an int from 1 to 281474976710656"),
         (0, None, "invalid count 0: expected an int from 1 to 281474976710656"),
@@ -59,11 +59,11 @@ def test_plan_uses_the_lookup_unless_overridden() -> None:
         (None, [4], "invalid ids (4,): expected ids from 0 to 3, count is 4"),
     ],
 )
-def test_invalid_counts_and_ids_raise(count: Any, ids: Any, says: str) -> None:
+def test_invalid_counts_and_ids_raise(count: Any, ids: Any, error_text: str) -> None:
     with pytest.raises(LocalProtocolError) as caught:
         plan_shards(FOUND, count=count, ids=ids)
 
-    assert str(caught.value) == says
+    assert str(caught.value) == error_text
 
 
 def test_ids_without_a_count_raise() -> None:
@@ -103,15 +103,15 @@ def test_unusable_max_concurrency_is_at_least_one(named: Any, used: int) -> None
 
 
 @pytest.mark.parametrize(
-    ("guild_id", "count", "says"),
+    ("guild_id", "count", "error_text"),
     [
         ("abc", 4, "invalid guild_id 'abc'"),
         (None, 4, "guild_id is None"),
         ("1", 0, "invalid count 0"),
     ],
 )
-def test_invalid_guild_id_raises(guild_id: Any, count: int, says: str) -> None:
-    with pytest.raises(LocalProtocolError, match=f"{says}: expected"):
+def test_invalid_guild_id_raises(guild_id: Any, count: int, error_text: str) -> None:
+    with pytest.raises(LocalProtocolError, match=f"{error_text}: expected"):
         shard_of(guild_id, count)
 
 

@@ -80,16 +80,16 @@ def terminals(tmp_path: pathlib.Path) -> Iterator[Terminals]:
 def _wait_for(log: pathlib.Path, text: str) -> str:
     """Wait until a log contains a text, and return the log."""
     for _ in range(300):
-        if text in (said := log.read_text()):
-            return said
+        if text in (output := log.read_text()):
+            return output
         time.sleep(0.1)
-    raise AssertionError(f"{text!r} does not come; what came:\n{said}")
+    raise AssertionError(f"{text!r} does not come; what came:\n{output}")
 
 
 def test_tutorial_runs_to_its_end(terminals: Terminals, tmp_path: pathlib.Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])
-    install, serve, run, say, cut, stop = (
+    install, serve, run, dispatch, drop, stop = (
         block.code.strip().replace("8080", port) for block in blocks(PAGE, "sh")
     )
     listens, is_ready, message, missed = (
@@ -104,14 +104,14 @@ def test_tutorial_runs_to_its_end(terminals: Terminals, tmp_path: pathlib.Path) 
     for line in listens:
         _wait_for(server, line.strip().replace("8080", port))
     bot = terminals.start(run)
-    said = _wait_for(bot, "ready, session").splitlines()
-    assert said[0] == is_ready[0]
-    assert [line.partition("session")[0] for line in said] == [
+    output = _wait_for(bot, "ready, session").splitlines()
+    assert output[0] == is_ready[0]
+    assert [line.partition("session")[0] for line in output] == [
         line.partition("session")[0] for line in is_ready
     ]
-    assert terminals.run(f"{say} 2>/dev/null") == '{"count":1}'
+    assert terminals.run(f"{dispatch} 2>/dev/null") == '{"count":1}'
     _wait_for(bot, message[0])
-    terminals.run(cut)
+    terminals.run(drop)
     _wait_for(bot, missed[-1])
     terminals.run(stop)
 

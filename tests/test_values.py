@@ -206,7 +206,7 @@ def test_bot_prefix_of_the_token_is_removed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "says"),
+    ("changes", "error_text"),
     [
         ({"token": ""}, "Config.token is empty"),
         ({"token": "a b"}, "Config.token contains a space"),
@@ -222,10 +222,12 @@ def test_bot_prefix_of_the_token_is_removed() -> None:
         ({"gateway_url": "ws://example.com"}, "in plain text"),
     ],
 )
-def test_invalid_config_is_rejected_with_a_reason(changes: dict[str, object], says: str) -> None:
+def test_invalid_config_is_rejected_with_a_reason(
+    changes: dict[str, object], error_text: str
+) -> None:
     given = {"token": "secret", "intents": 0, **changes}
 
-    with pytest.raises(LocalProtocolError, match=says) as raised:
+    with pytest.raises(LocalProtocolError, match=error_text) as raised:
         Config(**given)  # type: ignore[arg-type]
 
     assert "secret" not in str(raised.value)
@@ -303,7 +305,7 @@ def test_guild_maps_to_a_shard_and_shard_to_an_identify_key() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "says"),
+    ("options", "error_text"),
     [
         ({"encoding": "xml"}, "invalid Config.encoding 'xml': expected one of json, etf"),
         ({"compression": "gzip"}, "invalid Config.compression 'gzip'"),
@@ -314,10 +316,10 @@ def test_guild_maps_to_a_shard_and_shard_to_an_identify_key() -> None:
         ({"large_threshold": 5}, "Config.large_threshold 5: expected an int from 50 to 250"),
     ],
 )
-def test_incompatible_config_fields_are_rejected(options: dict[str, Any], says: str) -> None:
+def test_incompatible_config_fields_are_rejected(options: dict[str, Any], error_text: str) -> None:
     given = {"token": "t", "intents": 0, **options}
 
-    with pytest.raises(LocalProtocolError, match=says):
+    with pytest.raises(LocalProtocolError, match=error_text):
         Config(**given)
 
 
@@ -331,8 +333,11 @@ def test_missing_etf_or_compression_package_is_reported(
         Config(token="t", intents=0, encoding="etf")
     with pytest.raises(LocalProtocolError, match=r"install gateway-proto\[zstd\]"):
         Config(token="t", intents=0, compression="zstd-stream")
-    for query, says in (("encoding=etf", "encoding"), ("compress=zstd-stream", "compression")):
-        with pytest.raises(LocalProtocolError, match=f"{says} .* is not supported"):
+    for query, error_text in (
+        ("encoding=etf", "encoding"),
+        ("compress=zstd-stream", "compression"),
+    ):
+        with pytest.raises(LocalProtocolError, match=f"{error_text} .* is not supported"):
             Server().accept(now=0.0, framing=False, target=f"/?v=10&{query}")
 
 

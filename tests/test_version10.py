@@ -90,16 +90,16 @@ def test_identify_follows_hello_with_the_documented_fields() -> None:
 
 def test_first_heartbeat_is_jittered_and_then_periodic() -> None:
     connection = _ready()
-    beats = []
+    times = []
 
     for _ in range(3):
         at = connection.next_timer()
         assert at is not None
         connection.handle_timer(now=at)
-        beats.append(at)
+        times.append(at)
         receive(connection, 11, now=at)
 
-    assert beats == [10.0, 50.0, 90.0]
+    assert times == [10.0, 50.0, 90.0]
 
 
 def test_heartbeat_has_null_and_later_the_last_sequence() -> None:
@@ -292,7 +292,7 @@ def test_error_text_instead_of_an_op_is_reported() -> None:
 
 
 @pytest.mark.parametrize(
-    ("hello", "says"),
+    ("hello", "error_text"),
     [
         ({"heartbeat_interval": 0}, "above zero"),
         ({"heartbeat_interval": -5}, "above zero"),
@@ -301,14 +301,14 @@ def test_error_text_instead_of_an_op_is_reported() -> None:
         ({"heartbeat_interval": "x"}, "heartbeat_interval"),
     ],
 )
-def test_unusable_hello_ends_the_connection_with_a_reason(hello: Any, says: str) -> None:
+def test_unusable_hello_ends_the_connection_with_a_reason(hello: Any, error_text: str) -> None:
     connection = _bare()
 
     receive(connection, 10, hello)
 
     closed = close_event(connection)
     assert closed.error is not None
-    assert says in closed.error
+    assert error_text in closed.error
 
 
 def test_float_or_tiny_heartbeat_interval_is_accepted() -> None:

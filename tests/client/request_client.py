@@ -39,12 +39,12 @@ class RequestClient:
     def connection(self) -> Any:
         return self.link.client.connection
 
-    def ask(self, request: Any, **options: Any) -> int:
+    def request(self, request: Any, **options: Any) -> int:
         number: int = self.connection().request(request, now=self.link.now, **options)
         self.link.run()
         return number
 
-    def asked(self) -> Any:
+    def received_request(self) -> Any:
         return self.link.server.expect(RequestGuildMembers)
 
     def dispatch(self, name: str, **d: Any) -> None:
@@ -55,10 +55,10 @@ class RequestClient:
         whole = {"guild_id": "1", "chunk_index": index, "chunk_count": count, **d}
         self.dispatch("GUILD_MEMBERS_CHUNK", **whole)
 
-    def over(self) -> list[RequestAnswered | RequestFailed]:
+    def results(self) -> list[RequestAnswered | RequestFailed]:
         events = self.link.client.take()
         return [e for e in events if isinstance(e, RequestAnswered | RequestFailed)]
 
 
-def sent_commands(asking: RequestClient, kind: type[Any]) -> list[Any]:
-    return [event for event in asking.link.server.take() if isinstance(event, kind)]
+def sent_commands(client: RequestClient, kind: type[Any]) -> list[Any]:
+    return [event for event in client.link.server.take() if isinstance(event, kind)]

@@ -137,7 +137,7 @@ def test_resume_after_close_code_4008_is_delayed() -> None:
     assert (planned.purpose, planned.delay) == (Purpose.RESUME, 5.0)
 
 
-def _blame(link: Link, code: int = 4002) -> None:
+def _close_with(link: Link, code: int = 4002) -> None:
     connection: Any = link.server.connection
     connection.close(code, now=link.now)
     link.run(6)
@@ -149,11 +149,11 @@ def test_command_that_causes_close_twice_ends_the_client() -> None:
     link.client.expect(Ready)
     link.client.send(UpdatePresence((), 5))
 
-    _blame(link)
+    _close_with(link)
     closed = link.client.expect(Closed)
     assert closed.last_sent[-1] == UpdatePresence((), 5)
     link.client.expect(Resumed)
-    _blame(link)
+    _close_with(link)
 
     gave_up = link.client.expect(GaveUp)
     assert gave_up.reason == (
@@ -167,7 +167,7 @@ def test_last_command_before_close_is_the_suspect() -> None:
     for first in ("2", "3"):
         link.client.send(UpdateVoiceState(first, None))
         link.client.send(VOICE)
-        _blame(link)
+        _close_with(link)
 
     assert link.client.expect(GaveUp).reason.endswith("after the same command: UpdateVoiceState")
 
@@ -175,12 +175,12 @@ def test_last_command_before_close_is_the_suspect() -> None:
 def test_suspect_command_is_forgotten_after_a_stable_time() -> None:
     link = Link(Client(CONFIG), Server())
     link.client.send(VOICE)
-    _blame(link)
+    _close_with(link)
     link.client.send(UpdateVoiceState("2", None))
-    _blame(link)
+    _close_with(link)
     link.run(60)
     link.client.send(UpdateVoiceState("2", None))
-    _blame(link)
+    _close_with(link)
 
     assert not [e for e in link.client.events if isinstance(e, GaveUp)]
 

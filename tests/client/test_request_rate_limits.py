@@ -23,15 +23,15 @@ from tests.client.request_client import RequestClient, sent_commands
 def test_rate_limited_fails_the_matching_request() -> None:
     """Rule 65."""
     client = RequestClient()
-    client.ask(RequestGuildMembers("1", "a", 5))
-    second = client.ask(RequestGuildMembers("1", "b", 5))
-    nonces = [client.asked().nonce for _ in range(2)]
+    client.request(RequestGuildMembers("1", "a", 5))
+    second = client.request(RequestGuildMembers("1", "b", 5))
+    nonces = [client.received_request().nonce for _ in range(2)]
 
     meta = {"guild_id": "1", "nonce": nonces[1]}
     client.dispatch("RATE_LIMITED", opcode=8, retry_after=12.5, meta=meta)
     client.dispatch("RATE_LIMITED", opcode=8, retry_after=1.0, meta={"guild_id": "7"})
 
-    (failed,) = client.over()
+    (failed,) = client.results()
     assert isinstance(failed, RequestFailed)
     assert (failed.number, failed.retry_after) == (second, 12.5)
 
@@ -45,12 +45,12 @@ def test_rate_limited_fails_the_request_of_its_opcode(
     opcode: int, request_: Any, meta: Any
 ) -> None:
     client = RequestClient()
-    client.ask(RequestGuildMembers("1", user_ids=["5"]))
-    number = client.ask(request_)
+    client.request(RequestGuildMembers("1", user_ids=["5"]))
+    number = client.request(request_)
 
     client.dispatch("RATE_LIMITED", opcode=opcode, retry_after="3", meta=meta)
 
-    (failed,) = client.over()
+    (failed,) = client.results()
     assert isinstance(failed, RequestFailed)
     assert (failed.number, failed.retry_after) == (number, 3.0)
 
@@ -69,24 +69,24 @@ def test_rate_limited_fails_the_request_of_its_opcode(
 )
 def test_rate_limited_of_another_request_fails_none(d: dict[str, Any]) -> None:
     client = RequestClient()
-    client.ask(RequestGuildMembers("1", "a", 5))
-    client.ask(RequestGuildMembers("1", "b", 5))
-    client.ask(RequestChannelInfo("1", ["status"]))
+    client.request(RequestGuildMembers("1", "a", 5))
+    client.request(RequestGuildMembers("1", "b", 5))
+    client.request(RequestChannelInfo("1", ["status"]))
 
     client.dispatch("RATE_LIMITED", retry_after=3.0, **d)
 
-    assert client.over() == []
+    assert client.results() == []
 
 
 @pytest.mark.parametrize("retry_after", [3, 100.0, "100"])
 def test_rate_limited_retry_after_replaces_the_members_limit(retry_after: Any) -> None:
     client = RequestClient()
-    client.ask(RequestGuildMembers("1"))
-    meta = {"guild_id": "1", "nonce": client.asked().nonce}
+    client.request(RequestGuildMembers("1"))
+    meta = {"guild_id": "1", "nonce": client.received_request().nonce}
     client.dispatch("RATE_LIMITED", opcode=8, retry_after=retry_after, meta=meta)
 
-    client.ask(RequestGuildMembers("1"), timeout=200)
-    client.ask(RequestGuildMembers("1", "a", 5))
+    client.request(RequestGuildMembers("1"), timeout=200)
+    client.request(RequestGuildMembers("1", "a", 5))
     client.link.run(float(retry_after) - 0.1)
 
     assert [request.query for request in sent_commands(client, RequestGuildMembers)] == ["a"]
@@ -97,11 +97,11 @@ def test_rate_limited_retry_after_replaces_the_members_limit(retry_after: Any) -
 @pytest.mark.parametrize("retry_after", [None, 0, -1, "soon", True, []])
 def test_rate_limited_with_bad_retry_after_keeps_the_limit(retry_after: Any) -> None:
     client = RequestClient()
-    client.ask(RequestGuildMembers("1"))
-    client.asked()
+    client.request(RequestGuildMembers("1"))
+    client.received_request()
     client.dispatch("RATE_LIMITED", opcode=8, retry_after=retry_after, meta={"guild_id": "1"})
 
-    client.ask(RequestGuildMembers("1"))
+    client.request(RequestGuildMembers("1"))
     client.link.run(29.8)
 
     assert not sent_commands(client, RequestGuildMembers)
@@ -157,34 +157,34 @@ def test_rate_limited_guilds_are_kept_up_to_a_bound() -> None:
 def test_rate_limit_of_all_members_is_once_in_30_seconds() -> None:
     """Rule 65; other commands overtake the delayed one."""
     client = RequestClient()
-    client.ask(RequestGuildMembers("1"))
-    client.ask(RequestGuildMembers("1"))
-    client.ask(RequestGuildMembers("2"))
-    client.ask(RequestGuildMembers("1", "a", 5))
+    client.request(RequestGuildMembers("1"))
+    client.request(RequestGuildMembers("1"))
+    client.request(RequestGuildMembers("2"))
+    client.request(RequestGuildMembers("1", "a", 5))
 
     sent = [e for e in client.link.server.take() if isinstance(e, RequestGuildMembers)]
     assert [(r.guild_id, r.query) for r in sent] == [("1", ""), ("2", ""), ("1", "a")]
-    life: Any = client.link._life
-    assert [request.guild_id for request in life.waiting] == ["1"]
+    core_client: Any = client.link._life
+    assert [request.guild_id for request in core_client.waiting] == ["1"]
     client.link.run(29.9)
     assert not [e for e in client.link.server.take() if isinstance(e, RequestGuildMembers)]
     client.link.run(0.1)
-    assert client.asked().guild_id == "1"
+    assert client.received_request().guild_id == "1"
 
 
 def test_rate_limit_of_all_members_outlasts_a_connection() -> None:
     client = RequestClient()
-    client.ask(RequestGuildMembers("1"))
-    client.asked()
+    client.request(RequestGuildMembers("1"))
+    client.received_request()
     client.link.cut()
     client.link.run(5)
     client.link.client.expect(Resumed)
 
-    client.ask(RequestGuildMembers("1"))
+    client.request(RequestGuildMembers("1"))
     assert not [e for e in client.link.server.take() if isinstance(e, RequestGuildMembers)]
     client.link.run(30)
-    client.asked()
+    client.received_request()
     client.link.run(60)
-    client.ask(RequestGuildMembers("2"))
+    client.request(RequestGuildMembers("2"))
 
-    assert client.asked().guild_id == "2"
+    assert client.received_request().guild_id == "2"

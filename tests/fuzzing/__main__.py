@@ -38,7 +38,7 @@ def main() -> int:
     parser.add_argument("names", nargs="*", help=f"of {', '.join(TARGETS)}, or one and files")
     parser.add_argument("--seconds", type=int, default=60, help="for each (60)")
     parser.add_argument("--jobs", type=int, default=2, help="at a time (2)")
-    parser.add_argument("--seeds", action="store_true", help="write the corpus anew, and no more")
+    parser.add_argument("--seeds", action="store_true", help="write the corpus again, and exit")
     given = parser.parse_args()
     if given.seeds:
         from tests.fuzzing.seeds import write
@@ -100,8 +100,8 @@ def _fuzz(name: str, seconds: int) -> int:
         memory = f", {peak[1]} MB" if peak else ""
         print(f"{name}: {count} inputs in {spent} s, {count // spent} a second{memory}", flush=True)
         return 0
-    told = [line for line in done.stdout.splitlines() if not line.startswith(("#", "INFO"))]
-    print(f"{name}: FINDING", *told[-_LINES:], sep="\n")
+    output = [line for line in done.stdout.splitlines() if not line.startswith(("#", "INFO"))]
+    print(f"{name}: FINDING", *output[-_LINES:], sep="\n")
     for path in re.findall(r"Test unit written to (\S+)", done.stdout):
         print(f"{name}: to see it again: python -m tests.fuzzing {name} {path}", flush=True)
     return 1

@@ -30,7 +30,7 @@ def finish(connection: Connection[Any, Any], now: float) -> list[Any]:
     events = check(connection, now)
     assert connection.state is State.CLOSED
     assert [isinstance(event, Closed) for event in events[-1:]] == [not was_closed][: len(events)]
-    assert was_closed == (events == []), "the end is told once"
+    assert was_closed == (events == []), "the end is reported once"
     assert was_closed or events[-1].by in By
     connection.receive_eof(now=now + 1)
     connection.handle_timer(now=now + 1e6)

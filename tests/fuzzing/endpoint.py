@@ -28,7 +28,7 @@ def endpoint(data: bytes) -> None:
         case 2:
             _serve(chunks)
         case _:
-            _go_where_it_is_told(chunks[0])
+            _follow_resume_url(chunks[0])
 
 
 def _look_up(chunks: list[bytes]) -> None:
@@ -61,7 +61,7 @@ def _upgrade(chunks: list[bytes]) -> None:
     assert (client.next_dial() is None) == (client.gave_up is not None)
 
 
-def _go_where_it_is_told(url: bytes) -> None:
+def _follow_resume_url(url: bytes) -> None:
     client = Client(Config(token=_TOKEN, intents=0, gateway_url="wss://gateway.discord.gg"))
     made: Any = client.dial_succeeded(now=0.0, framing=False)
     made.receive_message('{"op":10,"d":{"heartbeat_interval":41250}}', now=0.0)

@@ -84,14 +84,14 @@ def _changed(changes: bytes) -> list[bytes]:
     lines = [json.loads(line) for line in _good()]
     for at in range(0, len(changes) - 2, 3):
         line, where, what = changes[at : at + 3]
-        places = list(_places(lines[line % len(lines)]))
-        if places:
-            holder, key = places[where % len(places)]
+        positions = list(_positions(lines[line % len(lines)]))
+        if positions:
+            holder, key = positions[where % len(positions)]
             holder[key] = copy.deepcopy(_OTHERS[what % len(_OTHERS)])
     return [json.dumps(line).encode() for line in lines]
 
 
-def _places(value: Any) -> Iterator[tuple[Any, Any]]:
+def _positions(value: Any) -> Iterator[tuple[Any, Any]]:
     """Yield every position in a value, outer ones before inner ones."""
     keys = (
         value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
@@ -99,4 +99,4 @@ def _places(value: Any) -> Iterator[tuple[Any, Any]]:
     for key in list(keys):
         yield value, key
     for key in list(keys):
-        yield from _places(value[key])
+        yield from _positions(value[key])

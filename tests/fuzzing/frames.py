@@ -58,7 +58,7 @@ def _received(reader: Any, chunks: list[bytes]) -> list[Any]:
     """Return the results of the chunks, up to an end."""
     found: list[Any] = []
     for chunk in chunks:
-        for item in one_by_one(_and_behind(reader, chunk)):
+        for item in one_by_one(_with_rest(reader, chunk)):
             # The reported position of an error depends on the chunk sizes.
             found.append(Broken(item.code, "") if isinstance(item, Broken) else item)
             if isinstance(item, Broken):
@@ -68,7 +68,7 @@ def _received(reader: Any, chunks: list[bytes]) -> list[Any]:
     return found
 
 
-def _and_behind(reader: Any, chunk: bytes) -> Iterator[Any]:
+def _with_rest(reader: Any, chunk: bytes) -> Iterator[Any]:
     for item in reader.receive(chunk):
         yield item
         if isinstance(item, Requested) and item.upgrade:

@@ -14,7 +14,7 @@ with atheris.instrument_imports(include=["gateway_proto", "gateway_cli", "wsprot
     from tests.fuzzing.targets import TARGETS
 
 MEMORY = 2**30
-"""Bytes that the process may have: with more, whoever asks gets MemoryError, and is found."""
+"""Memory of the process in bytes; a larger allocation raises MemoryError, a finding."""
 
 
 def main() -> None:

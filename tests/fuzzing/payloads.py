@@ -45,7 +45,7 @@ def json(text: bytes) -> None:
     _same(payload, _read(text))
     if payload is not None:
         assert payload.sequence is None or 0 <= payload.sequence < 2**63
-        _spell_again(payload)
+        _encode_again(payload)
     try:
         as_text = text.decode()
     except UnicodeDecodeError:
@@ -68,7 +68,7 @@ def term(data: bytes) -> None:
         again = etf.unpack(etf.pack(value))
         assert repr(etf.unpack(etf.pack(again))) == repr(again), (again, value)
     if payload is not None:
-        _spell_again(payload)
+        _encode_again(payload)
 
 
 def _same(payload: Payload | None, received: Dispatch | Payload | None) -> None:
@@ -78,7 +78,7 @@ def _same(payload: Payload | None, received: Dispatch | Payload | None) -> None:
         assert received == Dispatch(payload.t or "", payload.sequence, payload.d)
 
 
-def _spell_again(payload: Payload) -> None:
+def _encode_again(payload: Payload) -> None:
     """Encode as the server role does with data of a client."""
     dispatch = Dispatch(payload.t or "", payload.sequence, payload.d)
     hash(dispatch), repr(dispatch)

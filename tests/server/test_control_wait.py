@@ -118,7 +118,7 @@ def test_client_that_disconnects_ends_its_wait() -> None:
 
 
 @pytest.mark.parametrize(
-    ("query", "says"),
+    ("query", "error_text"),
     [
         ("event=Identifi", "invalid event 'Identifi': expected one of Heartbeat, Identify"),
         ("evnt=Identify", "invalid parameter 'evnt': expected one of after, timeout, event"),
@@ -131,13 +131,13 @@ def test_client_that_disconnects_ends_its_wait() -> None:
         ("event=Ready&event=Resume", "invalid event ['Ready', 'Resume']: expected one value"),
     ],
 )
-def test_wait_with_an_invalid_parameter_is_rejected(query: str, says: str) -> None:
+def test_wait_with_an_invalid_parameter_is_rejected(query: str, error_text: str) -> None:
     _, server = connected()
 
     status, body = ask(server, f"GET /control/wait?{query}")
 
     assert status == 400
-    assert body["message"].startswith(says)
+    assert body["message"].startswith(error_text)
 
 
 def test_resumed_session_adds_an_entry() -> None:
