@@ -137,7 +137,7 @@ def test_request_with_an_invalid_timeout_has_no_effect(timeout: Any) -> None:
     with pytest.raises(LocalProtocolError, match="invalid timeout"):
         client.connection().request(RequestChannelInfo("1", ["status"]), now=0.0, timeout=timeout)
 
-    assert len(client.connection()._requests) == 0
+    assert client.connection()._sender.requests.fail("unexpected") == []
     assert not sent_commands(client, RequestChannelInfo)
 
 
@@ -171,7 +171,7 @@ def test_lost_session_fails_pending_requests(how: str, why: str) -> None:
     """Rule 66: replies do not survive a new Identify."""
     client = RequestClient()
     number = client.request(RequestGuildMembers("1"))
-    core_client: Any = client.link._life
+    core: Any = client.link._life
 
     match how:
         case "invalidated":
@@ -179,9 +179,9 @@ def test_lost_session_fails_pending_requests(how: str, why: str) -> None:
         case "gave up":
             client.link.server.connection.close(4004, now=client.link.now)  # type: ignore[union-attr]
         case "stopped":
-            core_client.stop(keep_session=True, now=client.link.now)
+            core.stop(keep_session=True, now=client.link.now)
         case _:
-            core_client.connection.close(4000, now=client.link.now)
+            core.connection.close(4000, now=client.link.now)
     client.link.run(10)
 
     (failed,) = client.results()

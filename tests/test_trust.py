@@ -199,7 +199,7 @@ def test_events_session_errors_and_reasons_have_no_token(version: int, end: str)
     )
     link = Link(Client(config), Server(ServerConfig(tokens=frozenset({TOKEN}))))
     link.client.expect(Ready)
-    core_client: Any = link._life
+    core: Any = link._life
     connection: Any = link.server.connection
     match end:
         case "4004":
@@ -207,12 +207,12 @@ def test_events_session_errors_and_reasons_have_no_token(version: int, end: str)
         case "cut":
             link.cut()
         case _:
-            core_client.stop(keep_session=False, now=link.now)
+            core.stop(keep_session=False, now=link.now)
     link.run(5)
 
-    shown = [link.client.events, link.server.events, link.dials, core_client, core_client.session, config]
-    shown += [core_client.gave_up, core_client.last_closed, link.client.connection, link.server.connection]
-    stored = "" if core_client.session is None else core_client.session.to_json()
+    shown = [link.client.events, link.server.events, link.dials, core, core.session, config]
+    shown += [core.gave_up, core.last_closed, link.client.connection, link.server.connection]
+    stored = "" if core.session is None else core.session.to_json()
 
     assert TOKEN not in repr(shown) + stored
     assert len(link.client.events) > 3
