@@ -30,7 +30,7 @@ from gateway_proto import (
     Suspended,
 )
 from gateway_proto.trace import Recorder
-from tests.adapters.test_adapters import KITS, Kit
+from tests.adapters.support import KITS, Kit
 
 pytestmark = pytest.mark.parametrize("kit", KITS, ids=str)
 

@@ -2,77 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import json
 import os
 import pathlib
-import re
 import signal
 import socket
-import subprocess
-import sys
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
-from gateway_proto import ServerConfig
-
-ROOT = pathlib.Path(__file__).parent.parent.parent
-ENVIRONMENT = {
-    **os.environ,
-    "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "adapters")]),
-    "GATEWAY_TOKEN": "secret-token",
-    "COLUMNS": "200",
-}
-COMMAND = [sys.executable, "-W", "error::ResourceWarning", "-m", "gateway_cli"]
-
-
-def _run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*COMMAND, *arguments],
-        env={**ENVIRONMENT, **environment},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-
-
-class Serving:
-    """`gateway-proto serve` in a process of its own."""
-
-    def __init__(self, *arguments: str) -> None:
-        self.process = subprocess.Popen(
-            [*COMMAND, "serve", "--port", "0", *arguments],
-            env=ENVIRONMENT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        assert self.process.stdout is not None
-        self.api_line = self.process.stdout.readline()
-        self.api = self.api_line.split()[-1]
-        self.gateway = self.process.stdout.readline().split()[-1]
-
-    def stop(self, number: signal.Signals = signal.SIGINT) -> tuple[int, str]:
-        self.process.send_signal(number)
-        output, _ = self.process.communicate(timeout=20)
-        return self.process.returncode, output
-
-
-@contextlib.contextmanager
-def _serving(*arguments: str) -> Iterator[Serving]:
-    serving = Serving(*arguments)
-    try:
-        yield serving
-    finally:
-        serving.process.kill()
-        serving.process.communicate()
+from tests.adapters.support import (
+    json_lines,
+    run_command,
+    serve_process,
+    tail_process,
+    wait_until,
+)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +33,7 @@ def _serving(*arguments: str) -> Iterator[Serving]:
 def test_conflicting_options_are_reported_in_one_line(
     command: str, arguments: str, says: str
 ) -> None:
-    result = _run(*command.split(), *arguments.split())
+    result = run_command(*command.split(), *arguments.split())
 
     assert result.returncode == 2
     assert says in result.stderr
@@ -106,41 +52,10 @@ def test_demo_succeeds_in_other_versions_encodings_compressions(arguments: str) 
     if "etf" in arguments:
         pytest.importorskip("erlpack")
 
-    result = _run("demo", *arguments.split())
+    result = run_command("demo", *arguments.split())
 
     assert result.returncode == 0, result.stdout + result.stderr
     assert result.stdout.splitlines()[-1].startswith("all went well")
-
-
-def _lines(path: pathlib.Path) -> list[dict[str, Any]]:
-    # A line that the kill cut in the middle was not printed.
-    text = path.read_text()
-    return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
-
-
-def _await(what: str, condition: Any) -> None:
-    end = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < end, f"waited too long for {what}"
-        time.sleep(0.01)
-
-
-@contextlib.contextmanager
-def _tailing(
-    out: pathlib.Path, *arguments: str, **environment: str
-) -> Iterator[subprocess.Popen[bytes]]:
-    with out.open("ab") as file:
-        process = subprocess.Popen(
-            [*COMMAND, "tail", *arguments],
-            env={**ENVIRONMENT, **environment},
-            stdout=file,
-            stderr=subprocess.PIPE,
-        )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
 
 
 @pytest.mark.parametrize("dialect", ["3", "10"])
@@ -148,7 +63,7 @@ def _tailing(
 def test_demo_shows_the_main_features_in_under_ten_seconds(dialect: str, adapter: str) -> None:
     began = time.monotonic()
 
-    result = _run("demo", "--dialect", dialect, "--adapter", adapter)
+    result = run_command("demo", "--dialect", dialect, "--adapter", adapter)
 
     assert time.monotonic() - began < 10
     assert result.returncode == 0, result.stdout + result.stderr
@@ -205,7 +120,7 @@ GATEWAY = ["tail", "--gateway", "ws://127.0.0.1:1"]
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_user_error_is_reported_in_one_line_with_status_2(arguments: list[str], says: str) -> None:
-    result = _run(*arguments)
+    result = run_command(*arguments)
 
     assert result.returncode == 2
     assert says in result.stderr
@@ -227,7 +142,7 @@ def test_user_error_is_reported_in_one_line_with_status_2(arguments: list[str], 
 def test_failed_connection_is_reported_in_one_line_with_status_1(
     arguments: list[str], says: str
 ) -> None:
-    result = _run(*arguments)
+    result = run_command(*arguments)
 
     assert result.returncode == 1
     assert says in result.stderr
@@ -235,7 +150,7 @@ def test_failed_connection_is_reported_in_one_line_with_status_1(
 
 
 def test_tail_without_token_names_its_sources() -> None:
-    result = _run("tail", "--gateway", "ws://localhost", GATEWAY_TOKEN="")
+    result = run_command("tail", "--gateway", "ws://localhost", GATEWAY_TOKEN="")
 
     assert result.returncode == 2
     assert "GATEWAY_TOKEN" in result.stderr
@@ -246,20 +161,10 @@ def test_port_in_use_is_reported_in_one_line() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
 
-        result = _run("serve", "--port", str(port))
+        result = run_command("serve", "--port", str(port))
 
     assert result.returncode == 1
     assert result.stderr.startswith(f"gateway-proto: cannot listen on 127.0.0.1 port {port}")
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_serve_ends_cleanly(number: signal.Signals) -> None:
-    with _serving() as serving:
-        status, output = serving.stop(number)
-
-    assert status == 0
-    assert output.strip().endswith("stopped")
-    assert "Traceback" not in output
 
 
 @pytest.mark.parametrize(
@@ -282,11 +187,14 @@ def test_tail_prints_each_event_as_an_object(
         pytest.importorskip("erlpack")
     out = tmp_path / "out"
     options = ["--dialect", dialect, "--encoding", encoding, "--compress", compress, "--json"]
-    with _serving("--tick", "0.02") as serving, _tailing(out, "--api", serving.api, *options):
-        _await("ticks", lambda: sum(line["name"] == "TICK" for line in _lines(out)) >= 3)
+    with (
+        serve_process("--tick", "0.02") as serving,
+        tail_process(out, "--api", serving.api, *options),
+    ):
+        wait_until("ticks", lambda: sum(line["name"] == "TICK" for line in json_lines(out)) >= 3)
         serving.stop()
 
-    lines = _lines(out)
+    lines = json_lines(out)
     ready = next(line for line in lines if line["event"] == "Ready")
     assert (ready["name"], ready["sequence"]) == ("READY", 1)
     ticks = [line for line in lines if line["name"] == "TICK"]
@@ -294,188 +202,10 @@ def test_tail_prints_each_event_as_an_object(
     assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
 
 
-def test_serve_uses_the_world_of_a_file(tmp_path: pathlib.Path) -> None:
-    world = tmp_path / "world.json"
-    world.write_text('{"guilds": [{"id": "5", "name": "the fifth"}]}')
-    out = tmp_path / "out"
-    with (
-        _serving("--world", str(world)) as serving,
-        _tailing(out, "--api", serving.api, "--intents", "guilds"),
-    ):
-        _await("the guild", lambda: "GUILD_CREATE" in out.read_text())
-
-    assert "the fifth" in out.read_text()
-
-
-def test_serve_injects_the_faults_of_a_scenario(tmp_path: pathlib.Path) -> None:
-    scenario = tmp_path / "scenario.json"
-    scenario.write_text('[{"what": "close", "code": 4009, "after": 0.1}]')
-    out = tmp_path / "out"
-    with (
-        _serving("--scenario", str(scenario)) as serving,
-        _tailing(out, "--api", serving.api),
-    ):
-        _await("RESUMED", lambda: "RESUMED" in out.read_text())
-
-    assert "closed with 4009" in out.read_text()
-
-
-def test_scenario_may_be_yaml(tmp_path: pathlib.Path) -> None:
-    scenario, out = tmp_path / "scenario.yaml", tmp_path / "out"
-    scenario.write_text("- what: close\n  on: ready\n  code: 4009\n  after: 0.1\n")
-    with (
-        _serving("--scenario", str(scenario)) as serving,
-        _tailing(out, "--api", serving.api),
-    ):
-        _await("RESUMED", lambda: "RESUMED" in out.read_text())
-
-    assert "closed with 4009" in out.read_text()
-
-
-def test_serve_with_tls_prints_the_certificate_to_trust(tmp_path: pathlib.Path) -> None:
-    trusting, strange = tmp_path / "trusting", tmp_path / "strange"
-    with _serving("--tls") as serving:
-        assert serving.process.stdout is not None
-        ca = serving.process.stdout.readline().split()[-1]
-        with _tailing(trusting, "--api", serving.api, SSL_CERT_FILE=ca):
-            _await("READY", lambda: "READY" in trusting.read_text())
-        with _tailing(strange, "--api", serving.api):
-            _await("a refusal", lambda: "cannot connect" in strange.read_text())
-        assert serving.stop()[0] == 0
-
-    assert (serving.api[:8], serving.gateway[:6]) == ("https://", "wss://")
-    assert "certificate verify failed" in strange.read_text()
-    assert not pathlib.Path(ca).exists()
-
-
-def _ask(url: str, body: Any = None) -> Any:
-    data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url, data, {"Authorization": "Bot any"})
-    with urllib.request.urlopen(request, timeout=10) as answer:
-        return json.load(answer)
-
-
-def test_serve_is_controlled_over_http(tmp_path: pathlib.Path) -> None:
-    out = tmp_path / "out"
-    with (
-        _serving("--control") as serving,
-        _tailing(out, "--api", serving.api),
-    ):
-        assert serving.process.stdout is not None
-        control = serving.process.stdout.readline().split()[-1]
-        _await("READY", lambda: "READY" in out.read_text())
-
-        assert _ask(f"{control}/dispatch", {"t": "HELLO_THERE", "d": 5}) == {"count": 1}
-        _await("the dispatch", lambda: "HELLO_THERE" in out.read_text())
-        assert _ask(f"{control}/drop", {}) == {"count": 1}
-        _await("RESUMED", lambda: "RESUMED" in out.read_text())
-        events = [entry["event"] for entry in _ask(f"{control}/received?after=0")]
-        (connection,) = _ask(f"{control}/connections")
-
-    before, after = ["HttpRequested", "Opened", "Identify", "Ready"], ["Opened", "Resume"]
-    assert events == [*before, "Closed", *after, "Resumed"]
-    assert connection["number"] == 2
-
-
-def test_serve_has_options_for_server_limits() -> None:
-    options = ["--shards", "3", "--max-concurrency", "2", "--identifies-a-day", "7"]
-    with _serving(*options, "--url", "wss://gateway.example") as serving:
-        found = _ask(f"{serving.api}/v10/gateway/bot")
-
-    assert (found["url"], found["shards"]) == ("wss://gateway.example", 3)
-    limit = found["session_start_limit"]
-    assert (limit["total"], limit["max_concurrency"]) == (7, 2)
-
-
-@pytest.mark.parametrize(
-    ("option", "value", "says"),
-    [
-        ("--max-concurrency", "0", "invalid --max-concurrency 0: expected an int from 1"),
-        ("--identify-seconds", "nan", "invalid --identify-seconds nan: expected a number"),
-        ("--session-lifetime", "-1", "invalid --session-lifetime -1.0: expected a number"),
-        ("--allowed-intents", "guild", "invalid intent 'guild': expected a number or names"),
-        ("--control-host", "a:1", "invalid --control-host 'a:1': expected the name"),
-        ("--url", "ftp://x", "invalid --url 'ftp://x': expected the URL of a gateway"),
-    ],
-)
-def test_invalid_setting_of_serve_is_named_as_option(option: str, value: str, says: str) -> None:
-    result = _run("serve", option, value)
-
-    assert result.returncode == 2
-    assert says in result.stderr
-
-
-def test_settings_of_serve_are_those_of_server_config() -> None:
-    from gateway_cli.serve_options import server_config
-
-    config = server_config(
-        allowed_intents="guilds,guild_members",
-        members_seconds=0.0,
-        replay_bytes=1000,
-        replay_limit=None,
-    )
-
-    assert (config.allowed_intents, config.members_seconds, config.replay_bytes) == (3, 0.0, 1000)
-    assert config.replay_limit == ServerConfig().replay_limit
-
-
-def test_serve_without_control_has_no_control_routes() -> None:
-    with _serving() as serving, pytest.raises(urllib.error.HTTPError, match="404"):
-        _ask(serving.api.removesuffix("/api") + "/control/connections")
-
-
-def test_serve_logs_objects_without_a_token(tmp_path: pathlib.Path) -> None:
-    out = tmp_path / "out"
-    with _serving("--json") as serving:
-        api = json.loads(serving.api_line)["text"].split()[-1]
-        with _tailing(out, "--api", api):
-            _await("READY", lambda: "READY" in out.read_text())
-        code, output = serving.stop()
-
-    lines = [json.loads(line) for line in output.splitlines()]
-    identify = next(line for line in lines if line.get("event") == "Identify")
-    assert code == 0
-    assert (identify["who"], identify["intents"]) == ("#1", 0)
-    assert identify["seconds"] > 0
-    assert "secret-token" not in output
-    assert lines[-1]["text"] == "stopped"
-
-
-@pytest.mark.skipif(not hasattr(os, "openpty"), reason="the platform has no pseudo-terminals")
-def test_serve_shows_its_connections_on_a_terminal(tmp_path: pathlib.Path) -> None:
-    ours, theirs = os.openpty()
-    seen = bytearray()
-    process = subprocess.Popen(
-        [*COMMAND, "serve", "--port", "0", "--tick", "0.05"],
-        env={**ENVIRONMENT, "TERM": "xterm"},
-        stdout=theirs,
-        stderr=theirs,
-    )
-    os.close(theirs)
-
-    def shows(wanted: bytes) -> bool:
-        seen.extend(os.read(ours, 65536))
-        return wanted in seen
-
-    try:
-        _await("the address", lambda: shows(b"WebSocket"))
-        _await("an end of line", lambda: shows(b"\r\n"))
-        gateway = re.search(rb"ws://[0-9.:]+", bytes(seen))
-        assert gateway is not None
-        with _tailing(tmp_path / "out", "--gateway", gateway[0].decode()):
-            _await("a row of the table", lambda: shows(b"v10 json none"))
-            _await("a rate", lambda: re.search(rb"1\d\.\d|2\d\.\d", seen) or shows(b"never"))
-        _await("an empty table", lambda: shows(b"0 connected, 1 sessions"))
-    finally:
-        process.kill()
-        process.wait()
-        os.close(ours)
-
-
 def test_tail_without_a_lookup_connects_directly(tmp_path: pathlib.Path) -> None:
     out = tmp_path / "out"
-    with _serving() as serving, _tailing(out, "--gateway", serving.gateway):
-        _await("READY", lambda: "READY" in out.read_text())
+    with serve_process() as serving, tail_process(out, "--gateway", serving.gateway):
+        wait_until("READY", lambda: "READY" in out.read_text())
 
     assert "look up" not in out.read_text()
 
@@ -485,15 +215,15 @@ def test_token_may_be_read_from_a_file(tmp_path: pathlib.Path) -> None:
     token_file.write_text("from-a-file\n")
     options = ("--token-file", str(token_file))
     with (
-        _serving("--token", "from-a-file") as serving,
-        _tailing(out, "--gateway", serving.gateway, *options),
+        serve_process("--token", "from-a-file") as serving,
+        tail_process(out, "--gateway", serving.gateway, *options),
     ):
-        _await("READY", lambda: "READY" in out.read_text())
+        wait_until("READY", lambda: "READY" in out.read_text())
 
 
 def test_fatal_close_is_reported_and_sets_the_status() -> None:
-    with _serving("--token", "another") as serving:
-        result = _run("tail", "--gateway", serving.gateway)
+    with serve_process("--token", "another") as serving:
+        result = run_command("tail", "--gateway", serving.gateway)
 
     assert result.returncode == 1
     assert "4004" in result.stderr
@@ -504,10 +234,10 @@ def test_fatal_close_is_reported_and_sets_the_status() -> None:
 def test_ctrl_c_ends_tail_with_130_and_keeps_the_session(tmp_path: pathlib.Path) -> None:
     file, out = tmp_path / "session", tmp_path / "out"
     with (
-        _serving() as serving,
-        _tailing(out, "--gateway", serving.gateway, "--session", str(file)) as tail,
+        serve_process() as serving,
+        tail_process(out, "--gateway", serving.gateway, "--session", str(file)) as tail,
     ):
-        _await("a session", file.exists)
+        wait_until("a session", file.exists)
         tail.send_signal(signal.SIGINT)
         _, errors = tail.communicate(timeout=20)
 
@@ -521,7 +251,7 @@ def test_file_without_a_session_is_kept_with_status_2(text: str, tmp_path: pathl
     file = tmp_path / "session"
     file.write_text(text)
 
-    result = _run("tail", "--gateway", "ws://127.0.0.1:1", "--session", str(file))
+    result = run_command("tail", "--gateway", "ws://127.0.0.1:1", "--session", str(file))
 
     assert result.returncode == 2
     assert f"--session {file}: not a session" in result.stderr
@@ -534,13 +264,13 @@ def test_session_of_another_token_is_kept_until_replaced(tmp_path: pathlib.Path)
     text = '{"id":"x","sequence":1,"dialect":10,"fingerprint":"0000000000000000"}'
     file.write_text(text)
 
-    refused = _run("tail", "--gateway", "ws://127.0.0.1:1", "--session", str(file))
+    refused = run_command("tail", "--gateway", "ws://127.0.0.1:1", "--session", str(file))
     kept = file.read_text()
     with (
-        _serving() as serving,
-        _tailing(out, "--gateway", serving.gateway, "--session", str(file)) as tail,
+        serve_process() as serving,
+        tail_process(out, "--gateway", serving.gateway, "--session", str(file)) as tail,
     ):
-        _await("a new session", lambda: file.read_text() != text)
+        wait_until("a new session", lambda: file.read_text() != text)
         tail.send_signal(signal.SIGINT)
         tail.communicate(timeout=20)
 
@@ -551,7 +281,7 @@ def test_session_of_another_token_is_kept_until_replaced(tmp_path: pathlib.Path)
 
 def test_help_shows_an_example_of_each_command() -> None:
     for command in ("demo", "serve", "tail"):
-        result = _run(command, "--help")
+        result = run_command(command, "--help")
 
         assert result.returncode == 0
         assert "Example:" in result.stdout
@@ -563,19 +293,21 @@ def test_client_killed_ten_times_loses_no_event(tmp_path: pathlib.Path) -> None:
     file = tmp_path / "session"
     runs: list[list[int]] = []
     # A session keeps a thousand dispatches: a busy machine has twenty seconds for each restart.
-    with _serving("--tick", "0.02") as serving:
+    with serve_process("--tick", "0.02") as serving:
         for run in range(11):
             out = tmp_path / f"out-{run}"
             options = ("--session", str(file), "--json", "--gateway", serving.gateway)
 
             def ticks(out: pathlib.Path = out) -> list[int]:
-                return [line["data"]["number"] for line in _lines(out) if line["name"] == "TICK"]
+                return [
+                    line["data"]["number"] for line in json_lines(out) if line["name"] == "TICK"
+                ]
 
-            with _tailing(out, *options):
-                _await("ticks", lambda: len(ticks()) >= 20)
+            with tail_process(out, *options):
+                wait_until("ticks", lambda: len(ticks()) >= 20)
                 # __exit__ kills it with SIGKILL while ticks flow.
             assert ticks(), "nothing was printed"
-            identified = [line["event"] for line in _lines(out)].count("Ready")
+            identified = [line["event"] for line in json_lines(out)].count("Ready")
             assert identified == (1 if run == 0 else 0), "it began a new session"
             runs.append(ticks())
 

@@ -14,7 +14,14 @@ import time
 
 import pytest
 
-from tests.adapters.test_cli import COMMAND, ENVIRONMENT, _await, _run, _serving, _tailing
+from tests.adapters.support import (
+    COMMAND,
+    ENVIRONMENT,
+    run_command,
+    serve_process,
+    tail_process,
+    wait_until,
+)
 
 ROOT = pathlib.Path(__file__).parents[2]
 TRACE = ROOT / "docs" / "traces" / "demo.jsonl"
@@ -26,10 +33,10 @@ def test_signal_ends_tail_with_130_and_keeps_the_session(
 ) -> None:
     file, out = tmp_path / "session", tmp_path / "out"
     with (
-        _serving() as serving,
-        _tailing(out, "--gateway", serving.gateway, "--session", str(file)) as tail,
+        serve_process() as serving,
+        tail_process(out, "--gateway", serving.gateway, "--session", str(file)) as tail,
     ):
-        _await("a session", file.exists)
+        wait_until("a session", file.exists)
         tail.send_signal(number)
         _, errors = tail.communicate(timeout=20)
 
@@ -63,7 +70,7 @@ def test_tail_does_not_wait_for_an_unanswered_close(tmp_path: pathlib.Path) -> N
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         out = tmp_path / "out"
-        with _tailing(out, "--gateway", f"ws://127.0.0.1:{port}") as tail:
+        with tail_process(out, "--gateway", f"ws://127.0.0.1:{port}") as tail:
             accepted, _ = listener.accept()
             accepted.recv(4096)  # and no answer to the upgrade, ever
             began = time.monotonic()
@@ -81,7 +88,7 @@ def test_full_pipe_blocks_neither_heartbeats_nor_signals(
     words: list[str], tmp_path: pathlib.Path
 ) -> None:
     # Enough to fill the pipe, what waits here and the queue of events.
-    with _serving("--tick", "0.001", "--heartbeat-interval", "500", "--json") as serving:
+    with serve_process("--tick", "0.001", "--heartbeat-interval", "500", "--json") as serving:
         api = json.loads(serving.api_line)["text"].split()[-1]
         lines: list[str] = []
 
@@ -100,7 +107,7 @@ def test_full_pipe_blocks_neither_heartbeats_nor_signals(
         )
         os.close(theirs)
         try:
-            _await("Identify", lambda: any('"Identify"' in line for line in lines))
+            wait_until("Identify", lambda: any('"Identify"' in line for line in lines))
             time.sleep(4)
             began = time.monotonic()
             tail.send_signal(signal.SIGINT)
@@ -128,10 +135,10 @@ def test_output_works_in_every_encoding(
     world.write_text(json.dumps({"guilds": [{"id": "5", "name": name}]}))
     options = ["--intents", "guilds", *words]
     with (
-        _serving("--world", str(world)) as serving,
-        _tailing(out, "--gateway", serving.gateway, *options, PYTHONIOENCODING=encoding),
+        serve_process("--world", str(world)) as serving,
+        tail_process(out, "--gateway", serving.gateway, *options, PYTHONIOENCODING=encoding),
     ):
-        _await("the guild", lambda: b"well done" in out.read_bytes())
+        wait_until("the guild", lambda: b"well done" in out.read_bytes())
 
     text = out.read_bytes().decode(encoding)
     assert ("\U0001f389" in text) == (encoding == "utf-8")
@@ -173,7 +180,7 @@ def test_gateway_proto_module_runs_the_command() -> None:
         check=True,
     )
 
-    assert result.stdout == _run("--version").stdout
+    assert result.stdout == run_command("--version").stdout
 
 
 @pytest.mark.parametrize("module", ["gateway_proto", "gateway_cli"])
@@ -220,11 +227,11 @@ def test_interrupted_simulation_is_reported() -> None:
 
 
 def test_tail_requests_all_events_in_version_6_without_intents(tmp_path: pathlib.Path) -> None:
-    with _serving("--json") as serving:
+    with serve_process("--json") as serving:
         api = json.loads(serving.api_line)["text"].split()[-1]
         out = tmp_path / "out"
-        with _tailing(out, "--api", api, "--dialect", "6"):
-            _await("READY", lambda: "READY" in out.read_text())
+        with tail_process(out, "--api", api, "--dialect", "6"):
+            wait_until("READY", lambda: "READY" in out.read_text())
         _, output = serving.stop()
 
     identify = next(
@@ -234,7 +241,7 @@ def test_tail_requests_all_events_in_version_6_without_intents(tmp_path: pathlib
 
 
 def test_token_of_another_server_is_not_sent_to_discord() -> None:
-    result = _run("tail")
+    result = run_command("tail")
 
     assert result.returncode == 2
     assert "GATEWAY_TOKEN has no token of a bot of Discord" in result.stderr

@@ -15,7 +15,7 @@ from gateway_cli.private import NotOurs, locked, private_file
 from gateway_cli.reading import read_text
 from gateway_cli.session_file import NotSaved, SessionFile
 from gateway_proto import Session
-from tests.adapters.test_cli import _await, _run, _serving, _tailing
+from tests.adapters.support import run_command, serve_process, tail_process, wait_until
 
 ROOT = pathlib.Path(__file__).parents[2]
 TRACE = ROOT / "docs" / "traces" / "demo.jsonl"
@@ -53,15 +53,15 @@ def test_every_file_of_a_command_is_read_in_encodings_of_editors(
     out, session = tmp_path / "out", tmp_path / "session"
     options = ("--intents", "guilds", "--token-file", str(token), "--session", str(session))
     serving_options = ("--token", "from-a-file", "--world", str(world), "--scenario", str(scenario))
-    with _serving(*serving_options) as serving:
-        with _tailing(out, "--gateway", serving.gateway, *options) as tail:
-            _await("RESUMED", lambda: "RESUMED" in out.read_text())
+    with serve_process(*serving_options) as serving:
+        with tail_process(out, "--gateway", serving.gateway, *options) as tail:
+            wait_until("RESUMED", lambda: "RESUMED" in out.read_text())
             tail.send_signal(signal.SIGINT)
             tail.communicate(timeout=20)
         _write(session, session.read_text() + "\n", how)
         out.unlink()
-        with _tailing(out, "--gateway", serving.gateway, *options):
-            _await("RESUMED", lambda: "RESUMED" in out.read_text())
+        with tail_process(out, "--gateway", serving.gateway, *options):
+            wait_until("RESUMED", lambda: "RESUMED" in out.read_text())
 
     assert "will resume" in out.read_text().splitlines()[0]
 
@@ -70,7 +70,7 @@ def test_every_file_of_a_command_is_read_in_encodings_of_editors(
 def test_trace_is_read_in_encodings_of_editors(how: str, tmp_path: pathlib.Path) -> None:
     trace = _write(tmp_path / "trace.jsonl", TRACE.read_text(), how)
 
-    result = _run("replay", "--quiet", str(trace))
+    result = run_command("replay", "--quiet", str(trace))
 
     assert (result.returncode, result.stderr) == (0, "")
 
@@ -93,7 +93,7 @@ def test_unreadable_file_is_named_with_status_2(
     file = tmp_path / "file"
     file.write_bytes(content)
 
-    result = _run(*words.replace("FILE", str(file)).split())
+    result = run_command(*words.replace("FILE", str(file)).split())
 
     assert result.returncode == 2, result.stderr
     assert str(file) in result.stderr or "--token-file" in words
@@ -105,7 +105,7 @@ def test_certificate_file_without_certificates_is_named(tmp_path: pathlib.Path) 
     file = tmp_path / "ca.pem"
     file.write_text("nothing\n")
 
-    result = _run("tail", "--gateway", "wss://127.0.0.1:1", SSL_CERT_FILE=str(file))
+    result = run_command("tail", "--gateway", "wss://127.0.0.1:1", SSL_CERT_FILE=str(file))
 
     assert result.returncode == 2
     assert f"{file}: no certificates in PEM" in result.stderr
@@ -165,8 +165,8 @@ def test_record_and_timeline_keep_files_of_another_kind(tmp_path: pathlib.Path) 
     trace.write_text(TRACE.read_text())
     page.write_text("<html>")
 
-    record = _run("tail", "--gateway", "ws://127.0.0.1:1", "--record", str(notes))
-    timeline = _run("timeline", str(trace))
+    record = run_command("tail", "--gateway", "ws://127.0.0.1:1", "--record", str(notes))
+    timeline = run_command("timeline", str(trace))
 
     assert (record.returncode, timeline.returncode) == (2, 2)
     assert f"--record {notes}: there is another file" in record.stderr
@@ -178,8 +178,11 @@ def test_own_trace_and_page_are_overwritten(tmp_path: pathlib.Path) -> None:
     pytest.importorskip("plotly")
     trace = tmp_path / "trace.jsonl"
     for _ in range(2):
-        assert _run("tail", "--gateway", "ws://127.0.0.1:1", "--record", str(trace)).returncode == 1
-        result = _run("timeline", str(trace))
+        assert (
+            run_command("tail", "--gateway", "ws://127.0.0.1:1", "--record", str(trace)).returncode
+            == 1
+        )
+        result = run_command("timeline", str(trace))
         assert (result.returncode, result.stderr) == (0, "")
         assert result.stdout == f"{tmp_path / 'trace.html'}\n"
 
@@ -203,11 +206,11 @@ def test_lock_excludes_another_until_it_is_released(tmp_path: pathlib.Path) -> N
 def test_two_processes_with_one_session_file_exclude_each_other(tmp_path: pathlib.Path) -> None:
     file, out = tmp_path / "session", tmp_path / "out"
     with (
-        _serving() as serving,
-        _tailing(out, "--gateway", serving.gateway, "--session", str(file)),
+        serve_process() as serving,
+        tail_process(out, "--gateway", serving.gateway, "--session", str(file)),
     ):
-        _await("a session", file.exists)
-        second = _run("tail", "--gateway", serving.gateway, "--session", str(file))
+        wait_until("a session", file.exists)
+        second = run_command("tail", "--gateway", serving.gateway, "--session", str(file))
 
     assert second.returncode == 2
     assert f"--session {file}: another process uses it" in second.stderr
@@ -220,10 +223,10 @@ def test_session_file_is_private_and_replaces_the_link_target(tmp_path: pathlib.
     link.symlink_to(target)
     out = tmp_path / "out"
     with (
-        _serving() as serving,
-        _tailing(out, "--gateway", serving.gateway, "--session", str(link)),
+        serve_process() as serving,
+        tail_process(out, "--gateway", serving.gateway, "--session", str(link)),
     ):
-        _await("a session", target.exists)
+        wait_until("a session", target.exists)
 
     assert link.is_symlink()
     assert target.stat().st_mode & 0o777 == 0o600

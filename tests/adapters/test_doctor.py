@@ -23,24 +23,15 @@ from gateway_asyncio import serve_gateway
 from gateway_cli import advice
 from gateway_cli.probe import Finding, Probe
 from gateway_proto import By, Closed, Config, Fault, Scenario, Server, ServerConfig, Then
-from tests.adapters.proxies import HttpProxy, running
+from tests.adapters.support import DOCTOR_CONFIG
 
 ROOT = pathlib.Path(__file__).parents[2]
-CONFIG = Config(
-    token="the-doctor-has-none",
-    intents=0,
-    ask_to_identify=True,
-    gateway_url="ws://127.0.0.1:1",
-    handshake_timeout=2.0,
-    greeting_timeout=2.0,
-    close_timeout=2.0,
-)
 ROAD = ["name", "connect", "lookup", "name", "connect", "WebSocket", "HELLO", "close"]
 
 
 async def _examined(**where: Any) -> list[Finding]:
     findings: list[Finding] = []
-    config = attrs.evolve(CONFIG, **{"gateway_url": None, **where})
+    config = attrs.evolve(DOCTOR_CONFIG, **{"gateway_url": None, **where})
     good = await Probe(config, findings.append, lambda step: None).run()
     assert good == all(finding.good for finding in findings)
     assert all(finding.good for finding in findings[:-1]), "it went on after a failure"
@@ -465,7 +456,7 @@ def test_server_that_ignores_the_encoding_fails_the_check() -> None:
     async def main() -> list[Finding]:
         findings: list[Finding] = []
         async with serve_gateway(Server()) as serving:
-            config = attrs.evolve(CONFIG, encoding="etf", gateway_url=serving.url)
+            config = attrs.evolve(DOCTOR_CONFIG, encoding="etf", gateway_url=serving.url)
             with contextlib.ExitStack() as stack:
                 patch = stack.enter_context(pytest.MonkeyPatch.context())
                 patch.setattr(Config, "query", (("v", "10"), ("encoding", "json")))
@@ -477,80 +468,3 @@ def test_server_that_ignores_the_encoding_fails_the_check() -> None:
     assert (last.step, last.good) == ("encoding", False)
     assert last.text == "the server sends json, not etf as asked for"
     assert "use --encoding json" in last.advice
-
-
-# ----- proxies -----
-
-
-def test_check_through_a_proxy_names_a_rejecting_proxy() -> None:
-    with running(HttpProxy()) as proxy, running(HttpProxy(user=("u", "right"))) as refusing:
-        good = _findings_through(proxy.url())
-        bad = _findings_through(refusing.url("u:wrong-word@"))
-
-    assert [finding.step for finding in good][:1] == ["proxy"]
-    assert all(finding.good for finding in good)
-    assert good[0].text == f"a tunnel through {proxy.url()}"
-    assert (bad[-1].step, bad[-1].good) == ("proxy", False)
-    assert "refused with HTTP 407 Proxy Authentication Required" in bad[-1].text
-    assert "--no-proxy" in bad[-1].advice
-    assert "wrong-word" not in repr(bad)
-
-
-def test_check_tries_a_second_address_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    silent = socket.create_server(("127.0.0.1", 0), backlog=0)
-    port = silent.getsockname()[1]
-    filling = [socket.socket() for _ in range(4)]
-    for one in filling:
-        one.setblocking(False)
-        one.connect_ex(("127.0.0.1", port))
-    real = socket.getaddrinfo
-
-    def getaddrinfo(host: Any, *args: Any, **kwargs: Any) -> Any:
-        if host not in ("two.localhost", b"two.localhost"):
-            return real(host, *args, **kwargs)
-        addresses = ("127.0.0.1", "127.0.0.2")
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (one, port)) for one in addresses]
-
-    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
-
-    found = _findings_through(None, host="127.0.0.2", port=port, name="two.localhost")
-    for one in (silent, *filling):
-        one.close()
-
-    (connected,) = [finding for finding in found if finding.step == "connect"]
-    assert connected.good
-    assert "127.0.0.2" in connected.text
-    assert "not 127.0.0.1" in connected.text
-    assert connected.milliseconds < 1500
-
-
-def _findings_through(
-    proxy: Any, *, host: str = "127.0.0.1", port: int = 0, name: str | None = None
-) -> list[Finding]:
-    """What the probe of a good server finds."""
-    findings: list[Finding] = []
-
-    async def main() -> None:
-        async with serve_gateway(Server(), host, port) as serving:
-            url = f"ws://{name or host}:{serving.port}"
-            config = attrs.evolve(CONFIG, gateway_url=url)
-            await Probe(config, findings.append, lambda _: None, proxy=proxy).run()
-
-    asyncio.run(main())
-    return findings
-
-
-@pytest.mark.parametrize("command", ["tail", "doctor"])
-def test_proxy_and_no_proxy_exclude_each_other(command: str) -> None:
-    options = ["--gateway", "ws://127.0.0.1:1", "--proxy", "http://127.0.0.1:2", "--no-proxy"]
-
-    result = subprocess.run(
-        [sys.executable, "-m", "gateway_cli", command, *options],
-        env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'adapters'}", "GATEWAY_TOKEN": "t"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-
-    assert result.returncode == 2
-    assert "exclude each other" in result.stderr

@@ -1,8 +1,7 @@
-"""Shards that come, go and start again while others run; identify slots that a caller grants."""
+"""Lookup, identify slots and restarts of shards, with both adapters."""
 
 from __future__ import annotations
 
-import contextlib
 import socket
 from typing import Any
 
@@ -26,18 +25,16 @@ from gateway_proto import (
     State,
     UpdatePresence,
 )
-from tests.adapters.test_adapters import KITS, Kit
+from tests.adapters.support import (
+    KITS,
+    Kit,
+    events_of_shards,
+    lookup_config,
+    running_shards,
+    shards_config,
+)
 
 pytestmark = pytest.mark.parametrize("kit", KITS, ids=str)
-
-
-def _config(serving: Any, **changes: Any) -> Config:
-    given = {"token": "t", "intents": 0, "gateway_url": serving.url, "backoff_first": 0.05}
-    return Config(**{**given, **changes})
-
-
-def _lookup(serving: Any, **changes: Any) -> Config:
-    return _config(serving, gateway_url=None, api_url=serving.api_url, **changes)
 
 
 def _no_server() -> str:
@@ -45,28 +42,6 @@ def _no_server() -> str:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         host, port = listener.getsockname()
     return f"{host}:{port}"
-
-
-async def _each(shards: Any, type_: type[Any], *shard_ids: int) -> dict[int, Any]:
-    """Take events until one of a type came to each of the shards."""
-    found: dict[int, Any] = {}
-    async for shard_id, event in shards:
-        if isinstance(event, type_) and shard_id in shard_ids:
-            found[shard_id] = event
-        if set(found) == {*shard_ids}:
-            return found
-    raise AssertionError(f"the events ended, and {type_.__name__} came to {sorted(found)} only")
-
-
-@contextlib.asynccontextmanager
-async def _running(kit: Kit, count: int = 3, *, ids: Any = None, **changes: Any) -> Any:
-    server = Server(ServerConfig(shards=count, max_concurrency=16))
-    async with (
-        kit.limit(20),
-        kit.adapter.serve_gateway(server) as serving,
-        kit.adapter.open_shards(_lookup(serving, **changes), ids=ids) as shards,
-    ):
-        yield serving, shards
 
 
 # ----- the lookup -----
@@ -121,13 +96,13 @@ def test_lookup_of_too_many_shards_raises_in_the_iteration(kit: Kit) -> None:
         server = Server(ServerConfig(shards=10**9))
         async with kit.limit(10), kit.adapter.serve_gateway(server) as serving:
             with pytest.raises(LocalProtocolError, match="the lookup asks for 1000000000 shards"):
-                async with kit.adapter.open_shards(_lookup(serving)) as shards:
+                async with kit.adapter.open_shards(lookup_config(serving)) as shards:
                     async for _ in shards:
                         pass
             with pytest.raises(LocalProtocolError, match="the lookup asks for 1000000000 shards"):
-                async with kit.adapter.open_shards(_lookup(serving)) as shards:
+                async with kit.adapter.open_shards(lookup_config(serving)) as shards:
                     await kit.sleep(0.5)
-            async with kit.adapter.open_shards(_lookup(serving)) as shards:
+            async with kit.adapter.open_shards(lookup_config(serving)) as shards:
                 for _ in range(2):
                     with pytest.raises(LocalProtocolError, match="the lookup asks for"):
                         await shards.planned()
@@ -144,9 +119,9 @@ def test_exception_in_identify_slots_is_raised_by_the_iteration(
     monkeypatch.setattr(Fleet, "next_timer", fail)
 
     async def main() -> None:
-        async with _running(kit, 1) as (_, shards):
+        async with running_shards(kit, 1) as (_, shards):
             with pytest.raises(ZeroDivisionError):
-                await _each(shards, Ready, 1)
+                await events_of_shards(shards, Ready, 1)
 
     kit.run(main)
 
@@ -169,7 +144,7 @@ def test_shards_stopped_during_the_lookup_end(kit: Kit) -> None:
 
 def test_planned_waits_for_the_lookup_response(kit: Kit) -> None:
     async def main() -> None:
-        async with _running(kit, 3) as (_, shards):
+        async with running_shards(kit, 3) as (_, shards):
             plan = await shards.planned()
             assert (plan.count, plan.ids) == (3, (0, 1, 2))
             assert set(shards.gateways) == {0, 1, 2}
@@ -190,7 +165,7 @@ def test_gateway_identifies_when_its_slot_is_granted(kit: Kit) -> None:
             kit.limit(10),
             kit.adapter.serve_gateway(Server()) as serving,
             kit.adapter.open_gateway(
-                _config(serving, ask_to_identify=True, shard=(1, 4), greeting_timeout=0.2)
+                shards_config(serving, ask_to_identify=True, shard=(1, 4), greeting_timeout=0.2)
             ) as gateway,
         ):
             assert gateway.grant_identify() is False
@@ -211,8 +186,8 @@ def test_gateway_identifies_when_its_slot_is_granted(kit: Kit) -> None:
 
 def test_identify_grant_without_ask_to_identify_raises(kit: Kit) -> None:
     async def main() -> None:
-        async with _running(kit, 1) as (_, shards):
-            await _each(shards, Ready, 0)
+        async with running_shards(kit, 1) as (_, shards):
+            await events_of_shards(shards, Ready, 0)
             with pytest.raises(LocalProtocolError, match=r"Config\.ask_to_identify is False"):
                 shards.gateways[0].grant_identify()
 
@@ -221,11 +196,11 @@ def test_identify_grant_without_ask_to_identify_raises(kit: Kit) -> None:
 
 def test_shards_identify_in_the_order_of_granted_slots(kit: Kit) -> None:
     async def main() -> None:
-        async with _running(kit, 3, ask_to_identify=True) as (_, shards):
-            await _each(shards, IdentifySlotNeeded, 0, 1, 2)
+        async with running_shards(kit, 3, ask_to_identify=True) as (_, shards):
+            await events_of_shards(shards, IdentifySlotNeeded, 0, 1, 2)
             for shard_id in (2, 0, 1):
                 assert shards.gateways[shard_id].grant_identify() is True
-                assert [*await _each(shards, Ready, shard_id)] == [shard_id]
+                assert [*await events_of_shards(shards, Ready, shard_id)] == [shard_id]
                 states = [gateway.state for gateway in shards.gateways.values()]
                 assert states.count(State.READY) == {2: 1, 0: 2, 1: 3}[shard_id]
 
@@ -237,10 +212,10 @@ def test_spent_identify_budget_is_reported_with_its_reset(kit: Kit, ask: bool) -
     async def main() -> None:
         server = Server(ServerConfig(identifies_a_day=1, max_concurrency=16))
         async with kit.limit(20), kit.adapter.serve_gateway(server) as serving:
-            config = _lookup(serving, ask_to_identify=ask)
+            config = lookup_config(serving, ask_to_identify=ask)
             async with kit.adapter.open_shards(config, count=2) as shards:
                 if ask:
-                    await _each(shards, IdentifySlotNeeded, 0, 1)
+                    await events_of_shards(shards, IdentifySlotNeeded, 0, 1)
                     assert shards.gateways[0].grant_identify() is True
                     assert shards.gateways[1].grant_identify() is False
                 async for _, spent in shards:
@@ -248,7 +223,7 @@ def test_spent_identify_budget_is_reported_with_its_reset(kit: Kit, ask: bool) -
                         break
             assert 86000 < spent.seconds <= 86400
             async with kit.adapter.open_gateway(
-                _lookup(serving, lookup_bot=True, ask_to_identify=ask)
+                lookup_config(serving, lookup_bot=True, ask_to_identify=ask)
             ) as gateway:
                 async for event in gateway:
                     if isinstance(event, IdentifyBudgetSpent):
@@ -268,12 +243,12 @@ def test_restarted_shard_resumes_or_identifies_as_requested(
     kit: Kit, keep_session: bool, type_: Any
 ) -> None:
     async def main() -> None:
-        async with _running(kit, 2) as (_, shards):
-            first = await _each(shards, Ready, 0, 1)
+        async with running_shards(kit, 2) as (_, shards):
+            first = await events_of_shards(shards, Ready, 0, 1)
             gateway, other = shards.gateways[1], shards.gateways[0]
 
             await shards.restart(1, keep_session=keep_session)
-            back = await _each(shards, type_, 1)
+            back = await events_of_shards(shards, type_, 1)
 
             assert shards.gateways[1] is gateway
             await gateway.send(UpdatePresence())
@@ -288,19 +263,19 @@ def test_restarted_shard_resumes_or_identifies_as_requested(
 
 def test_stopped_or_failed_shard_can_be_started_again(kit: Kit) -> None:
     async def main() -> None:
-        async with _running(kit, 2) as (serving, shards):
-            await _each(shards, Ready, 0, 1)
+        async with running_shards(kit, 2) as (serving, shards):
+            await events_of_shards(shards, Ready, 0, 1)
             await shards.gateways[0].stop()
             connection = next(c for c in serving.server.connections if c.session.shard == (1, 2))
             connection.close(4004, now=serving.now())
             connection.on_wake()
-            await _each(shards, GaveUp, 1)
+            await events_of_shards(shards, GaveUp, 1)
             assert shards.gateways[1].gave_up
 
             await shards.restart(0)
             await shards.restart(1)
 
-            assert [*await _each(shards, Resumed, 0)] == [0]
+            assert [*await events_of_shards(shards, Resumed, 0)] == [0]
             assert shards.gateways[1].gave_up is None
             await shards.gateways[1].send(UpdatePresence())
             assert shards.gateways[1].state is State.READY
@@ -310,8 +285,8 @@ def test_stopped_or_failed_shard_can_be_started_again(kit: Kit) -> None:
 
 def test_events_before_a_restart_are_delivered_first(kit: Kit) -> None:
     async def main() -> None:
-        async with _running(kit, 1) as (serving, shards):
-            await _each(shards, Ready, 0)
+        async with running_shards(kit, 1) as (serving, shards):
+            await events_of_shards(shards, Ready, 0)
             shards.gateways[0].handled()
             for number in range(5):
                 serving.dispatch("NUMBER", number)
@@ -332,8 +307,8 @@ def test_events_before_a_restart_are_delivered_first(kit: Kit) -> None:
 
 def test_concurrent_restarts_of_one_shard_are_sequential(kit: Kit) -> None:
     async def main() -> None:
-        async with _running(kit, 2) as (serving, shards):
-            await _each(shards, Ready, 0, 1)
+        async with running_shards(kit, 2) as (serving, shards):
+            await events_of_shards(shards, Ready, 0, 1)
 
             async def restart() -> None:
                 await shards.restart(0)
@@ -341,7 +316,7 @@ def test_concurrent_restarts_of_one_shard_are_sequential(kit: Kit) -> None:
             async with kit.together(restart), kit.together(restart), kit.together(restart):
                 await shards.restart(1)
             while shards.gateways[0].state is not State.READY:
-                await _each(shards, Resumed, 0)
+                await events_of_shards(shards, Resumed, 0)
             assert shards.gateways[0].state is State.READY
             shard_ids = [c.session.shard[0] for c in serving.server.connections if c.session]
             assert sorted(shard_ids).count(0) == 1
@@ -351,226 +326,28 @@ def test_concurrent_restarts_of_one_shard_are_sequential(kit: Kit) -> None:
 
 def test_shard_can_be_restarted_while_dialing_or_waiting(kit: Kit) -> None:
     async def main() -> None:
-        async with _running(kit, 2, ask_to_identify=True) as (_, shards):
+        async with running_shards(kit, 2, ask_to_identify=True) as (_, shards):
             await shards.planned()
             await shards.restart(0)
             await shards.restart(0, keep_session=False)
-            await _each(shards, IdentifySlotNeeded, 1)
+            await events_of_shards(shards, IdentifySlotNeeded, 1)
             await shards.restart(1)
             while not shards.gateways[1].grant_identify():
-                await _each(shards, IdentifySlotNeeded, 1)
-            await _each(shards, Ready, 1)
+                await events_of_shards(shards, IdentifySlotNeeded, 1)
+            await events_of_shards(shards, Ready, 1)
 
     kit.run(main)
 
 
 def test_iteration_continues_while_the_only_shard_restarts(kit: Kit) -> None:
     async def main() -> None:
-        async with _running(kit, 1) as (_, shards):
-            await _each(shards, Ready, 0)
+        async with running_shards(kit, 1) as (_, shards):
+            await events_of_shards(shards, Ready, 0)
 
             async def restart() -> None:
                 await shards.restart(0)
 
             async with kit.together(restart):
-                await _each(shards, Resumed, 0)
-
-    kit.run(main)
-
-
-# ----- add and remove -----
-
-
-def test_removed_shard_is_added_again_with_its_session(kit: Kit) -> None:
-    async def main() -> None:
-        async with _running(kit, 3) as (serving, shards):
-            await _each(shards, Ready, 0, 1, 2)
-            shards.gateways[1].handled()
-            serving.dispatch("NUMBER", 7, to=lambda session: session.shard == (1, 3))
-            await kit.sleep(0.3)
-
-            session = await shards.remove(1)
-
-            assert session.sequence == 2
-            assert set(shards.gateways) == {0, 2}
-            assert shards.plan.ids == (0, 2)
-            assert shards.sessions[1].sequence == 1, "as of the handled events"
-            with pytest.raises(LocalProtocolError, match="which is elsewhere"):
-                shards.of_guild(1 << 22)
-            async for shard_id, event in shards:  # what waited is still delivered
-                if isinstance(event, Dispatch) and event.name == "NUMBER":
-                    assert (shard_id, event.data) == (1, 7)
-                    break
-            await shards.add(1, session=session)
-            await _each(shards, Resumed, 1)
-            assert shards.sessions[1] == session
-            assert shards.of_guild(1 << 22) is shards.gateways[1]
-
-    kit.run(main)
-
-
-def test_shard_removed_without_its_session_leaves_no_session(kit: Kit) -> None:
-    async def main() -> None:
-        async with _running(kit, 2) as (_, shards):
-            await _each(shards, Ready, 0, 1)
-            assert await shards.remove(1, keep_session=False) is None
-            assert set(shards.sessions) <= {0}
-            await shards.add(1)
-            await _each(shards, Ready, 1)
-
-    kit.run(main)
-
-
-def test_shard_added_with_a_session_keeps_the_order_of_handled(kit: Kit) -> None:
-    async def main() -> None:
-        async with _running(kit, 2) as (serving, shards):
-            await _each(shards, Ready, 0, 1)
-            old = await shards.remove(1)
-            serving.dispatch("NUMBER", 1)  # kept for the resume
-            await shards.add(1, session=old)
-            await _each(shards, Resumed, 1)
-            newer = await shards.remove(1)
-            assert newer.sequence > old.sequence
-            await shards.add(1, session=attrs_like(old))
-            await _each(shards, Resumed, 1)
-            assert shards.sessions[1].id == old.id
-
-    def attrs_like(session: Any) -> Any:
-        return type(session).from_json(session.to_json())
-
-    kit.run(main)
-
-
-def test_more_shards_of_the_plan_are_added_and_all_removed(kit: Kit) -> None:
-    async def main() -> None:
-        async with _running(kit, 4, ids=[0]) as (_, shards):
-            await _each(shards, Ready, 0)
-            await shards.add(3)
-            await shards.add(2)
-            assert shards.plan.ids == (0, 2, 3)
-            ready = await _each(shards, Ready, 2, 3)
-            assert ready[3].shard == (3, 4)
-            for shard_id in (0, 2, 3):
-                await shards.remove(shard_id)
-            async for _ in shards:
-                pass
-            assert set(shards.sessions) == {0, 2, 3}
-            await shards.add(1)
-            await _each(shards, Ready, 1)
-
-    kit.run(main)
-
-
-def test_shards_can_be_stopped_while_one_is_removed(kit: Kit) -> None:
-    async def main() -> None:
-        async with _running(kit, 2) as (_, shards):
-            await _each(shards, Ready, 0, 1)
-
-            async def remove() -> None:
-                await shards.remove(1)
-
-            async with kit.together(remove):
-                while shards.gateways[1].state is State.READY:
-                    await kit.sleep(0)
-                await shards.stop()
-            async for _ in shards:
-                pass
-            assert set(shards.gateways) == {0}
-            assert shards.gateways[0]._is_finished
-            assert set(shards.sessions) == {0, 1}
-
-    kit.run(main)
-
-
-def test_shards_that_wait_for_an_identify_slot_can_be_removed(kit: Kit) -> None:
-    async def main() -> None:
-        async with (
-            kit.limit(20),
-            kit.adapter.serve_gateway(Server()) as serving,
-            kit.adapter.open_shards(_config(serving), count=3) as shards,
-        ):
-            await _each(shards, IdentifySlotNeeded, 0, 1, 2)
-            # The last in the queue: its slot is ten seconds away, however slow the machine is.
-            assert await shards.remove(2) is None
-            await _each(shards, Ready, 0, 1)
-            assert len(serving.server.sessions) == 2
-
-    kit.run(main)
-
-
-def test_invalid_changes_raise_and_have_no_effect(kit: Kit) -> None:
-    async def main() -> None:
-        async with _running(kit, 2) as (_, shards):
-            await _each(shards, Ready, 0, 1)
-            for wrong in (
-                shards.add(0),
-                shards.add(2),
-                shards.add(-1),
-                shards.add("1"),
-                shards.add(True),
-                shards.restart(2),
-                shards.restart(None),
-                shards.remove(2),
-                shards.remove([]),
-            ):
-                with pytest.raises(LocalProtocolError, match="invalid shard_id"):
-                    await wrong
-            await shards.remove(1)
-            for wrong in (shards.restart(1), shards.remove(1)):
-                with pytest.raises(LocalProtocolError, match="invalid shard_id 1: it is not here"):
-                    await wrong
-            with pytest.raises(LocalProtocolError, match="invalid session"):
-                await shards.add(1, session="text")
-            assert set(shards.gateways) == {0}
-            assert shards.gateways[0].state is State.READY
-        for wrong in (shards.restart(0), shards.add(1), shards.remove(0)):
-            with pytest.raises(LocalProtocolError, match="open_shards was left"):
-                await wrong
-
-    kit.run(main)
-
-
-def test_leaving_during_a_restart_starts_no_shard(kit: Kit) -> None:
-    async def main() -> None:
-        refused = []
-
-        async def restart() -> None:
-            while not ready:
-                await kit.sleep(0.001)
-            try:
-                await ready[0].restart(0)
-            except LocalProtocolError as error:
-                refused.append(str(error))
-
-        ready: list[Any] = []
-        server = Server(ServerConfig(shards=1))
-        async with (
-            kit.limit(20),
-            kit.adapter.serve_gateway(server) as serving,
-            kit.together(restart),
-        ):
-            async with kit.adapter.open_shards(_lookup(serving)) as shards:
-                await _each(shards, Ready, 0)
-                ready.append(shards)
-                while shards.gateways[0].state is State.READY:
-                    await kit.sleep(0)
-            await kit.sleep(0.3)
-            assert all(gateway._is_finished for gateway in shards.gateways.values())
-        assert refused in ([], ["the shards are closed: open_shards was left"])
-
-    kit.run(main)
-
-
-def test_stopped_shards_can_be_started_one_by_one(kit: Kit) -> None:
-    async def main() -> None:
-        async with _running(kit, 2) as (_, shards):
-            await _each(shards, Ready, 0, 1)
-            await shards.stop()
-            async for _ in shards:
-                pass
-            await shards.restart(1)
-            await _each(shards, Resumed, 1)
-            assert shards.gateways[1].state is State.READY
-            assert shards.gateways[0].state is None
+                await events_of_shards(shards, Resumed, 0)
 
     kit.run(main)

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import pathlib
 import ssl
 import subprocess
 import sys
-import threading
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from typing import Any
 
-import attrs
 import pytest
 import trio
 
@@ -24,7 +19,6 @@ import gateway_asyncio
 import gateway_trio
 from gateway_proto import (
     Closed,
-    Config,
     Dispatch,
     HttpRequested,
     Identify,
@@ -32,57 +26,18 @@ from gateway_proto import (
     Opened,
     Ready,
     ReconnectRequested,
-    Server,
     ServerConfig,
     World,
 )
 from gateway_pytest import RunningGateway
-from gateway_pytest._people import People
 from gateway_pytest._settings import config_of
-
-
-@pytest.fixture
-def running() -> Iterator[RunningGateway]:
-    with RunningGateway() as gateway:
-        yield gateway
-
-
-def _config(running: RunningGateway, **fields: Any) -> Config:
-    given = {"token": running.token, "api_url": running.api_url, "intents": 512, **fields}
-    return Config(**given)
-
-
-class _Client:
-    """A client in a thread of its own, which ends after a dispatch "STOP"."""
-
-    def __init__(self, running: RunningGateway, **fields: Any) -> None:
-        self.names: list[str] = []
-        self._running = running
-        self._config = _config(running, **fields)
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
-
-    def __enter__(self) -> _Client:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._running.dispatch("STOP", None, to=lambda session: True)
-        self._thread.join(20)
-
-    async def _run(self) -> None:
-        async with asyncio.timeout(20), gateway_asyncio.open_gateway(self._config) as gateway:
-            async for event in gateway:
-                if isinstance(event, Dispatch):
-                    self.names.append(event.name)
-                    if event.name == "STOP":
-                        return
-
+from tests.adapters.support import ClientThread, client_config
 
 # ----- waiting -----
 
 
 def test_dispatch_after_ready_reaches_the_client(running: RunningGateway) -> None:
-    with _Client(running) as client:
+    with ClientThread(running) as client:
         running.wait_until_ready()
         assert running.dispatch("MESSAGE_CREATE", {"content": "hello"}) == 1
 
@@ -90,7 +45,7 @@ def test_dispatch_after_ready_reaches_the_client(running: RunningGateway) -> Non
 
 
 def test_client_is_ready_again_after_a_drop(running: RunningGateway) -> None:
-    with _Client(running):
+    with ClientThread(running):
         running.wait_until_ready()
 
         assert running.drop() == 1
@@ -101,7 +56,7 @@ def test_client_is_ready_again_after_a_drop(running: RunningGateway) -> None:
 
 
 def test_predicate_selects_the_event(running: RunningGateway) -> None:
-    with _Client(running, intents=513):
+    with ClientThread(running, intents=513):
         found = running.wait_for(lambda e: isinstance(e, Identify) and e.intents == 513)
 
         assert isinstance(found, Identify)
@@ -109,7 +64,7 @@ def test_predicate_selects_the_event(running: RunningGateway) -> None:
 
 
 def test_predicate_may_call_the_gateway(running: RunningGateway) -> None:
-    with _Client(running):
+    with ClientThread(running):
         running.wait_until_ready()
 
         def accepts(event: object) -> bool:
@@ -189,151 +144,11 @@ def test_action_without_a_recipient_raises(running: RunningGateway, act: Any, te
 
 
 def test_dispatch_without_the_intent_raises(running: RunningGateway) -> None:
-    with _Client(running, intents=1):
+    with ClientThread(running, intents=1):
         running.wait_until_ready()
 
         with pytest.raises(AssertionError, match=r"none of the 1 sessions .* the intents"):
             running.dispatch("MESSAGE_CREATE", {"guild_id": "1"})
-
-
-# ----- what people do -----
-
-
-def test_say_sends_a_message_of_a_member(running: RunningGateway) -> None:
-    with _Client(running) as client:
-        running.wait_until_ready()
-
-        message = running.say("!hello")
-
-    world = running.server.world
-    assert client.names == ["READY", "MESSAGE_CREATE", "STOP"]
-    assert message["content"] == "!hello"
-    assert (message["guild_id"], message["channel_id"]) == ("1000", "2000")
-    assert message["author"]["username"] == "member-1"
-    assert "user" not in message["member"] and "roles" in message["member"]
-    assert world.message(message["id"]) is not None
-    assert abs((int(message["id"]) >> 22) + 1420070400000 - time.time() * 1000) < 60_000
-
-
-_WORLD = World.with_guild(members=2, channels=["general", "other"])
-_PRIVATE = attrs.evolve(
-    _WORLD, private_channels=[{"id": "9", "recipients": [{"id": "4001", "username": "member-2"}]}]
-)
-
-
-def _people(world: World) -> People:
-    return People(Server(ServerConfig(world=world)), 0.0)
-
-
-@pytest.mark.parametrize(
-    ("channel", "author"),
-    [
-        ("other", "member-2"),
-        ("2001", "4001"),
-        (2001, 4001),
-        (_WORLD.guilds[0]["channels"][1], _WORLD.guilds[0]["members"][1]),
-        ({"id": "2001"}, {"id": "4001"}),
-    ],
-)
-def test_people_and_channels_are_chosen_by_name_id_or_object(channel: Any, author: Any) -> None:
-    message = _people(_WORLD).message("hi", channel, author, {"nonce": "5"})[1]
-
-    assert (message["channel_id"], message["author"]["id"]) == ("2001", "4001")
-    assert message["nonce"] == "5"
-
-
-def test_direct_messages_have_no_guild() -> None:
-    message = _people(_PRIVATE).message("hi", "9", None, {})[1]
-
-    assert (message["channel_id"], message["author"]["id"]) == ("9", "4001")
-    assert "guild_id" not in message and "member" not in message
-
-
-@pytest.mark.parametrize(
-    ("world", "channel", "author", "text"),
-    [
-        (_WORLD, "none", None, "unknown channel 'none': the world has general (2000), other"),
-        (_WORLD, None, "nobody", "unknown author 'nobody': the world has member-1 (4000), member"),
-        (World(), None, None, "no channel: the world has none"),
-        (World.with_guild(members=0), None, None, "no author: the world has gateway_proto"),
-    ],
-)
-def test_unknown_people_and_channels_raise(
-    world: World, channel: Any, author: Any, text: str
-) -> None:
-    with pytest.raises(LocalProtocolError) as caught:
-        _people(world).message("hi", channel, author, {})
-
-    assert str(caught.value).startswith(text)
-
-
-_BUTTONS = [
-    {"type": 2, "custom_id": "go", "label": "Next"},
-    {"type": 2, "custom_id": "off", "label": "Last", "disabled": True},
-]
-_MENU = {"type": 3, "custom_id": "menu", "options": [{"label": "One", "value": "1"}]}
-_ROWS = [{"type": 1, "components": _BUTTONS}, {"type": 17, "components": [_MENU]}]
-
-
-def test_slash_command_has_options_and_a_member(running: RunningGateway) -> None:
-    with _Client(running, intents=1) as client:
-        running.wait_until_ready()
-
-        made = running.slash("ping", times=2, options={"channel": "here"}, author="member-1")
-
-    assert client.names[-2:] == ["INTERACTION_CREATE", "STOP"]
-    assert made["data"]["name"] == "ping"
-    given = {option["name"]: option["value"] for option in made["data"]["options"]}
-    assert given == {"channel": "here", "times": 2}
-    assert made["member"]["user"]["username"] == "member-1"
-    assert made["token"] and made["application_id"]
-
-
-@pytest.mark.parametrize("button", ["go", "Next", _BUTTONS[0]])
-def test_component_of_the_latest_message_is_found(running: RunningGateway, button: Any) -> None:
-    with _Client(running):
-        running.wait_until_ready()
-        first = running.say("first", components=_ROWS)
-        second = running.say("second", components=_ROWS)
-
-        pressed = running.press(button)
-        of_first = running.press(button, message=first)
-        chosen = running.select("menu", "1")
-
-        with pytest.raises(LocalProtocolError, match="component 'Last' is disabled"):
-            running.press("Last")
-        with pytest.raises(LocalProtocolError, match=r"unknown component 'x': the world has Next"):
-            running.press("x")
-    assert pressed["data"]["custom_id"] == "go"
-    assert (pressed["message"]["id"], of_first["message"]["id"]) == (second["id"], first["id"])
-    assert chosen["data"]["values"] == ["1"]
-
-
-def test_submitted_modal_reaches_the_client(running: RunningGateway) -> None:
-    inputs = [{"type": 4, "custom_id": "name", "label": "Your name", "style": 1}]
-    modal = {"custom_id": "form", "title": "A form", "components": [_row(inputs)]}
-    with _Client(running) as client:
-        running.wait_until_ready()
-        opened = running.slash("ping")
-        _post(running, f"interactions/{opened['id']}/{opened['token']}/callback", 9, modal)
-
-        made = running.submit("A form", {"Your name": "somebody"})
-
-    assert client.names[-2:] == ["INTERACTION_CREATE", "STOP"]
-    assert made["type"] == 5
-    assert made["data"]["custom_id"] == "form"
-    assert made["data"]["components"][0]["components"][0]["value"] == "somebody"
-
-
-def _row(components: list[dict[str, Any]]) -> dict[str, Any]:
-    return {"type": 1, "components": components}
-
-
-def _post(running: RunningGateway, path: str, type_: int, data: Any) -> None:
-    body = json.dumps({"type": type_, "data": data}).encode()
-    headers = {"Content-Type": "application/json"}
-    request = urllib.request.Request(f"{running.api_url}/v10/{path}", body, headers)
-    urllib.request.urlopen(request).close()
 
 
 # ----- requests -----
@@ -428,7 +243,7 @@ def test_scripted_route_is_not_reported(running: RunningGateway) -> None:
 
 async def _use(running: RunningGateway, open_gateway: Any) -> None:
     """Open a client in the loop that waits."""
-    async with open_gateway(_config(running)) as gateway:
+    async with open_gateway(client_config(running)) as gateway:
         identify = await running.aio.wait_for(Identify)
         assert identify.intents == 512
         await running.aio.wait_until_ready()

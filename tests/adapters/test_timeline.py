@@ -18,7 +18,7 @@ from gateway_cli.timeline import page
 from gateway_proto import Client, Config, Server, ServerConfig
 from gateway_proto.testing import Link
 from gateway_proto.trace import Recorder, read
-from tests.adapters.test_cli import _run
+from tests.adapters.support import run_command
 
 DEMO = pathlib.Path(__file__).parents[2] / "docs" / "traces" / "demo.jsonl"
 LINES = read(DEMO.read_text().splitlines())
@@ -162,10 +162,10 @@ def test_timeline_prints_or_writes_the_same_data(
     tmp_path: pathlib.Path,
 ) -> None:
     pytest.importorskip("plotly")
-    printed = _run("timeline", str(DEMO), "--json")
+    printed = run_command("timeline", str(DEMO), "--json")
     out = tmp_path / "page.html"
-    written = _run("timeline", str(DEMO), "--out", str(out))
-    nowhere = _run("timeline", str(DEMO), "--out", "/nowhere/at/all")
+    written = run_command("timeline", str(DEMO), "--out", str(out))
+    nowhere = run_command("timeline", str(DEMO), "--out", "/nowhere/at/all")
 
     assert json.loads(printed.stdout)["facts"]["resumes"] == 5
     assert (written.returncode, written.stdout) == (0, f"{out}\n")
@@ -177,7 +177,7 @@ def test_trace_without_data_is_reported(tmp_path: pathlib.Path) -> None:
     path = tmp_path / "t.jsonl"
     path.write_text(DEMO.read_text().splitlines()[0] + '\n{"new": "client", "id": 1}\n')
 
-    result = _run("timeline", str(path))
+    result = run_command("timeline", str(path))
 
     assert result.returncode == 2
     assert "not as traces have it: KeyError('config')" in result.stderr

@@ -16,7 +16,7 @@ import gateway_trio
 from gateway_proto import Config, Dispatch, Ready, Server, ServerConfig, UpdatePresence
 from gateway_proto.trace import Recorder, TraceError, read, replay
 from gateway_pytest import assert_replays
-from tests.adapters.test_cli import _await, _lines, _run, _serving, _tailing
+from tests.adapters.support import json_lines, run_command, serve_process, tail_process, wait_until
 
 DEMO = pathlib.Path(__file__).parents[2] / "docs" / "traces" / "demo.jsonl"
 TOKEN = "a-token-that-is-secret"
@@ -93,10 +93,10 @@ def test_all_shards_are_recorded_in_one_trace(loop: str) -> None:
 
 def test_traces_of_tail_and_serve_can_be_replayed(tmp_path: pathlib.Path) -> None:
     trace, served, out = tmp_path / "t.jsonl", tmp_path / "s.jsonl", tmp_path / "out"
-    with _serving("--tick", "0.05", "--record", str(served)) as serving:
+    with serve_process("--tick", "0.05", "--record", str(served)) as serving:
         arguments = ("--api", serving.api, "--compress", "zlib-stream", "--json")
-        with _tailing(out, *arguments, "--record", str(trace)) as process:
-            _await("a tick", lambda: out.exists() and "TICK" in out.read_text())
+        with tail_process(out, *arguments, "--record", str(trace)) as process:
+            wait_until("a tick", lambda: out.exists() and "TICK" in out.read_text())
             process.terminate()
             process.wait(10)
         serving.stop()
@@ -104,14 +104,14 @@ def test_traces_of_tail_and_serve_can_be_replayed(tmp_path: pathlib.Path) -> Non
     assert "secret-token" not in trace.read_text() + served.read_text()
     assert trace.stat().st_mode & 0o777 == 0o600
     for file in (trace, served):
-        result = _run("replay", str(file))
+        result = run_command("replay", str(file))
         assert result.returncode == 0, result.stdout + result.stderr
         assert "lines agree" in result.stdout
-    assert len(_lines(out)) > 3
+    assert len(json_lines(out)) > 3
 
 
 def test_unwritable_file_is_reported() -> None:
-    result = _run("tail", "--gateway", "ws://localhost:1", "--record", "/nowhere/at/all")
+    result = run_command("tail", "--gateway", "ws://localhost:1", "--record", "/nowhere/at/all")
 
     assert (result.returncode, result.stdout) == (2, "")
     assert "/nowhere/at/all" in result.stderr
@@ -119,7 +119,7 @@ def test_unwritable_file_is_reported() -> None:
 
 
 def test_replay_shows_each_transition() -> None:
-    result = _run("replay", str(DEMO))
+    result = run_command("replay", str(DEMO))
 
     assert result.returncode == 0
     assert "state upgrading → identifying" in result.stdout
@@ -146,7 +146,7 @@ def _otherwise(tmp_path: pathlib.Path) -> tuple[pathlib.Path, int]:
 def test_replay_shows_differences(tmp_path: pathlib.Path) -> None:
     path, number = _otherwise(tmp_path)
 
-    result = _run("replay", str(path), "--quiet")
+    result = run_command("replay", str(path), "--quiet")
 
     assert result.returncode == 1
     head, *more = result.stdout.splitlines()
@@ -160,7 +160,7 @@ def test_replay_shows_differences(tmp_path: pathlib.Path) -> None:
 def test_replay_json_output_is_complete(tmp_path: pathlib.Path) -> None:
     path, number = _otherwise(tmp_path)
 
-    result = _run("replay", str(path), "--json")
+    result = run_command("replay", str(path), "--json")
 
     lines = [json.loads(line) for line in result.stdout.splitlines()]
     assert result.returncode == 1
@@ -171,7 +171,7 @@ def test_replay_json_output_is_complete(tmp_path: pathlib.Path) -> None:
 
 
 def test_replay_continues_at_enter_and_ends_at_q() -> None:
-    from tests.adapters.test_cli import COMMAND, ENVIRONMENT
+    from tests.adapters.support import COMMAND, ENVIRONMENT
 
     result = subprocess.run(
         [*COMMAND, "replay", str(DEMO), "--step"],
@@ -210,7 +210,7 @@ def test_invalid_trace_is_reported_in_one_line_with_status_2(
     if text is not None:
         path.write_bytes(text if isinstance(text, bytes) else text.encode())
 
-    result = _run(command, str(path))
+    result = run_command(command, str(path))
 
     assert result.returncode == 2
     assert says in result.stderr

@@ -1,0 +1,95 @@
+"""`gateway-proto doctor` through proxies, and with several addresses."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+from typing import Any
+
+import attrs
+import pytest
+
+from gateway_asyncio import serve_gateway
+from gateway_cli.probe import Finding, Probe
+from gateway_proto import Server
+from tests.adapters.proxies import HttpProxy, running
+from tests.adapters.support import DOCTOR_CONFIG, ROOT
+
+# ----- proxies -----
+
+
+def test_check_through_a_proxy_names_a_rejecting_proxy() -> None:
+    with running(HttpProxy()) as proxy, running(HttpProxy(user=("u", "right"))) as refusing:
+        good = _findings_through(proxy.url())
+        bad = _findings_through(refusing.url("u:wrong-word@"))
+
+    assert [finding.step for finding in good][:1] == ["proxy"]
+    assert all(finding.good for finding in good)
+    assert good[0].text == f"a tunnel through {proxy.url()}"
+    assert (bad[-1].step, bad[-1].good) == ("proxy", False)
+    assert "refused with HTTP 407 Proxy Authentication Required" in bad[-1].text
+    assert "--no-proxy" in bad[-1].advice
+    assert "wrong-word" not in repr(bad)
+
+
+def test_check_tries_a_second_address_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    silent = socket.create_server(("127.0.0.1", 0), backlog=0)
+    port = silent.getsockname()[1]
+    filling = [socket.socket() for _ in range(4)]
+    for one in filling:
+        one.setblocking(False)
+        one.connect_ex(("127.0.0.1", port))
+    real = socket.getaddrinfo
+
+    def getaddrinfo(host: Any, *args: Any, **kwargs: Any) -> Any:
+        if host not in ("two.localhost", b"two.localhost"):
+            return real(host, *args, **kwargs)
+        addresses = ("127.0.0.1", "127.0.0.2")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (one, port)) for one in addresses]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+
+    found = _findings_through(None, host="127.0.0.2", port=port, name="two.localhost")
+    for one in (silent, *filling):
+        one.close()
+
+    (connected,) = [finding for finding in found if finding.step == "connect"]
+    assert connected.good
+    assert "127.0.0.2" in connected.text
+    assert "not 127.0.0.1" in connected.text
+    assert connected.milliseconds < 1500
+
+
+def _findings_through(
+    proxy: Any, *, host: str = "127.0.0.1", port: int = 0, name: str | None = None
+) -> list[Finding]:
+    """What the probe of a good server finds."""
+    findings: list[Finding] = []
+
+    async def main() -> None:
+        async with serve_gateway(Server(), host, port) as serving:
+            url = f"ws://{name or host}:{serving.port}"
+            config = attrs.evolve(DOCTOR_CONFIG, gateway_url=url)
+            await Probe(config, findings.append, lambda _: None, proxy=proxy).run()
+
+    asyncio.run(main())
+    return findings
+
+
+@pytest.mark.parametrize("command", ["tail", "doctor"])
+def test_proxy_and_no_proxy_exclude_each_other(command: str) -> None:
+    options = ["--gateway", "ws://127.0.0.1:1", "--proxy", "http://127.0.0.1:2", "--no-proxy"]
+
+    result = subprocess.run(
+        [sys.executable, "-m", "gateway_cli", command, *options],
+        env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'adapters'}", "GATEWAY_TOKEN": "t"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert result.returncode == 2
+    assert "exclude each other" in result.stderr

@@ -1,0 +1,130 @@
+"""Requests and queued commands of a gateway, with both adapters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import trio
+
+from gateway_proto import (
+    Dispatch,
+    GuildMembers,
+    LocalProtocolError,
+    Ready,
+    RequestError,
+    RequestGuildMembers,
+    Server,
+    ServerConnection,
+    ServerEvent,
+    UpdateVoiceState,
+)
+from tests.adapters.support import (
+    KITS,
+    Kit,
+    adapter_config,
+    wait_for_event,
+)
+
+pytestmark = pytest.mark.parametrize("kit", KITS, ids=str)
+
+
+# ----- requests -----
+
+
+def _answering(serving_box: list[Any]) -> Callable[[ServerConnection, ServerEvent], None]:
+    """A server that answers members requests in two chunks."""
+
+    def on_event(connection: ServerConnection, event: ServerEvent) -> None:
+        if not isinstance(event, RequestGuildMembers) or event.guild_id == "404":
+            return
+        for index in range(2):
+            d = {
+                "guild_id": event.guild_id,
+                "nonce": event.nonce,
+                "members": [index],
+                "chunk_index": index,
+                "chunk_count": 2,
+            }
+            connection.send(Dispatch.of("GUILD_MEMBERS_CHUNK", d), now=serving_box[0].now())
+
+    return on_event
+
+
+def test_request_is_awaited_with_its_complete_answer(kit: Kit) -> None:
+    box: list[Any] = []
+
+    async def main() -> None:
+        async with (
+            kit.limit(15),
+            kit.adapter.serve_gateway(Server(), on_event=_answering(box)) as serving,
+            kit.adapter.open_gateway(adapter_config(serving), queue_limit=1) as gateway,
+        ):
+            box.append(serving)
+            # Nobody takes events meanwhile, and the queue of one has long been full.
+            answer = await gateway.request(RequestGuildMembers("1", user_ids=["5"]))
+            assert answer == GuildMembers("1", (0, 1))
+            with pytest.raises(RequestError, match=r"no answer for 0\.05 s"):
+                await gateway.request(RequestGuildMembers("404", user_ids=["5"]), timeout=0.05)
+            with pytest.raises(LocalProtocolError, match="expected a snowflake"):
+                await gateway.request(RequestGuildMembers("x"))
+
+    kit.run(main)
+
+
+def test_request_fails_if_the_gateway_is_stopped(kit: Kit) -> None:
+    async def main() -> None:
+        async with (
+            kit.limit(15),
+            kit.adapter.serve_gateway(Server()) as serving,
+            kit.adapter.open_gateway(adapter_config(serving)) as gateway,
+        ):
+            await wait_for_event(gateway, Ready)
+
+            async def stop() -> None:
+                await kit.sleep(0.05)
+                await gateway.stop()
+
+            async with kit.together(stop):
+                with pytest.raises(RequestError, match="the client was stopped"):
+                    await gateway.request(RequestGuildMembers("1", user_ids=["5"]))
+            with pytest.raises(LocalProtocolError, match="closed for good: it was stopped"):
+                await gateway.request(RequestGuildMembers("1", user_ids=["5"]))
+
+    kit.run(main)
+
+
+def test_cancelled_request_leaves_no_state(kit: Kit) -> None:
+    box: list[Any] = []
+
+    async def main() -> None:
+        async with (
+            kit.limit(15),
+            kit.adapter.serve_gateway(Server(), on_event=_answering(box)) as serving,
+            kit.adapter.open_gateway(adapter_config(serving)) as gateway,
+        ):
+            box.append(serving)
+            with pytest.raises(TimeoutError if kit.name == "asyncio" else trio.TooSlowError):
+                async with kit.limit(0.05):
+                    await gateway.request(RequestGuildMembers("404", user_ids=["5"]), timeout=0.2)
+            await kit.sleep(0.3)
+            assert await gateway.request(RequestGuildMembers("1", user_ids=["5"]))
+
+    kit.run(main)
+
+
+def test_queued_commands_are_visible_in_waiting(kit: Kit) -> None:
+    async def main() -> None:
+        async with (
+            kit.limit(15),
+            kit.adapter.serve_gateway(Server()) as serving,
+            kit.adapter.open_gateway(adapter_config(serving)) as gateway,
+        ):
+            assert gateway.waiting == ()
+            for _ in range(120):
+                await gateway.send(UpdateVoiceState("1", None))
+            assert gateway.waiting
+            assert set(gateway.waiting) == {UpdateVoiceState("1", None)}
+
+    kit.run(main)
