@@ -1,16 +1,16 @@
-"""SIGKILL of a client and of its server, again and again → nothing lost, nothing silent.
+"""Repeated SIGKILL of a client and its server: no event is lost without notice.
 
     python -m tests.adapters.killed [--kills 200] [--adapter asyncio] [--seed 1]
 
 Three processes. The server dispatches numbers, one after the other, and writes each to a log before
-(that is what an API of a service would still know of the past). The client handles each number by
-a line in a log of its own, and then stores its session. The third kills either, waits until numbers
-are handled again, and in the end reads the log:
+(as the API of a service would know the past). The client handles each number by writing a line to
+its own log, and then stores its session. The third kills either, waits until numbers are handled
+again, and finally checks the log:
 
-- behind a killed client the session is resumed, and no number is missing; again comes at most the
-  one that was handled and not stored yet;
-- behind a killed server, whose sessions died with it, the client is told of a new session, and so
-  knows that it must ask the log for what it missed.
+- after a killed client the session is resumed and no number is missing; at most the number that
+  was handled but not stored is repeated;
+- after a killed server, whose sessions are lost, the client receives READY of a new session, and so
+  looks up the missed numbers in the log.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ _KEPT = 2 * round(_PATIENCE / _EVERY)
 """Numbers for a resume: more than come while a busy machine takes its time to start a client."""
 
 
-# ----- the two that are killed -----
+# ----- server and client -----
 
 
 async def _serve(folder: pathlib.Path, port: int) -> None:
@@ -66,13 +66,13 @@ async def _serve(folder: pathlib.Path, port: int) -> None:
         with log.open("ab", buffering=0) as sent:
             while True:
                 number += 1
-                sent.write(number.to_bytes(8, "big"))  # one write: whole, or not at all
+                sent.write(number.to_bytes(8, "big"))  # one write: complete or not at all
                 serving.dispatch("NUMBER", number)
                 await asyncio.sleep(_EVERY)
 
 
 class _App:
-    """What handles the events: a log, and a session that is stored behind each."""
+    """Event handler: writes a log, and stores the session after each event."""
 
     def __init__(self, folder: pathlib.Path) -> None:
         self._folder = folder
@@ -83,15 +83,15 @@ class _App:
         self.session = Session.from_json(store.read_text()) if store.exists() else None
 
     def handle(self, event: Any) -> None:
-        """One event."""
+        """Handle one event."""
         match event:
             case Ready():
-                # A session began: whatever the one before had still to say is in the log.
+                # A new session: the missed numbers of the previous one are in the log.
                 known = (self._folder / "sent").read_bytes()
                 for number in range(self._last + 1, len(known) // 8 + 1):
                     self._note(number)
             case Dispatch(name="NUMBER"):
-                # In a new session numbers come that were just looked up.
+                # In a new session numbers may arrive that were just looked up.
                 if event.data > self._last or self._is_next_again(event.data):
                     self._note(event.data)
         self.session = session_after(self.session, event)
@@ -100,11 +100,11 @@ class _App:
             new.write_text(self.session.to_json())
             new.replace(self._folder / "session")
         if isinstance(event, Ready | Resumed):
-            # Who is killed before this looks the numbers up once more, and begins a session again.
+            # A client killed before this repeats the lookup with a new session.
             self._log.write(f"{type(event).__name__.upper()}\n")
 
     def _is_next_again(self, number: int) -> bool:
-        """Handled before the kill, and its session was not stored any more."""
+        """Whether the number was handled before the kill but its session was not stored."""
         return number == self._last
 
     def _note(self, number: int) -> None:
@@ -126,7 +126,7 @@ async def _listen(adapter: Any, folder: pathlib.Path, port: int) -> None:
             app.handle(event)
 
 
-# ----- who kills -----
+# ----- killer -----
 
 
 def _start(role: str, adapter: str, folder: pathlib.Path, port: int) -> subprocess.Popen[bytes]:
@@ -142,7 +142,7 @@ def _lines(folder: pathlib.Path) -> list[str]:
 
 
 def _await(what: str, is_so: Any) -> float:
-    """Seconds that it took."""
+    """Wait for a condition; return the seconds that it took."""
     begun = time.monotonic()
     while not is_so():
         if time.monotonic() - begun > _PATIENCE:
@@ -152,7 +152,7 @@ def _await(what: str, is_so: Any) -> float:
 
 
 def kill_both(kills: int, *, adapter: str, seed: int, servers: float = 0.25) -> dict[str, Any]:
-    """Kill so many times (a part of them the server); raises AssertionError where one is lost."""
+    """Kill `kills` times, a part of them the server. Raises AssertionError if a number is lost."""
     chance = random.Random(seed)
     outages: dict[str, list[float]] = {"client": [], "server": []}
     repeated: collections.Counter[str] = collections.Counter()
@@ -189,7 +189,9 @@ def kill_both(kills: int, *, adapter: str, seed: int, servers: float = 0.25) -> 
         assert following in (number, number + 1), f"{following} came behind {number}"
         repeated["again"] += following == number
     assert numbers[0] == 1
-    assert repeated["again"] <= len(outages["client"]), "again comes what a kill cut off alone"
+    assert repeated["again"] <= len(outages["client"]), (
+        "only the number interrupted by a kill is repeated"
+    )
     return {"numbers": numbers[-1], "again": repeated["again"], "outages": outages}
 
 
@@ -203,7 +205,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def main() -> None:
-    """One of the three."""
+    """Run one of the three processes."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--adapter", choices=["asyncio", "trio"], default="asyncio")

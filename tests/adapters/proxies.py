@@ -1,4 +1,4 @@
-"""Small proxies on loopback, in threads: HTTP CONNECT and SOCKS 4 and 5, and what they do wrong."""
+"""Small proxies on loopback in threads: HTTP CONNECT, SOCKS 4 and 5, with errors."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Answer = Callable[[bytes], bytes]
 
 @attrs.define
 class _Listening:
-    """Accepts connections, and relays those that `_open` has opened a connection beyond for."""
+    """Proxy that relays connections for which `_open` has opened a tunnel."""
 
     user: tuple[str, str] | None = None
     """User and password that it wants."""
@@ -77,7 +77,7 @@ class _Listening:
 
 @attrs.define
 class HttpProxy(_Listening):
-    """HTTP CONNECT; `answer` takes the place of its own."""
+    """HTTP CONNECT proxy; `answer` replaces its response."""
 
     answer: bytes | None = None
     early: bytes = b""
@@ -85,7 +85,7 @@ class HttpProxy(_Listening):
     heads: list[bytes] = attrs.Factory(list)
 
     def url(self, user: str = "") -> str:
-        """Its URL, with user and password before its host."""
+        """Return the URL, with `user` before the host."""
         return f"http{'s' if self.tls else ''}://{user}127.0.0.1:{self.port}"
 
     def _open(self, sock: socket.socket) -> socket.socket | None:
@@ -117,13 +117,13 @@ class HttpProxy(_Listening):
 
 @attrs.define
 class SocksProxy(_Listening):
-    """SOCKS 5 (RFC 1928, RFC 1929), 4 and 4a; `reply` takes the place of its last answer."""
+    """SOCKS proxy: 5 (RFC 1928, RFC 1929), 4 and 4a; `reply` replaces its last reply."""
 
     reply: bytes | None = None
     versions: list[int] = attrs.Factory(list)
 
     def url(self, user: str = "", scheme: str = "socks5h") -> str:
-        """Its URL, with user and password before its host."""
+        """Return the URL, with `user` before the host."""
         return f"{scheme}://{user}127.0.0.1:{self.port}"
 
     def _open(self, sock: socket.socket) -> socket.socket | None:
@@ -202,7 +202,7 @@ def _relay(one: Any, other: Any, over: threading.Event) -> None:
 
 @contextlib.contextmanager
 def running(proxy: Any) -> Iterator[Any]:
-    """Let a proxy listen, on a free port, until the end of the block."""
+    """Run a proxy on a free port until the end of the block."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=100)
     proxy.port = listener.getsockname()[1]
     threads: list[threading.Thread] = []

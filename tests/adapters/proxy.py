@@ -1,4 +1,4 @@
-"""a client ↔ a proxy that cuts and delays at bytes drawn from a seed ↔ a server, over loopback."""
+"""TCP relay that drops and delays connections at bytes chosen from a seed."""
 
 from __future__ import annotations
 
@@ -20,11 +20,10 @@ _LONGEST_DELAY = 0.005
 
 
 class Proxy:
-    """Listens at `port`, and passes on what comes to the server's port.
+    """Relay that listens at `port` and forwards to the server's port.
 
-    Each connection has chance of its own, drawn from the seed and its number: after how many bytes
-    of each direction it is cut, with a reset or without, and in which pieces, after which delays,
-    the bytes before go on.
+    The seed and the number of a connection decide: after how many bytes of each direction it is
+    dropped, whether with a reset, and in which chunks and after which delays data is forwarded.
     """
 
     def __init__(self, server_port: int, *, seed: int, mean_bytes: float) -> None:
@@ -45,7 +44,7 @@ class Proxy:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)  # else accept waits for ever
+        self._listener.shutdown(socket.SHUT_RDWR)  # otherwise accept() never returns
         for sock in list(self._open):
             _wake(sock)
         for thread in self._threads:
@@ -105,6 +104,6 @@ class Proxy:
 
 
 def _wake(sock: socket.socket) -> None:
-    """Let whoever reads it find its end; nothing goes out before it is closed."""
+    """Shut the socket down so that its reader ends."""
     with contextlib.suppress(OSError):
         sock.shutdown(socket.SHUT_RD)

@@ -1,12 +1,12 @@
-"""hundreds of shards, and trouble, for as long as one likes → is the memory flat, and all there?
+"""Long run of many shards with faults: memory must not grow, and no event may be lost.
 
     python -m tests.adapters.soak [--shards 200] [--minutes 60]
 
-Two processes: a server, and the shards. The server dispatches numbers to every session, now and
-then to all of them at once, and makes trouble: it cuts connections, asks for reconnects, and
-invalidates sessions. The shards check that each session's numbers come once and in order. Each
-minute both tell how much memory they hold; in the end the second half of it must not be more than
-the first by more than a twentieth (a first part, in which all is warming up, is left out).
+Two processes: a server and the shards. The server dispatches numbers to every session, at times
+to all of them at once, and injects faults: it drops connections, requests reconnects, and
+invalidates sessions. The shards check that each session receives its numbers once and in order.
+Each minute both processes report their memory. At the end the second half must not exceed the
+first by more than 5 percent; the warm-up at the start is left out.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _BURST = 40
 
 
 def _memory() -> int:
-    """Bytes that this process holds."""
+    """Return the memory of this process in bytes."""
     pages = int(pathlib.Path("/proc/self/statm").read_text().split()[1])
     return pages * resource.getpagesize()
 
@@ -62,7 +62,7 @@ async def _serve() -> None:
         max_concurrency=10_000,
         heartbeat_interval=_INTERVAL,
         identifies_a_day=10**9,
-        # What is kept for resumes fills up: it is full long before the first half is over.
+        # The replay buffers fill up well before the end of the first half.
         replay_limit=200,
         session_lifetime=30.0,
     )
@@ -72,7 +72,7 @@ async def _serve() -> None:
         print(serving.port, flush=True)
 
         def tell(session: Any) -> bool:
-            """To every session its own next number: dispatches go to one at a time."""
+            """Send each session its own next number."""
             counts[session.id] = counts.get(session.id, 0) + 1
             return True
 
@@ -108,7 +108,7 @@ async def _serve() -> None:
 
 
 class _Checked:
-    """What a shard has heard."""
+    """Numbers that a shard has received."""
 
     def __init__(self) -> None:
         self.number = 0
@@ -157,7 +157,7 @@ async def _listen(port: int, shards: int, seconds: float) -> tuple[list[int], li
 
 
 def soak(shards: int, minutes: float) -> dict[str, Any]:
-    """Soak for so long; raises AssertionError where something is lost, or the memory grows."""
+    """Run for `minutes`. Raises AssertionError if a number is lost or the memory grows."""
     paths = f"{_ROOT}{os.pathsep}{_ROOT / 'adapters'}"
     command = [sys.executable, "-m", "tests.adapters.soak", "--serve"]
     server = subprocess.Popen(
@@ -195,7 +195,7 @@ def soak(shards: int, minutes: float) -> dict[str, Any]:
 
 
 def main() -> None:
-    """One of the two."""
+    """Run one of the two processes."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--shards", type=int, default=200)
     parser.add_argument("--minutes", type=float, default=60.0)

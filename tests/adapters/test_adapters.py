@@ -155,13 +155,13 @@ def test_latency_is_that_of_the_last_heartbeat(kit: Kit) -> None:
 
 
 def test_slow_consumer_pauses_the_socket_and_is_not_a_zombie(kit: Kit) -> None:
-    """Backpressure: heartbeats go on, the connection lives, and nothing is lost."""
+    """Backpressure: heartbeats continue, the connection stays open, and no event is lost."""
     count = 3000
     received: list[ServerEvent] = []
 
     async def main() -> None:
         # Three intervals pass without a read; the server closes after 1.5 without a heartbeat.
-        # An ACK comes behind 15 MB: an interval is long enough to read them on a busy machine.
+        # An ACK follows 15 MB of data: the interval is long enough for a loaded system.
         server = Server(ServerConfig(heartbeat_interval=600, replay_limit=10 * count))
         async with (
             kit.limit(30),
@@ -172,7 +172,7 @@ def test_slow_consumer_pauses_the_socket_and_is_not_a_zombie(kit: Kit) -> None:
             for number in range(count):
                 serving.dispatch("NUMBER", {"number": number, "padding": "x" * 5000})
             await kit.sleep(1.8)
-            # The socket and its buffers are full; what was read since is far from all.
+            # The socket and its buffers are full; most dispatches are not read yet.
             assert gateway._client.session.sequence < count / 2
             assert not any(
                 isinstance(event, Closed) and event.by is not By.SELF for event in received
@@ -192,7 +192,7 @@ def test_slow_consumer_pauses_the_socket_and_is_not_a_zombie(kit: Kit) -> None:
 
 
 def test_buffered_data_for_a_slow_consumer_is_bounded_in_bytes(kit: Kit) -> None:
-    """A few kilobytes that decompress to 40 MB wait still compressed, and nothing is lost."""
+    """Data that decompresses to 40 MB is buffered compressed, and no event is lost."""
     count = 400
 
     async def main() -> None:
@@ -211,7 +211,7 @@ def test_buffered_data_for_a_slow_consumer_is_bounded_in_bytes(kit: Kit) -> None
                 while len(numbers) < until:
                     numbers.append((await wait_for_event(gateway, Dispatch)).data["number"])
 
-            for taken in (0, 15, 40):  # what was taken makes room for as much
+            for taken in (0, 15, 40):  # each taken event frees its buffer
                 await take(taken)
                 await kit.sleep(0.3)
                 assert gateway._client.session.sequence < taken + 40
@@ -303,7 +303,7 @@ def test_tls_with_a_trusted_certificate_becomes_ready(kit: Kit, authority: trust
     authority.configure_trust(trusting)
 
     async def main() -> None:
-        # The lookup and READY must name the gateway with TLS too: a URL without it is refused.
+        # The lookup and READY must name a URL with TLS: one without it is rejected.
         tls = _server_tls(authority)
         async with (
             kit.limit(15),
@@ -398,7 +398,7 @@ def test_garbage_from_a_client_ends_only_its_connection(kit: Kit) -> None:
     kit.run(main)
 
 
-# ----- a clock that stands still -----
+# ----- suspend, many senders, references -----
 
 
 def test_system_suspend_is_followed_by_a_resume(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -421,7 +421,7 @@ def test_system_suspend_is_followed_by_a_resume(kit: Kit, monkeypatch: pytest.Mo
 
 
 def test_concurrent_senders_neither_mix_nor_lose_commands(kit: Kit) -> None:
-    """Rule 67: they wait for READY together, and all are woken."""
+    """Rule 67: all senders wait for READY and continue after it."""
     received: list[ServerEvent] = []
     ids = [str(number) for number in range(1, 61)]
 
@@ -448,7 +448,7 @@ def test_concurrent_senders_neither_mix_nor_lose_commands(kit: Kit) -> None:
 
 
 def test_closed_connection_has_no_cycle_with_its_driver(kit: Kit) -> None:
-    """Else what a thousand hostile connections sent stays until the collector comes by."""
+    """A cycle would keep the data of many connections until the garbage collector runs."""
     over: list[ServerConnection] = []
 
     async def main() -> None:

@@ -56,7 +56,7 @@ def _exactly(sock: socket.socket, size: int) -> bytes:
 
 
 class Peer:
-    """A gateway in a thread, on a raw socket; `serve` goes on after READY or RESUMED."""
+    """Gateway in a thread on a raw socket; `serve` runs after READY or RESUMED."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""The command line, as its user sees it: real processes, what they print and how they end."""
+"""The command line in real processes: demo, tail, errors and exit statuses."""
 
 from __future__ import annotations
 
@@ -289,10 +289,10 @@ def test_help_shows_an_example_of_each_command() -> None:
 
 
 def test_client_killed_ten_times_loses_no_event(tmp_path: pathlib.Path) -> None:
-    """Twice is only what the kill caught between printing and saving."""
+    """Only an event killed between printing and saving is repeated."""
     file = tmp_path / "session"
     runs: list[list[int]] = []
-    # A session keeps a thousand dispatches: a busy machine has twenty seconds for each restart.
+    # A session stores 1000 dispatches: each restart may take twenty seconds.
     with serve_process("--tick", "0.02") as serving:
         for run in range(11):
             out = tmp_path / f"out-{run}"
@@ -306,13 +306,13 @@ def test_client_killed_ten_times_loses_no_event(tmp_path: pathlib.Path) -> None:
             with tail_process(out, *options):
                 wait_until("ticks", lambda: len(ticks()) >= 20)
                 # __exit__ kills it with SIGKILL while ticks flow.
-            assert ticks(), "nothing was printed"
+            assert ticks(), "no event was printed"
             identified = [line["event"] for line in json_lines(out)].count("Ready")
-            assert identified == (1 if run == 0 else 0), "it began a new session"
+            assert identified == (1 if run == 0 else 0), "it started a new session"
             runs.append(ticks())
 
     for numbers in runs:
         assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
     for before, after in itertools.pairwise(runs):
-        # The next number, or once more the last: the one between printing and saving.
+        # The next number, or the last again if killed between printing and saving.
         assert after[0] in (before[-1], before[-1] + 1)

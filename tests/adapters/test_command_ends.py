@@ -1,4 +1,4 @@
-"""How commands end: signals at any moment, readers that stop, streams that are closed."""
+"""End of commands: signals, blocked readers, closed streams."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_signal_ends_other_commands_with_130(words: str, number: signal.Signals)
 
 
 def test_tail_does_not_wait_for_an_unanswered_close(tmp_path: pathlib.Path) -> None:
-    """And neither is a second signal needed."""
+    """A second signal is not needed either."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         out = tmp_path / "out"
@@ -87,7 +87,7 @@ def test_tail_does_not_wait_for_an_unanswered_close(tmp_path: pathlib.Path) -> N
 def test_full_pipe_blocks_neither_heartbeats_nor_signals(
     words: list[str], tmp_path: pathlib.Path
 ) -> None:
-    # Enough to fill the pipe, what waits here and the queue of events.
+    # Enough to fill the pipe, the output buffer and the event queue.
     with serve_process("--tick", "0.001", "--heartbeat-interval", "500", "--json") as serving:
         api = json.loads(serving.api_line)["text"].split()[-1]
         lines: list[str] = []

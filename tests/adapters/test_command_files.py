@@ -1,4 +1,4 @@
-"""Files that a command is given: how they were written, whose they are, and who may read them."""
+"""Files of commands: text encodings, ownership, permissions and locks."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_certificate_file_without_certificates_is_named(tmp_path: pathlib.Path) 
     assert f"{file}: no certificates in PEM" in result.stderr
 
 
-# ----- whose they are -----
+# ----- ownership -----
 
 
 def _is_ours(head: bytes) -> bool:
@@ -261,7 +261,7 @@ def test_lost_session_removes_its_file(tmp_path: pathlib.Path) -> None:
     assert not path.exists()
 
 
-# ----- a disk that is full -----
+# ----- full disk -----
 
 
 @pytest.mark.skipif(not pathlib.Path("/dev/full").exists(), reason="there is no /dev/full")

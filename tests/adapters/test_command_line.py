@@ -1,4 +1,4 @@
-"""What all commands have in common: help, completion, statuses, JSON, crashes, and progress."""
+"""Features of all commands: help, completion, statuses, JSON, crashes, progress."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def test_closed_pipe_ends_a_command_without_output(words: str) -> None:
     assert (result.returncode, result.stderr) == (1, "")
 
 
-# ----- a crash -----
+# ----- crashes -----
 
 
 def test_crash_report_has_instructions_and_no_token(
@@ -229,7 +229,7 @@ def _serving(*words: str) -> Iterator[str]:
 
 
 class Terminal:
-    """A command on a terminal, and all that it has shown."""
+    """A command on a terminal, with all of its output."""
 
     def __init__(self, *command: str) -> None:
         self._ours, theirs = pty.openpty()
@@ -249,7 +249,7 @@ class Terminal:
         os.write(self._ours, text.encode())
 
     def read(self) -> bool:
-        """Take what is shown next; False at the end."""
+        """Read the next output; return False at the end."""
         if not select.select([self._ours], [], [], 0.2)[0]:
             return True
         try:
@@ -259,14 +259,14 @@ class Terminal:
         return True
 
     def wait_for(self, pattern: str) -> None:
-        """Until it is shown."""
+        """Wait until the output matches."""
         end = time.monotonic() + 30
         while not re.search(pattern, self.shown):
             assert time.monotonic() < end, f"{pattern} is not in {self.shown[-2000:]}"
             assert self.read(), f"{pattern} is not in {self.shown[-2000:]}"
 
     def close(self) -> None:
-        """End it."""
+        """End the command."""
         self.process.kill()
         self.process.wait()
         os.close(self._ours)

@@ -1,4 +1,4 @@
-"""`connect=`: streams that the caller opens, with TLS over them, and what it raises."""
+"""`connect=`: streams of the caller, TLS over them, and exceptions."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ CONFIG = Config(
 
 
 async def _open(name: str, sock: socket.socket) -> Any:
-    """The streams of a socket, as `connect` returns them."""
+    """Return the streams of a socket as `connect` does."""
     if name == "asyncio":
         return await asyncio.open_connection(sock=sock)
     return trio.SocketStream(trio.socket.from_stdlib_socket(sock))
@@ -254,7 +254,7 @@ def test_cancelled_await_in_connect_is_a_failed_dial() -> None:
 
 
 def test_peer_that_does_not_read_pauses_stream_writes() -> None:
-    """What waits is written when the peer reads again, and leaving does not wait for it."""
+    """Buffered data is written when the peer reads again; leaving does not wait for it."""
     from gateway_asyncio._streams import StreamTransport
 
     heard: list[str] = []

@@ -1,4 +1,4 @@
-"""Dials that fail say why; names with several addresses; a loop that is blocked; sockets closed."""
+"""Dials: reasons of failures, several addresses, a blocked loop, closed sockets."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.parametrize("name", RUNNERS)
 
 @pytest.fixture
 def resolve(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, list[tuple[str, int]]], None]:
-    """Let a name have these addresses."""
+    """Return a function that sets the addresses of a name."""
     real = socket.getaddrinfo
 
     def resolver(name: str, addresses: list[tuple[str, int]]) -> None:
@@ -53,7 +53,7 @@ def resolve(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, list[tuple[str, i
 
 @pytest.fixture
 def hole() -> Iterator[tuple[str, int]]:
-    """An address that does not answer: with a full backlog Linux drops what asks to connect."""
+    """An address that does not respond: with a full backlog Linux drops connection requests."""
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
         for _ in range(4):
@@ -72,7 +72,7 @@ def closed_port() -> int:
 
 @contextlib.contextmanager
 def _answering(answer: Callable[[socket.socket], None]) -> Iterator[int]:
-    """A server in a thread that does this with each connection; its port."""
+    """Run a server in a thread that calls `answer` for each connection; yield its port."""
     listener = socket.create_server(("127.0.0.1", 0))
 
     def serve() -> None:
@@ -96,7 +96,7 @@ def _answering(answer: Callable[[socket.socket], None]) -> Iterator[int]:
 
 
 def _fails(name: str, url: str, **settings: Any) -> tuple[str, float]:
-    """What a dial that fails says, and the seconds that it took."""
+    """Return the error of a failed dial and the seconds that it took."""
     adapter, run = RUNNERS[name]
     config = Config(token="t", intents=0, gateway_url=url, **settings)
     failures: list[str] = []
@@ -115,7 +115,7 @@ def _fails(name: str, url: str, **settings: Any) -> tuple[str, float]:
 
 
 def _connects(name: str, url: str, server: Any = None, **settings: Any) -> float:
-    """The seconds until READY."""
+    """Return the seconds until READY."""
     adapter, run = RUNNERS[name]
     seconds: list[float] = []
 
@@ -329,7 +329,7 @@ def test_loop_blocked_during_a_tls_handshake_fails_one_dial(name: str) -> None:
         )
         async with adapter.open_gateway(config, ssl_context=trusting) as gateway:
             await (asyncio.sleep if name == "asyncio" else trio.sleep)(0.1)
-            time.sleep(1.5)  # the loop is blocked, while the handshake goes on
+            time.sleep(1.5)  # blocks the loop during the handshake
             async for event in gateway:
                 came.append(type(event))
                 if isinstance(event, Ready):

@@ -1,4 +1,4 @@
-"""A stranger's client: the unmodified discord.py against the server role, over loopback."""
+"""The unmodified discord.py as a client of the server role, over loopback."""
 
 from __future__ import annotations
 
@@ -85,13 +85,13 @@ class _Bot(discord.Client):
 
 
 def _point_at(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
-    """discord.py has no setting for another server: these two names are where it says which."""
+    """Set the two names with which discord.py selects the server; it has no option for it."""
     monkeypatch.setattr(discord.http.Route, "BASE", f"{serving.api_url}/v10")
     monkeypatch.setattr(DiscordWebSocket, "DEFAULT_GATEWAY", yarl.URL(serving.url))
 
 
 def _decompress(compression: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It takes zstd where `zstandard` is installed when it is imported, else zlib."""
+    """Select the compression: discord.py uses zstd if `zstandard` is importable, else zlib."""
     with monkeypatch.context() as patch:
         if compression == "zlib-stream":
             patch.setitem(sys.modules, "zstandard", None)

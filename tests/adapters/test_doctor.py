@@ -1,4 +1,4 @@
-"""The doctor goes the road to a gateway, and says at which step it ends, and why."""
+"""`gateway-proto doctor`: steps to a gateway, findings and hints."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def _examined(**where: Any) -> list[Finding]:
     config = attrs.evolve(DOCTOR_CONFIG, **{"gateway_url": None, **where})
     good = await Probe(config, findings.append, lambda step: None).run()
     assert good == all(finding.good for finding in findings)
-    assert all(finding.good for finding in findings[:-1]), "it went on after a failure"
+    assert all(finding.good for finding in findings[:-1]), "no step follows a failure"
     return findings
 
 
@@ -54,7 +54,7 @@ def _find_at(
 
 @contextlib.contextmanager
 def _answering(answer: bytes | None, heard: bytearray | None = None) -> Iterator[int]:
-    """A port whose server says the same to whatever it hears; None: nothing."""
+    """Yield the port of a server with a fixed response; None means no response."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         kept: list[socket.socket] = []
 
@@ -86,7 +86,7 @@ def _http(status: str, body: bytes = b"", *headers: str) -> bytes:
     return "\r\n".join(lines).encode() + body
 
 
-# ----- the road -----
+# ----- successful checks -----
 
 
 @pytest.mark.parametrize("version", [5, 6, 10])
@@ -104,7 +104,7 @@ def test_complete_check_succeeds_and_closes_cleanly(version: int) -> None:
     assert [finding.step for finding in findings] == ROAD
     assert all(finding.good for finding in findings)
     kinds = [type(event).__name__ for event in heard if not isinstance(event, Closed)]
-    assert kinds == ["HttpRequested", "Opened"], "it sent something"
+    assert kinds == ["HttpRequested", "Opened"], "no payload was sent"
     assert heard[-1].code == 1000
     assert "41250 ms" in findings[-2].text
 
@@ -157,7 +157,7 @@ def test_trusted_certificate_is_described(
     assert "TLSv1.3; a certificate for 127.0.0.1, localhost by" in findings[2].text
 
 
-# ----- where it ends -----
+# ----- failed checks -----
 
 
 def _end(findings: list[Finding]) -> tuple[str, str, str]:
@@ -328,7 +328,7 @@ def test_missing_hello_is_distinguished_from_a_close() -> None:
     assert "before HELLO" in closing[2]
 
 
-# ----- causes that no test can make happen here -----
+# ----- hints for causes that tests cannot create -----
 
 
 def test_each_cause_has_its_own_hint(monkeypatch: pytest.MonkeyPatch) -> None:

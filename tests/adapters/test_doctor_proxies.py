@@ -18,8 +18,6 @@ from gateway_proto import Server
 from tests.adapters.proxies import HttpProxy, running
 from tests.adapters.support import DOCTOR_CONFIG, ROOT
 
-# ----- proxies -----
-
 
 def test_check_through_a_proxy_names_a_rejecting_proxy() -> None:
     with running(HttpProxy()) as proxy, running(HttpProxy(user=("u", "right"))) as refusing:
@@ -66,7 +64,7 @@ def test_check_tries_a_second_address_in_time(monkeypatch: pytest.MonkeyPatch) -
 def _findings_through(
     proxy: Any, *, host: str = "127.0.0.1", port: int = 0, name: str | None = None
 ) -> list[Finding]:
-    """What the probe of a good server finds."""
+    """Return the findings for a working server behind a proxy."""
     findings: list[Finding] = []
 
     async def main() -> None:

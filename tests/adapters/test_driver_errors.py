@@ -1,4 +1,4 @@
-"""Exceptions in callbacks, giving up, two iterations, and leaving: on both adapters."""
+"""Exceptions in callbacks, giving up, two iterations, and leaving, with both adapters."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def test_exception_in_one_shard_is_raised_by_the_iteration_once(kit: Kit) -> Non
     async def main() -> None:
         server = Server(ServerConfig(shards=2, max_concurrency=2))
         async with kit.limit(10), kit.adapter.serve_gateway(server) as serving:
-            # The first draw is the first shard's at HELLO; the others work.
+            # The first random number is for the first shard at HELLO; only that call fails.
             draws = itertools.count()
             config = Config(
                 token="a-secret-token",
@@ -255,7 +255,7 @@ def test_second_iterating_task_is_rejected(kit: Kit, shards: bool) -> None:
                 async def iterate() -> None:
                     async for event in source:
                         busy.append(event)
-                        while not done:  # a handler that takes long
+                        while not done:  # a slow handler
                             await kit.sleep(0.01)
                         break
 

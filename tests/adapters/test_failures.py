@@ -1,4 +1,4 @@
-"""Exceptions → the reason of a failed dial as text, and whether waiting can help."""
+"""Reasons of failed dials as text, and whether a failure is permanent."""
 
 from __future__ import annotations
 

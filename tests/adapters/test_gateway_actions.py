@@ -21,8 +21,6 @@ from gateway_pytest import RunningGateway
 from gateway_pytest._people import People
 from tests.adapters.support import ClientThread
 
-# ----- what people do -----
-
 
 def test_say_sends_a_message_of_a_member(running: RunningGateway) -> None:
     with ClientThread(running) as client:

@@ -30,11 +30,8 @@ from tests.adapters.support import (
 pytestmark = pytest.mark.parametrize("kit", KITS, ids=str)
 
 
-# ----- requests -----
-
-
 def _answering(serving_box: list[Any]) -> Callable[[ServerConnection, ServerEvent], None]:
-    """A server that answers members requests in two chunks."""
+    """Return a callback that answers members requests in two chunks."""
 
     def on_event(connection: ServerConnection, event: ServerEvent) -> None:
         if not isinstance(event, RequestGuildMembers) or event.guild_id == "404":
@@ -62,7 +59,7 @@ def test_request_is_awaited_with_its_complete_answer(kit: Kit) -> None:
             kit.adapter.open_gateway(adapter_config(serving), queue_limit=1) as gateway,
         ):
             box.append(serving)
-            # Nobody takes events meanwhile, and the queue of one has long been full.
+            # No events are taken meanwhile, and the queue of one event is full.
             answer = await gateway.request(RequestGuildMembers("1", user_ids=["5"]))
             assert answer == GuildMembers("1", (0, 1))
             with pytest.raises(RequestError, match=r"no answer for 0\.05 s"):

@@ -1,4 +1,4 @@
-"""Ten thousand connections that mean no good, over loopback, and one good client meanwhile."""
+"""Ten thousand malicious connections over loopback, and one normal client meanwhile."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ _UPGRADE = (
 
 
 def _frame(data: bytes, first: int = 0x81) -> bytes:
-    """A masked frame; the mask is zero."""
+    """Return a masked frame whose mask is zero."""
     if len(data) < 126:
         head = struct.pack("!BB", first, 0x80 | len(data))
     else:
@@ -63,7 +63,7 @@ def _frame(data: bytes, first: int = 0x81) -> bytes:
 
 
 _GARBAGE = random.Random(4).randbytes(3000)
-# What each sends, piece by piece; behind it most wait until the server has enough of them.
+# Chunks of each connection; after them most wait until the server closes.
 _HOSTILE: dict[str, list[bytes]] = {
     "nothing at all": [],
     "garbage": [_GARBAGE],
@@ -86,8 +86,8 @@ _HOSTILE: dict[str, list[bytes]] = {
 
 
 async def _attack(port: int, pieces: list[bytes], *, patient: bool) -> None:
-    """Send the pieces; then wait for the end that the server makes, or be gone at once."""
-    with contextlib.suppress(OSError):  # TimeoutError is one
+    """Send the chunks; then wait for the server to close, or close immediately."""
+    with contextlib.suppress(OSError):  # TimeoutError is a subclass
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         try:
             for piece in pieces:
@@ -95,12 +95,12 @@ async def _attack(port: int, pieces: list[bytes], *, patient: bool) -> None:
                 await writer.drain()
                 await asyncio.sleep(0)
             if patient:
-                # A handshake that the system's full queue dropped has no end: nobody knows it.
+                # The system drops handshakes if its queue is full, without notice.
                 async with asyncio.timeout(_PATIENCE):
                     while await reader.read(65536):
                         pass
             else:
-                # A reset, with whatever was on its way.
+                # A reset, which drops data in transit.
                 linger = struct.pack("ii", 1, 0)
                 writer.get_extra_info("socket").setsockopt(
                     socket.SOL_SOCKET, socket.SO_LINGER, linger
@@ -110,7 +110,7 @@ async def _attack(port: int, pieces: list[bytes], *, patient: bool) -> None:
 
 
 class _Server:
-    """The server, in a process of its own."""
+    """Run the server in its own process."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
@@ -154,7 +154,7 @@ async def _main() -> None:
             kinds = itertools.cycle(_HOSTILE.values())
             waiting: set[asyncio.Task[None]] = set()
             for number in range(COUNT):
-                # One in forty stays until it is thrown out.
+                # One in forty stays until the server closes it.
                 attack = _attack(port, next(kinds), patient=number % 40 == 0)
                 waiting.add(asyncio.create_task(attack))
                 if len(waiting) >= AT_ONCE:
@@ -172,7 +172,7 @@ async def _main() -> None:
                     heard.append(event.data)
             assert heard == list(range(1, ticks + 1))
             assert peak - before < SPARE
-            # And in the end nobody is left but the good one.
+            # At the end only the normal client is left.
             while True:
                 _, connections, sessions = await server.ask("memory")
                 if connections == 1:

@@ -1,4 +1,4 @@
-"""Whoever is killed, at whichever instant: nothing is lost; the long form is `killed.py` itself."""
+"""Killed clients and servers lose no event; `killed.py` is the long form."""
 
 from __future__ import annotations
 

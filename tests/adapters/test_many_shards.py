@@ -38,7 +38,7 @@ pytestmark = pytest.mark.parametrize("kit", KITS, ids=str)
 
 
 def _no_server() -> str:
-    """Return the authority of a port on which nothing listens."""
+    """Return the authority of a port without listener."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         host, port = listener.getsockname()
     return f"{host}:{port}"

@@ -27,9 +27,6 @@ from tests.adapters.support import (
 pytestmark = pytest.mark.parametrize("kit", KITS, ids=str)
 
 
-# ----- shards -----
-
-
 def test_shards_are_looked_up_identify_and_deliver_their_events(kit: Kit) -> None:
     async def main() -> None:
         server = Server(ServerConfig(shards=3, max_concurrency=3))
@@ -46,7 +43,7 @@ def test_shards_are_looked_up_identify_and_deliver_their_events(kit: Kit) -> Non
                 if len(ready) == 3:
                     break
             assert shards.plan.count == 3
-            assert len(shards.sessions) == 2, "all but the event that is being handled"
+            assert len(shards.sessions) == 2, "all except the event being handled"
             gateway = shards.of_guild(1 << 22)
             assert gateway is shards.gateways[1]
             await gateway.send(UpdatePresence())
@@ -58,10 +55,10 @@ def test_shards_are_looked_up_identify_and_deliver_their_events(kit: Kit) -> Non
             await shards.stop()
             async for _ in shards:
                 pass
-        # The event that was taken last counts as handled once the next is asked for.
+        # The last event counts as handled once the next is requested.
         assert {n: session.sequence for n, session in shards.sessions.items()} == {0: 1, 1: 1, 2: 2}
 
-        # Another process goes on where this one had come to.
+        # Another process resumes after the last handled event.
         received = []
         async with (
             kit.limit(15),

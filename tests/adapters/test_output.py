@@ -1,4 +1,4 @@
-"""What the command line shows: nothing that a terminal obeys, and never at the cost of the loop."""
+"""Output of the command line: escaping, blocked readers, lines and rates."""
 
 from __future__ import annotations
 
@@ -61,11 +61,11 @@ def test_line_breaks_of_a_traceback_are_kept() -> None:
     assert escape_lines("a\x1b\nb") == "a\\x1b\nb"
 
 
-# ----- a reader that does not read -----
+# ----- blocked readers -----
 
 
 class Stopped(io.RawIOBase):
-    """A pipe that takes nothing until it may."""
+    """A pipe that accepts data only after `may` is set."""
 
     def __init__(self, error: OSError | None = None) -> None:
         self.may = threading.Event()
@@ -262,7 +262,7 @@ def test_rate_is_that_of_the_last_ten_seconds() -> None:
         rate.measure(step * 5 // 2, step / 2)
         shown.append(rate.value)
     before, count = rate.value, 99 * 5 // 2
-    for step in range(100, 141):  # and then none
+    for step in range(100, 141):  # and then no more events
         rate.measure(count, step / 2)
 
     assert all(abs(value - 5) <= 0.1 for value in shown[21:])

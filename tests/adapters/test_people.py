@@ -1,4 +1,4 @@
-"""What members do in the world of the fixture: slash commands and modals, checked."""
+"""Slash commands and modals of members in the world of the fixture."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pytest plugin, as a stranger's project uses it: in a pytest of its own."""
+"""The pytest plugin in a separate pytest process, as a third-party project uses it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Dials through proxies: HTTP CONNECT and SOCKS, with TLS, user and password, and refusals."""
+"""Dials through proxies: HTTP CONNECT and SOCKS, TLS, credentials, rejections."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 @attrs.define
 class Came:
-    """What came of one dial."""
+    """Result of one dial."""
 
     ready: bool = False
     error: str = ""
@@ -257,7 +257,7 @@ def test_proxy_repr_shows_no_credentials() -> None:
     assert SECRET not in repr(proxy) and "a-user" not in repr(proxy)
 
 
-# ----- refusals -----
+# ----- rejections -----
 
 
 @each_loop

@@ -1,4 +1,4 @@
-"""Through a proxy that cuts and delays, every event of a session comes once and in order."""
+"""A proxy drops and delays connections; each event arrives once and in order."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_drops_and_delays_at_any_byte_lose_no_dispatch(name: str, compression: s
                     gateway_url=f"ws://127.0.0.1:{proxy.port}",
                     backoff_first=0.01,
                     backoff_longest=0.05,
-                    # Chance may cut many in a row before they are READY.
+                    # The seed may drop many connections in a row before READY.
                     resume_attempts=10_000,
                     identify_attempts=10_000,
                 )

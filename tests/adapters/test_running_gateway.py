@@ -1,4 +1,4 @@
-"""The gateway of the fixture: what can be waited for, from threads and event loops; TLS."""
+"""The gateway of the fixture: waits from threads and event loops, settings, TLS."""
 
 from __future__ import annotations
 
@@ -242,7 +242,7 @@ def test_scripted_route_is_not_reported(running: RunningGateway) -> None:
 
 
 async def _use(running: RunningGateway, open_gateway: Any) -> None:
-    """Open a client in the loop that waits."""
+    """Run a client in the same loop as the waits."""
     async with open_gateway(client_config(running)) as gateway:
         identify = await running.aio.wait_for(Identify)
         assert identify.intents == 512

@@ -28,9 +28,6 @@ from tests.adapters.support import (
 pytestmark = pytest.mark.parametrize("kit", KITS, ids=str)
 
 
-# ----- add and remove -----
-
-
 def test_removed_shard_is_added_again_with_its_session(kit: Kit) -> None:
     async def main() -> None:
         async with running_shards(kit, 3) as (serving, shards):
@@ -47,7 +44,7 @@ def test_removed_shard_is_added_again_with_its_session(kit: Kit) -> None:
             assert shards.sessions[1].sequence == 1, "as of the handled events"
             with pytest.raises(LocalProtocolError, match="which is elsewhere"):
                 shards.of_guild(1 << 22)
-            async for shard_id, event in shards:  # what waited is still delivered
+            async for shard_id, event in shards:  # queued events are still delivered
                 if isinstance(event, Dispatch) and event.name == "NUMBER":
                     assert (shard_id, event.data) == (1, 7)
                     break
@@ -140,7 +137,7 @@ def test_shards_that_wait_for_an_identify_slot_can_be_removed(kit: Kit) -> None:
             kit.adapter.open_shards(shards_config(serving), count=3) as shards,
         ):
             await events_of_shards(shards, IdentifySlotNeeded, 0, 1, 2)
-            # The last in the queue: its slot is ten seconds away, however slow the machine is.
+            # The last in the queue: its slot is ten seconds away, even on a slow system.
             assert await shards.remove(2) is None
             await events_of_shards(shards, Ready, 0, 1)
             assert len(serving.server.sessions) == 2

@@ -1,4 +1,4 @@
-"""The command that simulates: what it says where all holds, and where something breaks."""
+"""`gateway-proto simulate`: output for held and for broken invariants."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_broken_invariant_is_reported_with_a_replay_command(
     told = json.loads(line)
     assert (told["good"], told["name"], told["seed"]) == (False, "NeverAcked", 5)
     assert told["replay"].startswith("gateway-proto simulate --seed 5 --without ")
-    assert output.count("NeverAcked at ") == 2, "as it was, and with fewer kinds of trouble"
+    assert output.count("NeverAcked at ") == 2, "unchanged, and with fewer fault kinds"
     assert "replay: gateway-proto simulate --seed 5 --without " in output
     assert "HeartbeatAcked" in output
 

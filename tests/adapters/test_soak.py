@@ -1,4 +1,4 @@
-"""A few shards and a little trouble; the long form is `soak.py` itself."""
+"""A few shards with faults; `soak.py` is the long form."""
 
 from __future__ import annotations
 

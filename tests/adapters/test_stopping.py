@@ -48,7 +48,7 @@ def test_stop_without_keeping_the_session_ends_it_on_the_server(kit: Kit) -> Non
 
 
 def test_stop_during_a_dial_ends_the_client(kit: Kit) -> None:
-    # A socket that is bound and listens, but that nobody accepts on, opens; then comes silence.
+    # Connecting to a listening socket succeeds without accept(); no data follows.
     async def main() -> None:
         with socket.create_server(("127.0.0.1", 0)) as silent:
             port = silent.getsockname()[1]

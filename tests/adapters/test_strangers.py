@@ -1,4 +1,4 @@
-"""Strangers, unmodified: they become ready, get a message, and resume after a cut and op 7."""
+"""Third-party clients, unmodified: ready, a message, resume after a drop and after op 7."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _MESSAGE: dict[str, Any] = {
 
 
 class Story:
-    """What every client goes through, and what the server saw of it."""
+    """The scenario of every client, and the commands that the server received."""
 
     def __init__(self) -> None:
         self.received: list[ServerEvent] = []
@@ -72,7 +72,7 @@ class Story:
         assert serving.dispatch("MESSAGE_CREATE", {**_MESSAGE, "content": content}) == 1
 
     def check(self, query: str) -> None:
-        """One session, two resumes, and the compression that was meant."""
+        """Check for one session, two resumes, and the requested compression."""
         kinds = [type(event) for event in self.received]
         assert (kinds.count(Identify), kinds.count(Resume)) == (1, 2)
         opened = [event.path for event in self.received if isinstance(event, Opened)]
@@ -81,7 +81,7 @@ class Story:
 
 
 class _Heard:
-    """Lines that a client says; each is expected once, in any order within a step."""
+    """Lines of a client, each expected once, in any order within a step."""
 
     def __init__(self) -> None:
         self.lines: asyncio.Queue[str] = asyncio.Queue()
@@ -141,7 +141,7 @@ def test_hikari_client(
 ) -> None:
     shard = pytest.importorskip("hikari.impl.shard")
     chosen = None if compression is None else shard.shard.GatewayCompression[compression]
-    # It has no setting for it: its own default is the place that says which.
+    # hikari has no option for it, so the default is changed.
     defaults = {**shard.GatewayShardImpl.__init__.__kwdefaults__, "compression": chosen}
     monkeypatch.setattr(shard.GatewayShardImpl.__init__, "__kwdefaults__", defaults)
     story = Story()

@@ -1,4 +1,4 @@
-"""The page of a trace, in a browser: it draws, it is right, it fits, and it loads nothing."""
+"""Timeline page of a trace in a browser: charts, numbers, width, no resources."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_capacity_follows_the_rate_limit_of_any_minute() -> None:
     assert max(capacity for _, capacity in lane["capacity"]) == 120
     assert (
         0 <= min(capacity for _, capacity in lane["capacity"]) <= 5
-    )  # some places are for heartbeats
+    )  # some slots are reserved for heartbeats
     times = [at for at, _ in lane["capacity"]]
     assert times == sorted(times)
     assert lane["states"][0]["state"] == "upgrading"
@@ -275,7 +275,7 @@ def test_page_shows_the_numbers_of_the_trace(browser: Page, demo: pathlib.Path) 
     )
     assert any("zombie: no heartbeat ACK" in row for row in rows)
     assert any("op 7" in row for row in rows)
-    # What the charts themselves draw.
+    # The elements that the charts draw.
     points = browser.all("#beats .scatterlayer .point")
     assert len(points) == _fact("heartbeats acknowledged") + _fact("heartbeats not acknowledged")
     drawn = browser.run(

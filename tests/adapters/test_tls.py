@@ -1,4 +1,4 @@
-"""TLS with certificates that are wrong: refused, with the reason, and the token goes to nobody."""
+"""TLS with invalid certificates: rejected with the reason; the token is not sent."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def authority() -> trustme.CA:
 
 
 def _serving(certificate: trustme.LeafCert, path: pathlib.Path, *, chain: int) -> ssl.SSLContext:
-    """A context with as many certificates of the chain."""
+    """Return a context with `chain` certificates of the chain."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     blobs = [certificate.private_key_pem, *certificate.cert_chain_pems[:chain]]
     path.write_bytes(b"".join(blob.bytes() for blob in blobs))
@@ -55,7 +55,7 @@ def _serving(certificate: trustme.LeafCert, path: pathlib.Path, *, chain: int) -
 
 
 def _events(name: str, tls: ssl.SSLContext | None, trusting: ssl.SSLContext) -> list[Any]:
-    """What a client tells that dials a server once, up to READY or the end."""
+    """Dial a server once; return the events up to READY or the end."""
     adapter, run = RUNNERS[name]
     events: list[Any] = []
     heard: list[Any] = []
@@ -174,7 +174,7 @@ def test_resume_url_with_permanent_tls_failure_is_abandoned(
                 random=lambda: 0.5,
             )
             session = Session(
-                id="gone",
+                id="no server",
                 sequence=1,
                 resume_url=f"wss://127.0.0.1:{resuming.port}",
                 dialect=10,

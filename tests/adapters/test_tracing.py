@@ -132,7 +132,7 @@ def test_replay_shows_each_transition() -> None:
 
 
 def _otherwise(tmp_path: pathlib.Path) -> tuple[pathlib.Path, int]:
-    """The demo, as a library that had other timers would have written it."""
+    """Write the demo trace as a library with other timers would record it."""
     lines = DEMO.read_text().splitlines()
     index = next(i for i, line in enumerate(lines) if '"state":"ready"' in line)
     line = json.loads(lines[index])

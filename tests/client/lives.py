@@ -1,4 +1,4 @@
-"""clients to begin with, and what their tests do to them and ask of them."""
+"""Builders of client configs and sessions, and HTTP responses for clients under test."""
 
 from __future__ import annotations
 

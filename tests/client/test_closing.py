@@ -1,4 +1,4 @@
-"""A connection that is closing: nothing is written after its close frame, by any path."""
+"""Closing connections: no method sends data after the close frame."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _carry(source: Connection, target: Connection, now: float) -> None:
 
 
 def _opened(config: Config = DIRECT) -> tuple[ClientConnection, ServerConnection]:
-    """A client and a server with an open WebSocket; the client has received HELLO."""
+    """Return a client and a server with an open WebSocket; the client has received HELLO."""
     client, server = _pair(config)
     _carry(client, server, 0.0)
     _carry(server, client, 0.0)
@@ -253,7 +253,7 @@ def test_server_sends_no_data_after_its_close_frame(path: str) -> None:
     assert server.data_to_send() == b""
 
 
-# ----- closes with bad arguments, and as libraries report them -----
+# ----- invalid close arguments, close codes of libraries -----
 
 
 @pytest.mark.parametrize("framing", [True, False])

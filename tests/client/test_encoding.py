@@ -1,4 +1,4 @@
-"""A server that writes in another encoding than the one asked for: reported, and read."""
+"""Messages of a server in another encoding than requested are reported and decoded."""
 
 from __future__ import annotations
 

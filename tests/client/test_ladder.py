@@ -1,4 +1,4 @@
-"""After a loss: from the resume URL to the main URL to Identify, and when a client gives up."""
+"""Fallback after a lost connection: resume URL, main URL, Identify; reasons to give up."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_identifies_without_ready_end_the_client_with_a_reason() -> None:
 
 
 def test_spent_identify_budget_delays_the_next_identify() -> None:
-    """Rule 49: before the token is lost."""
+    """Rule 49: the gateway resets the token after too many identifies."""
     client = Client(config_with(identify_budget=3))
     link = Link(client, Server())
     while client.next_dial() is None:
@@ -119,7 +119,9 @@ def test_spent_identify_budget_delays_the_next_identify() -> None:
 
 
 def test_identify_budget_is_renewed_after_a_day() -> None:
-    hourly = ServerConfig(heartbeat_interval=3_600_000)  # a day has fewer beats, and passes sooner
+    hourly = ServerConfig(
+        heartbeat_interval=3_600_000
+    )  # few heartbeats, so a day of virtual time runs faster
     link = Link(Client(config_with(identify_budget=2)), Server(hourly))
     for _ in range(4):
         link.server.send(SessionInvalidated())
@@ -146,7 +148,7 @@ def test_fatal_close_ends_the_client_with_its_reason(code: int) -> None:
 
 
 def _lose(client: Client, now: float, *, ready: bool) -> None:
-    """A connection that resumes, or says nothing, and is cut."""
+    """Open a connection that resumes or receives no data, and drop it."""
     connection: Any = client.dial_succeeded(now=now, framing=False)
     if ready:
         connection.receive_message('{"op":10,"d":{"heartbeat_interval":41250}}', now=now)
@@ -166,7 +168,7 @@ def _lose(client: Client, now: float, *, ready: bool) -> None:
 def test_session_age_counts_from_the_last_ready_state(
     losses: list[tuple[float, bool]], lost_at: float
 ) -> None:
-    """Rule 23; one of which nobody knows ages from its first connection."""
+    """Rule 23; the age of a stored session counts from its first connection."""
     client = Client(
         config_with(
             api_url=None, gateway_url="ws://localhost", resume_within=10.0, random=lambda: 0.0

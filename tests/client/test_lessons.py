@@ -1,4 +1,4 @@
-"""What other clients had to learn: late messages, flaps, health, lives side by side."""
+"""Regressions of other client libraries: late messages, flapping networks, shared shards."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_failed_dials_back_off_and_keep_the_session() -> None:
 
 
 def test_two_clients_may_have_the_same_shard_at_once() -> None:
-    """Rule 82: a hand-over; nothing here assumes to be alone."""
+    """Rule 82: during a hand-over two processes use one shard."""
     server = Server()
     links = [Link(Client(config_with(shard=(0, 1))), server) for _ in range(2)]
 

@@ -1,4 +1,4 @@
-"""HTTP says no: what a lookup or an upgrade that is refused leads to."""
+"""Rejected lookups and upgrades, and the dials that follow."""
 
 from __future__ import annotations
 
@@ -266,7 +266,7 @@ def test_unreachable_gateway_is_looked_up_again(session: Session | None) -> None
     answer_lookup(client, "old.localhost")
 
     assert hosts_dialled(client, 4) == [*["old.localhost"] * 3, "localhost"]
-    assert hosts_dialled(client, 1) == ["localhost"], "a lookup that fails changes nothing"
+    assert hosts_dialled(client, 1) == ["localhost"], "a failed lookup keeps the URL"
     answer_lookup(client, "new.localhost")
     assert hosts_dialled(client, 4) == [*["new.localhost"] * 3, "localhost"]
 
@@ -375,7 +375,7 @@ def test_rejected_upgrade_reports_its_body_and_obeys_retry_after() -> None:
     assert dial.at == 17.0
 
 
-# ----- how an answer is split -----
+# ----- chunks of a response -----
 
 HEAD_LIMIT = 16384
 

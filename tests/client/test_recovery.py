@@ -1,4 +1,4 @@
-"""After a loss: how soon a client comes back, and which failures it counts for what."""
+"""Recovery after a lost connection: delays, steps, and counts of failures."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _client(**changes: Any) -> Client:
 
 
 def _open(client: Client, *messages: str) -> tuple[Any, float]:
-    """Open the WebSocket of the next dial when it is due, and receive messages; return when."""
+    """Open the WebSocket of the next dial when due, receive messages; return it with its time."""
     now = _due(client)
     connection: Any = client.dial_succeeded(now=now, framing=False)
     for message in messages:
@@ -49,7 +49,7 @@ def _open(client: Client, *messages: str) -> tuple[Any, float]:
 
 
 def _lose(client: Client, *messages: str) -> float:
-    """Open the WebSocket of the next dial, receive messages, and lose it; return when."""
+    """Open the WebSocket of the next dial, receive messages, lose it; return the time."""
     connection, now = _open(client, *messages)
     connection.receive_eof(now=now)
     return now
@@ -69,7 +69,7 @@ def _plans(client: Client) -> list[DialPlanned]:
     return [event for event in client.events() if isinstance(event, DialPlanned)]
 
 
-# ----- measured -----
+# ----- measurements -----
 
 
 @pytest.mark.parametrize("seconds", recovery.OUTAGES)
@@ -96,7 +96,7 @@ def test_recovery_report_compares_measurements_with_targets() -> None:
     assert [figure.reached for figure in recovery.figures(result)] == [True] * 3
 
 
-# ----- the backoff of dials ends with HELLO -----
+# ----- dial backoff -----
 
 
 def test_hello_resets_the_dial_backoff() -> None:
@@ -123,7 +123,7 @@ def test_websockets_that_close_immediately_are_backed_off(
 
 
 def test_backoff_of_an_outage_ends_with_ready() -> None:
-    """A connection that is lost before it was stable is dialled again soon."""
+    """A connection lost before it is stable is dialled again soon."""
     link = Link(Client(config_with(random=lambda: 0.5)), Server())
     link.client.expect(Ready)
     link.dead_hosts.add("localhost")
@@ -186,7 +186,7 @@ def test_repeatedly_invalidated_identifies_are_backed_off() -> None:
     assert waits == [5.25, 5.25, 5.25, 5.25, 8.0, 16.0]
 
 
-# ----- a Resume without an answer -----
+# ----- unanswered Resume -----
 
 
 @pytest.mark.parametrize("early", [(), ('{"op":11}',), ('{"op":1}', '{"op":99}')])
@@ -311,7 +311,7 @@ def test_different_urls_are_two_resume_steps(url: str) -> None:
 
 
 def test_lookup_result_equal_to_the_resume_url_adds_no_step() -> None:
-    """A stored session is resumed before there was a lookup."""
+    """A stored session is resumed without a lookup."""
     client = Client(CONFIG, session=SESSION)
     connection, due = _open(client, HELLO)
     connection.handle_timer(now=due + 15.0)
@@ -345,7 +345,7 @@ def test_invalid_resume_url_is_not_stored(named: Any) -> None:
     assert not connection.session.resume_url
 
 
-# ----- a dial that waiting cannot help -----
+# ----- permanent failures -----
 
 
 def test_permanently_failed_dial_goes_to_next_url_immediately() -> None:
@@ -393,7 +393,7 @@ def test_permanently_failing_gateway_is_looked_up_again() -> None:
     assert dial.at > 5.0
 
 
-# ----- what ends a client -----
+# ----- giving up -----
 
 _SHAPES = [
     [Fault("close", on="open", connection=None, code=1001)],
@@ -449,7 +449,7 @@ def test_identify_on_the_connection_of_a_resume_counts() -> None:
     assert client.gave_up is not None
 
 
-# ----- the token -----
+# ----- hints about the token -----
 
 
 @pytest.mark.parametrize("code", [None, 1000, 1008, 4000, 4003, 4999])

@@ -1,4 +1,4 @@
-"""The session of a client: in which process it goes on, and of whom it is."""
+"""Sessions of a client: resume by another process, mismatches, intervals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The end by choice, at any time in a client's life, and what outlives a connection."""
+"""Stop of a client in every state, and data kept between connections."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_stop_between_connections_plans_no_further_dial(keep_session: bool) -> N
 
     assert client.next_dial() is None
     assert (client.session is not None) == keep_session
-    assert [type(event) for event in client.events()] == [DialPlanned], "what was told stays told"
+    assert [type(event) for event in client.events()] == [DialPlanned], "reported events are kept"
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ CAPACITY = 120 - 1 - 2  # Identify and the reserve for heartbeats
 
 
 class Talk:
-    """A client whose connections a test answers for."""
+    """A client, and a server whose payloads the test sends."""
 
     def __init__(self, *, version: int = 10, **changes: Any) -> None:
         values: dict[str, Any] = {"restore_voice_states": True, **changes}
@@ -80,7 +80,7 @@ class Talk:
 
 
 def _in_channels(*, version: int = 10, **changes: Any) -> Talk:
-    """A client in channel 10 of guild 1 and channel 20 of guild 2."""
+    """Return a client in channel 10 of guild 1 and channel 20 of guild 2."""
     talk = Talk(version=version, **changes)
     talk.dial()
     talk.ready()

@@ -1,4 +1,4 @@
-"""How long a client waits between dials, and how many it makes."""
+"""Delays between dials, and the limit on dials."""
 
 from __future__ import annotations
 

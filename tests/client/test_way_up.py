@@ -1,4 +1,4 @@
-"""A client on its way up: lookup, dial, Identify, and each decision told with its reason."""
+"""Start-up of a client: lookup, dial, Identify, and a reason for each decision."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Close codes and reasons: what may be sent, and what a WebSocket library reports."""
+"""Close codes and reasons that may be sent, and those that WebSocket libraries report."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_close_reply_has_a_sendable_code(code: int | None, reply: int) -> None:
     assert reply_to(code) == reply
 
 
-# ----- closes of a peer, as bytes -----
+# ----- close frames of a peer -----
 
 
 def _closed_by(payload: bytes, pieces: int = 1) -> Closed:

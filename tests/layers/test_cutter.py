@@ -1,4 +1,4 @@
-"""Frames that are cut by hand are those that wsproto would have read; the rest it reads itself."""
+"""Fast frame parser: complete frames in the common form; wsproto parses all others."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LIMIT = 70_000
 
 
 def _frame(first: int, payload: bytes, *, head: int | None = None) -> bytes:
-    """A frame without a mask; its length in `head` bytes, or in as few as it takes."""
+    """Return a frame without mask; its length takes `head` bytes, by default as few as possible."""
     size = len(payload)
     if head is None:
         head = 1 if size < 126 else 2 if size < 65536 else 8
@@ -180,7 +180,7 @@ def test_only_the_start_of_an_incomplete_frame_is_buffered() -> None:
     assert len(cutter._kept) == 0
 
 
-# ----- what is not -----
+# ----- unusual frames -----
 
 
 def test_control_frames_between_messages_go_to_wsproto_complete() -> None:
@@ -240,17 +240,17 @@ def test_fragments_use_memory_in_proportion_to_their_size() -> None:
 @pytest.mark.parametrize(
     "odd",
     [
-        pytest.param(b"\x81\x81\0\0\0\0a", id="a mask"),
-        pytest.param(b"\x81\x80\0\0\0\0", id="a mask on nothing"),
-        pytest.param(b"\x81\xfe\0\x7e\0\0\0\0", id="a mask, and a longer length"),
-        pytest.param(_frame(0x82, b"a" * 125, head=2), id="a length in too many bytes"),
-        pytest.param(_frame(0x82, b"a" * 65535, head=8), id="a length in far too many bytes"),
-        pytest.param(_frame(0xC1, b"a"), id="a reserved bit"),
-        pytest.param(_frame(0x83, b"a"), id="a reserved op code"),
-        pytest.param(_frame(0x80, b"a"), id="an end without a beginning"),
-        pytest.param(_frame(0x09, b"a"), id="a ping in fragments"),
-        pytest.param(_frame(0x89, b"a" * 126), id="a ping too long"),
-        pytest.param(_frame(0x88, b""), id="a close frame"),
+        pytest.param(b"\x81\x81\0\0\0\0a", id="mask"),
+        pytest.param(b"\x81\x80\0\0\0\0", id="mask of empty frame"),
+        pytest.param(b"\x81\xfe\0\x7e\0\0\0\0", id="mask and 16-bit length"),
+        pytest.param(_frame(0x82, b"a" * 125, head=2), id="16-bit length below 126"),
+        pytest.param(_frame(0x82, b"a" * 65535, head=8), id="64-bit length below 65536"),
+        pytest.param(_frame(0xC1, b"a"), id="reserved bit"),
+        pytest.param(_frame(0x83, b"a"), id="reserved op code"),
+        pytest.param(_frame(0x80, b"a"), id="continuation without start"),
+        pytest.param(_frame(0x09, b"a"), id="fragmented ping"),
+        pytest.param(_frame(0x89, b"a" * 126), id="ping over 125 bytes"),
+        pytest.param(_frame(0x88, b""), id="close frame"),
     ],
 )
 def test_close_or_invalid_frame_and_all_after_it_go_to_wsproto(odd: bytes) -> None:
@@ -302,11 +302,11 @@ def test_split_close_frame_goes_to_wsproto_with_all_after_it() -> None:
     assert _cut(b"\x88", b"\x00" + behind) == [Unusual(b"\x88\x00"), Unusual(behind)]
 
 
-# ----- what a header announces -----
+# ----- lengths in headers -----
 
 
 def _masked(first: int, length: int, *, head: int = 8) -> bytes:
-    """A client's header, with its mask."""
+    """Return a client's header with its mask."""
     if head == 8:
         return struct.pack("!BBQ", first, 255, length) + b"mask"
     return struct.pack("!BB", first, 128 | length) + b"mask"
@@ -350,7 +350,7 @@ def test_header_guard_stops_at_a_header_that_wsproto_rejects(header: bytes) -> N
     assert guard.check(_masked(0x82, 2**62)) is None
 
 
-# ----- both ways give the same -----
+# ----- fast and general path agree -----
 
 
 def _client(*, cuts: bool) -> ClientFrames:
@@ -367,13 +367,13 @@ def _client(*, cuts: bool) -> ClientFrames:
 
 
 def _received(chunks: list[bytes], *, cuts: bool) -> tuple[list[Incoming], list[tuple[int, bytes]]]:
-    """What comes of the chunks up to an end, and what is answered."""
+    """Return the received items up to the first end, and the sent data."""
     client = _client(cuts=cuts)
     received: list[Incoming] = []
     for chunk in chunks:
         for item in one_by_one(client.receive(chunk)):
             if isinstance(item, Broken):
-                # Where in a text the error is depends on how much of it was looked at.
+                # The position of the error depends on the amount of text that was checked.
                 received.append(Broken(item.code, item.error.partition(" in position ")[0]))
                 return received, unmasked(client.data_to_send())
             received.append(item)
@@ -427,7 +427,7 @@ def test_fast_and_general_path_give_equal_messages(
 def test_fast_and_general_path_agree_until_trailing_garbage(
     frames: list[bytes], garbage: bytes, chance: random.Random
 ) -> None:
-    """A frame that promises more than comes is not read here; wsproto reads what there is of it."""
+    """The fast parser waits for an incomplete frame; wsproto returns its available part."""
     chunks = _chopped(b"".join(frames) + garbage, chance)
 
     fast, _ = _received(chunks, cuts=True)
@@ -438,7 +438,7 @@ def test_fast_and_general_path_agree_until_trailing_garbage(
     assert all(isinstance(item, Broken) for item in fast[shorter:] + slow[shorter:])
 
 
-# ----- behind the upgrade -----
+# ----- after the upgrade -----
 
 
 @pytest.mark.parametrize("at", range(1, 200, 7))

@@ -1,4 +1,4 @@
-"""ETF ↔ values: what erlpack writes is read, what JSON has not is refused, and nothing hangs."""
+"""ETF: round trips, output of erlpack, terms without JSON form, invalid and hostile data."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_arbitrary_bytes_give_a_value_or_etf_error(data: bytes) -> None:
 
 @given(_VALUES, st.data())
 def test_truncated_random_term_is_reported_as_truncated(value: Any, data: st.DataObject) -> None:
-    """Rule 69: a message that looks whole may be a part of one."""
+    """Rule 69: a message that looks complete may be a part of a payload."""
     term = etf.pack({"op": 0, "d": value})
     cut = data.draw(st.integers(1, len(term) - 1))
 
@@ -101,17 +101,17 @@ def test_integers_of_64_bits_round_trip(value: int) -> None:
 
 
 def test_terms_that_only_other_encoders_write_are_decoded() -> None:
-    assert etf.unpack(b"\x83h\x02a\x01a\x02") == [1, 2], "a tuple"
-    assert etf.unpack(b"\x83k\x00\x02\x01\x02") == [1, 2], "a list of small integers"
-    assert etf.unpack(b"\x83t\x00\x00\x00\x01a\x05a\x06") == {"5": 6}, "a number as a key"
-    assert etf.unpack(b"\x83m\x00\x00\x00\x01\xff") == "\N{REPLACEMENT CHARACTER}", "no text"
+    assert etf.unpack(b"\x83h\x02a\x01a\x02") == [1, 2], "tuple"
+    assert etf.unpack(b"\x83k\x00\x02\x01\x02") == [1, 2], "list of small integers"
+    assert etf.unpack(b"\x83t\x00\x00\x00\x01a\x05a\x06") == {"5": 6}, "number as key"
+    assert etf.unpack(b"\x83m\x00\x00\x00\x01\xff") == "\N{REPLACEMENT CHARACTER}", "invalid UTF-8"
     assert etf.unpack(b"\x83t\x00\x00\x00\x01m\x00\x00\x00\x01\xffj") == {
         "\N{REPLACEMENT CHARACTER}": []
-    }, "no text as a key"
+    }, "invalid UTF-8 as key"
 
 
 def test_map_keys_are_encoded_as_text() -> None:
-    """Rule 76: atoms as keys cost 4002."""
+    """Rule 76: the gateway closes with 4002 if keys are atoms."""
     assert etf.pack({5: 1}) == etf.pack({"5": 1})
     assert b"m\x00\x00\x00\x02op" in etf.pack({"op": 1})
 
@@ -125,7 +125,7 @@ def test_only_integers_beyond_64_bits_are_encoded_as_text() -> None:
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_non_finite_float_is_encoded_as_nil(value: float) -> None:
-    """No Erlang reads such a float."""
+    """Erlang cannot read such a float."""
     looks_like_one = "F\x7f\N{GRINNING FACE}"
 
     assert etf.pack(value) == etf.pack(None)
@@ -180,7 +180,7 @@ _LIST = b"l\x00\x00\x00\x01"
     ],
 )
 def test_term_without_json_form_raises_its_reason(data: bytes, says: str) -> None:
-    """Rules 74 and 75: erlpack alone would overflow the stack, inflate a bomb, or cut silently."""
+    """Rules 74 and 75: erlpack alone overflows the stack, decompresses a bomb or truncates."""
     with pytest.raises(EtfError) as caught:
         etf.unpack(data)
 

@@ -80,7 +80,7 @@ def test_ping_between_fragments_is_answered() -> None:
 
     assert one_by_one(client.receive(data)) == ["ab"]
 
-    assert one_by_one(server.receive(client.data_to_send())) == []  # a pong is no message
+    assert one_by_one(server.receive(client.data_to_send())) == []  # a pong is not reported
 
 
 def test_each_ping_is_answered_with_its_data_in_order() -> None:
@@ -223,13 +223,13 @@ def test_endless_empty_fragments_use_no_memory() -> None:
 @pytest.mark.parametrize(
     ("data", "code"),
     [
-        (bytes([0x83, 0]), 1002),  # an op code that there is not
+        (bytes([0x83, 0]), 1002),  # an unknown op code
         (bytes([0xC1, 0]), 1002),  # a reserved bit
         (bytes([0x81, 0x80, 0, 0, 0, 0]), 1002),  # a mask from a server
-        (server_frame(0, b"x"), 1002),  # a fragment of nothing
-        (server_frame(1, b"\xff"), 1007),  # no UTF-8
-        (server_frame(8, b"x"), 1002),  # a close of one byte
-        (server_frame(8, struct.pack("!H", 1005)), 1002),  # a code that never travels
+        (server_frame(0, b"x"), 1002),  # a continuation without start
+        (server_frame(1, b"\xff"), 1007),  # invalid UTF-8
+        (server_frame(8, b"x"), 1002),  # a close payload of one byte
+        (server_frame(8, struct.pack("!H", 1005)), 1002),  # a code not allowed in a frame
     ],
 )
 @pytest.mark.parametrize("closing", [False, True])

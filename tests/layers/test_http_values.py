@@ -1,4 +1,4 @@
-"""headers and JSON of an HTTP answer → numbers and seconds to wait, whatever they are."""
+"""Delays and numbers in headers and JSON of HTTP responses, valid or not."""
 
 from __future__ import annotations
 

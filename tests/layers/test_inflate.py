@@ -1,4 +1,4 @@
-"""messages ↔ text: each compression, cut as servers cut it, broken, and too large."""
+"""Compression: round trips, split payloads, invalid data and size limits."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ BEHIND = "there is data after the end of the zlib stream"
 
 @contextmanager
 def _memory_below(most: int) -> Iterator[None]:
-    """What is done inside never takes as many bytes."""
+    """Check that the peak memory of the block stays below `most` bytes."""
     tracemalloc.start()
     try:
         yield
@@ -40,13 +40,13 @@ def _memory_below(most: int) -> Iterator[None]:
 
 @pytest.mark.parametrize("compression", list(Compression))
 def test_plain_text_passes_through_every_decompressor(compression: Compression) -> None:
-    """Rule 73: a plain text on a compressed connection is parsed."""
+    """Rule 73: plain text on a compressed connection is accepted."""
     assert inflater(compression, limit=LIMIT).receive("{}") == "{}"
 
 
 @pytest.mark.parametrize("compression", [Compression.NONE, Compression.PAYLOAD])
 def test_json_in_binary_message_bypasses_decompression(compression: Compression) -> None:
-    """Rule 80: some send JSON in binary frames."""
+    """Rule 80: some servers send JSON in binary frames."""
     context = inflater(compression, limit=LIMIT)
 
     assert context.receive(b'{"op":11}') == b'{"op":11}'
@@ -56,7 +56,7 @@ def test_json_in_binary_message_bypasses_decompression(compression: Compression)
 
 @pytest.mark.parametrize("level", [0, 1, 6, 9])
 def test_payload_compression_accepts_zlib_of_any_level(level: int) -> None:
-    """Rule 72: the second byte of the header may be any."""
+    """Rule 72: the second byte of the zlib header may have any value."""
     context = inflater(Compression.PAYLOAD, limit=LIMIT)
 
     for _ in range(3):
@@ -275,7 +275,7 @@ def test_zstd_compression_window_over_8_mib_is_rejected() -> None:
 def test_uncompressed_payload_in_compression_stream_is_kept(
     compression: Compression, plain: bytes
 ) -> None:
-    """Rules 73 and 80: in binary messages, and without harm to the stream."""
+    """Rules 73 and 80: in binary messages too; the stream continues."""
     context, sender = inflater(compression, limit=LIMIT), deflater(compression)
     assert context.receive(plain) == plain
     assert context.receive(sender.send(TEXT, large=False)) == TEXT
@@ -300,7 +300,7 @@ def test_partial_compressed_payload_continues_in_next_message() -> None:
 
 
 def test_data_after_partial_payload_is_treated_as_compressed() -> None:
-    """Rule 69: in a block that is stored, a text's own bytes are seen."""
+    """Rule 69: a stored block contains the bytes of the text itself."""
     context = inflater(Compression.ZLIB_STREAM, limit=LIMIT)
     sender = zlib.compressobj(0)
     data = sender.compress(b"[\0\0\xff\xff{}]") + sender.flush(zlib.Z_SYNC_FLUSH)
@@ -338,7 +338,7 @@ def test_compression_module_can_be_imported_without_zstd(
 
 
 def test_compressed_message_with_too_many_frames_is_an_error() -> None:
-    """Each would be a new context: a megabyte of them took seconds."""
+    """Each frame needs a new context: one megabyte of frames took seconds."""
     context = inflater(Compression.ZSTD_STREAM, limit=LIMIT)
     assert context.receive(zstd.compress(b"x") * 16) == b"x" * 16
 
@@ -347,7 +347,7 @@ def test_compressed_message_with_too_many_frames_is_an_error() -> None:
 
 
 def test_compressed_payload_can_be_pushed_back_a_limited_time() -> None:
-    """Each part is parsed from the start: without an end that would be quadratic."""
+    """Each part is parsed from the start, which is quadratic without a limit."""
     context, sender = inflater(Compression.ZLIB_STREAM, limit=LIMIT), zlib.compressobj()
 
     def part() -> bytes:
@@ -364,7 +364,7 @@ def test_compressed_payload_can_be_pushed_back_a_limited_time() -> None:
 
 @pytest.mark.parametrize("message", [b"\xff\xfe", b"", b"x\x9c", zlib.compress(TEXT), "{}"])
 def test_messages_of_a_client_are_not_decompressed(message: str | bytes) -> None:
-    """A client compresses nothing, so what looks compressed is no payload."""
+    """A client does not compress, so data that looks compressed is not a payload."""
     context = inflate.PlainInflater()
 
     assert context.receive(message) == message

@@ -1,4 +1,4 @@
-"""text ↔ payloads: the envelope is decoded, `d` stays raw, and what is no payload is an error."""
+"""Payloads: the envelope is decoded, `d` stays raw, and invalid data raises an error."""
 
 from __future__ import annotations
 
@@ -243,7 +243,7 @@ def test_truncated_payload_is_distinguished_from_invalid_one(text: str, truncate
 
 @pytest.mark.parametrize("size", range(len(POISONED)))
 def test_every_prefix_of_an_invalid_payload_is_truncated(size: int) -> None:
-    """Rule 69: a part of a text is kept, whatever the text holds."""
+    """Rule 69: a part of a payload is kept even if the payload is invalid."""
     with pytest.raises(PayloadError) as caught:
         decode(POISONED[:size])
 
@@ -374,7 +374,7 @@ def test_data_of_another_type_raises_with_its_path() -> None:
 
 @pytest.mark.parametrize("d", [b'"\xff"', rb'"\ud83d"', b"NaN", DEEP.encode()])
 def test_commands_are_decoded_strictly(d: bytes) -> None:
-    """What a server role reads it writes again: into replays, journals and traces."""
+    """The server role encodes received commands again for replays, logs and traces."""
     with pytest.raises(DataError):
         from_raw_strictly(d, object)
 
@@ -393,7 +393,7 @@ def test_raw_d_without_etf_form_raises_local_error() -> None:
     "unit", ['"\\ud83d",', r"\"", "[1]", '"', "\\", ',"a":1', '{"', "[{"], ids=repr
 )
 def test_envelope_of_a_large_text_is_found_in_linear_time(unit: str) -> None:
-    """A quadratic scan of 300 KB takes minutes; it would not end here."""
+    """A quadratic scan of 300 KB would take minutes."""
     text = '{"op":0,"t":"X","s":3,"d":[' + unit * (300_000 // len(unit))
 
     for end in ("", "]}", ',"x":5}', '"}'):

@@ -1,4 +1,4 @@
-"""payload ↔ command: what one role writes the other reads as an equal value."""
+"""Commands: encoding by one role and decoding by the other give equal values."""
 
 from __future__ import annotations
 
@@ -258,7 +258,7 @@ _PLAYING = Activity("chess", 1, "https://example.com", "thinking")
 def test_each_command_has_its_op_and_exactly_its_fields(
     version: int, command: Any, op: int, d: Any
 ) -> None:
-    """Rule 63: of a presence all of them, always; one that is missing costs the connection."""
+    """Rule 63: a presence always has all fields; the gateway closes if one is missing."""
     written = spell(command, DIALECTS[version])
 
     assert json.loads(msgspec.json.encode(written)) == [op, d]

@@ -1,4 +1,4 @@
-"""payload → command: what real clients send is understood, whatever their types and nulls."""
+"""Decoding of commands that real clients send, with other types and nulls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""command → error: what must not be sent is refused with its field, its value and its limit."""
+"""Validation of commands: errors name the field, its value and the limit."""
 
 from __future__ import annotations
 
@@ -316,7 +316,7 @@ _NEEDS = "RequestGuildMembers for {} needs the intent {}: add it to Config.inten
     ],
 )
 def test_request_with_its_intent_is_encoded(command: Any, intents: int | None) -> None:
-    """Rule 64; where there were no intents yet, all that there is comes."""
+    """Rule 64; versions without intents send all events."""
     assert spell(command, V10, intents=intents)[0] == 8
 
 

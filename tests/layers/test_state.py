@@ -1,4 +1,4 @@
-"""Every cell of TRANSITIONS, against real connections of both roles and dialects."""
+"""Every entry of TRANSITIONS, checked with connections of both roles and all versions."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _client(version: int, state: State, **policy: Any) -> ClientConnection:
 @pytest.mark.parametrize("version", [v for v, d in DIALECTS.items() if d.invalid_session_says])
 @pytest.mark.parametrize("state", [State.IDENTIFYING, State.RESUMING, State.READY])
 def test_invalid_session_on_same_connection_follows_the_table(version: int, state: State) -> None:
-    """Rule 30: on the same connection, where the policy says so."""
+    """Rule 30: Identify on the same connection, if configured."""
     client = _client(version, state, identify_on_same_connection=True)
     table = TRANSITIONS[_NAMES[version]]
 
@@ -83,7 +83,7 @@ def _upgrade(connection: ClientConnection) -> None:
     server = Server().accept(now=NOW)
     server.receive_data(connection.data_to_send(), now=NOW)
     answer = server.data_to_send()
-    # The answer alone, without what the server says behind it.
+    # The response alone, without the messages after it.
     connection.receive_data(answer.partition(b"\r\n\r\n")[0] + b"\r\n\r\n", now=NOW)
 
 

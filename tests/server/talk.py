@@ -1,4 +1,4 @@
-"""connections of a server without a socket, and what their tests say to them and hear of them."""
+"""Connections of a server without sockets, their payloads, and HTTP requests."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def http(
     content_type: str = "application/json",
     now: float = 0.0,
 ) -> tuple[int, Any]:
-    """Status and JSON of the answer to an HTTP request; (0, None): there is none."""
+    """Return status and JSON of the response to an HTTP request, or (0, None) without response."""
     raw = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
     connection = server.accept(now=now)
     head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(raw)}\r\n"

@@ -1,4 +1,4 @@
-"""What a server keeps of clients that do not behave: nothing, or no more than its limits."""
+"""Limits on the memory that misbehaving clients use on a server."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PING = b"\x89\x80\0\0\0\0"
 
 
 def _frame(data: bytes) -> bytes:
-    """A masked text frame, whose mask is zero."""
+    """Return a masked text frame whose mask is zero."""
     return bytes((0x81, 0x80 | len(data))) + bytes(4) + data
 
 

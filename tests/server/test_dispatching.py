@@ -1,4 +1,4 @@
-"""What a server sends, to whom, and how many at a time."""
+"""Dispatches: recipients, order, limits, and data that cannot be encoded."""
 
 from __future__ import annotations
 

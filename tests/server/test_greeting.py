@@ -1,4 +1,4 @@
-"""What a server greets with: HELLO, READY, a session's id, heartbeats."""
+"""Start of a connection: HELLO, READY, session ids and heartbeats."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_session_ids_are_distinct_without_a_random_source() -> None:
 
 
 def test_session_id_has_128_random_bits_and_a_number() -> None:
-    """Nobody may guess it, and where chance is the same each time it is one of its own."""
+    """It cannot be guessed, and it is unique even if the random source is constant."""
     draws = iter([0.25, 0.5, 0.75, 0.0, 0.0, 0.0, 0.0, 0.99])
     by_chance, constant = Server(ServerConfig(random=lambda: next(draws))), Server()
     for server in (by_chance, constant):

@@ -1,4 +1,4 @@
-"""What a server lets clients do, and the close codes beyond it."""
+"""Limits that a server enforces, and their close codes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a session gets of the members of guilds: GUILD_CREATE, chunks and RATE_LIMITED."""
+"""Members of guilds: GUILD_CREATE, chunks and RATE_LIMITED."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _presence(id_: str, status: str = "online") -> dict[str, Any]:
 
 
 def _guild(count: int = 10, **fields: Any) -> dict[str, Any]:
-    """A guild with the bot, and the users 1 to `count`; user 2 is in voice, user 3 is not."""
+    """Return a guild with the bot and users 1 to `count`; user 2 is in a voice channel."""
     return {
         "id": "5",
         "members": [_member(BOT, "bot"), *(_member(str(n)) for n in range(1, count + 1))],
@@ -38,7 +38,7 @@ def _guild(count: int = 10, **fields: Any) -> dict[str, Any]:
 def _connected(
     server: Server, intents: int | None = ALL, *, now: float = 0.0, v: int = 10, **identify: Any
 ) -> tuple[ServerConnection, list[dict[str, Any]]]:
-    """A connection that is READY, and the guilds of its GUILD_CREATE."""
+    """Return a ready connection and the guilds of its GUILD_CREATE."""
     target = "/" if v < 4 else f"/?v={v}&encoding=json"
     connection = server.accept(now=now, framing=False, target=target)
     d = {"token": "t", "properties": {}, "v": v, "intents": intents, **identify}
@@ -48,7 +48,7 @@ def _connected(
 
 
 def _ask(connection: ServerConnection, *, now: float = 0.0, **d: Any) -> list[Any]:
-    """The names and data of what answers a members request."""
+    """Return names and data of the dispatches that answer a members request."""
     send_payload(connection, 8, {"guild_id": "5", **d}, now=now)
     return [(p["t"], p["d"]) for p in sent_payloads(connection)]
 

@@ -1,4 +1,4 @@
-"""Mistakes of clients, each with its documented close code, and their silence."""
+"""Errors of clients with their documented close codes, and timeouts."""
 
 from __future__ import annotations
 

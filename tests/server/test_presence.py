@@ -1,4 +1,4 @@
-"""The presence that a server shows of a client."""
+"""Presence of a client as the server shows it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_presence_of_identify_is_shown_until_the_next() -> None:
 
 
 def test_presences_over_the_rate_limit_are_dropped() -> None:
-    """5 in 20 seconds, in any window; the connection is none the worse for it."""
+    """At most 5 in any 20 seconds; the connection stays open."""
     connection = ready_connection()
     assert _shows(connection) is None
 

@@ -1,4 +1,4 @@
-"""The HTTP request: lookups, and which version, encoding and compression are spoken."""
+"""HTTP requests: lookups; version, encoding and compression of an upgrade."""
 
 from __future__ import annotations
 

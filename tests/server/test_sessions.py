@@ -1,4 +1,4 @@
-"""The sessions of a server: replay, resume, and how they end."""
+"""Sessions of a server: replay, resume and expiry."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def test_expired_session_gets_no_dispatch_and_no_resume(away: bool) -> None:
         connection.receive_eof(now=0.0)
 
     server.forget(session)
-    server.forget(session)  # twice is once
+    server.forget(session)  # idempotent
 
     assert session.connection is None
     assert server.dispatch("X", 1, now=0.0) == 0
@@ -219,7 +219,7 @@ def test_scenario_starts_with_the_next_connection(played: bool) -> None:
     assert accept_connection(server).state is State.IDENTIFYING
 
 
-# ----- bounds -----
+# ----- limits -----
 
 
 def _dispatched(server: Server, count: int, size: int) -> None:

@@ -1,4 +1,4 @@
-"""Dispatches that change the world: what later sessions and requests get."""
+"""Changes of the world by dispatches, as later sessions and requests see it."""
 
 from __future__ import annotations
 

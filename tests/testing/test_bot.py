@@ -1,4 +1,4 @@
-"""A process with a client in it: stopped, frozen, killed, and slow, at any moment."""
+"""Simulated processes with a client: stopped, frozen, killed and slow."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MEMBERS = RequestGuildMembers("1", user_ids=[f"10000000000000000{n:02}" for n in
 
 
 class Watched(Simulation):
-    """One that counts what its applications took."""
+    """A simulation that counts the events of its applications."""
 
     def __init__(self, setting: Setting = IDLE) -> None:
         self.names: Counter[str] = Counter()
@@ -32,7 +32,7 @@ def test_stopped_process_resumes_its_session() -> None:
     simulation.run(100)
 
     simulation.bot.stop(keep_session=True)
-    simulation.bot.stop(keep_session=False)  # it is stopping already
+    simulation.bot.stop(keep_session=False)  # it is already stopping
     simulation.run(200)
 
     assert simulation.bot.life == 2
@@ -98,7 +98,7 @@ def test_process_killed_during_an_event_receives_it_again() -> None:
 
     simulation.bot.crash()
     simulation.bot.start()
-    simulation.bot.start()  # it runs already
+    simulation.bot.start()  # it already runs
     simulation.run(100)
 
     assert simulation.bot.is_ready
@@ -124,7 +124,7 @@ def test_process_killed_during_suspend_does_not_continue() -> None:
     simulation.run(100)
 
     simulation.bot.freeze(30.0, clock_stands=True)
-    assert not simulation.bot.send(MEMBERS), "nothing in it runs"
+    assert not simulation.bot.send(MEMBERS), "a frozen process sends no command"
     simulation.bot.crash()
     simulation.bot.start()
     simulation.run(100)

@@ -1,4 +1,4 @@
-"""For each invariant a machine that is broken on purpose: the simulation finds it, by its name."""
+"""A mutation for each invariant, which the simulation detects by name."""
 
 from __future__ import annotations
 

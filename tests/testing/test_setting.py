@@ -1,4 +1,4 @@
-"""A seed's setting: every version, encoding and compression, of what is there."""
+"""Configs of seeds: all available versions, encodings and compressions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Years of trouble from one seed: the same for the same seed, all kinds of it, for any bot."""
+"""Simulation: deterministic for a seed, all fault kinds, custom clients, shrinking."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_invariants_hold_while_all_faults_are_injected(version: int) -> None:
         assert report.events > 1000
         assert report.years == 2 * 40_000 / (365 * 86400)
 
-    assert set(troubles) == set(KINDS), "each kind of trouble has happened"
+    assert set(troubles) == set(KINDS), "each fault kind was injected"
 
 
 def test_excluded_fault_is_not_injected() -> None:
@@ -114,16 +114,16 @@ def test_custom_client_can_be_simulated() -> None:
         seen.append(event)
         match event:
             case Ready():
-                # Where the connection is lost before READY is handled, nothing can be sent.
+                # If the connection is lost before READY is handled, no command can be sent.
                 sent.append(bot.send(UpdatePresence([Activity("go")])))
                 asked.append(bot.request(RequestGuildMembers("1", query="a", limit=1)))
-                assert not bot.send(Heartbeat(1)), "what the client refuses is not sent"
+                assert not bot.send(Heartbeat(1)), "a rejected command is not sent"
             case _:
                 pass
 
     simulation = Simulation(3, attrs.evolve(STORMY, clients=1), config=config, handle=handle)
     (bot,) = simulation.bots
-    assert not bot.send(UpdatePresence()), "there is no connection yet"
+    assert not bot.send(UpdatePresence()), "the connection is not open yet"
     simulation.run(7200)
 
     assert bot.config.presence == config.presence
@@ -147,11 +147,11 @@ def test_exception_of_the_application_ends_the_simulation() -> None:
     assert isinstance(caught.value.__cause__, KeyError)
 
 
-# ----- what breaks is told -----
+# ----- broken invariants -----
 
 
 def _break_when_cut(patch: pytest.MonkeyPatch) -> None:
-    """An invariant that a cut breaks, and nothing else does."""
+    """Register an invariant that is broken by dropped connections only."""
     true = History.received
 
     def received(self: History, bot: Bot, event: Event) -> None:

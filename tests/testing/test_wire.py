@@ -1,4 +1,4 @@
-"""The wire between two ends: latency, pieces, cuts, silence, and a bit that is turned over."""
+"""Simulated TCP: latency, chunks, drops, lost data and corrupted bits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LONG = b"\x81\xfe\x01\x00\x00\x00\x00\x00" + b"x" * 256
 
 
 class Side:
-    """An end that writes down what it sees."""
+    """An end that records its input."""
 
     def __init__(self) -> None:
         self.pieces: list[bytes] = []
@@ -163,7 +163,7 @@ def test_corruption_of_masked_frames_spares_the_length(data: bytes) -> None:
         wire.join(Side(), server)
         wire.up.corrupts = True
         wire.up.send(b"GET / HTTP/1.1\r\n\r\n")
-        assert wire.corrupts and not wire.corrupted, "the request holds a nonce"
+        assert wire.corrupts and not wire.corrupted, "the request contains a nonce"
         wire.up.send(data)
         agenda.run(5.0)
         assert wire.corrupted and not wire.corrupts

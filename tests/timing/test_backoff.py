@@ -1,4 +1,4 @@
-"""failures → seconds to wait."""
+"""Backoff delays after consecutive failures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""now ↔ deadlines."""
+"""Deadlines of timers, with pauses."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_earliest_deadline_is_returned_first() -> None:
 
 
 def test_simultaneous_deadlines_are_ordered_by_name() -> None:
-    """So that a trace replays, whoever was set first."""
+    """A trace must replay in the same order, however the timers were set."""
     deadlines = Deadlines()
     for timer in (Timer.SEND, Timer.CLOSE, Timer.HEARTBEAT):
         deadlines.set(timer, 5.0)
@@ -84,7 +84,7 @@ def test_pause_suspends_only_deadlines_of_the_peer() -> None:
     deadlines.set(Timer.HEARTBEAT, 20.0)
 
     deadlines.pause(4.0)
-    deadlines.pause(7.0)  # a second pause is none
+    deadlines.pause(7.0)  # a second pause has no effect
 
     assert deadlines.paused
     assert deadlines.next() == 20.0

@@ -1,4 +1,4 @@
-"""beats, ACKs and traffic → is the peer alive."""
+"""Heartbeats: schedule, latency and zombie detection from ACKs and traffic."""
 
 from __future__ import annotations
 

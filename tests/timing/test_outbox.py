@@ -1,4 +1,4 @@
-"""commands, now → what may be sent now: order, room for heartbeats, and limits of one's own."""
+"""Command queue: order, rate limits, and slots reserved for heartbeats."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_commands_within_the_limit_are_sent_in_order() -> None:
 
 
 def test_take_examines_commands_up_to_the_first_sendable_one() -> None:
-    """A command costs the same behind a thousand others."""
+    """The cost of a command does not depend on the number of commands before it."""
     looked_at = []
 
     def held_until(command: str, now: float) -> float:

@@ -1,4 +1,4 @@
-"""now → room."""
+"""Sliding window of a rate limit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""traces that tests make, and what they ask of them."""
+"""Builders of traces and assertions about them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def config_with(**fields: Any) -> Config:
 
 
 class Trace:
-    """A recorder, and the lines that it has written."""
+    """A recorder and its written lines."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -71,7 +71,7 @@ def _strings(value: Any) -> Iterator[str]:
 
 
 def assert_hides(lines: list[str], *secrets: str) -> None:
-    """What a replay makes of the bytes would show a secret that is compressed in them."""
+    """Assert that lines and decoded bytes contain no secret, and that the trace replays."""
     texts = [text for line in lines for text in (line, *_strings(json.loads(line)))]
     for secret in secrets:
         for form in (secret, json.dumps(secret)[1:-1], secret.replace("/", r"\/")):

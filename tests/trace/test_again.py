@@ -1,4 +1,4 @@
-"""What was recorded is driven again, and does the same."""
+"""Replay of recorded traces without differences."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ from tests.trace.made import (
 
 
 def _talk(link: Link, client: Client, server: Server) -> None:
-    """An hour in which everything happens that a life has."""
+    """Run one hour with every kind of event of a client."""
     link.run(60)
     link.client.expect(Ready)
     link.client.send(UpdatePresence([Activity("chess")], since=5))
@@ -105,7 +105,7 @@ def test_client_and_server_replay_without_differences(form: dict[str, Any], chop
     made = Trace()
     client = made.recorder.client(config_with(**form))
     members = [{"user": {"id": str(n)}} for n in range(5)]
-    # TOKEN begins with the id of the default user in base64, as tokens do.
+    # TOKEN starts with the id of the default user in base64, as tokens do.
     user = {"id": "7", "username": "bot"}
     world = World([{"id": "5", "name": "five", "members": members}], user)
     tokens = {TOKEN, "another-token"}
@@ -182,7 +182,7 @@ def test_connection_and_lookup_without_client_are_recorded() -> None:
 
     lines = made.close()
     assert_hides(lines, TOKEN)
-    assert made.calls().count("receive_eof") == 0  # it was closed already
+    assert made.calls().count("receive_eof") == 0  # it is already closed
     assert "check_clock" not in made.calls()  # a lookup has no use for it
     assert [line["state"] for line in read(lines) if line.get("call") == "receive_data"] == [
         *["upgrading", "closed"],
@@ -222,10 +222,10 @@ def test_granted_identify_slots_are_recorded_in_their_caller() -> None:
     lines = read(made.close())
     assert ['"op":2' in str(messages) for messages in sent] == [True, True]
     inside = [line["call"] for line in lines if line.get("inside")]
-    assert inside == ["grant_identify"]  # the second had to wait for its turn
+    assert inside == ["grant_identify"]  # the second had to wait for its identify slot
     assert made.calls().count("grant_identify") == 2
     assert differences(made.lines) == []
-    # One that is not given any more is missed.
+    # A slot that is no longer granted is reported.
     changed = [line for line in made.lines if '"inside"' not in line]
     assert {d.what for _, d in differences(changed)} >= {"state"}
 

@@ -1,4 +1,4 @@
-"""What is different today is found, and said."""
+"""Differences between a trace and its replay."""
 
 from __future__ import annotations
 

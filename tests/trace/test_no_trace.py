@@ -1,4 +1,4 @@
-"""What is no trace is said with its line."""
+"""Invalid traces, reported with the line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A trace holds no secret, however a server echoes it."""
+"""Redaction: a trace contains no secret, however a server echoes it."""
 
 from __future__ import annotations
 
@@ -182,7 +182,7 @@ def test_keys_in_urls_are_redacted() -> None:
 
 
 def _opened() -> tuple[Trace, Any]:
-    """A client's connection, whose next bytes come by hand."""
+    """Return a recorded connection; the test supplies the next bytes."""
     made = Trace()
     client = made.recorder.client(config_with(gateway_url="ws://localhost", api_url=None))
     link = Link(client, Server())
@@ -317,7 +317,7 @@ def test_payload_of_several_framed_messages_is_written_as_one() -> None:
     link.run(1)
     connection: Any = client.connection
     text = json.dumps({"op": 0, "t": "A", "s": 9, "d": TOKEN}).encode()
-    # A block that is stored needs nothing of what the server's context holds.
+    # A stored block does not depend on the compression context of the server.
     stored = b"\0" + len(text).to_bytes(2, "little") + (65535 - len(text)).to_bytes(2, "little")
     data = stored + text + b"\0\0\0\xff\xff"
 

@@ -1,4 +1,4 @@
-"""No part of a secret is in a trace, however it was split, encoded or broken."""
+"""Redaction of secrets that are split, encoded or truncated."""
 
 from __future__ import annotations
 
@@ -255,7 +255,7 @@ def test_invalid_compressed_message_is_recorded_as_its_size(compression: str) ->
 
 @pytest.mark.parametrize("letter", ["\\", "M", "x", "[", "7,", '"token":"'])
 def test_redaction_cost_is_linear_in_the_text(letter: str) -> None:
-    """With a quadratic cost this would take hours."""
+    """A quadratic cost would take hours."""
     secrets = Secrets()
     secrets.add("M" + TOKEN)
     secrets.add("\\" * 20 + "x")
