@@ -198,7 +198,7 @@ def test_slots_needed_is_heartbeats_per_minute_plus_one(milliseconds: int, place
     assert beats.slots_needed(60.0) == places
 
 
-def test_heartbeat_that_is_not_allowed_is_deferred_and_then_not_late() -> None:
+def test_disallowed_heartbeat_is_deferred_and_not_late() -> None:
     heartbeats = _begun()
 
     first = heartbeats.on_timer(1.0, is_allowed=False, is_reading=True)

@@ -138,7 +138,7 @@ def test_clear_returns_commands_but_not_the_presence() -> None:
     assert outbox.pop_sendable(0.0) is None
 
 
-def test_command_delay_is_reported_once_until_the_queue_was_empty() -> None:
+def test_command_delay_is_reported_once_until_queue_is_empty() -> None:
     outbox = _outbox()
     _put(outbox, "a", "b", since=2.0)
 

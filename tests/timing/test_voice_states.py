@@ -24,7 +24,7 @@ def test_voice_state_replaces_that_of_its_guild() -> None:
     assert _states(FIRST, SECOND, LEFT).wanted == (SECOND,)
 
 
-def test_voice_states_have_capacity_for_known_guilds_and_for_leaving() -> None:
+def test_voice_state_limit_excludes_known_guilds_and_leaving() -> None:
     states = _states(FIRST, limit=1)
 
     assert states.has_capacity(FIRST)
@@ -40,7 +40,7 @@ def test_new_session_gets_all_voice_states_once() -> None:
     assert states.take_unsent() == []
 
 
-def test_resumed_session_gets_the_last_unsent_voice_state_of_a_guild() -> None:
+def test_resumed_session_gets_the_last_unsent_voice_state() -> None:
     states = _states(FIRST)
     states.record_unsent(FIRST)
     states.record_unsent(LEFT)
