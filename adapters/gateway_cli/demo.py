@@ -72,7 +72,7 @@ def _on_trio(story: _Demo, output: Output) -> None:
 
         import gateway_trio
     except ModuleNotFoundError as error:
-        fail(f"--adapter trio needs {error.name}: install gateway-proto[cli]")
+        fail(f"--adapter trio needs {error.name}: install gateway-proto[cli]", status=MISUSED)
     errors: list[Exception] = []
 
     async def bounded() -> None:

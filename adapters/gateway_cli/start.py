@@ -23,7 +23,7 @@ def main() -> None:
             sys.stderr.write(
                 f"gateway-proto: the command line needs {missing}: install gateway-proto[cli]\n"
             )
-            sys.exit(1)
+            sys.exit(2)
         status = run_command()
     except KeyboardInterrupt:  # before the command has begun, or after its end
         status = 130

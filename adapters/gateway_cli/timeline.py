@@ -61,7 +61,7 @@ def timeline_file(
     try:
         text = page(told, file.name)
     except ImportError:
-        fail("a timeline needs plotly: install gateway-proto[timeline]")
+        fail("a timeline needs plotly: install gateway-proto[timeline]", status=MISUSED)
     try:
         with private_file(out, is_ours=_is_page) as target:
             target.write(text)

@@ -18,7 +18,14 @@ import importlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-import pytest
+try:
+    import pytest
+except ModuleNotFoundError as _error:
+    if _error.name != "pytest":
+        raise
+    raise ModuleNotFoundError(
+        "gateway_pytest needs pytest: install gateway-proto[pytest]", name="pytest"
+    ) from None
 
 if TYPE_CHECKING:
     from gateway_pytest._aio import AsyncWaits

@@ -88,10 +88,11 @@ def test_adapter_of_another_event_loop_is_named(
         run(main())
 
 
-def test_import_without_trio_names_the_extra() -> None:
-    script = "import sys; sys.modules['trio'] = None; import gateway_trio"
+@pytest.mark.parametrize("extra", ["trio", "pytest"])
+def test_import_without_its_extra_names_the_extra(extra: str) -> None:
+    script = f"import sys; sys.modules[{extra!r}] = None; import gateway_{extra}"
 
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
 
     assert result.returncode == 1
-    assert "gateway_trio needs trio: install gateway-proto[trio]" in result.stderr
+    assert f"gateway_{extra} needs {extra}: install gateway-proto[{extra}]" in result.stderr

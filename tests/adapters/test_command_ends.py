@@ -202,7 +202,7 @@ def test_command_without_its_extra_names_the_extra(
         check=False,
     )
 
-    assert result.returncode == 1
+    assert result.returncode == 2
     assert result.stderr == (
         f"gateway-proto: {needs} needs {missing}: install gateway-proto[cli]\n"
     )
