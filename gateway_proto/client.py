@@ -66,8 +66,8 @@ class Client:
     """A client's life: dials, one after the other, until it is stopped or gives up.
 
     `gateway` is the answer of a lookup that was made elsewhere. With `only_look_up` it ends after
-    the lookup. `on_slot_needed` is called where a connection awaits its turn to identify. A
-    `session` that does not fit the config is ignored, and reported by `SessionIgnored`.
+    the lookup. A `session` that does not fit the config is ignored, and reported by
+    `SessionIgnored`. `_on_slot_needed` is internal: use the event `IdentifySlotNeeded`.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Client:
         session: Session | None = None,
         gateway: Url | None = None,
         only_look_up: bool = False,
-        on_slot_needed: Callable[[ClientConnection, float], None] | None = None,
+        _on_slot_needed: Callable[[ClientConnection, float], None] | None = None,
     ) -> None:
         check_client(config, session, gateway)
         encode_identify(config, config.presence)  # report one that is too large before the dial
@@ -107,7 +107,7 @@ class Client:
         self._was_ready = False
         self._identified_at: float | None = None
         self._only_look_up = only_look_up
-        self._on_slot_needed = on_slot_needed
+        self._on_slot_needed = _on_slot_needed
         self._requests = Requests(config.dialect)
         self._voice_states: VoiceStates[UpdateVoiceState] | None = None
         if config.restore_voice_states:

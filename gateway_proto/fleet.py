@@ -180,7 +180,7 @@ class Fleet:
             config,
             session=session,
             gateway=Url.parse(plan.url),
-            on_slot_needed=functools.partial(self._slot_needed, shard_id),
+            _on_slot_needed=functools.partial(self._slot_needed, shard_id),
         )
         client.share_budget(self.budget)
         return client

@@ -49,7 +49,7 @@ class Recorder:
         session: Session | None = None,
         gateway: Url | None = None,
         only_look_up: bool = False,
-        on_slot_needed: Callable[[ClientConnection, float], None] | None = None,
+        _on_slot_needed: Callable[[ClientConnection, float], None] | None = None,
     ) -> Client:
         """A `Client`, watched with all of its connections; a `Fleet` takes it to make its own.
 
@@ -61,7 +61,7 @@ class Recorder:
             session=session,
             gateway=gateway,
             only_look_up=only_look_up,
-            on_slot_needed=None if on_slot_needed is None else self._log.outside(on_slot_needed),
+            _on_slot_needed=None if _on_slot_needed is None else self._log.outside(_on_slot_needed),
         )
         line = self._new(
             "client",
@@ -70,7 +70,7 @@ class Recorder:
             gateway=None if gateway is None else str(gateway),
             only_look_up=only_look_up,
         )
-        if on_slot_needed is not None:
+        if _on_slot_needed is not None:
             line.fields["asks_for_slots"] = True
         Clients(self._log, client, line.fields["id"], config.compression).look(line.fields)
         self._log.end(line)

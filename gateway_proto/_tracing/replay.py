@@ -186,7 +186,7 @@ class _Replaying:
                     session=session,
                     gateway=None if gateway is None else Url.parse(gateway),
                     only_look_up=line.get("only_look_up", False),
-                    on_slot_needed=self._slot_needed if line.get("asks_for_slots") else None,
+                    _on_slot_needed=self._slot_needed if line.get("asks_for_slots") else None,
                 )
             case "connection":
                 presence = line.get("presence")

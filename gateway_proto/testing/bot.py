@@ -330,7 +330,7 @@ class Bot:
         config = attrs.evolve(self.config, unix_offset=self.unix() - self.clock())
         turns = self._turns
         on_slot_needed = None if turns is None else self._slot_needed
-        self.client: Client = Client(config, session=session, on_slot_needed=on_slot_needed)
+        self.client: Client = Client(config, session=session, _on_slot_needed=on_slot_needed)
         self.mailbox: Mailbox = Mailbox(
             self.client, self._resume_reading, queue_limit=self._queue_limit
         )
