@@ -1,4 +1,4 @@
-"""Checks of the arguments of `open_gateway`, `open_shards` and `serve_gateway`, on any loop."""
+"""Checks of the arguments of `open_gateway`, `open_shards` and `serve_gateway`."""
 
 from __future__ import annotations
 

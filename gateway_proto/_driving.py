@@ -1,4 +1,4 @@
-"""What the drivers and gateways of all event loops share: protocols, iterations, blocked loops."""
+"""Protocols of drivers, iterations, and blocked event loops, for the adapters of all loops."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ __all__ = [
 _BLOCKED_SECONDS = 0.05
 """A timer that fires later than this shows that the event loop was blocked."""
 _GRACE_SECONDS = 1.0
-"""The time that a peer then has left: the client's own bytes may have been late, too."""
+"""Time that the peer has afterwards, because our own bytes may have been late, too."""
 T = TypeVar("T")
 
 
 class Notifier(Protocol):
-    """Something to wait for, again and again."""
+    """Repeatable notification of waiting tasks."""
 
     def tell(self) -> None:
         """Wake all tasks that wait."""
@@ -41,22 +41,22 @@ class Notifier(Protocol):
 
 
 class Driver(Protocol):
-    """The object that drives one connection over one transport."""
+    """Driver of one connection over one transport."""
 
     connection: Any
 
     def turn(self) -> None:
-        """Send the bytes, hand over the events, set the timer; errors go to `fail`."""
+        """Send the bytes, deliver the events and set the timer; errors go to `fail`."""
 
     def resume(self) -> None:
-        """Read again: there is capacity for events."""
+        """Resume reading: the event queue has capacity."""
 
     def fail(self, error: BaseException) -> None:
-        """End because of an exception in the state machine or in a callback."""
+        """Stop because of an exception in the connection or in a callback."""
 
 
 class Iteration(Generic[T]):
-    """One `async for`: it runs until the loop is left, which drops the only reference to it."""
+    """One `async for` loop. It has ended when the loop has dropped the only reference to it."""
 
     __slots__ = ("__weakref__", "_next", "source", "task")
 
@@ -75,7 +75,7 @@ class Iteration(Generic[T]):
 
 
 class Iterations:
-    """The iterations that run over one gateway, or over shards and each of their gateways.
+    """Active iterations over one gateway, or over shards and each of their gateways.
 
     Two tasks that iterate over the same events would each see a part of them, and the session as of
     the handled events would be wrong.
@@ -106,30 +106,30 @@ class Iterations:
 
 
 class Turns:
-    """Gateways with events, in turns, so that none starves.
+    """Round robin over the gateways that have events, so that none is starved.
 
-    Those without any cost nothing, however many they are.
+    Gateways without events cost nothing.
     """
 
     def __init__(self) -> None:
         self._line: deque[GatewayBase] = deque()
         self._last: GatewayBase | None = None
         self.iterations: Iterations = Iterations()
-        """Over the shards, and over each of their gateways."""
+        """Iterations over the shards and over each of their gateways."""
         self.errors: list[BaseException] = []
-        """Exceptions of drivers that no iteration has raised."""
+        """Exceptions that ended gateways and that no iteration has raised."""
 
     def raise_error(self) -> None:
-        """Raise an exception of a driver, each once."""
+        """Raise the first exception that no iteration has raised, once."""
         if self.errors:
             raise self.errors.pop(0)
 
     def join(self, gateway: GatewayBase) -> None:
-        """It has events now, and had none."""
+        """Add a gateway whose first event was queued."""
         self._line.append(gateway)
 
     def take(self) -> tuple[GatewayBase, Event] | None:
-        """The next event and whose it is; None where none waits. The one before is handled."""
+        """Return the next event with its gateway, or None; the previous event counts as handled."""
         if self._last is not None:
             self._last.handled()
             self._last = None
@@ -138,7 +138,7 @@ class Turns:
             event = gateway.take()
             if gateway.has_event:
                 self._line.append(gateway)
-            if event is not None:  # it may have been taken from the gateway itself
+            if event is not None:  # None if it was taken from the gateway itself
                 self._last = gateway
                 return gateway, event
         return None
@@ -164,9 +164,9 @@ def raisable(error: BaseException) -> BaseException:
 def excuse_blocked_loop(connection: Any, due: float | None, now: float) -> bool:
     """Stop the liveness timers for the time in which a blocked event loop could not read.
 
-    `due` is when the adapter's timer should have fired. What the peer sent since then waits in the
-    socket, so its silence proves nothing. Returns whether that was so; the adapter then excuses
-    nothing more until data arrives, so that a slow event loop does not hide a dead peer.
+    `due` is the time at which the adapter's timer should have fired. Data of the peer may still be
+    in the socket, so missing data says nothing about the peer. Return whether the loop was blocked.
+    If so, do not call this again until data arrives: else a slow event loop could hide a dead peer.
     """
     if due is None or now - due <= _BLOCKED_SECONDS:
         return False

@@ -1,7 +1,7 @@
-"""Events → the level and the text of log records, without secrets.
+"""Level and text of the log record of each event.
 
-A record never has `d`, the token or the query of a URL. Control characters in the peer's words are
-escaped.
+A record never contains `d`, the token or the query of a URL. Control characters in texts of the
+peer are escaped.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from gateway_proto.events import (
 
 __all__ = ["DEBUG", "clean", "level_of", "text_of"]
 
-# The numbers of the standard library's `logging`, which this module must not import.
+# Levels of the standard library's `logging`, which only `gateway.py` imports.
 DEBUG, _INFO, _WARNING, _ERROR = 10, 20, 30, 40
 
 _LEVELS: dict[type, int] = {
@@ -64,7 +64,7 @@ _LEVELS: dict[type, int] = {
 }
 _QUERY = re.compile(r"(\w://[^\s?#]*)[?#]\S*")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-_LONGEST_TEXT = 500
+_MAX_TEXT_LENGTH = 500
 
 
 def level_of(event: object) -> int:
@@ -88,7 +88,7 @@ def text_of(event: Event | ServerEvent) -> str:
         case Ready():
             return "READY: a new session"
         case Resumed():
-            return "RESUMED: the session goes on"
+            return "RESUMED: the session continues"
         case Closed():
             return _closed(event)
         case GaveUp(reason):
@@ -110,7 +110,7 @@ def text_of(event: Event | ServerEvent) -> str:
         case SessionInvalidated(resumable):
             return f"the server invalidated the session, resumable: {resumable}"
         case EncodingIgnored(expected, received):
-            return f"the server sends {received.value}, not {expected.value} as asked for"
+            return f"the server sends {received.value} instead of the requested {expected.value}"
         case IdentifySlotNeeded(_, key):
             return f"waiting for an identify slot of key {key}"
         case RequestFailed(_, request, why):
@@ -129,7 +129,7 @@ def clean(text: str, token: str = "") -> str:
     """Remove the token and the queries of URLs, escape control characters, and shorten."""
     text = _QUERY.sub(r"\1", without_token(text, token))
     text = _CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
-    return text if len(text) <= _LONGEST_TEXT else text[:_LONGEST_TEXT] + "..."
+    return text if len(text) <= _MAX_TEXT_LENGTH else text[:_MAX_TEXT_LENGTH] + "..."
 
 
 def _is_refusal(closed: Closed) -> bool:

@@ -1,7 +1,7 @@
-"""Config, now → clients: many shards in one process; they share a lookup and identify slots.
+"""Shards of one process, which share a lookup and identify slots.
 
-A fleet owns no transport: each of its clients is driven as any other, and `handle_timer` grants the
-identify slots. The failure of one shard does not affect the others.
+A fleet has no transports: each of its clients is driven like any other client, and `handle_timer`
+grants the identify slots. The failure of one shard does not affect the others.
 """
 
 from __future__ import annotations
@@ -27,10 +27,11 @@ __all__ = ["Fleet"]
 class Fleet:
     """Shards of one bot: first `lookup`, a client that ends with the lookup; then `clients`.
 
-    `count` and `ids` are those of the lookup and all, unless given; `sessions` are resumed, by
-    shard id; `make_client` is `Client`, or that of a recorder. With `Config.ask_to_identify` the
-    caller grants the identify slots, otherwise the fleet does. Raises `LocalProtocolError` for
-    values that do not fit, and for a config that names a shard itself or whose version has none.
+    `count` defaults to the lookup's answer and `ids` to all ids below it. `sessions`, by shard id,
+    are resumed. `make_client` is `Client` or the `client` method of a recorder. With
+    `Config.ask_to_identify` the caller grants the identify slots, otherwise the fleet does. Raises
+    `LocalProtocolError` for invalid arguments, for a config with `shard`, and for a version without
+    shards.
     """
 
     def __init__(
@@ -67,27 +68,27 @@ class Fleet:
         self._events: list[tuple[int, Event]] = []
         self._unreported: dict[int, ClientConnection] = {}
         self.lookup: Client | None = None
-        """Drive it first, if there is one; then call `begin`."""
+        """Client to drive to its end before `begin` is called; None if no lookup is necessary."""
         if config.gateway_url is None:
             self.lookup = make_client(attrs.evolve(config, lookup_bot=True), only_look_up=True)
         else:
             plan_shards(GatewayFound(config.gateway_url), count=count, ids=self._ids)
         self.clients: dict[int, Client] = {}
-        """By shard id; empty before `begin`."""
+        """Clients by shard id; empty before `begin`."""
         self.budget: IdentifyBudget = IdentifyBudget(
             per_day=config.identify_budget, reserve=config.identify_reserve
         )
-        """Identifies that the token may still send, by all shards."""
+        """Identifies that all shards together may still send."""
         self.queue: IdentifyQueue = IdentifyQueue()
-        """The shards that wait for an identify slot, in order."""
+        """Shards that wait for an identify slot, in order."""
         self.on_wake: Callable[[], None] | None = None
-        """Called when `next_timer` may have changed, or events may be there."""
+        """Function to call when `next_timer` may have changed or events may be available."""
 
     def begin(self, *, now: float) -> ShardPlan:
-        """Make the clients that the lookup's answer asks for, and return the plan.
+        """Make the clients of the lookup's answer, and return the plan.
 
-        Raises `LocalProtocolError` with the reason if the lookup gave up or names an absurd count,
-        if the counts do not fit each other, or if it was called before.
+        Raises `LocalProtocolError` with the reason if the lookup gave up or returned too large a
+        count, if `ids` do not fit the count, or if `begin` was called before.
         """
         if self._plan is not None:
             raise LocalProtocolError("begin was called before: use add and remove")
@@ -108,16 +109,16 @@ class Fleet:
 
     @property
     def plan(self) -> ShardPlan:
-        """The plan, with the ids that are here now; raises `LocalProtocolError` before `begin`."""
+        """Plan with the ids of the present shards; raises `LocalProtocolError` before `begin`."""
         if self._plan is None:
             raise LocalProtocolError("there is no plan yet: the lookup is not over")
         return msgspec.structs.replace(self._plan, ids=tuple(sorted(self.clients)))
 
     def add(self, shard_id: int, *, session: Session | None = None) -> Client:
-        """Make the client of one more shard, or of one that was removed; drive it as the others.
+        """Make the client of one more shard, or of one that was removed; drive it like the others.
 
-        Raises `LocalProtocolError` for an id that is here or not below the count, and before
-        `begin`.
+        Without `session` the shard identifies, also if it was removed before. Raises
+        `LocalProtocolError` for an id that is here or not below the count, and before `begin`.
         """
         plan = self.plan
         if not isinstance(shard_id, int) or not 0 <= shard_id < plan.count:
@@ -131,7 +132,7 @@ class Fleet:
         return client
 
     def replace(self, shard_id: int, *, session: Session | None = None) -> Client:
-        """Make a new client for a shard that is here; stop the former, and drive it to its end.
+        """Make a new client for a shard that is here; stop the former one and drive it to its end.
 
         Raises `LocalProtocolError` for an id that is not here.
         """
@@ -142,7 +143,7 @@ class Fleet:
         return client
 
     def remove(self, shard_id: int) -> Client:
-        """Forget a shard, and return its client; stop that and drive it to its end.
+        """Forget a shard, and return its client: stop it and drive it to its end.
 
         Raises `LocalProtocolError` for an id that is not here.
         """
@@ -152,12 +153,12 @@ class Fleet:
         return client
 
     def events(self) -> list[tuple[int, Event]]:
-        """Return shard ids and events since the last call: `IdentifyBudgetSpent`, once a wait."""
+        """Return new (shard id, event) pairs: one `IdentifyBudgetSpent` per wait of a shard."""
         events, self._events = self._events, []
         return events
 
     def next_timer(self) -> float | None:
-        """Return when to call `handle_timer`, in seconds of the caller's clock; None: never."""
+        """Return the time to call `handle_timer`, in seconds; None if nothing is due."""
         return self.queue.next_timer()
 
     def handle_timer(self, *, now: float) -> None:
@@ -204,7 +205,7 @@ class Fleet:
             return  # the shard was removed
         self._unreported[shard_id] = connection
         if not self._config.ask_to_identify:
-            # If it waited on a connection that is lost, it returns to the front.
+            # A shard that waited on a lost connection returns to the front.
             self.queue.leave(shard_id)
             self.queue.join(shard_id, functools.partial(self._grant, shard_id, connection))
         self.handle_timer(now=now)

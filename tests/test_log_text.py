@@ -64,7 +64,7 @@ CASES = [
     ),
     (Opened("/?v=10"), "INFO", "connected: the WebSocket is open"),
     (READY, "INFO", "READY: a new session"),
-    (Resumed("RESUMED", 2), "INFO", "RESUMED: the session goes on"),
+    (Resumed("RESUMED", 2), "INFO", "RESUMED: the session continues"),
     (GaveUp("no way"), "ERROR", "gave up: no way"),
     (
         Suspended(12.0),
@@ -82,7 +82,7 @@ CASES = [
     (
         EncodingIgnored(Encoding.ETF, Encoding.JSON),
         "WARNING",
-        "the server sends json, not etf as asked for",
+        "the server sends json instead of the requested etf",
     ),
     (ReconnectRequested(), "INFO", "the server asks for a reconnect"),
     (SessionIgnored("of another"), "WARNING", "the stored session is not used: of another"),

@@ -11,7 +11,7 @@ __all__ = ["Opening", "as_transport", "connect_first"]
 
 
 class Opening(asyncio.Protocol):
-    """The protocol of a transport until the dial is done; keeps what arrives meanwhile."""
+    """Protocol of a transport during the dial; buffers the data that arrives."""
 
     def __init__(self) -> None:
         self.received = bytearray()
@@ -27,7 +27,7 @@ class Opening(asyncio.Protocol):
         self._changed.set()
 
     async def read(self) -> bytes:
-        """Take what has arrived, at least one byte; b"" is the end of the stream."""
+        """Return the data that has arrived, at least one byte; b"" is the end of the stream."""
         while not self.received and not self._is_over:
             self._changed.clear()
             await self._changed.wait()

@@ -1,4 +1,4 @@
-"""host, port → transports: a listener that survives running out of file descriptors.
+"""Listener on asyncio that keeps accepting after it ran out of file descriptors.
 
 `loop.create_server` calls accept() `backlog` times in a row, and logs a traceback for each failure.
 """
@@ -18,15 +18,15 @@ from gateway_dialing import AcceptErrors
 __all__ = ["Listener", "open_listener"]
 
 _BACKLOG = 1024
-"""Connections that the system lets wait: a bot with many shards opens all at once."""
+"""Connections that the system queues: a bot with many shards opens all of them at once."""
 _AT_ONCE = 32
-"""Connections that are accepted before others are served."""
+"""Maximum number of connections to accept in a row, before others are served."""
 _UNAVAILABLE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
-"""Of an address: the system has no such address, or no IPv6."""
+"""Errors of an address that the system does not have, or of a system without IPv6."""
 
 
 class Listener:
-    """Sockets that listen, and the tasks that accept."""
+    """Listening sockets, and the tasks that accept connections."""
 
     def __init__(
         self,
@@ -52,12 +52,12 @@ class Listener:
         return host, port
 
     async def close(self) -> None:
-        """Accept nothing more, and drop the connections that are in a TLS handshake."""
+        """Stop accepting, and drop the connections that are in a TLS handshake."""
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         try:
-            # A task may end with an error of a connection, which is nobody's business by now.
+            # A task may end with an error of its connection, which no longer matters.
             await asyncio.gather(*tasks, return_exceptions=True)
         finally:
             for listening in self._sockets:
@@ -76,7 +76,7 @@ class Listener:
                 await asyncio.sleep(self._errors.pause(error, now=self._loop.time()))
                 continue
             self._start(self._connect(accepted))
-            # Others that wait are accepted at once. Errors come again, in sock_accept.
+            # Accept other queued connections at once. An error is raised again by sock_accept.
             with contextlib.suppress(OSError):
                 for _ in range(_AT_ONCE):
                     accepted, _ = listening.accept()
@@ -86,7 +86,7 @@ class Listener:
 
     async def _connect(self, accepted: socket.socket) -> None:
         try:
-            # A client that goes away, or does not finish the TLS handshake, is no error of ours.
+            # A client may disconnect or not finish the TLS handshake: not an error of the server.
             with contextlib.suppress(OSError):
                 await self._loop.connect_accepted_socket(
                     self._protocol,

@@ -1,4 +1,4 @@
-"""news → those who wait for it, again and again."""
+"""Notifier on asyncio."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["News"]
 
 
 class News:
-    """Something to wait for. While nobody does, it is a tenth of an `asyncio.Event` in size."""
+    """Repeatable notification of waiting tasks; unused, a tenth of an `asyncio.Event` in size."""
 
     __slots__ = ("_waiters",)
 
@@ -16,13 +16,13 @@ class News:
         self._waiters: list[asyncio.Future[None]] = []
 
     def tell(self) -> None:
-        """Wake all who wait."""
+        """Wake all tasks that wait."""
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(None)
 
     async def wait(self) -> None:
-        """Until the next `tell`."""
+        """Wait for the next `tell`."""
         waiter = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
         try:

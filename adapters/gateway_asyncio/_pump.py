@@ -1,4 +1,4 @@
-"""asyncio transport ↔ connection: bytes, events and the timer; nothing of the protocol."""
+"""Driver on asyncio: bytes, events and the timer of one connection."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _CHUNK = 262144
 
 
 class _Buffers(threading.local):
-    """One for all pumps of a thread: what is read is taken out before the next pump reads.
+    """Read buffer of all pumps of a thread: each copies its data before the next one reads.
 
-    A new one for each read would be mapped, filled with zeros and unmapped by the system.
+    A new buffer per read would be mapped, filled with zeros and unmapped by the system.
     """
 
     def __init__(self) -> None:
@@ -36,7 +36,7 @@ class Pump(asyncio.BufferedProtocol):
 
     `connect` makes the connection when the transport is open. `deliver` takes events, and returns
     whether there is capacity for more; without capacity the socket is not read until `resume` is
-    called. An exception in the state machine or in a callback ends the pump: it is kept in `error`.
+    called. An exception in the connection or in a callback ends the pump, and is kept in `error`.
     """
 
     __slots__ = (
@@ -73,7 +73,7 @@ class Pump(asyncio.BufferedProtocol):
         self._woken = False
         self.connection: Connection[Any, Any] | None = None
         self.error: BaseException | None = None
-        """The exception that ended the pump."""
+        """Exception that ended the pump; None if it ended normally or still runs."""
         self.ended: asyncio.Future[None] = self._loop.create_future()
         """Done when the connection is CLOSED, or failed; its last bytes may still be sent."""
         self.closed: asyncio.Future[None] = self._loop.create_future()
@@ -110,12 +110,12 @@ class Pump(asyncio.BufferedProtocol):
             self.fail(error)
 
     def eof_received(self) -> bool:
-        return False  # the transport closes itself, and connection_lost says so
+        return False  # the transport closes itself, and connection_lost is called
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.finish()
         if self.connection is not None:
-            # No cycle may keep what a thousand hostile connections sent until it is collected.
+            # Without a reference cycle, received data is freed without garbage collection.
             self.connection.on_wake = None
         self._set_timer(None)
         for future in (self.ended, self.closed):
@@ -132,13 +132,13 @@ class Pump(asyncio.BufferedProtocol):
     # ----- the adapter calls these -----
 
     def wake(self) -> None:
-        """Schedule a turn: the connection was changed by another caller."""
+        """Schedule `turn`, because another caller changed the connection."""
         if not self._woken:
             self._woken = True
             self._loop.call_soon(self.turn)
 
     def turn(self) -> None:
-        """After each change: send the bytes, hand over the events, set the timer."""
+        """Send the bytes, deliver the events and set the timer, after each change."""
         self._woken = False
         if self.connection is not None and self.error is None:
             try:
@@ -147,7 +147,7 @@ class Pump(asyncio.BufferedProtocol):
                 self.fail(error)
 
     def resume(self) -> None:
-        """There is capacity for events again."""
+        """Resume reading: the event queue has capacity again."""
         if self._paused and self.connection is not None and self.error is None:
             self._paused = False
             try:
@@ -159,7 +159,7 @@ class Pump(asyncio.BufferedProtocol):
                 self.fail(error)
 
     def finish(self) -> None:
-        """End the connection as if the transport had closed; its last bytes are still sent."""
+        """End the connection as if the transport had closed; pending bytes are still sent."""
         if self.connection is not None and self.error is None:
             try:
                 self.connection.receive_eof(now=self._loop.time())
@@ -168,11 +168,11 @@ class Pump(asyncio.BufferedProtocol):
             self.turn()
 
     def fail(self, error: BaseException) -> None:
-        """End because of an exception in the state machine or in a callback."""
+        """Stop because of an exception in the connection or in a callback."""
         if self.error is None:
             self.error = raisable(error)
             if self.connection is not None:
-                # For an owner who counts connections. The cause may raise here again.
+                # The owner may count connections. The cause of the error may raise here again.
                 with contextlib.suppress(Exception):
                     self.connection.receive_eof(now=self._loop.time())
             if self._transport is not None:
@@ -209,7 +209,7 @@ class Pump(asyncio.BufferedProtocol):
 
     def _set_timer(self, at: float | None) -> None:
         if self._timer is not None:
-            # One that fires early is harmless, and cheaper than a new one for each turn.
+            # A timer that fires early is harmless, and cheaper than a new timer per change.
             if at is not None and self._timer.when() <= at:
                 return
             self._timer.cancel()
@@ -236,6 +236,6 @@ class Pump(asyncio.BufferedProtocol):
         self._set_timer(None)
         if not self.ended.done():
             self.ended.set_result(None)
-            # The peer may not read: drop what is not sent by then.
+            # The peer may not read: drop data that is not sent by then.
             handle = self._loop.call_later(_FLUSH_SECONDS, transport.abort)
             self.closed.add_done_callback(lambda _: handle.cancel())

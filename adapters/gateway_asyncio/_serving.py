@@ -1,4 +1,4 @@
-"""Server, port → connections: the server role on asyncio."""
+"""Server on asyncio: `Serving` and `serve_gateway`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""StreamReader, StreamWriter → transport: what a function of the caller has opened."""
+"""Transport over the streams that a function of the caller has opened."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def deliver(protocol: asyncio.BufferedProtocol, data: bytes) -> None:
 
 
 class StreamTransport(asyncio.Transport):
-    """A transport over a pair of streams, of whatever kind they are."""
+    """Transport over a StreamReader and a StreamWriter, or objects like these."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class StreamTransport(asyncio.Transport):
 
     @classmethod
     def of(cls, opened: Any) -> StreamTransport:
-        """Return the transport of what `connect` returned; raises `LocalProtocolError`."""
+        """Return a transport over the result of `connect`; raises `LocalProtocolError`."""
         match opened:
             case (reader, writer) if hasattr(reader, "read") and hasattr(writer, "write"):
                 return cls(reader, writer)
@@ -57,10 +57,10 @@ class StreamTransport(asyncio.Transport):
         """Add TLS, verified for a host."""
         await self._writer.start_tls(context, server_hostname=host, ssl_handshake_timeout=NO_LIMIT)
 
-    # ----- what a protocol calls -----
+    # ----- called by the protocol -----
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        """Begin to read, for this protocol."""
+        """Set the protocol, and start reading for it."""
         assert isinstance(protocol, asyncio.BufferedProtocol)
         self._protocol = protocol
         self._start(self._read(protocol))
@@ -70,7 +70,7 @@ class StreamTransport(asyncio.Transport):
         return self._protocol
 
     def write(self, data: Any) -> None:
-        """Send; the protocol is asked to wait while the peer does not read."""
+        """Send; call `pause_writing` of the protocol while the peer does not read."""
         if self._is_closing:
             return
         self._writer.write(data)
@@ -78,19 +78,19 @@ class StreamTransport(asyncio.Transport):
             self._hold()
 
     def pause_reading(self) -> None:
-        """Deliver nothing more, until `resume_reading`."""
+        """Stop delivering until `resume_reading`."""
         self._readable.clear()
 
     def resume_reading(self) -> None:
-        """Deliver again."""
+        """Continue delivering."""
         self._readable.set()
 
     def is_closing(self) -> bool:
-        """Whether it is closed, or will be."""
+        """Whether the transport is closed or closing."""
         return self._is_closing or self._writer.is_closing()
 
     def close(self) -> None:
-        """Send what waits, then close."""
+        """Send pending data, then close."""
         if not self._is_closing:
             self._is_closing = True
             self._writer.close()
@@ -104,7 +104,7 @@ class StreamTransport(asyncio.Transport):
             self._loop.call_soon(self._lost, None)
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """Return what the writer knows."""
+        """Return the extra info of the writer."""
         return self._writer.get_extra_info(name, default)
 
     # ----- inside -----
@@ -145,7 +145,7 @@ class StreamTransport(asyncio.Transport):
         self._lost(None)
 
     def _lost(self, error: Exception | None) -> None:
-        """Report the end of the connection, once, and stop all that is under way."""
+        """Report the end of the connection once, and cancel all tasks."""
         if self._is_lost:
             return
         self._is_lost = self._is_closing = True

@@ -1,4 +1,4 @@
-"""Errors of accept(): what a listener does about them, on any event loop."""
+"""Pauses and log records after errors of accept()."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _logger = logging.getLogger("gateway_proto.accept")
 
 
 class AcceptErrors:
-    """Says how long to wait after accept() failed, and logs it once a minute at most.
+    """Pauses after errors of accept(), logged at most once per minute.
 
     Without file descriptors accept() fails at once, again and again, while the client waits in the
     listener's queue.
@@ -24,7 +24,7 @@ class AcceptErrors:
     def pause(self, error: OSError, *, now: float) -> float:
         """Return the seconds after which to try again."""
         if isinstance(error, ConnectionError | InterruptedError):
-            return 0.0  # that client has gone; the next one may be there
+            return 0.0  # that client disconnected; another may be in the queue
         if self._quiet_until is None or now >= self._quiet_until:
             self._quiet_until = now + _QUIET_SECONDS
             reason = error.strerror or type(error).__name__

@@ -1,4 +1,4 @@
-"""One dial, step by step → the text of its failure: each address that was tried, and its reason."""
+"""Steps of one dial, and the text of its failure with the reason of each tried address."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Address", "Attempt", "in_order"]
 
 @attrs.frozen
 class Address:
-    """An address of a host, as sockets take it."""
+    """Address of a host, in the form that sockets expect."""
 
     family: int
     kind: int
@@ -26,7 +26,7 @@ class Address:
 
 
 def in_order(found: Sequence[tuple[Any, ...]]) -> list[Address]:
-    """Return the addresses that `getaddrinfo` found, families in turns (RFC 8305, section 4)."""
+    """Return the addresses of `getaddrinfo`, families alternating (RFC 8305, section 4)."""
     addresses = [
         Address(family, kind, protocol, sockaddr) for family, kind, protocol, _, sockaddr in found
     ]
@@ -40,44 +40,44 @@ def in_order(found: Sequence[tuple[Any, ...]]) -> list[Address]:
 
 
 class Attempt:
-    """The steps of one dial so far, and what each address that was tried answered."""
+    """Steps of one dial so far, and the result of each address that was tried."""
 
     def __init__(self) -> None:
         self._step = ""
         self._via = ""
         self._host = ""
         self.tried: dict[Address, OSError | None] = {}
-        """The addresses that were tried, and why they cannot be connected to."""
+        """Addresses that were tried, each with its error; None while it is being tried."""
         self._is_connecting = False
 
     def resolving(self, host: str) -> None:
-        """Begin: the addresses of a host are looked up."""
+        """Begin to look up the addresses of a host."""
         self._step = f"resolving {host!r}"
 
     def connecting(self, host: str) -> None:
-        """Begin: its addresses are tried."""
+        """Begin to try the addresses of a host."""
         self._host = host
         self._step = f"connecting to {host!r}"
         self._is_connecting = True
 
     def through(self, proxy: str) -> None:
-        """Begin: a proxy is connected to; its failures name it."""
+        """Begin to connect to a proxy; texts of failures name it."""
         self._via = f"proxy {proxy}: "
 
     def tunnelling(self, authority: str) -> None:
-        """Begin: the proxy is asked for a tunnel."""
+        """Begin to ask the proxy for a tunnel."""
         self._step = f"asking for a tunnel to {authority}"
 
     def tunnelled(self) -> None:
-        """Begin: what follows concerns the host beyond the proxy."""
+        """End the steps of the proxy: the next ones concern the host."""
         self._via = ""
 
     def encrypting(self, host: str) -> None:
-        """Begin: the TLS handshake with a host."""
+        """Begin the TLS handshake with a host."""
         self._step = f"TLS handshake with {host!r}"
 
     def calling(self, name: str) -> None:
-        """Begin: a function of the caller opens the transport."""
+        """Begin to call a function of the caller."""
         self._step = f"calling {name}"
 
     def trying(self, address: Address) -> None:
@@ -90,7 +90,7 @@ class Attempt:
 
     @property
     def refusals(self) -> str:
-        """The addresses that were tried, each with its reason; not repeated if it is the host."""
+        """Addresses that were tried, each with its reason; only the reason if it is the host."""
         reasons = {
             address: "no answer" if error is None else reason(error)
             for address, error in self.tried.items()
@@ -100,7 +100,7 @@ class Attempt:
         return "; ".join(f"{address}: {why}" for address, why in reasons.items())
 
     def connected(self) -> None:
-        """Note that an address answered: those that did not are no longer of concern."""
+        """Note that an address answered, so that the others are not reported."""
         self._is_connecting = False
 
     def no_address_answers(self) -> DialError:

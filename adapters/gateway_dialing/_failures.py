@@ -1,4 +1,4 @@
-"""Exceptions of sockets, TLS and proxies → the reason as text, and whether waiting can help."""
+"""Reasons of failed dials as text, and whether waiting can help."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["DialError", "is_failed_dial", "is_permanent", "reason"]
 
 _LONGEST_REASON = 300
 _REPEATS_THE_ADDRESS = ("Connect call failed", "Error connecting to", "Error in connect", "[Errno")
-"""How asyncio and trio begin the text of an error that has a number of the system."""
+"""Prefixes that asyncio and trio add to the text of an error with an error number."""
 _SOURCE_OF_OPENSSL = re.compile(r"\s*\(_ssl\.c:\d+\)$")
 _WITHOUT_TEXT = {
     "BrokenResourceError": "connection closed by the peer",
@@ -20,7 +20,7 @@ _WITHOUT_TEXT = {
     "TimeoutError": "timed out",
     "TooSlowError": "timed out",
 }
-"""What an error without a text means, by its class: those of trio are not imported here."""
+"""Texts for errors without one, by class name, because trio is not imported here."""
 _OF_TRIO = ("BrokenResourceError", "ClosedResourceError", "TooSlowError")
 _TRANSIENT_TLS = (
     ssl.SSLEOFError,
@@ -39,12 +39,12 @@ _TRANSIENT_TLS_REASONS = frozenset(
         None,
     }
 )
-"""OpenSSL's reasons of failures of the moment: damaged or truncated records, an error within the
-server (alert 80, RFC 8446, 6.2). All others concern certificates, versions or parameters."""
+"""OpenSSL's reasons of transient failures: damaged or truncated records, an error within the server
+(alert 80, RFC 8446, section 6.2). All others concern certificates, versions or parameters."""
 
 
 class DialError(OSError):
-    """A dial that failed; its text is the reason.
+    """Failed dial; its text is the reason.
 
     `permanent` states whether dialing the same URL again must fail in the same way.
     """
@@ -55,14 +55,14 @@ class DialError(OSError):
 
 
 def is_failed_dial(error: BaseException) -> bool:
-    """Return whether an error means that no transport could be had, and not a mistake in code."""
+    """Whether an error means that no transport could be opened, and not a bug in code."""
     if isinstance(error, BaseExceptionGroup):
         return all(is_failed_dial(one) for one in error.exceptions)
     return isinstance(error, OSError | EOFError) or type(error).__name__ in _OF_TRIO
 
 
 def is_permanent(error: BaseException) -> bool:
-    """Return whether waiting cannot help: TLS failed on certificates, versions or parameters."""
+    """Whether waiting cannot help: TLS failed because of certificates, versions or parameters."""
     match _origin(error):
         case DialError(permanent=permanent):
             return permanent
@@ -76,14 +76,14 @@ def is_permanent(error: BaseException) -> bool:
 
 
 def reason(error: BaseException) -> str:
-    """Return why an operation of a socket, TLS or a proxy failed: one line, never empty."""
+    """Return the reason why an operation of a socket, TLS or a proxy failed, as one line."""
     text = _reason(_origin(error))
     text = "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
     return text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON]}..."
 
 
 def _origin(error: BaseException) -> BaseException:
-    """Return the error that a wrapper without a reason of its own was raised from."""
+    """Return the cause of an error that has no reason of its own."""
     while isinstance(error.__cause__, OSError | BaseExceptionGroup):
         if isinstance(error, DialError) or getattr(error, "errno", None) is not None:
             break
@@ -112,7 +112,7 @@ def _reason(error: BaseException) -> str:
 
 
 def _of_system(error: OSError) -> str:
-    """Return the text of the system's error number, after the words that a library added to it."""
+    """Return the text of an error number, after the text that a library added to it."""
     number = error.errno or 0
     meaning = os.strerror(number) if number > 0 else ""
     text = error.strerror or ""

@@ -1,4 +1,4 @@
-"""A proxy's URL, or the environment → which proxy a dial goes through, as `websockets` does it."""
+"""Selection of the proxy of a dial, from a URL or the environment."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gateway_proto import LocalProtocolError
 __all__ = ["Proxy", "ProxySetting", "proxy_for"]
 
 ProxySetting = str | Literal[True] | None
-"""A URL; True: of the environment; None: a direct connection."""
+"""URL of a proxy; True means the proxy of the environment; None means a direct connection."""
 _SOCKS = ("socks5h", "socks5", "socks4a", "socks4")
 _PORTS = {"http": 80, "https": 443, **dict.fromkeys(_SOCKS, 1080)}
 _RESOLVED_BY_PROXY = ("socks5h", "socks4a")
@@ -21,7 +21,7 @@ _RESOLVED_BY_PROXY = ("socks5h", "socks4a")
 
 @attrs.frozen
 class Proxy:
-    """A proxy. Neither its text nor its repr has the credentials."""
+    """Proxy. Neither its text nor its repr contains the credentials."""
 
     scheme: str
     host: str
@@ -33,13 +33,13 @@ class Proxy:
     def parse(cls, url: str, *, source: str = "proxy") -> Proxy:
         """Return the proxy of a URL; raises `LocalProtocolError` without user and password.
 
-        `source` is where the URL is from, as the caller writes it.
+        `source` is the origin of the URL, in the words of the caller.
         """
         try:
             parts = urlsplit(url)
             port, host = parts.port, (parts.hostname or "").encode("idna").decode("ascii")
         except ValueError:
-            # Neither the URL nor the error's text: where they are broken may be the password.
+            # Neither the URL nor the error's text is shown: the invalid part may be the password.
             raise LocalProtocolError(f"invalid {source}: expected scheme://host:port") from None
         if parts.scheme not in _PORTS:
             raise _invalid(source, url, f"scheme must be one of {', '.join(_PORTS)}")
@@ -79,7 +79,7 @@ class Proxy:
 
     @property
     def is_socks(self) -> bool:
-        """Whether it speaks SOCKS, else HTTP."""
+        """Whether the protocol is SOCKS; else it is HTTP."""
         return self.scheme in _SOCKS
 
     @property
@@ -98,7 +98,7 @@ class Proxy:
 
 
 def proxy_for(setting: ProxySetting, url: str) -> Proxy | None:
-    """Return the proxy to reach a URL through; None for a direct connection.
+    """Return the proxy for a URL; None means a direct connection.
 
     The environment is read as the `websockets` library reads it: `no_proxy` first; then
     `wss_proxy` or `ws_proxy`, a SOCKS proxy of the system, `https_proxy`, and for an URL without
@@ -135,7 +135,7 @@ def _is_plain(host: str) -> bool:
 
 
 def _invalid(source: str, url: str, allowed: str) -> LocalProtocolError:
-    """Return the error of a URL, without what stands before its host."""
+    """Return the error of a URL, without the part before its host."""
     rest = url.partition("://")[2] if "://" in url else url
     scheme = url[: len(url) - len(rest)]
     shown = scheme + rest.rpartition("@")[2]

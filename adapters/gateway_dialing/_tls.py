@@ -1,4 +1,4 @@
-"""The TLS context of a gateway: the caller's, or the platform's default, made once."""
+"""TLS context of a gateway."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["Tls"]
 
 
 class Tls:
-    """One TLS context for all dials of a gateway, or of a fleet of shards.
+    """TLS context for all dials of a gateway, or of all shards: the caller's or the default one.
 
     The platform's default verifies certificates and host names; it is made on the first use, since
     it costs 50 ms and 0.8 MiB.
@@ -21,7 +21,7 @@ class Tls:
 
     @property
     def context(self) -> ssl.SSLContext:
-        """The context to connect with."""
+        """Context to connect with."""
         if self._context is None:
             self._context = ssl.create_default_context()
         return self._context

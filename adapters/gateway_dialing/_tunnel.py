@@ -1,4 +1,4 @@
-"""HTTP CONNECT without I/O: the request for a tunnel, and the proxy's answer, bounded."""
+"""HTTP CONNECT without I/O: the request for a tunnel, and the proxy's response, bounded."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _LONGEST_PHRASE = 100
 class HttpTunnel:
     """A tunnel through an HTTP proxy (RFC 9110, section 9.3.6).
 
-    Send `request`, then give `receive` what the proxy sends until it returns True. h11 reads the
-    answer, in whatever pieces it arrives; python-socks takes the first read for the whole answer.
+    Send `request`, then pass the data of the proxy to `receive` until it returns True. h11 parses
+    the response also if it arrives in parts; python-socks assumes that one read returns all of it.
     """
 
     def __init__(self, proxy: Proxy, host: str, port: int) -> None:

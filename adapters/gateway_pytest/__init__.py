@@ -1,4 +1,4 @@
-"""pytest → a running gateway: the fixture `gateway_server`, for tests of any client.
+"""pytest plugin with the fixture `gateway_server`: a running gateway for tests of any client.
 
     def test_my_bot(gateway_server):
         start_my_bot(gateway_server.api_url, gateway_server.token)
@@ -8,7 +8,7 @@
 A marker configures it: `@pytest.mark.gateway(world=World(...), faults=[Fault(...)], tls=True)`,
 with any field of `ServerConfig`.
 
-And a trace is a test: `assert_replays("bug.jsonl")`.
+A trace can be a test, too: `assert_replays("bug.jsonl")`.
 """
 
 # pytest imports this module at each start: everything else is imported when it is used.
@@ -60,7 +60,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def gateway_server(request: pytest.FixtureRequest) -> Iterator[RunningGateway]:
-    """A gateway on a free port of this machine, in a thread of its own; closed after the test."""
+    """Run a gateway on a free port of localhost, in its own thread, until the test has ended."""
     from gateway_pytest._running import RunningGateway
     from gateway_pytest._settings import config_of
 

@@ -1,4 +1,4 @@
-"""Names and ids of a test → channels, people and ids of the world."""
+"""Selection of channels, members and components of the world by name or id."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _TEXT_TYPES = (0, 5)
 
 @attrs.frozen
 class Place:
-    """A channel, and the guild that it belongs to."""
+    """Channel, and its guild; None for a private channel."""
 
     channel: Data
     guild: Data | None
 
 
 def pick_channel(world: World, wanted: Any) -> Place:
-    """Return a channel by its name, id or object; None: the first text channel of a guild."""
+    """Return a channel by name, id or object; None means the first text channel of a guild."""
     places = [
         Place(channel, guild)
         for guild in world.guilds
@@ -46,7 +46,7 @@ def pick_channel(world: World, wanted: Any) -> Place:
 def pick_author(world: World, place: Place, wanted: Any) -> Data:
     """Return a member of a guild, or the user of a private channel as {"user": ...}.
 
-    By name, id or object; None: the first that is no bot.
+    By name, id or object; None means the first that is not a bot.
     """
     if place.guild is None:
         members: list[Data] = [{"user": user} for user in place.channel["recipients"]]

@@ -105,7 +105,7 @@ def _shape(component: Data, filled: Iterator[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _filled(field: _Field, value: Any) -> dict[str, Any]:
-    """Return an input with its value; None: what the modal presets."""
+    """Return an input with its value; None means the default value of the modal."""
     component, name = field.component, field.name
     type_ = component.get("type")
     made = {"type": type_, "id": component.get("id"), "custom_id": component.get("custom_id")}

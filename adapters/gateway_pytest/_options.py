@@ -25,7 +25,7 @@ _LARGEST = 2**53
 def check_command(
     world: World, name: str, options: Mapping[str, Any], guild_id: str | None
 ) -> None:
-    """Raise AssertionError for what a member could not enter; without commands all is allowed."""
+    """Raise AssertionError for values that a member could not enter, if commands are registered."""
     if not world.commands:
         return
     command = find_command(world, name, guild_id)

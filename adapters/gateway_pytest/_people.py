@@ -1,4 +1,4 @@
-"""What people of the world do: dispatches for a bot, built in the server's thread."""
+"""Dispatches of actions by users of the world, built in the server's thread."""
 
 from __future__ import annotations
 

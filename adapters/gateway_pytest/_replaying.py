@@ -1,4 +1,4 @@
-"""a trace file → an assertion: the machine does today what it did then."""
+"""Assertion that the code still behaves as a trace recorded."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SHOWN = 5
 def assert_replays(path: str | os.PathLike[str]) -> None:
     """Replay a trace; raises AssertionError that shows the first lines that differ.
 
-    Raises `gateway_proto.trace.TraceError` for what is no trace, and OSError.
+    Raises `gateway_proto.trace.TraceError` for a file that is not a trace, and OSError.
     """
     __tracebackhide__ = True
     with open(path, encoding="utf-8") as lines:

@@ -1,4 +1,4 @@
-"""ServerConfig → a server in a thread, and what a test does with it."""
+"""`RunningGateway`: a server in a thread, and the methods that a test waits with."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ Predicate = Callable[[ServerEvent], object]
 
 
 class RunningGateway(Sender):
-    """A gateway that runs until the test is over. Its methods may be called from any thread.
+    """Gateway that runs until the test has ended. Its methods may be called from any thread.
 
-    Those that wait block the thread; `aio` has them in a form to be awaited.
+    Those that wait block the thread; `aio` has the same methods as coroutines.
     """
 
     def __init__(self, config: ServerConfig | None = None) -> None:
@@ -40,14 +40,14 @@ class RunningGateway(Sender):
         server, changes = Server(config), Changes()
         super().__init__(server, ServerThread(server, self._on_event, changes.fail), changes)
         self.token: str = token_of(config)
-        """One that is accepted, if `ServerConfig.tokens` has any."""
+        """Token that the server accepts, unless `ServerConfig.tokens` is empty."""
         self.received: list[ServerEvent] = []
-        """All events of all connections, in order."""
+        """Events of all connections, in order."""
         self._searches = Searches(server, self.received)
         self.aio: AsyncWaits = AsyncWaits(changes, self._searches)
-        """The methods that wait, as coroutines."""
+        """Methods that wait, as coroutines."""
         self.rest: Rest = server.rest
-        """Scripts REST routes: `rest.reply(method, path, status=..., json=...)`."""
+        """Scripted REST routes: `rest.reply(method, path, status=..., json=...)`."""
         self._certificate: Certificate | None = None
 
     def __enter__(self) -> Self:
@@ -68,30 +68,30 @@ class RunningGateway(Sender):
 
     @property
     def url(self) -> str:
-        """The URL of the gateway: ws://... or, with TLS, wss://..."""
+        """URL of the gateway: ws://... or, with TLS, wss://..."""
         return self._thread.serving.url
 
     @property
     def api_url(self) -> str:
-        """The URL under which `/gateway` is: http://.../api"""
+        """Base URL of the HTTP routes, such as `/gateway`: http://.../api"""
         return self._thread.serving.api_url
 
     @property
     def ca_file(self) -> str:
-        """The path of the certificate to trust, in PEM: for SSL_CERT_FILE, NODE_EXTRA_CA_CERTS."""
+        """Path of the PEM certificate to trust: for SSL_CERT_FILE, NODE_EXTRA_CA_CERTS."""
         return self._trust().path
 
     @property
     def ssl_context(self) -> Any:
-        """An `ssl.SSLContext` for clients, which trusts the server."""
+        """`ssl.SSLContext` for clients, which trusts the server."""
         return self._trust().client_context
 
-    # ----- what a test waits for -----
+    # ----- waiting -----
 
     def wait_until_ready(self, *, shards: int | None = None, timeout: float = 10.0) -> None:
-        """Wait until READY or RESUMED was sent to as many shards; by default `ServerConfig.shards`.
+        """Wait until READY or RESUMED was sent to `shards` shards; default: `ServerConfig.shards`.
 
-        What is dispatched then comes after READY and GUILD_CREATE. Raises AssertionError after
+        Dispatches sent afterwards arrive after READY and GUILD_CREATE. Raises AssertionError after
         `timeout` seconds.
         """
         __tracebackhide__ = True
@@ -105,8 +105,8 @@ class RunningGateway(Sender):
     def wait_for(self, what: Any, *, timeout: float = 10.0) -> Any:
         """Return the next event of a type, or that a predicate accepts.
 
-        It is the next after the one that was waited for last. Raises AssertionError, with all that
-        came since, if there is none in `timeout` seconds.
+        It is the next after the event that the last call returned. Raises AssertionError after
+        `timeout` seconds, with all events since then.
         """
         __tracebackhide__ = True
         SECONDS.named("timeout", timeout)
@@ -115,8 +115,8 @@ class RunningGateway(Sender):
     def requests(self, method: str | None = None, path: str | None = None) -> list[HttpRequested]:
         """Return the HTTP requests so far, or those of a method and path.
 
-        The path is one of the documentation, such as "/channels/{channel_id}/messages"; a part in
-        braces stands for anything.
+        The path is as in the documentation, such as "/channels/{channel_id}/messages"; a part in
+        braces matches any value.
         """
         is_meant = request_filter(method, path)
         return [e for e in list(self.received) if isinstance(e, HttpRequested) and is_meant(e)]

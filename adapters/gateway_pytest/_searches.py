@@ -20,7 +20,7 @@ _LEAST_CLOSE_CODE = 1000
 
 
 class Searches:
-    """Searches in what a server has received."""
+    """Searches in the events that a server has received."""
 
     def __init__(self, server: Server, received: list[ServerEvent]) -> None:
         self._server = server
@@ -28,7 +28,7 @@ class Searches:
         self._seen = {"events": 0, "requests": 0}
 
     def ready(self, shards: int | None) -> Search[int]:
-        """Search for shards that are ready; None: as many as the settings recommend."""
+        """Search for a number of ready shards; None means the number that the server recommends."""
         wanted = self._server.config.shards if shards is None else shards
         POSITIVE.named("shards", wanted)
 
@@ -144,7 +144,7 @@ def _requests_text(
 def _near_miss(
     requests: Sequence[HttpRequested], method: str | None, path: str | None
 ) -> str | None:
-    """Return the method and route of the request that is most similar; None: there is none."""
+    """Return the method and route of the request that is most similar; None without one."""
     if path is None:
         return None
     same_path = request_filter(None, path)

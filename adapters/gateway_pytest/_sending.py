@@ -1,4 +1,4 @@
-"""What a test lets a running server send, and people of its world do."""
+"""`Sender`: dispatches, messages and interactions that a test lets a running server send."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MESSAGES: tuple[type, ...] = get_args(ServerMessage)
 
 
 class Sender:
-    """Sends to the clients of a server that runs in a thread. Callable from any thread."""
+    """Methods that send to the clients of a server in a thread. Callable from any thread."""
 
     def __init__(self, server: Server, thread: ServerThread, changes: Changes) -> None:
         self.server: Server = server
@@ -39,9 +39,9 @@ class Sender:
         *,
         allow_none: bool = False,
     ) -> int:
-        """Dispatch to the sessions that `to` picks, or a gateway would; returns to how many.
+        """Dispatch to the sessions that `to` selects, or a gateway would; return their number.
 
-        Raises AssertionError if it is none, unless `allow_none`.
+        Raises AssertionError if the number is 0, unless `allow_none` is True.
         """
         __tracebackhide__ = True
         count = self._do(lambda serving: serving.dispatch(name, data, to))
@@ -50,10 +50,10 @@ class Sender:
     def say(
         self, content: str = "", *, channel: Any = None, author: Any = None, **fields: Any
     ) -> dict[str, Any]:
-        """Let a member of the world send a message; returns it, after it was dispatched.
+        """Let a member of the world send a message; return it after it was dispatched.
 
         `channel` and `author` are names, ids or objects of the world; by default the first text
-        channel, and the first member that is no bot. `fields` are further ones of a message.
+        channel, and the first member that is not a bot. `fields` are more fields of the message.
         """
         __tracebackhide__ = True
         return self._act(lambda people: people.message(content, channel, author, fields))
@@ -68,9 +68,9 @@ class Sender:
         options: Mapping[str, Any] | None = None,
         **more: Any,
     ) -> dict[str, Any]:
-        """Let a member run a slash command; returns the interaction.
+        """Let a member run a slash command; return the interaction.
 
-        Further keywords are options, those with names that are taken go into `options`. If the bot
+        Other keywords are options; pass those with the name of a parameter in `options`. If the bot
         has registered commands, raises AssertionError for a command, option or value that none of
         them allows.
         """
@@ -79,7 +79,7 @@ class Sender:
         return self._act(lambda people: people.command(name, given, channel, author))
 
     def press(self, button: Any, *, message: Any = None, author: Any = None) -> dict[str, Any]:
-        """Let a member press a button; returns the interaction.
+        """Let a member press a button; return the interaction.
 
         `button` is its custom_id, label or object; without `message`, an id or object, it is that
         of the latest message that has one.
@@ -97,7 +97,7 @@ class Sender:
     def submit(
         self, modal: Any, inputs: Mapping[str, Any], *, channel: Any = None, author: Any = None
     ) -> dict[str, Any]:
-        """Let a member submit a modal that the bot has shown; returns the interaction.
+        """Let a member submit a modal that the bot has shown; return the interaction.
 
         `modal` is its custom_id, title or object; the last one shown is used. `inputs` are values
         by custom_id or label: a text, for a menu a list of values, for a checkbox a bool. By
@@ -108,7 +108,7 @@ class Sender:
         return self._act(lambda people: people.modal(modal, inputs, channel, author))
 
     def send(self, message: ServerMessage, *, allow_none: bool = False) -> int:
-        """Send a message on every connection that has a session; returns on how many."""
+        """Send a message on every connection that has a session; return their number."""
         __tracebackhide__ = True
         if not isinstance(message, _MESSAGES):
             raise LocalProtocolError(
@@ -126,7 +126,7 @@ class Sender:
         return self._reached(type(message).__name__, self._do(send), allow_none)
 
     def drop(self, *, allow_none: bool = False) -> int:
-        """Drop every connection that has a session, without a close frame; returns how many."""
+        """Drop every connection that has a session, without a close frame; return their number."""
         __tracebackhide__ = True
 
         def drop(serving: Serving) -> int:
@@ -137,7 +137,7 @@ class Sender:
         return self._reached("drop", self._do(drop), allow_none)
 
     def close(self, code: int, reason: str = "", *, allow_none: bool = False) -> int:
-        """Close every connection that has a session; returns how many."""
+        """Close every connection that has a session; return their number."""
         __tracebackhide__ = True
 
         def close(serving: Serving) -> int:

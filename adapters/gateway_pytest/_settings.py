@@ -1,4 +1,4 @@
-"""Markers → ServerConfig, and the token that a client uses."""
+"""`ServerConfig` of a test's markers, and the token of its client."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["config_of", "token_of"]
 
 
 def config_of(markers: Iterable[pytest.Mark]) -> ServerConfig:
-    """Return the settings of markers, the nearest first; raises `pytest.UsageError`.
+    """Return the settings of markers, nearest first; raises `pytest.UsageError`.
 
     By default the world has a guild, and the token that `token_of` returns is accepted.
     """
@@ -52,6 +52,6 @@ def token_of(config: ServerConfig) -> str:
 
 
 def _token(world: World) -> str:
-    # Clients read the id of the user out of the first part.
+    # Clients decode the user id from the first part.
     first = base64.b64encode(str(world.user["id"]).encode()).decode()
     return f"{first}.aaaaaa.bbbb"

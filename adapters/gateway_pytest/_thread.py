@@ -1,4 +1,4 @@
-"""A server on asyncio, in a thread of its own."""
+"""Server on asyncio in its own thread."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ __all__ = ["ServerThread"]
 
 T = TypeVar("T")
 _SECONDS = 10.0
-"""The most that starting, stopping or a call may take."""
+"""Time limit for starting, stopping or a call."""
 
 
 class ServerThread:
-    """Serves in a thread of its own, and calls functions there."""
+    """Server in its own thread, which also calls functions there."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class ServerThread:
 
     @property
     def serving(self) -> Serving:
-        """The server that listens."""
+        """Running server."""
         return self._serving.result(_SECONDS)
 
     def start(self, certificate: Certificate | None) -> None:
@@ -58,7 +58,7 @@ class ServerThread:
         self._thread.join(_SECONDS)
 
     def do(self, what: Callable[[Serving], T]) -> T:
-        """Call a function in the thread; return or raise what it does."""
+        """Call a function in the thread; return its result or raise its exception."""
 
         async def in_loop() -> T:
             return what(self.serving)

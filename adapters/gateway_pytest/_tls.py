@@ -1,4 +1,4 @@
-"""A certificate for a test, and what a client needs to trust it."""
+"""Certificate of a test server, and the context of clients that trust it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _NAMES = ("localhost", "127.0.0.1", "::1")
 
 
 class Certificate:
-    """A certificate of this machine's loopback names, signed by an authority made for it."""
+    """Certificate of the names of localhost, signed by an authority made for it."""
 
     def __init__(self) -> None:
         try:
@@ -27,7 +27,7 @@ class Certificate:
         self.server_context: ssl.SSLContext = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         authority.issue_cert(*_NAMES).configure_cert(self.server_context)
         self.client_context: ssl.SSLContext = ssl.create_default_context()
-        """Trusts the authority, and what the system trusts."""
+        """Context that trusts the authority, and those that the system trusts."""
         authority.configure_trust(self.client_context)
         # Closed at once: on some systems a file cannot be opened twice.
         descriptor, self.path = tempfile.mkstemp(prefix="gateway-", suffix=".pem")

@@ -21,16 +21,16 @@ T = TypeVar("T")
 
 @attrs.frozen
 class Search(Generic[T]):
-    """A condition, and what to report if it is not met in time."""
+    """Condition to wait for, and the text of the error if it is not met in time."""
 
     look: Callable[[], T | None]
-    """Return what was found; None if nothing was. Called in the thread or loop that waits."""
+    """Return the result; None if there is none yet. Called in the thread or loop that waits."""
     report: Callable[[float], str]
     """Return the text of the error after a number of seconds."""
 
 
 class Changes:
-    """Wakes the threads and event loops that wait, each time the server has received something."""
+    """Notification of waiting threads and event loops that the server received something."""
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
@@ -40,7 +40,7 @@ class Changes:
         """The exception that ended the server."""
 
     def notify(self) -> None:
-        """Wake all who wait; called in the server's thread."""
+        """Wake all threads and loops that wait; called in the server's thread."""
         with self._condition:
             self._count += 1
             self._condition.notify_all()
@@ -49,7 +49,7 @@ class Changes:
             wake()
 
     def fail(self, error: BaseException) -> None:
-        """Make all who wait raise the exception that ended the server."""
+        """Make all waiting calls raise the exception that ended the server."""
         self.error = error
         self.notify()
 
@@ -57,7 +57,7 @@ class Changes:
         """Block this thread until the search finds something.
 
         Raises AssertionError after `timeout` seconds, and `LocalProtocolError` in the thread of a
-        running event loop, which would stand still.
+        running event loop, which it would block.
         """
         __tracebackhide__ = True
         if _is_loop_running():
@@ -141,7 +141,7 @@ class Changes:
 
 
 def _is_in_trio() -> bool:
-    # Whoever runs trio has imported it. In guest mode a loop of asyncio runs in the same thread.
+    # If trio runs, it is imported. In guest mode an asyncio loop runs in the same thread.
     trio: Any = sys.modules.get("trio")
     return trio is not None and trio.lowlevel.in_trio_task()
 

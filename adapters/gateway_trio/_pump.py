@@ -1,4 +1,4 @@
-"""trio stream ↔ connection: bytes, events and the timer; nothing of the protocol."""
+"""Driver on trio: bytes, events and the timer of one connection."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Pump"]
 _CHUNK = 262144
 _FLUSH_SECONDS = 5.0
 _STEPS_OF_A_READ = 3
-"""Checkpoints within which data that waits in the socket is received, with TLS too."""
+"""Checkpoints within which data in the socket buffer is received, also with TLS."""
 
 
 class Pump:
@@ -26,7 +26,7 @@ class Pump:
 
     `deliver` takes events, and returns whether there is capacity for more; without capacity the
     stream is not read until `resume` is called. An exception in the state machine or in a callback
-    ends the pump: it is kept in `error`.
+    ends the pump, and is kept in `error`.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Pump:
         self._is_excused = False  # for a blocked loop, since data was received
         self._scope = trio.CancelScope()
         self.error: BaseException | None = None
-        """The exception that ended the pump."""
+        """Exception that ended the pump; None if it ended normally or still runs."""
         self.ended: trio.Event = trio.Event()
         """Set when the connection is CLOSED, or failed; its last bytes may still be sent."""
         self.closed: trio.Event = trio.Event()
@@ -66,18 +66,18 @@ class Pump:
                     nursery.cancel_scope.cancel()
         finally:
             self.finish()
-            # No cycle may keep what a thousand hostile connections sent until it is collected.
+            # Without a reference cycle, received data is freed without garbage collection.
             self.connection.on_wake = None
             self.ended.set()
             self.closed.set()
             await trio.aclose_forcefully(self._stream)
 
     def wake(self) -> None:
-        """Schedule a turn: the connection was changed by another caller."""
+        """Schedule `turn`, because another caller changed the connection."""
         self._to_time.set()
 
     def turn(self) -> None:
-        """After each change: send the bytes, hand over the events, set the timer."""
+        """Send the bytes, deliver the events and set the timer, after each change."""
         if self.error is None:
             try:
                 self._turn()
@@ -85,7 +85,7 @@ class Pump:
                 self.fail(error)
 
     def resume(self) -> None:
-        """There is capacity for events again."""
+        """Resume reading: the event queue has capacity again."""
         if self._is_paused and self.error is None:
             self._is_paused = False
             try:
@@ -96,7 +96,7 @@ class Pump:
             self._to_time.set()
 
     def finish(self) -> None:
-        """End the connection as if the stream had closed; its last bytes are still sent."""
+        """End the connection as if the stream had closed; pending bytes are still sent."""
         if self.error is None:
             try:
                 self.connection.receive_eof(now=trio.current_time())
@@ -105,10 +105,10 @@ class Pump:
             self.turn()
 
     def fail(self, error: BaseException) -> None:
-        """End because of an exception in the state machine or in a callback."""
+        """Stop because of an exception in the connection or in a callback."""
         if self.error is None:
             self.error = raisable(error)
-            # For an owner who counts connections. The cause may raise here again.
+            # The owner may count connections. The cause of the error may raise here again.
             with contextlib.suppress(Exception):
                 self.connection.receive_eof(now=trio.current_time())
             self.ended.set()
@@ -127,11 +127,11 @@ class Pump:
         self._take_bytes()
         has_room = self._deliver(self, connection.events())
         if not has_room and not self._is_paused:
-            # Not only after a read: a timer goes on with what waits in the connection.
+            # Not only after a read: a timer also continues with data buffered in the connection.
             self._is_paused = True
             self._room = trio.Event()
             connection.pause(now=trio.current_time())
-        # A timer that fires early is harmless, and cheaper than to wake a task for each turn.
+        # A timer that fires early is harmless, and cheaper than waking a task per change.
         at = connection.next_timer()
         if at is not None and at < self._armed:
             self._to_time.set()
@@ -139,20 +139,20 @@ class Pump:
             self.ended.set()
             self._to_write.set()
             self._to_time.set()
-            # The peer may not read: drop what is not sent by then.
+            # The peer may not read: drop data that is not sent by then.
             self._scope.deadline = min(self._scope.deadline, trio.current_time() + _FLUSH_SECONDS)
 
     def _take_bytes(self) -> None:
-        # More is taken when these are sent: what waits in the connection counts for its limits.
+        # More is taken after these are sent: bytes in the connection count towards its limits.
         if not self._unsent and (data := self.connection.data_to_send()):
             self._unsent = data
             self._to_write.set()
 
     async def _turn_after_writing(self) -> None:
-        """Let the bytes reach the system before the events reach an application that may block."""
+        """Process output, but write the bytes first: a handler of the events may block the loop."""
         self._take_bytes()
         if self._unsent:
-            # The writer runs in the same batch of tasks as this one, and the application after it.
+            # The writer runs in the same batch of tasks as this one, the application in the next.
             await trio.lowlevel.cancel_shielded_checkpoint()
         self.turn()
 
@@ -196,10 +196,10 @@ class Pump:
             with trio.move_on_at(self._armed):
                 await self._to_time.wait()
             self._to_time = trio.Event()
-            # What waits in the stream is read first: it may be what a timer waits for.
+            # Read buffered data first: the timer may be waiting for it.
             for _ in range(_STEPS_OF_A_READ):
                 await trio.lowlevel.checkpoint()
-            if connection.next_timer() == at:  # else the read has fired it, and another is next
+            if connection.next_timer() == at:  # else the read has fired it already
                 unix, now = time.time(), trio.current_time()
                 self._excuse(now)
                 connection.check_clock(unix, now=now)

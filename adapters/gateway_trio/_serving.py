@@ -1,4 +1,4 @@
-"""Server, port → connections: the server role on trio."""
+"""Server on trio: `Serving` and `serve_gateway`."""
 
 from __future__ import annotations
 
