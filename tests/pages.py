@@ -165,7 +165,7 @@ def check_commands(page: pathlib.Path) -> int:
                 del words[0]
             if not words or words[0] != "gateway-proto":
                 program = pathlib.Path(words[0]).name if words else "python"
-                assert program in _OTHER_COMMANDS, f"{block}: what is {line!r}?"
+                assert program in _OTHER_COMMANDS, f"{block}: unknown command {line!r}?"
                 continue
             if words[1].isupper():  # any of them
                 continue

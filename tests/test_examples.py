@@ -78,7 +78,7 @@ def _skip_without_its_library(example: str) -> None:
     if name.startswith(("on_", "over_")) and library not in ("threads", "selectors"):
         pytest.importorskip(library, reason=f"{library} is not installed")
     if name == "on_tk.py" and not os.environ.get("DISPLAY") and not shutil.which("xvfb-run"):
-        pytest.skip("there is no display, and no xvfb-run to make one")
+        pytest.skip("neither a display nor xvfb-run is available")
 
 
 @pytest.fixture
@@ -298,7 +298,7 @@ def test_two_processes_share_the_identify_slots(gateway_server: RunningGateway, 
     assert sorted(out.splitlines()) == ["process 0: !stop", "process 1: !stop"]
     assert errors == ""
     identifies = [e for e in gateway_server.received if isinstance(e, Identify)]
-    assert len(identifies) == 4, "none of them came too soon"
+    assert len(identifies) == 4, "all are spaced"
 
 
 @pytest.mark.gateway(world=World([GUILD]))

@@ -243,17 +243,17 @@ class News:
         self.told += 1
 
     async def wait(self) -> None:
-        raise AssertionError("nothing is awaited here")
+        raise AssertionError("must not be awaited")
 
 
 class Driven(AdapterGateway):
     """A gateway without an event loop."""
 
     async def stop(self, *, keep_session: bool = True) -> None:
-        raise AssertionError("nothing is stopped here")
+        raise AssertionError("must not be stopped")
 
     def _cancel_dial(self) -> None:
-        raise AssertionError("nothing is dialed here")
+        raise AssertionError("must not be dialed")
 
     def _now(self) -> float:
         return 0.0

@@ -62,7 +62,7 @@ def test_data_blocks_of_a_page_are_valid(
 def test_links_of_a_page_resolve(page: pathlib.Path) -> None:
     for path, anchor in links(page):
         target = (page.parent / path).resolve() if path else page
-        assert target.exists(), f"{path} is not there"
+        assert target.exists(), f"{path} does not exist"
         assert target.is_relative_to(ROOT), path
         if anchor:
             assert anchor in anchors(target), f"{path} has no title #{anchor}"

@@ -2,65 +2,41 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import attrs
 import pytest
 
 from gateway_proto import (
     ClientConnection,
     Closed,
     CommandsWait,
-    Config,
     EarlyHeartbeats,
     HeartbeatLate,
     HeartbeatSent,
     IdentifySlotNeeded,
     LocalProtocolError,
     Server,
-    Session,
     SessionInvalidated,
     State,
     Suspended,
     Then,
-    UpdateVoiceState,
     ZombiePolicy,
-    fingerprint,
 )
-from tests.connections import close_event, ready, receive, sent_payloads, unframed
-
-CONFIG = Config(token="t0ken", intents=0, gateway_url="ws://localhost", random=lambda: 0.5)
-SESSION = Session(id="s", sequence=7, dialect=10, fingerprint=fingerprint("t0ken"))
-VOICE = UpdateVoiceState("1", None)
-
-
-def _config(**changes: Any) -> Config:
-    return attrs.evolve(CONFIG, **changes)
-
-
-def _bare(session: Session | None = None, **changes: Any) -> ClientConnection:
-    return unframed(_config(**changes), session)
-
-
-def _hello(connection: ClientConnection, interval: int = 10_000) -> ClientConnection:
-    receive(connection, 10, {"heartbeat_interval": interval})
-    return connection
-
-
-def _ready(**changes: Any) -> ClientConnection:
-    return ready(_config(**changes), interval=10_000)
-
-
-def _ops(connection: ClientConnection) -> list[int]:
-    return [payload["op"] for payload in sent_payloads(connection)]
-
+from tests.client.policy_connections import (
+    SESSION,
+    VOICE,
+    config_with,
+    connection_with,
+    ready_with,
+    receive_hello,
+    sent_ops,
+)
+from tests.connections import close_event, receive
 
 # ----- time -----
 
 
 def test_late_heartbeat_is_reported() -> None:
     """Rule 11: a blocked loop does not end the connection."""
-    connection = _ready()
+    connection = ready_with()
 
     connection.handle_timer(now=5.9)
     assert not any(isinstance(event, HeartbeatLate) for event in connection.events())
@@ -74,17 +50,17 @@ def test_late_heartbeat_is_reported() -> None:
 
 def test_late_heartbeats_are_not_sent_in_a_burst() -> None:
     """Rule 13."""
-    connection = _ready()
+    connection = ready_with()
 
     connection.handle_timer(now=95.0)
 
-    assert _ops(connection) == [1]
+    assert sent_ops(connection) == [1]
     assert connection.next_timer() == 105.0
 
 
 def test_system_suspend_causes_a_new_connection() -> None:
     """Rule 12: the monotonic clock stops during suspend, so the connection looks healthy."""
-    connection = _ready()
+    connection = ready_with()
     connection.check_clock(1_000_000.0, now=1.0)
     connection.check_clock(1_000_003.0, now=4.0)
     assert connection.events() == []
@@ -101,7 +77,7 @@ def test_system_suspend_causes_a_new_connection() -> None:
 @pytest.mark.parametrize("step", [4.9, -5000.0])
 def test_small_or_backward_clock_step_is_ignored(step: float) -> None:
     """An NTP step must not end a working connection."""
-    connection = _ready()
+    connection = ready_with()
     connection.check_clock(1000.0, now=1.0)
 
     connection.check_clock(1002.0 + step, now=3.0)
@@ -111,7 +87,7 @@ def test_small_or_backward_clock_step_is_ignored(step: float) -> None:
 
 
 def test_version_3_heartbeat_uses_last_observed_unix_time() -> None:
-    config = _config(dialect=3, intents=None, unix_offset=0.0)
+    config = config_with(dialect=3, intents=None, unix_offset=0.0)
     connection = ClientConnection(config, "ws://localhost", now=0.0, framing=False)
     receive(connection, 0, {"session_id": "s", "heartbeat_interval": 1000}, s=1, t="READY")
 
@@ -123,7 +99,7 @@ def test_version_3_heartbeat_uses_last_observed_unix_time() -> None:
 
 
 def test_closed_connection_and_server_ignore_the_clock() -> None:
-    connection = _ready()
+    connection = ready_with()
     connection.check_clock(0.0, now=0.0)
     connection.receive_eof(now=1.0)
     connection.events()
@@ -137,7 +113,7 @@ def test_closed_connection_and_server_ignore_the_clock() -> None:
 
 
 def test_delayed_commands_are_reported_once() -> None:
-    connection = _ready(waiting_reported_after=3.0)
+    connection = ready_with(waiting_reported_after=3.0)
     for _ in range(125):
         connection.send(VOICE, now=1.0)
     assert len(connection.waiting) > 5
@@ -174,39 +150,39 @@ def test_early_heartbeats_policy_sets_first_heartbeat(
     policy: EarlyHeartbeats, sent_at: str
 ) -> None:
     """Rule 10."""
-    connection = _hello(_bare(SESSION, early_heartbeats=policy))
-    assert _ops(connection) == [6]
+    connection = receive_hello(connection_with(SESSION, early_heartbeats=policy))
+    assert sent_ops(connection) == [6]
     heartbeats = {}
 
     connection.handle_timer(now=5.0)
-    heartbeats["its time"] = _ops(connection) == [1]
+    heartbeats["its time"] = sent_ops(connection) == [1]
     receive(connection, 0, {}, s=8, t="X", now=7.0)
-    heartbeats["the first message"] = _ops(connection) == [1]
+    heartbeats["the first message"] = sent_ops(connection) == [1]
     receive(connection, 0, {}, s=9, t="RESUMED", now=8.0)
-    heartbeats["RESUMED"] = _ops(connection) == [1]
+    heartbeats["RESUMED"] = sent_ops(connection) == [1]
 
     assert [when for when, is_sent in heartbeats.items() if is_sent] == [sent_at]
     assert not any(isinstance(event, HeartbeatLate) for event in connection.events())
 
 
 def test_heartbeats_are_not_deferred_after_identify_by_default() -> None:
-    connection = _hello(_bare())
-    assert _ops(connection) == [2]
+    connection = receive_hello(connection_with())
+    assert sent_ops(connection) == [2]
 
     connection.handle_timer(now=5.0)
 
-    assert _ops(connection) == [1]
+    assert sent_ops(connection) == [1]
 
 
 def test_deferred_heartbeat_is_dropped_on_close() -> None:
     """Rule 9."""
-    connection = _hello(_bare(SESSION))
-    _ops(connection)
+    connection = receive_hello(connection_with(SESSION))
+    sent_ops(connection)
     connection.handle_timer(now=5.0)
 
     receive(connection, 7, now=6.0)
 
-    assert _ops(connection) == []
+    assert sent_ops(connection) == []
 
 
 def test_deferred_heartbeat_can_detect_a_zombie() -> None:
@@ -215,7 +191,7 @@ def test_deferred_heartbeat_can_detect_a_zombie() -> None:
         "zombie_policy": ZombiePolicy.ACK,
         "ask_to_identify": True,
     }
-    connection = _hello(_bare(**policy))
+    connection = receive_hello(connection_with(**policy))
     connection.handle_timer(now=5.0)
     connection.grant_identify(now=6.0)
     connection.handle_timer(now=15.0)
@@ -238,11 +214,11 @@ def test_zombie_policy_decides_on_missing_heartbeat_acks(
     policy: ZombiePolicy, survives: int
 ) -> None:
     """Rule 6."""
-    connection = _ready(zombie_policy=policy)
+    connection = ready_with(zombie_policy=policy)
     heartbeats = 0
     for number in range(9):
         connection.handle_timer(now=5.0 + 10 * number)
-        heartbeats += _ops(connection).count(1)
+        heartbeats += sent_ops(connection).count(1)
         receive(connection, 0, {}, s=number, t="X", now=6.0 + 10 * number)
 
     assert heartbeats == survives
@@ -253,7 +229,7 @@ def test_zombie_policy_decides_on_missing_heartbeat_acks(
 
 def test_identify_on_same_connection_follows_op_9() -> None:
     """Rules 30, 31 and 35: after a delay, and without commands for the old session."""
-    connection = _ready(identify_on_same_connection=True, random=lambda: 0.75)
+    connection = ready_with(identify_on_same_connection=True, random=lambda: 0.75)
     for _ in range(130):
         connection.send(VOICE, now=0.0)
     connection.messages_to_send()
@@ -265,9 +241,9 @@ def test_identify_on_same_connection_follows_op_9() -> None:
     with pytest.raises(LocalProtocolError, match="needs READY"):
         connection.send(VOICE, now=1.5)
     connection.handle_timer(now=4.9)
-    assert 2 not in _ops(connection)
+    assert 2 not in sent_ops(connection)
     connection.handle_timer(now=5.0)
-    assert _ops(connection)[-1] == 2
+    assert sent_ops(connection)[-1] == 2
     receive(connection, 0, {"session_id": "new"}, s=1, t="READY", now=6.0)
 
     assert connection.session is not None
@@ -277,7 +253,9 @@ def test_identify_on_same_connection_follows_op_9() -> None:
 
 
 def test_identify_attempts_on_the_same_connection_are_bounded() -> None:
-    connection = _hello(_bare(identify_on_same_connection=True, identify_attempts=3))
+    connection = receive_hello(
+        connection_with(identify_on_same_connection=True, identify_attempts=3)
+    )
     while connection.state is not State.CLOSED:
         receive(connection, 9, False, now=0.0)
         connection.handle_timer(now=connection.next_timer() or 0.0)
@@ -286,7 +264,7 @@ def test_identify_attempts_on_the_same_connection_are_bounded() -> None:
 
 
 def test_resumable_op_9_always_causes_a_new_connection() -> None:
-    connection = _ready(identify_on_same_connection=True)
+    connection = ready_with(identify_on_same_connection=True)
 
     receive(connection, 9, True)
 
@@ -299,31 +277,31 @@ def test_resumable_op_9_always_causes_a_new_connection() -> None:
 
 def test_connection_requests_its_identify_slot_after_hello() -> None:
     """Rules 52, 55 and 83."""
-    connection = _bare(ask_to_identify=True, shard=(5, 9), max_concurrency=4)
-    _hello(connection)
-    _hello(connection)
+    connection = connection_with(ask_to_identify=True, shard=(5, 9), max_concurrency=4)
+    receive_hello(connection)
+    receive_hello(connection)
     asked = [e for e in connection.events() if isinstance(e, IdentifySlotNeeded)]
     assert asked == [IdentifySlotNeeded(5, 1)]
-    assert _ops(connection) == []
+    assert sent_ops(connection) == []
 
     connection.grant_identify(now=3.0)
     connection.grant_identify(now=4.0)
 
-    assert _ops(connection) == [2]
+    assert sent_ops(connection) == [2]
     assert connection.state is State.IDENTIFYING
 
 
 def test_identify_slot_after_close_is_ignored() -> None:
-    connection = _hello(_bare(ask_to_identify=True))
+    connection = receive_hello(connection_with(ask_to_identify=True))
     connection.receive_eof(now=1.0)
 
     connection.grant_identify(now=2.0)
 
-    assert _ops(connection) == []
+    assert sent_ops(connection) == []
 
 
 def test_granted_identify_slot_calls_on_wake() -> None:
-    connection = _hello(_bare(ask_to_identify=True))
+    connection = receive_hello(connection_with(ask_to_identify=True))
     woken = []
     connection.on_wake = lambda: woken.append(True)
 
@@ -334,9 +312,9 @@ def test_granted_identify_slot_calls_on_wake() -> None:
 
 def test_resume_and_versions_without_hello_need_no_identify_slot() -> None:
     """Rule 52."""
-    resuming = _hello(_bare(SESSION, ask_to_identify=True))
-    assert _ops(resuming) == [6]
+    resuming = receive_hello(connection_with(SESSION, ask_to_identify=True))
+    assert sent_ops(resuming) == [6]
 
-    config = _config(dialect=4, intents=None, ask_to_identify=True)
+    config = config_with(dialect=4, intents=None, ask_to_identify=True)
     old = ClientConnection(config, "ws://localhost", now=0.0, framing=False)
-    assert _ops(old) == [2]
+    assert sent_ops(old) == [2]

@@ -73,7 +73,7 @@ def test_session_runs_without_clock_randomness_and_sockets(
     """The only exception is in wsproto: frame masks from os.urandom."""
 
     def forbidden(*_: object, **__: object) -> float:
-        raise AssertionError("the core reached for the outside world")
+        raise AssertionError("the core called a clock, randomness or a socket")
 
     config = Config(
         token="t", dialect=version, intents=0, unix_offset=0.0, api_url="http://localhost/api"

@@ -343,11 +343,11 @@ def test_pause_extends_the_timeout() -> None:
     client.chunk(0, 1, members=["a"], nonce=nonces[0])
     link.run(8.9)
 
-    assert len(client.results()) == 1, "the second is awaited for nine seconds more"
+    assert len(client.results()) == 1, "the second request has nine seconds left"
     link.run(0.2)
     assert len(client.results()) == 1
     link.run(0.9)
-    assert [failed.number for failed in client.results()] == [late], "ten seconds, and no more"
+    assert [failed.number for failed in client.results()] == [late], "exactly ten seconds"
 
 
 def test_unpause_after_close_sets_no_timer() -> None:

@@ -184,7 +184,7 @@ def test_shard_that_disconnects_while_queued_rejoins_in_front() -> None:
     _run(queue, 100.0)
     assert [shard_id for shard_id, _ in granted] == [0, 3, 1, 2]
     _join(queue, granted, 3, 2)
-    assert queue.waiting == (2, 3), "the front is for once"
+    assert queue.waiting == (2, 3), "only once in front"
 
 
 def _budget(remaining: int, reset_after: float = 3_600_000, now: float = 0.0) -> IdentifyBudget:
@@ -356,7 +356,7 @@ def test_declined_identify_slot_goes_to_the_next_shard() -> None:
 
     assert granted == [(1, 1.0)]
     _join(queue, granted, 2, 3, 0)
-    assert queue.waiting == (0, 2, 3), "it lost its connection: it returns to the front"
+    assert queue.waiting == (0, 2, 3), "a lost connection returns to the front"
 
 
 def test_forgotten_shard_does_not_rejoin_in_front() -> None:

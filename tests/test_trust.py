@@ -269,11 +269,11 @@ def test_endless_lookup_response_ends_the_lookup() -> None:
 LONG_TOKEN = "secret-" + "q" * 60
 _OK_HEAD = b"HTTP/1.1 200 OK\r\n\r\n"
 ECHOING_ANSWERS = {
-    "no URL": _OK_HEAD + b'{"authorization":"Bot %s"}',
+    "missing URL": _OK_HEAD + b'{"authorization":"Bot %s"}',
     "untrusted URL": _OK_HEAD + b'{"url":"wss://evil.example/%s"}',
     "a broken header line": b"HTTP/1.1 200 OK\r\nAuthorization Bot %s\r\n\r\n",
     "a redirect": b"HTTP/1.1 302 Found\r\nLocation: https://evil.example/%s\r\n\r\n",
-    "no HTTP": b"401 %s\r\n\r\n",
+    "invalid HTTP": b"401 %s\r\n\r\n",
 }
 
 

@@ -83,7 +83,7 @@ def _wait_for(log: pathlib.Path, text: str) -> str:
         if text in (output := log.read_text()):
             return output
         time.sleep(0.1)
-    raise AssertionError(f"{text!r} does not come; what came:\n{output}")
+    raise AssertionError(f"{text!r} is missing in the output:\n{output}")
 
 
 def test_tutorial_runs_to_its_end(terminals: Terminals, tmp_path: pathlib.Path) -> None:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import attrs
 import pytest
 
 from gateway_proto import (
     DIALECTS,
     AfterClose,
     Client,
-    ClientConnection,
     Closed,
-    Config,
     DialPlanned,
     GaveUp,
     Identify,
@@ -22,40 +19,21 @@ from gateway_proto import (
     Ready,
     Resumed,
     Server,
-    Session,
     State,
     Then,
     UpdatePresence,
     UpdateVoiceState,
-    fingerprint,
 )
 from gateway_proto.testing import Link
-from tests.connections import close_event, ready, receive, unframed
-
-CONFIG = Config(token="t0ken", intents=0, gateway_url="ws://localhost", random=lambda: 0.5)
-
-
-SESSION = Session(id="s", sequence=7, dialect=10, fingerprint=fingerprint("t0ken"))
-
-
-VOICE = UpdateVoiceState("1", None)
-
-
-def _config(**changes: Any) -> Config:
-    return attrs.evolve(CONFIG, **changes)
-
-
-def _bare(session: Session | None = None, **changes: Any) -> ClientConnection:
-    return unframed(_config(**changes), session)
-
-
-def _hello(connection: ClientConnection, interval: int = 10_000) -> ClientConnection:
-    receive(connection, 10, {"heartbeat_interval": interval})
-    return connection
-
-
-def _ready(**changes: Any) -> ClientConnection:
-    return ready(_config(**changes), interval=10_000)
+from tests.client.policy_connections import (
+    CONFIG,
+    SESSION,
+    VOICE,
+    connection_with,
+    ready_with,
+    receive_hello,
+)
+from tests.connections import close_event
 
 
 @pytest.mark.parametrize(
@@ -71,7 +49,7 @@ def test_skip_malformed_policy_sets_the_reaction(
     skip: bool | None, compression: str, ends: bool
 ) -> None:
     """Rule 79."""
-    connection = _ready(skip_malformed=skip, compression=compression)
+    connection = ready_with(skip_malformed=skip, compression=compression)
 
     connection.receive_message("{]", now=0.0)
 
@@ -82,7 +60,7 @@ def test_skip_malformed_policy_sets_the_reaction(
 
 def test_compression_payload_continues_in_the_next_message() -> None:
     """Rule 69, on a connection."""
-    connection = _ready(compression="zlib-stream")
+    connection = ready_with(compression="zlib-stream")
     import zlib
 
     sender = zlib.compressobj()
@@ -109,14 +87,17 @@ def test_compression_payload_continues_in_the_next_message() -> None:
 )
 def test_close_code_policy_depends_on_the_phase(code: int, ready: Then, resuming: Then) -> None:
     """Rules 36, 38, 41 and 45: 1000 and 4009 allow one Resume, not two."""
-    for connection, then in ((_ready(), ready), (_hello(_bare(SESSION)), resuming)):
+    for connection, then in (
+        (ready_with(), ready),
+        (receive_hello(connection_with(SESSION)), resuming),
+    ):
         connection.receive_close(code, now=0.0)
         assert close_event(connection).then is then
 
 
 def test_close_code_policy_is_configurable() -> None:
     """Rule 41: a policy, not a constant."""
-    connection = _ready(closes={4009: AfterClose(Then.IDENTIFY, "as the documentation has it")})
+    connection = ready_with(closes={4009: AfterClose(Then.IDENTIFY, "as the documentation has it")})
 
     connection.receive_close(4009, now=0.0)
 
@@ -187,7 +168,7 @@ def test_suspect_command_is_forgotten_after_a_stable_time() -> None:
 
 def test_last_sent_commands_of_a_close_have_no_token() -> None:
     """Rule 85."""
-    connection = _hello(_bare())
+    connection = receive_hello(connection_with())
     connection.receive_close(4002, now=0.0)
 
     closed = close_event(connection)
@@ -197,7 +178,7 @@ def test_last_sent_commands_of_a_close_have_no_token() -> None:
 
 
 def test_close_without_a_suspect_has_no_last_sent_commands() -> None:
-    connection = _ready()
+    connection = ready_with()
     connection.receive_close(4000, now=0.0)
 
     assert close_event(connection).last_sent == ()

@@ -13,7 +13,6 @@ from gateway_proto import (
     Client,
     ClientConnection,
     Closed,
-    Config,
     DialPlanned,
     Identify,
     IdentifyBudgetSpent,
@@ -25,49 +24,26 @@ from gateway_proto import (
     Resumed,
     Server,
     ServerConfig,
-    Session,
     SessionInvalidated,
     State,
     UpdatePresence,
-    UpdateVoiceState,
-    fingerprint,
 )
 from gateway_proto.testing import Link
-from tests.connections import close_event, ready, receive, sent_payloads, unframed
-
-CONFIG = Config(token="t0ken", intents=0, gateway_url="ws://localhost", random=lambda: 0.5)
-
-
-SESSION = Session(id="s", sequence=7, dialect=10, fingerprint=fingerprint("t0ken"))
-
-
-VOICE = UpdateVoiceState("1", None)
-
-
-def _config(**changes: Any) -> Config:
-    return attrs.evolve(CONFIG, **changes)
-
-
-def _bare(session: Session | None = None, **changes: Any) -> ClientConnection:
-    return unframed(_config(**changes), session)
-
-
-def _hello(connection: ClientConnection, interval: int = 10_000) -> ClientConnection:
-    receive(connection, 10, {"heartbeat_interval": interval})
-    return connection
-
-
-def _ready(**changes: Any) -> ClientConnection:
-    return ready(_config(**changes), interval=10_000)
-
-
-def _ops(connection: ClientConnection) -> list[int]:
-    return [payload["op"] for payload in sent_payloads(connection)]
+from tests.client.policy_connections import (
+    SESSION,
+    VOICE,
+    config_with,
+    connection_with,
+    ready_with,
+    receive_hello,
+    sent_ops,
+)
+from tests.connections import close_event, receive
 
 
 def test_session_older_than_resume_within_is_not_resumed() -> None:
     """Rule 23, as an option."""
-    link = Link(Client(_config(resume_within=30.0)), Server())
+    link = Link(Client(config_with(resume_within=30.0)), Server())
     link.cut()
     link.run(2)
     link.client.expect(Resumed)
@@ -85,7 +61,7 @@ def test_session_older_than_resume_within_is_not_resumed() -> None:
 
 
 def test_stored_session_is_resumed_despite_resume_within() -> None:
-    client = Client(_config(resume_within=1.0), session=SESSION)
+    client = Client(config_with(resume_within=1.0), session=SESSION)
 
     dial = client.next_dial()
 
@@ -95,7 +71,7 @@ def test_stored_session_is_resumed_despite_resume_within() -> None:
 
 def test_identify_is_not_repeated_within_five_seconds() -> None:
     """Rules 32 and 52."""
-    link = Link(Client(_config(random=lambda: 0.0)), Server())
+    link = Link(Client(config_with(random=lambda: 0.0)), Server())
     link.client.expect(Ready)
     connection: Any = link.server.connection
 
@@ -124,7 +100,9 @@ def test_identify_reserve_is_kept(total: int, identifies: int) -> None:
 
 
 def _after_lookup(total: int, *, remaining: int) -> Any:
-    client = Client(_config(gateway_url=None, api_url="http://localhost/api/v10", lookup_bot=True))
+    client = Client(
+        config_with(gateway_url=None, api_url="http://localhost/api/v10", lookup_bot=True)
+    )
     limit = b'{"total":%d,"remaining":%d,"reset_after":3600000}' % (total, remaining)
     body = b'{"url":"ws://localhost","session_start_limit":%s}' % limit
     lookup = client.dial_succeeded(now=0.0)
@@ -136,7 +114,7 @@ def _after_lookup(total: int, *, remaining: int) -> Any:
 
 def test_identify_reduces_the_budget_of_the_lookup() -> None:
     config = attrs.evolve(
-        _config(gateway_url=None, api_url="http://localhost/api/v10", lookup_bot=True),
+        config_with(gateway_url=None, api_url="http://localhost/api/v10", lookup_bot=True),
         identify_reserve=998,
     )
     link = Link(Client(config), Server())
@@ -149,7 +127,7 @@ def test_identify_reduces_the_budget_of_the_lookup() -> None:
 
 
 def test_spent_budget_ends_identify_on_the_same_connection() -> None:
-    config = _config(identify_on_same_connection=True, identify_budget=2, identify_attempts=100)
+    config = config_with(identify_on_same_connection=True, identify_budget=2, identify_attempts=100)
     client = Client(config)
     connection: Any = client.dial_succeeded(now=0.0, framing=False)
     connection.receive_message('{"op":10,"d":{"heartbeat_interval":41250}}', now=1.0)
@@ -169,7 +147,7 @@ def test_spent_budget_ends_identify_on_the_same_connection() -> None:
 @pytest.mark.parametrize("status", [401, 403])
 def test_repeated_upgrade_rejection_is_backed_off(status: int) -> None:
     """Rule 56: repeated 401 and 403 do not mean an outage."""
-    client = Client(_config(random=lambda: 0.0))
+    client = Client(config_with(random=lambda: 0.0))
     delays = []
     for _ in range(3):
         connection = client.dial_succeeded(now=0.0)
@@ -190,26 +168,26 @@ def test_repeated_upgrade_rejection_is_backed_off(status: int) -> None:
 
 def test_configured_payload_limit_is_enforced() -> None:
     """Rule 61."""
-    connection = _ready(payload_limit=300)
+    connection = ready_with(payload_limit=300)
 
     with pytest.raises(LocalProtocolError, match="more than the 300 that a gateway takes"):
         connection.send(Raw(60, "x" * 300), now=0.0)
-    _ready(payload_limit=10_000).send(Raw(60, "x" * 5000), now=0.0)
+    ready_with(payload_limit=10_000).send(Raw(60, "x" * 5000), now=0.0)
 
 
 def test_oversized_identify_is_rejected_before_the_first_dial() -> None:
     """Rule 61: not while data is received."""
     with pytest.raises(LocalProtocolError, match=r"Identify has .* more than the 4096"):
-        _bare(properties=Properties("x" * 4096))
+        connection_with(properties=Properties("x" * 4096))
     with pytest.raises(LocalProtocolError, match=r"Identify has .* more than the 4096"):
-        _ready(properties=Properties("x" * 3800)).send(
+        ready_with(properties=Properties("x" * 3800)).send(
             UpdatePresence([Activity("x" * 100)]), now=0.0
         )
 
 
 @pytest.mark.parametrize("length", [256, 257, 5000])
 def test_session_id_too_long_for_resume_is_rejected(length: int) -> None:
-    connection = _hello(_bare())
+    connection = receive_hello(connection_with())
 
     receive(connection, 0, {"session_id": "x" * length}, s=1, t="READY")
 
@@ -228,21 +206,21 @@ def test_missing_version_means_the_lowest_supported() -> None:
 @pytest.mark.parametrize("version", DIALECTS)
 def test_presence_sent_during_identify_is_kept(version: int) -> None:
     """A presence is a state: the last one is used, at whatever time it was set."""
-    config = _config(dialect=version, unix_offset=0.0, presence=UpdatePresence())
+    config = config_with(dialect=version, unix_offset=0.0, presence=UpdatePresence())
     connection = ClientConnection(config, "ws://localhost", now=0.0, framing=False)
     if config.dialect.greets:
-        _hello(connection)
-    assert _ops(connection) == [2]
+        receive_hello(connection)
+    assert sent_ops(connection) == [2]
 
     connection.send(UpdatePresence((), 5), now=1.0)
     receive(connection, 0, {"session_id": "s", "heartbeat_interval": 9e9}, s=1, t="READY", now=2.0)
 
-    assert _ops(connection) == [3]
+    assert sent_ops(connection) == [3]
 
 
 def test_second_ready_drops_the_queued_commands() -> None:
     """Rule 35."""
-    connection = _ready()
+    connection = ready_with()
     for _ in range(130):
         connection.send(VOICE, now=0.0)
 

@@ -75,7 +75,7 @@ def connection(data: bytes) -> None:
         del sent
     received += finish(made, now)
     for event in received:
-        assert _TOKEN not in repr(event), "no event shows the token"
+        assert _TOKEN not in repr(event), "events do not contain the token"
         if isinstance(event, Dispatch):
             _look_into(event)
     session = getattr(made, "session", None)

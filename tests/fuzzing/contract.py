@@ -14,10 +14,10 @@ def check(connection: Connection[Any, Any], now: float) -> list[Any]:
     events = connection.events()
     ends = [index for index, event in enumerate(events) if isinstance(event, Closed)]
     is_closed = connection.state is State.CLOSED
-    assert ends in ([], [len(events) - 1]), "Closed comes once, and last"
-    assert not ends or is_closed, "Closed comes with the end"
+    assert ends in ([], [len(events) - 1]), "Closed is reported once, as the last event"
+    assert not ends or is_closed, "Closed is reported at the end"
     timer = connection.next_timer()
-    assert timer is None or (not is_closed and timer >= now), "no timer is left behind"
+    assert timer is None or (not is_closed and timer >= now), "all timers are cleared"
     for event in events:
         hash(type(event)), repr(event)
     return events

@@ -63,8 +63,8 @@ def _received(reader: Any, chunks: list[bytes]) -> list[Any]:
             found.append(Broken(item.code, "") if isinstance(item, Broken) else item)
             if isinstance(item, Broken):
                 return found
-        assert reader.waiting <= _MOST_SENT, "what is answered is bounded"
-        assert len(reader._parts) <= _LIMIT * 4, "what is kept is bounded"
+        assert reader.waiting <= _MOST_SENT, "output is bounded"
+        assert len(reader._parts) <= _LIMIT * 4, "buffered data is bounded"
     return found
 
 

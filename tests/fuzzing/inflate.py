@@ -36,4 +36,4 @@ def inflate(data: bytes) -> None:
                 texts = texts[: -len(text)]
         if is_plain:
             expected += plain.decompress(message)
-            assert expected.startswith(texts), "the texts are what the stream holds, in order"
+            assert expected.startswith(texts), "the texts equal the content of the stream, in order"
