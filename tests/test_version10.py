@@ -13,54 +13,23 @@ from gateway_proto import (
     Activity,
     By,
     Client,
-    ClientConnection,
-    Config,
     HeartbeatAcked,
     HeartbeatRequested,
     HeartbeatSent,
     Hello,
     Purpose,
-    Server,
-    ServerConfig,
-    Session,
     State,
     Then,
     Unknown,
     UpdatePresence,
     UrlRefused,
-    fingerprint,
 )
-from gateway_proto.testing import Link
-from tests.connections import close_event, greeted, ready, receive, sent_payloads, unframed
-
-CONFIG = Config(token="t0ken", intents=5, api_url="http://localhost/api/v10", random=lambda: 0.25)
-SESSION = Session(
-    id="s1",
-    sequence=7,
-    resume_url="ws://localhost:77/resume?x=1",
-    dialect=10,
-    fingerprint=fingerprint("t0ken"),
-)
-
-
-def _link(config: Config = CONFIG, **server: Any) -> Link:
-    return Link(Client(config), Server(ServerConfig(**server)), now=100.0)
-
-
-def _bare(config: Config = CONFIG, session: Session | None = None) -> ClientConnection:
-    return unframed(config, session)
-
-
-def _greeted(config: Config = CONFIG, session: Session | None = None) -> ClientConnection:
-    return greeted(config, session)
-
-
-def _ready() -> ClientConnection:
-    return ready(CONFIG, session_id="s1", resume_gateway_url="ws://localhost:77")
+from tests.connections import close_event, receive, sent_payloads
+from tests.version10 import CONFIG, SESSION, greeted_v10, linked, ready_v10, unframed_v10
 
 
 def test_nothing_is_sent_before_hello() -> None:
-    connection = _bare()
+    connection = unframed_v10()
 
     assert connection.state is State.GREETING
     assert sent_payloads(connection) == []
@@ -69,7 +38,7 @@ def test_nothing_is_sent_before_hello() -> None:
 def test_identify_follows_hello_with_the_documented_fields() -> None:
     config = attrs.evolve(CONFIG, shard=(1, 2), presence=UpdatePresence([Activity("chess")]))
 
-    (identify,) = sent_payloads(_greeted(config=config))
+    (identify,) = sent_payloads(greeted_v10(config=config))
 
     assert identify["op"] == 2
     assert identify["d"] == {
@@ -89,7 +58,7 @@ def test_identify_follows_hello_with_the_documented_fields() -> None:
 
 
 def test_first_heartbeat_is_jittered_and_then_periodic() -> None:
-    connection = _ready()
+    connection = ready_v10()
     times = []
 
     for _ in range(3):
@@ -103,7 +72,7 @@ def test_first_heartbeat_is_jittered_and_then_periodic() -> None:
 
 
 def test_heartbeat_has_null_and_later_the_last_sequence() -> None:
-    connection = _greeted()
+    connection = greeted_v10()
     connection.messages_to_send()
     receive(connection, 1)
     assert sent_payloads(connection) == [{"op": 1, "d": None}]
@@ -117,7 +86,7 @@ def test_heartbeat_has_null_and_later_the_last_sequence() -> None:
 
 
 def test_ack_sets_latency_of_scheduled_heartbeat() -> None:
-    connection = _ready()
+    connection = ready_v10()
     connection.handle_timer(now=10.0)
 
     receive(connection, 11, now=10.125)
@@ -129,7 +98,7 @@ def test_ack_sets_latency_of_scheduled_heartbeat() -> None:
 
 
 def test_unrequested_heartbeat_ack_sets_no_latency() -> None:
-    connection = _ready()
+    connection = ready_v10()
 
     receive(connection, 11)
 
@@ -140,7 +109,7 @@ def test_unrequested_heartbeat_ack_sets_no_latency() -> None:
 
 
 def test_requested_heartbeat_keeps_schedule_and_latency() -> None:
-    connection = _ready()
+    connection = ready_v10()
     connection.handle_timer(now=10.0)
 
     receive(connection, 1, now=10.5)
@@ -152,7 +121,7 @@ def test_requested_heartbeat_keeps_schedule_and_latency() -> None:
 
 
 def test_silent_connection_is_dropped_after_one_interval() -> None:
-    connection = _ready()
+    connection = ready_v10()
     connection.handle_timer(now=10.0)
 
     connection.handle_timer(now=50.0)
@@ -165,7 +134,7 @@ def test_silent_connection_is_dropped_after_one_interval() -> None:
 
 
 def test_traffic_replaces_a_heartbeat_ack_for_one_interval() -> None:
-    connection = _ready()
+    connection = ready_v10()
     connection.handle_timer(now=10.0)
     receive(connection, 0, {}, s=2, t="X", now=20.0)
     connection.handle_timer(now=50.0)
@@ -178,7 +147,7 @@ def test_traffic_replaces_a_heartbeat_ack_for_one_interval() -> None:
 
 
 def test_heartbeat_ack_keeps_the_connection_open() -> None:
-    connection = _ready()
+    connection = ready_v10()
     for at in (10.0, 50.0, 90.0, 130.0):
         connection.handle_timer(now=at)
         receive(connection, 11, now=at + 39)
@@ -187,7 +156,7 @@ def test_heartbeat_ack_keeps_the_connection_open() -> None:
 
 
 def test_paused_connection_sends_heartbeats_and_is_not_a_zombie() -> None:
-    connection = _ready()
+    connection = ready_v10()
     connection.handle_timer(now=10.0)
     connection.pause(now=11.0)
     connection.messages_to_send()
@@ -205,7 +174,7 @@ def test_paused_connection_sends_heartbeats_and_is_not_a_zombie() -> None:
 
 
 def test_late_heartbeat_delays_the_next_one() -> None:
-    connection = _ready()
+    connection = ready_v10()
     receive(connection, 11)
 
     connection.handle_timer(now=39.0)
@@ -215,7 +184,7 @@ def test_late_heartbeat_delays_the_next_one() -> None:
 
 
 def test_presence_is_received_by_the_server_unchanged() -> None:
-    link = _link()
+    link = linked()
     presence = UpdatePresence(
         [Activity("x", 1, url="https://twitch.tv/x", state="s")], 5, status="dnd", afk=True
     )
@@ -226,7 +195,7 @@ def test_presence_is_received_by_the_server_unchanged() -> None:
 
 
 def test_presence_rate_limit_keeps_only_the_last_one() -> None:
-    connection = _ready()
+    connection = ready_v10()
     for number in range(9):
         connection.send(UpdatePresence([Activity(str(number))]), now=1.0)
     sent = [payload["d"]["activities"][0]["name"] for payload in sent_payloads(connection)]
@@ -239,7 +208,7 @@ def test_presence_rate_limit_keeps_only_the_last_one() -> None:
 
 
 def test_presence_set_before_ready_is_sent_with_identify() -> None:
-    connection = _bare()
+    connection = unframed_v10()
     connection.send(UpdatePresence([Activity("early")]), now=0.0)
     assert sent_payloads(connection) == []
 
@@ -262,7 +231,7 @@ def test_untrusted_resume_url_is_replaced_by_the_main_url() -> None:
 
 
 def test_second_hello_restarts_the_heartbeats() -> None:
-    connection = _ready()
+    connection = ready_v10()
 
     receive(connection, 10, {"heartbeat_interval": 1000}, now=5.0)
 
@@ -273,7 +242,7 @@ def test_second_hello_restarts_the_heartbeats() -> None:
 
 @pytest.mark.parametrize("op", [12, 99, 1.5, -1])
 def test_unknown_op_is_reported_and_ignored(op: float) -> None:
-    connection = _ready()
+    connection = ready_v10()
 
     receive(connection, op, {"a": 1})  # type: ignore[arg-type]
 
@@ -284,7 +253,7 @@ def test_unknown_op_is_reported_and_ignored(op: float) -> None:
 
 
 def test_error_text_instead_of_an_op_is_reported() -> None:
-    connection = _ready()
+    connection = ready_v10()
 
     connection.receive_message('{"message": "something broke"}', now=0.0)
 
@@ -302,7 +271,7 @@ def test_error_text_instead_of_an_op_is_reported() -> None:
     ],
 )
 def test_unusable_hello_ends_the_connection_with_a_reason(hello: Any, error_text: str) -> None:
-    connection = _bare()
+    connection = unframed_v10()
 
     receive(connection, 10, hello)
 
@@ -312,7 +281,7 @@ def test_unusable_hello_ends_the_connection_with_a_reason(hello: Any, error_text
 
 
 def test_float_or_tiny_heartbeat_interval_is_accepted() -> None:
-    connection = _bare()
+    connection = unframed_v10()
 
     receive(connection, 10, {"heartbeat_interval": 0.0001})
 
@@ -321,7 +290,7 @@ def test_float_or_tiny_heartbeat_interval_is_accepted() -> None:
 
 @pytest.mark.parametrize("d", [None, {}, {"session_id": None}, []])
 def test_ready_without_a_session_ends_the_connection(d: Any) -> None:
-    connection = _greeted()
+    connection = greeted_v10()
 
     receive(connection, 0, d, s=1, t="READY")
 
@@ -332,7 +301,7 @@ def test_ready_without_a_session_ends_the_connection(d: Any) -> None:
 
 
 def test_ready_in_response_to_resume_starts_a_new_session() -> None:
-    connection = _greeted(session=SESSION)
+    connection = greeted_v10(session=SESSION)
 
     receive(connection, 0, {"session_id": "new"}, s=1, t="READY")
 
@@ -342,7 +311,7 @@ def test_ready_in_response_to_resume_starts_a_new_session() -> None:
 
 
 def test_sequence_of_an_unusable_dispatch_counts() -> None:
-    connection = _ready()
+    connection = ready_v10()
 
     receive(connection, 0, "no resumed", s=9, t="RESUMED")
 
@@ -351,7 +320,7 @@ def test_sequence_of_an_unusable_dispatch_counts() -> None:
 
 
 def test_sent_heartbeat_is_an_event() -> None:
-    connection = _ready()
+    connection = ready_v10()
 
     connection.handle_timer(now=10.0)
 

@@ -20,42 +20,13 @@ from gateway_proto import (
     Resume,
     Resumed,
     Server,
-    ServerConfig,
-    Session,
     SessionInvalidated,
     Then,
-    fingerprint,
 )
 from gateway_proto.dialects import DIALECTS
 from gateway_proto.testing import Link
-from tests.connections import close_event, greeted, ready, receive, sent_payloads, unframed
-
-CONFIG = Config(token="t0ken", intents=5, api_url="http://localhost/api/v10", random=lambda: 0.25)
-
-
-SESSION = Session(
-    id="s1",
-    sequence=7,
-    resume_url="ws://localhost:77/resume?x=1",
-    dialect=10,
-    fingerprint=fingerprint("t0ken"),
-)
-
-
-def _link(config: Config = CONFIG, **server: Any) -> Link:
-    return Link(Client(config), Server(ServerConfig(**server)), now=100.0)
-
-
-def _bare(config: Config = CONFIG, session: Session | None = None) -> ClientConnection:
-    return unframed(config, session)
-
-
-def _greeted(config: Config = CONFIG, session: Session | None = None) -> ClientConnection:
-    return greeted(config, session)
-
-
-def _ready() -> ClientConnection:
-    return ready(CONFIG, session_id="s1", resume_gateway_url="ws://localhost:77")
+from tests.connections import close_event, receive, sent_payloads
+from tests.version10 import CONFIG, SESSION, greeted_v10, linked, ready_v10, unframed_v10
 
 
 def test_resume_uses_the_resume_url_and_sends_the_token() -> None:
@@ -89,7 +60,7 @@ def test_missed_dispatches_are_replayed_before_resumed() -> None:
 
 
 def test_session_keeps_id_and_url_over_several_resumes() -> None:
-    link = _link()
+    link = linked()
     first = link.client.connection.session  # type: ignore[union-attr]
 
     for _ in range(3):
@@ -106,7 +77,7 @@ def test_session_keeps_id_and_url_over_several_resumes() -> None:
 def test_op_7_closes_with_4000_and_causes_resume(
     before_hello: bool,
 ) -> None:
-    connection = _bare(session=SESSION)
+    connection = unframed_v10(session=SESSION)
     if not before_hello:
         receive(connection, 10, {"heartbeat_interval": 40_000})
 
@@ -118,7 +89,7 @@ def test_op_7_closes_with_4000_and_causes_resume(
 
 
 def test_op_7_url_is_ignored_in_version_10() -> None:
-    connection = _ready()
+    connection = ready_v10()
 
     receive(connection, 7, {"url": "ws://localhost/elsewhere"})
 
@@ -127,7 +98,7 @@ def test_op_7_url_is_ignored_in_version_10() -> None:
 
 
 def test_first_op_7_resumes_at_once_and_repeated_ones_back_off() -> None:
-    link = _link()
+    link = linked()
     link.server.send(ReconnectRequested())
     assert link.client.expect(Resumed)
     assert link.now == 100.0
@@ -142,7 +113,7 @@ def test_first_op_7_resumes_at_once_and_repeated_ones_back_off() -> None:
 
 
 def test_op_9_true_resumes_after_1_to_5_seconds() -> None:
-    link = _link()
+    link = linked()
 
     link.server.send(SessionInvalidated(resumable=True))
 
@@ -154,7 +125,7 @@ def test_op_9_true_resumes_after_1_to_5_seconds() -> None:
 
 
 def test_op_9_false_identifies_on_the_main_url() -> None:
-    link = _link()
+    link = linked()
 
     link.server.send(SessionInvalidated(resumable=False))
     link.run(6)
@@ -167,7 +138,7 @@ def test_op_9_false_identifies_on_the_main_url() -> None:
 
 @pytest.mark.parametrize("d", ["true", 1, None, {}, [True]])
 def test_op_9_with_other_values_than_true_means_false(d: Any) -> None:
-    connection = _ready()
+    connection = ready_v10()
 
     receive(connection, 9, d)
 
@@ -176,7 +147,7 @@ def test_op_9_with_other_values_than_true_means_false(d: Any) -> None:
 
 
 def test_op_9_after_identify_waits_at_least_five_seconds() -> None:
-    connection = _greeted()
+    connection = greeted_v10()
 
     receive(connection, 9, False)
 
@@ -207,7 +178,7 @@ def test_each_close_code_has_the_next_action_of_the_version(version: int) -> Non
             unix_offset=0.0,
             gateway_url="ws://localhost",
         )
-        connection = _bare(config, session=SESSION)
+        connection = unframed_v10(config, session=SESSION)
         receive(connection, 10, {"heartbeat_interval": 1000})
 
         connection.receive_close(code, "why", now=0.0)
@@ -219,7 +190,7 @@ def test_each_close_code_has_the_next_action_of_the_version(version: int) -> Non
 
 
 def test_resumable_close_without_a_session_identifies() -> None:
-    connection = _greeted()
+    connection = greeted_v10()
 
     connection.receive_close(4000, now=0.0)
 

@@ -32,8 +32,6 @@ __all__ = [
     "unframed_of",
     "versions",
 ]
-
-
 VERSIONS = list(DIALECTS)
 
 

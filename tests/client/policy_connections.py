@@ -25,14 +25,10 @@ __all__ = [
     "receive_hello",
     "sent_ops",
 ]
-
-
 CONFIG = Config(token="t0ken", intents=0, gateway_url="ws://localhost", random=lambda: 0.5)
 
 
 SESSION = Session(id="s", sequence=7, dialect=10, fingerprint=fingerprint("t0ken"))
-
-
 VOICE = UpdateVoiceState("1", None)
 
 

@@ -1,0 +1,45 @@
+"""Client connections of version 10, and a link to a server."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gateway_proto import (
+    Client,
+    ClientConnection,
+    Config,
+    Server,
+    ServerConfig,
+    Session,
+    fingerprint,
+)
+from gateway_proto.testing import Link
+from tests.connections import greeted, ready, unframed
+
+__all__ = ["CONFIG", "SESSION", "greeted_v10", "linked", "ready_v10", "unframed_v10"]
+
+
+CONFIG = Config(token="t0ken", intents=5, api_url="http://localhost/api/v10", random=lambda: 0.25)
+SESSION = Session(
+    id="s1",
+    sequence=7,
+    resume_url="ws://localhost:77/resume?x=1",
+    dialect=10,
+    fingerprint=fingerprint("t0ken"),
+)
+
+
+def linked(config: Config = CONFIG, **server: Any) -> Link:
+    return Link(Client(config), Server(ServerConfig(**server)), now=100.0)
+
+
+def unframed_v10(config: Config = CONFIG, session: Session | None = None) -> ClientConnection:
+    return unframed(config, session)
+
+
+def greeted_v10(config: Config = CONFIG, session: Session | None = None) -> ClientConnection:
+    return greeted(config, session)
+
+
+def ready_v10() -> ClientConnection:
+    return ready(CONFIG, session_id="s1", resume_gateway_url="ws://localhost:77")
