@@ -99,17 +99,8 @@ class ServerContext:
         to: Callable[[ServerSession], bool] | None = None,
     ) -> int:
         """Dispatch data to the sessions that `to` picks, or that a gateway would choose."""
-        _check_name(name)
-        _TO.named("to", to)
-        raw = to_json(data)
-        value = value_of_caller(raw)  # a msgspec.Raw may be anything
-        self.registry.expire(now)
-        guild_id = _guild_id(name, data)
-        sessions = [
-            session
-            for session in self.sessions.values()
-            if (session.gets(name, guild_id, value) if to is None else to(session))
-        ]
+        raw, value = _checked(name, data, to)
+        sessions = self._recipients(name, data, value, to, now)
         world = self.world.after(name, value)
         if world.guilds is not self.world.guilds or world.user is not self.world.user:
             check_term(raw)  # later sessions may receive it as ETF
@@ -127,6 +118,29 @@ class ServerContext:
             if session.connection is not None:
                 session.connection.write(dispatch, now=now)
         return len(sessions)
+
+    def recipients(
+        self, name: str, data: Any, *, now: float, to: Callable[[ServerSession], bool] | None
+    ) -> list[ServerSession]:
+        """Return the sessions that `dispatch` would choose."""
+        _, value = _checked(name, data, to)
+        return self._recipients(name, data, value, to, now)
+
+    def _recipients(
+        self,
+        name: str,
+        data: Any,
+        value: Any,
+        to: Callable[[ServerSession], bool] | None,
+        now: float,
+    ) -> list[ServerSession]:
+        self.registry.expire(now)
+        guild_id = _guild_id(name, data)
+        return [
+            session
+            for session in self.sessions.values()
+            if (session.gets(name, guild_id, value) if to is None else to(session))
+        ]
 
     def play(self, scenario: Scenario) -> None:
         """Inject the faults of a scenario; its first connection is the next one."""
@@ -294,6 +308,14 @@ class _Encoded:
     @functools.cached_property
     def term(self) -> bytes:
         return to_term(self.json)
+
+
+def _checked(name: Any, data: Any, to: Any) -> tuple[bytes, Any]:
+    """Return the data of a dispatch as JSON and decoded; raises `LocalProtocolError`."""
+    _check_name(name)
+    _TO.named("to", to)
+    raw = to_json(data)
+    return raw, value_of_caller(raw)  # a msgspec.Raw may be anything
 
 
 def _guild_id(name: str, data: Any) -> str | None:

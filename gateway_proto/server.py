@@ -67,6 +67,20 @@ class Server:
         """
         return self._context.dispatch(name, data, now=now, to=to)
 
+    def recipients(
+        self,
+        name: str,
+        data: Any,
+        *,
+        now: float,
+        to: Callable[[ServerSession], bool] | None = None,
+    ) -> list[ServerSession]:
+        """Return the sessions that `dispatch` would choose, and change nothing.
+
+        Raises `LocalProtocolError` as `dispatch` does.
+        """
+        return self._context.recipients(name, data, now=now, to=to)
+
     def play(self, scenario: Scenario) -> None:
         """Inject the faults of a scenario; its first connection is the next one."""
         self._context.play(scenario)

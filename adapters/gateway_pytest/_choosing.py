@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from gateway_proto import LocalProtocolError, World
+from gateway_proto import World
 
 __all__ = ["Place", "pick_author", "pick_channel", "pick_component"]
 
@@ -76,7 +76,7 @@ def pick_component(world: World, wanted: Any, message: Any) -> tuple[Data, Data]
         for component, found in pairs:
             if component.get(name) == key:
                 if component.get("disabled"):
-                    raise LocalProtocolError(f"component {key!r} is disabled")
+                    raise AssertionError(f"component {key!r} is disabled")
                 return component, found
     names = (f"{c.get('label') or c.get('placeholder')} ({c['custom_id']})" for c, _ in pairs)
     raise _unknown("component", key, names)
@@ -96,7 +96,7 @@ def _is_meant(data: Data, key: str, wanted: Any) -> bool:
     return str(wanted) in (data["id"], data.get(key))
 
 
-def _unknown(what: str, wanted: Any, names: Iterable[str]) -> LocalProtocolError:
+def _unknown(what: str, wanted: Any, names: Iterable[str]) -> AssertionError:
     given = f"no {what}" if wanted is None else f"unknown {what} {wanted!r}"
     known = ", ".join(itertools.islice(names, 20)) or "none"
-    return LocalProtocolError(f"{given}: the world has {known}")
+    return AssertionError(f"{given}: the world has {known}")

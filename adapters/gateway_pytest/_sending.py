@@ -41,11 +41,16 @@ class Sender:
     ) -> int:
         """Dispatch to the sessions that `to` selects, or a gateway would; return their number.
 
-        Raises AssertionError if the number is 0, unless `allow_none` is True.
+        Raises AssertionError if the number is 0, unless `allow_none` is True, and changes nothing
+        then.
         """
         __tracebackhide__ = True
-        count = self._do(lambda serving: serving.dispatch(name, data, to))
-        return self._reached(name, count, allow_none)
+
+        def dispatch(serving: Serving) -> int:
+            sessions = self.server.recipients(name, data, now=serving.now(), to=to)
+            return serving.dispatch(name, data, to) if sessions or allow_none else 0
+
+        return self._reached(name, self._do(dispatch), allow_none)
 
     def say(
         self, content: str = "", *, channel: Any = None, author: Any = None, **fields: Any
@@ -54,6 +59,8 @@ class Sender:
 
         `channel` and `author` are names, ids or objects of the world; by default the first text
         channel, and the first member that is not a bot. `fields` are more fields of the message.
+        Raises AssertionError if the world does not have them, as do `slash`, `press`, `select` and
+        `submit`.
         """
         __tracebackhide__ = True
         return self._act(lambda people: people.message(content, channel, author, fields))
@@ -154,8 +161,10 @@ class Sender:
         __tracebackhide__ = True
 
         def act(serving: Serving) -> tuple[str, dict[str, Any], int]:
-            name, data = build(People(self.server, serving.now()))
-            return name, data, serving.dispatch(name, data)
+            now = serving.now()
+            name, data = build(People(self.server, now))
+            sessions = self.server.recipients(name, data, now=now)
+            return name, data, serving.dispatch(name, data) if sessions else 0
 
         name, data, count = self._do(act)
         self._reached(name, count, False)

@@ -151,6 +151,19 @@ def test_dispatch_without_the_intent_raises(running: RunningGateway) -> None:
             running.dispatch("MESSAGE_CREATE", {"guild_id": "1"})
 
 
+def test_dispatch_without_a_recipient_changes_nothing(running: RunningGateway) -> None:
+    with ClientThread(running, intents=0):
+        running.wait_until_ready()
+        world = running.server.world
+
+        with pytest.raises(AssertionError, match="GUILD_CREATE reached nobody"):
+            running.dispatch("GUILD_CREATE", {"id": "77", "name": "new"})
+
+        assert running.server.world is world
+        assert running.dispatch("GUILD_CREATE", {"id": "77", "name": "new"}, allow_none=True) == 0
+        assert running.server.world.guild("77") is not None
+
+
 # ----- requests -----
 
 
