@@ -200,7 +200,7 @@ def test_version_3_requires_the_unix_time_offset() -> None:
         ClientConnection(config, "ws://localhost", now=0.0)
 
 
-def test_unpause_without_pause_does_not_prevent_a_zombie() -> None:
+def test_heartbeat_zombie_is_detected_despite_unpause() -> None:
     connection = _bare()
     receive(connection, 10, {"heartbeat_interval": 10_000})
     receive(connection, 0, {"session_id": "s"}, s=1, t="READY")

@@ -344,7 +344,7 @@ def test_undecodable_body_keeps_the_connection(compression: str, body: bytes) ->
 
 
 @pytest.mark.parametrize("d", [rb'"\ud83d"', b"NaN", b'{"a":"\\ud83d"}', b"tru"])
-def test_complete_payload_of_a_stream_is_never_delayed(d: bytes) -> None:
+def test_complete_compression_payload_is_never_delayed(d: bytes) -> None:
     sender = inflate.deflater(Compression.ZLIB_STREAM)
     connection = _bare(compression="zlib-stream")
     connection.receive_message('{"op":10,"d":{"heartbeat_interval":40000}}', now=0.0)
@@ -359,7 +359,7 @@ def test_complete_payload_of_a_stream_is_never_delayed(d: bytes) -> None:
 
 
 @pytest.mark.parametrize("d", [rb'"cut \ud83d off"', b'{"a":[1,null,"x"],"b":-1.5e3}', b"NaN"])
-def test_payload_in_parts_that_look_complete_is_joined(d: bytes) -> None:
+def test_compression_payload_in_complete_parts_is_joined(d: bytes) -> None:
     """Rule 69."""
     text = b'{"t":"A","s":2,"op":0,"d":' + d + b"}"
     for at in range(1, len(text)):

@@ -128,7 +128,7 @@ def test_dispatches_use_the_fast_path(monkeypatch: pytest.MonkeyPatch) -> None:
     assert connection.session.sequence == 2
 
 
-def test_payload_may_span_messages_on_the_general_path() -> None:
+def test_compression_payload_may_span_messages_on_general_path() -> None:
     compress = _compressor("zlib-stream")
     connection = _connection("zlib-stream", GeneralPath)
     message = compress('{"op":0,"t":"READY","s":1,"d":{"session_id":"s"}}')

@@ -30,16 +30,20 @@ SESSION = Session(
 
 
 def linked(config: Config = CONFIG, **server: Any) -> Link:
+    """Return a link of a client and a server at time 100."""
     return Link(Client(config), Server(ServerConfig(**server)), now=100.0)
 
 
 def unframed_v10(config: Config = CONFIG, session: Session | None = None) -> ClientConnection:
+    """Return a connection that waits for HELLO."""
     return unframed(config, session)
 
 
 def greeted_v10(config: Config = CONFIG, session: Session | None = None) -> ClientConnection:
+    """Return a connection that has received HELLO."""
     return greeted(config, session)
 
 
 def ready_v10() -> ClientConnection:
+    """Return a connection that has received READY."""
     return ready(CONFIG, session_id="s1", resume_gateway_url="ws://localhost:77")

@@ -39,6 +39,7 @@ HOLD = 10**9
 
 
 def config_of(version: int, **changes: Any) -> Config:
+    """Return a configuration of a version with these changes."""
     return Config(
         **{
             "token": "t0ken",
@@ -52,14 +53,17 @@ def config_of(version: int, **changes: Any) -> Config:
 
 
 def session_of(version: int) -> Session:
+    """Return a session that can be resumed in a version."""
     return Session(id="s", sequence=7, dialect=version, fingerprint=fingerprint("t0ken"))
 
 
 def unframed_of(version: int, session: Session | None = None, **changes: Any) -> ClientConnection:
+    """Return a connection of a version without framing."""
     return unframed(config_of(version, **changes), session)
 
 
 def greeted_of(version: int, session: Session | None = None, **changes: Any) -> ClientConnection:
+    """Return a connection that has received HELLO if the version has it."""
     connection = unframed_of(version, session, **changes)
     if DIALECTS[version].greets:
         receive(connection, 10, {"heartbeat_interval": HOLD})
@@ -74,6 +78,7 @@ def identify_of(version: int, **changes: Any) -> Any:
 
 
 def ready_of(version: int, **changes: Any) -> ClientConnection:
+    """Return a connection of a version that has received READY."""
     connection = greeted_of(version, **changes)
     receive(connection, 0, {"session_id": "s", "heartbeat_interval": HOLD}, s=1, t="READY")
     connection.messages_to_send()
@@ -82,6 +87,7 @@ def ready_of(version: int, **changes: Any) -> ClientConnection:
 
 
 def accepted_of(version: int, server: Server | None = None) -> ServerConnection:
+    """Return a connection of a server, accepted in a version."""
     target = "/" if version == 3 else f"/?v={version}&encoding=json"
     return (server or Server()).accept(now=0.0, framing=False, target=target)
 

@@ -33,21 +33,26 @@ VOICE = UpdateVoiceState("1", None)
 
 
 def config_with(**changes: Any) -> Config:
+    """Return the configuration with these changes."""
     return attrs.evolve(CONFIG, **changes)
 
 
 def connection_with(session: Session | None = None, **changes: Any) -> ClientConnection:
+    """Return a connection with these changes of its configuration."""
     return unframed(config_with(**changes), session)
 
 
 def receive_hello(connection: ClientConnection, interval: int = 10_000) -> ClientConnection:
+    """Pass HELLO to the connection and return it."""
     receive(connection, 10, {"heartbeat_interval": interval})
     return connection
 
 
 def ready_with(**changes: Any) -> ClientConnection:
+    """Return a connection in READY with these changes of its configuration."""
     return ready(config_with(**changes), interval=10_000)
 
 
 def sent_ops(connection: ClientConnection) -> list[int]:
+    """Return the op codes of the payloads that the connection wants to send."""
     return [payload["op"] for payload in sent_payloads(connection)]

@@ -24,6 +24,7 @@ CONFIG = Config(
 
 
 def connected(**config: Any) -> tuple[Link, Server]:
+    """Return a link whose client has received READY, and its server."""
     server = Server(ServerConfig(control="/control", **config))
     link = Link(Client(CONFIG), server)
     link.client.expect(Ready)
@@ -52,4 +53,5 @@ def ask(
 
 
 def post(link: Link, server: Server, path: str, body: Any) -> tuple[int, Any]:
+    """Send a POST request below /control and return status and body."""
     return ask(server, f"POST /control/{path}", body, now=link.now)

@@ -51,19 +51,23 @@ def run_with_faults(
 
 
 def received_numbers(link: Link) -> list[int]:
+    """Return the data of the numbered dispatches that the client received."""
     return [e.data for e in link.client.events if isinstance(e, Dispatch) and e.name == "N"]
 
 
 def close_events(link: Link) -> list[Closed]:
+    """Return the `Closed` events of the client."""
     return [event for event in link.client.events if isinstance(event, Closed)]
 
 
 def is_ready(link: Link) -> bool:
+    """Whether the connection of the client is in READY."""
     connection: Any = link.client.connection
     return connection.state is State.READY
 
 
 def identify_count(link: Link) -> int:
+    """Return the number of Identify payloads that the server received."""
     return sum(isinstance(event, Identify) for event in link.server.events)
 
 
