@@ -1,7 +1,9 @@
-"""bytes, now ↔ events, bytes, next timer: stacks the layers and the timers, for both roles.
+"""Connections of both roles: bytes become frames, messages and payloads; timers run beside them.
 
-What a role does with a payload, a timer or the end stands in its own file, in the methods that
-`GatewayConnection` leaves open. Nothing else assigns the state than `_move`.
+Received bytes go through the frames (WebSocket), the decompressor and the decoder of payloads. The
+roles handle payloads, timers and the end in the methods that `GatewayConnection` leaves abstract.
+Only `_move` assigns the state. Messages that arrive while too many events are queued stay in a
+backlog, still compressed, until events are taken.
 """
 
 from __future__ import annotations
@@ -39,25 +41,27 @@ Received = TypeVar("Received")
 Coming = TypeVar("Coming")
 
 EVENT_SIZE = 256
-"""Bytes that count for an event, however small its message is."""
+"""Minimum number of bytes that an event counts for."""
 DROPPED = 4000
-"""The close code of an end that keeps the session: any but 1000 and 1001 does."""
+"""Close code that keeps the session; only 1000 and 1001 end it.
+<https://docs.discord.com/developers/events/gateway#initiating-a-disconnect>"""
 _EXCERPT = 100
-"""Characters of a malformed message that its event has."""
+"""Maximum number of characters of a malformed message in its event."""
 _LATEST = 2.0**40
-"""Seconds, thirty thousand years. A later `now` plus an interval may be the same `now`: a beat
-would be due again for ever."""
+"""Seconds, thirty thousand years. Beyond it, `now` plus an interval may equal `now`, and a
+heartbeat would be due without end."""
 
 
 class Connection(abc.ABC, Generic[Sent, Received]):
-    """One connection, of either role: all that an adapter knows.
+    """Interface of a connection of either role, as adapters use it.
 
-    A call that takes `now` changes the machine. After each: send the bytes, take the events, read
-    the timer. `now` is seconds of a monotonic clock; one smaller than the last counts as the last.
+    A call that takes `now` changes the state. After each: send the bytes, take the events, read
+    the timer. `now` is monotonic time in seconds. A value lower than the previous one is treated as
+    the previous one.
     """
 
-    # Of a client's connections there may be many thousands, most of them idle. The dict is not made
-    # until a recorder watches the calls of one.
+    # Slots save memory with many thousand idle connections. `__dict__` lets a recorder patch
+    # methods of one connection; Python creates the dict only then.
     __slots__ = (
         "__dict__",
         "__weakref__",
@@ -73,7 +77,7 @@ class Connection(abc.ABC, Generic[Sent, Received]):
 
     def __init__(self, *, now: float, table: Table) -> None:
         self.on_wake: Callable[[], None] | None = None
-        """Called when somebody other than the adapter's pump has left something to hand over."""
+        """Callback for output that no call of the adapter produced, as by a server's dispatch."""
         self._now = now
         self._table = table
         self._state = State.UPGRADING
@@ -81,36 +85,36 @@ class Connection(abc.ABC, Generic[Sent, Received]):
         self._events: list[Received | Closed | MalformedPayload] = []
         self._events_size = 0  # bytes of the messages that they came in
         self.taken_size: int = 0
-        """Bytes of the messages of which the last call of `events` returned the events."""
+        """Number of bytes of the messages whose events the last call of `events` returned."""
 
     # ----- the contract -----
 
     @abc.abstractmethod
     def receive_data(self, data: bytes, *, now: float) -> None:
-        """Take bytes of the transport; then fire the timers that are due."""
+        """Process bytes of the transport; then run the timers that are due."""
 
     @abc.abstractmethod
     def receive_eof(self, *, now: float) -> None:
-        """The transport is at its end: EOF, a reset, or a write that failed. Twice is once."""
+        """Report that the transport closed (EOF, reset or failed write). Idempotent."""
 
     @abc.abstractmethod
     def data_to_send(self) -> bytes:
-        """The bytes that wait, in order; each once."""
+        """Return the bytes to send, in order; each once."""
 
     @abc.abstractmethod
     def send(self, message: Sent, *, now: float) -> None:
-        """Send a message; raises `LocalProtocolError` where it cannot be sent now."""
+        """Send a message; raises `LocalProtocolError` if it cannot be sent now."""
 
     @abc.abstractmethod
     def close(self, code: int = 1000, reason: str = "", *, now: float) -> None:
-        """Begin the closing handshake; after it, or its timeout, comes `Closed`."""
+        """Start the closing handshake; `Closed` follows it, or its timeout."""
 
     @abc.abstractmethod
     def _fired(self, timer: Timer, now: float) -> None:
-        """Do what `timer` is for."""
+        """Handle `timer`, which is due."""
 
     def handle_timer(self, *, now: float) -> None:
-        """Do what is due at `now`; early, late or twice is always safe."""
+        """Run the timers that are due at `now`; safe if called early, late or twice."""
         now = self._at(now)
         deadlines = self._deadlines
         # Timers that are set at the end stay unused. The earliest is compared here since this runs
@@ -121,34 +125,34 @@ class Connection(abc.ABC, Generic[Sent, Received]):
             self._fired(timer, now)
 
     def pause(self, *, now: float) -> None:
-        """The adapter stops reading: the clocks that wait for the peer stand still."""
+        """Report that the adapter stops reading: timers that wait for the peer are paused."""
         self._deadlines.pause(self._at(now))
 
     def unpause(self, *, now: float) -> None:
-        """The adapter reads again."""
+        """Report that the adapter reads again."""
         self._deadlines.unpause(self._at(now))
 
     def check_clock(self, unix: float, *, now: float) -> None:
-        """Compare unix time with `now`, both in seconds: a clock that stood still is noticed.
+        """Compare unix time with `now`, both in seconds, to detect that the clock stopped.
 
-        Where the monotonic clock pauses while the machine sleeps, nothing else would tell.
+        Some monotonic clocks stop during system suspend, which nothing else shows.
         """
         self._at(now)
 
     def events(self) -> list[Received | Closed | MalformedPayload]:
-        """All events that wait, in order; each once."""
+        """Return the queued events in order; each once."""
         events = self._events
         self._events = []
         self.taken_size, self._events_size = self._events_size, 0
         return events
 
     def next_timer(self) -> float | None:
-        """When to call `handle_timer`, in seconds of the caller's clock; None: no need to."""
+        """Return when to call `handle_timer`, in seconds of the caller's clock, or None."""
         return None if self._state is State.CLOSED else self._deadlines.next()
 
     @property
     def state(self) -> State:
-        """Where the connection is."""
+        """State of the connection."""
         return self._state
 
     # ----- for the roles -----
@@ -159,7 +163,7 @@ class Connection(abc.ABC, Generic[Sent, Received]):
         return self._now
 
     def _move(self, input_: Input) -> bool:
-        """Let `input_` move the state; False where the table has no such cell."""
+        """Apply the transition for `input_`; return False if the table has none."""
         after = self._table.get((self._state, input_))
         if after is None:
             return False
@@ -167,15 +171,15 @@ class Connection(abc.ABC, Generic[Sent, Received]):
         return True
 
     def _finish(self, closed: Closed, now: float) -> None:
-        """The state has just become CLOSED: nothing comes behind this event."""
+        """Append the last event; the state has just become CLOSED."""
         self._events.append(closed)
         self._finished(closed, now)
 
     def _finished(self, closed: Closed, now: float) -> None:
-        """For whoever keeps account of connections."""
+        """Notify the owner that the connection ended."""
 
     def _redacted(self, text: str) -> str:
-        """Return a text of the peer without secrets. A server knows none to look for."""
+        """Return a text of the peer without the token. The server role has no token to redact."""
         return text
 
     def _wake(self) -> None:
@@ -184,7 +188,7 @@ class Connection(abc.ABC, Generic[Sent, Received]):
 
 
 class GatewayConnection(Connection[Sent, Received], Generic[Sent, Received, Coming]):
-    """A connection that speaks payloads over WebSocket messages."""
+    """Base of a connection of either role: payloads in WebSocket messages."""
 
     __slots__ = (
         "_asked",
@@ -215,26 +219,26 @@ class GatewayConnection(Connection[Sent, Received], Generic[Sent, Received, Comi
         self._events_limit = events_limit
         self._output_limit = output_limit
         self._backlog: list[Incoming] = []
-        """What was received and waits until events are taken; the first is at the end."""
-        self._is_read = True  # by the adapter: it is not paused
+        """Received items that wait until events are taken, in reverse order."""
+        self._is_read = True  # the adapter reads; it is not paused
         self._asked: Closed | None = None
-        """How the connection ends once the closing handshake is over."""
+        """The last event after our own close; set while the closing handshake runs."""
 
     # ----- bytes and messages -----
 
     def receive_data(self, data: bytes, *, now: float) -> None:
-        """Take bytes of the transport; then fire the timers that are due."""
+        """Process bytes of the transport; then run the timers that are due."""
         frames = self._framed()
         now = self._at(now)
         if self._state is State.CLOSED:
             return
-        if data:  # none is no end: that is receive_eof
+        if data:  # an empty read is not EOF; see receive_eof()
             self._take(frames.receive(data), now)
         self.handle_timer(now=now)
         self._check_output(now)
 
     def receive_message(self, message: str | bytes, *, now: float) -> None:
-        """`framing=False`: take a WebSocket message; then fire the timers that are due."""
+        """Process a WebSocket message (`framing=False`); then run the timers that are due."""
         self._unframed()
         now = self._at(now)
         self._take([Messages([message], isinstance(message, str))], now)
@@ -242,10 +246,11 @@ class GatewayConnection(Connection[Sent, Received], Generic[Sent, Received, Comi
         self._check_output(now)
 
     def receive_close(self, code: int | None, reason: str | None = "", *, now: float) -> None:
-        """`framing=False`: take the peer's close, as a WebSocket library reports it.
+        """Process the peer's close as a WebSocket library reports it (`framing=False`).
 
-        None and 1005 mean a close frame without a code; 1006 means that there was none, and is the
-        same as `receive_eof`. Raises `LocalProtocolError` for what no close frame carries.
+        None and 1005 mean a close frame without a code; 1006 means no close frame, as
+        `receive_eof`. Raises `LocalProtocolError` for a code that no close frame carries.
+        RFC 6455, 7.1.5.
         """
         self._unframed()
         if reason is not None and not isinstance(reason, str):
@@ -257,12 +262,12 @@ class GatewayConnection(Connection[Sent, Received], Generic[Sent, Received, Comi
             self._take([CloseReceived(code, reason or "")], self._at(now))
 
     def receive_eof(self, *, now: float) -> None:
-        """The transport is at its end: EOF, a reset, or a write that failed. Twice is once."""
+        """Report that the transport closed (EOF, reset or failed write). Idempotent."""
         now = self._at(now)
         if isinstance(self._frames, ClientFrames) and self._state is State.UPGRADING:
             self._take(self._frames.receive_eof(), now)
-        # The events of what waits would come after the last one. Its sequences are not recorded, so
-        # a resume replays them; but how the peer closed still counts.
+        # Drop the backlog: its sequence numbers are not recorded, so a resume replays it. The
+        # peer's close still counts.
         backlog, self._backlog = self._backlog, []
         for item in reversed(backlog):
             if isinstance(item, CloseReceived | Broken):
@@ -279,19 +284,19 @@ class GatewayConnection(Connection[Sent, Received], Generic[Sent, Received, Comi
         )
 
     def data_to_send(self) -> bytes:
-        """The bytes that wait, in order; each once."""
+        """Return the bytes to send, in order; each once."""
         return self._framed().data_to_send()
 
     def messages_to_send(self) -> list[str | bytes]:
-        """`framing=False`: the WebSocket messages that wait, in order; each once."""
+        """Return the WebSocket messages to send in order, each once (`framing=False`)."""
         return self._unframed().messages_to_send()
 
     def close_to_send(self) -> tuple[int, str] | None:
-        """`framing=False`: code and reason of the close to send behind the messages, once."""
+        """Return code and reason of the close to send last, once (`framing=False`)."""
         return self._unframed().close_to_send()
 
     def close(self, code: int = 1000, reason: str = "", *, now: float) -> None:
-        """Begin the closing handshake; after it, or its timeout, comes `Closed`.
+        """Start the closing handshake; `Closed` follows it, or its timeout.
 
         Raises `LocalProtocolError` for a code or a reason that a close frame cannot carry: a
         reason has at most 123 bytes of UTF-8.
@@ -301,23 +306,23 @@ class GatewayConnection(Connection[Sent, Received], Generic[Sent, Received, Comi
         self._close(Closed(code=code, reason=reason, by=By.SELF, then=Then.STOP), now)
 
     def handle_timer(self, *, now: float) -> None:
-        """Go on with what waits, and do what is due at `now`; early, late or twice is safe."""
+        """Process the backlog and run the due timers; safe if called early, late or twice."""
         if self._backlog:
             self._go_on(self._at(now))
         super().handle_timer(now=now)
 
     def next_timer(self) -> float | None:
-        """When to call `handle_timer`, in seconds of the caller's clock; None: no need to."""
-        # At once, if input waits and the events before it were taken.
+        """Return when to call `handle_timer`, in seconds of the caller's clock, or None."""
+        # At once, if there is a backlog and the events before it were taken.
         return self._now if self._may_go_on() else super().next_timer()
 
     def pause(self, *, now: float) -> None:
-        """The adapter stops reading: the clocks that wait for the peer stand still."""
+        """Report that the adapter stops reading: timers that wait for the peer are paused."""
         self._is_read = False
         super().pause(now=now)
 
     def unpause(self, *, now: float) -> None:
-        """The adapter reads again."""
+        """Report that the adapter reads again."""
         self._is_read = True
         if not self._backlog:
             super().unpause(now=now)
@@ -326,32 +331,32 @@ class GatewayConnection(Connection[Sent, Received], Generic[Sent, Received, Comi
 
     @abc.abstractmethod
     def _opened(self, now: float) -> None:
-        """The WebSocket is open."""
+        """Handle the opened WebSocket."""
 
     @staticmethod
     @abc.abstractmethod
     def _decode(text: str | bytes) -> Coming:
-        """What a text says; raises `PayloadError`."""
+        """Decode a message; raises `PayloadError`."""
 
     @abc.abstractmethod
     def _received(self, payload: Coming, now: float) -> None:
-        """A payload came."""
+        """Handle a payload."""
 
     @abc.abstractmethod
     def _malformed(self, error: str, now: float) -> None:
-        """A message was no payload."""
+        """Handle a message that is not a payload."""
 
     @abc.abstractmethod
     def _then(self, then: Then) -> Then:
-        """What really comes next where `then` would."""
+        """Adjust the planned next action to the current session."""
 
     @abc.abstractmethod
     def _peer_closed(self, code: int | None, reason: str) -> Closed:
-        """How the connection ends after the peer's close frame."""
+        """Return the last event after the peer's close frame."""
 
     @abc.abstractmethod
     def _http(self, item: Refused | Requested, now: float) -> None:
-        """Client: the upgrade was refused. Server: a request came."""
+        """Handle a rejected upgrade (client role) or a request (server role)."""
 
     # ----- what both roles share -----
 
@@ -372,7 +377,7 @@ class GatewayConnection(Connection[Sent, Received], Generic[Sent, Received, Comi
             case Messages(messages, is_text):
                 if self._is_full() and self._holds(messages, now, is_text=is_text):
                     return
-                if is_text:  # no larger than the read that it came in, so it is counted as a whole
+                if is_text:  # counted at once: it is no larger than the read
                     size = sum(map(len, messages)) + EVENT_SIZE * len(messages)
                     self._events_size += size
                 self._take_messages(messages, now, is_text=is_text)
@@ -389,8 +394,8 @@ class GatewayConnection(Connection[Sent, Received], Generic[Sent, Received, Comi
                 self._http(item, now)
 
     def _take_messages(self, messages: list[str | bytes], now: float, *, is_text: bool) -> None:
-        # Uncompressed, they are no larger than the read that they came in: the caller has looked at
-        # the limit before them. The client role looks at it before each compressed message.
+        # Uncompressed messages are no larger than the read: the caller has checked the limit. The
+        # client role checks it before each compressed message.
         for message in messages:
             self._take_message(_text(message) if is_text else message, now)
 
@@ -398,13 +403,13 @@ class GatewayConnection(Connection[Sent, Received], Generic[Sent, Received, Comi
         return self._events_size >= self._events_limit
 
     def _holds(self, messages: list[str | bytes], now: float, *, is_text: bool = False) -> bool:
-        """Let messages wait, still compressed, until events are taken.
+        """Keep messages in the backlog, still compressed, until events are taken.
 
         A few kilobytes can decompress to gigabytes. Timers that wait for the peer are paused
-        meanwhile: its answer may be in what waits.
+        meanwhile: its answer may be in the backlog.
         """
         if self._state in (State.CLOSING, State.CLOSED):
-            return False  # it is ignored, and costs nothing
+            return False  # the messages will be ignored
         self._backlog.append(Messages(messages, is_text))
         self._deadlines.pause(now)
         return True
@@ -417,7 +422,7 @@ class GatewayConnection(Connection[Sent, Received], Generic[Sent, Received, Comi
         super()._finish(closed, now)
 
     def _go_on(self, now: float) -> None:
-        """Take what waits, up to the limit."""
+        """Process the backlog, up to the limit."""
         while self._may_go_on():
             self._take_item(self._backlog.pop(), now)
         if not self._backlog and self._is_read:
@@ -431,7 +436,8 @@ class GatewayConnection(Connection[Sent, Received], Generic[Sent, Received, Comi
             self._fail(DROPPED, error, now)
 
     def _take_message(self, message: str | bytes, now: float) -> None:
-        # After our close frame nothing is received any more: what is not counted, a resume replays.
+        # Ignore messages after we sent a close frame. Their sequence numbers are not recorded, so a
+        # resume replays them.
         if self._state is State.CLOSING or self._state is State.CLOSED:
             return
         try:
@@ -440,7 +446,7 @@ class GatewayConnection(Connection[Sent, Received], Generic[Sent, Received, Comi
             self._fail(DROPPED, str(error), now)
             return
         if text is not None:
-            if isinstance(text, bytes):  # others were counted with all of their read
+            if isinstance(text, bytes):  # a str was counted with its read
                 self._events_size += len(text) + EVENT_SIZE
             self._take_text(text, now, inflated=text is not message)
 
@@ -448,7 +454,7 @@ class GatewayConnection(Connection[Sent, Received], Generic[Sent, Received, Comi
         try:
             payload = self._decode(text)
         except PayloadError as error:
-            # A message whose content looks like the end of a text was only a part of one.
+            # A part of a payload may end as a whole one does.
             if inflated and error.truncated and self._inflater.hold(text):
                 return
             excerpt = self._redacted(_beginning(text))[:_EXCERPT]
@@ -458,10 +464,10 @@ class GatewayConnection(Connection[Sent, Received], Generic[Sent, Received, Comi
         self._received(payload, now)
 
     def _close(self, closed: Closed, now: float) -> None:
-        """Send a close frame and await its answer; then end as `closed` says."""
+        """Send a close frame and wait for the answer; then end with `closed`."""
         if not self._move(Input.CLOSE):
             return
-        if self._state is State.CLOSED:  # there was no WebSocket to close yet
+        if self._state is State.CLOSED:  # the WebSocket was not open yet
             self._finish(closed, now)
             return
         self._asked = closed
@@ -470,15 +476,17 @@ class GatewayConnection(Connection[Sent, Received], Generic[Sent, Received, Comi
         self._deadlines.set(Timer.CLOSE, now + self._close_timeout)
 
     def _drop(self, closed: Closed, now: float, input_: Input = Input.END) -> None:
-        """Send a close frame and end at once: nobody waits for an answer that may never come."""
+        """Send a close frame and end without waiting for an answer, which may never come."""
         self._move(input_)
         self._frames.close(closed.code or DROPPED, closed.reason)
         self._finish(closed, now)
 
     def _fail(self, code: int, error: str, now: float) -> None:
-        """What the peer sent cannot be read; the session is none the worse for it."""
+        """Close because of a protocol error by the peer. The session stays resumable."""
         then = self._then(Then.RESUME)
-        sent = None if self._state is State.UPGRADING else code  # no WebSocket, no close frame
+        sent = (
+            None if self._state is State.UPGRADING else code
+        )  # before the upgrade no close frame can be sent
         closed = Closed(code=sent, by=By.SELF, then=then, error=error)
         self._drop(self._asked or closed, now)
 
@@ -508,6 +516,6 @@ def _text(message: str | bytes) -> str:
 
 
 def _beginning(text: str | bytes) -> str:
-    """Return enough of a message that is not a payload to find a secret in its excerpt."""
+    """Return the start of a message, long enough to redact a token in its excerpt."""
     begin = text[: _EXCERPT + LONGEST_TOKEN]
     return begin if isinstance(begin, str) else begin.decode("utf-8", "backslashreplace")

@@ -1,7 +1,15 @@
-"""Config, now → dials: a client's life, from one connection to the next.
+"""Client: lookup, dial, resume, backoff and budgets, over many connections.
 
-A `Client` owns no transport: it says where to dial and when, hands out a connection for each
-transport that was opened, and decides what comes after that has closed.
+A `Client` owns no transport. `next_dial` names where to open one and when; `dial_succeeded` returns
+a connection for it. When that connection ends, the client schedules the next dial, which is one of:
+
+1. resume at the resume URL of READY, `Config.resume_attempts` times;
+2. resume at the main URL, as often;
+3. identify at the main URL, after a lookup if no URL is known.
+
+Two backoffs delay the dials. One is for outages and ends with HELLO; the other is for connections
+that open but do not last. Close codes and `Config` limits can make the client give up, which
+`GaveUp` reports. URLs from the network are checked against the URL policy before they are dialled.
 """
 
 from __future__ import annotations
@@ -46,28 +54,28 @@ __all__ = ["Client", "Dial"]
 
 _UNAUTHORIZED = (401, 403)
 _IDENTIFY_MARGIN = 0.25
-"""Seconds: the server counts from when it has handled an Identify, not from when it was sent."""
+"""Seconds. The server counts from when it handled an Identify, not from when it was sent."""
 
 
 class Dial(msgspec.Struct, frozen=True, kw_only=True):
-    """Where to open a transport, and when."""
+    """Request to open a transport."""
 
     host: str
     port: int
     tls: bool
     at: float
-    """Seconds of the caller's clock; a time in the past is at once."""
+    """Seconds of the caller's clock; dial immediately if it has passed."""
     url: str
-    """The same, for transports that take a URL: with path and query."""
+    """URL with path and query, for transports that need one."""
     purpose: Purpose
 
 
 class Client:
-    """A client's life: dials, one after the other, until it is stopped or gives up.
+    """Client: one dial after the other, until it is stopped or gives up.
 
-    `gateway` is the answer of a lookup that was made elsewhere. With `only_look_up` it ends after
-    the lookup. A `session` that does not fit the config is ignored, and reported by
-    `SessionIgnored`. `_on_slot_needed` is internal: use the event `IdentifySlotNeeded`.
+    `gateway` is the result of an earlier lookup. With `only_look_up` the client ends after the
+    lookup. A `session` that does not fit the config is ignored, and reported by `SessionIgnored`.
+    `_on_slot_needed` is internal: use the event `IdentifySlotNeeded`.
     """
 
     def __init__(
@@ -87,8 +95,8 @@ class Client:
         self._trust = config.url_policy
         self._query = config.query
         first, longest, random = config.backoff_first, config.backoff_longest, config.next_random
-        # An outage and a gateway that answers but does not last are different faults: the first
-        # is over with HELLO, the second with a READY that lasts.
+        # An outage ends with HELLO. A gateway that opens connections and loses them recovers only
+        # with a READY that lasts.
         self._dial_backoff = Backoff(
             first=first, longest=min(config.dial_backoff_longest, longest), random=random
         )
@@ -118,48 +126,48 @@ class Client:
         self.budget: IdentifyBudget = IdentifyBudget(
             per_day=config.identify_budget, reserve=config.identify_reserve
         )
-        """Identifies that the token may still send."""
+        """Budget of Identifies of the token."""
         self._shares_budget = False
         self.connection: ClientConnection | LookupConnection | None = None
-        """The connection that is open or opening."""
+        """The connection that is open or opening; None between connections."""
         self.last_closed: Closed | None = None
-        """How the last connection ended."""
+        """The end of the last connection."""
         self.found: GatewayFound | None = None
-        """The last lookup's answer, if it named a gateway to which the token may go."""
+        """The last lookup's response, if the URL policy allows the gateway that it names."""
         self.gave_up: str | None = None
-        """Why there is no next dial; None while there is one, and after `stop`."""
+        """Reason for giving up; None before that, and after `stop`."""
         self._plan(-math.inf, 0.0, "the client starts")
 
     @property
     def session(self) -> Session | None:
-        """As of the last event received."""
+        """The session as of the last event received."""
         if isinstance(self.connection, ClientConnection):
             return self.connection.session
         return self._session
 
     @property
     def latency(self) -> float | None:
-        """Of the present connection, in seconds; None before its first heartbeat ACK."""
+        """Latency of the present connection in seconds; None before its first heartbeat ACK."""
         connection = self.connection
         return connection.latency if isinstance(connection, ClientConnection) else None
 
     @property
     def waiting(self) -> tuple[Command, ...]:
-        """Commands that wait for capacity under the rate limits, in order; a presence is last."""
+        """Commands queued under the rate limits, in order; a presence is last."""
         connection = self.connection
         return connection.waiting if isinstance(connection, ClientConnection) else ()
 
     def share_budget(self, budget: IdentifyBudget) -> None:
-        """Count Identifies in a budget of several clients; who grants identify slots checks it."""
+        """Count Identifies in a budget of several clients; the owner of the slots checks it."""
         self.budget = budget
         self._shares_budget = True
 
     def next_dial(self) -> Dial | None:
-        """Where to open a transport next; None: the life is over, see `gave_up`."""
+        """Return where to open a transport next; None while connected, or after the last."""
         return self._dial
 
     def events(self) -> list[Event]:
-        """What the client decided since the last call, beside its connections' own events."""
+        """Return the client's own events since the last call; its connections have others."""
         events = self._events
         self._events = []
         return events
@@ -172,10 +180,10 @@ class Client:
     def dial_succeeded(self, *, now: float, framing: Literal[False]) -> ClientConnection: ...
 
     def dial_succeeded(self, *, now: float, framing: bool = True) -> Connection[Any, Any]:
-        """Return a connection for the transport that `next_dial` asked for: lookup or gateway.
+        """Return a connection for the transport that `next_dial` requested: lookup or gateway.
 
         With `framing=False` the transport carries WebSocket messages; a lookup has bytes only.
-        Raises `LocalProtocolError` if no dial was asked for, or for a lookup with `framing=False`.
+        Raises `LocalProtocolError` if no dial was requested, or for a lookup with `framing=False`.
         """
         if not framing and self._dial is not None and self._dial.purpose is Purpose.LOOKUP:
             raise LocalProtocolError("invalid framing False: a lookup is HTTP, expected True")
@@ -203,10 +211,10 @@ class Client:
         return self.connection
 
     def dial_failed(self, error: str, *, permanent: bool = False, now: float) -> None:
-        """Report that no transport could be opened, and why; the next dial is planned.
+        """Report that no transport could be opened, and why; schedules the next dial.
 
-        `permanent` means that waiting cannot help, as with a certificate that does not fit: if
-        there is another URL to try, it is dialled at once.
+        `permanent` means that waiting cannot help, as with an invalid certificate: another URL, if
+        there is one, is dialled immediately.
         """
         dial = self._take_dial()
         error = self._redacted(error)
@@ -214,7 +222,7 @@ class Client:
         self._events += self._requests.expire(now)
         error = f"could not connect to {dial.host} port {dial.port}: {error}"
         next_step = permanent and self._redirect is not None
-        # A dead resume host must not keep the client; a dead network must not cost the session.
+        # An unreachable resume host leads to the main URL; a network outage keeps the session.
         if dial.purpose is Purpose.RESUME and self._on_resume_url():
             next_step = permanent
             self._resume_url_failures += self._config.resume_attempts if permanent else 1
@@ -228,7 +236,7 @@ class Client:
             self._dial_again(now, self._dial_backoff.delay(), error)
 
     def stop(self, *, keep_session: bool, now: float) -> None:
-        """End the life: by a close that the session survives, or by one that ends it too."""
+        """Stop, with a close code that keeps the session or one that ends it."""
         self._dial = None
         if self.connection is not None:
             self.connection.close(DROPPED if keep_session else 1000, now=now)
@@ -236,7 +244,7 @@ class Client:
             self._session = None
         self._events += self._requests.fail("the client was stopped")
 
-    # ----- what comes next -----
+    # ----- the next dial -----
 
     def _fitting(self, session: Session | None) -> Session | None:
         """Return the session to start with, and report one that cannot be resumed."""
@@ -280,7 +288,7 @@ class Client:
         return losses >= self._config.resume_attempts
 
     def _plan(self, now: float, delay: float, reason: str) -> None:
-        """Ask for the next dial."""
+        """Schedule the next dial."""
         if self._session is not None and self._is_old(now + delay):
             self._session = None
             reason += f"; the session was lost more than {self._config.resume_within:g} s ago"
@@ -300,7 +308,7 @@ class Client:
                 self._give_up(spent.reason)
                 return
             if spent is not None and spent.seconds is not None:
-                # The limit ends by itself, as an outage does: wait for it, but report it.
+                # The budget renews itself: wait for it, and report it.
                 self._events.append(spent)
                 delay, reason = max(delay, spent.seconds), f"{reason}; {spent.reason}"
             last = self._identified_at
@@ -330,13 +338,13 @@ class Client:
             return None
         seconds, reason = spent
         if seconds is not None and self._shares_budget:
-            # A shard waits with an open connection, as it does for its identify slot, and its fleet
-            # reports it. A dial that depends on other clients would make a trace irreproducible.
+            # A shard waits with an open connection, as for its identify slot, and its fleet reports
+            # it. A dial that depends on other clients would make traces irreproducible.
             return None
         return IdentifyBudgetSpent(seconds, reason)
 
     def _next_url(self) -> Url | None:
-        """Where the gateway is; None: the lookup has to say it."""
+        """Return the gateway's URL; None if a lookup is needed."""
         if self._redirect is not None:
             return self._redirect
         if self._on_resume_url():
@@ -364,10 +372,10 @@ class Client:
         self._events.append(GaveUp(reason))
 
     def _gateway_failed(self, *, permanent: bool = False) -> None:
-        """Count that no WebSocket could be opened at the gateway that the lookup named."""
+        """Count a failure to open a WebSocket at the gateway from the lookup."""
         self._gateway_failures += 1
-        # "Only call this endpoint to retrieve a new URL when they are unable to properly establish
-        # a connection using the cached one."
+        # Clients cache the URL and look it up again when they cannot connect with it:
+        # https://docs.discord.com/developers/events/gateway#get-gateway
         may_look_up, cacheable = not self._config.gateway_url, self._config.dialect.lookup_cacheable
         attempts = self._config.gateway_attempts if cacheable else 1
         if may_look_up and (permanent or self._gateway_failures >= attempts):
@@ -400,9 +408,9 @@ class Client:
         self._refused(closed, now, error, configured=True)
 
     def _refused(self, closed: Closed, now: float, error: str, *, configured: bool) -> None:
-        """Plan the next dial after a lookup or an upgrade that led to no WebSocket."""
-        # An answer of a URL that never worked will not change. Later it is an outage: a proxy that
-        # has lost its backend answers 404 too.
+        """Schedule the next dial after a lookup or upgrade without a WebSocket."""
+        # A 404 of a URL that never worked is permanent. Later it may be an outage: a proxy without
+        # its backend answers 404 too.
         if closed.code == 404 and configured and not self._was_open:
             self._give_up(f"{error}: is the URL right?")
             return
@@ -415,7 +423,7 @@ class Client:
         self._dial_again(now, delay, error)
 
     def _dial_again(self, now: float, delay: float, error: str) -> None:
-        """Plan the next dial after one without a WebSocket, unless there were too many."""
+        """Schedule the next dial after one without a WebSocket, unless the limit is reached."""
         self._dial_failures += 1
         limit = self._config.dial_attempts
         if limit is not None and self._dial_failures >= limit:
@@ -447,7 +455,7 @@ class Client:
             )
             return
         if self._is_poisoned(closed):
-            # Only its type: the reason is logged, and a command holds the user's data.
+            # Only its type: the reason is logged, and a command contains the user's data.
             self._give_up(f"{reason}, twice after the same command: {type(self._blamed).__name__}")
             return
         self._redirect = None
@@ -462,43 +470,44 @@ class Client:
         self._plan(now, self._delay(outcome, closed), reason)
 
     def _delay(self, outcome: _ConnectionOutcome, closed: Closed) -> float:
-        """Return the seconds to wait after a WebSocket that was open."""
+        """Return the delay in seconds after a connection whose WebSocket was open."""
         if outcome.resume_refused:
-            # INVALID_SESSION in answer to Resume says that the session is gone, and names its own
-            # wait; it is no reason to doubt the gateway.
+            # INVALID_SESSION in answer to Resume has its own delay and is not a gateway failure:
+            # https://docs.discord.com/developers/events/gateway#resuming
             return closed.retry_after or 0.0
         backoff = self._loss_backoff if outcome.reached else self._dial_backoff
-        # "Redirect: go there at once"; but not in a circle.
+        # Op 7 asks for an immediate reconnect: back off if it repeats.
+        # https://docs.discord.com/developers/events/gateway-events#reconnect
         if outcome.reconnect_requested and backoff.failures <= 1:
             return 0.0
         return max(backoff.delay(), closed.retry_after or 0.0)
 
     def _token_hint(self, outcome: _ConnectionOutcome, closed: Closed) -> str:
-        """Return a hint for the end of a connection right after Identify, if there is one."""
+        """Return a hint about the token if the connection ended after Identify, else ""."""
         if not outcome.identified_at or outcome.ready_at is not None or self._was_ready:
             return ""
-        # Codes that name another cause, or the token itself (4004).
+        # These codes name another cause, or the token itself (4004).
         if closed.by is By.SELF or (closed.code in range(4001, 4015) and closed.code != 4003):
             return ""
         return "; it came in answer to Identify: is the token right?"
 
     def _is_poisoned(self, closed: Closed) -> bool:
-        """Whether the same command was blamed twice, with no stable time between."""
+        """Whether one command caused two closes in a row, without a stable time between."""
         culprit = closed.last_sent[-1] if closed.last_sent else None
         if isinstance(culprit, Identify | Resume):
-            culprit = None  # the client's own: that it is refused again and again may be an outage
+            culprit = None  # sent by the client itself: repeated rejection may be an outage
         before, self._blamed = self._blamed, culprit
         return culprit is not None and culprit == before and self._loss_backoff.failures > 1
 
     def _count(self, outcome: _ConnectionOutcome, now: float) -> None:
-        """Count failures by the rung of the ladder: resume URL, main URL, identify.
+        """Count the failure for the step that was tried: resume URL, main URL or identify.
 
-        An upgrade that is refused leads away from the resume URL, but costs no session.
+        A rejected upgrade counts for the resume URL, but does not drop the session.
         """
         if outcome.identified_at:
             self._identified_at = outcome.identified_at[-1]
         ready_at = outcome.ready_at
-        # What a Resume that nobody answers costs is time: it is not tried again at the same URL.
+        # An unanswered Resume took a whole timeout: do not try it again at the same URL.
         failures = self._config.resume_attempts if outcome.resume_unanswered else 1
         if outcome.opened:
             self._gateway_failures = self._refusals = 0

@@ -1,4 +1,4 @@
-"""caller's choices → Config: everything that a client is told, in one value."""
+"""Client configuration, checked when it is created."""
 
 from __future__ import annotations
 
@@ -50,7 +50,8 @@ _LONGEST_HEADER = 512
 
 
 def _bare(token: str) -> str:
-    # The HTTP header wants "Bot ", the gateway a bare token: with the prefix no resume succeeds.
+    # The HTTP header has the prefix "Bot ", Identify and Resume do not:
+    # https://docs.discord.com/developers/reference#authentication
     return token.removeprefix("Bot ") if isinstance(token, str) else token
 
 
@@ -137,7 +138,7 @@ def _is_header_value(value: Any) -> bool:
 def _is_host(value: Any) -> bool:
     if not isinstance(value, str):
         return False
-    # Of a name in other characters, URLs from the network carry the ASCII form.
+    # URLs from the network contain the ASCII form of an international name.
     is_name = all(part.isascii() and part.replace("-", "").isalnum() for part in value.split("."))
     host = value if is_name else f"[{value}]"
     try:
@@ -181,98 +182,97 @@ _AFTER_CLOSE_FIELDS = {
 
 @attrs.frozen(kw_only=True, repr=False)
 class Config(Told):
-    """What a client is told. Times are seconds, sizes are bytes.
+    """Client configuration. Times are seconds, sizes are bytes.
 
-    Construction raises `LocalProtocolError` for a value that is not allowed, with field, value and
-    what is allowed, and for values that do not fit each other.
+    Construction raises `LocalProtocolError` for invalid values and combinations.
     """
 
     token: str = attrs.field(converter=_bare, validator=_check_token, repr=False)
     bot: bool = attrs.field(default=True, validator=BOOL)
-    """Whether HTTP requests carry the token as a bot's, behind the word Bot."""
+    """Whether HTTP requests send the token as a bot's, with the prefix "Bot"."""
     dialect: Dialect = attrs.field(default=DIALECTS[10], converter=_dialect, validator=_DIALECT)
-    """A version's number will do."""
+    """Protocol version, as a number or a `Dialect`."""
     api_url: str | None = attrs.field(default=None, validator=_check_url)
-    """The base under which `/gateway` lies; by default that of the dialect."""
+    """Base URL of `/gateway`; None means that of the version."""
     gateway_url: str | None = attrs.field(default=None, validator=_check_url)
-    """Connect here, without a lookup."""
+    """URL to connect to without a lookup; None means a lookup."""
     compression: Compression = attrs.field(
         default=Compression.NONE, converter=_compression, validator=word_of(Compression)
     )
-    """Its word, such as "zlib-stream", will do."""
+    """Compression, as an enum member or a str such as "zlib-stream"."""
     encoding: Encoding = attrs.field(
         default=Encoding.JSON, converter=_encoding, validator=word_of(Encoding)
     )
-    """Its word, "json" or "etf", will do."""
+    """Encoding, as an enum member, "json" or "etf"."""
     intents: int | None = attrs.field(default=None, validator=_check_intents)
-    """Required from version 8 on, known from version 6 on; 0 is none."""
+    """Gateway intents, required from version 8, allowed from version 6; 0 means no intents.
+    <https://docs.discord.com/developers/events/gateway#gateway-intents>"""
     shard: tuple[int, int] | None = attrs.field(
         default=None, converter=_shard, validator=optional(SHARD)
     )
-    """Shard id, count of shards."""
+    """Shard id and number of shards; None means no sharding."""
     properties: Properties = attrs.field(
         default=Properties(), validator=instance_of(Properties, "a Properties")
     )
     large_threshold: int | None = attrs.field(default=None, validator=optional(COUNT))
     guild_subscriptions: bool | None = attrs.field(default=None, validator=optional(BOOL))
-    """Versions 6 and 7: whether presences and typing of guilds come."""
+    """Versions 6 and 7: whether to receive presence and typing events of guilds."""
     presence: UpdatePresence | None = attrs.field(default=None, validator=_PRESENCE)
 
     random: Callable[[], float] | None = attrs.field(
         default=None, validator=optional(CALLBACK), repr=False, eq=False
     )
-    """Chance: a number in [0, 1). None: the adapters take `random.random`, the pure machine the
-    constant 0.5, which is the same for every client: pass one where there are several."""
+    """Random source returning floats in [0, 1). Adapters default to `random.random`. The core
+    defaults to the constant 0.5; set this if you run several clients."""
     unix_offset: float | None = attrs.field(default=None, validator=optional(_UNIX_TIME))
-    """Unix time minus the caller's monotonic clock, for version 3, whose heartbeats carry unix
-    time. None: the adapters measure it."""
+    """Unix time minus the caller's monotonic clock, for heartbeats of version 3. None means that
+    the adapters measure it."""
 
     heartbeat_as_integer: bool = attrs.field(default=False, validator=BOOL)
-    """Version 3's heartbeat as an integer, not as the text that the document's example shows."""
+    """Whether heartbeats of version 3 send an integer, not a str as in the documented example."""
     resume_with_token: bool | None = attrs.field(default=None, validator=optional(BOOL))
-    """Whether Resume carries the token; by default as the dialect's clients do."""
+    """Whether Resume contains the token; None means the default of the version."""
 
     zombie_policy: ZombiePolicy = attrs.field(
         default=ZombiePolicy.TRAFFIC_THEN_ACK, validator=member_of(ZombiePolicy)
     )
-    """What proves that a peer lives."""
+    """Evidence that the peer still responds."""
     early_heartbeats: EarlyHeartbeats = attrs.field(
         default=EarlyHeartbeats.AFTER_ANSWER, validator=member_of(EarlyHeartbeats)
     )
-    """Whether to beat between Resume and its answer."""
+    """When heartbeats may be sent after Resume."""
     closes: Mapping[int, AfterClose] = attrs.field(
         factory=dict, converter=_closes, validator=_check_closes, hash=False
     )
-    """Close codes that mean something else than in the dialect's own table."""
+    """Policies of close codes that replace those of the version."""
     identify_on_same_connection: bool = attrs.field(default=False, validator=BOOL)
-    """After INVALID_SESSION: identify again on the open connection, not on a new one."""
+    """Whether to identify again on the same connection after INVALID_SESSION."""
     restore_voice_states: bool = attrs.field(default=False, validator=BOOL)
     """Whether the last `UpdateVoiceState` of each guild is sent again in a new session."""
     skip_malformed: bool | None = attrs.field(default=None, validator=optional(BOOL))
-    """Whether a message that is no payload is skipped, not a reason to reconnect; None: it is
-    where no compression context runs on."""
+    """Whether to skip a malformed message instead of reconnecting. None means: unless messages
+    share a compression context."""
     resume_within: float | None = attrs.field(default=None, validator=optional(SECONDS))
-    """Seconds after its loss for which a session is resumed; None: the server says when it is too
-    late."""
+    """Seconds after its loss for which a session is resumed; None means no limit."""
     ask_to_identify: bool = attrs.field(default=False, validator=BOOL)
     """Whether each Identify waits for `grant_identify`, after an `IdentifySlotNeeded`."""
     max_concurrency: int = attrs.field(default=1, validator=POSITIVE)
-    """How many keys may identify at once: `session_start_limit.max_concurrency`."""
+    """Identifies allowed in 5 seconds: `session_start_limit.max_concurrency`."""
     lookup_bot: bool = attrs.field(default=False, validator=BOOL)
-    """Look up `/gateway/bot`, which tells how many sessions may still be opened."""
+    """Whether to look up `/gateway/bot`, which returns the remaining session starts."""
     late_after: float = attrs.field(default=1.0, validator=SECONDS)
-    """A heartbeat that is sent so much too late is reported."""
+    """Seconds of delay after which a late heartbeat is reported."""
     suspended_after: float = attrs.field(default=5.0, validator=SECONDS)
-    """A jump of unix time against the caller's clock that means: the machine slept."""
+    """Seconds of a jump of unix time, relative to `now`, that count as a system suspend."""
     waiting_reported_after: float = attrs.field(default=5.0, validator=SECONDS)
-    """A command that has waited so long for room is reported."""
+    """Seconds in the queue after which a delayed command is reported."""
     payload_limit: int | None = attrs.field(default=None, validator=optional(POSITIVE))
-    """Bytes of one encoded payload; by default what the dialect's gateways take."""
+    """Maximum bytes of one encoded payload; None means the limit of the version."""
 
     trusted_hosts: tuple[str, ...] = attrs.field(default=(), converter=_hosts, validator=_HOSTS)
-    """Hosts that URLs out of the network may name, beside the endpoint's own."""
+    """Hosts allowed in URLs from the network, in addition to the endpoint's own."""
     allow_plaintext: bool = attrs.field(default=False, validator=BOOL)
-    """Whether ws and http may go to another machine."""
+    """Whether ws and http may connect to other hosts than loopback."""
 
     user_agent: str = attrs.field(
         default=f"DiscordBot (gateway_proto, {__version__})", validator=_HEADER_VALUE
@@ -283,46 +283,47 @@ class Config(Told):
     """From Identify, or the first answer to Resume, to READY or RESUMED."""
     resume_timeout: float = attrs.field(default=15.0, validator=DURATION)
     """From Resume to the first answer: a dispatch, RESUMED or INVALID_SESSION. Without one, the
-    session is tried at the next URL, or given up."""
+    next URL is tried, or the session is dropped."""
     close_timeout: float = attrs.field(default=5.0, validator=SECONDS)
     message_limit: int = attrs.field(default=64 * 2**20, validator=POSITIVE)
-    """Of one message, as it arrives and as it inflates."""
+    """Maximum bytes of one message, compressed and decompressed."""
     events_limit: int = attrs.field(default=16 * 2**20, validator=POSITIVE)
-    """Of the messages whose events wait to be taken. Above it, received messages wait still
-    compressed, and the adapters stop reading."""
+    """Maximum bytes of the messages of queued events. Above it, received messages stay compressed
+    in a backlog, and the adapters stop reading."""
     output_limit: int = attrs.field(default=16 * 2**20, validator=POSITIVE)
-    """Of what waits for a peer that does not read. Above it, the connection is dropped."""
+    """Maximum bytes of output that the peer has not read; above it, the connection is dropped."""
     waiting_limit: int = attrs.field(default=1000, validator=COUNT)
-    """Commands that may wait for room under the rate limit."""
+    """Maximum number of queued commands."""
 
     backoff_first: float = attrs.field(default=1.0, validator=SECONDS)
-    """The limit of the first random wait after a failure; it doubles with each further failure."""
+    """Limit of the random delay after the first failure; it doubles with each further failure."""
     backoff_longest: float = attrs.field(default=60.0, validator=SECONDS)
-    """The longest wait between connections that open and are lost, until READY has lasted for
-    `stable_after`; also the wait after a second 401 or 403."""
+    """Maximum delay between connections that open and are lost; also the delay after a second HTTP
+    status 401 or 403."""
     dial_backoff_longest: float = attrs.field(default=15.0, validator=SECONDS)
-    """The longest wait between dials of an outage, which ends with HELLO; `backoff_longest` limits
-    it too."""
+    """Maximum delay between dials in an outage, which ends with HELLO; `backoff_longest` limits it
+    too."""
     stable_after: float = attrs.field(default=60.0, validator=SECONDS)
-    """How long READY must last for the backoff of lost connections to start over."""
+    """Seconds in READY after which the backoff of lost connections is reset."""
     resume_attempts: int = attrs.field(default=3, validator=COUNT)
-    """Resumes that may fail on the resume URL, and as many on the main URL, before Identify; those
-    without an answer are not repeated, and equal URLs count once."""
+    """Number of failed Resumes on the resume URL, and then on the main URL, before Identify. One
+    without an answer is not repeated; equal URLs count once."""
     gateway_attempts: int = attrs.field(default=3, validator=POSITIVE)
-    """Dials in a row to the gateway that a lookup named that may fail before it is looked up again;
-    upgrades that are refused count too."""
+    """Number of failed dials in a row, or rejected upgrades, after which the gateway is looked up
+    again."""
     identify_attempts: int | None = attrs.field(default=None, validator=optional(POSITIVE))
-    """Connections in a row that may end between Identify and READY before the client gives up;
-    None: it never does for that, since an outage may look so."""
+    """Number of connections in a row that end between Identify and READY before the client gives
+    up. None means no limit."""
     identify_budget: int = attrs.field(default=900, validator=COUNT)
-    """Identifies in 24 hours, by all shards of a `Fleet`, after which the client waits; 1000 would
-    cost the token."""
+    """Maximum number of Identifies in 24 hours, by all shards of a `Fleet`; the client then waits.
+    Servers reset the token after 1000:
+    <https://docs.discord.com/developers/events/gateway#rate-limiting>."""
     identify_reserve: int = attrs.field(default=100, validator=COUNT)
-    """Sessions of 1000 that are left to others, in proportion if the total is smaller: with no more
-    remaining, as `/gateway/bot` says, the client waits for the reset before it identifies."""
+    """Session starts of 1000 that are left to other clients, in proportion if the total is smaller.
+    If no more remain, by `/gateway/bot`, the client waits for the reset before it identifies."""
     dial_attempts: int | None = attrs.field(default=None, validator=optional(POSITIVE))
-    """Dials in a row that may fail, or end in an HTTP error, before the client gives up; None: it
-    never does for that, since a network that is away comes back."""
+    """Number of dials in a row that fail, or end in an HTTP error, before the client gives up.
+    None means no limit."""
 
     def __attrs_post_init__(self) -> None:
         version = f"version {self.dialect.version}"
@@ -365,11 +366,11 @@ class Config(Told):
             raise LocalProtocolError(
                 f"{version} has no guild_subscriptions: leave Config.guild_subscriptions out"
             )
-        _ = self.url_policy  # it raises for a URL that would send the token in plain text
+        _ = self.url_policy  # raises for a URL that would send the token in plain text
 
     @property
     def endpoint(self) -> Url:
-        """Where the token was sent by its owner: the URL of the lookup or of the gateway."""
+        """Configured URL of the lookup or of the gateway."""
         if self.gateway_url is not None:
             return Url.parse(self.gateway_url)
         base = Url.parse(self.api_url or self.dialect.api_url).under("gateway")
@@ -377,12 +378,12 @@ class Config(Told):
 
     @property
     def url_policy(self) -> Trust:
-        """Which URLs out of the network the token may go to."""
+        """Policy for URLs from the network: which of them may receive the token."""
         return Trust(self.endpoint, self.trusted_hosts, allow_plaintext=self.allow_plaintext)
 
     @property
     def query(self) -> tuple[tuple[str, str], ...]:
-        """The parameters of the gateway's URL."""
+        """Query parameters of the gateway's URL."""
         dialect, compression = self.dialect, self.compression
         if not dialect.in_query:
             return ()
@@ -390,7 +391,7 @@ class Config(Told):
         return (*query, ("compress", compression.value)) if compression.in_query else query
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # As it is for a dialect: processes that share the shards are sent it.
+        # A view of a dict cannot be pickled; processes that share shards receive a copy.
         values = {field.name: getattr(self, field.name) for field in attrs.fields(Config)}
         return partial(Config, **{**values, "closes": dict(self.closes)}), ()
 
@@ -409,7 +410,7 @@ class Config(Told):
 
 def check_is_config(value: object) -> None:
     """Raise `LocalProtocolError`, which does not show the value, unless it is a `Config`."""
-    # The usual mistake is a token, or a mapping with one.
+    # A common mistake is to pass a token, or a mapping with one.
     if not isinstance(value, Config):
         raise LocalProtocolError(
             f"config is of type {type(value).__name__}: expected a Config, such as "

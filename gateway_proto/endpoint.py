@@ -1,6 +1,6 @@
-"""GET /gateway ↔ the gateway's URL: the lookup, for both roles.
+"""Lookup of the gateway's URL with `GET /gateway`, for both roles.
 
-For a client the lookup is a connection like any other: the same pump drives it.
+Adapters drive the client's lookup like any other connection.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ __all__ = ["Answer", "LookupConnection", "answer", "refusal_text", "route_of"]
 
 _BODY_LIMIT = 65536
 _HEAD_LIMIT = 16384
-"""Bytes of the status line and the header fields of an answer."""
+"""Bytes of the status line and the header fields of a response."""
 _INTERIM_LIMIT = 32
-"""Informational responses before the final one; RFC 9110, section 15.2, names no number."""
+"""Maximum number of informational responses; RFC 9110, 15.2, sets none."""
 _MOST = 2**31
-"""The largest number that is kept of an answer."""
+"""Largest number that is stored of a response."""
 _MOST_SHOWN = 200
-"""Characters of an answer in an error."""
+"""Maximum number of characters of a response in an error."""
 _REDIRECTS = (301, 302, 303, 307, 308)
 _TABLE: Table = {
     (State.UPGRADING, Input.END): State.CLOSED,
@@ -45,13 +45,13 @@ _TABLE: Table = {
 
 
 def refusal_text(what: str, status: int, headers: Mapping[str, str], path: str) -> str:
-    """Return the text of an HTTP answer that refuses: what it answered, and what may help."""
+    """Return an error text for an HTTP response that is not a success, with a hint."""
     text = f"the {what} was answered with HTTP {status}"
     if status == 404:
         return f"{text} for the path {path.partition('?')[0]!r:.200}"
     location = headers.get("location")
     if status in _REDIRECTS and location is not None:
-        # It is not followed: the token goes only where the caller sent it.
+        # Redirects are not followed: the token goes only to the configured endpoint.
         return f"{text}, Location {location.strip()[:200]!r}: is the URL right?"
     return text
 
@@ -71,7 +71,7 @@ def closed_by_refusal(refused: Refused, path: str, *, unix: float | None, then: 
 
 
 class LookupConnection(Connection[None, Event]):
-    """`GET /gateway`: ends with `Closed`, after `GatewayFound` if all went well."""
+    """Connection for `GET /gateway`: `GatewayFound` if it succeeds, then `Closed`."""
 
     def __init__(
         self,
@@ -107,26 +107,26 @@ class LookupConnection(Connection[None, Event]):
         self._deadlines.set(Timer.HANDSHAKE, now + config.handshake_timeout)
 
     def receive_data(self, data: bytes, *, now: float) -> None:
-        """Take bytes of the transport; then fire the timers that are due."""
+        """Process bytes of the transport; then run the timers that are due."""
         now = self._at(now)
-        if data:  # none is no end: that is receive_eof
+        if data:  # an empty read is not EOF; see receive_eof()
             self._receive(data, now)
         self.handle_timer(now=now)
 
     def receive_eof(self, *, now: float) -> None:
-        """The transport is at its end, which may be the response's end too."""
+        """Report that the transport closed, which may end the response."""
         now = self._at(now)
         self._receive(b"", now)
         self._end_early(By.TRANSPORT, "the lookup's answer ended too early", now)
 
     def data_to_send(self) -> bytes:
-        """The request, once."""
+        """Return the request, once."""
         data = self._out
         self._out = b""
         return data
 
     def send(self, message: None, *, now: float) -> None:
-        """Raises `LocalProtocolError`: a lookup has nothing to send."""
+        """Raise `LocalProtocolError`: a lookup sends no commands."""
         raise LocalProtocolError("a lookup is no gateway connection: wait for READY to send")
 
     def close(self, code: int = 1000, reason: str = "", *, now: float) -> None:
@@ -181,7 +181,7 @@ class LookupConnection(Connection[None, Event]):
         self._end(By.SELF, None, now, code=200)
 
     def _end_early(self, by: By, error: str, now: float) -> None:
-        """End before the answer is complete; a refusal is in its head."""
+        """End before the response is complete; its head already shows an error status."""
         if self._response is not None and self._response.status_code != 200:
             self._refused(self._response, now)
         else:
@@ -221,7 +221,7 @@ class LookupConnection(Connection[None, Event]):
 
 
 def _read(http: h11.Connection, data: bytes) -> Iterator[h11.Event]:
-    """Return what was received; `data` is empty at the end of the transport.
+    """Yield the events in `data`, which is empty at the end of the transport.
 
     h11 compares a head with its limit only while the head is incomplete, so it is given one byte
     more than the limit at most: what it accepts does not depend on how the bytes were split.
@@ -237,9 +237,9 @@ def _read(http: h11.Connection, data: bytes) -> Iterator[h11.Event]:
 
 
 def _found(answer: Any) -> GatewayFound:
-    """Read the answer of a lookup; raises ValueError if it names no URL.
+    """Decode the response of a lookup; raises ValueError if it has no URL.
 
-    All but the URL is optional, and read leniently.
+    Other fields are optional; invalid values are ignored.
     """
     url = answer.get("url") if isinstance(answer, dict) else None
     if not isinstance(url, str) or "\ufffd" in url:
@@ -249,7 +249,7 @@ def _found(answer: Any) -> GatewayFound:
 
 
 def _limit(value: Any) -> SessionStartLimit | None:
-    """Read a limit; what is absent or no number is as documented. None if there is none."""
+    """Decode a session start limit; missing values are as documented. None if it has none."""
     if not isinstance(value, dict):
         return None
     total = whole(value.get("total"), most=_MOST)
@@ -269,11 +269,11 @@ def _limit(value: Any) -> SessionStartLimit | None:
     )
 
 
-# ----- the server's side -----
+# ----- server role -----
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """An HTTP response of the server role; its Content-Type is application/json."""
+    """HTTP response of the server role; its Content-Type is application/json."""
 
     status: int
     body: bytes
@@ -281,9 +281,9 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 def route_of(path: str) -> str | None:
-    """Return a path without "/api" and the version; None if nothing is left.
+    """Return a path without "/api" and the version; None if nothing remains.
 
-    Version 3 asks for /api/gateway, later versions for /api/v10/gateway.
+    Version 3 requests /api/gateway, later versions for /api/v10/gateway.
     """
     parts = path.strip("/").split("/")
     if parts[0] == "api":
@@ -294,7 +294,7 @@ def route_of(path: str) -> str | None:
 
 
 def answer(method: str, route: str, *, found: GatewayFound, authorized: bool) -> Answer | None:
-    """Return the answer of the routes `/gateway` and `/gateway/bot`; None: it is another route."""
+    """Return the response of `/gateway` and `/gateway/bot`; None for another route."""
     if route not in ("/gateway", "/gateway/bot"):
         return None
     if method not in ("GET", "HEAD"):

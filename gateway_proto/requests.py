@@ -1,12 +1,12 @@
-"""requests ↔ answers: commands whose answer comes as dispatches, collected.
+"""Commands with answers: requests whose answers are collected from dispatches.
 
     number = connection.request(RequestGuildMembers("1", user_ids=["2", "3"]), now=now)
     ...
     case RequestAnswered(number, request, GuildMembers(members=members)): ...
     case RequestFailed(number, request, why, retry_after): ...
 
-An answer may come over several connections of one session: what was missed is replayed. A lost
-session fails what is still awaited.
+An answer may arrive over several connections of one session, since missed dispatches are
+replayed. When the session is lost, pending requests fail.
 """
 
 from __future__ import annotations
@@ -43,13 +43,14 @@ ANSWERS = frozenset({"GUILD_MEMBERS_CHUNK", "SOUNDBOARD_SOUNDS", "CHANNEL_INFO",
 """The dispatches that answer requests."""
 
 _WHOLE_CHUNK = 1000
-"""Members of a chunk that is not the last."""
+"""Members of a chunk that is not the last.
+<https://docs.discord.com/developers/events/gateway-events#request-guild-members>"""
 _MOST_BYTES = 512 * 2**20
-"""Bytes of an answer, in all of its chunks: a member takes about 400."""
+"""Maximum number of bytes of an answer in all its chunks; a member takes about 400."""
 _CHUNK_OVERHEAD = 1024
-"""Bytes that count for a chunk, however small it is."""
+"""Bytes that a chunk counts for in addition to its size."""
 _MOST_HELD = 1000
-"""Guilds whose limits are remembered at once; a server that names more is not believed."""
+"""Maximum number of guilds whose rate limits are stored at once."""
 _SECONDS_PER_DAY = 86400.0
 """The longest delay that RATE_LIMITED can ask for."""
 
@@ -104,34 +105,35 @@ class _RateLimited(msgspec.Struct):
 
 
 class _Pending(msgspec.Struct):
-    """A request and what has come of its answer."""
+    """A request and the received parts of its answer."""
 
     number: int
     request: Request
     timeout: float
-    deadline: float | None = None  # none before it is sent
+    deadline: float | None = None  # None before it is sent
     chunks: dict[int, _Chunk] = {}
     count: int | None = None
     sounds: dict[str, tuple[Any, ...]] = {}
     size: int = 0  # bytes of the chunks
-    unread: str | None = None  # why an answer that may have been this one's cannot be read
+    unread: str | None = None  # why an answer, perhaps to this request, cannot be decoded
 
 
 class Requests:
-    """All that is awaited, and when what is limited may be asked for again."""
+    """Pending requests, and the times at which rate-limited requests are allowed again."""
 
     __slots__ = ("_count", "_dialect", "_free_at", "pending")
 
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
         self.pending: dict[int, _Pending] = {}
+        """Requests without a complete answer, by number."""
         self._count = 0
         self._free_at: dict[_Key, float] = {}
 
-    # ----- asking -----
+    # ----- requests -----
 
     def add(self, request: Request, timeout: float, nonce: str) -> tuple[int, Request]:
-        """The number of a request, and the request as it is to be sent: with a nonce."""
+        """Add a request; return its number, and the request with a nonce, as it is to be sent."""
         self._count += 1
         if (
             isinstance(request, RequestGuildMembers)
@@ -143,22 +145,23 @@ class Requests:
         return self._count, request
 
     def start_timeout(self, number: int, now: float) -> None:
-        """A request was sent: its answer is awaited from now on."""
+        """Start the timeout of a request that was sent."""
         pending = self.pending[number]
         pending.deadline = now + pending.timeout
 
     def not_before(self, command: Any, now: float) -> float:
         """Return when a limit of its own allows a command.
 
-        All members of a guild may be requested once in a while; and RATE_LIMITED delays requests
-        of its kind for its guild.
+        Requests for all members of a guild have a limit of their own, and RATE_LIMITED delays
+        requests of its kind for its guild:
+        <https://docs.discord.com/developers/events/gateway-events#rate-limited>.
         """
         if not self._free_at:
             return now
         return max([now, *(self._free_at.get(key, now) for key in _keys(command))])
 
     def record_sent(self, command: Any, now: float) -> None:
-        """Count a command that was sent."""
+        """Record a command that was sent."""
         limit = self._dialect.members_limit
         if limit is not None and _asks_for_all(command):
             self._hold((_ALL_MEMBERS, command.guild_id), now + limit[1], now)
@@ -168,7 +171,7 @@ class Requests:
     def handle_dispatch(
         self, dispatch: Dispatch, now: float
     ) -> list[RequestAnswered | RequestFailed]:
-        """Take one of `ANSWERS`; returns what is over with it."""
+        """Process one of `ANSWERS`; return the requests that it completes."""
         try:
             match dispatch.name:
                 case "GUILD_MEMBERS_CHUNK":
@@ -191,19 +194,19 @@ class Requests:
         return self._unread(_KIND_OF_ANSWER.get(dispatch.name), why)
 
     def extend_deadlines(self, seconds: float, now: float) -> None:
-        """Nobody read for so many seconds: what was awaited meanwhile may have come."""
+        """Extend timeouts by a pause of `seconds`: unread data may contain the answers."""
         for pending in self.pending.values():
             if pending.deadline is not None:
                 pending.deadline = min(pending.deadline + seconds, now + pending.timeout)
 
     def expire(self, now: float) -> list[RequestAnswered | RequestFailed]:
-        """What has waited too long at `now` is over."""
+        """End the requests whose timeout is over at `now`."""
         over: list[RequestAnswered | RequestFailed] = []
         for pending in list(self.pending.values()):
             if pending.deadline is None or pending.deadline > now:
                 continue
             if pending.chunks and pending.count is None:
-                # Chunks without numbers: nobody says which is the last, but silence.
+                # Chunks without numbers: the last one is known only by the timeout.
                 over.append(self._answered(pending))
                 continue
             why = pending.unread or f"no answer for {pending.timeout:g} s"
@@ -211,7 +214,7 @@ class Requests:
         return over
 
     def next_timer(self) -> float | None:
-        """When the next request will have waited too long."""
+        """Return the time of the next timeout."""
         deadlines = [p.deadline for p in self.pending.values() if p.deadline is not None]
         return min(deadlines, default=None)
 
@@ -223,7 +226,7 @@ class Requests:
             if numbers is None or pending.number in numbers
         ]
 
-    # ----- inside -----
+    # ----- internals -----
 
     def _hold(self, key: _Key, until: float, now: float) -> None:
         free_at = self._free_at
@@ -239,7 +242,7 @@ class Requests:
         return RequestFailed(pending.number, pending.request, why, retry_after)
 
     def _unread(self, kind: type[Any] | None, why: str) -> list[RequestAnswered | RequestFailed]:
-        """Fail the request whose answer cannot be read; note it if several could be meant."""
+        """Fail the request whose answer cannot be decoded; if several fit, store why."""
         of_kind = [] if kind is None else self._of(kind)
         if len(of_kind) == 1:
             return [self._failed(of_kind[0], why)]
@@ -259,7 +262,7 @@ class Requests:
         return RequestAnswered(pending.number, pending.request, answer)
 
     def _of(self, kind: type[Any]) -> list[_Pending]:
-        """Those that were sent, oldest first."""
+        """Return the requests of a kind that were sent, oldest first."""
         return [
             pending
             for pending in self.pending.values()
@@ -274,7 +277,7 @@ class Requests:
                 return pending
             guilds = request.guild_id
             guilds = (guilds,) if isinstance(guilds, str) else guilds
-            # Other servers leave the nonce out.
+            # Compatible servers omit the nonce.
             if nonce is None and str(guild_id) in guilds:
                 return pending
         return None
@@ -288,7 +291,7 @@ class Requests:
             return [self._failed(pending, f"the answer has more than {_MOST_BYTES} bytes")]
         pending.deadline = now + pending.timeout
         index, count = _integer(chunk.chunk_index), _integer(chunk.chunk_count)
-        # A chunk that is replayed counts once.
+        # A replayed chunk replaces its first copy.
         pending.chunks[len(pending.chunks) if index is None else index] = chunk
         if index is not None and count is not None:
             pending.count = count
@@ -318,7 +321,7 @@ class Requests:
             request = pending.request
             assert isinstance(request, RequestChannelInfo)
             if request.guild_id == str(info.guild_id):
-                # One answer a request, in their order: their fields may differ.
+                # One answer for each request, in order: requested fields may differ.
                 del self.pending[pending.number]
                 answer = ChannelInfo(request.guild_id, tuple(_list(info.channels)))
                 return [RequestAnswered(pending.number, request, answer)]
@@ -340,12 +343,12 @@ class Requests:
         guild_id = None if meta.guild_id is None else str(meta.guild_id)
         pending = self._limited(opcode, guild_id, meta.nonce)
         if pending is None and guild_id is None and named is not None:
-            # Without a guild it is only known which if there is one.
+            # Without a guild the request is known only if it is the only one.
             of_kind = self._of(_KINDS.get(opcode, _Pending))
             pending = of_kind[0] if len(of_kind) == 1 else None
         retry_after = _positive(limited.retry_after)
         if retry_after is not None and opcode in _KINDS:
-            # What the server names replaces the limit that the documentation names.
+            # The delay that the server names replaces the documented limit.
             until = now + min(retry_after, _SECONDS_PER_DAY)
             for key in self._limited_keys(opcode, guild_id, pending):
                 self._hold(key, until, now)
@@ -366,14 +369,14 @@ class Requests:
             return _keys(pending.request)[:1]
         if guild_id is None:
             return []
-        # One that was sent without awaiting an answer.
+        # A command sent without a pending request.
         all_members = (_ALL_MEMBERS, guild_id)
         is_all = opcode == _MEMBERS and all_members in self._free_at
         return [all_members if is_all else (opcode, guild_id)]
 
 
 def _keys(command: Any) -> list[_Key]:
-    """Return what limits of its own a command has, the narrowest first."""
+    """Return the keys of the rate limits of a command, the narrowest first."""
     for opcode, kind in _KINDS.items():
         if isinstance(command, kind):
             keys: list[_Key] = [(opcode, guild_id) for guild_id in _guilds(command)]
