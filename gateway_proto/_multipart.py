@@ -1,4 +1,4 @@
-"""Bodies of HTTP requests → JSON and files.
+"""Decoder of HTTP request bodies: JSON and uploaded files.
 
 <https://docs.discord.com/developers/reference#uploading-files>: a multipart body has its JSON in
 the field `payload_json`, and its files in `files[n]`.
@@ -19,13 +19,13 @@ _BOUNDARY = re.compile(r'boundary="?([^";\s]{1,200})"?', re.IGNORECASE)
 _NAME = re.compile(r'[; ]name="([^"]*)"')
 _FILENAME = re.compile(r'[; ]filename="([^"]*)"')
 _CONTENT_TYPE = re.compile(r"^content-type: *([^\r\n]*)", re.IGNORECASE | re.MULTILINE)
-_MOST_PARTS = 100
-_MOST_JSON = 2**20
-"""Bytes. Decoded, JSON takes up to 30 times its size."""
+_MAX_PARTS = 100
+_MAX_JSON = 2**20
+"""Bytes. Decoded JSON takes up to 30 times its size in memory."""
 
 
 class InvalidBodyError(Exception):
-    """A body that cannot be read, with the status and the error that answer it."""
+    """Invalid body, with the status and JSON of the response."""
 
     def __init__(self, status: int, code: int, message: str) -> None:
         super().__init__(message)
@@ -38,7 +38,7 @@ def _invalid() -> InvalidBodyError:
 
 
 def read_body(body: bytes, content_type: str) -> tuple[Any, tuple[UploadedFile, ...]]:
-    """Return the JSON and the files of a body; raise `InvalidBodyError`."""
+    """Return the JSON and the files of a body. Raises `InvalidBodyError`."""
     kind = content_type.partition(";")[0].strip().lower()
     if not body:
         return None, ()
@@ -51,7 +51,7 @@ def read_body(body: bytes, content_type: str) -> tuple[Any, tuple[UploadedFile, 
 
 
 def _json(body: bytes) -> Any:
-    if len(body) > _MOST_JSON:
+    if len(body) > _MAX_JSON:
         raise InvalidBodyError(413, 40005, "Request entity too large")
     try:
         return msgspec.json.decode(body)
@@ -61,8 +61,8 @@ def _json(body: bytes) -> Any:
 
 def _read_parts(body: bytes, delimiter: bytes) -> tuple[Any, tuple[UploadedFile, ...]]:
     # RFC 2046, section 5.1.1: each part begins with CRLF, the delimiter and CRLF.
-    parts = (b"\r\n" + body).split(b"\r\n" + delimiter, _MOST_PARTS + 1)
-    if len(parts) < 3 or not parts[-1].startswith(b"--") or len(parts) > _MOST_PARTS + 1:
+    parts = (b"\r\n" + body).split(b"\r\n" + delimiter, _MAX_PARTS + 1)
+    if len(parts) < 3 or not parts[-1].startswith(b"--") or len(parts) > _MAX_PARTS + 1:
         raise _invalid()
     json: Any = None
     fields: dict[str, str] = {}

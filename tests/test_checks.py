@@ -226,14 +226,14 @@ def test_random_number_out_of_range_is_reported() -> None:
         (
             World,
             {"guilds": [{"id": 1, "icon": object()}]},
-            "guild 1: this cannot be written",
+            "guild 1: value cannot be encoded",
         ),
         (
             World,
             {"user": {"username": "x"}},
             "invalid World.user {'username': 'x'}: expected",
         ),
-        (World, {"user": {"id": 1, "x": object()}}, "invalid World.user: this cannot be written"),
+        (World, {"user": {"id": 1, "x": object()}}, "invalid World.user: value cannot be encoded"),
     ],
 )
 def test_server_config_error_names_the_field_and_the_allowed(

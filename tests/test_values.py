@@ -106,7 +106,7 @@ def test_dispatch_is_decoded_once_and_compared_by_its_raw_text() -> None:
     assert len({dispatch, Dispatch.of("X", {"a": [1]}, 1), Dispatch.of("X", {"a": [2]}, 1)}) == 2
     assert dispatch != Dispatch.of("X", {"a": [1]}, 2)
     assert dispatch != Resumed("X", 1, dispatch._d)
-    with pytest.raises(LocalProtocolError, match="cannot be written as JSON"):
+    with pytest.raises(LocalProtocolError, match="cannot be encoded as JSON"):
         Dispatch.of("X", object())
 
 

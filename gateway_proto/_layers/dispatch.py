@@ -1,4 +1,4 @@
-"""payloads of op 0 ↔ the event that they are: a dispatch is decoded straight into it."""
+"""Event of op 0. The decoder creates it directly from the payload."""
 
 from __future__ import annotations
 
@@ -16,7 +16,13 @@ _Sequence = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 
 class Dispatch(Terse, frozen=True, eq=False, dict=True, tag_field="op", tag=0):
-    """Op 0: something happened. msgspec decodes it straight out of the payload."""
+    """Op 0: dispatch, decoded directly from a payload.
+
+    <https://docs.discord.com/developers/events/gateway-events#payload-structure>
+    """
+
+    # `dict=True` gives instances a `__dict__`, in which `data` caches the decoded `d`. CPython
+    # creates it on first use, so events whose `data` is not read pay only for an empty pointer.
 
     name: str = msgspec.field(name="t")
     sequence: _Sequence | None = msgspec.field(name="s")
@@ -24,14 +30,14 @@ class Dispatch(Terse, frozen=True, eq=False, dict=True, tag_field="op", tag=0):
 
     @property
     def raw(self) -> bytes:
-        """`d` as it came: its JSON text or its ETF term."""
+        """Undecoded `d`: JSON text or an ETF term."""
         return bytes(self._d)
 
     @property
     def data(self) -> Any:
-        """The value of `d`, decoded once. Raises `DataError` if it cannot be decoded.
+        """Value of `d`, decoded once. Raises `DataError` if it cannot be decoded.
 
-        What Python's json module accepts is read, too: lone surrogates, NaN, large numbers.
+        Accepts everything that Python's json module accepts: lone surrogates, NaN, large numbers.
         """
         kept = self.__dict__
         if not kept:
@@ -39,17 +45,17 @@ class Dispatch(Terse, frozen=True, eq=False, dict=True, tag_field="op", tag=0):
         return kept["data"]
 
     def decode(self, type_: type[T]) -> T:
-        """Decode `d` directly into a type that msgspec knows. Raises `DataError`.
+        """Decode `d` directly into a type that msgspec supports. Raises `DataError`.
 
-        In ETF, ids are integers or text: declare such a field as `int | str`.
+        In ETF, ids are ints or text: declare such a field as `int | str`.
         """
         return from_raw(self._d, type_)
 
     @classmethod
     def of(cls, name: str, data: Any, sequence: int | None = None) -> Dispatch:
-        """A dispatch of any JSON value; the server role counts `sequence` by itself.
+        """Return a dispatch with any JSON value. The server role sets `sequence` when it sends it.
 
-        Raises `LocalProtocolError` for data that JSON does not have.
+        Raises `LocalProtocolError` for data that JSON cannot represent.
         """
         return Dispatch(str(name), sequence, msgspec.Raw(to_json(data)))
 

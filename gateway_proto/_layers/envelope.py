@@ -1,4 +1,4 @@
-"""JSON text → op, s, t and the raw `d`, if the decoder rejects the text.
+"""JSON text that msgspec rejects → op, s, t and the undecoded `d`.
 
 msgspec rejects a whole message because of one value inside `d`: a lone surrogate, NaN, a control
 character, a nesting of more than a thousand levels. This module finds the envelope around such a
@@ -33,8 +33,8 @@ _FIELD = re.compile(rb"(%s)%s:%s(%s|[-+.\w]++)" % (_TEXT, _SPACE, _SPACE, _TEXT)
 _CLOSED = re.compile(rb'(?:[^"]++|%s)*+' % _TEXT, re.DOTALL)
 _STRING = re.compile(_TEXT, re.DOTALL)
 _PART_OF_A_TOKEN = re.compile(r"[-+.\w]{0,9}\s*\Z")
-_LONGEST_AFTER = 4096
-"""Bytes of the members after `d`."""
+_MAX_AFTER = 4096
+"""Maximum bytes of the members after `d`."""
 
 
 def members(text: bytes) -> dict[str, bytes] | None:
@@ -45,9 +45,9 @@ def members(text: bytes) -> dict[str, bytes] | None:
     before = _BEFORE.match(text)
     if before is None:
         return _fields(text) if _ALONE.match(text) else None
-    # Quotes inside `d` are escaped. So a match that begins inside a string of `d` would take the
-    # quotes after `d` in the wrong order, and could not end with the text's last brace.
-    after = _AFTER.search(text, max(before.end(), len(text) - _LONGEST_AFTER))
+    # RFC 8259, section 7: quotes inside strings are escaped. So a match that begins inside a string
+    # of `d` would pair the quotes after `d` wrongly, and could not end with the last brace.
+    after = _AFTER.search(text, max(before.end(), len(text) - _MAX_AFTER))
     if after is None:
         return None
     d = text[before.end() : after.start()]
@@ -60,9 +60,9 @@ def _fields(text: bytes) -> dict[str, bytes]:
 
 
 def is_beginning(text: bytes) -> bool:
-    """Whether more text could make this one whole: something is open, and the error is at its end.
+    """Whether the text could be the beginning of a valid one: the error is at its end.
 
-    A text of which every bracket is closed is complete, whatever the error is.
+    A text in which every bracket is closed is complete, whatever the error is.
     """
     if _CLOSED.match(text).end() == len(text):  # type: ignore[union-attr]  # it matches anything
         outside = _STRING.sub(b"", text)
@@ -77,4 +77,4 @@ def is_beginning(text: bytes) -> bool:
         return at_end or error.msg.startswith("Unterminated string")
     except (RecursionError, ValueError):  # or a number of more digits than Python converts
         pass
-    return True  # it is open, and how it ends is not known
+    return True  # incomplete, and its end is unknown

@@ -1,12 +1,14 @@
-"""External Term Format ↔ values: what JSON has, in Erlang's bytes, bounded.
+"""External Term Format ↔ the values that JSON can represent, with bounds.
 
-erlpack, the protocol owner's own, writes terms. It does not read them here: it takes truncated
-terms for whole ones, inflates terms without a bound, overflows the stack on deep nesting, rejects
-old floats, and takes 0.3 to 0.8 us for each small term, no less than the reader below.
+erlpack, Discord's own library, encodes terms. It is not used to decode: it accepts truncated terms,
+decompresses terms without a bound, overflows the stack on deep nesting, rejects old floats, and
+takes 0.3 to 0.8 us for each small term, no less than the decoder below.
 
-The envelope needs to know only where each term ends. A walk in Python takes 0.25 us for each term,
-and a message can have 64 million. So runs of small terms are skipped by one compiled pattern, at
-20 to 100 MB/s, and the number of terms that remain for the walk is limited.
+The envelope needs only the end of each term. A loop in Python takes 0.25 us for each term, and a
+message can have 64 million. So one compiled pattern skips runs of small terms, at 20 to 100 MB/s,
+and the number of terms that remain for the loop is limited.
+
+Source: <https://www.erlang.org/doc/apps/erts/erl_ext_dist.html>.
 """
 
 from __future__ import annotations
@@ -22,17 +24,17 @@ import msgspec
 __all__ = ["VERSION", "EtfError", "available", "envelope", "pack", "plain", "unpack"]
 
 VERSION = b"\x83"
-"""The first byte of a term; neither JSON nor a zlib stream begins with it."""
-_DEEPEST = 256
-"""Nested lists and maps in a value; erlpack writes no deeper ones."""
-_MOST_STEPS = 4_000_000
-"""Terms of a message that the walk passes one by one: about a second."""
-_MOST_VALUES = 4_000_000
-"""Terms of a value that is made: an empty list takes one byte of a term, and 56 of memory."""
-_MOST_MEMBERS = 1000
-"""Members of an envelope, which has four."""
-_MOST_DIGITS = 1700
-"""Bytes of an integer. Python writes integers of up to 4300 decimal digits as text."""
+"""First byte of a term. Neither JSON nor a zlib stream (RFC 1950, section 2.2) begins with it."""
+_MAX_DEPTH = 256
+"""Maximum nesting of lists and maps in a value. erlpack encodes no deeper ones."""
+_MAX_STEPS = 4_000_000
+"""Maximum terms of a message that are skipped one by one, which takes about a second."""
+_MAX_VALUES = 4_000_000
+"""Maximum terms of a value. An empty list takes one byte in a term and 56 bytes of memory."""
+_MAX_MEMBERS = 1000
+"""Maximum members of an envelope. Usually there are four."""
+_MAX_INTEGER_BYTES = 1700
+"""Maximum bytes of an integer. Python converts ints of up to 4300 decimal digits to str."""
 
 # https://www.erlang.org/doc/apps/erts/erl_ext_dist.html
 _SMALL_INTEGER, _INTEGER, _FLOAT, _OLD_FLOAT = b"abFc"
@@ -42,7 +44,7 @@ _NIL, _LIST, _MAP = b"jlt"
 _TUPLES = {b"h"[0]: 1, b"i"[0]: 4}
 _BIGS = {b"n"[0]: 1, b"o"[0]: 4}
 _FIXED = {_SMALL_INTEGER: 1, _INTEGER: 4, _FLOAT: 8, _OLD_FLOAT: 31, _NIL: 0}
-"""Tag → bytes of the value."""
+"""Size of the value in bytes, by tag."""
 _COUNTED = {
     **{tag: (width, 0) for tag, width in _ATOMS.items()},
     _STRING: (2, 0),
@@ -50,27 +52,27 @@ _COUNTED = {
     **{tag: (width, 1) for tag, width in _BIGS.items()},
     b"M"[0]: (4, 1),
 }
-"""Tag → bytes of the length that comes before the value, and of what it does not count.
+"""Sizes in bytes of the length before the value, and of the part that it does not count, by tag.
 
-The last is a bit string, which JSON does not have.
+The last tag is a bit string, which JSON cannot represent.
 """
 _CONTAINERS = {**_TUPLES, _LIST: 4, _MAP: 4}
 _WORDS = {"nil": None, "null": None, "undefined": None, "true": True, "false": False}
 _KEY_WORDS = {None: "nil", True: "true", False: "false"}
 
 _LIKE_NOT_FINITE = re.compile(rb"F[\x7f\xff][\xf0-\xff]")
-"""A float that JSON does not have, or, rarely, a part of something else."""
+"""A float that JSON cannot represent, or, rarely, a part of another term."""
 _FEW, _SOME = 4, 16
-"""Leaves that one match skips, at least and at most."""
+"""Minimum and maximum number of leaves that one match skips."""
 _MANY, _VERY_MANY = 32, 1024
-"""Small terms that one match skips."""
+"""Numbers of small terms that one match skips."""
 
 
-_TRUNCATED = "it is cut off"
+_TRUNCATED = "truncated term"
 
 
 class EtfError(Exception):
-    """These bytes are no term that JSON could hold too; `truncated`: they are the start of one."""
+    """Bytes that are not a term that JSON can represent. `truncated`: they begin like one."""
 
     def __init__(self, why: str, *, truncated: bool = False) -> None:
         super().__init__(why)
@@ -79,7 +81,7 @@ class EtfError(Exception):
 
 @functools.cache
 def _erlpack() -> Any:
-    """The module, imported by those who use it alone; None where it is not installed."""
+    """Return the module, imported on first use, or None if it is not installed."""
     try:
         import erlpack
     except ImportError:  # the extra `etf` is not installed
@@ -92,17 +94,17 @@ def available() -> bool:
     return _erlpack() is not None
 
 
-# ----- where terms end -----
+# ----- ends of terms -----
 
 
 def _sized(longest: int, more: int = 0) -> bytes:
-    """Return a pattern of a length of one byte and as many bytes, and `more`."""
+    """Return a pattern of a length in one byte, that number of bytes, and `more` bytes."""
     sizes = (re.escape(bytes([size])) + b".{%d}" % (size + more) for size in range(longest + 1))
     return b"(?:%s)" % b"|".join(sizes)
 
 
 def _leaf(longest: int) -> bytes:
-    """Return a pattern of a number, a text of at most `longest` bytes, or an empty container."""
+    """Return a pattern of a number, a text of up to `longest` bytes, or an empty container."""
     kinds = (
         rb"m\0\0\0" + _sized(longest),
         rb"a.|j|b.{4}|F.{8}|h\0|t\0{4}|l\0{4}j",
@@ -136,7 +138,7 @@ def _up_to(count: int) -> re.Pattern[bytes]:
 
 
 class _Walk:
-    """Finds the ends of terms in one message. All of them share the limit of steps."""
+    """Search for the ends of terms in one message, with one limit of steps for all."""
 
     __slots__ = ("_data", "_steps")
 
@@ -145,7 +147,7 @@ class _Walk:
         self._steps = 0
 
     def end(self, at: int) -> int:
-        """Return where the term that begins at `at` ends. Raise `EtfError`."""
+        """Return the end of the term that begins at `at`. Raises `EtfError`."""
         try:
             at = self._end(at)
         except IndexError:
@@ -156,13 +158,13 @@ class _Walk:
 
     def _end(self, at: int) -> int:
         data, size = self._data, len(self._data)
-        outer: list[int] = []  # of each open container: how many terms follow
+        outer: list[int] = []  # number of terms that follow, for each open container
         left = 1
         while True:
             while left:
                 self._steps += 1
-                if self._steps > _MOST_STEPS:
-                    raise EtfError(f"it has more than {_MOST_STEPS} terms")
+                if self._steps > _MAX_STEPS:
+                    raise EtfError(f"too many terms: expected at most {_MAX_STEPS}")
                 tag = data[at]
                 if left >= _FEW and tag not in _CONTAINERS:
                     match = _up_to(left if left < _SOME else _SOME).match(data, at)
@@ -193,7 +195,7 @@ class _Walk:
                     if left > _MANY:
                         at, left = self._skip_run(at, left)
                 else:
-                    raise EtfError(f"it has a term of type {tag}")
+                    raise EtfError(f"unsupported term type {tag}")
                 if at > size:
                     return at
             if not outer:
@@ -215,18 +217,18 @@ _NAMES = {
     for prefix in (b"m\0\0\0", b"d\0", b"s", b"w")
     for name in ("op", "d", "s", "t")
 }
-"""The term of a key → the key."""
+"""Keys by their terms."""
 
 
 def envelope(data: bytes) -> dict[str, bytes]:
-    """Return the values of a message's outermost map, each still a term. Raise `EtfError`."""
+    """Return the values of the outermost map of a message, each as a term. Raises `EtfError`."""
     if data[1:2] not in (b"", bytes([_MAP])):
-        raise EtfError("it is no map")
+        raise EtfError("term is not a map")
     if len(data) < 6:
         raise EtfError(_TRUNCATED, truncated=True)
     count, at = int.from_bytes(data[2:6], "big"), 6
-    if count > _MOST_MEMBERS:
-        raise EtfError(f"it has more than {_MOST_MEMBERS} members")
+    if count > _MAX_MEMBERS:
+        raise EtfError(f"too many members: expected at most {_MAX_MEMBERS}")
     walk = _Walk(data)
     values: dict[str, bytes] = {}
     for _ in range(count):
@@ -234,20 +236,20 @@ def envelope(data: bytes) -> dict[str, bytes]:
         end = walk.end(middle)
         name = _NAMES.get(data[at:middle])
         if name is None:
-            key = _Reader(data, at).value(_DEEPEST)
-            name = _key_text(key) if type(key) in _KEYS else ""  # no key in JSON
+            key = _Reader(data, at).value(_MAX_DEPTH)
+            name = _key_text(key) if type(key) in _KEYS else ""  # not a key in JSON
         values[name] = VERSION + data[middle:end]
         at = end
     if at != len(data):
-        raise EtfError("there is more behind its end")
+        raise EtfError("data after the end of the term")
     return values
 
 
-# ----- what terms are -----
+# ----- values of terms -----
 
 
 class _Reader:
-    """Makes the values of the terms of one message."""
+    """Decoder of the terms of one message."""
 
     __slots__ = ("_at", "_count", "_data")
 
@@ -261,7 +263,7 @@ class _Reader:
         return self._at == len(self._data)
 
     def value(self, depth: int = 0) -> Any:
-        """Return the value of the next term. Raise `EtfError`."""
+        """Return the value of the next term. Raises `EtfError`."""
         try:
             (value,) = self._values(1, depth)
         except (IndexError, struct.error):
@@ -273,10 +275,10 @@ class _Reader:
     def _values(self, count: int, depth: int) -> list[Any]:
         """Return the values of the next `count` terms."""
         self._count += count
-        if self._count > _MOST_VALUES:
-            raise EtfError(f"it has more than {_MOST_VALUES} terms")
-        if depth > _DEEPEST:
-            raise EtfError(f"it is nested more than {_DEEPEST} deep")
+        if self._count > _MAX_VALUES:
+            raise EtfError(f"too many terms: expected at most {_MAX_VALUES}")
+        if depth > _MAX_DEPTH:
+            raise EtfError(f"too deeply nested: expected at most {_MAX_DEPTH} levels")
         data, at = self._data, self._at
         values: list[Any] = []
         for _ in range(count):
@@ -285,7 +287,7 @@ class _Reader:
             if tag == _BINARY:
                 begin = at + 4
                 at = begin + int.from_bytes(data[at:begin], "big")
-                # Truncated data is found at the end; what a slice lacks does no harm until then.
+                # `value` checks for truncated data at the end; a short slice is harmless.
                 value: Any = data[begin:at].decode(errors="replace")
             elif tag == _SMALL_INTEGER:
                 value = data[at]
@@ -301,8 +303,10 @@ class _Reader:
             elif tag in _BIGS:
                 begin = at + _BIGS[tag] + 1
                 digits = int.from_bytes(data[at : begin - 1], "big")
-                if digits > _MOST_DIGITS:
-                    raise EtfError(f"an integer has more than {_MOST_DIGITS} bytes")
+                if digits > _MAX_INTEGER_BYTES:
+                    raise EtfError(
+                        f"integer too large: expected at most {_MAX_INTEGER_BYTES} bytes"
+                    )
                 at = begin + digits
                 value = int.from_bytes(data[begin:at], "little")
                 if data[begin - 1]:
@@ -313,7 +317,7 @@ class _Reader:
                 (value,) = _double(data, at)
                 at += 8
                 if not math.isfinite(value):
-                    raise EtfError("a float is not finite")
+                    raise EtfError("float is not finite")
             elif tag == _STRING:
                 begin = at + 2
                 at = begin + int.from_bytes(data[at:begin], "big")
@@ -332,7 +336,7 @@ class _Reader:
         if tag in _CONTAINERS:
             begin = at + _CONTAINERS[tag]
             count = int.from_bytes(data[at:begin], "big")
-            if count > len(data) - at:  # each takes a byte at least
+            if count > len(data) - at:  # each takes at least one byte
                 raise EtfError(_TRUNCATED, truncated=True)
             self._at = begin
             if tag == _MAP:
@@ -341,7 +345,7 @@ class _Reader:
             values = self._values(count, depth)
             if tag == _LIST:
                 if data[self._at] != _NIL:
-                    raise EtfError("a list has a tail that is not empty")
+                    raise EtfError("improper list: expected an empty tail")
                 self._at += 1
             return values
         if tag == _OLD_FLOAT:
@@ -349,11 +353,11 @@ class _Reader:
             try:
                 value = float(data[at : at + 31].partition(b"\0")[0])
             except ValueError:
-                raise EtfError("a float is not a number") from None
+                raise EtfError("float is not a number") from None
             if not math.isfinite(value):
-                raise EtfError("a float is not finite")
+                raise EtfError("float is not finite")
             return value
-        raise EtfError(f"it has a term of type {tag}")
+        raise EtfError(f"unsupported term type {tag}")
 
 
 _double = struct.Struct(">d").unpack_from
@@ -362,7 +366,7 @@ _KEYS = (str, int, bool, type(None))
 
 def _key(value: Any) -> str:
     if type(value) not in _KEYS:
-        raise EtfError(f"a map has a key that is a {type(value).__name__}")
+        raise EtfError(f"map key of type {type(value).__name__}: expected text, an int or an atom")
     return _key_text(value)
 
 
@@ -373,11 +377,11 @@ def _key_text(value: Any) -> str:
 
 
 def unpack(data: bytes) -> Any:
-    """The value of a term: text as `str`, maps with keys of text. Raises `EtfError`."""
+    """Return the value of a term: text as str, maps with str keys. Raises `EtfError`."""
     reader = _Reader(data, 1)
     value = reader.value()
     if not reader.is_at_end:
-        raise EtfError("there is more behind its end")
+        raise EtfError("data after the end of the term")
     return value
 
 
@@ -385,11 +389,13 @@ def unpack(data: bytes) -> Any:
 
 
 def pack(value: Any) -> bytes:
-    """The term of a value; keys become text, since the gateway takes no others.
+    """Return the term of a value. Keys become text, since the gateway accepts no others.
 
-    An integer beyond 64 bits becomes text, as ids do; a float that is not finite becomes nil, as it
-    is null in JSON. Raises TypeError or ValueError for what JSON has not either, or is nested too
-    deeply.
+    An int beyond 64 bits becomes text, as ids do. A float that is not finite becomes nil, as it is
+    null in JSON. Raises TypeError or ValueError for a value that JSON cannot represent, or that is
+    too deeply nested.
+
+    <https://docs.discord.com/developers/events/gateway#encoding-and-compression>
     """
     builtins = msgspec.to_builtins(value, str_keys=True, enc_hook=plain)
     try:
@@ -400,7 +406,7 @@ def pack(value: Any) -> bytes:
 
 
 def plain(value: Any) -> Any:
-    """Return the text or number of an instance of a subclass, which msgspec does not write."""
+    """Return the plain text or number of a subclass instance, which msgspec does not encode."""
     match value:
         case str():
             return str.__str__(value)
@@ -416,7 +422,7 @@ def _write(plain: Any) -> bytes:
         return bytes(_erlpack().pack(plain))
     except OverflowError:
         raise
-    except Exception as error:  # erlpack's own class is not exported
+    except Exception as error:  # erlpack does not export its error class
         raise ValueError(str(error)) from None
 
 

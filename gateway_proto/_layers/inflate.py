@@ -1,6 +1,7 @@
-"""messages ↔ text: compression, one context a connection, bounded.
+"""WebSocket messages ↔ payload texts: compression with a bound on decompressed data.
 
-An inflater takes WebSocket messages and gives texts; a deflater goes the other way.
+An `Inflater` decompresses messages to texts, and a `Deflater` compresses texts to messages. Source:
+<https://docs.discord.com/developers/events/gateway#encoding-and-compression>.
 """
 
 from __future__ import annotations
@@ -23,22 +24,26 @@ __all__ = [
     "zstd",
 ]
 
+# RFC 1951, section 3.2.4: an empty stored block, which ends the data of Z_SYNC_FLUSH.
+# https://docs.discord.com/developers/events/gateway#transport-compression
 _FLUSHED = b"\x00\x00\xff\xff"
 _TEXT_STARTS = b"{[ \t\r\n" + etf.VERSION
-# As the first byte of a block both would make it the last of its stream, and streams do not end.
+# RFC 1951, section 3.2.3: as the first byte of a block both set BFINAL, the last block of a stream.
+# Gateway streams do not end, so such a message cannot be compressed data.
 _PLAIN_IN_STREAM = (b"{", etf.VERSION)
-_MOST_PARTS = 16
-"""Messages of one text that each ended as a whole one does: by chance, one in four thousand million
-does. Each is parsed as far as it goes."""
-_MOST_FRAMES = 16
-"""Zstd frames in one message; each is a new context."""
+_MAX_PARTS = 16
+"""Maximum number of WebSocket messages joined into one payload. Compressed data ends in the flush
+marker by accident once in 2**32 messages."""
+_MAX_ZSTD_FRAMES = 16
+"""Maximum number of zstd frames in one message. Each needs a new context."""
+# RFC 8878, section 3.1.1.1.2, recommends that decoders support windows of at least 8 MiB.
 _ZSTD_WINDOW_LOG = 23
-"""Of the largest window that is taken: 8 MiB."""
+"""Logarithm of the largest window that is accepted, 8 MiB."""
 
 
 @functools.cache
 def zstd() -> Any:
-    """The module, imported by those who use it alone; None where it is not to be had."""
+    """Return the zstd module, imported on first use, or None if it is not available."""
     try:
         from compression import zstd as module  # Python 3.14 and later
     except ImportError:
@@ -50,36 +55,36 @@ def zstd() -> Any:
 
 
 def has_zstd() -> bool:
-    """Whether zstd is to be had: Python 3.14, or the extra `zstd`."""
+    """Whether zstd is available: Python 3.14, or the extra `zstd`."""
     return zstd() is not None
 
 
 class InflateError(Exception):
-    """The compressed data is broken or too large; its context cannot be used again."""
+    """Invalid or too large compressed data. Its context cannot be used again."""
 
 
 class Inflater(Protocol):
-    """messages → texts."""
+    """Decompressor: messages → texts."""
 
     def receive(self, message: str | bytes) -> str | bytes | None:
-        """The text of a message; None where more messages are needed. Raises `InflateError`."""
+        """Return the text of a message, or None until it is complete. Raises `InflateError`."""
         ...
 
     def hold(self, text: str | bytes) -> bool:
-        """Put back a text that was only the beginning of one; False where that cannot be."""
+        """Push back a text that is incomplete. Return False if the context does not support it."""
         ...
 
 
 class Deflater(Protocol):
-    """texts → messages."""
+    """Compressor: texts → messages."""
 
     def send(self, text: bytes, *, large: bool) -> str | bytes:
-        """The message of a text; `large` marks what is worth compressing by itself."""
+        """Return the message of a text. `large` marks texts worth compressing separately."""
         ...
 
 
 class PlainInflater:
-    """Messages of a client: they are never compressed."""
+    """No decompression. A client does not compress its messages."""
 
     __slots__ = ()
 
@@ -88,12 +93,12 @@ class PlainInflater:
         return message
 
     def hold(self, text: str | bytes) -> bool:
-        """Return False: each message is a text."""
+        """Return False: each message is one text."""
         return False
 
 
 class PayloadInflater:
-    """A binary message is plain JSON, a term, or one complete zlib stream of its own."""
+    """Decompressor of messages that are JSON, ETF or one complete zlib stream (RFC 1950)."""
 
     __slots__ = ("_limit",)
 
@@ -101,23 +106,23 @@ class PayloadInflater:
         self._limit = limit
 
     def receive(self, message: str | bytes) -> str | bytes | None:
-        """The text of a message."""
-        # JSON comes in binary messages too, from clients and servers that use no other.
+        """Return the text of a message."""
+        # Some clients and servers send JSON only in binary messages.
         if isinstance(message, str) or message[:1] in _TEXT_STARTS:
             return message
         context = zlib.decompressobj()
         text = _inflate(context, message, self._limit, 0)
         if not context.eof:
-            raise InflateError("the zlib stream of a message ends too early")
+            raise InflateError("truncated zlib stream in a message")
         return text
 
     def hold(self, text: str | bytes) -> bool:
-        """False: each message is a text."""
+        """Return False: each message is one text."""
         return False
 
 
 class StreamInflater:
-    """One zlib stream a connection; a text may be cut over several messages."""
+    """Decompressor with one zlib stream per connection. A text may take several messages."""
 
     __slots__ = ("_context", "_flushed", "_limit", "_parts", "_text")
 
@@ -129,8 +134,8 @@ class StreamInflater:
         self._parts = 0
 
     def receive(self, message: str | bytes) -> str | bytes | None:
-        """The text that ends with this message."""
-        # Plain JSON on a compressed connection is no error.
+        """Return the text that ends with this message, or None."""
+        # Accept uncompressed JSON on a compressed connection.
         if isinstance(message, str) or (self._flushed and message.startswith(_PLAIN_IN_STREAM)):
             return message
         self._flushed = message.endswith(_FLUSHED)
@@ -138,7 +143,7 @@ class StreamInflater:
         if not self._text:
             self._parts = 0
             if self._flushed:
-                return part  # as nearly always: a message is a text
+                return part  # the common case: a message is one text
         self._text += part
         if not self._flushed:
             return None
@@ -147,10 +152,10 @@ class StreamInflater:
         return text
 
     def hold(self, text: str | bytes) -> bool:
-        """True: the end of the message was the end of the text by chance alone."""
-        assert isinstance(text, bytes)  # what was inflated
+        """Join the text with the next message. The flush marker at its end was accidental."""
+        assert isinstance(text, bytes)  # decompressed data is bytes
         self._parts += 1
-        if self._parts > _MOST_PARTS:
+        if self._parts > _MAX_PARTS:
             return False
         self._text += text
         self._flushed = False
@@ -158,9 +163,10 @@ class StreamInflater:
 
 
 class ZstdInflater:
-    """One zstd context a connection; each message is one text.
+    """Decompressor with one zstd context per connection. Each message is one text.
 
-    The gateway never ends its frame. Other servers end one with each message: a new one begins.
+    Discord's gateway never ends its zstd frame. Other servers end a frame with each message, after
+    which a new context starts.
     """
 
     __slots__ = ("_context", "_limit", "_zstd")
@@ -175,8 +181,8 @@ class ZstdInflater:
         return self._zstd.ZstdDecompressor(options=limits)
 
     def receive(self, message: str | bytes) -> str | bytes | None:
-        """The text of a message."""
-        # Plain JSON on a compressed connection is no error.
+        """Return the text of a message."""
+        # Accept uncompressed JSON on a compressed connection.
         if isinstance(message, str) or message.startswith(_PLAIN_IN_STREAM):
             return message
         text = self._part(message, self._limit)
@@ -187,38 +193,42 @@ class ZstdInflater:
             if not rest:
                 break
             frames += 1
-            if frames > _MOST_FRAMES:
-                raise InflateError(f"a message has more than {_MOST_FRAMES} zstd frames")
+            if frames > _MAX_ZSTD_FRAMES:
+                raise InflateError(
+                    f"message has too many zstd frames: expected at most {_MAX_ZSTD_FRAMES}"
+                )
             text += self._part(rest, self._limit - len(text))
         return text or None
 
     def _part(self, data: bytes, limit: int) -> bytes:
         try:
-            # One byte more than allowed tells a bomb from a text of just the limit.
+            # One byte more than allowed distinguishes too much data from exactly the limit.
             part: bytes = self._context.decompress(data, limit + 1)
         except self._zstd.ZstdError as error:
-            raise InflateError(f"broken zstd data: {error}") from None
+            raise InflateError(f"invalid zstd data: {error}") from None
         if len(part) > limit:
-            raise InflateError(f"a message inflates to more than {self._limit} bytes")
+            raise InflateError(
+                f"decompressed message too large: expected at most {self._limit} bytes"
+            )
         return part
 
     def hold(self, text: str | bytes) -> bool:
-        """False: each message is a text."""
+        """Return False: each message is one text."""
         return False
 
 
 def _inflate(context: zlib._Decompress, data: bytes, limit: int, before: int) -> bytes:
-    """What comes of the data, behind the `before` bytes of its text that came already."""
+    """Decompress data of a text of which `before` bytes are already decompressed."""
     try:
-        # One byte more than allowed tells a bomb from a text of just the limit; a limit of zero
-        # would mean none to zlib.
+        # One byte more than allowed distinguishes too much data from exactly the limit. zlib would
+        # treat a limit of zero as no limit.
         text = context.decompress(data, limit - before + 1)
     except zlib.error as error:
-        raise InflateError(f"broken zlib data: {error}") from None
+        raise InflateError(f"invalid zlib data: {error}") from None
     if before + len(text) > limit:
-        raise InflateError(f"a message inflates to more than {limit} bytes")
+        raise InflateError(f"decompressed message too large: expected at most {limit} bytes")
     if context.unused_data:
-        raise InflateError("there is data after the end of the zlib stream")
+        raise InflateError("data after the end of the zlib stream")
     return text
 
 
@@ -227,47 +237,47 @@ def _uncompressed(text: bytes) -> str | bytes:
 
 
 class PlainDeflater:
-    """JSON as text, terms as binary messages."""
+    """No compression: JSON as text messages, ETF as binary messages."""
 
     def send(self, text: bytes, *, large: bool) -> str | bytes:
-        """The message of a text."""
+        """Return the message of a text."""
         return _uncompressed(text)
 
 
 class PayloadDeflater:
-    """Large texts as one zlib stream each, the others plain."""
+    """Compressor of large texts as one zlib stream each. Others stay uncompressed."""
 
     def send(self, text: bytes, *, large: bool) -> str | bytes:
-        """The message of a text."""
+        """Return the message of a text."""
         return zlib.compress(text) if large else _uncompressed(text)
 
 
 class StreamDeflater:
-    """One zlib stream a connection, flushed after each text."""
+    """Compressor with one zlib stream per connection, flushed after each text."""
 
     def __init__(self) -> None:
         self._context = zlib.compressobj()
 
     def send(self, text: bytes, *, large: bool) -> str | bytes:
-        """The message of a text."""
+        """Return the message of a text."""
         return self._context.compress(text) + self._context.flush(zlib.Z_SYNC_FLUSH)
 
 
 class ZstdDeflater:
-    """One zstd frame a connection, flushed after each text and never ended."""
+    """Compressor with one zstd frame per connection, flushed after each text and never ended."""
 
     def __init__(self) -> None:
         self._context = zstd().ZstdCompressor()
         self._flush = self._context.FLUSH_BLOCK
 
     def send(self, text: bytes, *, large: bool) -> str | bytes:
-        """The message of a text."""
+        """Return the message of a text."""
         data: bytes = self._context.compress(text, mode=self._flush)
         return data
 
 
 def inflater(compression: Compression, *, limit: int) -> Inflater:
-    """A new context for a connection; `limit` bounds the bytes of one text."""
+    """Return a new decompressor for a connection. `limit` is the maximum bytes of one text."""
     match compression:
         case Compression.ZLIB_STREAM:
             return StreamInflater(limit)
@@ -278,7 +288,7 @@ def inflater(compression: Compression, *, limit: int) -> Inflater:
 
 
 def deflater(compression: Compression) -> Deflater:
-    """A new context for a connection."""
+    """Return a new compressor for a connection."""
     match compression:
         case Compression.ZLIB_STREAM:
             return StreamDeflater()

@@ -1,8 +1,8 @@
-"""messages' text ↔ payloads: JSON or ETF on one side; op, d, s, t on the other.
+"""Payload texts, JSON or ETF ↔ op, d, s and t.
 
 Only the envelope is decoded; `d` stays raw bytes. This takes about a quarter of the time of a full
-decode, and callers can decode `d` directly into their own type. A `d` that cannot be decoded is
-reported only then: it costs neither the event nor its sequence.
+decode, and callers can decode `d` directly into their own type. An invalid `d` is reported only
+then, and the event and its sequence number are kept.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ __all__ = [
 ]
 
 NULL = msgspec.Raw(b"null")
-_BEYOND = 2**63
+_SEQUENCE_END = 2**63
 
 
 class PayloadError(Exception):
-    """A message is no payload; `truncated`: it is the beginning of one."""
+    """Message that is not a payload. `truncated`: it could be the beginning of one."""
 
     def __init__(self, why: str, *, truncated: bool = False) -> None:
         super().__init__(why)
@@ -41,48 +41,51 @@ class PayloadError(Exception):
 
 
 class Payload(msgspec.Struct, frozen=True):
-    """One payload. Missing keys are None: servers leave out what they do not use."""
+    """Payload with an undecoded `d`. Missing keys are None: servers omit unused ones.
+
+    <https://docs.discord.com/developers/events/gateway-events#payload-structure>
+    """
 
     op: int | float | None = None
     d: msgspec.Raw = NULL
     s: int | float | None = None
     t: str | None = None
     message: Any = None
-    """The error text that is sent now and then in place of an op code."""
+    """Error text that some servers send in place of an op code."""
 
     @property
     def opcode(self) -> int | None:
-        """`op` as an integer; None where it is none."""
+        """`op` as an int, or None if it is missing or not integral."""
         return int(self.op) if self.op is not None and self.op == int(self.op) else None
 
     @property
     def raw(self) -> bytes:
-        """`d`: its JSON text, or its term."""
+        """Undecoded `d`: JSON text or an ETF term."""
         return bytes(self.d)
 
     @property
     def sequence(self) -> int | None:
-        """`s` as an integer; None for what no server can have counted up to."""
-        return int(self.s) if self.s is not None and 0 <= self.s < _BEYOND else None
+        """`s` as an int, or None if it is missing or out of range."""
+        return int(self.s) if self.s is not None and 0 <= self.s < _SEQUENCE_END else None
 
 
-class _Acked(msgspec.Struct, tag_field="op", tag=11):
-    """Beside it `Dispatch` is one of a union, in which the tag must be there."""
+class _AckTag(msgspec.Struct, tag_field="op", tag=11):
+    """Second member of the union that makes msgspec require the tag `op`."""
 
 
 _decoder = msgspec.json.Decoder(Payload)
 _number = msgspec.json.Decoder(int | float | None).decode
 _text = msgspec.json.Decoder(str | None).decode
-decode_dispatch = msgspec.json.Decoder(Dispatch | _Acked).decode
-"""The dispatch of a JSON text, as servers write it; raises `NO_DISPATCH` for most that is none.
-
-One call makes the event, in a third of the time of a `Payload` and then an event.
-"""
+# msgspec accepts a single struct without its tag `op`, so any object with `t` and `s` would pass.
+# In a union the tag is required and selects the struct. One call then creates the event, in a
+# third of the time of decoding a `Payload` first.
+decode_dispatch = msgspec.json.Decoder(Dispatch | _AckTag).decode
+"""Decode a JSON dispatch. Raises one of `NO_DISPATCH` for almost everything else."""
 NO_DISPATCH = (msgspec.DecodeError, UnicodeError, RecursionError)
 
 
 def read(text: str | bytes) -> Dispatch | Payload:
-    """What a server sent: dispatches as the events that they are; raises `PayloadError`."""
+    """Decode a message of a server, dispatches as events. Raises `PayloadError`."""
     try:
         dispatch = decode_dispatch(text)
     except NO_DISPATCH:
@@ -96,20 +99,20 @@ def read(text: str | bytes) -> Dispatch | Payload:
 
 
 def decode(text: str | bytes) -> Payload:
-    """The payload of a text, in whichever encoding it is; raises `PayloadError`."""
+    """Decode a payload in either encoding. Raises `PayloadError`."""
     if isinstance(text, bytes) and text[:1] == etf.VERSION:
         return _decode_etf(text)
     try:
         return _decoder.decode(text)
     except (msgspec.DecodeError, UnicodeError) as error:
-        why = f"this message is no payload: {error}"
+        why = f"message is not a payload: {error}"
     except RecursionError:
-        why = "this message is nested too deeply to be a payload"
+        why = "message is not a payload: nested too deeply"
     return _decode_around(text, why)
 
 
 def _decode_around(text: str | bytes, why: str) -> Payload:
-    """Decode the envelope of a text that the decoder rejects as a whole."""
+    """Decode the envelope of a text that the JSON decoder rejects."""
     data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
     if envelope.is_beginning(data):
         raise PayloadError(why, truncated=True)
@@ -126,7 +129,7 @@ def _decode_around(text: str | bytes, why: str) -> Payload:
     try:
         s = _number(found.get("s", b"null"))
     except (msgspec.DecodeError, UnicodeError):
-        s = None  # text, or an absurd number: the event counts all the same
+        s = None  # text or an invalid number: the event is still valid
     return Payload(op, d, s, t, message)
 
 
@@ -139,23 +142,23 @@ def _decode_etf(term: bytes) -> Payload:
         return msgspec.convert({**fields, "d": d}, Payload)
     except etf.EtfError as error:
         raise PayloadError(
-            f"this message is no payload: {error}", truncated=error.truncated
+            f"message is not a payload: {error}", truncated=error.truncated
         ) from None
     except msgspec.ValidationError as error:
-        raise PayloadError(f"this message is no payload: {error}") from None
+        raise PayloadError(f"message is not a payload: {error}") from None
 
 
 def encode(op: int, d: Any, encoding: Encoding = Encoding.JSON) -> bytes:
-    """The text of a payload; raises `LocalProtocolError`."""
+    """Encode a payload of a client. Raises `LocalProtocolError`."""
     payload = {"op": op, "d": d}
     return to_json(payload) if encoding is Encoding.JSON else value_to_term(payload)
 
 
 def encode_control(op: int, d: Any, encoding: Encoding = Encoding.JSON) -> bytes:
-    """Encode a payload that a server sends and that is no dispatch: `s` and `t` are null.
+    """Encode a payload of a server other than a dispatch: `s` and `t` are null.
 
     <https://docs.discord.com/developers/events/gateway-events#payload-structure>: "s and t are null
-    when op is not 0". The order of the keys is the gateway's own.
+    when op is not 0". The keys have the order that the gateway uses.
     """
     payload = {"t": None, "s": None, "op": op, "d": d}
     return to_json(payload) if encoding is Encoding.JSON else value_to_term(payload)
@@ -164,7 +167,7 @@ def encode_control(op: int, d: Any, encoding: Encoding = Encoding.JSON) -> bytes
 def encode_dispatch(
     raw: bytes, sequence: int | None, name: str, encoding: Encoding = Encoding.JSON
 ) -> bytes:
-    """The text of a dispatch, whichever encoding its `d` is in; raises `LocalProtocolError`."""
+    """Encode a dispatch with a `d` in either encoding. Raises `LocalProtocolError`."""
     is_etf = raw[:1] == etf.VERSION
     if encoding is Encoding.JSON:
         d = value_of_caller(raw) if is_etf else msgspec.Raw(raw)
@@ -172,6 +175,6 @@ def encode_dispatch(
     if not is_etf:
         d = value_of_caller(raw)
         return value_to_term({"t": name, "s": sequence, "op": 0, "d": d})
-    # The term of `d` as it is, in place of the null that stands last.
+    # Replace the nil at the end with the unchanged term of `d`.
     envelope = value_to_term({"t": name, "s": sequence, "op": 0, "d": None})
     return envelope.removesuffix(etf.pack(None)[1:]) + raw[1:]

@@ -1,4 +1,4 @@
-"""raw `d` ↔ values: a JSON text or an ETF term, decoded once somebody asks for it."""
+"""Undecoded `d`, JSON text or an ETF term ↔ values."""
 
 from __future__ import annotations
 
@@ -26,33 +26,33 @@ T = TypeVar("T")
 
 
 def from_raw(d: bytes | msgspec.Raw, type_: type[T]) -> T:
-    """Decode `d` into a type. Read what Python's json module reads, too. Raise `DataError`.
+    """Decode `d` into a type, as leniently as Python's json module. Raises `DataError`.
 
-    RFC 8259 allows lone surrogates and numbers of any size, and JavaScript servers send them.
-    NaN, Infinity and control characters inside strings are read, too.
+    RFC 8259, sections 6 and 8.2, allows numbers of any size and lone surrogates, and JavaScript
+    servers send them. NaN, Infinity and control characters inside strings are accepted, too.
     """
     try:
-        return msgspec.json.decode(d, type=type_)  # a Raw without a copy
+        return msgspec.json.decode(d, type=type_)  # decodes a Raw without a copy
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        # Not decoded inside of the handler: the error would be kept in a cycle.
+        # Decode after the handler: inside it, the error would be kept alive by a reference cycle.
         strict = error
     raw = bytes(d)
-    if raw[:1] == etf.VERSION:  # no JSON text begins with it
+    if raw[:1] == etf.VERSION:  # JSON never begins with this byte
         return _from_term(raw, type_)
-    # What msgspec itself says about a value of another type names the place better.
+    # The error of msgspec about a value of another type names its location.
     is_mismatch = isinstance(strict, msgspec.ValidationError)
     return _converted(_loads(raw, strict), type_, str(strict) if is_mismatch else None)
 
 
 def from_raw_strictly(d: bytes | msgspec.Raw, type_: type[T]) -> T:
-    """Decode `d` into a type, if it can be written again. Raise `DataError`."""
+    """Decode `d` into a type, if it can be encoded again. Raises `DataError`."""
     raw = bytes(d)
     if raw[:1] == etf.VERSION:
         return _from_term(raw, type_)
     try:
         return msgspec.json.decode(raw, type=type_)
     except UnicodeDecodeError as error:
-        why = f"it is not UTF-8: {error}"
+        why = f"invalid UTF-8: {error}"
     except msgspec.DecodeError as error:
         why = str(error)
     except RecursionError:
@@ -60,21 +60,21 @@ def from_raw_strictly(d: bytes | msgspec.Raw, type_: type[T]) -> T:
     raise DataError(why)
 
 
-_TOO_DEEP = "it is nested too deeply"
+_TOO_DEEP = "nested too deeply"
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 def _loads(raw: bytes, strict: Exception) -> Any:
     try:
-        # "surrogatepass" reads surrogates that were encoded one by one, as json.loads does.
+        # "surrogatepass" accepts surrogates that were encoded individually, as json.loads does.
         return json.loads(raw.decode("utf-8", "surrogatepass"), strict=False)
     except UnicodeDecodeError as error:
-        why = f"it is not UTF-8: {error}"
+        why = f"invalid UTF-8: {error}"
     except RecursionError:
         why = _TOO_DEEP
     except json.JSONDecodeError:
         why = str(strict)
-    except ValueError as error:  # an integer of more digits than Python converts
+    except ValueError as error:  # an int of more digits than Python converts
         why = str(error)
     raise DataError(why)
 
@@ -90,7 +90,7 @@ def _from_term(raw: bytes, type_: type[T]) -> T:
 
 
 def converted(value: Any, type_: type[T]) -> T:
-    """Convert a decoded value to a type. Raise `DataError`."""
+    """Convert a decoded value to a type. Raises `DataError`."""
     return _converted(value, type_)
 
 
@@ -99,7 +99,7 @@ def _converted(value: Any, type_: type[T], why_not: str | None = None) -> T:
         try:
             return msgspec.convert(value, type_)
         except UnicodeEncodeError:
-            # msgspec writes text in UTF-8 to compare a key, or to read text as another type.
+            # msgspec encodes text as UTF-8 to compare keys and to convert text to another type.
             return msgspec.convert(_without_surrogates(value), type_)
     except msgspec.ValidationError as error:
         why = why_not or str(error)
@@ -124,30 +124,30 @@ def _without_surrogates(value: Any) -> Any:
 
 
 def to_json(value: Any) -> bytes:
-    """The JSON text of a value of the caller's; raises `LocalProtocolError` where it has none."""
+    """Encode a value of the caller as JSON. Raises `LocalProtocolError`."""
     try:
         return msgspec.json.encode(value, enc_hook=etf.plain)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise LocalProtocolError(f"this cannot be written as JSON: {error}") from None
+        raise LocalProtocolError(f"value cannot be encoded as JSON: {error}") from None
 
 
 def to_term(raw: bytes) -> bytes:
-    """The term of a JSON text; raises `LocalProtocolError` where it has none."""
+    """Convert JSON text to an ETF term. Raises `LocalProtocolError`."""
     return value_to_term(value_of_caller(raw))
 
 
 def value_to_term(value: Any) -> bytes:
-    """The term of a value of the caller's; raises `LocalProtocolError` where it has none."""
+    """Encode a value of the caller as an ETF term. Raises `LocalProtocolError`."""
     try:
         return etf.pack(value)
     except (TypeError, ValueError, RecursionError) as error:
-        raise LocalProtocolError(f"this cannot be written as ETF: {error}") from None
+        raise LocalProtocolError(f"value cannot be encoded as ETF: {error}") from None
 
 
 def check_term(raw: bytes) -> None:
-    """Raise `LocalProtocolError` if data that a server sends later cannot be written as ETF.
+    """Raise `LocalProtocolError` if data that a server sends later cannot be encoded as ETF.
 
-    A payload nests it in a few more lists and maps. Without the extra `etf` nothing is checked.
+    A payload nests it in a few more lists and maps. Without the extra `etf` there is no check.
     """
     value = value_of_caller(raw)
     if etf.available():
@@ -155,9 +155,9 @@ def check_term(raw: bytes) -> None:
 
 
 def value_of_caller(raw: bytes) -> Any:
-    """Decode a raw `d` of the caller's. Raise `LocalProtocolError` if it cannot be read."""
+    """Decode an undecoded `d` of the caller. Raises `LocalProtocolError` if it is invalid."""
     try:
         return from_raw(raw, Any)
     except DataError as error:
         why = str(error)
-    raise LocalProtocolError(f"this `d` cannot be read: {why}")
+    raise LocalProtocolError(f"invalid `d`: {why}")

@@ -1,7 +1,9 @@
-"""payload ↔ command: how a dialect spells each command on the wire.
+"""Commands ↔ op code and `d` of a protocol version.
 
-Writing is strict: the caller's mistake raises. Reading is lenient: servers of this protocol must
-get along with what real clients send, so a field is refused only where its type is useless.
+Encoding is strict: an invalid command of the caller raises. Decoding is lenient, because a server
+has to accept what existing clients send: a field is rejected only if its type is unusable.
+
+Source: <https://docs.discord.com/developers/events/gateway-events#send-events>.
 """
 
 from __future__ import annotations
@@ -37,8 +39,9 @@ __all__ = ["read", "spell"]
 
 T = TypeVar("T")
 
-_FOUND_LIMIT = integer(1, 100)
-"""Members that a request with `query` may name."""
+# https://docs.discord.com/developers/events/gateway-events#request-guild-members
+_MAX_QUERY_RESULTS = integer(1, 100)
+"""Check of `limit` in a request with `query`."""
 
 _OPCODES: dict[type[Any], Opcode] = {
     Identify: Opcode.IDENTIFY,
@@ -54,9 +57,9 @@ _OPCODES: dict[type[Any], Opcode] = {
 
 
 def spell(command: Command, dialect: Dialect, *, intents: int | None = None) -> tuple[int, Any]:
-    """The op code and `d` of a command, checked; raises `LocalProtocolError`.
+    """Return the op code and `d` of a command after checking it. Raises `LocalProtocolError`.
 
-    `intents` are those that the session was opened with: some requests need theirs.
+    `intents` are those of Identify: some requests require specific intents.
     """
     opcode = _OPCODES.get(type(command))
     if opcode is None and not isinstance(command, Raw):
@@ -66,7 +69,7 @@ def spell(command: Command, dialect: Dialect, *, intents: int | None = None) -> 
             "a command of gateway_proto, such as UpdatePresence([Activity('chess')]), or "
             "Raw(op, d)",
         )
-    # Again: one that a server has received was made without the checks.
+    # Commands that a server received were created without checks.
     _check_again(command)
     if isinstance(command, Raw):
         return command.op, command.d
@@ -161,7 +164,7 @@ def _spell_presence(command: UpdatePresence, dialect: Dialect) -> dict[str, Any]
             command,
             "activities",
             command.activities,
-            f"one at most, the game of version {dialect.version}",
+            f"at most one, the game of version {dialect.version}",
         )
     game = _spell_activity(command.activities[0]) if command.activities else None
     if form is PresenceForm.STATUS_AND_GAME:
@@ -171,7 +174,7 @@ def _spell_presence(command: UpdatePresence, dialect: Dialect) -> dict[str, Any]
             command,
             "status",
             command.status,
-            f"what version {dialect.version} has: online, and idle with `since`",
+            f"online, or idle with `since`, in version {dialect.version}",
         )
     return {
         "game": None if game is None else {"name": game["name"]},
@@ -190,15 +193,14 @@ def _spell_members_request(
 ) -> dict[str, Any]:
     guilds, users = command.guild_id, command.user_ids
     if not isinstance(guilds, str) and not dialect.many_guilds_a_request:
-        raise LocalProtocolError(
-            f"version {dialect.version} takes one guild a members request, not several"
-        )
+        # https://docs.discord.com/developers/change-log, 2020-09-24: one guild for each request.
+        raise _wrong(command, "guild_id", guilds, f"one id in version {dialect.version}")
     d: dict[str, Any] = {"guild_id": guilds, "query": command.query, "limit": command.limit}
     if not dialect.members_by_user:
         if users is not None or command.presences or command.nonce is not None:
             raise LocalProtocolError(
                 f"version {dialect.version} has no user_ids, presences or nonce in a members "
-                "request: use query and limit"
+                "request: expected query and limit"
             )
         return d
     if users is not None:
@@ -206,7 +208,7 @@ def _spell_members_request(
             raise _wrong(command, "user_ids", users, "either user_ids, or query and limit")
         d = {"guild_id": guilds, "user_ids": users}
     elif command.query:
-        _FOUND_LIMIT.named("RequestGuildMembers.limit", command.limit)
+        _MAX_QUERY_RESULTS.named("RequestGuildMembers.limit", command.limit)
     elif not command.limit:
         _check_intent(command, intents, "GUILD_MEMBERS", "all members")
     if command.presences:
@@ -218,17 +220,18 @@ def _spell_members_request(
 
 
 def _check_intent(command: Any, intents: int | None, needed: str, what: str) -> None:
-    from gateway_proto.intents import Intents  # which is not imported for those who ask for nobody
+    from gateway_proto.intents import Intents  # imported on use, to keep client start-up short
 
-    # None: the session has all that there were before intents.
+    # https://docs.discord.com/developers/events/gateway-events#request-guild-members
+    # None means a session of a version without intents, which receives everything.
     if intents is not None and not intents & Intents[needed]:
         raise LocalProtocolError(
-            f"{type(command).__name__} for {what} needs the intent {needed}: add it to "
+            f"{type(command).__name__} for {what} without the intent {needed}: expected it in "
             "Config.intents"
         )
 
 
-# ----- reading: what a server makes of what clients send -----
+# ----- decoding, for the server role -----
 
 _Id = str | int
 _Heartbeat: Any = int | float | str | None
@@ -242,7 +245,7 @@ class _Activity(msgspec.Struct):
 
 
 class _Game(msgspec.Struct):
-    # {"game": {"name": null}} was sent by clients of 2016 to clear it.
+    # Clients of 2016 (discord.js, discord.io, Javacord) cleared the game with {"name": null}.
     name: str | None = None
     type: int = 0
     url: str | None = None
@@ -301,9 +304,9 @@ class _ChannelInfoRequest(msgspec.Struct):
 
 
 def read(op: int, raw: bytes, dialect: Dialect) -> Command:
-    """The command of a payload; raises `DataError` where its `d` is of no use.
+    """Decode the command of a payload. Raises `DataError` if its `d` is unusable.
 
-    An op code that the dialect's clients do not send comes as `Raw`.
+    An op code that clients of the version do not send is returned as `Raw`.
     """
     if op not in dialect.commands:
         return _received(Raw, op=op, d=from_raw_strictly(raw, Any))
@@ -343,7 +346,8 @@ def read(op: int, raw: bytes, dialect: Dialect) -> Command:
 
 def _read_identify(d: _Identify, dialect: Dialect) -> Identify:
     given = d.properties or {}
-    # Clients write the names with and without the dollar sign, whatever the version.
+    # The `$` of property names is optional since 2022-06-17, and clients of all versions vary:
+    # https://docs.discord.com/developers/change-log.
     names = {
         name: str(given.get("$" + name, given.get(name)) or "") for name in dialect.property_names
     }
@@ -364,7 +368,8 @@ def _read_identify(d: _Identify, dialect: Dialect) -> Identify:
 def _read_presence(d: _Presence, dialect: Dialect) -> UpdatePresence:
     if dialect.presence_form is PresenceForm.GAME:
         game = (d.game,) if d.game is not None and d.game.name is not None else ()
-        # "Anything but null is idle"; a value that is not an integer is idle since an unknown time.
+        # In version 3 any value but null means idle; one that is not an int, since an unknown time:
+        # https://github.com/DiscordAPI/docs/blob/b8c8a7ca43b39a4d1d2871a6d3901ee378bbbae5/docs/reference/websockets/general.rst
         since = d.idle_since
         idle = None if since is None else since if type(since) is int else 0
         return _received(
@@ -404,13 +409,13 @@ def _received_activity(name: Any, **fields: Any) -> Activity:
 
 
 def _received(type_: type[T], **fields: Any) -> T:
-    """Return a command with all its fields as a client sent them, without the checks.
+    """Return a command with the fields that a client sent, without checks.
 
-    A server gets along with what its clients send: the checks are for what one may send.
+    The checks apply to the caller's own commands. A server accepts what its clients send.
     """
     command: Any
     if issubclass(type_, msgspec.Struct):
-        # The only way past `__post_init__`: msgspec does not call it for a copy.
+        # msgspec calls `__post_init__`, which checks, for each instance except a copy.
         command, set_field = copy.copy(_BLANK[type_]), msgspec.structs.force_setattr
     else:
         command, set_field = type_.__new__(type_), object.__setattr__

@@ -1,7 +1,8 @@
-"""input → state: the transition table of both roles. The effects stand in the roles' own files.
+"""States and inputs of connections, and the transition tables of both roles.
 
-A cell is (state, input) → next state. What has no cell is ignored by a client, which must get
-along with every server, and ends the connection of a server, which tells clients their mistakes.
+A transition is (state, input) → next state. An input without a transition is ignored in the client
+role (servers vary) and closes the connection in the server role (client bugs should be visible).
+The effects of transitions are in the modules of the roles.
 """
 
 from __future__ import annotations
@@ -17,24 +18,24 @@ __all__ = ["TRANSITIONS", "Input", "State", "Table", "client_table", "server_tab
 
 
 class State(enum.Enum):
-    """Where a connection is; the same names for both roles."""
+    """State of a connection, for both roles."""
 
     UPGRADING = "upgrading"
-    """The HTTP request and its answer."""
+    """HTTP upgrade request and response: RFC 6455, section 4."""
     GREETING = "greeting"
-    """Awaits HELLO."""
+    """Waiting for HELLO."""
     IDENTIFYING = "identifying"
-    """The client awaits READY; the server awaits Identify or Resume."""
+    """The client waits for READY; the server waits for Identify or Resume."""
     RESUMING = "resuming"
-    """Awaits RESUMED, behind what is replayed."""
+    """Waiting for RESUMED, which follows the replayed dispatches."""
     READY = "ready"
     CLOSING = "closing"
-    """A close frame was sent; its answer is awaited."""
+    """A close frame was sent. Waiting for the close frame of the peer: RFC 6455, section 7.1.2."""
     CLOSED = "closed"
 
 
 class Input(enum.Enum):
-    """What moves a connection: what was received, what was sent, and its end."""
+    """Input of the state machine: a received or sent message, or the end of the connection."""
 
     OPENED = "WebSocket open"
     HELLO = "HELLO"
@@ -60,21 +61,23 @@ _S, _I = State, Input
 
 _ENDS: Table = {(state, _I.END): _S.CLOSED for state in State if state is not _S.CLOSED}
 
-# The client answers or reports these wherever the WebSocket is open.
+# The client answers or reports these in every state with an open WebSocket.
 _ANYWHERE: Table = {
     (state, input_): state
     for state in (_S.GREETING, _S.IDENTIFYING, _S.RESUMING, _S.READY)
     for input_ in (_I.HELLO, _I.HEARTBEAT, _I.ACK, _I.DISPATCH, _I.UNKNOWN)
 }
 
-# "RECONNECT may come before or instead of HELLO."
+# RECONNECT may arrive before or instead of HELLO:
+# https://github.com/discord/discord-api-docs/pull/6877
 _LEAVES: Table = {
     (state, input_): _S.CLOSED
     for state in (_S.GREETING, _S.IDENTIFYING, _S.RESUMING, _S.READY)
     for input_ in (_I.RECONNECT, _I.INVALID_SESSION)
 }
 
-# `Config.identify_on_same_connection`.
+# `Config.identify_on_same_connection`: op 9 does not require a new connection, see
+# https://github.com/discord/discord-api-docs/issues/314.
 _STAYS: Table = {
     (_S.IDENTIFYING, _I.IDENTIFY): _S.IDENTIFYING,
     **{
@@ -118,7 +121,8 @@ _SERVER: Table = {
     (_S.IDENTIFYING, _I.RESUME): _S.READY,
     (_S.READY, _I.HEARTBEAT): _S.READY,
     (_S.READY, _I.COMMAND): _S.READY,
-    # The client may identify or resume again on the same connection.
+    # The client may identify or resume again on the same connection:
+    # https://github.com/discord/discord-api-docs/issues/314
     (_S.READY, _I.INVALID_SESSION): _S.IDENTIFYING,
     (_S.UPGRADING, _I.CLOSE): _S.CLOSED,
     (_S.IDENTIFYING, _I.CLOSE): _S.CLOSING,
@@ -146,14 +150,14 @@ TRANSITIONS: Mapping[str, Table] = MappingProxyType(
         ),
     }
 )
-"""Every table, by the name under which the documentation draws it."""
+"""All tables, by their names in the documentation."""
 
 
 def client_table(dialect: Dialect) -> Table:
-    """The table of a client that speaks `dialect`."""
+    """Return the table of a client of a protocol version."""
     return TRANSITIONS["client, greeted" if dialect.greets else "client, not greeted"]
 
 
 def server_table() -> Table:
-    """The table of a server, whatever its dialect."""
+    """Return the table of a server of any version."""
     return TRANSITIONS["server"]

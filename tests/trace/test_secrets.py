@@ -343,7 +343,7 @@ def test_invalid_compressed_data_is_recorded_unchanged() -> None:
 
     lines = made.close()
     assert differences(lines) == []
-    assert "broken zlib data" in lines[-1]
+    assert "invalid zlib data" in lines[-1]
 
 
 def test_undecodable_dispatch_is_recorded_as_text() -> None:
