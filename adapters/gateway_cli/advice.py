@@ -1,4 +1,4 @@
-"""what went wrong on the way to a gateway → what it means, and what to do."""
+"""Hints of `gateway-proto doctor`: likely causes and fixes of a failed step."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ __all__ = [
 ]
 
 ENCODING = (
-    "The server ignores `encoding` in the URL, and may not read what it is sent: use "
+    "The server ignores `encoding` in the URL, and may not decode the client's payloads: use "
     "--encoding json."
 )
-"""What to do if HELLO is in another encoding than the one asked for."""
+"""Hint if HELLO is not in the requested encoding."""
 TRUST = (
-    "The lookup names a gateway of somebody else. If it may have your token, list its host in "
-    "Config.trusted_hosts, or name it with --gateway."
+    "The lookup names an untrusted gateway. If it may receive your token, add its host to "
+    "Config.trusted_hosts, or pass it as --gateway."
 )
-"""What to do where the lookup's answer is not trusted."""
-PROXY = "Is it that proxy, with user and password if it wants them? --no-proxy connects directly."
-"""What to do if a proxy opens no tunnel."""
+"""Hint if the gateway of the lookup is not trusted."""
+PROXY = "Check the proxy's URL, user and password. --no-proxy connects directly."
+"""Hint if a proxy opens no tunnel."""
 # OpenSSL's numbers, X509_V_ERR_*.
 _NOT_YET_VALID, _EXPIRED = 9, 10
 _NOT_TRUSTED = (18, 19, 20, 21)
@@ -39,83 +39,86 @@ _OTHER_NAME = (62, 64)
 
 
 def of_name(error: OSError) -> str:
-    """A host has no address."""
+    """Return the hint for a host without an address."""
     if isinstance(error, socket.gaierror) and error.errno == socket.EAI_AGAIN:
-        return "The name server does not answer: is this machine online, and may it ask one?"
-    return "Nobody knows the name: is it spelt right, and is this machine online?"
+        return "The name server does not answer: check that this system is online."
+    return "Unknown host name: check its spelling, and that this system is online."
 
 
 def of_address(error: OSError) -> str:
-    """No connection to any address of a host."""
+    """Return the hint for a host that cannot be connected to."""
     proxy = os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy")
-    through = " HTTPS_PROXY is set here, and is not used: is that --no-proxy, or no_proxy?"
+    through = " HTTPS_PROXY is set but ignored, because of --no-proxy or no_proxy."
     through = through if proxy else ""
     if isinstance(error, ConnectionRefusedError):
-        return f"Nobody listens there: is the server running, and is it that port?{through}"
+        return (
+            "Connection refused: check that the server is running and that the port is correct."
+            f"{through}"
+        )
     if isinstance(error, TimeoutError):
-        return f"Nothing came back: a firewall drops it, or the machine is off.{through}"
-    return f"The network does not lead there.{through}"
+        return f"No answer: a firewall drops the packets, or the host is off.{through}"
+    return f"No network route to this host.{through}"
 
 
 def of_tls(error: OSError) -> str:
-    """The TLS handshake failed."""
+    """Return the hint for a failed TLS handshake."""
     if isinstance(error, ssl.SSLCertVerificationError):
         code = error.verify_code
         if code in _NOT_TRUSTED:
             return (
-                "Whoever signed the certificate is not trusted here. If the server is yours (serve "
-                "--tls prints a file behind `trust`), say SSL_CERT_FILE=that-file; else somebody "
-                "between you and it reads along."
+                "The issuer of the certificate is not trusted here. For your own server (serve "
+                "--tls prints the file after `trust`), set SSL_CERT_FILE=that-file. Otherwise "
+                "somebody may intercept the connection."
             )
         if code in _OTHER_NAME:
-            return "The certificate is another host's: use the name that it was made for."
+            return "The certificate is for another host: use the name in the certificate."
         if code in (_NOT_YET_VALID, _EXPIRED):
-            return "Is this machine's clock right? If so, the server needs a new certificate."
-        return "The certificate cannot be accepted; the words above are OpenSSL's."
+            return "Check this system's clock. If it is right, the server needs a new certificate."
+        return "The certificate is invalid; the reason above is OpenSSL's."
     if isinstance(error, TimeoutError):
-        return "It took the connection and says nothing: does that port speak TLS?"
-    return "What answers there speaks no TLS: for a server without it use http:// or ws://."
+        return "No answer after the connection: check that this port uses TLS."
+    return "The server does not use TLS: for a server without TLS use http:// or ws://."
 
 
 def of_answer(closed: Closed, *, silent: bool) -> str:
-    """The lookup named no gateway; `silent`: since nothing came in time."""
+    """Return the hint for a lookup without a gateway; `silent`: no answer in time."""
     if silent:
-        return "It took the question and says nothing: is that the port of an HTTP server?"
+        return "No answer to the request: check that this is the port of an HTTP server."
     match closed.code:
         case None:
-            return "What answers there is no gateway's API: are the host, port and path right?"
+            return "The server is not a gateway's API: check the host, port and path."
         case 401 | 403:
-            return "It wants a token even here, and the doctor has none: try gateway-proto tail."
+            return "The lookup requires a token, and doctor has none: try gateway-proto tail."
         case 404 | 405:
-            return "The path is wrong: --api is what stands before /gateway, such as .../api/v10."
+            return "Wrong path: --api is the URL before /gateway, such as .../api/v10."
         case status if 300 <= status < 400:
-            return "It sends you elsewhere, and a client does not follow: give that URL itself."
+            return "Clients do not follow redirects: pass the URL of the redirect itself."
         case status:
-            return _of_status(status, closed, "The server does not want this: is the URL right?")
+            return _of_status(status, closed, "The server rejects the request: check the URL.")
 
 
 def of_upgrade(closed: Closed, *, silent: bool) -> str:
-    """The WebSocket did not open; `silent`: since nothing came in time."""
+    """Return the hint for a WebSocket that did not open; `silent`: no answer in time."""
     if silent:
-        return "It took the request and says nothing: is that the port of a WebSocket server?"
+        return "No answer to the request: check that this is the port of a WebSocket server."
     if closed.code is None or closed.by is not By.PEER:
-        return "What answers there speaks no WebSocket: are the host and the port right?"
+        return "The server does not support WebSocket: check the host and the port."
     return _of_status(
-        closed.code, closed, "An HTTP server, but no WebSocket on this path: is the URL right?"
+        closed.code, closed, "An HTTP server without a WebSocket on this path: check the URL."
     )
 
 
 def of_hello(closed: Closed, *, silent: bool) -> str:
-    """The WebSocket was open, and no HELLO came; `silent`: nor anything else."""
+    """Return the hint for a WebSocket without HELLO; `silent`: no data in time."""
     if silent:
-        return "The WebSocket is open, but no gateway speaks on it: is the URL that of a gateway?"
-    return "It was ended before HELLO: does the server speak this version, and this encoding?"
+        return "The WebSocket is open, but sends no HELLO: check that this is a gateway's URL."
+    return "Closed before HELLO: check that the server supports this version and encoding."
 
 
 def _of_status(status: int, closed: Closed, otherwise: str) -> str:
     wait = "" if closed.retry_after is None else f" in {closed.retry_after:.0f} s"
     if status == 429:
-        return f"Too many come from here: try again{wait or ' later, and less often'}."
+        return f"Too many requests from this system: try again{wait or ' later, and less often'}."
     if status >= 500:
-        return f"The server is in trouble, not you: try again{wait or ' later'}."
+        return f"A fault of the server: try again{wait or ' later'}."
     return otherwise

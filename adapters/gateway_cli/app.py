@@ -35,8 +35,8 @@ Examples:
 
 \b
 Ends with
-    0  if all went well
-    1  if it did not; the last line says why
+    0  on success
+    1  on failure; the last line has the reason
     2  if the options, or a file, cannot be used
    70  if the program itself is broken; it prints what to report
   130  after Ctrl-C or SIGTERM
@@ -54,7 +54,7 @@ app.command("demo", short_help="See a client and a server at work, in ten second
 app.command("serve", short_help="Serve a gateway to test against.")(serve)
 app.command("tail", short_help="Print each event of a gateway as it comes.")(tail)
 app.command("doctor", short_help="Find out why a client cannot connect.")(doctor)
-app.command("replay", short_help="Drive the machine of a trace again.")(replay_file)
+app.command("replay", short_help="Run a trace again, and show differences.")(replay_file)
 app.command("timeline", short_help="Draw a trace on one page of HTML.")(timeline_file)
 app.command("simulate", short_help="Simulate years of faults in virtual time.")(simulate)
 
@@ -85,7 +85,7 @@ _ClickError: Any = typer.BadParameter.__mro__[2]
 
 def run_command() -> int:
     """Run the command that the words of this process name; returns its exit status."""
-    # Its records are events here already, and standard error is no place for them.
+    # Its records are shown as events already, so they are not written to standard error.
     logging.getLogger("gateway_proto").addHandler(logging.NullHandler())
     logging.getLogger("gateway_proto").propagate = False
     # Also where a shell started it in the background, and with Ctrl-C ignored.
@@ -128,7 +128,7 @@ def _crashed(error: BaseException) -> int:
 
 
 def _without_output(error: OutputFailed) -> int:
-    if not error.left:  # or nobody wants to know
+    if not error.left:  # otherwise there is no reader for the reason
         complain(str(error))
     discard_output()
     return 1

@@ -16,7 +16,7 @@ _ROWS = 15
 
 
 class _Traffic:
-    """What went over a connection, and how fast."""
+    """Counters and rates of a connection."""
 
     def __init__(self) -> None:
         self.received = 0
@@ -25,7 +25,7 @@ class _Traffic:
 
 
 class Board:
-    """Counts what comes, and draws it."""
+    """Table of connections, with counters of received events."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -52,7 +52,7 @@ class Board:
             title=f"{len(connections)} connected, {len(self._server.sessions)} sessions",
             title_justify="left",
         )
-        for name in ("#", "state", "speaks", "shard", "session"):
+        for name in ("#", "state", "protocol", "shard", "session"):
             table.add_column(name)
         for name in ("sequence", "in/s", "out/s", "waiting"):
             table.add_column(name, justify="right")

@@ -151,7 +151,9 @@ class _Demo:
             case HeartbeatSent():
                 self._heartbeats += 1
                 if self._heartbeats == 3:
-                    self._screen.line("demo", "the connection is cut; two messages come meanwhile")
+                    self._screen.line(
+                        "demo", "the connection is dropped; two messages follow meanwhile"
+                    )
                     serving.drop()
                     self._dispatch(serving, 3, 4)
             case Resumed():
@@ -164,7 +166,7 @@ class _Demo:
             serving.dispatch("MESSAGE_CREATE", {"number": number, "content": "hello"})
 
     def failures(self) -> list[str]:
-        """What did not happen as it should."""
+        """Deviations from the expected result."""
         ends = [event for event in self._at_server if isinstance(event, Closed)]
         expected = {
             "the lookup named no gateway": self.looked_up,
@@ -180,7 +182,7 @@ class _Demo:
 def _show(
     screen: Screen, *, dialect: Dialect, adapter: str, encoding: Encoding, compression: Compression
 ) -> bool:
-    """Show it; returns whether all went well. Raises `LocalProtocolError` for nonsense."""
+    """Run the demo; return whether it succeeded. Raises `LocalProtocolError` if invalid."""
     config = configured(
         token=_TOKEN,
         dialect=dialect,
@@ -198,8 +200,8 @@ def _show(
         screen.verdict(f"failed: {'; '.join(failures)}", good=False)
         return False
     screen.verdict(
-        f"all went well: version {dialect.version} on {adapter}, {encoding.value}, compression "
-        f"{compression.value}, cut in the middle, resumed, 4 of 4 messages in order",
+        f"success: version {dialect.version} on {adapter}, {encoding.value}, compression "
+        f"{compression.value}, dropped and resumed, 4 of 4 messages in order",
         good=True,
     )
     return True
@@ -217,9 +219,9 @@ def demo(
     ] = "asyncio",
     as_json: JsonOption = False,
 ) -> None:
-    """Show a real client against the embedded server: identify, cut, resume, close.
+    """Show a client against the bundled server: identify, drop, resume, close.
 
-    Ends in under ten seconds, with 0 if all went well.
+    Ends in under ten seconds, with 0 on success.
 
     \b
     Example:

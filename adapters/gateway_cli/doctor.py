@@ -1,4 +1,4 @@
-"""a URL → whether a client could connect there, and what to do if not."""
+"""The command `doctor`: check the connection to a gateway, with hints if it fails."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from gateway_proto import Compression, Config, Encoding
 __all__ = ["doctor"]
 
 _NO_TOKEN = "the-doctor-has-none"
-"""Stands where a token must; it goes nowhere, since the doctor never identifies."""
+"""A placeholder for the token. It is never sent, since `doctor` does not identify."""
 
 
 def doctor(
@@ -54,9 +54,9 @@ def doctor(
 ) -> None:
     """Check the connection to a gateway step by step, without a token.
 
-    Name, connection, TLS certificate, lookup, WebSocket, HELLO; where one of them fails, why, and
-    what to do. Without --api and --gateway it is Discord's own. Ends with 0 if all is well, else
-    with 1.
+    The steps are name, connection, TLS certificate, lookup, WebSocket and HELLO. A step that fails
+    has a reason and a hint. Without --api and --gateway it checks Discord. Ends with 0 if all
+    steps succeed, else with 1.
 
     \b
     Example:
@@ -91,7 +91,7 @@ def doctor(
 
 def _config(**given: Any) -> Config:
     seconds = given.pop("seconds")
-    # Nothing that stands for a token leaves this machine, not even to a lookup that wants one.
+    # The placeholder is not sent, not even to a lookup that requires a token.
     spoken = msgspec.structs.replace(version_of(given.pop("dialect")), lookup_authorized=False)
     return configured(
         token=_NO_TOKEN,
@@ -108,7 +108,7 @@ def _config(**given: Any) -> Config:
 
 
 class _Page:
-    """Findings, as lines for people or as objects for machines."""
+    """Output of findings, as text or as JSON."""
 
     def __init__(self, config: Config, output: Output, *, as_json: bool) -> None:
         self._output = output
@@ -128,13 +128,13 @@ class _Page:
         self._console.print(Text.assemble(str(config.endpoint), (f"; {speaks}", "dim")))
 
     def begin(self, step: str) -> None:
-        """A step is tried: on a terminal that is seen until it is done."""
+        """Show the step that runs, on a terminal."""
         if not self._as_json and self._console.is_terminal:
             self._waits.update(f"{step} ...")
             self._waits.start()
 
     def tell(self, finding: Finding) -> None:
-        """A step is done."""
+        """Print the finding of a step."""
         self._waits.stop()
         if self._as_json:
             self._print(attrs.asdict(finding))
@@ -146,11 +146,11 @@ class _Page:
             self._console.print(Text.assemble(" " * 14, (escape(finding.advice), "yellow")))
 
     def stop(self) -> None:
-        """Show nothing more of the step that is tried."""
+        """Stop showing the step that runs."""
         self._waits.stop()
 
     def end(self, *, good: bool) -> None:
-        """All that could be tried is done."""
+        """Print the result."""
         self._waits.stop()
         if self._as_json:
             self._print({"good": good})

@@ -11,7 +11,7 @@ from typing import Any
 __all__ = ["NOT_AS_JSON", "escape", "escape_lines", "json_line"]
 
 NOT_AS_JSON = (ArithmeticError, LookupError, RecursionError, TypeError, ValueError)
-"""What a value raises that JSON cannot write."""
+"""Exceptions of values that cannot be encoded as JSON."""
 # Controls of C0 and C1, DEL, marks that change the direction of text or that are invisible, line
 # and paragraph separators, halves of surrogate pairs.
 _UNSAFE = re.compile(

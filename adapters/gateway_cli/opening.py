@@ -1,4 +1,4 @@
-"""a URL → a transport to it, step by step, each reported: name, connect, proxy, TLS."""
+"""Transports for `doctor`, with a report of each step: name, connect, proxy, TLS."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ __all__ = ["Failed", "Finding", "Opener", "Steps"]
 
 @attrs.frozen
 class Finding:
-    """What one step came to."""
+    """Result of one step."""
 
     step: str
     good: bool
     text: str
     milliseconds: float
     advice: str = ""
-    """What to do, where it is not good."""
+    """Hint if the step failed."""
 
 
 class Failed(Exception):
-    """A step failed, and was told; there is no next one."""
+    """Failure of a step, already reported."""
 
 
 class Steps:
-    """Reports what each step came to: `tell` is called with it, `begin` with what is tried next."""
+    """Report of steps; calls `begin` before a step and `tell` with its finding."""
 
     def __init__(self, tell: Callable[[Finding], None], begin: Callable[[str], None]) -> None:
         self._tell = tell
@@ -61,7 +61,7 @@ class Steps:
 
 
 class Opener:
-    """Opens transports as the adapters do, with a report of each step."""
+    """Opener of transports, as in the adapters, with a report of each step."""
 
     def __init__(
         self,

@@ -38,7 +38,7 @@ def complete_dialect(incomplete: str) -> list[str]:
 
 
 def complete_intents(incomplete: str) -> Iterator[str]:
-    """The names of intents, behind those that stand there already."""
+    """Complete names of intents, after those already typed."""
     before, comma, begun = incomplete.rpartition(",")
     for intent in Intents:
         name = str(intent.name).lower()
@@ -92,7 +92,7 @@ ProxyOption: TypeAlias = Annotated[
     ),
 ]
 NoProxyOption: TypeAlias = Annotated[
-    bool, typer.Option("--no-proxy", help="Connect directly, whatever the environment says.")
+    bool, typer.Option("--no-proxy", help="Connect directly, and ignore the environment.")
 ]
 RecordOption: TypeAlias = Annotated[
     pathlib.Path | None,
@@ -107,7 +107,7 @@ E = TypeVar("E", bound=enum.Enum)
 
 
 def chosen(option: str, word: str, kind: type[E]) -> E:
-    """Return the member that a word names; or say which there are, and end."""
+    """Return the member with this name; end with the allowed names if there is none."""
     try:
         return kind(word)
     except ValueError:
@@ -116,7 +116,7 @@ def chosen(option: str, word: str, kind: type[E]) -> E:
 
 
 def version_of(number: int) -> Dialect:
-    """Return the version of the protocol; or say which there are, and end."""
+    """Return the version of the protocol; end with the allowed versions if there is none."""
     if number not in DIALECTS:
         known = ", ".join(map(str, DIALECTS))
         fail(f"invalid --dialect {number}: use one of {known}", status=MISUSED)
@@ -124,7 +124,7 @@ def version_of(number: int) -> Dialect:
 
 
 def proxy_setting(proxy: str | None, endpoint: Url, *, no_proxy: bool) -> ProxySetting:
-    """Return the adapters' `proxy`; or say what is invalid, and end."""
+    """Return the adapters' `proxy`; end with the reason if it is invalid."""
     if proxy is not None and no_proxy:
         fail("--proxy and --no-proxy exclude each other: leave out one of them", status=MISUSED)
     setting: ProxySetting = None if no_proxy else proxy or True

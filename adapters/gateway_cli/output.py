@@ -38,7 +38,7 @@ class OutputFailed(Exception):
 class Output:
     """The standard output. `write` never waits: a thread writes, in order.
 
-    What does not fit any more is dropped and counted, and `dropped` makes the line that reports it;
+    Lines above the capacity are dropped and counted, and `dropped` makes the line that reports it;
     a caller that must not lose anything waits while `is_full`.
     """
 
@@ -59,7 +59,7 @@ class Output:
         self._progress = 0.0
         self._thread: threading.Thread | None = None
         self.error: Exception | None = None
-        """What ended the writing: the reader left, the disk is full, a session was not saved."""
+        """Error that ended writing: the reader left, the disk is full, a session was not saved."""
         self.on_error: Callable[[], None] | None = None
         """Called once, in the thread that writes."""
         self.dropped: Callable[[int], str] = "gateway-proto: {} lines were dropped\n".format
@@ -209,7 +209,7 @@ class OutputFile(io.TextIOBase):
 
 
 def discard_output() -> None:
-    """Send what is still in the buffer of the standard output nowhere: nobody takes it."""
+    """Discard the buffer of the standard output, since its reader has left."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         nowhere: Any = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())

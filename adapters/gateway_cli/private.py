@@ -54,7 +54,7 @@ def private_file(path: pathlib.Path, *, is_ours: Callable[[bytes], bool]) -> Tex
 
 @contextlib.contextmanager
 def locked(path: pathlib.Path) -> Iterator[None]:
-    """Hold a lock beside a file, `.NAME.lock`, that ends with the process.
+    """Hold the lock `.NAME.lock` next to a file, until the process ends.
 
     Raises `NotOurs` if another process holds it, and OSError if there can be no file.
     """

@@ -1,4 +1,4 @@
-"""a config without a token → what is found on the road to a gateway, step by step."""
+"""Connection check without a token: from the lookup to HELLO, step by step."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ __all__ = ["Finding", "Probe"]
 
 
 class _Stream:
-    """An open transport, and a connection that is driven over it."""
+    """An open transport that drives a connection."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
         self._loop = asyncio.get_running_loop()
         self.silent = False
-        """Whether it ended since nothing came."""
+        """Whether it ended because no data was received."""
 
     async def drive(self, connection: Connection[Any, Any]) -> AsyncGenerator[Any, None]:
-        """Its events, each before what it makes the connection send is sent."""
+        """Yield the connection's events, each before the resulting output is sent."""
         while True:
             for event in connection.events():
                 yield event
@@ -67,7 +67,7 @@ def _is_over(connection: Connection[Any, Any]) -> bool:
 
 
 class Probe:
-    """Goes the road; `tell` is called with what is found, `begin` with what is tried next."""
+    """Checks of each step; calls `begin` before a step and `tell` with its finding."""
 
     def __init__(
         self,
@@ -85,7 +85,7 @@ class Probe:
         self._next, self._good, self._bad = steps.next, steps.good, steps.bad
 
     async def run(self) -> bool:
-        """From the lookup to HELLO; returns whether all is well."""
+        """Check from the lookup to HELLO; return whether all steps succeeded."""
         try:
             url = self._config.endpoint
             if self._config.gateway_url is None:
@@ -128,7 +128,7 @@ class Probe:
                             step = "HELLO"
                             self._next(step)
                             if not self._config.dialect.greets:
-                                # What comes next is the token, and there is none.
+                                # The next payload would carry the token.
                                 self._good(step, "this version has none: more needs a token")
                                 return
                         case EncodingIgnored():

@@ -26,12 +26,12 @@ _HEADS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-"""What Notepad, PowerShell and others write first. UTF-32's begins with that of UTF-16."""
+"""Byte order marks that Notepad, PowerShell and others write. UTF-32's begins with UTF-16's."""
 _NO_TEXT = "neither UTF-8 nor UTF-16 with a byte order mark"
 
 
 def read_text(path: pathlib.Path, *, largest: int = _LARGEST) -> str:
-    """Return the text of a file with line ends of "\\n"; or say why it cannot be read, and end."""
+    """Return the text of a file with line ends of "\\n"; end with the reason if unreadable."""
     try:
         with _open(path) as file:
             data = file.read(largest + 1)

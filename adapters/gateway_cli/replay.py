@@ -1,4 +1,4 @@
-"""a trace file → the same life again, line by line, and what is different today."""
+"""The command `replay`: run a trace again, line by line, and show differences."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ def replay_file(
         pathlib.Path, typer.Argument(metavar="FILE", help="A trace, as tail --record writes it.")
     ],
     step: Annotated[
-        bool, typer.Option("--step", help="Wait for Enter behind each line; q and Enter ends it.")
+        bool, typer.Option("--step", help="Wait for Enter after each line; q and Enter ends it.")
     ] = False,
     quiet: Annotated[
-        bool, typer.Option("--quiet", help="Show the lines that differ, and no others.")
+        bool, typer.Option("--quiet", help="Show only the lines that differ.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One object a line.")] = False,
 ) -> None:
-    """Drive the machine of a trace again, and show each transition as it went.
+    """Run a trace again, and show each transition.
 
     Ends with 0 where it does today what it did then, with 1 where it does something else (which is
-    shown below the line), and with 2 where the file is no trace.
+    shown below the line), and with 2 if the file is not a trace.
 
     \b
     Example:
@@ -76,7 +76,7 @@ def replay_file(
 def _checked(
     file: pathlib.Path, lines: Iterable[str]
 ) -> Generator[tuple[Step, list[Text]], None, None]:
-    """The rows of a trace; what is no trace is reported, and ends the command."""
+    """Yield the lines of a trace; report a file that is not a trace, and end the command."""
     try:
         yield from rows(replay(lines))
     except (TraceError, UnicodeError) as error:
@@ -107,7 +107,7 @@ def rows(steps: Iterable[Step]) -> Iterator[tuple[Step, list[Text]]]:
 
 
 class _Shown:
-    """Steps → lines of text, with what changed since the last one of the same machine."""
+    """Text of steps, with the changes since the last step of the same object."""
 
     def __init__(self) -> None:
         self._kinds: dict[int, str] = {}
@@ -144,7 +144,7 @@ class _Shown:
         if "new" in line:
             yield Text(f"new {line['new']} {_of_config(line.get('config', {}))}")
         elif "config" in line:
-            yield Text("is told a config")
+            yield Text("gets a new config")
         elif "call" in line:
             yield Text.assemble((line["call"], "cyan"), f" {_arguments(line)}{_outcome(line)}")
         for event in line.get("events", ()):

@@ -1,4 +1,4 @@
-"""this machine, or a crash → what an issue needs to know."""
+"""Data for an issue: versions and system, or the report of a crash."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gateway_proto import __version__
 __all__ = ["CRASHED", "TRACE_HINT", "about", "crash", "one_line"]
 
 CRASHED = 70
-"""The exit status of a crash: a mistake of this program's own."""
+"""Exit status of a crash, a fault of this program."""
 TRACE_HINT = "gateway-proto tail --record trace.jsonl (the token is not in it)"
 _LIBRARIES = ("attrs", "h11", "msgspec", "wsproto", "trio", "erlpack", "backports.zstd")
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
@@ -61,7 +61,7 @@ def crash(error: BaseException, words: Sequence[str]) -> str:
         text = text.replace(secret, "[token]")
     return (
         f"{text}\n"
-        "gateway-proto: this is a mistake of the program, not yours. Please report it with the\n"
+        "gateway-proto: this is a fault of the program, not yours. Please report it with the\n"
         "lines above and these:\n"
         f"  command  {' '.join(shown)}\n"
         f"  versions {one_line()}\n"

@@ -19,7 +19,7 @@ T = TypeVar("T")
 INTERRUPTED = 130
 """The exit status after Ctrl-C or SIGTERM."""
 _GRACE_SECONDS = 1.5
-"""What a close, and a name server that is still asked, are waited for after a signal."""
+"""Seconds to wait for a close, and for a pending name lookup, after a signal."""
 
 
 def run(

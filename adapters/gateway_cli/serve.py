@@ -1,4 +1,4 @@
-"""a port → the server role, until it is told to stop."""
+"""The command `serve`: run the server role on a port."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def serve(
     ] = None,
     tls: Annotated[
         bool,
-        typer.Option("--tls", help="Make a certificate, and say what to trust: SSL_CERT_FILE."),
+        typer.Option("--tls", help="Make a certificate, and print its file for SSL_CERT_FILE."),
     ] = False,
     url: UrlOption = None,
     shards: ShardsOption = None,
@@ -98,7 +98,7 @@ def serve(
     replay_bytes: ReplayBytesOption = None,
     control: Annotated[
         bool,
-        typer.Option("--control", help="Let all who reach the port dispatch, cut and read."),
+        typer.Option("--control", help="Allow control over HTTP: dispatch, drop and read."),
     ] = False,
     control_host: ControlHostOption = None,
     tick: Annotated[
@@ -163,7 +163,7 @@ def serve(
 
 
 def _parsed(path: pathlib.Path, parse: Callable[[str], T]) -> T:
-    """Return what a file describes; or say why it does not, and end."""
+    """Return the value in a file; end with the reason if it is invalid."""
     text = read_text(path)
     try:
         return parse(text)

@@ -38,7 +38,7 @@ ShardsOption: TypeAlias = Annotated[
 ]
 ConcurrencyOption: TypeAlias = Annotated[
     int | None,
-    typer.Option("--max-concurrency", metavar="NUMBER", help="Identifies that may come at once."),
+    typer.Option("--max-concurrency", metavar="NUMBER", help="Number of concurrent Identifies."),
 ]
 IdentifySecondsOption: TypeAlias = Annotated[
     float | None,
@@ -106,7 +106,7 @@ ControlHostOption: TypeAlias = Annotated[
 
 
 def server_config(*, allowed_intents: str | None, **settings: Any) -> ServerConfig:
-    """Return the settings that are not None; or say which is invalid, and end."""
+    """Return the settings that are not None; end with the reason if one is invalid."""
     given = {name: value for name, value in settings.items() if value is not None}
     try:
         if allowed_intents is not None:

@@ -38,7 +38,7 @@ class SessionFile:
     def load(self, config: Config) -> None:
         """Read the session. One that does not fit `config` is reported, and left until a new one.
 
-        A file that is no session is reported, and ends the command.
+        A file that is not a session is reported, and ends the command.
         """
         if not self._path.exists():
             return
@@ -85,7 +85,7 @@ class SessionFile:
 def session_file(path: pathlib.Path | None, config: Config) -> Iterator[SessionFile | None]:
     """Read a session file, and keep other processes from it; None without a path.
 
-    A folder that cannot be written, a file that is no session, and one that another process uses
+    A folder that cannot be written, an invalid session file, and one that another process uses
     are reported, and end the command.
     """
     if path is None:

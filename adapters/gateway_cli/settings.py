@@ -23,7 +23,7 @@ _TOKEN_OF_DISCORD = re.compile(r"(Bot )?[\w-]+\.[\w-]+\.[\w-]+")
 
 @attrs.frozen(kw_only=True)
 class Settings:
-    """What `tail` was given."""
+    """Options of `tail`."""
 
     api: str | None
     gateway: str | None
@@ -36,7 +36,7 @@ class Settings:
 
 
 def client_config(given: Settings) -> Config:
-    """Return the Config; or say which option is invalid, and end."""
+    """Return the Config; end with the reason if an option is invalid."""
     url = parsed_url(given.api, given.gateway)
     if url is not None and not (url.tls or url.loopback or given.allow_plaintext):
         fail(
@@ -60,7 +60,7 @@ def client_config(given: Settings) -> Config:
 
 
 def configured(**fields: Any) -> Config:
-    """Return the Config of fields; or say what does not fit, and end."""
+    """Return the Config of fields; end with the reason if they conflict."""
     try:
         return Config(**fields)
     except LocalProtocolError as error:
@@ -68,7 +68,7 @@ def configured(**fields: Any) -> Config:
 
 
 def parsed_url(api: str | None, gateway: str | None) -> Url | None:
-    """Return the one URL that was given, None without any; or say what is invalid, and end."""
+    """Return the URL of the options, or None; end with the reason if it is invalid."""
     if api is not None and gateway is not None:
         fail("--api and --gateway exclude each other: leave out one of them", status=MISUSED)
     option, text = ("--api", api) if gateway is None else ("--gateway", gateway)
@@ -95,14 +95,12 @@ def _token(path: pathlib.Path | None, *, is_default: bool) -> str:
     else:
         token, source = read_text(path, largest=_LARGEST_TOKEN).strip(), str(path)
     if not token:
-        fail(
-            "there is no token: set GATEWAY_TOKEN, or name a file with --token-file", status=MISUSED
-        )
+        fail("missing token: set GATEWAY_TOKEN, or pass a file with --token-file", status=MISUSED)
     if is_default and not _TOKEN_OF_DISCORD.fullmatch(token):
         # It is for another server, which must then be named: it is not sent to Discord.
         fail(
             f"{source} has no token of a bot of Discord, which are three parts with dots between: "
-            "for another server say --api URL or --gateway URL",
+            "for another server pass --api URL or --gateway URL",
             status=MISUSED,
         )
     return token

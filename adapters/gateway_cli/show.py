@@ -23,7 +23,7 @@ __all__ = ["MISUSED", "NOT_AS_TRACES", "Screen", "complain", "console", "fail"]
 MISUSED = 2
 """The exit status if options or files cannot be used."""
 NOT_AS_TRACES = (AttributeError, LookupError, TypeError, ValueError, ArithmeticError)
-"""What a line of JSON raises where it is shown, and no trace has such a one."""
+"""Exceptions of a JSON line that is not a line of a trace."""
 
 _COLOURS = {"client": "cyan", "server": "magenta"}
 _WIDE = 100
@@ -112,7 +112,7 @@ class Screen:
 
     @contextlib.contextmanager
     def foot(self, draw: Callable[[], Table]) -> Iterator[Callable[[], None]]:
-        """Keep something below the lines; call what is yielded to draw it again."""
+        """Keep a table below the lines; yield a function that draws it again."""
 
         def fitting() -> Table:
             table = draw()

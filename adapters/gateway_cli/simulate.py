@@ -31,19 +31,21 @@ __all__ = ["simulate"]
 
 _DAY = 86400.0
 _LISTED = 5
-"""Seeds whose digests are told one by one."""
+"""Number of seeds up to which each digest is printed."""
 
 
 def _seeds(text: str) -> range:
     match = re.fullmatch(r"(\d+)(?:-(\d+))?", text)
     first, last = (0, -1) if match is None else (int(match[1]), int(match[2] or match[1]))
     if last < first:
-        raise LocalProtocolError(f"{text!r} are no seeds: say one, or 0-99")
+        raise LocalProtocolError(
+            f"invalid seeds {text!r}: expected a number or a range such as 0-99"
+        )
     return range(first, last + 1)
 
 
 def _live(seed: int, without: frozenset[str], days: float) -> Report | InvariantBroken:
-    """One history, of so many days of one client, or until something breaks."""
+    """Simulate one history of `days` days of one client, or until a violation."""
     # Imported by this command alone: it takes a fifth of what a start of any other takes.
     from gateway_proto.testing import InvariantBroken, Simulation
 
@@ -162,7 +164,7 @@ def _simulate(
 
 
 class _Page:
-    """What came of the histories, as lines for people or as objects for machines."""
+    """Output of the histories, as text or as JSON."""
 
     def __init__(self, console: Console, *, as_json: bool) -> None:
         self._console = console
@@ -196,11 +198,11 @@ class _Page:
             verdict = "interrupted before the first history ended"
         self._console.print(
             f"{total.years:.2f} years of one client in {total.histories} histories: "
-            f"{total.events} events, {troubles} troubles, {verdict}"
+            f"{total.events} events, {troubles} faults, {verdict}"
         )
 
     def broken(self, broken: InvariantBroken, without: frozenset[str]) -> None:
-        """Something did not hold; then with the fewest kinds of trouble."""
+        """Report a violation, and then the shrunk case."""
         from gateway_proto.testing import shrink
 
         if self._as_json:
@@ -210,7 +212,7 @@ class _Page:
             self._put({"good": False, **fields})
             return
         self._console.print(str(broken))
-        self._console.print("\nleaving out kinds of trouble while it still breaks ...")
+        self._console.print("\nomitting kinds of faults while the violation remains ...")
         self._console.print(str(shrink(broken, without=without)))
 
     def _put(self, fields: dict[str, Any]) -> None:
@@ -236,11 +238,11 @@ def simulate(
     ] = 1,
     without: Annotated[
         str,
-        typer.Option(metavar="KINDS", help="Kinds of trouble to leave out, separated by commas."),
+        typer.Option(metavar="KINDS", help="Kinds of faults to omit, separated by commas."),
     ] = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Simulate clients and servers, all that goes wrong between them, and check what must hold.
+    """Simulate years of faults between clients and servers, and check invariants.
 
     Ends with 0 if it held; else with 1, a command that does the same again, and what happened.
 
@@ -249,7 +251,7 @@ def simulate(
       gateway-proto simulate --years 10 --jobs 2
     """
     if (seeds is None) == (years is None):
-        fail("say what to simulate: either --seed or --years", status=MISUSED)
+        fail("missing option: pass either --seed or --years", status=MISUSED)
     screen = console()
     try:
         page = _Page(screen, as_json=as_json)

@@ -1,4 +1,4 @@
-"""lines of a trace → what a page draws: states, heartbeats, dispatches, queues and decisions."""
+"""Data of a timeline page: states, heartbeats, dispatches, queues and decisions of a trace."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ _DECISIONS = {
     "MalformedPayload": "malformed",
     "RequestFailed": "request failed",
 }
-"""Events that have a row, and what stands there."""
+"""Events that have a row, and its text."""
 _NAMES = 9
 """Names of dispatches that have a colour of their own."""
 _BINS = 100
 
 
 def story(lines: list[Json]) -> Json:
-    """What a page of these lines draws; times are seconds from the first of them."""
+    """Return the data of the page of these lines; times are seconds from the first line."""
     times = [line["at"] for line in lines if line.get("at") is not None]
     start = min(times, default=0.0)
     end = max(times, default=0.0) - start
@@ -107,7 +107,7 @@ def _rates(dispatches: list[tuple[float, str]], names: Counter[str], end: float)
 
 
 class _Lane:
-    """What one client went through, or one connection that had none."""
+    """History of one client, or of one connection without a client."""
 
     def __init__(self, name: str, version: int | None) -> None:
         self.name = name
@@ -116,7 +116,7 @@ class _Lane:
         self.connection = 0
         self.is_lookup = False
         self.purpose: str | None = None
-        """What the next dial is for."""
+        """Purpose of the next dial."""
         self.states: list[Json] = []
         self.beats: list[Json] = []
         self.waiting: list[tuple[float, int]] = []
@@ -138,7 +138,7 @@ class _Lane:
         self._capacity.append((at, self._limit))
 
     def be(self, at: float, state: str, waiting: int) -> None:
-        """The present connection is in a state, and so many commands wait."""
+        """Record the state of the present connection and the number of waiting commands."""
         if (self.waiting[-1][1] if self.waiting else 0) != waiting:
             self.waiting.append((at, waiting))
         last = self.states[-1] if self.states else None
@@ -179,7 +179,7 @@ class _Lane:
             points.append((at, points[-1][1] if points else 0))
 
     def drawn(self) -> Json:
-        """What a page draws of it."""
+        """Return the data of this lane for the page."""
         capacity = self._capacity if self._limit else []
         return {
             "name": self.name,
@@ -209,7 +209,7 @@ class _Telling:
         self.decisions: list[Json] = []
         self.dispatches: list[tuple[float, str]] = []
         self.unix: float | None = None
-        """Unix time of the first line, where a line tells it."""
+        """Unix time of the first line, if a line contains it."""
 
     @property
     def lanes(self) -> list[_Lane]:
@@ -217,7 +217,7 @@ class _Telling:
         return list(dict.fromkeys(self._lane_of.values()))
 
     def read(self, line: Json) -> None:
-        """What one line tells."""
+        """Process one line."""
         at = max(0.0, (line.get("at") or self._start) - self._start)
         number, new = line.get("id", 0), line.get("new")
         if new in ("client", "connection"):

@@ -53,7 +53,7 @@ _FULL_SECONDS = 0.05
 
 
 class _Ended(Exception):
-    """It ended for a reason that its user should know."""
+    """End with a reason for the user."""
 
 
 def tail(
@@ -103,7 +103,7 @@ def tail(
     """Print each event of a gateway as it comes.
 
     On a terminal a table below the lines shows state, latency and rate of each shard. Ctrl-C ends
-    it with 130 and keeps the session; when it gives up it says why and ends with 1.
+    it with 130 and keeps the session; if it gives up it prints the reason and ends with 1.
 
     \b
     Example:
@@ -201,12 +201,12 @@ async def _tail(
             async for shard_id, event in tailed.events():
                 watch.count(shard_id, event)
                 session = session_after(session, event)
-                # Objects are not dropped: the gateway is not read until there is room for more.
+                # Objects are not dropped: reading stops until there is capacity for more.
                 while screen.as_json and screen.output.is_full:
                     await asyncio.sleep(_FULL_SECONDS)
                 _print(screen, shard_id, event, file, session)
                 if isinstance(event, DialFailed) and shard_id not in connected:
-                    raise _Ended(f"{describe(event)}; gateway-proto doctor says more")
+                    raise _Ended(f"{describe(event)}; run gateway-proto doctor for details")
                 if tailed.gateways[shard_id].state is not None:
                     connected.add(shard_id)
         if tailed.gave_up:

@@ -27,11 +27,11 @@ def timeline_file(
     out: Annotated[
         pathlib.Path | None,
         typer.Option(
-            metavar="FILE", help="Where the page goes; by default beside the trace, with .html."
+            metavar="FILE", help="File of the page; by default that of the trace, with .html."
         ),
     ] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print what the page would draw, and write no page.")
+        bool, typer.Option("--json", help="Print the data of the page, and write no page.")
     ] = False,
 ) -> None:
     """Draw a trace: states, heartbeats, dispatches, queues, and why it dialled and closed.
@@ -80,7 +80,8 @@ def page(told: dict[str, Any], name: str) -> str:
     """The page of a story; raises ImportError where plotly is not installed."""
     from plotly.offline import get_plotlyjs
 
-    template = importlib.resources.files("gateway_cli").joinpath("timeline.html").read_text("utf-8")
-    # Nothing of the trace may end the element that it stands in.
+    template = (
+        importlib.resources.files("gateway_cli").joinpath("timeline.html").read_text("utf-8")
+    )  # Data of the trace must not close the element that contains it.
     data = json.dumps({"name": name, **told}, ensure_ascii=True).replace("<", "\\u003c")
     return template.replace("/*PLOTLY*/", get_plotlyjs()).replace("/*DATA*/", data)

@@ -1,4 +1,4 @@
-"""gateways → a table: how each does, how fast it hears, and what it was through."""
+"""Table of gateways: state, latency, rates and connections of each."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _COLOURS = {State.READY: "green", None: "red", State.CLOSED: "red"}
 
 
 class _Row:
-    """What came on one gateway."""
+    """Counters of one gateway."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
@@ -41,7 +41,7 @@ class _Row:
 
 
 class Watch:
-    """Counts what comes, and draws it; `gateways` are by shard id, or one by None."""
+    """Table of gateways, with counters; `gateways` are by shard id, or one by None."""
 
     def __init__(self, gateways: Mapping[int | None, GatewayBase], *, now: float) -> None:
         self._gateways = gateways

@@ -206,7 +206,7 @@ def test_demo_has_json_output() -> None:
     assert result.returncode == 0
     assert {line["who"] for line in lines} == {"client", "server", "demo", "verdict"}
     assert lines[-1]["good"] is True
-    assert lines[-1]["text"].startswith("all went well")
+    assert lines[-1]["text"].startswith("success")
 
 
 # ----- shards -----

@@ -196,7 +196,7 @@ def test_certificate_of_another_host_is_reported(
 
     assert step == "TLS"
     assert "mismatch" in text
-    assert "another host's" in what_to_do
+    assert "another host" in what_to_do
 
 
 def test_tls_to_a_port_without_tls_is_reported() -> None:
@@ -205,7 +205,7 @@ def test_tls_to_a_port_without_tls_is_reported() -> None:
     )
 
     assert step == "TLS"
-    assert "speaks no TLS" in what_to_do
+    assert "does not use TLS" in what_to_do
 
 
 def test_plain_text_to_a_tls_port_is_not_a_gateway() -> None:
@@ -220,14 +220,14 @@ def test_plain_text_to_a_tls_port_is_not_a_gateway() -> None:
     )
 
     assert step == "lookup"
-    assert "no gateway's API" in what_to_do
+    assert "not a gateway's API" in what_to_do
 
 
 def test_port_without_listener_is_rejected() -> None:
     step, text, what_to_do = _end(_find(gateway_url="ws://127.0.0.1:1"))
 
     assert (step, text) == ("connect", "port 1 of 127.0.0.1: Connection refused")
-    assert "Nobody listens there" in what_to_do
+    assert "Connection refused" in what_to_do
 
 
 def test_unknown_host_name_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -239,7 +239,7 @@ def test_unknown_host_name_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     step, text, what_to_do = _end(_find(gateway_url="wss://gateway.invalid"))
 
     assert (step, text) == ("name", "gateway.invalid: Name or service not known")
-    assert "spelt right" in what_to_do
+    assert "spelling" in what_to_do
 
 
 @pytest.mark.parametrize(
@@ -249,11 +249,11 @@ def test_unknown_host_name_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
         (_http("429 Slow down"), "HTTP 429", "less often"),
         (_http("401 Who?"), "HTTP 401", "gateway-proto tail"),
         (_http("404 Nothing"), "HTTP 404", "before /gateway"),
-        (_http("302 Moved", b"", "Location: /x"), "HTTP 302", "elsewhere"),
-        (_http("418 A teapot"), "HTTP 418", "is the URL right"),
-        (_http("200 OK", b"<html>hello</html>"), "no URL of a gateway", "no gateway's API"),
-        (b"SSH-2.0-x\r\n\r\n", "is not HTTP", "no gateway's API"),
-        (b"", "ended too early", "no gateway's API"),
+        (_http("302 Moved", b"", "Location: /x"), "HTTP 302", "redirect"),
+        (_http("418 A teapot"), "HTTP 418", "check the URL"),
+        (_http("200 OK", b"<html>hello</html>"), "no URL of a gateway", "not a gateway's API"),
+        (b"SSH-2.0-x\r\n\r\n", "is not HTTP", "not a gateway's API"),
+        (b"", "ended too early", "not a gateway's API"),
     ],
     ids=lambda value: str(value)[:24],
 )
@@ -278,9 +278,9 @@ def test_untrusted_gateway_is_not_connected() -> None:
 @pytest.mark.parametrize(
     ("answer", "says", "what_to_do"),
     [
-        (_http("503 Busy"), "HTTP 503", "in trouble, not you"),
-        (_http("200 OK", b"hello"), "HTTP 200", "no WebSocket on this path"),
-        (b"SSH-2.0-x\r\n", "closed", "speaks no WebSocket"),
+        (_http("503 Busy"), "HTTP 503", "fault of the server"),
+        (_http("200 OK", b"hello"), "HTTP 200", "without a WebSocket on this path"),
+        (b"SSH-2.0-x\r\n", "closed", "does not support WebSocket"),
     ],
     ids=lambda value: str(value)[:24],
 )
@@ -296,9 +296,9 @@ def test_failed_upgrade_is_explained(answer: bytes, says: str, what_to_do: str) 
 @pytest.mark.parametrize(
     ("url", "step", "what_to_do"),
     [
-        ("api_url=http", "lookup", "an HTTP server?"),
-        ("gateway_url=ws", "WebSocket", "a WebSocket server?"),
-        ("gateway_url=wss", "TLS", "does that port speak TLS?"),
+        ("api_url=http", "lookup", "an HTTP server"),
+        ("gateway_url=ws", "WebSocket", "a WebSocket server"),
+        ("gateway_url=wss", "TLS", "uses TLS"),
     ],
 )
 def test_missing_response_is_reported_after_the_timeout(
@@ -323,7 +323,7 @@ def test_missing_hello_is_distinguished_from_a_close() -> None:
     closing = at(Fault("close", on="open", code=4009))
 
     assert (silent[0], closing[0]) == ("HELLO", "HELLO")
-    assert "no gateway speaks on it" in silent[2]
+    assert "sends no HELLO" in silent[2]
     assert "4009" in closing[1]
     assert "before HELLO" in closing[2]
 
@@ -342,7 +342,7 @@ def test_each_cause_has_its_own_hint(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert "online" in texts[0]
     assert "firewall" in texts[1]
-    assert "HTTPS_PROXY is set here, and is not used" in texts[2]
+    assert "HTTPS_PROXY is set but ignored" in texts[2]
 
 
 @pytest.mark.parametrize(("code", "word"), [(9, "clock"), (10, "clock"), (1, "OpenSSL")])
@@ -356,7 +356,7 @@ def test_expired_certificate_is_distinguished_from_invalid_one(code: int, word: 
 def test_own_close_is_not_reported_as_http_status() -> None:
     closed = Closed(code=4000, by=By.SELF, then=Then.RESUME, error="no upgrade")
 
-    assert "speaks no WebSocket" in advice.of_upgrade(closed, silent=False)
+    assert "does not support WebSocket" in advice.of_upgrade(closed, silent=False)
 
 
 # ----- the command -----
@@ -414,7 +414,7 @@ def test_failed_check_ends_with_1_and_asks_for_a_trace() -> None:
     assert (result.returncode, result.stderr) == (1, "")
     lines = result.stdout.splitlines()
     assert lines[3].startswith("BAD connect   port 1 of 127.0.0.1: Connection refused")
-    assert lines[4].strip().startswith("Nobody listens there")
+    assert lines[4].strip().startswith("Connection refused")
     assert "tail --record trace.jsonl" in lines[5]
 
 
@@ -438,7 +438,7 @@ def test_no_authorization_is_sent_even_if_lookup_requires_it() -> None:
 
     assert heard.startswith(b"GET /api/gateway HTTP/1.1")
     assert b"authorization" not in heard.lower()
-    assert "the doctor has none" in result.stdout
+    assert "doctor has none" in result.stdout
 
 
 def test_conflicting_options_of_doctor_get_one_line() -> None:

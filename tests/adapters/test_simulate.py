@@ -86,8 +86,8 @@ def test_broken_invariant_is_reported_with_a_replay_command(
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
-        (["--seeds", "9-1"], "'9-1' are no seeds"),
-        (["--seed", "x"], "'x' are no seeds"),
+        (["--seeds", "9-1"], "invalid seeds '9-1'"),
+        (["--seed", "x"], "invalid seeds 'x'"),
         (["--seed", "1", "--years", "1"], "either --seed or --years"),
         ([], "either --seed or --years"),
         (["--seed", "1", "--without", "rain"], "no kind of trouble 'rain'"),
