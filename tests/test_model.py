@@ -13,7 +13,7 @@ from gateway_proto._connection_outcome import _ConnectionOutcome
 from gateway_proto._timing.deadlines import Timer
 from gateway_proto._timing.heartbeats import Heartbeats
 from gateway_proto._timing.ratelimit import SlidingWindow
-from tests.state_machine_of import state_machine_of
+from tests.life import state_machine_of
 
 VERSIONS = [3, 4, 5, 6, 7, 8, 9, 10]
 # The phase "explain" takes a minute, and the steps are sufficient.
