@@ -9,6 +9,7 @@ from urllib.parse import unquote
 from gateway_proto import _rest_guilds as guilds
 from gateway_proto import _rest_interactions as interactions
 from gateway_proto import _rest_messages as messages
+from gateway_proto import _rest_webhooks as webhooks
 from gateway_proto._rest_call import Call, Outcome
 
 __all__ = ["ROUTES", "Handler", "find_route"]
@@ -106,10 +107,25 @@ ROUTES: Mapping[tuple[str, str], Handler] = {
     ("DELETE", _REACTION): messages.remove_reactions,
     ("DELETE", f"{_MESSAGE}/reactions"): messages.remove_reactions,
     ("POST", "/interactions/{interaction_id}/{interaction_token}/callback"): interactions.callback,
-    ("POST", _WEBHOOK): interactions.followup,
-    ("GET", f"{_WEBHOOK}/messages/{{message_id}}"): interactions.get_response,
-    ("PATCH", f"{_WEBHOOK}/messages/{{message_id}}"): interactions.edit_response,
-    ("DELETE", f"{_WEBHOOK}/messages/{{message_id}}"): interactions.delete_response,
+    ("GET", f"{_CHANNEL}/webhooks"): webhooks.list_webhooks,
+    ("POST", f"{_CHANNEL}/webhooks"): webhooks.create_webhook,
+    ("GET", f"{_GUILD}/webhooks"): webhooks.list_webhooks,
+    ("GET", "/webhooks/{application_id}"): webhooks.get_webhook,
+    ("PATCH", "/webhooks/{application_id}"): webhooks.edit_webhook,
+    ("DELETE", "/webhooks/{application_id}"): webhooks.delete_webhook,
+    ("GET", _WEBHOOK): webhooks.get_webhook,
+    ("PATCH", _WEBHOOK): webhooks.edit_webhook,
+    ("DELETE", _WEBHOOK): webhooks.delete_webhook,
+    ("POST", _WEBHOOK): webhooks.by_token(interactions.followup, webhooks.execute),
+    ("GET", f"{_WEBHOOK}/messages/{{message_id}}"): webhooks.get_message,
+    ("PATCH", f"{_WEBHOOK}/messages/{{message_id}}"): webhooks.edit_message,
+    ("DELETE", f"{_WEBHOOK}/messages/{{message_id}}"): webhooks.delete_message,
+    ("GET", f"{_CHANNEL}/invites"): webhooks.list_invites,
+    ("POST", f"{_CHANNEL}/invites"): webhooks.create_invite,
+    ("GET", f"{_GUILD}/invites"): webhooks.list_invites,
+    ("GET", "/invites/{invite_code}"): webhooks.get_invite,
+    ("DELETE", "/invites/{invite_code}"): webhooks.delete_invite,
+    ("GET", f"{_GUILD}/audit-logs"): webhooks.audit_log,
 }
 """Method and path → the function that answers. Literal parts go before variable ones."""
 
@@ -146,4 +162,6 @@ def find_route(path: str) -> tuple[str, dict[str, str], bool] | None:
                 best = (len(params), route, params)
     if best is None:
         return None
-    return best[1], best[2], not path.startswith(_WITHOUT_TOKEN)
+    # The path of a webhook has its token, except the one that has only its id.
+    has_token = path.startswith(_WITHOUT_TOKEN) and len(parts) > len(("", "webhooks", "id"))
+    return best[1], best[2], not has_token

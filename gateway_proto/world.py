@@ -166,6 +166,10 @@ class World:
     """Application commands; those of one guild have its `guild_id`."""
     interactions: tuple[Data, ...] = _further()
     """The last interactions, oldest first."""
+    webhooks: tuple[Data, ...] = _further()
+    """Webhooks of channels, each with its `token`, `guild_id` and `channel_id`."""
+    invites: tuple[Data, ...] = _further()
+    """Invites to channels of guilds; `id` is the code."""
 
     def __attrs_post_init__(self) -> None:
         user = complete_user(self.user, own=True)
