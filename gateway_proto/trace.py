@@ -1,7 +1,7 @@
-"""a machine's life ↔ JSON lines: recorded as it goes, driven again as it went.
+"""Traces: recording and replay of clients, servers and connections as JSON lines.
 
     recorder = Recorder(file.write)
-    client = recorder.client(config)  # a Client as any other; recorder.server() is a Server
+    client = recorder.client(config)  # an ordinary Client; recorder.server() returns a Server
     ...
     recorder.close()
 
@@ -9,9 +9,9 @@
         for difference in step.differences:
             print(step.number, difference)
 
-A trace is what a machine was told and what it said, and all that it takes to do it again: the
-config, the chance that was drawn, the time of each call. It holds no token. The first line names
-the format; each further line is one call of the contract, or what one handed over.
+A trace records every input and output, and everything that a replay needs: the config, the random
+numbers and the time of each call. Tokens are redacted. The first line states the format; each
+further line is one call or its output.
 """
 
 from __future__ import annotations

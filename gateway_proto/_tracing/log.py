@@ -1,4 +1,4 @@
-"""what happened → lines of JSON, in order, without secrets."""
+"""Writer of a trace: JSON lines, in order and redacted."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ __all__ = ["Line", "Log"]
 
 
 class Line:
-    """One line, open until all that it will have is there."""
+    """A line of a trace, which is open until all of its fields are complete."""
 
     def __init__(self, fields: dict[str, Any]) -> None:
         self.fields: dict[str, Any] = fields
         self.open: int = 1
-        """How much is still to come; a line waits, and all behind it."""
+        """The number of incomplete fields. The line and all following lines wait for them."""
 
 
 class Log:
-    """Lines in order, and what is common to all machines of a trace.
+    """The ordered lines of a trace, and the state that all recorded objects share.
 
-    Without `secrets` nothing is replaced, which is for a replay, that has none.
+    Without `secrets` nothing is redacted: a replay has no secrets.
     """
 
     def __init__(self, write: Callable[[str], object], secrets: Secrets | None) -> None:
@@ -34,27 +34,27 @@ class Log:
         self._lines: deque[Line] = deque()
         self._drawn: list[float] = []
         self.unfinished: dict[int, Callable[[], None]] = {}
-        """By the number of a connection that is not CLOSED: lets go of what is kept back of it."""
+        """Functions that write the held back data of an open connection, by its number."""
         self.count: int = 0
-        """Machines that have a number."""
+        """The number of recorded objects."""
         self.inside: bool = False
-        """Whether a watched call has not returned yet: what it calls is its own business."""
+        """Whether a recorded call is running. The calls that it makes are not recorded."""
         self.calls: int = 0
-        """How many have not returned."""
+        """The number of recorded calls that are running."""
         self.now: float | None = None
-        """Of the last call that had one."""
+        """The `now` of the last call that had one."""
 
     def number(self) -> int:
-        """The number of one more machine."""
+        """Return the number of a new recorded object."""
         self.count += 1
         return self.count
 
     def hide(self, token: str) -> str:
-        """What stands for a token."""
+        """Return the placeholder for a token."""
         return token if self.secrets is None else self.secrets.add(token)
 
     def watched(self, draw: Callable[[], float]) -> Callable[[], float]:
-        """The same chance; what is drawn is written on the line that is open."""
+        """Return the random source with recording: its numbers are written on the open line."""
 
         def drawn() -> float:
             number = draw()
@@ -64,7 +64,7 @@ class Log:
         return drawn
 
     def outside(self, callback: Callable[..., object]) -> Callable[..., None]:
-        """A callback out of a call, whose own calls are somebody else's: they are written too."""
+        """Return a callback whose own calls are recorded, although a recorded call makes it."""
 
         def call(*args: Any) -> None:
             self.inside = False
@@ -76,27 +76,27 @@ class Log:
         return call
 
     def begin(self, **fields: Any) -> Line:
-        """A line that is not whole yet."""
+        """Begin a line that is not complete yet."""
         line = Line(fields)
         self._lines.append(line)
         return line
 
     def end(self, line: Line) -> None:
-        """What a line tells of is over; what was drawn since the last was drawn in it."""
+        """End a line; add the random numbers that were generated since the last line."""
         if self._drawn:
             line.fields["drew"], self._drawn = self._drawn, []
         self.add(line)
 
     def add(self, line: Line) -> None:
-        """Something of a line has come; once it has all, it is written, if those before it are."""
+        """Note that a field of a line is complete. Write all complete lines, in order."""
         line.open -= 1
         while self._lines and not self._lines[0].open:
             self._write(self._text(self._lines.popleft().fields) + "\n")
 
     def _text(self, fields: dict[str, Any]) -> str:
-        """Return the line without secrets.
+        """Return the redacted line.
 
-        Received bytes are written without secrets already. Their base64 is left alone: a token
+        Received bytes are redacted already. Their base64 is left alone: a token
         begins with the base64 of the user's id, which is in the base64 of much else.
         """
         if self.secrets is None:
@@ -107,18 +107,18 @@ class Log:
             if isinstance(data, dict) and data.keys() == {"base64"}:
                 rest = {**fields, "with": {name: {"base64": ""}, **_without(given, name)}}
                 text = self.secrets.of_text(msgspec.json.encode(rest).decode())
-                # The first one is that of `with`: no text comes before it.
+                # The first match is that of `with`: no text precedes it.
                 return text.replace('"base64":""', f'"base64":"{data["base64"]}"', 1)
         return self.secrets.of_text(msgspec.json.encode(fields).decode())
 
     def close(self) -> None:
-        """Write what waits, and nothing more."""
+        """Write all waiting lines, and no line after that."""
         for finish in list(self.unfinished.values()):
             finish()
         self._write = _nowhere
 
     def line(self, **fields: Any) -> None:
-        """A line that is whole."""
+        """Write a complete line."""
         self.end(self.begin(**fields))
 
 

@@ -1,4 +1,4 @@
-"""configs → machines that are watched, and a line for all that happens to them."""
+"""Recorder of clients, servers and connections."""
 
 from __future__ import annotations
 
@@ -29,13 +29,12 @@ VERSION = 1
 
 
 class Recorder:
-    """Makes machines that are watched, and writes down what happens to them: a trace.
+    """Maker of clients, servers and connections whose calls are recorded in a trace.
 
-    `write` is called with one line of JSON at a time, its end included; what it raises leaves the
-    call that is recorded. In place of a token, and of
-    whatever else stands where tokens do, a line has a placeholder of the same length; a line waits
-    while it could hold a part of one, and `close` writes those that still wait. As a context
-    manager it closes the trace at the end.
+    `write` is called with one JSON line at a time, including its line feed. Its exceptions leave
+    the recorded call. Tokens, and other values where tokens are expected, are replaced by
+    placeholders of the same length. A line is held back while it could contain a part of a
+    secret; `close` writes the lines that still wait. A context manager closes the trace at its end.
     """
 
     def __init__(self, write: Callable[[str], object]) -> None:
@@ -51,9 +50,9 @@ class Recorder:
         only_look_up: bool = False,
         _on_slot_needed: Callable[[ClientConnection, float], None] | None = None,
     ) -> Client:
-        """A `Client`, watched with all of its connections; a `Fleet` takes it to make its own.
+        """Return a `Client` that is recorded with all of its connections. A `Fleet` accepts it too.
 
-        Raises as `Client` does, and `LocalProtocolError` for a dialect that is none of `DIALECTS`.
+        Raises as `Client` does, and `LocalProtocolError` for a version that is not in `DIALECTS`.
         """
         config, json = self._config(config)
         client = Client(
@@ -86,7 +85,7 @@ class Recorder:
         presence: UpdatePresence | None = None,
         framing: bool = True,
     ) -> ClientConnection:
-        """A `ClientConnection` without a life around it; raises as `client` does."""
+        """Return a recorded `ClientConnection` without a `Client`. Raises as `client` does."""
         config, json = self._config(config)
         connection = ClientConnection(
             config, url, now=now, session=session, presence=presence, framing=framing
@@ -106,7 +105,7 @@ class Recorder:
         return connection
 
     def lookup(self, config: Config, url: Url | str, *, now: float) -> LookupConnection:
-        """A `LookupConnection` without a life around it; raises as `client` does."""
+        """Return a recorded `LookupConnection` without a `Client`. Raises as `client` does."""
         config, json = self._config(config)
         lookup = LookupConnection(config, Url.parse(str(url)), now=now)
         line = self._new("lookup", at=now, config=json, url=str(url))
@@ -115,10 +114,10 @@ class Recorder:
         return lookup
 
     def server(self, config: ServerConfig | None = None) -> Server:
-        """A `Server`, watched with all of its connections.
+        """Return a `Server` that is recorded with all of its connections.
 
-        Give the config a `random` where session ids must not be guessed: here it is the constant
-        of the pure machine otherwise, in an adapter too.
+        Set `ServerConfig.random` if session ids must not be guessable: without it the random source
+        is a constant, in an adapter too.
         """
         config = config or ServerConfig()
         draw = config.random or _constant
@@ -137,9 +136,9 @@ class Recorder:
         self.close()
 
     def close(self) -> None:
-        """Write the lines that wait, without what is not whole in them; the trace ends here.
+        """End the trace: write the waiting lines, with incomplete data blanked.
 
-        The machines may live on; `write` is called no more.
+        The recorded objects still work, but `write` is no longer called.
         """
         self._log.close()
 
@@ -147,7 +146,7 @@ class Recorder:
         return self._log.begin(new=kind, id=self._log.number(), **fields)
 
     def _config(self, config: Config) -> tuple[Config, Json]:
-        """The config with its chance watched, and what is written of it."""
+        """Return the config with a recorded random source, and its JSON data."""
         if self._log.secrets is not None:
             self._log.secrets.add_url(config.api_url)
             self._log.secrets.add_url(config.gateway_url)

@@ -1,4 +1,4 @@
-"""lines → the same calls on new machines, and where what comes out is different."""
+"""Replay of a trace: the same calls on new objects, compared with the recorded results."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _UNREADABLE = (
     *(AttributeError, LookupError, TypeError, ValueError, ArithmeticError),
     *(RecursionError, msgspec.MsgspecError, LocalProtocolError),
 )
-"""What a line that is no line of a trace raises on its way into a machine."""
+"""The exceptions that an invalid line can raise in a replay."""
 _COMPARED = ("raised", "returned", "made", "drew", "state", "timer", "waiting", "dial")
 _HANDED_OVER = ("events", "sent")
 _KEY = re.compile("^Sec-WebSocket-Key: ([^\r]*)\r\n", re.MULTILINE | re.IGNORECASE)
@@ -43,12 +43,12 @@ _BROKEN = re.compile(r"(broken (?:zlib|zstd) data): .*")
 
 
 class TraceError(GatewayProtoError):
-    """A text is no trace, or not a whole one; says in which line."""
+    """An invalid or incomplete trace. The message states the line."""
 
 
 @attrs.frozen
 class Difference:
-    """What is not as it was."""
+    """A difference between the recorded and the replayed result."""
 
     what: str
     """The field of the line: state, timer, events, sent, dial, drew, ..."""
@@ -58,26 +58,26 @@ class Difference:
 
 @attrs.frozen
 class Step:
-    """One line of a trace, and what the same call does today."""
+    """A line of a trace, and the differences of its replay."""
 
     number: int
-    """Of the line, counted from 1; 0: behind the last."""
+    """The number of the line, from 1; 0 after the last line."""
     line: Json
     differences: tuple[Difference, ...] = ()
 
 
 def read(lines: Iterable[str | bytes]) -> list[Json]:
-    """The lines of a trace behind its head, with all of their fields; raises `TraceError`."""
+    """Return the lines of a trace after the first, with all fields. Raises `TraceError`."""
     texts = list(lines)
     while texts and not texts[-1].strip():
         texts.pop()
     head, *read = [_decoded(n, text, len(texts)) for n, text in enumerate(texts, 1)] or [{}]
     if head.get("format") != FORMAT:
-        raise TraceError(f"line 1: this is no trace: it has no format {FORMAT!r}")
+        raise TraceError(f"line 1: not a trace: expected the format {FORMAT!r}")
     if head.get("version") != VERSION:
         raise TraceError(
-            f"line 1: this trace has version {head.get('version')!r}, and {VERSION} is read here: "
-            f"take the gateway_proto that wrote it, {head.get('library')}"
+            f"line 1: unsupported trace version {head.get('version')!r}: expected {VERSION}; "
+            f"gateway_proto {head.get('library')} wrote it"
         )
     return read
 
@@ -86,15 +86,15 @@ def _decoded(number: int, text: str | bytes, count: int) -> Json:
     try:
         return msgspec.json.decode(text, type=dict[str, Any])
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        cut = number == count and "truncated" in str(error)
-        what = "this line is cut off: remove it, if the rest is of use" if cut else error
+        is_truncated = number == count and "truncated" in str(error)
+        what = "the last line is truncated: remove it to read the rest" if is_truncated else error
         raise TraceError(f"line {number}: {what}") from None
 
 
 def replay(lines: Iterable[str | bytes]) -> Iterator[Step]:
-    """Drive new machines as those of a trace were, line by line.
+    """Make the calls of a trace on new objects, line by line.
 
-    Raises `TraceError` where a line cannot be understood, or is about a machine that is not there.
+    Raises `TraceError` if a line is invalid or refers to an unknown object.
     """
     read_lines = read(lines)
     replaying = _Replaying(read_lines)
@@ -102,12 +102,12 @@ def replay(lines: Iterable[str | bytes]) -> Iterator[Step]:
         try:
             yield Step(number, line, replaying.step(number - 2))
         except _UNREADABLE as error:
-            what = f"there is no {error}" if isinstance(error, KeyError) else error
+            what = f"missing field {error}" if isinstance(error, KeyError) else error
             raise TraceError(f"line {number}: {what}") from None
 
 
 class _Again(Recorder):
-    """Writes down what happens in a replay, which has no secrets."""
+    """Recorder of a replay, which has no secrets."""
 
     def __init__(self, write: Callable[[str], object]) -> None:
         self._log = Log(write, None)
@@ -118,7 +118,7 @@ class _Again(Recorder):
 
 
 class _Replaying:
-    """Machines that are driven anew."""
+    """The new objects of a replay."""
 
     def __init__(self, lines: list[Json]) -> None:
         self._lines = lines
@@ -130,15 +130,15 @@ class _Replaying:
         self._accepted: dict[int, deque[bytes]] = {}
 
     def step(self, index: int) -> tuple[Difference, ...]:
-        """Do what a line says."""
+        """Make the call of a line."""
         line = self._lines[index]
-        if self._inside:  # it was done in the call before
+        if self._inside:  # the previous call made it
             self._inside.pop(0)
             del self._written[:1]
             return self._differences(line, _COMPARED)
         following = itertools.islice(self._lines, index + 1, None)
         self._inside = list(itertools.takewhile(lambda line: "inside" in line, following))
-        # Those inside are over before.
+        # The calls inside end before.
         self._draws = deque(n for each in (*self._inside, line) for n in each.get("drew", ()))
         self._written.clear()
         if "new" in line:
@@ -153,7 +153,7 @@ class _Replaying:
             self._take(line)
             return self._differences(line, _HANDED_OVER)
         else:
-            return ()  # a later version's
+            return ()  # written by a later version
         return self._differences(line, _COMPARED)
 
     def _differences(self, line: Json, fields: tuple[str, ...]) -> tuple[Difference, ...]:
@@ -201,7 +201,7 @@ class _Replaying:
             case "lookup":
                 machine = recorder.lookup(config, line["url"], now=line["at"])
             case kind:
-                raise ValueError(f"there is no machine {kind!r}")
+                raise ValueError(f"unknown kind of object {kind!r}")
         self._machines[line["id"]] = machine
 
     def _call(self, line: Json) -> None:
@@ -215,7 +215,7 @@ class _Replaying:
             case "receive_data":
                 given["data"] = self._received(line)
             case "receive_message" if given["message"] is None:
-                # It was left out, since it held a secret: the next one has its text too.
+                # A message with a secret was left out: the next message contains its text too.
                 name = "handle_timer"
                 del given["message"]
             case "receive_message":
@@ -255,14 +255,14 @@ class _Replaying:
     def _machine(self, line: Json) -> Any:
         machine = self._machines.get(line["id"])
         if machine is None:
-            raise ValueError(f"there is no machine {line['id']}")
+            raise ValueError(f"unknown object {line['id']}")
         return machine
 
     def _check(self, machine: Any, name: str) -> None:
-        if name not in vars(machine):  # those that are watched
+        if name not in vars(machine):  # only patched methods are recorded
             raise ValueError(f"a {type(machine).__name__} has no call {name!r}")
 
-    # A client's request carries a key out of chance that is not its own, and the answer must fit.
+    # wsproto generates the key of an upgrade request, and the response must match it.
 
     def _accept(self, number: int, recorded: str | None, replayed: str | None) -> None:
         if recorded is None or replayed is None:
@@ -299,7 +299,7 @@ def _key(line: Json) -> str | None:
 
 
 def _comparable(value: Any) -> Any:
-    """Return the value without what no two runs have in common: keys, tokens, broken data."""
+    """Return the value without parts that differ in every run: keys, tokens, broken data."""
     if isinstance(value, dict):
         items = ((key, _comparable(item)) for key, item in value.items() if key != "token")
         return {k: _KEY.sub("", v) if k == "http" else v for k, v in items}

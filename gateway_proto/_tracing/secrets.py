@@ -23,16 +23,16 @@ _TOKENS = re.compile(
 _SHORTEST = 6
 """Characters. A shorter secret is part of ordinary words, so it is replaced only where tokens are
 expected."""
-_LEAST = 4
+_MIN_BEGINNING = 4
 """Characters of a secret at the end of data that count as its beginning."""
 _GRAM = 6
 _PART = 2 * _GRAM - 1
 """Characters of a part that is replaced wherever it is: each contains one of the secret's aligned
 pieces of `_GRAM` characters."""
-_MOST_LEARNT = 16
-"""Secrets found where tokens are expected that are looked for elsewhere: the most recent ones."""
-_MOST_NUMBERED = 4096
-"""Secrets whose number is remembered, so that the same secret gives the same placeholder."""
+_MAX_LEARNT = 16
+"""The most recent secrets found where tokens are expected, which are replaced elsewhere too."""
+_MAX_NUMBERED = 4096
+"""Secrets whose number is kept, so that the same secret gets the same placeholder."""
 _NOT_SECRET = frozenset({"v", "encoding", "compress"})
 """The parameters of a gateway's URL that are public."""
 _PLACEHOLDER = re.compile(r"x+[0-9]+")
@@ -47,7 +47,7 @@ class _Secret:
 
 
 class Secrets:
-    """Everything that must not be written.
+    """The secrets that must not be written, and their placeholders.
 
     Secrets are found in plain text, escaped as JSON and URLs do it (also JSON within JSON), in ETF
     terms, and as lists of character codes. Of the secrets that were given, parts, base64 and
@@ -73,7 +73,7 @@ class Secrets:
         if number is None:
             number = self._count = self._count + 1
         self._numbers[hash(secret)] = number
-        if len(self._numbers) > _MOST_NUMBERED:
+        if len(self._numbers) > _MAX_NUMBERED:
             del self._numbers[next(iter(self._numbers))]
         size = len(secret)
         grams = (secret[at : at + _GRAM] for at in range(0, size - _GRAM + 1, _GRAM))
@@ -99,7 +99,7 @@ class Secrets:
             for gram in secret.grams:
                 if gram in text:
                     text = _without_parts(text, secret.text, gram)
-        while len(self._learnt) > _MOST_LEARNT:
+        while len(self._learnt) > _MAX_LEARNT:
             del self._learnt[next(iter(self._learnt))]
         return text
 
@@ -114,7 +114,11 @@ class Secrets:
                 end = match.end() + int.from_bytes(size.encode("latin-1"), "big")
                 secret = text[match.end() : end]
             secret = (secret or "").removeprefix("Bot ")
-            if len(secret) < _LEAST or secret in self._given or _PLACEHOLDER.fullmatch(secret):
+            if (
+                len(secret) < _MIN_BEGINNING
+                or secret in self._given
+                or _PLACEHOLDER.fullmatch(secret)
+            ):
                 continue
             # Keep the dict ordered by last use.
             known = self._learnt.pop(secret, None)
@@ -124,7 +128,7 @@ class Secrets:
         """Return data with placeholders, also for the beginning of a secret at its end."""
         clean = self.of_text(data.decode("latin-1")).encode("latin-1")
         for secret in (*self._given.values(), *self._learnt.values()):
-            for size in range(len(secret.text) - 1, _LEAST - 1, -1):
+            for size in range(len(secret.text) - 1, _MIN_BEGINNING - 1, -1):
                 if clean.endswith(secret.text[:size].encode()):
                     clean = clean[:-size] + secret.placeholder[:size].encode()
         return clean

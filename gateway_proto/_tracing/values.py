@@ -1,4 +1,4 @@
-"""values ↔ JSON: events, commands and configs as a trace writes and reads them."""
+"""Conversion of events, commands and configs to the JSON data of a trace, and back."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ Json = dict[str, Any]
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON has it; what crosses the border has its type beside its fields."""
+    """Return a value as JSON data. Types of this package get their name in addition to fields."""
     match value:
         case enum.Enum():
             return value.value
@@ -59,7 +59,7 @@ def plain(value: Any) -> Any:
             fields = _fields(value, but="raw")
             return {"type": "Unknown", **fields, "d": _decoded(value.raw)}
         case MalformedPayload():
-            # The message itself is in the trace, whole and without secrets.
+            # The message itself is in the trace, complete and redacted.
             return {"type": "MalformedPayload", **_fields(value, but="excerpt")}
         case Dispatch():
             fields = _fields(value, but="_d")
@@ -75,7 +75,7 @@ def plain(value: Any) -> Any:
 def _names(type_: type[Any]) -> tuple[str, ...]:
     if issubclass(type_, msgspec.Struct):
         return type_.__struct_fields__
-    # What is no value of this package has none; the machine refuses it.
+    # Other values have no JSON form; the recorded object rejects them.
     return tuple(f.name for f in attrs.fields(type_)) if attrs.has(type_) else ()
 
 
@@ -92,13 +92,13 @@ def _decoded(raw: bytes) -> Any:
 
 
 def json_of_data(data: str | bytes, *, readable: bool = False) -> Json:
-    """Bytes or a text: `{"text": ...}` for a text, `{"utf8": ...}` for bytes that hold one.
+    """Return data as `{"text": ...}` for a str, `{"utf8": ...}` for bytes that are UTF-8 text.
 
     Other bytes are base64, which is short, or (`readable`) latin1, in which secrets are found yet.
     """
     if isinstance(data, str):
         return {"text": data}
-    # What has zeros in it is no text.
+    # Bytes with zeros are not text.
     if b"\0" not in data:
         with contextlib.suppress(UnicodeDecodeError):
             return {"utf8": data.decode()}
@@ -108,7 +108,7 @@ def json_of_data(data: str | bytes, *, readable: bool = False) -> Json:
 
 
 def data_of(json: Json) -> str | bytes:
-    """The bytes, or the text, of `json_of_data`; raises KeyError or ValueError."""
+    """Return the bytes or str of `json_of_data`. Raises KeyError or ValueError."""
     if "text" in json:
         return str(json["text"])
     if "utf8" in json:
@@ -117,7 +117,7 @@ def data_of(json: Json) -> str | bytes:
 
 
 def json_of_message(text: str | bytes) -> Json:
-    """A message that was sent: decoded, so that people can read it."""
+    """Return a sent message, decoded for readers."""
     is_term = isinstance(text, bytes) and text[:1] == etf.VERSION
     try:
         value = from_raw_strictly(text if isinstance(text, bytes) else text.encode(), Any)
@@ -126,22 +126,22 @@ def json_of_message(text: str | bytes) -> Json:
     return {"message": value, "etf": True} if is_term else {"message": value}
 
 
-# ----- back again -----
+# ----- from JSON -----
 
 
 def value_of(json: Any) -> Any:
-    """The command or message of `plain`; fields that are not known are passed over.
+    """Return the command or message of `plain`. Unknown fields are ignored.
 
     Raises KeyError, TypeError, ValueError or `LocalProtocolError`.
     """
     if not isinstance(json, dict):
-        return json  # what the machine refused
+        return json  # a value that was rejected
     name = json["type"]
     type_ = getattr(commands, name, None) if name in commands.__all__ else None
     if type_ is None and name in events.__all__:
         type_ = getattr(events, name)
     if type_ is None:
-        return None  # what the machine refused, or a later version's
+        return None  # a value that was rejected, or that a later version wrote
     if issubclass(type_, Dispatch):
         return Dispatch.of(json["name"], json["d"], json["sequence"])
     return _made(type_, json)
@@ -154,7 +154,7 @@ def _made(type_: type[Any], json: Json) -> Any:
 
 
 def _argument(hint: Any, value: Any) -> Any:
-    # msgspec does not build values whose defaults look at other fields.
+    # msgspec cannot build values whose defaults depend on other fields.
     if hint in (UpdatePresence, UpdatePresence | None):
         return None if value is None else _made(UpdatePresence, value)
     if hint is World:
@@ -165,20 +165,19 @@ def _argument(hint: Any, value: Any) -> Any:
 
 
 def scenario_of(json: Json) -> Scenario:
-    """The scenario of `plain`; raises as `value_of` does."""
+    """Return the scenario of `plain`. Raises as `value_of` does."""
     return Scenario([_made(Fault, fault) for fault in json["faults"]])
 
 
 def json_of_config(config: Config, token: str) -> Json:
-    """All that a client is told, with a placeholder for the token.
+    """Return a client's config as JSON data, with a placeholder for the token.
 
-    Raises `LocalProtocolError` for a dialect that is none of `DIALECTS`.
+    Raises `LocalProtocolError` for a version that is not in `DIALECTS`.
     """
     version = config.dialect.version
     if DIALECTS.get(version) != config.dialect:
         raise LocalProtocolError(
-            f"the dialect of this config is not that of version {version}: a trace can name "
-            "those of DIALECTS alone"
+            f"invalid Config.dialect of version {version}: a trace accepts those of DIALECTS"
         )
     json = {
         field.name: plain(getattr(config, field.name))
@@ -189,7 +188,10 @@ def json_of_config(config: Config, token: str) -> Json:
 
 
 def config_of(json: Json, random: Any) -> Config:
-    """The config of `json_of_config`; raises KeyError, ValueError or `LocalProtocolError`."""
+    """Return the config of `json_of_config`.
+
+    Raises KeyError, ValueError or `LocalProtocolError`.
+    """
     hints = typing.get_type_hints(Config)
     hints |= {"compression": Compression, "encoding": Encoding, "dialect": int}
     arguments = {
@@ -201,7 +203,7 @@ def config_of(json: Json, random: Any) -> Config:
 
 
 def json_of_server_config(config: ServerConfig, tokens: list[str] | None) -> Json:
-    """All that a server is told, with placeholders for its tokens."""
+    """Return a server's config as JSON data, with placeholders for its tokens."""
     json = {
         field.name: plain(getattr(config, field.name))
         for field in attrs.fields(ServerConfig)
@@ -211,12 +213,12 @@ def json_of_server_config(config: ServerConfig, tokens: list[str] | None) -> Jso
 
 
 def server_config_of(json: Json, random: Any) -> ServerConfig:
-    """The config of `json_of_server_config`; raises as `config_of` does."""
+    """Return the config of `json_of_server_config`. Raises as `config_of` does."""
     config: ServerConfig = _made(ServerConfig, json)
     return attrs.evolve(config, random=random)
 
 
 def session_of(json: Json, config: Config) -> Session:
-    """The session of `plain`, as one of the config's token."""
+    """Return the session of `plain`, with the token of the config."""
     fields = {**json, "fingerprint": fingerprint(config.token)}
     return msgspec.convert(fields, Session)

@@ -1,7 +1,7 @@
-"""a machine → lines: the calls that change it, what it hands over, and where it is after each.
+"""Instrumentation of clients, servers and connections: their calls, outputs and states.
 
-The calls are watched on the machine itself. A wrapper around it would be passed by: a server that
-dispatches, or a fleet that gives turns, knows the connection from inside.
+A wrapper would miss calls from `Server` and `Fleet`, which hold direct references. So the methods
+are patched on the instance.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ _CHANGES = (
     *("check_clock", "pause", "unpause", "send", "request", "grant_identify", "close"),
     *("write", "drop"),
 )
-"""What changes a connection."""
+"""The calls that change a connection."""
 _RAISE_AFTER_THE_END = frozenset({"send", "request"})
 _HANDS_OVER = ("events", "data_to_send", "messages_to_send", "close_to_send")
 _LIMIT = 64 * 2**20
-"""Bytes of one inflated text."""
+"""The maximum size in bytes of one decompressed payload."""
 
 
 class Watch:
-    """The calls of one machine, each a line."""
+    """Instrumentation of one object: a line for each call."""
 
     def __init__(self, log: Log, machine: Any, number: int) -> None:
         self._log = log
@@ -47,27 +47,27 @@ class Watch:
         self.number: int = number
 
     def calls(self, *names: str) -> None:
-        """Write down each call of these names."""
+        """Record each call of these names."""
         for name in names:
             if hasattr(self._machine, name):
                 setattr(self._machine, name, self._watched(name))
 
     def look(self, fields: dict[str, Any]) -> None:
-        """Write where the machine is."""
+        """Write the state of the object."""
 
     def ignores(self, name: str, arguments: dict[str, Any]) -> bool:
-        """Whether a call cannot change anything."""
+        """Whether a call cannot have an effect."""
         return False
 
     def before(self) -> None:
-        """A call begins."""
+        """Prepare for a call."""
 
     def given(self, line: Line, name: str, value: Any) -> Any:
-        """What is written of an argument."""
+        """Return an argument as JSON data."""
         return plain(value)
 
     def returned(self, fields: dict[str, Any], value: Any) -> None:
-        """Write what a call returned."""
+        """Write the return value of a call."""
         if value is not None:
             fields["returned"] = plain(value)
 
@@ -106,13 +106,13 @@ class Watch:
         return call
 
     def hands_over(self, *names: str) -> None:
-        """Write down what these calls hand over, where it is anything."""
+        """Record the outputs of these calls, if there are any."""
         for name in names:
             if hasattr(self._machine, name):
                 setattr(self._machine, name, self._handing_over(name))
 
     def taken(self, name: str, value: Any) -> dict[str, Any]:
-        """What is written of what was handed over."""
+        """Return an output as JSON data."""
         return {"events": plain(value)}
 
     def _handing_over(self, name: str) -> Callable[[], Any]:
@@ -128,7 +128,7 @@ class Watch:
 
 
 class Connections(Watch):
-    """A connection of either role and kind."""
+    """Instrumentation of a connection, of any role and kind."""
 
     def __init__(
         self,
@@ -210,7 +210,7 @@ class Connections(Watch):
 
 
 class Clients(Watch):
-    """A client's life."""
+    """Instrumentation of a `Client`."""
 
     def __init__(self, log: Log, client: Client, number: int, compression: Compression) -> None:
         super().__init__(log, client, number)
@@ -237,7 +237,7 @@ class Clients(Watch):
 
 
 class Servers(Watch):
-    """A server's life."""
+    """Instrumentation of a `Server`."""
 
     def __init__(self, log: Log, server: Server, number: int) -> None:
         super().__init__(log, server, number)
@@ -245,7 +245,7 @@ class Servers(Watch):
         self.calls("accept", "dispatch", "play")
 
     def before(self) -> None:
-        # An adapter tells it more, once it listens.
+        # An adapter changes the config as soon as it listens.
         config = self._machine.config
         if config is self._config or self._log.secrets is None:
             return

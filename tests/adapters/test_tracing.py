@@ -190,9 +190,9 @@ def test_replay_continues_at_enter_and_ends_at_q() -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("", "line 1: this is no trace"),
-        ('{"event": "Ready"}', "line 1: this is no trace"),
-        ("cut", "this line is cut off"),
+        ("", "line 1: not a trace"),
+        ('{"event": "Ready"}', "line 1: not a trace"),
+        ("cut", "the last line is truncated"),
         ("odd", "a line is not as traces have it: "),
         (b"\xff\xff", "neither UTF-8 nor UTF-16"),
         (None, "No such file"),

@@ -331,7 +331,7 @@ def test_early_timer_calls_and_calls_after_close_are_omitted() -> None:
 
 def test_invalid_calls_still_raise_and_are_recorded() -> None:
     made = Trace()
-    with pytest.raises(LocalProtocolError, match="is not that of version 10"):
+    with pytest.raises(LocalProtocolError, match=r"invalid Config\.dialect of version 10"):
         made.recorder.client(config_with(dialect=msgspec.structs.replace(DIALECTS[10], acks=False)))
     with pytest.raises(LocalProtocolError, match=r"invalid Session\.sequence -1"):
         session = Session(id="s", sequence=-1, dialect=10)

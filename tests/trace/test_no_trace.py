@@ -15,28 +15,27 @@ from tests.trace.made import recorded_session
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda lines: [], "line 1: this is no trace"),
-        (lambda lines: ['{"event": 5}'], "line 1: this is no trace"),
-        (lambda lines: lines[1:], "line 1: this is no trace"),
+        (lambda lines: [], "line 1: not a trace"),
+        (lambda lines: ['{"event": 5}'], "line 1: not a trace"),
+        (lambda lines: lines[1:], "line 1: not a trace"),
         (
             lambda lines: ['{"format": "gateway_proto trace", "version": 2, "library": "9.0"}'],
-            "line 1: this trace has version 2, and 1 is read here: take the gateway_proto that "
-            "wrote it, 9.0",
+            "line 1: unsupported trace version 2: expected 1; gateway_proto 9.0 wrote it",
         ),
         (lambda lines: [*lines[:4], "nonsense", *lines[4:]], "line 5: JSON is malformed"),
         (lambda lines: [*lines[:4], "[]"], "line 5: Expected `object`"),
         (lambda lines: [*lines[:4], b"\xff\xfe"], "line 5: JSON is malformed"),
-        (lambda lines: [*lines[:4], lines[4][:30]], "line 5: this line is cut off"),
+        (lambda lines: [*lines[:4], lines[4][:30]], "line 5: the last line is truncated"),
         (lambda lines: [*lines[:2], *lines[3:]], None),
-        (lambda lines: [lines[0], *lines[2:]], "line 2: there is no machine 1"),
-        (lambda lines: [*lines, '{"call": "pause", "id": 77}'], "there is no machine 77"),
-        (lambda lines: [*lines, '{"call": "pause"}'], "there is no 'id'"),
+        (lambda lines: [lines[0], *lines[2:]], "line 2: unknown object 1"),
+        (lambda lines: [*lines, '{"call": "pause", "id": 77}'], "unknown object 77"),
+        (lambda lines: [*lines, '{"call": "pause"}'], "missing field 'id'"),
         (lambda lines: [*lines, '{"call": "events", "id": 1}'], None),
         (lambda lines: [*lines, '{"call": "__init__", "id": 1}'], "Client has no call '__init__'"),
         (lambda lines: [*lines, '{"took": "stop", "id": 3}'], "has no call 'stop'"),
         (
             lambda lines: [*lines, json.dumps({**json.loads(lines[1]), "new": "toaster"})],
-            "there is no machine 'toaster'",
+            "unknown kind of object 'toaster'",
         ),
         (
             lambda lines: [*lines, '{"new": "client", "id": 9, "config": {"token": 5}}'],

@@ -266,7 +266,7 @@ def test_redaction_cost_is_linear_in_the_text(letter: str) -> None:
 
 
 def test_learned_secrets_use_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway_proto._tracing.secrets._MOST_NUMBERED", 50)
+    monkeypatch.setattr("gateway_proto._tracing.secrets._MAX_NUMBERED", 50)
     secrets = Secrets()
     for number in range(200):
         secrets.of_text(json.dumps({"token": f"token-number-{number}-of-an-interaction"}))
