@@ -8,7 +8,7 @@ import pytest
 from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from gateway_proto import AfterClose, Client, ClientConnection, Dialect, Then
+from gateway_proto import AfterClose, Client, ClientConnection, Then, client_connection
 from gateway_proto._connection_outcome import _ConnectionOutcome
 from gateway_proto._timing.deadlines import Timer
 from gateway_proto._timing.heartbeats import Heartbeats
@@ -48,7 +48,7 @@ def _keeps_the_sequence(self: Any, dispatch: Any, now: float) -> None:
     self._sequence = self._sequence if before is None else before
 
 
-def _resumes_always(self: Any, code: int | None) -> Any:
+def _resumes_always(config: Any, code: int | None) -> Any:
     return AfterClose(Then.RESUME, "")
 
 
@@ -60,7 +60,7 @@ _START_HEARTBEATS = ClientConnection._start_heartbeats
 _SEND_HEARTBEAT = ClientConnection._send_heartbeat
 _READY = ClientConnection._handle_ready
 _REDIRECT = property(lambda self: None, lambda self, value: None)
-_MUTANTS: dict[str, tuple[int, type, str, Any]] = {
+_MUTANTS: dict[str, tuple[int, Any, str, Any]] = {
     "the first heartbeat is sent after a whole interval": (
         *(10, ClientConnection),
         *("_start_heartbeats", _forgets_jitter),
@@ -78,7 +78,7 @@ _MUTANTS: dict[str, tuple[int, type, str, Any]] = {
         *(8, ClientConnection),
         *("_handle_ready", _keeps_the_sequence),
     ),
-    "every close may be resumed": (9, Dialect, "after_close", _resumes_always),
+    "every close may be resumed": (9, client_connection, "close_policy", _resumes_always),
     "presences have no limit": (3, SlidingWindow, "free_at", lambda self, now, reserve=0: now),
     "a redirect is ignored": (4, _ConnectionOutcome, "redirect", _REDIRECT),
     "a dead gateway is not looked up again": (
