@@ -45,10 +45,10 @@ class Driver(Protocol):
 
     connection: Any
 
-    def turn(self) -> None:
+    def process_output(self) -> None:
         """Send the bytes, deliver the events and set the timer; errors go to `fail`."""
 
-    def resume(self) -> None:
+    def resume_reading(self) -> None:
         """Resume reading: the event queue has capacity."""
 
     def fail(self, error: BaseException) -> None:

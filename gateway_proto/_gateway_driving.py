@@ -45,7 +45,6 @@ class AdapterGateway(GatewayBase):
     """
 
     __slots__ = (
-        "_answers",
         "_awaited",
         "_config",
         "_error",
@@ -55,7 +54,8 @@ class AdapterGateway(GatewayBase):
         "_news",
         "_pump",
         "_raise_on_give_up",
-        "_sendable",
+        "_ready_notifier",
+        "_responses",
         "_stopping",
     )
 
@@ -72,7 +72,7 @@ class AdapterGateway(GatewayBase):
     ) -> None:
         super().__init__(client, queue_limit=queue_limit, turns=turns)
         self._config = config
-        self._answers: dict[int, _Answer] = {}
+        self._responses: dict[int, _Answer] = {}
         self._awaited = 0
         self._error_is_raised = False
         self._iterations = Iterations() if turns is None else turns.iterations
@@ -80,7 +80,7 @@ class AdapterGateway(GatewayBase):
         self._news = news or self._make_notifier()
         self._pump: Driver | None = None
         self._raise_on_give_up = raise_on_give_up
-        self._sendable = self._make_notifier()
+        self._ready_notifier = self._make_notifier()
         self._stopping = False
         self._error: BaseException | None = None
 
@@ -107,7 +107,7 @@ class AdapterGateway(GatewayBase):
         pump = await self._ready()
         with self._failing(pump):
             pump.connection.send(command, now=self._now())
-        pump.turn()
+        pump.process_output()
 
     @overload
     async def request(
@@ -143,14 +143,14 @@ class AdapterGateway(GatewayBase):
         pump = await self._ready()
         with self._failing(pump):
             number = pump.connection.request(request, now=self._now(), timeout=timeout)
-        answer = self._answers[number] = _Answer(self._make_notifier())
+        answer = self._responses[number] = _Answer(self._make_notifier())
         try:
-            pump.turn()
+            pump.process_output()
             with self._awaiting():
                 while answer.outcome is None and not self._is_finished:
                     await answer.news.wait()
         finally:
-            del self._answers[number]
+            del self._responses[number]
         if answer.outcome is None:
             raise self._closed_for_good()
         if isinstance(answer.outcome, RequestFailed):
@@ -177,7 +177,7 @@ class AdapterGateway(GatewayBase):
             return False
         with self._failing(pump):
             pump.connection.grant_identify(now=self._now())
-        pump.turn()
+        pump.process_output()
         return True
 
     # ----- the adapter's part -----
@@ -196,7 +196,7 @@ class AdapterGateway(GatewayBase):
 
     def _make_room(self) -> None:
         if self._pump is not None:
-            self._pump.resume()
+            self._pump.resume_reading()
 
     @abc.abstractmethod
     def _cancel_dial(self) -> None:
@@ -243,8 +243,8 @@ class AdapterGateway(GatewayBase):
         if self._error is None:
             self._client.stop(keep_session=keep_session, now=self._now())
         if self._pump is not None:
-            self._pump.resume()
-            self._pump.turn()
+            self._pump.resume_reading()
+            self._pump.process_output()
         else:
             self._cancel_dial()
         if not keep_session:
@@ -273,9 +273,9 @@ class AdapterGateway(GatewayBase):
             self._fail(error)
         finally:
             self._is_finished = True
-            for answer in self._answers.values():
+            for answer in self._responses.values():
                 answer.news.tell()
-            self._sendable.tell()
+            self._ready_notifier.tell()
             self._news.tell()
 
     def _begin_again(self, client: Client) -> None:
@@ -320,7 +320,7 @@ class AdapterGateway(GatewayBase):
             while not self._is_finished:
                 if self._pump is not None and self.state is State.READY:
                     return self._pump
-                await self._sendable.wait()
+                await self._ready_notifier.wait()
         raise self._closed_for_good()
 
     def _deliver(self, pump: Driver, events: list[Any]) -> bool:
@@ -328,16 +328,16 @@ class AdapterGateway(GatewayBase):
         self._take(events, 0 if connection is None else connection.taken_size)
         self._take(self._client.events())
         if self.state is State.READY:
-            self._sendable.tell()
+            self._ready_notifier.tell()
         # Keep reading while stopping or awaiting READY or an answer: the caller asks for no events.
         return self._stopping or self._awaited > 0 or self._has_room()
 
     def _take(self, events: list[Any], size: int = 0) -> None:
         if not events:
             return
-        for event in events if self._answers else ():
+        for event in events if self._responses else ():
             if isinstance(event, RequestAnswered | RequestFailed):
-                answer = self._answers.get(event.number)
+                answer = self._responses.get(event.number)
                 if answer is not None and answer.outcome is None:
                     answer.outcome = event
                     answer.news.tell()

@@ -92,7 +92,7 @@ class ServingBase(abc.ABC, Generic[D]):
                     pump.connection.close(_GOING_AWAY, now=self.now())
                 except Exception as error:
                     pump.fail(error)
-                pump.turn()
+                pump.process_output()
 
     def _deliver(self, pump: D, events: list[ServerEvent]) -> bool:
         if events:

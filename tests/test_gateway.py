@@ -276,10 +276,10 @@ class Pump:
     def send(self, command: object, *, now: float) -> None:
         raise self.error
 
-    def turn(self) -> None:
+    def process_output(self) -> None:
         raise AssertionError("nothing was sent")
 
-    def resume(self) -> None:
+    def resume_reading(self) -> None:
         pass
 
     def fail(self, error: BaseException) -> None:
@@ -335,7 +335,7 @@ def test_response_that_is_not_awaited_wakes_no_task() -> None:
     gateway, request = _driven(), RequestGuildMembers("1", user_ids=["2"])
     gateway._take([])
     news = News()
-    gateway._answers[7] = answer = _Answer(news)
+    gateway._responses[7] = answer = _Answer(news)
 
     gateway._take([RequestFailed(8, request, "late"), RequestFailed(7, request, "no answer")])
     gateway._take([RequestFailed(7, request, "again")])

@@ -130,7 +130,7 @@ class Gateway(AdapterGateway):
             return None
 
     async def _drive(self, transport: asyncio.Transport) -> None:
-        self._pump = pump = Pump(self._make_connection, self._deliver)
+        self._pump = pump = Pump(self._on_transport_open, self._deliver)
         # The previous driver may still send its last bytes while the next dial begins.
         self._lingering = [each for each in self._lingering if not each.closed.done()]
         self._lingering.append(pump)
@@ -151,7 +151,7 @@ class Gateway(AdapterGateway):
         if closed:
             await asyncio.wait(closed, timeout=LINGER_SECONDS)
 
-    def _make_connection(self, pump: Pump) -> Connection[Any, Any]:
+    def _on_transport_open(self, pump: Pump) -> Connection[Any, Any]:
         return self._client.dial_succeeded(now=self._loop.time())
 
     def _now(self) -> float:

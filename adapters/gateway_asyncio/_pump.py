@@ -32,19 +32,19 @@ _of_thread = _Buffers()
 
 
 class Pump(asyncio.BufferedProtocol):
-    """Drives one connection of either role over one transport.
+    """Driver of one connection of either role over one transport.
 
-    `connect` makes the connection when the transport is open. `deliver` takes events, and returns
-    whether there is capacity for more; without capacity the socket is not read until `resume` is
+    `make_connection` is called when the transport is open. `deliver` takes events, and returns
+    whether there is capacity for more; if not, the socket is not read until `resume_reading` is
     called. An exception in the connection or in a callback ends the pump, and is kept in `error`.
     """
 
     __slots__ = (
         "_buffer",
-        "_connect",
         "_deliver",
         "_is_excused",
         "_loop",
+        "_make_connection",
         "_paused",
         "_timer",
         "_transport",
@@ -58,10 +58,10 @@ class Pump(asyncio.BufferedProtocol):
 
     def __init__(
         self,
-        connect: Callable[[Pump], Connection[Any, Any]],
+        make_connection: Callable[[Pump], Connection[Any, Any]],
         deliver: Callable[[Pump, list[Any]], bool],
     ) -> None:
-        self._connect = connect
+        self._make_connection = make_connection
         self._deliver = deliver
         self._buffer = _of_thread.buffer
         self._loop = asyncio.get_running_loop()
@@ -84,11 +84,11 @@ class Pump(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         try:
-            self.connection = self._connect(self)
+            self.connection = self._make_connection(self)
             self.connection.on_wake = self.wake
         except BaseException as error:
             self.fail(error)
-        self.turn()
+        self.process_output()
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return self._buffer
@@ -105,7 +105,7 @@ class Pump(asyncio.BufferedProtocol):
                 self._excuse(connection, self._timer.when(), now)
             connection.receive_data(bytes(self._buffer[:nbytes]), now=now)
             connection.check_clock(unix, now=now)
-            self._turn(connection)
+            self._process_output(connection)
         except BaseException as error:
             self.fail(error)
 
@@ -127,26 +127,26 @@ class Pump(asyncio.BufferedProtocol):
 
     def resume_writing(self) -> None:
         self._writable = True
-        self.turn()
+        self.process_output()
 
     # ----- the adapter calls these -----
 
     def wake(self) -> None:
-        """Schedule `turn`, because another caller changed the connection."""
+        """Schedule `process_output`, because another caller changed the connection."""
         if not self._woken:
             self._woken = True
-            self._loop.call_soon(self.turn)
+            self._loop.call_soon(self.process_output)
 
-    def turn(self) -> None:
+    def process_output(self) -> None:
         """Send the bytes, deliver the events and set the timer, after each change."""
         self._woken = False
         if self.connection is not None and self.error is None:
             try:
-                self._turn(self.connection)
+                self._process_output(self.connection)
             except BaseException as error:
                 self.fail(error)
 
-    def resume(self) -> None:
+    def resume_reading(self) -> None:
         """Resume reading: the event queue has capacity again."""
         if self._paused and self.connection is not None and self.error is None:
             self._paused = False
@@ -165,7 +165,7 @@ class Pump(asyncio.BufferedProtocol):
                 self.connection.receive_eof(now=self._loop.time())
             except BaseException as error:
                 self.fail(error)
-            self.turn()
+            self.process_output()
 
     def fail(self, error: BaseException) -> None:
         """Stop because of an exception in the connection or in a callback."""
@@ -188,7 +188,7 @@ class Pump(asyncio.BufferedProtocol):
 
     # ----- inside -----
 
-    def _turn(self, connection: Connection[Any, Any]) -> None:
+    def _process_output(self, connection: Connection[Any, Any]) -> None:
         transport = self._transport
         assert transport is not None
         if self._writable and (data := connection.data_to_send()):
@@ -213,9 +213,9 @@ class Pump(asyncio.BufferedProtocol):
             if at is not None and self._timer.when() <= at:
                 return
             self._timer.cancel()
-        self._timer = None if at is None else self._loop.call_at(at, self._tick)
+        self._timer = None if at is None else self._loop.call_at(at, self._on_timer)
 
-    def _tick(self) -> None:
+    def _on_timer(self) -> None:
         timer, self._timer = self._timer, None
         connection = self.connection
         if connection is None or self.error is not None:
@@ -226,7 +226,7 @@ class Pump(asyncio.BufferedProtocol):
                 self._excuse(connection, timer.when(), now)
             connection.check_clock(unix, now=now)
             connection.handle_timer(now=now)
-            self._turn(connection)
+            self._process_output(connection)
         except BaseException as error:
             self.fail(error)
 

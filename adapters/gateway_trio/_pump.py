@@ -22,11 +22,11 @@ _STEPS_OF_A_READ = 3
 
 
 class Pump:
-    """Drives one connection of either role over one stream.
+    """Driver of one connection of either role over one stream.
 
-    `deliver` takes events, and returns whether there is capacity for more; without capacity the
-    stream is not read until `resume` is called. An exception in the state machine or in a callback
-    ends the pump, and is kept in `error`.
+    `deliver` takes events, and returns whether there is capacity for more; if not, the stream is
+    not read until `resume_reading` is called. An exception in the connection or in a callback ends
+    the pump, and is kept in `error`.
     """
 
     def __init__(
@@ -59,9 +59,9 @@ class Pump:
         try:
             with self._scope:
                 async with trio.open_nursery() as nursery:
-                    self.turn()
+                    self.process_output()
                     nursery.start_soon(self._guarded, self._read)
-                    nursery.start_soon(self._guarded, self._time)
+                    nursery.start_soon(self._guarded, self._run_timer)
                     await self._guarded(self._write)
                     nursery.cancel_scope.cancel()
         finally:
@@ -73,18 +73,18 @@ class Pump:
             await trio.aclose_forcefully(self._stream)
 
     def wake(self) -> None:
-        """Schedule `turn`, because another caller changed the connection."""
+        """Schedule `process_output`, because another caller changed the connection."""
         self._to_time.set()
 
-    def turn(self) -> None:
+    def process_output(self) -> None:
         """Send the bytes, deliver the events and set the timer, after each change."""
         if self.error is None:
             try:
-                self._turn()
+                self._process_output()
             except BaseException as error:
                 self.fail(error)
 
-    def resume(self) -> None:
+    def resume_reading(self) -> None:
         """Resume reading: the event queue has capacity again."""
         if self._is_paused and self.error is None:
             self._is_paused = False
@@ -102,7 +102,7 @@ class Pump:
                 self.connection.receive_eof(now=trio.current_time())
             except BaseException as error:
                 self.fail(error)
-            self.turn()
+            self.process_output()
 
     def fail(self, error: BaseException) -> None:
         """Stop because of an exception in the connection or in a callback."""
@@ -122,7 +122,7 @@ class Pump:
 
     # ----- inside -----
 
-    def _turn(self) -> None:
+    def _process_output(self) -> None:
         connection = self.connection
         self._take_bytes()
         has_room = self._deliver(self, connection.events())
@@ -148,13 +148,13 @@ class Pump:
             self._unsent = data
             self._to_write.set()
 
-    async def _turn_after_writing(self) -> None:
+    async def _process_output_after_writing(self) -> None:
         """Process output, but write the bytes first: a handler of the events may block the loop."""
         self._take_bytes()
         if self._unsent:
             # The writer runs in the same batch of tasks as this one, the application in the next.
             await trio.lowlevel.cancel_shielded_checkpoint()
-        self.turn()
+        self.process_output()
 
     def _excuse(self, now: float) -> None:
         if not self._is_paused and not self._is_excused:
@@ -184,11 +184,11 @@ class Pump:
                 connection.check_clock(unix, now=now)
             else:
                 connection.receive_eof(now=now)
-            await self._turn_after_writing()
+            await self._process_output_after_writing()
             if self._is_paused:
                 await self._room.wait()
 
-    async def _time(self) -> None:
+    async def _run_timer(self) -> None:
         connection = self.connection
         while connection.state is not State.CLOSED:
             at = connection.next_timer()
@@ -204,7 +204,7 @@ class Pump:
                 self._excuse(now)
                 connection.check_clock(unix, now=now)
                 connection.handle_timer(now=now)
-            await self._turn_after_writing()
+            await self._process_output_after_writing()
 
     async def _write(self) -> None:
         while True:
