@@ -356,3 +356,16 @@ def test_error_of_one_shard_is_raised_only_once() -> None:
         _run(gateway._wait_for_event())
 
     assert turns.errors == []
+
+
+def test_dial_that_fails_after_stop_is_ignored() -> None:
+    client = Client(CONFIG)
+    gateway = _driven(client)
+    dial = gateway._next_dial()
+    assert dial is not None
+    client.stop(keep_session=True, now=0.0)
+    client.events()
+
+    gateway._on_dial_failed(dial, "no address", permanent=False)
+
+    assert client.events() == []
