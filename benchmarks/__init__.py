@@ -1,1 +1,1 @@
-"""this checkout → figures: how fast and how small it is, beside a bare loop and its peers."""
+"""Benchmarks of speed and memory, compared with a bare read loop and other clients."""

@@ -1,4 +1,4 @@
-"""command line → tables, JSON and a picture.
+"""Command line of the benchmarks: prints tables, writes JSON and a picture.
 
 python -m benchmarks            everything, in an environment of its own with the peers
 python -m benchmarks --short    what a checkout must not lose, in the environment it runs in
@@ -57,7 +57,7 @@ def _machine() -> dict[str, Any]:
 
 
 def main(arguments: list[str]) -> int:
-    """Measure, print, write and draw; returns what the process should."""
+    """Measure, print, write and draw; return the exit status."""
     parsed = _parse(arguments)
     if not parsed.short:
         enter(arguments)

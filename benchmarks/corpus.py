@@ -1,4 +1,4 @@
-"""seed → dispatches: names and `d`, in the documented shapes and a plausible mix.
+"""Dispatches generated from a seed: names and `d`, in the documented shapes.
 
 About 1.2 kB on average and 0.75 kB in the median; a few guilds and chunks of members have 100 kB
 and more. Texts are in several scripts, as UTF-8 that is not escaped.
@@ -33,51 +33,51 @@ Object = dict[str, Any]
 
 
 class _Writer:
-    """Objects of the documentation, filled by one chance."""
+    """Generator of documented objects, from one random source."""
 
     def __init__(self, seed: int) -> None:
-        self.chance = random.Random(seed)
+        self.random = random.Random(seed)
 
     def id(self) -> str:
-        return str(self.chance.randrange(10**17, 13 * 10**17))
+        return str(self.random.randrange(10**17, 13 * 10**17))
 
     def some_id(self, kinds: int) -> str:
         """One of a few: what is busy comes again."""
-        return str(10**17 + int(kinds * self.chance.random() ** 3) * 1_234_567_890_123)
+        return str(10**17 + int(kinds * self.random.random() ** 3) * 1_234_567_890_123)
 
     def hash(self) -> str:
-        return f"{self.chance.getrandbits(128):032x}"
+        return f"{self.random.getrandbits(128):032x}"
 
     def time(self) -> str:
-        c = self.chance
+        c = self.random
         return (
             f"2026-{c.randrange(1, 13):02}-{c.randrange(1, 29):02}T{c.randrange(24):02}:"
             f"{c.randrange(60):02}:{c.randrange(60):02}.{c.randrange(10**6):06}+00:00"
         )
 
     def text(self, words: int) -> str:
-        other = self.chance.random() < 0.12
-        return " ".join(self.chance.choices(_OTHER_WORDS if other else _WORDS, k=words))
+        other = self.random.random() < 0.12
+        return " ".join(self.random.choices(_OTHER_WORDS if other else _WORDS, k=words))
 
     def maybe(self, probability: float, value: Any) -> Any:
-        return value if self.chance.random() < probability else None
+        return value if self.random.random() < probability else None
 
     def user(self) -> Object:
         return {
             "id": self.some_id(5000),
-            "username": f"{self.chance.choice(_WORDS)}{self.chance.randrange(10000)}",
+            "username": f"{self.random.choice(_WORDS)}{self.random.randrange(10000)}",
             "discriminator": "0",
             "global_name": self.maybe(0.7, self.text(2)),
             "avatar": self.maybe(0.8, self.hash()),
             "avatar_decoration_data": None,
-            "public_flags": self.chance.choice((0, 0, 0, 64, 256, 4194304)),
+            "public_flags": self.random.choice((0, 0, 0, 64, 256, 4194304)),
             "primary_guild": None,
             "clan": None,
         }
 
     def member(self, *, user: bool) -> Object:
         member: Object = {
-            "roles": [self.some_id(300) for _ in range(self.chance.choice((0, 1, 2, 3, 5)))],
+            "roles": [self.some_id(300) for _ in range(self.random.choice((0, 1, 2, 3, 5)))],
             "premium_since": self.maybe(0.05, self.time()),
             "pending": False,
             "nick": self.maybe(0.3, self.text(2)),
@@ -92,27 +92,27 @@ class _Writer:
         return {"user": self.user(), **member} if user else member
 
     def message(self) -> Object:
-        words = int(self.chance.paretovariate(1.1) * 4)
+        words = int(self.random.paretovariate(1.1) * 4)
         return {
             "type": 0,
             "tts": False,
             "timestamp": self.time(),
             "pinned": False,
             "nonce": self.id(),
-            "mentions": [self.user() for _ in range(self.chance.choice((0, 0, 0, 1)))],
+            "mentions": [self.user() for _ in range(self.random.choice((0, 0, 0, 1)))],
             "mention_roles": [],
             "mention_everyone": False,
             "member": self.member(user=False),
             "id": self.id(),
             "flags": 0,
-            "embeds": [self.embed()] if self.chance.random() < 0.12 else [],
+            "embeds": [self.embed()] if self.random.random() < 0.12 else [],
             "edited_timestamp": None,
             "content": self.text(min(words, 300)),
             "components": [],
             "channel_type": 0,
             "channel_id": self.some_id(400),
             "author": self.user(),
-            "attachments": [self.attachment()] if self.chance.random() < 0.1 else [],
+            "attachments": [self.attachment()] if self.random.random() < 0.1 else [],
             "guild_id": self.some_id(100),
         }
 
@@ -121,7 +121,7 @@ class _Writer:
             "type": "rich",
             "title": self.text(5),
             "description": self.text(40),
-            "color": self.chance.getrandbits(24),
+            "color": self.random.getrandbits(24),
             "url": f"https://example.com/{self.hash()}",
             "fields": [
                 {"name": self.text(2), "value": self.text(8), "inline": True} for _ in range(3)
@@ -135,7 +135,7 @@ class _Writer:
         return {
             "width": 1920,
             "url": f"{url}?ex={self.hash()[:8]}&is={self.hash()[:8]}&hm={self.hash()}",
-            "size": self.chance.randrange(5_000_000),
+            "size": self.random.randrange(5_000_000),
             "proxy_url": url,
             "placeholder_version": 1,
             "placeholder": self.hash()[:28],
@@ -148,19 +148,19 @@ class _Writer:
     def activity(self) -> Object:
         return {
             "type": 0,
-            "timestamps": {"start": 1_790_000_000_000 + self.chance.randrange(10**9)},
+            "timestamps": {"start": 1_790_000_000_000 + self.random.randrange(10**9)},
             "state": self.text(3),
-            "name": self.chance.choice(_GAMES),
+            "name": self.random.choice(_GAMES),
             "id": self.hash()[:16],
             "details": self.text(4),
-            "created_at": 1_790_000_000_000 + self.chance.randrange(10**9),
+            "created_at": 1_790_000_000_000 + self.random.randrange(10**9),
             "assets": {"large_text": self.text(2), "large_image": self.id()},
             "application_id": self.some_id(50),
         }
 
     def presence(self) -> Object:
-        status = self.chance.choice(_STATUSES)
-        activities = range(self.chance.choice((0, 1, 1, 2)))
+        status = self.random.choice(_STATUSES)
+        activities = range(self.random.choice((0, 1, 1, 2)))
         return {
             "user": {"id": self.some_id(5000)},
             "status": status,
@@ -174,7 +174,7 @@ class _Writer:
     def typing(self) -> Object:
         return {
             "user_id": self.some_id(5000),
-            "timestamp": 1_790_000_000 + self.chance.randrange(10**6),
+            "timestamp": 1_790_000_000 + self.random.randrange(10**6),
             "member": self.member(user=True),
             "channel_id": self.some_id(400),
             "guild_id": self.some_id(100),
@@ -191,7 +191,7 @@ class _Writer:
             "message_id": self.some_id(3000),
             "message_author_id": self.some_id(5000),
             "member": self.member(user=True),
-            "emoji": {"name": self.chance.choice(_EMOJI), "id": None},
+            "emoji": {"name": self.random.choice(_EMOJI), "id": None},
             "channel_id": self.some_id(400),
             "burst_colors": [],
             "burst": False,
@@ -205,7 +205,7 @@ class _Writer:
             "suppress": False,
             "session_id": self.hash(),
             "self_video": False,
-            "self_mute": self.chance.random() < 0.5,
+            "self_mute": self.random.random() < 0.5,
             "self_deaf": False,
             "request_to_speak_timestamp": None,
             "mute": False,
@@ -241,7 +241,7 @@ class _Writer:
             "unicode_emoji": None,
             "tags": {},
             "position": position,
-            "permissions": str(self.chance.getrandbits(49)),
+            "permissions": str(self.random.getrandbits(49)),
             "name": self.text(2),
             "mentionable": False,
             "managed": False,
@@ -249,12 +249,12 @@ class _Writer:
             "icon": None,
             "hoist": False,
             "flags": 0,
-            "color": self.chance.getrandbits(24),
+            "color": self.random.getrandbits(24),
         }
 
     def guild(self) -> Object:
         # Most guilds are small; a few are the largest thing that ever comes.
-        size = int(min(self.chance.paretovariate(0.9) * 12, 900))
+        size = int(min(self.random.paretovariate(0.9) * 12, 900))
         return {
             "voice_states": [],
             "verification_level": 1,
@@ -268,7 +268,7 @@ class _Writer:
             "region": "deprecated",
             "presences": [self.presence() for _ in range(size // 4)],
             "premium_tier": 2,
-            "premium_subscription_count": self.chance.randrange(30),
+            "premium_subscription_count": self.random.randrange(30),
             "preferred_locale": "en-US",
             "owner_id": self.id(),
             "nsfw_level": 0,
@@ -304,7 +304,7 @@ class _Writer:
         return {
             "not_found": [],
             "nonce": self.hash(),
-            "members": [self.member(user=True) for _ in range(self.chance.choice((50, 400, 1000)))],
+            "members": [self.member(user=True) for _ in range(self.random.choice((50, 400, 1000)))],
             "guild_id": self.some_id(100),
             "chunk_index": 0,
             "chunk_count": 1,
@@ -331,5 +331,5 @@ def dispatches(count: int, *, seed: int = 5) -> Iterator[tuple[str, Object]]:
     writer = _Writer(seed)
     names = list(_MIX)
     weights = [weight for weight, _ in _MIX.values()]
-    for name in writer.chance.choices(names, weights, k=count):
+    for name in writer.random.choices(names, weights, k=count):
         yield name, _MIX[name][1](writer)

@@ -1,4 +1,4 @@
-"""processes of the benchmarks that answer lines with JSON, until they are closed."""
+"""Helper processes that answer lines with JSON, until they are closed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Helper:
         self._process = process
 
     def hear(self) -> Any:
-        """The next line that it says; ends the run where there is none."""
+        """Return the next line of the process; end the run if it has ended."""
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
@@ -27,7 +27,7 @@ class Helper:
         return json.loads(line)
 
     def ask(self) -> Any:
-        """What it answers to a line."""
+        """Send a line, and return the answer."""
         assert self._process.stdin is not None
         self._process.stdin.write("\n")
         self._process.stdin.flush()

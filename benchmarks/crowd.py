@@ -1,10 +1,10 @@
-"""ports, kind, counts → many idle connections in one process, and what they cost it.
+"""Many idle connections in one process, and their cost.
 
     python -m benchmarks.crowd KIND COMPRESSION DISPATCHES COUNT[,COUNT...] PORT...
 
 KIND is `gateway` (the asyncio adapter and a task that iterates), `streams` (bare asyncio streams
 with an inflater, and a task that reads) or `inflater` (an inflater alone, without a socket). Each
-connection has read so many dispatches before it is idle. When a COUNT is reached, a line of JSON
+connection has read DISPATCHES dispatches before it is idle. When a COUNT is reached, a line of JSON
 is printed: connections, seconds of the processor, bytes of memory that no other process shares. A
 line without the bytes answers each line on its input.
 """
@@ -35,7 +35,7 @@ from gateway_proto import Config, Dispatch, Ready
 _AT_ONCE = 50
 """Handshakes."""
 _WARM_UP = 10
-"""Connections before the first is counted: what a process needs once is no cost of a connection."""
+"""Connections before the first is counted, to exclude the fixed cost of a process."""
 Reached = Callable[[], None]
 
 
@@ -71,7 +71,7 @@ async def _streams(port: int, compression: str, dispatches: int, reached: Reache
     )
     await reader.readuntil(b"\r\n\r\n")
     writer.write(b"\x81\xfe" + len(IDENTIFY).to_bytes(2, "big") + b"\0\0\0\0" + IDENTIFY)
-    count = -1  # READY is none of them
+    count = -1  # READY does not count
     while True:
         length = (await reader.readexactly(2))[1]
         if length >= 126:
@@ -105,7 +105,7 @@ class _Inflaters:
 
 
 def _give_back() -> None:
-    """What was used on the way and is free again goes back to the system, where glibc can do it."""
+    """Return free memory to the system, if glibc supports it."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
 
@@ -122,7 +122,7 @@ def _say(connections: int, *, memory: bool) -> None:
 
 
 async def main() -> None:
-    """Open, say what it costs, and stay idle until nobody asks any more."""
+    """Open the connections, report their cost, and stay idle until the input closes."""
     kind, compression, dispatches = sys.argv[1], sys.argv[2], int(sys.argv[3])
     counts, ports = [int(n) for n in sys.argv[4].split(",")], [int(port) for port in sys.argv[5:]]
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -1,4 +1,4 @@
-"""this checkout, package registries → a virtual environment with it, its peers, and Node's."""
+"""Virtual environment with this checkout and the other clients, and those of Node.js."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _node() -> str | None:
     """Where Node's peers are; None where they cannot be had."""
     npm = shutil.which("npm")
     if npm is None or shutil.which("node") is None:
-        print("there is no Node.js here: @discordjs/ws is left out")
+        print("Node.js is not installed: @discordjs/ws is omitted")
         return None
     folder = _FOLDER / "node"
     modules = folder / "node_modules"

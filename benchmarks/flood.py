@@ -1,4 +1,4 @@
-"""clients → READY and every dispatch of the corpus at once: as much of a gateway as that takes.
+"""Load server: sends READY and all dispatches of the corpus without a pause.
 
     python -m benchmarks.flood DISPATCHES COMPRESSION...
 
@@ -37,7 +37,7 @@ _APPLICATION: dict[str, Any] = {
 
 
 class Flood:
-    """What clients of one compression are sent, by the heartbeats that came before Identify."""
+    """Data for clients of one compression, by the number of heartbeats before Identify."""
 
     def __init__(self, compression: str, raw: list[tuple[str, bytes]]) -> None:
         self._compression = compression
@@ -65,7 +65,7 @@ class Flood:
                 connection.sendall(self._http(request))
 
     def _http(self, request: bytes) -> bytes:
-        """What some clients ask before they connect."""
+        """Answer of the lookup that some clients make."""
         path = request.split(b" ", 2)[1]
         answer: Any = _USER
         if b"/gateway" in path:
@@ -115,4 +115,4 @@ if __name__ == "__main__":
         threading.Thread(target=flood.serve, daemon=True).start()
     print(json.dumps({compression: flood.port for compression, flood in floods.items()}))
     sys.stdout.flush()
-    sys.stdin.read()  # until whoever started it is gone, or closes it
+    sys.stdin.read()  # until the parent process ends, or closes it

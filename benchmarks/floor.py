@@ -1,7 +1,7 @@
-"""bytes → counted dispatches: the least that reading them takes, with nothing that a client must.
+"""Baseline: a bare loop that reads and counts dispatches.
 
-It cuts frames, inflates, and decodes the envelope with `d` left raw; with `full` it decodes the
-whole payload. No handshake, no heartbeat, no sequence, no limit, no look at op codes.
+It parses frames, decompresses, and decodes the envelope without `d`; with `full` it decodes
+the whole payload. No handshake, no heartbeat, no sequence, no limit, no look at op codes.
 """
 
 from __future__ import annotations

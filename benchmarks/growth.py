@@ -1,6 +1,6 @@
-"""events seen, commands queued, connections → what one more costs then: it should stay flat.
+"""Cost of an event or command after many others: it should stay constant.
 
-Connections take turns with 4 KiB each, so that each turn finds another one's state cold in the
+Connections alternate with 4 KiB each, so that each step finds another one's state cold in the
 caches; the floor does the same, since no connection can escape that.
 """
 
@@ -27,12 +27,12 @@ _BLOCK = 10_000
 _BLOCKS = 20
 _QUEUED = (0, 10, 900)
 _SENDS = 50
-"""Timed behind those that are queued; a connection lets 1,000 wait."""
+"""Commands timed after the queued ones; a connection queues at most 1,000."""
 _CONNECTIONS = (1, 100, 1000)
 _EACH = 50
 """Dispatches of one connection where there are most; more than the 32 KiB that zlib looks back."""
 _FLAT = 1.15
-"""What still counts as flat: runs of one and the same work differ by as much here."""
+"""Ratio that counts as constant: runs of the same work differ by as much."""
 
 
 def _chunks(data: bytes, size: int) -> list[bytes]:
@@ -177,14 +177,14 @@ def show(result: dict[str, Any]) -> str:
     rows = [[f"after {events['seen']} events seen", times(events["last_of_first"])]]
     rows += [[f"with {n} commands queued", times(r)] for n, r in result["queued"].items()]
     text = table("what an event costs, of what it costs at first", ["", "ratio"], rows)
-    rows = [[f"behind {n} that wait", times(r)] for n, r in result["sends"].items()]
+    rows = [[f"after {n} queued", times(r)] for n, r in result["sends"].items()]
     text += "\n" + table("what a command costs that must wait", ["", "ratio"], rows)
     rows = [
         [f"{compression}, {n}", times(cell["machine"]), times(cell["floor"])]
         for compression, by_count in result["connections"].items()
         for n, cell in by_count.items()
     ]
-    title = "what an event costs with many connections in turns, of what it costs with one"
+    title = "cost of an event with many alternating connections, relative to one"
     return text + "\n" + table(title, ["", "machine", "floor"], rows)
 
 
@@ -194,12 +194,12 @@ def figures(result: dict[str, Any]) -> list[Figure]:
     found = [
         Figure("growth: events seen", _FLAT, result["events"]["last_of_first"]["median"]),
         Figure(f"growth: {most} commands queued", _FLAT, result["queued"][most]["median"]),
-        Figure(f"growth: a command behind {most}", _FLAT, result["sends"][most]["median"]),
+        Figure(f"growth: a command after {most}", _FLAT, result["sends"][most]["median"]),
     ]
     for compression, by_count in result["connections"].items():
         many = max(by_count, key=int)
         cell = by_count[many]
-        # What the caches cost is the machine's; what is beyond the floor's part is the library's.
+        # The baseline has the cost of CPU caches; the rest is that of the library.
         beyond = cell["machine"]["median"] / max(1.0, cell["floor"]["median"])
         found.append(Figure(f"growth: {many} connections, {compression}", _FLAT, beyond))
     return found

@@ -1,7 +1,7 @@
-"""10,000 idle connections → how late their heartbeats are, and what each connection costs.
+"""Delay of heartbeats and cost of each connection, with 10,000 idle connections.
 
-All clients are in one process, their servers in two others, which say how late each heartbeat came
-after it was due. Connections are compressed (zlib-stream) and beat each 41.25 s, as at Discord.
+All clients are in one process, their servers in two others, which report the delay of each
+heartbeat. Connections are compressed (zlib-stream), with a heartbeat every 41.25 s, as Discord's.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _FEW = 50
 """Connections that are there before the difference is taken."""
 _SERVERS = 2
 _WINDOW = 1.1 * INTERVAL / 1000
-"""Seconds: each connection beats once or twice."""
+"""Seconds, in which each connection sends one or two heartbeats."""
 _SETTLED = 3.0
 _SPARE = 200
 """Files that a process has open for other things."""
@@ -52,7 +52,7 @@ def _measure(count: int) -> dict[str, Any]:
         )
         at_few, at_all = crowd.hear(), crowd.hear()
         opened = time.monotonic() - began
-        # What was late while they were opened, and while memory was counted, is not counted.
+        # Delays while connections open, or memory is measured, are not counted.
         time.sleep(_SETTLED)
         for server in servers:
             server.ask()
@@ -65,7 +65,7 @@ def _measure(count: int) -> dict[str, Any]:
         raise SystemExit(f"{connections} of {count} connections are still open")
     late = sorted(late * 1000 for answer in answers for late in answer["late"])
     if len(late) < count:
-        raise SystemExit(f"{len(late)} heartbeats of {count} connections: some did not beat")
+        raise SystemExit(f"{len(late)} heartbeats of {count} connections: some sent none")
     cuts = statistics.quantiles(late, n=100, method="inclusive")
     return {
         "connections": count,
@@ -101,7 +101,7 @@ def show(result: dict[str, Any]) -> str:
                 f"{of['opened_seconds']:.1f}",
             ]
         )
-    head = ["", "late p50 ms", "p99 ms", "max ms", "beats", "KiB each", "CPU us/s each", "opened s"]
+    head = ["", "late p50 ms", "p99 ms", "max ms", "sent", "KiB each", "CPU us/s each", "opened s"]
     title = f"idle connections in one process, {result['window_seconds']:.0f} s, zlib-stream"
     return table(title, head, rows)
 

@@ -1,4 +1,4 @@
-"""clients, a server → ratios to the floor: READY to the last dispatch over a loopback socket.
+"""Ratios to the baseline: READY to the last dispatch over a loopback socket.
 
 The server and each client have a process of their own; a round runs every client once, in an order
 that moves on with each round.
@@ -32,14 +32,14 @@ _ALL = ("none", "zlib-stream", "zstd-stream")
 
 @dataclass(frozen=True)
 class Client:
-    """Who reads."""
+    """One client to measure."""
 
     name: str
     file: str
     needs: tuple[str, ...] = ()
     compressions: tuple[str, ...] = _ALL
     takes: str = ""
-    """What of `d` it decodes: all ("data"), a few fields ("typed"), or none that it need not."""
+    """Part of `d` that it decodes: all ("data"), a few fields ("typed"), or no more than needed."""
 
     @property
     def is_here(self) -> bool:
@@ -50,7 +50,7 @@ class Client:
         return all(importlib.util.find_spec(name) is not None for name in self.needs)
 
     def command(self, port: int, compression: str, dispatches: int) -> list[str]:
-        """What runs it."""
+        """Command that runs it."""
         arguments = [str(port), compression, str(dispatches), *filter(None, [self.takes])]
         if self.file.endswith(".cjs"):
             return ["node", str(Path(__file__).parent / "clients" / self.file), *arguments]

@@ -1,4 +1,4 @@
-"""command line → Options: how much is measured."""
+"""Options of a benchmark run."""
 
 from __future__ import annotations
 

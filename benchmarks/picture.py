@@ -1,4 +1,4 @@
-"""the report → an SVG for the README: bars of the loopback's ratios to the floor.
+"""SVG for the README: bars of the loopback's ratios to the baseline.
 
 The ground is transparent and the colours are of a middle lightness, so that it is read on light and
 on dark pages.

@@ -1,4 +1,4 @@
-"""dispatches → ratios to the floor: bytes to events in one process, without a socket.
+"""Ratios to the baseline: bytes to events in one process, without a socket.
 
 A `ClientConnection` with all that it does (frames, limits, heartbeats, sequence, events) reads
 chunks of 64 KiB, as does the floor. With `data` each event is decoded too, beside a floor that

@@ -1,4 +1,4 @@
-"""many clients → READY, some dispatches, and then only ACKs; and how late their heartbeats came.
+"""Idle server: READY, some dispatches, then only ACKs; measures late heartbeats.
 
     python -m benchmarks.quiet COMPRESSION DISPATCHES INTERVAL
 

@@ -1,4 +1,4 @@
-"""fake time → seconds until READY after an outage: how soon a client comes back, over many seeds.
+"""Seconds from the end of an outage to READY, in virtual time, over many seeds.
 
 The figures depend on the seeds alone: they are the same on every system.
 """

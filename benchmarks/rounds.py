@@ -1,4 +1,4 @@
-"""seconds of each round → medians, ratios and spread."""
+"""Medians, ratios and spread of rounds."""
 
 from __future__ import annotations
 

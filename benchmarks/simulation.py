@@ -1,4 +1,4 @@
-"""virtual time → seconds that it takes: an idle connection in `Link`, shards in `Simulation`."""
+"""Cost of virtual time: an idle connection in `Link`, shards in `Simulation`."""
 
 from __future__ import annotations
 

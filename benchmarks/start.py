@@ -1,4 +1,4 @@
-"""fresh interpreters → seconds that an import takes, beside the import of what it depends on.
+"""Import time in new interpreters, compared with that of the dependencies.
 
 All modules are there as bytecode, written by a first import: installed packages have theirs, and a
 checkout may not, which alone makes its import half as long again.

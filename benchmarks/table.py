@@ -1,4 +1,4 @@
-"""rows, figures → text."""
+"""Text tables of rows and figures."""
 
 from __future__ import annotations
 

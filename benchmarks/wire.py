@@ -1,6 +1,6 @@
-"""dispatches → bytes of a gateway: one encoding for each compression, the same for all who read.
+"""Encoded dispatches of a gateway: one encoding for each compression.
 
-The keys stand in the order that Discord sends (t, s, op, d). What is plain goes in text frames,
+The keys are in the order that Discord sends (t, s, op, d). What is plain goes in text frames,
 what is compressed in binary ones, one context for all of a connection.
 """
 
@@ -97,7 +97,7 @@ class Writer:
 def conversation(
     compression: str, raw: Iterable[tuple[str, bytes]], *, early: int = 0, interval: int = INTERVAL
 ) -> tuple[bytes, list[bytes], bytes, bytes]:
-    """HELLO; the ACKs of so many heartbeats that came before Identify; READY; the dispatches."""
+    """Return HELLO, the ACKs of heartbeats before Identify, READY and the dispatches."""
     writer = Writer(compression)
     hello = writer.hello(interval)
     acks = [writer.ack() for _ in range(early)]
@@ -115,7 +115,7 @@ def accept(request: bytes) -> bytes:
     """The answer to a request for an upgrade."""
     found = re.search(rb"sec-websocket-key: *(\S+)", request, re.IGNORECASE)
     if found is None:
-        raise ValueError(f"this is no request for an upgrade: {request[:200]!r}")
+        raise ValueError(f"not an upgrade request: {request[:200]!r}")
     key = base64.b64encode(hashlib.sha1(found[1] + _GUID).digest())
     return (
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"

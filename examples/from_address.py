@@ -1,7 +1,7 @@
-"""GATEWAY_TOKEN, GATEWAY_API, FROM_ADDRESS → messages on the screen: a transport of its own.
+"""Bot with its own transport; reads GATEWAY_TOKEN, GATEWAY_API and FROM_ADDRESS.
 
-This one leaves by a local address of its choice, as a host with several needs. A Unix socket or a
-tunnel is the same with another line in `connect`: TLS is added over whatever it returns.
+It connects from a chosen local address. For a Unix socket or a tunnel, change the line in
+`connect`; the adapter adds TLS over the returned stream.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""GATEWAY_TOKEN, GATEWAY_API → messages on the screen: anyio, so on trio and asyncio alike.
+"""Bot on anyio, with trio or asyncio; reads GATEWAY_TOKEN and GATEWAY_API.
 
 python on_anyio.py trio
 """

@@ -1,7 +1,7 @@
-"""GATEWAY_TOKEN, GATEWAY_API, SESSION_FILE → messages on the screen: asyncio, and restarts.
+"""Bot on asyncio that resumes after restarts; reads GATEWAY_TOKEN, GATEWAY_API, SESSION_FILE.
 
-The session is stored after each event that was handled. So a process may be killed at any
-instant: the next one resumes, and receives again only the event that this one had not finished.
+The session is stored after each handled event. After a crash the next process resumes, and
+receives only the unfinished event again.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ CONFIG = Config(
 
 
 def load() -> Session | None:
-    """What was stored, where it is there and fits."""
+    """Return the stored session, if it exists and is valid."""
     try:
         # If it is of another token, shard or version, it is ignored: see `SessionIgnored`.
         return Session.from_json(FILE.read_bytes())

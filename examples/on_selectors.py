@@ -1,7 +1,7 @@
-"""GATEWAY_TOKEN, GATEWAY_API → messages on the screen: one thread, `selectors`, no event loop.
+"""Bot in one thread with `selectors`; reads GATEWAY_TOKEN and GATEWAY_API.
 
-The socket does not block, so neither a peer that reads slowly nor half a TLS record holds up the
-timers. A selector could watch other sockets, and other gateways, beside this one.
+The socket does not block, so neither a slow peer nor an incomplete TLS record delays the
+timers. A selector could also watch other sockets and gateways.
 """
 
 import os

@@ -1,7 +1,7 @@
-"""GATEWAY_TOKEN, GATEWAY_API → messages on the screen: blocking sockets and threads.
+"""Bot on blocking sockets and threads; reads GATEWAY_TOKEN and GATEWAY_API.
 
-One thread blocks in `recv`. Another owns the machine: what others want of it, they put in its
-inbox as a call. So no lock is needed, and any thread may send.
+One thread blocks in `recv`. Another owns the connection, and other threads put calls into its
+inbox. So no lock is needed, and any thread may send.
 """
 
 import os

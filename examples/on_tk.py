@@ -1,6 +1,6 @@
-"""GATEWAY_TOKEN, GATEWAY_API → messages in a window: the loop of Tk.
+"""Messages in a Tk window; reads GATEWAY_TOKEN and GATEWAY_API.
 
-Tk watches sockets on some systems alone: look fifty times a second. A thread does the dialling.
+Tk watches sockets only on some systems, so poll fifty times a second. A thread dials.
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-"""GATEWAY_TOKEN, GATEWAY_API → messages on the screen: trio, with a task beside the events."""
+"""Bot on trio with a second task; reads GATEWAY_TOKEN and GATEWAY_API."""
 
 import os
 
@@ -11,7 +11,7 @@ GAMES = ("chess", "go", "shogi")
 
 
 async def play(gateway: Gateway) -> None:
-    """Show another game every minute; `send` waits while there is no connection."""
+    """Show another game every minute; `send` waits for a connection."""
     while True:
         for game in GAMES:
             await gateway.send(UpdatePresence([Activity(game)]))

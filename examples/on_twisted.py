@@ -1,4 +1,4 @@
-"""GATEWAY_TOKEN, GATEWAY_API → messages on the screen: Twisted's reactor."""
+"""Bot on Twisted's reactor; reads GATEWAY_TOKEN and GATEWAY_API."""
 
 import os
 import random

@@ -1,7 +1,7 @@
-"""GATEWAY_TOKEN, GATEWAY_URL → messages on the screen: aiohttp's WebSocket as the transport.
+"""Bot over aiohttp's WebSocket; reads GATEWAY_TOKEN and GATEWAY_URL.
 
-With `framing=False` the machine takes and gives WebSocket messages; aiohttp does the rest, with its
-proxies, its cookies and its TLS. Compression of the gateway works as ever: its messages are bytes.
+With `framing=False` the connection takes and returns WebSocket messages. aiohttp handles proxies,
+cookies and TLS. The gateway's compression still works: its messages are bytes.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""GATEWAY_TOKEN, GATEWAY_URL → messages on the screen: picows' WebSocket as the transport."""
+"""Bot over picows' WebSocket; reads GATEWAY_TOKEN and GATEWAY_URL."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""GATEWAY_TOKEN, GATEWAY_API → a gateway on PORT: a bot behind it restarts without an Identify.
+"""Gateway proxy on PORT: its bot restarts without an Identify at the gateway.
 
 A server for the bots, a client of the real gateway: the session there is the proxy's. A bot that
 starts again identifies here; one that kept its session resumes here, and gets what it missed. After
@@ -16,7 +16,7 @@ FORWARDED = gp.Request | gp.UpdatePresence | gp.UpdateVoiceState
 
 
 class Mirror(gp.World):
-    """Who the bot is, and its guilds; requests are the real gateway's to answer."""
+    """The bot and its guilds. The real gateway answers requests."""
 
     def requested_guild(self, guild_id: str) -> None:
         return None
@@ -66,7 +66,7 @@ async def main() -> None:
                 end_sessions(front, serving.now())
             elif serving is not None and type(event) is gp.Dispatch:  # not RESUMED
                 serving.dispatch(event.name, event.data)
-            elif serving is None and backfill.done:  # there is something to tell bots of
+            elif serving is None and backfill.done:  # all guilds have arrived
                 opening = serve_gateway(front, port=int(port), on_event=on_event)
                 serving = await stack.enter_async_context(opening)
                 stack.callback(asyncio.create_task(forward()).cancel)

@@ -1,6 +1,6 @@
-"""GATEWAY_TOKEN, GATEWAY_API → trace.jsonl: a recorder, and what it wrote driven again.
+"""Record a trace and replay it; reads GATEWAY_TOKEN and GATEWAY_API.
 
-The token is not in the trace. `gateway-proto timeline trace.jsonl` makes a page of it.
+The token is not in the trace. `gateway-proto timeline trace.jsonl` draws it.
 """
 
 import asyncio

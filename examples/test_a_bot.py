@@ -1,4 +1,4 @@
-"""events → commands, asserted: unit tests of a bot, without a network and on one.
+"""Unit tests of a bot, without a network and with one.
 
 pip install "gateway-proto[pytest]" && pytest test_a_bot.py
 """

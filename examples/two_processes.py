@@ -1,4 +1,4 @@
-"""GATEWAY_TOKEN, GATEWAY_API, SHARDS → messages: two processes of one bot share identify slots.
+"""Two processes of one bot that share identify slots; reads GATEWAY_TOKEN, GATEWAY_API, SHARDS.
 
 Each process runs every second shard. The parent grants the slots, over a loopback socket: a process
 sends the key of a shard, and receives a line when that key is free. Only one shard of a key may

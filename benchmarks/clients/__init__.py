@@ -1,4 +1,4 @@
-"""port, compression, count → the seconds between READY and the last dispatch: a client a file.
+"""Clients, one per file: each measures the seconds from READY to the last dispatch.
 
 python -m benchmarks.clients.NAME PORT COMPRESSION DISPATCHES [data]
 

@@ -1,4 +1,4 @@
-"""port → seconds: aiohttp's WebSocket and orjson, and no gateway library at all."""
+"""Client: aiohttp's WebSocket and orjson, and no gateway library at all."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benchmarks.floor import inflater
 
 
 async def main() -> None:
-    """Receive, inflate, decode, count."""
+    """Receive, decompress, decode and count."""
     watch = Stopwatch()
     inflate = inflater(watch.compression)
     count, total = 0, watch.total

@@ -1,4 +1,4 @@
-"""port → seconds: discord-gateway in the blocking loop of its own documentation."""
+"""Client: discord-gateway in the blocking loop of its own documentation."""
 
 from __future__ import annotations
 

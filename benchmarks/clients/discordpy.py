@@ -1,4 +1,4 @@
-"""port → seconds: discord.py's WebSocket, with its state replaced by a counter.
+"""Client: discord.py's WebSocket, with its state replaced by a counter.
 
 The parsers of its state, which make objects of payloads, give way to one that counts, so that what
 is measured is the gateway of discord.py and not its cache. It decodes with orjson, and takes

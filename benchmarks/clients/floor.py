@@ -1,4 +1,4 @@
-"""port → seconds: a bare blocking loop that reads what must be read; see `benchmarks/floor.py`."""
+"""Client: a bare blocking loop that reads what must be read; see `benchmarks/floor.py`."""
 
 from __future__ import annotations
 

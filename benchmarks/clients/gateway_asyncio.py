@@ -1,4 +1,4 @@
-"""port → seconds: this project's asyncio adapter, as an application uses it."""
+"""Client: this project's asyncio adapter, as an application uses it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from gateway_proto import Config, Dispatch, Ready
 
 
 class Author(msgspec.Struct):
-    """Who wrote a message."""
+    """Author of a message."""
 
     id: str
     username: str = ""
 
 
 class Fields(msgspec.Struct):
-    """What a bot that answers messages looks at; whatever it is that came."""
+    """Fields that a bot that answers messages reads."""
 
     id: str | None = None
     guild_id: str | None = None

@@ -1,4 +1,4 @@
-"""port → seconds: this project's trio adapter, as an application uses it."""
+"""Client: this project's trio adapter, as an application uses it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""port → seconds: hikari's shard, its raw event path alone.
+"""Client: hikari's shard, its raw event path alone.
 
 Its event manager is replaced by one that counts what `consume_raw_event` is given: the shard has
 decoded the whole payload by then (with orjson), and hikari has made no object of it yet.
@@ -43,7 +43,7 @@ class Counter:
         """An event of hikari's own."""
 
     def deserialize_connected_event(self, shard: Any) -> None:
-        """The event that says that a shard is connected."""
+        """Event of a connected shard."""
 
 
 async def main() -> None:

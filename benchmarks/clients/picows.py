@@ -1,4 +1,4 @@
-"""port → seconds: picows' WebSocket and orjson, and no gateway library at all."""
+"""Client: picows' WebSocket and orjson, and no gateway library at all."""
 
 from __future__ import annotations
 

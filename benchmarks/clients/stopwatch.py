@@ -1,4 +1,4 @@
-"""READY, dispatches → one line of JSON: what a client's process says of its run."""
+"""Stopwatch from READY to the last dispatch; prints one line of JSON."""
 
 from __future__ import annotations
 
