@@ -153,7 +153,7 @@ def _await(what: str, is_so: Any) -> float:
 
 def kill_both(kills: int, *, adapter: str, seed: int, servers: float = 0.25) -> dict[str, Any]:
     """Kill `kills` times, a part of them the server. Raises AssertionError if a number is lost."""
-    chance = random.Random(seed)
+    rng = random.Random(seed)
     outages: dict[str, list[float]] = {"client": [], "server": []}
     repeated: collections.Counter[str] = collections.Counter()
     with tempfile.TemporaryDirectory(prefix="killed-") as name, contextlib.ExitStack() as stack:
@@ -166,8 +166,8 @@ def kill_both(kills: int, *, adapter: str, seed: int, servers: float = 0.25) -> 
         running["client"] = _start("client", adapter, folder, port)
         _await("numbers are handled", lambda: len(_lines(folder)) > _PROGRESS)
         for _ in range(kills):
-            time.sleep(chance.random() * 0.1)
-            role = "server" if chance.random() < servers else "client"
+            time.sleep(rng.random() * 0.1)
+            role = "server" if rng.random() < servers else "client"
             _end(running[role])
             before = len(_lines(folder))
             running[role] = _start(role, adapter, folder, port)

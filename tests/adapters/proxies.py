@@ -27,7 +27,7 @@ class _Listening:
     user: tuple[str, str] | None = None
     """User and password that it wants."""
     tls: ssl.SSLContext | None = None
-    silent: bool = False
+    unresponsive: bool = False
     """Whether it reads, and never answers."""
     in_bytes: bool = False
     """Whether it sends its answers byte by byte."""
@@ -66,7 +66,7 @@ class _Listening:
         return beyond
 
     def _say(self, sock: socket.socket, data: bytes) -> None:
-        if self.silent:
+        if self.unresponsive:
             self.over.wait(10)
             raise OSError
         for piece in [data[i : i + 1] for i in range(len(data))] if self.in_bytes else [data]:

@@ -78,21 +78,21 @@ class Proxy:
                 other.join()
                 self._open -= {client, server}
 
-    def _pass(self, source: socket.socket, sink: socket.socket, chance: random.Random) -> None:
-        left = int(chance.expovariate(1 / self._mean_bytes)) if self.cutting else None
+    def _pass(self, source: socket.socket, sink: socket.socket, rng: random.Random) -> None:
+        left = int(rng.expovariate(1 / self._mean_bytes)) if self.cutting else None
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
                 while data:
-                    piece = data[: chance.choice([1, 3, 200, 5000, 65536, 65536])]
+                    piece = data[: rng.choice([1, 3, 200, 5000, 65536, 65536])]
                     if left is not None and len(piece) > left and self.cutting:
                         sink.sendall(piece[:left])
                         self.cuts += 1
-                        if chance.random() < 0.5:
+                        if rng.random() < 0.5:
                             for end in (source, sink):
                                 end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
                         break
-                    if chance.random() < 0.3:
-                        time.sleep(chance.random() * _LONGEST_DELAY)
+                    if rng.random() < 0.3:
+                        time.sleep(rng.random() * _LONGEST_DELAY)
                     sink.sendall(piece)
                     data = data[len(piece) :]
                     left = None if left is None else max(0, left - len(piece))

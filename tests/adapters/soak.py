@@ -66,7 +66,7 @@ async def _serve() -> None:
         replay_limit=200,
         session_lifetime=30.0,
     )
-    server, chance = Server(config), random.Random(1)
+    server, rng = Server(config), random.Random(1)
     counts: dict[str, int] = {}
     async with gateway_asyncio.serve_gateway(server) as serving:
         print(serving.port, flush=True)
@@ -77,12 +77,12 @@ async def _serve() -> None:
             return True
 
         loop = asyncio.get_running_loop()
-        told = trouble = loop.time()
+        reported_at = trouble = loop.time()
         for turn in itertools.count():
             await asyncio.sleep(0.05)
             now = loop.time()
-            if now - told >= 60 or turn == 0:
-                told = now
+            if now - reported_at >= 60 or turn == 0:
+                reported_at = now
                 print(_memory(), flush=True)
             for _ in range(_BURST if turn % 600 == 599 else 1):
                 chosen = list(server.sessions.values())
@@ -95,8 +95,8 @@ async def _serve() -> None:
             ready = [c for c in server.connections if c.session is not None]
             if now - trouble >= _TROUBLE and ready:
                 trouble = now
-                unlucky = chance.choice(ready)
-                match chance.randrange(4):
+                unlucky = rng.choice(ready)
+                match rng.randrange(4):
                     case 0:
                         unlucky.drop(now=now)
                     case 1:
@@ -104,7 +104,7 @@ async def _serve() -> None:
                     case 2:
                         unlucky.close(4000, now=now)
                     case _:
-                        unlucky.send(SessionInvalidated(chance.random() < 0.5), now=now)
+                        unlucky.send(SessionInvalidated(rng.random() < 0.5), now=now)
 
 
 class _Checked:
@@ -139,21 +139,21 @@ async def _listen(port: int, shards: int, seconds: float) -> tuple[list[int], li
         identify_attempts=10**9,
         max_concurrency=10_000,
     )
-    heard = [_Checked() for _ in range(shards)]
+    inboxes = [_Checked() for _ in range(shards)]
     memory: list[int] = []
-    until, told = time.monotonic() + seconds, time.monotonic()
+    until, reported_at = time.monotonic() + seconds, time.monotonic()
     async with gateway_asyncio.open_shards(config, count=shards) as fleet:
         async for shard_id, event in fleet:
             if shard_id is None:  # of the lookup
                 continue
-            heard[shard_id].hear(event)
+            inboxes[shard_id].hear(event)
             now = time.monotonic()
-            if now - told >= seconds / 60:
-                told = now
+            if now - reported_at >= seconds / 60:
+                reported_at = now
                 memory.append(_memory())
             if now >= until:
                 break
-    return memory, heard
+    return memory, inboxes
 
 
 def soak(shards: int, minutes: float) -> dict[str, Any]:
@@ -170,7 +170,7 @@ def soak(shards: int, minutes: float) -> dict[str, Any]:
     try:
         assert server.stdout is not None
         port = int(server.stdout.readline())
-        memory, heard = asyncio.run(_listen(port, shards, minutes * 60))
+        memory, inboxes = asyncio.run(_listen(port, shards, minutes * 60))
         server.kill()
         served = [int(line) for line in server.stdout.read().split()]
     finally:
@@ -178,7 +178,7 @@ def soak(shards: int, minutes: float) -> dict[str, Any]:
         server.wait()
         if server.stdout is not None:
             server.stdout.close()
-    assert all(shard.sessions for shard in heard), "each shard had a session"
+    assert all(shard.sessions for shard in inboxes), "each shard had a session"
     for name, held in (("shards", memory), ("server", served)):
         warm = held[int(len(held) * _WARM) :]
         if len(warm) >= 8:
@@ -188,9 +188,9 @@ def soak(shards: int, minutes: float) -> dict[str, Any]:
     return {
         "memory": memory,
         "served": served,
-        "numbers": sum(shard.total for shard in heard),
-        "sessions": sum(shard.sessions for shard in heard),
-        "resumes": sum(shard.resumes for shard in heard),
+        "numbers": sum(shard.total for shard in inboxes),
+        "sessions": sum(shard.sessions for shard in inboxes),
+        "resumes": sum(shard.resumes for shard in inboxes),
     }
 
 

@@ -160,12 +160,12 @@ def test_loop_blocked_after_a_heartbeat_keeps_the_connection(
 
     async def main() -> None:
         async with kit.limit(20), kit.adapter.open_gateway(made.config()) as gateway:
-            beats = 0
+            heartbeats = 0
             async for event in gateway:
                 assert not isinstance(event, Closed)
                 if isinstance(event, HeartbeatSent):
-                    beats += 1
-                    if beats == 5:
+                    heartbeats += 1
+                    if heartbeats == 5:
                         break
                     await kit.sleep(pause)
                     time.sleep(blocked)

@@ -22,7 +22,7 @@ from tests.adapters.support import (
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "expected_text"),
     [
         ("--dialect 3 --compress zlib-stream", "version 3 has no zlib-stream compression"),
         ("--dialect 5 --compress zstd-stream", "version 5 has no zstd-stream compression"),
@@ -31,12 +31,12 @@ from tests.adapters.support import (
 )
 @pytest.mark.parametrize("command", ["demo", "tail --gateway ws://localhost:1"])
 def test_conflicting_options_are_reported_in_one_line(
-    command: str, arguments: str, says: str
+    command: str, arguments: str, expected_text: str
 ) -> None:
     result = run_command(*command.split(), *arguments.split())
 
     assert result.returncode == 2
-    assert says in result.stderr
+    assert expected_text in result.stderr
     assert len(result.stderr.splitlines()) == 1
 
 
@@ -87,7 +87,7 @@ GATEWAY = ["tail", "--gateway", "ws://127.0.0.1:1"]
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "expected_text"),
     [
         (["demo", "--dialect", "99"], "invalid --dialect 99: use one of 3, 4, 5"),
         (["demo", "--adapter", "curio"], "invalid --adapter 'curio': use one of asyncio, trio"),
@@ -119,11 +119,13 @@ GATEWAY = ["tail", "--gateway", "ws://127.0.0.1:1"]
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_user_error_is_reported_in_one_line_with_status_2(arguments: list[str], says: str) -> None:
+def test_user_error_is_reported_in_one_line_with_status_2(
+    arguments: list[str], expected_text: str
+) -> None:
     result = run_command(*arguments)
 
     assert result.returncode == 2
-    assert says in result.stderr
+    assert expected_text in result.stderr
     assert result.stderr.startswith("gateway-proto: ")
     assert len(result.stderr.strip().splitlines()) == 1
     assert "Traceback" not in result.stderr + result.stdout
@@ -131,7 +133,7 @@ def test_user_error_is_reported_in_one_line_with_status_2(arguments: list[str], 
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "expected_text"),
     [
         (["serve", "--host", "192.0.2.1"], "cannot listen on 192.0.2.1 port 8080"),
         (["tail", "--gateway", "ws://127.0.0.1:1"], "cannot connect to ws://127.0.0.1:1"),
@@ -140,12 +142,12 @@ def test_user_error_is_reported_in_one_line_with_status_2(arguments: list[str], 
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_failed_connection_is_reported_in_one_line_with_status_1(
-    arguments: list[str], says: str
+    arguments: list[str], expected_text: str
 ) -> None:
     result = run_command(*arguments)
 
     assert result.returncode == 1
-    assert says in result.stderr
+    assert expected_text in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
 
 

@@ -166,15 +166,15 @@ def test_crash_report_has_instructions_and_no_token(
     with pytest.raises(SystemExit) as ended:
         gateway_cli.main()
 
-    said = capsys.readouterr().err
+    report = capsys.readouterr().err
     assert ended.value.code == 70
-    assert "RuntimeError: [token], [token], [token] and [token]" in said
-    assert "command  serve --dialect 9 --encoding etf\n" in said
-    assert "versions gateway_proto 0." in said
-    assert "Python 3." in said
-    assert "tail --record trace.jsonl" in said
+    assert "RuntimeError: [token], [token], [token] and [token]" in report
+    assert "command  serve --dialect 9 --encoding etf\n" in report
+    assert "versions gateway_proto 0." in report
+    assert "Python 3." in report
+    assert "tail --record trace.jsonl" in report
     for secret in ("secret-token", "the-second", "the-third", "fourth"):
-        assert secret not in said
+        assert secret not in report
 
 
 def test_crash_report_without_token_is_unchanged(
@@ -191,9 +191,9 @@ def test_crash_report_without_token_is_unchanged(
     with pytest.raises(SystemExit):
         gateway_cli.main()
 
-    said = capsys.readouterr().err
-    assert "RuntimeError: it broke" in said
-    assert "command  (no --dialect: 10, or all)\n" in said
+    report = capsys.readouterr().err
+    assert "RuntimeError: it broke" in report
+    assert "command  (no --dialect: 10, or all)\n" in report
 
 
 # ----- JSON -----

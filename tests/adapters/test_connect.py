@@ -151,8 +151,10 @@ FAILURES = [
 
 
 @each_loop
-@pytest.mark.parametrize(("error", "says"), FAILURES, ids=lambda one: repr(one)[:30])
-def test_network_error_in_connect_is_a_failed_dial(name: str, error: Any, says: str) -> None:
+@pytest.mark.parametrize(("error", "expected_text"), FAILURES, ids=lambda one: repr(one)[:30])
+def test_network_error_in_connect_is_a_failed_dial(
+    name: str, error: Any, expected_text: str
+) -> None:
     adapter, run = RUNNERS[name]
 
     async def connect(dial: Any) -> Any:
@@ -161,7 +163,7 @@ def test_network_error_in_connect_is_a_failed_dial(name: str, error: Any, says: 
     async def main() -> None:
         events = await _until(adapter, CONFIG, DialFailed, connect)
 
-        assert events[-1].error == says
+        assert events[-1].error == expected_text
 
     run(main)
 
@@ -257,17 +259,17 @@ def test_peer_that_does_not_read_pauses_stream_writes() -> None:
     """Buffered data is written when the peer reads again; leaving does not wait for it."""
     from gateway_asyncio._streams import StreamTransport
 
-    heard: list[str] = []
+    calls: list[str] = []
 
     class Protocol(asyncio.BufferedProtocol):
         def pause_writing(self) -> None:
-            heard.append("pause")
+            calls.append("pause")
 
         def resume_writing(self) -> None:
-            heard.append("resume")
+            calls.append("resume")
 
         def connection_lost(self, exc: Exception | None) -> None:
-            heard.append("lost")
+            calls.append("lost")
 
     async def main() -> None:
         ours, theirs = socket.socketpair()
@@ -278,25 +280,25 @@ def test_peer_that_does_not_read_pauses_stream_writes() -> None:
             size = 4_000_000
             transport.write(bytes(size))
             await asyncio.sleep(0)
-            assert heard == ["pause"]
+            assert calls == ["pause"]
             received = 0
             while received < size:
                 received += len(await asyncio.get_running_loop().sock_recv(theirs, 1 << 20))
-            while heard == ["pause"]:
+            while calls == ["pause"]:
                 await asyncio.sleep(0.01)
             transport.write(bytes(size))
             transport.close()
             transport.abort()
-            while "lost" not in heard:
+            while "lost" not in calls:
                 await asyncio.sleep(0.01)
             assert transport.is_closing()
 
     asyncio.run(asyncio.wait_for(main(), 20))
     gc.collect()
 
-    assert heard[:2] == ["pause", "resume"]
-    assert heard.count("lost") == 1
-    assert heard[-1] == "lost"
+    assert calls[:2] == ["pause", "resume"]
+    assert calls.count("lost") == 1
+    assert calls[-1] == "lost"
 
 
 def test_trio_accepts_memory_streams() -> None:

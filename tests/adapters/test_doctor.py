@@ -53,7 +53,7 @@ def _find_at(
 
 
 @contextlib.contextmanager
-def _answering(answer: bytes | None, heard: bytearray | None = None) -> Iterator[int]:
+def _answering(answer: bytes | None, received_data: bytearray | None = None) -> Iterator[int]:
     """Yield the port of a server with a fixed response; None means no response."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         kept: list[socket.socket] = []
@@ -65,8 +65,8 @@ def _answering(answer: bytes | None, heard: bytearray | None = None) -> Iterator
                     kept.append(accepted)
                     if answer is not None:
                         request = accepted.recv(65536)
-                        if heard is not None:
-                            heard.extend(request)
+                        if received_data is not None:
+                            received_data.extend(request)
                         accepted.sendall(answer)
                         accepted.shutdown(socket.SHUT_WR)
 
@@ -91,11 +91,13 @@ def _http(status: str, body: bytes = b"", *headers: str) -> bytes:
 
 @pytest.mark.parametrize("version", [5, 6, 10])
 def test_complete_check_succeeds_and_closes_cleanly(version: int) -> None:
-    heard: list[Any] = []
+    received_data: list[Any] = []
     server = Server()
 
     async def main() -> list[Finding]:
-        async with serve_gateway(server, on_event=lambda _, event: heard.append(event)) as served:
+        async with serve_gateway(
+            server, on_event=lambda _, event: received_data.append(event)
+        ) as served:
             intents = 0 if version >= 8 else None
             return await _examined(api_url=served.api_url, dialect=version, intents=intents)
 
@@ -103,23 +105,23 @@ def test_complete_check_succeeds_and_closes_cleanly(version: int) -> None:
 
     assert [finding.step for finding in findings] == ROAD
     assert all(finding.good for finding in findings)
-    kinds = [type(event).__name__ for event in heard if not isinstance(event, Closed)]
+    kinds = [type(event).__name__ for event in received_data if not isinstance(event, Closed)]
     assert kinds == ["HttpRequested", "Opened"], "no payload was sent"
-    assert heard[-1].code == 1000
+    assert received_data[-1].code == 1000
     assert "41250 ms" in findings[-2].text
 
 
 @pytest.mark.parametrize("version", [3, 4])
 def test_gateway_without_hello_is_left_before_identify(version: int) -> None:
-    heard: list[Any] = []
+    received_data: list[Any] = []
 
     async def main() -> list[Finding]:
-        serving = serve_gateway(Server(), on_event=lambda _, event: heard.append(event))
+        serving = serve_gateway(Server(), on_event=lambda _, event: received_data.append(event))
         async with serving as served:
             findings = await _examined(
                 gateway_url=served.url, dialect=version, intents=None, unix_offset=0.0
             )
-            while not heard or not isinstance(heard[-1], Closed):
+            while not received_data or not isinstance(received_data[-1], Closed):
                 await asyncio.sleep(0.01)
             return findings
 
@@ -127,7 +129,7 @@ def test_gateway_without_hello_is_left_before_identify(version: int) -> None:
 
     assert [finding.step for finding in findings] == ["name", "connect", "WebSocket", "HELLO"]
     assert "more needs a token" in findings[-1].text
-    assert [type(event).__name__ for event in heard] == ["Opened", "Closed"]
+    assert [type(event).__name__ for event in received_data] == ["Opened", "Closed"]
 
 
 def test_check_without_lookup_skips_its_steps() -> None:
@@ -243,7 +245,7 @@ def test_unknown_host_name_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "says", "what_to_do"),
+    ("answer", "expected_text", "what_to_do"),
     [
         (_http("503 Busy", b"", "Retry-After: 7"), "HTTP 503", "try again in 7 s"),
         (_http("429 Slow down"), "HTTP 429", "less often"),
@@ -257,12 +259,14 @@ def test_unknown_host_name_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
     ids=lambda value: str(value)[:24],
 )
-def test_lookup_without_a_gateway_is_explained(answer: bytes, says: str, what_to_do: str) -> None:
+def test_lookup_without_a_gateway_is_explained(
+    answer: bytes, expected_text: str, what_to_do: str
+) -> None:
     with _answering(answer) as port:
         end = _end(_find(api_url=f"http://127.0.0.1:{port}/api"))
 
     assert end[0] == "lookup"
-    assert says in end[1]
+    assert expected_text in end[1]
     assert what_to_do in end[2]
 
 
@@ -276,7 +280,7 @@ def test_untrusted_gateway_is_not_connected() -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "says", "what_to_do"),
+    ("answer", "expected_text", "what_to_do"),
     [
         (_http("503 Busy"), "HTTP 503", "fault of the server"),
         (_http("200 OK", b"hello"), "HTTP 200", "without a WebSocket on this path"),
@@ -284,12 +288,12 @@ def test_untrusted_gateway_is_not_connected() -> None:
     ],
     ids=lambda value: str(value)[:24],
 )
-def test_failed_upgrade_is_explained(answer: bytes, says: str, what_to_do: str) -> None:
+def test_failed_upgrade_is_explained(answer: bytes, expected_text: str, what_to_do: str) -> None:
     with _answering(answer) as port:
         end = _end(_find(gateway_url=f"ws://127.0.0.1:{port}"))
 
     assert end[0] == "WebSocket"
-    assert says in end[1]
+    assert expected_text in end[1]
     assert what_to_do in end[2]
 
 
@@ -432,12 +436,12 @@ def test_doctor_json_output_has_the_same_findings() -> None:
 
 
 def test_no_authorization_is_sent_even_if_lookup_requires_it() -> None:
-    heard = bytearray()
-    with _answering(_http("401 Who?"), heard) as port:
+    received_data = bytearray()
+    with _answering(_http("401 Who?"), received_data) as port:
         result = _doctor("--api", f"http://127.0.0.1:{port}/api", "--dialect", "3")
 
-    assert heard.startswith(b"GET /api/gateway HTTP/1.1")
-    assert b"authorization" not in heard.lower()
+    assert received_data.startswith(b"GET /api/gateway HTTP/1.1")
+    assert b"authorization" not in received_data.lower()
     assert "doctor has none" in result.stdout
 
 

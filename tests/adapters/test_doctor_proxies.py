@@ -34,8 +34,8 @@ def test_check_through_a_proxy_names_a_rejecting_proxy() -> None:
 
 
 def test_check_tries_a_second_address_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    silent = socket.create_server(("127.0.0.1", 0), backlog=0)
-    port = silent.getsockname()[1]
+    unresponsive = socket.create_server(("127.0.0.1", 0), backlog=0)
+    port = unresponsive.getsockname()[1]
     filling = [socket.socket() for _ in range(4)]
     for one in filling:
         one.setblocking(False)
@@ -51,7 +51,7 @@ def test_check_tries_a_second_address_in_time(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
 
     found = _findings_through(None, host="127.0.0.2", port=port, name="two.localhost")
-    for one in (silent, *filling):
+    for one in (unresponsive, *filling):
         one.close()
 
     (connected,) = [finding for finding in found if finding.step == "connect"]

@@ -164,13 +164,13 @@ async def _main() -> None:
                     ticks += 1
                     peak = max(peak, (await server.ask("memory"))[0])
             await asyncio.wait(waiting)
-            heard = []
-            while len(heard) < ticks:
+            received_data = []
+            while len(received_data) < ticks:
                 event = await anext(events)
                 assert not isinstance(event, Ready)
                 if isinstance(event, Dispatch) and event.name == "TICK":
-                    heard.append(event.data)
-            assert heard == list(range(1, ticks + 1))
+                    received_data.append(event.data)
+            assert received_data == list(range(1, ticks + 1))
             assert peak - before < SPARE
             # At the end only the normal client is left.
             while True:

@@ -106,7 +106,7 @@ def test_each_test_has_a_server_of_its_own(gateway_server):
 
 
 @pytest.mark.parametrize(
-    ("body", "says"),
+    ("body", "expected_text"),
     [
         (
             "def test_it(gateway_server):\n    gateway_server.wait_for(Identify, timeout=0.1)\n",
@@ -130,11 +130,13 @@ def test_each_test_has_a_server_of_its_own(gateway_server):
         ),
     ],
 )
-def test_failure_is_explained_in_the_output(tmp_path: pathlib.Path, body: str, says: str) -> None:
+def test_failure_is_explained_in_the_output(
+    tmp_path: pathlib.Path, body: str, expected_text: str
+) -> None:
     result = _pytest(tmp_path, body)
 
     assert result.returncode == 1
-    assert says in result.stdout
+    assert expected_text in result.stdout
 
 
 def test_unknown_route_fails_the_test(tmp_path: pathlib.Path) -> None:

@@ -276,7 +276,7 @@ def test_proxy_that_cannot_connect_is_named(name: str) -> None:
 @each_loop
 @pytest.mark.parametrize("kind", [HttpProxy, SocksProxy])
 def test_unresponsive_proxy_is_named_after_the_timeout(name: str, kind: Any) -> None:
-    with running(kind(silent=True)) as proxy:
+    with running(kind(unresponsive=True)) as proxy:
         came = _dial(name, proxy.url())
 
     assert came.error.startswith(

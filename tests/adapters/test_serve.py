@@ -122,7 +122,7 @@ def test_serve_has_options_for_server_limits() -> None:
 
 
 @pytest.mark.parametrize(
-    ("option", "value", "says"),
+    ("option", "value", "expected_text"),
     [
         ("--max-concurrency", "0", "invalid --max-concurrency 0: expected an int from 1"),
         ("--identify-seconds", "nan", "invalid --identify-seconds nan: expected a number"),
@@ -132,11 +132,13 @@ def test_serve_has_options_for_server_limits() -> None:
         ("--url", "ftp://x", "invalid --url 'ftp://x': expected the URL of a gateway"),
     ],
 )
-def test_invalid_setting_of_serve_is_named_as_option(option: str, value: str, says: str) -> None:
+def test_invalid_setting_of_serve_is_named_as_option(
+    option: str, value: str, expected_text: str
+) -> None:
     result = run_command("serve", option, value)
 
     assert result.returncode == 2
-    assert says in result.stderr
+    assert expected_text in result.stderr
 
 
 def test_settings_of_serve_are_those_of_server_config() -> None:

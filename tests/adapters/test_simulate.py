@@ -75,9 +75,9 @@ def test_broken_invariant_is_reported_with_a_replay_command(
     machines_code, line = _simulate("--seed", "5", "--json")
 
     assert code == machines_code == 1
-    told = json.loads(line)
-    assert (told["good"], told["name"], told["seed"]) == (False, "NeverAcked", 5)
-    assert told["replay"].startswith("gateway-proto simulate --seed 5 --without ")
+    report = json.loads(line)
+    assert (report["good"], report["name"], report["seed"]) == (False, "NeverAcked", 5)
+    assert report["replay"].startswith("gateway-proto simulate --seed 5 --without ")
     assert output.count("NeverAcked at ") == 2, "unchanged, and with fewer fault kinds"
     assert "replay: gateway-proto simulate --seed 5 --without " in output
     assert "HeartbeatAcked" in output

@@ -50,8 +50,8 @@ def test_stop_without_keeping_the_session_ends_it_on_the_server(kit: Kit) -> Non
 def test_stop_during_a_dial_ends_the_client(kit: Kit) -> None:
     # Connecting to a listening socket succeeds without accept(); no data follows.
     async def main() -> None:
-        with socket.create_server(("127.0.0.1", 0)) as silent:
-            port = silent.getsockname()[1]
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            port = listener.getsockname()[1]
             config = Config(token="secret", intents=0, gateway_url=f"ws://127.0.0.1:{port}")
             async with kit.limit(15), kit.adapter.open_gateway(config) as gateway:
                 await gateway.stop()

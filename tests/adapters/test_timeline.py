@@ -54,11 +54,11 @@ def test_lookup_is_neither_a_connection_nor_a_close(status: int) -> None:
         lookup.events()
         client.events()
 
-    told = story(read(lines))
+    shown_text = story(read(lines))
 
-    assert told["facts"]["lookups"] == 1
-    assert told["facts"]["connections"] == told["facts"]["closes"] == 0
-    kinds = [row["kind"] for row in told["decisions"]]
+    assert shown_text["facts"]["lookups"] == 1
+    assert shown_text["facts"]["connections"] == shown_text["facts"]["closes"] == 0
+    kinds = [row["kind"] for row in shown_text["decisions"]]
     assert kinds[:2] == ["dial", "gateway found" if status == 200 else "lookup failed"]
 
 
@@ -135,12 +135,12 @@ def test_server_trace_has_a_lane_for_each_connection() -> None:
     link.run(60)
     recorder.close()
 
-    told = story(read(lines))
+    shown_text = story(read(lines))
 
-    assert [lane["name"] for lane in told["lanes"]] == [f"connection {n}" for n in (2, 3, 4)]
-    assert told["facts"]["dispatches"] == 2
-    assert [row["kind"] for row in told["decisions"]] == ["closed", "closed"]
-    assert "capacity" in told["lanes"][0] and told["lanes"][0]["capacity"] == []
+    assert [lane["name"] for lane in shown_text["lanes"]] == [f"connection {n}" for n in (2, 3, 4)]
+    assert shown_text["facts"]["dispatches"] == 2
+    assert [row["kind"] for row in shown_text["decisions"]] == ["closed", "closed"]
+    assert "capacity" in shown_text["lanes"][0] and shown_text["lanes"][0]["capacity"] == []
 
 
 def test_empty_trace_and_single_connection_are_drawn() -> None:
@@ -151,11 +151,11 @@ def test_empty_trace_and_single_connection_are_drawn() -> None:
     config = Config(token="any", intents=0)
     connection = recorder.connection(config, "ws://localhost", now=5.0, framing=False)
     connection.check_clock(1e9, now=6.0)
-    told = story(read(lines))
+    shown_text = story(read(lines))
 
-    assert told["facts"]["connections"] == 1
-    assert told["lanes"][0]["name"] == "connection 1"
-    assert told["unix"] == 1e9 - 1
+    assert shown_text["facts"]["connections"] == 1
+    assert shown_text["lanes"][0]["name"] == "connection 1"
+    assert shown_text["unix"] == 1e9 - 1
 
 
 def test_timeline_prints_or_writes_the_same_data(

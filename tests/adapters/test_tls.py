@@ -58,11 +58,11 @@ def _events(name: str, tls: ssl.SSLContext | None, trusting: ssl.SSLContext) -> 
     """Dial a server once; return the events up to READY or the end."""
     adapter, run = RUNNERS[name]
     events: list[Any] = []
-    heard: list[Any] = []
+    received_data: list[Any] = []
 
     async def main() -> None:
         async with adapter.serve_gateway(
-            Server(), ssl_context=tls, on_event=lambda _, event: heard.append(event)
+            Server(), ssl_context=tls, on_event=lambda _, event: received_data.append(event)
         ) as serving:
             config = Config(
                 token="never-seen",
@@ -81,7 +81,7 @@ def _events(name: str, tls: ssl.SSLContext | None, trusting: ssl.SSLContext) -> 
 
     run(main)
     if not any(isinstance(event, Ready) for event in events):
-        assert not any(isinstance(event, Opened | Identify) for event in heard)
+        assert not any(isinstance(event, Opened | Identify) for event in received_data)
     return events
 
 
@@ -103,7 +103,7 @@ def test_complete_chain_for_the_right_name_is_accepted(
 
 
 @pytest.mark.parametrize(
-    ("wrong", "says"),
+    ("wrong", "expected_text"),
     [
         ("authority", "unable to get local issuer certificate"),
         ("chain", "unable to get local issuer certificate"),
@@ -114,7 +114,7 @@ def test_complete_chain_for_the_right_name_is_accepted(
     ],
 )
 def test_invalid_certificate_is_rejected_with_the_reason(
-    name: str, authority: trustme.CA, wrong: str, says: str, tmp_path: pathlib.Path
+    name: str, authority: trustme.CA, wrong: str, expected_text: str, tmp_path: pathlib.Path
 ) -> None:
     trusting = ssl.create_default_context()
     if wrong != "authority":
@@ -137,7 +137,7 @@ def test_invalid_certificate_is_rejected_with_the_reason(
 
     events = _events(name, _serving(certificate, tmp_path / "pem", chain=chain), trusting)
 
-    assert says in _why(events)
+    assert expected_text in _why(events)
     assert "could not connect to 127.0.0.1 port" in repr(events[-1])
 
 

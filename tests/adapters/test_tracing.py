@@ -188,7 +188,7 @@ def test_replay_continues_at_enter_and_ends_at_q() -> None:
 
 @pytest.mark.parametrize("command", ["replay", "timeline"])
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "expected_text"),
     [
         ("", "line 1: not a trace"),
         ('{"event": "Ready"}', "line 1: not a trace"),
@@ -199,7 +199,7 @@ def test_replay_continues_at_enter_and_ends_at_q() -> None:
     ],
 )
 def test_invalid_trace_is_reported_in_one_line_with_status_2(
-    command: str, text: Any, says: str, tmp_path: pathlib.Path
+    command: str, text: Any, expected_text: str, tmp_path: pathlib.Path
 ) -> None:
     path = tmp_path / "t.jsonl"
     if text == "cut":
@@ -213,7 +213,7 @@ def test_invalid_trace_is_reported_in_one_line_with_status_2(
     result = run_command(command, str(path))
 
     assert result.returncode == 2
-    assert says in result.stderr
+    assert expected_text in result.stderr
     assert len(result.stderr.splitlines()) == 1
 
 

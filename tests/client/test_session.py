@@ -58,7 +58,7 @@ def test_new_process_resumes_after_the_last_handled_event() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "says"),
+    ("changes", "expected_text"),
     [
         ({"token": "other"}, "another token: expected that of Config.token"),
         ({"shard": (0, 2)}, "another shard None: expected (0, 2)"),
@@ -67,14 +67,14 @@ def test_new_process_resumes_after_the_last_handled_event() -> None:
     ],
 )
 def test_session_that_does_not_match_is_ignored_and_reported(
-    changes: dict[str, object], says: str
+    changes: dict[str, object], expected_text: str
 ) -> None:
     config = config_with(**changes)
 
     client = Client(config, session=SESSION)
 
     ignored, planned = client.events()
-    assert ignored == SessionIgnored(f"session has {says}")
+    assert ignored == SessionIgnored(f"session has {expected_text}")
     assert isinstance(planned, DialPlanned)
     assert client.session is None
     assert session_after(SESSION, ignored) is None

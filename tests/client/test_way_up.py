@@ -88,8 +88,8 @@ def test_second_dial_during_an_open_dial_raises_local_error() -> None:
     client.dial_succeeded(now=0.0)
 
     assert client.next_dial() is None
-    says = r"^no dial was asked for: next_dial\(\) is None$"
-    with pytest.raises(LocalProtocolError, match=says):
+    expected_text = r"^no dial was asked for: next_dial\(\) is None$"
+    with pytest.raises(LocalProtocolError, match=expected_text):
         client.dial_succeeded(now=0.0)
-    with pytest.raises(LocalProtocolError, match=says):
+    with pytest.raises(LocalProtocolError, match=expected_text):
         client.dial_failed("x", now=0.0)

@@ -164,10 +164,10 @@ def test_split_oversized_header_is_rejected_at_its_last_byte(head: bytes, limit:
 
 def test_parsing_stops_after_an_oversized_frame() -> None:
     broken = Broken(1009, "a message has more than 2 bytes")
-    behind = b"abc" + _frame(0x81, b"d")
+    following = b"abc" + _frame(0x81, b"d")
 
-    assert _cut(b"\x82", b"\x03" + behind, limit=2) == [broken]
-    assert _cut(b"\x82\x03" + behind, limit=2) == [broken]
+    assert _cut(b"\x82", b"\x03" + following, limit=2) == [broken]
+    assert _cut(b"\x82\x03" + following, limit=2) == [broken]
 
 
 def test_only_the_start_of_an_incomplete_frame_is_buffered() -> None:
@@ -280,12 +280,12 @@ def test_each_call_reports_whether_wsproto_is_needed() -> None:
     assert (cutter.has_unusual, cutter.off) == (False, False)
     ping, close = _frame(0x89, b""), _frame(0x88, b"")
 
-    said = []
+    reports = []
     for data in (ping, b"", ping + _frame(0x81, b"a"), _frame(0x81, b"b"), close):
         cutter.cut(data)
-        said.append((cutter.has_unusual, cutter.off))
+        reports.append((cutter.has_unusual, cutter.off))
 
-    assert said == [(True, False), (False, False), (True, False), (False, False), (True, True)]
+    assert reports == [(True, False), (False, False), (True, False), (False, False), (True, True)]
 
 
 def test_frame_over_the_limit_is_reported_as_unusual() -> None:
@@ -298,8 +298,8 @@ def test_frame_over_the_limit_is_reported_as_unusual() -> None:
 
 def test_split_close_frame_goes_to_wsproto_with_all_after_it() -> None:
     assert _cut(b"\x88", b"\x00") == [Unusual(b"\x88\x00")]
-    behind = _frame(0x81, b"behind")
-    assert _cut(b"\x88", b"\x00" + behind) == [Unusual(b"\x88\x00"), Unusual(behind)]
+    following = _frame(0x81, b"behind")
+    assert _cut(b"\x88", b"\x00" + following) == [Unusual(b"\x88\x00"), Unusual(following)]
 
 
 # ----- lengths in headers -----
@@ -353,7 +353,7 @@ def test_header_guard_stops_at_a_header_that_wsproto_rejects(header: bytes) -> N
 # ----- fast and general path agree -----
 
 
-def _client(*, cuts: bool) -> ClientFrames:
+def _client(*, fast_path: bool) -> ClientFrames:
     client, server = (
         ClientFrames(host="h", target="/", user_agent="u", limit=LIMIT),
         ServerFrames(limit=LIMIT),
@@ -362,13 +362,15 @@ def _client(*, cuts: bool) -> ClientFrames:
     one_by_one(server.accept())
     one_by_one(client.receive(server.data_to_send()))
     assert not client._cutter.off
-    client._cutter.off = not cuts
+    client._cutter.off = not fast_path
     return client
 
 
-def _received(chunks: list[bytes], *, cuts: bool) -> tuple[list[Incoming], list[tuple[int, bytes]]]:
+def _received(
+    chunks: list[bytes], *, fast_path: bool
+) -> tuple[list[Incoming], list[tuple[int, bytes]]]:
     """Return the received items up to the first end, and the sent data."""
-    client = _client(cuts=cuts)
+    client = _client(fast_path=fast_path)
     received: list[Incoming] = []
     for chunk in chunks:
         for item in one_by_one(client.receive(chunk)):
@@ -380,10 +382,10 @@ def _received(chunks: list[bytes], *, cuts: bool) -> tuple[list[Incoming], list[
     return received, unmasked(client.data_to_send())
 
 
-def _chopped(data: bytes, chance: random.Random) -> list[bytes]:
+def _chopped(data: bytes, rng: random.Random) -> list[bytes]:
     chunks = []
     while data:
-        size = chance.choice([1, 2, 3, 7, 50, 500, 70_000])
+        size = rng.choice([1, 2, 3, 7, 50, 500, 70_000])
         chunks.append(data[:size])
         data = data[size:]
     return chunks
@@ -412,12 +414,10 @@ _FRAMES = st.lists(
 
 @given(_FRAMES, st.randoms(use_true_random=False))
 @settings(deadline=None, max_examples=200)
-def test_fast_and_general_path_give_equal_messages(
-    frames: list[bytes], chance: random.Random
-) -> None:
-    chunks = _chopped(b"".join(frames), chance)
+def test_fast_and_general_path_give_equal_messages(frames: list[bytes], rng: random.Random) -> None:
+    chunks = _chopped(b"".join(frames), rng)
 
-    fast, slow = _received(chunks, cuts=True), _received(chunks, cuts=False)
+    fast, slow = _received(chunks, fast_path=True), _received(chunks, fast_path=False)
 
     assert fast == slow
 
@@ -425,13 +425,13 @@ def test_fast_and_general_path_give_equal_messages(
 @given(_FRAMES, st.binary(max_size=60), st.randoms(use_true_random=False))
 @settings(deadline=None, max_examples=200)
 def test_fast_and_general_path_agree_until_trailing_garbage(
-    frames: list[bytes], garbage: bytes, chance: random.Random
+    frames: list[bytes], garbage: bytes, rng: random.Random
 ) -> None:
     """The fast parser waits for an incomplete frame; wsproto returns its available part."""
-    chunks = _chopped(b"".join(frames) + garbage, chance)
+    chunks = _chopped(b"".join(frames) + garbage, rng)
 
-    fast, _ = _received(chunks, cuts=True)
-    slow, _ = _received(chunks, cuts=False)
+    fast, _ = _received(chunks, fast_path=True)
+    slow, _ = _received(chunks, fast_path=False)
 
     shorter = min(len(fast), len(slow))
     assert fast[:shorter] == slow[:shorter]

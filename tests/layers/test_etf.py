@@ -56,10 +56,10 @@ def test_arbitrary_bytes_give_a_value_or_etf_error(data: bytes) -> None:
 def test_truncated_random_term_is_reported_as_truncated(value: Any, data: st.DataObject) -> None:
     """Rule 69: a message that looks complete may be a part of a payload."""
     term = etf.pack({"op": 0, "d": value})
-    cut = data.draw(st.integers(1, len(term) - 1))
+    length = data.draw(st.integers(1, len(term) - 1))
 
     with pytest.raises(EtfError) as caught:
-        etf.envelope(term[:cut])
+        etf.envelope(term[:length])
 
     assert caught.value.truncated
 
@@ -67,10 +67,10 @@ def test_truncated_random_term_is_reported_as_truncated(value: Any, data: st.Dat
 def test_term_truncated_at_any_byte_is_reported_as_truncated() -> None:
     term = etf.pack({"op": 0, "d": [1, 2.5, "text", -1, 2**40, None, {"a": []}]})
 
-    for cut in range(1, len(term)):
+    for length in range(1, len(term)):
         with pytest.raises(EtfError) as caught:
-            etf.envelope(term[:cut])
-        assert caught.value.truncated, cut
+            etf.envelope(term[:length])
+        assert caught.value.truncated, length
 
 
 def test_atoms_and_text_are_equal_as_keys_and_words() -> None:
@@ -142,7 +142,7 @@ def _nested(depth: int) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("value", "says"),
+    ("value", "expected_text"),
     [
         (object(), "Encoding objects of type object is unsupported"),
         ({(1, 2): 3}, "Only dicts with str-like or number-like keys are supported"),
@@ -152,8 +152,8 @@ def _nested(depth: int) -> Any:
         ([math.nan, "\ud800"], "'utf-8' codec can't encode character '\\ud800' in position 0"),
     ],
 )
-def test_value_without_json_form_is_not_encoded(value: Any, says: str) -> None:
-    with pytest.raises((TypeError, ValueError), match=re.escape(says)):
+def test_value_without_json_form_is_not_encoded(value: Any, expected_text: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=re.escape(expected_text)):
         etf.pack(value)
 
 
@@ -161,7 +161,7 @@ _LIST = b"l\x00\x00\x00\x01"
 
 
 @pytest.mark.parametrize(
-    ("data", "says"),
+    ("data", "expected_text"),
     [
         (
             b"\x83" + _LIST * 100_000 + b"j" * 100_001,
@@ -194,12 +194,12 @@ _LIST = b"l\x00\x00\x00\x01"
         (b"\x83F" + struct.pack(">d", math.nan), "float is not finite"),
     ],
 )
-def test_term_without_json_form_raises_its_reason(data: bytes, says: str) -> None:
+def test_term_without_json_form_raises_its_reason(data: bytes, expected_text: str) -> None:
     """Rules 74 and 75: erlpack alone overflows the stack, decompresses a bomb or truncates."""
     with pytest.raises(EtfError) as caught:
         etf.unpack(data)
 
-    assert (str(caught.value), caught.value.truncated) == (says, False)
+    assert (str(caught.value), caught.value.truncated) == (expected_text, False)
 
 
 _OF_THIS_MESSAGE = b"\x83t\x00\x00\x00\x02m\x00\x00\x00\x01d"
@@ -374,7 +374,7 @@ def test_largest_floats_are_finite(value: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "says", "truncated"),
+    ("data", "expected_text", "truncated"),
     [
         (b"\x83a\x01", "term is not a map", False),
         (b"\x83t\x00\x00\x00\x00x", "data after the end of the term", False),
@@ -387,11 +387,13 @@ def test_largest_floats_are_finite(value: float) -> None:
         (b"\x83t\x00\x00\x00\x01m\x00\x00\x00\x02o", "truncated term", True),
     ],
 )
-def test_invalid_envelope_raises_its_reason(data: bytes, says: str, truncated: bool) -> None:
+def test_invalid_envelope_raises_its_reason(
+    data: bytes, expected_text: str, truncated: bool
+) -> None:
     with pytest.raises(EtfError) as caught:
         etf.envelope(data)
 
-    assert (str(caught.value), caught.value.truncated) == (says, truncated)
+    assert (str(caught.value), caught.value.truncated) == (expected_text, truncated)
 
 
 def test_envelope_may_be_empty() -> None:

@@ -97,7 +97,7 @@ def test_compressed_payload_is_complete_with_its_suffix() -> None:
 
 
 @pytest.mark.parametrize(
-    ("compression", "message", "says"),
+    ("compression", "message", "expected_text"),
     [
         (Compression.PAYLOAD, b"\x78\x9cgarbage", r"^invalid zlib data: .* invalid block type$"),
         (Compression.PAYLOAD, b"\x00\x01", r"^invalid zlib data: .* incorrect header check$"),
@@ -108,9 +108,9 @@ def test_compressed_payload_is_complete_with_its_suffix() -> None:
     ],
 )
 def test_invalid_compressed_data_raises_its_reason(
-    compression: Compression, message: bytes, says: str
+    compression: Compression, message: bytes, expected_text: str
 ) -> None:
-    with pytest.raises(InflateError, match=says):
+    with pytest.raises(InflateError, match=expected_text):
         inflater(compression, limit=LIMIT).receive(message)
 
 

@@ -232,7 +232,7 @@ def test_invalid_command_is_rejected_with_the_allowed_values(
 
 
 @pytest.mark.parametrize(
-    ("command", "says"),
+    ("command", "expected_text"),
     [
         (
             Identify(token="t", intents=0, large_threshold=49),
@@ -266,12 +266,12 @@ def test_invalid_command_is_rejected_with_the_allowed_values(
         ),
     ],
 )
-def test_invalid_field_is_rejected_with_value_and_limit(command: Any, says: str) -> None:
+def test_invalid_field_is_rejected_with_value_and_limit(command: Any, expected_text: str) -> None:
     """Rules 61 to 64."""
     with pytest.raises(LocalProtocolError) as caught:
         spell(command, V10, intents=_ALL)
 
-    assert str(caught.value) == says
+    assert str(caught.value) == expected_text
 
 
 @pytest.mark.parametrize(
@@ -321,7 +321,7 @@ def test_request_with_its_intent_is_encoded(command: Any, intents: int | None) -
 
 
 @pytest.mark.parametrize(
-    ("command", "intents", "says"),
+    ("command", "intents", "expected_text"),
     [
         (RequestGuildMembers("1"), 0, _NEEDS.format("all members", "GUILD_MEMBERS")),
         (
@@ -341,12 +341,14 @@ def test_request_with_its_intent_is_encoded(command: Any, intents: int | None) -
         ),
     ],
 )
-def test_request_without_its_intent_is_rejected(command: Any, intents: int, says: str) -> None:
+def test_request_without_its_intent_is_rejected(
+    command: Any, intents: int, expected_text: str
+) -> None:
     """Rule 64."""
     with pytest.raises(LocalProtocolError) as caught:
         spell(command, V10, intents=intents)
 
-    assert str(caught.value) == says
+    assert str(caught.value) == expected_text
 
 
 _TWO = (Activity("a"), Activity("b"))
@@ -364,7 +366,7 @@ _ONLINE_OR_IDLE = "expected online, or idle with `since`, in version"
 
 
 @pytest.mark.parametrize(
-    ("presence", "version", "says"),
+    ("presence", "version", "expected_text"),
     [
         (UpdatePresence(_TWO), 3, _one_game(3)),
         (UpdatePresence(_TWO), 7, _one_game(7)),
@@ -386,19 +388,19 @@ _ONLINE_OR_IDLE = "expected online, or idle with `since`, in version"
     ],
 )
 def test_presence_unsupported_by_the_version_is_rejected(
-    presence: UpdatePresence, version: int, says: str
+    presence: UpdatePresence, version: int, expected_text: str
 ) -> None:
     with pytest.raises(LocalProtocolError) as caught:
         spell(presence, DIALECTS[version])
 
-    assert str(caught.value) == f"invalid UpdatePresence.{says}"
+    assert str(caught.value) == f"invalid UpdatePresence.{expected_text}"
 
 
 _NO_USERS = "{} has no user_ids, presences or nonce in a members request: expected query and limit"
 
 
 @pytest.mark.parametrize(
-    ("command", "version", "says"),
+    ("command", "version", "expected_text"),
     [
         (VoiceServerPing(), 10, "{} has no VoiceServerPing (op 5)"),
         (RequestSoundboardSounds(["1"]), 3, "{} has no RequestSoundboardSounds (op 31)"),
@@ -415,12 +417,12 @@ _NO_USERS = "{} has no user_ids, presences or nonce in a members request: expect
     ],
 )
 def test_command_unsupported_by_the_version_is_rejected(
-    command: Any, version: int, says: str
+    command: Any, version: int, expected_text: str
 ) -> None:
     with pytest.raises(LocalProtocolError) as caught:
         spell(command, DIALECTS[version])
 
-    assert str(caught.value) == says.format(f"version {version}")
+    assert str(caught.value) == expected_text.format(f"version {version}")
 
 
 def test_object_that_is_not_a_command_is_rejected() -> None:

@@ -155,16 +155,16 @@ def test_upgrading_client_state_follows_the_table(version: int, input_: Input) -
 
 @pytest.mark.parametrize("resume", [False, True])
 def test_opened_websocket_leads_to_hello_identify_or_resume(resume: bool) -> None:
-    greeted = _client(10, State.UPGRADING)
-    _upgrade(greeted)
-    assert greeted.state is TRANSITIONS["client, greeted"][(State.UPGRADING, Input.OPENED)]
-    said = Input.RESUME if resume else Input.IDENTIFY
+    with_hello = _client(10, State.UPGRADING)
+    _upgrade(with_hello)
+    assert with_hello.state is TRANSITIONS["client, greeted"][(State.UPGRADING, Input.OPENED)]
+    sent_input = Input.RESUME if resume else Input.IDENTIFY
     wanted = State.RESUMING if resume else State.IDENTIFYING
 
     not_greeted = _client(3, wanted)
-    assert not_greeted.state is TRANSITIONS["client, not greeted"][(State.UPGRADING, said)]
-    greeted = _client(10, wanted)
-    assert greeted.state is TRANSITIONS["client, greeted"][(State.GREETING, said)]
+    assert not_greeted.state is TRANSITIONS["client, not greeted"][(State.UPGRADING, sent_input)]
+    with_hello = _client(10, wanted)
+    assert with_hello.state is TRANSITIONS["client, greeted"][(State.GREETING, sent_input)]
 
 
 def _server(version: int, state: State) -> ServerConnection:

@@ -187,9 +187,9 @@ def test_eof_after_upgrade_yields_no_item() -> None:
 
 def test_frames_sent_with_the_upgrade_request_are_received() -> None:
     server = ServerFrames(limit=LIMIT)
-    behind = Connection(ConnectionType.CLIENT).send(ws.TextMessage("eager"))
+    following = Connection(ConnectionType.CLIENT).send(ws.TextMessage("eager"))
 
-    one_by_one(server.receive(UPGRADE + behind))
+    one_by_one(server.receive(UPGRADE + following))
 
     assert one_by_one(server.accept()) == [Upgraded(), "eager"]
 

@@ -47,7 +47,7 @@ UPGRADE = (
 
 
 @pytest.mark.parametrize(
-    ("target", "says"),
+    ("target", "expected_text"),
     [
         ("/?v=x", "version 'x'"),
         ("/?v=" + "9" * 5000, "version '99999"),
@@ -57,12 +57,14 @@ UPGRADE = (
         ("/?v=10&compress=payload", "compression 'payload'"),
     ],
 )
-def test_unsupported_connection_option_is_rejected_with_400(target: str, says: str) -> None:
+def test_unsupported_connection_option_is_rejected_with_400(
+    target: str, expected_text: str
+) -> None:
     answer, _ = _http(UPGRADE.format(target=target).encode())
 
     assert answer.startswith(b"HTTP/1.1 400")
-    assert says.encode() in answer
-    with pytest.raises(LocalProtocolError, match=says):
+    assert expected_text.encode() in answer
+    with pytest.raises(LocalProtocolError, match=expected_text):
         accept_connection(target=target)
 
 

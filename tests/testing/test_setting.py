@@ -48,8 +48,8 @@ def test_excluded_faults_do_not_change_other_settings_of_a_seed() -> None:
 
 
 def test_seeded_random_source_is_the_same_on_every_platform() -> None:
-    chance = Chance(17)
+    random_source = Chance(17)
 
-    assert [chance.below(1000) for _ in range(4)] == [854, 649, 146, 556]
+    assert [random_source.below(1000) for _ in range(4)] == [854, 649, 146, 556]
     assert Chance(17).child("a").random() != Chance(17).child("b").random()
     assert all(0.0 <= Chance(n).random() < 1.0 for n in range(1000))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from gateway_proto._timing.backoff import Backoff
 
 
-def _backoff(chance: float = 1.0) -> Backoff:
-    return Backoff(first=1.0, longest=8.0, random=lambda: chance)
+def _backoff(random_source: float = 1.0) -> Backoff:
+    return Backoff(first=1.0, longest=8.0, random=lambda: random_source)
 
 
 def test_backoff_bound_doubles_up_to_the_maximum() -> None:
@@ -21,8 +21,8 @@ def test_backoff_bound_doubles_up_to_the_maximum() -> None:
 
 def test_backoff_uses_full_jitter() -> None:
     delays = []
-    for chance in (0.0, 0.25, 0.999):
-        backoff = _backoff(chance)
+    for random_source in (0.0, 0.25, 0.999):
+        backoff = _backoff(random_source)
         backoff.lost()
         delays.append(backoff.delay())
 

@@ -16,20 +16,20 @@ from gateway_proto._timing.heartbeats import (
 
 
 def _begun(*, acks: bool = True) -> Heartbeats:
-    beats = Heartbeats(acks=acks)
-    beats.start(1000, 0.0, first=1.0)
-    return beats
+    heartbeats = Heartbeats(acks=acks)
+    heartbeats.start(1000, 0.0, first=1.0)
+    return heartbeats
 
 
 @pytest.mark.parametrize(
     ("milliseconds", "seconds"), [(41250, 41.25), (0.001, 0.01), (1e300, 86400.0)]
 )
 def test_heartbeat_interval_is_clamped(milliseconds: float, seconds: float) -> None:
-    beats = Heartbeats(acks=True)
+    heartbeats = Heartbeats(acks=True)
 
-    beats.start(milliseconds, 0.0, first=1.0)
+    heartbeats.start(milliseconds, 0.0, first=1.0)
 
-    assert beats.interval == seconds
+    assert heartbeats.interval == seconds
 
 
 @pytest.mark.parametrize(
@@ -50,11 +50,16 @@ def test_heartbeat_interval_of_a_server_is_parsed_leniently(
 
 
 def test_heartbeat_state_before_the_interval_is_empty() -> None:
-    beats = Heartbeats(acks=True)
+    heartbeats = Heartbeats(acks=True)
 
-    assert (beats.interval, beats.due, beats.deferred, beats.latency) == (0.0, 0.0, False, None)
-    assert beats.record_ack(1.0) is None
-    assert not beats.is_zombie()
+    assert (heartbeats.interval, heartbeats.due, heartbeats.deferred, heartbeats.latency) == (
+        0.0,
+        0.0,
+        False,
+        None,
+    )
+    assert heartbeats.record_ack(1.0) is None
+    assert not heartbeats.is_zombie()
 
 
 def test_no_zombie_before_the_first_heartbeat() -> None:
@@ -62,74 +67,74 @@ def test_no_zombie_before_the_first_heartbeat() -> None:
 
 
 def test_no_data_for_one_heartbeat_interval_is_a_zombie() -> None:
-    beats = _begun()
-    beats.record_sent(1.0)
+    heartbeats = _begun()
+    heartbeats.record_sent(1.0)
 
-    assert beats.is_zombie()
+    assert heartbeats.is_zombie()
 
 
 def test_traffic_without_ack_for_two_heartbeats_is_a_zombie() -> None:
-    beats = _begun()
-    beats.record_sent(1.0)
-    beats.has_traffic = True
-    assert not beats.is_zombie()
-    beats.record_sent(2.0)
-    beats.has_traffic = True
+    heartbeats = _begun()
+    heartbeats.record_sent(1.0)
+    heartbeats.has_traffic = True
+    assert not heartbeats.is_zombie()
+    heartbeats.record_sent(2.0)
+    heartbeats.has_traffic = True
 
-    assert beats.is_zombie()
+    assert heartbeats.is_zombie()
 
 
 def test_ack_sets_heartbeat_latency_and_clears_zombie_suspicion() -> None:
-    beats = _begun()
+    heartbeats = _begun()
     for at in (1.0, 2.0, 3.0):
-        beats.record_sent(at)
-        beats.has_traffic = True
-        assert beats.record_ack(at + 0.25) == 0.25
-        assert not beats.is_zombie()
+        heartbeats.record_sent(at)
+        heartbeats.has_traffic = True
+        assert heartbeats.record_ack(at + 0.25) == 0.25
+        assert not heartbeats.is_zombie()
 
-    assert beats.latency == 0.25
-    assert beats.record_ack(9.0) is None
-    assert beats.latency == 0.25
+    assert heartbeats.latency == 0.25
+    assert heartbeats.record_ack(9.0) is None
+    assert heartbeats.latency == 0.25
 
 
 def test_ack_restarts_zombie_detection_of_heartbeats() -> None:
-    beats = _begun()
+    heartbeats = _begun()
     for at in (1.0, 3.0, 5.0):
-        beats.record_sent(at)
-        beats.has_traffic = True
-        assert not beats.is_zombie()
-        beats.record_ack(at + 1.5)
+        heartbeats.record_sent(at)
+        heartbeats.has_traffic = True
+        assert not heartbeats.is_zombie()
+        heartbeats.record_ack(at + 1.5)
 
 
 def test_excuse_postpones_zombie_detection_by_one_heartbeat() -> None:
-    beats = _begun()
-    beats.record_sent(1.0)
-    beats.reset_liveness()
-    assert not beats.is_zombie()
-    beats.record_sent(2.0)
+    heartbeats = _begun()
+    heartbeats.record_sent(1.0)
+    heartbeats.reset_liveness()
+    assert not heartbeats.is_zombie()
+    heartbeats.record_sent(2.0)
 
-    assert beats.is_zombie()
+    assert heartbeats.is_zombie()
 
 
 def test_no_zombie_if_heartbeats_have_no_acks() -> None:
-    beats = _begun(acks=False)
+    heartbeats = _begun(acks=False)
     for at in (1.0, 2.0, 3.0):
-        beats.record_sent(at)
-        assert not beats.is_zombie()
+        heartbeats.record_sent(at)
+        assert not heartbeats.is_zombie()
 
 
 def test_restart_forgets_the_unacknowledged_heartbeat() -> None:
-    beats = _begun()
-    beats.record_sent(1.0)
+    heartbeats = _begun()
+    heartbeats.record_sent(1.0)
 
-    beats.start(1000, 1.0, first=1.0)
+    heartbeats.start(1000, 1.0, first=1.0)
 
-    assert not beats.is_zombie()
-    assert beats.record_ack(2.0) is None
+    assert not heartbeats.is_zombie()
+    assert heartbeats.record_ack(2.0) is None
 
 
 @pytest.mark.parametrize(
-    ("policy", "silent", "traffic"),
+    ("policy", "without_traffic", "traffic"),
     [
         (ZombiePolicy.ACK, [True, True], [True, True]),
         (ZombiePolicy.TRAFFIC, [True, True], [False, False]),
@@ -137,65 +142,65 @@ def test_restart_forgets_the_unacknowledged_heartbeat() -> None:
     ],
 )
 def test_zombie_policy_decides_if_heartbeats_need_acks(
-    policy: ZombiePolicy, silent: list[bool], traffic: list[bool]
+    policy: ZombiePolicy, without_traffic: list[bool], traffic: list[bool]
 ) -> None:
     """Rule 6: after one interval, and after two."""
-    for hears, expected in ((False, silent), (True, traffic)):
-        beats = Heartbeats(acks=True, policy=policy)
-        beats.start(1000, 0.0, first=1.0)
+    for hears, expected in ((False, without_traffic), (True, traffic)):
+        heartbeats = Heartbeats(acks=True, policy=policy)
+        heartbeats.start(1000, 0.0, first=1.0)
         dead = []
         for at in (1.0, 2.0):
-            beats.record_sent(at)
+            heartbeats.record_sent(at)
             if hears:
-                beats.has_traffic = True
-            dead.append(beats.is_zombie())
+                heartbeats.has_traffic = True
+            dead.append(heartbeats.is_zombie())
         assert dead == expected
 
 
 def test_heartbeat_reports_delay_and_schedules_the_next() -> None:
     """Rules 11 and 13."""
-    beats = Heartbeats(acks=True)
-    beats.start(1000, 5.0, first=0.5)
-    assert beats.due == 5.5
+    heartbeats = Heartbeats(acks=True)
+    heartbeats.start(1000, 5.0, first=0.5)
+    assert heartbeats.due == 5.5
 
-    beats.record_sent(7.75)
+    heartbeats.record_sent(7.75)
 
-    assert beats.delay == 2.25
-    assert beats.due == 8.75
+    assert heartbeats.delay == 2.25
+    assert heartbeats.due == 8.75
 
 
 def test_sent_or_restarted_heartbeat_is_no_longer_deferred() -> None:
-    beats = _begun()
-    beats.deferred = True
-    beats.record_sent(1.0)
-    assert beats.deferred is False
+    heartbeats = _begun()
+    heartbeats.deferred = True
+    heartbeats.record_sent(1.0)
+    assert heartbeats.deferred is False
 
-    beats.deferred = True
-    beats.start(1000, 2.0, first=1.0)
+    heartbeats.deferred = True
+    heartbeats.start(1000, 2.0, first=1.0)
 
-    assert beats.deferred is False
+    assert heartbeats.deferred is False
 
 
 def test_restart_clears_the_heartbeat_latency() -> None:
     """Rule 14."""
-    beats = _begun()
-    beats.record_sent(1.0)
-    beats.record_ack(1.5)
+    heartbeats = _begun()
+    heartbeats.record_sent(1.0)
+    heartbeats.record_ack(1.5)
 
-    beats.start(1000, 2.0, first=1.0)
+    heartbeats.start(1000, 2.0, first=1.0)
 
-    assert beats.latency is None
+    assert heartbeats.latency is None
 
 
 @pytest.mark.parametrize(("milliseconds", "places"), [(41_250, 3), (60_000, 2), (1000, 61)])
 def test_slots_needed_is_heartbeats_per_minute_plus_one(milliseconds: int, places: int) -> None:
     """Rule 59."""
-    beats = Heartbeats(acks=True)
-    assert beats.slots_needed(60.0) == 1
+    heartbeats = Heartbeats(acks=True)
+    assert heartbeats.slots_needed(60.0) == 1
 
-    beats.start(milliseconds, 0.0, first=1.0)
+    heartbeats.start(milliseconds, 0.0, first=1.0)
 
-    assert beats.slots_needed(60.0) == places
+    assert heartbeats.slots_needed(60.0) == places
 
 
 def test_disallowed_heartbeat_is_deferred_and_not_late() -> None:

@@ -13,7 +13,7 @@ from tests.trace.made import recorded_session
 
 
 @pytest.mark.parametrize(
-    ("change", "says"),
+    ("change", "expected_text"),
     [
         (lambda lines: [], "line 1: not a trace"),
         (lambda lines: ['{"event": 5}'], "line 1: not a trace"),
@@ -49,11 +49,13 @@ from tests.trace.made import recorded_session
         (lambda lines: [*lines, '{"call": "pause", "id": 1, "at": 9e9, "sent": ["x"]}'], "line"),
     ],
 )
-def test_invalid_trace_raises_with_its_line(change: Any, says: str | None) -> None:
+def test_invalid_trace_raises_with_its_line(change: Any, expected_text: str | None) -> None:
     lines = change(recorded_session())
 
-    if says is None:
+    if expected_text is None:
         list(replay(lines))
         return
-    with pytest.raises(TraceError, match=re.escape(says) if says != "line" else says):
+    with pytest.raises(
+        TraceError, match=re.escape(expected_text) if expected_text != "line" else expected_text
+    ):
         list(replay(lines))
