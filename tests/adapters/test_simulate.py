@@ -90,7 +90,7 @@ def test_broken_invariant_is_reported_with_a_replay_command(
         (["--seed", "x"], "invalid seeds 'x'"),
         (["--seed", "1", "--years", "1"], "either --seed or --years"),
         ([], "either --seed or --years"),
-        (["--seed", "1", "--without", "rain"], "no kind of trouble 'rain'"),
+        (["--seed", "1", "--without", "rain"], "unknown fault kind 'rain'"),
     ],
 )
 def test_invalid_options_of_simulate_are_rejected(arguments: list[str], error: str) -> None:
