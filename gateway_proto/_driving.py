@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from gateway_proto.gateway import GatewayBase
 
 __all__ = [
+    "FLUSH_SECONDS",
+    "LINGER_SECONDS",
+    "READ_SIZE",
     "Driver",
     "Iteration",
     "Iterations",
@@ -23,6 +26,12 @@ __all__ = [
     "raisable",
 ]
 
+FLUSH_SECONDS = 5.0
+"""Time limit for sending the last bytes of a connection to a peer that may not read."""
+LINGER_SECONDS = 0.5
+"""Time limit for the peer's answer to a close frame, and for sending the last bytes, on leaving."""
+READ_SIZE = 262144
+"""Maximum number of bytes of one read."""
 _BLOCKED_SECONDS = 0.05
 """A timer that fires later than this shows that the event loop was blocked."""
 _GRACE_SECONDS = 1.0

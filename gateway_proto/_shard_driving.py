@@ -27,8 +27,8 @@ G = TypeVar("G", bound=AdapterGateway)
 class ShardsBase(abc.ABC, Generic[G]):
     """Many gateways of one bot. Iterate over it for (shard id, event).
 
-    The shard id of the lookup's events is None. If one shard gives up, the others go on: the
-    events end when all have given up, are stopped or removed.
+    The shard id of the lookup's events is None. If one shard gives up, the others continue. The
+    iteration ends when all shards have given up, or were stopped or removed.
     """
 
     _gateway_class: Callable[..., G]

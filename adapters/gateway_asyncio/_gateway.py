@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from gateway_asyncio._clock import with_clock
 from gateway_asyncio._dialing import Connect, Dialer, attach
-from gateway_asyncio._leaving import LINGER_SECONDS, run_gateways
+from gateway_asyncio._leaving import run_gateways
 from gateway_asyncio._news import News
 from gateway_asyncio._pump import Pump
 from gateway_dialing import DialError, ProxySetting
 from gateway_proto import Client, Config, Connection, Dial, Session
 from gateway_proto._arguments import check_opening
+from gateway_proto._driving import LINGER_SECONDS
 from gateway_proto._gateway_driving import AdapterGateway
 
 if TYPE_CHECKING:
@@ -176,16 +177,16 @@ async def open_gateway(
     recorder: Recorder | None = None,
     raise_on_give_up: bool = True,
 ) -> AsyncIterator[Gateway]:
-    """Connect, and stay connected; leaving closes so that the session can be resumed.
+    """Open a gateway that stays connected; leaving closes it so that the session can be resumed.
 
     TLS is verified by the platform's default context unless `ssl_context` is given. `proxy` is
-    the URL of a proxy, True for that of the environment, or None; `connect` opens the transport
-    instead. Once `queue_limit` events wait to be asked for, the socket is not read. A `recorder`
-    records it.
+    the URL of a proxy, True for the proxy of the environment, or None. `connect` opens the
+    transport instead. While `queue_limit` events are queued, the socket is not read. A `recorder`
+    records the client.
 
     After the last event the iteration raises `GaveUpError` if the client gave up, unless
-    `raise_on_give_up` is False. It raises what was raised in a callback, such as `Config.random` or
-    the recorder's; if nobody iterates, leaving raises that.
+    `raise_on_give_up` is False. It raises an exception of a callback, such as `Config.random` or
+    one of the recorder. Without an iteration, leaving raises that exception.
     """
     check_opening(
         config, session, ssl_context, proxy, connect, queue_limit, recorder, raise_on_give_up

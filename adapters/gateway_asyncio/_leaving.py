@@ -7,13 +7,12 @@ import contextlib
 from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from gateway_proto._driving import LINGER_SECONDS
+
 if TYPE_CHECKING:
     from gateway_asyncio._gateway import Gateway
 
-__all__ = ["LINGER_SECONDS", "leave", "run_gateways"]
-
-LINGER_SECONDS = 0.5
-"""For the peer's answer to a close frame, and for the last bytes to be sent."""
+__all__ = ["leave", "run_gateways"]
 
 
 @contextlib.asynccontextmanager

@@ -10,12 +10,9 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from gateway_proto import Connection, State
-from gateway_proto._driving import excuse_blocked_loop, raisable
+from gateway_proto._driving import FLUSH_SECONDS, READ_SIZE, excuse_blocked_loop, raisable
 
 __all__ = ["Pump"]
-
-_FLUSH_SECONDS = 5.0
-_CHUNK = 262144
 
 
 class _Buffers(threading.local):
@@ -25,7 +22,7 @@ class _Buffers(threading.local):
     """
 
     def __init__(self) -> None:
-        self.buffer = memoryview(bytearray(_CHUNK))
+        self.buffer = memoryview(bytearray(READ_SIZE))
 
 
 _of_thread = _Buffers()
@@ -237,5 +234,5 @@ class Pump(asyncio.BufferedProtocol):
         if not self.ended.done():
             self.ended.set_result(None)
             # The peer may not read: drop data that is not sent by then.
-            handle = self._loop.call_later(_FLUSH_SECONDS, transport.abort)
+            handle = self._loop.call_later(FLUSH_SECONDS, transport.abort)
             self.closed.add_done_callback(lambda _: handle.cancel())

@@ -14,12 +14,10 @@ from gateway_asyncio._pump import Pump
 from gateway_dialing import runtime_server_config
 from gateway_proto import Connection, Server
 from gateway_proto._arguments import check_serving
+from gateway_proto._driving import LINGER_SECONDS
 from gateway_proto._serve_driving import OnEvent, ServingBase
 
 __all__ = ["Serving", "serve_gateway"]
-
-_LINGER_SECONDS = 0.5
-"""For the clients' answers to a close frame, and for the last bytes to be sent."""
 
 
 class Serving(ServingBase[Pump]):
@@ -62,7 +60,7 @@ class Serving(ServingBase[Pump]):
             for pump in list(self._pumps):
                 pump.finish()
                 pump.abort()
-            await self._until_closed(_LINGER_SECONDS)
+            await self._until_closed(LINGER_SECONDS)
 
     async def _until_closed(self, seconds: float) -> None:
         if self._pumps:
@@ -88,7 +86,7 @@ async def serve_gateway(
     ssl_context: ssl.SSLContext | None = None,
     on_event: OnEvent | None = None,
 ) -> AsyncIterator[Serving]:
-    """Listen (on a free port by default); leaving closes every connection.
+    """Start a server, on a free port by default; leaving closes every connection.
 
     `on_event` is called with each event that a connection receives. If it raises, the body of the
     `async with` is cancelled, and leaving raises that exception. Raises OSError if the address is
@@ -108,7 +106,7 @@ async def serve_gateway(
         handshake_timeout=server.config.handshake_timeout,
     )
     serving.host, serving.port = listener.address
-    linger = _LINGER_SECONDS
+    linger = LINGER_SECONDS
     serving._body = asyncio.current_task()
     try:
         yield serving

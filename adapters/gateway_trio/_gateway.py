@@ -12,6 +12,7 @@ import trio
 from gateway_dialing import DialError, ProxySetting
 from gateway_proto import Client, Config, Dial, Event, Session
 from gateway_proto._arguments import check_opening
+from gateway_proto._driving import LINGER_SECONDS
 from gateway_proto._gateway_driving import AdapterGateway
 from gateway_trio._clock import with_clock
 from gateway_trio._dialing import Connect, Dialer
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 __all__ = ["Gateway", "open_gateway"]
 
 _EVENTS_PER_CHECKPOINT = 64
-_LINGER_SECONDS = 0.5
-"""For the peer's answer to a close frame, and for the last bytes to be sent."""
 
 
 class Gateway(AdapterGateway):
@@ -49,7 +48,7 @@ class Gateway(AdapterGateway):
         self._begin_stop(keep_session=keep_session)
         if pump is not None:
             try:
-                with trio.move_on_after(_LINGER_SECONDS):
+                with trio.move_on_after(LINGER_SECONDS):
                     await pump.ended.wait()
             finally:
                 pump.finish()
@@ -62,7 +61,7 @@ class Gateway(AdapterGateway):
             async with trio.open_nursery() as nursery:
                 try:
                     await self._dial_all(nursery)
-                    with trio.move_on_after(_LINGER_SECONDS):
+                    with trio.move_on_after(LINGER_SECONDS):
                         for pump in self._lingering:
                             await pump.closed.wait()
                 except Exception as error:
@@ -149,16 +148,16 @@ async def open_gateway(
     recorder: Recorder | None = None,
     raise_on_give_up: bool = True,
 ) -> AsyncIterator[Gateway]:
-    """Connect, and stay connected; leaving closes so that the session can be resumed.
+    """Open a gateway that stays connected; leaving closes it so that the session can be resumed.
 
     TLS is verified by the platform's default context unless `ssl_context` is given. `proxy` is
-    the URL of a proxy, True for that of the environment, or None; `connect` opens the transport
-    instead. Once `queue_limit` events wait to be asked for, the stream is not read. A `recorder`
-    records it.
+    the URL of a proxy, True for the proxy of the environment, or None. `connect` opens the
+    transport instead. While `queue_limit` events are queued, the stream is not read. A `recorder`
+    records the client.
 
     After the last event the iteration raises `GaveUpError` if the client gave up, unless
-    `raise_on_give_up` is False. It raises what was raised in a callback, such as `Config.random` or
-    the recorder's; if nobody iterates, leaving raises that.
+    `raise_on_give_up` is False. It raises an exception of a callback, such as `Config.random` or
+    one of the recorder. Without an iteration, leaving raises that exception.
     """
     check_opening(
         config, session, ssl_context, proxy, connect, queue_limit, recorder, raise_on_give_up

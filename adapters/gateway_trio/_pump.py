@@ -11,12 +11,10 @@ from typing import Any
 import trio
 
 from gateway_proto import Connection, State
-from gateway_proto._driving import excuse_blocked_loop, raisable
+from gateway_proto._driving import FLUSH_SECONDS, READ_SIZE, excuse_blocked_loop, raisable
 
 __all__ = ["Pump"]
 
-_CHUNK = 262144
-_FLUSH_SECONDS = 5.0
 _STEPS_OF_A_READ = 3
 """Checkpoints within which data in the socket buffer is received, also with TLS."""
 
@@ -140,7 +138,7 @@ class Pump:
             self._to_write.set()
             self._to_time.set()
             # The peer may not read: drop data that is not sent by then.
-            self._scope.deadline = min(self._scope.deadline, trio.current_time() + _FLUSH_SECONDS)
+            self._scope.deadline = min(self._scope.deadline, trio.current_time() + FLUSH_SECONDS)
 
     def _take_bytes(self) -> None:
         # More is taken after these are sent: bytes in the connection count towards its limits.
@@ -172,7 +170,7 @@ class Pump:
         connection = self.connection
         while connection.state is not State.CLOSED:
             try:
-                data = await self._stream.receive_some(_CHUNK)
+                data = await self._stream.receive_some(READ_SIZE)
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 data = b""
             # Both clocks are read together: a slow read must not look like a clock jump.

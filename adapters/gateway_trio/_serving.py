@@ -12,14 +12,12 @@ import trio
 from gateway_dialing import AcceptErrors, runtime_server_config
 from gateway_proto import Server
 from gateway_proto._arguments import check_serving
+from gateway_proto._driving import LINGER_SECONDS
 from gateway_proto._serve_driving import OnEvent, ServingBase
 from gateway_trio._clock import check_loop
 from gateway_trio._pump import Pump
 
 __all__ = ["Serving", "serve_gateway"]
-
-_LINGER_SECONDS = 0.5
-"""For the clients' answers to a close frame, and for the last bytes to be sent."""
 
 
 class Serving(ServingBase[Pump]):
@@ -79,7 +77,7 @@ class Serving(ServingBase[Pump]):
         """Close every connection; the clients have half a second to answer the close frames."""
         pumps = list(self._pumps)
         self._close_connections()
-        with trio.move_on_after(_LINGER_SECONDS):
+        with trio.move_on_after(LINGER_SECONDS):
             for pump in pumps:
                 await pump.closed.wait()
 
@@ -117,7 +115,7 @@ async def serve_gateway(
     ssl_context: ssl.SSLContext | None = None,
     on_event: OnEvent | None = None,
 ) -> AsyncIterator[Serving]:
-    """Listen (on a free port by default); leaving closes every connection.
+    """Start a server, on a free port by default; leaving closes every connection.
 
     `on_event` is called with each event that a connection receives. If it raises, the body of the
     `async with` is cancelled, and leaving raises that exception. Raises OSError if the address is

@@ -28,8 +28,8 @@ __all__ = ["Shards", "open_shards"]
 class Shards(ShardsBase[Gateway]):
     """Many gateways of one bot. Iterate over it for (shard id, event).
 
-    The shard id of the lookup's events is None. If one shard gives up, the others go on: the
-    events end when all have given up, are stopped or removed.
+    The shard id of the lookup's events is None. If one shard gives up, the others continue. The
+    iteration ends when all shards have given up, or were stopped or removed.
     """
 
     _gateway_class = Gateway
@@ -115,18 +115,19 @@ async def open_shards(
     recorder: Recorder | None = None,
     raise_on_give_up: bool = True,
 ) -> AsyncIterator[Shards]:
-    """Look up how many shards there should be, and keep all (or `ids`) connected.
+    """Look up the number of shards, and keep all of them (or `ids`) connected.
 
-    `ssl_context`, `proxy` and `connect` are those of `open_gateway`, for all shards and the lookup.
-    `queue_limit` is each shard's; a `recorder` records all of them. The lookup runs meanwhile, and
-    its events are among the others; it is tried again without an end unless `Config.dial_attempts`
-    sets one. Await `shards.planned()` for its answer. With `Config.ask_to_identify` the caller
-    grants the identify slots: `shards.gateways[shard_id].grant_identify()`.
+    `ssl_context`, `proxy` and `connect` are as in `open_gateway`, for all shards and the lookup.
+    `queue_limit` is per shard; a `recorder` records all shards. The lookup runs in the background,
+    and the iteration returns its events, too. A failed lookup is retried indefinitely unless
+    `Config.dial_attempts` is set. `shards.planned()` waits for its answer. With
+    `Config.ask_to_identify` the caller grants the identify slots:
+    `shards.gateways[shard_id].grant_identify()`.
 
-    After all shards have ended, the iteration raises `GaveUpError` if one or the lookup gave up,
-    unless `raise_on_give_up` is False. It raises `LocalProtocolError` if the lookup's answer does
-    not fit `count` and `ids`, and what was raised in a callback of any shard; if nobody iterates,
-    leaving raises these two.
+    After all shards have ended, the iteration raises `GaveUpError` if a shard or the lookup gave
+    up, unless `raise_on_give_up` is False. It raises `LocalProtocolError` if the lookup's answer
+    does not fit `count` and `ids`, and an exception of a callback of any shard. Without an
+    iteration, leaving raises these two.
     """
     check_opening(
         config, None, ssl_context, proxy, connect, queue_limit, recorder, raise_on_give_up
