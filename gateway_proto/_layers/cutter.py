@@ -352,7 +352,7 @@ class HeaderGuard:
         self._skip = header.end - header.size
         if header.first == _CLOSE and header.length <= _MAX_CONTROL_PAYLOAD:
             self._close = bytearray()
-        if header.opcode >= 8:  # a control frame is no part of a message (RFC 6455, 5.5)
+        if header.opcode >= 8:  # a control frame is not part of a message (RFC 6455, 5.5)
             return False
         if header.opcode:
             self._size = 0

@@ -30,7 +30,7 @@ from gateway_proto.urls import Url
 
 __all__ = ["Difference", "Step", "TraceError", "read", "replay"]
 
-_UNREADABLE = (
+_INVALID_LINE_ERRORS = (
     *(AttributeError, LookupError, TypeError, ValueError, ArithmeticError),
     *(RecursionError, msgspec.MsgspecError, LocalProtocolError),
 )
@@ -97,16 +97,16 @@ def replay(lines: Iterable[str | bytes]) -> Iterator[Step]:
     Raises `TraceError` if a line is invalid or refers to an unknown object.
     """
     read_lines = read(lines)
-    replaying = _Replaying(read_lines)
+    replaying = _Replayer(read_lines)
     for number, line in enumerate(read_lines, 2):
         try:
             yield Step(number, line, replaying.step(number - 2))
-        except _UNREADABLE as error:
+        except _INVALID_LINE_ERRORS as error:
             what = f"missing field {error}" if isinstance(error, KeyError) else error
             raise TraceError(f"line {number}: {what}") from None
 
 
-class _Again(Recorder):
+class _ReplayRecorder(Recorder):
     """Recorder of a replay, which has no secrets."""
 
     def __init__(self, write: Callable[[str], object]) -> None:
@@ -117,14 +117,14 @@ class _Again(Recorder):
         return self._log
 
 
-class _Replaying:
+class _Replayer:
     """The new objects of a replay."""
 
     def __init__(self, lines: list[Json]) -> None:
         self._lines = lines
         self._written: list[str] = []
-        self._recorder = _Again(self._written.append)
-        self._machines: dict[int, Any] = {}
+        self._recorder = _ReplayRecorder(self._written.append)
+        self._objects: dict[int, Any] = {}
         self._draws: deque[float] = deque()
         self._inside: list[Json] = []
         self._accepted: dict[int, deque[bytes]] = {}
@@ -145,7 +145,7 @@ class _Replaying:
             self._make(line)
         elif "config" in line:
             chance = self._recorder.log.watched(self._draw)
-            self._machines[line["id"]].config = server_config_of(line["config"], chance)
+            self._objects[line["id"]].config = server_config_of(line["config"], chance)
             return ()
         elif "call" in line:
             self._call(line)
@@ -173,7 +173,7 @@ class _Replaying:
         recorder.log.count = line["id"] - 1
         recorder.log.now = line.get("at")
         if line["new"] == "server":
-            self._machines[line["id"]] = recorder.server()
+            self._objects[line["id"]] = recorder.server()
             return
         config = config_of(line["config"], self._draw)
         session = line.get("session")
@@ -181,7 +181,7 @@ class _Replaying:
         match line["new"]:
             case "client":
                 gateway = line.get("gateway")
-                machine: Any = recorder.client(
+                target: Any = recorder.client(
                     config,
                     session=session,
                     gateway=None if gateway is None else Url.parse(gateway),
@@ -190,7 +190,7 @@ class _Replaying:
                 )
             case "connection":
                 presence = line.get("presence")
-                machine = recorder.connection(
+                target = recorder.connection(
                     config,
                     line["url"],
                     now=line["at"],
@@ -199,15 +199,15 @@ class _Replaying:
                     framing=line["framing"],
                 )
             case "lookup":
-                machine = recorder.lookup(config, line["url"], now=line["at"])
+                target = recorder.lookup(config, line["url"], now=line["at"])
             case kind:
                 raise ValueError(f"unknown kind of object {kind!r}")
-        self._machines[line["id"]] = machine
+        self._objects[line["id"]] = target
 
     def _call(self, line: Json) -> None:
-        machine, name = self._machine(line), line["call"]
-        self._check(machine, name)
-        parameters = inspect.signature(getattr(type(machine), name)).parameters
+        target, name = self._object(line), line["call"]
+        self._check(target, name)
+        parameters = inspect.signature(getattr(type(target), name)).parameters
         given = {k: v for k, v in line.get("with", {}).items() if k in parameters}
         if "now" in parameters:
             given["now"] = line["at"]
@@ -234,33 +234,33 @@ class _Replaying:
         if "made" in line:
             self._recorder.log.count = line["made"] - 1
         try:
-            result = getattr(machine, name)(**given)
+            result = getattr(target, name)(**given)
         except Exception:
             return  # it is in the line
         if "made" in line:
-            self._machines[line["made"]] = result
+            self._objects[line["made"]] = result
 
     def _slot_needed(self, _connection: object, _now: float) -> None:
         for line in self._inside:
             self._call(line)
 
     def _take(self, line: Json) -> None:
-        number, name, machine = line["id"], line["took"], self._machine(line)
-        self._check(machine, name)
+        number, name, target = line["id"], line["took"], self._object(line)
+        self._check(target, name)
         with contextlib.suppress(LocalProtocolError):
-            getattr(machine, name)()
+            getattr(target, name)()
         if name == "data_to_send" and number not in self._accepted and self._written:
             self._accept(number, _key(line), _key(msgspec.json.decode(self._written[-1])))
 
-    def _machine(self, line: Json) -> Any:
-        machine = self._machines.get(line["id"])
-        if machine is None:
+    def _object(self, line: Json) -> Any:
+        target = self._objects.get(line["id"])
+        if target is None:
             raise ValueError(f"unknown object {line['id']}")
-        return machine
+        return target
 
-    def _check(self, machine: Any, name: str) -> None:
-        if name not in vars(machine):  # only patched methods are recorded
-            raise ValueError(f"a {type(machine).__name__} has no call {name!r}")
+    def _check(self, target: Any, name: str) -> None:
+        if name not in vars(target):  # only patched methods are recorded
+            raise ValueError(f"a {type(target).__name__} has no call {name!r}")
 
     # wsproto generates the key of an upgrade request, and the response must match it.
 

@@ -41,16 +41,16 @@ _LIMIT = 64 * 2**20
 class Watch:
     """Instrumentation of one object: a line for each call."""
 
-    def __init__(self, log: Log, machine: Any, number: int) -> None:
+    def __init__(self, log: Log, target: Any, number: int) -> None:
         self._log = log
-        self._machine = machine
+        self._target = target
         self.number: int = number
 
     def calls(self, *names: str) -> None:
         """Record each call of these names."""
         for name in names:
-            if hasattr(self._machine, name):
-                setattr(self._machine, name, self._watched(name))
+            if hasattr(self._target, name):
+                setattr(self._target, name, self._watched(name))
 
     def look(self, fields: dict[str, Any]) -> None:
         """Write the state of the object."""
@@ -72,7 +72,7 @@ class Watch:
             fields["returned"] = plain(value)
 
     def _watched(self, name: str) -> Callable[..., Any]:
-        method = getattr(self._machine, name)
+        method = getattr(self._target, name)
         signature, log = inspect.signature(method), self._log
 
         def call(*args: Any, **kwargs: Any) -> Any:
@@ -108,15 +108,15 @@ class Watch:
     def hands_over(self, *names: str) -> None:
         """Record the outputs of these calls, if there are any."""
         for name in names:
-            if hasattr(self._machine, name):
-                setattr(self._machine, name, self._handing_over(name))
+            if hasattr(self._target, name):
+                setattr(self._target, name, self._handing_over(name))
 
     def taken(self, name: str, value: Any) -> dict[str, Any]:
         """Return an output as JSON data."""
         return {"events": plain(value)}
 
     def _handing_over(self, name: str) -> Callable[[], Any]:
-        method, log = getattr(self._machine, name), self._log
+        method, log = getattr(self._target, name), self._log
 
         def call() -> Any:
             value = method()
@@ -155,7 +155,7 @@ class Connections(Watch):
         self.hands_over(*_HANDS_OVER)
 
     def look(self, fields: dict[str, Any]) -> None:
-        connection = self._machine
+        connection = self._target
         fields |= {"state": connection.state.value, "timer": connection.next_timer()}
         waiting = getattr(connection, "waiting", 0)
         if isinstance(waiting, tuple) and waiting:
@@ -166,7 +166,7 @@ class Connections(Watch):
             self._log.unfinished.pop(self.number)()
 
     def ignores(self, name: str, arguments: dict[str, Any]) -> bool:
-        connection = self._machine
+        connection = self._target
         if connection.state is State.CLOSED:
             return name not in _RAISE_AFTER_THE_END
         if name == "handle_timer":
@@ -204,7 +204,7 @@ class Connections(Watch):
 
     def _inflate(self, message: str | bytes) -> str | bytes | None:
         if self._inflater is None:
-            compression = getattr(self._machine, "compression", Compression.NONE)
+            compression = getattr(self._target, "compression", Compression.NONE)
             self._inflater = inflater(compression, limit=_LIMIT)
         return self._inflater.receive(message)
 
@@ -220,11 +220,11 @@ class Clients(Watch):
         self.hands_over("events")
 
     def look(self, fields: dict[str, Any]) -> None:
-        dial = self._machine.next_dial()
+        dial = self._target.next_dial()
         if dial is not self._dial:
             self._dial = dial
             fields["dial"] = plain(dial)
-        connection = self._machine.connection
+        connection = self._target.connection
         if connection is not None and "state" not in fields:
             fields |= {"state": connection.state.value, "timer": connection.next_timer()}
 
@@ -246,7 +246,7 @@ class Servers(Watch):
 
     def before(self) -> None:
         # An adapter changes the config as soon as it listens.
-        config = self._machine.config
+        config = self._target.config
         if config is self._config or self._log.secrets is None:
             return
         tokens = config.tokens
@@ -254,11 +254,11 @@ class Servers(Watch):
         self._log.line(id=self.number, config=json_of_server_config(config, hidden))
 
     def look(self, fields: dict[str, Any]) -> None:
-        self._config = self._machine.config
+        self._config = self._target.config
 
     def given(self, line: Line, name: str, value: Any) -> Any:
         if name == "to" and value is not None:
-            return [session.id for session in self._machine.sessions.values() if value(session)]
+            return [session.id for session in self._target.sessions.values() if value(session)]
         if name == "data":
             return from_raw(to_json(value), Any)
         return super().given(line, name, value)

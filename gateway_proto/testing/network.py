@@ -43,8 +43,8 @@ class Network:
             Provider(agenda, chance.child(f"server {number}"), setting, number, watch)
             for number in range(setting.servers)
         )
-        self.thief: Provider = Provider(
-            agenda, chance.child("thief"), setting, 0, watch, trusted=False
+        self.untrusted: Provider = Provider(
+            agenda, chance.child("untrusted"), setting, 0, watch, trusted=False
         )
         """The untrusted server, which answers at every untrusted host."""
         self._dials = 0
@@ -68,13 +68,13 @@ class Network:
         """Answer HTTP requests at a host with an error for some seconds."""
         self._http_faults[host] = _HttpFault(self._agenda.now + seconds, status, retry_after)
 
-    def heal(self) -> None:
+    def recover(self) -> None:
         """End all faults of hosts and servers."""
         self._refused.clear()
         self._silent.clear()
         self._http_faults.clear()
         for provider in self.providers:
-            provider.heal()
+            provider.recover()
 
     # ----- sessions -----
 
@@ -102,8 +102,8 @@ class Network:
             return next((p for p in order if not p.is_down), order[0])
         for provider in self.providers:
             if dial.host in provider.hosts:
-                return provider if dial.tls else self.thief
-        return None if dial.host.endswith(f".{API}") else self.thief
+                return provider if dial.tls else self.untrusted
+        return None if dial.host.endswith(f".{API}") else self.untrusted
 
     def dial(self, bot: Bot, dial: Dial) -> None:
         """Answer a dial after the latency or the timeout."""

@@ -158,20 +158,20 @@ class Provider:
         domain = f"api.{DOMAIN}" if self.trusted else "evil.example"
         name = f"{self._number}.{domain}" if not times else f"{self._number}-{times}.{domain}"
         self._moves = times
-        self.doors: tuple[str, str] = (f"g{name}", f"h{name}")
+        self.gateway_hosts: tuple[str, str] = (f"g{name}", f"h{name}")
         """The hosts of the gateway."""
-        self.resume_door: str = f"r{name}"
+        self.resume_host: str = f"r{name}"
         """The host of the resume URL."""
         self._config = attrs.evolve(
             self._config,
-            url=f"wss://{self.doors[0]}",
-            scenario=_resume_at(f"wss://{self.resume_door}"),
+            url=f"wss://{self.gateway_hosts[0]}",
+            scenario=_resume_at(f"wss://{self.resume_host}"),
         )
 
     @property
     def hosts(self) -> tuple[str, ...]:
         """All of its hosts."""
-        return (*self.doors, self.resume_door)
+        return (*self.gateway_hosts, self.resume_host)
 
     @property
     def is_down(self) -> bool:
@@ -229,7 +229,7 @@ class Provider:
         for end in list(self.ends):
             end.wire.cut()
 
-    def step_back(self, session: ServerSession, count: int) -> None:
+    def decrease_sequence(self, session: ServerSession, count: int) -> None:
         """Decrease the sequence of a session, and dispatch."""
         self.tainted.add(session.id)
         session.sequence = max(0, session.sequence - count)
@@ -241,21 +241,21 @@ class Provider:
         self.server.forget(connection.session)
         connection.drop(now=self.agenda.now)
 
-    def lure(self, url: str) -> None:
+    def return_untrusted_url(self, url: str) -> None:
         """Return an untrusted URL in lookups and READY."""
         self.server.config = attrs.evolve(self.server.config, scenario=_resume_at(url))
         # An invalid URL is returned in READY only: the server checks its own URL.
         with contextlib.suppress(LocalProtocolError):
             self.server.config = attrs.evolve(self.server.config, url=url)
 
-    def stop_luring(self) -> None:
+    def return_own_urls(self) -> None:
         """Return its own URLs again."""
         self.server.config = self._config
 
-    def heal(self) -> None:
+    def recover(self) -> None:
         """Recover: accept dials, return its own URLs, and read again."""
         self.down_until = 0.0
-        self.stop_luring()
+        self.return_own_urls()
         for end in list(self.ends):
             end.read_on()
 

@@ -103,7 +103,7 @@ class Simulation:
         for number in range(setting.servers):
             self._plan_dispatch(number, chance.child(f"dispatches {number}"))
         if setting.trouble_every is not None:
-            agenda.at(setting.storm, self._heal)
+            agenda.at(setting.storm, self._begin_recovery)
 
     @classmethod
     def of(cls, seed: int, *, without: Iterable[str] = ()) -> Simulation:
@@ -171,10 +171,10 @@ class Simulation:
 
         self._agenda.after(chance.between(0.0, 2 * every), tick)
 
-    def _heal(self) -> None:
+    def _begin_recovery(self) -> None:
         """Begin a recovery phase: no faults, and fast applications."""
         self._calm = True
-        self.network.heal()
+        self.network.recover()
         for bot in self.bots:
             bot.slowness = 0.0
             bot.start()
@@ -189,7 +189,7 @@ class Simulation:
         for bot in self.bots:
             self.watch.rested(bot)
         self._calm = self._quiet = False
-        self._agenda.after(self.setting.storm, self._heal)
+        self._agenda.after(self.setting.storm, self._begin_recovery)
 
 
 def _replay(seed: int, setting: Setting, *, own: bool) -> str:

@@ -128,7 +128,7 @@ class Weather:
         self._agenda.after(chance.between(10.0, 600.0), recover)
 
     def _on_dials(self, bot: Bot, kind: str, chance: Chance) -> bool:
-        hosts = (API, *self._provider(bot).doors)
+        hosts = (API, *self._provider(bot).gateway_hosts)
         seconds = chance.between(5.0, 600.0)
         match kind:
             case "refuse":
@@ -143,7 +143,7 @@ class Weather:
                     chance.one_of(hosts), status, retry_after, seconds=seconds
                 )
             case "dead_resume_host":
-                self._network.refuse(self._provider(bot).resume_door, 3 * seconds)
+                self._network.refuse(self._provider(bot).resume_host, 3 * seconds)
             case _:
                 return False
         self._break(bot, chance)
@@ -171,8 +171,8 @@ class Weather:
             case "move":
                 provider.move()
             case "lure":
-                provider.lure(chance.one_of(_UNTRUSTED_URLS))
-                self._agenda.after(chance.between(60.0, 900.0), provider.stop_luring)
+                provider.return_untrusted_url(chance.one_of(_UNTRUSTED_URLS))
+                self._agenda.after(chance.between(60.0, 900.0), provider.return_own_urls)
                 self._break(bot, chance)
             case _:
                 return False
@@ -208,7 +208,7 @@ class Weather:
             case "bomb":
                 connection.inject(Fault("bomb", size=MESSAGE_LIMIT * 3 // 2), now=now)
             case "sequence_back" if connection.session is not None:
-                peer.provider.step_back(connection.session, 1 + chance.below(5))
+                peer.provider.decrease_sequence(connection.session, 1 + chance.below(5))
             case "expire" if connection.session is not None:
                 peer.provider.expire(connection)
             case _:
@@ -216,8 +216,8 @@ class Weather:
         return True
 
     def _redirect_url(self, chance: Chance) -> str | None:
-        doors = [door for provider in self._network.providers for door in provider.doors]
-        known = [None, *(f"wss://{door}" for door in doors)]
+        hosts = [host for provider in self._network.providers for host in provider.gateway_hosts]
+        known = [None, *(f"wss://{host}" for host in hosts)]
         return chance.one_of(known if chance.happens(0.8) else _UNTRUSTED_URLS)
 
     def _taint(self, peer: ServerEnd) -> None:
