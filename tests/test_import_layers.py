@@ -73,8 +73,8 @@ WIRE, SHARDS = 3, 6
 """The numbers of two layers."""
 MAX_LEVELS = 11
 """Modules in the longest chain of imports, up to the layer of shards."""
-MAX_SERVER_LEVELS = 15
-"""The same for servers and drivers, whose HTTP routes form a chain of five. The goal is 11 too."""
+MAX_SERVER_LEVELS = 16
+"""The same for servers and drivers, whose HTTP routes form a chain of six. The goal is 11 too."""
 
 TYPED_OWNERS = {"gateway", "server_connection"}
 """Modules that their own parts import for type checkers only, not at run time."""
