@@ -1,9 +1,9 @@
-"""docstrings → the API reference: pages of HTML by pdoc, in which no public name is missing.
+"""Generator of the API reference: HTML pages by pdoc, with every public name.
 
     pip install ".[docs]"
     python docs/api.py FOLDER
 
-It exits with 1, and says which, where a public name has no place in the pages or says nothing.
+It exits with 1 if a public name is missing or has no docstring, and names it.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ MODULES = (
     "gateway_trio",
     "gateway_pytest",
 )
-"""What a user imports from; other modules are named in none of the documentation."""
+"""Modules with public names."""
 
 
 def names(module: str) -> Iterator[str]:
-    """The public names of a module, and behind each class those of its own public members."""
+    """Yield the public names of a module, and after each class those of its own public members."""
     loaded = importlib.import_module(module)
     for name in loaded.__all__:
         yield name

@@ -1,7 +1,7 @@
-"""DIALECTS, TRANSITIONS → docs/dialects/: a page for each version, and one that compares them.
+"""Generator of docs/dialects/: a page for each version, and one that compares them.
 
-python docs/generate.py          # write them
-python docs/generate.py --check  # exit with 1 where one is not what would be written
+python docs/generate.py          # write the pages
+python docs/generate.py --check  # exit with 1 if a page is out of date
 """
 
 from __future__ import annotations
@@ -22,44 +22,44 @@ Table: TypeAlias = Mapping[tuple[State, Input], State]
 FOLDER = pathlib.Path(__file__).parent / "dialects"
 _NOTE = "<!-- Written by docs/generate.py out of dialects.py and state.py: change those. -->\n"
 _SINCE = {
-    3: "Described by the unofficial document of 2016-02-20; in use from autumn 2015. What that "
-    "document leaves open is taken from clients of the time.",
+    3: "Described by the unofficial document of 2016-02-20; in use from autumn 2015. Details that "
+    "it omits are taken from clients of that time.",
     4: "From 2016-03-31 on: version and encoding are in the query of the URL, and a session that "
     "cannot be resumed is answered with INVALID_SESSION.",
-    5: "From 2016-06-06 on: the server greets with HELLO, and acknowledges heartbeats.",
-    6: "From July 2016 on, and still answered. What was added while it was current is here too: "
-    "streams of compression, intents, the resume URL.",
+    5: "From 2016-06-06 on: the server sends HELLO first, and acknowledges heartbeats.",
+    6: "From July 2016 on, and still answered. Later additions are included: "
+    "compressed streams, intents, the resume URL.",
     7: "Never documented. Clients that named it meant version 6.",
-    8: "From 2020-09-24 on: intents are required, activities take the place of the game.",
+    8: "From 2020-09-24 on: intents are required, activities replace the game.",
     9: "From 2021-04-28 on: threads.",
-    10: "From 2022-02-14 on: the content of messages is an intent of its own.",
+    10: "From 2022-02-14 on: the content of messages requires a separate intent.",
 }
 _SHORT = {Input.OPENED: "open", Input.END: "the end", Input.INVALID_SESSION_STAY: "op 9, stays"}
-"""Words for the arrows; the tables have the whole ones."""
-_OMITTED = {"version", "closes", "commands"}  # they have sections of their own
+"""Short labels for the arrows; the tables have the full names."""
+_OMITTED = {"version", "closes", "commands"}  # they have separate sections
 _THEN = {
     Then.RESUME: "resumes",
-    Then.IDENTIFY: "identifies anew",
+    Then.IDENTIFY: "identifies",
     Then.STOP: "gives up",
 }
 
 
 def _docs() -> dict[str, str]:
-    """Field of `Dialect` → what its docstring says; a field without one is explained here."""
+    """Return the description of each field of `Dialect`: its docstring, or a text from here."""
     docs = {
-        "api_url": "The base under which `/gateway` lies.",
-        "compressions": "How the server's messages may be compressed.",
+        "api_url": "Base URL of `/gateway`.",
+        "compressions": "Supported compressions of the server's messages.",
         "lookup_cacheable": "Whether the lookup's answer may be kept for the next connection.",
         "acks": "Whether the server acknowledges heartbeats.",
-        "heartbeat_form": "What a heartbeat carries.",
-        "property_prefix": "Before each name of Identify's properties.",
+        "heartbeat_form": "Data of a heartbeat.",
+        "property_prefix": "Prefix of each name of Identify's properties.",
         "property_names": "The properties of Identify.",
-        "large_threshold_range": "Members of a guild, from and to.",
+        "large_threshold_range": "Allowed values, from and to.",
         "intents_required": "Whether Identify must carry `intents`.",
-        "presence_form": "How a presence is written.",
+        "presence_form": "Fields of a presence.",
         "presence_in_identify": "Whether Identify may carry a presence.",
         "resume_with_token": "Whether Resume carries the token.",
-        "resume_url_in_ready": "Whether READY names the URL to resume at.",
+        "resume_url_in_ready": "Whether READY contains the resume URL.",
     }
     (class_,) = ast.parse(textwrap.dedent(inspect.getsource(Dialect))).body
     assert isinstance(class_, ast.ClassDef)
@@ -71,7 +71,7 @@ def _docs() -> dict[str, str]:
 
 
 def _said(value: Any) -> str:
-    """A value of a dialect, for people."""
+    """Return a value as text."""
     match value:
         case None:
             return "-"
@@ -102,7 +102,7 @@ def _filled(text: str, indent: str = "") -> str:
 
 
 def diagram(table: Table) -> str:
-    """A table of transitions as mermaid draws it, without those that lead nowhere else.
+    """Return a mermaid diagram of a transition table, without transitions that keep the state.
 
     Inputs between the same states share an arrow.
     """
@@ -120,7 +120,7 @@ def diagram(table: Table) -> str:
 
 
 def cells(table: Table) -> str:
-    """A table of transitions, whole: a row for each input, a column for each state."""
+    """Return the whole transition table: a row for each input, a column for each state."""
     states = [s for s in State if any(s in (before, table[before, i]) for before, i in table)]
     inputs = [i for i in Input if any(i is input_ for _, input_ in table)]
     rows = []
@@ -139,7 +139,7 @@ def _close(code: int, after: AfterClose) -> list[str]:
     if after.wait:
         does += f", after {after.wait:g} s at least"
     if after.resuming is not None:
-        does += f"; where it answers a Resume, {_THEN[after.resuming]}"
+        does += f"; in answer to a Resume, {_THEN[after.resuming]}"
     if after.blames_command:
         does += "; twice after the same command, gives up"
     return [str(code), after.meaning, does]
@@ -154,33 +154,32 @@ def _page(dialect: Dialect, before: Dialect | None) -> str:
         rows.append([f"`{name}`", own if own == old else f"**{own}** (was {old})", docs[name]])
     ops = sorted(dialect.commands)
     greets = "client, greeted" if dialect.greets else "client, not greeted"
-    asks = " What is new against the version before is set in bold." if before else ""
+    asks = " Changes from the previous version are in bold." if before else ""
     return f"""{_NOTE}
 # Version {version}
 
 {_filled(_SINCE[version])}
 
-`Config(dialect={version}, ...)` speaks it, and so does `--dialect {version}`. All of it is one
-value, `DIALECTS[{version}]`. [The dialects](README.md) has the versions side by side.
+Select it with `Config(dialect={version}, ...)` or `--dialect {version}`. Its data is the value
+`DIALECTS[{version}]`. [The versions](README.md) compares all of them.
 
-## What it is
+## Fields
 
 Times are seconds, sizes are bytes.{asks}
 
-{_table(["field", "value", "what it says"], rows)}
+{_table(["field", "value", "meaning"], rows)}
 ## What a client may send
 
 {_table(["op", "name"], ([str(int(op)), op.name] for op in ops))}
-## What comes after a close
+## Close codes
 
-A close code that is not here, and a connection that ends without one: the client resumes.
-`Config.closes` sets others.
+After any other close code, or none, the client resumes. `Config.closes` changes these actions.
 
 {_table(["code", "means", "the client"], (_close(*row) for row in sorted(dialect.closes.items())))}
 ## The states of a client
 
-The arrows are what moves a connection; the table below has every input. One that has no cell (-)
-is ignored: a client gets along with every server.
+The arrows are inputs that change the state; the table below has every input. A client ignores
+inputs that have no transition (-).
 
 {diagram(TRANSITIONS[greets])}
 {cells(TRANSITIONS[greets])}"""
@@ -217,37 +216,37 @@ def _index() -> str:
         for version in DIALECTS
     )
     return f"""{_NOTE}
-# The dialects
+# The versions
 
-Each version of the protocol is a value of data, a `Dialect`; nothing else in the package compares
-versions. `DIALECTS` has them by number.
+Each version of the protocol is a `Dialect`, a value of data. No other code compares versions.
+`DIALECTS` contains them by number.
 
 {since}
-## What differs
+## Differences
 
-Fields of `Dialect` that are the same in all versions are left out; each version's page has them.
+Fields of `Dialect` that are equal in all versions are omitted; the page of each version lists them.
 
-{_table(["field", *links, "what it says"], rows)}
+{_table(["field", *links, "meaning"], rows)}
 ## What a client may send
 
 {_table(["op", *links], ops)}
 ## What a client does after a close code
 
-`resume`, `identify` or `stop`, as `Then` has them; - is a code that the version does not know,
-after which it resumes.
+The action is `resume`, `identify` or `stop`, as in `Then`. After a code that the version does not
+define (-) the client resumes.
 
 {_table(["code", *links], closes)}
 ## The states of a server
 
-The same for every version. An input that has no cell (-) ends the connection: a server tells
-clients their mistakes.
+They are the same for every version. An input that has no transition (-) closes the connection, so
+that client errors are reported.
 
 {diagram(TRANSITIONS["server"])}
 {cells(TRANSITIONS["server"])}"""
 
 
 def pages() -> dict[pathlib.Path, str]:
-    """Each page that is generated, and its text."""
+    """Return each generated page with its text."""
     dialects_ = list(DIALECTS.values())
     written = {FOLDER / "README.md": _index()}
     for before, dialect in zip([None, *dialects_], dialects_, strict=False):
@@ -256,7 +255,7 @@ def pages() -> dict[pathlib.Path, str]:
 
 
 def main() -> int:
-    """Write the pages, or check them; returns the exit status."""
+    """Write the pages, or check them; return the exit status."""
     check = "--check" in sys.argv[1:]
     written = pages()
     stale = [path for path in written if not path.exists() or path.read_text() != written[path]]
