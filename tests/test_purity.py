@@ -59,6 +59,18 @@ def test_core_imports_no_clock_randomness_or_io(path: pathlib.Path) -> None:
     assert not BANNED & set(_imports(path.read_text()))
 
 
+@pytest.mark.parametrize("path", sorted((FOLDER / "_timing").glob("*.py")), ids=lambda p: p.name)
+def test_timing_imports_no_other_module_of_the_package(path: pathlib.Path) -> None:
+    modules = [
+        node.module or ""
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom)
+    ]
+
+    own = [module for module in modules if module.startswith("gateway_proto")]
+    assert all(module.startswith("gateway_proto._timing.") for module in own)
+
+
 @pytest.mark.parametrize(
     "planted", ["import time", "from os import path", "def f():\n    import asyncio.events"]
 )
