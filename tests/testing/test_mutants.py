@@ -251,7 +251,7 @@ def _counts_no_bytes_of_events(patch: Patch) -> None:
 
 
 def _answers_every_ping(patch: Patch) -> None:
-    patch.setattr(frames, "_MOST_PONGS", 1 << 60)
+    patch.setattr(frames, "_MAX_PONGS", 1 << 60)
 
 
 def _raises_at_what_it_cannot_read(patch: Patch) -> None:
