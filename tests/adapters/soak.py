@@ -114,7 +114,7 @@ class _Checked:
         self.number = 0
         self.total = self.sessions = self.resumes = 0
 
-    def hear(self, event: Any) -> None:
+    def receive(self, event: Any) -> None:
         match event:
             case Ready():
                 self.number = 0
@@ -146,7 +146,7 @@ async def _listen(port: int, shards: int, seconds: float) -> tuple[list[int], li
         async for shard_id, event in fleet:
             if shard_id is None:  # of the lookup
                 continue
-            inboxes[shard_id].hear(event)
+            inboxes[shard_id].receive(event)
             now = time.monotonic()
             if now - reported_at >= seconds / 60:
                 reported_at = now

@@ -26,7 +26,7 @@ from gateway_proto import By, Closed, Config, Fault, Scenario, Server, ServerCon
 from tests.adapters.support import DOCTOR_CONFIG
 
 ROOT = pathlib.Path(__file__).parents[2]
-ROAD = ["name", "connect", "lookup", "name", "connect", "WebSocket", "HELLO", "close"]
+STEPS = ["name", "connect", "lookup", "name", "connect", "WebSocket", "HELLO", "close"]
 
 
 async def _examined(**where: Any) -> list[Finding]:
@@ -103,7 +103,7 @@ def test_complete_check_succeeds_and_closes_cleanly(version: int) -> None:
 
     findings = asyncio.run(main())
 
-    assert [finding.step for finding in findings] == ROAD
+    assert [finding.step for finding in findings] == STEPS
     assert all(finding.good for finding in findings)
     kinds = [type(event).__name__ for event in received_data if not isinstance(event, Closed)]
     assert kinds == ["HttpRequested", "Opened"], "no payload was sent"
@@ -135,7 +135,7 @@ def test_gateway_without_hello_is_left_before_identify(version: int) -> None:
 def test_check_without_lookup_skips_its_steps() -> None:
     findings = _find_at(Server(), lambda served: {"gateway_url": served.url})
 
-    assert [finding.step for finding in findings] == [*ROAD[:2], *ROAD[5:]]
+    assert [finding.step for finding in findings] == [*STEPS[:2], *STEPS[5:]]
 
 
 def _tls() -> tuple[Any, trustme.CA]:
@@ -408,7 +408,7 @@ def test_successful_check_ends_with_0_and_a_summary() -> None:
     assert lines[0].startswith("gateway_proto 0.")
     assert "Python 3." in lines[0]
     assert "dialect 10, encoding json, compression none" in lines[1]
-    assert [line.split()[:2] for line in lines[2:-1]] == [["ok", step] for step in ROAD]
+    assert [line.split()[:2] for line in lines[2:-1]] == [["ok", step] for step in STEPS]
     assert lines[-1] == "all is well: a client can connect there"
 
 

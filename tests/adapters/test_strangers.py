@@ -43,7 +43,7 @@ _MESSAGE: dict[str, Any] = {
 }
 
 
-class Story:
+class ClientScenario:
     """The scenario of every client, and the commands that the server received."""
 
     def __init__(self) -> None:
@@ -80,7 +80,7 @@ class Story:
         assert all(query in path if query else "compress" not in path for path in opened)
 
 
-class _Heard:
+class _ClientLines:
     """Lines of a client, each expected once, in any order within a step."""
 
     def __init__(self) -> None:
@@ -97,7 +97,7 @@ class _Heard:
 # ----- hikari -----
 
 
-class _Hikari(_Heard):
+class _Hikari(_ClientLines):
     def __init__(self, serving: Serving) -> None:
         super().__init__()
         hikari = pytest.importorskip("hikari")
@@ -144,17 +144,17 @@ def test_hikari_client(
     # hikari has no option for it, so the default is changed.
     defaults = {**shard.GatewayShardImpl.__init__.__kwdefaults__, "compression": chosen}
     monkeypatch.setattr(shard.GatewayShardImpl.__init__, "__kwdefaults__", defaults)
-    story = Story()
+    scenario = ClientScenario()
 
-    asyncio.run(story.run(_Hikari))
+    asyncio.run(scenario.run(_Hikari))
 
-    story.check(query)
+    scenario.check(query)
 
 
 # ----- discord.js -----
 
 
-class _DiscordJs(_Heard):
+class _DiscordJs(_ClientLines):
     def __init__(self, serving: Serving, compression: str) -> None:
         super().__init__()
         self._command = ("node", str(SCRIPT), serving.api_url, TOKEN, compression)
@@ -190,8 +190,8 @@ def _has_discord_js() -> bool:
 @pytest.mark.skipif(not _has_discord_js(), reason="@discordjs/ws is not on NODE_PATH")
 @pytest.mark.parametrize("compression", ["none", "payload", "zlib-stream"])
 def test_discordjs_ws_client(compression: str) -> None:
-    story = Story()
+    scenario = ClientScenario()
 
-    asyncio.run(story.run(lambda serving: _DiscordJs(serving, compression)))
+    asyncio.run(scenario.run(lambda serving: _DiscordJs(serving, compression)))
 
-    story.check("compress=zlib-stream" if compression == "zlib-stream" else "")
+    scenario.check("compress=zlib-stream" if compression == "zlib-stream" else "")

@@ -157,9 +157,10 @@ def test_split_oversized_header_is_rejected_at_its_last_byte(head: bytes, limit:
     cutter = Cutter(limit)
     assert [cutter.cut(byte) for byte in before] == [[] for _ in before]
 
-    received = cutter.cut(last)
+    (broken,) = cutter.cut(last)
 
-    assert received == [Broken(1009, f"a message has more than {limit} bytes")]
+    assert isinstance(broken, Broken)
+    assert broken.code == 1009
 
 
 def test_parsing_stops_after_an_oversized_frame() -> None:
@@ -207,9 +208,10 @@ def test_fragments_over_the_limit_are_rejected_at_last_header(sizes: tuple[int, 
     frames = [_frame(0x00 if at else 0x02, b"x" * size) for at, size in enumerate(sizes)]
     header = frames[-1][: len(frames[-1]) - sizes[-1]]
 
-    received = cutter.cut(b"".join(frames[:-1]) + header)
+    (broken,) = cutter.cut(b"".join(frames[:-1]) + header)
 
-    assert received == [Broken(1009, f"a message has more than {LIMIT} bytes")]
+    assert isinstance(broken, Broken)
+    assert broken.code == 1009
 
 
 @pytest.mark.parametrize("last", [b"\xff", b"\xc3"])

@@ -103,7 +103,8 @@ def test_message_over_the_limit_is_rejected_before_its_end(sizes: list[int]) -> 
 
     (broken,) = one_by_one(client.receive(data))
 
-    assert broken == Broken(1009, f"a message has more than {LIMIT} bytes")
+    assert isinstance(broken, Broken)
+    assert broken.code == 1009
 
 
 def test_message_of_exactly_the_limit_is_accepted_repeatedly() -> None:
@@ -133,9 +134,11 @@ def test_server_accepts_messages_up_to_the_limit() -> None:
     client.send("x" * LIMIT)
     client.send(b"x" * (LIMIT + 1))
 
-    received = one_by_one(server.receive(client.data_to_send()))
+    message, broken = one_by_one(server.receive(client.data_to_send()))
 
-    assert received == ["x" * LIMIT, Broken(1009, f"a message has more than {LIMIT} bytes")]
+    assert message == "x" * LIMIT
+    assert isinstance(broken, Broken)
+    assert broken.code == 1009
 
 
 @pytest.mark.parametrize(
