@@ -1,4 +1,4 @@
-"""A request of a REST route and its outcome, with Discord's errors.
+"""Request of a REST route and its outcome, with the errors of Discord.
 
 Codes and texts: <https://docs.discord.com/developers/topics/opcodes-and-status-codes#json>.
 """
@@ -35,7 +35,7 @@ _UNKNOWN = {
 
 
 class RestError(Exception):
-    """An error that a route answers."""
+    """Error response of a route."""
 
     def __init__(self, status: int, code: int, message: str, errors: Any = None) -> None:
         super().__init__(message)
@@ -58,21 +58,21 @@ def invalid_body(field: str, code: str, message: str) -> RestError:
 
 @attrs.frozen
 class Call:
-    """A request of a known route, by a bot with a valid token if the route needs one."""
+    """Request of a known route, with a valid token if the route needs one."""
 
     world: World
     params: Mapping[str, str]
-    """The variable parts of the path."""
+    """Variable parts of the path."""
     query: Mapping[str, str]
     json: Any
     files: tuple[UploadedFile, ...]
     timestamp: str
-    """The present time in ISO 8601."""
+    """Current time in ISO 8601."""
     new_id: Callable[[], str]
 
     @property
     def body(self) -> dict[str, Any]:
-        """The body, which has to be an object; nothing is an empty one."""
+        """Body, which must be an object. A missing body counts as an empty object."""
         if self.json is None:
             return {}
         if not isinstance(self.json, dict):
@@ -80,18 +80,18 @@ class Call:
         return self.json
 
     def read(self, type_: type[T]) -> T:
-        """Return the body as a type; raises `RestError`."""
+        """Return the body converted to a type. Raises `RestError`."""
         return read(self.body, type_)
 
     def number(self, name: str, default: int, most: int) -> int:
-        """Return a number of the query, from 1 to `most`."""
+        """Return a number of the query, limited to the range from 1 to `most`."""
         text = self.query.get(name, "")
         if not (text.isascii() and text.isdecimal() and len(text) < 10):
             return default
         return min(max(int(text), 1), most)
 
     def flag(self, name: str) -> bool:
-        """Return whether a flag of the query is set."""
+        """Whether a flag of the query is set."""
         return self.query.get(name, "").lower() in ("true", "1")
 
     def guild(self) -> Data:
@@ -128,17 +128,17 @@ class Call:
 
 @attrs.frozen
 class Outcome:
-    """What a route does: its response, the dispatches that follow from it, and the world."""
+    """Result of a route: its response, the resulting dispatches, and the world."""
 
     status: int = 200
     json: Any = None
     dispatches: tuple[tuple[str, Any], ...] = ()
     world: World | None = None
-    """A changed world; None: only the dispatches change it."""
+    """Changed world. None means that only the dispatches change it."""
 
 
 def read(body: Any, type_: type[T]) -> T:
-    """Return a body as a type; raises `RestError`."""
+    """Return a body converted to a type. Raises `RestError`."""
     try:
         return msgspec.convert(body, type_)
     except msgspec.ValidationError as error:
@@ -148,7 +148,8 @@ def read(body: Any, type_: type[T]) -> T:
 def iso_time(seconds: float) -> str:
     """Return Unix time as ISO 8601 in UTC, with microseconds.
 
-    The days are converted by Howard Hinnant's algorithm "civil_from_days".
+    Days are converted by Howard Hinnant's algorithm "civil_from_days":
+    <https://howardhinnant.github.io/date_algorithms.html#civil_from_days>.
     """
     micros = int(seconds * 1_000_000)
     whole, micros = divmod(micros, 1_000_000)

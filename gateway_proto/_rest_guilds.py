@@ -81,12 +81,12 @@ _GUILD_FIELDS = {*GUILD} - {"id", "roles", "emojis", "stickers"}
 
 
 def constant(json: Any) -> Callable[[Call], Outcome]:
-    """Return a route that always answers the same."""
+    """Return a route with a constant response."""
     return lambda call: Outcome(200, json)
 
 
 def listed(kind: str) -> Callable[[Call], Outcome]:
-    """Return a route that answers one of the lists of a guild."""
+    """Return a route that responds with one of the lists of a guild."""
     return lambda call: Outcome(200, call.guild()[kind])
 
 
@@ -105,7 +105,7 @@ class _UserBody(msgspec.Struct):
 
 
 def edit_user(call: Call) -> Outcome:
-    """PATCH /users/@me. An image that is sent becomes no hash: what is null stays null."""
+    """PATCH /users/@me. Images are ignored, except that null removes one."""
     given = call.read(_UserBody)
     user = dict(call.world.user)
     if isinstance(given.username, str):
@@ -295,7 +295,7 @@ def ban(call: Call) -> Outcome:
 
 
 def unban(call: Call) -> Outcome:
-    """DELETE /guilds/{guild_id}/bans/{user_id}: who is banned is not kept."""
+    """DELETE /guilds/{guild_id}/bans/{user_id}. Bans are not stored."""
     user_id = call.params["user_id"]
     user = call.world.known_user(user_id) or complete_user({"id": user_id})
     data = {"guild_id": call.guild()["id"], "user": user}
@@ -359,7 +359,7 @@ def _channel_fields(call: Call) -> dict[str, Any]:
 
 
 def _without_nulls(data: Data) -> dict[str, Any]:
-    """Return the fields that have a value: null stands for the default of a field.
+    """Return the fields with a value: null means the default of a field.
 
     <https://docs.discord.com/developers/resources/guild#create-guild-channel>
     """
@@ -408,7 +408,8 @@ def create_thread(call: Call) -> Outcome:
     name = call.body.get("name")
     if guild_id is None or not isinstance(name, str) or not name:
         raise invalid_body("name", "BASE_TYPE_REQUIRED", "This field is required")
-    # A thread of a message has its id.
+    # The thread of a message has the id of the message:
+    # https://docs.discord.com/developers/resources/channel#start-thread-from-message
     id_ = call.message()["id"] if "message_id" in call.params else call.new_id()
     type_ = call.body.get("type")
     thread = make_thread(
@@ -446,6 +447,6 @@ def _thread_members(call: Call, *, added: bool) -> Outcome:
 
 
 def typing(call: Call) -> Outcome:
-    """POST /channels/{channel_id}/typing. Nobody gets TYPING_START of the bot itself."""
+    """POST /channels/{channel_id}/typing. No TYPING_START is dispatched for the bot itself."""
     call.channel()
     return Outcome(204)

@@ -31,14 +31,16 @@ __all__ = [
 
 Data = Mapping[str, Any]
 
+# https://docs.discord.com/developers/resources/message#message-object-message-flags
 _EPHEMERAL = 1 << 6
 _LOADING = 1 << 7
+# https://docs.discord.com/developers/interactions/receiving-and-responding#interaction-response-object-interaction-callback-type
 _MESSAGE, _DEFERRED, _DEFERRED_UPDATE, _UPDATE = 4, 5, 6, 7
 _MODAL = 9
 _WITHOUT_MESSAGE = (8, _MODAL, 10, 12)
 """Autocomplete, modal, premium required and launch activity."""
 RESPONSE = "response"
-"""The key under which the world keeps what an interaction was answered."""
+"""Key of an interaction under which the world stores its response."""
 
 
 def _interaction(call: Call, what: str) -> Data:
@@ -50,7 +52,7 @@ def _interaction(call: Call, what: str) -> Data:
 
 
 def _answered(world: World, interaction: Data, message_id: str | None, modal: Data | None) -> World:
-    """Return the world after an interaction was answered, with a message or a modal or neither."""
+    """Return the world after the response to an interaction: a message, a modal or neither."""
     new = {**interaction, RESPONSE: {"message_id": message_id, "modal": modal}}
     kept = (new if one is interaction else one for one in world.interactions)
     return world.with_fields(interactions=tuple(kept))
@@ -149,7 +151,7 @@ def _component_message(world: World, interaction: Data) -> Data:
 
 
 def _sent(world: World, message: Data | None, name: str) -> Outcome:
-    """Dispatch a message. Nobody gets an ephemeral one by the gateway."""
+    """Return the outcome of a message. Ephemeral messages are not dispatched."""
     if message is None or not name:
         return Outcome(204, None, (), world)
     if message["flags"] & _EPHEMERAL:
@@ -203,7 +205,8 @@ def followup(call: Call) -> Outcome:
         raise unknown("Webhook")
     original = call.world.message(str(interaction[RESPONSE]["message_id"]))
     if original is not None and original["flags"] & _LOADING:
-        # The first followup after a deferred response edits it.
+        # https://docs.discord.com/developers/interactions/receiving-and-responding#followup-messages
+        # The first followup after a deferred response edits that response.
         return _edited(call, original)
     message = _new_response(call, interaction, call.body)
     return _sent(call.world, message, "MESSAGE_CREATE")
@@ -215,7 +218,7 @@ _CHAT_INPUT = 1
 
 
 def _scope(call: Call) -> str | None:
-    """Return the guild of the commands of the path; None for global ones."""
+    """Return the guild of the commands of the path, or None for global commands."""
     if call.params["application_id"] != call.world.application["id"]:
         raise unknown("Application")
     return call.guild()["id"] if "guild_id" in call.params else None
@@ -292,14 +295,15 @@ def upsert_command(call: Call) -> Outcome:
     return Outcome(201 if old is None else 200, new, world=world)
 
 
-_MOST_COMMANDS = 110
+# https://docs.discord.com/developers/interactions/application-commands#registering-a-command
+_MAX_COMMANDS = 110
 """100 chat input commands, 5 user and 5 message commands."""
 
 
 def replace_commands(call: Call) -> Outcome:
     """PUT /applications/{application_id}/commands, also of a guild."""
     scope = _scope(call)
-    if not isinstance(call.json, list) or len(call.json) > _MOST_COMMANDS:
+    if not isinstance(call.json, list) or len(call.json) > _MAX_COMMANDS:
         raise invalid_body("_errors", "BASE_TYPE_BAD_LENGTH", "Must be a list of at most 110.")
     old = {_key(command): command for command in _of_scope(call.world, scope)}
     new = []

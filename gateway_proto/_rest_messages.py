@@ -37,15 +37,20 @@ __all__ = [
 
 Data = Mapping[str, Any]
 
-_LONGEST = 2000
-"""Characters of a message's content."""
-_MOST_EMBEDS = 10
+# https://docs.discord.com/developers/resources/message#create-message
+_MAX_CONTENT = 2000
+"""Maximum length of the content of a message in characters."""
+_MAX_EMBEDS = 10
 _IS_COMPONENTS_V2 = 1 << 15
 _KEPT_FLAGS = 1 << 2 | 1 << 6 | 1 << 12 | 1 << 13 | 1 << 15
-"""Flags that a bot may set."""
+"""Flags that a bot may set.
+
+<https://docs.discord.com/developers/resources/message#message-object-message-flags>
+"""
 _USER_MENTION = re.compile(r"<@!?([0-9]{1,20})>")
 _ROLE_MENTION = re.compile(r"<@&([0-9]{1,20})>")
-_MOST_MENTIONS = 100
+# https://docs.discord.com/developers/resources/message#allowed-mentions-object
+_MAX_MENTIONS = 100
 _INTERNAL = ("guild_id", "member")
 
 
@@ -56,7 +61,7 @@ class _AllowedMentions(msgspec.Struct):
 
 
 class Body(msgspec.Struct):
-    """The body that creates or edits a message."""
+    """Body that creates or edits a message."""
 
     content: str | None = None
     embeds: list[dict[str, Any]] | None = None
@@ -72,7 +77,7 @@ class Body(msgspec.Struct):
 
 
 def public(message: Data) -> dict[str, Any]:
-    """Return a message as REST routes answer it."""
+    """Return a message in the form of REST responses."""
     found = {key: value for key, value in message.items() if key not in _INTERNAL}
     if "reactions" in found:
         found["reactions"] = [
@@ -83,7 +88,7 @@ def public(message: Data) -> dict[str, Any]:
 
 
 def with_guild(world: World, message: Data, **fields: Any) -> dict[str, Any]:
-    """Return a message as a dispatch has it: with its guild, and the author as a member."""
+    """Return a message in the form of dispatches: with its guild and the author as a member."""
     found = {**public(message), **fields}
     channel = world.channel(message["channel_id"]) or {}
     guild = world.guild(channel.get("guild_id") or 0)
@@ -109,7 +114,7 @@ def create_message(call: Call) -> Outcome:
 def from_body(
     call: Call, body: Any, channel_id: str, *, may_be_empty: bool = False, **fields: Any
 ) -> dict[str, Any]:
-    """Return the message that a body of a request creates; raises `RestError`."""
+    """Return the message that a request body creates. Raises `RestError`."""
     given = read(body, Body)
     _check(given)
     attachments = _attachments(call, given, channel_id)
@@ -148,11 +153,11 @@ def _author(world: World) -> dict[str, Any]:
 
 
 def _check(given: Body) -> None:
-    if len(given.content or "") > _LONGEST:
-        text = f"Must be {_LONGEST} or fewer in length."
+    if len(given.content or "") > _MAX_CONTENT:
+        text = f"Must be {_MAX_CONTENT} or fewer in length."
         raise invalid_body("content", "BASE_TYPE_MAX_LENGTH", text)
-    if len(given.embeds or ()) > _MOST_EMBEDS:
-        text = f"Must be {_MOST_EMBEDS} or fewer in length."
+    if len(given.embeds or ()) > _MAX_EMBEDS:
+        text = f"Must be {_MAX_EMBEDS} or fewer in length."
         raise invalid_body("embeds", "BASE_TYPE_MAX_LENGTH", text)
 
 
@@ -182,8 +187,8 @@ def _attachments(call: Call, given: Body, channel_id: str) -> list[dict[str, Any
 
 def _mentions(world: World, given: Body) -> dict[str, Any]:
     content, allowed = given.content or "", given.allowed_mentions
-    user_ids = list(dict.fromkeys(_USER_MENTION.findall(content)))[:_MOST_MENTIONS]
-    role_ids = list(dict.fromkeys(_ROLE_MENTION.findall(content)))[:_MOST_MENTIONS]
+    user_ids = list(dict.fromkeys(_USER_MENTION.findall(content)))[:_MAX_MENTIONS]
+    role_ids = list(dict.fromkeys(_ROLE_MENTION.findall(content)))[:_MAX_MENTIONS]
     everyone = "@everyone" in content or "@here" in content
     if allowed is not None:
         parse, users, roles = allowed.parse or (), allowed.users or (), allowed.roles or ()
@@ -211,7 +216,7 @@ def _reply(world: World, reference: Data, channel_id: str) -> dict[str, Any]:
 
 
 def edited(call: Call, message: Data, body: Data) -> dict[str, Any]:
-    """Return a message after an edit; raises `RestError`."""
+    """Return a message after an edit. Raises `RestError`."""
     given = read(body, Body)
     _check(given)
     new = dict(message)
@@ -270,7 +275,7 @@ def get_message(call: Call) -> Outcome:
 
 
 def list_messages(call: Call) -> Outcome:
-    """GET /channels/{channel_id}/messages: the newest first."""
+    """GET /channels/{channel_id}/messages, newest first."""
     channel_id = call.channel()["id"]
     found = [m for m in call.world.messages if m["channel_id"] == channel_id and not _hidden(m)]
     limit = call.number("limit", 50, 100)
@@ -281,7 +286,7 @@ def list_messages(call: Call) -> Outcome:
         if name == "before":
             found = [m for m in found if int(m["id"]) < int(mark)]
         elif name == "after":
-            # The oldest of those after the mark.
+            # `after`: the oldest messages after the mark.
             found = [m for m in found if int(m["id"]) > int(mark)][:limit]
         else:
             older = [m for m in found if int(m["id"]) < int(mark)][-(limit // 2) :]

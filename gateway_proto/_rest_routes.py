@@ -1,4 +1,7 @@
-"""The table of REST routes, with the paths of the documentation."""
+"""Table of REST routes, with the paths of the documentation.
+
+<https://docs.discord.com/developers/reference>
+"""
 
 from __future__ import annotations
 
@@ -127,7 +130,7 @@ ROUTES: Mapping[tuple[str, str], Handler] = {
     ("DELETE", "/invites/{invite_code}"): webhooks.delete_invite,
     ("GET", f"{_GUILD}/audit-logs"): webhooks.audit_log,
 }
-"""Method and path → the function that answers. Literal parts go before variable ones."""
+"""Handlers by method and path. Literal parts have priority over variable ones."""
 
 _WITHOUT_TOKEN = ("/interactions/", "/webhooks/")
 
@@ -146,8 +149,8 @@ _PATHS = _by_length()
 
 
 def find_route(path: str) -> tuple[str, dict[str, str], bool] | None:
-    """Return the route of a path, its variable parts and whether it needs a token."""
-    # discord.js writes "@original" as "%40original".
+    """Return the route of a path, its variable parts, and whether it needs a token."""
+    # discord.js encodes "@original" as "%40original".
     parts = [unquote(part) for part in path.split("/")]
     best: tuple[int, str, dict[str, str]] | None = None
     for pattern, route in _PATHS.get(len(parts), ()):

@@ -1,7 +1,9 @@
-"""World, dispatch → World: how a dispatch changes what later sessions and requests get.
+"""Changes of a World by dispatches, which later sessions and requests receive.
 
-A dispatch that is not as documented changes nothing. Each change costs time that is linear in the
-guild, or in the bounded lists, that it changes.
+A dispatch that differs from the documentation changes nothing. The time of a change is linear in
+the size of the guild, or of the bounded list, that it changes.
+
+<https://docs.discord.com/developers/events/gateway-events#receive-events>
 """
 
 from __future__ import annotations
@@ -32,12 +34,12 @@ __all__ = ["Changeable", "changed", "find"]
 
 Data = Mapping[str, Any]
 
-_MOST = 1000
-"""Messages, interactions and private channels that are kept."""
+_MAX_KEPT = 1000
+"""Maximum number of stored messages, interactions and private channels, each."""
 
 
 class Changeable(Protocol):
-    """The fields of a World that dispatches change."""
+    """Fields of a World that dispatches change."""
 
     @property
     def guilds(self) -> tuple[Data, ...]: ...
@@ -65,7 +67,7 @@ GuildChange = Callable[[Data, Data], Data | None]
 
 
 def find(values: Iterable[Data], id_: str | int) -> Data | None:
-    """Return the object with an id; None if there is none."""
+    """Return the object with an id, or None."""
     return next((value for value in values if str(value.get("id")) == str(id_)), None)
 
 
@@ -143,7 +145,7 @@ def _remove_channel(guild: Data, data: Data) -> Data:
     return {
         **guild,
         "channels": _without(guild["channels"], gone),
-        # A deleted channel takes its threads along.
+        # Deleting a channel also deletes its threads.
         "threads": [thread for thread in threads if thread["parent_id"] != gone],
     }
 
@@ -305,7 +307,7 @@ def _update_guild(world: W, data: Data) -> W:
 
 
 def _remove_guild(world: W, data: Data) -> W:
-    # One that is only unavailable comes back with its members:
+    # An unavailable guild becomes available again with its members:
     # <https://docs.discord.com/developers/events/gateway-events#guild-delete>.
     guild = world.guild(_id(data))
     if guild is None or data.get("unavailable") is True:
@@ -340,7 +342,7 @@ def _put_any_channel(world: W, data: Data) -> W:
 
 
 def _last(values: list[Data]) -> tuple[Data, ...]:
-    return tuple(values[-_MOST:])
+    return tuple(values[-_MAX_KEPT:])
 
 
 def _put_message(world: W, data: Data) -> W:
@@ -350,7 +352,7 @@ def _put_message(world: W, data: Data) -> W:
     new, messages = complete_message(data), world.messages
     # Messages are ordered by their ids, which grow with time, so that a new one is the last.
     if not messages or int(id_) > int(messages[-1]["id"]):
-        return world.with_fields(messages=(*messages[1 - _MOST :], new))
+        return world.with_fields(messages=(*messages[1 - _MAX_KEPT :], new))
     ordered = sorted(_put(messages, new), key=lambda message: int(message["id"]))
     return world.with_fields(messages=_last(ordered))
 

@@ -1,4 +1,4 @@
-"""Documented fields of Discord's objects, with the values that they have by default.
+"""Documented fields of Discord's objects, with their default values.
 
 Sources: <https://docs.discord.com/developers/resources/guild>, `/user`, `/channel`, `/message`,
 `/emoji`, `/sticker`, `/soundboard`, `/voice`, `/application`, and
@@ -42,9 +42,9 @@ __all__ = [
 Data = Mapping[str, Any]
 
 TIMESTAMP = "2026-01-01T00:00:00.000000+00:00"
-"""When everything was created for which nothing else is given."""
+"""Default creation time of objects."""
 EVERYONE_PERMISSIONS = "2248473465835073"
-"""Those of @everyone in a new guild. Observed on Discord."""
+"""Permissions of @everyone in a new guild. Observed on Discord."""
 THREAD_TYPES = (10, 11, 12)
 VOICE_TYPES = (2, 13)
 TEXT_TYPES = (0, 5)

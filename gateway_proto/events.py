@@ -387,7 +387,7 @@ class HttpRequested(msgspec.Struct, frozen=True):
     """Status of the response. 0 means that the request gets no response."""
     query: str = ""
     json: Any = None
-    """JSON body, or `payload_json` of a multipart body. None means that there is no JSON."""
+    """JSON body, or `payload_json` of a multipart body. None means without JSON."""
     files: tuple[UploadedFile, ...] = ()
     route: str | None = None
     """Route of the documentation, such as "/channels/{channel_id}/messages". None means that no

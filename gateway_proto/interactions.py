@@ -1,4 +1,4 @@
-"""Builders of messages and interactions of people in a world, for dispatches.
+"""Builders of dispatch data for messages and interactions of users in a world.
 
 <https://docs.discord.com/developers/interactions/receiving-and-responding#interaction-object>
 """
@@ -28,7 +28,7 @@ __all__ = [
 Data = Mapping[str, Any]
 
 _PERMISSIONS = str(2**53 - 1)
-"""Those of the user and of the bot: all."""
+"""Permissions of the user and of the bot: all."""
 _ATTACHMENT_LIMIT = 10 * 2**20
 
 
@@ -44,8 +44,8 @@ def chat_message(
 ) -> dict[str, Any]:
     """Build the data of MESSAGE_CREATE: a message of a member in a channel.
 
-    By default the channel is the first text channel of the first guild, and the author its first
-    member that is not the bot. Raises `LocalProtocolError` if there is none.
+    By default the channel is the first text channel, and the author its first member other than the
+    bot. Raises `LocalProtocolError` if one of them does not exist.
     """
     channel, author = _channel(world, channel_id), _author(world, channel_id, author_id)
     more = {} if timestamp is None else {"timestamp": timestamp}
@@ -65,8 +65,7 @@ def slash_command(
 ) -> dict[str, Any]:
     """Build the data of INTERACTION_CREATE: a member runs a slash command.
 
-    If the bot has registered the command, its id and the types of its options are used. Values are
-    not checked.
+    The id and the option types of a registered command are used. Values are not checked.
     """
     WORD.named("name", name)
     command = find_command(world, name, _channel(world, channel_id).get("guild_id"))
@@ -82,7 +81,7 @@ def slash_command(
 
 
 def find_command(world: World, name: str, guild_id: str | None = None) -> Data | None:
-    """Return the slash command that the bot has registered; one of the guild goes first."""
+    """Return the registered slash command. Commands of the guild have priority."""
     for scope in dict.fromkeys((guild_id, None)):
         for command in world.commands:
             is_meant = command.get("name") == name and command.get("guild_id") == scope
@@ -92,7 +91,7 @@ def find_command(world: World, name: str, guild_id: str | None = None) -> Data |
 
 
 def command_options(command: Data) -> list[Data]:
-    """Return the options of a registered command that have a name and a type."""
+    """Return the options of a registered command with a name and a type."""
     options = command.get("options")
     return [
         option
@@ -104,7 +103,7 @@ def command_options(command: Data) -> list[Data]:
 
 
 def shown_modals(world: World) -> list[tuple[Data, Data]]:
-    """Return the modals that the bot has shown with the interactions they answer, newest first."""
+    """Return the modals shown by the bot, with the interactions they answer, newest first."""
     answered = ((i, i.get(RESPONSE, {}).get("modal")) for i in reversed(world.interactions))
     return [(modal, interaction) for interaction, modal in answered if modal is not None]
 
@@ -201,7 +200,10 @@ def _interaction(
 
 
 def _type(value: Any) -> int:
-    """Return the type of an option with this value."""
+    """Return the option type of a value.
+
+    <https://docs.discord.com/developers/interactions/application-commands#application-command-object-application-command-option-type>
+    """
     if isinstance(value, bool):
         return 5
     if isinstance(value, int):
@@ -220,7 +222,7 @@ def _channel(world: World, channel_id: str | None) -> Data:
             if candidate["type"] == 0:
                 first: Data = candidate
                 return first
-    raise LocalProtocolError("the world has no text channel: pass channel_id")
+    raise LocalProtocolError("missing text channel in the world: expected channel_id")
 
 
 def _author(world: World, channel_id: str | None, user_id: str | None) -> Data:
@@ -236,7 +238,7 @@ def _author(world: World, channel_id: str | None, user_id: str | None) -> Data:
         if user["id"] != world.user["id"]:
             found: Data = user
             return found
-    raise LocalProtocolError("nobody but the bot is in the channel: pass the id of a user")
+    raise LocalProtocolError("missing user in the channel: expected the id of a user")
 
 
 def _user(member: Data) -> Data:

@@ -1,4 +1,7 @@
-"""HTTP requests ↔ REST routes of a server: recorded, scripted, and answered out of its world."""
+"""REST routes of the server role: recorded requests, scripted replies, answers from the world.
+
+<https://docs.discord.com/developers/reference>
+"""
 
 from __future__ import annotations
 
@@ -52,21 +55,21 @@ A client takes a 429 without Via for a ban by Cloudflare, and does not retry:
 """
 _UNSET = msgspec.UNSET
 _UNIX_OFFSET = 1767225600.0
-"""2026-01-01T00:00:00Z: the Unix time at which `now` is 0, if nothing else is known."""
+"""2026-01-01T00:00:00Z: Unix time at `now` 0, unless `ServerConfig.unix_offset` sets it."""
 _EPOCH = 1420070400.0
-"""Unix time at which snowflakes begin.
+"""Unix time of the snowflake epoch.
 
 <https://docs.discord.com/developers/reference#snowflakes>
 """
 
 
 class RestHost(Protocol):
-    """What REST routes need of their server."""
+    """Methods of the server that REST routes call."""
 
     world: World
 
     def dispatch(self, name: str, data: Any, *, now: float) -> int:
-        """Dispatch to the sessions that get it."""
+        """Dispatch to the sessions that receive it."""
         ...
 
 
@@ -74,22 +77,22 @@ class RestHost(Protocol):
 class _Reply:
     method: str
     pattern: re.Pattern[str]
-    answer: Answer | None  # None: there is none
+    answer: Answer | None  # None: no response
 
 
 class Rest:
-    """The REST side of a server.
+    """REST routes of a server.
 
-    `requests` has the last requests with what they sent, never with their token; `unknown` those
-    for which there is no route.
+    `requests` has the last requests with their bodies, without their tokens. `unknown` has those
+    without a route.
     """
 
     def __init__(self, config: Callable[[], ServerConfig]) -> None:
         self._config = config
         self.requests: deque[HttpRequested] = deque()
-        """The last requests, oldest first."""
+        """Last requests, oldest first."""
         self.unknown: deque[HttpRequested] = deque(maxlen=config().requests_limit)
-        """The last requests that no route and no scripted reply answered."""
+        """Last requests without a route and a scripted reply."""
         self._sizes: deque[int] = deque()
         self._size = 0
         self._replies: list[tuple[_Reply, list[int | None]]] = []
@@ -108,12 +111,12 @@ class Rest:
         headers: Mapping[str, str] | None = None,
         times: int | None = None,
     ) -> None:
-        """Answer requests of a method and path with this response, not from the world.
+        """Answer requests of a method and path with this response instead of the world.
 
-        A part of the path in braces matches any text. `times` is the number of requests; None means
-        all. The latest reply for a path is used first. `body` is sent unchanged, also if it is not
-        JSON. Without `json` and `body` an error (a status from 400) has the body that Discord
-        sends, and other responses have no body.
+        A part of the path in braces matches any text. `times` is the number of requests. None means
+        all. The latest reply for a path has priority. `body` is sent unchanged, even if it is not
+        JSON. Without `json` and `body`, errors (status from 400) have the body that Discord sends,
+        and other responses have no body.
         """
         _STATUS.named("status", status)
         if json is not _UNSET:
@@ -128,7 +131,7 @@ class Rest:
         self._script(method, path, Answer(status, data, pairs), times)
 
     def ignore(self, method: str, path: str, *, times: int | None = 1) -> None:
-        """Give requests no answer: they run into the client's timeout, or the server's."""
+        """Leave requests without a response, until the timeout of the client or the server."""
         self._script(method, path, None, times)
 
     def rate_limit(
@@ -141,7 +144,7 @@ class Rest:
         bucket: str = "gateway_proto",
         times: int | None = 1,
     ) -> None:
-        """Answer requests with 429; `scope` is "user", "global" or "shared".
+        """Answer requests with 429. `scope` is "user", "global" or "shared".
 
         <https://docs.discord.com/developers/topics/rate-limits>
         """
@@ -193,13 +196,13 @@ class Rest:
     # ----- for the server -----
 
     def new_id(self, *, now: float) -> str:
-        """Return a snowflake of the present; each is larger than the one before."""
+        """Return a snowflake of the current time. Each is larger than the previous one."""
         millis = int((self._unix_time(now) - _EPOCH) * 1000)
         self._last_id = max(self._last_id + 1, millis << 22)
         return str(self._last_id)
 
     def timestamp(self, *, now: float) -> str:
-        """Return the present time in ISO 8601."""
+        """Return the current time in ISO 8601."""
         return iso_time(self._unix_time(now))
 
     def _unix_time(self, now: float) -> float:
@@ -218,9 +221,9 @@ class Rest:
         usual: Callable[[str, str], Answer | None],
         now: float,
     ) -> tuple[Answer | None, HttpRequested]:
-        """Return the answer to a request, and its record; None: it gets no answer.
+        """Return the response to a request, or None for no response, and its record.
 
-        `usual` answers what belongs to the gateway, such as "/gateway/bot".
+        `usual` answers routes of the gateway, such as "/gateway/bot".
         """
         path, _, query = target.partition("?")
         known = route_of(path)
@@ -266,7 +269,7 @@ class Rest:
         return answer, requested
 
     def record(self, requested: HttpRequested, size: int) -> None:
-        """Keep a request, as far as the limits allow."""
+        """Record a request, and drop old ones beyond the limits."""
         self.requests.append(requested)
         self._sizes.append(size)
         self._size += size
@@ -277,7 +280,7 @@ class Rest:
 
 
 def as_entry(requested: HttpRequested) -> dict[str, Any]:
-    """Return the fields of a request for the journal: of its files the sizes, not the data."""
+    """Return the fields of a request for the journal, with sizes in place of file data."""
     files = [
         {"name": file.name, "filename": file.filename, "size": len(file.data)}
         for file in requested.files
@@ -297,7 +300,7 @@ def _handled(host: RestHost, handler: Callable[[Call], Outcome], call: Call, now
     except RestError as error:
         return _json(error.status, error.json)
     except LocalProtocolError:
-        # The body has values that no session could be sent.
+        # The body has values that cannot be encoded for a session.
         host.world = before
         return _json(400, {"message": "Invalid Form Body", "code": 50035})
     return answer
@@ -329,7 +332,7 @@ def _rate_limited(retry_after: float, *, is_global: bool) -> dict[str, Any]:
 
 
 def _with_via(answer: Answer) -> Answer:
-    """Return an answer with the header field Via, unless it has one of its own."""
+    """Return a response with the header field Via, unless it already has one."""
     if any(name.lower() == b"via" for name, _ in answer.headers):
         return answer
     return Answer(answer.status, answer.body, (*answer.headers, _VIA))
@@ -344,7 +347,7 @@ def _header_pairs(headers: Mapping[str, str]) -> tuple[tuple[bytes, bytes], ...]
     for name, value in headers.items():
         is_name = isinstance(name, str) and _HEADER_NAME.fullmatch(name)
         if not is_name or name.lower() in _OWN_HEADERS:
-            raise rejected("header name", name, "a field name that the server does not set itself")
+            raise rejected("header name", name, "a field name that the server does not set")
         if not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value):
             raise rejected(f"header {name}", value, "a str of printable ASCII")
         pairs.append((name.encode(), value.strip().encode()))

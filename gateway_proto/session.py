@@ -144,7 +144,7 @@ def check_client(config: Config, session: Session | None, gateway: Url | None) -
 
 
 def session_after(session: Session | None, event: Event) -> Session | None:
-    """Return the session after an event, or None if there is none."""
+    """Return the session after an event, or None without a session."""
     match event:
         case Ready():
             return Session(

@@ -1,7 +1,7 @@
-"""Plain data → dispatches and answers: the world that a server serves.
+"""World: the guilds, users and messages that a server serves, as test data.
 
-Users, guilds, channels and members are the objects of the documentation, as JSON has them. From
-them come READY, GUILD_CREATE, the answers to requests, and those of the HTTP routes.
+Users, guilds, channels and members are the documented objects in their JSON form. The server
+derives READY, GUILD_CREATE, answers to requests and HTTP responses from them.
 """
 
 from __future__ import annotations
@@ -52,7 +52,10 @@ Data = Mapping[str, Any]
 
 _USER: Data = complete_user({"id": "80351110224678912", "username": "gateway_proto"}, own=True)
 _EMPTY: Mapping[str, Any] = {"content": "", "embeds": [], "attachments": [], "components": []}
-"""What is written in a message, for those who may not read it."""
+"""Values of the content fields of a message without the intent MESSAGE_CONTENT.
+
+<https://docs.discord.com/developers/events/gateway#message-content-intent>
+"""
 _NAMES = Each(WORD, "a tuple of names of channels")
 
 
@@ -87,7 +90,7 @@ def _check_user(_world: Any, _field: Any, user: Any) -> None:
 
 
 def _check_json(name: str, data: Data) -> None:
-    # The control route writes them as JSON, and dispatches in the encoding of each session.
+    # The control route encodes them as JSON, and dispatches use the encoding of each session.
     try:
         check_term(to_json(data))
     except LocalProtocolError as error:
@@ -147,25 +150,25 @@ def _further() -> Any:
 
 @attrs.frozen(slots=False)
 class World:
-    """The bot, the guilds that it is in, and what else a server answers out of.
+    """The bot, its guilds, and further data that a server answers from.
 
     Objects may be partial: each documented field that is not optional is filled in, and the bot is
-    made a member of each guild. A World is a value; `after` returns a changed one.
+    added to the members of each guild. A World is immutable; `after` returns a changed one.
     """
 
     guilds: tuple[Data, ...] = attrs.field(default=(), converter=_guilds, validator=_check_guilds)
-    """Guilds as GUILD_CREATE has them; each needs an `id`."""
+    """Guilds in the form of GUILD_CREATE. Each needs an `id`."""
     user: Data = attrs.field(default=_USER, validator=_check_user)
     application: Data = attrs.field(factory=dict, validator=_check_application, kw_only=True)
-    """The bot's application."""
+    """Application of the bot."""
     private_channels: tuple[Data, ...] = _further()
     """Channels for direct messages."""
     messages: tuple[Data, ...] = _further()
-    """The last messages, ordered by their ids."""
+    """Last messages, ordered by id."""
     commands: tuple[Data, ...] = _further()
-    """Application commands; those of one guild have its `guild_id`."""
+    """Application commands. Those of a guild have its `guild_id`."""
     interactions: tuple[Data, ...] = _further()
-    """The last interactions, oldest first."""
+    """Last interactions, oldest first."""
     webhooks: tuple[Data, ...] = _further()
     """Webhooks of channels, each with its `token`, `guild_id` and `channel_id`."""
     invites: tuple[Data, ...] = _further()
@@ -185,12 +188,12 @@ class World:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> World:
-        """Return the world of `{"user": {...}, "guilds": [...]}`; raise `LocalProtocolError`."""
+        """Return the world of `{"user": {...}, "guilds": [...]}`. Raises `LocalProtocolError`."""
         JSON.named("text", text)
         try:
             file = msgspec.json.decode(text, type=_File)
         except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-            raise LocalProtocolError(f"this text is no world: {error}") from None
+            raise LocalProtocolError(f"text is not a world: {error}") from None
         user = _USER if file.user is None else {**_USER, **file.user}
         return cls(file.guilds, user, application=file.application)
 
@@ -204,10 +207,10 @@ class World:
         voice_channels: Iterable[str] = ("Voice",),
         user: Data = _USER,
     ) -> World:
-        """Return a world of one guild with the id 1000.
+        """Return a world with one guild, whose id is 1000.
 
-        It has the channels with the ids 2000, 2001, ..., text channels first, and besides the bot
-        `members` people with the ids 4000, 4001, ..., the first of which owns it.
+        Its channels have the ids 2000, 2001, ..., text channels first. Next to the bot it has
+        `members` members with the ids 4000, 4001, ..., the first of which is the owner.
         """
         WORD.named("name", name)
         COUNT.named("members", members)
@@ -229,14 +232,14 @@ class World:
         }
         return cls([guild], user)
 
-    # ----- what there is -----
+    # ----- objects -----
 
     def guilds_of(self, shard: tuple[int, int] | None) -> list[Data]:
-        """Return the guilds of a shard; of None: all."""
+        """Return the guilds of a shard. None means all guilds."""
         return [guild for guild in self.guilds if shard is None or _is_of(guild["id"], shard)]
 
     def guild(self, guild_id: str | int) -> Data | None:
-        """Return the guild with an id; None if there is none."""
+        """Return the guild with an id, or None."""
         return self._by_id.get(str(guild_id))
 
     @functools.cached_property
@@ -244,7 +247,7 @@ class World:
         return {guild["id"]: guild for guild in self.guilds}
 
     def channel(self, channel_id: str | int) -> Data | None:
-        """Return the channel, thread or private channel with an id; None if there is none."""
+        """Return the channel, thread or private channel with an id, or None."""
         for guild in self.guilds:
             for kind in ("channels", "threads"):
                 found = find(guild[kind], channel_id)
@@ -253,14 +256,14 @@ class World:
         return find(self.private_channels, channel_id)
 
     def message(self, message_id: str | int, channel_id: str | int | None = None) -> Data | None:
-        """Return the message with an id, in a channel if one is given; None if there is none."""
+        """Return the message with an id, in a channel if one is given, or None."""
         found = find(self.messages, message_id)
         if found is not None and channel_id not in (None, found["channel_id"]):
             return None
         return found
 
     def known_user(self, user_id: str | int) -> Data | None:
-        """Return the user with an id: the bot, a member or a recipient; None if there is none."""
+        """Return the user with an id (the bot, a member or a recipient), or None."""
         if str(user_id) == self.user["id"]:
             return self.user
         for guild in self.guilds:
@@ -272,11 +275,11 @@ class World:
         return next(filter(None, people), None)
 
     def after(self, name: str, data: Any) -> Self:
-        """Return the world after a dispatch; itself if the dispatch does not change it."""
+        """Return the world after a dispatch, or itself if the dispatch does not change it."""
         return changed(self, name, data)
 
     def with_fields(self, **fields: Any) -> Self:
-        """Return a copy with other values of fields, which are complete and are not checked."""
+        """Return a copy with other values of fields, which must be complete and are not checked."""
         copy = object.__new__(type(self))
         for field in attrs.fields(type(self)):
             object.__setattr__(copy, field.name, getattr(self, field.name))
@@ -290,13 +293,14 @@ class World:
     # ----- dispatches -----
 
     def guild_create(self, guild: Data) -> dict[str, Any]:
-        """Return what GUILD_CREATE has of a guild, and READY in version 3."""
+        """Return a guild in the form of GUILD_CREATE, and of READY in version 3."""
         return dict(guild)
 
     def without_content(self, name: str, data: Any) -> dict[str, Any] | None:
-        """A message as those get it who may not read it; None where everybody may.
+        """Return a message without its content, or None if its content is sent to all sessions.
 
-        Everybody reads direct messages, the bot's own, and those that mention it.
+        That is the case for direct messages, messages of the bot, and messages that mention it:
+        <https://docs.discord.com/developers/events/gateway#message-content-intent>.
         """
         if name not in ("MESSAGE_CREATE", "MESSAGE_UPDATE") or not isinstance(data, Mapping):
             return None
@@ -308,11 +312,11 @@ class World:
         return {key: _EMPTY.get(key, value) for key, value in data.items() if key != "poll"}
 
     def requested_guild(self, guild_id: str) -> Data | None:
-        """Return the guild whose members answer a request; None means that it is not answered."""
+        """Return the guild whose members answer a request, or None for no answer."""
         return self.guild(guild_id)
 
     def soundboard_sounds(self, request: RequestSoundboardSounds) -> list[dict[str, Any]]:
-        """The answers to a request, one for each guild that there is."""
+        """Return the answers to a request, one for each existing guild."""
         guilds = {str(guild["id"]): guild for guild in self.guilds}
         return [
             {"guild_id": guild_id, "soundboard_sounds": guild.get("soundboard_sounds", [])}
@@ -321,7 +325,7 @@ class World:
         ]
 
     def channel_info(self, request: RequestChannelInfo) -> dict[str, Any] | None:
-        """The answer to a request; None where there is no such guild."""
+        """Return the answer to a request, or None if the guild does not exist."""
         guild = self.guild(request.guild_id)
         if guild is None:
             return None
@@ -333,7 +337,7 @@ class World:
         return {"guild_id": request.guild_id, "channels": channels}
 
     def voice(self, state: UpdateVoiceState, session_id: str) -> dict[str, dict[str, Any]]:
-        """What answers a voice state, by the name of the dispatch."""
+        """Return the dispatches that answer a voice state, by name."""
         update = {
             "guild_id": state.guild_id,
             "channel_id": state.channel_id,

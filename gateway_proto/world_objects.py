@@ -65,13 +65,13 @@ __all__ = [
 Data = Mapping[str, Any]
 
 _NESTED = ("components", "accessory", "component")
-"""Fields of a component in which others are: of rows and containers, sections, and labels."""
-_DEEPEST = 5
-"""How deep they are nested at most; Discord: 3."""
+"""Fields with nested components: of rows and containers, sections, and labels."""
+_MAX_DEPTH = 5
+"""Maximum nesting of components. Discord allows 3."""
 
 
 def objects(value: Any) -> list[Data]:
-    """Return the objects of a list; none if it is no list."""
+    """Return the objects of a list. Empty for another value."""
     if not isinstance(value, list | tuple):
         return []
     return [item for item in value if isinstance(item, Mapping)]
@@ -87,7 +87,7 @@ def _with_user(value: Any) -> list[Data]:
 
 
 def _filled(template: Data, data: Data, **fields: Any) -> dict[str, Any]:
-    """Return a copy of `data` with the fields of a template; lists and objects are not shared."""
+    """Return a copy of `data` with the fields of a template, without sharing lists and objects."""
     found = {**template, **fields, **data}
     if found.get("guild_id") is None and fields.get("guild_id") is not None:
         found["guild_id"] = fields["guild_id"]
@@ -104,7 +104,7 @@ def _filled(template: Data, data: Data, **fields: Any) -> dict[str, Any]:
 
 
 def complete_user(data: Data, *, own: bool = False) -> dict[str, Any]:
-    """Return a user with each documented field; `own`: that of the bot itself."""
+    """Return a user with each documented field. `own` means the bot itself."""
     template = {**USER, **OWN_USER} if own else USER
     return _filled(template, data, username=f"user-{data.get('id', 0)}")
 
@@ -232,11 +232,11 @@ def complete_message(data: Data) -> dict[str, Any]:
 def complete_components(components: Any) -> list[dict[str, Any]]:
     """Return components of a message or a modal, each with an id, also the nested ones.
 
-    Those without an id, or with 0, get the numbers from 1 that no other has:
+    Components without an id, or with 0, get the lowest unused numbers from 1:
     <https://docs.discord.com/developers/components/reference#anatomy-of-a-component>.
     """
-    found = [_copied(component, _DEEPEST) for component in objects(components)]
-    flat = [nested for component in found for nested in _flat(component, _DEEPEST)]
+    found = [_copied(component, _MAX_DEPTH) for component in objects(components)]
+    flat = [nested for component in found for nested in _flat(component, _MAX_DEPTH)]
     taken = {component["id"] for component in flat if isinstance(component.get("id"), int)}
     free = (number for number in itertools.count(1) if number not in taken)
     for component in flat:
@@ -245,7 +245,7 @@ def complete_components(components: Any) -> list[dict[str, Any]]:
 
 
 def _copied(component: Data, depth: int) -> dict[str, Any]:
-    """Return a copy of a component and of those in it; deeper ones are shared."""
+    """Return a copy of a component and its nested ones. Deeper ones are shared."""
     found = dict(component)
     for key in _NESTED if depth else ():
         value = component.get(key)
@@ -257,7 +257,7 @@ def _copied(component: Data, depth: int) -> dict[str, Any]:
 
 
 def _flat(component: dict[str, Any], depth: int) -> Iterator[dict[str, Any]]:
-    """Yield a copied component, and those in it."""
+    """Yield a copied component and its nested ones."""
     yield component
     for key in _NESTED if depth else ():
         value = component.get(key)
@@ -267,7 +267,7 @@ def _flat(component: dict[str, Any], depth: int) -> Iterator[dict[str, Any]]:
 
 
 def complete_application(data: Data, user: Data, guilds: int = 0) -> dict[str, Any]:
-    """Return an application with each documented field; `user` is its bot and its owner."""
+    """Return an application with each documented field. `user` is its bot and its owner."""
     partial = partial_user(user)
     fields = {
         "id": user["id"],
@@ -280,12 +280,12 @@ def complete_application(data: Data, user: Data, guilds: int = 0) -> dict[str, A
 
 
 def partial_user(user: Data) -> dict[str, Any]:
-    """Return the fields of the bot's own user that others see."""
+    """Return the fields of the bot's own user that are visible to others."""
     return {key: user[key] for key in USER if key in user}
 
 
 def user_id(data: Data) -> str:
-    """Return the id of the user of a member or presence; "" if there is none."""
+    """Return the user id of a member or presence, or "" without a user."""
     user = data.get("user")
     return str(user.get("id", "")) if isinstance(user, Mapping) else ""
 
@@ -311,7 +311,10 @@ def make_role(id_: str | int, name: str, **fields: Any) -> dict[str, Any]:
 def make_channel(
     id_: str | int, name: str, *, type_: int = 0, guild_id: str | None = None, **fields: Any
 ) -> dict[str, Any]:
-    """Build a channel: `type_` is 0 for text, 1 for a direct message, 2 for voice, 4 a category."""
+    """Build a channel. `type_` is 0 (text), 1 (direct message), 2 (voice) or 4 (category).
+
+    <https://docs.discord.com/developers/resources/channel#channel-object-channel-types>
+    """
     data = {"id": as_id(id_), "name": name, "type": type_, **fields}
     return complete_channel(data, guild_id)
 
@@ -327,19 +330,19 @@ def make_thread(
 def make_voice_state(
     user_id: str | int, channel_id: str | int | None, guild_id: str | int, **fields: Any
 ) -> dict[str, Any]:
-    """Build a voice state; `channel_id` None: the user left."""
+    """Build a voice state. `channel_id` None means that the user left."""
     data = {"user_id": user_id, "channel_id": channel_id, "guild_id": guild_id}
     return complete_voice_state({**data, **fields})
 
 
 def make_guild(id_: str | int, name: str, *, user: Data, **fields: Any) -> dict[str, Any]:
-    """Build a guild, of which `user`, the bot, is a member."""
+    """Build a guild with the bot, `user`, as a member."""
     return complete_guild({"id": as_id(id_), "name": name, **fields}, user)
 
 
 def make_message(
     id_: str | int, content: str, *, channel_id: str | int, author: Data, **fields: Any
 ) -> dict[str, Any]:
-    """Build a message; `guild_id` and `member` are further keywords for one in a guild."""
+    """Build a message. For one in a guild, also pass `guild_id` and `member`."""
     data = {"id": as_id(id_), "content": content, "channel_id": channel_id, "author": author}
     return complete_message({**data, **fields})

@@ -92,7 +92,7 @@ def test_world_is_read_from_json_and_completed() -> None:
     ids=lambda text: text[:24],
 )
 def test_invalid_world_is_rejected(text: str) -> None:
-    with pytest.raises(LocalProtocolError, match=r"no world|World.guilds"):
+    with pytest.raises(LocalProtocolError, match=r"not a world|World.guilds"):
         World.from_json(text)
 
 

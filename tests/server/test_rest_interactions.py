@@ -248,10 +248,10 @@ def test_shown_modals_are_listed_newest_first() -> None:
 def test_builders_name_the_object_missing_in_the_world() -> None:
     world = World.with_guild("Test", members=0, channels=())
 
-    with pytest.raises(LocalProtocolError, match="no text channel"):
+    with pytest.raises(LocalProtocolError, match="missing text channel"):
         chat_message(world, "x", id_="1")
     world = World.with_guild("Test", members=0)
-    with pytest.raises(LocalProtocolError, match="nobody but the bot"):
+    with pytest.raises(LocalProtocolError, match="missing user in the channel"):
         chat_message(world, "x", id_="1")
     for wrong in ({"author_id": "404"}, {"channel_id": "404"}):
         with pytest.raises(LocalProtocolError, match=r"invalid (user|channel)_id '404'"):
