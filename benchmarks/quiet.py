@@ -95,7 +95,7 @@ class Quiet(asyncio.Protocol):
 
 
 async def main() -> None:
-    """Serve, and answer whoever started it."""
+    """Serve, and answer the parent process."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     script = Script(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))

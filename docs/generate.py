@@ -1,4 +1,4 @@
-"""Generator of docs/dialects/: a page for each version, and one that compares them.
+"""Generator of `docs/dialects/`: a page for each version, and one that compares them.
 
 python docs/generate.py          # write the pages
 python docs/generate.py --check  # exit with 1 if a page is out of date

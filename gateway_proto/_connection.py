@@ -377,7 +377,7 @@ class GatewayConnection(Connection[Sent, Received], Generic[Sent, Received, Comi
             case Messages(messages, is_text):
                 if self._is_full() and self._holds(messages, now, is_text=is_text):
                     return
-                if is_text:  # counted at once: it is no larger than the read
+                if is_text:  # counted at once: the read bounds its size
                     size = sum(map(len, messages)) + EVENT_SIZE * len(messages)
                     self._events_size += size
                 self._take_messages(messages, now, is_text=is_text)

@@ -206,7 +206,7 @@ class FaultInjector:
         self.handle_timer(target, now)
 
     def next_timer(self) -> float | None:
-        """Return the time of the next call of `handle_timer`; None if there is none."""
+        """Return the time of the next call of `handle_timer`, or None."""
         times = [at for at, _ in self._scheduled]
         times += [at for at in (self._output_held_until, self._shaper.next_at) if at is not None]
         return min(times, default=None)

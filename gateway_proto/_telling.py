@@ -192,7 +192,7 @@ class SessionRegistry:
         return session
 
     def find(self, resume: Resume, dialect: Dialect, *, now: float) -> ServerSession | None:
-        """Return the session that a client may resume; None if there is none."""
+        """Return the session that a client may resume, or None."""
         self.expire(now)
         session = self.sessions.get(resume.session_id)
         if session is None or session.dialect is not dialect:

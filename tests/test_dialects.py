@@ -205,7 +205,7 @@ def test_missing_heartbeat_acks_are_allowed_before_version_5(version: int, does:
 
 @versions(5, 6, 7, 8, 9, 10)
 def test_heartbeat_before_a_dispatch_is_null_from_version_5_on(version: int, does: bool) -> None:
-    """Before it, there is no interval before READY either."""
+    """Before it, READY has the first interval."""
     connection = unframed_of(version)
     if does:
         receive(connection, 10, {"heartbeat_interval": 10_000})

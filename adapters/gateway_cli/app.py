@@ -128,7 +128,7 @@ def _crashed(error: BaseException) -> int:
 
 
 def _without_output(error: OutputFailed) -> int:
-    if not error.left:  # otherwise there is no reader for the reason
+    if not error.left:  # otherwise nobody reads the reason
         complain(str(error))
     discard_output()
     return 1

@@ -107,7 +107,7 @@ E = TypeVar("E", bound=enum.Enum)
 
 
 def chosen(option: str, word: str, kind: type[E]) -> E:
-    """Return the member with this name; end with the allowed names if there is none."""
+    """Return the member with this name, or end with the allowed names."""
     try:
         return kind(word)
     except ValueError:
@@ -116,7 +116,7 @@ def chosen(option: str, word: str, kind: type[E]) -> E:
 
 
 def version_of(number: int) -> Dialect:
-    """Return the version of the protocol; end with the allowed versions if there is none."""
+    """Return the version of the protocol, or end with the allowed versions."""
     if number not in DIALECTS:
         known = ", ".join(map(str, DIALECTS))
         fail(f"invalid --dialect {number}: use one of {known}", status=MISUSED)

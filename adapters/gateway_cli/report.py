@@ -88,7 +88,7 @@ def _secrets(given: Sequence[tuple[str, str]]) -> list[str]:
 
 def _content(path: str) -> str:
     try:
-        # It was read before, or it is no file: nothing waits here.
+        # It was read before, or it is not a file: nothing waits here.
         with open(path, "rb") as file:
             data = file.read(65536) if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else b""
         return data.decode("utf-16" if data[:2] in _UTF_16 else "utf-8-sig").strip()

@@ -121,7 +121,7 @@ def _simulate(
     jobs: int,
     without: str,
 ) -> bool:
-    """Simulate seeds, such as 0-99, or as many from 0 on as make so many years; whether all held.
+    """Simulate seeds, such as 0-99, or from 0 on for these years. Return whether all held.
 
     Reports what came of it; where something breaks, with the command that does it again and the
     fewest kinds of trouble that do. Raises `LocalProtocolError` for what are no seeds, and for a

@@ -152,7 +152,7 @@ class _Tail:
             self.gateways.update(source.gateways.items())
 
     async def events(self) -> AsyncIterator[tuple[int | None, Any]]:
-        """(shard id, event); None is the id of what is no shard."""
+        """(shard id, event); the id is None for a gateway without shards."""
         if isinstance(self._source, Shards):
             async for shard_id, event in self._source:
                 if shard_id is not None:  # otherwise it is the lookup's

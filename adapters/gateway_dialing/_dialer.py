@@ -80,7 +80,7 @@ class BaseDialer(abc.ABC, Generic[SocketT, TransportT]):
     async def _connect_socket(self, host: str, port: int, attempt: Attempt) -> SocketT:
         """Connect to the first address of a host that answers (Happy Eyeballs, RFC 8305).
 
-        Raises `DialError` if there is none, with the reason of each.
+        Raises `DialError` with the reason of each if all fail.
         """
         attempt.resolving(host)
         try:

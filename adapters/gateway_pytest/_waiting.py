@@ -24,7 +24,7 @@ class Search(Generic[T]):
     """Condition to wait for, and the text of the error if it is not met in time."""
 
     look: Callable[[], T | None]
-    """Return the result; None if there is none yet. Called in the thread or loop that waits."""
+    """Return the result, or None before it exists. Called in the waiting thread or loop."""
     report: Callable[[float], str]
     """Return the text of the error after a number of seconds."""
 

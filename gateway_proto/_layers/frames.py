@@ -374,7 +374,7 @@ class ClientFrames(Frames):
                         yield self._refused()
 
     def unfinished_refusal(self) -> Refused | None:
-        """Return the rejection whose body is incomplete; None if there is none."""
+        """Return the rejection whose body is incomplete, or None."""
         return None if self._refusal is None else self._refused()
 
     def _refused(self) -> Refused:

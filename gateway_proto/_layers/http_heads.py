@@ -38,7 +38,7 @@ class InformationalResponses:
 
     @property
     def error(self) -> str | None:
-        """The limit that is exceeded; None if there is none."""
+        """Exceeded limit, or None."""
         if self._count <= _MAX_INTERIM and self._complete + self._pending <= _MAX_INTERIM_BYTES:
             return None
         return f"more than {_MAX_INTERIM} informational responses, or too large ones"

@@ -147,7 +147,7 @@ def value_to_term(value: Any) -> bytes:
 def check_term(raw: bytes) -> None:
     """Raise `LocalProtocolError` if data that a server sends later cannot be encoded as ETF.
 
-    A payload nests it in a few more lists and maps. Without the extra `etf` there is no check.
+    A payload nests it in a few more lists and maps. Checks nothing without the extra `etf`.
     """
     value = value_of_caller(raw)
     if etf.available():

@@ -43,7 +43,7 @@ class Deadlines:
         self._at: dict[Timer, float] = {}
         self._paused_at: float | None = None
         self.earliest: float = math.inf
-        """Time of the next timer, infinite if there is none. An attribute, not a method: it is read
+        """Time of the next timer, infinite without timers. An attribute, not a method: it is read
         after every received message and seldom changes."""
 
     @property
@@ -90,7 +90,7 @@ class Deadlines:
         self._update()
 
     def next(self) -> float | None:
-        """Return when the next timer is due; None if there is none."""
+        """Return the time of the next timer, or None."""
         return None if self.earliest == math.inf else self.earliest
 
     def pop_due(self, now: float) -> Timer | None:

@@ -54,7 +54,7 @@ class Peer:
     def expect(self, what: Any) -> Any:
         """Return the next event of a type or equal to a value; skip the events before it.
 
-        Raises AssertionError with the skipped events if there is none.
+        Raises AssertionError with the skipped events if it is missing.
         """
         for index in range(self._seen, len(self.events)):
             event = self.events[index]
