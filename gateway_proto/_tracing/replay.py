@@ -25,6 +25,7 @@ from gateway_proto._tracing.values import (
     session_of,
     value_of,
 )
+from gateway_proto._tracing.watching import REST_PREFIX
 from gateway_proto.errors import GatewayProtoError, LocalProtocolError
 from gateway_proto.urls import Url
 
@@ -38,7 +39,7 @@ _INVALID_LINE_ERRORS = (
 _COMPARED = ("raised", "returned", "made", "drew", "state", "timer", "waiting", "dial")
 _HANDED_OVER = ("events", "sent")
 _KEY = re.compile("^Sec-WebSocket-Key: ([^\r]*)\r\n", re.MULTILINE | re.IGNORECASE)
-_BROKEN = re.compile(r"(broken (?:zlib|zstd) data): .*")
+_BROKEN = re.compile(r"(invalid (?:zlib|zstd) data): .*")
 """A trace holds only the size of a broken message, so that its details cannot be the same."""
 
 
@@ -206,6 +207,8 @@ class _Replayer:
 
     def _call(self, line: Json) -> None:
         target, name = self._object(line), line["call"]
+        if name.startswith(REST_PREFIX):
+            target, name = target.rest, name.removeprefix(REST_PREFIX)
         self._check(target, name)
         parameters = inspect.signature(getattr(type(target), name)).parameters
         given = {k: v for k, v in line.get("with", {}).items() if k in parameters}
@@ -226,6 +229,8 @@ class _Replayer:
                 given["request"] = value_of(given["request"])
             case "play":
                 given["scenario"] = scenario_of(given["scenario"])
+            case "reply" if isinstance(given.get("body"), dict):
+                given["body"] = _bytes(given["body"])
             case "dispatch" if given.get("to") is not None:
                 ids = given["to"]
                 given["to"] = lambda session: session.id in ids

@@ -20,11 +20,15 @@ from gateway_proto._tracing.wire import Incoming, Outgoing
 from gateway_proto.client import Client, Dial
 from gateway_proto.client_connection import ClientConnection
 from gateway_proto.dialects import Compression
+from gateway_proto.rest import Rest
 from gateway_proto.server import Server
 from gateway_proto.server_config import ServerConfig
 from gateway_proto.server_connection import ServerConnection
 
-__all__ = ["Clients", "Connections", "Servers", "Watch"]
+__all__ = ["REST_PREFIX", "Clients", "Connections", "Servers", "Watch"]
+
+REST_PREFIX = "rest."
+"""Start of the names of calls on `Server.rest`."""
 
 _CHANGES = (
     *("receive_data", "receive_message", "receive_close", "receive_eof", "handle_timer"),
@@ -45,6 +49,8 @@ class Watch:
         self._log = log
         self._target = target
         self.number: int = number
+        self.prefix: str = ""
+        """Text before the names of calls in the trace."""
 
     def calls(self, *names: str) -> None:
         """Record each call of these names."""
@@ -81,7 +87,7 @@ class Watch:
                 return method(*args, **kwargs)
             self.before()
             log.now = arguments.pop("now", log.now)
-            line = log.begin(at=log.now, id=self.number, call=name)
+            line = log.begin(at=log.now, id=self.number, call=self.prefix + name)
             if log.calls:
                 line.fields["inside"] = True
             if arguments:
@@ -243,6 +249,7 @@ class Servers(Watch):
         super().__init__(log, server, number)
         self._config: ServerConfig | None = None
         self.calls("accept", "dispatch", "play")
+        _RestScripts(log, server.rest, number)
 
     def before(self) -> None:
         # An adapter changes the config as soon as it listens.
@@ -269,3 +276,19 @@ class Servers(Watch):
             return
         fields["made"] = self._log.number()
         Connections(self._log, value, fields["made"]).look(fields)
+
+
+class _RestScripts(Watch):
+    """Instrumentation of the scripted responses of a `Server`."""
+
+    def __init__(self, log: Log, rest: Rest, number: int) -> None:
+        super().__init__(log, rest, number)
+        self.prefix = REST_PREFIX
+        self.calls("reply", "ignore", "rate_limit", "clear")
+
+    def given(self, line: Line, name: str, value: Any) -> Any:
+        if name == "json":
+            return from_raw(to_json(value), Any)
+        if name == "body" and isinstance(value, bytes):
+            return json_of_data(value)
+        return super().given(line, name, value)
