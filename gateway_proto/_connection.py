@@ -12,7 +12,6 @@ import abc
 from collections.abc import Callable, Iterable
 from typing import Generic, TypeVar
 
-from gateway_proto._checks import LONGEST_TOKEN
 from gateway_proto._layers.close_codes import NO_CLOSE_FRAME, check_close, reply_to, reported_code
 from gateway_proto._layers.frames import (
     Broken,
@@ -29,6 +28,7 @@ from gateway_proto._layers.frames import (
 from gateway_proto._layers.inflate import InflateError, Inflater
 from gateway_proto._layers.payloads import PayloadError
 from gateway_proto._layers.state import Input, State, Table
+from gateway_proto._redaction import EXCERPT, excerpt_of
 from gateway_proto._timing.deadlines import Deadlines, Timer
 from gateway_proto.dialects import Then
 from gateway_proto.errors import LocalProtocolError
@@ -45,8 +45,6 @@ EVENT_SIZE = 256
 DROPPED = 4000
 """Close code that keeps the session; only 1000 and 1001 end it.
 <https://docs.discord.com/developers/events/gateway#initiating-a-disconnect>"""
-_EXCERPT = 100
-"""Maximum number of characters of a malformed message in its event."""
 _LATEST = 2.0**40
 """Seconds, thirty thousand years. Beyond it, `now` plus an interval may equal `now`, and a
 heartbeat would be due without end."""
@@ -117,8 +115,7 @@ class Connection(abc.ABC, Generic[Sent, Received]):
         """Run the timers that are due at `now`; safe if called early, late or twice."""
         now = self._at(now)
         deadlines = self._deadlines
-        # Timers that are set at the end stay unused. The earliest is compared here since this runs
-        # after every received message.
+        # Compared here, without a call: this runs after every received message.
         while deadlines.earliest <= now and self._state is not State.CLOSED:
             timer = deadlines.pop_due(now)
             assert timer is not None
@@ -249,8 +246,7 @@ class GatewayConnection(Connection[Sent, Received], Generic[Sent, Received, Comi
         """Process the peer's close as a WebSocket library reports it (`framing=False`).
 
         None and 1005 mean a close frame without a code; 1006 means no close frame, as
-        `receive_eof`. Raises `LocalProtocolError` for a code that no close frame carries.
-        RFC 6455, 7.1.5.
+        `receive_eof` (RFC 6455, 7.1.5). Raises `LocalProtocolError` for another code.
         """
         self._unframed()
         if reason is not None and not isinstance(reason, str):
@@ -273,15 +269,8 @@ class GatewayConnection(Connection[Sent, Received], Generic[Sent, Received, Comi
             if isinstance(item, CloseReceived | Broken):
                 self._take_item(item, now)
                 return
-        self._end(
-            Closed(
-                code=None,
-                by=By.TRANSPORT,
-                then=self._then(Then.RESUME),
-                error="the transport ended without a close frame",
-            ),
-            now,
-        )
+        then, error = self._then(Then.RESUME), "the transport ended without a close frame"
+        self._end(Closed(code=None, by=By.TRANSPORT, then=then, error=error), now)
 
     def data_to_send(self) -> bytes:
         """Return the bytes to send, in order; each once."""
@@ -397,7 +386,8 @@ class GatewayConnection(Connection[Sent, Received], Generic[Sent, Received, Comi
         # Uncompressed messages are no larger than the read: the caller has checked the limit. The
         # client role checks it before each compressed message.
         for message in messages:
-            self._take_message(_text(message) if is_text else message, now)
+            as_str = message.decode() if is_text and isinstance(message, bytes) else message
+            self._take_message(as_str, now)
 
     def _is_full(self) -> bool:
         return self._events_size >= self._events_limit
@@ -457,7 +447,7 @@ class GatewayConnection(Connection[Sent, Received], Generic[Sent, Received, Comi
             # A part of a payload may end as a whole one does.
             if inflated and error.truncated and self._inflater.hold(text):
                 return
-            excerpt = self._redacted(_beginning(text))[:_EXCERPT]
+            excerpt = self._redacted(excerpt_of(text))[:EXCERPT]
             self._events.append(MalformedPayload(self._redacted(str(error)), excerpt))
             self._malformed(str(error), now)
             return
@@ -483,11 +473,10 @@ class GatewayConnection(Connection[Sent, Received], Generic[Sent, Received, Comi
 
     def _fail(self, code: int, error: str, now: float) -> None:
         """Close because of a protocol error by the peer. The session stays resumable."""
-        then = self._then(Then.RESUME)
         sent = (
             None if self._state is State.UPGRADING else code
         )  # before the upgrade no close frame can be sent
-        closed = Closed(code=sent, by=By.SELF, then=then, error=error)
+        closed = Closed(code=sent, by=By.SELF, then=self._then(Then.RESUME), error=error)
         self._drop(self._asked or closed, now)
 
     def _end(self, closed: Closed, now: float) -> None:
@@ -509,13 +498,3 @@ class GatewayConnection(Connection[Sent, Received], Generic[Sent, Received, Comi
                 "make it with framing=False"
             )
         return self._frames
-
-
-def _text(message: str | bytes) -> str:
-    return message if isinstance(message, str) else message.decode()
-
-
-def _beginning(text: str | bytes) -> str:
-    """Return the start of a message, long enough to redact a token in its excerpt."""
-    begin = text[: _EXCERPT + LONGEST_TOKEN]
-    return begin if isinstance(begin, str) else begin.decode("utf-8", "backslashreplace")
