@@ -73,7 +73,7 @@ class RunningGateway(Sender):
 
     @property
     def api_url(self) -> str:
-        """Base URL of the HTTP routes, such as `/gateway`: http://.../api"""
+        """Base URL of the HTTP routes, `http://.../api`, which has `/gateway` and others."""
         return self._thread.serving.api_url
 
     @property

@@ -200,7 +200,7 @@ class PauseIsNoSilence(Invariant):
         self._unpaused[bot.number] = bot.clock()
 
     def closed(self, bot: Bot, end: BotEnd) -> None:
-        """Was it too soon to judge?"""
+        """Check that a zombie was not declared too early after a pause."""
         closed, since = bot.client.last_closed, self._unpaused.get(bot.number)
         if since is None or closed is None or not (closed.error or "").startswith("zombie"):
             return
