@@ -52,7 +52,7 @@ def _python() -> Path:
 
 
 def _node() -> str | None:
-    """Where Node's peers are; None where they cannot be had."""
+    """Return the folder of the Node.js clients, or None if they are not available."""
     npm = shutil.which("npm")
     if npm is None or shutil.which("node") is None:
         print("Node.js is not installed: @discordjs/ws is omitted")

@@ -9,7 +9,7 @@ __all__ = ["Options"]
 
 @dataclass(frozen=True)
 class Options:
-    """What every measurement is told."""
+    """Options of all measurements."""
 
     dispatches: int = 60_000
     rounds: int = 7

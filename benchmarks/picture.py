@@ -27,7 +27,7 @@ _OWN_NAMES = {
     "trio, data": "the same, and event.data",
 }
 _LEFT_OUT = ("floor", "floor_full")
-"""What the others are measured by."""
+"""Baselines, which have no bar."""
 _STYLE = {
     "svg.fonttype": "none",  # text stays text: a small file
     "svg.hashsalt": "gateway_proto",  # the same figures give the same file

@@ -26,7 +26,7 @@ _ACKS = 64
 
 
 class Script:
-    """What a connection is sent."""
+    """Data for one connection."""
 
     def __init__(self, compression: str, dispatches: int, interval: int) -> None:
         writer = Writer(compression)

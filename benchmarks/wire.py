@@ -45,7 +45,7 @@ _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
 class Writer:
-    """Payloads → frames of one connection."""
+    """Encoder of payloads into the frames of one connection."""
 
     def __init__(self, compression: str) -> None:
         self._compress: Callable[[bytes], bytes] | None = None

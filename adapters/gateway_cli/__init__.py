@@ -1,4 +1,4 @@
-"""Words of a command line → demo, serve, tail, doctor, replay, timeline, simulate."""
+"""Command line `gateway-proto`: demo, serve, tail, doctor, replay, timeline, simulate."""
 
 from gateway_cli.start import main
 

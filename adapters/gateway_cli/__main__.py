@@ -1,4 +1,4 @@
-"""`python -m gateway_cli` → the command `gateway-proto`."""
+"""Entry point of `python -m gateway_cli`: the command `gateway-proto`."""
 
 from gateway_cli import main
 

@@ -1,4 +1,4 @@
-"""Words of a command line → a command; a crash → what to report."""
+"""Entry point of `gateway-proto`: the list of its commands, and crash reports."""
 
 from __future__ import annotations
 

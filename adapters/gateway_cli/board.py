@@ -1,4 +1,4 @@
-"""a server → a table: who is connected, how, and how much is going on."""
+"""Table of a server's connections: state, protocol, session and rates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""host → a TLS context with a certificate made for it."""
+"""TLS context with a new certificate for a host."""
 
 from __future__ import annotations
 

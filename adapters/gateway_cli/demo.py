@@ -1,4 +1,4 @@
-"""a free port → the main job, shown: a real client against the embedded server."""
+"""The command `demo`: a client against the bundled server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Text of the peer → text that a terminal shows and does not obey."""
+"""Escaping of peers' text for terminals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""words of a command line → values: the options that several commands share."""
+"""Options that several commands share, and their values."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ __all__ = [
 
 
 def complete_dialect(incomplete: str) -> list[str]:
-    """The versions that there are."""
+    """Complete the supported versions."""
     return [str(version) for version in DIALECTS if str(version).startswith(incomplete)]
 
 

@@ -1,4 +1,4 @@
-"""Lines → the standard output, by a thread: a reader that stops never stops an event loop."""
+"""Standard output, written by a thread, so that a slow reader does not block the event loop."""
 
 from __future__ import annotations
 
@@ -63,11 +63,11 @@ class Output:
         self.on_error: Callable[[], None] | None = None
         """Called once, in the thread that writes."""
         self.dropped: Callable[[int], str] = "gateway-proto: {} lines were dropped\n".format
-        """Number of lines → the text that reports that they were dropped."""
+        """Function that makes the text reporting a number of dropped lines."""
 
     @property
     def stream(self) -> TextIO:
-        """Where it is written."""
+        """Stream that is written to."""
         return self._stream
 
     @property

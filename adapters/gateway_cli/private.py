@@ -1,4 +1,4 @@
-"""A path → a file that its owner alone reads, and one process alone writes."""
+"""Files that only their owner can read, and only one process writes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Counts over time → a rate."""
+"""Rate of counts over time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A path → its text, as editors and shells of every system write it."""
+"""Text of files, as editors and shells of every system write them."""
 
 from __future__ import annotations
 

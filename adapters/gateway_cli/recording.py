@@ -1,4 +1,4 @@
-"""a path → a recorder that writes there, for its owner's eyes."""
+"""Recorder that writes to a file that only its owner can read."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def one_line() -> str:
 
 
 def crash(error: BaseException, words: Sequence[str]) -> str:
-    """What is printed where a command breaks; `words` are those behind the command's name.
+    """Return the report of a crash; `words` are the arguments after the command's name.
 
     A token that the command was given is not in it.
     """

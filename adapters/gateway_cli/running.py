@@ -1,4 +1,4 @@
-"""A coroutine of a command → its result, or the end that a signal or a failed output asks for."""
+"""Runner of a command's coroutine, until its end, a signal or a failed output."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""words of a command line → settings of a server: the options of `serve` alone."""
+"""Options of `serve`, and the settings of the server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Server → lines of a screen: drives the server role for `serve`."""
+"""Driver of the server role for `serve`."""
 
 from __future__ import annotations
 

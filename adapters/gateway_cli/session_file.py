@@ -1,4 +1,4 @@
-"""a session ↔ a file that is whole, whenever the process is killed."""
+"""Session file that is complete even if the process is killed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Words of a command line → the Config of a client."""
+"""Client configuration from options."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lines → the screen: coloured and wrapped on a terminal, plain in a pipe, or as JSON."""
+"""Output lines: coloured and wrapped on a terminal, plain in a pipe, or as JSON."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Screen:
 
     def __init__(self, *, as_json: bool = False, output: Output | None = None) -> None:
         self.output: Output = output or Output()
-        """Where the lines go."""
+        """Output of the lines."""
         self.output.dropped = self._dropped
         self._console = console(self.output)
         self._began = time.monotonic()

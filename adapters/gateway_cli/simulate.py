@@ -1,4 +1,4 @@
-"""seeds → their histories, on several processors, and what came of them."""
+"""The command `simulate`: histories of seeds, on several processors."""
 
 from __future__ import annotations
 
@@ -121,11 +121,10 @@ def _simulate(
     jobs: int,
     without: str,
 ) -> bool:
-    """Simulate seeds, such as 0-99, or from 0 on for these years. Return whether all held.
+    """Simulate seeds, such as 0-99, or seeds from 0 for `years`; return whether all held.
 
-    Reports what came of it; where something breaks, with the command that does it again and the
-    fewest kinds of trouble that do. Raises `LocalProtocolError` for what are no seeds, and for a
-    kind that there is not.
+    Reports the result. For a violation it reports the command that reproduces it, and the fewest
+    kinds of faults. Raises `LocalProtocolError` for invalid seeds and unknown kinds.
     """
     from gateway_proto.testing import InvariantBroken, Setting
 

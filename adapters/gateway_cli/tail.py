@@ -1,4 +1,4 @@
-"""Events → lines, and a table below them; the session, as printed, → a file."""
+"""The command `tail`: events as lines, a table below them, and the session file."""
 
 from __future__ import annotations
 

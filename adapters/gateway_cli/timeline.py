@@ -1,4 +1,4 @@
-"""a trace file → one page of HTML that shows it, and needs nothing else."""
+"""The command `timeline`: a trace as one HTML page without dependencies."""
 
 from __future__ import annotations
 

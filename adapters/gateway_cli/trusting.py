@@ -1,4 +1,4 @@
-"""SSL_CERT_FILE → a TLS context that trusts what is in it."""
+"""TLS context that trusts the certificates in SSL_CERT_FILE."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Event → words: what happened, on one line and without a token."""
+"""Text of events, on one line and without a token."""
 
 from __future__ import annotations
 
