@@ -180,7 +180,7 @@ class AdapterGateway(GatewayBase):
         pump.process_output()
         return True
 
-    # ----- the adapter's part -----
+    # ----- defined by the adapters -----
 
     @abc.abstractmethod
     def _now(self) -> float:
@@ -202,7 +202,7 @@ class AdapterGateway(GatewayBase):
     def _cancel_dial(self) -> None:
         """End a dial, or the wait for it."""
 
-    # ----- what adapters share -----
+    # ----- for the adapters -----
 
     async def _wait_for_event(self) -> Event:
         while (event := self.take()) is None:

@@ -67,7 +67,7 @@ class ServingBase(abc.ABC, Generic[D]):
             if connection.session is not None:
                 connection.drop(now=self.now())
 
-    # ----- what adapters share -----
+    # ----- for the adapters -----
 
     @property
     def _authority(self) -> str:

@@ -113,7 +113,7 @@ class ShardsBase(abc.ABC, Generic[G]):
         Raises `LocalProtocolError` if its shard is elsewhere, and until the lookup is answered.
         """
         if not self._has_plan:
-            raise LocalProtocolError("there is no plan yet: the lookup is not over")
+            raise LocalProtocolError("no plan yet: wait for the end of the lookup")
         shard_id = shard_of(guild_id, self._count)
         if shard_id not in self._gateways:
             raise LocalProtocolError(f"guild {guild_id} is on shard {shard_id}, which is elsewhere")
@@ -205,7 +205,7 @@ class ShardsBase(abc.ABC, Generic[G]):
         if not self._failure_is_raised:
             self._raise_failure()
 
-    # ----- the adapter's part -----
+    # ----- defined by the adapters -----
 
     @abc.abstractmethod
     def _start(self, gateway: G) -> None:
@@ -332,7 +332,7 @@ class ShardsBase(abc.ABC, Generic[G]):
         """Make one change of a shard at a time; meanwhile no iteration ends."""
         self._check_open()
         if not self._has_plan:
-            raise LocalProtocolError("there is no plan yet: the lookup is not over")
+            raise LocalProtocolError("no plan yet: wait for the end of the lookup")
         if isinstance(shard_id, bool) or not isinstance(shard_id, int):
             raise LocalProtocolError(f"invalid shard_id {shard_id!r:.80}: expected an int")
         if not 0 <= shard_id < self._count:

@@ -111,7 +111,7 @@ class Fleet:
     def plan(self) -> ShardPlan:
         """Plan with the ids of the present shards; raises `LocalProtocolError` before `begin`."""
         if self._plan is None:
-            raise LocalProtocolError("there is no plan yet: the lookup is not over")
+            raise LocalProtocolError("no plan yet: wait for the end of the lookup")
         return msgspec.structs.replace(self._plan, ids=tuple(sorted(self.clients)))
 
     def add(self, shard_id: int, *, session: Session | None = None) -> Client:
@@ -196,7 +196,9 @@ class Fleet:
             assert self._config.gateway_url is not None
             return GatewayFound(self._config.gateway_url)
         if self.lookup.found is None:
-            raise LocalProtocolError(f"there is no lookup: {self.lookup.gave_up or 'drive it'}")
+            raise LocalProtocolError(
+                f"the lookup has no answer: {self.lookup.gave_up or 'drive it first'}"
+            )
         return self.lookup.found
 
     def _slot_needed(self, shard_id: int, connection: ClientConnection, now: float) -> None:

@@ -214,7 +214,7 @@ def test_stored_session_of_another_shard_count_is_ignored() -> None:
 def test_begin_without_a_lookup_result_raises() -> None:
     config = attrs.evolve(CONFIG, gateway_url=None, api_url="http://localhost/api/v10")
     fleet = Fleet(config)
-    with pytest.raises(LocalProtocolError, match="there is no lookup: drive it"):
+    with pytest.raises(LocalProtocolError, match="the lookup has no answer: drive it first"):
         fleet.begin(now=0.0)
 
     assert fleet.lookup is not None
@@ -432,7 +432,7 @@ def test_removed_shard_does_not_join_the_identify_queue() -> None:
 def test_invalid_add_or_remove_raises_without_effect() -> None:
     fleet = Fleet(CONFIG, count=4, ids=[0])
     for call in (lambda: fleet.add(1), lambda: fleet.plan):
-        with pytest.raises(LocalProtocolError, match="there is no plan yet"):
+        with pytest.raises(LocalProtocolError, match="no plan yet"):
             call()
     fleet.begin(now=0.0)
     wrong: list[tuple[Callable[[], object], str]] = [

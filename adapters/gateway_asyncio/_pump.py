@@ -76,7 +76,7 @@ class Pump(asyncio.BufferedProtocol):
         self.closed: asyncio.Future[None] = self._loop.create_future()
         """Done when the transport is closed."""
 
-    # ----- asyncio calls these -----
+    # ----- called by asyncio -----
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
@@ -126,7 +126,7 @@ class Pump(asyncio.BufferedProtocol):
         self._writable = True
         self.process_output()
 
-    # ----- the adapter calls these -----
+    # ----- called by the adapter -----
 
     def wake(self) -> None:
         """Schedule `process_output`, because another caller changed the connection."""

@@ -129,7 +129,7 @@ class BaseDialer(abc.ABC, Generic[SocketT, TransportT]):
             raise attempt.failed(error) from error
         return sock
 
-    # ----- the adapter's part -----
+    # ----- defined by the adapters -----
 
     @abc.abstractmethod
     def _check_transport(self, opened: object) -> TransportT:

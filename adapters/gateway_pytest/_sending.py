@@ -182,7 +182,7 @@ class Sender:
                 if sessions == 0
                 else f"none of the {sessions} sessions is connected, has the intents and the shard"
             )
-            raise AssertionError(f"{what} reached nobody: {why}; or pass allow_none=True")
+            raise AssertionError(f"{what} reached no client: {why}; or pass allow_none=True")
         return count
 
     def _do(self, what: Callable[[Serving], T]) -> T:

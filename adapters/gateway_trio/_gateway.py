@@ -124,7 +124,8 @@ class Gateway(AdapterGateway):
             # A checkpoint per event would take five times as long as all other work for it.
             await trio.lowlevel.checkpoint()
         self._unchecked = (self._unchecked + 1) % _EVENTS_PER_CHECKPOINT
-        return await super()._wait_for_event()
+        event = self.take()  # a queued event needs no second coroutine
+        return event if event is not None else await super()._wait_for_event()
 
     def _now(self) -> float:
         return trio.current_time()

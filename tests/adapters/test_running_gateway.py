@@ -127,10 +127,10 @@ def test_invalid_arguments_are_rejected(running: RunningGateway, wait: Any, text
 @pytest.mark.parametrize(
     ("act", "text"),
     [
-        (lambda r, **k: r.dispatch("MESSAGE_CREATE", {}, **k), "MESSAGE_CREATE reached nobody"),
-        (lambda r, **k: r.send(ReconnectRequested(), **k), "ReconnectRequested reached nobody"),
-        (lambda r, **k: r.drop(**k), "drop reached nobody"),
-        (lambda r, **k: r.close(4000, **k), "close 4000 reached nobody"),
+        (lambda r, **k: r.dispatch("MESSAGE_CREATE", {}, **k), "MESSAGE_CREATE reached no client"),
+        (lambda r, **k: r.send(ReconnectRequested(), **k), "ReconnectRequested reached no client"),
+        (lambda r, **k: r.drop(**k), "drop reached no client"),
+        (lambda r, **k: r.close(4000, **k), "close 4000 reached no client"),
     ],
 )
 def test_action_without_a_recipient_raises(running: RunningGateway, act: Any, text: str) -> None:
@@ -156,7 +156,7 @@ def test_dispatch_without_a_recipient_changes_nothing(running: RunningGateway) -
         running.wait_until_ready()
         world = running.server.world
 
-        with pytest.raises(AssertionError, match="GUILD_CREATE reached nobody"):
+        with pytest.raises(AssertionError, match="GUILD_CREATE reached no client"):
             running.dispatch("GUILD_CREATE", {"id": "77", "name": "new"})
 
         assert running.server.world is world
