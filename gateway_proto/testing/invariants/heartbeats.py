@@ -174,7 +174,9 @@ class NoLongZombie(Invariant):
         if bot.number in self._unanswered:
             self._unanswered[bot.number] = bot.clock()
 
-    unpaused = woke
+    def unpaused(self, bot: Bot) -> None:
+        """Start again: a paused client did not read an ACK."""
+        self.woke(bot)
 
 
 class PauseIsNoSilence(Invariant):
