@@ -69,7 +69,9 @@ def resume_command(config: Config, session: Session) -> Resume:
 def check_sent_by_caller(command: Command) -> None:
     """Raise `LocalProtocolError` for a command that only the connection itself sends."""
     if isinstance(command, Identify | Resume | Heartbeat):
-        raise LocalProtocolError(f"the machine sends {type(command).__name__} by itself")
+        raise LocalProtocolError(
+            f"invalid command {type(command).__name__}: the connection sends it by itself"
+        )
 
 
 def check_timeout(timeout: float) -> None:
@@ -83,6 +85,8 @@ def check_timeout(timeout: float) -> None:
 def check_is_request(request: Request) -> None:
     """Raise `LocalProtocolError` unless `request` is a request with an answer, of one guild."""
     if not isinstance(request, Request):
-        raise LocalProtocolError(f"{request!r} is no request with an answer: use send")
+        raise LocalProtocolError(f"{request!r} is not a request with an answer: use send")
     if isinstance(getattr(request, "guild_id", ""), tuple):
-        raise LocalProtocolError("the answers of several guilds are not told apart: ask for one")
+        raise LocalProtocolError(
+            "invalid guild_id: answers for several guilds cannot be separated, ask for one"
+        )

@@ -58,7 +58,7 @@ class CommandSender:
         queued, voice_states = len(self.queue.commands), self._voice_states
         if queued >= self._config.waiting_limit:
             raise LocalProtocolError(
-                f"{queued} commands wait for room under the rate limit already"
+                f"{queued} commands are queued already: Config.waiting_limit allows no more"
             )
         if voice_states is None or not isinstance(command, UpdateVoiceState):
             return

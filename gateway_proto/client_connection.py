@@ -666,7 +666,7 @@ class ClientConnection(GatewayConnection[Command, Event, Dispatch | Payload]):
         if gap <= self._config.suspended_after:
             return
         self._events.append(events.Suspended(gap))
-        error = f"the machine was suspended for {gap:.0f} s, or its clock was set"
+        error = f"the system was suspended for {gap:.0f} s, or its clock was set"
         self._fail(DROPPED, error, now)
 
     def unpause(self, *, now: float) -> None:

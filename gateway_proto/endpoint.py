@@ -127,7 +127,7 @@ class LookupConnection(Connection[None, Event]):
 
     def send(self, message: None, *, now: float) -> None:
         """Raise `LocalProtocolError`: a lookup sends no commands."""
-        raise LocalProtocolError("a lookup is no gateway connection: wait for READY to send")
+        raise LocalProtocolError("a lookup sends no commands: wait for READY")
 
     def close(self, code: int = 1000, reason: str = "", *, now: float) -> None:
         """End the lookup; raises `LocalProtocolError` as the close of a gateway connection does."""

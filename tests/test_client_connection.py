@@ -136,7 +136,7 @@ def test_command_over_the_waiting_limit_is_rejected() -> None:
     for number in range(CAPACITY + 3):
         connection.send(Raw(60, number), now=0.0)
 
-    with pytest.raises(LocalProtocolError, match="3 commands wait"):
+    with pytest.raises(LocalProtocolError, match="3 commands are queued already"):
         connection.send(Raw(60, "one more"), now=0.0)
 
 

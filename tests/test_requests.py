@@ -285,7 +285,7 @@ def test_channel_info_responses_are_matched_in_order() -> None:
 def test_request_before_ready_or_of_a_wrong_type_is_rejected() -> None:
     client = RequestClient()
     connection: Any = client.link.client.connection
-    with pytest.raises(LocalProtocolError, match="no request with an answer"):
+    with pytest.raises(LocalProtocolError, match="not a request with an answer"):
         connection.request(UpdatePresence(), now=0.0)
     with pytest.raises(LocalProtocolError, match="ask for one"):
         connection.request(RequestGuildMembers(["1", "2"]), now=0.0)
