@@ -234,7 +234,7 @@ def test_members_request_has_several_guilds_up_to_version_7(version: int, does: 
         connection.send(RequestGuildMembers(["1", "2"], "q", 5), now=0.0)
         assert sent_payloads(connection)[0]["d"]["guild_id"] == ["1", "2"]
     else:
-        with pytest.raises(LocalProtocolError, match="takes one guild"):
+        with pytest.raises(LocalProtocolError, match="expected one id"):
             connection.send(RequestGuildMembers(["1", "2"], "q", 5), now=0.0)
 
 
