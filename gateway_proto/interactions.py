@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from gateway_proto._checks import WORD, rejected
@@ -29,6 +29,13 @@ Data = Mapping[str, Any]
 
 _PERMISSIONS = str(2**53 - 1)
 """Permissions of the user and of the bot: all."""
+_RESOLVED: Mapping[int, tuple[str, ...]] = {
+    5: ("users",),
+    6: ("roles",),
+    7: ("users", "roles"),
+    8: ("channels",),
+}
+"""Kinds of objects that a menu selects, by its component type: user, role, mentionable, channel."""
 _ATTACHMENT_LIMIT = 10 * 2**20
 
 
@@ -120,14 +127,14 @@ def button_press(
 ) -> dict[str, Any]:
     """Build the data of INTERACTION_CREATE: a member presses a button of a message of the world.
 
-    With `values` it chooses them in a menu of strings.
+    With `values` it chooses them in a menu: texts, or ids of users, roles or channels.
     """
     message = world.message(message_id)
     if message is None:
         raise rejected("message_id", message_id, "the id of a message of the world")
     data: dict[str, Any] = {"custom_id": custom_id, "component_type": 2}
     if values is not None:
-        data |= {"component_type": 3, "values": values}
+        data |= _selected(world, message, custom_id, values)
     found = _interaction(world, 3, data, id_, token, message["channel_id"], user_id)
     return {**found, "message": public(message)}
 
@@ -157,6 +164,45 @@ def modal_submit(
     data = {"custom_id": custom_id, "components": complete_components(components)}
     found = _interaction(world, 5, data, id_, token, channel_id, user_id)
     return found if message is None else {**found, "message": message}
+
+
+def _selected(world: World, message: Data, custom_id: str, values: list[str]) -> dict[str, Any]:
+    """Return the values of a menu; of one for users, roles or channels with their objects.
+
+    <https://docs.discord.com/developers/components/reference#user-select>, and the ones after it.
+    """
+    type_ = next((c["type"] for c in _components(message) if c["custom_id"] == custom_id), 3)
+    if type_ not in _RESOLVED:
+        return {"component_type": 3, "values": values}
+    guild = world.guild((world.channel(message["channel_id"]) or {}).get("guild_id") or 0) or {}
+    known: dict[str, dict[str, Any]] = {
+        "users": {member["user"]["id"]: member["user"] for member in guild.get("members", ())},
+        "roles": {role["id"]: role for role in guild.get("roles", ())},
+        "channels": {channel["id"]: channel for channel in guild.get("channels", ())},
+    }
+    resolved: dict[str, dict[str, Any]] = {}
+    for value in values:
+        kind = next((kind for kind in _RESOLVED[type_] if value in known[kind]), None)
+        if kind is None:
+            raise rejected("value", value, f"an id of the guild's {' or '.join(_RESOLVED[type_])}")
+        resolved.setdefault(kind, {})[value] = known[kind][value]
+    chosen = resolved.get("users", {})
+    if chosen:
+        resolved["members"] = {
+            member["user"]["id"]: {key: item for key, item in member.items() if key != "user"}
+            for member in guild["members"]
+            if member["user"]["id"] in chosen
+        }
+    return {"component_type": type_, "values": values, "resolved": resolved}
+
+
+def _components(value: Any) -> Iterator[Data]:
+    """Yield the components of a message with a custom_id, also those inside of others."""
+    for component in [*(value.get("components") or ()), value.get("accessory")]:
+        if isinstance(component, Mapping):
+            if "custom_id" in component:
+                yield component
+            yield from _components(component)
 
 
 def _interaction(

@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from gateway_proto import Server
+from gateway_proto import LocalProtocolError, Server
 from gateway_proto.interactions import button_press, chat_message, modal_submit, slash_command
 from gateway_pytest._choosing import pick_author, pick_channel, pick_component
 from gateway_pytest._modals import pick_modal, submitted
@@ -50,14 +50,17 @@ class People:
     def component(self, wanted: Any, values: list[str] | None, message: Any, author: Any) -> Built:
         """Build the interaction of a button or, with values, of a menu."""
         component, found = pick_component(self.server.world, wanted, message)
-        data = button_press(
-            self.server.world,
-            component["custom_id"],
-            message_id=found["id"],
-            values=values,
-            user_id=self._place(found["channel_id"], author)["user_id"],
-            **self._fresh(),
-        )
+        try:
+            data = button_press(
+                self.server.world,
+                component["custom_id"],
+                message_id=found["id"],
+                values=values,
+                user_id=self._place(found["channel_id"], author)["user_id"],
+                **self._fresh(),
+            )
+        except LocalProtocolError as error:
+            raise AssertionError(str(error)) from None
         return "INTERACTION_CREATE", data
 
     def modal(self, modal: Any, inputs: Mapping[str, Any], channel: Any, author: Any) -> Built:

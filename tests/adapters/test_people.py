@@ -243,3 +243,12 @@ def test_modal_that_no_member_could_submit_raises(
 def test_modal_before_any_was_shown_raises() -> None:
     with pytest.raises(AssertionError, match="has shown no modal: wait for the request in which"):
         _people().modal("form", {}, None, None)
+
+
+def test_selected_object_that_does_not_exist_raises() -> None:
+    menu = {"type": 1, "components": [{"type": 5, "custom_id": "who"}]}
+    message = {"id": "9", "channel_id": "2000", "components": [menu]}
+    world = attrs.evolve(World.with_guild(members=1), messages=[message])
+
+    with pytest.raises(AssertionError, match="invalid value '404': expected an id"):
+        People(Server(ServerConfig(world=world)), 0.0).component("who", ["404"], None, None)

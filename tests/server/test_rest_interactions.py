@@ -312,3 +312,28 @@ def test_invalid_commands_are_answered_with_400() -> None:
         assert code_of(server, "PUT", COMMANDS, body) == (400, 50035)
     assert code_of(server, "GET", "/api/applications/5/commands") == (404, 10002)
     assert ok(server, "GET", f"/api/applications/{APP}/guilds/1000/commands/permissions") == []
+
+
+@pytest.mark.parametrize(
+    ("type_", "values", "resolved"),
+    [
+        (5, ["4000"], {"users": ["4000"], "members": ["4000"]}),
+        (6, ["1000"], {"roles": ["1000"]}),
+        (7, ["1000", "4001"], {"roles": ["1000"], "users": ["4001"], "members": ["4001"]}),
+        (8, ["2000"], {"channels": ["2000"]}),
+    ],
+)
+def test_menu_of_objects_has_the_selected_ones(
+    type_: int, values: list[str], resolved: dict[str, list[str]]
+) -> None:
+    server = rest_server()
+    menu = {"type": type_, "custom_id": "menu"}
+    message = create_message(server, components=[{"type": 1, "components": [menu]}])
+    given = {"message_id": message["id"], "id_": "80", "token": "tok"}
+
+    data = button_press(server.world, "menu", values=values, **given)["data"]
+
+    assert (data["component_type"], data["values"]) == (type_, values)
+    assert {kind: list(found) for kind, found in data["resolved"].items()} == resolved
+    with pytest.raises(LocalProtocolError, match="invalid value '404': expected an id of the"):
+        button_press(server.world, "menu", values=["404"], **given)
