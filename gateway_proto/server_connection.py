@@ -261,13 +261,10 @@ class ServerConnection(GatewayConnection[ServerMessage, ServerEvent, Payload]):
         self._begin_upgrade()
         refusal = self._faults.refusal()
         error = self._negotiation_error(item.target, item.headers.get("host", self._host))
-        if refusal is not None:
-            answer = refusal
-        elif error is not None:
-            answer = Answer(400, f"{error}\n".encode())
-        else:
+        if refusal is None and error is None:
             self._take(self._frames.accept(), now)
             return
+        answer = refusal or Answer(400, f"{error}\n".encode())
         self._events.append(self._context.note_refusal(item, answer.status, self.number))
         self._respond(answer, b"text/plain")
 
