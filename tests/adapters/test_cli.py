@@ -98,7 +98,7 @@ GATEWAY = ["tail", "--gateway", "ws://127.0.0.1:1"]
         (["serve", "--dialect", "99"], "invalid --dialect 99: use one of 3, 4, 5"),
         (["serve", "--world", "/"], "/: Is a directory"),
         (["serve", "--world", "/dev/zero"], "/dev/zero: a device, not a file"),
-        (["tail"], "say --api URL or --gateway URL"),
+        (["tail"], "pass --api URL or --gateway URL"),
         ([*GATEWAY, "--api", "http://127.0.0.1:1"], "--api and --gateway exclude each other"),
         (["tail", "--api", "ftp://localhost"], "scheme must be ws, wss, http or https"),
         (["tail", "--api", "http://"], "expected a host without user name"),
