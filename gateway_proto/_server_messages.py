@@ -28,7 +28,7 @@ _URL = optional(TEXT)
 def check_message(message: Any, encoding: Encoding) -> None:
     """Check a message of the caller; raises `LocalProtocolError` if it cannot be sent."""
     if not isinstance(message, ServerMessage):
-        raise LocalProtocolError(f"{message!r} is not a message of a server: see ServerMessage")
+        raise LocalProtocolError(f"invalid message {message!r:.100}: expected a ServerMessage")
     match message:
         case Dispatch(name=name, sequence=sequence):
             WORD.named("Dispatch.name", name)

@@ -249,13 +249,8 @@ class ClientFrames(Frames):
     """The client's side, which asks for the upgrade."""
 
     __slots__ = (
-        "_body",
-        "_cutter",
-        "_handshake",
-        "_head_end",
-        "_head_size",
-        "_interim",
-        "_refusal",
+        *("_body", "_cutter", "_handshake", "_head_end"),
+        *("_head_size", "_interim", "_refusal"),
     )
 
     def __init__(self, *, host: str, target: str, user_agent: str, limit: int) -> None:

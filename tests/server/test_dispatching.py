@@ -64,7 +64,7 @@ def test_unsendable_message_raises_local_error() -> None:
     connection = accept_connection()
     with pytest.raises(LocalProtocolError, match="needs a session"):
         connection.send(Dispatch.of("A", 1), now=0.0)
-    with pytest.raises(LocalProtocolError, match="not a message of a server"):
+    with pytest.raises(LocalProtocolError, match="expected a ServerMessage"):
         connection.send(UpdatePresence(), now=0.0)
     connection.receive_eof(now=0.0)
     with pytest.raises(LocalProtocolError, match="the connection is closed"):
