@@ -23,7 +23,7 @@ Data = Mapping[str, Any]
 _CHUNK = 1000
 """The most members of one GUILD_MEMBERS_CHUNK."""
 _MAX_MATCHES = 100
-"""Of a prefix, and of `user_ids`."""
+"""Maximum results of a query, and of `user_ids`."""
 _MAX_NONCE = 32
 """Bytes. "If you send an invalid nonce it will be ignored"."""
 _VERY_LARGE = 75_000
