@@ -33,23 +33,23 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     # wire, session
     (
         *("_layers.cutter", "_layers.frames", "_layers.inflate", "_layers.payloads"),
-        *("_layers.spelling", "_layers.*_masking", "session", "backfill", "journal"),
+        *("_layers.spelling", "session", "backfill", "journal"),
     ),
     # connection
     ("_connection",),
     # client
     (
-        *("requests", "client_connection", "client", "_receiving", "_beating", "_sending"),
-        *("endpoint", "_client_*", "_command_*", "_connection_*", "_payload_*", "_heart*"),
+        *("requests", "client_connection", "client", "_receiving"),
+        *("endpoint", "_client_*", "_command_*", "_connection_*", "_payload_*"),
     ),
     # shards
     ("shards", "fleet"),
     # server, driver
     (
         *("world", "world_objects", "_world_*", "_members", "_ready", "interactions", "rest"),
-        *("_rest_*", "_multipart", "_control", "_mischief", "_wire", "_telling", "_server_*"),
+        *("_rest_*", "_multipart", "_control", "_mischief", "_telling", "_server_*"),
         *("server_config", "server_connection", "server", "gateway", "_driving", "_*_driving"),
-        *("_log_text", "_arguments", "_fault_*", "_negotiation"),
+        *("_log_text", "_arguments", "_negotiation"),
     ),
     # trace, testing
     ("trace", "_tracing", "_tracing.*", "testing", "testing.*"),
@@ -58,12 +58,10 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 )
 """Patterns of the modules of each layer. A module imports from its own layer and lower ones."""
 
-_ENCODES = "Config encodes Identify; the connection will do it"
+_ZSTD = "Config checks whether zstd is installed"
 _BUDGET = "IdentifyBudget and identify_key will be in timing"
 EXCEPTIONS = {
-    ("config", "_layers.inflate"): _ENCODES,
-    ("config", "_layers.payloads"): _ENCODES,
-    ("config", "_layers.spelling"): _ENCODES,
+    ("config", "_layers.inflate"): _ZSTD,
     ("client", "shards"): _BUDGET,
     ("client_connection", "shards"): _BUDGET,
 }
