@@ -250,7 +250,7 @@ def test_invalid_compressed_message_is_recorded_as_its_size(compression: str) ->
         if "base64" in line.get("with", {}).get("message", {})
     ]
     assert kept == b"\xff" * len(_broken(compression))
-    assert "broken" in lines[-1]
+    assert "while decompressing data" in lines[-1] or "Unable to decompress" in lines[-1]
 
 
 @pytest.mark.parametrize("letter", ["\\", "M", "x", "[", "7,", '"token":"'])
