@@ -52,6 +52,7 @@ def test_client_that_misses_a_dispatch_aborts_the_run(monkeypatch: pytest.Monkey
         process.measure(Options(dispatches=100, rounds=1))
 
 
+@pytest.mark.slow
 def test_short_run_fails_if_a_ratio_exceeds_twice_its_target(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -63,6 +64,7 @@ def test_short_run_fails_if_a_ratio_exceeds_twice_its_target(
     assert "lost: process: none, of floor" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_short_run_passes_if_all_ratios_are_within_target(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -290,6 +290,7 @@ def test_help_shows_an_example_of_each_command() -> None:
         assert f"gateway-proto {command}" in " ".join(result.stdout.split())
 
 
+@pytest.mark.slow
 def test_client_killed_ten_times_loses_no_event(tmp_path: pathlib.Path) -> None:
     """Only an event killed between printing and saving is repeated."""
     file = tmp_path / "session"

@@ -398,6 +398,7 @@ LINES = {
 """What is typed, and what its last word becomes."""
 
 
+@pytest.mark.slow
 def test_bash_completes() -> None:
     script = 'eval "$(_GATEWAY_PROTO_COMPLETE=source_bash gateway-proto)"\n'
     script += "complete -p gateway-proto\n"
@@ -420,6 +421,7 @@ def test_bash_completes() -> None:
     assert completed == list(LINES.values())
 
 
+@pytest.mark.slow
 def test_fish_completes(tmp_path: pathlib.Path) -> None:
     script = "_GATEWAY_PROTO_COMPLETE=source_fish gateway-proto | source\n"
     script += "".join(f'complete --do-complete "{line}"\n' for line in LINES)
@@ -437,6 +439,7 @@ def test_fish_completes(tmp_path: pathlib.Path) -> None:
     assert completed == list(LINES.values())
 
 
+@pytest.mark.slow
 def test_zsh_completes() -> None:
     with _terminal(_needs("zsh"), "-f", "-i") as terminal:
         terminal.type("autoload -U compinit; compinit -u -D; PS1='> '\r")

@@ -181,6 +181,7 @@ async def _main() -> None:
             assert sessions == 1
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not pathlib.Path("/proc/self/statm").exists(), reason="memory is read there")
 def test_many_malicious_connections_do_not_disturb_a_good_one() -> None:
     async def bounded() -> None:

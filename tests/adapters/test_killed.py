@@ -9,6 +9,7 @@ import pytest
 from tests.adapters.killed import kill_both
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="nothing can be killed so here")
 @pytest.mark.parametrize("adapter", ["asyncio", "trio"])
 def test_ten_kills_lose_no_event(adapter: str) -> None:

@@ -45,6 +45,7 @@ def test_years_are_split_into_enough_seeds() -> None:
     assert "0.00 years of one client in 4 histories" in output
 
 
+@pytest.mark.slow
 def test_several_processes_give_the_same_result() -> None:
     command = [sys.executable, "-m", "gateway_cli", "simulate", "--seeds", "5-8", "--jobs", "2"]
 

@@ -9,6 +9,7 @@ import pytest
 from tests.adapters.soak import soak
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not pathlib.Path("/proc/self/statm").exists(), reason="memory is read there")
 def test_shards_receive_every_number_despite_faults() -> None:
     done = soak(shards=20, minutes=0.15)

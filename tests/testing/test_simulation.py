@@ -48,6 +48,7 @@ def _digest(hash_seed: str) -> str:
     return result.stdout.strip()
 
 
+@pytest.mark.slow
 def test_seed_gives_the_same_history_in_every_process() -> None:
     digests = {_digest("1"), _digest("2"), Simulation.of(5).run(9000).digest}
 
@@ -55,6 +56,7 @@ def test_seed_gives_the_same_history_in_every_process() -> None:
     assert digests != {Simulation.of(6).run(9000).digest}
 
 
+@pytest.mark.slow
 def test_history_does_not_depend_on_the_number_of_runs() -> None:
     whole, parts = Simulation(1, STORMY), Simulation(1, STORMY)
 
@@ -65,6 +67,7 @@ def test_history_does_not_depend_on_the_number_of_runs() -> None:
     assert parts.now == 7000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", [3, 5, 10])
 def test_invariants_hold_while_all_faults_are_injected(version: int) -> None:
     troubles: Counter[str] = Counter()
@@ -78,6 +81,7 @@ def test_invariants_hold_while_all_faults_are_injected(version: int) -> None:
     assert set(troubles) == set(KINDS), "each fault kind was injected"
 
 
+@pytest.mark.slow
 def test_excluded_fault_is_not_injected() -> None:
     setting = attrs.evolve(STORMY, without={"cut", "crash"})
 

@@ -1,0 +1,212 @@
+"""Checks of the project, each a session: `nox -l` lists them, `nox -s NAME` runs one.
+
+Arguments after `--` go to the session's main command, for example `nox -s tests-3.13 -- -k resume`.
+"""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import shutil
+import sys
+import tempfile
+
+import nox
+
+PROJECT = nox.project.load_toml("pyproject.toml")
+PYTHONS = nox.project.python_versions(PROJECT)
+NEWEST = next((v for v in reversed(PYTHONS) if shutil.which(f"python{v}")), PYTHONS[-1])
+PACKAGES = (
+    "gateway_proto",
+    "gateway_dialing",
+    "gateway_asyncio",
+    "gateway_trio",
+    "gateway_pytest",
+)
+# The loop-independent halves of the adapters are part of the core; these modules run them on both loops.
+ADAPTER_TESTS_OF_THE_CORE = (
+    "tests/adapters/test_connect.py",
+    "tests/adapters/test_driver_errors.py",
+    "tests/adapters/test_many_shards.py",
+)
+ALL_TESTS = ("-m", "")
+"""Select the tests that are marked slow, too."""
+
+nox.options.default_venv_backend = "venv"
+nox.options.error_on_missing_interpreters = False
+nox.options.reuse_venv = "yes"
+nox.options.sessions = ["lint", "types", "docs", "tests"]
+
+
+def group(name: str) -> list[str]:
+    """Return the requirements of a dependency group; pip reads groups itself from version 25.1 on."""
+    return list(nox.project.dependency_groups(PROJECT, name))
+
+
+def install(session: nox.Session, *requirements: str) -> None:
+    """Install the project with its test extra, requirements, and erlpack if it can be compiled."""
+    session.install("-q", ".[test]", *requirements)
+    session.run_install(
+        "python", "-m", "pip", "install", "-q", ".[etf]", success_codes=[0, 1], silent=True
+    )
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """Run the tests, without those that are marked slow."""
+    install(session)
+    session.run("python", "-m", "pytest", "-q", *session.posargs)
+
+
+@nox.session(python=NEWEST)
+def adapters(session: nox.Session) -> None:
+    """Run all tests of the adapters, slow ones included."""
+    install(session)
+    session.run("python", "-m", "pytest", "-q", *ALL_TESTS, "tests/adapters", *session.posargs)
+
+
+@nox.session(python=NEWEST)
+def coverage(session: nox.Session) -> None:
+    """Run all tests of the core, slow ones included; fail below 100 % of its branches."""
+    install(session)
+    session.run("coverage", "erase")
+    measured = ("coverage", "run", "-m", "pytest", "-q", *ALL_TESTS)
+    session.run(*measured, "--ignore", "tests/adapters", *session.posargs)
+    session.run(*measured, *ADAPTER_TESTS_OF_THE_CORE)
+    session.run("coverage", "combine", "-q")
+    without_etf = ("--omit", "*/etf.py,*/payload.py,*/payloads.py")
+    erlpack = session.run("python", "-c", "import erlpack", success_codes=[0, 1], silent=True)
+    has_etf = erlpack is True or erlpack == ""
+    session.run("coverage", "report", *(() if has_etf else without_etf))
+
+
+@nox.session(python=PYTHONS[0])
+def lowest(session: nox.Session) -> None:
+    """Run the tests of the core with the lowest versions that pyproject.toml allows."""
+    session.install("-q", "uv")
+    extras = [f"--extra={extra}" for extra in ("proxy", "pytest", "timeline", "trio", "zstd")]
+    pins = str(pathlib.Path(session.create_tmp()) / "lowest.txt")
+    session.run(
+        *("uv", "pip", "compile", "-q", "--resolution", "lowest-direct", *extras),
+        *("pyproject.toml", "-o", pins),
+    )
+    # Packages that only the tests need are not held back.
+    session.run(
+        *("uv", "pip", "install", "-q", "-c", pins, ".[proxy,pytest,timeline,trio,zstd]"),
+        *("anyio", "hypothesis", "pytest-timeout", "pytest-xdist", "zstandard"),
+    )
+    session.run("uv", "pip", "install", "-q", "erlpack==1.0.0", success_codes=[0, 1, 2])
+    session.run("gateway-proto", "tail", "--help", silent=True)
+    session.run("gateway-proto", "demo", "--adapter", "trio")
+    # Old libraries use what new Pythons deprecate; the examples are written for new libraries.
+    ignored = ("adapters", "test_examples.py", "test_fuzzing.py", "test_model.py", "testing")
+    session.run(
+        *("python", "-m", "pytest", "-q", "-W", "ignore::DeprecationWarning"),
+        *(f"--ignore=tests/{name}" for name in ignored),
+        *session.posargs,
+    )
+
+
+@nox.session(python=NEWEST)
+def lint(session: nox.Session) -> None:
+    """Check format, lint rules and spelling."""
+    session.install("-q", *group("lint"))
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session(python=NEWEST)
+def types(session: nox.Session) -> None:
+    """Check types with mypy --strict, and that every public name is typed, with pyright."""
+    install(session, *group("types"))
+    session.run("mypy", "--python-executable", shutil.which("python", path=session.bin) or "python")
+    untyped = []
+    # Pyright prefers sources in the working directory to the installed package.
+    with tempfile.TemporaryDirectory() as elsewhere, session.chdir(elsewhere):
+        for package in PACKAGES:
+            text = session.run(
+                *("pyright", "--verifytypes", package, "--ignoreexternal", "--outputjson"),
+                success_codes=[0, 1],
+                silent=True,
+            )
+            assert isinstance(text, str)
+            report = json.loads(text[text.index("{") :])["typeCompleteness"]
+            session.log(f"{package}: {report['completenessScore']:.0%} of public names are typed")
+            untyped += [
+                symbol["name"]
+                for symbol in report["symbols"]
+                if symbol["isExported"] and not symbol["isTypeKnown"]
+            ]
+    if untyped:
+        session.error(f"not typed: {', '.join(untyped)}")
+
+
+@nox.session(python=NEWEST)
+def docs(session: nox.Session) -> None:
+    """Check that generated pages are up to date, and build the API reference."""
+    session.install("-q", ".[pytest,trio,zstd]", *group("docs"))
+    session.run("python", "docs/generate.py", "--check")
+    session.run("python", "docs/api.py", str(pathlib.Path(session.create_tmp()) / "api"))
+
+
+@nox.session(python=NEWEST)
+def examples(session: nox.Session) -> None:
+    """Run every example and every code block of the documentation."""
+    install(session)
+    session.run(
+        *("python", "-m", "pytest", "-q", "tests/test_examples.py", "tests/test_pages.py"),
+        *session.posargs,
+    )
+
+
+@nox.session(python=NEWEST)
+def fuzz(session: nox.Session) -> None:
+    """Fuzz every target for 30 seconds, or as the arguments say."""
+    install(session)
+    session.run_install(
+        *("python", "-m", "pip", "install", "-q", "--only-binary", ":all:", "atheris"),
+        success_codes=[0, 1],
+        silent=True,
+    )
+    found = session.run(
+        "python", "-c", "import importlib.util as u; print(u.find_spec('atheris'))", silent=True
+    )
+    if str(found).strip() == "None":
+        session.warn(f"atheris has no wheel for Python {session.python}: nothing is fuzzed")
+        return
+    arguments = session.posargs or ["--seconds", "30", "--jobs", "2"]
+    session.run("python", "-m", "tests.fuzzing", *arguments)
+
+
+@nox.session(python=NEWEST)
+def simulate(session: nox.Session) -> None:
+    """Simulate a client under faults for a tenth of a year, or as the arguments say."""
+    session.install("-q", ".[cli]")
+    arguments = session.posargs or ["--years", "0.1", "--jobs", "2"]
+    session.run("gateway-proto", "simulate", *arguments)
+
+
+@nox.session(python=NEWEST)
+def bench(session: nox.Session) -> None:
+    """Run the short benchmark, or as the arguments say; fail at twice a target ratio."""
+    install(session, *group("bench"))
+    session.run("python", "-m", "benchmarks", *(session.posargs or ["--short"]))
+
+
+@nox.session(python=NEWEST)
+def mutation(session: nox.Session) -> None:
+    """Run the tests against mutants of the core (about two hours)."""
+    install(session, *group("mutation"))
+    session.run("mutmut", "run", *session.posargs)
+
+
+@nox.session(python=NEWEST)
+def build(session: nox.Session) -> None:
+    """Build sdist and wheel, check them, and install the wheel alone."""
+    session.install("-q", ".", *group("build"))
+    oldest = next(shutil.which(f"python{v}") for v in PYTHONS if shutil.which(f"python{v}"))
+    session.run(
+        *(".ci/release", *session.posargs),
+        external=True,
+        env={"PYTHON": f"{session.bin}/python", "STRANGER": oldest or sys.executable},
+    )
