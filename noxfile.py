@@ -23,7 +23,7 @@ PACKAGES = (
     "gateway_trio",
     "gateway_pytest",
 )
-# The loop-independent halves of the adapters are part of the core; these modules run them on both loops.
+# The core has the loop-independent halves of the adapters; these modules run them on both loops.
 ADAPTER_TESTS_OF_THE_CORE = (
     "tests/adapters/test_connect.py",
     "tests/adapters/test_driver_errors.py",
@@ -39,7 +39,7 @@ nox.options.sessions = ["lint", "types", "docs", "tests"]
 
 
 def group(name: str) -> list[str]:
-    """Return the requirements of a dependency group; pip reads groups itself from version 25.1 on."""
+    """Return the requirements of a dependency group (pip before 25.1 cannot read groups)."""
     return list(nox.project.dependency_groups(PROJECT, name))
 
 
