@@ -30,7 +30,8 @@ class Certificate:
         """Context that trusts the authority, and those that the system trusts."""
         authority.configure_trust(self.client_context)
         # Closed at once: on some systems a file cannot be opened twice.
-        descriptor, self.path = tempfile.mkstemp(prefix="gateway-", suffix=".pem")
+        descriptor, path = tempfile.mkstemp(prefix="gateway-", suffix=".pem")
+        self.path: str = path
         os.close(descriptor)
         authority.cert_pem.write_to_path(self.path)
 
