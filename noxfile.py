@@ -28,6 +28,8 @@ ADAPTER_TESTS_OF_THE_CORE = (
     "tests/adapters/test_connect.py",
     "tests/adapters/test_driver_errors.py",
     "tests/adapters/test_many_shards.py",
+    "tests/adapters/test_open_shards.py",
+    "tests/adapters/test_shard_changes.py",
 )
 ALL_TESTS = ("-m", "")
 """Select the tests that are marked slow, too."""
@@ -113,6 +115,7 @@ def lint(session: nox.Session) -> None:
     session.install("-q", *group("lint"))
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
+    session.run("codespell")
 
 
 @nox.session(python=NEWEST)
