@@ -1,4 +1,4 @@
-"""Command line of the benchmarks: prints tables, writes JSON and a picture.
+"""Command line of the benchmarks: prints tables, writes JSON and a chart.
 
 python -m benchmarks            everything, in an environment of its own with the peers
 python -m benchmarks --short    what a checkout must not lose, in the environment it runs in
@@ -20,8 +20,8 @@ from benchmarks.environment import enter
 from benchmarks.options import Options
 from benchmarks.table import Figure, targets
 
-_ALL = ("process", "loopback", "memory", "idle", "growth", "simulation", "recovery", "start")
-_SHORT = ("process", "growth", "simulation", "recovery", "start")
+_ALL = ("process", "loopback", "memory", "idle", "scaling", "simulation", "recovery", "import_time")
+_SHORT = ("process", "scaling", "simulation", "recovery", "import_time")
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
@@ -34,7 +34,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     add("--rounds", type=int, metavar="N", help="interleaved rounds, 7 by default")
     add("--dispatches", type=int, metavar="N", help="of the corpus, 60000 by default")
     add("--json", type=Path, metavar="FILE", help="write the figures here too")
-    add("--picture", type=Path, metavar="FILE", help="draw loopback's table here, as SVG")
+    add("--chart", type=Path, metavar="FILE", help="draw loopback's table here, as SVG")
     parsed = parser.parse_args(arguments)
     for name in ("rounds", "dispatches"):
         value = getattr(parsed, name)
@@ -42,12 +42,12 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
             parser.error(f"--{name} {value} is not 1 or more")
     if parsed.short and set(parsed.only or ()) - set(_SHORT):
         parser.error(f"--short measures {', '.join(_SHORT)} only")
-    if parsed.picture and (parsed.short or "loopback" not in (parsed.only or _ALL)):
-        parser.error("--picture needs the measurement loopback")
+    if parsed.chart and (parsed.short or "loopback" not in (parsed.only or _ALL)):
+        parser.error("--chart needs the measurement loopback")
     return parsed
 
 
-def _machine() -> dict[str, Any]:
+def _system() -> dict[str, Any]:
     return {
         "system": platform.platform(),
         "processors": os.cpu_count(),
@@ -67,7 +67,7 @@ def main(arguments: list[str]) -> int:
         rounds=parsed.rounds or usual.rounds,
         short=parsed.short,
     )
-    report: dict[str, Any] = {"machine": _machine(), "measurements": {}}
+    report: dict[str, Any] = {"system": _system(), "measurements": {}}
     figures: list[Figure] = []
     for name in parsed.only or (_SHORT if parsed.short else _ALL):
         measurement = importlib.import_module(f"benchmarks.{name}")
@@ -85,10 +85,10 @@ def main(arguments: list[str]) -> int:
     print(targets(figures))
     if parsed.json:
         parsed.json.write_text(json.dumps(report, indent=2) + "\n")
-    if parsed.picture:
-        from benchmarks.picture import draw  # its library is only there in the long form
+    if parsed.chart:
+        from benchmarks.chart import draw
 
-        draw(report, parsed.picture)
+        draw(report, parsed.chart)
     lost = [f for f in figures if f.lost]
     for f in lost if parsed.short else ():
         print(

@@ -12,10 +12,10 @@ import statistics
 import time
 from typing import Any
 
-from benchmarks.crew import helper
+from benchmarks.encoder import INTERVAL
 from benchmarks.options import Options
 from benchmarks.table import Figure, table
-from benchmarks.wire import INTERVAL
+from benchmarks.worker import run_worker
 
 __all__ = ["NAME", "figures", "measure", "show"]
 
@@ -41,25 +41,25 @@ def _possible() -> list[int]:
 def _measure(count: int) -> dict[str, Any]:
     with contextlib.ExitStack() as stack:
         servers = [
-            stack.enter_context(helper("quiet", "zlib-stream", 0, INTERVAL))
+            stack.enter_context(run_worker("idle_server", "zlib-stream", 0, INTERVAL))
             for _ in range(_SERVERS)
         ]
-        ports = [server.hear() for server in servers]
+        ports = [server.read() for server in servers]
         few = min(_FEW, count // 2)
         began = time.monotonic()
-        crowd = stack.enter_context(
-            helper("crowd", "gateway", "zlib-stream", 0, f"{few},{count}", *ports)
+        clients = stack.enter_context(
+            run_worker("many_connections", "gateway", "zlib-stream", 0, f"{few},{count}", *ports)
         )
-        at_few, at_all = crowd.hear(), crowd.hear()
+        at_few, at_all = clients.read(), clients.read()
         opened = time.monotonic() - began
         # Delays while connections open, or memory is measured, are not counted.
         time.sleep(_SETTLED)
         for server in servers:
-            server.ask()
-        before = crowd.ask()
+            server.request()
+        before = clients.request()
         time.sleep(_WINDOW)
-        after = crowd.ask()
-        answers = [server.ask() for server in servers]
+        after = clients.request()
+        answers = [server.request() for server in servers]
     connections = sum(answer["connections"] for answer in answers)
     if connections != count:
         raise SystemExit(f"{connections} of {count} connections are still open")

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.crew import helper
+from benchmarks.encoder import COMPRESSIONS
 from benchmarks.options import Options
-from benchmarks.rounds import ratio, spread
 from benchmarks.table import Figure, table
-from benchmarks.wire import COMPRESSIONS
+from benchmarks.timing import ratio, spread
+from benchmarks.worker import run_worker
 
 __all__ = ["CLIENTS", "NAME", "Client", "figures", "measure", "show"]
 
@@ -58,8 +58,8 @@ class Client:
 
 
 CLIENTS = (
-    Client("floor", "floor"),
-    Client("floor_full", "floor", takes="data"),
+    Client("baseline", "baseline"),
+    Client("baseline_full", "baseline", takes="data"),
     Client("asyncio", "gateway_asyncio"),
     Client("asyncio, data", "gateway_asyncio", takes="data"),
     Client("asyncio, typed", "gateway_asyncio", takes="typed"),
@@ -83,11 +83,11 @@ def _run(client: Client, port: int, compression: str, dispatches: int) -> dict[s
         raise SystemExit(f"{what} did not get all dispatches within {_TIMEOUT:.0f} s") from None
     if done.returncode or not done.stdout:
         raise SystemExit(f"{what} failed:\n{done.stderr}")
-    said: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     # READY is number 1.
-    if said["count"] != dispatches or said["last"] not in (None, dispatches + 1):
-        raise SystemExit(f"{what} did not get each of {dispatches} dispatches: {said}")
-    return said
+    if result["count"] != dispatches or result["last"] not in (None, dispatches + 1):
+        raise SystemExit(f"{what} did not get each of {dispatches} dispatches: {result}")
+    return result
 
 
 def measure(options: Options) -> dict[str, Any]:
@@ -95,18 +95,18 @@ def measure(options: Options) -> dict[str, Any]:
     clients = [client for client in CLIENTS if client.is_here]
     seconds: dict[str, dict[str, list[float]]] = {c: {} for c in COMPRESSIONS}
     cpu: dict[str, dict[str, list[float]]] = {c: {} for c in COMPRESSIONS}
-    with helper("flood", options.dispatches, *COMPRESSIONS) as server:
-        ports = server.hear()
+    with run_worker("load_server", options.dispatches, *COMPRESSIONS) as server:
+        ports = server.read()
         for round_ in range(options.rounds + 1):
             at = round_ % len(clients)
             for compression in COMPRESSIONS:
                 for client in clients[at:] + clients[:at]:
                     if compression not in client.compressions:
                         continue
-                    said = _run(client, ports[compression], compression, options.dispatches)
+                    result = _run(client, ports[compression], compression, options.dispatches)
                     if round_:  # the first one warms up
-                        seconds[compression].setdefault(client.name, []).append(said["seconds"])
-                        cpu[compression].setdefault(client.name, []).append(said["cpu"])
+                        seconds[compression].setdefault(client.name, []).append(result["seconds"])
+                        cpu[compression].setdefault(client.name, []).append(result["cpu"])
     return {
         "dispatches": options.dispatches,
         "rounds": options.rounds,
@@ -116,8 +116,8 @@ def measure(options: Options) -> dict[str, Any]:
                 client.name: {
                     "seconds": spread(of[client.name]),
                     "cpu_seconds": spread(cpu[compression][client.name]),
-                    "of_floor": ratio(of[client.name], of["floor"]),
-                    "of_floor_full": ratio(of[client.name], of["floor_full"]),
+                    "of_baseline": ratio(of[client.name], of["baseline"]),
+                    "of_baseline_full": ratio(of[client.name], of["baseline_full"]),
                     **(
                         {"of_hikari": ratio(of[client.name], of["hikari"])}
                         if "hikari" in of
@@ -133,7 +133,7 @@ def measure(options: Options) -> dict[str, Any]:
 
 
 def show(result: dict[str, Any]) -> str:
-    """The tables: ratios to the floor with their spread, then seconds."""
+    """The tables: ratios to the baseline with their spread, then seconds."""
     found = result["compressions"]
     names = [client.name for client in CLIENTS if client.name in found["none"]]
     ratios, seconds = [], []
@@ -145,7 +145,7 @@ def show(result: dict[str, Any]) -> str:
         f"READY to the last of {result['dispatches']} dispatches over loopback, "
         f"{result['rounds']} rounds"
     )
-    text = table(f"{title}: of floor", ["", *found], ratios)
+    text = table(f"{title}: of baseline", ["", *found], ratios)
     text += "\n" + table(f"{title}: seconds, and of the client's processor", ["", *found], seconds)
     if result["left_out"]:
         text += f"\n\nnot here: {', '.join(result['left_out'])}"
@@ -155,7 +155,7 @@ def show(result: dict[str, Any]) -> str:
 def _ratio(cell: dict[str, Any] | None) -> str:
     if cell is None:
         return ""
-    r = cell["of_floor"]
+    r = cell["of_baseline"]
     return f"{r['median']:.2f} ({r['min']:.2f} to {r['max']:.2f})"
 
 
@@ -176,11 +176,11 @@ def figures(result: dict[str, Any]) -> list[Figure]:
             measured = cells[name]["seconds"]["median"] / cells[of]["seconds"]["median"]
         found.append(Figure(f"loopback: {name} of {of}, {compression}", target, measured))
 
-    add("zlib-stream", "asyncio", "floor", 1.4)
+    add("zlib-stream", "asyncio", "baseline", 1.4)
     for compression in _ALL:
         add(compression, "asyncio", "hikari", 0.75)
     for compression in _ALL:
-        add(compression, "asyncio, data", "floor_full", 1.25)
+        add(compression, "asyncio, data", "baseline_full", 1.25)
     for compression in _ALL:
         add(compression, "asyncio, data", "hikari", 1.0)
     for compression in _ALL:

@@ -8,27 +8,29 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.crew import helper
+from benchmarks.encoder import COMPRESSIONS, INTERVAL
 from benchmarks.options import Options
-from benchmarks.rounds import spread
 from benchmarks.table import Figure, table
-from benchmarks.wire import COMPRESSIONS, INTERVAL
+from benchmarks.timing import spread
+from benchmarks.worker import run_worker
 
 __all__ = ["NAME", "figures", "measure", "show"]
 
 NAME = "memory"
 _EVENTS = 300
 _FEW, _MANY = 200, 1000
-_KINDS = ("gateway", "streams", "inflater")
+_KINDS = ("gateway", "streams", "decompressor")
 
 
 def _bytes_of_one(kind: str, compression: str) -> float:
-    with helper("quiet", compression, _EVENTS, INTERVAL) as server:
-        port = server.hear()
-        with helper("crowd", kind, compression, _EVENTS, f"{_FEW},{_MANY}", port) as crowd:
-            few, many = crowd.hear(), crowd.hear()
-            connections = server.ask()["connections"]
-    if kind != "inflater" and connections != _MANY:
+    with run_worker("idle_server", compression, _EVENTS, INTERVAL) as server:
+        port = server.read()
+        with run_worker(
+            "many_connections", kind, compression, _EVENTS, f"{_FEW},{_MANY}", port
+        ) as clients:
+            few, many = clients.read(), clients.read()
+            connections = server.request()["connections"]
+    if kind != "decompressor" and connections != _MANY:
         raise SystemExit(f"{connections} of {_MANY} connections are open")
     difference: float = (many["bytes"] - few["bytes"]) / (_MANY - _FEW)
     return difference
@@ -63,7 +65,7 @@ def show(result: dict[str, Any]) -> str:
         ]
         rows.append([compression, *kinds, f"{_ratio(of):.2f}"])
     title = f"KiB of an idle connection after {result['events']} events, {result['rounds']} rounds"
-    return table(title, ["", "gateway_asyncio", "bare streams", "its inflater", "ratio"], rows)
+    return table(title, ["", "gateway_asyncio", "bare streams", "its decompressor", "ratio"], rows)
 
 
 def _ratio(of: dict[str, dict[str, float]]) -> float:

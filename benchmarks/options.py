@@ -14,4 +14,4 @@ class Options:
     dispatches: int = 60_000
     rounds: int = 7
     short: bool = False
-    """For a machine that only checks that nothing is lost: no peers, no sockets."""
+    """For a run that only checks that nothing is lost: no peers, no sockets."""

@@ -1,8 +1,8 @@
 """Ratios to the baseline: bytes to events in one process, without a socket.
 
 A `ClientConnection` with all that it does (frames, limits, heartbeats, sequence, events) reads
-chunks of 64 KiB, as does the floor. With `data` each event is decoded too, beside a floor that
-decodes whole payloads.
+chunks of 64 KiB, as does the baseline. With `data` each event is decoded too, and compared with a
+baseline that decodes whole payloads.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from benchmarks.floor import Floor
+from benchmarks.baseline import Baseline
+from benchmarks.encoder import COMPRESSIONS, accept, conversation, raw_dispatches
 from benchmarks.options import Options
-from benchmarks.rounds import ratio, spread, timed
 from benchmarks.table import Figure, table, times
-from benchmarks.wire import COMPRESSIONS, accept, conversation, raw_dispatches
+from benchmarks.timing import ratio, spread, timed
 from gateway_proto import ClientConnection, Config, Dispatch, State
 
 __all__ = ["NAME", "figures", "measure", "ready_client", "show"]
@@ -37,7 +37,7 @@ def ready_client(compression: str, hello: bytes, ready: bytes) -> ClientConnecti
     return client
 
 
-def _machine(client: ClientConnection, chunks: list[bytes]) -> int:
+def _client(client: ClientConnection, chunks: list[bytes]) -> int:
     count = 0
     for chunk in chunks:
         client.receive_data(chunk, now=1.0)
@@ -49,7 +49,7 @@ def _machine(client: ClientConnection, chunks: list[bytes]) -> int:
     return count
 
 
-def _machine_with_data(client: ClientConnection, chunks: list[bytes]) -> int:
+def _client_with_data(client: ClientConnection, chunks: list[bytes]) -> int:
     count = 0
     for chunk in chunks:
         client.receive_data(chunk, now=1.0)
@@ -61,8 +61,8 @@ def _machine_with_data(client: ClientConnection, chunks: list[bytes]) -> int:
     return count
 
 
-def _floor(floor: Floor, chunks: list[bytes]) -> int:
-    return sum(map(floor.feed, chunks))
+def _baseline(baseline: Baseline, chunks: list[bytes]) -> int:
+    return sum(map(baseline.feed, chunks))
 
 
 def measure(options: Options) -> dict[str, Any]:
@@ -75,14 +75,14 @@ def measure(options: Options) -> dict[str, Any]:
         chunks = [frames[at : at + _CHUNK] for at in range(0, len(frames), _CHUNK)]
         rounds: dict[str, list[float]] = {}
         for round_ in range(options.rounds + 1):
-            for name in ("floor", "machine", "floor_full", "machine_data"):
-                if name.startswith("floor"):
-                    floor = Floor(compression, full=name == "floor_full")
-                    floor.feed(hello + ready)
-                    seconds, count = timed(partial(_floor, floor, chunks))
+            for name in ("baseline", "client", "baseline_full", "client_data"):
+                if name.startswith("baseline"):
+                    baseline = Baseline(compression, full=name == "baseline_full")
+                    baseline.feed(hello + ready)
+                    seconds, count = timed(partial(_baseline, baseline, chunks))
                 else:
                     client = ready_client(compression, hello, ready)
-                    read = _machine if name == "machine" else _machine_with_data
+                    read = _client if name == "client" else _client_with_data
                     seconds, count = timed(partial(read, client, chunks))
                 if count != options.dispatches:
                     raise SystemExit(f"{name} read {count} of {options.dispatches} dispatches")
@@ -90,8 +90,8 @@ def measure(options: Options) -> dict[str, Any]:
                     rounds.setdefault(name, []).append(seconds / count * 1e6)
         result[compression] = {
             "microseconds": {name: spread(values) for name, values in rounds.items()},
-            "ratio": ratio(rounds["machine"], rounds["floor"]),
-            "ratio_data": ratio(rounds["machine_data"], rounds["floor_full"]),
+            "ratio": ratio(rounds["client"], rounds["baseline"]),
+            "ratio_data": ratio(rounds["client_data"], rounds["baseline_full"]),
         }
     return result
 
@@ -107,7 +107,7 @@ def show(result: dict[str, Any]) -> str:
     return table(
         f"bytes to events in process, us an event, {result['dispatches']} dispatches of "
         f"{result['bytes_an_event']:.0f} bytes on average, {result['rounds']} rounds",
-        ["", "floor", "machine", "ratio", "floor_full", "with data", "ratio"],
+        ["", "baseline", "client", "ratio", "baseline_full", "with data", "ratio"],
         rows,
     )
 
@@ -115,7 +115,7 @@ def show(result: dict[str, Any]) -> str:
 def figures(result: dict[str, Any]) -> list[Figure]:
     """Against the targets."""
     return [
-        Figure(f"process: {c}, of floor", target, result[c]["ratio"]["median"])
+        Figure(f"process: {c}, of baseline", target, result[c]["ratio"]["median"])
         for c, target in _TARGETS.items()
         if c in result
     ]

@@ -12,7 +12,8 @@ from typing import Any
 
 from benchmarks.options import Options
 from benchmarks.table import Figure, table
-from gateway_proto import Client, Config, Fault, Ready, Scenario, Server, ServerConfig
+from gateway_proto import Client, Config, Ready
+from gateway_proto.server import Fault, Scenario, Server, ServerConfig
 from gateway_proto.testing import Link
 
 __all__ = ["NAME", "away", "figures", "measure", "show", "unanswered"]
@@ -57,12 +58,12 @@ def away(seed: int, seconds: float, fault: Fault | None = None) -> float:
     if fault is None:
         link.dead_hosts.add("localhost")
     else:
-        server.play(Scenario([fault]))
+        server.set_scenario(Scenario([fault]))
     link.cut()
     link.run(seconds)
     for session in list(server.sessions.values()):
-        server.forget(session)
-    server.play(Scenario([]))
+        server.expire_session(session)
+    server.set_scenario(Scenario([]))
     link.dead_hosts.clear()
     return _until_ready(link)
 
@@ -70,7 +71,7 @@ def away(seed: int, seconds: float, fault: Fault | None = None) -> float:
 def unanswered(seed: int, resume_url: str) -> float:
     """Return the seconds from the loss of a connection to READY if no Resume is answered."""
     link, server = _ready(seed, resume_url)
-    server.play(Scenario([Fault("silence", on="resume", connection=None)]))
+    server.set_scenario(Scenario([Fault("silence", on="resume", connection=None)]))
     link.cut()
     return _until_ready(link)
 

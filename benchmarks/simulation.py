@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from benchmarks.options import Options
-from benchmarks.rounds import spread, timed
 from benchmarks.table import Figure, table
-from gateway_proto import Client, Config, HeartbeatAcked, Intents, Server
-from gateway_proto.testing import Link, Setting, Simulation
+from benchmarks.timing import spread, timed
+from gateway_proto import Client, Config, HeartbeatAcked, Intents
+from gateway_proto.server import Server
+from gateway_proto.testing import Link, Simulation, SimulationConfig
 
 __all__ = ["NAME", "figures", "measure", "show"]
 
@@ -20,7 +21,7 @@ _SHARDS = 1_000
 
 
 def _day() -> None:
-    config = Config(token="t", intents=Intents.GUILDS, api_url="http://localhost/api", dialect=10)
+    config = Config(token="t", intents=Intents.GUILDS, api_url="http://localhost/api", version=10)
     link = Link(Client(config), Server())
     link.run(_DAY)
     _check(link.client.events, _DAY)
@@ -28,24 +29,24 @@ def _day() -> None:
 
 def _hour(shards: int) -> None:
     """All shards of one bot on one clock, and what must hold of each checked all the time."""
-    setting = Setting(
+    config = SimulationConfig(
         clients=shards,
         servers=1,
         sharded=True,
         max_concurrency=16,
-        dispatch_every=None,
-        trouble_every=None,
+        dispatch_interval=None,
+        fault_interval=None,
     )
-    report = Simulation(1, setting).run(_HOUR)
+    report = Simulation(1, config).run(_HOUR)
     least = shards * _HOUR / _INTERVAL
     if report.events < least:
         raise SystemExit(f"{report.events} events are less than {least:.0f} heartbeats")
 
 
 def _check(events: list[Any], seconds: float) -> None:
-    beats = sum(isinstance(event, HeartbeatAcked) for event in events)
-    if abs(beats - seconds / _INTERVAL) > 2:
-        raise SystemExit(f"{beats} heartbeats in {seconds} s are not one in {_INTERVAL} s")
+    heartbeats = sum(isinstance(event, HeartbeatAcked) for event in events)
+    if abs(heartbeats - seconds / _INTERVAL) > 2:
+        raise SystemExit(f"{heartbeats} heartbeats in {seconds} s are not one in {_INTERVAL} s")
 
 
 def measure(options: Options) -> dict[str, Any]:

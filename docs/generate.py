@@ -1,4 +1,4 @@
-"""Generator of `docs/dialects/`: a page for each version, and one that compares them.
+"""Generator of `docs/versions/`: a page for each version, and one that compares them.
 
 python docs/generate.py          # write the pages
 python docs/generate.py --check  # exit with 1 if a page is out of date
@@ -15,12 +15,13 @@ import textwrap
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
-from gateway_proto import DIALECTS, TRANSITIONS, Compression, Dialect, Input, Opcode, State
-from gateway_proto.dialects import AfterClose, Then
+from gateway_proto import Compression, Opcode, ProtocolVersion, State
+from gateway_proto.state import TRANSITIONS, Input
+from gateway_proto.versions import VERSIONS, CloseCodePolicy, NextAction
 
 Table: TypeAlias = Mapping[tuple[State, Input], State]
-FOLDER = pathlib.Path(__file__).parent / "dialects"
-_NOTE = "<!-- Written by docs/generate.py out of dialects.py and state.py: change those. -->\n"
+FOLDER = pathlib.Path(__file__).parent / "versions"
+_NOTE = "<!-- Written by docs/generate.py from versions.py and state.py: change those. -->\n"
 _SINCE = {
     3: "Described by the unofficial document of 2016-02-20; in use from autumn 2015. Details that "
     "it omits are taken from clients of that time.",
@@ -34,34 +35,38 @@ _SINCE = {
     9: "From 2021-04-28 on: threads.",
     10: "From 2022-02-14 on: the content of messages requires a separate intent.",
 }
-_SHORT = {Input.OPENED: "open", Input.END: "the end", Input.INVALID_SESSION_STAY: "op 9, stays"}
+_SHORT = {
+    Input.OPENED: "open",
+    Input.END: "the end",
+    Input.INVALID_SESSION_SAME_CONNECTION: "op 9, stays",
+}
 """Short labels for the arrows; the tables have the full names."""
-_OMITTED = {"version", "closes", "commands"}  # they have separate sections
-_THEN = {
-    Then.RESUME: "resumes",
-    Then.IDENTIFY: "identifies",
-    Then.STOP: "gives up",
+_OMITTED = {"number", "close_policies", "commands"}  # they have separate sections
+_ACTIONS = {
+    NextAction.RESUME: "resumes",
+    NextAction.IDENTIFY: "identifies",
+    NextAction.STOP: "gives up",
 }
 
 
 def _docs() -> dict[str, str]:
-    """Return the description of each field of `Dialect`: its docstring, or a text from here."""
+    """Return the description of each field of `ProtocolVersion`, by name."""
     docs = {
         "api_url": "Base URL of `/gateway`.",
         "compressions": "Supported compressions of the server's messages.",
         "lookup_cacheable": "Whether the lookup's answer may be kept for the next connection.",
-        "acks": "Whether the server acknowledges heartbeats.",
-        "heartbeat_form": "Data of a heartbeat.",
+        "acks_heartbeats": "Whether the server acknowledges heartbeats.",
+        "heartbeat_format": "Data of a heartbeat.",
         "property_prefix": "Prefix of each name of Identify's properties.",
         "property_names": "The properties of Identify.",
         "large_threshold_range": "Allowed values, from and to.",
         "intents_required": "Whether Identify must carry `intents`.",
-        "presence_form": "Fields of a presence.",
+        "presence_format": "Fields of a presence.",
         "presence_in_identify": "Whether Identify may carry a presence.",
         "resume_with_token": "Whether Resume carries the token.",
         "resume_url_in_ready": "Whether READY contains the resume URL.",
     }
-    (class_,) = ast.parse(textwrap.dedent(inspect.getsource(Dialect))).body
+    (class_,) = ast.parse(textwrap.dedent(inspect.getsource(ProtocolVersion))).body
     assert isinstance(class_, ast.ClassDef)
     for field, after in zip(class_.body, [*class_.body[1:], None], strict=True):
         if isinstance(field, ast.AnnAssign) and isinstance(after, ast.Expr):
@@ -70,7 +75,7 @@ def _docs() -> dict[str, str]:
     return docs
 
 
-def _said(value: Any) -> str:
+def _text_of(value: Any) -> str:
     """Return a value as text."""
     match value:
         case None:
@@ -109,10 +114,10 @@ def diagram(table: Table) -> str:
     arrows: dict[tuple[State, State], list[str]] = {}
     for (before, input_), after in table.items():
         if before is not after:
-            said = _SHORT.get(input_, input_.value)
-            arrows.setdefault((before, after), []).append(said)
+            label = _SHORT.get(input_, input_.value)
+            arrows.setdefault((before, after), []).append(label)
     order = list(State)
-    lines = [f"    [*] --> {State.UPGRADING.name}"]
+    lines = [f"    [*] --> {State.CONNECTING.name}"]
     for before, after in sorted(arrows, key=lambda pair: tuple(map(order.index, pair))):
         lines.append(f"    {before.name} --> {after.name}: {'<br/>'.join(arrows[before, after])}")
     lines.append(f"    {State.CLOSED.name} --> [*]")
@@ -126,114 +131,120 @@ def cells(table: Table) -> str:
     rows = []
     for input_ in inputs:
         afters = [table.get((state, input_)) for state in states]
-        told = [
+        row = [
             "-" if after is None else "stays" if after is state else f"**{after.name}**"
             for state, after in zip(states, afters, strict=True)
         ]
-        rows.append([input_.value, *told])
+        rows.append([input_.value, *row])
     return _table(["input", *(state.name for state in states)], rows)
 
 
-def _close(code: int, after: AfterClose) -> list[str]:
-    does = _THEN[after.then]
-    if after.wait:
-        does += f", after {after.wait:g} s at least"
-    if after.resuming is not None:
-        does += f"; in answer to a Resume, {_THEN[after.resuming]}"
-    if after.blames_command:
+def _close(code: int, after: CloseCodePolicy) -> list[str]:
+    does = _ACTIONS[after.next_action]
+    if after.min_delay:
+        does += f", after {after.min_delay:g} s at least"
+    if after.action_if_resuming is not None:
+        does += f"; in answer to a Resume, {_ACTIONS[after.action_if_resuming]}"
+    if after.caused_by_command:
         does += "; twice after the same command, gives up"
     return [str(code), after.meaning, does]
 
 
-def _page(dialect: Dialect, before: Dialect | None) -> str:
-    version, docs = dialect.version, _docs()
-    fields = [name for name in dialect.__struct_fields__ if name not in _OMITTED]
+def _page(version: ProtocolVersion, before: ProtocolVersion | None) -> str:
+    docs, number = _docs(), version.number
+    fields = [name for name in version.__struct_fields__ if name not in _OMITTED]
     rows = []
     for name in fields:
-        own, old = _said(getattr(dialect, name)), _said(getattr(before or dialect, name))
+        own, old = _text_of(getattr(version, name)), _text_of(getattr(before or version, name))
         rows.append([f"`{name}`", own if own == old else f"**{own}** (was {old})", docs[name]])
-    ops = sorted(dialect.commands)
-    greets = "client, greeted" if dialect.greets else "client, not greeted"
+    ops = sorted(version.commands)
+    closes = [_close(*row) for row in sorted(version.close_policies.items())]
+    states = "client_with_hello" if version.sends_hello else "client_without_hello"
     asks = " Changes from the previous version are in bold." if before else ""
     return f"""{_NOTE}
-# Version {version}
+# Version {number}
 
-{_filled(_SINCE[version])}
+{_filled(_SINCE[number])}
 
-Select it with `Config(dialect={version}, ...)` or `--dialect {version}`. Its data is the value
-`DIALECTS[{version}]`. [The versions](README.md) compares all of them.
+Select it with `Config(version={number}, ...)` or `--api-version {number}`. Its data is the value
+`VERSIONS[{number}]`. [The versions](README.md) compares all of them.
 
 ## Fields
 
 Times are seconds, sizes are bytes.{asks}
 
 {_table(["field", "value", "meaning"], rows)}
-## What a client may send
+## Commands of a client
 
 {_table(["op", "name"], ([str(int(op)), op.name] for op in ops))}
 ## Close codes
 
-After any other close code, or none, the client resumes. `Config.closes` changes these actions.
+After any other close code, or none, the client resumes. `Config.close_policies` changes these
+actions.
 
-{_table(["code", "means", "the client"], (_close(*row) for row in sorted(dialect.closes.items())))}
+{_table(["code", "means", "the client"], closes)}
 ## The states of a client
 
 The arrows are inputs that change the state; the table below has every input. A client ignores
 inputs that have no transition (-).
 
-{diagram(TRANSITIONS[greets])}
-{cells(TRANSITIONS[greets])}"""
+{diagram(TRANSITIONS[states])}
+{cells(TRANSITIONS[states])}"""
 
 
 def _index() -> str:
     docs = _docs()
-    first = DIALECTS[min(DIALECTS)]
+    first = VERSIONS[min(VERSIONS)]
     differing = [
         name
         for name in first.__struct_fields__
-        if name not in _OMITTED and len({_said(getattr(d, name)) for d in DIALECTS.values()}) > 1
+        if name not in _OMITTED and len({_text_of(getattr(v, name)) for v in VERSIONS.values()}) > 1
     ]
     rows = [
-        [f"`{name}`", *(_said(getattr(d, name)) for d in DIALECTS.values()), docs[name]]
+        [f"`{name}`", *(_text_of(getattr(v, name)) for v in VERSIONS.values()), docs[name]]
         for name in differing
     ]
     ops = [
-        [f"{int(op)} {op.name}", *(_said(op in d.commands) for d in DIALECTS.values())]
+        [f"{int(op)} {op.name}", *(_text_of(op in v.commands) for v in VERSIONS.values())]
         for op in Opcode
-        if any(op in d.commands for d in DIALECTS.values())
+        if any(op in v.commands for v in VERSIONS.values())
     ]
-    codes = sorted({code for d in DIALECTS.values() for code in d.closes})
+    codes = sorted({code for v in VERSIONS.values() for code in v.close_policies})
     closes = [
         [
             str(code),
-            *(d.closes[code].then.value if code in d.closes else "-" for d in DIALECTS.values()),
+            *(
+                v.close_policies[code].next_action.value if code in v.close_policies else "-"
+                for v in VERSIONS.values()
+            ),
         ]
         for code in codes
     ]
-    links = [f"[{version}]({version}.md)" for version in DIALECTS]
+    links = [f"[{version}]({version}.md)" for version in VERSIONS]
     since = "".join(
         _filled(f"- [Version {version}]({version}.md). {_SINCE[version]}", "  ") + "\n"
-        for version in DIALECTS
+        for version in VERSIONS
     )
     return f"""{_NOTE}
 # The versions
 
-Each version of the protocol is a `Dialect`, a value of data. No other code compares versions.
-`DIALECTS` contains them by number.
+Each version of the protocol is a `ProtocolVersion`, a value of data. No other code compares
+versions. `VERSIONS` contains them by number.
 
 {since}
 ## Differences
 
-Fields of `Dialect` that are equal in all versions are omitted; the page of each version lists them.
+Fields of `ProtocolVersion` that are equal in all versions are omitted; the page of each version
+lists them.
 
 {_table(["field", *links, "meaning"], rows)}
-## What a client may send
+## Commands of a client
 
 {_table(["op", *links], ops)}
-## What a client does after a close code
+## Actions after a close code
 
-The action is `resume`, `identify` or `stop`, as in `Then`. After a code that the version does not
-define (-) the client resumes.
+The action is `resume`, `identify` or `stop`, as in `NextAction`. After a code that the version does
+not define (-) the client resumes.
 
 {_table(["code", *links], closes)}
 ## The states of a server
@@ -247,10 +258,10 @@ that client errors are reported.
 
 def pages() -> dict[pathlib.Path, str]:
     """Return each generated page with its text."""
-    dialects_ = list(DIALECTS.values())
+    versions = list(VERSIONS.values())
     written = {FOLDER / "README.md": _index()}
-    for before, dialect in zip([None, *dialects_], dialects_, strict=False):
-        written[FOLDER / f"{dialect.version}.md"] = _page(dialect, before)
+    for before, version in zip([None, *versions], versions, strict=False):
+        written[FOLDER / f"{version.number}.md"] = _page(version, before)
     return written
 
 

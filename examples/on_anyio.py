@@ -17,7 +17,7 @@ now = time.monotonic
 GONE = (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError)
 
 
-async def pump(connection: Connection, stream: ByteStream) -> None:
+async def drive(connection: Connection, stream: ByteStream) -> None:
     """Drive one connection until it is closed."""
     while True:
         try:
@@ -54,7 +54,7 @@ async def main() -> None:
             client.dial_failed(str(error) or repr(error), now=now())
             continue
         async with stream:
-            await pump(client.dial_succeeded(now=now()), stream)
+            await drive(client.dial_succeeded(now=now()), stream)
 
 
 token, api_url = os.environ["GATEWAY_TOKEN"], os.environ.get("GATEWAY_API")

@@ -17,7 +17,7 @@ WAITS = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 now = time.monotonic
 
 
-def pump(connection: Connection, sock: socket.socket) -> None:
+def drive(connection: Connection, sock: socket.socket) -> None:
     """Drive one connection until it is closed."""
     out = b""
     with selectors.DefaultSelector() as selector:
@@ -72,5 +72,5 @@ while (dial := client.next_dial()) is not None:
         continue
     with sock:
         sock.setblocking(False)
-        pump(client.dial_succeeded(now=now()), sock)
+        drive(client.dial_succeeded(now=now()), sock)
 raise SystemExit(client.gave_up)  # None, status 0: it was stopped

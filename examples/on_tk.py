@@ -40,10 +40,10 @@ def dial(transport: Future | None = None) -> None:
         client.dial_failed(str(error), now=now())
         dial()
     else:
-        pump(client.dial_succeeded(now=now()), transport.result())
+        drive(client.dial_succeeded(now=now()), transport.result())
 
 
-def pump(connection: Connection, sock: socket.socket, out: bytes = b"") -> None:
+def drive(connection: Connection, sock: socket.socket, out: bytes = b"") -> None:
     try:
         if data := sock.recv(65536):
             connection.receive_data(data, now=now())
@@ -66,7 +66,7 @@ def pump(connection: Connection, sock: socket.socket, out: bytes = b"") -> None:
         sock.close()
         dial()
     else:
-        root.after(EVERY, pump, connection, sock, out)
+        root.after(EVERY, drive, connection, sock, out)
 
 
 token, api_url = os.environ["GATEWAY_TOKEN"], os.environ.get("GATEWAY_API")

@@ -13,27 +13,27 @@ from gateway_proto import Client, Config, Dispatch, Intents, State
 now = time.monotonic
 
 
-class Pump(Protocol):
+class Driver(Protocol):
     timer = None
 
     def connectionMade(self):
         self.connection = client.dial_succeeded(now=now())
-        self.turn()
+        self.process_output()
 
     def dataReceived(self, data):
         self.connection.receive_data(data, now=now())
-        self.turn()
+        self.process_output()
 
     def connectionLost(self, reason):
         self.connection.receive_eof(now=now())
-        self.turn()
+        self.process_output()
         dial()
 
-    def tick(self):
+    def on_timer(self):
         self.connection.handle_timer(now=now())
-        self.turn()
+        self.process_output()
 
-    def turn(self):
+    def process_output(self):
         """After each change: hand over the events, send the bytes, set the timer."""
         for event in self.connection.events():
             if isinstance(event, Dispatch) and event.name == "MESSAGE_CREATE":
@@ -46,7 +46,7 @@ class Pump(Protocol):
         if self.connection.state is State.CLOSED:
             self.transport.loseConnection()
         elif (at := self.connection.next_timer()) is not None:
-            self.timer = reactor.callLater(max(0.0, at - now()), self.tick)
+            self.timer = reactor.callLater(max(0.0, at - now()), self.on_timer)
 
 
 def dial():
@@ -63,7 +63,7 @@ def connect(asked):
         from twisted.internet.ssl import optionsForClientTLS  # pip install twisted[tls]
 
         endpoint = wrapClientTLS(optionsForClientTLS(asked.host), endpoint)
-    connectProtocol(endpoint, Pump()).addErrback(failed)
+    connectProtocol(endpoint, Driver()).addErrback(failed)
 
 
 def failed(failure):

@@ -16,7 +16,7 @@ from gateway_proto import Client, ClientConnection, Config, Dispatch, Intents, S
 now = time.monotonic
 
 
-async def pump(connection: ClientConnection, ws: aiohttp.ClientWebSocketResponse) -> None:
+async def drive(connection: ClientConnection, ws: aiohttp.ClientWebSocketResponse) -> None:
     """Drive one connection until it is closed."""
     while connection.state is not State.CLOSED:
         try:
@@ -63,7 +63,7 @@ async def main() -> None:
                 client.dial_failed(str(error) or repr(error), now=now())
                 continue
             async with ws:
-                await pump(client.dial_succeeded(now=now(), framing=False), ws)
+                await drive(client.dial_succeeded(now=now(), framing=False), ws)
 
 
 client = Client(

@@ -13,14 +13,14 @@ from gateway_proto import Client, Config, Dispatch, Intents, State
 now = time.monotonic
 
 
-class Pump(WSListener):
+class Driver(WSListener):
     timer: asyncio.TimerHandle | None = None
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         self.transport = transport
         self.parts: list[bytes] = []
         self.connection = client.dial_succeeded(now=now(), framing=False)
-        self.turn()
+        self.process_output()
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         if frame.msg_type is WSMsgType.CLOSE:
@@ -34,13 +34,13 @@ class Pump(WSListener):
                 data, self.parts = b"".join(self.parts), []
                 message = data.decode() if self.kind is WSMsgType.TEXT else data
                 self.connection.receive_message(message, now=now())
-        self.turn()
+        self.process_output()
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         self.connection.receive_eof(now=now())
-        self.turn()
+        self.process_output()
 
-    def turn(self) -> None:
+    def process_output(self) -> None:
         """After each change, and when it is time: events, messages, and the next time."""
         self.connection.handle_timer(now=now())
         for event in self.connection.events():
@@ -61,14 +61,15 @@ class Pump(WSListener):
         if self.connection.state is State.CLOSED:
             self.transport.disconnect()
         elif (at := self.connection.next_timer()) is not None:
-            self.timer = asyncio.get_running_loop().call_later(max(0.0, at - now()), self.turn)
+            loop, delay = asyncio.get_running_loop(), max(0.0, at - now())
+            self.timer = loop.call_later(delay, self.process_output)
 
 
 async def main() -> None:
     while (dial := client.next_dial()) is not None:
         await asyncio.sleep(max(0.0, dial.at - now()))
         try:
-            transport, _ = await ws_connect(Pump, dial.url)
+            transport, _ = await ws_connect(Driver, dial.url)
         except (WSError, OSError) as error:
             client.dial_failed(str(error) or repr(error), now=now())
         else:

@@ -11,11 +11,13 @@ import os
 
 import gateway_proto as gp
 from gateway_asyncio import open_gateway, serve_gateway
+from gateway_proto.server import Server, ServerConfig, ServerConnection, ServerEvent, World
+from gateway_proto.session import GuildBackfill
 
 FORWARDED = gp.Request | gp.UpdatePresence | gp.UpdateVoiceState
 
 
-class Mirror(gp.World):
+class Mirror(World):
     """The bot and its guilds. The real gateway answers requests."""
 
     def requested_guild(self, guild_id: str) -> None:
@@ -31,20 +33,20 @@ class Mirror(gp.World):
         return {}
 
 
-def end_sessions(server: gp.Server, now: float) -> None:
+def end_sessions(server: Server, now: float) -> None:
     for session in list(server.sessions.values()):
         if session.connection is not None:
             session.connection.send(gp.SessionInvalidated(), now=now)
-        server.forget(session)
+        server.expire_session(session)
 
 
 async def main() -> None:
     token, port, intents = (os.environ[name] for name in ("GATEWAY_TOKEN", "PORT", "INTENTS"))
     config = gp.Config(token=token, api_url=os.environ.get("GATEWAY_API"), intents=int(intents))
-    front = gp.Server(gp.ServerConfig(tokens={token}, world=Mirror()))
+    front = Server(ServerConfig(tokens={token}, world=Mirror()))
     commands: asyncio.Queue = asyncio.Queue()
 
-    def on_event(connection: gp.ServerConnection, event: gp.ServerEvent) -> None:
+    def on_event(connection: ServerConnection, event: ServerEvent) -> None:
         command = getattr(event, "presence", None) or event  # that of Identify
         if isinstance(command, FORWARDED):
             commands.put_nowait(command)
@@ -57,7 +59,7 @@ async def main() -> None:
                 print(error)
 
     async with open_gateway(config) as gateway, contextlib.AsyncExitStack() as stack:
-        backfill, serving = gp.Backfill(), None
+        backfill, serving = GuildBackfill(), None
         async for event in gateway:
             if isinstance(event, gp.Dispatch):
                 front.world = front.world.after(event.name, event.data)

@@ -15,15 +15,14 @@ from gateway_proto import (
     Config,
     Dispatch,
     Event,
-    Fault,
     Identify,
     Intents,
     Ready,
     Resume,
     Resumed,
-    Server,
     UpdatePresence,
 )
+from gateway_proto.server import Fault, Server
 from gateway_proto.testing import Link
 
 # ----- the bot: what it decides is a function, so that a test needs no loop -----

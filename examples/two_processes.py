@@ -48,7 +48,7 @@ async def run_shards(number: int, port: int) -> None:
         token=os.environ["GATEWAY_TOKEN"],
         api_url=os.environ.get("GATEWAY_API"),
         intents=gp.Intents.GUILD_MESSAGES | gp.Intents.MESSAGE_CONTENT,
-        ask_to_identify=True,
+        wait_for_identify_slot=True,
     )
     waiting = set()
     async with open_shards(config, count=count, ids=range(number, count, PROCESSES)) as shards:

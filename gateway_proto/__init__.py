@@ -1,52 +1,34 @@
 """A pure state machine for the Discord gateway: bytes and time in, bytes and events out.
 
-     bytes --> frames --> inflate --> payloads --> state --> events
+     bytes --> frames --> decompression --> payloads --> state --> events
      bytes <-- frames <------------- payloads <--- state <-- commands
                                                     ^ v
                                            now --> timing --> next_timer
 
 The core does no I/O, reads no clock and has no random source. `gateway_asyncio` and `gateway_trio`
-connect it to sockets. The server role and rarely used parts are imported on first use.
+connect it to sockets. The server role is `gateway_proto.server`; this module does not import it.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
-
-from gateway_proto._connection import Connection
-from gateway_proto._layers.state import TRANSITIONS, Input, State
-from gateway_proto._timing.heartbeats import EarlyHeartbeats, ZombiePolicy
 from gateway_proto._version import __version__ as __version__
-from gateway_proto.client import Client, Dial
-from gateway_proto.client_connection import ClientConnection
+from gateway_proto.client.client import Client, Dial
+from gateway_proto.client.connection import ClientConnection
+from gateway_proto.client.requests import Request
 from gateway_proto.commands import (
     Activity,
     Command,
     Heartbeat,
     Identify,
-    Properties,
-    Raw,
+    IdentifyProperties,
+    RawCommand,
     RequestChannelInfo,
     RequestGuildMembers,
     RequestSoundboardSounds,
     Resume,
     UpdatePresence,
     UpdateVoiceState,
-    VoiceServerPing,
 )
 from gateway_proto.config import Config
-from gateway_proto.dialects import (
-    DIALECTS,
-    AfterClose,
-    Compression,
-    Dialect,
-    Encoding,
-    HeartbeatForm,
-    Opcode,
-    PresenceForm,
-    Then,
-    dialect,
-)
-from gateway_proto.endpoint import LookupConnection
+from gateway_proto.connection import Connection
 from gateway_proto.errors import (
     DataError,
     GatewayProtoError,
@@ -55,12 +37,13 @@ from gateway_proto.errors import (
     RequestError,
 )
 from gateway_proto.events import (
-    By,
     ChannelInfo,
+    ClockJumped,
     Closed,
-    CommandsWait,
+    CommandsDelayed,
     DialFailed,
-    DialPlanned,
+    DialPurpose,
+    DialScheduled,
     Dispatch,
     EncodingIgnored,
     Event,
@@ -72,85 +55,60 @@ from gateway_proto.events import (
     HeartbeatRequested,
     HeartbeatSent,
     Hello,
-    HttpRequested,
     IdentifyBudgetSpent,
     IdentifySlotNeeded,
+    Initiator,
     MalformedPayload,
     Opened,
-    Purpose,
     Ready,
     ReconnectRequested,
     RequestAnswered,
     RequestFailed,
     Resumed,
-    ServerEvent,
-    ServerMessage,
     SessionIgnored,
     SessionInvalidated,
     SessionStartLimit,
     SoundboardSounds,
-    Suspended,
-    Unknown,
-    UploadedFile,
-    UrlRefused,
+    UnknownPayload,
+    UrlRejected,
 )
-from gateway_proto.gateway import GatewayBase, Turns
-from gateway_proto.requests import Request
-from gateway_proto.session import Session, fingerprint, session_after
-from gateway_proto.shards import (
-    IdentifyBudget,
-    IdentifyQueue,
-    ShardPlan,
-    identify_key,
-    plan_shards,
-    shard_of,
+from gateway_proto.intents import DispatchName, Intents
+from gateway_proto.session import Session
+from gateway_proto.state import State
+from gateway_proto.timing.heartbeat import EarlyHeartbeats, ZombiePolicy
+from gateway_proto.versions import (
+    CloseCodePolicy,
+    Compression,
+    Encoding,
+    NextAction,
+    Opcode,
+    ProtocolVersion,
 )
-from gateway_proto.urls import Trust, Url
-
-if TYPE_CHECKING:
-    from gateway_proto._telling import ServerSession
-    from gateway_proto.backfill import Backfill
-    from gateway_proto.dispatches import DispatchName
-    from gateway_proto.faults import Fault, Scenario
-    from gateway_proto.fleet import Fleet
-    from gateway_proto.intents import INTENT_EVENTS, Intents
-    from gateway_proto.journal import Journal
-    from gateway_proto.server import Server
-    from gateway_proto.server_config import ServerConfig
-    from gateway_proto.server_connection import ServerConnection
-    from gateway_proto.world import World
 
 __all__ = [
-    "DIALECTS",
-    "INTENT_EVENTS",
-    "TRANSITIONS",
     "Activity",
-    "AfterClose",
-    "Backfill",
-    "By",
     "ChannelInfo",
     "Client",
     "ClientConnection",
+    "ClockJumped",
+    "CloseCodePolicy",
     "Closed",
     "Command",
-    "CommandsWait",
+    "CommandsDelayed",
     "Compression",
     "Config",
     "Connection",
     "DataError",
     "Dial",
     "DialFailed",
-    "DialPlanned",
-    "Dialect",
+    "DialPurpose",
+    "DialScheduled",
     "Dispatch",
     "DispatchName",
     "EarlyHeartbeats",
     "Encoding",
     "EncodingIgnored",
     "Event",
-    "Fault",
-    "Fleet",
-    "GatewayBase",
     "GatewayFound",
     "GatewayProtoError",
     "GaveUp",
@@ -158,29 +116,23 @@ __all__ = [
     "GuildMembers",
     "Heartbeat",
     "HeartbeatAcked",
-    "HeartbeatForm",
     "HeartbeatLate",
     "HeartbeatRequested",
     "HeartbeatSent",
     "Hello",
-    "HttpRequested",
     "Identify",
-    "IdentifyBudget",
     "IdentifyBudgetSpent",
-    "IdentifyQueue",
+    "IdentifyProperties",
     "IdentifySlotNeeded",
-    "Input",
+    "Initiator",
     "Intents",
-    "Journal",
     "LocalProtocolError",
-    "LookupConnection",
     "MalformedPayload",
+    "NextAction",
     "Opcode",
     "Opened",
-    "PresenceForm",
-    "Properties",
-    "Purpose",
-    "Raw",
+    "ProtocolVersion",
+    "RawCommand",
     "Ready",
     "ReconnectRequested",
     "Request",
@@ -192,64 +144,15 @@ __all__ = [
     "RequestSoundboardSounds",
     "Resume",
     "Resumed",
-    "Scenario",
-    "Server",
-    "ServerConfig",
-    "ServerConnection",
-    "ServerEvent",
-    "ServerMessage",
-    "ServerSession",
     "Session",
     "SessionIgnored",
     "SessionInvalidated",
     "SessionStartLimit",
-    "ShardPlan",
     "SoundboardSounds",
     "State",
-    "Suspended",
-    "Then",
-    "Trust",
-    "Turns",
-    "Unknown",
+    "UnknownPayload",
     "UpdatePresence",
     "UpdateVoiceState",
-    "UploadedFile",
-    "Url",
-    "UrlRefused",
-    "VoiceServerPing",
-    "World",
+    "UrlRejected",
     "ZombiePolicy",
-    "dialect",
-    "fingerprint",
-    "identify_key",
-    "plan_shards",
-    "session_after",
-    "shard_of",
 ]
-
-_LATER = {
-    "INTENT_EVENTS": "intents",
-    "Backfill": "backfill",
-    "DispatchName": "dispatches",
-    "Fault": "faults",
-    "Fleet": "fleet",
-    "Intents": "intents",
-    "Journal": "journal",
-    "Scenario": "faults",
-    "Server": "server",
-    "ServerConfig": "server_config",
-    "ServerConnection": "server_connection",
-    "ServerSession": "_telling",
-    "World": "world",
-}
-
-
-def __getattr__(name: str) -> Any:
-    module = _LATER.get(name)
-    if module is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{module}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_LATER})

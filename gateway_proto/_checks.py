@@ -26,7 +26,7 @@ __all__ = [
     "INTENTS",
     "JSON",
     "LARGEST",
-    "LONGEST_TOKEN",
+    "MAX_TOKEN_LENGTH",
     "POSITIVE",
     "SECONDS",
     "SHARD",
@@ -60,7 +60,7 @@ LARGEST = 2**48
 """Maximum count or size in bytes: effectively no limit, and safe in additions."""
 _MAX_SECONDS = 10**9
 """Maximum duration, 31 years."""
-LONGEST_TOKEN = 1024
+MAX_TOKEN_LENGTH = 1024
 """Maximum length of a token in characters. Tokens of Discord have about 70."""
 _MAX_SHOWN = 80
 """Maximum length of a value in an error, in characters."""
@@ -258,8 +258,8 @@ def token_problem(token: object) -> str | None:
         return f'begins with "{scheme} ": expected the token alone, or "Bot " and the token'
     if token[0] in "\"'" and token[-1] == token[0]:
         return "has quotation marks around it: expected the token alone"
-    if len(token) > LONGEST_TOKEN:
-        return f"has {len(token)} characters: expected at most {LONGEST_TOKEN}"
+    if len(token) > MAX_TOKEN_LENGTH:
+        return f"has {len(token)} characters: expected at most {MAX_TOKEN_LENGTH}"
     if not token.isascii():
         return "has a non-ASCII character: expected printable ASCII"
     if " " in token:

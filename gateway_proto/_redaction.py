@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway_proto._checks import LONGEST_TOKEN
+from gateway_proto._checks import MAX_TOKEN_LENGTH
 
 __all__ = ["EXCERPT", "excerpt_of", "without_token"]
 
@@ -20,5 +20,5 @@ def without_token(text: str, token: str) -> str:
 
 def excerpt_of(text: str | bytes) -> str:
     """Return the start of a message, long enough to redact a token in its excerpt."""
-    start = text[: EXCERPT + LONGEST_TOKEN]
+    start = text[: EXCERPT + MAX_TOKEN_LENGTH]
     return start if isinstance(start, str) else start.decode("utf-8", "backslashreplace")

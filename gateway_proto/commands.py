@@ -3,7 +3,8 @@
 The server role receives a command as an object equal to the one that the client sent. A command
 checks the type, range and shape of its fields when it is made, and raises `LocalProtocolError`. Ids
 are decimal strings. An int is converted, and so is a single id if several are allowed.
-`_layers/spelling.py` encodes commands for a version, and checks what depends on version or intents.
+`wire/command_codec.py` encodes commands for a version, and checks what depends on version or
+intents.
 
 Sources: <https://docs.discord.com/developers/events/gateway-events#send-events>; version 3:
 <https://github.com/DiscordAPI/docs/blob/b8c8a7ca43b39a4d1d2871a6d3901ee378bbbae5/docs/reference/websockets/general.rst>.
@@ -39,8 +40,8 @@ from gateway_proto._checks import (
     optional,
     token_problem,
 )
-from gateway_proto._layers.raw import to_json
-from gateway_proto._terse import Terse, Told
+from gateway_proto._repr import NonDefaultRepr, RedactedRepr
+from gateway_proto.encoding.raw_value import encode_json
 from gateway_proto.errors import LocalProtocolError
 
 __all__ = [
@@ -48,8 +49,8 @@ __all__ = [
     "Command",
     "Heartbeat",
     "Identify",
-    "Properties",
-    "Raw",
+    "IdentifyProperties",
+    "RawCommand",
     "RequestChannelInfo",
     "RequestGuildMembers",
     "RequestSoundboardSounds",
@@ -133,7 +134,7 @@ _ONE_OR_MANY = Check(
 )
 
 
-class Properties(msgspec.Struct, frozen=True):
+class IdentifyProperties(msgspec.Struct, frozen=True):
     """Properties of the client in Identify. Versions from 6 on use only the first three.
 
     <https://docs.discord.com/developers/events/gateway-events#identify-identify-connection-properties>
@@ -165,7 +166,7 @@ class Activity(msgspec.Struct, frozen=True):
         check_fields(self, _ACTIVITY)
 
 
-_PROPERTIES = dict.fromkeys(Properties.__struct_fields__, TEXT)
+_PROPERTIES = dict.fromkeys(IdentifyProperties.__struct_fields__, TEXT)
 _ACTIVITY = {"name": WORD, "type": integer(0, 255), "url": _OPTIONAL_TEXT, "state": _OPTIONAL_TEXT}
 _ACTIVITIES = Each(
     instance_of(Activity, "an Activity, such as Activity('chess')"),
@@ -197,7 +198,7 @@ def _default_status(presence: UpdatePresence) -> str:
 
 
 @attrs.frozen(repr=False)
-class UpdatePresence(Told, _Named):
+class UpdatePresence(NonDefaultRepr, _Named):
     """Op 3: presence of the user. The client keeps the last one and sends it again when needed.
 
     Versions 8 to 10 allow several `activities`, versions 3 to 7 at most one, the game. `since` is
@@ -217,14 +218,14 @@ class UpdatePresence(Told, _Named):
     afk: bool = attrs.field(default=False, kw_only=True, validator=BOOL)
 
 
-class Identify(Terse, frozen=True, kw_only=True):
+class Identify(RedactedRepr, frozen=True, kw_only=True):
     """Op 2: start of a new session. The client sends it without being asked.
 
     <https://docs.discord.com/developers/events/gateway-events#identify>
     """
 
     token: str
-    properties: Properties = Properties()
+    properties: IdentifyProperties = IdentifyProperties()
     intents: int | None = None
     compress: bool = False
     large_threshold: int | None = None
@@ -239,7 +240,7 @@ class Identify(Terse, frozen=True, kw_only=True):
         check_fields(self, _IDENTIFY)
 
 
-class Resume(Terse, frozen=True, kw_only=True):
+class Resume(RedactedRepr, frozen=True, kw_only=True):
     """Op 6: continuation of a session. The client sends it without being asked.
 
     <https://docs.discord.com/developers/events/gateway-events#resume>
@@ -269,7 +270,7 @@ class Heartbeat(msgspec.Struct, frozen=True):
 
 
 _IDENTIFY = {
-    "properties": instance_of(Properties, "a Properties"),
+    "properties": instance_of(IdentifyProperties, "a Properties"),
     "intents": optional(INTENTS),
     "compress": BOOL,
     "large_threshold": optional(integer(0)),
@@ -282,7 +283,7 @@ _HEARTBEAT = {"d": Check(_is_heartbeat, f"{_INT64.expected}, a str of at most 64
 
 
 @attrs.frozen(repr=False)
-class UpdateVoiceState(Told):
+class UpdateVoiceState(NonDefaultRepr):
     """Op 4: joins, moves between or leaves (None) voice channels.
 
     A new session is not in any channel. With `Config.restore_voice_states` the client sends the
@@ -303,7 +304,7 @@ class VoiceServerPing(msgspec.Struct, frozen=True):
 
 
 @attrs.frozen(repr=False)
-class RequestGuildMembers(Told):
+class RequestGuildMembers(NonDefaultRepr):
     """Op 8: request for members, answered with GUILD_MEMBERS_CHUNK dispatches.
 
     Takes `user_ids` (at most 100), or `query` with `limit` (1 to 100), or neither for all members.
@@ -325,7 +326,7 @@ class RequestGuildMembers(Told):
 
 
 @attrs.frozen(repr=False)
-class RequestSoundboardSounds(Told):
+class RequestSoundboardSounds(NonDefaultRepr):
     """Op 31: request for sounds, answered with SOUNDBOARD_SOUNDS dispatches.
 
     <https://docs.discord.com/developers/events/gateway-events#request-soundboard-sounds>
@@ -335,7 +336,7 @@ class RequestSoundboardSounds(Told):
 
 
 @attrs.frozen(repr=False)
-class RequestChannelInfo(Told):
+class RequestChannelInfo(NonDefaultRepr):
     """Op 43: request for fields ("status", "voice_start_time") of a guild's channels.
 
     <https://docs.discord.com/developers/events/gateway-events>
@@ -345,18 +346,18 @@ class RequestChannelInfo(Told):
     fields: tuple[str, ...] = attrs.field(converter=_words, validator=_FIELDS)
 
 
-class Raw(msgspec.Struct, frozen=True):
+class RawCommand(msgspec.Struct, frozen=True):
     """Any op code with any JSON value, for commands that this package does not define."""
 
     op: int
     d: Any = None
 
     def __post_init__(self) -> None:
-        _OPCODE.named("Raw.op", self.op)
+        _OPCODE.named("RawCommand.op", self.op)
         try:
-            to_json(self.d)
+            encode_json(self.d)
         except LocalProtocolError as error:
-            raise LocalProtocolError(f"invalid Raw.d: {error}") from None
+            raise LocalProtocolError(f"invalid RawCommand.d: {error}") from None
 
 
 Command: TypeAlias = (
@@ -369,5 +370,5 @@ Command: TypeAlias = (
     | RequestGuildMembers
     | RequestSoundboardSounds
     | RequestChannelInfo
-    | Raw
+    | RawCommand
 )

@@ -33,15 +33,22 @@ from gateway_proto._checks import (
     token_problem,
     word_of,
 )
-from gateway_proto._layers import etf
-from gateway_proto._layers.inflate import has_zstd
-from gateway_proto._terse import Told
-from gateway_proto._timing.heartbeats import EarlyHeartbeats, ZombiePolicy
+from gateway_proto._repr import NonDefaultRepr
 from gateway_proto._version import __version__
-from gateway_proto.commands import Properties, UpdatePresence
-from gateway_proto.dialects import DIALECTS, AfterClose, Compression, Dialect, Encoding, Then
+from gateway_proto.commands import IdentifyProperties, UpdatePresence
+from gateway_proto.encoding import etf
 from gateway_proto.errors import LocalProtocolError
-from gateway_proto.urls import Trust, Url
+from gateway_proto.timing.heartbeat import EarlyHeartbeats, ZombiePolicy
+from gateway_proto.urls import Url, UrlPolicy
+from gateway_proto.versions import (
+    VERSIONS,
+    CloseCodePolicy,
+    Compression,
+    Encoding,
+    NextAction,
+    ProtocolVersion,
+)
+from gateway_proto.wire.compression import has_zstd
 
 __all__ = ["Config"]
 
@@ -55,9 +62,9 @@ def _bare(token: str) -> str:
     return token.removeprefix("Bot ") if isinstance(token, str) else token
 
 
-def _dialect(value: int | Dialect) -> Dialect:
-    known: Dialect | None = DIALECTS.get(value) if isinstance(value, int) else None
-    return cast("Dialect", value) if known is None else known
+def _protocol_version(value: int | ProtocolVersion) -> ProtocolVersion:
+    known: ProtocolVersion | None = VERSIONS.get(value) if isinstance(value, int) else None
+    return cast("ProtocolVersion", value) if known is None else known
 
 
 def _compression(value: Compression | str) -> Compression:
@@ -68,7 +75,7 @@ def _encoding(value: Encoding | str) -> Encoding:
     return as_member(Encoding, value)
 
 
-def _closes(value: Mapping[int, AfterClose]) -> Mapping[int, AfterClose]:
+def _closes(value: Mapping[int, CloseCodePolicy]) -> Mapping[int, CloseCodePolicy]:
     return MappingProxyType(dict(value)) if isinstance(value, Mapping) else value
 
 
@@ -100,14 +107,14 @@ def _check_intents(_config: Any, _field: Any, intents: Any) -> None:
 
 
 def _check_closes(_config: Any, _field: Any, closes: Any) -> None:
-    _MAPPING.named("Config.closes", closes)
+    _MAPPING.named("Config.close_policies", closes)
     for code, after in closes.items():
-        _CLOSE_CODE.named("Config.closes key", code)
-        _AFTER_CLOSE.named(f"Config.closes[{code}]", after)
-        _check_after_close(f"Config.closes[{code}]", after)
+        _CLOSE_CODE.named("Config.close_policies key", code)
+        _AFTER_CLOSE.named(f"Config.close_policies[{code}]", after)
+        _check_after_close(f"Config.close_policies[{code}]", after)
 
 
-def _check_after_close(name: str, after: AfterClose) -> None:
+def _check_after_close(name: str, after: CloseCodePolicy) -> None:
     for field, check in _AFTER_CLOSE_FIELDS.items():
         check.named(f"{name}.{field}", getattr(after, field))
 
@@ -147,13 +154,13 @@ def _is_host(value: Any) -> bool:
         return False
 
 
-_MAPPING = instance_of(Mapping, "a mapping of close codes to AfterClose")
+_MAPPING = instance_of(Mapping, "a mapping of close codes to CloseCodePolicy")
 _CLOSE_CODE = Check(
     # RFC 6455, 7.4.1: no close frame carries the three.
     lambda code: integer(1000, 4999).allows(code) and code not in (1005, 1006, 1015),
     "an int from 1000 to 4999 that a close frame carries: not 1005, 1006 or 1015",
 )
-_DIALECT = instance_of(Dialect, f"one of {', '.join(map(str, DIALECTS))}, or a Dialect")
+_VERSION = instance_of(ProtocolVersion, f"one of {', '.join(map(str, VERSIONS))}, or a Dialect")
 _PRESENCE = optional(
     instance_of(UpdatePresence, "an UpdatePresence, such as UpdatePresence([Activity('chess')])")
 )
@@ -170,18 +177,20 @@ _HEADER_VALUE = Check(
     _is_header_value,
     f"printable ASCII, of at most {_LONGEST_HEADER} characters, without a blank at either end",
 )
-_AFTER_CLOSE = instance_of(AfterClose, "an AfterClose, such as AfterClose(Then.IDENTIFY, 'why')")
+_AFTER_CLOSE = instance_of(
+    CloseCodePolicy, "an CloseCodePolicy, such as CloseCodePolicy(Then.IDENTIFY, 'why')"
+)
 _AFTER_CLOSE_FIELDS = {
-    "then": member_of(Then),
+    "next_action": member_of(NextAction),
     "meaning": TEXT,
-    "resuming": optional(member_of(Then)),
-    "wait": SECONDS,
-    "blames_command": BOOL,
+    "action_if_resuming": optional(member_of(NextAction)),
+    "min_delay": SECONDS,
+    "caused_by_command": BOOL,
 }
 
 
 @attrs.frozen(kw_only=True, repr=False)
-class Config(Told):
+class Config(NonDefaultRepr):
     """Client configuration. Times are seconds, sizes are bytes.
 
     Construction raises `LocalProtocolError` for invalid values and combinations.
@@ -190,8 +199,10 @@ class Config(Told):
     token: str = attrs.field(converter=_bare, validator=_check_token, repr=False)
     bot: bool = attrs.field(default=True, validator=BOOL)
     """Whether HTTP requests send the token as a bot's, with the prefix "Bot"."""
-    dialect: Dialect = attrs.field(default=DIALECTS[10], converter=_dialect, validator=_DIALECT)
-    """Protocol version, as a number or a `Dialect`."""
+    version: ProtocolVersion = attrs.field(
+        default=VERSIONS[10], converter=_protocol_version, validator=_VERSION
+    )
+    """Protocol version, as a number or a `ProtocolVersion`."""
     api_url: str | None = attrs.field(default=None, validator=_check_url)
     """Base URL of `/gateway`; None means that of the version."""
     gateway_url: str | None = attrs.field(default=None, validator=_check_url)
@@ -211,8 +222,9 @@ class Config(Told):
         default=None, converter=_shard, validator=optional(SHARD)
     )
     """Shard id and number of shards; None means no sharding."""
-    properties: Properties = attrs.field(
-        default=Properties(), validator=instance_of(Properties, "a Properties")
+    properties: IdentifyProperties = attrs.field(
+        default=IdentifyProperties(),
+        validator=instance_of(IdentifyProperties, "an IdentifyProperties"),
     )
     large_threshold: int | None = attrs.field(default=None, validator=optional(COUNT))
     guild_subscriptions: bool | None = attrs.field(default=None, validator=optional(BOOL))
@@ -241,7 +253,7 @@ class Config(Told):
         default=EarlyHeartbeats.AFTER_ANSWER, validator=member_of(EarlyHeartbeats)
     )
     """When heartbeats may be sent after Resume."""
-    closes: Mapping[int, AfterClose] = attrs.field(
+    close_policies: Mapping[int, CloseCodePolicy] = attrs.field(
         factory=dict, converter=_closes, validator=_check_closes, hash=False
     )
     """Policies of close codes that replace those of the version."""
@@ -254,17 +266,17 @@ class Config(Told):
     share a compression context."""
     resume_within: float | None = attrs.field(default=None, validator=optional(SECONDS))
     """Seconds after its loss for which a session is resumed; None means no limit."""
-    ask_to_identify: bool = attrs.field(default=False, validator=BOOL)
+    wait_for_identify_slot: bool = attrs.field(default=False, validator=BOOL)
     """Whether each Identify waits for `grant_identify`, after an `IdentifySlotNeeded`."""
     max_concurrency: int = attrs.field(default=1, validator=POSITIVE)
     """Identifies allowed in 5 seconds: `session_start_limit.max_concurrency`."""
-    lookup_bot: bool = attrs.field(default=False, validator=BOOL)
+    use_gateway_bot: bool = attrs.field(default=False, validator=BOOL)
     """Whether to look up `/gateway/bot`, which returns the remaining session starts."""
-    late_after: float = attrs.field(default=1.0, validator=SECONDS)
+    late_heartbeat_threshold: float = attrs.field(default=1.0, validator=SECONDS)
     """Seconds of delay after which a late heartbeat is reported."""
-    suspended_after: float = attrs.field(default=5.0, validator=SECONDS)
+    clock_jump_threshold: float = attrs.field(default=5.0, validator=SECONDS)
     """Seconds of a jump of unix time, relative to `now`, that count as a system suspend."""
-    waiting_reported_after: float = attrs.field(default=5.0, validator=SECONDS)
+    command_delay_threshold: float = attrs.field(default=5.0, validator=SECONDS)
     """Seconds in the queue after which a delayed command is reported."""
     payload_limit: int | None = attrs.field(default=None, validator=optional(POSITIVE))
     """Maximum bytes of one encoded payload; None means the limit of the version."""
@@ -278,8 +290,8 @@ class Config(Told):
         default=f"DiscordBot (gateway_proto, {__version__})", validator=_HEADER_VALUE
     )
     handshake_timeout: float = attrs.field(default=20.0, validator=DURATION)
-    greeting_timeout: float = attrs.field(default=20.0, validator=DURATION)
-    session_timeout: float = attrs.field(default=60.0, validator=DURATION)
+    hello_timeout: float = attrs.field(default=20.0, validator=DURATION)
+    ready_timeout: float = attrs.field(default=60.0, validator=DURATION)
     """From Identify, or the first answer to Resume, to READY or RESUMED."""
     resume_timeout: float = attrs.field(default=15.0, validator=DURATION)
     """From Resume to the first answer: a dispatch, RESUMED or INVALID_SESSION. Without one, the
@@ -292,18 +304,18 @@ class Config(Told):
     in a backlog, and the adapters stop reading."""
     output_limit: int = attrs.field(default=16 * 2**20, validator=POSITIVE)
     """Maximum bytes of output that the peer has not read; above it, the connection is dropped."""
-    waiting_limit: int = attrs.field(default=1000, validator=COUNT)
+    command_queue_limit: int = attrs.field(default=1000, validator=COUNT)
     """Maximum number of queued commands."""
 
-    backoff_first: float = attrs.field(default=1.0, validator=SECONDS)
+    backoff_initial: float = attrs.field(default=1.0, validator=SECONDS)
     """Limit of the random delay after the first failure; it doubles with each further failure."""
-    backoff_longest: float = attrs.field(default=60.0, validator=SECONDS)
+    backoff_max: float = attrs.field(default=60.0, validator=SECONDS)
     """Maximum delay between connections that open and are lost; also the delay after a second HTTP
     status 401 or 403."""
-    dial_backoff_longest: float = attrs.field(default=15.0, validator=SECONDS)
-    """Maximum delay between dials in an outage, which ends with HELLO; `backoff_longest` limits it
+    dial_backoff_max: float = attrs.field(default=15.0, validator=SECONDS)
+    """Maximum delay between dials in an outage, which ends with HELLO; `backoff_max` limits it
     too."""
-    stable_after: float = attrs.field(default=60.0, validator=SECONDS)
+    backoff_reset_after: float = attrs.field(default=60.0, validator=SECONDS)
     """Seconds in READY after which the backoff of lost connections is reset."""
     resume_attempts: int = attrs.field(default=3, validator=COUNT)
     """Number of failed Resumes on the resume URL, and then on the main URL, before Identify. One
@@ -315,8 +327,8 @@ class Config(Told):
     """Number of connections in a row that end between Identify and READY before the client gives
     up. None means no limit."""
     identify_budget: int = attrs.field(default=900, validator=COUNT)
-    """Maximum number of Identifies in 24 hours, by all shards of a `Fleet`; the client then waits.
-    Servers reset the token after 1000:
+    """Maximum number of Identifies in 24 hours, by all shards of a `ShardManager`; the client then
+    waits. Servers reset the token after 1000:
     <https://docs.discord.com/developers/events/gateway#rate-limiting>."""
     identify_reserve: int = attrs.field(default=100, validator=COUNT)
     """Session starts of 1000 that are left to other clients, in proportion if the total is smaller.
@@ -326,11 +338,11 @@ class Config(Told):
     None means no limit."""
 
     def __attrs_post_init__(self) -> None:
-        version = f"version {self.dialect.version}"
+        version = f"version {self.version.number}"
         compression, encoding = self.compression, self.encoding
         if self.api_url is not None and self.gateway_url is not None:
             raise LocalProtocolError("give Config.api_url or Config.gateway_url, not both")
-        if compression not in self.dialect.compressions:
+        if compression not in self.version.compressions:
             raise LocalProtocolError(
                 f"{version} has no {compression.value} compression: choose another "
                 "Config.compression"
@@ -349,20 +361,20 @@ class Config(Told):
                 "Config.compression zstd-stream needs Python 3.14 or backports.zstd: install "
                 "gateway-proto[zstd]"
             )
-        if self.dialect.intents_required and self.intents is None:
+        if self.version.intents_required and self.intents is None:
             raise LocalProtocolError(
                 f"{version} needs intents: set Config.intents, such as Intents.unprivileged() "
                 "(0 is none)"
             )
-        if self.intents and not self.dialect.intents:
+        if self.intents and not self.version.intents:
             raise LocalProtocolError(f"{version} has no intents: leave Config.intents out")
-        if self.shard is not None and not self.dialect.shards:
+        if self.shard is not None and not self.version.shards:
             raise LocalProtocolError(f"{version} has no shards: leave Config.shard out")
         if self.large_threshold is not None:
-            integer(*self.dialect.large_threshold_range).named(
+            integer(*self.version.large_threshold_range).named(
                 "Config.large_threshold", self.large_threshold
             )
-        if self.guild_subscriptions is not None and not self.dialect.guild_subscriptions:
+        if self.guild_subscriptions is not None and not self.version.guild_subscriptions:
             raise LocalProtocolError(
                 f"{version} has no guild_subscriptions: leave Config.guild_subscriptions out"
             )
@@ -373,27 +385,27 @@ class Config(Told):
         """Configured URL of the lookup or of the gateway."""
         if self.gateway_url is not None:
             return Url.parse(self.gateway_url)
-        base = Url.parse(self.api_url or self.dialect.api_url).under("gateway")
-        return base.under("bot") if self.lookup_bot else base
+        base = Url.parse(self.api_url or self.version.api_url).under("gateway")
+        return base.under("bot") if self.use_gateway_bot else base
 
     @property
-    def url_policy(self) -> Trust:
+    def url_policy(self) -> UrlPolicy:
         """Policy for URLs from the network: which of them may receive the token."""
-        return Trust(self.endpoint, self.trusted_hosts, allow_plaintext=self.allow_plaintext)
+        return UrlPolicy(self.endpoint, self.trusted_hosts, allow_plaintext=self.allow_plaintext)
 
     @property
     def query(self) -> tuple[tuple[str, str], ...]:
         """Query parameters of the gateway's URL."""
-        dialect, compression = self.dialect, self.compression
-        if not dialect.in_query:
+        version, compression = self.version, self.compression
+        if not version.negotiates_in_url:
             return ()
-        query = (("v", str(dialect.version)), ("encoding", self.encoding.value))
-        return (*query, ("compress", compression.value)) if compression.in_query else query
+        query = (("v", str(version.number)), ("encoding", self.encoding.value))
+        return (*query, ("compress", compression.value)) if compression.is_stream else query
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A view of a dict cannot be pickled; processes that share shards receive a copy.
         values = {field.name: getattr(self, field.name) for field in attrs.fields(Config)}
-        return partial(Config, **{**values, "closes": dict(self.closes)}), ()
+        return partial(Config, **{**values, "close_policies": dict(self.close_policies)}), ()
 
     def next_random(self) -> float:
         """Return a number from 0 to 1.

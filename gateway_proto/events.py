@@ -10,27 +10,28 @@ Source: <https://docs.discord.com/developers/events/gateway-events#receive-event
 from __future__ import annotations
 
 import enum
-from typing import Any, TypeAlias
+from typing import Annotated, Any, TypeAlias, TypeVar
 
 import msgspec
 
-from gateway_proto._layers.dispatch import Dispatch
-from gateway_proto._terse import Terse
+from gateway_proto._repr import RedactedRepr
 from gateway_proto.commands import (
     Command,
     RequestChannelInfo,
     RequestGuildMembers,
     RequestSoundboardSounds,
 )
-from gateway_proto.dialects import Encoding, Then
+from gateway_proto.encoding.raw_value import decode_raw, encode_json
+from gateway_proto.versions import Encoding, NextAction
 
 __all__ = [
-    "By",
     "ChannelInfo",
+    "ClockJumped",
     "Closed",
-    "CommandsWait",
+    "CommandsDelayed",
     "DialFailed",
-    "DialPlanned",
+    "DialPurpose",
+    "DialScheduled",
     "Dispatch",
     "EncodingIgnored",
     "Event",
@@ -45,9 +46,9 @@ __all__ = [
     "HttpRequested",
     "IdentifyBudgetSpent",
     "IdentifySlotNeeded",
+    "Initiator",
     "MalformedPayload",
     "Opened",
-    "Purpose",
     "Ready",
     "ReconnectRequested",
     "RequestAnswered",
@@ -59,11 +60,70 @@ __all__ = [
     "SessionInvalidated",
     "SessionStartLimit",
     "SoundboardSounds",
-    "Suspended",
-    "Unknown",
+    "UnknownPayload",
     "UploadedFile",
-    "UrlRefused",
+    "UrlRejected",
 ]
+
+T = TypeVar("T")
+_Sequence = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+
+
+class Dispatch(RedactedRepr, frozen=True, eq=False, dict=True, tag_field="op", tag=0):
+    """Op 0: dispatch, decoded directly from a payload.
+
+    <https://docs.discord.com/developers/events/gateway-events#payload-structure>
+    """
+
+    # `dict=True` gives instances a `__dict__`, in which `data` caches the decoded `d`. CPython
+    # creates it on first use, so events whose `data` is not read pay only for an empty pointer.
+
+    name: str = msgspec.field(name="t")
+    sequence: _Sequence | None = msgspec.field(name="s")
+    _d: msgspec.Raw = msgspec.field(name="d", default=msgspec.Raw(b"null"))
+
+    @property
+    def raw(self) -> bytes:
+        """Undecoded `d`: JSON text or an ETF term."""
+        return bytes(self._d)
+
+    @property
+    def data(self) -> Any:
+        """Value of `d`, decoded once. Raises `DataError` if it cannot be decoded.
+
+        Accepts everything that Python's json module accepts: lone surrogates, NaN, large numbers.
+        """
+        kept = self.__dict__
+        if not kept:
+            kept["data"] = decode_raw(self._d, Any)
+        return kept["data"]
+
+    def decode(self, type_: type[T]) -> T:
+        """Decode `d` directly into a type that msgspec supports. Raises `DataError`.
+
+        In ETF, ids are ints or text: declare such a field as `int | str`.
+        """
+        return decode_raw(self._d, type_)
+
+    @classmethod
+    def of(cls, name: str, data: Any, sequence: int | None = None) -> Dispatch:
+        """Return a dispatch with any JSON value. The server role sets `sequence` when it sends it.
+
+        Raises `LocalProtocolError` for data that JSON cannot represent.
+        """
+        return Dispatch(str(name), sequence, msgspec.Raw(encode_json(data)))
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return self._values() == other._values()
+
+    def __hash__(self) -> int:
+        return hash(self._values())
+
+    def _values(self) -> tuple[Any, ...]:
+        rest = (getattr(self, name) for name in self.__struct_fields__ if name != "_d")
+        return self.raw, *rest
 
 
 class Hello(msgspec.Struct, frozen=True):
@@ -89,7 +149,7 @@ class Ready(Dispatch, frozen=True, eq=False, kw_only=True):
     shard: tuple[int, int] | None = None
     """The shard of Identify, also if the server does not repeat it."""
     version: int
-    fingerprint: str = ""
+    token_fingerprint: str = ""
     """Fingerprint of the token, so that a stored session is not resumed with another token."""
     encoding: Encoding = Encoding.JSON
     """Encoding of this connection."""
@@ -157,7 +217,7 @@ class SessionInvalidated(msgspec.Struct, frozen=True):
     resumable: bool = False
 
 
-class Unknown(msgspec.Struct, frozen=True):
+class UnknownPayload(msgspec.Struct, frozen=True):
     """Payload without an op code, or with one that the protocol version does not define."""
 
     op: int | float | None
@@ -196,13 +256,13 @@ class HeartbeatLate(msgspec.Struct, frozen=True):
     seconds: float
 
 
-class Suspended(msgspec.Struct, frozen=True):
+class ClockJumped(msgspec.Struct, frozen=True):
     """Unix time jumped relative to `now`: the system was suspended, or its clock was set."""
 
     seconds: float
 
 
-class CommandsWait(msgspec.Struct, frozen=True):
+class CommandsDelayed(msgspec.Struct, frozen=True):
     """Commands are delayed by the rate limits for longer than the configured time."""
 
     count: int
@@ -241,7 +301,7 @@ class SessionIgnored(msgspec.Struct, frozen=True):
     reason: str
 
 
-class GuildMembers(Terse, frozen=True):
+class GuildMembers(RedactedRepr, frozen=True):
     """Answer to `RequestGuildMembers`, joined from all chunks."""
 
     guild_id: str
@@ -251,13 +311,13 @@ class GuildMembers(Terse, frozen=True):
     presences: tuple[Any, ...] = ()
 
 
-class SoundboardSounds(Terse, frozen=True):
+class SoundboardSounds(RedactedRepr, frozen=True):
     """Answer to `RequestSoundboardSounds`: the sounds by guild id."""
 
     sounds: dict[str, tuple[Any, ...]]
 
 
-class ChannelInfo(Terse, frozen=True):
+class ChannelInfo(RedactedRepr, frozen=True):
     """Answer to `RequestChannelInfo`."""
 
     guild_id: str
@@ -277,7 +337,7 @@ class RequestFailed(msgspec.Struct, frozen=True):
 
     number: int
     request: RequestGuildMembers | RequestSoundboardSounds | RequestChannelInfo
-    why: str
+    reason: str
     retry_after: float | None = None
     """Seconds until the request may be repeated. None means the server named no time."""
 
@@ -303,14 +363,14 @@ class GatewayFound(msgspec.Struct, frozen=True):
     session_start_limit: SessionStartLimit | None = None
 
 
-class UrlRefused(msgspec.Struct, frozen=True):
+class UrlRejected(msgspec.Struct, frozen=True):
     """A URL from the network that must not receive the token; see `Config.trusted_hosts`."""
 
     url: str
-    why: str
+    reason: str
 
 
-class By(enum.Enum):
+class Initiator(enum.Enum):
     """Initiator of the end of a connection."""
 
     SELF = "self"
@@ -324,8 +384,8 @@ class Closed(msgspec.Struct, frozen=True, kw_only=True):
     code: int | None
     """Close code, or the status of a response that rejected the upgrade. None means neither."""
     reason: str = ""
-    by: By
-    then: Then
+    initiator: Initiator
+    next_action: NextAction
     error: str | None = None
     """Description of the error. None means that there was no error."""
     retry_after: float | None = None
@@ -336,18 +396,18 @@ class Closed(msgspec.Struct, frozen=True, kw_only=True):
     """The last commands sent, if the close code means that a command was invalid."""
 
 
-class Purpose(enum.Enum):
+class DialPurpose(enum.Enum):
     """Purpose of a dial."""
 
-    LOOKUP = "look up"
+    LOOKUP = "lookup"
     IDENTIFY = "identify"
     RESUME = "resume"
 
 
-class DialPlanned(msgspec.Struct, frozen=True, kw_only=True):
+class DialScheduled(msgspec.Struct, frozen=True, kw_only=True):
     """The client scheduled its next dial."""
 
-    purpose: Purpose
+    purpose: DialPurpose
     url: str
     delay: float
     """Seconds from the decision to the dial."""
@@ -401,13 +461,13 @@ ServerMessage: TypeAlias = (
 
 Event: TypeAlias = (
     ServerMessage
-    | Unknown
+    | UnknownPayload
     | MalformedPayload
     | Opened
     | HeartbeatSent
     | HeartbeatLate
-    | Suspended
-    | CommandsWait
+    | ClockJumped
+    | CommandsDelayed
     | IdentifySlotNeeded
     | IdentifyBudgetSpent
     | EncodingIgnored
@@ -415,8 +475,8 @@ Event: TypeAlias = (
     | RequestAnswered
     | RequestFailed
     | GatewayFound
-    | UrlRefused
-    | DialPlanned
+    | UrlRejected
+    | DialScheduled
     | DialFailed
     | Closed
     | GaveUp

@@ -5,11 +5,15 @@
 
 Fold all received events to resume within this process. Fold only the events that your application
 has *handled*, and store the result, to resume after a crash without losing any.
+
+`GuildBackfill` folds events in the same way. READY only lists guild ids; each guild then arrives in
+a GUILD_CREATE <https://docs.discord.com/developers/events/gateway-events#guild-create>.
 """
 
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import msgspec
 
@@ -26,29 +30,35 @@ from gateway_proto._checks import (
     optional,
 )
 from gateway_proto.config import Config, check_is_config
-from gateway_proto.dialects import Encoding, Then
-from gateway_proto.errors import LocalProtocolError
+from gateway_proto.errors import DataError, LocalProtocolError
 from gateway_proto.events import (
-    By,
     Closed,
-    DialPlanned,
+    DialPurpose,
+    DialScheduled,
     Dispatch,
     Event,
-    Purpose,
+    Initiator,
     Ready,
     Resumed,
     SessionIgnored,
     SessionInvalidated,
 )
 from gateway_proto.urls import Url
+from gateway_proto.versions import Encoding, NextAction
 
-__all__ = ["LONGEST_ID", "Session", "fingerprint", "session_after"]
+__all__ = [
+    "MAX_SESSION_ID_LENGTH",
+    "GuildBackfill",
+    "Session",
+    "session_after",
+    "token_fingerprint",
+]
 
-LONGEST_ID = 256
+MAX_SESSION_ID_LENGTH = 256
 """Maximum length of a session id in characters, so that Resume stays within the payload limit."""
 
 
-def fingerprint(token: str) -> str:
+def token_fingerprint(token: str) -> str:
     """Return 16 hexadecimal digits that identify a token without revealing it."""
     return hashlib.sha256(b"gateway_proto session\0" + token.encode()).hexdigest()[:16]
 
@@ -61,9 +71,9 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     resume_url: str | None = None
     """URL of READY, without a query. None if READY had none."""
     shard: tuple[int, int] | None = None
-    dialect: int
-    fingerprint: str = ""
-    """Fingerprint of the token that opened the session, see `fingerprint`."""
+    version: int
+    token_fingerprint: str = ""
+    """Fingerprint of the token that opened the session, see `token_fingerprint`."""
     encoding: Encoding = Encoding.JSON
     """Encoding of the connection that opened the session."""
     heartbeat_interval: int | None = None
@@ -98,18 +108,19 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
 
     def misfit(self, config: Config) -> str | None:
         """Return why a client with `config` cannot resume this session, or None if it can."""
-        if len(self.id) > LONGEST_ID:
-            return f"session id has {len(self.id)} characters: expected at most {LONGEST_ID}"
+        if len(self.id) > MAX_SESSION_ID_LENGTH:
+            size = len(self.id)
+            return f"session id has {size} characters: expected at most {MAX_SESSION_ID_LENGTH}"
         # "When you resume, you need to provide the same version and encoding":
         # https://docs.discord.com/developers/events/gateway#resuming
         for name, own, other in (
-            ("version", self.dialect, config.dialect.version),
+            ("version", self.version, config.version.number),
             ("encoding", self.encoding.value, config.encoding.value),
             ("shard", self.shard, config.shard),
         ):
             if own != other:
                 return f"session has another {name} {own}: expected {other}"
-        is_same_token = self.fingerprint == fingerprint(config.token)
+        is_same_token = self.token_fingerprint == token_fingerprint(config.token)
         return None if is_same_token else "session has another token: expected that of Config.token"
 
 
@@ -122,8 +133,8 @@ _FIELDS = {
     "sequence": integer(0, 2**63 - 1),
     "resume_url": optional(TEXT),
     "shard": optional(SHARD),
-    "dialect": integer(0),
-    "fingerprint": TEXT,
+    "version": integer(0),
+    "token_fingerprint": TEXT,
     "encoding": member_of(Encoding),
     "heartbeat_interval": optional(integer(0)),
 }
@@ -152,8 +163,8 @@ def session_after(session: Session | None, event: Event) -> Session | None:
                 sequence=event.sequence or 0,
                 resume_url=event.resume_gateway_url,
                 shard=event.shard,
-                dialect=event.version,
-                fingerprint=event.fingerprint,
+                version=event.version,
+                token_fingerprint=event.token_fingerprint,
                 encoding=event.encoding,
                 heartbeat_interval=event.heartbeat_interval,
             )
@@ -168,7 +179,7 @@ def session_after(session: Session | None, event: Event) -> Session | None:
         # https://docs.discord.com/developers/events/gateway-events#invalid-session
         case SessionInvalidated(resumable=False):
             return None
-        case SessionIgnored() | DialPlanned(purpose=Purpose.IDENTIFY):
+        case SessionIgnored() | DialScheduled(purpose=DialPurpose.IDENTIFY):
             return None
         case Closed() if _loses_session(event):
             return None
@@ -179,6 +190,51 @@ def session_after(session: Session | None, event: Event) -> Session | None:
 def _loses_session(closed: Closed) -> bool:
     # https://docs.discord.com/developers/events/gateway#disconnecting: codes 1000 and 1001 end the
     # session if the client sends them, and not if the server does.
-    if closed.by is By.SELF and closed.code in (1000, 1001):
+    if closed.initiator is Initiator.SELF and closed.code in (1000, 1001):
         return True
-    return closed.then is Then.IDENTIFY or (closed.then is Then.STOP and closed.by is By.PEER)
+    return closed.next_action is NextAction.IDENTIFY or (
+        closed.next_action is NextAction.STOP and closed.initiator is Initiator.PEER
+    )
+
+
+class _Guild(msgspec.Struct):
+    id: str | int
+    unavailable: bool | None = None
+
+
+class _Guilds(msgspec.Struct):
+    guilds: list[_Guild] = []
+
+
+class GuildBackfill(msgspec.Struct, frozen=True):
+    """Ids of guilds that READY listed and that have not arrived. None means before READY."""
+
+    missing: frozenset[str] | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether READY and all of its guilds have arrived, or were reported as unavailable."""
+        return self.missing is not None and not self.missing
+
+    def after(self, event: Event) -> GuildBackfill:
+        """Return the state after `event`."""
+        if isinstance(event, Ready):
+            guilds = _decoded(event, _Guilds())
+            return GuildBackfill(
+                frozenset(str(guild.id) for guild in guilds.guilds if guild.unavailable)
+            )
+        if not self.missing or not isinstance(event, Dispatch):
+            return self
+        # A guild with an outage is deleted as unavailable, and arrives later:
+        # https://docs.discord.com/developers/events/gateway-events#guild-delete
+        if event.name not in ("GUILD_CREATE", "GUILD_DELETE"):
+            return self
+        guild = _decoded(event, _Guild(""))
+        return GuildBackfill(self.missing - {str(guild.id)})
+
+
+def _decoded(event: Dispatch, otherwise: Any) -> Any:
+    try:
+        return event.decode(type(otherwise))
+    except DataError:
+        return otherwise

@@ -10,9 +10,9 @@ import msgspec
 from gateway_proto._checks import rejected
 from gateway_proto.errors import LocalProtocolError
 
-__all__ = ["LONGEST_URL", "Trust", "Url"]
+__all__ = ["MAX_URL_LENGTH", "Url", "UrlPolicy"]
 
-LONGEST_URL = 2048
+MAX_URL_LENGTH = 2048
 """Maximum length in characters of a URL from the network."""
 
 # RFC 952 and RFC 1123, section 2.1: letters, digits and hyphens between dots. URL parsers disagree
@@ -129,7 +129,7 @@ class Url(msgspec.Struct, frozen=True):
         return f"{self.scheme}://{self.host_header}{self.target}"
 
 
-class Trust:
+class UrlPolicy:
     """Policy for URLs from the network that may receive the token.
 
     Trusted are the host of the configured endpoint, its subdomains (for Discord's API: those of its
@@ -157,8 +157,8 @@ class Trust:
         that a look-alike character cannot produce a trusted name.
         """
         text = text.strip()
-        if len(text) > LONGEST_URL:
-            return None, f"URL has {len(text)} characters: expected at most {LONGEST_URL}"
+        if len(text) > MAX_URL_LENGTH:
+            return None, f"URL has {len(text)} characters: expected at most {MAX_URL_LENGTH}"
         try:
             if not text.isascii():
                 raise LocalProtocolError(f"invalid URL {text!r}: expected {_ESCAPED}")

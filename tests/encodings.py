@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway_proto._layers import etf
+from gateway_proto.encoding import etf
 
 __all__ = ["ENCODINGS", "NEEDS_ETF"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from gateway_proto._layers.frames import Messages
+from gateway_proto.wire.frames import MessageBatch
 
 __all__ = ["one_by_one", "unmasked"]
 
@@ -14,7 +14,7 @@ def one_by_one(items: Iterable[Any]) -> list[Any]:
     """Return the items with batches split: texts as `str`, binary messages as `bytes`."""
     taken: list[Any] = []
     for item in items:
-        if not isinstance(item, Messages):
+        if not isinstance(item, MessageBatch):
             taken.append(item)
             continue
         for message in item.data:

@@ -9,10 +9,10 @@ import pytest
 
 from benchmarks import process
 from benchmarks.__main__ import main
+from benchmarks.baseline import Baseline
 from benchmarks.corpus import dispatches
-from benchmarks.floor import Floor
+from benchmarks.encoder import COMPRESSIONS, GatewayEncoder, conversation, raw_dispatches
 from benchmarks.options import Options
-from benchmarks.wire import COMPRESSIONS, Writer, conversation, raw_dispatches
 
 _SHORTER = ["--short", "--only", "process", "--dispatches", "100", "--rounds", "1"]
 
@@ -32,23 +32,23 @@ def test_corpus_depends_only_on_the_seed_and_has_realistic_sizes() -> None:
 def test_baseline_reads_every_dispatch_at_any_chunk_size(compression: str, size: int) -> None:
     hello, _, ready, frames = conversation(compression, raw_dispatches(30))
     data = hello + ready + frames
-    floor = Floor(compression)
+    baseline = Baseline(compression)
 
-    count = sum(floor.feed(data[at : at + size]) for at in range(0, len(data), size))
+    count = sum(baseline.feed(data[at : at + size]) for at in range(0, len(data), size))
 
     assert count == 31  # with READY
 
 
 def test_payload_keys_have_the_order_of_discord() -> None:
-    frame = Writer("none").dispatch("TYPING_START", 7, b'{"user_id":"1"}')
+    frame = GatewayEncoder("none").dispatch("TYPING_START", 7, b'{"user_id":"1"}')
 
     assert frame[2:] == b'{"t":"TYPING_START","s":7,"op":0,"d":{"user_id":"1"}}'
 
 
 def test_client_that_misses_a_dispatch_aborts_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process, "_machine", lambda client, chunks: 99)
+    monkeypatch.setattr(process, "_client", lambda client, chunks: 99)
 
-    with pytest.raises(SystemExit, match="machine read 99 of 100 dispatches"):
+    with pytest.raises(SystemExit, match="client read 99 of 100 dispatches"):
         process.measure(Options(dispatches=100, rounds=1))
 
 
@@ -61,7 +61,7 @@ def test_short_run_fails_if_a_ratio_exceeds_twice_its_target(
     status = main(_SHORTER)
 
     assert status == 1
-    assert "lost: process: none, of floor" in capsys.readouterr().err
+    assert "lost: process: none, of baseline" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -81,7 +81,7 @@ def test_short_run_passes_if_all_ratios_are_within_target(
     [
         (["--rounds", "0"], "--rounds 0 is not 1 or more"),
         (["--short", "--only", "loopback"], "--short measures"),
-        (["--short", "--picture", "x.svg"], "--picture needs the measurement loopback"),
+        (["--short", "--chart", "x.svg"], "--chart needs the measurement loopback"),
     ],
 )
 def test_incompatible_options_exit_with_an_error(

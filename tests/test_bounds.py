@@ -20,12 +20,12 @@ from gateway_proto import (
     Config,
     Dispatch,
     HeartbeatAcked,
+    NextAction,
     Ready,
     State,
-    Then,
 )
-from gateway_proto._layers.frames import Messages
-from gateway_proto._layers.inflate import deflater, has_zstd
+from gateway_proto.wire.compression import has_zstd, make_compressor
+from gateway_proto.wire.frames import MessageBatch
 
 LIMIT = 100_000
 MILLISECONDS = 40_000
@@ -48,7 +48,7 @@ class Peer:
     """A server that encodes data for a connection in READY, in one compression."""
 
     def __init__(self, compression: str = "zlib-stream", **settings: Any) -> None:
-        self._deflater = deflater(Compression(compression))
+        self._deflater = make_compressor(Compression(compression))
         settings = {"events_limit": LIMIT, "random": lambda: 0.5, **settings}
         config = Config(
             token="t0ken",
@@ -253,7 +253,7 @@ def test_close_frame_in_held_input_is_used_at_eof() -> None:
     *dispatches, closed = peer.connection.events()
     assert _sequences(dispatches) == [2, 3]
     assert isinstance(closed, Closed)
-    assert (closed.code, closed.then) == (4004, Then.STOP)
+    assert (closed.code, closed.next_action) == (4004, NextAction.STOP)
     assert peer.connection.next_timer() is None
 
 
@@ -265,7 +265,7 @@ def test_messages_in_held_input_are_dropped_at_eof() -> None:
 
     closed = peer.connection.events()[-1]
     assert isinstance(closed, Closed)
-    assert (closed.code, closed.then) == (None, Then.RESUME)
+    assert (closed.code, closed.next_action) == (None, NextAction.RESUME)
     assert peer.connection.session is not None
     assert peer.connection.session.sequence == 3, "a resume replays the others"
 
@@ -298,7 +298,7 @@ def test_messages_after_our_close_are_dropped_without_held_input() -> None:
 
 def test_events_limit_before_ready_applies_within_one_read() -> None:
     """On the general path as on the fast one."""
-    sender = deflater(Compression.ZLIB_STREAM)
+    sender = make_compressor(Compression.ZLIB_STREAM)
     config = Config(
         token="t",
         intents=0,
@@ -309,7 +309,7 @@ def test_events_limit_before_ready_applies_within_one_read() -> None:
     connection: Any = Client(config).dial_succeeded(now=0.0, framing=False)
     messages = [sender.send(_payload(99), large=True) for _ in range(20)]
 
-    connection._take([Messages(messages, False)], 0.0)
+    connection._process([MessageBatch(messages, False)], 0.0)
     counts = []
     while events := connection.events():
         counts.append(len(events))
@@ -347,7 +347,7 @@ def test_peer_that_does_not_read_its_responses_is_dropped() -> None:
 
     assert 10_000 < waiting < 20_000
     assert peer.client.last_closed is not None
-    assert peer.client.last_closed.then is Then.RESUME
+    assert peer.client.last_closed.next_action is NextAction.RESUME
     assert "does not read" in (peer.client.last_closed.error or "")
 
 

@@ -11,27 +11,23 @@ import attrs
 import pytest
 
 from gateway_proto import (
-    AfterClose,
-    By,
     Client,
+    CloseCodePolicy,
     Closed,
     Config,
     EarlyHeartbeats,
-    Fault,
-    Fleet,
+    Initiator,
     Intents,
     LocalProtocolError,
-    Scenario,
-    Server,
-    ServerConfig,
+    NextAction,
     Session,
-    Then,
-    Url,
-    World,
     ZombiePolicy,
 )
-from gateway_proto._arguments import check_opening, check_serving
+from gateway_proto.driver.arguments import check_opening, check_serving
+from gateway_proto.server import Fault, Scenario, Server, ServerConfig, World
+from gateway_proto.shards import ShardManager
 from gateway_proto.testing import Link
+from gateway_proto.urls import Url
 
 
 def _config(**fields: Any) -> Config:
@@ -115,14 +111,26 @@ class _AsyncCall:
         ({"shard": "01"}, "invalid Config.shard '01'"),
         ({"shard": {0: 2}}, "invalid Config.shard {0: 2}"),
         ({"presence": {"status": "dnd"}}, "expected an UpdatePresence, such as"),
-        ({"properties": {"os": "linux"}}, "expected a Properties"),
-        ({"dialect": "10"}, "invalid Config.dialect '10': expected one of 3, 4"),
+        ({"properties": {"os": "linux"}}, "expected an IdentifyProperties"),
+        ({"version": "10"}, "invalid Config.version '10': expected one of 3, 4"),
         ({"zombie_policy": "ack"}, "expected ZombiePolicy.ACK, ZombiePolicy.TRAFFIC"),
-        ({"closes": {4009: Then.IDENTIFY}}, "invalid Config.closes[4009] <Then.IDENTIFY"),
-        ({"closes": {4009: AfterClose("identify", "")}}, "invalid Config.closes[4009].then 'ident"),
-        ({"closes": {"4009": AfterClose(Then.STOP, "")}}, "invalid Config.closes key '4009'"),
-        ({"closes": {1006: AfterClose(Then.STOP, "")}}, "not 1005, 1006 or 1015"),
-        ({"closes": [4009]}, "invalid Config.closes [4009]: expected a mapping"),
+        (
+            {"close_policies": {4009: NextAction.IDENTIFY}},
+            "invalid Config.close_policies[4009] <NextAction.IDENTIFY",
+        ),
+        (
+            {"close_policies": {4009: CloseCodePolicy("identify", "")}},
+            "invalid Config.close_policies[4009].next_action 'ident",
+        ),
+        (
+            {"close_policies": {"4009": CloseCodePolicy(NextAction.STOP, "")}},
+            "invalid Config.close_policies key '4009'",
+        ),
+        (
+            {"close_policies": {1006: CloseCodePolicy(NextAction.STOP, "")}},
+            "not 1005, 1006 or 1015",
+        ),
+        ({"close_policies": [4009]}, "invalid Config.close_policies [4009]: expected a mapping"),
         ({"handshake_timeout": "5"}, "invalid Config.handshake_timeout '5': expected a number of"),
         ({"handshake_timeout": 0}, "expected a number of seconds from more than 0 to 1000000000"),
         ({"gateway_attempts": None}, "Config.gateway_attempts is None: expected an int from 1"),
@@ -167,7 +175,7 @@ def test_config_converts_unambiguous_values() -> None:
         zombie_policy=ZombiePolicy.ACK,
         early_heartbeats=EarlyHeartbeats.ALWAYS,
         trusted_hosts=["A.example", "::1", "10.0.0.1"],
-        closes={4009: AfterClose(Then.IDENTIFY, "why", wait=2)},
+        close_policies={4009: CloseCodePolicy(NextAction.IDENTIFY, "why", min_delay=2)},
         identify_attempts=_Number.FIVE,
         close_timeout=0,
     )
@@ -262,7 +270,7 @@ def test_close_fault_sends_every_code_of_real_servers(code: int) -> None:
 
     closed = link.client.expect(Closed)
 
-    assert (closed.code, closed.reason, closed.by) == (code, "restart", By.PEER)
+    assert (closed.code, closed.reason, closed.initiator) == (code, "restart", Initiator.PEER)
 
 
 # ----- arguments -----
@@ -274,8 +282,11 @@ def test_close_fault_sends_every_code_of_real_servers(code: int) -> None:
         (lambda: Client("secret"), "config is of type str: expected a Config, such as Config("),  # type: ignore[arg-type]
         (lambda: Client(_config(), session={}), "invalid session {}: expected a Session, such as"),  # type: ignore[arg-type]
         (lambda: Client(_config(), session="{}"), "such as Session.from_json(text)"),  # type: ignore[arg-type]
-        (lambda: Fleet({"token": "secret"}), "config is of type dict: expected a Config"),  # type: ignore[arg-type]
-        (lambda: Fleet(_config(), sessions={0: "{}"}), "invalid sessions[0] '{}': expected a Ses"),  # type: ignore[dict-item]
+        (lambda: ShardManager({"token": "secret"}), "config is of type dict: expected a Config"),  # type: ignore[arg-type]
+        (
+            lambda: ShardManager(_config(), sessions={0: "{}"}),
+            "invalid sessions[0] '{}': expected a Ses",
+        ),  # type: ignore[dict-item]
         (lambda: Client(_config(), gateway="wss://x"), "invalid gateway 'wss://x': expected a Url"),  # type: ignore[arg-type]
         (lambda: Url.parse(None), "URL is None: expected a str"),  # type: ignore[arg-type]
         (
@@ -311,12 +322,12 @@ def test_documented_and_unknown_dispatch_names_are_allowed(name: str) -> None:
         ("sequence", -1),
         ("resume_url", b"wss://x"),
         ("shard", [0, 1]),
-        ("dialect", "10"),
-        ("fingerprint", None),
+        ("version", "10"),
+        ("token_fingerprint", None),
     ],
 )
 def test_session_with_a_wrong_field_is_rejected_with_its_name(field: str, value: Any) -> None:
-    session = Session(**{"id": "s", "sequence": 1, "dialect": 10, field: value})
+    session = Session(**{"id": "s", "sequence": 1, "version": 10, field: value})
 
     assert f"Session.{field} " in _error(Client, _config(), session=session)
 
@@ -391,7 +402,7 @@ def test_text_of_another_type_is_rejected(parse: Any, text: Any) -> None:
 
 
 def test_every_field_of_a_session_is_checked() -> None:
-    right = {"id": "s", "sequence": 1, "dialect": 10}
+    right = {"id": "s", "sequence": 1, "version": 10}
     for field in Session.__struct_fields__:
         session = Session(**{**right, field: object()})
 
@@ -399,6 +410,6 @@ def test_every_field_of_a_session_is_checked() -> None:
 
 
 def test_stored_session_out_of_range_is_rejected() -> None:
-    error = _error(Session.from_json, '{"id":"s","sequence":-1,"dialect":10}')
+    error = _error(Session.from_json, '{"id":"s","sequence":-1,"version":10}')
 
     assert error.startswith("text is not a session: invalid Session.sequence -1: expected an int")

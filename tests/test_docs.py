@@ -11,12 +11,12 @@ import pytest
 import typer.testing
 
 from gateway_cli.app import app
-from gateway_proto import Fault, Scenario, Server, ServerConfig, World, _control
-from gateway_proto.endpoint import Answer
-from gateway_proto.faults import FAULT_ACTIONS
-from gateway_proto.testing import KINDS
-from gateway_proto.testing.invariants import INVARIANTS
-from tests.pages import DOCS, blocks
+from gateway_proto.server import Fault, Scenario, Server, ServerConfig, World, control_routes
+from gateway_proto.server.faults import FAULT_ACTIONS
+from gateway_proto.server.http_routes import HttpResponse
+from gateway_proto.testing import FAULT_KINDS
+from gateway_proto.testing.simulation.invariants import INVARIANTS
+from tests.markdown_blocks import DOCS, blocks
 
 SERVER = (DOCS / "server.md").read_text()
 SIMULATION = (DOCS / "simulation.md").read_text()
@@ -51,7 +51,7 @@ def test_table_of_faults_has_every_fault_and_field() -> None:
 def test_table_of_control_requests_matches_the_routes() -> None:
     requests = [row[0].strip("`").split() for row in _rows("In any language")]
     requests = [request for request in requests if request[0] in ("GET", "POST")]
-    source = inspect.getsource(_control.control)
+    source = inspect.getsource(control_routes.handle_control_request)
     cases = re.findall(r'case "(GET|POST)", "(\w+)"', source)
 
     assert [
@@ -67,15 +67,15 @@ def test_bodies_in_the_table_are_accepted(row: list[str]) -> None:
     body = row[1].strip("`").encode()
 
     path = target.removeprefix("/control")
-    answer = _control.control(Server(), method, path, "", body, now=0.0)
+    answer = control_routes.handle_control_request(Server(), method, path, "", body, now=0.0)
 
-    assert isinstance(answer, Answer)
+    assert isinstance(answer, HttpResponse)
     assert answer.status == 200
 
 
 def test_named_fields_exist_in_server_config() -> None:
     marker = SERVER.partition("any field of `ServerConfig`: ")[2].partition("...")[0]
-    named = re.findall("`([a-z_]+)`", marker + SERVER.partition("## Which close code")[2])
+    named = re.findall("`([a-z_]+)`", marker + SERVER.partition("## Causes of close codes")[2])
 
     fields = {field.name for field in attrs.fields(ServerConfig)} | {"d"}
     assert named
@@ -83,9 +83,9 @@ def test_named_fields_exist_in_server_config() -> None:
 
 
 def test_table_of_close_codes_has_every_code_of_the_server() -> None:
-    import gateway_proto._server_host as context
-    import gateway_proto._server_limits as limits
-    import gateway_proto.server_connection as connection
+    import gateway_proto.server.connection as connection
+    import gateway_proto.server.context as context
+    import gateway_proto.server.limits as limits
 
     closes = re.findall(r"close_unchecked\((4\d\d\d)", inspect.getsource(connection))
     errors = re.findall(
@@ -93,9 +93,7 @@ def test_table_of_close_codes_has_every_code_of_the_server() -> None:
     )
     codes = {*closes, *errors, "4000"}
 
-    named = set(
-        re.findall(r"4\d\d\d", " ".join(row[0] for row in _rows("Which close code for what")))
-    )
+    named = set(re.findall(r"4\d\d\d", " ".join(row[0] for row in _rows("Causes of close codes"))))
     assert named == codes
 
 
@@ -116,10 +114,10 @@ def test_commands_of_the_simulation_page_are_valid() -> None:
 
 
 def test_tables_have_every_fault_kind_and_invariant() -> None:
-    kinds = {row[0].strip("`"): row[1] for row in _rows("What is simulated", SIMULATION)}
-    invariants = {row[0].strip("`"): row[1] for row in _rows("What must hold", SIMULATION)}
+    kinds = {row[0].strip("`"): row[1] for row in _rows("Simulated faults", SIMULATION)}
+    invariants = {row[0].strip("`"): row[1] for row in _rows("Invariants", SIMULATION)}
 
-    assert kinds == dict(KINDS)
+    assert kinds == dict(FAULT_KINDS)
     assert invariants == {
         kind.__name__: (inspect.getdoc(kind) or "").splitlines()[0] for kind in INVARIANTS
     }

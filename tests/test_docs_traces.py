@@ -7,7 +7,7 @@ import pathlib
 import pytest
 
 from gateway_proto.trace import FORMAT, VERSION, read, replay
-from tests.pages import DOCS, check_commands, run_python
+from tests.markdown_blocks import DOCS, check_commands, run_python
 
 PAGE = DOCS / "traces.md"
 

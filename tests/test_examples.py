@@ -20,7 +20,6 @@ import pytest
 from gateway_asyncio import open_gateway
 from gateway_proto import (
     Activity,
-    Backfill,
     Config,
     Dispatch,
     Identify,
@@ -32,8 +31,9 @@ from gateway_proto import (
     Resumed,
     SessionInvalidated,
     UpdatePresence,
-    World,
 )
+from gateway_proto.server import World
+from gateway_proto.session import GuildBackfill
 from gateway_pytest import RunningGateway
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -257,7 +257,7 @@ def test_proxy_sends_existing_guilds_to_a_new_bot(
             presence=UpdatePresence([Activity("go")]),
         )
         async with open_gateway(config) as gateway:
-            backfill, names = Backfill(), []
+            backfill, names = GuildBackfill(), []
             async for event in gateway:
                 backfill = backfill.after(event)
                 if isinstance(event, Dispatch) and event.name == "GUILD_CREATE":

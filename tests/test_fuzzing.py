@@ -8,10 +8,10 @@ import sys
 
 import pytest
 
-from gateway_proto._layers import etf
+from gateway_proto.encoding import etf
 from tests.fuzzing import __main__ as command
 from tests.fuzzing import frames as frames_target
-from tests.fuzzing.pieces import joined, pieces
+from tests.fuzzing.chunks import joined, pieces
 from tests.fuzzing.seeds import seeds
 from tests.fuzzing.targets import CORPUS, TARGETS, corpus
 
@@ -64,7 +64,7 @@ def test_defect_is_found_and_reported(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A parser that returns pings as messages differs from wsproto."""
-    monkeypatch.setattr("gateway_proto._layers.cutter._WHOLE", (0x81, 0x82, 0x89))
+    monkeypatch.setattr("gateway_proto.wire.fast_frames._WHOLE", (0x81, 0x82, 0x89))
     path = tmp_path / "found"
     path.write_bytes(b"\0" + joined([b"\x89\x02hi"]))
     monkeypatch.setattr(sys, "argv", ["fuzzing", "frames", str(path)])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gateway_proto import INTENT_EVENTS, Intents, LocalProtocolError
+from gateway_proto import Intents, LocalProtocolError
+from gateway_proto.intents import INTENT_EVENTS
 
 
 def test_intent_bits_equal_the_documentation() -> None:

@@ -21,11 +21,13 @@ def test_journey_enters_few_files(name: str, by_name: dict[str, Journey]) -> Non
 
 def test_general_path_does_not_enter_an_empty_queue(by_name: dict[str, Journey]) -> None:
     for journey in by_name.values():
-        assert not {"_timing/outbox.py", "requests.py"} & journey.functions.keys(), str(journey)
+        assert not {"timing/command_queue.py", "client/requests.py"} & journey.functions.keys(), (
+            str(journey)
+        )
 
 
 def test_journey_lists_the_functions_of_each_file(by_name: dict[str, Journey]) -> None:
     text = str(by_name["dispatch"])
 
     assert "goal: at most 5 files" in text
-    assert "  _receiving.py: take_dispatches" in text
+    assert "  client/fast_path.py: take_dispatches" in text

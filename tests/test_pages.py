@@ -11,8 +11,9 @@ from types import ModuleType
 import pytest
 import yaml
 
-from gateway_proto import TRANSITIONS, Input, State
-from tests.pages import (
+from gateway_proto import State
+from gateway_proto.state import TRANSITIONS, Input
+from tests.markdown_blocks import (
     DOCS,
     PAGES,
     ROOT,
@@ -71,7 +72,7 @@ def test_links_of_a_page_resolve(page: pathlib.Path) -> None:
 def test_index_links_to_every_page() -> None:
     linked = {(DOCS / path).resolve() for path, _ in links(DOCS / "README.md") if path}
     linked |= {
-        (DOCS / "dialects" / path).resolve() for path, _ in links(DOCS / "dialects" / "README.md")
+        (DOCS / "versions" / path).resolve() for path, _ in links(DOCS / "versions" / "README.md")
     }
 
     assert {page for page in PAGES if page.parent != ROOT} - linked == {DOCS / "README.md"}
@@ -81,7 +82,7 @@ def test_index_links_to_every_page() -> None:
 
 
 def _page(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, text: str) -> pathlib.Path:
-    monkeypatch.setattr("tests.pages.ROOT", tmp_path)
+    monkeypatch.setattr("tests.markdown_blocks.ROOT", tmp_path)
     page = tmp_path / "page.md"
     page.write_text(text)
     return page
@@ -157,14 +158,14 @@ def _script(name: str) -> ModuleType:
 def test_pages_of_versions_equal_the_generated_ones() -> None:
     written = _script("generate").pages()
 
-    assert set(written) == set((DOCS / "dialects").glob("*.md"))
+    assert set(written) == set((DOCS / "versions").glob("*.md"))
     for page, text in written.items():
         assert page.read_text(encoding="utf-8") == text, f"run python docs/generate.py: {page}"
 
 
 def _cells(page: str) -> dict[tuple[State, Input], State]:
     """Return the transitions in the last table of a page."""
-    lines = (DOCS / "dialects" / page).read_text(encoding="utf-8").splitlines()
+    lines = (DOCS / "versions" / page).read_text(encoding="utf-8").splitlines()
     head = max(number for number, line in enumerate(lines) if line.startswith("| input |"))
     states = [State[name] for name in lines[head].strip("| ").split(" | ")[1:]]
     shown = {}
@@ -178,18 +179,18 @@ def _cells(page: str) -> dict[tuple[State, Input], State]:
 
 def _arrows(page: str) -> set[tuple[State, State]]:
     """Return the arrows between two states in the diagram of a page."""
-    (picture,) = blocks(DOCS / "dialects" / page, "mermaid")
-    found = re.findall(r"^ +([A-Z]+) --> ([A-Z]+):", picture.code, re.M)
+    (picture,) = blocks(DOCS / "versions" / page, "mermaid")
+    found = re.findall(r"^ +([A-Z_]+) --> ([A-Z_]+):", picture.code, re.M)
     return {(State[before], State[after]) for before, after in found}
 
 
 @pytest.mark.parametrize(
     ("page", "table"),
     [
-        ("3.md", "client, not greeted"),
-        ("4.md", "client, not greeted"),
-        ("5.md", "client, greeted"),
-        ("10.md", "client, greeted"),
+        ("3.md", "client_without_hello"),
+        ("4.md", "client_without_hello"),
+        ("5.md", "client_with_hello"),
+        ("10.md", "client_with_hello"),
         ("README.md", "server"),
     ],
 )
@@ -205,21 +206,21 @@ def test_tables_and_diagrams_equal_the_transitions(page: str, table: str) -> Non
 def test_api_reference_has_every_public_name(
     tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("pdoc", reason="pdoc is not installed: it is in the extra docs")
+    pytest.importorskip("pdoc", reason="it is in the dependency group docs")
     api = _script("api")
     monkeypatch.setattr("sys.argv", ["api.py", str(tmp_path)])
 
     assert api.main() == 0, capsys.readouterr().out
     pages = {path.stem for path in tmp_path.rglob("*.html")} - {"index"}
     assert pages == {module.rpartition(".")[2] for module in api.MODULES}
-    text = (tmp_path / "gateway_proto.html").read_text()
-    assert 'id="ServerConfig.output_limit"' in text  # a lazily imported name
+    text = (tmp_path / "gateway_proto" / "server.html").read_text()
+    assert 'id="ServerConfig.output_limit"' in text
 
 
 def test_api_reference_reports_missing_names(
     tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("pdoc", reason="pdoc is not installed: it is in the extra docs")
+    pytest.importorskip("pdoc", reason="it is in the dependency group docs")
     api = _script("api")
     monkeypatch.setattr("sys.argv", ["api.py", str(tmp_path)])
     names = api.names

@@ -13,37 +13,35 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway_proto import (
-    DIALECTS,
     Client,
     ClientConnection,
     Closed,
     Config,
     EarlyHeartbeats,
     LocalProtocolError,
-    LookupConnection,
     RequestAnswered,
     RequestFailed,
     RequestGuildMembers,
-    Server,
-    ServerConfig,
     Session,
     State,
     UpdatePresence,
     UpdateVoiceState,
-    Url,
-    World,
     ZombiePolicy,
-    fingerprint,
 )
-from gateway_proto._connection import GatewayConnection
-from gateway_proto._layers import etf
+from gateway_proto.client.lookup import LookupConnection
+from gateway_proto.connection import BaseConnection
+from gateway_proto.encoding import etf
+from gateway_proto.server import Server, ServerConfig, World
+from gateway_proto.session import token_fingerprint
+from gateway_proto.urls import Url
+from gateway_proto.versions import VERSIONS
 
-AnyConnection = GatewayConnection[Any, Any, Any]
-VERSIONS = st.sampled_from(list(DIALECTS))
+AnyConnection = BaseConnection[Any, Any, Any]
+ANY_VERSION = st.sampled_from(list(VERSIONS))
 ENCODINGS = ["json", "etf"] if etf.available() else ["json"]
 COMPRESSIONS = {
     version: sorted(compression.value for compression in dialect.compressions)
-    for version, dialect in DIALECTS.items()
+    for version, dialect in VERSIONS.items()
 }
 GUILDS = ({"id": "1", "name": "g" * 3000},)
 
@@ -53,7 +51,7 @@ def _config(
 ) -> Config:
     given: dict[str, Any] = {
         "token": "t0ken",
-        "dialect": version,
+        "version": version,
         "intents": 0,
         "unix_offset": 0.0,
         "compression": compression,
@@ -116,7 +114,7 @@ def _replay(connection: AnyConnection, pieces: list[bytes]) -> list[Any]:
 
 
 @settings(max_examples=60, deadline=None)
-@given(VERSIONS, st.data(), st.lists(st.integers(0, 10**6), max_size=60))
+@given(ANY_VERSION, st.data(), st.lists(st.integers(0, 10**6), max_size=60))
 def test_server_events_do_not_depend_on_chunk_sizes(
     version: int, data: st.DataObject, cuts: list[int]
 ) -> None:
@@ -130,7 +128,7 @@ def test_server_events_do_not_depend_on_chunk_sizes(
 
 
 @settings(max_examples=60, deadline=None)
-@given(VERSIONS, st.data(), st.lists(st.integers(0, 10**6), max_size=60))
+@given(ANY_VERSION, st.data(), st.lists(st.integers(0, 10**6), max_size=60))
 def test_client_events_do_not_depend_on_chunk_sizes(
     version: int, data: st.DataObject, cuts: list[int]
 ) -> None:
@@ -216,7 +214,7 @@ _POLICIES = st.fixed_dictionaries(
         "early_heartbeats": st.sampled_from(EarlyHeartbeats),
         "identify_on_same_connection": st.booleans(),
         "skip_malformed": st.sampled_from([None, True, False]),
-        "ask_to_identify": st.booleans(),
+        "wait_for_identify_slot": st.booleans(),
         "presence": st.just(UpdatePresence()),
         "resume": st.booleans(),
     },
@@ -225,7 +223,9 @@ _POLICIES = st.fixed_dictionaries(
 
 def _unframed(role: str, version: int, **policies: Any) -> AnyConnection:
     if role == "client":
-        session = Session(id="s", sequence=1, dialect=version, fingerprint=fingerprint("t0ken"))
+        session = Session(
+            id="s", sequence=1, version=version, token_fingerprint=token_fingerprint("t0ken")
+        )
         resume = policies.pop("resume", False)
         return ClientConnection(
             _config(version, **policies),
@@ -284,7 +284,7 @@ def _step(
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.sampled_from(["client", "server"]), VERSIONS, _POLICIES, st.lists(_STEPS, max_size=40))
+@given(st.sampled_from(["client", "server"]), ANY_VERSION, _POLICIES, st.lists(_STEPS, max_size=40))
 def test_connection_keeps_its_contract_for_any_input(
     role: str, version: int, policies: dict[str, Any], steps: list[tuple[str, Any]]
 ) -> None:
@@ -322,7 +322,9 @@ def test_connection_keeps_its_contract_for_any_input(
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.sampled_from(["client", "server", "lookup"]), VERSIONS, st.lists(st.binary(max_size=200)))
+@given(
+    st.sampled_from(["client", "server", "lookup"]), ANY_VERSION, st.lists(st.binary(max_size=200))
+)
 def test_malicious_bytes_never_raise(role: str, version: int, pieces: list[bytes]) -> None:
     connection: Any
     if role == "client":
@@ -351,7 +353,7 @@ def test_malicious_bytes_never_raise(role: str, version: int, pieces: list[bytes
 
 
 @settings(max_examples=100, deadline=None)
-@given(VERSIONS, st.binary(min_size=1, max_size=300), st.booleans())
+@given(ANY_VERSION, st.binary(min_size=1, max_size=300), st.booleans())
 def test_malicious_frames_never_raise(version: int, garbage: bytes, to_client: bool) -> None:
     client = ClientConnection(_config(version), "ws://localhost", now=0.0)
     server = Server().accept(now=0.0)
@@ -366,7 +368,7 @@ def test_malicious_frames_never_raise(version: int, garbage: bytes, to_client: b
     assert isinstance(target.events()[-1], Closed)
 
 
-@pytest.mark.parametrize("version", DIALECTS)
+@pytest.mark.parametrize("version", list(VERSIONS))
 def test_lower_now_is_treated_as_the_previous_one(version: int) -> None:
     connection = _unframed("client", version)
     connection.receive_message('{"op":10,"d":{"heartbeat_interval":1000}}', now=50.0)
@@ -377,7 +379,7 @@ def test_lower_now_is_treated_as_the_previous_one(version: int) -> None:
     assert connection.next_timer() == before
 
 
-@pytest.mark.parametrize("version", DIALECTS)
+@pytest.mark.parametrize("version", list(VERSIONS))
 def test_invalid_calls_raise_without_effect(version: int) -> None:
     connection = _unframed("client", version)
     connection.events()
@@ -398,7 +400,7 @@ def test_invalid_calls_raise_without_effect(version: int) -> None:
     assert connection.messages_to_send() == []
 
 
-@pytest.mark.parametrize("version", DIALECTS)
+@pytest.mark.parametrize("version", list(VERSIONS))
 def test_token_is_in_no_repr_of_a_whole_session(version: int) -> None:
     config = attrs.evolve(_config(version), token="very-secret")
     client = Client(config)

@@ -14,16 +14,8 @@ from collections.abc import Iterator
 import pytest
 
 import gateway_proto
-from gateway_proto import (
-    Client,
-    Config,
-    HeartbeatSent,
-    Ready,
-    Resumed,
-    Server,
-    ServerConfig,
-    UpdatePresence,
-)
+from gateway_proto import Client, Config, HeartbeatSent, Ready, Resumed, UpdatePresence
+from gateway_proto.server import Server, ServerConfig
 from gateway_proto.testing import Link
 
 FOLDER = pathlib.Path(gateway_proto.__file__).parent
@@ -59,7 +51,7 @@ def test_core_imports_no_clock_randomness_or_io(path: pathlib.Path) -> None:
     assert not BANNED & set(_imports(path.read_text()))
 
 
-@pytest.mark.parametrize("path", sorted((FOLDER / "_timing").glob("*.py")), ids=lambda p: p.name)
+@pytest.mark.parametrize("path", sorted((FOLDER / "timing").glob("*.py")), ids=lambda p: p.name)
 def test_timing_imports_no_other_module_of_the_package(path: pathlib.Path) -> None:
     modules = [
         node.module or ""
@@ -68,7 +60,7 @@ def test_timing_imports_no_other_module_of_the_package(path: pathlib.Path) -> No
     ]
 
     own = [module for module in modules if module.startswith("gateway_proto")]
-    assert all(module.startswith("gateway_proto._timing.") for module in own)
+    assert all(module.startswith("gateway_proto.timing.") for module in own)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +80,7 @@ def test_session_runs_without_clock_randomness_and_sockets(
         raise AssertionError("the core called a clock, randomness or a socket")
 
     config = Config(
-        token="t", dialect=version, intents=0, unix_offset=0.0, api_url="http://localhost/api"
+        token="t", version=version, intents=0, unix_offset=0.0, api_url="http://localhost/api"
     )
     clocks = ("time", "monotonic", "perf_counter", "time_ns", "monotonic_ns", "sleep")
     with monkeypatch.context() as patched:

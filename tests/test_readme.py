@@ -16,8 +16,9 @@ import pytest
 
 import gateway_proto
 from gateway_asyncio import serve_gateway
-from gateway_proto import Identify, Server, ServerConnection, ServerEvent, UpdatePresence
-from tests.pages import ROOT, blocks
+from gateway_proto import Identify, UpdatePresence
+from gateway_proto.server import Server, ServerConnection, ServerEvent
+from tests.markdown_blocks import ROOT, blocks
 
 README = (ROOT / "README.md").read_text()
 

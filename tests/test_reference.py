@@ -12,10 +12,11 @@ import pytest
 
 import gateway_proto
 import gateway_proto.errors
+import gateway_proto.server
+import gateway_proto.shards
 import gateway_proto.trace
 from gateway_proto import (
     Activity,
-    Backfill,
     ChannelInfo,
     Client,
     ClientConnection,
@@ -24,22 +25,32 @@ from gateway_proto import (
     Connection,
     Dispatch,
     Event,
-    Fleet,
     GuildMembers,
-    Properties,
+    IdentifyProperties,
+    Session,
+    SoundboardSounds,
+)
+from gateway_proto.commands import VoiceServerPing
+from gateway_proto.server import (
     Server,
     ServerConfig,
     ServerConnection,
     ServerEvent,
-    Session,
-    ShardPlan,
-    SoundboardSounds,
+    ServerMessage,
 )
-from gateway_proto._layers.spelling import spell
-from gateway_proto._timing.deadlines import Timer
-from tests.pages import DOCS
+from gateway_proto.session import GuildBackfill
+from gateway_proto.shards import ShardManager, ShardPlan
+from gateway_proto.timing.timers import Timer
+from gateway_proto.versions import VERSIONS
+from gateway_proto.wire.command_codec import command_to_payload
+from tests.markdown_blocks import DOCS
 
 REFERENCE = DOCS / "reference"
+_PUBLIC: dict[str, Any] = {
+    name: getattr(module, name)
+    for module in (gateway_proto, gateway_proto.server, gateway_proto.shards)
+    for name in module.__all__
+} | {"VoiceServerPing": VoiceServerPing}
 
 
 def _rows(page: str, title: str = "") -> list[list[str]]:
@@ -84,7 +95,7 @@ def test_event_table_has_exactly_the_events() -> None:
 
 @pytest.mark.parametrize("row", _rows("events"), ids=lambda row: row[0])
 def test_event_rows_have_the_fields(row: list[str]) -> None:
-    type_ = getattr(gateway_proto, _names(row[0])[0])
+    type_ = _PUBLIC[_names(row[0])[0]]
     expected = _fields(type_)
     if issubclass(type_, Dispatch) and type_ is not Dispatch:
         assert "those of `Dispatch`" in row[1]
@@ -95,7 +106,7 @@ def test_event_rows_have_the_fields(row: list[str]) -> None:
 
 def test_server_messages_are_in_their_section() -> None:
     named = [_names(row[0])[0] for row in _rows("events", "Messages of the server")]
-    messages = {type_.__name__ for type_ in get_args(gateway_proto.ServerMessage)}
+    messages = {type_.__name__ for type_ in get_args(ServerMessage)}
 
     assert set(named) == messages | {"Ready", "Resumed"}
 
@@ -105,23 +116,23 @@ def test_command_table_has_exactly_the_commands() -> None:
 
     named = [_names(row[0])[0] for row in rows]
 
-    expected = {type_.__name__ for type_ in get_args(Command)} | {"Activity", "Properties"}
+    expected = {type_.__name__ for type_ in get_args(Command)} | {"Activity", "IdentifyProperties"}
     assert sorted(named) == sorted(expected)
     for row, name in zip(rows, named, strict=True):
-        cell = row[1] if name in ("Activity", "Properties") else row[2]
-        assert set(_names(cell)) == _fields(getattr(gateway_proto, name)), name
+        cell = row[1] if name in ("Activity", "IdentifyProperties") else row[2]
+        assert set(_names(cell)) == _fields(_PUBLIC[name]), name
 
 
 def test_command_rows_have_the_op_codes() -> None:
     examples: dict[str, Command] = {
         "UpdatePresence": gateway_proto.UpdatePresence([Activity("chess")]),
         "UpdateVoiceState": gateway_proto.UpdateVoiceState("1", None),
-        "VoiceServerPing": gateway_proto.VoiceServerPing(),
+        "VoiceServerPing": VoiceServerPing(),
         "RequestGuildMembers": gateway_proto.RequestGuildMembers("1", query="a", limit=1),
         "RequestSoundboardSounds": gateway_proto.RequestSoundboardSounds(["1"]),
         "RequestChannelInfo": gateway_proto.RequestChannelInfo("1", ["status"]),
         "Heartbeat": gateway_proto.Heartbeat(1),
-        "Identify": gateway_proto.Identify(token="t", properties=Properties(), intents=0),
+        "Identify": gateway_proto.Identify(token="t", properties=IdentifyProperties(), intents=0),
         "Resume": gateway_proto.Resume(session_id="s", seq=1, token="t"),
     }
     named = [row for row in _rows("commands") if row[0].startswith("`")]
@@ -130,7 +141,7 @@ def test_command_rows_have_the_op_codes() -> None:
     assert set(rows) == set(examples)
     for name, command in examples.items():
         version = 5 if name == "VoiceServerPing" else 10
-        op, _ = spell(command, gateway_proto.DIALECTS[version], intents=0)
+        op, _ = command_to_payload(command, VERSIONS[version], intents=0)
         assert rows[name] == str(int(op)), name
 
 
@@ -151,14 +162,13 @@ def test_config_table_has_every_field_once(type_: Any) -> None:
 
 
 def test_config_table_has_the_defaults() -> None:
-    names = {name: getattr(gateway_proto, name) for name in gateway_proto.__all__}
     for made, title in ((Config(token="t", intents=0), "Config"), (ServerConfig(), "ServerConfig")):
         for name, default, *_ in _settings(title):
             field = name.strip("`")
             if not default:  # required, or contains the version of the package
                 assert field in ("token", "user_agent")
                 continue
-            stated = eval(default.strip("`"), dict(names))
+            stated = eval(default.strip("`"), dict(_PUBLIC))
             given = {"token": "t"} if title == "Config" else {}
             if field == "intents":
                 assert stated is None and attrs.fields(Config).intents.default is None
@@ -174,7 +184,7 @@ def test_config_table_has_units_and_sources() -> None:
         for name, default, unit, _, source in _settings(title):
             assert source in ("documentation", "2016", "clients", "here"), name
             value = default.strip("`").replace("_", "")
-            is_number = re.fullmatch(r"[\d.* ]+", value) is not None and name != "`dialect`"
+            is_number = re.fullmatch(r"[\d.* ]+", value) is not None and name != "`version`"
             assert bool(unit) or not is_number, f"{name} has a number without a unit"
 
 
@@ -185,11 +195,11 @@ def test_timer_table_has_every_timer() -> None:
     assert [_names(row[0])[0] for row in _rows("timers")] == [timer.name for timer in Timer]
     for row in _rows("timers"):
         for config, field in re.findall(r"`(Config|ServerConfig)\.(\w+)`", row[2]):
-            assert field in _fields(getattr(gateway_proto, config)), row
+            assert field in _fields(_PUBLIC[config]), row
 
 
 def test_paused_timers_are_listed() -> None:
-    from gateway_proto._timing.deadlines import _PAUSABLE
+    from gateway_proto.timing.timers import _PAUSABLE
 
     section = (REFERENCE / "timers.md").read_text().partition("## When reading is paused")[2]
     section = section.partition("## When the system")[0]
@@ -228,7 +238,7 @@ _FRAMELESS = {"receive_message", "receive_close", "messages_to_send", "close_to_
         ("A connection without frames", _FRAMELESS),
         ("A client's connection", _public(ClientConnection, without=Connection) - _FRAMELESS),
         ("A client", _public(Client)),
-        ("Shards of one process", _public(Fleet)),
+        ("Shards of one process", _public(ShardManager)),
     ],
 )
 def test_contract_lists_exactly_the_calls(title: str, expected: set[str]) -> None:
@@ -248,7 +258,7 @@ def test_contract_lists_only_calls_of_a_server() -> None:
         for name in re.findall(r"`(\w+)(?:\([^`]*\))?`", row[0])
     }
 
-    assert {"accept", "dispatch", "play", "sessions"} <= named <= _public(Server)
+    assert {"accept", "dispatch", "set_scenario", "sessions"} <= named <= _public(Server)
 
 
 def test_contract_lists_the_attributes_after_close() -> None:
@@ -258,8 +268,8 @@ def test_contract_lists_the_attributes_after_close() -> None:
         if "(" not in row[0]
     }
 
-    assert set(rows) == {"Session", "Backfill", "ShardPlan"}
-    for type_ in (Session, Backfill, ShardPlan):
+    assert set(rows) == {"Session", "GuildBackfill", "ShardPlan"}
+    for type_ in (Session, GuildBackfill, ShardPlan):
         named = set(re.findall(r"`(\w+)(?:\([^`]*\))?`", rows[type_.__name__]))
         assert named == {name for name in dir(type_) if not name.startswith("_")}, type_
 
@@ -270,7 +280,7 @@ def test_contract_shows_now_where_it_is_a_parameter() -> None:
         ("A client's connection", ClientConnection),
         ("A connection without frames", ServerConnection),
         ("A client", Client),
-        ("Shards of one process", Fleet),
+        ("Shards of one process", ShardManager),
         ("A server", Server),
     ):
         for row in _rows("contract", title):

@@ -1,4 +1,4 @@
-"""docs/rules.md: every rule has its line, and the named tests exist."""
+"""docs/behaviour-rules.md: every rule has its line, and the named tests exist."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import re
 import pytest
 
 TESTS = pathlib.Path(__file__).parent
-PAGE = TESTS.parent / "docs" / "rules.md"
+PAGE = TESTS.parent / "docs" / "behaviour-rules.md"
 RULES = {
     int(match[1]): match[2]
     for match in re.finditer(r"^\| (\d+) \| .* \| (.*) \|$", PAGE.read_text(), re.MULTILINE)

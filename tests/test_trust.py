@@ -14,19 +14,18 @@ from gateway_proto import (
     ClientConnection,
     Closed,
     Config,
-    DialPlanned,
+    DialPurpose,
+    DialScheduled,
     GatewayFound,
     GaveUp,
     LocalProtocolError,
-    Purpose,
     Ready,
-    Server,
-    ServerConfig,
     Session,
     SessionIgnored,
-    UrlRefused,
-    fingerprint,
+    UrlRejected,
 )
+from gateway_proto.server import Server, ServerConfig
+from gateway_proto.session import token_fingerprint
 from gateway_proto.testing import Link
 
 TOKEN = "very-secret-token"
@@ -111,7 +110,7 @@ def test_lookup_with_an_untrusted_gateway_url_ends_the_client(url: str) -> None:
 
     assert client.next_dial() is None
     events = client.events()
-    assert any(isinstance(event, UrlRefused) for event in events)
+    assert any(isinstance(event, UrlRejected) for event in events)
     assert isinstance(events[-1], GaveUp)
     assert TOKEN not in repr(events)
 
@@ -123,35 +122,35 @@ def test_untrusted_resume_url_is_replaced_by_the_main_url(url: str) -> None:
 
     events = _closed(client, {"op": 0, "t": "READY", "s": 1, "d": ready})
 
-    assert any(isinstance(event, UrlRefused) for event in events)
+    assert any(isinstance(event, UrlRejected) for event in events)
     assert _dials_of(client) == "gateway.discord.gg"
     dial = client.next_dial()
     assert dial is not None
-    assert dial.purpose is Purpose.RESUME
+    assert dial.purpose is DialPurpose.RESUME
 
 
 @pytest.mark.parametrize("url", HOSTILE, ids=_word)
 @pytest.mark.parametrize("version", [3, 4])
 def test_untrusted_redirect_is_replaced_by_a_lookup(url: str, version: int) -> None:
-    config = attrs.evolve(CONFIG, dialect=version, unix_offset=0.0)
+    config = attrs.evolve(CONFIG, version=version, unix_offset=0.0)
     client = _looked_up(config, "wss://gateway.discord.gg")
 
     events = _closed(client, {"op": 7, "d": {"url": url}}, version)
 
-    assert any(isinstance(event, UrlRefused) for event in events)
+    assert any(isinstance(event, UrlRejected) for event in events)
     assert _dials_of(client) in ("discordapp.com", "gateway.discord.gg")
 
 
 @pytest.mark.parametrize("url", HOSTILE, ids=_word)
 def test_untrusted_resume_url_of_a_stored_session_is_rejected(url: str) -> None:
     session = Session(
-        id="s", sequence=1, resume_url=url, dialect=10, fingerprint=fingerprint(TOKEN)
+        id="s", sequence=1, resume_url=url, version=10, token_fingerprint=token_fingerprint(TOKEN)
     )
 
     client = Client(CONFIG, session=session)
 
     assert _dials_of(client) == "discord.com"
-    assert any(isinstance(event, UrlRefused) for event in client.events())
+    assert any(isinstance(event, UrlRejected) for event in client.events())
 
 
 def test_trusted_host_does_not_include_subdomains() -> None:
@@ -175,13 +174,15 @@ def test_plaintext_to_another_host_requires_the_option() -> None:
 
 def test_session_of_another_token_is_ignored() -> None:
     """Rule 20."""
-    session = Session(id="s", sequence=1, dialect=10, fingerprint=fingerprint("another"))
+    session = Session(
+        id="s", sequence=1, version=10, token_fingerprint=token_fingerprint("another")
+    )
 
     client = Client(CONFIG, session=session)
 
     ignored, planned = client.events()
     assert ignored == SessionIgnored("session has another token: expected that of Config.token")
-    assert isinstance(planned, DialPlanned) and planned.purpose is not Purpose.RESUME
+    assert isinstance(planned, DialScheduled) and planned.purpose is not DialPurpose.RESUME
     assert client.session is None
     assert TOKEN not in repr((ignored, planned))
 
@@ -192,14 +193,14 @@ def test_events_session_errors_and_reasons_have_no_token(version: int, end: str)
     """Rule 85: only the transport contains it, not events, session, errors or reasons."""
     config = Config(
         token=TOKEN,
-        dialect=version,
+        version=version,
         intents=0,
         unix_offset=0.0,
         api_url="http://localhost/api",
     )
     link = Link(Client(config), Server(ServerConfig(tokens=frozenset({TOKEN}))))
     link.client.expect(Ready)
-    core: Any = link._life
+    core: Any = link._client
     connection: Any = link.server.connection
     match end:
         case "4004":
@@ -250,7 +251,7 @@ def test_message_over_the_limit_ends_connection_but_not_session(
 
     closed = link.client.expect(Closed)
     assert " 10000 bytes" in (closed.error or "")
-    assert closed.then.value == "resume"
+    assert closed.next_action.value == "resume"
 
 
 def test_endless_lookup_response_ends_the_lookup() -> None:
@@ -279,7 +280,7 @@ ECHOING_ANSWERS = {
 
 @pytest.mark.parametrize("answer", ECHOING_ANSWERS.values(), ids=ECHOING_ANSWERS)
 def test_token_in_a_lookup_response_is_redacted(answer: bytes) -> None:
-    client = Client(attrs.evolve(CONFIG, token=LONG_TOKEN, lookup_bot=True))
+    client = Client(attrs.evolve(CONFIG, token=LONG_TOKEN, use_gateway_bot=True))
     connection = client.dial_succeeded(now=0.0)
 
     connection.receive_data(answer.replace(b"%s", LONG_TOKEN.encode()), now=0.0)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.pages import DOCS, ROOT, blocks
+from tests.markdown_blocks import DOCS, ROOT, blocks
 
 PAGE = DOCS / "tutorial.md"
 

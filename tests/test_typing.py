@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from gateway_proto import Client, Config, Dispatch, DispatchName, Event, Server
+from gateway_proto import Client, Config, Dispatch, DispatchName, Event
+from gateway_proto.server import Server
 from gateway_proto.testing import Link
 
 ROOT = pathlib.Path(__file__).parents[1]

@@ -6,11 +6,8 @@ import ipaddress
 
 import pytest
 
-from gateway_proto import (
-    LocalProtocolError,
-    Trust,
-    Url,
-)
+from gateway_proto import LocalProtocolError
+from gateway_proto.urls import Url, UrlPolicy
 
 MAPPED = str(ipaddress.ip_address("::ffff:127.0.0.1"))  # formatted differently by Python 3.13
 
@@ -140,7 +137,7 @@ def test_loopback_means_the_local_host(host: str, loopback: bool) -> None:
     ],
 )
 def test_token_is_sent_only_to_trusted_urls(configured: str, url: str, trusted: bool) -> None:
-    trust = Trust(Url.parse(configured), ["Listed.example"], allow_plaintext=False)
+    trust = UrlPolicy(Url.parse(configured), ["Listed.example"], allow_plaintext=False)
 
     found, why = trust.check(url)
 
@@ -172,7 +169,7 @@ def test_token_is_sent_only_to_trusted_urls(configured: str, url: str, trusted: 
     ],
 )
 def test_host_with_unusual_characters_is_not_trusted(url: str) -> None:
-    trust = Trust(Url.parse("https://discord.com/api"), [], allow_plaintext=False)
+    trust = UrlPolicy(Url.parse("https://discord.com/api"), [], allow_plaintext=False)
 
     found, why = trust.check(url)
 
@@ -184,14 +181,14 @@ def test_host_with_unusual_characters_is_not_trusted(url: str) -> None:
     "url", ["wss://gateway.discord.gg ", " wss://gateway.discord.gg/\r\n", "\twss://discord.com"]
 )
 def test_whitespace_around_a_url_is_ignored(url: str) -> None:
-    trust = Trust(Url.parse("https://discord.com/api"), [], allow_plaintext=False)
+    trust = UrlPolicy(Url.parse("https://discord.com/api"), [], allow_plaintext=False)
 
     assert trust.check(url)[0] == Url.parse(url.strip())
 
 
 @pytest.mark.parametrize("host", ["::1", "[::1]", "[0:0::1]", "192.0.2.1", "A.example", "a_b"])
 def test_trusted_host_is_compared_in_normalized_form(host: str) -> None:
-    trust = Trust(Url.parse("wss://localhost"), [host], allow_plaintext=False)
+    trust = UrlPolicy(Url.parse("wss://localhost"), [host], allow_plaintext=False)
     named = f"[{host}]" if host == "::1" else host
 
     assert (trust.check(f"wss://{named.lower()}")[0] is not None) == (host != "a_b")
@@ -208,6 +205,6 @@ def test_plaintext_to_another_host_requires_the_option() -> None:
     url = Url.parse("ws://chat.example")
 
     with pytest.raises(LocalProtocolError, match="allow_plaintext=True"):
-        Trust(url, [], allow_plaintext=False)
+        UrlPolicy(url, [], allow_plaintext=False)
 
-    assert Trust(url, [], allow_plaintext=True).check("ws://chat.example/x")[0] is not None
+    assert UrlPolicy(url, [], allow_plaintext=True).check("ws://chat.example/x")[0] is not None

@@ -10,8 +10,10 @@ import subprocess
 import sys
 
 import gateway_proto
-from gateway_proto import ClientConnection, Config, LookupConnection, Url
+from gateway_proto import ClientConnection, Config
+from gateway_proto.client.lookup import LookupConnection
 from gateway_proto.trace import Recorder
+from gateway_proto.urls import Url
 
 ROOT = pathlib.Path(__file__).parents[1]
 VERSION = gateway_proto.__version__

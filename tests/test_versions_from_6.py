@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from gateway_proto import (
-    DIALECTS,
     Activity,
     Client,
     Compression,
@@ -15,21 +14,21 @@ from gateway_proto import (
     Encoding,
     Intents,
     LocalProtocolError,
+    NextAction,
     Opcode,
     Ready,
     RequestGuildMembers,
     Resumed,
-    Server,
     SessionInvalidated,
-    Then,
     UpdatePresence,
     UpdateVoiceState,
 )
+from gateway_proto.server import Server
 from gateway_proto.testing import Link
+from gateway_proto.versions import VERSIONS
 from tests.connections import close_event, receive, sent_payloads
 from tests.versioned import (
     HOLD,
-    VERSIONS,
     accepted_of,
     config_of,
     greeted_of,
@@ -139,7 +138,9 @@ def test_last_close_codes_are_fatal_from_version_6_on(version: int, does: bool) 
     for code in (4011, 4012, 4013, 4014):
         connection = ready_of(version)
         connection.receive_close(code, now=0.0)
-        assert close_event(connection).then is (Then.STOP if does else Then.RESUME)
+        assert close_event(connection).next_action is (
+            NextAction.STOP if does else NextAction.RESUME
+        )
 
 
 @pytest.mark.parametrize(
@@ -247,7 +248,7 @@ def test_property_names_have_a_dollar_sign_up_to_version_7(version: int, does: b
 @versions(9, 10)
 def test_threads_exist_from_version_9_on(version: int, does: bool) -> None:
     server = Server()
-    intents = 513 if DIALECTS[version].intents else None
+    intents = 513 if VERSIONS[version].intents else None
     link = Link(Client(config_of(version, intents=intents)), server)
 
     server.dispatch("THREAD_CREATE", {}, now=link.now)
@@ -277,7 +278,7 @@ def test_message_content_requires_an_intent_in_version_10() -> None:
 
 @versions(10)
 def test_soundboard_and_channel_info_require_version_10(version: int, does: bool) -> None:
-    commands = DIALECTS[version].commands
+    commands = VERSIONS[version].commands
 
     assert (Opcode.REQUEST_SOUNDBOARD_SOUNDS in commands) is does
     assert (Opcode.REQUEST_CHANNEL_INFO in commands) is does

@@ -93,7 +93,7 @@ def test_pending_files_exist_and_have_findings() -> None:
         ("a.py", '"""Send beats."""\nx = "beat"  # a beat\n', 2),
         ("a.py", 'def f():\n    """Use `dialect`, which is no longer here."""\n', 0),
         ("a.md", "It is no URL, so many bytes.\n```\nbeat\n```\n", 2),
-        ("a.md", "[The versions](dialects/README.md), `--dialect` and is None.\n", 0),
+        ("a.md", "[The versions](dialects/README.md), `--api-version` and is None.\n", 0),
     ],
 )
 def test_word_list_covers_prose_only(

@@ -11,33 +11,29 @@ import attrs
 import pytest
 
 from gateway_proto import (
-    DIALECTS,
     Activity,
     Client,
     Command,
     Config,
-    Fault,
     Heartbeat,
     Identify,
+    IdentifyProperties,
     Intents,
     LocalProtocolError,
-    Properties,
-    Raw,
+    RawCommand,
     RequestChannelInfo,
     RequestGuildMembers,
     RequestSoundboardSounds,
     Resume,
-    Scenario,
-    Server,
-    ServerConfig,
     UpdatePresence,
     UpdateVoiceState,
-    VoiceServerPing,
-    World,
 )
-from gateway_proto._client_commands import encode_command
-from gateway_proto._layers import etf
+from gateway_proto.client.command_encoding import encode_command
+from gateway_proto.commands import VoiceServerPing
+from gateway_proto.encoding import etf
+from gateway_proto.server import Fault, Scenario, Server, ServerConfig, World
 from gateway_proto.testing import Link
+from gateway_proto.versions import VERSIONS
 
 
 async def _async_function(*_: object) -> None:
@@ -104,13 +100,13 @@ def _use_config(config: Config) -> None:
 
 
 def _use_command(command: Any) -> None:
-    for version in DIALECTS:
+    for version in VERSIONS:
         for encoding in ("json", "etf") if etf.available() else ("json",):
             config = Config(
                 token="t",
-                dialect=version,
+                version=version,
                 encoding=encoding,
-                intents=Intents.all() if DIALECTS[version].intents else None,
+                intents=Intents.all() if VERSIONS[version].intents else None,
             )
             # Differences between versions are checked on sending.
             with contextlib.suppress(LocalProtocolError):
@@ -119,7 +115,7 @@ def _use_command(command: Any) -> None:
 
 def _use_server_config(config: ServerConfig) -> None:
     server = Server(config)
-    link = Link(Client(_made(Config, "lookup_bot", True)), server)
+    link = Link(Client(_made(Config, "use_gateway_bot", True)), server)
     link.run(5)
     server.dispatch("MESSAGE_CREATE", {"guild_id": "1"}, now=link.now)
     link.run(60)
@@ -134,7 +130,7 @@ def _use_world(world: World) -> None:
     _use_server_config(ServerConfig(world=world))
 
 
-def _use_part(part: Activity | Properties) -> None:
+def _use_part(part: Activity | IdentifyProperties) -> None:
     if isinstance(part, Activity):
         _use_command(UpdatePresence([part]))
     else:
@@ -144,7 +140,7 @@ def _use_part(part: Activity | Properties) -> None:
 NEEDED: dict[type[Any], dict[str, Any]] = {
     Config: {"token": "t", "intents": 0, "gateway_url": "ws://localhost", "unix_offset": 0.0},
     Activity: {"name": "chess"},
-    Properties: {},
+    IdentifyProperties: {},
     UpdatePresence: {},
     UpdateVoiceState: {"guild_id": "1", "channel_id": "2"},
     RequestGuildMembers: {"guild_id": "1"},
@@ -153,7 +149,7 @@ NEEDED: dict[type[Any], dict[str, Any]] = {
     Identify: {"token": "t", "intents": 0},
     Resume: {"session_id": "s", "seq": 1},
     Heartbeat: {"d": 1},
-    Raw: {"op": 3},
+    RawCommand: {"op": 3},
     ServerConfig: {},
     Fault: {"what": "close"},
     Scenario: {},
@@ -162,7 +158,7 @@ NEEDED: dict[type[Any], dict[str, Any]] = {
 USE: dict[type[Any], Callable[[Any], None]] = {
     **dict.fromkeys(get_args(Command), _use_command),
     Activity: _use_part,
-    Properties: _use_part,
+    IdentifyProperties: _use_part,
     Config: _use_config,
     ServerConfig: _use_server_config,
     Fault: _use_fault,
@@ -222,7 +218,7 @@ def test_every_command_is_given_wrong_values() -> None:
         (type_, field)
         for type_ in NEEDED
         for field in _fields(type_)
-        if (type_, field) != (Raw, "d")  # which is any JSON value
+        if (type_, field) != (RawCommand, "d")  # which is any JSON value
     ],
 )
 def test_object_is_rejected_for_every_field(type_: type[Any], field: str) -> None:

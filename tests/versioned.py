@@ -7,21 +7,14 @@ from typing import Any
 
 import pytest
 
-from gateway_proto import (
-    DIALECTS,
-    ClientConnection,
-    Config,
-    Server,
-    ServerConfig,
-    ServerConnection,
-    Session,
-    fingerprint,
-)
+from gateway_proto import ClientConnection, Config, Session
+from gateway_proto.server import Server, ServerConfig, ServerConnection
+from gateway_proto.session import token_fingerprint
+from gateway_proto.versions import VERSIONS
 from tests.connections import receive, sent_payloads, unframed
 
 __all__ = [
     "HOLD",
-    "VERSIONS",
     "accepted_of",
     "config_of",
     "greeted_of",
@@ -32,9 +25,6 @@ __all__ = [
     "unframed_of",
     "versions",
 ]
-VERSIONS = list(DIALECTS)
-
-
 HOLD = 10**9
 
 
@@ -43,7 +33,7 @@ def config_of(version: int, **changes: Any) -> Config:
     return Config(
         **{
             "token": "t0ken",
-            "dialect": version,
+            "version": version,
             "intents": 0,
             "unix_offset": 0.0,
             "gateway_url": "ws://localhost",
@@ -54,7 +44,9 @@ def config_of(version: int, **changes: Any) -> Config:
 
 def session_of(version: int) -> Session:
     """Return a session that can be resumed in a version."""
-    return Session(id="s", sequence=7, dialect=version, fingerprint=fingerprint("t0ken"))
+    return Session(
+        id="s", sequence=7, version=version, token_fingerprint=token_fingerprint("t0ken")
+    )
 
 
 def unframed_of(version: int, session: Session | None = None, **changes: Any) -> ClientConnection:
@@ -65,7 +57,7 @@ def unframed_of(version: int, session: Session | None = None, **changes: Any) ->
 def greeted_of(version: int, session: Session | None = None, **changes: Any) -> ClientConnection:
     """Return a connection that has received HELLO if the version has it."""
     connection = unframed_of(version, session, **changes)
-    if DIALECTS[version].greets:
+    if VERSIONS[version].sends_hello:
         receive(connection, 10, {"heartbeat_interval": HOLD})
     return connection
 

@@ -8,16 +8,16 @@ import ssl
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
-from gateway_asyncio._clock import with_clock
 from gateway_asyncio._dialing import Connect, Dialer, attach
+from gateway_asyncio._driver import ConnectionDriver
 from gateway_asyncio._leaving import run_gateways
-from gateway_asyncio._news import News
-from gateway_asyncio._pump import Pump
+from gateway_asyncio._notifier import Notifier
+from gateway_asyncio._runtime_config import with_runtime_defaults
 from gateway_dialing import DialError, ProxySetting
 from gateway_proto import Client, Config, Connection, Dial, Session
-from gateway_proto._arguments import check_opening
-from gateway_proto._driving import LINGER_SECONDS
-from gateway_proto._gateway_driving import AdapterGateway
+from gateway_proto.driver.arguments import check_opening
+from gateway_proto.driver.gateway import AdapterGateway
+from gateway_proto.driver.iteration import LINGER_SECONDS
 
 if TYPE_CHECKING:
     from gateway_proto.trace import Recorder
@@ -30,7 +30,7 @@ class Gateway(AdapterGateway):
 
     # Without a __dict__ an idle connection takes one percent less memory.
     __slots__ = ("_dialer", "_is_dialing", "_lingering", "_loop", "_runner")
-    _pump: Pump | None
+    _driver: ConnectionDriver | None
 
     def __init__(self, client: Client, config: Config, *, dialer: Dialer, **options: Any) -> None:
         super().__init__(client, config, **options)
@@ -38,20 +38,20 @@ class Gateway(AdapterGateway):
         self._dialer = dialer
         self._is_dialing = False  # or waiting for the time of a dial
         self._runner: asyncio.Task[None] | None = None
-        self._lingering: list[Pump] = []
+        self._lingering: list[ConnectionDriver] = []
 
     async def stop(self, *, keep_session: bool = True) -> None:
         """Close and stop dialing; the session stays resumable if it is kept. The events then end.
 
         The peer has half a second to answer the close frame.
         """
-        pump = self._pump
+        driver = self._driver
         self._begin_stop(keep_session=keep_session)
-        if pump is not None:
+        if driver is not None:
             try:
-                await asyncio.wait([pump.ended], timeout=LINGER_SECONDS)
+                await asyncio.wait([driver.ended], timeout=LINGER_SECONDS)
             finally:
-                pump.finish()
+                driver.finish()
 
     # ----- for the context managers -----
 
@@ -76,8 +76,8 @@ class Gateway(AdapterGateway):
         except Exception as error:
             self._fail(error)
         finally:
-            for pump in self._lingering:
-                pump.abort()
+            for driver in self._lingering:
+                driver.abort()
             self._finish()
 
     @property
@@ -103,9 +103,9 @@ class Gateway(AdapterGateway):
         """End the task and the transports at once."""
         if self._runner is not None:
             self._runner.cancel()
-        for pump in self._lingering:
-            pump.finish()
-            pump.abort()
+        for driver in self._lingering:
+            driver.finish()
+            driver.abort()
 
     def _ensure_finished(self) -> None:
         """End the events of a task that was cancelled before its first step."""
@@ -115,7 +115,7 @@ class Gateway(AdapterGateway):
     def _pending(self) -> list[asyncio.Future[None]]:
         """Return the futures of the task and of the transports."""
         runner: list[asyncio.Future[None]] = [] if self._runner is None else [self._runner]
-        return [*runner, *(pump.closed for pump in self._lingering)]
+        return [*runner, *(driver.closed for driver in self._lingering)]
 
     # ----- inside -----
 
@@ -131,28 +131,28 @@ class Gateway(AdapterGateway):
             return None
 
     async def _drive(self, transport: asyncio.Transport) -> None:
-        self._pump = pump = Pump(self._on_transport_open, self._deliver)
+        self._driver = driver = ConnectionDriver(self._on_transport_open, self._deliver)
         # The previous driver may still send its last bytes while the next dial begins.
         self._lingering = [each for each in self._lingering if not each.closed.done()]
-        self._lingering.append(pump)
+        self._lingering.append(driver)
         try:
-            attach(transport, pump)
-            await pump.ended
+            attach(transport, driver)
+            await driver.ended
         except BaseException:
             transport.abort()
             raise
         finally:
-            self._pump = None
-        if pump.error is not None:
-            self._fail(pump.error)
+            self._driver = None
+        if driver.error is not None:
+            self._fail(driver.error)
 
     async def _until_closed(self) -> None:
         """Wait until the transports are closed; a peer that does not read is not waited for."""
-        closed = [pump.closed for pump in self._lingering]
+        closed = [driver.closed for driver in self._lingering]
         if closed:
             await asyncio.wait(closed, timeout=LINGER_SECONDS)
 
-    def _on_transport_open(self, pump: Pump) -> Connection[Any, Any]:
+    def _on_transport_open(self, driver: ConnectionDriver) -> Connection[Any, Any]:
         return self._client.dial_succeeded(now=self._loop.time())
 
     def _now(self) -> float:
@@ -161,8 +161,8 @@ class Gateway(AdapterGateway):
     def _task(self) -> object:
         return asyncio.current_task()
 
-    def _make_notifier(self) -> News:
-        return News()
+    def _make_notifier(self) -> Notifier:
+        return Notifier()
 
 
 @contextlib.asynccontextmanager
@@ -191,7 +191,7 @@ async def open_gateway(
     check_opening(
         config, session, ssl_context, proxy, connect, queue_limit, recorder, raise_on_give_up
     )
-    config = with_clock(config)
+    config = with_runtime_defaults(config)
     client = (Client if recorder is None else recorder.client)(config, session=session)
     dialer = Dialer(config, ssl_context=ssl_context, proxy=proxy, connect=connect)
     gateway = Gateway(

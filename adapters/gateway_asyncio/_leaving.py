@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from gateway_proto._driving import LINGER_SECONDS
+from gateway_proto.driver.iteration import LINGER_SECONDS
 
 if TYPE_CHECKING:
     from gateway_asyncio._gateway import Gateway

@@ -8,15 +8,15 @@ import ssl
 from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from gateway_asyncio._clock import with_clock
 from gateway_asyncio._dialing import Connect, Dialer
 from gateway_asyncio._gateway import Gateway
 from gateway_asyncio._leaving import leave
-from gateway_asyncio._news import News
+from gateway_asyncio._notifier import Notifier
+from gateway_asyncio._runtime_config import with_runtime_defaults
 from gateway_dialing import ProxySetting
 from gateway_proto import Config, Session
-from gateway_proto._arguments import check_opening
-from gateway_proto._shard_driving import ShardsBase
+from gateway_proto.driver.arguments import check_opening
+from gateway_proto.driver.shards import BaseShards
 
 if TYPE_CHECKING:
     from gateway_proto.trace import Recorder
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Shards", "open_shards"]
 
 
-class Shards(ShardsBase[Gateway]):
+class Shards(BaseShards[Gateway]):
     """Many gateways of one bot. Iterate over it for (shard id, event).
 
     The shard id of the lookup's events is None. If one shard gives up, the others continue. The
@@ -56,8 +56,8 @@ class Shards(ShardsBase[Gateway]):
             async with asyncio.timeout_at(at):
                 await self._slots.wait()
 
-    def _make_notifier(self) -> News:
-        return News()
+    def _make_notifier(self) -> Notifier:
+        return Notifier()
 
     def _make_lock(self) -> asyncio.Lock:
         return asyncio.Lock()
@@ -89,7 +89,7 @@ async def open_shards(
     `queue_limit` is per shard; a `recorder` records all shards. The lookup runs in the background,
     and the iteration returns its events, too. A failed lookup is retried indefinitely unless
     `Config.dial_attempts` is set. `shards.planned()` waits for its answer. With
-    `Config.ask_to_identify` the caller grants the identify slots:
+    `Config.wait_for_identify_slot` the caller grants the identify slots:
     `shards.gateways[shard_id].grant_identify()`.
 
     After all shards have ended, the iteration raises `GaveUpError` if a shard or the lookup gave
@@ -100,7 +100,7 @@ async def open_shards(
     check_opening(
         config, None, ssl_context, proxy, connect, queue_limit, recorder, raise_on_give_up
     )
-    config = with_clock(config)
+    config = with_runtime_defaults(config)
     shards = Shards(
         config,
         count=count,

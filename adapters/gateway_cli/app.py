@@ -11,12 +11,12 @@ from typing import Annotated, Any
 
 import typer
 
+from gateway_cli.crash_report import CRASHED, crash, one_line
 from gateway_cli.demo import demo
 from gateway_cli.doctor import doctor
 from gateway_cli.escaping import escape_lines
 from gateway_cli.output import OutputFailed, discard_output
 from gateway_cli.replay import replay_file
-from gateway_cli.report import CRASHED, crash, one_line
 from gateway_cli.running import INTERRUPTED
 from gateway_cli.serve import serve
 from gateway_cli.show import complain

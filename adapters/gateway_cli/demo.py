@@ -12,8 +12,8 @@ import typer
 
 import gateway_asyncio
 from gateway_cli.options import (
-    CompressOption,
-    DialectOption,
+    ApiVersionOption,
+    CompressionOption,
     EncodingOption,
     JsonOption,
     chosen,
@@ -26,24 +26,21 @@ from gateway_cli.show import MISUSED, Screen, fail
 from gateway_cli.words import describe
 from gateway_proto import (
     Activity,
-    By,
     Closed,
     Compression,
     Config,
-    Dialect,
     Dispatch,
     Encoding,
     GatewayFound,
     HeartbeatSent,
+    Initiator,
     Intents,
+    ProtocolVersion,
     Ready,
     Resumed,
-    Server,
-    ServerConfig,
-    ServerEvent,
     UpdatePresence,
-    World,
 )
+from gateway_proto.server import Server, ServerConfig, ServerEvent, World
 
 __all__ = ["demo"]
 
@@ -57,15 +54,15 @@ class _Interrupted(Exception):
     """A signal came."""
 
 
-def _on_asyncio(story: _Demo, output: Output) -> None:
+def _on_asyncio(demo_run: _Demo, output: Output) -> None:
     async def bounded() -> None:
         async with asyncio.timeout(_SECONDS):
-            await story.run(gateway_asyncio)
+            await demo_run.run(gateway_asyncio)
 
     run(output, bounded)
 
 
-def _on_trio(story: _Demo, output: Output) -> None:
+def _on_trio(demo_run: _Demo, output: Output) -> None:
     # They take a tenth of the time to start, which all other commands would pay for.
     try:
         import trio
@@ -81,7 +78,7 @@ def _on_trio(story: _Demo, output: Output) -> None:
                 nursery.start_soon(interrupt, signals, nursery.cancel_scope)
                 try:
                     with trio.fail_after(_SECONDS):
-                        await story.run(gateway_trio)
+                        await demo_run.run(gateway_trio)
                 except (OSError, trio.TooSlowError) as error:
                     slow = isinstance(error, trio.TooSlowError)
                     errors.append(TimeoutError() if slow else error)
@@ -105,7 +102,7 @@ _ADAPTERS: dict[str, Callable[[_Demo, Output], None]] = {"asyncio": _on_asyncio,
 
 
 class _Demo:
-    """The client's side of the story, event by event."""
+    """Client's side of the demo, event by event."""
 
     def __init__(self, screen: Screen, config: Config) -> None:
         self._screen = screen
@@ -174,33 +171,38 @@ class _Demo:
             "the session was not resumed": self.resumed,
             f"the messages were {self.numbers}, not [1, 2, 3, 4]": self.numbers == [1, 2, 3, 4],
             "the client did not close cleanly": bool(ends)
-            and (ends[-1].code, ends[-1].by) == (1000, By.PEER),
+            and (ends[-1].code, ends[-1].initiator) == (1000, Initiator.PEER),
         }
         return [failure for failure, happened in expected.items() if not happened]
 
 
 def _show(
-    screen: Screen, *, dialect: Dialect, adapter: str, encoding: Encoding, compression: Compression
+    screen: Screen,
+    *,
+    version: ProtocolVersion,
+    adapter: str,
+    encoding: Encoding,
+    compression: Compression,
 ) -> bool:
     """Run the demo; return whether it succeeded. Raises `LocalProtocolError` if invalid."""
     config = configured(
         token=_TOKEN,
-        dialect=dialect,
-        intents=Intents.GUILD_MESSAGES if dialect.intents else None,
+        version=version,
+        intents=Intents.GUILD_MESSAGES if version.intents else None,
         encoding=encoding,
         compression=compression,
     )
-    story = _Demo(screen, config)
+    demo_run = _Demo(screen, config)
     try:
-        _ADAPTERS[adapter](story, screen.output)
-        failures = story.failures()
+        _ADAPTERS[adapter](demo_run, screen.output)
+        failures = demo_run.failures()
     except TimeoutError:
-        failures = [f"it took more than {_SECONDS:.0f} seconds", *story.failures()]
+        failures = [f"it took more than {_SECONDS:.0f} seconds", *demo_run.failures()]
     if failures:
         screen.verdict(f"failed: {'; '.join(failures)}", good=False)
         return False
     screen.verdict(
-        f"success: version {dialect.version} on {adapter}, {encoding.value}, compression "
+        f"success: version {version.number} on {adapter}, {encoding.value}, compression "
         f"{compression.value}, dropped and resumed, 4 of 4 messages in order",
         good=True,
     )
@@ -208,9 +210,9 @@ def _show(
 
 
 def demo(
-    version: DialectOption = 10,
+    version: ApiVersionOption = 10,
     encoding: EncodingOption = Encoding.JSON.value,
-    compress: CompressOption = Compression.NONE.value,
+    compression: CompressionOption = Compression.NONE.value,
     adapter: Annotated[
         str,
         typer.Option(
@@ -225,7 +227,7 @@ def demo(
 
     \b
     Example:
-      gateway-proto demo --dialect 3 --compress payload --adapter trio
+      gateway-proto demo --api-version 3 --compression payload --adapter trio
     """
     if adapter not in _ADAPTERS:
         known = ", ".join(_ADAPTERS)
@@ -234,10 +236,10 @@ def demo(
         screen = Screen(as_json=as_json)
         good = _show(
             screen,
-            dialect=version_of(version),
+            version=version_of(version),
             adapter=adapter,
             encoding=chosen("--encoding", encoding, Encoding),
-            compression=chosen("--compress", compress, Compression),
+            compression=chosen("--compression", compression, Compression),
         )
     except OSError as error:
         fail(str(error.strerror or error))

@@ -9,11 +9,13 @@ import msgspec
 import typer
 from rich.text import Text
 
+from gateway_cli.crash_report import TRACE_HINT, about, one_line
+from gateway_cli.doctor_checks import ConnectionCheck, Finding
 from gateway_cli.escaping import escape, json_line
 from gateway_cli.options import (
     ApiOption,
-    CompressOption,
-    DialectOption,
+    ApiVersionOption,
+    CompressionOption,
     EncodingOption,
     GatewayOption,
     JsonOption,
@@ -24,8 +26,6 @@ from gateway_cli.options import (
     version_of,
 )
 from gateway_cli.output import Output
-from gateway_cli.probe import Finding, Probe
-from gateway_cli.report import TRACE_HINT, about, one_line
 from gateway_cli.running import run
 from gateway_cli.settings import configured, parsed_url
 from gateway_cli.show import console
@@ -41,9 +41,9 @@ _NO_TOKEN = "the-doctor-has-none"
 def doctor(
     api: ApiOption = None,
     gateway: GatewayOption = None,
-    version: DialectOption = 10,
+    version: ApiVersionOption = 10,
     encoding: EncodingOption = Encoding.JSON.value,
-    compress: CompressOption = Compression.NONE.value,
+    compression: CompressionOption = Compression.NONE.value,
     seconds: Annotated[
         float,
         typer.Option("--timeout", metavar="SECONDS", help="For each step.", min=0.1, max=600),
@@ -66,9 +66,9 @@ def doctor(
     config = _config(
         api_url=api,
         gateway_url=gateway,
-        dialect=version,
+        version=version,
         encoding=chosen("--encoding", encoding, Encoding),
-        compression=chosen("--compress", compress, Compression),
+        compression=chosen("--compression", compression, Compression),
         seconds=seconds,
     )
     setting = proxy_setting(proxy, config.endpoint, no_proxy=no_proxy)
@@ -76,13 +76,15 @@ def doctor(
     output = Output()
     page = _Page(config, output, as_json=as_json)
 
-    async def probe() -> bool:
-        good = await Probe(config, page.tell, page.begin, proxy=setting, context=context).run()
+    async def check() -> bool:
+        good = await ConnectionCheck(
+            config, page.report, page.begin, proxy=setting, context=context
+        ).run()
         page.end(good=good)
         return good
 
     try:
-        good = run(output, probe)
+        good = run(output, check)
     finally:
         page.stop()
     if not good:
@@ -92,15 +94,17 @@ def doctor(
 def _config(**given: Any) -> Config:
     seconds = given.pop("seconds")
     # The placeholder is not sent, not even to a lookup that requires a token.
-    spoken = msgspec.structs.replace(version_of(given.pop("dialect")), lookup_authorized=False)
+    unauthorized = msgspec.structs.replace(
+        version_of(given.pop("version")), lookup_authorized=False
+    )
     return configured(
         token=_NO_TOKEN,
-        dialect=spoken,
-        intents=0 if spoken.intents_required else None,
-        ask_to_identify=True,
+        version=unauthorized,
+        intents=0 if unauthorized.intents_required else None,
+        wait_for_identify_slot=True,
         unix_offset=0.0,  # for heartbeats that are never sent
         handshake_timeout=seconds,
-        greeting_timeout=seconds,
+        hello_timeout=seconds,
         close_timeout=seconds,
         allow_plaintext=True,  # no token is sent
         **given,
@@ -116,7 +120,7 @@ class _Page:
         self._as_json = as_json
         self._waits = self._console.status("", spinner="line")
         words = {
-            "dialect": config.dialect.version,
+            "api_version": config.version.number,
             "encoding": config.encoding.value,
             "compression": config.compression.value,
         }
@@ -124,8 +128,9 @@ class _Page:
             self._print({"about": {**about(), **words, "endpoint": str(config.endpoint)}})
             return
         self._console.print(Text(one_line(), style="dim"))
-        speaks = ", ".join(f"{name} {word}" for name, word in words.items())
-        self._console.print(Text.assemble(str(config.endpoint), (f"; {speaks}", "dim")))
+        protocol = ", ".join(f"{name} {word}" for name, word in words.items())
+        protocol = protocol.replace("api_version", "version")
+        self._console.print(Text.assemble(str(config.endpoint), (f"; {protocol}", "dim")))
 
     def begin(self, step: str) -> None:
         """Show the step that runs, on a terminal."""
@@ -133,7 +138,7 @@ class _Page:
             self._waits.update(f"{step} ...")
             self._waits.start()
 
-    def tell(self, finding: Finding) -> None:
+    def report(self, finding: Finding) -> None:
         """Print the finding of a step."""
         self._waits.stop()
         if self._as_json:

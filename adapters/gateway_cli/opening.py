@@ -13,9 +13,10 @@ import attrs
 
 from gateway_asyncio._connecting import as_transport, connect_first
 from gateway_asyncio._dialing import Dialer
-from gateway_cli import advice
+from gateway_cli import doctor_hints
 from gateway_dialing import Attempt, DialError, ProxySetting, in_order, proxy_for
-from gateway_proto import Config, Url
+from gateway_proto import Config
+from gateway_proto.urls import Url
 
 __all__ = ["Failed", "Finding", "Opener", "Steps"]
 
@@ -37,10 +38,10 @@ class Failed(Exception):
 
 
 class Steps:
-    """Report of steps; calls `begin` before a step and `tell` with its finding."""
+    """Report of steps; calls `begin` before a step and `report` with its finding."""
 
-    def __init__(self, tell: Callable[[Finding], None], begin: Callable[[str], None]) -> None:
-        self._tell = tell
+    def __init__(self, report: Callable[[Finding], None], begin: Callable[[str], None]) -> None:
+        self._report = report
         self._begin = begin
         self._loop = asyncio.get_running_loop()
         self._began = 0.0
@@ -50,10 +51,10 @@ class Steps:
         self._begin(step)
 
     def good(self, step: str, text: str) -> None:
-        self._tell(Finding(step, True, text, self._took()))
+        self._report(Finding(step, True, text, self._took()))
 
-    def bad(self, step: str, text: str, what_to_do: str) -> NoReturn:
-        self._tell(Finding(step, False, text, self._took(), what_to_do))
+    def bad(self, step: str, text: str, hint: str) -> NoReturn:
+        self._report(Finding(step, False, text, self._took(), hint))
         raise Failed
 
     def _took(self) -> float:
@@ -94,9 +95,9 @@ class Opener:
             async with asyncio.timeout(seconds):
                 opened = await self._dialer.through_proxy(proxy, url.host, url.port, attempt)
         except TimeoutError:
-            self._bad("proxy", str(attempt.timed_out(seconds)), advice.PROXY)
+            self._bad("proxy", str(attempt.timed_out(seconds)), doctor_hints.PROXY)
         except DialError as error:
-            self._bad("proxy", str(error), advice.PROXY)
+            self._bad("proxy", str(error), doctor_hints.PROXY)
         self._good("proxy", f"a tunnel through {proxy}")
         return opened
 
@@ -107,7 +108,7 @@ class Opener:
                 return await self._dialer.encrypt(transport, url.host, Attempt())
         except OSError as error:
             cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
-            self._bad("TLS", _words(cause), advice.of_tls(cause))
+            self._bad("TLS", _words(cause), doctor_hints.tls_hint(cause))
 
     async def _resolve(self, url: Url) -> list[Any]:
         self._next("name")
@@ -115,8 +116,8 @@ class Opener:
             async with asyncio.timeout(self._config.handshake_timeout):
                 found = await self._loop.getaddrinfo(url.host, url.port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
-            why = error if isinstance(error, OSError) else OSError(str(error))
-            self._bad("name", f"{url.host}: {_words(why)}", advice.of_name(why))
+            reason = error if isinstance(error, OSError) else OSError(str(error))
+            self._bad("name", f"{url.host}: {_words(reason)}", doctor_hints.dns_hint(reason))
         addresses = ", ".join(dict.fromkeys(str(entry[4][0]) for entry in found))
         is_one = addresses == url.host
         self._good("name", f"{url.host} is {'an address already' if is_one else addresses}")
@@ -131,8 +132,8 @@ class Opener:
         except OSError:  # the attempt has the reason of each address
             failures = _failures(attempt)
             every = "; ".join(f"{where}: {_words(error)}" for where, error in failures)
-            what_to_do = advice.of_address(failures[0][1])
-            self._bad("connect", f"port {url.port} of {every}", what_to_do)
+            hint = doctor_hints.connect_hint(failures[0][1])
+            self._bad("connect", f"port {url.port} of {every}", hint)
         where = sock.getpeername()[0]
         also = "; ".join(
             f"not {one}: {_words(error)}" for one, error in _failures(attempt) if one != where
@@ -143,7 +144,7 @@ class Opener:
 
 
 def _failures(attempt: Attempt) -> list[tuple[str, OSError]]:
-    return [(one.sockaddr[0], why or TimeoutError()) for one, why in attempt.tried.items()]
+    return [(one.sockaddr[0], reason or TimeoutError()) for one, reason in attempt.tried.items()]
 
 
 def _words(error: OSError) -> str:

@@ -11,13 +11,15 @@ import typer
 
 from gateway_cli.show import MISUSED, fail
 from gateway_dialing import ProxySetting, proxy_for
-from gateway_proto import DIALECTS, Compression, Dialect, Encoding, Intents, LocalProtocolError, Url
+from gateway_proto import Compression, Encoding, Intents, LocalProtocolError, ProtocolVersion
+from gateway_proto.urls import Url
+from gateway_proto.versions import VERSIONS
 
 __all__ = [
-    "DIALECT_HELP",
+    "API_VERSION_HELP",
     "ApiOption",
-    "CompressOption",
-    "DialectOption",
+    "ApiVersionOption",
+    "CompressionOption",
     "EncodingOption",
     "GatewayOption",
     "JsonOption",
@@ -25,16 +27,16 @@ __all__ = [
     "ProxyOption",
     "RecordOption",
     "chosen",
-    "complete_dialect",
+    "complete_api_version",
     "complete_intents",
     "proxy_setting",
     "version_of",
 ]
 
 
-def complete_dialect(incomplete: str) -> list[str]:
+def complete_api_version(incomplete: str) -> list[str]:
     """Complete the supported versions."""
-    return [str(version) for version in DIALECTS if str(version).startswith(incomplete)]
+    return [str(version) for version in VERSIONS if str(version).startswith(incomplete)]
 
 
 def complete_intents(incomplete: str) -> Iterator[str]:
@@ -46,7 +48,7 @@ def complete_intents(incomplete: str) -> Iterator[str]:
             yield f"{before}{comma}{name}"
 
 
-DIALECT_HELP = f"Version of the protocol: {', '.join(map(str, DIALECTS))}."
+API_VERSION_HELP = f"Version of the protocol: {', '.join(map(str, VERSIONS))}."
 
 ApiOption: TypeAlias = Annotated[
     str | None,
@@ -59,10 +61,13 @@ ApiOption: TypeAlias = Annotated[
 GatewayOption: TypeAlias = Annotated[
     str | None, typer.Option("--gateway", metavar="URL", help="Connect here, without a lookup.")
 ]
-DialectOption: TypeAlias = Annotated[
+ApiVersionOption: TypeAlias = Annotated[
     int,
     typer.Option(
-        "--dialect", metavar="VERSION", help=DIALECT_HELP, autocompletion=complete_dialect
+        "--api-version",
+        metavar="VERSION",
+        help=API_VERSION_HELP,
+        autocompletion=complete_api_version,
     ),
 ]
 # Words, not enumerations: click before 8.2 does not know the default of one again.
@@ -75,10 +80,10 @@ EncodingOption: TypeAlias = Annotated[
         autocompletion=lambda: [encoding.value for encoding in Encoding],
     ),
 ]
-CompressOption: TypeAlias = Annotated[
+CompressionOption: TypeAlias = Annotated[
     str,
     typer.Option(
-        "--compress",
+        "--compression",
         metavar="COMPRESSION",
         help="none, payload or, from version 6 on, zlib-stream or zstd-stream.",
         autocompletion=lambda: [compression.value for compression in Compression],
@@ -115,12 +120,12 @@ def chosen(option: str, word: str, kind: type[E]) -> E:
         fail(f"invalid {option} {word!r}: use one of {known}", status=MISUSED)
 
 
-def version_of(number: int) -> Dialect:
+def version_of(number: int) -> ProtocolVersion:
     """Return the version of the protocol, or end with the allowed versions."""
-    if number not in DIALECTS:
-        known = ", ".join(map(str, DIALECTS))
-        fail(f"invalid --dialect {number}: use one of {known}", status=MISUSED)
-    return DIALECTS[number]
+    if number not in VERSIONS:
+        known = ", ".join(map(str, VERSIONS))
+        fail(f"invalid --api-version {number}: use one of {known}", status=MISUSED)
+    return VERSIONS[number]
 
 
 def proxy_setting(proxy: str | None, endpoint: Url, *, no_proxy: bool) -> ProxySetting:

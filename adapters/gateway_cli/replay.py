@@ -13,8 +13,8 @@ import typer
 from rich.text import Text
 
 from gateway_cli.escaping import NOT_AS_JSON, escape, json_line
-from gateway_cli.reading import reading
-from gateway_cli.show import MISUSED, NOT_AS_TRACES, console, fail
+from gateway_cli.progress import open_with_progress
+from gateway_cli.show import MALFORMED_TRACE_ERRORS, MISUSED, console, fail
 from gateway_proto.trace import Step, TraceError, replay
 
 __all__ = ["replay_file", "rows"]
@@ -46,7 +46,7 @@ def replay_file(
     screen = console()
     count = different = 0
     with (
-        reading(file, screen, quietly=step or as_json) as lines,
+        open_with_progress(file, screen, quietly=step or as_json) as lines,
         # Closed before the file is, if it ends in the middle.
         contextlib.closing(_checked(file, lines)) as shown,
     ):
@@ -81,7 +81,7 @@ def _checked(
         yield from rows(replay(lines))
     except (TraceError, UnicodeError) as error:
         fail(f"{file}: {error}", status=MISUSED)
-    except (*NOT_AS_TRACES, RecursionError) as error:
+    except (*MALFORMED_TRACE_ERRORS, RecursionError) as error:
         fail(f"{file}: a line is not as traces have it: {error!r}", status=MISUSED)
 
 
@@ -164,9 +164,9 @@ class _Shown:
 
 
 def _of_config(config: dict[str, Any]) -> str:
-    if "dialect" not in config:
+    if "version" not in config:
         return ""
-    return f"version {config['dialect']}, {config['encoding']}, {config['compression']}"
+    return f"version {config['version']}, {config['encoding']}, {config['compression']}"
 
 
 def _arguments(line: dict[str, Any]) -> str:

@@ -10,21 +10,20 @@ import attrs
 import typer
 
 from gateway_cli.options import (
-    DIALECT_HELP,
+    API_VERSION_HELP,
     JsonOption,
     RecordOption,
-    complete_dialect,
+    complete_api_version,
     version_of,
 )
-from gateway_cli.reading import read_text
-from gateway_cli.recording import recording
+from gateway_cli.progress import read_text
 from gateway_cli.running import run
 from gateway_cli.serve_options import (
     AllowedIntentsOption,
     ConcurrencyOption,
     ControlHostOption,
     GuildsPerShardOption,
-    IdentifiesADayOption,
+    IdentifiesPerDayOption,
     IdentifySecondsOption,
     MembersSecondsOption,
     ReplayBytesOption,
@@ -36,10 +35,8 @@ from gateway_cli.serve_options import (
 )
 from gateway_cli.server_run import run_server
 from gateway_cli.show import MISUSED, Screen, fail
-from gateway_proto import (
-    Scenario,
-    World,
-)
+from gateway_cli.trace_output import open_recorder
+from gateway_proto.server import Scenario, World
 
 __all__ = ["serve"]
 
@@ -54,15 +51,15 @@ def serve(
     ] = 8080,
     token: Annotated[
         list[str] | None,
-        typer.Option(metavar="TOKEN", help="Let in this token alone; may be repeated."),
+        typer.Option(metavar="TOKEN", help="Accept only this token; may be repeated."),
     ] = None,
     version: Annotated[
         int | None,
         typer.Option(
-            "--dialect",
+            "--api-version",
             metavar="VERSION",
-            help=f"Speak this one alone. {DIALECT_HELP}",
-            autocompletion=complete_dialect,
+            help=f"Accept only this version. {API_VERSION_HELP}",
+            autocompletion=complete_api_version,
         ),
     ] = None,
     heartbeat_interval: Annotated[
@@ -89,7 +86,7 @@ def serve(
     shards: ShardsOption = None,
     max_concurrency: ConcurrencyOption = None,
     identify_seconds: IdentifySecondsOption = None,
-    identifies_a_day: IdentifiesADayOption = None,
+    identifies_per_day: IdentifiesPerDayOption = None,
     allowed_intents: AllowedIntentsOption = None,
     guilds_per_shard: GuildsPerShardOption = None,
     members_seconds: MembersSecondsOption = None,
@@ -130,7 +127,7 @@ def serve(
         shards=shards,
         max_concurrency=max_concurrency,
         identify_seconds=identify_seconds,
-        identifies_a_day=identifies_a_day,
+        identifies_per_day=identifies_per_day,
         allowed_intents=allowed_intents,
         guilds_per_shard=guilds_per_shard,
         members_seconds=members_seconds,
@@ -148,7 +145,7 @@ def serve(
         config = attrs.evolve(config, scenario=_parsed(scenario, read))
     screen = Screen(as_json=as_json)
     try:
-        with recording(record, screen.warn) as recorder:
+        with open_recorder(record, screen.warn) as recorder:
             run(
                 screen.output,
                 lambda: run_server(

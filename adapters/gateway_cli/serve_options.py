@@ -9,14 +9,15 @@ import typer
 
 from gateway_cli.options import complete_intents
 from gateway_cli.show import MISUSED, fail
-from gateway_proto import Intents, LocalProtocolError, ServerConfig
+from gateway_proto import Intents, LocalProtocolError
+from gateway_proto.server import ServerConfig
 
 __all__ = [
     "AllowedIntentsOption",
     "ConcurrencyOption",
     "ControlHostOption",
     "GuildsPerShardOption",
-    "IdentifiesADayOption",
+    "IdentifiesPerDayOption",
     "IdentifySecondsOption",
     "MembersSecondsOption",
     "ReplayBytesOption",
@@ -48,7 +49,7 @@ IdentifySecondsOption: TypeAlias = Annotated[
         help="Between two Identifies of one key; Discord: 5, default: 0.",
     ),
 ]
-IdentifiesADayOption: TypeAlias = Annotated[
+IdentifiesPerDayOption: TypeAlias = Annotated[
     int | None,
     typer.Option("--identifies-a-day", metavar="NUMBER", help="More are refused; default: 1000."),
 ]
@@ -120,5 +121,10 @@ def _option(field: re.Match[str]) -> str:
     return "--" + _OPTIONS.get(field[1], field[1].replace("_", "-"))
 
 
-_OPTIONS = {"tokens": "token", "control_hosts": "control-host", "versions": "dialect"}
+_OPTIONS = {
+    "tokens": "token",
+    "control_hosts": "control-host",
+    "versions": "api-version",
+    "identifies_per_day": "identifies-a-day",
+}
 """Options that are not named as their fields are."""

@@ -10,12 +10,12 @@ from collections.abc import Iterator
 
 import attrs
 
-from gateway_asyncio import Serving, serve_gateway
-from gateway_cli.board import Board
+from gateway_asyncio import RunningServer, serve_gateway
 from gateway_cli.certificate import certificate
+from gateway_cli.server_table import ServerTable
 from gateway_cli.show import Screen
 from gateway_cli.words import describe
-from gateway_proto import Server, ServerConfig, ServerConnection, ServerEvent
+from gateway_proto.server import Server, ServerConfig, ServerConnection, ServerEvent
 from gateway_proto.trace import Recorder
 
 __all__ = ["run_server"]
@@ -23,7 +23,7 @@ __all__ = ["run_server"]
 _REFRESH_SECONDS = 0.5
 
 
-async def _tick(serving: Serving, seconds: float) -> None:
+async def _tick(serving: RunningServer, seconds: float) -> None:
     number = 0
     while True:
         await asyncio.sleep(seconds)
@@ -31,12 +31,12 @@ async def _tick(serving: Serving, seconds: float) -> None:
         serving.dispatch("TICK", {"number": number})
 
 
-async def _refresh(screen: Screen, board: Board) -> None:
-    """Keep the table at the foot of the terminal up to date."""
-    with screen.foot(board.table) as update:
+async def _refresh(screen: Screen, table: ServerTable) -> None:
+    """Keep the table at the bottom of the terminal up to date."""
+    with screen.footer(table.table) as update:
         while True:
             await asyncio.sleep(_REFRESH_SECONDS)
-            board.measure(asyncio.get_running_loop().time())
+            table.measure(asyncio.get_running_loop().time())
             update()
 
 
@@ -80,10 +80,10 @@ async def _serve(
     screen: Screen, server: Server, *, host: str, port: int, tick: float | None, tls: bool
 ) -> None:
     config = server.config
-    board = Board(server)
+    table = ServerTable(server)
 
     def on_event(connection: ServerConnection, event: ServerEvent) -> None:
-        board.count(connection)
+        table.count(connection)
         number = connection.number
         screen.event("http" if number is None else f"#{number}", event, describe(event))
 
@@ -101,8 +101,8 @@ async def _serve(
             base = serving.api_url.removesuffix("/api")
             screen.line("serve", f"control    {base}{config.control}")
         tasks = []
-        if screen.has_foot:
-            tasks.append(asyncio.create_task(_refresh(screen, board)))
+        if screen.has_footer:
+            tasks.append(asyncio.create_task(_refresh(screen, table)))
         if tick is not None:
             tasks.append(asyncio.create_task(_tick(serving, tick)))
         try:

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator
 
 from gateway_cli.private import NotOurs, locked
-from gateway_cli.reading import read_text
+from gateway_cli.progress import read_text
 from gateway_cli.show import MISUSED, complain, fail
 from gateway_proto import Config, LocalProtocolError, Session
 

@@ -10,9 +10,10 @@ from typing import Any
 import attrs
 
 from gateway_cli.options import chosen, version_of
-from gateway_cli.reading import read_text
+from gateway_cli.progress import read_text
 from gateway_cli.show import MISUSED, fail
-from gateway_proto import Compression, Config, Encoding, Intents, LocalProtocolError, Url
+from gateway_proto import Compression, Config, Encoding, Intents, LocalProtocolError
+from gateway_proto.urls import Url
 
 __all__ = ["Settings", "client_config", "parsed_url"]
 
@@ -30,7 +31,7 @@ class Settings:
     version: int
     intents: str | None
     encoding: str
-    compress: str
+    compression: str
     token_file: pathlib.Path | None
     allow_plaintext: bool
 
@@ -47,14 +48,14 @@ def client_config(given: Settings) -> Config:
     version = version_of(given.version)
     return configured(
         token=_token(given.token_file, is_default=url is None),
-        dialect=version,
+        version=version,
         api_url=given.api,
         gateway_url=given.gateway,
         intents=_intents(given.intents)
         if given.intents is not None or version.intents_required
         else None,
         encoding=chosen("--encoding", given.encoding, Encoding),
-        compression=chosen("--compress", given.compress, Compression),
+        compression=chosen("--compression", given.compression, Compression),
         allow_plaintext=given.allow_plaintext,
     )
 

@@ -18,11 +18,11 @@ from gateway_cli.escaping import NOT_AS_JSON, escape, json_line
 from gateway_cli.output import Output, OutputFile
 from gateway_cli.words import fields_of, plain
 
-__all__ = ["MISUSED", "NOT_AS_TRACES", "Screen", "complain", "console", "fail"]
+__all__ = ["MALFORMED_TRACE_ERRORS", "MISUSED", "Screen", "complain", "console", "fail"]
 
 MISUSED = 2
 """The exit status if options or files cannot be used."""
-NOT_AS_TRACES = (AttributeError, LookupError, TypeError, ValueError, ArithmeticError)
+MALFORMED_TRACE_ERRORS = (AttributeError, LookupError, TypeError, ValueError, ArithmeticError)
 """Exceptions of a JSON line that is not a line of a trace."""
 
 _COLOURS = {"client": "cyan", "server": "magenta"}
@@ -75,7 +75,7 @@ class Screen:
         return self._as_json
 
     @property
-    def has_foot(self) -> bool:
+    def has_footer(self) -> bool:
         """Whether something may be below the lines: on a terminal that can move the cursor."""
         # Not where colour is forced in a pipe, which a console takes for a terminal.
         can_move = self.output.stream.isatty() and not self._console.is_dumb_terminal
@@ -111,7 +111,7 @@ class Screen:
         self.line("output", text)
 
     @contextlib.contextmanager
-    def foot(self, draw: Callable[[], Table]) -> Iterator[Callable[[], None]]:
+    def footer(self, draw: Callable[[], Table]) -> Iterator[Callable[[], None]]:
         """Keep a table below the lines; yield a function that draws it again."""
 
         def fitting() -> Table:

@@ -25,7 +25,7 @@ from gateway_cli.show import MISUSED, console, fail
 from gateway_proto import LocalProtocolError
 
 if TYPE_CHECKING:
-    from gateway_proto.testing import InvariantBroken, Report
+    from gateway_proto.testing import InvariantViolation, Report
 
 __all__ = ["simulate"]
 
@@ -44,15 +44,15 @@ def _seeds(text: str) -> range:
     return range(first, last + 1)
 
 
-def _live(seed: int, without: frozenset[str], days: float) -> Report | InvariantBroken:
+def _run_history(seed: int, without: frozenset[str], days: float) -> Report | InvariantViolation:
     """Simulate one history of `days` days of one client, or until a violation."""
     # Imported by this command alone: it takes a fifth of what a start of any other takes.
-    from gateway_proto.testing import InvariantBroken, Simulation
+    from gateway_proto.testing import InvariantViolation, Simulation
 
-    simulation = Simulation.of(seed, without=without)
+    simulation = Simulation.for_seed(seed, without=without)
     try:
-        return simulation.run(days * _DAY / simulation.setting.clients)
-    except InvariantBroken as broken:
+        return simulation.run(days * _DAY / simulation.config.clients)
+    except InvariantViolation as broken:
         return broken
 
 
@@ -61,13 +61,13 @@ def _ignore_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _lives(
+def _run_histories(
     seeds: Iterable[int], without: frozenset[str], days: float, jobs: int
-) -> Generator[Report | InvariantBroken, None, None]:
+) -> Generator[Report | InvariantViolation, None, None]:
     """The histories, as they end."""
     if jobs == 1:
         for seed in seeds:
-            yield _live(seed, without, days)
+            yield _run_history(seed, without, days)
         return
     waiting = iter(seeds)
     # Not forked: a thread draws the progress.
@@ -75,7 +75,9 @@ def _lives(
     pool = concurrent.futures.ProcessPoolExecutor(
         jobs, mp_context=context, initializer=_ignore_interrupts
     )
-    running = {pool.submit(_live, seed, without, days) for seed in itertools.islice(waiting, jobs)}
+    running = {
+        pool.submit(_run_history, seed, without, days) for seed in itertools.islice(waiting, jobs)
+    }
     try:
         while running:
             done, running = concurrent.futures.wait(
@@ -86,7 +88,8 @@ def _lives(
             )
             for future in done:
                 running |= {
-                    pool.submit(_live, seed, without, days) for seed in itertools.islice(waiting, 1)
+                    pool.submit(_run_history, seed, without, days)
+                    for seed in itertools.islice(waiting, 1)
                 }
                 yield future.result()
     finally:
@@ -102,13 +105,13 @@ class _Sum:
     histories: int = 0
     years: float = 0.0
     events: int = 0
-    troubles: Counter[str] = attrs.Factory(Counter)
+    fault_counts: Counter[str] = attrs.Factory(Counter)
 
     def add(self, report: Report) -> None:
         self.histories += 1
         self.years += report.years
         self.events += report.events
-        self.troubles += report.troubles
+        self.fault_counts += report.fault_counts
 
 
 def _simulate(
@@ -126,21 +129,21 @@ def _simulate(
     Reports the result. For a violation it reports the command that reproduces it, and the fewest
     kinds of faults. Raises `LocalProtocolError` for invalid seeds and unknown kinds.
     """
-    from gateway_proto.testing import InvariantBroken, Setting
+    from gateway_proto.testing import InvariantViolation, SimulationConfig
 
-    left_out = Setting(without=filter(None, without.split(","))).without
+    left_out = SimulationConfig(excluded_faults=filter(None, without.split(","))).excluded_faults
     chosen = None if seeds is None else _seeds(seeds)
     total = _Sum()
     began = time.monotonic()
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-    outcomes = _lives(chosen or itertools.count(), left_out, days, jobs)
+    outcomes = _run_histories(chosen or itertools.count(), left_out, days, jobs)
     try:
         page.begin(f"{years:g} years" if chosen is None else f"{len(chosen)} histories")
         with contextlib.closing(outcomes), progress:
             task = progress.add_task("", total=years if chosen is None else len(chosen))
             for outcome in outcomes:
-                if isinstance(outcome, InvariantBroken):
+                if isinstance(outcome, InvariantViolation):
                     progress.stop()
                     page.broken(outcome, left_out)
                     return False
@@ -188,19 +191,19 @@ class _Page:
             fields = {"good": None if interrupted else True, "interrupted": interrupted}
             self._put({**fields, "seconds": round(seconds, 3), **attrs.asdict(total)})
             return
-        for kind, count in sorted(total.troubles.items(), key=lambda item: (-item[1], item[0])):
+        for kind, count in sorted(total.fault_counts.items(), key=lambda item: (-item[1], item[0])):
             self._console.print(f"  {kind:22} {count}")
         self._console.print(f"{seconds:.0f} s, {total.years / seconds * 3600:.1f} years an hour")
-        troubles = sum(total.troubles.values())
+        count = sum(total.fault_counts.values())
         verdict = "interrupted: nothing broken until then" if interrupted else "nothing broken"
         if not total.histories:
             verdict = "interrupted before the first history ended"
         self._console.print(
             f"{total.years:.2f} years of one client in {total.histories} histories: "
-            f"{total.events} events, {troubles} faults, {verdict}"
+            f"{total.events} events, {count} faults, {verdict}"
         )
 
-    def broken(self, broken: InvariantBroken, without: frozenset[str]) -> None:
+    def broken(self, broken: InvariantViolation, without: frozenset[str]) -> None:
         """Report a violation, and then the shrunk case."""
         from gateway_proto.testing import shrink
 

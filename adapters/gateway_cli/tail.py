@@ -11,11 +11,12 @@ from typing import Annotated, Any
 import typer
 
 from gateway_asyncio import Gateway, Shards, open_gateway, open_shards
+from gateway_cli.client_table import ClientTable
 from gateway_cli.escaping import NOT_AS_JSON
 from gateway_cli.options import (
     ApiOption,
-    CompressOption,
-    DialectOption,
+    ApiVersionOption,
+    CompressionOption,
     EncodingOption,
     GatewayOption,
     JsonOption,
@@ -25,13 +26,12 @@ from gateway_cli.options import (
     complete_intents,
     proxy_setting,
 )
-from gateway_cli.recording import recording
 from gateway_cli.running import run
 from gateway_cli.session_file import NotSaved, SessionFile, session_file
 from gateway_cli.settings import Settings, client_config
 from gateway_cli.show import MISUSED, Screen, fail
+from gateway_cli.trace_output import open_recorder
 from gateway_cli.trusting import tls_context
-from gateway_cli.watch import Watch
 from gateway_cli.words import data_of, describe
 from gateway_proto import (
     Compression,
@@ -42,8 +42,8 @@ from gateway_proto import (
     GaveUpError,
     LocalProtocolError,
     Session,
-    session_after,
 )
+from gateway_proto.session import session_after
 
 __all__ = ["tail"]
 
@@ -59,7 +59,7 @@ class _Ended(Exception):
 def tail(
     api: ApiOption = None,
     gateway: GatewayOption = None,
-    version: DialectOption = 10,
+    version: ApiVersionOption = 10,
     intents: Annotated[
         str | None,
         typer.Option(
@@ -70,7 +70,7 @@ def tail(
         ),
     ] = None,
     encoding: EncodingOption = Encoding.JSON.value,
-    compress: CompressOption = Compression.NONE.value,
+    compression: CompressionOption = Compression.NONE.value,
     shards: Annotated[
         int | None,
         typer.Option(
@@ -118,12 +118,12 @@ def tail(
             version=version,
             intents=intents,
             encoding=encoding,
-            compress=compress,
+            compression=compression,
             token_file=token_file,
             allow_plaintext=allow_plaintext,
         )
     )
-    if shards is not None and not (config.dialect.shards and config.dialect.greets):
+    if shards is not None and not (config.version.shards and config.version.sends_hello):
         fail(f"invalid --shards {shards}: version {version} has no shards", status=MISUSED)
     options: dict[str, Any] = {
         "proxy": proxy_setting(proxy, config.endpoint, no_proxy=no_proxy),
@@ -131,7 +131,7 @@ def tail(
     }
     screen = Screen(as_json=as_json)
     try:
-        with session_file(session, config) as file, recording(record, screen.warn) as recorder:
+        with session_file(session, config) as file, open_recorder(record, screen.warn) as recorder:
             options["recorder"] = recorder
             run(screen.output, lambda: _tail(screen, config, shards, file, **options))
     except (GaveUpError, LocalProtocolError, NotSaved, _Ended) as error:
@@ -196,10 +196,10 @@ async def _tail(
     session = None if file is None else file.session
     connected: set[int | None] = set()
     async with _opened(config, shards, session, **options) as tailed:
-        watch = Watch(tailed.gateways, now=asyncio.get_running_loop().time())
-        async with _shown(screen, watch):
+        table = ClientTable(tailed.gateways, now=asyncio.get_running_loop().time())
+        async with _shown(screen, table):
             async for shard_id, event in tailed.events():
-                watch.count(shard_id, event)
+                table.count(shard_id, event)
                 session = session_after(session, event)
                 # Objects are not dropped: reading stops until there is capacity for more.
                 while screen.as_json and screen.output.is_full:
@@ -214,19 +214,19 @@ async def _tail(
 
 
 @contextlib.asynccontextmanager
-async def _shown(screen: Screen, watch: Watch) -> AsyncIterator[None]:
-    """Keep the table at the foot of the terminal up to date, where there is one."""
-    if not screen.has_foot:
+async def _shown(screen: Screen, table: ClientTable) -> AsyncIterator[None]:
+    """Keep the table at the bottom of the terminal up to date, where there is one."""
+    if not screen.has_footer:
         yield
         return
 
     async def refresh(update: Any) -> None:
         while True:
             await asyncio.sleep(_REFRESH_SECONDS)
-            watch.measure(asyncio.get_running_loop().time())
+            table.measure(asyncio.get_running_loop().time())
             update()
 
-    with screen.foot(watch.table) as update:
+    with screen.footer(table.table) as update:
         task = asyncio.create_task(refresh(update))
         try:
             yield

@@ -12,9 +12,9 @@ import typer
 
 from gateway_cli.escaping import NOT_AS_JSON, escape, json_line
 from gateway_cli.private import NotOurs, private_file
-from gateway_cli.reading import reading
-from gateway_cli.show import MISUSED, NOT_AS_TRACES, console, fail
-from gateway_cli.story import story
+from gateway_cli.progress import open_with_progress
+from gateway_cli.show import MALFORMED_TRACE_ERRORS, MISUSED, console, fail
+from gateway_cli.timeline_data import timeline_data
 from gateway_proto.trace import TraceError, read
 
 __all__ = ["page", "timeline_file"]
@@ -34,7 +34,7 @@ def timeline_file(
         bool, typer.Option("--json", help="Print the data of the page, and write no page.")
     ] = False,
 ) -> None:
-    """Draw a trace: states, heartbeats, dispatches, queues, and why it dialled and closed.
+    """Draw a trace: states, heartbeats, dispatches, queues, and reasons of dials and closes.
 
     The page is one file of about 5 MB, opens in any browser, and loads nothing. It needs the extra
     timeline.
@@ -45,21 +45,21 @@ def timeline_file(
     """
     out = out or file.with_suffix(".html")
     try:
-        with reading(file, console(stderr=True)) as lines:
-            told = story(read(lines))
+        with open_with_progress(file, console(stderr=True)) as lines:
+            data = timeline_data(read(lines))
     except (TraceError, UnicodeError) as error:
         fail(f"{file}: {error}", status=MISUSED)
-    except (*NOT_AS_TRACES, RecursionError) as error:
+    except (*MALFORMED_TRACE_ERRORS, RecursionError) as error:
         fail(f"{file}: a line is not as traces have it: {error!r}", status=MISUSED)
     if as_json:
         try:
-            text = json_line(told)
+            text = json_line(data)
         except NOT_AS_JSON as error:
             fail(f"{file}: it cannot be written as JSON: {error}", status=MISUSED)
         sys.stdout.write(text)
         return
     try:
-        text = page(told, file.name)
+        text = page(data, file.name)
     except ImportError:
         fail("a timeline needs plotly: install gateway-proto[timeline]", status=MISUSED)
     try:
@@ -76,12 +76,11 @@ def _is_page(head: bytes) -> bool:
     return b'content="gateway-proto timeline"' in head
 
 
-def page(told: dict[str, Any], name: str) -> str:
-    """The page of a story; raises ImportError where plotly is not installed."""
+def page(data: dict[str, Any], name: str) -> str:
+    """Return the HTML page of timeline data; raises ImportError if plotly is not installed."""
     from plotly.offline import get_plotlyjs
 
-    template = (
-        importlib.resources.files("gateway_cli").joinpath("timeline.html").read_text("utf-8")
-    )  # Data of the trace must not close the element that contains it.
-    data = json.dumps({"name": name, **told}, ensure_ascii=True).replace("<", "\\u003c")
-    return template.replace("/*PLOTLY*/", get_plotlyjs()).replace("/*DATA*/", data)
+    template = importlib.resources.files("gateway_cli").joinpath("timeline.html").read_text("utf-8")
+    # Data of the trace must not close the element that contains it.
+    text = json.dumps({"name": name, **data}, ensure_ascii=True).replace("<", "\\u003c")
+    return template.replace("/*PLOTLY*/", get_plotlyjs()).replace("/*DATA*/", text)

@@ -6,7 +6,7 @@ import os
 import pathlib
 import ssl
 
-from gateway_cli.reading import read_text
+from gateway_cli.progress import read_text
 from gateway_cli.show import MISUSED, fail
 
 __all__ = ["tls_context"]

@@ -12,10 +12,12 @@ import msgspec
 
 from gateway_cli.escaping import NOT_AS_JSON
 from gateway_proto import (
+    ClockJumped,
     Closed,
-    CommandsWait,
+    CommandsDelayed,
     DialFailed,
-    DialPlanned,
+    DialPurpose,
+    DialScheduled,
     Dispatch,
     EncodingIgnored,
     GatewayFound,
@@ -26,7 +28,6 @@ from gateway_proto import (
     HeartbeatRequested,
     HeartbeatSent,
     Hello,
-    HttpRequested,
     Identify,
     IdentifyBudgetSpent,
     IdentifySlotNeeded,
@@ -40,13 +41,13 @@ from gateway_proto import (
     Resumed,
     SessionIgnored,
     SessionInvalidated,
-    Suspended,
-    Unknown,
+    UnknownPayload,
     UpdatePresence,
-    UrlRefused,
+    UrlRejected,
 )
+from gateway_proto.server import HttpRequested
 
-__all__ = ["data_of", "describe", "fields_of", "kind_of", "plain", "why"]
+__all__ = ["data_of", "describe", "describe_trace_event", "fields_of", "kind_of", "plain"]
 
 _WIDEST = 100
 _FIRST_CLOSE_CODE = 1000
@@ -57,9 +58,11 @@ _OK = 200
 def describe(event: Any) -> str:
     """Say what happened in a few words; never with a token."""
     match event:
-        case DialPlanned():
+        case DialScheduled():
             delay = f" in {event.delay:.1f} s" if event.delay >= 0.05 else ""
-            return f"will {event.purpose.value} at {event.url}{delay} ({event.reason})"
+            is_lookup = event.purpose is DialPurpose.LOOKUP
+            action = "look up" if is_lookup else event.purpose.value
+            return f"will {action} at {event.url}{delay} ({event.reason})"
         case DialFailed(url, error):
             return f"cannot connect to {url}: {error}"
         case GatewayFound(url):
@@ -93,14 +96,14 @@ def describe(event: Any) -> str:
             return f"no Identify is possible{wait}: {reason}"
         case SessionIgnored(reason):
             return f"the stored session is not used: {reason}"
-        case Unknown():
+        case UnknownPayload():
             return f"unknown payload, op {_word(event.op)}, {_or_none(event.message)}"
         case MalformedPayload(error):
             return f"malformed payload: {error}"
         case RequestAnswered():
             return f"answer to request {event.number}, {kind_of(event.request)}"
         case RequestFailed():
-            return f"request {event.number} failed, {kind_of(event.request)}: {event.why}"
+            return f"request {event.number} failed, {kind_of(event.request)}: {event.reason}"
         case Identify():
             return _of_identify(event)
         case Resume():
@@ -110,13 +113,13 @@ def describe(event: Any) -> str:
             return f"status {event.status}, playing {playing}, since {_word(event.since)}"
         case HttpRequested(method, path, status):
             return f"{method} {path} -> {status}"
-        case UrlRefused(url, reason):
+        case UrlRejected(url, reason):
             return f"will not go to {url}: {reason}"
         case HeartbeatLate(seconds):
             return f"a heartbeat was {seconds:.1f} s late: something blocks the loop"
-        case Suspended(seconds):
+        case ClockJumped(seconds):
             return f"the clock jumped by {seconds:.0f} s: was the system suspended?"
-        case CommandsWait(count, seconds):
+        case CommandsDelayed(count, seconds):
             return f"{count} commands wait for the rate limit, the first for {seconds:.0f} s"
         case GaveUp(reason):
             return f"gave up: {reason}"
@@ -126,16 +129,17 @@ def describe(event: Any) -> str:
             return _short(_in_words(event))
 
 
-def why(event: dict[str, Any]) -> str:
+def describe_trace_event(event: dict[str, Any]) -> str:
     """Say in a few words what a trace has about an event."""
     match event["type"]:
-        case "DialPlanned":
+        case "DialScheduled":
             delay = f" in {event['delay']:.1f} s" if event["delay"] >= 0.05 else ""
             return f"{event['purpose']}{delay}: {event['reason']}"
         case "Closed":
             code = "no close frame" if event["code"] is None else event["code"]
             reason = event["error"] or event["reason"]
-            return f"{code} by {event['by']}, then {event['then']}{reason and f': {reason}'}"
+            ended = f"{code} by {event['initiator']}, then {event['next_action']}"
+            return f"{ended}: {reason}" if reason else ended
         case "Ready":
             return f"session {event['session_id'][:8]}..., sequence {event['sequence']}"
         case "SessionInvalidated":
@@ -188,7 +192,7 @@ def _of_close(closed: Closed) -> str:
             return "the lookup is complete"
         return f"answered with HTTP {closed.code}{f' ({reason})' if reason else ''}"
     code = "without a close frame" if closed.code is None else f"with {closed.code}"
-    return f"closed {code} by {closed.by.value}{f' ({reason})' if reason else ''}"
+    return f"closed {code} by {closed.initiator.value}{f' ({reason})' if reason else ''}"
 
 
 def _of_data(dispatch: Dispatch) -> str:

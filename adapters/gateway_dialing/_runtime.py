@@ -7,7 +7,8 @@ import time
 
 import attrs
 
-from gateway_proto import Config, ServerConfig
+from gateway_proto import Config
+from gateway_proto.server import ServerConfig
 
 __all__ = ["runtime_config", "runtime_server_config"]
 

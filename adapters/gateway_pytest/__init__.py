@@ -29,9 +29,9 @@ except ModuleNotFoundError as _error:
 
 if TYPE_CHECKING:
     from gateway_pytest._aio import AsyncWaits
-    from gateway_pytest._replaying import assert_replays
-    from gateway_pytest._running import RunningGateway
+    from gateway_pytest._replay import assert_replays
     from gateway_pytest._sending import Sender
+    from gateway_pytest._server import RunningGateway
 
 __all__ = [
     "AsyncWaits",
@@ -44,9 +44,9 @@ __all__ = [
 
 _LATER = {
     "AsyncWaits": "_aio",
-    "RunningGateway": "_running",
+    "RunningGateway": "_server",
     "Sender": "_sending",
-    "assert_replays": "_replaying",
+    "assert_replays": "_replay",
 }
 
 
@@ -61,7 +61,7 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture
 def gateway_server(request: pytest.FixtureRequest) -> Iterator[RunningGateway]:
     """Run a gateway on a free port of localhost, in its own thread, until the test has ended."""
-    from gateway_pytest._running import RunningGateway
+    from gateway_pytest._server import RunningGateway
     from gateway_pytest._settings import config_of
 
     with RunningGateway(config_of(request.node.iter_markers("gateway"))) as running:

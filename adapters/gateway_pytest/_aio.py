@@ -7,8 +7,8 @@ from typing import Any, TypeVar, overload
 
 import attrs
 
-from gateway_proto import HttpRequested, ServerEvent
 from gateway_proto._checks import SECONDS
+from gateway_proto.server import HttpRequested, ServerEvent
 from gateway_pytest._searches import Searches
 from gateway_pytest._waiting import Changes
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from gateway_proto import World
+from gateway_proto.server import World
 
 __all__ = ["Place", "pick_author", "pick_channel", "pick_component"]
 

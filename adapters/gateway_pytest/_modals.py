@@ -11,9 +11,9 @@ from typing import Any
 
 import attrs
 
-from gateway_proto import World
-from gateway_proto.interactions import shown_modals
-from gateway_proto.world_objects import complete_components
+from gateway_proto.server import World
+from gateway_proto.server.interactions import shown_modals
+from gateway_proto.server.world_objects import complete_components
 
 __all__ = ["pick_modal", "submitted"]
 

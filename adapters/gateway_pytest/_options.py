@@ -9,8 +9,8 @@ import itertools
 from collections.abc import Mapping
 from typing import Any
 
-from gateway_proto import World
-from gateway_proto.interactions import command_options, find_command
+from gateway_proto.server import World
+from gateway_proto.server.interactions import command_options, find_command
 
 __all__ = ["check_command"]
 

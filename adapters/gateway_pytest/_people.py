@@ -7,8 +7,14 @@ from typing import Any
 
 import attrs
 
-from gateway_proto import LocalProtocolError, Server
-from gateway_proto.interactions import button_press, chat_message, modal_submit, slash_command
+from gateway_proto import LocalProtocolError
+from gateway_proto.server import Server
+from gateway_proto.server.interactions import (
+    button_press,
+    chat_message,
+    modal_submit,
+    slash_command,
+)
 from gateway_pytest._choosing import pick_author, pick_channel, pick_component
 from gateway_pytest._modals import pick_modal, submitted
 from gateway_pytest._options import check_command

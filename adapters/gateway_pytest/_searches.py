@@ -7,9 +7,10 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any, get_args
 
-from gateway_proto import Closed, HttpRequested, LocalProtocolError, Server, ServerEvent, State
+from gateway_proto import Closed, LocalProtocolError, State
 from gateway_proto._checks import POSITIVE
-from gateway_proto.endpoint import route_of
+from gateway_proto.server import HttpRequested, Server, ServerEvent
+from gateway_proto.server.http_routes import route_of
 from gateway_pytest._waiting import Search
 
 __all__ = ["Searches", "request_filter"]

@@ -5,14 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar, get_args
 
-from gateway_asyncio import Serving
-from gateway_proto import (
-    LocalProtocolError,
-    Server,
-    ServerConnection,
-    ServerMessage,
-    ServerSession,
-)
+from gateway_asyncio import RunningServer
+from gateway_proto import LocalProtocolError
+from gateway_proto.server import Server, ServerConnection, ServerMessage, ServerSession
 from gateway_pytest._people import Built, People
 from gateway_pytest._thread import ServerThread
 from gateway_pytest._waiting import Changes
@@ -46,7 +41,7 @@ class Sender:
         """
         __tracebackhide__ = True
 
-        def dispatch(serving: Serving) -> int:
+        def dispatch(serving: RunningServer) -> int:
             sessions = self.server.recipients(name, data, now=serving.now(), to=to)
             return serving.dispatch(name, data, to) if sessions or allow_none else 0
 
@@ -124,7 +119,7 @@ class Sender:
                 "Hello(heartbeat_interval) or Dispatch; dispatch(name, data) sends a dispatch"
             )
 
-        def send(serving: Serving) -> int:
+        def send(serving: RunningServer) -> int:
             connections = self._with_session()
             for connection in connections:
                 connection.send(message, now=serving.now())
@@ -136,7 +131,7 @@ class Sender:
         """Drop every connection that has a session, without a close frame; return their number."""
         __tracebackhide__ = True
 
-        def drop(serving: Serving) -> int:
+        def drop(serving: RunningServer) -> int:
             count = len(self._with_session())
             serving.drop()
             return count
@@ -147,7 +142,7 @@ class Sender:
         """Close every connection that has a session; return their number."""
         __tracebackhide__ = True
 
-        def close(serving: Serving) -> int:
+        def close(serving: RunningServer) -> int:
             connections = self._with_session()
             for connection in connections:
                 connection.close(code, reason, now=serving.now())
@@ -160,7 +155,7 @@ class Sender:
     def _act(self, build: Callable[[People], Built]) -> dict[str, Any]:
         __tracebackhide__ = True
 
-        def act(serving: Serving) -> tuple[str, dict[str, Any], int]:
+        def act(serving: RunningServer) -> tuple[str, dict[str, Any], int]:
             now = serving.now()
             name, data = build(People(self.server, now))
             sessions = self.server.recipients(name, data, now=now)
@@ -185,7 +180,7 @@ class Sender:
             raise AssertionError(f"{what} reached no client: {why}; or pass allow_none=True")
         return count
 
-    def _do(self, what: Callable[[Serving], T]) -> T:
+    def _do(self, what: Callable[[RunningServer], T]) -> T:
         if self._changes.error is not None:
             raise self._changes.error
         return self._thread.do(what)

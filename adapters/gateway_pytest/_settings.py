@@ -9,7 +9,8 @@ from typing import Any
 import attrs
 import pytest
 
-from gateway_proto import LocalProtocolError, Scenario, ServerConfig, World
+from gateway_proto import LocalProtocolError
+from gateway_proto.server import Scenario, ServerConfig, World
 
 __all__ = ["config_of", "token_of"]
 

@@ -11,8 +11,8 @@ from typing import TypeVar
 
 import attrs
 
-from gateway_asyncio import Serving, serve_gateway
-from gateway_proto import Server, ServerConnection, ServerEvent
+from gateway_asyncio import RunningServer, serve_gateway
+from gateway_proto.server import Server, ServerConnection, ServerEvent
 from gateway_pytest._tls import Certificate
 
 __all__ = ["ServerThread"]
@@ -35,10 +35,10 @@ class ServerThread:
         self._on_event = on_event
         self._on_error = on_error
         self._stop = asyncio.Event()
-        self._serving: Future[Serving] = Future()
+        self._serving: Future[RunningServer] = Future()
 
     @property
-    def serving(self) -> Serving:
+    def serving(self) -> RunningServer:
         """Running server."""
         return self._serving.result(_SECONDS)
 
@@ -57,7 +57,7 @@ class ServerThread:
             self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(_SECONDS)
 
-    def do(self, what: Callable[[Serving], T]) -> T:
+    def do(self, what: Callable[[RunningServer], T]) -> T:
         """Call a function in the thread; return its result or raise its exception."""
 
         async def in_loop() -> T:

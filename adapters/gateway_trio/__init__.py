@@ -10,16 +10,16 @@ except ModuleNotFoundError as _error:
     ) from None
 
 from gateway_trio._dialing import Connect
+from gateway_trio._driver import ConnectionDriver
 from gateway_trio._gateway import Gateway, open_gateway
-from gateway_trio._pump import Pump
-from gateway_trio._serving import Serving, serve_gateway
+from gateway_trio._server import RunningServer, serve_gateway
 from gateway_trio._shards import Shards, open_shards
 
 __all__ = [
     "Connect",
+    "ConnectionDriver",
     "Gateway",
-    "Pump",
-    "Serving",
+    "RunningServer",
     "Shards",
     "open_gateway",
     "open_shards",

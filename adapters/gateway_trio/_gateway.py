@@ -11,13 +11,14 @@ import trio
 
 from gateway_dialing import DialError, ProxySetting
 from gateway_proto import Client, Config, Dial, Event, Session
-from gateway_proto._arguments import check_opening
-from gateway_proto._driving import LINGER_SECONDS
-from gateway_proto._gateway_driving import AdapterGateway
-from gateway_trio._clock import with_clock
+from gateway_proto.driver.arguments import check_opening
+from gateway_proto.driver.gateway import AdapterGateway
+from gateway_proto.driver.iteration import LINGER_SECONDS
 from gateway_trio._dialing import Connect, Dialer
-from gateway_trio._pump import Pump
-from gateway_trio._tasks import News, in_background
+from gateway_trio._driver import ConnectionDriver
+from gateway_trio._notifier import Notifier
+from gateway_trio._runtime_config import with_runtime_defaults
+from gateway_trio._tasks import in_background
 
 if TYPE_CHECKING:
     from gateway_proto.trace import Recorder
@@ -30,13 +31,13 @@ _EVENTS_PER_CHECKPOINT = 64
 class Gateway(AdapterGateway):
     """A client that stays connected. Iterate over it for its events."""
 
-    _pump: Pump | None
+    _driver: ConnectionDriver | None
 
     def __init__(self, client: Client, config: Config, *, dialer: Dialer, **options: Any) -> None:
         super().__init__(client, config, **options)
         self._dialer = dialer
         self._dialing = trio.CancelScope()
-        self._lingering: list[Pump] = []
+        self._lingering: list[ConnectionDriver] = []
         self._unchecked = 0
 
     async def stop(self, *, keep_session: bool = True) -> None:
@@ -44,14 +45,14 @@ class Gateway(AdapterGateway):
 
         The peer has half a second to answer the close frame.
         """
-        pump = self._pump
+        driver = self._driver
         self._begin_stop(keep_session=keep_session)
-        if pump is not None:
+        if driver is not None:
             try:
                 with trio.move_on_after(LINGER_SECONDS):
-                    await pump.ended.wait()
+                    await driver.ended.wait()
             finally:
-                pump.finish()
+                driver.finish()
 
     # ----- for the context managers -----
 
@@ -62,8 +63,8 @@ class Gateway(AdapterGateway):
                 try:
                     await self._dial_all(nursery)
                     with trio.move_on_after(LINGER_SECONDS):
-                        for pump in self._lingering:
-                            await pump.closed.wait()
+                        for driver in self._lingering:
+                            await driver.closed.wait()
                 except Exception as error:
                     self._fail(error)
                 nursery.cancel_scope.cancel()
@@ -107,24 +108,24 @@ class Gateway(AdapterGateway):
         except BaseException:
             await trio.aclose_forcefully(stream)
             raise
-        self._pump = pump = Pump(connection, stream, self._deliver)
+        self._driver = driver = ConnectionDriver(connection, stream, self._deliver)
         # The previous driver may still send its last bytes while the next dial begins.
         self._lingering = [each for each in self._lingering if not each.closed.is_set()]
-        self._lingering.append(pump)
-        nursery.start_soon(pump.run)
+        self._lingering.append(driver)
+        nursery.start_soon(driver.run)
         try:
-            await pump.ended.wait()
+            await driver.ended.wait()
         finally:
-            self._pump = None
-        if pump.error is not None:
-            self._fail(pump.error)
+            self._driver = None
+        if driver.error is not None:
+            self._fail(driver.error)
 
     async def _wait_for_event(self) -> Event:
         if self._unchecked == 0:
             # A checkpoint per event would take five times as long as all other work for it.
             await trio.lowlevel.checkpoint()
         self._unchecked = (self._unchecked + 1) % _EVENTS_PER_CHECKPOINT
-        event = self.take()  # a queued event needs no second coroutine
+        event = self._next_event()  # a queued event needs no second coroutine
         return event if event is not None else await super()._wait_for_event()
 
     def _now(self) -> float:
@@ -133,8 +134,8 @@ class Gateway(AdapterGateway):
     def _task(self) -> object:
         return trio.lowlevel.current_task()
 
-    def _make_notifier(self) -> News:
-        return News()
+    def _make_notifier(self) -> Notifier:
+        return Notifier()
 
 
 @contextlib.asynccontextmanager
@@ -163,7 +164,7 @@ async def open_gateway(
     check_opening(
         config, session, ssl_context, proxy, connect, queue_limit, recorder, raise_on_give_up
     )
-    config = with_clock(config)
+    config = with_runtime_defaults(config)
     client = (Client if recorder is None else recorder.client)(config, session=session)
     dialer = Dialer(config, ssl_context=ssl_context, proxy=proxy, connect=connect)
     gateway = Gateway(

@@ -12,12 +12,13 @@ import trio
 
 from gateway_dialing import ProxySetting
 from gateway_proto import Config, Event, Session
-from gateway_proto._arguments import check_opening
-from gateway_proto._shard_driving import ShardsBase
-from gateway_trio._clock import with_clock
+from gateway_proto.driver.arguments import check_opening
+from gateway_proto.driver.shards import BaseShards
 from gateway_trio._dialing import Connect, Dialer
 from gateway_trio._gateway import Gateway
-from gateway_trio._tasks import News, in_background
+from gateway_trio._notifier import Notifier
+from gateway_trio._runtime_config import with_runtime_defaults
+from gateway_trio._tasks import in_background
 
 if TYPE_CHECKING:
     from gateway_proto.trace import Recorder
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Shards", "open_shards"]
 
 
-class Shards(ShardsBase[Gateway]):
+class Shards(BaseShards[Gateway]):
     """Many gateways of one bot. Iterate over it for (shard id, event).
 
     The shard id of the lookup's events is None. If one shard gives up, the others continue. The
@@ -88,8 +89,8 @@ class Shards(ShardsBase[Gateway]):
         with trio.move_on_at(math.inf if at is None else at):
             await self._slots.wait()
 
-    def _make_notifier(self) -> News:
-        return News()
+    def _make_notifier(self) -> Notifier:
+        return Notifier()
 
     def _make_lock(self) -> trio.Lock:
         return trio.Lock()
@@ -121,7 +122,7 @@ async def open_shards(
     `queue_limit` is per shard; a `recorder` records all shards. The lookup runs in the background,
     and the iteration returns its events, too. A failed lookup is retried indefinitely unless
     `Config.dial_attempts` is set. `shards.planned()` waits for its answer. With
-    `Config.ask_to_identify` the caller grants the identify slots:
+    `Config.wait_for_identify_slot` the caller grants the identify slots:
     `shards.gateways[shard_id].grant_identify()`.
 
     After all shards have ended, the iteration raises `GaveUpError` if a shard or the lookup gave
@@ -132,7 +133,7 @@ async def open_shards(
     check_opening(
         config, None, ssl_context, proxy, connect, queue_limit, recorder, raise_on_give_up
     )
-    config = with_clock(config)
+    config = with_runtime_defaults(config)
     shards = Shards(
         config,
         count=count,

@@ -1,4 +1,4 @@
-"""Background tasks and notifiers on trio."""
+"""Background task on trio."""
 
 from __future__ import annotations
 
@@ -7,23 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import trio
 
-__all__ = ["News", "in_background"]
-
-
-class News:
-    """Repeatable notification of waiting tasks."""
-
-    def __init__(self) -> None:
-        self._event = trio.Event()
-
-    def tell(self) -> None:
-        """Wake all tasks that wait."""
-        event, self._event = self._event, trio.Event()
-        event.set()
-
-    async def wait(self) -> None:
-        """Wait for the next `tell`."""
-        await self._event.wait()
+__all__ = ["in_background"]
 
 
 @contextlib.asynccontextmanager

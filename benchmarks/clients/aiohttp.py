@@ -7,14 +7,14 @@ import asyncio
 import aiohttp
 import orjson
 
+from benchmarks.baseline import decompressor
 from benchmarks.clients.stopwatch import IDENTIFY, Stopwatch
-from benchmarks.floor import inflater
 
 
 async def main() -> None:
     """Receive, decompress, decode and count."""
     watch = Stopwatch()
-    inflate = inflater(watch.compression)
+    decompress = decompressor(watch.compression)
     count, total = 0, watch.total
     async with (
         aiohttp.ClientSession() as session,
@@ -22,7 +22,7 @@ async def main() -> None:
     ):
         while True:
             data = (await socket.receive()).data
-            payload = orjson.loads(data if inflate is None else inflate(data))
+            payload = orjson.loads(data if decompress is None else decompress(data))
             name = payload["t"]
             if name is None:
                 await socket.send_str(IDENTIFY.decode())

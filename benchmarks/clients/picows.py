@@ -7,23 +7,23 @@ import asyncio
 import orjson
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 
+from benchmarks.baseline import decompressor
 from benchmarks.clients.stopwatch import IDENTIFY, Stopwatch
-from benchmarks.floor import inflater
 
 
 class Counter(WSListener):  # type: ignore[misc]
-    """Inflates, decodes, counts."""
+    """Decompresses, decodes, counts."""
 
     def __init__(self) -> None:
         self._watch = Stopwatch()
-        self._inflate = inflater(self._watch.compression)
+        self._decompress = decompressor(self._watch.compression)
         self._count = 0
         self._total = self._watch.total
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """A message: none comes in fragments here."""
         data = frame.get_payload_as_memoryview()
-        payload = orjson.loads(data if self._inflate is None else self._inflate(data))
+        payload = orjson.loads(data if self._decompress is None else self._decompress(data))
         name = payload["t"]
         if name is None:
             transport.send(WSMsgType.TEXT, IDENTIFY)

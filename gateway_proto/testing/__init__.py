@@ -3,24 +3,24 @@
 `Link` connects one client and one server. `Simulation` runs many of them, with injected faults.
 """
 
-from gateway_proto.testing.bot import Bot
-from gateway_proto.testing.chance import Chance
-from gateway_proto.testing.link import Link, Peer
-from gateway_proto.testing.setting import Setting
-from gateway_proto.testing.shrinking import shrink
-from gateway_proto.testing.simulation import Report, Simulation
-from gateway_proto.testing.trouble import KINDS
-from gateway_proto.testing.watch import InvariantBroken
+from gateway_proto.testing.link import Link, LinkSide
+from gateway_proto.testing.simulation.client_process import ClientProcess
+from gateway_proto.testing.simulation.config import SimulationConfig
+from gateway_proto.testing.simulation.fault_kinds import FAULT_KINDS
+from gateway_proto.testing.simulation.observer import InvariantViolation
+from gateway_proto.testing.simulation.rng import SeededRandom
+from gateway_proto.testing.simulation.shrink import shrink
+from gateway_proto.testing.simulation.simulation import Report, Simulation
 
 __all__ = [
-    "KINDS",
-    "Bot",
-    "Chance",
-    "InvariantBroken",
+    "FAULT_KINDS",
+    "ClientProcess",
+    "InvariantViolation",
     "Link",
-    "Peer",
+    "LinkSide",
     "Report",
-    "Setting",
+    "SeededRandom",
     "Simulation",
+    "SimulationConfig",
     "shrink",
 ]

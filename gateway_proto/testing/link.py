@@ -14,12 +14,12 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar, overload
 
-from gateway_proto._connection import Connection
-from gateway_proto._layers.state import State
-from gateway_proto.client import Client, Dial
-from gateway_proto.server import Server
+from gateway_proto.client.client import Client, Dial
+from gateway_proto.connection import Connection
+from gateway_proto.server.server import Server
+from gateway_proto.state import State
 
-__all__ = ["Link", "Peer"]
+__all__ = ["Link", "LinkSide"]
 
 T = TypeVar("T")
 AnyConnection = Connection[Any, Any]
@@ -29,7 +29,7 @@ def _whole(data: bytes) -> Iterable[bytes]:
     return (data,)
 
 
-class Peer:
+class LinkSide:
     """One side of a link: its current connection and all received events."""
 
     def __init__(self, link: Link, name: str) -> None:
@@ -128,10 +128,10 @@ class Link:
         self.dead_hosts: set[str] = set()
         self.dials: list[Dial] = []
         """All dials that were tried, in order."""
-        self.client: Peer = Peer(self, "client")
-        self.server: Peer = Peer(self, "server")
-        self._life = client if isinstance(client, Client) else None
-        self._host = server if isinstance(server, Server) else None
+        self.client: LinkSide = LinkSide(self, "client")
+        self.server: LinkSide = LinkSide(self, "server")
+        self._client = client if isinstance(client, Client) else None
+        self._server = server if isinstance(server, Server) else None
         self._transports: list[tuple[_Direction, _Direction]] = []
         if isinstance(client, Connection):
             self._connect(client, self._accept(server))
@@ -185,7 +185,7 @@ class Link:
     def _next(self) -> float | None:
         times = [at for c in self._connections() if (at := c.next_timer()) is not None]
         times += [d.pieces[0][0] for transport in self._transports for d in transport if d.pieces]
-        if self._life is not None and (dial := self._life.next_dial()) is not None:
+        if self._client is not None and (dial := self._client.next_dial()) is not None:
             times.append(dial.at)
         return min(times, default=None)
 
@@ -208,11 +208,11 @@ class Link:
     def _collect(self, client: AnyConnection, server: AnyConnection) -> None:
         self.client.events += client.events()
         self.server.events += server.events()
-        if self._life is not None:
-            self.client.events += self._life.events()
+        if self._client is not None:
+            self.client.events += self._client.events()
 
     def _dial(self) -> bool:
-        client = self._life
+        client = self._client
         if client is None:
             return False
         self.client.events += client.events()
@@ -223,6 +223,6 @@ class Link:
         if dial.host in self.dead_hosts:
             client.dial_failed("refused", now=self.now)
         else:
-            assert self._host is not None, "a Client needs a Server to dial"
-            self._connect(client.dial_succeeded(now=self.now), self._accept(self._host))
+            assert self._server is not None, "a Client needs a Server to dial"
+            self._connect(client.dial_succeeded(now=self.now), self._accept(self._server))
         return True

@@ -32,10 +32,9 @@ from gateway_proto import (
     Ready,
     ReconnectRequested,
     Resumed,
-    Server,
-    ServerConfig,
     SessionInvalidated,
 )
+from gateway_proto.server import Server, ServerConfig
 
 __all__ = ["soak"]
 
@@ -45,7 +44,7 @@ _WARM = 0.2
 """The part of the time that is left out."""
 _INTERVAL = 10_000
 """Milliseconds between heartbeats."""
-_TROUBLE = 0.5
+_FAULT_INTERVAL = 0.5
 """Seconds from one to the next."""
 _BURST = 40
 """Numbers to every session at once."""
@@ -61,7 +60,7 @@ async def _serve() -> None:
     config = ServerConfig(
         max_concurrency=10_000,
         heartbeat_interval=_INTERVAL,
-        identifies_a_day=10**9,
+        identifies_per_day=10**9,
         # The replay buffers fill up well before the end of the first half.
         replay_limit=200,
         session_lifetime=30.0,
@@ -71,30 +70,30 @@ async def _serve() -> None:
     async with gateway_asyncio.serve_gateway(server) as serving:
         print(serving.port, flush=True)
 
-        def tell(session: Any) -> bool:
+        def advance(session: Any) -> bool:
             """Send each session its own next number."""
             counts[session.id] = counts.get(session.id, 0) + 1
             return True
 
         loop = asyncio.get_running_loop()
-        reported_at = trouble = loop.time()
-        for turn in itertools.count():
+        reported_at = faulted_at = loop.time()
+        for step in itertools.count():
             await asyncio.sleep(0.05)
             now = loop.time()
-            if now - reported_at >= 60 or turn == 0:
+            if now - reported_at >= 60 or step == 0:
                 reported_at = now
                 print(_memory(), flush=True)
-            for _ in range(_BURST if turn % 600 == 599 else 1):
+            for _ in range(_BURST if step % 600 == 599 else 1):
                 chosen = list(server.sessions.values())
-                some = chosen if turn % 600 == 599 else chosen[turn % 20 :: 20]
-                ids = {session.id for session in some if tell(session)}
+                some = chosen if step % 600 == 599 else chosen[step % 20 :: 20]
+                ids = {session.id for session in some if advance(session)}
                 for id_ in ids:
                     serving.dispatch("NUMBER", counts[id_], to=lambda s, id_=id_: s.id == id_)
             for id_ in counts.keys() - server.sessions.keys():
                 del counts[id_]
             ready = [c for c in server.connections if c.session is not None]
-            if now - trouble >= _TROUBLE and ready:
-                trouble = now
+            if now - faulted_at >= _FAULT_INTERVAL and ready:
+                faulted_at = now
                 unlucky = rng.choice(ready)
                 match rng.randrange(4):
                     case 0:
@@ -122,7 +121,7 @@ class _Checked:
             case Resumed():
                 self.resumes += 1
             case Dispatch(name="NUMBER"):
-                assert event.data == self.number + 1, f"{event.data} came behind {self.number}"
+                assert event.data == self.number + 1, f"{event.data} came after {self.number}"
                 self.number = event.data
                 self.total += 1
             case GaveUp(reason):
@@ -134,7 +133,7 @@ async def _listen(port: int, shards: int, seconds: float) -> tuple[list[int], li
         token="t",
         intents=0,
         api_url=f"http://127.0.0.1:{port}/api",
-        backoff_first=0.2,
+        backoff_initial=0.2,
         identify_budget=10**9,
         identify_attempts=10**9,
         max_concurrency=10_000,
@@ -142,8 +141,8 @@ async def _listen(port: int, shards: int, seconds: float) -> tuple[list[int], li
     inboxes = [_Checked() for _ in range(shards)]
     memory: list[int] = []
     until, reported_at = time.monotonic() + seconds, time.monotonic()
-    async with gateway_asyncio.open_shards(config, count=shards) as fleet:
-        async for shard_id, event in fleet:
+    async with gateway_asyncio.open_shards(config, count=shards) as manager:
+        async for shard_id, event in manager:
             if shard_id is None:  # of the lookup
                 continue
             inboxes[shard_id].receive(event)

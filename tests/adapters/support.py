@@ -22,14 +22,8 @@ import trio
 
 import gateway_asyncio
 import gateway_trio
-from gateway_proto import (
-    Config,
-    Dispatch,
-    Event,
-    GaveUpError,
-    Server,
-    ServerConfig,
-)
+from gateway_proto import Config, Dispatch, Event, GaveUpError
+from gateway_proto.server import Server, ServerConfig
 from gateway_pytest import RunningGateway
 
 
@@ -90,10 +84,10 @@ VERSIONS = [3, 10]
 def adapter_config(serving: Any, version: int = 10, **changes: Any) -> Config:
     given = {
         "token": "secret",
-        "dialect": version,
+        "version": version,
         "intents": 0,
         "api_url": serving.api_url,
-        "backoff_first": 0.05,
+        "backoff_initial": 0.05,
         **changes,
     }
     return Config(**given)
@@ -207,7 +201,7 @@ def request_json(url: str, body: Any = None) -> Any:
 
 
 def shards_config(serving: Any, **changes: Any) -> Config:
-    given = {"token": "t", "intents": 0, "gateway_url": serving.url, "backoff_first": 0.05}
+    given = {"token": "t", "intents": 0, "gateway_url": serving.url, "backoff_initial": 0.05}
     return Config(**{**given, **changes})
 
 
@@ -240,10 +234,10 @@ async def running_shards(kit: Kit, count: int = 3, *, ids: Any = None, **changes
 DOCTOR_CONFIG = Config(
     token="the-doctor-has-none",
     intents=0,
-    ask_to_identify=True,
+    wait_for_identify_slot=True,
     gateway_url="ws://127.0.0.1:1",
     handshake_timeout=2.0,
-    greeting_timeout=2.0,
+    hello_timeout=2.0,
     close_timeout=2.0,
 )
 

@@ -18,7 +18,7 @@ import trio
 import gateway_asyncio
 import gateway_trio
 from gateway_dialing._accepting import AcceptErrors
-from gateway_proto import Server, ServerConfig
+from gateway_proto.server import Server, ServerConfig
 
 resource = pytest.importorskip("resource")
 

@@ -13,7 +13,8 @@ import trio
 
 import gateway_asyncio
 import gateway_trio
-from gateway_proto import Config, LocalProtocolError, Server, ServerConfig
+from gateway_proto import Config, LocalProtocolError
+from gateway_proto.server import Server, ServerConfig
 
 CONFIG = Config(token="t", intents=0, gateway_url="ws://127.0.0.1:1")
 LOOPS: list[tuple[Any, Callable[..., Any]]] = [

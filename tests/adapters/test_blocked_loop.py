@@ -18,6 +18,7 @@ import pytest
 import trustme
 
 from gateway_proto import (
+    ClockJumped,
     Closed,
     Config,
     Dispatch,
@@ -25,10 +26,8 @@ from gateway_proto import (
     Opened,
     Ready,
     Resumed,
-    Server,
-    ServerConfig,
-    Suspended,
 )
+from gateway_proto.server import Server, ServerConfig
 from gateway_proto.trace import Recorder
 from tests.adapters.support import KITS, Kit
 
@@ -80,7 +79,7 @@ class Peer:
     def config(self, **changes: Any) -> Config:
         url = f"{'ws' if self._tls is None else 'wss'}://127.0.0.1:{self.port}"
         return Config(
-            **{"token": "t", "intents": 0, "gateway_url": url, "backoff_first": 0.05, **changes}
+            **{"token": "t", "intents": 0, "gateway_url": url, "backoff_initial": 0.05, **changes}
         )
 
     def close(self) -> None:
@@ -192,12 +191,12 @@ def test_slow_read_is_not_taken_for_system_suspend(
             time.sleep(0.6)
 
     async def main() -> None:
-        config = made.config(suspended_after=0.3)
+        config = made.config(clock_jump_threshold=0.3)
         recorder = Recorder(write)
         async with kit.limit(20), kit.adapter.open_gateway(config, recorder=recorder) as gateway:
             seen = 0
             async for event in gateway:
-                assert not isinstance(event, Suspended | Closed)
+                assert not isinstance(event, ClockJumped | Closed)
                 seen += type(event) is Dispatch
                 if seen == 3:
                     break

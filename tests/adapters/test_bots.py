@@ -14,9 +14,9 @@ import pytest
 
 from gateway_proto import Identify, ReconnectRequested, Resume
 from gateway_pytest import RunningGateway
-from tests.pages import has_node_package
+from tests.markdown_blocks import has_node_package
 
-_SCRIPTS = pathlib.Path(__file__).parent / "strangers"
+_SCRIPTS = pathlib.Path(__file__).parent / "third_party"
 _MESSAGES = "/channels/{channel_id}/messages"
 _CALLBACK = "/interactions/{interaction_id}/{interaction_token}/callback"
 

@@ -24,9 +24,9 @@ from tests.adapters.support import (
 @pytest.mark.parametrize(
     ("arguments", "expected_text"),
     [
-        ("--dialect 3 --compress zlib-stream", "version 3 has no zlib-stream compression"),
-        ("--dialect 5 --compress zstd-stream", "version 5 has no zstd-stream compression"),
-        ("--encoding etf --compress payload", "payload compression is for json"),
+        ("--api-version 3 --compression zlib-stream", "version 3 has no zlib-stream compression"),
+        ("--api-version 5 --compression zstd-stream", "version 5 has no zstd-stream compression"),
+        ("--encoding etf --compression payload", "payload compression is for json"),
     ],
 )
 @pytest.mark.parametrize("command", ["demo", "tail --gateway ws://localhost:1"])
@@ -43,9 +43,9 @@ def test_conflicting_options_are_reported_in_one_line(
 @pytest.mark.parametrize(
     "arguments",
     [
-        "--dialect 4",
-        "--dialect 6 --compress zlib-stream --encoding etf",
-        "--dialect 10 --compress zstd-stream --adapter trio",
+        "--api-version 4",
+        "--api-version 6 --compression zlib-stream --encoding etf",
+        "--api-version 10 --compression zstd-stream --adapter trio",
     ],
 )
 def test_demo_succeeds_in_other_versions_encodings_compressions(arguments: str) -> None:
@@ -58,12 +58,12 @@ def test_demo_succeeds_in_other_versions_encodings_compressions(arguments: str) 
     assert result.stdout.splitlines()[-1].startswith("success")
 
 
-@pytest.mark.parametrize("dialect", ["3", "10"])
+@pytest.mark.parametrize("version", ["3", "10"])
 @pytest.mark.parametrize("adapter", ["asyncio", "trio"])
-def test_demo_shows_the_main_features_in_under_ten_seconds(dialect: str, adapter: str) -> None:
+def test_demo_shows_the_main_features_in_under_ten_seconds(version: str, adapter: str) -> None:
     began = time.monotonic()
 
-    result = run_command("demo", "--dialect", dialect, "--adapter", adapter)
+    result = run_command("demo", "--api-version", version, "--adapter", adapter)
 
     assert time.monotonic() - began < 10
     assert result.returncode == 0, result.stdout + result.stderr
@@ -78,7 +78,7 @@ def test_demo_shows_the_main_features_in_under_ten_seconds(dialect: str, adapter
         "RESUMED",
     ):
         assert any(words in line for line in lines), words
-    assert ("ACK" in result.stdout) == (dialect == "10")
+    assert ("ACK" in result.stdout) == (version == "10")
     assert "\x1b" not in result.stdout, "colour in a pipe"
     assert "demo-token" not in result.stdout
 
@@ -89,13 +89,13 @@ GATEWAY = ["tail", "--gateway", "ws://127.0.0.1:1"]
 @pytest.mark.parametrize(
     ("arguments", "expected_text"),
     [
-        (["demo", "--dialect", "99"], "invalid --dialect 99: use one of 3, 4, 5"),
+        (["demo", "--api-version", "99"], "invalid --api-version 99: use one of 3, 4, 5"),
         (["demo", "--adapter", "curio"], "invalid --adapter 'curio': use one of asyncio, trio"),
         (["demo", "--encoding", "xml"], "invalid --encoding 'xml': use one of json, etf"),
         (["serve", "--world", "/no/such/world"], "/no/such/world: No such file or directory"),
         (["serve", "--scenario", "/no/such"], "/no/such: No such file or directory"),
         (["serve", "--record", "/no/such/file"], "--record /no/such/file: No such file"),
-        (["serve", "--dialect", "99"], "invalid --dialect 99: use one of 3, 4, 5"),
+        (["serve", "--api-version", "99"], "invalid --api-version 99: use one of 3, 4, 5"),
         (["serve", "--world", "/"], "/: Is a directory"),
         (["serve", "--world", "/dev/zero"], "/dev/zero: a device, not a file"),
         (["tail"], "pass --api URL or --gateway URL"),
@@ -104,14 +104,14 @@ GATEWAY = ["tail", "--gateway", "ws://127.0.0.1:1"]
         (["tail", "--api", "http://"], "expected a host without user name"),
         (["tail", "--api", "http://example.com/api"], "or add --allow-plaintext"),
         ([*GATEWAY, "--intents", "guild,x"], "invalid --intents 'guild,x': "),
-        ([*GATEWAY, "--dialect", "11"], "invalid --dialect 11: use one of 3, 4, 5"),
+        ([*GATEWAY, "--api-version", "11"], "invalid --api-version 11: use one of 3, 4, 5"),
         ([*GATEWAY, "--token-file", "/no/such"], "/no/such: No such file or directory"),
         ([*GATEWAY, "--session", "/no/such/file"], "--session /no/such/file: No such file"),
         ([*GATEWAY, "--session", "/dev/null"], "--session /dev/null: not a regular file"),
         ([*GATEWAY, "--record", "/dev/null"], "--record /dev/null: not a regular file"),
         ([*GATEWAY, "--record", "/"], "--record /: Is a directory"),
         (
-            [*GATEWAY, "--dialect", "3", "--compress", "zlib-stream"],
+            [*GATEWAY, "--api-version", "3", "--compression", "zlib-stream"],
             "version 3 has no zlib-stream compression",
         ),
         (["tail", "--fly"], "No such option: --fly"),
@@ -170,7 +170,7 @@ def test_port_in_use_is_reported_in_one_line() -> None:
 
 
 @pytest.mark.parametrize(
-    ("dialect", "encoding", "compress"),
+    ("version", "encoding", "compression"),
     [
         ("3", "json", "none"),
         ("3", "json", "payload"),
@@ -183,12 +183,20 @@ def test_port_in_use_is_reported_in_one_line() -> None:
     ],
 )
 def test_tail_prints_each_event_as_an_object(
-    dialect: str, encoding: str, compress: str, tmp_path: pathlib.Path
+    version: str, encoding: str, compression: str, tmp_path: pathlib.Path
 ) -> None:
     if encoding == "etf":
         pytest.importorskip("erlpack")
     out = tmp_path / "out"
-    options = ["--dialect", dialect, "--encoding", encoding, "--compress", compress, "--json"]
+    options = [
+        "--api-version",
+        version,
+        "--encoding",
+        encoding,
+        "--compression",
+        compression,
+        "--json",
+    ]
     with (
         serve_process("--tick", "0.02") as serving,
         tail_process(out, "--api", serving.api, *options),
@@ -263,7 +271,7 @@ def test_file_without_a_session_is_kept_with_status_2(text: str, tmp_path: pathl
 
 def test_session_of_another_token_is_kept_until_replaced(tmp_path: pathlib.Path) -> None:
     file, out = tmp_path / "session", tmp_path / "out"
-    text = '{"id":"x","sequence":1,"dialect":10,"fingerprint":"0000000000000000"}'
+    text = '{"id":"x","sequence":1,"version":10,"token_fingerprint":"0000000000000000"}'
     file.write_text(text)
 
     refused = run_command("tail", "--gateway", "ws://127.0.0.1:1", "--session", str(file))

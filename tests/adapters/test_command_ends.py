@@ -230,7 +230,7 @@ def test_tail_requests_all_events_in_version_6_without_intents(tmp_path: pathlib
     with serve_process("--json") as serving:
         api = json.loads(serving.api_line)["text"].split()[-1]
         out = tmp_path / "out"
-        with tail_process(out, "--api", api, "--dialect", "6"):
+        with tail_process(out, "--api", api, "--api-version", "6"):
             wait_until("READY", lambda: "READY" in out.read_text())
         _, output = serving.stop()
 

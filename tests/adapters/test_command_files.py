@@ -12,14 +12,14 @@ import sys
 import pytest
 
 from gateway_cli.private import NotOurs, locked, private_file
-from gateway_cli.reading import read_text
+from gateway_cli.progress import read_text
 from gateway_cli.session_file import NotSaved, SessionFile
 from gateway_proto import Session
 from tests.adapters.support import run_command, serve_process, tail_process, wait_until
 
 ROOT = pathlib.Path(__file__).parents[2]
 TRACE = ROOT / "docs" / "traces" / "demo.jsonl"
-SESSION = Session(id="x", sequence=1, dialect=10, fingerprint="f")
+SESSION = Session(id="x", sequence=1, version=10, token_fingerprint="f")
 
 WRITTEN = {
     "UTF-8": ("utf-8", b"", "\n"),

@@ -25,7 +25,7 @@ from rich.console import Console
 
 import gateway_cli.app
 from gateway_cli.app import app
-from gateway_cli.watch import Watch
+from gateway_cli.client_table import ClientTable
 from gateway_proto import Dispatch, State
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -104,7 +104,7 @@ def test_exit_statuses_of_help_and_docs_are_equal() -> None:
         (f"replay --quiet {TRACE}", 0),
         ("tail", 2),
         ("doctor --gateway ws://127.0.0.1:1", 1),
-        ("demo --dialect 99", 2),
+        ("demo --api-version 99", 2),
         ("", 2),
         ("fly", 2),
         ("tail --fly", 2),
@@ -153,7 +153,15 @@ def test_crash_report_has_instructions_and_no_token(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: pathlib.Path
 ) -> None:
     (tmp_path / "token").write_text("the-third\n")
-    words = ["serve", "--dialect", "9", "--encoding=etf", "--token", "the-second", "--token=fourth"]
+    words = [
+        "serve",
+        "--api-version",
+        "9",
+        "--encoding=etf",
+        "--token",
+        "the-second",
+        "--token=fourth",
+    ]
     words += ["--token-file", str(tmp_path / "token")]
 
     def broken(**_: object) -> None:
@@ -169,7 +177,7 @@ def test_crash_report_has_instructions_and_no_token(
     report = capsys.readouterr().err
     assert ended.value.code == 70
     assert "RuntimeError: [token], [token], [token] and [token]" in report
-    assert "command  serve --dialect 9 --encoding etf\n" in report
+    assert "command  serve --api-version 9 --encoding etf\n" in report
     assert "versions gateway_proto 0." in report
     assert "Python 3." in report
     assert "tail --record trace.jsonl" in report
@@ -193,7 +201,7 @@ def test_crash_report_without_token_is_unchanged(
 
     report = capsys.readouterr().err
     assert "RuntimeError: it broke" in report
-    assert "command  (no --dialect: 10, or all)\n" in report
+    assert "command  (no --api-version: 10, or all)\n" in report
 
 
 # ----- JSON -----
@@ -306,15 +314,15 @@ def test_tail_shows_one_row_and_the_events_of_one_connection() -> None:
 
 def test_table_of_many_shards_shows_those_with_problems() -> None:
     def gateway(state: State | None) -> Any:
-        return types.SimpleNamespace(state=state, latency=None, waiting=())
+        return types.SimpleNamespace(state=state, latency=None, queued_commands=())
 
     gateways = {n: gateway(State.READY) for n in range(30)} | {29: gateway(None)}
-    watch = Watch(gateways, now=0.0)
-    watch.count(29, Dispatch.of("X", None, sequence=7))
-    watch.measure(2.0)
+    table = ClientTable(gateways, now=0.0)
+    table.count(29, Dispatch.of("X", None, sequence=7))
+    table.measure(2.0)
     console = Console(width=120, file=io.StringIO())
 
-    console.print(watch.table())
+    console.print(table.table())
 
     shown = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
     assert shown[0].rstrip() == "29 of 30 shards ready, 0.5 dispatches/s"
@@ -352,7 +360,7 @@ def test_session_file_is_limited_to_one_connection(tmp_path: pathlib.Path) -> No
 
 
 def test_shards_in_a_version_without_shards_are_rejected() -> None:
-    result = _run("tail", "--gateway", "ws://127.0.0.1:1", "--shards", "2", "--dialect", "3")
+    result = _run("tail", "--gateway", "ws://127.0.0.1:1", "--shards", "2", "--api-version", "3")
 
     assert result.returncode == 2
     assert result.stderr == "gateway-proto: invalid --shards 2: version 3 has no shards\n"
@@ -387,7 +395,7 @@ def _needs(shell: str) -> str:
 
 LINES = {
     "gateway-proto do": "doctor",
-    "gateway-proto tail --dialect 1": "10",
+    "gateway-proto tail --api-version 1": "10",
     "gateway-proto demo --adapter t": "trio",
     "gateway-proto tail --intents guilds,guild_members,guild_pr": (
         "guilds,guild_members,guild_presences"

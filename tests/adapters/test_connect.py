@@ -18,14 +18,8 @@ import trustme
 
 import gateway_asyncio
 import gateway_trio
-from gateway_proto import (
-    Config,
-    DialFailed,
-    Dispatch,
-    LocalProtocolError,
-    Ready,
-    Server,
-)
+from gateway_proto import Config, DialFailed, Dispatch, LocalProtocolError, Ready
+from gateway_proto.server import Server
 
 Run = Callable[[Callable[[], Awaitable[None]]], None]
 RUNNERS: dict[str, tuple[Any, Run]] = {
@@ -35,7 +29,7 @@ RUNNERS: dict[str, tuple[Any, Run]] = {
 
 each_loop = pytest.mark.parametrize("name", RUNNERS)
 CONFIG = Config(
-    token="t", intents=0, gateway_url="ws://localhost", backoff_first=0.05, handshake_timeout=1
+    token="t", intents=0, gateway_url="ws://localhost", backoff_initial=0.05, handshake_timeout=1
 )
 
 
@@ -310,8 +304,8 @@ def test_trio_accepts_memory_streams() -> None:
 
         async def serve(stream: trio.abc.Stream) -> None:
             connection = Server().accept(now=trio.current_time())
-            pump = gateway_trio.Pump(connection, stream, lambda *_: True)
-            await pump.run()
+            driver = gateway_trio.ConnectionDriver(connection, stream, lambda *_: True)
+            await driver.run()
 
         async with trio.open_nursery() as nursery:
             events = await _until(gateway_trio, CONFIG, Ready, connect)

@@ -18,7 +18,8 @@ import trustme
 
 import gateway_asyncio
 import gateway_trio
-from gateway_proto import Client, Config, DialFailed, Ready, Server
+from gateway_proto import Client, Config, DialFailed, Ready
+from gateway_proto.server import Server
 
 Run = Callable[[Callable[[], Awaitable[None]]], None]
 RUNNERS: dict[str, tuple[Any, Run]] = {
@@ -120,7 +121,7 @@ def _connects(name: str, url: str, server: Any = None, **settings: Any) -> float
     seconds: list[float] = []
 
     async def main() -> None:
-        config = Config(token="t", intents=0, gateway_url=url, backoff_first=0.1, **settings)
+        config = Config(token="t", intents=0, gateway_url=url, backoff_initial=0.1, **settings)
         began = time.monotonic()
         async with adapter.open_gateway(config) as gateway:
             async for event in gateway:
@@ -324,7 +325,7 @@ def test_loop_blocked_during_a_tls_handshake_fails_one_dial(name: str) -> None:
             token="t",
             intents=0,
             gateway_url=f"wss://localhost:{ports[0]}",
-            backoff_first=0.05,
+            backoff_initial=0.05,
             handshake_timeout=1,
         )
         async with adapter.open_gateway(config, ssl_context=trusting) as gateway:

@@ -20,9 +20,10 @@ import pytest
 import trustme
 
 from gateway_asyncio import serve_gateway
-from gateway_cli import advice
-from gateway_cli.probe import Finding, Probe
-from gateway_proto import By, Closed, Config, Fault, Scenario, Server, ServerConfig, Then
+from gateway_cli import doctor_hints
+from gateway_cli.doctor_checks import ConnectionCheck, Finding
+from gateway_proto import Closed, Config, Initiator, NextAction
+from gateway_proto.server import Fault, Scenario, Server, ServerConfig
 from tests.adapters.support import DOCTOR_CONFIG
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -32,7 +33,7 @@ STEPS = ["name", "connect", "lookup", "name", "connect", "WebSocket", "HELLO", "
 async def _examined(**where: Any) -> list[Finding]:
     findings: list[Finding] = []
     config = attrs.evolve(DOCTOR_CONFIG, **{"gateway_url": None, **where})
-    good = await Probe(config, findings.append, lambda step: None).run()
+    good = await ConnectionCheck(config, findings.append, lambda step: None).run()
     assert good == all(finding.good for finding in findings)
     assert all(finding.good for finding in findings[:-1]), "no step follows a failure"
     return findings
@@ -99,7 +100,7 @@ def test_complete_check_succeeds_and_closes_cleanly(version: int) -> None:
             server, on_event=lambda _, event: received_data.append(event)
         ) as served:
             intents = 0 if version >= 8 else None
-            return await _examined(api_url=served.api_url, dialect=version, intents=intents)
+            return await _examined(api_url=served.api_url, version=version, intents=intents)
 
     findings = asyncio.run(main())
 
@@ -119,7 +120,7 @@ def test_gateway_without_hello_is_left_before_identify(version: int) -> None:
         serving = serve_gateway(Server(), on_event=lambda _, event: received_data.append(event))
         async with serving as served:
             findings = await _examined(
-                gateway_url=served.url, dialect=version, intents=None, unix_offset=0.0
+                gateway_url=served.url, version=version, intents=None, unix_offset=0.0
             )
             while not received_data or not isinstance(received_data[-1], Closed):
                 await asyncio.sleep(0.01)
@@ -320,7 +321,7 @@ def test_missing_hello_is_distinguished_from_a_close() -> None:
     def at(fault: Fault) -> tuple[str, str, str]:
         server = Server(ServerConfig(scenario=Scenario([fault])))
         return _end(
-            _find_at(server, lambda served: {"gateway_url": served.url, "greeting_timeout": 0.3})
+            _find_at(server, lambda served: {"gateway_url": served.url, "hello_timeout": 0.3})
         )
 
     silent = at(Fault("silence", on="open"))
@@ -339,9 +340,9 @@ def test_each_cause_has_its_own_hint(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy:3128")
     again = socket.gaierror(socket.EAI_AGAIN, "again")
     texts = [
-        advice.of_name(again),
-        advice.of_address(TimeoutError()),
-        advice.of_address(OSError(101, "unreachable")),
+        doctor_hints.dns_hint(again),
+        doctor_hints.connect_hint(TimeoutError()),
+        doctor_hints.connect_hint(OSError(101, "unreachable")),
     ]
 
     assert "online" in texts[0]
@@ -354,13 +355,15 @@ def test_expired_certificate_is_distinguished_from_invalid_one(code: int, word: 
     error = ssl.SSLCertVerificationError()
     error.verify_code = code
 
-    assert word in advice.of_tls(error)
+    assert word in doctor_hints.tls_hint(error)
 
 
 def test_own_close_is_not_reported_as_http_status() -> None:
-    closed = Closed(code=4000, by=By.SELF, then=Then.RESUME, error="no upgrade")
+    closed = Closed(
+        code=4000, initiator=Initiator.SELF, next_action=NextAction.RESUME, error="no upgrade"
+    )
 
-    assert "does not support WebSocket" in advice.of_upgrade(closed, silent=False)
+    assert "does not support WebSocket" in doctor_hints.upgrade_hint(closed, silent=False)
 
 
 # ----- the command -----
@@ -407,7 +410,7 @@ def test_successful_check_ends_with_0_and_a_summary() -> None:
     lines = result.stdout.splitlines()
     assert lines[0].startswith("gateway_proto 0.")
     assert "Python 3." in lines[0]
-    assert "dialect 10, encoding json, compression none" in lines[1]
+    assert "version 10, encoding json, compression none" in lines[1]
     assert [line.split()[:2] for line in lines[2:-1]] == [["ok", step] for step in STEPS]
     assert lines[-1] == "all is well: a client can connect there"
 
@@ -426,7 +429,7 @@ def test_doctor_json_output_has_the_same_findings() -> None:
     result = _doctor("--gateway", "ws://127.0.0.1:1", "--json")
 
     head, *findings, end = map(json.loads, result.stdout.splitlines())
-    assert head["about"]["dialect"] == 10
+    assert head["about"]["api_version"] == 10
     assert [(finding["step"], finding["good"]) for finding in findings] == [
         ("name", True),
         ("connect", False),
@@ -438,7 +441,7 @@ def test_doctor_json_output_has_the_same_findings() -> None:
 def test_no_authorization_is_sent_even_if_lookup_requires_it() -> None:
     received_data = bytearray()
     with _answering(_http("401 Who?"), received_data) as port:
-        result = _doctor("--api", f"http://127.0.0.1:{port}/api", "--dialect", "3")
+        result = _doctor("--api", f"http://127.0.0.1:{port}/api", "--api-version", "3")
 
     assert received_data.startswith(b"GET /api/gateway HTTP/1.1")
     assert b"authorization" not in received_data.lower()
@@ -464,7 +467,7 @@ def test_server_that_ignores_the_encoding_fails_the_check() -> None:
             with contextlib.ExitStack() as stack:
                 patch = stack.enter_context(pytest.MonkeyPatch.context())
                 patch.setattr(Config, "query", (("v", "10"), ("encoding", "json")))
-                await Probe(config, findings.append, lambda _: None).run()
+                await ConnectionCheck(config, findings.append, lambda _: None).run()
         return findings
 
     last = asyncio.run(main())[-1]

@@ -13,8 +13,8 @@ import attrs
 import pytest
 
 from gateway_asyncio import serve_gateway
-from gateway_cli.probe import Finding, Probe
-from gateway_proto import Server
+from gateway_cli.doctor_checks import ConnectionCheck, Finding
+from gateway_proto.server import Server
 from tests.adapters.proxies import HttpProxy, running
 from tests.adapters.support import DOCTOR_CONFIG, ROOT
 
@@ -71,7 +71,7 @@ def _findings_through(
         async with serve_gateway(Server(), host, port) as serving:
             url = f"ws://{name or host}:{serving.port}"
             config = attrs.evolve(DOCTOR_CONFIG, gateway_url=url)
-            await Probe(config, findings.append, lambda _: None, proxy=proxy).run()
+            await ConnectionCheck(config, findings.append, lambda _: None, proxy=proxy).run()
 
     asyncio.run(main())
     return findings

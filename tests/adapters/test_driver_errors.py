@@ -23,13 +23,10 @@ from gateway_proto import (
     Opened,
     Ready,
     RequestGuildMembers,
-    Server,
-    ServerConfig,
-    ServerConnection,
-    ServerEvent,
     State,
     UpdatePresence,
 )
+from gateway_proto.server import Server, ServerConfig, ServerConnection, ServerEvent
 from gateway_proto.trace import Recorder
 from tests.adapters.support import KITS, Kit
 

@@ -11,11 +11,7 @@ from typing import Any
 import attrs
 import pytest
 
-from gateway_proto import (
-    Server,
-    ServerConfig,
-    World,
-)
+from gateway_proto.server import Server, ServerConfig, World
 from gateway_pytest import RunningGateway
 from gateway_pytest._people import People
 from tests.adapters.support import ClientThread

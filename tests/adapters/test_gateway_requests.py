@@ -15,11 +15,9 @@ from gateway_proto import (
     Ready,
     RequestError,
     RequestGuildMembers,
-    Server,
-    ServerConnection,
-    ServerEvent,
     UpdateVoiceState,
 )
+from gateway_proto.server import Server, ServerConnection, ServerEvent
 from tests.adapters.support import (
     KITS,
     Kit,
@@ -118,10 +116,10 @@ def test_queued_commands_are_visible_in_waiting(kit: Kit) -> None:
             kit.adapter.serve_gateway(Server()) as serving,
             kit.adapter.open_gateway(adapter_config(serving)) as gateway,
         ):
-            assert gateway.waiting == ()
+            assert gateway.queued_commands == ()
             for _ in range(120):
                 await gateway.send(UpdateVoiceState("1", None))
-            assert gateway.waiting
-            assert set(gateway.waiting) == {UpdateVoiceState("1", None)}
+            assert gateway.queued_commands
+            assert set(gateway.queued_commands) == {UpdateVoiceState("1", None)}
 
     kit.run(main)

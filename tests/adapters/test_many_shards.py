@@ -11,7 +11,6 @@ from gateway_proto import (
     Config,
     DialFailed,
     Dispatch,
-    Fleet,
     GatewayFound,
     GaveUp,
     GaveUpError,
@@ -20,11 +19,11 @@ from gateway_proto import (
     LocalProtocolError,
     Ready,
     Resumed,
-    Server,
-    ServerConfig,
     State,
     UpdatePresence,
 )
+from gateway_proto.server import Server, ServerConfig
+from gateway_proto.shards import ShardManager
 from tests.adapters.support import (
     KITS,
     Kit,
@@ -49,7 +48,9 @@ def _no_server() -> str:
 
 def test_events_of_a_failing_lookup_are_delivered(kit: Kit) -> None:
     async def main() -> None:
-        config = Config(token="t", intents=0, api_url=f"http://{_no_server()}", backoff_first=0.01)
+        config = Config(
+            token="t", intents=0, api_url=f"http://{_no_server()}", backoff_initial=0.01
+        )
         failed = 0
         async with kit.limit(10), kit.adapter.open_shards(config) as shards:
             with pytest.raises(LocalProtocolError, match="no plan yet"):
@@ -113,10 +114,10 @@ def test_lookup_of_too_many_shards_raises_in_the_iteration(kit: Kit) -> None:
 def test_exception_in_identify_slots_is_raised_by_the_iteration(
     kit: Kit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(fleet: Fleet) -> None:
+    def fail(manager: ShardManager) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(Fleet, "next_timer", fail)
+    monkeypatch.setattr(ShardManager, "next_timer", fail)
 
     async def main() -> None:
         async with running_shards(kit, 1) as (_, shards):
@@ -128,7 +129,9 @@ def test_exception_in_identify_slots_is_raised_by_the_iteration(
 
 def test_shards_stopped_during_the_lookup_end(kit: Kit) -> None:
     async def main() -> None:
-        config = Config(token="t", intents=0, api_url=f"http://{_no_server()}", backoff_first=60.0)
+        config = Config(
+            token="t", intents=0, api_url=f"http://{_no_server()}", backoff_initial=60.0
+        )
         async with kit.limit(10), kit.adapter.open_shards(config) as shards:
             async for _, event in shards:
                 if isinstance(event, DialFailed):
@@ -165,7 +168,7 @@ def test_gateway_identifies_when_its_slot_is_granted(kit: Kit) -> None:
             kit.limit(10),
             kit.adapter.serve_gateway(Server()) as serving,
             kit.adapter.open_gateway(
-                shards_config(serving, ask_to_identify=True, shard=(1, 4), greeting_timeout=0.2)
+                shards_config(serving, wait_for_identify_slot=True, shard=(1, 4), hello_timeout=0.2)
             ) as gateway,
         ):
             assert gateway.grant_identify() is False
@@ -173,7 +176,7 @@ def test_gateway_identifies_when_its_slot_is_granted(kit: Kit) -> None:
                 if isinstance(event, IdentifySlotNeeded):
                     break
             await kit.sleep(0.5)
-            assert gateway.state is State.GREETING, "waiting for a slot has no time limit"
+            assert gateway.state is State.AWAITING_HELLO, "waiting for a slot has no time limit"
             assert gateway.grant_identify() is True
             assert gateway.grant_identify() is False
             async for event in gateway:
@@ -188,7 +191,9 @@ def test_identify_grant_without_ask_to_identify_raises(kit: Kit) -> None:
     async def main() -> None:
         async with running_shards(kit, 1) as (_, shards):
             await events_of_shards(shards, Ready, 0)
-            with pytest.raises(LocalProtocolError, match=r"Config\.ask_to_identify is False"):
+            with pytest.raises(
+                LocalProtocolError, match=r"Config\.wait_for_identify_slot is False"
+            ):
                 shards.gateways[0].grant_identify()
 
     kit.run(main)
@@ -196,7 +201,7 @@ def test_identify_grant_without_ask_to_identify_raises(kit: Kit) -> None:
 
 def test_shards_identify_in_the_order_of_granted_slots(kit: Kit) -> None:
     async def main() -> None:
-        async with running_shards(kit, 3, ask_to_identify=True) as (_, shards):
+        async with running_shards(kit, 3, wait_for_identify_slot=True) as (_, shards):
             await events_of_shards(shards, IdentifySlotNeeded, 0, 1, 2)
             for shard_id in (2, 0, 1):
                 assert shards.gateways[shard_id].grant_identify() is True
@@ -210,9 +215,9 @@ def test_shards_identify_in_the_order_of_granted_slots(kit: Kit) -> None:
 @pytest.mark.parametrize("ask", [False, True])
 def test_spent_identify_budget_is_reported_with_its_reset(kit: Kit, ask: bool) -> None:
     async def main() -> None:
-        server = Server(ServerConfig(identifies_a_day=1, max_concurrency=16))
+        server = Server(ServerConfig(identifies_per_day=1, max_concurrency=16))
         async with kit.limit(20), kit.adapter.serve_gateway(server) as serving:
-            config = lookup_config(serving, ask_to_identify=ask)
+            config = lookup_config(serving, wait_for_identify_slot=ask)
             async with kit.adapter.open_shards(config, count=2) as shards:
                 if ask:
                     await events_of_shards(shards, IdentifySlotNeeded, 0, 1)
@@ -223,7 +228,7 @@ def test_spent_identify_budget_is_reported_with_its_reset(kit: Kit, ask: bool) -
                         break
             assert 86000 < spent.seconds <= 86400
             async with kit.adapter.open_gateway(
-                lookup_config(serving, lookup_bot=True, ask_to_identify=ask)
+                lookup_config(serving, use_gateway_bot=True, wait_for_identify_slot=ask)
             ) as gateway:
                 async for event in gateway:
                     if isinstance(event, IdentifyBudgetSpent):
@@ -326,7 +331,7 @@ def test_concurrent_restarts_of_one_shard_are_sequential(kit: Kit) -> None:
 
 def test_shard_can_be_restarted_while_dialing_or_waiting(kit: Kit) -> None:
     async def main() -> None:
-        async with running_shards(kit, 2, ask_to_identify=True) as (_, shards):
+        async with running_shards(kit, 2, wait_for_identify_slot=True) as (_, shards):
             await shards.planned()
             await shards.restart(0)
             await shards.restart(0, keep_session=False)

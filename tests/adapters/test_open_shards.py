@@ -13,11 +13,10 @@ from gateway_proto import (
     Identify,
     Ready,
     Resumed,
-    Server,
-    ServerConfig,
     State,
     UpdatePresence,
 )
+from gateway_proto.server import Server, ServerConfig
 from tests.adapters.support import (
     KITS,
     Kit,

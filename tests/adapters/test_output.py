@@ -19,14 +19,14 @@ from gateway_cli.rate import Rate
 from gateway_cli.show import Screen
 from gateway_cli.words import data_of, describe
 from gateway_proto import (
-    By,
     Closed,
     Dispatch,
     Identify,
     IdentifySlotNeeded,
+    Initiator,
+    NextAction,
     SessionStartLimit,
-    Then,
-    Unknown,
+    UnknownPayload,
 )
 
 # ----- escaping -----
@@ -219,17 +219,28 @@ def test_terminal_too_narrow_for_words_gets_unbroken_words(
             "Identify, intents 512, shard 1 of 4",
         ),
         (IdentifySlotNeeded(1, 0), "waits for an identify slot of key 0"),
-        (Unknown(99, b"1", None), "unknown payload, op 99, no message"),
+        (UnknownPayload(99, b"1", None), "unknown payload, op 99, no message"),
         (
             SessionStartLimit(10, 5, 0),
             "session start limit, total 10, remaining 5, ",
         ),
-        (Closed(code=200, by=By.SELF, then=Then.IDENTIFY), "the lookup is complete"),
         (
-            Closed(code=404, by=By.PEER, then=Then.IDENTIFY, error="no such path"),
+            Closed(code=200, initiator=Initiator.SELF, next_action=NextAction.IDENTIFY),
+            "the lookup is complete",
+        ),
+        (
+            Closed(
+                code=404,
+                initiator=Initiator.PEER,
+                next_action=NextAction.IDENTIFY,
+                error="no such path",
+            ),
             "answered with HTTP 404 (no such path)",
         ),
-        (Closed(code=4000, by=By.PEER, then=Then.RESUME), "closed with 4000 by peer"),
+        (
+            Closed(code=4000, initiator=Initiator.PEER, next_action=NextAction.RESUME),
+            "closed with 4000 by peer",
+        ),
     ],
 )
 def test_event_is_described_in_words(event: Any, words: str) -> None:

@@ -7,9 +7,9 @@ from typing import Any
 import attrs
 import pytest
 
-from gateway_proto import Server, ServerConfig, World
+from gateway_proto.server import Server, ServerConfig, World
 from gateway_pytest._people import People
-from tests.server.talk import http
+from tests.server.support import http
 
 _WORLD = World.with_guild("Test", members=2)
 

@@ -13,13 +13,14 @@ ROOT = pathlib.Path(__file__).parents[2]
 _HEAD = """
 import pytest, urllib.request
 from gateway_proto import *
+from gateway_proto.server import *
 import gateway_asyncio, asyncio, threading
 
 def start(server, seconds=10, **config):
     async def main():
         given = {"token": server.token, "intents": 513, "api_url": server.api_url, **config}
         async with asyncio.timeout(seconds), gateway_asyncio.open_gateway(
-            Config(backoff_first=0.05, **given)
+            Config(backoff_initial=0.05, **given)
         ) as gateway:
             async for event in gateway:
                 seen.append(event)

@@ -19,7 +19,8 @@ import trustme
 import gateway_asyncio
 import gateway_trio
 from gateway_dialing import HttpTunnel, Proxy, proxy_for
-from gateway_proto import Config, DialFailed, LocalProtocolError, Ready, Server
+from gateway_proto import Config, DialFailed, LocalProtocolError, Ready
+from gateway_proto.server import Server
 from tests.adapters.proxies import HttpProxy, SocksProxy, running
 
 Run = Callable[[Callable[[], Awaitable[None]]], None]

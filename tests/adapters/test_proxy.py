@@ -12,7 +12,8 @@ import trio
 
 import gateway_asyncio
 import gateway_trio
-from gateway_proto import Config, Dispatch, Ready, Resumed, Server, ServerConfig
+from gateway_proto import Config, Dispatch, Ready, Resumed
+from gateway_proto.server import Server, ServerConfig
 from tests.adapters.proxy import Proxy
 
 MEAN_BYTES = 12_000
@@ -41,8 +42,8 @@ def test_drops_and_delays_at_any_byte_lose_no_dispatch(name: str, compression: s
                     intents=0,
                     compression=compression,
                     gateway_url=f"ws://127.0.0.1:{proxy.port}",
-                    backoff_first=0.01,
-                    backoff_longest=0.05,
+                    backoff_initial=0.01,
+                    backoff_max=0.05,
                     # The seed may drop many connections in a row before READY.
                     resume_attempts=10_000,
                     identify_attempts=10_000,

@@ -20,15 +20,13 @@ import gateway_trio
 from gateway_proto import (
     Closed,
     Dispatch,
-    HttpRequested,
     Identify,
     LocalProtocolError,
     Opened,
     Ready,
     ReconnectRequested,
-    ServerConfig,
-    World,
 )
+from gateway_proto.server import HttpRequested, ServerConfig, World
 from gateway_pytest import RunningGateway
 from gateway_pytest._settings import config_of
 from tests.adapters.support import ClientThread, client_config

@@ -13,7 +13,7 @@ import urllib.request
 
 import pytest
 
-from gateway_proto import ServerConfig
+from gateway_proto.server import ServerConfig
 from tests.adapters.support import (
     COMMAND,
     ENVIRONMENT,

@@ -6,16 +6,8 @@ from typing import Any
 
 import pytest
 
-from gateway_proto import (
-    Dispatch,
-    IdentifySlotNeeded,
-    LocalProtocolError,
-    Ready,
-    Resumed,
-    Server,
-    ServerConfig,
-    State,
-)
+from gateway_proto import Dispatch, IdentifySlotNeeded, LocalProtocolError, Ready, Resumed, State
+from gateway_proto.server import Server, ServerConfig
 from tests.adapters.support import (
     KITS,
     Kit,

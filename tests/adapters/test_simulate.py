@@ -12,7 +12,7 @@ import typer.testing
 
 from gateway_cli.app import app
 from gateway_proto.testing import Simulation
-from gateway_proto.testing.history import History
+from gateway_proto.testing.simulation.history import History
 
 RUNNER = typer.testing.CliRunner()
 DAYS = "0.1"
@@ -29,8 +29,8 @@ def test_successful_seeds_are_listed_with_digests_and_faults() -> None:
     assert code == 0
     for seed in (5, 6):
         assert f"seed {seed}: " in output
-        simulation = Simulation.of(seed)
-        seconds = float(DAYS) * 86400 / simulation.setting.clients
+        simulation = Simulation.for_seed(seed)
+        seconds = float(DAYS) * 86400 / simulation.config.clients
         assert simulation.run(seconds).digest in output
     assert "in 2 histories" in output
     assert "nothing broken" in output
@@ -109,4 +109,4 @@ def test_simulate_has_json_output() -> None:
     assert [history["seed"] for history in histories] == [5, 6]
     assert (total["good"], total["histories"]) == (True, 2)
     assert total["events"] == sum(history["events"] for history in histories)
-    assert total["troubles"]
+    assert total["fault_counts"]

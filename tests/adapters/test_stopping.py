@@ -9,15 +9,8 @@ import warnings
 import pytest
 import trio
 
-from gateway_proto import (
-    Config,
-    DialFailed,
-    GaveUp,
-    LocalProtocolError,
-    Ready,
-    Server,
-    UpdatePresence,
-)
+from gateway_proto import Config, DialFailed, GaveUp, LocalProtocolError, Ready, UpdatePresence
+from gateway_proto.server import Server
 from tests.adapters.support import (
     KITS,
     Kit,
@@ -72,8 +65,8 @@ def test_stop_during_the_backoff_ends_the_events_immediately(kit: Kit) -> None:
             token="secret",
             intents=0,
             gateway_url="ws://127.0.0.1:1",
-            backoff_first=1000.0,
-            backoff_longest=1000.0,
+            backoff_initial=1000.0,
+            backoff_max=1000.0,
             random=lambda: 0.99,
         )
         async with kit.limit(5), kit.adapter.open_gateway(config) as gateway:
@@ -129,8 +122,8 @@ def test_leaving_during_the_backoff_is_immediate(kit: Kit) -> None:
             token="secret",
             intents=0,
             gateway_url="ws://127.0.0.1:1",
-            backoff_first=1000.0,
-            backoff_longest=1000.0,
+            backoff_initial=1000.0,
+            backoff_max=1000.0,
             random=lambda: 0.99,
         )
         async with kit.limit(5), kit.adapter.open_gateway(config) as gateway:

@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from gateway_cli.story import story
 from gateway_cli.timeline import page
-from gateway_proto import Client, Config, Server, ServerConfig
+from gateway_cli.timeline_data import timeline_data
+from gateway_proto import Client, Config
+from gateway_proto.server import Server, ServerConfig
 from gateway_proto.testing import Link
 from gateway_proto.trace import Recorder, read
 from tests.adapters.support import run_command
@@ -35,7 +36,7 @@ ARGUMENTS = [
 
 
 def test_close_is_listed_before_the_dial_that_it_caused() -> None:
-    rows = [(row["at"], row["kind"]) for row in story(LINES)["decisions"]]
+    rows = [(row["at"], row["kind"]) for row in timeline_data(LINES)["decisions"]]
 
     for (at, kind), (next_at, next_kind) in itertools.pairwise(rows):
         assert not (at == next_at and kind == "dial" and next_kind == "closed")
@@ -54,7 +55,7 @@ def test_lookup_is_neither_a_connection_nor_a_close(status: int) -> None:
         lookup.events()
         client.events()
 
-    shown_text = story(read(lines))
+    shown_text = timeline_data(read(lines))
 
     assert shown_text["facts"]["lookups"] == 1
     assert shown_text["facts"]["connections"] == shown_text["facts"]["closes"] == 0
@@ -63,12 +64,12 @@ def test_lookup_is_neither_a_connection_nor_a_close(status: int) -> None:
 
 
 def _fact(name: str) -> Any:
-    return story(LINES)["facts"][name]
+    return timeline_data(LINES)["facts"][name]
 
 
 def test_facts_are_those_of_the_trace() -> None:
     pytest.importorskip("plotly")
-    facts = story(LINES)["facts"]
+    facts = timeline_data(LINES)["facts"]
 
     acked = [event["latency"] for event in EVENTS if event["type"] == "HeartbeatAcked"]
     latencies = [latency * 1000 for latency in acked if latency is not None]
@@ -76,7 +77,7 @@ def test_facts_are_those_of_the_trace() -> None:
         "seconds": round(LINES[-1]["at"] - 1000, 3),
         "connections": len([line for line in LINES if "made" in line]) - 1,
         "lookups": 1,
-        "dials": TYPES["DialPlanned"],
+        "dials": TYPES["DialScheduled"],
         "failed dials": TYPES["DialFailed"],
         "sessions": TYPES["Ready"],
         "resumes": TYPES["Resumed"],
@@ -92,7 +93,7 @@ def test_facts_are_those_of_the_trace() -> None:
 
 
 def test_capacity_follows_the_rate_limit_of_any_minute() -> None:
-    (lane,) = story(LINES)["lanes"]
+    (lane,) = timeline_data(LINES)["lanes"]
 
     assert max(capacity for _, capacity in lane["capacity"]) == 120
     assert (
@@ -100,13 +101,13 @@ def test_capacity_follows_the_rate_limit_of_any_minute() -> None:
     )  # some slots are reserved for heartbeats
     times = [at for at, _ in lane["capacity"]]
     assert times == sorted(times)
-    assert lane["states"][0]["state"] == "upgrading"
+    assert lane["states"][0]["state"] == "connecting"
     for before, after in zip(lane["states"], lane["states"][1:], strict=False):
         assert before["start"] <= before["end"] <= after["start"]
 
 
 def test_dispatches_are_counted_in_their_time_interval() -> None:
-    rates = story(LINES)["dispatches"]
+    rates = timeline_data(LINES)["dispatches"]
 
     names = Counter(event["name"] for event in EVENTS if "sequence" in event)
     for entry in rates["names"]:
@@ -135,7 +136,7 @@ def test_server_trace_has_a_lane_for_each_connection() -> None:
     link.run(60)
     recorder.close()
 
-    shown_text = story(read(lines))
+    shown_text = timeline_data(read(lines))
 
     assert [lane["name"] for lane in shown_text["lanes"]] == [f"connection {n}" for n in (2, 3, 4)]
     assert shown_text["facts"]["dispatches"] == 2
@@ -146,12 +147,12 @@ def test_server_trace_has_a_lane_for_each_connection() -> None:
 def test_empty_trace_and_single_connection_are_drawn() -> None:
     lines: list[str] = []
     recorder = Recorder(lines.append)
-    assert story(read(lines))["facts"]["connections"] == 0
+    assert timeline_data(read(lines))["facts"]["connections"] == 0
 
     config = Config(token="any", intents=0)
     connection = recorder.connection(config, "ws://localhost", now=5.0, framing=False)
     connection.check_clock(1e9, now=6.0)
-    shown_text = story(read(lines))
+    shown_text = timeline_data(read(lines))
 
     assert shown_text["facts"]["connections"] == 1
     assert shown_text["lanes"][0]["name"] == "connection 1"
@@ -241,7 +242,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
 def demo(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     pytest.importorskip("plotly")
     path = tmp_path_factory.mktemp("page") / "demo.html"
-    path.write_text(page(story(LINES), "demo.jsonl"), encoding="utf-8")
+    path.write_text(page(timeline_data(LINES), "demo.jsonl"), encoding="utf-8")
     return path
 
 
@@ -254,7 +255,7 @@ def test_page_draws_without_error_and_loads_no_resources(
     assert browser.driver.get_log("browser") == []
     assert browser.run("return performance.getEntriesByType('resource').length") == 0
     assert browser.run("return document.documentElement.scrollWidth") <= width
-    for chart in ("states", "beats", "dispatches", "queue"):
+    for chart in ("states", "heartbeats", "dispatches", "queue"):
         box = browser.run(f"return document.querySelector('#{chart} .main-svg').clientWidth")
         assert 0.75 * width < box <= width
     small = browser.run(
@@ -268,15 +269,15 @@ def test_page_shows_the_numbers_of_the_trace(browser: Page, demo: pathlib.Path) 
     browser.open(demo, 1280)
 
     facts = {e.get_attribute("data-fact"): e.text for e in browser.all("#facts dd")}
-    assert facts == {name: str(value) for name, value in story(LINES)["facts"].items()}
+    assert facts == {name: str(value) for name, value in timeline_data(LINES)["facts"].items()}
     rows = [row.text for row in browser.all("#decisions tr")]
     assert (
-        len(rows) == sum(TYPES[t] for t in ("DialPlanned", "DialFailed", "Closed", "Resumed")) + 3
+        len(rows) == sum(TYPES[t] for t in ("DialScheduled", "DialFailed", "Closed", "Resumed")) + 3
     )
     assert any("zombie: no heartbeat ACK" in row for row in rows)
     assert any("op 7" in row for row in rows)
     # The elements that the charts draw.
-    points = browser.all("#beats .scatterlayer .point")
+    points = browser.all("#heartbeats .scatterlayer .point")
     assert len(points) == _fact("heartbeats acknowledged") + _fact("heartbeats not acknowledged")
     drawn = browser.run(
         "return document.getElementById('dispatches').data.flatMap((t) => [...t.y])"
@@ -318,10 +319,10 @@ def test_all_charts_zoom_together(browser: Page, demo: pathlib.Path) -> None:
     browser.run("arguments[0].click()", row)
     browser.wait(lambda: browser.range("queue") != whole, "the zoom")
     at = float(row.text.split()[0])
-    for chart in ("states", "beats", "dispatches", "queue"):
+    for chart in ("states", "heartbeats", "dispatches", "queue"):
         low, high = browser.range(chart)
         assert low < at < high and high - low < 60
-    browser.run("Plotly.relayout('beats', {'xaxis.range[0]': 100, 'xaxis.range[1]': 200})")
+    browser.run("Plotly.relayout('heartbeats', {'xaxis.range[0]': 100, 'xaxis.range[1]': 200})")
     browser.wait(lambda: browser.range("states") == [100, 200], "the other charts")
     browser.all("#all")[0].click()
     browser.wait(lambda: browser.range("dispatches") == whole, "the whole time")
@@ -330,10 +331,10 @@ def test_all_charts_zoom_together(browser: Page, demo: pathlib.Path) -> None:
 def test_hovered_point_shows_its_description(browser: Page, demo: pathlib.Path) -> None:
     browser.open(demo, 1280)
 
-    browser.run("Plotly.Fx.hover('beats', [{curveNumber: 0, pointNumber: 0}])")
-    browser.wait(lambda: browser.all("#beats .hovertext"), "the text")
+    browser.run("Plotly.Fx.hover('heartbeats', [{curveNumber: 0, pointNumber: 0}])")
+    browser.wait(lambda: browser.all("#heartbeats .hovertext"), "the text")
 
-    text = browser.all("#beats .hovertext")[0].text
+    text = browser.all("#heartbeats .hovertext")[0].text
     first = next(e["latency"] for e in EVENTS if e["type"] == "HeartbeatAcked")
     assert f"ACK after {first * 1000:.1f} ms" in text
     assert "connection 3" in text
@@ -353,7 +354,7 @@ def test_text_of_a_peer_is_never_executed(browser: Page, tmp_path: pathlib.Path)
     link.run(5)
     recorder.close()
     path = tmp_path / "evil.html"
-    path.write_text(page(story(read(lines)), evil), encoding="utf-8")
+    path.write_text(page(timeline_data(read(lines)), evil), encoding="utf-8")
 
     browser.open(path, 1280)
 

@@ -18,15 +18,15 @@ import gateway_trio
 from gateway_proto import (
     Config,
     DialFailed,
-    DialPlanned,
+    DialPurpose,
+    DialScheduled,
     Identify,
     Opened,
-    Purpose,
     Ready,
-    Server,
     Session,
-    fingerprint,
 )
+from gateway_proto.server import Server
+from gateway_proto.session import token_fingerprint
 
 NAMES = ("127.0.0.1", "localhost")
 YEAR = datetime.timedelta(days=365)
@@ -169,16 +169,16 @@ def test_resume_url_with_permanent_tls_failure_is_abandoned(
                 token="never-seen",
                 intents=0,
                 gateway_url=f"wss://127.0.0.1:{serving.port}",
-                backoff_first=100.0,
-                backoff_longest=100.0,
+                backoff_initial=100.0,
+                backoff_max=100.0,
                 random=lambda: 0.5,
             )
             session = Session(
                 id="no server",
                 sequence=1,
                 resume_url=f"wss://127.0.0.1:{resuming.port}",
-                dialect=10,
-                fingerprint=fingerprint("never-seen"),
+                version=10,
+                token_fingerprint=token_fingerprint("never-seen"),
             )
             async with adapter.open_gateway(
                 config, session=session, ssl_context=trusting
@@ -190,6 +190,6 @@ def test_resume_url_with_permanent_tls_failure_is_abandoned(
 
     run(main)
 
-    planned = [event for event in events if isinstance(event, DialPlanned)]
-    assert [(plan.purpose, plan.delay) for plan in planned] == [(Purpose.RESUME, 0.0)] * 2
+    planned = [event for event in events if isinstance(event, DialScheduled)]
+    assert [(plan.purpose, plan.delay) for plan in planned] == [(DialPurpose.RESUME, 0.0)] * 2
     assert len([event for event in events if isinstance(event, DialFailed)]) == 1

@@ -13,7 +13,8 @@ import trio
 
 import gateway_asyncio
 import gateway_trio
-from gateway_proto import Config, Dispatch, Ready, Server, ServerConfig, UpdatePresence
+from gateway_proto import Config, Dispatch, Ready, UpdatePresence
+from gateway_proto.server import Server, ServerConfig
 from gateway_proto.trace import Recorder, TraceError, read, replay
 from gateway_pytest import assert_replays
 from tests.adapters.support import json_lines, run_command, serve_process, tail_process, wait_until
@@ -54,7 +55,7 @@ def test_adapter_records_a_complete_client_and_server(loop: str) -> None:
         assert TOKEN not in "".join(trace)
         assert [step for step in replay(trace) if step.differences] == []
     came = [event["type"] for line in read(lines) for event in line.get("events", ())]
-    assert {"Ready", "Dispatch", "Resumed", "GatewayFound", "DialPlanned"} <= set(came)
+    assert {"Ready", "Dispatch", "Resumed", "GatewayFound", "DialScheduled"} <= set(came)
     calls = {line.get("call") for line in read(served)}
     assert {"accept", "dispatch", "drop", "receive_data"} <= calls
 
@@ -94,7 +95,7 @@ def test_all_shards_are_recorded_in_one_trace(loop: str) -> None:
 def test_traces_of_tail_and_serve_can_be_replayed(tmp_path: pathlib.Path) -> None:
     trace, served, out = tmp_path / "t.jsonl", tmp_path / "s.jsonl", tmp_path / "out"
     with serve_process("--tick", "0.05", "--record", str(served)) as serving:
-        arguments = ("--api", serving.api, "--compress", "zlib-stream", "--json")
+        arguments = ("--api", serving.api, "--compression", "zlib-stream", "--json")
         with tail_process(out, *arguments, "--record", str(trace)) as process:
             wait_until("a tick", lambda: out.exists() and "TICK" in out.read_text())
             process.terminate()
@@ -122,7 +123,7 @@ def test_replay_shows_each_transition() -> None:
     result = run_command("replay", str(DEMO))
 
     assert result.returncode == 0
-    assert "state upgrading → identifying" in result.stdout
+    assert "state connecting → identifying" in result.stdout
     assert "state resuming → ready" in result.stdout
     assert "event Resumed" in result.stdout
     assert 'sends {"op":6,' in result.stdout

@@ -6,13 +6,8 @@ from typing import Any
 
 import attrs
 
-from gateway_proto import (
-    ClientConnection,
-    Config,
-    Session,
-    UpdateVoiceState,
-    fingerprint,
-)
+from gateway_proto import ClientConnection, Config, Session, UpdateVoiceState
+from gateway_proto.session import token_fingerprint
 from tests.connections import ready, receive, sent_payloads, unframed
 
 __all__ = [
@@ -28,7 +23,7 @@ __all__ = [
 CONFIG = Config(token="t0ken", intents=0, gateway_url="ws://localhost", random=lambda: 0.5)
 
 
-SESSION = Session(id="s", sequence=7, dialect=10, fingerprint=fingerprint("t0ken"))
+SESSION = Session(id="s", sequence=7, version=10, token_fingerprint=token_fingerprint("t0ken"))
 VOICE = UpdateVoiceState("1", None)
 
 

@@ -12,9 +12,8 @@ from gateway_proto import (
     RequestAnswered,
     RequestFailed,
     RequestGuildMembers,
-    Server,
-    ServerConfig,
 )
+from gateway_proto.server import Server, ServerConfig
 from gateway_proto.testing import Link
 
 __all__ = ["CONFIG", "RequestClient", "sent_commands"]

@@ -7,24 +7,24 @@ from typing import Any
 import pytest
 
 from gateway_proto import (
-    DIALECTS,
-    AfterClose,
     Client,
+    CloseCodePolicy,
     Closed,
-    DialPlanned,
+    DialPurpose,
+    DialScheduled,
     GaveUp,
     Identify,
     MalformedPayload,
-    Purpose,
+    NextAction,
     Ready,
     Resumed,
-    Server,
     State,
-    Then,
     UpdatePresence,
     UpdateVoiceState,
 )
+from gateway_proto.server import Server
 from gateway_proto.testing import Link
+from gateway_proto.versions import VERSIONS
 from tests.client.policy_connections import (
     CONFIG,
     SESSION,
@@ -76,33 +76,37 @@ def test_compression_payload_continues_in_the_next_message() -> None:
 @pytest.mark.parametrize(
     ("code", "ready", "resuming"),
     [
-        (1000, Then.RESUME, Then.IDENTIFY),
-        (1001, Then.RESUME, Then.RESUME),
-        (4000, Then.RESUME, Then.RESUME),
-        (4007, Then.IDENTIFY, Then.IDENTIFY),
-        (4008, Then.RESUME, Then.RESUME),
-        (4009, Then.RESUME, Then.IDENTIFY),
-        (4014, Then.STOP, Then.STOP),
+        (1000, NextAction.RESUME, NextAction.IDENTIFY),
+        (1001, NextAction.RESUME, NextAction.RESUME),
+        (4000, NextAction.RESUME, NextAction.RESUME),
+        (4007, NextAction.IDENTIFY, NextAction.IDENTIFY),
+        (4008, NextAction.RESUME, NextAction.RESUME),
+        (4009, NextAction.RESUME, NextAction.IDENTIFY),
+        (4014, NextAction.STOP, NextAction.STOP),
     ],
 )
-def test_close_code_policy_depends_on_the_phase(code: int, ready: Then, resuming: Then) -> None:
+def test_close_code_policy_depends_on_the_phase(
+    code: int, ready: NextAction, resuming: NextAction
+) -> None:
     """Rules 36, 38, 41 and 45: 1000 and 4009 allow one Resume, not two."""
     for connection, then in (
         (ready_with(), ready),
         (receive_hello(connection_with(SESSION)), resuming),
     ):
         connection.receive_close(code, now=0.0)
-        assert close_event(connection).then is then
+        assert close_event(connection).next_action is then
 
 
 def test_close_code_policy_is_configurable() -> None:
     """Rule 41: a policy, not a constant."""
-    connection = ready_with(closes={4009: AfterClose(Then.IDENTIFY, "as the documentation has it")})
+    connection = ready_with(
+        close_policies={4009: CloseCodePolicy(NextAction.IDENTIFY, "as the documentation has it")}
+    )
 
     connection.receive_close(4009, now=0.0)
 
-    assert close_event(connection).then is Then.IDENTIFY
-    assert DIALECTS[10].closes[4009].then is Then.RESUME
+    assert close_event(connection).next_action is NextAction.IDENTIFY
+    assert VERSIONS[10].close_policies[4009].next_action is NextAction.RESUME
 
 
 def test_resume_after_close_code_4008_is_delayed() -> None:
@@ -114,8 +118,8 @@ def test_resume_after_close_code_4008_is_delayed() -> None:
     connection.close(4008, now=link.now)
     link.run()
 
-    planned = link.client.expect(DialPlanned)
-    assert (planned.purpose, planned.delay) == (Purpose.RESUME, 5.0)
+    planned = link.client.expect(DialScheduled)
+    assert (planned.purpose, planned.delay) == (DialPurpose.RESUME, 5.0)
 
 
 def _close_with(link: Link, code: int = 4002) -> None:

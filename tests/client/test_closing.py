@@ -10,24 +10,23 @@ import attrs
 import pytest
 
 from gateway_proto import (
-    By,
     Client,
     ClientConnection,
     Closed,
     Config,
-    Fleet,
     HeartbeatRequested,
+    Initiator,
     LocalProtocolError,
     RequestChannelInfo,
     RequestSoundboardSounds,
-    Server,
-    ServerConnection,
     State,
     UpdatePresence,
 )
-from gateway_proto.faults import Fault
+from gateway_proto.server import Server, ServerConnection
+from gateway_proto.server.faults import Fault
+from gateway_proto.shards import ShardManager
 from gateway_proto.testing import Link
-from tests.client.lives import CONFIG
+from tests.client.support import CONFIG
 
 OP_CLOSE = 0x88
 HELLO = {"op": 10, "d": {"heartbeat_interval": 41250}}
@@ -80,7 +79,7 @@ def _unframed(*payloads: dict[str, Any], config: Config = DIRECT) -> ClientConne
 
 @pytest.mark.parametrize("after", ["close", "closed"])
 def test_identify_slot_of_a_closing_connection_is_ignored(after: str) -> None:
-    client, _ = _opened(attrs.evolve(DIRECT, ask_to_identify=True))
+    client, _ = _opened(attrs.evolve(DIRECT, wait_for_identify_slot=True))
     client.data_to_send()
     client.close(4000, now=1.0)
     if after == "closed":
@@ -95,8 +94,8 @@ def test_identify_slot_of_a_closing_connection_is_ignored(after: str) -> None:
 
 
 def test_identify_slot_of_a_closing_shard_goes_to_the_next() -> None:
-    fleet = Fleet(DIRECT, count=2)
-    fleet.begin(now=0.0)
+    fleet = ShardManager(DIRECT, count=2)
+    fleet.start(now=0.0)
     connections = []
     for client in fleet.clients.values():
         connection = client.dial_succeeded(now=0.0, framing=False)
@@ -105,17 +104,17 @@ def test_identify_slot_of_a_closing_shard_goes_to_the_next() -> None:
         connections.append(connection)
     first, second = connections
     first.receive_message(json.dumps(READY), now=0.0)  # it has identified
-    assert fleet.queue.waiting == (1,)
+    assert fleet.queue.waiting_shards == (1,)
 
     second.close(4000, now=1.0)
     fleet.handle_timer(now=6.0)
 
-    assert fleet.queue.waiting == ()
+    assert fleet.queue.waiting_shards == ()
     assert second._outcome.identified_at == []
 
 
 def test_ready_ends_a_second_wait_for_an_identify_slot() -> None:
-    config = attrs.evolve(DIRECT, ask_to_identify=True, identify_on_same_connection=True)
+    config = attrs.evolve(DIRECT, wait_for_identify_slot=True, identify_on_same_connection=True)
     client = _unframed(HELLO, config=config)
     client.grant_identify(now=0.0)
     client.receive_message(json.dumps({"op": 9, "d": False}), now=0.0)
@@ -141,7 +140,7 @@ def test_ready_before_the_next_identify_cancels_it() -> None:
 
 
 def test_invalid_session_ends_the_wait_for_an_identify_slot() -> None:
-    config = attrs.evolve(DIRECT, ask_to_identify=True, identify_on_same_connection=True)
+    config = attrs.evolve(DIRECT, wait_for_identify_slot=True, identify_on_same_connection=True)
     client = _unframed(HELLO, config=config)
     client.grant_identify(now=0.0)
     client.receive_message(json.dumps({"op": 9, "d": False}), now=0.0)
@@ -283,20 +282,20 @@ def test_close_of_lookup_with_invalid_code_has_no_effect() -> None:
     with pytest.raises(LocalProtocolError, match="invalid close code"):
         connection.close(1006, now=0.0)
 
-    assert connection.state is State.UPGRADING
+    assert connection.state is State.CONNECTING
 
 
 @pytest.mark.parametrize(
     ("code", "expected", "by"),
     [
-        (None, None, By.PEER),
-        (1005, None, By.PEER),
-        (1006, None, By.TRANSPORT),
-        (1011, 1011, By.PEER),
+        (None, None, Initiator.PEER),
+        (1005, None, Initiator.PEER),
+        (1006, None, Initiator.TRANSPORT),
+        (1011, 1011, Initiator.PEER),
     ],
 )
 def test_close_code_of_websocket_libraries_is_normalized(
-    code: int | None, expected: int | None, by: By
+    code: int | None, expected: int | None, by: Initiator
 ) -> None:
     client = _unframed(HELLO, READY)
 
@@ -304,7 +303,7 @@ def test_close_code_of_websocket_libraries_is_normalized(
 
     (closed,) = client.events()
     assert isinstance(closed, Closed)
-    assert (closed.code, closed.by, closed.reason) == (expected, by, "")
+    assert (closed.code, closed.initiator, closed.reason) == (expected, by, "")
     assert client.close_to_send() == (None if code == 1006 else (expected or 1000, ""))
 
 
@@ -329,4 +328,4 @@ def test_queued_presence_is_listed_last() -> None:
 
     client = link.client.connection
     assert isinstance(client, ClientConnection)
-    assert client.waiting == (presences[-1],)
+    assert client.queued_commands == (presences[-1],)

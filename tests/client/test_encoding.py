@@ -6,17 +6,9 @@ import json
 
 import pytest
 
-from gateway_proto import (
-    ClientConnection,
-    Encoding,
-    EncodingIgnored,
-    Hello,
-    Opened,
-    Ready,
-    State,
-    Url,
-)
-from tests.client.lives import config_with
+from gateway_proto import ClientConnection, Encoding, EncodingIgnored, Hello, Opened, Ready, State
+from gateway_proto.urls import Url
+from tests.client.support import config_with
 
 JSON_HELLO = json.dumps({"op": 10, "d": {"heartbeat_interval": 41250}})
 JSON_READY = json.dumps(
@@ -57,7 +49,7 @@ def test_etf_hello_is_reported_if_json_was_requested() -> None:
 
 
 def test_etf_ready_is_reported_in_versions_without_hello() -> None:
-    connection = _connection(dialect=4, intents=None, unix_offset=0.0)
+    connection = _connection(version=4, intents=None, unix_offset=0.0)
 
     connection.receive_message(_etf(JSON_READY), now=0.0)
 

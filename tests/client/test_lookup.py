@@ -8,21 +8,21 @@ import msgspec
 import pytest
 
 from gateway_proto import (
-    By,
     Client,
     Closed,
     DialFailed,
-    DialPlanned,
+    DialPurpose,
+    DialScheduled,
     IdentifyBudgetSpent,
+    Initiator,
     LocalProtocolError,
-    Purpose,
-    Server,
+    NextAction,
     Session,
-    Then,
-    UrlRefused,
+    UrlRejected,
 )
+from gateway_proto.server import Server
 from gateway_proto.testing import Link
-from tests.client.lives import (
+from tests.client.support import (
     CONFIG,
     SESSION,
     answer_dial,
@@ -94,7 +94,7 @@ def test_rejections_after_an_opened_websocket_are_an_outage(
 
 
 def test_token_rejected_by_a_later_lookup_ends_the_client() -> None:
-    client = Client(config_with(lookup_bot=True))
+    client = Client(config_with(use_gateway_bot=True))
     answer_lookup(client, "localhost")
     client.dial_succeeded(now=0.0, framing=False).receive_eof(now=0.0)
     assert hosts_dialled(client, 3) == ["localhost"] * 3
@@ -129,7 +129,7 @@ def test_untrusted_host_in_a_later_lookup_is_an_outage() -> None:
 
     dial = client.next_dial()
     assert dial is not None
-    assert dial.purpose is Purpose.LOOKUP
+    assert dial.purpose is DialPurpose.LOOKUP
 
 
 def test_redirected_upgrade_reports_the_location() -> None:
@@ -141,7 +141,7 @@ def test_redirected_upgrade_reports_the_location() -> None:
     )
 
     planned = client.events()[-1]
-    assert isinstance(planned, DialPlanned)
+    assert isinstance(planned, DialScheduled)
     assert "Location 'https://new.example/'" in planned.reason
 
 
@@ -199,12 +199,14 @@ def test_failed_lookup_is_repeated_after_the_requested_delay() -> None:
     dial = client.next_dial()
     assert dial is not None
     assert dial.at == 35.0
-    assert dial.purpose is Purpose.LOOKUP
+    assert dial.purpose is DialPurpose.LOOKUP
 
 
-@pytest.mark.parametrize(("session", "then"), [(None, Then.IDENTIFY), (SESSION, Then.RESUME)])
+@pytest.mark.parametrize(
+    ("session", "then"), [(None, NextAction.IDENTIFY), (SESSION, NextAction.RESUME)]
+)
 def test_lookup_close_names_the_next_action_of_the_client(
-    session: Session | None, then: Then
+    session: Session | None, then: NextAction
 ) -> None:
     session = session and msgspec.structs.replace(session, resume_url=None)
     client = Client(CONFIG, session=session)
@@ -212,14 +214,14 @@ def test_lookup_close_names_the_next_action_of_the_client(
     answer_lookup(client, "localhost")
 
     assert client.last_closed is not None
-    assert client.last_closed.then is then
+    assert client.last_closed.next_action is then
 
 
 @pytest.mark.parametrize(("lost_at", "dials_at"), [(9.0, 15.0), (14.0, 15.0), (16.0, 16.0)])
 def test_identify_budget_of_the_lookup_is_reset_at_its_time(
     lost_at: float, dials_at: float
 ) -> None:
-    client = Client(config_with(identify_reserve=5, lookup_bot=True))
+    client = Client(config_with(identify_reserve=5, use_gateway_bot=True))
     limit = b'{"total":1000,"remaining":6,"reset_after":10000,"max_concurrency":1}'
     body = b'{"url":"ws://localhost","shards":1,"session_start_limit":%s}' % limit
     head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body)
@@ -283,12 +285,12 @@ def test_gateway_that_rejects_upgrades_is_looked_up_again() -> None:
         answer_dial(client, b"HTTP/1.1 530 Gone\r\nContent-Length: 0\r\n\r\n")
 
     dial = client.next_dial()
-    assert dial is not None and dial.purpose is Purpose.LOOKUP
+    assert dial is not None and dial.purpose is DialPurpose.LOOKUP
     assert client.session is not None
 
 
 def test_hello_restarts_the_count_of_failed_gateway_dials() -> None:
-    link = Link(Client(config_with(dialect=5, intents=None)), Server())
+    link = Link(Client(config_with(version=5, intents=None)), Server())
     for number in range(1, 4):
         link.dead_hosts.add("localhost")
         link.cut()
@@ -297,12 +299,12 @@ def test_hello_restarts_the_count_of_failed_gateway_dials() -> None:
         link.dead_hosts.clear()
         link.run(120)
 
-    assert [dial.purpose for dial in link.dials].count(Purpose.LOOKUP) == 1
+    assert [dial.purpose for dial in link.dials].count(DialPurpose.LOOKUP) == 1
 
 
 @pytest.mark.parametrize("opens", [False, True])
 def test_failed_redirect_does_not_count_against_the_gateway(opens: bool) -> None:
-    client = Client(config_with(dialect=4, intents=None, unix_offset=0.0))
+    client = Client(config_with(version=4, intents=None, unix_offset=0.0))
     answer_lookup(client, "old.localhost")
     connection: Any = client.dial_succeeded(now=0.0, framing=False)
     redirect = '{"op":7,"d":{"url":"ws://next.localhost"}}'
@@ -329,7 +331,7 @@ def test_opened_websocket_restarts_the_count_of_failed_dials() -> None:
 
 
 def test_version_3_looks_up_again_after_each_failed_dial() -> None:
-    client = Client(config_with(dialect=3, intents=None, unix_offset=0.0))
+    client = Client(config_with(version=3, intents=None, unix_offset=0.0))
     answer_lookup(client, "old.localhost")
 
     assert hosts_dialled(client, 2) == ["old.localhost", "localhost"]
@@ -342,7 +344,7 @@ def test_outage_that_rejects_upgrades_keeps_client_and_session() -> None:
 
     dial = client.next_dial()
     assert dial is not None
-    assert (dial.purpose, dial.host) == (Purpose.RESUME, "localhost")
+    assert (dial.purpose, dial.host) == (DialPurpose.RESUME, "localhost")
 
 
 def test_lookup_with_an_untrusted_host_ends_the_client() -> None:
@@ -353,12 +355,12 @@ def test_lookup_with_an_untrusted_host_ends_the_client() -> None:
 
     assert client.next_dial() is None
     assert client.gave_up == "the lookup named a gateway that is not trusted: 'wss://evil.example'"
-    refused = [event for event in client.events() if isinstance(event, UrlRefused)]
+    refused = [event for event in client.events() if isinstance(event, UrlRejected)]
     why = (
         "untrusted host 'evil.example': expected the configured endpoint or one of "
         "Config.trusted_hosts"
     )
-    assert refused == [UrlRefused("wss://evil.example", why)]
+    assert refused == [UrlRejected("wss://evil.example", why)]
 
 
 def test_rejected_upgrade_reports_its_body_and_obeys_retry_after() -> None:
@@ -368,8 +370,8 @@ def test_rejected_upgrade_reports_its_body_and_obeys_retry_after() -> None:
 
     closed = client.last_closed
     assert closed is not None
-    assert (closed.code, closed.reason, closed.by) == (520, "oh no", By.PEER)
-    assert closed.then is Then.RESUME
+    assert (closed.code, closed.reason, closed.initiator) == (520, "oh no", Initiator.PEER)
+    assert closed.next_action is NextAction.RESUME
     dial = client.next_dial()
     assert dial is not None
     assert dial.at == 17.0

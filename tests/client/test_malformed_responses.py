@@ -15,8 +15,8 @@ from gateway_proto import (
     RequestGuildMembers,
     RequestSoundboardSounds,
     SoundboardSounds,
-    requests,
 )
+from gateway_proto.client import requests
 from tests.client.request_client import RequestClient
 
 
@@ -49,7 +49,7 @@ def test_malformed_response_fails_the_only_request(name: str, d: Any) -> None:
     (failed,) = client.results()
     assert isinstance(failed, RequestFailed)
     assert failed.number == number
-    assert failed.why.startswith(f"{name} ")
+    assert failed.reason.startswith(f"{name} ")
 
 
 def test_malformed_response_is_reported_by_every_candidate() -> None:
@@ -64,7 +64,7 @@ def test_malformed_response_is_reported_by_every_candidate() -> None:
     client.link.run(5)
 
     why = {
-        failed.number: failed.why
+        failed.number: failed.reason
         for failed in client.results()
         if isinstance(failed, RequestFailed)
     }
@@ -143,4 +143,4 @@ def test_endless_response_fails_at_a_limit(monkeypatch: pytest.MonkeyPatch) -> N
 
     (failed,) = client.results()
     assert isinstance(failed, RequestFailed)
-    assert failed.why == "the answer has more than 100000 bytes"
+    assert failed.reason == "the answer has more than 100000 bytes"

@@ -13,21 +13,19 @@ from benchmarks import recovery
 from gateway_proto import (
     Client,
     Closed,
-    DialPlanned,
-    Fault,
+    DialPurpose,
+    DialScheduled,
     GaveUp,
-    Purpose,
     Ready,
     Resume,
-    Scenario,
-    Server,
     Session,
     SessionInvalidated,
     State,
-    UrlRefused,
+    UrlRejected,
 )
+from gateway_proto.server import Fault, Scenario, Server
 from gateway_proto.testing import Link
-from tests.client.lives import CONFIG, SESSION, answer_lookup, config_with, dial_purposes
+from tests.client.support import CONFIG, SESSION, answer_lookup, config_with, dial_purposes
 from tests.encodings import ENCODINGS
 
 HELLO = '{"op":10,"d":{"heartbeat_interval":41250}}'
@@ -65,8 +63,8 @@ def _due(client: Client) -> float:
     return max(dial.at, 0.0)
 
 
-def _plans(client: Client) -> list[DialPlanned]:
-    return [event for event in client.events() if isinstance(event, DialPlanned)]
+def _plans(client: Client) -> list[DialScheduled]:
+    return [event for event in client.events() if isinstance(event, DialScheduled)]
 
 
 # ----- measurements -----
@@ -113,7 +111,7 @@ def test_hello_resets_the_dial_backoff() -> None:
 def test_websockets_that_close_immediately_are_backed_off(
     messages: tuple[str, ...], delay: float
 ) -> None:
-    client = _client(random=lambda: 0.5, dial_backoff_longest=64.0, backoff_longest=64.0)
+    client = _client(random=lambda: 0.5, dial_backoff_max=64.0, backoff_max=64.0)
     for _ in range(4):
         client.dial_failed("refused", now=_due(client))
     for _ in range(3):
@@ -135,12 +133,12 @@ def test_backoff_of_an_outage_ends_with_ready() -> None:
 
     link.cut()
 
-    assert link.client.expect(DialPlanned).delay <= 2.0
+    assert link.client.expect(DialScheduled).delay <= 2.0
 
 
 @pytest.mark.parametrize("version", [3, 4])
 def test_opened_websocket_resets_dial_backoff_without_hello(version: int) -> None:
-    client = _client(dialect=version, intents=None, unix_offset=0.0, random=lambda: 0.5)
+    client = _client(version=version, intents=None, unix_offset=0.0, random=lambda: 0.5)
     for _ in range(6):
         client.dial_failed("refused", now=_due(client))
 
@@ -200,16 +198,16 @@ def test_unanswered_resume_goes_to_the_next_step(early: tuple[str, ...]) -> None
         connection, due = _open(client, HELLO)
         for message in early:
             connection.receive_message(message, now=due + 1.0)
-        if dial.purpose is Purpose.RESUME:
+        if dial.purpose is DialPurpose.RESUME:
             connection.handle_timer(now=due + 14.9)
             assert connection.state is State.RESUMING
             connection.handle_timer(now=due + 15.0)
             assert connection.state is State.CLOSED
 
     assert steps == [
-        (Purpose.RESUME, "resume.localhost"),
-        (Purpose.RESUME, "localhost"),
-        (Purpose.IDENTIFY, "localhost"),
+        (DialPurpose.RESUME, "resume.localhost"),
+        (DialPurpose.RESUME, "localhost"),
+        (DialPurpose.IDENTIFY, "localhost"),
     ]
     reason = "waited too long for an answer to Resume; the session is given up"
     assert _plans(client)[-1].reason == reason
@@ -220,12 +218,12 @@ def test_first_dispatch_answers_a_resume(encoding: str) -> None:
     server = Server()
     link = Link(Client(config_with(encoding=encoding, resume_timeout=5.0)), server)
     link.client.expect(Ready)
-    server.play(Scenario([Fault("hold", on="resumed", connection=None, seconds=30.0)]))
+    server.set_scenario(Scenario([Fault("hold", on="resumed", connection=None, seconds=30.0)]))
     link.cut()
     server.dispatch("MISSED", {}, now=link.now)
     link.run(40)
 
-    assert dial_purposes(link)[-1][0] is Purpose.RESUME
+    assert dial_purposes(link)[-1][0] is DialPurpose.RESUME
     assert len([e for e in link.server.events if isinstance(e, Resume)]) == 1
 
 
@@ -239,9 +237,9 @@ def test_stalled_resume_replay_ends_after_the_session_timeout() -> None:
 
 
 def _session_timer() -> Any:
-    from gateway_proto._timing.deadlines import Timer
+    from gateway_proto.timing.timers import Timer
 
-    return Timer.SESSION
+    return Timer.READY
 
 
 def test_interrupted_resume_does_not_count_as_unanswered() -> None:
@@ -251,7 +249,7 @@ def test_interrupted_resume_does_not_count_as_unanswered() -> None:
 
     dial = client.next_dial()
     assert dial is not None
-    assert (dial.purpose, dial.host) == (Purpose.RESUME, "resume.localhost")
+    assert (dial.purpose, dial.host) == (DialPurpose.RESUME, "resume.localhost")
 
 
 def test_resume_timeout_is_suspended_while_paused() -> None:
@@ -287,7 +285,7 @@ def test_equal_urls_are_one_resume_step(url: str) -> None:
         counts.append(dial.purpose)
         _lose(client, HELLO)
 
-    assert counts == [*[Purpose.RESUME] * 3, Purpose.IDENTIFY]
+    assert counts == [*[DialPurpose.RESUME] * 3, DialPurpose.IDENTIFY]
 
 
 def _session(url: str) -> Session:
@@ -303,11 +301,11 @@ def test_different_urls_are_two_resume_steps(url: str) -> None:
     client = _client(session=_session(url))
     for _ in range(6):
         dial = client.next_dial()
-        assert dial is not None and dial.purpose is Purpose.RESUME
+        assert dial is not None and dial.purpose is DialPurpose.RESUME
         _lose(client, HELLO)
 
     dial = client.next_dial()
-    assert dial is not None and dial.purpose is Purpose.IDENTIFY
+    assert dial is not None and dial.purpose is DialPurpose.IDENTIFY
 
 
 def test_lookup_result_equal_to_the_resume_url_adds_no_step() -> None:
@@ -319,7 +317,7 @@ def test_lookup_result_equal_to_the_resume_url_adds_no_step() -> None:
     answer_lookup(client, "resume.localhost")
 
     dial = client.next_dial()
-    assert dial is not None and dial.purpose is Purpose.IDENTIFY
+    assert dial is not None and dial.purpose is DialPurpose.IDENTIFY
     assert _plans(client)[-1].reason == "the lookup named the gateway; the session is given up"
 
 
@@ -329,7 +327,7 @@ def test_failed_dials_at_equal_urls_never_lose_the_session() -> None:
         client.dial_failed("refused", now=_due(client))
 
     dial = client.next_dial()
-    assert dial is not None and dial.purpose is Purpose.RESUME
+    assert dial is not None and dial.purpose is DialPurpose.RESUME
 
 
 @pytest.mark.parametrize("named", ["ws://localhost/" + "a" * 2048, 5, [], None, ""])
@@ -339,7 +337,7 @@ def test_invalid_resume_url_is_not_stored(named: Any) -> None:
     ready = _dispatch("READY", 1, session_id="s", resume_gateway_url=named)
     connection.receive_message(ready, now=now)
 
-    refused = [event for event in connection.events() if isinstance(event, UrlRefused)]
+    refused = [event for event in connection.events() if isinstance(event, UrlRejected)]
     assert len(refused) == (1 if isinstance(named, str) and named else 0)
     assert all(len(event.url) < 250 for event in refused)
     assert not connection.session.resume_url
@@ -355,11 +353,11 @@ def test_permanently_failed_dial_goes_to_next_url_immediately() -> None:
 
     dial = client.next_dial()
     assert dial is not None
-    assert (dial.host, dial.at, dial.purpose) == ("localhost", 5.0, Purpose.RESUME)
+    assert (dial.host, dial.at, dial.purpose) == ("localhost", 5.0, DialPurpose.RESUME)
 
 
 def test_permanently_failed_redirect_is_abandoned_immediately() -> None:
-    client = Client(config_with(dialect=4, intents=None, unix_offset=0.0))
+    client = Client(config_with(version=4, intents=None, unix_offset=0.0))
     answer_lookup(client, "old.localhost")
     connection: Any = client.dial_succeeded(now=0.0, framing=False)
     connection.receive_message('{"op":7,"d":{"url":"ws://next.localhost"}}', now=0.0)
@@ -389,7 +387,7 @@ def test_permanently_failing_gateway_is_looked_up_again() -> None:
 
     dial = client.next_dial()
     assert dial is not None
-    assert dial.purpose is Purpose.LOOKUP
+    assert dial.purpose is DialPurpose.LOOKUP
     assert dial.at > 5.0
 
 
@@ -413,12 +411,12 @@ def test_outages_never_end_the_client(faults: list[Fault]) -> None:
     server = Server()
     link = Link(Client(config_with(random=random.Random(1).random)), server)
     link.client.expect(Ready)
-    server.play(Scenario(faults))
+    server.set_scenario(Scenario(faults))
     link.cut()
     link.run(7200)
     assert not [event for event in link.client.events if isinstance(event, GaveUp)]
 
-    server.play(Scenario([]))
+    server.set_scenario(Scenario([]))
     link.run(200)
 
     assert link.client.connection is not None
@@ -484,12 +482,12 @@ def test_accepted_token_is_never_suggested_as_wrong() -> None:
     link = Link(Client(CONFIG), Server())
     link.client.expect(Ready)
     link.server.send(SessionInvalidated())
-    server = link._host
+    server = link._server
     assert isinstance(server, Server)
-    server.play(Scenario([Fault("close", on="identify", connection=None)]))
+    server.set_scenario(Scenario([Fault("close", on="identify", connection=None)]))
     link.run(60)
 
     closed = [event for event in link.client.events if isinstance(event, Closed)]
     assert closed[-1].code == 4000
-    plans = [event for event in link.client.events if isinstance(event, DialPlanned)]
+    plans = [event for event in link.client.events if isinstance(event, DialScheduled)]
     assert "is the token right?" not in plans[-1].reason

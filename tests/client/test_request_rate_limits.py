@@ -164,8 +164,8 @@ def test_rate_limit_of_all_members_is_once_in_30_seconds() -> None:
 
     sent = [e for e in client.link.server.take() if isinstance(e, RequestGuildMembers)]
     assert [(r.guild_id, r.query) for r in sent] == [("1", ""), ("2", ""), ("1", "a")]
-    core: Any = client.link._life
-    assert [request.guild_id for request in core.waiting] == ["1"]
+    core: Any = client.link._client
+    assert [request.guild_id for request in core.queued_commands] == ["1"]
     client.link.run(29.9)
     assert not [e for e in client.link.server.take() if isinstance(e, RequestGuildMembers)]
     client.link.run(0.1)

@@ -13,22 +13,21 @@ from gateway_proto import (
     ClientConnection,
     Closed,
     Config,
-    DialPlanned,
+    DialScheduled,
     Dispatch,
     Encoding,
     LocalProtocolError,
+    NextAction,
     Resumed,
-    Server,
     Session,
     SessionIgnored,
     State,
-    Then,
-    UrlRefused,
-    fingerprint,
-    session_after,
+    UrlRejected,
 )
+from gateway_proto.server import Server
+from gateway_proto.session import session_after, token_fingerprint
 from gateway_proto.testing import Link
-from tests.client.lives import CONFIG, SESSION, config_with, hosts_dialled
+from tests.client.support import CONFIG, SESSION, config_with, hosts_dialled
 from tests.encodings import ENCODINGS, NEEDS_ETF
 
 
@@ -62,7 +61,7 @@ def test_new_process_resumes_after_the_last_handled_event() -> None:
     [
         ({"token": "other"}, "another token: expected that of Config.token"),
         ({"shard": (0, 2)}, "another shard None: expected (0, 2)"),
-        ({"dialect": 3, "unix_offset": 0.0, "api_url": None}, "another version 10: expected 3"),
+        ({"version": 3, "unix_offset": 0.0, "api_url": None}, "another version 10: expected 3"),
         pytest.param({"encoding": "etf"}, "another encoding json: expected etf", marks=NEEDS_ETF),
     ],
 )
@@ -75,7 +74,7 @@ def test_session_that_does_not_match_is_ignored_and_reported(
 
     ignored, planned = client.events()
     assert ignored == SessionIgnored(f"session has {expected_text}")
-    assert isinstance(planned, DialPlanned)
+    assert isinstance(planned, DialScheduled)
     assert client.session is None
     assert session_after(SESSION, ignored) is None
     with pytest.raises(LocalProtocolError, match="cannot be resumed: session has another"):
@@ -134,8 +133,8 @@ def test_resume_url_with_a_lone_surrogate_is_rejected() -> None:
     assert connection.session is not None
     assert connection.session.resume_url is None
     assert Session.from_json(connection.session.to_json()) == connection.session
-    refused = [event for event in connection.events() if isinstance(event, UrlRefused)]
-    assert refused == [UrlRefused(r"wss://\ud800", "it has a lone surrogate")]
+    refused = [event for event in connection.events() if isinstance(event, UrlRejected)]
+    assert refused == [UrlRejected(r"wss://\ud800", "it has a lone surrogate")]
 
 
 def test_absurd_heartbeat_interval_in_ready_can_be_stored() -> None:
@@ -177,14 +176,14 @@ def test_untrusted_resume_url_is_reported_once() -> None:
     assert hosts_dialled(client, 2) == ["localhost"] * 2
 
     assert client.session == msgspec.structs.replace(SESSION, resume_url=None)
-    assert sum(isinstance(event, UrlRefused) for event in client.events()) == 1
+    assert sum(isinstance(event, UrlRejected) for event in client.events()) == 1
 
 
 # ----- intervals of versions without HELLO -----
 
 
 def _old(session: Session | None = None, *, version: int = 3) -> ClientConnection:
-    config = Config(token="t0ken", dialect=version, gateway_url="ws://localhost", unix_offset=0.0)
+    config = Config(token="t0ken", version=version, gateway_url="ws://localhost", unix_offset=0.0)
     return ClientConnection(config, "ws://localhost", now=0.0, session=session, framing=False)
 
 
@@ -193,7 +192,12 @@ def _receive(connection: ClientConnection, op: int, d: Any, now: float = 0.0, **
 
 
 def _old_session(version: int, **changes: Any) -> Session:
-    values = {"id": "s1", "sequence": 7, "dialect": version, "fingerprint": fingerprint("t0ken")}
+    values = {
+        "id": "s1",
+        "sequence": 7,
+        "version": version,
+        "token_fingerprint": token_fingerprint("t0ken"),
+    }
     return Session(**{**values, **changes})
 
 
@@ -241,7 +245,7 @@ def test_resumed_without_any_heartbeat_interval_ends_connection(interval: int | 
     _receive(connection, 0, {}, s=8, t="RESUMED")
 
     closed = connection.events()[-1]
-    assert isinstance(closed, Closed) and closed.then is Then.RESUME
+    assert isinstance(closed, Closed) and closed.next_action is NextAction.RESUME
     assert "RESUMED has no usable heartbeat_interval" in (closed.error or "")
 
 
@@ -262,5 +266,5 @@ def test_resumed_before_hello_has_no_effect() -> None:
 
     _receive(connection, 0, {}, t="RESUMED")
 
-    assert connection.state is State.GREETING
+    assert connection.state is State.AWAITING_HELLO
     assert connection.events() == []

@@ -8,27 +8,26 @@ import attrs
 import pytest
 
 from gateway_proto import (
-    DIALECTS,
     Activity,
     Client,
     ClientConnection,
     Closed,
-    DialPlanned,
+    DialPurpose,
+    DialScheduled,
     Identify,
     IdentifyBudgetSpent,
+    IdentifyProperties,
     LocalProtocolError,
-    Properties,
-    Purpose,
-    Raw,
+    RawCommand,
     Ready,
     Resumed,
-    Server,
-    ServerConfig,
     SessionInvalidated,
     State,
     UpdatePresence,
 )
+from gateway_proto.server import Server, ServerConfig
 from gateway_proto.testing import Link
+from gateway_proto.versions import VERSIONS
 from tests.client.policy_connections import (
     SESSION,
     VOICE,
@@ -53,8 +52,8 @@ def test_session_older_than_resume_within_is_not_resumed() -> None:
     link.dead_hosts.clear()
     link.run(60)
 
-    plans = [e for e in link.client.events if isinstance(e, DialPlanned)]
-    assert plans[-1].purpose is Purpose.IDENTIFY
+    plans = [e for e in link.client.events if isinstance(e, DialScheduled)]
+    assert plans[-1].purpose is DialPurpose.IDENTIFY
     assert [plan.reason for plan in plans if "more than" in plan.reason] == [
         "could not connect to localhost port 80: refused; the session was lost more than 30 s ago"
     ]
@@ -66,7 +65,7 @@ def test_stored_session_is_resumed_despite_resume_within() -> None:
     dial = client.next_dial()
 
     assert dial is not None
-    assert dial.purpose is Purpose.RESUME
+    assert dial.purpose is DialPurpose.RESUME
 
 
 def test_identify_is_not_repeated_within_five_seconds() -> None:
@@ -78,8 +77,8 @@ def test_identify_is_not_repeated_within_five_seconds() -> None:
     connection.close(4007, now=link.now)
     link.run()
 
-    planned = link.client.expect(DialPlanned)
-    assert (planned.purpose, planned.delay) == (Purpose.IDENTIFY, 5.25)
+    planned = link.client.expect(DialScheduled)
+    assert (planned.purpose, planned.delay) == (DialPurpose.IDENTIFY, 5.25)
 
 
 @pytest.mark.parametrize(("total", "identifies"), [(1, 1), (20, 18), (1000, 900)])
@@ -101,7 +100,7 @@ def test_identify_reserve_is_kept(total: int, identifies: int) -> None:
 
 def _after_lookup(total: int, *, remaining: int) -> Any:
     client = Client(
-        config_with(gateway_url=None, api_url="http://localhost/api/v10", lookup_bot=True)
+        config_with(gateway_url=None, api_url="http://localhost/api/v10", use_gateway_bot=True)
     )
     limit = b'{"total":%d,"remaining":%d,"reset_after":3600000}' % (total, remaining)
     body = b'{"url":"ws://localhost","session_start_limit":%s}' % limit
@@ -114,7 +113,7 @@ def _after_lookup(total: int, *, remaining: int) -> Any:
 
 def test_identify_reduces_the_budget_of_the_lookup() -> None:
     config = attrs.evolve(
-        config_with(gateway_url=None, api_url="http://localhost/api/v10", lookup_bot=True),
+        config_with(gateway_url=None, api_url="http://localhost/api/v10", use_gateway_bot=True),
         identify_reserve=998,
     )
     link = Link(Client(config), Server())
@@ -171,16 +170,16 @@ def test_configured_payload_limit_is_enforced() -> None:
     connection = ready_with(payload_limit=300)
 
     with pytest.raises(LocalProtocolError, match="more than the 300 that a gateway takes"):
-        connection.send(Raw(60, "x" * 300), now=0.0)
-    ready_with(payload_limit=10_000).send(Raw(60, "x" * 5000), now=0.0)
+        connection.send(RawCommand(60, "x" * 300), now=0.0)
+    ready_with(payload_limit=10_000).send(RawCommand(60, "x" * 5000), now=0.0)
 
 
 def test_oversized_identify_is_rejected_before_the_first_dial() -> None:
     """Rule 61: not while data is received."""
     with pytest.raises(LocalProtocolError, match=r"Identify has .* more than the 4096"):
-        connection_with(properties=Properties("x" * 4096))
+        connection_with(properties=IdentifyProperties("x" * 4096))
     with pytest.raises(LocalProtocolError, match=r"Identify has .* more than the 4096"):
-        ready_with(properties=Properties("x" * 3800)).send(
+        ready_with(properties=IdentifyProperties("x" * 3800)).send(
             UpdatePresence([Activity("x" * 100)]), now=0.0
         )
 
@@ -200,15 +199,15 @@ def test_session_id_too_long_for_resume_is_rejected(length: int) -> None:
 def test_missing_version_means_the_lowest_supported() -> None:
     server = Server(ServerConfig(versions=(9, 10)))
 
-    assert server.accept(now=0.0, framing=False, target="/").dialect.version == 9
+    assert server.accept(now=0.0, framing=False, target="/").version.number == 9
 
 
-@pytest.mark.parametrize("version", DIALECTS)
+@pytest.mark.parametrize("version", VERSIONS)
 def test_presence_sent_during_identify_is_kept(version: int) -> None:
     """A presence is a state: the last one is used, at whatever time it was set."""
-    config = config_with(dialect=version, unix_offset=0.0, presence=UpdatePresence())
+    config = config_with(version=version, unix_offset=0.0, presence=UpdatePresence())
     connection = ClientConnection(config, "ws://localhost", now=0.0, framing=False)
-    if config.dialect.greets:
+    if config.version.sends_hello:
         receive_hello(connection)
     assert sent_ops(connection) == [2]
 
@@ -225,7 +224,7 @@ def test_second_ready_drops_the_queued_commands() -> None:
         connection.send(VOICE, now=0.0)
 
     receive(connection, 0, {"session_id": "t"}, s=1, t="READY", now=1.0)
-    assert connection.waiting == ()
+    assert connection.queued_commands == ()
     connection.receive_eof(now=2.0)
 
     assert set(close_event(connection).unsent) == {VOICE}

@@ -5,22 +5,22 @@ from __future__ import annotations
 import pytest
 
 from gateway_proto import (
-    By,
     Client,
     ClientConnection,
     Closed,
-    DialPlanned,
+    DialScheduled,
     Identify,
+    Initiator,
+    NextAction,
     RequestFailed,
     RequestGuildMembers,
-    Server,
     SessionInvalidated,
     State,
-    Then,
     UpdatePresence,
 )
+from gateway_proto.server import Server
 from gateway_proto.testing import Link
-from tests.client.lives import CONFIG, SESSION, config_with
+from tests.client.support import CONFIG, SESSION, config_with
 
 
 @pytest.mark.parametrize(("keep_session", "code"), [(True, 4000), (False, 1000)])
@@ -34,7 +34,7 @@ def test_stop_keeps_or_ends_the_session_by_its_close_code(keep_session: bool, co
 
     closed = link.server.events[-1]
     assert isinstance(closed, Closed)
-    assert (closed.code, closed.by) == (code, By.PEER)
+    assert (closed.code, closed.initiator) == (code, Initiator.PEER)
     assert client.next_dial() is None
     assert client.gave_up is None
     assert (client.session is not None) == keep_session
@@ -49,7 +49,7 @@ def test_stop_between_connections_plans_no_further_dial(keep_session: bool) -> N
 
     assert client.next_dial() is None
     assert (client.session is not None) == keep_session
-    assert [type(event) for event in client.events()] == [DialPlanned], "reported events are kept"
+    assert [type(event) for event in client.events()] == [DialScheduled], "reported events are kept"
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_pending_request_between_connections_fails_with_client(end: str, why: st
         client.dial_failed("refused", now=link.now)
 
     (failed,) = [event for event in client.events() if isinstance(event, RequestFailed)]
-    assert (failed.number, failed.why) == (number, why)
+    assert (failed.number, failed.reason) == (number, why)
 
 
 def test_stop_during_a_lookup_ends_the_lookup() -> None:
@@ -117,7 +117,11 @@ def test_unanswered_close_ends_by_timeout() -> None:
 
     closed = connection.events()[-1]
     assert isinstance(closed, Closed)
-    assert (closed.code, closed.by, closed.then) == (4000, By.SELF, Then.STOP)
+    assert (closed.code, closed.initiator, closed.next_action) == (
+        4000,
+        Initiator.SELF,
+        NextAction.STOP,
+    )
 
 
 def test_close_of_the_connection_ends_the_client() -> None:

@@ -13,7 +13,7 @@ from gateway_proto import (
     Closed,
     Config,
     LocalProtocolError,
-    Raw,
+    RawCommand,
     UpdateVoiceState,
 )
 
@@ -29,9 +29,9 @@ class Talk:
         if version >= 8:
             values["intents"] = 0
         config = Config(
-            token="t", dialect=version, gateway_url="ws://localhost", unix_offset=0.0, **values
+            token="t", version=version, gateway_url="ws://localhost", unix_offset=0.0, **values
         )
-        self.greets = config.dialect.greets
+        self.greets = config.version.sends_hello
         self.client = Client(config)
         self.now = 0.0
         self.sequence = 0
@@ -60,7 +60,7 @@ class Talk:
     def resumed(self) -> None:
         self.dispatch("RESUMED", {"heartbeat_interval": NO_REPLY_YET})
 
-    def send(self, *commands: UpdateVoiceState | Raw) -> None:
+    def send(self, *commands: UpdateVoiceState | RawCommand) -> None:
         for command in commands:
             self.connection.send(command, now=self.now)
 
@@ -76,7 +76,7 @@ class Talk:
 
     def fill(self) -> None:
         """Use the whole capacity of the rate limit."""
-        self.send(*(Raw(60, n) for n in range(CAPACITY)))
+        self.send(*(RawCommand(60, n) for n in range(CAPACITY)))
 
 
 def _in_channels(*, version: int = 10, **changes: Any) -> Talk:
@@ -168,14 +168,14 @@ def test_restored_voice_states_obey_the_rate_limit() -> None:
 def test_unsent_voice_states_are_sent_in_the_resumed_session() -> None:
     talk = _in_channels()
     talk.fill()
-    talk.send(UpdateVoiceState("3", "30"), Raw(60, "last"), UpdateVoiceState("1", None))
+    talk.send(UpdateVoiceState("3", "30"), RawCommand(60, "last"), UpdateVoiceState("1", None))
     talk.send(UpdateVoiceState("3", "31"))
 
     closed = talk.lose()
     talk.dial()
     talk.resumed()
 
-    assert Raw(60, "last") in closed.unsent
+    assert RawCommand(60, "last") in closed.unsent
     assert not any(isinstance(command, UpdateVoiceState) for command in closed.unsent)
     assert talk.sent() == [("1", None), ("3", "31")]
     assert talk.connection.voice_states == (
@@ -197,7 +197,7 @@ def test_unsent_leave_is_not_sent_in_a_new_session() -> None:
 
 
 def test_number_of_stored_voice_states_is_limited() -> None:
-    talk = Talk(waiting_limit=3)
+    talk = Talk(command_queue_limit=3)
     talk.dial()
     talk.ready()
     talk.send(*(UpdateVoiceState(n, 1) for n in range(3)))
@@ -210,7 +210,7 @@ def test_number_of_stored_voice_states_is_limited() -> None:
 
 
 def test_leaving_an_unknown_guild_is_always_allowed() -> None:
-    talk = Talk(waiting_limit=1)
+    talk = Talk(command_queue_limit=1)
     talk.dial()
     talk.ready()
     talk.send(UpdateVoiceState(1, 1))

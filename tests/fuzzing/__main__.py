@@ -79,7 +79,7 @@ def _fuzz(name: str, seconds: int) -> int:
     _FINDINGS.mkdir(exist_ok=True)
     done = subprocess.run(
         [
-            *(sys.executable, "-m", "tests.fuzzing.one", name, str(own), str(CORPUS / name)),
+            *(sys.executable, "-m", "tests.fuzzing.run_target", name, str(own), str(CORPUS / name)),
             f"-max_total_time={seconds}",
             f"-rss_limit_mb={_MEGABYTES}",
             f"-timeout={_SLOWEST}",

@@ -6,19 +6,11 @@ import contextlib
 import math
 from typing import Any
 
-from gateway_proto import (
-    ClientConnection,
-    Config,
-    DataError,
-    Dispatch,
-    Server,
-    ServerConfig,
-    State,
-    World,
-)
-from gateway_proto._layers import etf
+from gateway_proto import ClientConnection, Config, DataError, Dispatch, State
+from gateway_proto.encoding import etf
+from gateway_proto.server import Server, ServerConfig, World
+from tests.fuzzing.chunks import pieces
 from tests.fuzzing.contract import check, finish
-from tests.fuzzing.pieces import pieces
 
 __all__ = ["FORMS", "connection"]
 
@@ -47,7 +39,7 @@ def connection(data: bytes) -> None:
         made = ClientConnection(
             Config(
                 token=_TOKEN,
-                dialect=version,
+                version=version,
                 encoding=encoding,
                 compression=compression,
                 intents=0 if version >= 6 else None,

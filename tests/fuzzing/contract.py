@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway_proto import By, Closed, Connection, State
+from gateway_proto import Closed, Connection, Initiator, State
 
 __all__ = ["check", "finish"]
 
@@ -31,7 +31,7 @@ def finish(connection: Connection[Any, Any], now: float) -> list[Any]:
     assert connection.state is State.CLOSED
     assert [isinstance(event, Closed) for event in events[-1:]] == [not was_closed][: len(events)]
     assert was_closed == (events == []), "the end is reported once"
-    assert was_closed or events[-1].by in By
+    assert was_closed or events[-1].initiator in Initiator
     connection.receive_eof(now=now + 1)
     connection.handle_timer(now=now + 1e6)
     assert connection.events() == [] and connection.next_timer() is None

@@ -7,9 +7,10 @@ from typing import Any
 
 import h11
 
-from gateway_proto import Client, ClientConnection, Config, Purpose, Server, ServerConfig, State
+from gateway_proto import Client, ClientConnection, Config, DialPurpose, State
+from gateway_proto.server import Server, ServerConfig
+from tests.fuzzing.chunks import pieces
 from tests.fuzzing.contract import check, finish
-from tests.fuzzing.pieces import pieces
 
 __all__ = ["endpoint"]
 
@@ -33,7 +34,7 @@ def endpoint(data: bytes) -> None:
 
 def _look_up(chunks: list[bytes]) -> None:
     api = "https://discord.com/api/v10"
-    client = Client(Config(token=_TOKEN, intents=0, lookup_bot=True, api_url=api))
+    client = Client(Config(token=_TOKEN, intents=0, use_gateway_bot=True, api_url=api))
     made = client.dial_succeeded(now=0.0)
     assert _TOKEN.encode() in made.data_to_send()
     _feed(made, chunks)
@@ -42,7 +43,7 @@ def _look_up(chunks: list[bytes]) -> None:
     assert (dial is None) == (client.gave_up is not None)
     for event in client.events():
         assert _TOKEN not in repr(event)
-    if dial is not None and dial.purpose is not Purpose.LOOKUP:
+    if dial is not None and dial.purpose is not DialPurpose.LOOKUP:
         assert dial.tls and dial.host.rpartition(".discord.")[2] in ("gg", "discord.com")
     if dial is not None:
         upgrade = client.dial_succeeded(now=max(dial.at, 2.0))

@@ -10,11 +10,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from gateway_cli.replay import rows
-from gateway_cli.show import NOT_AS_TRACES
-from gateway_cli.story import story
-from gateway_proto import LocalProtocolError, Scenario, Session, World
+from gateway_cli.show import MALFORMED_TRACE_ERRORS
+from gateway_cli.timeline_data import timeline_data
+from gateway_proto import LocalProtocolError, Session
+from gateway_proto.server import Scenario, World
 from gateway_proto.trace import TraceError, read, replay
-from tests import tracing
+from tests import record_golden_traces
 
 __all__ = ["scenario", "trace"]
 
@@ -46,7 +47,7 @@ def scenario(data: bytes) -> None:
     match value:
         case Scenario():
             assert Scenario(value.faults) == value
-            value.of(1)
+            value.for_connection(1)
         case World():
             for guild in value.guilds_of((0, 2)):
                 assert value.guild(guild["id"]) is not None
@@ -68,15 +69,15 @@ def trace(data: bytes) -> None:
     except TraceError as error:
         if not str(error).startswith("line "):
             raise
-    with contextlib.suppress(TraceError, *NOT_AS_TRACES):  # as the commands report them
+    with contextlib.suppress(TraceError, *MALFORMED_TRACE_ERRORS):  # as the commands report them
         list(rows(replay(lines)))
-    with contextlib.suppress(TraceError, *NOT_AS_TRACES):
-        story(read(lines))
+    with contextlib.suppress(TraceError, *MALFORMED_TRACE_ERRORS):
+        timeline_data(read(lines))
 
 
 @functools.cache
 def _good() -> list[str]:
-    return tracing.read((10, "json", "none"))[:_LINES]
+    return record_golden_traces.read((10, "json", "none"))[:_LINES]
 
 
 def _changed(changes: bytes) -> list[bytes]:

@@ -7,8 +7,14 @@ from typing import Any
 
 from wsproto.utilities import generate_accept_token
 
-from gateway_proto._layers.frames import Broken, ClientFrames, Frames, Requested, ServerFrames
-from tests.fuzzing.pieces import pieces
+from gateway_proto.wire.frames import (
+    ClientFrames,
+    Frames,
+    HttpRequest,
+    ProtocolViolation,
+    ServerFrames,
+)
+from tests.fuzzing.chunks import pieces
 from tests.messages import one_by_one
 
 __all__ = ["frames"]
@@ -45,13 +51,13 @@ def _same(one: Any, other: Any, chunks: list[bytes], *, whole: bool = False) -> 
     elif _is_broken(found) and not _is_broken(expected):
         expected += _received(other, [_FILLING])
     # Data that is both invalid and too large is reported as either.
-    if _is_broken(expected) and found[-1:] == [Broken(1009, "")]:
+    if _is_broken(expected) and found[-1:] == [ProtocolViolation(1009, "")]:
         found[-1] = expected[-1]
     assert found == expected, (found, expected)
 
 
 def _is_broken(found: list[Any]) -> bool:
-    return isinstance(found[-1], Broken) if found else False
+    return isinstance(found[-1], ProtocolViolation) if found else False
 
 
 def _received(reader: Any, chunks: list[bytes]) -> list[Any]:
@@ -60,10 +66,12 @@ def _received(reader: Any, chunks: list[bytes]) -> list[Any]:
     for chunk in chunks:
         for item in one_by_one(_with_rest(reader, chunk)):
             # The reported position of an error depends on the chunk sizes.
-            found.append(Broken(item.code, "") if isinstance(item, Broken) else item)
-            if isinstance(item, Broken):
+            found.append(
+                ProtocolViolation(item.code, "") if isinstance(item, ProtocolViolation) else item
+            )
+            if isinstance(item, ProtocolViolation):
                 return found
-        assert reader.waiting <= _MOST_SENT, "output is bounded"
+        assert reader.buffered_bytes <= _MOST_SENT, "output is bounded"
         assert len(reader._parts) <= _LIMIT * 4, "buffered data is bounded"
     return found
 
@@ -71,7 +79,7 @@ def _received(reader: Any, chunks: list[bytes]) -> list[Any]:
 def _with_rest(reader: Any, chunk: bytes) -> Iterator[Any]:
     for item in reader.receive(chunk):
         yield item
-        if isinstance(item, Requested) and item.upgrade:
+        if isinstance(item, HttpRequest) and item.upgrade:
             yield from reader.accept()
 
 
@@ -98,7 +106,7 @@ REQUEST = (
 def _open(*, cuts: bool) -> Frames:
     frames = _handshaking()
     assert len(one_by_one(frames.receive(ACCEPTED))) == 1
-    frames._cutter.off = not cuts
+    frames._parser.delegating = not cuts
     return frames
 
 

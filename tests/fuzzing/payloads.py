@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from gateway_proto import DataError, Dispatch, Encoding, LocalProtocolError
-from gateway_proto._layers import etf
-from gateway_proto._layers.payloads import (
-    NO_DISPATCH,
+from gateway_proto.encoding import etf
+from gateway_proto.wire.payload import (
+    DECODE_ERRORS,
     Payload,
     PayloadError,
-    decode,
     decode_dispatch,
+    decode_message,
+    decode_payload,
     encode_dispatch,
-    read,
 )
 
 __all__ = ["json", "term"]
@@ -19,14 +19,14 @@ __all__ = ["json", "term"]
 
 def _read(text: str | bytes) -> Dispatch | Payload | None:
     try:
-        return read(text)
+        return decode_message(text)
     except PayloadError:
         return None
 
 
 def _decoded(text: str | bytes) -> Payload | None:
     try:
-        return decode(text)
+        return decode_payload(text)
     except PayloadError:
         return None
 
@@ -36,7 +36,7 @@ def json(text: bytes) -> None:
     payload = _decoded(text)
     try:
         short = decode_dispatch(text)
-    except NO_DISPATCH:
+    except DECODE_ERRORS:
         short = None
     if isinstance(short, Dispatch):
         assert payload is not None and payload.opcode == 0
@@ -91,7 +91,7 @@ def _encode_again(payload: Payload) -> None:
             text = encode_dispatch(payload.raw, payload.sequence, dispatch.name, encoding)
         except LocalProtocolError:
             continue
-        again = decode(text)
+        again = decode_payload(text)
         assert again.opcode == 0 and (again.t or "") == dispatch.name
         assert again.sequence == payload.sequence
         if encoding is Encoding.JSON:

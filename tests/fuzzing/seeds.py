@@ -18,19 +18,17 @@ from gateway_proto import (
     HeartbeatRequested,
     ReconnectRequested,
     RequestGuildMembers,
-    Server,
-    ServerConfig,
     SessionInvalidated,
     State,
     UpdatePresence,
-    World,
 )
-from gateway_proto._layers.inflate import deflater
-from tests import tracing
+from gateway_proto.server import Server, ServerConfig, World
+from gateway_proto.wire.compression import make_compressor
+from tests import record_golden_traces
+from tests.fuzzing.chunks import joined
 from tests.fuzzing.connection import FORMS
 from tests.fuzzing.frames import ACCEPTED, REQUEST
-from tests.fuzzing.inflate import KINDS
-from tests.fuzzing.pieces import joined
+from tests.fuzzing.inflate import COMPRESSIONS
 from tests.fuzzing.targets import CORPUS
 
 __all__ = ["seeds", "write"]
@@ -78,8 +76,8 @@ def seeds() -> Iterator[tuple[str, bytes]]:
     # The least 64-bit integer; the one below it was once returned as text.
     yield "etf", b"n\x08\x01" + b"\0" * 7 + b"\x80"
     texts = [_bytes(text) for text in plain][:8]
-    for number, kind in enumerate(KINDS):
-        out = deflater(kind)
+    for number, kind in enumerate(COMPRESSIONS):
+        out = make_compressor(kind)
         messages = [_bytes(out.send(text, large=True)) for text in texts]
         halves = [half for m in messages for half in (m[: len(m) // 2], m[len(m) // 2 :])]
         yield "inflate", bytes([number]) + joined(messages)
@@ -92,16 +90,16 @@ def seeds() -> Iterator[tuple[str, bytes]]:
             '[{"what":"drop","on":"dispatch","nth":3},{"what":"hold","seconds":0.5}]',
             _SCENARIO,
             '{"user":{"id":"1"},"guilds":[{"id":"7","members":[]}]}',
-            '{"id":"s","sequence":7,"resume_url":"wss://h","shard":[0,1],"dialect":10}',
+            '{"id":"s","sequence":7,"resume_url":"wss://h","shard":[0,1],"version":10}',
         ]
     ):
         yield "scenario", bytes([kind]) + text.encode()
     for kind, start in enumerate(['[{"what":', "- what: ", '{"guilds":[{"id":', '{"more":']):
         yield "scenario", bytes([kind]) + start.encode() + b"[" * _DEEP
     for trace in _TRACES:
-        lines = tracing.read(trace)
+        lines = record_golden_traces.read(trace)
         yield "trace", b"\0" + "\n".join(lines[:_LINES]).encode()
-    head = tracing.read((10, "json", "none"))[0].encode()
+    head = record_golden_traces.read((10, "json", "none"))[0].encode()
     yield "trace", b"\0" + head + b'\n{"new":"server","id":1}'
     for number in range(3):
         yield "trace", b"\1" + bytes(range(number, 60, number + 1))
@@ -113,7 +111,7 @@ def _conversation(
     """Return all messages of a conversation, from and to the server."""
     config = Config(
         token="t0ken",
-        dialect=version,
+        version=version,
         encoding=encoding,
         compression=compression,
         intents=0 if version >= 6 else None,

@@ -5,14 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from gateway_proto import (
-    Client,
-    Config,
-    Intents,
-    Ready,
-    Server,
-    ServerConfig,
-)
+from gateway_proto import Client, Config, Intents, Ready
+from gateway_proto.server import Server, ServerConfig
 from gateway_proto.testing import Link
 
 __all__ = ["CONFIG", "ask", "connected", "post"]

@@ -4,19 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway_proto import (
-    Client,
-    Closed,
-    Config,
-    Dispatch,
-    Fault,
-    Identify,
-    Intents,
-    Scenario,
-    Server,
-    ServerConfig,
-    State,
-)
+from gateway_proto import Client, Closed, Config, Dispatch, Identify, Intents, State
+from gateway_proto.server import Fault, Scenario, Server, ServerConfig
 from gateway_proto.testing import Link
 
 __all__ = [

@@ -4,17 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from gateway_proto import (
-    Closed,
-    Fault,
-    LocalProtocolError,
-    Scenario,
-    Server,
-    ServerConfig,
-    ServerConnection,
-    State,
-)
-from tests.server.talk import accept_connection, ready_connection
+from gateway_proto import Closed, LocalProtocolError, State
+from gateway_proto.server import Fault, Scenario, Server, ServerConfig, ServerConnection
+from tests.server.support import accept_connection, ready_connection
 
 UPGRADE = (
     b"GET /?v=10&encoding=json HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -101,12 +93,12 @@ def test_held_messages_are_counted_until_they_are_sent() -> None:
     connection.data_to_send()
 
     server.dispatch("X", "x" * 1000, now=0.5)
-    held = connection.waiting
+    held = connection.buffered_bytes
     connection.handle_timer(now=1.0)
 
     assert held >= 1000
     assert len(connection.data_to_send()) >= 1000
-    assert connection.waiting == 0
+    assert connection.buffered_bytes == 0
 
 
 def test_delayed_pongs_count_as_output() -> None:

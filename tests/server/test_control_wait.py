@@ -8,19 +8,8 @@ from typing import Any
 
 import pytest
 
-from gateway_proto import (
-    Activity,
-    Client,
-    Closed,
-    Fault,
-    Ready,
-    Scenario,
-    Server,
-    ServerConfig,
-    State,
-    UpdatePresence,
-    World,
-)
+from gateway_proto import Activity, Client, Closed, Ready, State, UpdatePresence
+from gateway_proto.server import Fault, Scenario, Server, ServerConfig, World
 from gateway_proto.testing import Link
 from tests.server.control_requests import CONFIG, ask, connected, post
 
@@ -152,7 +141,7 @@ def test_resumed_session_adds_an_entry() -> None:
 
 
 def test_many_waits_cost_linear_time() -> None:
-    server = Server(ServerConfig(control="/control", journal_limit=10_000))
+    server = Server(ServerConfig(control="/control", received_log_limit=10_000))
     for _ in range(10_000):
         server._context.note("Opened", 1)
     waiting = [_waiting(server, "?event=Resume") for _ in range(100)]
@@ -162,7 +151,7 @@ def test_many_waits_cost_linear_time() -> None:
         server._context.note("Opened", 1)
 
     assert time.perf_counter() - began < 5.0
-    assert all(connection.state is State.UPGRADING for connection in waiting)
+    assert all(connection.state is State.CONNECTING for connection in waiting)
 
 
 # ----- reset -----
@@ -172,10 +161,10 @@ def test_reset_restores_the_initial_state() -> None:
     faults = Scenario([Fault("close", code=4009, on="ready", after=3600.0)])
     world = World([{"id": "5", "name": "five"}])
     link, server = connected(
-        scenario=faults, world=world, identifies_a_day=1, identify_seconds=3600.0
+        scenario=faults, world=world, identifies_per_day=1, identify_seconds=3600.0
     )
     post(link, server, "dispatch", {"t": "GUILD_CREATE", "d": {"id": "6", "name": "six"}})
-    server.play(Scenario())
+    server.set_scenario(Scenario())
     link.cut()
     link.run(2)
 
@@ -198,7 +187,7 @@ def test_reset_keeps_waiting_requests() -> None:
 
     server.reset(now=link.now)
 
-    assert waiting.state is State.UPGRADING
+    assert waiting.state is State.CONNECTING
     assert waiting in server.connections
 
 

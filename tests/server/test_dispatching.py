@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-import gateway_proto._server_host
+import gateway_proto.server.context
 from gateway_proto import (
     Client,
     Closed,
@@ -18,17 +18,14 @@ from gateway_proto import (
     Hello,
     LocalProtocolError,
     ReconnectRequested,
-    Server,
-    ServerConfig,
-    ServerConnection,
     SessionInvalidated,
     State,
     UpdatePresence,
-    World,
 )
-from gateway_proto._layers import etf
+from gateway_proto.encoding import etf
+from gateway_proto.server import Server, ServerConfig, ServerConnection, World
 from gateway_proto.testing import Link
-from tests.server.talk import (
+from tests.server.support import (
     accept_connection,
     identify_on,
     ready_connection,
@@ -141,13 +138,13 @@ def test_dispatch_to_many_sessions_is_encoded_once_per_encoding(
     encodings: tuple[str, ...], terms: list[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written: list[Any] = []
-    real = gateway_proto._server_host.to_term
+    real = gateway_proto.server.context.json_to_etf
 
     def to_term(raw: bytes) -> bytes:
         written.append(raw)
         return real(raw)
 
-    monkeypatch.setattr(gateway_proto._server_host, "to_term", to_term)
+    monkeypatch.setattr(gateway_proto.server.context, "json_to_etf", to_term)
     server = Server()
     links = [
         Link(

@@ -6,22 +6,21 @@ from collections.abc import Callable
 
 import pytest
 
-from gateway_proto import (
+from gateway_proto import LocalProtocolError, State
+from gateway_proto.server import (
     Fault,
-    LocalProtocolError,
     Scenario,
     Server,
     ServerConfig,
     ServerConnection,
     ServerMessage,
     ServerSession,
-    State,
     World,
 )
-from gateway_proto._layers.frames import Requested, ServerFrames
-from gateway_proto._mischief import FaultInjector
+from gateway_proto.server.fault_injector import FaultInjector
+from gateway_proto.wire.frames import HttpRequest, ServerFrames
 from tests.messages import one_by_one
-from tests.server.talk import V10, send_payload, sent_payloads
+from tests.server.support import V10, send_payload, sent_payloads
 
 UPGRADE = (
     b"GET /x HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -40,16 +39,16 @@ class Target:
         self.faults = FaultInjector()
         self.state = State.READY
         (requested,) = one_by_one(self.frames.receive(UPGRADE))
-        assert isinstance(requested, Requested)
+        assert isinstance(requested, HttpRequest)
         one_by_one(self.frames.accept())
         self.frames.data_to_send()
 
     @property
     def framed_bytes(self) -> int:
-        return self.frames.waiting
+        return self.frames.buffered_bytes
 
     def send(self, message: str | bytes) -> None:
-        start = self.frames.waiting
+        start = self.frames.buffered_bytes
         self.frames.send(message)
         self.faults.message_framed(message, start, self, 0.0)
 
@@ -207,7 +206,7 @@ def test_invalidated_session_that_was_forgotten_stays_forgotten() -> None:
     server = Server()
     connection = _ready(server)
     assert connection.session is not None
-    server.forget(connection.session)
+    server.expire_session(connection.session)
 
     connection.inject(Fault("invalidate", resumable=True), now=1.0)
 

@@ -5,30 +5,26 @@ from __future__ import annotations
 import pytest
 
 from gateway_proto import (
-    By,
     Client,
     Config,
-    DialPlanned,
+    DialPurpose,
+    DialScheduled,
     Dispatch,
-    Fault,
     GaveUp,
     HeartbeatRequested,
-    Purpose,
+    Initiator,
+    NextAction,
     Ready,
     ReconnectRequested,
     Resume,
     Resumed,
-    Scenario,
-    Server,
-    ServerConfig,
-    ServerConnection,
     SessionInvalidated,
     State,
-    Then,
-    UrlRefused,
+    UrlRejected,
 )
-from gateway_proto._layers.frames import ClientFrames, Upgraded
+from gateway_proto.server import Fault, Scenario, Server, ServerConfig, ServerConnection
 from gateway_proto.testing import Link
+from gateway_proto.wire.frames import ClientFrames, Upgraded
 from tests.messages import one_by_one
 from tests.server.fault_links import (
     close_events,
@@ -46,7 +42,9 @@ def test_rejected_upgrade_is_retried_after_retry_after() -> None:
 
     (closed,) = close_events(link)
     assert (closed.code, closed.reason, closed.retry_after) == (429, "slow down", 7.0)
-    assert next(e for e in link.client.events if isinstance(e, DialPlanned) and e.delay).delay == 7
+    assert (
+        next(e for e in link.client.events if isinstance(e, DialScheduled) and e.delay).delay == 7
+    )
 
 
 @pytest.mark.parametrize("size", [0, 1, 10, 100])
@@ -54,7 +52,11 @@ def test_drop_at_any_byte_is_resumed_without_loss(size: int) -> None:
     link = run_with_faults(Fault("drop", on="dispatch", nth=3, size=size))
 
     (closed,) = close_events(link)
-    assert (closed.by, closed.code, closed.then) == (By.TRANSPORT, None, Then.RESUME)
+    assert (closed.initiator, closed.code, closed.next_action) == (
+        Initiator.TRANSPORT,
+        None,
+        NextAction.RESUME,
+    )
     assert received_numbers(link) == [1, 2, 3, 4]
     assert identify_count(link) == 1
 
@@ -98,7 +100,7 @@ def _accepted(*faults: Fault) -> tuple[Server, ServerConnection, ClientFrames]:
 
 def test_trickle_sends_chunks_at_an_interval() -> None:
     _, connection, _ = _accepted(Fault("trickle", on="open", size=10, seconds=2.0))
-    whole = connection.waiting
+    whole = connection.buffered_bytes
 
     sizes = []
     for now in (0.0, 1.9, 2.0, 2.1, 4.0, 4.0):
@@ -106,7 +108,7 @@ def test_trickle_sends_chunks_at_an_interval() -> None:
         sizes.append(len(connection.data_to_send()))
 
     assert sizes == [10, 0, 10, 0, 10, 0]
-    assert connection.waiting == whole - 30
+    assert connection.buffered_bytes == whole - 30
     assert connection.next_timer() == 6.0
 
 
@@ -121,7 +123,7 @@ def test_trickle_without_interval_does_not_block_time() -> None:
 
 def test_trickle_ends_at_the_close_of_the_connection() -> None:
     _, connection, _ = _accepted(Fault("trickle", on="open", size=1, seconds=1.0))
-    whole = connection.waiting
+    whole = connection.buffered_bytes
 
     connection.drop(now=0.0)
 
@@ -144,7 +146,7 @@ def test_merged_messages_are_sent_in_one_chunk() -> None:
 
 def test_silence_stops_only_later_output() -> None:
     _, connection, _ = _accepted(Fault("silence", on="open", after=5.0))
-    before = connection.waiting
+    before = connection.buffered_bytes
 
     connection.handle_timer(now=5.0)
     connection.send(HeartbeatRequested(), now=5.0)
@@ -168,7 +170,7 @@ def test_silence_stops_pongs() -> None:
 def test_silence_includes_output_that_another_fault_delays() -> None:
     trickle = Fault("trickle", on="open", size=5, seconds=1.0)
     _, connection, _ = _accepted(trickle, Fault("silence", on="open", after=3.0))
-    whole = connection.waiting
+    whole = connection.buffered_bytes
 
     sizes = []
     for now in range(100):
@@ -270,16 +272,16 @@ def test_dead_resume_host_is_replaced_by_the_main_url() -> None:
 
     assert [dial.host for dial in link.dials].count("dead.localhost") == 3
     assert link.client.expect(Resumed)
-    assert link.dials[-1].purpose is Purpose.RESUME
+    assert link.dials[-1].purpose is DialPurpose.RESUME
 
 
 def test_untrusted_resume_url_and_redirect_are_rejected() -> None:
     for config, fault in (
         ({}, Fault("resume_url", on="identify", url="wss://evil.example")),
-        ({"dialect": 3, "intents": None}, Fault("reconnect", url="wss://evil.example")),
+        ({"version": 3, "intents": None}, Fault("reconnect", url="wss://evil.example")),
     ):
         link = run_with_faults(fault, Fault("drop", on="dispatch", nth=3), **config)
-        assert any(isinstance(event, UrlRefused) for event in link.client.events)
+        assert any(isinstance(event, UrlRejected) for event in link.client.events)
         assert {dial.host for dial in link.dials} == {"localhost"}
         assert is_ready(link)
 

@@ -4,16 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from gateway_proto import (
-    Fault,
-    Scenario,
-    Server,
-    ServerConfig,
-    ServerConnection,
-    SessionInvalidated,
-    State,
-)
-from tests.server.talk import (
+from gateway_proto import SessionInvalidated, State
+from gateway_proto.server import Fault, Scenario, Server, ServerConfig, ServerConnection
+from tests.server.support import (
     accept_connection,
     identify_on,
     ready_connection,

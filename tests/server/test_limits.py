@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from gateway_proto import GatewayFound, Server, ServerConfig, SessionStartLimit, World
-from tests.server.talk import (
+from gateway_proto import GatewayFound, SessionStartLimit
+from gateway_proto.server import Server, ServerConfig, World
+from tests.server.support import (
     V10,
     accept_connection,
     identify_on,
@@ -108,7 +109,7 @@ def test_client_without_a_shard_uses_identify_slot_of_shard_0() -> None:
 
 
 def test_identifies_of_a_day_are_counted_and_limited() -> None:
-    server = Server(ServerConfig(identifies_a_day=2))
+    server = Server(ServerConfig(identifies_per_day=2))
 
     def left(now: float) -> tuple[int, int]:
         limit = server._context.gateway_found("ws://x", now=now).session_start_limit
@@ -128,7 +129,7 @@ def test_identifies_of_a_day_are_counted_and_limited() -> None:
 
 
 def test_lookup_answer_has_the_configured_limits() -> None:
-    server = Server(ServerConfig(shards=3, identifies_a_day=7, max_concurrency=2))
+    server = Server(ServerConfig(shards=3, identifies_per_day=7, max_concurrency=2))
 
     limit = SessionStartLimit(7, 7, 0, max_concurrency=2)
     assert server._context.gateway_found("ws://x", now=0.0) == GatewayFound("ws://x", 3, limit)

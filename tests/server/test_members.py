@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from gateway_proto import Intents, Server, ServerConfig, ServerConnection, World
-from gateway_proto._members import MembersView
-from tests.server.talk import send_payload, sent_payloads
+from gateway_proto import Intents
+from gateway_proto.server import Server, ServerConfig, ServerConnection, World
+from gateway_proto.server.members import MembersView
+from tests.server.support import send_payload, sent_payloads
 
 BOT = "80351110224678912"
 BASE = Intents.GUILDS

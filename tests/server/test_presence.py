@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from gateway_proto import ServerConnection, State
-from tests.server.talk import accept_connection, identify_on, ready_connection, send_payload
+from gateway_proto import State
+from gateway_proto.server import ServerConnection
+from tests.server.support import accept_connection, identify_on, ready_connection, send_payload
 
 
 def _shows(connection: ServerConnection) -> str | None:

@@ -7,11 +7,9 @@ from typing import Any
 
 import pytest
 
-from gateway_proto import World
-from gateway_proto.interactions import (
-    chat_message,
-)
-from tests.server.talk import (
+from gateway_proto.server import World
+from gateway_proto.server.interactions import chat_message
+from tests.server.support import (
     ALL,
     APP,
     CHANNEL,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.server.talk import (
+from tests.server.support import (
     APP,
     CHANNEL,
     GUILD,

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from gateway_proto import LocalProtocolError, World
-from gateway_proto.interactions import (
+from gateway_proto import LocalProtocolError
+from gateway_proto.server import World
+from gateway_proto.server.interactions import (
     button_press,
     chat_message,
     command_options,
@@ -16,7 +17,7 @@ from gateway_proto.interactions import (
     shown_modals,
     slash_command,
 )
-from tests.server.talk import (
+from tests.server.support import (
     APP,
     CHANNEL,
     COMMANDS,

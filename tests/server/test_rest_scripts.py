@@ -7,14 +7,10 @@ from typing import Any
 
 import pytest
 
-from gateway_proto import HttpRequested, LocalProtocolError, Server
-from gateway_proto._rest_call import iso_time
-from tests.server.talk import (
-    CHANNEL,
-    GUILD,
-    http,
-    rest_server,
-)
+from gateway_proto import LocalProtocolError
+from gateway_proto.server import HttpRequested, Server
+from gateway_proto.server.rest_call import iso_time
+from tests.server.support import CHANNEL, GUILD, http, rest_server
 
 # ----- recorded requests, unknown routes -----
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway_proto import Server
-from tests.server.talk import (
+from gateway_proto.server import Server
+from tests.server.support import (
     CHANNEL,
     GUILD,
     code_of,

@@ -7,21 +7,10 @@ from typing import Any
 import attrs
 import pytest
 
-from gateway_proto import (
-    Client,
-    Config,
-    Dispatch,
-    Fault,
-    Identify,
-    Ready,
-    Resumed,
-    Scenario,
-    Server,
-    ServerConfig,
-    State,
-)
+from gateway_proto import Client, Config, Dispatch, Identify, Ready, Resumed, State
+from gateway_proto.server import Fault, Scenario, Server, ServerConfig
 from gateway_proto.testing import Link
-from tests.server.talk import (
+from tests.server.support import (
     accept_connection,
     disconnected_session,
     identify_on,
@@ -68,7 +57,7 @@ def test_invalid_resume_is_answered_by_the_rules_of_its_version(changes: dict[st
 
     connection = resume_on(server, seq=1, **resume)
 
-    if connection.dialect.version == 3:
+    if connection.version.number == 3:
         assert connection.close_to_send() == (4006, "Invalid session")
     else:
         assert sent_payloads(connection) == [{"t": None, "s": None, "op": 9, "d": False}]
@@ -131,8 +120,8 @@ def test_expired_session_gets_no_dispatch_and_no_resume(away: bool) -> None:
     if away:
         connection.receive_eof(now=0.0)
 
-    server.forget(session)
-    server.forget(session)  # idempotent
+    server.expire_session(session)
+    server.expire_session(session)  # idempotent
 
     assert session.connection is None
     assert server.dispatch("X", 1, now=0.0) == 0
@@ -213,7 +202,7 @@ def test_scenario_starts_with_the_next_connection(played: bool) -> None:
     server = Server(None if played else ServerConfig(scenario=scenario))
     if played:
         accept_connection(server)
-        server.play(scenario)
+        server.set_scenario(scenario)
 
     assert accept_connection(server).state is State.CLOSED
     assert accept_connection(server).state is State.IDENTIFYING
@@ -235,10 +224,10 @@ def test_replay_is_limited_in_bytes() -> None:
 
     session = server.sessions[session_id]
     assert 50_000 < session.replay_size <= 100_000
-    missed = session.missed(session.sequence - 9)
+    missed = session.dispatches_after(session.sequence - 9)
     assert missed is not None
     assert [dispatch.sequence for dispatch in missed] == list(range(293, 302))
-    assert session.missed(session.sequence - 10) is None
+    assert session.dispatches_after(session.sequence - 10) is None
 
 
 def test_replay_of_many_small_dispatches_is_limited() -> None:
@@ -248,7 +237,7 @@ def test_replay_of_many_small_dispatches_is_limited() -> None:
     _dispatched(server, 1000, 1)
 
     assert session.replay_size <= 100_000
-    assert len(session.missed(session.sequence - 100) or ()) == 100
+    assert len(session.dispatches_after(session.sequence - 100) or ()) == 100
 
 
 def test_dispatch_over_the_replay_limit_is_sent_but_not_stored() -> None:
@@ -261,7 +250,7 @@ def test_dispatch_over_the_replay_limit_is_sent_but_not_stored() -> None:
     assert [p["t"] for p in sent_payloads(connection)] == ["X"]
     assert connection.session is not None
     assert connection.session.replay_size == 0
-    assert connection.session.missed(connection.session.sequence) == []
+    assert connection.session.dispatches_after(connection.session.sequence) == []
 
 
 def test_oldest_disconnected_session_is_removed_at_the_limit() -> None:

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from gateway_proto import LocalProtocolError, Server, ServerConfig, World
-from tests.server.talk import identify_on, send_payload, sent_payloads
+from gateway_proto import LocalProtocolError
+from gateway_proto.server import Server, ServerConfig, World
+from tests.server.support import identify_on, send_payload, sent_payloads
 
 GUILD = {"guild_id": "1000"}
 FRIEND = {"id": "9", "username": "friend"}

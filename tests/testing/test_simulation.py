@@ -24,15 +24,28 @@ from gateway_proto import (
     RequestGuildMembers,
     UpdatePresence,
 )
-from gateway_proto.testing import KINDS, Bot, InvariantBroken, Setting, Simulation, shrink
-from gateway_proto.testing.history import History
-from gateway_proto.testing.invariants import INVARIANTS
+from gateway_proto.testing import (
+    FAULT_KINDS,
+    ClientProcess,
+    InvariantViolation,
+    Simulation,
+    SimulationConfig,
+    shrink,
+)
+from gateway_proto.testing.simulation.history import History
+from gateway_proto.testing.simulation.invariants import INVARIANTS
 
-STORMY = Setting(clients=2, trouble_every=40.0, dispatch_every=30.0, storm=7200.0, calm=2000.0)
-IDLE = Setting(clients=1, trouble_every=None, dispatch_every=None)
+STORMY = SimulationConfig(
+    clients=2,
+    fault_interval=40.0,
+    dispatch_interval=30.0,
+    fault_phase=7200.0,
+    recovery_phase=2000.0,
+)
+IDLE = SimulationConfig(clients=1, fault_interval=None, dispatch_interval=None)
 DIGEST = """
 from gateway_proto.testing import Simulation
-print(Simulation.of(5).run(9000).digest)
+print(Simulation.for_seed(5).run(9000).digest)
 """
 
 
@@ -49,14 +62,16 @@ def _digest(hash_seed: str) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_seed_gives_the_same_history_in_every_process() -> None:
-    digests = {_digest("1"), _digest("2"), Simulation.of(5).run(9000).digest}
+    digests = {_digest("1"), _digest("2"), Simulation.for_seed(5).run(9000).digest}
 
     assert len(digests) == 1
-    assert digests != {Simulation.of(6).run(9000).digest}
+    assert digests != {Simulation.for_seed(6).run(9000).digest}
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_history_does_not_depend_on_the_number_of_runs() -> None:
     whole, parts = Simulation(1, STORMY), Simulation(1, STORMY)
 
@@ -68,38 +83,40 @@ def test_history_does_not_depend_on_the_number_of_runs() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("version", [3, 5, 10])
 def test_invariants_hold_while_all_faults_are_injected(version: int) -> None:
-    troubles: Counter[str] = Counter()
+    fault_counts: Counter[str] = Counter()
     for seed in range(3):
         setting = attrs.evolve(STORMY, version=version, sharded=version != 3 and seed == 1)
         report = Simulation(seed, setting).run(40_000)
-        troubles += report.troubles
+        fault_counts += report.fault_counts
         assert report.events > 1000
         assert report.years == 2 * 40_000 / (365 * 86400)
 
-    assert set(troubles) == set(KINDS), "each fault kind was injected"
+    assert set(fault_counts) == set(FAULT_KINDS), "each fault kind was injected"
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_excluded_fault_is_not_injected() -> None:
-    setting = attrs.evolve(STORMY, without={"cut", "crash"})
+    setting = attrs.evolve(STORMY, excluded_faults={"cut", "crash"})
 
-    troubles = Simulation(2, setting).run(20_000).troubles
+    fault_counts = Simulation(2, setting).run(20_000).fault_counts
 
-    assert not {"cut", "crash"} & set(troubles)
-    assert len(troubles) > 25
+    assert not {"cut", "crash"} & set(fault_counts)
+    assert len(fault_counts) > 25
 
 
 def test_unknown_fault_name_is_rejected() -> None:
     with pytest.raises(LocalProtocolError, match="unknown fault kind 'rain'"):
-        Setting(without={"cut", "rain"})
+        SimulationConfig(excluded_faults={"cut", "rain"})
 
 
 def test_idle_day_has_heartbeats_only() -> None:
     names: Counter[str] = Counter()
 
-    def handle(bot: Bot, event: Event) -> None:
+    def handle(bot: ClientProcess, event: Event) -> None:
         names[type(event).__name__] += 1
 
     Simulation(1, IDLE, handle=handle).run(86400)
@@ -114,7 +131,7 @@ def test_custom_client_can_be_simulated() -> None:
     sent: list[bool] = []
     asked: list[object] = []
 
-    def handle(bot: Bot, event: Event) -> None:
+    def handle(bot: ClientProcess, event: Event) -> None:
         seen.append(event)
         match event:
             case Ready():
@@ -126,7 +143,7 @@ def test_custom_client_can_be_simulated() -> None:
                 pass
 
     simulation = Simulation(3, attrs.evolve(STORMY, clients=1), config=config, handle=handle)
-    (bot,) = simulation.bots
+    (bot,) = simulation.clients
     assert not bot.send(UpdatePresence()), "the connection is not open yet"
     simulation.run(7200)
 
@@ -136,15 +153,15 @@ def test_custom_client_can_be_simulated() -> None:
     assert sum(isinstance(event, Ready) for event in seen) > 1
     assert any(isinstance(event, RequestAnswered | RequestFailed) for event in seen)
     assert any(isinstance(event, Dispatch) and event.name == "SIMULATED_TICK" for event in seen)
-    assert simulation.troubles.total() > 20
+    assert simulation.fault_counts.total() > 20
 
 
 def test_exception_of_the_application_ends_the_simulation() -> None:
-    def handle(bot: Bot, event: Event) -> None:
+    def handle(bot: ClientProcess, event: Event) -> None:
         if isinstance(event, HeartbeatAcked):
             raise KeyError("a bug")
 
-    with pytest.raises(InvariantBroken, match="KeyError: 'a bug'") as caught:
+    with pytest.raises(InvariantViolation, match="KeyError: 'a bug'") as caught:
         Simulation(1, IDLE, handle=handle).run(3600)
 
     assert caught.value.name == "OnlyLocalProtocolError"
@@ -158,7 +175,7 @@ def _break_when_cut(patch: pytest.MonkeyPatch) -> None:
     """Register an invariant that is broken by dropped connections only."""
     true = History.received
 
-    def received(self: History, bot: Bot, event: Event) -> None:
+    def received(self: History, bot: ClientProcess, event: Event) -> None:
         true(self, bot, event)
         if "without a close frame" in repr(event) and "Closed" in repr(event):
             raise self.broken("NeverCut", "it was cut", bot)
@@ -171,8 +188,8 @@ def test_broken_invariant_is_reported_with_command_and_trace(
 ) -> None:
     _break_when_cut(monkeypatch)
 
-    with pytest.raises(InvariantBroken) as caught:
-        Simulation.of(5, without=["garbage"]).run(10 * 86400)
+    with pytest.raises(InvariantViolation) as caught:
+        Simulation.for_seed(5, without=["garbage"]).run(10 * 86400)
 
     broken = caught.value
     assert broken.name == "NeverCut"
@@ -187,20 +204,20 @@ def test_broken_invariant_is_reported_with_command_and_trace(
 
 def test_shrinking_excludes_unrelated_faults(monkeypatch: pytest.MonkeyPatch) -> None:
     _break_when_cut(monkeypatch)
-    with pytest.raises(InvariantBroken) as caught:
-        Simulation.of(5).run(10 * 86400)
+    with pytest.raises(InvariantViolation) as caught:
+        Simulation.for_seed(5).run(10 * 86400)
 
     small = shrink(caught.value)
 
     assert small.name == "NeverCut"
     left_out = small.replay.rpartition(" ")[2].split(",")
-    assert len(set(KINDS) - set(left_out)) == 1
-    with pytest.raises(InvariantBroken, match="NeverCut"):
-        Simulation.of(5, without=left_out).run(10 * 86400)
+    assert len(set(FAULT_KINDS) - set(left_out)) == 1
+    with pytest.raises(InvariantViolation, match="NeverCut"):
+        Simulation.for_seed(5, without=left_out).run(10 * 86400)
 
 
 def test_shrinking_keeps_a_failure_of_another_invariant() -> None:
-    other = InvariantBroken("Another", "x", at=60.0, seed=5, replay="replay", trace=())
+    other = InvariantViolation("Another", "x", at=60.0, seed=5, replay="replay", trace=())
 
     assert shrink(other) is other
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from gateway_proto._timing.backoff import Backoff
+from gateway_proto.timing.backoff import Backoff
 
 
 def _backoff(random_source: float = 1.0) -> Backoff:
-    return Backoff(first=1.0, longest=8.0, random=lambda: random_source)
+    return Backoff(initial=1.0, maximum=8.0, random=lambda: random_source)
 
 
 def test_backoff_bound_doubles_up_to_the_maximum() -> None:
     backoff = _backoff()
     delays = []
     for _ in range(6):
-        backoff.lost()
+        backoff.record_loss()
         delays.append(backoff.delay())
 
     assert delays == [1.0, 2.0, 4.0, 8.0, 8.0, 8.0]
@@ -23,7 +23,7 @@ def test_backoff_uses_full_jitter() -> None:
     delays = []
     for random_source in (0.0, 0.25, 0.999):
         backoff = _backoff(random_source)
-        backoff.lost()
+        backoff.record_loss()
         delays.append(backoff.delay())
 
     assert delays == [0.0, 0.25, 0.999]
@@ -36,7 +36,7 @@ def test_backoff_bound_before_any_failure_is_the_first() -> None:
 def test_thousands_of_failures_do_not_overflow_the_backoff() -> None:
     backoff = _backoff()
     for _ in range(5000):
-        backoff.lost()
+        backoff.record_loss()
 
     assert backoff.delay() == 8.0
 
@@ -44,7 +44,7 @@ def test_thousands_of_failures_do_not_overflow_the_backoff() -> None:
 def test_backoff_reset_clears_all_failures() -> None:
     backoff = _backoff()
     for _ in range(3):
-        backoff.lost()
+        backoff.record_loss()
 
     backoff.reset()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway_proto import UpdateVoiceState
-from gateway_proto._timing.voice_states import VoiceStates
+from gateway_proto.timing.voice_states import VoiceStates
 
 FIRST = UpdateVoiceState("1", "10")
 SECOND = UpdateVoiceState("2", "20")

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from gateway_proto import LocalProtocolError, Server, ServerConfig
+from gateway_proto import LocalProtocolError
+from gateway_proto.server import Server, ServerConfig
 from gateway_proto.trace import read
-from tests.trace.made import Trace, differences, random_source
+from tests.trace.support import Trace, differences, random_source
 
 
 def _get(server: Server, path: str) -> bytes:

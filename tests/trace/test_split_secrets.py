@@ -12,20 +12,29 @@ from typing import Any
 
 import pytest
 
-from gateway_proto import Server
-from gateway_proto._layers import etf
-from gateway_proto._layers.inflate import zstd
-from gateway_proto._tracing.secrets import Secrets
+from gateway_proto.encoding import etf
+from gateway_proto.server import Server
 from gateway_proto.testing import Link
 from gateway_proto.trace import Recorder, read
-from tests.trace.made import API, HELLO, READY, TOKEN, Trace, assert_hides, config_with, differences
+from gateway_proto.trace.redactor import Redactor
+from gateway_proto.wire.compression import zstd
+from tests.trace.support import (
+    API,
+    HELLO,
+    READY,
+    TOKEN,
+    Trace,
+    assert_hides,
+    config_with,
+    differences,
+)
 
 OTHER = "aW50ZXJhY3Rpb24.of-an-interaction"
 
 
 def _answered(made: Trace, answer: bytes, *, reads: int = 1) -> None:
     """Give a lookup an answer in reads of equal size."""
-    lookup = made.recorder.lookup(config_with(lookup_bot=True), f"{API}/gateway/bot", now=0.0)
+    lookup = made.recorder.lookup(config_with(use_gateway_bot=True), f"{API}/gateway/bot", now=0.0)
     lookup.data_to_send()
     size = -(-len(answer) // reads)
     for at in range(0, len(answer), size):
@@ -175,13 +184,13 @@ def test_token_split_over_two_events_is_redacted() -> None:
 
 
 def test_longest_part_of_a_repetitive_secret_is_redacted() -> None:
-    secrets = Secrets()
+    secrets = Redactor()
     secret = "abcdef" + "XYZXYZ" + "abcdef" + "0123456789"
     secrets.add(secret)
 
-    clean = secrets.of_text("a abcdef0123456789 and abcdef and abcdefXYZXY.")
+    clean = secrets.redact_text("a abcdef0123456789 and abcdef and abcdefXYZXY.")
 
-    assert secrets.of_text("(YZabcdef01234)") == "(" + "x" * 13 + ")"
+    assert secrets.redact_text("(YZabcdef01234)") == "(" + "x" * 13 + ")"
     assert clean == "a " + "x" * 16 + " and abcdef and " + "x" * 11 + "."
 
 
@@ -256,20 +265,20 @@ def test_invalid_compressed_message_is_recorded_as_its_size(compression: str) ->
 @pytest.mark.parametrize("letter", ["\\", "M", "x", "[", "7,", '"token":"'])
 def test_redaction_cost_is_linear_in_the_text(letter: str) -> None:
     """A quadratic cost would take hours."""
-    secrets = Secrets()
+    secrets = Redactor()
     secrets.add("M" + TOKEN)
     secrets.add("\\" * 20 + "x")
     secrets.add("MMMMMMMM.MMMMMMMM.MMMMMMMM")
     text = letter * 1_000_000
 
-    assert len(secrets.of_text(text)) == len(text)
+    assert len(secrets.redact_text(text)) == len(text)
 
 
 def test_learned_secrets_use_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway_proto._tracing.secrets._MAX_NUMBERED", 50)
-    secrets = Secrets()
+    monkeypatch.setattr("gateway_proto.trace.redactor._MAX_NUMBERED", 50)
+    secrets = Redactor()
     for number in range(200):
-        secrets.of_text(json.dumps({"token": f"token-number-{number}-of-an-interaction"}))
+        secrets.redact_text(json.dumps({"token": f"token-number-{number}-of-an-interaction"}))
 
     assert len(secrets._learnt) == 16
     assert len(secrets._numbers) == 50

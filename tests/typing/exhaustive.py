@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import assert_never
 
 from gateway_proto import (
+    ClockJumped,
     Closed,
-    CommandsWait,
+    CommandsDelayed,
     DialFailed,
-    DialPlanned,
+    DialScheduled,
     Dispatch,
     DispatchName,
     EncodingIgnored,
@@ -23,6 +24,7 @@ from gateway_proto import (
     IdentifyBudgetSpent,
     IdentifySlotNeeded,
     MalformedPayload,
+    NextAction,
     Opened,
     Ready,
     ReconnectRequested,
@@ -31,17 +33,15 @@ from gateway_proto import (
     Resumed,
     SessionIgnored,
     SessionInvalidated,
-    Suspended,
-    Then,
-    Unknown,
-    UrlRefused,
+    UnknownPayload,
+    UrlRejected,
 )
 
 
 def word(event: Event) -> str:
     """What it is about."""
     match event:
-        case Hello() | Opened() | DialPlanned() | DialFailed() | GatewayFound() | UrlRefused():
+        case Hello() | Opened() | DialScheduled() | DialFailed() | GatewayFound() | UrlRejected():
             return "connecting"
         case Ready() | Resumed() | SessionInvalidated() | SessionIgnored():
             return "session"
@@ -55,24 +55,26 @@ def word(event: Event) -> str:
             return event.name
         case HeartbeatSent() | HeartbeatAcked() | HeartbeatRequested() | HeartbeatLate():
             return "heartbeat"
-        case RequestAnswered() | RequestFailed() | CommandsWait():
+        case RequestAnswered() | RequestFailed() | CommandsDelayed():
             return "requests"
-        case ReconnectRequested() | Suspended() | GaveUp() | Unknown() | MalformedPayload():
+        case (
+            ReconnectRequested() | ClockJumped() | GaveUp() | UnknownPayload() | MalformedPayload()
+        ):
             return "trouble"
         case Closed():
-            return after(event.then)
+            return after(event.next_action)
         case _:
             assert_never(event)
 
 
-def after(then: Then) -> str:
+def after(then: NextAction) -> str:
     """What comes next."""
     match then:
-        case Then.RESUME:
+        case NextAction.RESUME:
             return "resumes"
-        case Then.IDENTIFY:
+        case NextAction.IDENTIFY:
             return "begins anew"
-        case Then.STOP:
+        case NextAction.STOP:
             return "ends"
         case _:
             assert_never(then)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import assert_never
 
 from gateway_proto import (
+    ClockJumped,
     Closed,
-    CommandsWait,
+    CommandsDelayed,
     DialFailed,
-    DialPlanned,
+    DialScheduled,
     Dispatch,
     DispatchName,
     EncodingIgnored,
@@ -28,16 +29,15 @@ from gateway_proto import (
     RequestFailed,
     SessionIgnored,
     SessionInvalidated,
-    Suspended,
-    Unknown,
-    UrlRefused,
+    UnknownPayload,
+    UrlRejected,
 )
 
 
 def word(event: Event) -> str:
     """What it is about."""
     match event:
-        case Hello() | Opened() | DialPlanned() | DialFailed() | GatewayFound() | UrlRefused():
+        case Hello() | Opened() | DialScheduled() | DialFailed() | GatewayFound() | UrlRejected():
             return "connecting"
         case Dispatch(name=DispatchName.MESAGE_CREATE):
             return "a message"
@@ -47,9 +47,9 @@ def word(event: Event) -> str:
             return "session"
         case HeartbeatSent() | HeartbeatAcked() | HeartbeatRequested() | HeartbeatLate():
             return "heartbeat"
-        case RequestAnswered() | RequestFailed() | CommandsWait() | SessionIgnored():
+        case RequestAnswered() | RequestFailed() | CommandsDelayed() | SessionIgnored():
             return "requests"
-        case ReconnectRequested() | Suspended() | GaveUp() | Unknown():
+        case ReconnectRequested() | ClockJumped() | GaveUp() | UnknownPayload():
             return "trouble"
         case Closed():
             return "over"

@@ -1,1 +1,0 @@
-"""calls ↔ lines: what `gateway_proto.trace` is made of."""

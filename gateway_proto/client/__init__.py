@@ -1,0 +1,1 @@
+"""Client role: one connection, the lookup, and the client that reconnects."""

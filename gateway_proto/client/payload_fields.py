@@ -1,0 +1,94 @@
+"""Fields of received payloads that change the state of a client's connection."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from gateway_proto._checks import is_text, shown
+from gateway_proto.encoding.raw_value import decode_raw
+from gateway_proto.errors import DataError
+from gateway_proto.session import MAX_SESSION_ID_LENGTH
+from gateway_proto.timing.heartbeat import milliseconds
+from gateway_proto.urls import MAX_URL_LENGTH
+
+__all__ = [
+    "ReadyFields",
+    "heartbeat_interval",
+    "is_resumable",
+    "ready_fields",
+    "reconnect_url",
+    "resume_url_problem",
+]
+
+
+class ReadyFields(msgspec.Struct):
+    """Fields of READY; only the session id is required."""
+
+    session_id: str | int
+    resume_gateway_url: Any = None
+    heartbeat_interval: Any = None
+
+
+class _HeartbeatInterval(msgspec.Struct):
+    heartbeat_interval: Any = None
+
+
+class _Reconnect(msgspec.Struct):
+    url: str | None = None
+
+
+def ready_fields(raw: bytes) -> tuple[ReadyFields, str]:
+    """Return the fields of READY and its session id as a str; raises `DataError`.
+
+    An id that no Resume can carry is rejected: the session would be lost later.
+    """
+    try:
+        fields = decode_raw(raw, ReadyFields)
+    except DataError as error:
+        raise DataError(f"READY is not understood: {error}") from None
+    session_id = str(fields.session_id)
+    if not session_id or not is_text(session_id):
+        raise DataError(f"READY names an invalid session id: {shown(session_id)}")
+    if len(session_id) > MAX_SESSION_ID_LENGTH:
+        raise DataError(f"READY names a session id of {len(session_id)} characters")
+    return fields, session_id
+
+
+def resume_url_problem(url: str) -> str | None:
+    """Return why a session cannot keep a resume URL; None if it can."""
+    if len(url) > MAX_URL_LENGTH:
+        return f"it has {len(url)} characters, more than {MAX_URL_LENGTH}"
+    return None if is_text(url) else "it has a lone surrogate"
+
+
+def heartbeat_interval(raw: bytes) -> int | None:
+    """Return the `heartbeat_interval` of `d` in milliseconds; None if it has no usable one."""
+    try:
+        value = decode_raw(raw, _HeartbeatInterval).heartbeat_interval
+    except DataError:
+        return None
+    return milliseconds(value)
+
+
+def reconnect_url(raw: bytes) -> str | None:
+    """Return the `url` of a version 3 or 4 RECONNECT; None if it has none.
+
+    Compatible servers send null or an integer as `d`; the lookup then names the gateway.
+    """
+    try:
+        return decode_raw(raw, _Reconnect).url
+    except DataError:
+        return None
+
+
+def is_resumable(raw: bytes) -> bool:
+    """Whether the `d` of INVALID_SESSION is true; missing and other values count as false.
+
+    <https://docs.discord.com/developers/events/gateway-events#invalid-session>
+    """
+    try:
+        return decode_raw(raw, bool)
+    except DataError:
+        return False

@@ -1,0 +1,70 @@
+"""Checks of the arguments of `open_gateway`, `open_shards` and `serve_gateway`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gateway_proto._checks import (
+    BOOL,
+    CALLBACK,
+    POSITIVE,
+    WORD,
+    Check,
+    instance_of,
+    integer,
+    optional,
+)
+from gateway_proto.config import check_is_config
+from gateway_proto.server.server import Server
+from gateway_proto.session import check_session
+
+__all__ = ["check_opening", "check_serving"]
+
+_SERVER = instance_of(Server, "a Server, such as Server(ServerConfig())")
+_SSL_CONTEXT = optional(
+    Check(
+        lambda value: callable(getattr(value, "wrap_bio", None)),
+        "an ssl.SSLContext, such as ssl.create_default_context()",
+    )
+)
+_RECORDER = optional(
+    Check(
+        lambda value: callable(getattr(value, "client", None)), "a Recorder of gateway_proto.trace"
+    )
+)
+_PROXY = optional(
+    Check(lambda value: value is True or isinstance(value, str), "a URL as a str, True")
+)
+_CONNECT = optional(Check(callable, "a function"))
+_PORT = integer(0, 65535)
+_ON_EVENT = optional(CALLBACK)
+
+
+def check_opening(
+    config: Any,
+    session: Any,
+    ssl_context: Any,
+    proxy: Any,
+    connect: Any,
+    queue_limit: Any,
+    recorder: Any,
+    raise_on_give_up: Any,
+) -> None:
+    """Check the arguments of `open_gateway` and `open_shards`; raises `LocalProtocolError`."""
+    check_is_config(config)
+    check_session("session", session)
+    POSITIVE.named("queue_limit", queue_limit)
+    BOOL.named("raise_on_give_up", raise_on_give_up)
+    _SSL_CONTEXT.named("ssl_context", ssl_context)
+    _PROXY.named("proxy", proxy)
+    _CONNECT.named("connect", connect)
+    _RECORDER.named("recorder", recorder)
+
+
+def check_serving(server: Any, host: Any, port: Any, *, ssl_context: Any, on_event: Any) -> None:
+    """Check the arguments of `serve_gateway`; raises `LocalProtocolError`."""
+    _SERVER.named("server", server)
+    WORD.named("host", host)
+    _PORT.named("port", port)
+    _SSL_CONTEXT.named("ssl_context", ssl_context)
+    _ON_EVENT.named("on_event", on_event)

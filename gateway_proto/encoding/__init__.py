@@ -1,0 +1,1 @@
+"""Encodings of values: External Term Format, and values that are still undecoded."""

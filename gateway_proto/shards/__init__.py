@@ -1,0 +1,6 @@
+"""Shards of one process: the plan, identify slots, and the manager of their clients."""
+
+from gateway_proto.shards.manager import ShardManager
+from gateway_proto.shards.plan import IdentifyQueue, ShardPlan, plan_shards, shard_of
+
+__all__ = ["IdentifyQueue", "ShardManager", "ShardPlan", "plan_shards", "shard_of"]

@@ -1,0 +1,228 @@
+"""Shards of one process, which share a lookup and identify slots.
+
+A manager has no transports: each of its clients is driven like any other client, and `handle_timer`
+grants the identify slots. The failure of one shard does not affect the others.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Mapping
+
+import attrs
+import msgspec
+
+from gateway_proto.client.client import Client
+from gateway_proto.client.connection import ClientConnection
+from gateway_proto.config import Config, check_is_config
+from gateway_proto.errors import LocalProtocolError
+from gateway_proto.events import Event, GatewayFound, IdentifyBudgetSpent
+from gateway_proto.session import Session, check_session
+from gateway_proto.shards.plan import (
+    IdentifyBudget,
+    IdentifyQueue,
+    ShardPlan,
+    check_ids,
+    plan_shards,
+)
+from gateway_proto.urls import Url
+
+__all__ = ["ShardManager"]
+
+
+class ShardManager:
+    """Shards of one bot: first `lookup`, a client that ends with the lookup; then `clients`.
+
+    `count` defaults to the lookup's answer and `ids` to all ids below it. `sessions`, by shard id,
+    are resumed. `make_client` is `Client` or the `client` method of a recorder. With
+    `Config.wait_for_identify_slot` the caller grants the identify slots, else the manager does.
+    Raises `LocalProtocolError` for invalid arguments, for a config with `shard`, and for a version
+    without shards.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        count: int | None = None,
+        ids: Iterable[int] | None = None,
+        sessions: Mapping[int, Session] | None = None,
+        make_client: Callable[..., Client] = Client,
+    ) -> None:
+        check_is_config(config)
+        if config.shard is not None:
+            raise LocalProtocolError(
+                f"invalid Config.shard {config.shard!r}: it is for one shard; pass count and ids"
+            )
+        if not config.version.shards or not config.version.sends_hello:
+            raise LocalProtocolError(
+                f"version {config.version.number} has no shards that could wait for a slot after "
+                "HELLO"
+            )
+        self._config = config
+        self._count = count
+        self._ids = check_ids(count, ids)
+        if sessions is not None and not isinstance(sessions, Mapping):
+            raise LocalProtocolError(
+                f"invalid sessions {sessions!r:.80}: expected Sessions by shard id"
+            )
+        self._sessions = dict(sessions or {})
+        for shard_id, session in self._sessions.items():
+            check_session(f"sessions[{shard_id!r:.80}]", session)
+        self._make_client = make_client
+        self._plan: ShardPlan | None = None
+        self._events: list[tuple[int, Event]] = []
+        self._unreported: dict[int, ClientConnection] = {}
+        self.lookup: Client | None = None
+        """Client to drive to its end before `begin` is called; None if no lookup is necessary."""
+        if config.gateway_url is None:
+            self.lookup = make_client(attrs.evolve(config, use_gateway_bot=True), only_look_up=True)
+        else:
+            plan_shards(GatewayFound(config.gateway_url), count=count, ids=self._ids)
+        self.clients: dict[int, Client] = {}
+        """Clients by shard id; empty before `begin`."""
+        self.budget: IdentifyBudget = IdentifyBudget(
+            per_day=config.identify_budget, reserve=config.identify_reserve
+        )
+        """Identifies that all shards together may still send."""
+        self.queue: IdentifyQueue = IdentifyQueue()
+        """Shards that wait for an identify slot, in order."""
+        self.on_wake: Callable[[], None] | None = None
+        """Function to call when `next_timer` may have changed or events may be available."""
+
+    def start(self, *, now: float) -> ShardPlan:
+        """Make the clients of the lookup's answer, and return the plan.
+
+        Raises `LocalProtocolError` with the reason if the lookup gave up or returned too large a
+        count, if `ids` do not fit the count, or if `begin` was called before.
+        """
+        if self._plan is not None:
+            raise LocalProtocolError("begin was called before: use add and remove")
+        plan = plan_shards(self._found(), count=self._count, ids=self._ids)
+        if (limit := plan.start_limit) is not None:
+            self.budget.set_limit(limit.total, limit.remaining, limit.reset_after, now=now)
+        else:
+            own = self._config.max_concurrency
+            plan = msgspec.structs.replace(plan, max_concurrency=own)
+        self.queue = IdentifyQueue(
+            max_concurrency=plan.max_concurrency,
+            seconds=self._config.version.identify_seconds,
+            budget=self.budget,
+        )
+        clients = {n: self._client(plan, n, self._sessions.get(n)) for n in plan.ids}
+        self._plan, self.clients = plan, clients
+        return plan
+
+    @property
+    def plan(self) -> ShardPlan:
+        """Plan with the ids of the present shards; raises `LocalProtocolError` before `begin`."""
+        if self._plan is None:
+            raise LocalProtocolError("no plan yet: wait for the end of the lookup")
+        return msgspec.structs.replace(self._plan, ids=tuple(sorted(self.clients)))
+
+    def add(self, shard_id: int, *, session: Session | None = None) -> Client:
+        """Make the client of one more shard, or of one that was removed; drive it like the others.
+
+        Without `session` the shard identifies, also if it was removed before. Raises
+        `LocalProtocolError` for an id that is here or not below the count, and before `begin`.
+        """
+        plan = self.plan
+        if not isinstance(shard_id, int) or not 0 <= shard_id < plan.count:
+            raise LocalProtocolError(
+                f"invalid shard_id {shard_id!r:.80}: expected an int from 0 to {plan.count - 1}"
+            )
+        check_session("session", session)
+        if shard_id in self.clients:
+            raise LocalProtocolError(f"invalid shard_id {shard_id}: it is here already")
+        client = self.clients[shard_id] = self._client(plan, shard_id, session)
+        return client
+
+    def replace(self, shard_id: int, *, session: Session | None = None) -> Client:
+        """Make a new client for a shard that is here; stop the former one and drive it to its end.
+
+        Raises `LocalProtocolError` for an id that is not here.
+        """
+        check_session("session", session)
+        client = self._client(self.plan, self._here(shard_id), session)
+        self.remove(shard_id)
+        self.clients[shard_id] = client
+        return client
+
+    def remove(self, shard_id: int) -> Client:
+        """Forget a shard, and return its client: stop it and drive it to its end.
+
+        Raises `LocalProtocolError` for an id that is not here.
+        """
+        client = self.clients.pop(self._here(shard_id))
+        self.queue.forget(shard_id)
+        self._unreported.pop(shard_id, None)
+        return client
+
+    def events(self) -> list[tuple[int, Event]]:
+        """Return new (shard id, event) pairs: one `IdentifyBudgetSpent` per wait of a shard."""
+        events, self._events = self._events, []
+        return events
+
+    def next_timer(self) -> float | None:
+        """Return the time to call `handle_timer`, in seconds; None if nothing is due."""
+        return self.queue.next_timer()
+
+    def handle_timer(self, *, now: float) -> None:
+        """Grant the identify slots that are due."""
+        self.queue.handle_timer(now=now)
+        if self._unreported and (spent := self.budget.spent(now)) is not None:
+            for shard_id, connection in self._unreported.items():
+                if connection.awaiting_identify_slot:
+                    self._events.append((shard_id, IdentifyBudgetSpent(*spent)))
+            self._unreported.clear()
+
+    def _client(self, plan: ShardPlan, shard_id: int, session: Session | None) -> Client:
+        config = attrs.evolve(
+            self._config,
+            shard=(shard_id, plan.count),
+            wait_for_identify_slot=True,
+            max_concurrency=plan.max_concurrency,
+        )
+        client = self._make_client(
+            config,
+            session=session,
+            gateway=Url.parse(plan.url),
+            _on_slot_needed=functools.partial(self._on_slot_needed, shard_id),
+        )
+        client.share_budget(self.budget)
+        return client
+
+    def _here(self, shard_id: int) -> int:
+        if not isinstance(shard_id, int) or shard_id not in self.clients:
+            raise LocalProtocolError(f"invalid shard_id {shard_id!r:.80}: it is not here")
+        return shard_id
+
+    def _found(self) -> GatewayFound:
+        if self.lookup is None:
+            assert self._config.gateway_url is not None
+            return GatewayFound(self._config.gateway_url)
+        if self.lookup.lookup_answer is None:
+            raise LocalProtocolError(
+                f"the lookup has no answer: {self.lookup.gave_up or 'drive it first'}"
+            )
+        return self.lookup.lookup_answer
+
+    def _on_slot_needed(self, shard_id: int, connection: ClientConnection, now: float) -> None:
+        client = self.clients.get(shard_id)
+        if client is None or client.connection is not connection:
+            return  # the shard was removed
+        self._unreported[shard_id] = connection
+        if not self._config.wait_for_identify_slot:
+            # A shard that waited on a lost connection returns to the front.
+            self.queue.leave(shard_id)
+            self.queue.join(shard_id, functools.partial(self._grant, shard_id, connection))
+        self.handle_timer(now=now)
+        if self.on_wake is not None:
+            self.on_wake()
+
+    def _grant(self, shard_id: int, connection: ClientConnection, now: float) -> bool:
+        if not connection.awaiting_identify_slot:
+            return False
+        self._unreported.pop(shard_id, None)
+        connection.grant_identify(now=now)
+        return True

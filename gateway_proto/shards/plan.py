@@ -1,0 +1,173 @@
+"""Shard ids, shard plans and the public `IdentifyQueue`, which checks its arguments."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from gateway_proto._checks import POSITIVE, SECONDS, instance_of, optional, rejected
+from gateway_proto.errors import LocalProtocolError
+from gateway_proto.events import GatewayFound, SessionStartLimit
+from gateway_proto.timing import identify
+from gateway_proto.timing.identify import IdentifyBudget, identify_key, read_number
+
+__all__ = [
+    "IdentifyBudget",
+    "IdentifyQueue",
+    "ShardPlan",
+    "identify_key",
+    "plan_shards",
+    "shard_of",
+]
+
+_MAX_SHARDS_OF_LOOKUP = 16384
+"""Maximum number of shards that a lookup may ask for; at 1,000 guilds per shard, 16 million guilds.
+The caller may pass a larger count."""
+_MAX_SHARDS_WITHOUT_IDS = 2**20
+"""Maximum number of shards of a process if the caller does not pass ids."""
+_FOUND = instance_of(GatewayFound, "a GatewayFound, the answer of a lookup")
+_BUDGET = optional(instance_of(IdentifyBudget, "an IdentifyBudget"))
+
+
+def shard_of(guild_id: str | int, count: int) -> int:
+    """Return the shard that receives a guild's events: `(guild_id >> 22) % count`.
+
+    Source: <https://docs.discord.com/developers/events/gateway>, "Sharding".
+    """
+    POSITIVE.named("count", count)
+    try:
+        return (int(guild_id) >> 22) % count
+    except (TypeError, ValueError, OverflowError):
+        raise rejected("guild_id", guild_id, "an id") from None
+
+
+class ShardPlan(msgspec.Struct, frozen=True):
+    """The shards of a process, and the limits under which they identify."""
+
+    url: str
+    """The gateway's URL."""
+    count: int
+    """Number of shards in all processes."""
+    ids: tuple[int, ...]
+    """Ids of the shards of this process."""
+    max_concurrency: int = 1
+    start_limit: SessionStartLimit | None = None
+
+    @property
+    def min_identify_seconds(self) -> float:
+        """Minimum number of seconds until all shards of the plan have identified."""
+        keys = Counter(identify_key(shard_id, self.max_concurrency) for shard_id in self.ids)
+        return 5.0 * (max(keys.values(), default=1) - 1)
+
+    def shard_of(self, guild_id: str | int) -> int:
+        """Return the shard that receives a guild's events.
+
+        Raises `LocalProtocolError` if it is not a shard of this process.
+        """
+        shard_id = shard_of(guild_id, self.count)
+        if shard_id not in self.ids:
+            raise LocalProtocolError(f"guild {guild_id} is on shard {shard_id}, which is elsewhere")
+        return shard_id
+
+
+def plan_shards(
+    found: GatewayFound, *, count: int | None = None, ids: Iterable[int] | None = None
+) -> ShardPlan:
+    """Return the plan for a lookup's answer: its count and all ids, unless the caller passes them.
+
+    With several processes, each passes its own `ids`. Raises `LocalProtocolError` for ids that are
+    not below the count, and for a lookup that asks for more than 16,384 shards.
+    """
+    _FOUND.named("found", found)
+    chosen = check_ids(count, ids)
+    total = _count_of(found) if count is None else count
+    if chosen is None:
+        if total > _MAX_SHARDS_WITHOUT_IDS:
+            raise LocalProtocolError(
+                f"invalid count {total}: expected at most {_MAX_SHARDS_WITHOUT_IDS} shards in one "
+                "process, or ids"
+            )
+        chosen = tuple(range(total))
+    elif count is None and not found.shards and chosen != (0,):
+        raise LocalProtocolError(
+            f"ids {_short(chosen)} without count: pass count, the number of all shards"
+        )
+    check_ids(total, chosen)
+    limit = found.session_start_limit
+    concurrency = 1.0 if limit is None else read_number(limit.max_concurrency, 1.0)
+    return ShardPlan(found.url, total, chosen, int(min(max(1.0, concurrency), 2.0**31)), limit)
+
+
+def check_ids(count: int | None, ids: Iterable[int] | None) -> tuple[int, ...] | None:
+    """Return `ids` as a tuple; raises `LocalProtocolError` unless they are below `count`."""
+    if count is not None:
+        POSITIVE.named("count", count)
+    chosen = None if ids is None else _ids_of(ids)
+    if chosen is not None and (min(chosen) < 0 or max(chosen) >= (count or math.inf)):
+        allowed = "0" if count is None else f"0 to {count - 1}, count is {count}"
+        raise LocalProtocolError(f"invalid ids {_short(chosen)}: expected ids from {allowed}")
+    return chosen
+
+
+def _count_of(found: GatewayFound) -> int:
+    named = read_number(found.shards, 1.0)
+    if named > _MAX_SHARDS_OF_LOOKUP:
+        raise LocalProtocolError(
+            f"the lookup asks for {named:.0f} shards, more than {_MAX_SHARDS_OF_LOOKUP}: pass count"
+        )
+    return int(max(1.0, named))
+
+
+def _ids_of(ids: Iterable[int]) -> tuple[int, ...]:
+    wrong = f"invalid ids {ids!r:.80}: expected one or more ints, each once"
+    if isinstance(ids, str | bytes):
+        raise LocalProtocolError(wrong)
+    try:
+        chosen = tuple(ids)
+    except TypeError:
+        raise LocalProtocolError(wrong) from None
+    if not chosen or any(map(_is_not_int, chosen)) or len(set(chosen)) != len(chosen):
+        raise LocalProtocolError(
+            f"invalid ids {_short(chosen)}: expected one or more ints, each once"
+        )
+    return chosen
+
+
+def _short(ids: tuple[Any, ...]) -> str:
+    text = repr(ids)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _is_not_int(value: object) -> bool:
+    return not isinstance(value, int) or isinstance(value, bool)
+
+
+class IdentifyQueue(identify.IdentifyQueue):
+    """Identify slots of shards, in the order of ids: one per key in `seconds` plus `margin`.
+
+    The margin is necessary because the server counts from when it handled the last Identify. No
+    slot is granted while `budget` is spent; the sender of an Identify records it there. A shard
+    that lost its connection while it waited returns to the front.
+
+    Raises `LocalProtocolError` for invalid arguments; the class of `timing` does not check them.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_concurrency: int = 1,
+        seconds: float = 5.0,
+        margin: float = 0.25,
+        budget: IdentifyBudget | None = None,
+    ) -> None:
+        POSITIVE.named("max_concurrency", max_concurrency)
+        SECONDS.named("seconds", seconds)
+        SECONDS.named("margin", margin)
+        _BUDGET.named("budget", budget)
+        super().__init__(
+            max_concurrency=max_concurrency, seconds=seconds, margin=margin, budget=budget
+        )

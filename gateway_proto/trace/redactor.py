@@ -1,0 +1,232 @@
+"""Redaction of secrets in text and bytes: each becomes a placeholder of its length."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import functools
+import re
+from urllib.parse import parse_qsl, urlsplit
+
+import attrs
+import msgspec
+
+__all__ = ["Redactor"]
+
+_TOKENS = re.compile(
+    r'"token" ?: ?"(?P<quoted>(?:[^"\\]|\\.)+)"'
+    r"|\x05tokenm\0\0(?P<size>[\0-\xff]{2})"
+    r"|^authorization: *(?P<bare>[^\r\n]+)",
+    re.IGNORECASE | re.MULTILINE,
+)
+
+_SHORTEST = 6
+"""Characters. A shorter secret is part of ordinary words, so it is replaced only where tokens are
+expected."""
+_MIN_BEGINNING = 4
+"""Characters of a secret at the end of data that count as its beginning."""
+_GRAM = 6
+_PART = 2 * _GRAM - 1
+"""Characters of a part that is replaced wherever it is: each contains one of the secret's aligned
+pieces of `_GRAM` characters."""
+_MAX_LEARNT = 16
+"""The most recent secrets found where tokens are expected, which are replaced elsewhere too."""
+_MAX_NUMBERED = 4096
+"""Secrets whose number is kept, so that the same secret gets the same placeholder."""
+_NOT_SECRET = frozenset({"v", "encoding", "compress"})
+"""The parameters of a gateway's URL that are public."""
+_PLACEHOLDER = re.compile(r"x+[0-9]+")
+
+
+@attrs.frozen
+class _Secret:
+    text: str
+    placeholder: str
+    patterns: tuple[re.Pattern[str], ...]
+    grams: tuple[str, ...]
+
+
+class Redactor:
+    """The secrets that must not be written, and their placeholders.
+
+    Secrets are found in plain text, escaped as JSON and URLs do it (also JSON within JSON), in ETF
+    terms, and as lists of character codes. Of the secrets that were given, parts, base64 and
+    hexadecimal digits are found too. A replacement has the length of the secret without its
+    escapes, so it is never longer than what it replaces; the same secret gives the same
+    placeholder.
+    """
+
+    def __init__(self) -> None:
+        self._given: dict[str, _Secret] = {}
+        self._learnt: dict[str, _Secret] = {}
+        self._count = 0
+        self._numbers: dict[int, int] = {}  # by the hash of the secret
+
+    def add(self, secret: str) -> str:
+        """Add a secret and return its placeholder."""
+        if secret not in self._given:
+            self._given[secret] = self._new(secret, given=True)
+        return self._given[secret].placeholder
+
+    def _new(self, secret: str, *, given: bool) -> _Secret:
+        number = self._numbers.pop(hash(secret), None)
+        if number is None:
+            number = self._count = self._count + 1
+        self._numbers[hash(secret)] = number
+        if len(self._numbers) > _MAX_NUMBERED:
+            del self._numbers[next(iter(self._numbers))]
+        size = len(secret)
+        grams = (secret[at : at + _GRAM] for at in range(0, size - _GRAM + 1, _GRAM))
+        return _Secret(
+            secret,
+            ("x" * size + str(number))[-size:],
+            tuple(map(re.compile, _patterns(secret, codes=given))),
+            tuple(dict.fromkeys(grams)) if given and size > _PART else (),
+        )
+
+    def add_url(self, url: str | None) -> None:
+        """Add the parameters of a URL that its owner passed: some carry keys."""
+        for name, value in parse_qsl(urlsplit(url or "").query):
+            if name not in _NOT_SECRET and value:
+                self.add(value)
+
+    def redact_text(self, text: str) -> str:
+        """Return the text with placeholders."""
+        self._learn_tokens(text)
+        for secret in (*self._given.values(), *self._learnt.values()):
+            for pattern in secret.patterns:
+                text = pattern.sub(functools.partial(_replaced, secret), text)
+            for gram in secret.grams:
+                if gram in text:
+                    text = _without_parts(text, secret.text, gram)
+        while len(self._learnt) > _MAX_LEARNT:
+            del self._learnt[next(iter(self._learnt))]
+        return text
+
+    def _learn_tokens(self, text: str) -> None:
+        """Treat values where tokens are expected as secrets: interactions and voice servers."""
+        for match in _TOKENS.finditer(text):
+            quoted, size, secret = match.group("quoted", "size", "bare")
+            if quoted is not None:
+                with contextlib.suppress(msgspec.DecodeError):
+                    secret = msgspec.json.decode(f'"{quoted}"', type=str)
+            elif size is not None:
+                end = match.end() + int.from_bytes(size.encode("latin-1"), "big")
+                secret = text[match.end() : end]
+            secret = (secret or "").removeprefix("Bot ")
+            if (
+                len(secret) < _MIN_BEGINNING
+                or secret in self._given
+                or _PLACEHOLDER.fullmatch(secret)
+            ):
+                continue
+            # Keep the dict ordered by last use.
+            known = self._learnt.pop(secret, None)
+            self._learnt[secret] = known or self._new(secret, given=False)
+
+    def redact_tail(self, data: bytes) -> bytes:
+        """Return data with placeholders, also for the beginning of a secret at its end."""
+        clean = self.redact_text(data.decode("latin-1")).encode("latin-1")
+        for secret in (*self._given.values(), *self._learnt.values()):
+            for size in range(len(secret.text) - 1, _MIN_BEGINNING - 1, -1):
+                if clean.endswith(secret.text[:size].encode()):
+                    clean = clean[:-size] + secret.placeholder[:size].encode()
+        return clean
+
+
+def _replaced(secret: _Secret, match: re.Match[str]) -> str:
+    placeholder, found = secret.placeholder, match.group()
+    if match.lastgroup == "codes":
+        return _replaced_codes(found)
+    if match.lastgroup == "encoded":
+        return "x" * len(found)
+    if len(secret.text) < _SHORTEST:
+        return found[: len(found) - len(placeholder)] + placeholder
+    letters = re.findall(r"\\+u00[0-9A-Fa-f]{2}|%[0-9A-Fa-f]{2}|\\*[^\\]|\\+", found)
+    if len(letters) != len(placeholder):  # the secret has backslashes of its own
+        return placeholder
+    return "".join(map(_in_the_same_way, letters, placeholder))
+
+
+def _replaced_codes(found: str) -> str:
+    """Return a list of character codes with others of as many digits or bytes."""
+    if found[0].isdigit():
+        return re.sub(r"\d+", lambda code: "120" if len(code.group()) > 2 else "88", found)
+    return re.sub(
+        r"(?s)(a|b\0\0\0)(.)", lambda term: term[1] + ("x" if ord(term[2]) > 99 else "X"), found
+    )
+
+
+def _without_parts(text: str, secret: str, gram: str) -> str:
+    """Replace each part of the secret around `gram` that is at least `_PART` characters long."""
+    places = [match.start() for match in re.finditer(re.escape(gram), secret)]
+    out, done, at = [], 0, text.find(gram)
+    while at >= 0:
+        start = min(_begin(text, at, done, secret, place) for place in places)
+        end = max(_end(text, at, secret, place) for place in places)
+        if end - start >= _PART:
+            out += [text[done:start], "x" * (end - start)]
+            done = end
+        at = text.find(gram, end)
+    return "".join((*out, text[done:]))
+
+
+def _begin(text: str, at: int, least: int, secret: str, place: int) -> int:
+    """Return where the part begins that has `secret[place]` at `at`, at `least` or later."""
+    while place and at > least and text[at - 1] == secret[place - 1]:
+        at, place = at - 1, place - 1
+    return at
+
+
+def _end(text: str, at: int, secret: str, place: int) -> int:
+    """Return where the part ends that has `secret[place]` at `at`."""
+    while place < len(secret) and at < len(text) and text[at] == secret[place]:
+        at, place = at + 1, place + 1
+    return at
+
+
+def _in_the_same_way(letter: str, new: str) -> str:
+    code = f"{ord(new):02x}"
+    return letter[:-2] + code if len(letter) > 2 and letter[0] in "\\%" else new
+
+
+def _patterns(secret: str, *, codes: bool) -> tuple[str, ...]:
+    if len(secret) < _SHORTEST:
+        word = re.escape(secret)
+        return (
+            rf'"token" ?: ?"{word}(?=")'  # JSON
+            rf"|\x05tokenm\0\0\0{re.escape(chr(len(secret)))}{word}"  # ETF
+            rf"|(?i:authorization): (?:Bot )?{word}(?=\\?\r|\\r|$)",
+        )
+    pieces = re.findall(r"\\+|[^\\]", secret)
+    plain = "".join(_escaped(piece, first=not at) for at, piece in enumerate(pieces))
+    if not codes:
+        return (plain,)
+    numbers = r"\s*+,\s*+".join(str(ord(letter)) for letter in secret)
+    terms = "".join(rf"(?:a|b\0\0\0){re.escape(letter)}" for letter in secret)
+    lists = rf"(?P<codes>(?<!\d){numbers}(?!\d))", rf"(?s)(?P<codes>{terms})"
+    return plain, *lists, *(rf"(?P<encoded>{form})" for form in _encoded(secret.encode()))
+
+
+def _encoded(secret: bytes) -> dict[str, None]:
+    """Return patterns of a secret in hexadecimal digits and base64, wherever it begins in it."""
+    forms = [secret.hex(), secret.hex().upper()]
+    for before in range(3):
+        for encode in (base64.b64encode, base64.urlsafe_b64encode):
+            text = encode(bytes(before) + secret).decode().rstrip("=")
+            # The first and the last characters may have bits of what is beside the secret.
+            last = len(text) - bool((before + len(secret)) % 3)
+            forms.append(text[(0, 2, 3)[before] : last])
+    return {re.escape(form).replace("/", r"\\*+/"): None for form in forms}
+
+
+def _escaped(piece: str, *, first: bool) -> str:
+    """Return the pattern of one character, or of a run of backslashes."""
+    code = "".join(f"[{c}{c.upper()}]" if c.isalpha() else c for c in f"{ord(piece[0]):02x}")
+    # Possessive, and a run of backslashes is entered at its beginning only: linear in its length.
+    run = r"(?<!\\)\\" if first else r"\\"
+    escapes = rf"(?:{run}*+(?<=\\)u00{code}|%{code})"
+    if piece[0] == "\\":
+        return rf"(?:{run}{{{len(piece)},}}+|{escapes}{{{len(piece)}}})"
+    plain = re.escape(piece) if piece.isalnum() or first else rf"\\*+{re.escape(piece)}"
+    return rf"(?:{plain}|{escapes})"

@@ -1,0 +1,1 @@
+"""Layers between received bytes and payloads: frames, compression, payloads and command codec."""

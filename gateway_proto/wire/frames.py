@@ -1,0 +1,501 @@
+"""bytes ↔ messages: the HTTP upgrade and WebSocket, with bounds.
+
+h11 and wsproto parse; this module adds what they leave to their callers. It joins and bounds
+fragments, answers pings and closes, reports protocol violations apart from the peer's close, and
+raises for no input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeAlias, cast
+
+import h11
+import msgspec
+import wsproto.events as ws
+from wsproto.connection import Connection, ConnectionState, ConnectionType
+from wsproto.handshake import H11Handshake
+from wsproto.utilities import LocalProtocolError as WsLocalProtocolError
+from wsproto.utilities import RemoteProtocolError as WsRemoteProtocolError
+
+from gateway_proto.wire.close_codes import may_be_received
+from gateway_proto.wire.fast_frames import (
+    FastFrameParser,
+    HeaderGuard,
+    MessageBatch,
+    ParseResult,
+    Passthrough,
+    ProtocolViolation,
+)
+from gateway_proto.wire.http_heads import (
+    InformationalResponses,
+    decode_headers,
+    joined,
+    upgrade_error,
+)
+
+__all__ = [
+    "ClientFrames",
+    "CloseReceived",
+    "ExternalWebSocket",
+    "FrameEvent",
+    "Frames",
+    "HttpRequest",
+    "MessageBatch",
+    "ProtocolViolation",
+    "ServerFrames",
+    "UpgradeRejected",
+    "Upgraded",
+]
+
+_BODY_LIMIT = 4096
+"""Bytes of a rejection's body that are kept."""
+_HEAD_LIMIT = 16384
+"""Bytes of the status line and the header fields of a final response."""
+_REQUEST_LIMIT = 16 * 2**20
+"""Bytes of a request's body: messages have files of up to 10 MiB."""
+_MAX_HEADERS = 100
+"""Header fields of a request."""
+_MAX_PONGS = 16
+"""Pongs that wait to be sent. Above it only the latest ping is answered (RFC 6455, 5.5.3)."""
+_NO_STATUS = 1005
+
+
+class Upgraded(msgspec.Struct, frozen=True):
+    """Client: the server accepted the upgrade."""
+
+
+class UpgradeRejected(msgspec.Struct, frozen=True):
+    """Client: the server answered the upgrade with an HTTP response."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+class HttpRequest(msgspec.Struct, frozen=True):
+    """Server: a request, to be answered by `accept` or `respond`."""
+
+    method: str
+    target: str
+    headers: dict[str, str]
+    body: bytes
+    upgrade: bool
+
+
+class CloseReceived(msgspec.Struct, frozen=True):
+    """The peer's close frame; `code` is None where it carried none."""
+
+    code: int | None
+    reason: str
+
+
+FrameEvent: TypeAlias = (
+    Upgraded | UpgradeRejected | HttpRequest | MessageBatch | CloseReceived | ProtocolViolation
+)
+
+
+class Frames:
+    """An open WebSocket, for either role."""
+
+    __slots__ = ("_guard", "_late_pong", "_limit", "_out", "_parts", "_pongs", "_ws")
+
+    def __init__(self, *, limit: int, masked: bool) -> None:
+        self._limit = limit
+        self._ws: Connection | None = None
+        self._out = bytearray()
+        self._parts = bytearray()  # of a message that is not complete
+        self._guard = HeaderGuard(limit, masked=masked)
+        self._pongs = 0  # in `_out`
+        self._late_pong: ws.Pong | None = None  # for the latest ping after those
+
+    @property
+    def buffered_bytes(self) -> int:
+        """Bytes that wait to be sent."""
+        return len(self._out)
+
+    def data_to_send(self) -> bytes:
+        """Return the bytes that wait."""
+        if not self._out:
+            return b""
+        self._send_late_pong()
+        self._pongs = 0
+        data = bytes(self._out)
+        self._out.clear()
+        return data
+
+    def send(self, message: str | bytes) -> None:
+        """Frame a message; drop it if a close frame was sent or received.
+
+        The messages before the peer's close may be handled after it was received.
+        """
+        assert self._ws is not None
+        if self._ws.state is not ConnectionState.OPEN:
+            return
+        # Its type is generic in `str` or `bytes`, and has no form for a union of them.
+        self._out += self._ws.send(ws.Message(message))  # type: ignore[type-var]
+
+    def close(self, code: int, reason: str) -> None:
+        """Frame a close, or answer the peer's; does nothing where none can be sent."""
+        if self._ws is not None and self._ws.state in (
+            ConnectionState.OPEN,
+            ConnectionState.REMOTE_CLOSING,
+        ):
+            self._send_late_pong()
+            self._out += self._ws.send(ws.CloseConnection(code, reason))
+
+    def _read_frames(self, data: bytes) -> Iterator[FrameEvent]:
+        websocket = self._ws
+        assert websocket is not None
+        end = self._guard.check(data)
+        # It refuses bytes once it is closed, and drops them after the peer's close.
+        if websocket.state in (ConnectionState.OPEN, ConnectionState.LOCAL_CLOSING):
+            websocket.receive_data(data[:end])
+        for event in websocket.events():
+            match event:  # a pong has no effect
+                case ws.Message():
+                    if (message := self._join(event)) is not None:
+                        yield MessageBatch([message], isinstance(message, str))
+                case ws.Ping():
+                    if websocket.state is ConnectionState.OPEN:
+                        self._answer_ping(websocket, event)
+                case ws.CloseConnection():
+                    code = int(event.code)
+                    # A frame error found here comes as a close too, with the state left OPEN.
+                    if websocket.state in (ConnectionState.OPEN, ConnectionState.LOCAL_CLOSING):
+                        yield self._broken(code, event.reason or "")
+                        return
+                    yield CloseReceived(None if code == _NO_STATUS else code, event.reason or "")
+                    return
+        if end is not None:
+            yield ProtocolViolation(1009, f"a message has more than {self._limit} bytes")
+
+    def _broken(self, code: int, error: str) -> CloseReceived | ProtocolViolation:
+        """Return the input that wsproto rejects: a violation, or a close with a readable code.
+
+        wsproto rejects a close frame with a code that it does not know, and one whose reason is
+        not UTF-8. The code decides what follows, so it is reported.
+        """
+        payload = self._guard.close_payload()
+        # An earlier frame may be the broken one: only wsproto's text distinguishes them.
+        if "CLOSE" not in error or len(payload) < 2:
+            return ProtocolViolation(code, f"broken WebSocket frame: {error}")
+        theirs = int.from_bytes(payload[:2], "big")
+        if not may_be_received(theirs):
+            return ProtocolViolation(code, f"broken WebSocket frame: {error} ({theirs})")
+        return CloseReceived(theirs, payload[2:].decode("utf-8", "replace"))
+
+    def _join(self, part: ws.Message[Any]) -> str | bytes | None:
+        """Add a part to its message. Return the message if it is complete."""
+        data: str | bytes = part.data
+        parts = self._parts
+        if part.message_finished and not parts:
+            return data
+        # A buffer, not a list: an object for each part took 37 bytes for each byte.
+        parts += data.encode() if isinstance(data, str) else data
+        if not part.message_finished:
+            return None
+        message = bytes(parts)
+        parts.clear()
+        return message.decode() if isinstance(data, str) else message
+
+    def _answer_ping(self, websocket: Connection, ping: ws.Ping) -> None:
+        if self._pongs < _MAX_PONGS:
+            self._pongs += 1
+            self._out += websocket.send(ping.response())
+        else:
+            self._late_pong = ping.response()
+
+    def _send_late_pong(self) -> None:
+        pong, self._late_pong = self._late_pong, None
+        if pong is None:
+            return
+        assert self._ws is not None  # a ping was received
+        if self._ws.state is ConnectionState.OPEN:
+            self._out += self._ws.send(pong)
+
+
+class ExternalWebSocket:
+    """Messages without frames: another library has the WebSocket."""
+
+    def __init__(self) -> None:
+        self._messages: list[str | bytes] = []
+        self._size = 0
+        self._close: tuple[int, str] | None = None
+        self._is_closed = False
+
+    def send(self, message: str | bytes) -> None:
+        """Add a message to those that wait."""
+        self._messages.append(message)
+        self._size += len(message)
+
+    def close(self, code: int, reason: str) -> None:
+        """Add a close to what waits; there is one, and nothing follows it."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._close = (code, reason)
+
+    @property
+    def buffered_bytes(self) -> int:
+        """Bytes, or characters of text, that wait to be sent."""
+        return self._size
+
+    def messages_to_send(self) -> list[str | bytes]:
+        """Return the messages that wait."""
+        messages = self._messages
+        self._messages = []
+        self._size = 0
+        return messages
+
+    def close_to_send(self) -> tuple[int, str] | None:
+        """Return the close that waits, once."""
+        close = self._close
+        self._close = None
+        return close
+
+
+class ClientFrames(Frames):
+    """The client's side, which asks for the upgrade."""
+
+    __slots__ = (
+        *("_body", "_parser", "_handshake", "_head_end"),
+        *("_head_size", "_interim", "_refusal"),
+    )
+
+    def __init__(self, *, host: str, target: str, user_agent: str, limit: int) -> None:
+        super().__init__(limit=limit, masked=False)
+        self._parser = FastFrameParser(limit)
+        self._handshake: H11Handshake | None = H11Handshake(ConnectionType.CLIENT)
+        self._head_end = b""
+        self._head_size = 0
+        self._interim: InformationalResponses | None = InformationalResponses()
+        self._refusal: ws.RejectConnection | None = None
+        self._body = b""
+        self._out += self._handshake.send(
+            ws.Request(
+                host=host, target=target, extra_headers=[(b"User-Agent", user_agent.encode())]
+            )
+        )
+
+    def receive(self, data: bytes) -> Iterable[FrameEvent]:
+        """Return what the bytes contain; to be exhausted before the next call."""
+        return self._receive_handshake(data) if self._ws is None else self._parse_frames(data)
+
+    def receive_eof(self) -> Iterator[FrameEvent]:
+        """Return what the end of the bytes completes: a rejection without a length."""
+        return self._receive_handshake(None)
+
+    def _parse_frames(self, data: bytes) -> Iterable[FrameEvent]:
+        if self._parser.delegating:
+            return self._read_frames(data)
+        items = self._parser.feed(data)
+        if self._parser.has_passthrough:
+            return self._with_passthrough(items)
+        return cast("list[FrameEvent]", items)
+
+    def _with_passthrough(self, items: list[ParseResult]) -> Iterator[FrameEvent]:
+        for item in items:
+            if isinstance(item, Passthrough):
+                yield from self._read_frames(item.data)
+            else:
+                yield item
+
+    def _receive_handshake(self, data: bytes | None) -> Iterator[FrameEvent]:
+        if (interim := self._interim) is not None:
+            final, error = interim.skip(data), interim.error
+            if error is not None:
+                yield ProtocolViolation(1002, f"the upgrade has no answer after {error}")
+                return
+            if interim.is_over:
+                self._interim = None
+            if final:
+                yield from self._receive_answer(final)
+            if data is not None or self._handshake is None:
+                return
+        yield from self._receive_answer(data)
+
+    def _receive_answer(self, data: bytes | None) -> Iterator[FrameEvent]:
+        while (handshake := self._handshake) is not None:
+            # One byte more than the limit at most, however the bytes were split: h11 compares a
+            # head with its limit only while it is incomplete.
+            later = b""
+            if data is not None and self._refusal is None:
+                room = max(1, _HEAD_LIMIT + 1 - self._head_size)
+                data, later = data[:room], data[room:]
+                self._head_size += len(data)
+            head, rest, is_clean = self._split_head(data)
+            rest += later
+            broken = None
+            try:
+                handshake.receive_data(head)
+            except (WsRemoteProtocolError, UnicodeError) as error:
+                # Names of servers or ports that do not speak HTTP end here.
+                broken = ProtocolViolation(
+                    1002, f"the answer to the upgrade is not understood: {error}"
+                )
+            # Events before the error come first, however the bytes were split.
+            events = list(handshake.events())
+            yield from self._answered(handshake, events, rest, is_clean=is_clean)
+            if broken is not None:
+                yield self.unfinished_refusal() or broken
+                return
+            if not rest:
+                return
+            data = rest
+
+    def _split_head(self, data: bytes | None) -> tuple[bytes | None, bytes, bool]:
+        """Return the bytes up to the end of a response's head, those after it, and whether it ends.
+
+        wsproto buffers bytes that follow the head and does not return them, so they are held back.
+        """
+        if data is None:
+            return None, b"", False
+        before = len(self._head_end)
+        window = self._head_end + data
+        at = window.find(b"\r\n\r\n")
+        if at < 0:
+            self._head_end = window[-3:]
+            return data, b"", False
+        self._head_end = b""
+        end = at + 4 - before
+        return data[:end], data[end:], True
+
+    def _answered(
+        self, handshake: H11Handshake, events: list[ws.Event], rest: bytes, *, is_clean: bool
+    ) -> Iterator[FrameEvent]:
+        for event in events:
+            match event:
+                case ws.AcceptConnection():
+                    self._ws = handshake.connection
+                    self._handshake = None  # not needed again, and connections are many
+                    self._parser.delegating = not is_clean
+                    yield Upgraded()
+                    yield from self._parse_frames(rest)
+                case ws.RejectConnection():
+                    self._refusal = event
+                case _:
+                    assert isinstance(event, ws.RejectData)
+                    self._body = (self._body + event.data)[:_BODY_LIMIT]
+                    if event.body_finished:
+                        yield self._refused()
+
+    def unfinished_refusal(self) -> UpgradeRejected | None:
+        """Return the rejection whose body is incomplete, or None."""
+        return None if self._refusal is None else self._refused()
+
+    def _refused(self) -> UpgradeRejected:
+        assert self._refusal is not None
+        headers = joined(self._refusal.headers)
+        return UpgradeRejected(self._refusal.status_code, headers, self._body)
+
+
+class ServerFrames(Frames):
+    """The server's side, which answers a request with the upgrade or a response."""
+
+    def __init__(self, *, limit: int, body_limit: int = _REQUEST_LIMIT) -> None:
+        super().__init__(limit=limit, masked=True)
+        self._http = h11.Connection(h11.SERVER)
+        self._request: h11.Request | None = None
+        self._body = bytearray()
+        self._body_limit = body_limit
+        self._done = False  # the request is complete, or rejected
+
+    def receive(self, data: bytes) -> Iterable[FrameEvent]:
+        """Return what the bytes contain; to be exhausted before the next call."""
+        if self._ws is not None:
+            return self._read_frames(data)
+        return self._receive_request(data)
+
+    def accept(self) -> Iterator[FrameEvent]:
+        """Accept the upgrade, and read what followed the request."""
+        assert self._request is not None
+        problem = upgrade_error(self._request)
+        if problem is not None:
+            self.respond(400, b"text/plain", f"no WebSocket upgrade: {problem}\n".encode())
+            yield ProtocolViolation(1002, f"no WebSocket upgrade: {problem}")
+            return
+        handshake = H11Handshake(ConnectionType.SERVER)
+        try:
+            handshake.initiate_upgrade_connection(list(self._request.headers), self._request.target)
+            self._out += handshake.send(ws.AcceptConnection())
+        except (
+            WsRemoteProtocolError,
+            WsLocalProtocolError,
+            h11.LocalProtocolError,
+            UnicodeError,
+        ) as error:
+            self.respond(400, b"text/plain", f"no WebSocket upgrade: {error}\n".encode())
+            yield ProtocolViolation(1002, f"no WebSocket upgrade: {error}")
+            return
+        self._ws = handshake.connection
+        yield Upgraded()
+        yield from self._read_frames(self._http.trailing_data[0])
+
+    def respond(
+        self,
+        status: int,
+        content_type: bytes,
+        body: bytes,
+        more: Sequence[tuple[bytes, bytes]] = (),
+    ) -> None:
+        """Answer the request with a response, the last on this connection."""
+        headers = [(b"Content-Type", content_type)]
+        # RFC 9110, section 8.3: Content-Type describes content, and an empty body has none.
+        if not body or any(name.lower() == b"content-type" for name, _ in more):
+            headers.clear()
+        # RFC 9110, sections 8.6 and 15.4.5: 204 has no Content-Length, and 304 no body.
+        if status in (204, 304):
+            body = b""
+            headers.clear()
+        else:
+            headers.append((b"Content-Length", str(len(body)).encode()))
+        headers += [(b"Connection", b"close"), *more]
+        self._out += self._http.send(h11.Response(status_code=status, headers=headers))
+        if self._request is None or self._request.method != b"HEAD":
+            self._out += self._http.send(h11.Data(data=body))
+        self._out += self._http.send(h11.EndOfMessage())
+
+    def _receive_request(self, data: bytes) -> Iterator[FrameEvent]:
+        if self._done:
+            return
+        try:
+            self._http.receive_data(data)
+            while not self._done:
+                event = self._http.next_event()
+                if isinstance(event, h11.Request):
+                    self._request = event
+                    if len(list(event.headers)) > _MAX_HEADERS:
+                        self._done = True
+                        error = f"more than {_MAX_HEADERS} header fields"
+                        self.respond(431, b"text/plain", f"{error}\n".encode())
+                        yield ProtocolViolation(1009, error)
+                        return
+                    if self._http.they_are_waiting_for_100_continue:
+                        go_on = h11.InformationalResponse(status_code=100, headers=[])
+                        self._out += self._http.send(go_on)
+                elif isinstance(event, h11.Data):
+                    self._body += event.data
+                    if len(self._body) > self._body_limit:
+                        self._done = True
+                        error = f"a body of more than {self._body_limit} bytes is not accepted"
+                        self.respond(413, b"text/plain", f"{error}\n".encode())
+                        yield ProtocolViolation(1009, error)
+                elif isinstance(event, h11.EndOfMessage):
+                    self._done = True
+                    yield self._requested()
+                else:
+                    return  # there is more to come
+            return
+        except h11.RemoteProtocolError as error:
+            # To yield in here would keep the error, and its frames, in a reference cycle.
+            what, status = str(error), error.error_status_hint
+        self._done = True
+        self.respond(status, b"text/plain", f"bad request: {what}\n".encode())
+        yield ProtocolViolation(1002, f"bad HTTP request: {what}")
+
+    def _requested(self) -> HttpRequest:
+        assert self._request is not None
+        method, target = self._request.method, self._request.target
+        headers = decode_headers(self._request.headers)
+        upgrade = headers.get("upgrade", "").lower() == "websocket"
+        return HttpRequest(method.decode(), target.decode(), headers, bytes(self._body), upgrade)

@@ -1,0 +1,181 @@
+"""Payload texts, JSON or ETF ↔ op, d, s and t.
+
+Only the envelope is decoded; `d` stays raw bytes. This takes about a quarter of the time of a full
+decode, and callers can decode `d` directly into their own type. An invalid `d` is reported only
+then, and the event and its sequence number are kept.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from gateway_proto.encoding import etf
+from gateway_proto.encoding.raw_value import encode_etf, encode_json, value_of_caller
+from gateway_proto.events import Dispatch
+from gateway_proto.versions import Encoding
+from gateway_proto.wire import envelope
+
+__all__ = [
+    "DECODE_ERRORS",
+    "Payload",
+    "PayloadError",
+    "decode_dispatch",
+    "decode_message",
+    "decode_payload",
+    "encode_control",
+    "encode_dispatch",
+    "encode_payload",
+]
+
+NULL = msgspec.Raw(b"null")
+_SEQUENCE_END = 2**63
+
+
+class PayloadError(Exception):
+    """Message that is not a payload. `truncated`: it could be the beginning of one."""
+
+    def __init__(self, why: str, *, truncated: bool = False) -> None:
+        super().__init__(why)
+        self.truncated: bool = truncated
+
+
+class Payload(msgspec.Struct, frozen=True):
+    """Payload with an undecoded `d`. Missing keys are None: servers omit unused ones.
+
+    <https://docs.discord.com/developers/events/gateway-events#payload-structure>
+    """
+
+    op: int | float | None = None
+    d: msgspec.Raw = NULL
+    s: int | float | None = None
+    t: str | None = None
+    message: Any = None
+    """Error text that some servers send in place of an op code."""
+
+    @property
+    def opcode(self) -> int | None:
+        """`op` as an int, or None if it is missing or not integral."""
+        return int(self.op) if self.op is not None and self.op == int(self.op) else None
+
+    @property
+    def raw(self) -> bytes:
+        """Undecoded `d`: JSON text or an ETF term."""
+        return bytes(self.d)
+
+    @property
+    def sequence(self) -> int | None:
+        """`s` as an int, or None if it is missing or out of range."""
+        return int(self.s) if self.s is not None and 0 <= self.s < _SEQUENCE_END else None
+
+
+class _AckTag(msgspec.Struct, tag_field="op", tag=11):
+    """Second member of the union that makes msgspec require the tag `op`."""
+
+
+_decoder = msgspec.json.Decoder(Payload)
+_number = msgspec.json.Decoder(int | float | None).decode
+_text = msgspec.json.Decoder(str | None).decode
+# msgspec accepts a single struct without its tag `op`, so any object with `t` and `s` would pass.
+# In a union the tag is required and selects the struct. One call then creates the event, in a
+# third of the time of decoding a `Payload` first.
+decode_dispatch = msgspec.json.Decoder(Dispatch | _AckTag).decode
+"""Decode a JSON dispatch. Raises one of `DECODE_ERRORS` for almost everything else."""
+DECODE_ERRORS = (msgspec.DecodeError, UnicodeError, RecursionError)
+
+
+def decode_message(text: str | bytes) -> Dispatch | Payload:
+    """Decode a message of a server, dispatches as events. Raises `PayloadError`."""
+    try:
+        dispatch = decode_dispatch(text)
+    except DECODE_ERRORS:
+        dispatch = None
+    if isinstance(dispatch, Dispatch):
+        return dispatch
+    payload = decode_payload(text)
+    if payload.opcode != 0:
+        return payload
+    return Dispatch(payload.t or "", payload.sequence, payload.d)
+
+
+def decode_payload(text: str | bytes) -> Payload:
+    """Decode a payload in either encoding. Raises `PayloadError`."""
+    if isinstance(text, bytes) and text[:1] == etf.VERSION:
+        return _decode_etf(text)
+    try:
+        return _decoder.decode(text)
+    except (msgspec.DecodeError, UnicodeError) as error:
+        why = f"message is not a payload: {error}"
+    except RecursionError:
+        why = "message is not a payload: nested too deeply"
+    return _decode_around(text, why)
+
+
+def _decode_around(text: str | bytes, why: str) -> Payload:
+    """Decode the envelope of a text that the JSON decoder rejects."""
+    data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+    if envelope.is_beginning(data):
+        raise PayloadError(why, truncated=True)
+    found = envelope.members(data)
+    if found is None:
+        raise PayloadError(why)
+    d = msgspec.Raw(found["d"]) if "d" in found else NULL
+    try:
+        op = _number(found.get("op", b"null"))
+        t = _text(found.get("t", b"null"))
+        message = msgspec.json.decode(found.get("message", b"null"))
+    except (msgspec.DecodeError, UnicodeError):
+        raise PayloadError(why) from None
+    try:
+        s = _number(found.get("s", b"null"))
+    except (msgspec.DecodeError, UnicodeError):
+        s = None  # text or an invalid number: the event is still valid
+    return Payload(op, d, s, t, message)
+
+
+def _decode_etf(term: bytes) -> Payload:
+    try:
+        values = etf.envelope(term)
+        d = msgspec.Raw(values["d"]) if "d" in values else NULL
+        names = ("op", "s", "t", "message")
+        fields = {name: etf.unpack(values[name]) for name in names if name in values}
+        return msgspec.convert({**fields, "d": d}, Payload)
+    except etf.EtfError as error:
+        raise PayloadError(
+            f"message is not a payload: {error}", truncated=error.truncated
+        ) from None
+    except msgspec.ValidationError as error:
+        raise PayloadError(f"message is not a payload: {error}") from None
+
+
+def encode_payload(op: int, d: Any, encoding: Encoding = Encoding.JSON) -> bytes:
+    """Encode a payload of a client. Raises `LocalProtocolError`."""
+    payload = {"op": op, "d": d}
+    return encode_json(payload) if encoding is Encoding.JSON else encode_etf(payload)
+
+
+def encode_control(op: int, d: Any, encoding: Encoding = Encoding.JSON) -> bytes:
+    """Encode a payload of a server other than a dispatch: `s` and `t` are null.
+
+    <https://docs.discord.com/developers/events/gateway-events#payload-structure>: "s and t are null
+    when op is not 0". The keys have the order that the gateway uses.
+    """
+    payload = {"t": None, "s": None, "op": op, "d": d}
+    return encode_json(payload) if encoding is Encoding.JSON else encode_etf(payload)
+
+
+def encode_dispatch(
+    raw: bytes, sequence: int | None, name: str, encoding: Encoding = Encoding.JSON
+) -> bytes:
+    """Encode a dispatch with a `d` in either encoding. Raises `LocalProtocolError`."""
+    is_etf = raw[:1] == etf.VERSION
+    if encoding is Encoding.JSON:
+        d = value_of_caller(raw) if is_etf else msgspec.Raw(raw)
+        return encode_json({"t": name, "s": sequence, "op": 0, "d": d})
+    if not is_etf:
+        d = value_of_caller(raw)
+        return encode_etf({"t": name, "s": sequence, "op": 0, "d": d})
+    # Replace the nil at the end with the unchanged term of `d`.
+    envelope = encode_etf({"t": name, "s": sequence, "op": 0, "d": None})
+    return envelope.removesuffix(etf.pack(None)[1:]) + raw[1:]

@@ -1,0 +1,188 @@
+"""Fallback after a lost connection: resume URL, main URL, Identify; reasons to give up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from gateway_proto import (
+    Client,
+    ClientConnection,
+    DialPurpose,
+    DialScheduled,
+    GaveUp,
+    Identify,
+    IdentifyBudgetSpent,
+    NextAction,
+    Ready,
+    Resumed,
+    SessionInvalidated,
+    State,
+)
+from gateway_proto.client.connection import close_policy
+from gateway_proto.server import Server, ServerConfig
+from gateway_proto.testing import Link
+from tests.client.support import CONFIG, SESSION, config_with, dial_purposes
+
+
+def test_unreachable_resume_url_falls_back_to_main_url() -> None:
+    server = Server(ServerConfig(url="ws://resume.localhost"))
+    link = Link(Client(config_with(api_url=None, gateway_url="ws://localhost")), server)
+    link.client.expect(Ready)
+    link.dead_hosts.add("resume.localhost")
+
+    link.cut()
+    link.run(30)
+
+    assert dial_purposes(link)[1:] == [
+        *[(DialPurpose.RESUME, "resume.localhost")] * 3,
+        (DialPurpose.RESUME, "localhost"),
+    ]
+    link.client.expect(Resumed)
+
+
+def test_unreachable_network_never_loses_the_session() -> None:
+    server = Server(ServerConfig(url="ws://resume.localhost", session_lifetime=10**6))
+    link = Link(Client(config_with(api_url=None, gateway_url="ws://localhost")), server)
+    link.dead_hosts |= {"resume.localhost", "localhost"}
+    link.cut()
+    link.run(3600)
+    assert len(link.dials) > 50
+
+    link.dead_hosts.clear()
+    link.run(120)
+
+    link.client.expect(Resumed)
+    assert sum(isinstance(event, Identify) for event in link.server.events) == 1
+
+
+def test_unanswered_resume_falls_back_to_main_url_then_identify() -> None:
+    client = Client(config_with(api_url=None, gateway_url="ws://localhost"), session=SESSION)
+    purposes = []
+    for _ in range(7):
+        dial = client.next_dial()
+        assert dial is not None
+        purposes.append((dial.purpose, dial.host))
+        # The WebSocket opens; HELLO never comes.
+        connection = client.dial_succeeded(now=dial.at, framing=False)
+        at = connection.next_timer()
+        assert at is not None
+        connection.handle_timer(now=at)
+        assert connection.state is State.CLOSED
+
+    assert purposes == [
+        *[(DialPurpose.RESUME, "resume.localhost")] * 3,
+        *[(DialPurpose.RESUME, "localhost")] * 3,
+        (DialPurpose.IDENTIFY, "localhost"),
+    ]
+    last = [event for event in client.events() if isinstance(event, DialScheduled)][-2]
+    assert last.reason == "waited too long for HELLO; the session is given up"
+
+
+def test_identifies_without_ready_end_the_client_with_a_reason() -> None:
+    client = Client(config_with(api_url=None, gateway_url="ws://localhost", identify_attempts=3))
+    for _ in range(3):
+        dial = client.next_dial()
+        assert dial is not None
+        connection = client.dial_succeeded(now=dial.at, framing=False)
+        assert isinstance(connection, ClientConnection)
+        now = max(dial.at, 0.0)
+        connection.receive_message('{"op":10,"d":{"heartbeat_interval":41250}}', now=now)
+        connection.receive_close(4000, "no", now=now)
+
+    assert client.next_dial() is None
+    assert client.gave_up is not None
+    assert client.gave_up == (
+        "3 connections in a row did not become ready, the last because: the server closed with "
+        "4000 'no' (unknown error); it came in answer to Identify: is the token right?"
+    )
+    assert client.events()[-1] == GaveUp(client.gave_up)
+
+
+def test_spent_identify_budget_delays_the_next_identify() -> None:
+    """Rule 49: the gateway resets the token after too many identifies."""
+    client = Client(config_with(identify_budget=3))
+    link = Link(client, Server())
+    while client.next_dial() is None:
+        link.server.send(SessionInvalidated())
+        link.run(60)
+
+    assert sum(isinstance(event, Identify) for event in link.server.events) == 3
+    dial, spent = client.next_dial(), link.client.expect(IdentifyBudgetSpent)
+    assert spent.seconds is not None
+    assert spent.reason.startswith("3 Identifies in 24 hours, as many as Config.identify_budget")
+    assert dial is not None
+    assert dial.at == 86400.0
+    assert client.gave_up is None
+
+
+def test_identify_budget_is_renewed_after_a_day() -> None:
+    hourly = ServerConfig(
+        heartbeat_interval=3_600_000
+    )  # few heartbeats, so a day of virtual time runs faster
+    link = Link(Client(config_with(identify_budget=2)), Server(hourly))
+    for _ in range(4):
+        link.server.send(SessionInvalidated())
+        link.run(86400)
+
+    assert sum(isinstance(event, Identify) for event in link.server.events) == 5
+
+
+@pytest.mark.parametrize("code", [4004, 4010, 4011, 4012, 4013, 4014])
+def test_fatal_close_ends_the_client_with_its_reason(code: int) -> None:
+    client = Client(config_with(api_url=None, gateway_url="ws://localhost"))
+    connection = client.dial_succeeded(now=0.0, framing=False)
+    assert isinstance(connection, ClientConnection)
+
+    connection.receive_close(code, "the reason", now=1.0)
+
+    assert client.next_dial() is None
+    meaning = close_policy(CONFIG, code).meaning
+    assert client.gave_up == (
+        f"the server closed with {code} 'the reason' ({meaning}), after which no reconnect helps"
+    )
+    assert client.last_closed is not None
+    assert client.last_closed.next_action is NextAction.STOP
+
+
+def _lose(client: Client, now: float, *, ready: bool) -> None:
+    """Open a connection that resumes or receives no data, and drop it."""
+    connection: Any = client.dial_succeeded(now=now, framing=False)
+    if ready:
+        connection.receive_message('{"op":10,"d":{"heartbeat_interval":41250}}', now=now)
+        connection.receive_message('{"op":0,"t":"RESUMED","s":8,"d":{}}', now=now)
+        assert connection.state is State.READY
+    connection.receive_eof(now=now)
+
+
+@pytest.mark.parametrize(
+    ("losses", "lost_at"),
+    [
+        ([(100.0, False)], 100.0),
+        ([(100.0, True), (106.0, False)], 100.0),
+        ([(100.0, True), (108.0, True)], 108.0),
+    ],
+)
+def test_session_age_counts_from_the_last_ready_state(
+    losses: list[tuple[float, bool]], lost_at: float
+) -> None:
+    """Rule 23; the age of a stored session counts from its first connection."""
+    client = Client(
+        config_with(
+            api_url=None, gateway_url="ws://localhost", resume_within=10.0, random=lambda: 0.0
+        ),
+        session=SESSION,
+    )
+    for now, ready in losses:
+        _lose(client, now, ready=ready)
+
+    client.dial_failed("refused", now=lost_at + 10.0)
+    assert client.session is not None
+    client.dial_failed("refused", now=lost_at + 10.5)
+
+    assert client.session is None
+    planned = client.events()[-1]
+    assert isinstance(planned, DialScheduled)
+    assert planned.purpose is DialPurpose.IDENTIFY
+    assert planned.reason.endswith("; the session was lost more than 10 s ago")

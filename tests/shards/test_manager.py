@@ -1,0 +1,481 @@
+"""Shards of one process: one lookup, identify slots, and independent clients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+import pytest
+
+from gateway_proto import (
+    Client,
+    Config,
+    DialPurpose,
+    GatewayFound,
+    GaveUp,
+    Identify,
+    IdentifyBudgetSpent,
+    IdentifySlotNeeded,
+    LocalProtocolError,
+    Ready,
+    Resume,
+    Resumed,
+    Session,
+    SessionIgnored,
+    SessionInvalidated,
+    State,
+)
+from gateway_proto.server import Server, ServerConfig
+from gateway_proto.session import token_fingerprint
+from gateway_proto.shards import ShardManager
+from gateway_proto.testing import Link
+
+CONFIG = Config(token="t", intents=0, gateway_url="ws://localhost", random=lambda: 0.5)
+
+
+class Running:
+    """A shard manager, a server, and a link for each shard, with one clock."""
+
+    def __init__(self, config: Config = CONFIG, **options: Any) -> None:
+        self.server = Server(ServerConfig(heartbeat_interval=10_000))
+        self.fleet = ShardManager(config, **options)
+        if self.fleet.lookup is not None:
+            Link(self.fleet.lookup, self.server)
+        self.fleet.start(now=0.0)
+        self.woken = 0
+        self.fleet.on_wake = self._wake
+        self.links = {n: Link(client, self.server) for n, client in self.fleet.clients.items()}
+
+    def _wake(self) -> None:
+        self.woken += 1
+
+    def run(self, seconds: float) -> None:
+        end = min(link.now for link in self.links.values()) + seconds
+        while True:
+            now = min(link.now for link in self.links.values())
+            at = self.fleet.next_timer()
+            step = min(end, now + 1.0 if at is None else max(at, now))
+            for link in self.links.values():
+                link.run(max(0.0, step - link.now))
+            self.fleet.handle_timer(now=step)
+            for link in self.links.values():
+                link.run()
+            if step >= end:
+                return
+
+    def identified(self) -> list[int]:
+        return [n for n, link in self.links.items() if any(_is(link, Identify))]
+
+
+def _is(link: Link, type_: type[Any]) -> list[Any]:
+    return [event for event in link.server.events if isinstance(event, type_)]
+
+
+def test_shards_of_the_lookup_identify_one_after_another() -> None:
+    """Rules 52 and 55: after HELLO, one every five seconds, with heartbeats meanwhile."""
+    config = attrs.evolve(CONFIG, gateway_url=None, api_url="http://localhost/api/v10")
+    running = Running(config, count=4)
+
+    assert running.fleet.lookup is not None
+    assert running.fleet.lookup.next_dial() is None
+    assert running.identified() == [0]
+    assert running.woken >= 3
+    assert running.fleet.queue.waiting_shards == (1, 2, 3)
+    assert all(running.links[n].client.expect(IdentifySlotNeeded) for n in range(4))
+    running.run(5.25)
+    assert running.identified() == [0, 1]
+    running.run(10.5)
+    assert running.identified() == [0, 1, 2, 3]
+    for n, link in running.links.items():
+        assert link.client.expect(Ready).shard == (n, 4)
+
+
+def test_heartbeats_continue_while_waiting_for_identify_slot() -> None:
+    """Rule 10."""
+    running = Running(count=8)
+    running.run(34.0)
+
+    heartbeats = [e for e in running.links[7].server.events if type(e).__name__ == "Heartbeat"]
+
+    assert running.identified() == list(range(7))
+    assert len(heartbeats) == 3
+    assert running.links[7].client.connection is not None
+    assert running.links[7].client.connection.state is State.AWAITING_HELLO
+
+
+def test_resume_of_a_stored_session_needs_no_identify_slot() -> None:
+    """Rule 52: Resume needs no slot."""
+    first = Running(count=2)
+    first.run(6.0)
+    sessions = {n: client.session for n, client in first.fleet.clients.items()}
+    for link in first.links.values():
+        link.cut()
+
+    fleet = ShardManager(CONFIG, count=2, sessions=sessions)  # type: ignore[arg-type]
+    fleet.start(now=0.0)
+    links = [Link(client, first.server) for client in fleet.clients.values()]
+
+    assert all(link.client.expect(Resumed) for link in links)
+    assert not any(_is(link, Identify) for link in links)
+    assert all(_is(link, Resume) for link in links)
+
+
+def test_shard_that_disconnects_while_queued_rejoins_in_front() -> None:
+    """Rule 54."""
+    running = Running(count=4)
+    running.links[3].cut()
+    running.links[2].cut()
+
+    running.links[3].run(2.0)
+
+    assert running.fleet.queue.waiting_shards == (3, 1, 2)
+    running.run(5.25)
+    running.links[2].run(2.0)
+    running.run(6.0)
+    assert running.identified() == [0, 2, 3]
+
+
+def test_identify_slot_of_a_lost_connection_goes_to_the_next() -> None:
+    running = Running(count=3)
+    running.links[1].cut()
+
+    running.fleet.handle_timer(now=5.25)
+    running.links[2].run()
+
+    assert running.identified() == [0, 2]
+
+
+def test_closing_connection_gets_no_identify_slot() -> None:
+    running = Running(count=2)
+    connection: Any = running.fleet.clients[1].connection
+    connection.close(4000, now=1.0)
+    connection.data_to_send()
+
+    running.fleet.handle_timer(now=5.25)
+
+    assert connection.state is State.CLOSING
+    assert connection.data_to_send() == b""
+    assert running.fleet.queue.waiting_shards == ()
+
+
+def test_quickly_replaced_connection_stays_in_front() -> None:
+    running = Running(count=3)
+
+    running.links[2].cut()
+    running.links[2].run(2.0)
+
+    assert running.fleet.queue.waiting_shards == (2, 1)
+
+
+def test_other_shards_continue_after_one_gives_up() -> None:
+    running = Running(count=2)
+    running.run(6.0)
+    connection: Any = running.links[0].server.connection
+
+    connection.close(4014, now=running.links[0].now)
+    running.run(1.0)
+
+    assert running.links[0].client.expect(GaveUp)
+    assert "portal" in (running.fleet.clients[0].gave_up or "")
+    assert running.fleet.clients[1].connection is not None
+    assert running.fleet.clients[1].connection.state is State.READY
+
+
+def test_gateway_url_with_count_and_ids_needs_no_lookup() -> None:
+    fleet = ShardManager(CONFIG, count=16, ids=range(4, 8))
+
+    plan = fleet.start(now=0.0)
+
+    assert fleet.lookup is None
+    assert (plan.count, plan.ids) == (16, (4, 5, 6, 7))
+    assert list(fleet.clients) == [4, 5, 6, 7]
+
+
+def test_invalid_shard_manager_config_is_rejected() -> None:
+    with pytest.raises(LocalProtocolError, match=r"invalid Config\.shard \(0, 1\)"):
+        ShardManager(attrs.evolve(CONFIG, shard=(0, 1)))
+    with pytest.raises(LocalProtocolError, match="version 3 has no shards that could wait"):
+        ShardManager(attrs.evolve(CONFIG, version=3, intents=None))
+
+
+def test_stored_session_of_another_shard_count_is_ignored() -> None:
+    stored = Session(
+        id="s", sequence=1, shard=(0, 9), version=10, token_fingerprint=token_fingerprint("t")
+    )
+    fleet = ShardManager(CONFIG, count=2, sessions={0: stored, 7: stored})
+
+    fleet.start(now=0.0)
+
+    reason = "session has another shard (0, 9): expected (0, 2)"
+    assert fleet.clients[0].events()[0] == SessionIgnored(reason)
+    assert fleet.clients[0].session is None
+
+
+def test_begin_without_a_lookup_result_raises() -> None:
+    config = attrs.evolve(CONFIG, gateway_url=None, api_url="http://localhost/api/v10")
+    fleet = ShardManager(config)
+    with pytest.raises(LocalProtocolError, match="the lookup has no answer: drive it first"):
+        fleet.start(now=0.0)
+
+    assert fleet.lookup is not None
+    Link(fleet.lookup, Server(ServerConfig(tokens=frozenset({"other"}))))
+
+    with pytest.raises(LocalProtocolError, match="is the token right"):
+        fleet.start(now=0.0)
+
+
+def test_identify_queue_uses_the_budget_of_the_lookup() -> None:
+    """Rule 49; the reserve is available again after the reset."""
+    config = attrs.evolve(
+        CONFIG, gateway_url=None, api_url="http://localhost/api/v10", identify_reserve=999
+    )
+    running = Running(config, count=3)
+    running.run(60.0)
+
+    assert running.identified() == [0]
+    assert running.fleet.next_timer() == 86400.0
+    reason = (
+        "999 of 1000 sessions remain, and Config.identify_reserve keeps 999; the next Identify is "
+        "possible in 86400 s"
+    )
+    spent = IdentifyBudgetSpent(86400.0, reason)
+    assert running.fleet.events() == [(1, spent), (2, spent)]
+    assert running.fleet.events() == []
+    running.run(86400.0 - 60.0)
+    assert running.identified() == [0, 1]
+
+
+def test_lookup_only_client_ends_with_the_response() -> None:
+    config = attrs.evolve(CONFIG, gateway_url=None, api_url="http://localhost/api/v10")
+    client = Client(config, only_look_up=True)
+    Link(client, Server(ServerConfig(url="ws://localhost:99")))
+
+    assert client.next_dial() is None
+    assert client.gave_up is None
+    assert client.lookup_answer is not None
+    assert client.lookup_answer.url == "ws://localhost:99"
+
+
+def test_identify_slot_without_on_wake_is_granted_on_next_call() -> None:
+    fleet = ShardManager(CONFIG, count=2)
+    fleet.start(now=0.0)
+    links = [Link(client, Server()) for client in fleet.clients.values()]
+
+    fleet.handle_timer(now=5.25)
+    links[1].run()
+
+    links[1].client.expect(Ready)
+
+
+# ----- one budget per token -----
+
+
+def test_configured_max_concurrency_is_used_without_a_lookup() -> None:
+    fleet = ShardManager(attrs.evolve(CONFIG, max_concurrency=2), count=3)
+    assert fleet.start(now=0.0).max_concurrency == 2
+    links = [Link(client, Server()) for client in fleet.clients.values()]
+
+    assert [len(_is(link, Identify)) for link in links] == [1, 1, 0]
+
+
+def test_shards_without_a_lookup_share_the_identify_budget() -> None:
+    """Rule 49: for any number of shards."""
+    running = Running(attrs.evolve(CONFIG, identify_budget=4), count=3)
+    running.run(11.0)
+    for _ in range(3):
+        for link in running.links.values():
+            if link.client.connection is not None and link.client.connection.state is State.READY:
+                link.server.send(SessionInvalidated())
+        running.run(30.0)
+
+    identifies = sum(len(_is(link, Identify)) for link in running.links.values())
+    assert identifies == 4
+    events = running.fleet.events()
+    assert events
+    assert all(isinstance(event, IdentifyBudgetSpent) for _, event in events)
+
+
+def test_shard_that_waits_for_a_spent_budget_is_reported() -> None:
+    fleet = ShardManager(attrs.evolve(CONFIG, identify_budget=1), count=2)
+    fleet.start(now=0.0)
+    links = [Link(client, Server()) for client in fleet.clients.values()]
+    assert [n for n, _ in fleet.events()] == [1]
+
+    links[1].cut()
+    links[1].run(3.0)
+
+    assert [n for n, _ in fleet.events()] == [1]
+    assert fleet.queue.waiting_shards == (1,)
+
+
+def test_lost_connection_with_a_spent_budget_is_not_reported() -> None:
+    fleet = ShardManager(attrs.evolve(CONFIG, identify_budget=2), count=3)
+    fleet.start(now=0.0)
+    links = [Link(client, Server()) for client in fleet.clients.values()]
+    links[2].cut()
+
+    fleet.budget.record(1.0)
+    fleet.handle_timer(now=6.0)
+
+    assert [n for n, _ in fleet.events()] == [1]
+
+
+def test_identify_budget_of_zero_ends_every_shard() -> None:
+    fleet = ShardManager(attrs.evolve(CONFIG, identify_budget=0), count=2)
+
+    fleet.start(now=0.0)
+
+    for client in fleet.clients.values():
+        assert client.gave_up == "invalid Config.identify_budget 0: it allows no Identify"
+
+
+def test_new_lookup_of_one_shard_updates_the_shared_budget() -> None:
+    config = attrs.evolve(
+        CONFIG, gateway_url=None, api_url="http://localhost/api/v10", gateway_attempts=1
+    )
+    running = Running(config, count=2)
+    client = running.fleet.clients[1]
+    running.links[1].cut()
+    client.dial_failed("no route", now=1.0)
+    dial = client.next_dial()
+    assert dial is not None
+    assert dial.purpose is DialPurpose.LOOKUP
+    lookup = client.dial_succeeded(now=2.0)
+    body = b'{"url":"ws://localhost","session_start_limit":{"total":1000,"remaining":50,"reset_after":9}}'
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body)
+
+    lookup.receive_data(head + body, now=3.0)
+
+    assert running.fleet.budget.remaining(3.0) == 50
+
+
+# ----- the caller grants the slots -----
+
+
+def test_caller_grants_identify_slots_with_ask_to_identify() -> None:
+    running = Running(attrs.evolve(CONFIG, wait_for_identify_slot=True), count=2)
+    running.run(30.0)
+    assert running.identified() == []
+    assert running.fleet.next_timer() is None
+    connection: Any = running.fleet.clients[1].connection
+    assert connection.awaiting_identify_slot
+
+    connection.grant_identify(now=30.0)
+    running.run(1.0)
+
+    assert running.identified() == [1]
+    assert not connection.awaiting_identify_slot
+    assert running.fleet.budget.next_slot_at(31.0) == 31.0
+
+
+# ----- shards that come and go -----
+
+
+def test_added_shard_waits_for_its_identify_slot() -> None:
+    running = Running(count=4, ids=[0, 1])
+    running.run(6.0)
+
+    client = running.fleet.add(3)
+
+    assert running.fleet.clients[3] is client
+    assert running.fleet.plan.ids == (0, 1, 3)
+    running.links[3] = link = Link(client, running.server)
+    link.run(6.0)
+    assert running.fleet.queue.waiting_shards == (3,)
+    running.run(6.0)
+    assert link.client.expect(Ready).shard == (3, 4)
+
+
+def test_replaced_shard_gets_a_new_client() -> None:
+    running = Running(count=2)
+    running.run(12.0)
+    former = running.fleet.clients[1]
+
+    client = running.fleet.replace(1, session=former.session)
+
+    assert client is not former
+    assert running.fleet.clients[1] is client
+    assert client.session == former.session
+    assert running.fleet.plan.ids == (0, 1)
+
+
+def test_removed_shard_can_be_added_again_with_its_session() -> None:
+    running = Running(count=3)
+    running.run(6.0)
+    session = running.fleet.clients[1].session
+
+    waiting = running.fleet.remove(2)
+    removed = running.fleet.remove(1)
+    removed.stop(keep_session=True, now=6.0)
+    running.links[1].run()
+    running.run(20.0)
+
+    assert waiting.connection is not None
+    assert running.identified() == [0, 1]
+    assert running.fleet.plan.ids == (0,)
+    link = Link(running.fleet.add(1, session=session), running.server)
+    link.client.expect(Resumed)
+
+
+def test_removed_shard_does_not_join_the_identify_queue() -> None:
+    running = Running(count=2)
+    client = running.fleet.remove(1)
+    running.fleet.add(1)
+
+    running.links[1].cut()
+    running.links[1].run(2.0)
+
+    assert client.connection is not None
+    assert running.fleet.queue.waiting_shards == ()
+
+
+def test_invalid_add_or_remove_raises_without_effect() -> None:
+    fleet = ShardManager(CONFIG, count=4, ids=[0])
+    for call in (lambda: fleet.add(1), lambda: fleet.plan):
+        with pytest.raises(LocalProtocolError, match="no plan yet"):
+            call()
+    fleet.start(now=0.0)
+    wrong: list[tuple[Callable[[], object], str]] = [
+        (lambda: fleet.start(now=0.0), "begin was called before"),
+        (lambda: fleet.add(0), "invalid shard_id 0: it is here already"),
+        (lambda: fleet.add(4), "invalid shard_id 4: expected an int from 0 to 3"),
+        (lambda: fleet.add("1"), "invalid shard_id '1'"),  # type: ignore[arg-type]
+        (lambda: fleet.add(1, session={}), "invalid session {}: expected a Session"),  # type: ignore[arg-type]
+        (lambda: fleet.remove(1), "invalid shard_id 1: it is not here"),
+        (lambda: fleet.remove([]), "invalid shard_id"),  # type: ignore[arg-type]
+    ]
+
+    for call, error_text in wrong:
+        with pytest.raises(LocalProtocolError, match=error_text):
+            call()
+
+    assert list(fleet.clients) == [0]
+
+
+@pytest.mark.parametrize(
+    ("options", "error_text"),
+    [
+        ({"ids": [0, 1]}, r"ids \(0, 1\) without count: pass count"),
+        ({"count": 0}, "invalid count 0"),
+        ({"count": 2, "ids": [2]}, r"invalid ids \(2,\): expected ids from 0 to 1"),
+        ({"ids": "01"}, "invalid ids '01'"),
+        ({"sessions": [1]}, r"invalid sessions \[1\]: expected Sessions by shard id"),
+        ({"sessions": {0: "x"}}, r"invalid sessions\[0\] 'x': expected a Session"),
+    ],
+)
+def test_invalid_arguments_raise_before_a_dial(options: Any, error_text: str) -> None:
+    with pytest.raises(LocalProtocolError, match=error_text):
+        ShardManager(CONFIG, **options)
+
+
+def test_huge_shard_count_of_the_lookup_raises() -> None:
+    config = attrs.evolve(CONFIG, gateway_url=None, api_url="http://localhost/api/v10")
+    fleet = ShardManager(config)
+    assert fleet.lookup is not None
+    fleet.lookup.lookup_answer = GatewayFound("ws://localhost", 10**9)
+
+    with pytest.raises(LocalProtocolError, match="the lookup asks for 1000000000 shards"):
+        fleet.start(now=0.0)
+
+    assert fleet.clients == {}

@@ -1,0 +1,486 @@
+"""Fast frame parser: complete frames in the common form; wsproto parses all others."""
+
+from __future__ import annotations
+
+import random
+import struct
+import tracemalloc
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway_proto.wire.fast_frames import (
+    FastFrameParser,
+    HeaderGuard,
+    Passthrough,
+    ProtocolViolation,
+    apply_mask,
+    header_size,
+    read_header,
+)
+from gateway_proto.wire.frames import ClientFrames, FrameEvent, ServerFrames
+from tests.messages import one_by_one, unmasked
+
+LIMIT = 70_000
+
+
+def _frame(first: int, payload: bytes, *, head: int | None = None) -> bytes:
+    """Return a frame without mask; its length takes `head` bytes, by default as few as possible."""
+    size = len(payload)
+    if head is None:
+        head = 1 if size < 126 else 2 if size < 65536 else 8
+    if head == 1:
+        return struct.pack("!BB", first, size) + payload
+    return struct.pack("!BBH" if head == 2 else "!BBQ", first, 126 + (head == 8), size) + payload
+
+
+def _cut(*chunks: bytes, limit: int = LIMIT) -> list[Any]:
+    cutter = FastFrameParser(limit)
+    return one_by_one(item for chunk in chunks for item in cutter.feed(chunk))
+
+
+# ----- headers -----
+
+
+@pytest.mark.parametrize("length", [0, 1, 125, 126, 65535, 65536])
+@pytest.mark.parametrize("mask", [b"", b"\x01\x80\xff\x00"])
+def test_frame_header_is_read_with_or_without_a_mask(length: int, mask: bytes) -> None:
+    payload = (b"payload" * (length // 7 + 1))[:length]
+    frame = bytearray(_frame(0x82, payload))
+    if mask:
+        frame[1] |= 0x80
+        size = header_size(frame[1])
+        frame[size:] = mask + apply_mask(payload, mask)
+
+    header = read_header(b"before" + frame + b"after", 6)
+
+    assert header is not None
+    assert (header.first, header.opcode, header.is_final) == (0x82, 2, True)
+    assert (header.is_masked, header.length) == (bool(mask), length)
+    assert header.size == header_size(frame[1]) == header.payload_at - len(mask)
+    assert header.end == len(frame)
+    assert header.payload(b"before" + frame + b"after", 6) == payload
+
+
+@pytest.mark.parametrize("header", [b"\x82\x03", b"\x82\xfe\x01\x00", b"\x82\x7f" + bytes(8)])
+def test_incomplete_frame_header_is_none(header: bytes) -> None:
+    assert read_header(header) is not None
+    assert all(read_header(header[:size]) is None for size in range(len(header)))
+
+
+@given(
+    st.sampled_from([0x81, 0x82, 0x01, 0x02, 0x89, 0x8A, 0x88, 0x80, 0xC1, 0x83]),
+    st.integers(0, 255),
+    st.binary(min_size=8, max_size=8) | st.integers(0, 70_000).map(lambda n: struct.pack("!Q", n)),
+    st.integers(1, 10),
+)
+def test_fast_parser_agrees_with_read_header(
+    first: int, second: int, length: bytes, received: int
+) -> None:
+    """The loop of the fast parser has its own copy of the header parser."""
+    size = header_size(second)
+    data = (bytes([first, second]) + length[10 - size :])[: min(received, size)]
+    header = read_header(data)
+    cutter = FastFrameParser(LIMIT)
+
+    items = cutter.feed(data)
+
+    if len(data) >= 2 and second >= 0x80:  # invalid from a server, whatever its length
+        assert items == [Passthrough(data)]
+        return
+    if header is None:
+        assert items == []
+        assert cutter._missing == (size if len(data) >= 2 else 2) - len(data)
+        return
+    is_shortest = header.length >= {2: 0, 4: 126, 10: 65536}[size]
+    is_valid = is_shortest and header.length < 1 << 63
+    is_control = header.first in (0x89, 0x8A)
+    fits = header.length <= 125 if is_control else header.first in (0x81, 0x82, 0x01, 0x02)
+    if not is_valid or not fits:
+        assert items == [Passthrough(data)]
+    elif header.length > LIMIT:
+        assert [type(item) for item in items] == [ProtocolViolation]
+    elif header.length:
+        assert items == []
+        assert cutter._missing == header.length
+    else:
+        assert cutter._missing == 0
+
+
+# ----- complete frames -----
+
+
+@pytest.mark.parametrize("size", [0, 1, 125, 126, 65535, 65536, LIMIT])
+def test_complete_frames_of_every_length_are_parsed(size: int) -> None:
+    data = b"x" * size
+
+    assert _cut(_frame(0x82, data) + _frame(0x81, data)) == [data, data.decode()]
+
+
+def test_frames_received_byte_by_byte_are_parsed() -> None:
+    data = _frame(0x81, b"a" * 130) + _frame(0x82, b"b" * 65536) + _frame(0x81, b"c")
+
+    received = _cut(*(data[at : at + 1] for at in range(len(data))))
+
+    assert received == ["a" * 130, b"b" * 65536, "c"]
+
+
+def test_text_frame_that_is_not_utf_8_goes_to_wsproto() -> None:
+    bad = _frame(0x81, b"\xff")
+
+    assert _cut(_frame(0x81, "äöü".encode()), bad) == ["äöü", Passthrough(bad)]
+
+
+def test_binary_frame_may_have_any_content() -> None:
+    assert _cut(_frame(0x82, b"\xff")) == [b"\xff"]
+
+
+def test_frame_over_the_limit_is_rejected_at_its_header() -> None:
+    head = struct.pack("!BBQ", 0x82, 127, LIMIT + 1)
+
+    assert _cut(head) == [ProtocolViolation(1009, f"a message has more than {LIMIT} bytes")]
+
+
+@pytest.mark.parametrize(
+    ("head", "limit"),
+    [
+        (b"\x82\x03", 2),
+        (b"\x82\x7e\x00\xc8", 199),
+        (b"\x82\x7f" + (65536).to_bytes(8, "big"), 65535),
+        (b"\x82\x7f" + (2**62).to_bytes(8, "big"), 2**61),
+    ],
+)
+def test_split_oversized_header_is_rejected_at_its_last_byte(head: bytes, limit: int) -> None:
+    *before, last = (bytes([byte]) for byte in head)
+    cutter = FastFrameParser(limit)
+    assert [cutter.feed(byte) for byte in before] == [[] for _ in before]
+
+    (broken,) = cutter.feed(last)
+
+    assert isinstance(broken, ProtocolViolation)
+    assert broken.code == 1009
+
+
+def test_parsing_stops_after_an_oversized_frame() -> None:
+    broken = ProtocolViolation(1009, "a message has more than 2 bytes")
+    following = b"abc" + _frame(0x81, b"d")
+
+    assert _cut(b"\x82", b"\x03" + following, limit=2) == [broken]
+    assert _cut(b"\x82\x03" + following, limit=2) == [broken]
+
+
+def test_only_the_start_of_an_incomplete_frame_is_buffered() -> None:
+    cutter = FastFrameParser(LIMIT)
+
+    for _ in range(100):
+        cutter.feed(_frame(0x82, b"x" * 1000) * 10 + b"\x82")
+        cutter.feed(b"\x00")
+
+    assert len(cutter._buffer) == 0
+
+
+# ----- unusual frames -----
+
+
+def test_control_frames_between_messages_go_to_wsproto_complete() -> None:
+    ping, pong = _frame(0x89, b"p" * 125), _frame(0x8A, b"")
+    data = _frame(0x81, b"a") + ping + _frame(0x81, b"b") + pong
+
+    assert _cut(data[:4], data[4:]) == ["a", Passthrough(ping), "b", Passthrough(pong)]
+
+
+def test_fragments_are_joined_and_a_ping_goes_to_wsproto() -> None:
+    ping = _frame(0x89, b"")
+    fragments = [_frame(0x01, b"a"), _frame(0x00, b"b"), ping, _frame(0x80, b"c")]
+
+    received = _cut(
+        b"".join(fragments), _frame(0x02, b"\xff"), _frame(0x80, b"") + _frame(0x81, b"d")
+    )
+
+    assert received == [Passthrough(ping), "abc", b"\xff", "d"]
+
+
+@pytest.mark.parametrize("sizes", [(LIMIT, 1), (LIMIT + 1,), (LIMIT - 1, 1, 1)])
+def test_fragments_over_the_limit_are_rejected_at_last_header(sizes: tuple[int, ...]) -> None:
+    cutter = FastFrameParser(LIMIT)
+    frames = [_frame(0x00 if at else 0x02, b"x" * size) for at, size in enumerate(sizes)]
+    header = frames[-1][: len(frames[-1]) - sizes[-1]]
+
+    (broken,) = cutter.feed(b"".join(frames[:-1]) + header)
+
+    assert isinstance(broken, ProtocolViolation)
+    assert broken.code == 1009
+
+
+@pytest.mark.parametrize("last", [b"\xff", b"\xc3"])
+def test_fragments_with_invalid_utf_8_are_rejected(last: bytes) -> None:
+    split_character = [_frame(0x01, b"\xc3"), _frame(0x00, b"\xa4")]
+
+    received = _cut(*split_character, _frame(0x80, last) + _frame(0x81, b"after"))
+
+    (broken,) = received
+    assert isinstance(broken, ProtocolViolation)
+    assert broken.code == 1007
+    assert broken.error.startswith("broken WebSocket frame: 'utf-8' codec can't decode")
+
+
+def test_fragments_use_memory_in_proportion_to_their_size() -> None:
+    cutter = FastFrameParser(LIMIT)
+    data = _frame(0x01, b"ab") + _frame(0x00, b"cd") * 20_000
+
+    tracemalloc.start()
+    received = cutter.feed(data)
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert received == []
+    assert kept < 4 * 40_000
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        pytest.param(b"\x81\x81\0\0\0\0a", id="mask"),
+        pytest.param(b"\x81\x80\0\0\0\0", id="mask of empty frame"),
+        pytest.param(b"\x81\xfe\0\x7e\0\0\0\0", id="mask and 16-bit length"),
+        pytest.param(_frame(0x82, b"a" * 125, head=2), id="16-bit length below 126"),
+        pytest.param(_frame(0x82, b"a" * 65535, head=8), id="64-bit length below 65536"),
+        pytest.param(_frame(0xC1, b"a"), id="reserved bit"),
+        pytest.param(_frame(0x83, b"a"), id="reserved op code"),
+        pytest.param(_frame(0x80, b"a"), id="continuation without start"),
+        pytest.param(_frame(0x09, b"a"), id="fragmented ping"),
+        pytest.param(_frame(0x89, b"a" * 126), id="ping over 125 bytes"),
+        pytest.param(_frame(0x88, b""), id="close frame"),
+    ],
+)
+def test_close_or_invalid_frame_and_all_after_it_go_to_wsproto(odd: bytes) -> None:
+    cutter = FastFrameParser(LIMIT)
+
+    received = one_by_one(cutter.feed(_frame(0x81, b"before") + odd + _frame(0x81, b"behind")))
+
+    assert received[0] == "before"
+    left = [item.data for item in received[1:] if isinstance(item, Passthrough)]
+    assert b"".join(left) == odd + _frame(0x81, b"behind")
+    assert cutter.delegating
+
+
+@pytest.mark.parametrize("begin", [0x01, 0x02])
+def test_message_within_fragmented_message_goes_to_wsproto(begin: int) -> None:
+    cutter = FastFrameParser(LIMIT)
+
+    received = cutter.feed(_frame(begin, b"a") + _frame(0x81, b"b") + _frame(0x81, b"c"))
+
+    inside = _frame(begin, b"") + _frame(0x81, b"b") + _frame(0x81, b"c")
+    assert received == [Passthrough(inside)]
+    assert cutter.delegating
+
+
+def test_each_call_reports_whether_wsproto_is_needed() -> None:
+    cutter = FastFrameParser(LIMIT)
+    assert (cutter.has_passthrough, cutter.delegating) == (False, False)
+    ping, close = _frame(0x89, b""), _frame(0x88, b"")
+
+    reports = []
+    for data in (ping, b"", ping + _frame(0x81, b"a"), _frame(0x81, b"b"), close):
+        cutter.feed(data)
+        reports.append((cutter.has_passthrough, cutter.delegating))
+
+    assert reports == [(True, False), (False, False), (True, False), (False, False), (True, True)]
+
+
+def test_frame_over_the_limit_is_reported_as_unusual() -> None:
+    cutter = FastFrameParser(LIMIT)
+
+    cutter.feed(struct.pack("!BBQ", 0x82, 127, LIMIT + 1))
+
+    assert cutter.has_passthrough is True
+
+
+def test_split_close_frame_goes_to_wsproto_with_all_after_it() -> None:
+    assert _cut(b"\x88", b"\x00") == [Passthrough(b"\x88\x00")]
+    following = _frame(0x81, b"behind")
+    assert _cut(b"\x88", b"\x00" + following) == [Passthrough(b"\x88\x00"), Passthrough(following)]
+
+
+# ----- lengths in headers -----
+
+
+def _masked(first: int, length: int, *, head: int = 8) -> bytes:
+    """Return a client's header with its mask."""
+    if head == 8:
+        return struct.pack("!BBQ", first, 255, length) + b"mask"
+    return struct.pack("!BB", first, 128 | length) + b"mask"
+
+
+@pytest.mark.parametrize("length", [LIMIT + 1, 2**62])
+@pytest.mark.parametrize("size", [1, 3, 100])
+def test_oversized_header_is_found_at_the_start_of_its_frame(length: int, size: int) -> None:
+    before = _masked(0x81, 3, head=1) + b"abc" + _masked(0x89, 2, head=1) + b"pp"
+    data = before + _masked(0x82, length) + b"x"
+    guard = HeaderGuard(LIMIT, masked=True)
+
+    pieces = [data[at : at + size] for at in range(0, len(data), size)]
+    found = [guard.check(piece) for piece in pieces]
+
+    offset = next(at for at in found if at is not None)
+    assert offset == (len(before) if size == 100 else 0)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "is_found"),
+    [((60_000, 10_000), False), ((60_000, 10_001), True), ((1, 70_000), True)],
+)
+def test_fragment_lengths_are_added_up_for_the_limit(
+    sizes: tuple[int, ...], is_found: bool
+) -> None:
+    guard = HeaderGuard(LIMIT, masked=False)
+    whole = _frame(0x82, b"x" * LIMIT)
+    fragments = _frame(0x01, b"x" * sizes[0]) + _frame(0x80, b"x" * sizes[1])
+
+    found = guard.check(whole + fragments + whole)
+
+    assert (found is not None) is is_found
+
+
+@pytest.mark.parametrize("header", [_frame(0x82, b"x"), _masked(0x82, 2**63)])
+def test_header_guard_stops_at_a_header_that_wsproto_rejects(header: bytes) -> None:
+    guard = HeaderGuard(LIMIT, masked=True)
+
+    assert guard.check(header + _masked(0x82, 2**62)) is None
+    assert guard.check(_masked(0x82, 2**62)) is None
+
+
+# ----- fast and general path agree -----
+
+
+def _client(*, fast_path: bool) -> ClientFrames:
+    client, server = (
+        ClientFrames(host="h", target="/", user_agent="u", limit=LIMIT),
+        ServerFrames(limit=LIMIT),
+    )
+    one_by_one(server.receive(client.data_to_send()))
+    one_by_one(server.accept())
+    one_by_one(client.receive(server.data_to_send()))
+    assert not client._parser.delegating
+    client._parser.delegating = not fast_path
+    return client
+
+
+def _received(
+    chunks: list[bytes], *, fast_path: bool
+) -> tuple[list[FrameEvent], list[tuple[int, bytes]]]:
+    """Return the received items up to the first end, and the sent data."""
+    client = _client(fast_path=fast_path)
+    received: list[FrameEvent] = []
+    for chunk in chunks:
+        for item in one_by_one(client.receive(chunk)):
+            if isinstance(item, ProtocolViolation):
+                # The position of the error depends on the amount of text that was checked.
+                received.append(
+                    ProtocolViolation(item.code, item.error.partition(" in position ")[0])
+                )
+                return received, unmasked(client.data_to_send())
+            received.append(item)
+    return received, unmasked(client.data_to_send())
+
+
+def _chopped(data: bytes, rng: random.Random) -> list[bytes]:
+    chunks = []
+    while data:
+        size = rng.choice([1, 2, 3, 7, 50, 500, 70_000])
+        chunks.append(data[:size])
+        data = data[size:]
+    return chunks
+
+
+_PAYLOADS = st.one_of(
+    st.binary(max_size=20),
+    st.text(max_size=20).map(str.encode),
+    st.sampled_from([b"x" * size for size in (125, 126, 127, 65535, 65536, LIMIT, LIMIT + 1)]),
+)
+_GOOD = st.sampled_from([0x81, 0x82, 0x81, 0x82, 0x01, 0x02, 0x00, 0x80, 0x89, 0x8A])
+_ANY = st.integers(0, 255)
+_FRAMES = st.lists(
+    st.one_of(
+        st.builds(_frame, _GOOD, _PAYLOADS),
+        st.builds(_frame, _GOOD, st.binary(max_size=5)),
+        st.builds(_frame, _ANY, st.binary(max_size=5)),
+        st.builds(lambda payload: _frame(0x82, payload, head=8), st.binary(max_size=5)),
+        st.builds(
+            lambda code: _frame(0x88, code), st.sampled_from([b"", b"\x03\xe8", b"\x0f\xa0x", b"x"])
+        ),
+    ),
+    max_size=12,
+)
+
+
+@given(_FRAMES, st.randoms(use_true_random=False))
+@settings(deadline=None, max_examples=200)
+def test_fast_and_general_path_give_equal_messages(frames: list[bytes], rng: random.Random) -> None:
+    chunks = _chopped(b"".join(frames), rng)
+
+    fast, slow = _received(chunks, fast_path=True), _received(chunks, fast_path=False)
+
+    assert fast == slow
+
+
+@given(_FRAMES, st.binary(max_size=60), st.randoms(use_true_random=False))
+@settings(deadline=None, max_examples=200)
+def test_fast_and_general_path_agree_until_trailing_garbage(
+    frames: list[bytes], garbage: bytes, rng: random.Random
+) -> None:
+    """The fast parser waits for an incomplete frame; wsproto returns its available part."""
+    chunks = _chopped(b"".join(frames) + garbage, rng)
+
+    fast, _ = _received(chunks, fast_path=True)
+    slow, _ = _received(chunks, fast_path=False)
+
+    shorter = min(len(fast), len(slow))
+    assert fast[:shorter] == slow[:shorter]
+    assert all(isinstance(item, ProtocolViolation) for item in fast[shorter:] + slow[shorter:])
+
+
+# ----- after the upgrade -----
+
+
+@pytest.mark.parametrize("at", range(1, 200, 7))
+def test_frames_after_a_split_upgrade_response_are_parsed(at: int) -> None:
+    client = ClientFrames(host="h", target="/", user_agent="u", limit=LIMIT)
+    server = ServerFrames(limit=LIMIT)
+    one_by_one(server.receive(client.data_to_send()))
+    one_by_one(server.accept())
+    data = server.data_to_send() + _frame(0x81, b"first") + _frame(0x81, b"second")
+
+    received = one_by_one([*client.receive(data[:at]), *client.receive(data[at:])])
+
+    assert received[1:] == ["first", "second"]
+    assert not client._parser.delegating
+
+
+def test_frame_after_byte_by_byte_upgrade_response_is_parsed() -> None:
+    client = ClientFrames(host="h", target="/", user_agent="u", limit=LIMIT)
+    server = ServerFrames(limit=LIMIT)
+    one_by_one(server.receive(client.data_to_send()))
+    one_by_one(server.accept())
+    data = server.data_to_send() + _frame(0x81, b"first")
+
+    items = [item for at in range(len(data)) for item in client.receive(data[at : at + 1])]
+
+    assert one_by_one(items)[1:] == ["first"]
+    assert not client._parser.delegating
+
+
+def test_frames_after_a_response_with_bare_newlines_are_parsed() -> None:
+    client = ClientFrames(host="h", target="/", user_agent="u", limit=LIMIT)
+    server = ServerFrames(limit=LIMIT)
+    one_by_one(server.receive(client.data_to_send()))
+    one_by_one(server.accept())
+    answer = server.data_to_send().replace(b"\r\n", b"\n")
+
+    received = one_by_one(client.receive(answer + _frame(0x81, b"first")))
+    received += one_by_one(client.receive(_frame(0x81, b"second")))
+
+    assert received[1:] == ["first", "second"]
+    assert client._parser.delegating
