@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import pathlib
 import shutil
+import subprocess
 import sys
 import tempfile
 
@@ -203,13 +204,18 @@ def mutation(session: nox.Session) -> None:
     session.run("mutmut", "run", *session.posargs)
 
 
+def _runs(python: str) -> bool:
+    """Whether a Python starts. A shim of pyenv may exist without its Python."""
+    return subprocess.run([python, "-c", ""], capture_output=True, check=False).returncode == 0
+
+
 @nox.session(python=NEWEST)
 def build(session: nox.Session) -> None:
-    """Build sdist and wheel, check them, and install the wheel alone."""
+    """Build sdist and wheel, check them, and install the wheel alone on every Python."""
     session.install("-q", ".", *group("build"))
-    oldest = next(shutil.which(f"python{v}") for v in PYTHONS if shutil.which(f"python{v}"))
+    found = [path for v in PYTHONS if (path := shutil.which(f"python{v}")) and _runs(path)]
     session.run(
         *(".ci/release", *session.posargs),
         external=True,
-        env={"PYTHON": f"{session.bin}/python", "STRANGER": oldest or sys.executable},
+        env={"PYTHON": f"{session.bin}/python", "PYTHONS": " ".join(found) or sys.executable},
     )

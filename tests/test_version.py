@@ -29,7 +29,7 @@ def test_version_is_defined_once() -> None:
     ]
 
     assert written == ["_version.py"]
-    assert 'dynamic = ["version"]' in pyproject
+    assert 'dynamic = ["version", "readme"]' in pyproject
     assert 'path = "gateway_proto/_version.py"' in pyproject
     assert re.fullmatch(r"\d+\.\d+\.\d+((a|b|rc)\d+|\.dev\d+)?", VERSION)
 
