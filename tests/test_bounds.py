@@ -22,8 +22,11 @@ from gateway_proto import (
     HeartbeatAcked,
     NextAction,
     Ready,
+    Session,
     State,
+    UnknownPayload,
 )
+from gateway_proto.session import token_fingerprint
 from gateway_proto.wire.compression import has_zstd, make_compressor
 from gateway_proto.wire.frames import MessageBatch
 
@@ -317,6 +320,34 @@ def test_events_limit_before_ready_applies_within_one_read() -> None:
 
     assert sum(counts) == 21  # with Opened
     assert max(counts) == 5
+
+
+def test_events_limit_applies_while_the_answer_to_resume_is_awaited() -> None:
+    sender = make_compressor(Compression.ZLIB_STREAM)
+    client = Client(
+        Config(
+            token="t",
+            intents=0,
+            gateway_url="ws://localhost:1",
+            compression="zlib-stream",
+            events_limit=1000,
+        ),
+        session=Session(id="s", sequence=5, version=10, token_fingerprint=token_fingerprint("t")),
+    )
+    connection: Any = client.dial_succeeded(now=0.0, framing=False)
+    hello = _payload(10, {"heartbeat_interval": MILLISECONDS})
+    connection.receive_message(sender.send(hello, large=True), now=0.0)
+    assert connection.state is State.RESUMING
+    messages = [sender.send(_payload(99), large=True) for _ in range(20)]
+
+    connection._process([MessageBatch(messages, False)], 0.0)
+    counts = []
+    while events := connection.events():
+        counts.append(sum(isinstance(event, UnknownPayload) for event in events))
+        connection.handle_timer(now=0.0)
+
+    assert sum(counts) == 20
+    assert max(counts) == 4
 
 
 def test_events_limit_before_ready_applies_to_messages() -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Coroutine
+import types
+from collections.abc import Coroutine, Generator
 from typing import Any
 
 import pytest
@@ -13,8 +14,11 @@ from gateway_proto import (
     Config,
     Dispatch,
     Event,
+    GaveUpError,
+    GuildMembers,
     LocalProtocolError,
     Ready,
+    RequestAnswered,
     RequestError,
     RequestFailed,
     RequestGuildMembers,
@@ -24,10 +28,11 @@ from gateway_proto import (
 from gateway_proto.driver import RoundRobin
 from gateway_proto.driver.event_queue import BaseGateway
 from gateway_proto.driver.gateway import AdapterGateway, _Answer
-from gateway_proto.server import Server
+from gateway_proto.server import Server, ServerConfig
 from gateway_proto.testing import Link
 
 CONFIG = Config(token="t", intents=0, gateway_url="ws://localhost")
+MEMBERS = RequestGuildMembers("1", user_ids=["2"])
 
 
 class Gateway(BaseGateway):
@@ -58,7 +63,7 @@ def _gateway(limit: int = 8, turns: RoundRobin | None = None) -> tuple[Gateway, 
     return Gateway(client, queue_limit=limit, round_robin=turns), Link(client, server), server
 
 
-def _take_all(gateway: Gateway) -> list[Event]:
+def _take_all(gateway: BaseGateway) -> list[Event]:
     return list(iter(gateway._next_event, None))
 
 
@@ -332,7 +337,7 @@ def test_send_exception_ends_the_gateway_unless_a_usage_error(
 
 
 def test_response_that_is_not_awaited_wakes_no_task() -> None:
-    gateway, request = _driven(), RequestGuildMembers("1", user_ids=["2"])
+    gateway, request = _driven(), MEMBERS
     gateway._take([])
     notifier = CountingNotifier()
     gateway._responses[7] = answer = _Answer(notifier)
@@ -369,3 +374,100 @@ def test_dial_that_fails_after_stop_is_ignored() -> None:
     gateway._on_dial_failed(dial, "no address", permanent=False)
 
     assert client.events() == []
+
+
+# ----- awaited answers, and the end -----
+
+
+class Suspended:
+    """A notifier whose waits suspend the coroutine until the test resumes it."""
+
+    def notify(self) -> None:
+        pass
+
+    @types.coroutine
+    def wait(self) -> Generator[None, None, None]:
+        yield
+
+
+class Stepped(Driven):
+    """A gateway whose coroutines the test resumes."""
+
+    def _make_notifier(self) -> Any:
+        return Suspended()
+
+
+class RequestDriver(FakeDriver):
+    """A driver whose connection accepts each request, with the number 7."""
+
+    def request(self, request: object, *, now: float, timeout: float) -> int:
+        return 7
+
+    def process_output(self) -> None:
+        pass
+
+
+def _requesting() -> tuple[Stepped, Coroutine[Any, Any, Any]]:
+    """Return a gateway in READY, and its request, which awaits the answer."""
+    client = Client(CONFIG)
+    Link(client, Server())
+    gateway = Stepped(client, CONFIG, queue_limit=8)
+    gateway._driver = RequestDriver(ZeroDivisionError())
+    coroutine = gateway.request(MEMBERS)
+    coroutine.send(None)
+    return gateway, coroutine
+
+
+def _ended(client: Client, **settings: Any) -> Stepped:
+    gateway = Stepped(client, CONFIG, queue_limit=8, **settings)
+    gateway._finish()
+    return gateway
+
+
+def test_request_returns_its_answer_after_other_events() -> None:
+    gateway, request = _requesting()
+    answer = GuildMembers("1", ({"user": {"id": "2"}},))
+
+    gateway._take([Dispatch.of("X", 1), RequestAnswered(7, MEMBERS, answer)])
+    with pytest.raises(StopIteration) as returned:
+        request.send(None)
+
+    assert returned.value.value == answer
+    assert gateway._responses == {}
+
+
+def test_request_that_fails_raises_reason_and_retry_after() -> None:
+    gateway, request = _requesting()
+
+    gateway._take([RequestFailed(7, MEMBERS, "rate limited", 12.5)])
+    with pytest.raises(RequestError, match="rate limited") as raised:
+        request.send(None)
+
+    assert raised.value.retry_after == 12.5
+    assert gateway._responses == {}
+
+
+@pytest.mark.parametrize(
+    ("raises", "error"), [(True, GaveUpError), (False, StopAsyncIteration)], ids=["raise", "end"]
+)
+def test_iteration_ends_after_the_client_gave_up(raises: bool, error: type[Exception]) -> None:
+    client = Client(CONFIG)
+    Link(client, Server(ServerConfig(tokens={"another"}))).run(1)
+    assert client.gave_up is not None
+    gateway = _ended(client, raise_on_give_up=raises)
+    _take_all(gateway)
+
+    ended = gateway._end()
+
+    assert type(ended) is error
+    with pytest.raises(GaveUpError):
+        _run(gateway.send(UpdatePresence()))
+
+
+def test_send_after_stop_raises_that_the_gateway_is_closed() -> None:
+    client = Client(CONFIG)
+    client.stop(keep_session=True, now=0.0)
+    gateway = _ended(client)
+
+    with pytest.raises(LocalProtocolError, match="closed for good: it was stopped"):
+        _run(gateway.send(UpdatePresence()))

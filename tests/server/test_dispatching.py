@@ -325,3 +325,17 @@ def test_channel_create_of_a_guild_is_sent_in_version_10() -> None:
     assert server.dispatch("CHANNEL_CREATE", {"id": "7", "type": 0, "guild_id": "1"}, now=0.0) == 1
     assert server.dispatch("CHANNEL_CREATE", [1], now=0.0) == 1
     assert server.dispatch("CHANNEL_UPDATE", {"id": "7", "type": 1}, now=0.0) == 1
+
+
+def test_deep_data_is_accepted_for_the_world_without_etf(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nesting is limited by ETF only, and no session can select it."""
+    deep: Any = 0
+    for _ in range(254):
+        deep = [deep]
+    guild = {"id": "5", "name": deep}
+    monkeypatch.setattr(etf, "available", lambda: False)
+    server = Server()
+
+    server.dispatch("GUILD_CREATE", guild, now=0.0)
+
+    assert server.world.guild("5") is not None

@@ -7,7 +7,15 @@ from collections import Counter
 import attrs
 import pytest
 
-from gateway_proto import ClockJumped, Event, HeartbeatSent, Ready, RequestGuildMembers, Resumed
+from gateway_proto import (
+    ClockJumped,
+    Event,
+    HeartbeatSent,
+    Ready,
+    RequestGuildMembers,
+    Resumed,
+    State,
+)
 from gateway_proto.testing import ClientProcess, Simulation, SimulationConfig
 from gateway_proto.testing.simulation.network import API
 
@@ -175,4 +183,66 @@ def test_newly_started_process_need_not_be_ready() -> None:
 
     simulation.run(10)
 
+    assert not simulation.bot.is_ready
+
+
+def test_garbage_before_identify_taints_no_session() -> None:
+    simulation = Watched(attrs.evolve(IDLE, latency=1.0))
+    bot = simulation.bot
+    while bot.connection is None or bot.connection.state is not State.IDENTIFYING:
+        simulation.run(0.01)
+
+    simulation.chaos.inject(bot, "garbage")
+    simulation.run(200)
+
+    assert simulation.fault_counts["garbage"] == 1
+    assert not any(server.corrupted_sessions for server in simulation.network.servers)
+    assert bot.is_ready
+
+
+def test_large_dispatches_end_with_their_session() -> None:
+    simulation = Watched()
+    simulation.run(100)
+    assert simulation.bot.end is not None and simulation.bot.end.peer is not None
+    peer = simulation.bot.end.peer
+
+    simulation.chaos.inject(simulation.bot, "large_dispatches")
+    peer.provider.expire(peer.connection)
+    simulation.run(400)
+
+    assert simulation.fault_counts["large_dispatches"] == 1
+    assert simulation.names["Ready"] == 2
+    assert simulation.bot.is_ready
+
+
+def test_ready_of_a_closed_connection_breaks_no_invariant() -> None:
+    simulation = Watched(attrs.evolve(IDLE, latency=1.0))
+    bot = simulation.bot
+    while bot.connection is None or bot.connection.state is not State.IDENTIFYING:
+        simulation.run(0.01)
+    assert bot.end is not None and bot.end.peer is not None
+    peer = bot.end.peer.connection
+    bot.freeze(10.0, clock_stands=False)
+    while peer.state is not State.READY:
+        simulation.run(0.01)
+
+    peer.close(4000, "bye", now=simulation.now)
+    simulation.run(10)
+
+    assert simulation.names["Ready"] == 1, "with the close in one read"
+    simulation.run(200)
+    assert bot.is_ready
+
+
+def test_client_that_may_not_identify_need_not_recover() -> None:
+    setting = attrs.evolve(
+        IDLE, fault_interval=1e9, fault_phase=300.0, recovery_phase=1000.0, identify_budget=1
+    )
+    simulation = Watched(setting)
+    simulation.run(200)
+
+    simulation.chaos.inject(simulation.bot, "invalidate")
+    simulation.run(1500)
+
+    assert simulation.names["IdentifyBudgetSpent"] == 1
     assert not simulation.bot.is_ready

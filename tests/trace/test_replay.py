@@ -17,6 +17,7 @@ from gateway_proto import (
     Dispatch,
     HeartbeatRequested,
     LocalProtocolError,
+    MalformedPayload,
     NextAction,
     RawCommand,
     Ready,
@@ -377,3 +378,19 @@ def test_exception_in_the_state_machine_ends_the_recorded_calls(
     mended = differences(made.lines)
     assert (mended[0][0], mended[0][1].what) == (3, "raised")
     assert mended[0][1].recorded == "ZeroDivisionError: a bug"
+
+
+def test_malformed_message_is_recorded_once_without_its_token() -> None:
+    made = Trace()
+    connection = made.recorder.connection(config_with(), "ws://localhost", now=0.0, framing=False)
+    connection.receive_message(HELLO, now=0.0)
+    connection.receive_message(f'{{"op":0,"d":"{TOKEN}', now=0.1)
+
+    (event,) = [e for e in connection.events() if isinstance(e, MalformedPayload)]
+    assert event.excerpt
+    lines = made.close()
+    assert_hides(lines, TOKEN)
+    assert differences(lines) == []
+    (took,) = [line for line in read(lines) if line.get("took") == "events"]
+    (shown,) = [one for one in took["events"] if one["type"] == "MalformedPayload"]
+    assert shown == {"type": "MalformedPayload", "error": event.error}
