@@ -16,8 +16,9 @@ from gateway_proto.driver.iteration import Iteration, Notifier, RoundRobin
 from gateway_proto.errors import GaveUpError, LocalProtocolError
 from gateway_proto.events import Event
 from gateway_proto.session import Session
+from gateway_proto.shard_ids import shard_of
 from gateway_proto.shards.manager import ShardManager
-from gateway_proto.shards.plan import ShardPlan, shard_of
+from gateway_proto.shards.plan import ShardPlan
 
 __all__ = ["BaseShards"]
 

@@ -22,7 +22,7 @@ from gateway_proto.events import Closed, Dispatch, Initiator
 from gateway_proto.intents import Intents
 from gateway_proto.server.config import ServerConfig
 from gateway_proto.server.members import MembersView
-from gateway_proto.shards.plan import shard_of
+from gateway_proto.shard_ids import shard_of
 from gateway_proto.timing.rate_limit import SlidingWindow
 from gateway_proto.versions import Encoding, NextAction, ProtocolVersion
 

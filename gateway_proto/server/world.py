@@ -44,7 +44,7 @@ from gateway_proto.server.world_objects import (
     make_channel,
     make_user,
 )
-from gateway_proto.shards.plan import shard_of
+from gateway_proto.shard_ids import shard_of
 
 __all__ = ["World"]
 

@@ -1,6 +1,7 @@
 """Shards of one process: the plan, identify slots, and the manager of their clients."""
 
+from gateway_proto.shard_ids import shard_of
 from gateway_proto.shards.manager import ShardManager
-from gateway_proto.shards.plan import IdentifyQueue, ShardPlan, plan_shards, shard_of
+from gateway_proto.shards.plan import IdentifyQueue, ShardPlan, plan_shards
 
 __all__ = ["IdentifyQueue", "ShardManager", "ShardPlan", "plan_shards", "shard_of"]

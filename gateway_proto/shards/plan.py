@@ -1,4 +1,4 @@
-"""Shard ids, shard plans and the public `IdentifyQueue`, which checks its arguments."""
+"""Shard plans and the public `IdentifyQueue`, which checks its arguments."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Any
 
 import msgspec
 
-from gateway_proto._checks import POSITIVE, SECONDS, instance_of, optional, rejected
+from gateway_proto._checks import POSITIVE, SECONDS, instance_of, optional
 from gateway_proto.errors import LocalProtocolError
 from gateway_proto.events import GatewayFound, SessionStartLimit
+from gateway_proto.shard_ids import shard_of
 from gateway_proto.timing import identify
 from gateway_proto.timing.identify import IdentifyBudget, identify_key, read_number
 
@@ -21,7 +22,6 @@ __all__ = [
     "ShardPlan",
     "identify_key",
     "plan_shards",
-    "shard_of",
 ]
 
 _MAX_SHARDS_OF_LOOKUP = 16384
@@ -31,18 +31,6 @@ _MAX_SHARDS_WITHOUT_IDS = 2**20
 """Maximum number of shards of a process if the caller does not pass ids."""
 _FOUND = instance_of(GatewayFound, "a GatewayFound, the answer of a lookup")
 _BUDGET = optional(instance_of(IdentifyBudget, "an IdentifyBudget"))
-
-
-def shard_of(guild_id: str | int, count: int) -> int:
-    """Return the shard that receives a guild's events: `(guild_id >> 22) % count`.
-
-    Source: <https://docs.discord.com/developers/events/gateway>, "Sharding".
-    """
-    POSITIVE.named("count", count)
-    try:
-        return (int(guild_id) >> 22) % count
-    except (TypeError, ValueError, OverflowError):
-        raise rejected("guild_id", guild_id, "an id") from None
 
 
 class ShardPlan(msgspec.Struct, frozen=True):
