@@ -112,11 +112,18 @@ def lowest(session: nox.Session) -> None:
 
 @nox.session(python=NEWEST)
 def lint(session: nox.Session) -> None:
-    """Check format, lint rules and spelling."""
+    """Check format, lint rules and spelling, and the schemas of workflows and issue forms."""
     session.install("-q", *group("lint"))
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("codespell")
+    github = pathlib.Path(".github")
+    for schema, paths in (
+        ("github-workflows", github.glob("workflows/*.yml")),
+        ("github-issue-config", github.glob("ISSUE_TEMPLATE/config.yml")),
+        ("github-issue-forms", github.glob("ISSUE_TEMPLATE/[!c]*.yml")),
+    ):
+        session.run("check-jsonschema", "--builtin-schema", f"vendor.{schema}", *map(str, paths))
 
 
 @nox.session(python=NEWEST)

@@ -13,7 +13,10 @@ import typer.main
 from gateway_cli.app import app
 
 ROOT = pathlib.Path(__file__).parents[1]
-PAGES = ["CONTRIBUTING.md", "RELEASING.md", "CHANGELOG.md", "docs/command-line.md", "docs/types.md"]
+PAGES = [
+    *("CONTRIBUTING.md", "RELEASING.md", "CHANGELOG.md", "SECURITY.md", "CODE_OF_CONDUCT.md"),
+    *("docs/command-line.md", "docs/types.md"),
+]
 COMMANDS: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 
 
