@@ -160,7 +160,9 @@ _CLOSE_CODE = Check(
     lambda code: integer(1000, 4999).allows(code) and code not in (1005, 1006, 1015),
     "an int from 1000 to 4999 that a close frame carries: not 1005, 1006 or 1015",
 )
-_VERSION = instance_of(ProtocolVersion, f"one of {', '.join(map(str, VERSIONS))}, or a Dialect")
+_VERSION = instance_of(
+    ProtocolVersion, f"one of {', '.join(map(str, VERSIONS))}, or a ProtocolVersion"
+)
 _PRESENCE = optional(
     instance_of(UpdatePresence, "an UpdatePresence, such as UpdatePresence([Activity('chess')])")
 )

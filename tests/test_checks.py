@@ -112,7 +112,11 @@ class _AsyncCall:
         ({"shard": {0: 2}}, "invalid Config.shard {0: 2}"),
         ({"presence": {"status": "dnd"}}, "expected an UpdatePresence, such as"),
         ({"properties": {"os": "linux"}}, "expected an IdentifyProperties"),
-        ({"version": "10"}, "invalid Config.version '10': expected one of 3, 4"),
+        (
+            {"version": "10"},
+            "invalid Config.version '10': expected one of 3, 4, 5, 6, 7, 8, 9, 10, or a "
+            "ProtocolVersion",
+        ),
         ({"zombie_policy": "ack"}, "expected ZombiePolicy.ACK, ZombiePolicy.TRAFFIC"),
         (
             {"close_policies": {4009: NextAction.IDENTIFY}},
