@@ -51,7 +51,7 @@ IdentifySecondsOption: TypeAlias = Annotated[
 ]
 IdentifiesPerDayOption: TypeAlias = Annotated[
     int | None,
-    typer.Option("--identifies-a-day", metavar="NUMBER", help="More are refused; default: 1000."),
+    typer.Option("--identifies-per-day", metavar="NUMBER", help="More are refused; default: 1000."),
 ]
 AllowedIntentsOption: TypeAlias = Annotated[
     str | None,
@@ -125,6 +125,6 @@ _OPTIONS = {
     "tokens": "token",
     "control_hosts": "control-host",
     "versions": "api-version",
-    "identifies_per_day": "identifies-a-day",
+    "identifies_per_day": "identifies-per-day",
 }
 """Options that are not named as their fields are."""

@@ -112,7 +112,7 @@ def test_serve_is_controlled_over_http(tmp_path: pathlib.Path) -> None:
 
 
 def test_serve_has_options_for_server_limits() -> None:
-    options = ["--shards", "3", "--max-concurrency", "2", "--identifies-a-day", "7"]
+    options = ["--shards", "3", "--max-concurrency", "2", "--identifies-per-day", "7"]
     with serve_process(*options, "--url", "wss://gateway.example") as serving:
         found = request_json(f"{serving.api}/v10/gateway/bot")
 
