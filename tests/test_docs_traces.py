@@ -36,5 +36,5 @@ def test_table_of_lines_has_every_field() -> None:
     section = PAGE.read_text().partition("## The lines")[2]
 
     assert f'"format": "{FORMAT}", "version": {VERSION}' in section
-    for field in fields - {"events", "bytes", "session", "gateway", "only_look_up"}:
+    for field in fields - {"events", "bytes", "session", "gateway", "lookup_only"}:
         assert f"`{field}`" in section or f'"{field}"' in section, field

@@ -73,7 +73,7 @@ class Dial(msgspec.Struct, frozen=True, kw_only=True):
 class Client:
     """Client: one dial after the other, until it is stopped or gives up.
 
-    `gateway` is the result of an earlier lookup. With `only_look_up` the client ends after the
+    `gateway` is the result of an earlier lookup. With `lookup_only` the client ends after the
     lookup. A `session` that does not fit the config is ignored, and reported by `SessionIgnored`.
     `_on_slot_needed` is internal: use the event `IdentifySlotNeeded`.
     """
@@ -84,7 +84,7 @@ class Client:
         *,
         session: Session | None = None,
         gateway: Url | None = None,
-        only_look_up: bool = False,
+        lookup_only: bool = False,
         _on_slot_needed: Callable[[ClientConnection, float], None] | None = None,
     ) -> None:
         check_client(config, session, gateway)
@@ -114,7 +114,7 @@ class Client:
         self._was_open = False
         self._was_ready = False
         self._identified_at: float | None = None
-        self._lookup_only = only_look_up
+        self._lookup_only = lookup_only
         self._on_slot_needed = _on_slot_needed
         self._requests = PendingRequests(config.version)
         self._voice_states: VoiceStates[UpdateVoiceState] | None = None
@@ -344,8 +344,8 @@ class Client:
             return None
         seconds, reason = spent
         if seconds is not None and self._shares_budget:
-            # A shard waits with an open connection, as for its identify slot, and its fleet reports
-            # it. A dial that depends on other clients would make traces irreproducible.
+            # A shard waits with an open connection, as for its identify slot, and its manager
+            # reports it. A dial that depends on other clients would make traces irreproducible.
             return None
         return IdentifyBudgetSpent(seconds, reason)
 

@@ -76,7 +76,7 @@ class ShardManager:
         self.lookup: Client | None = None
         """Client to drive to its end before `begin` is called; None if no lookup is necessary."""
         if config.gateway_url is None:
-            self.lookup = make_client(attrs.evolve(config, use_gateway_bot=True), only_look_up=True)
+            self.lookup = make_client(attrs.evolve(config, use_gateway_bot=True), lookup_only=True)
         else:
             plan_shards(GatewayFound(config.gateway_url), count=count, ids=self._ids)
         self.clients: dict[int, Client] = {}

@@ -51,7 +51,7 @@ class Recorder:
         *,
         session: Session | None = None,
         gateway: Url | None = None,
-        only_look_up: bool = False,
+        lookup_only: bool = False,
         _on_slot_needed: Callable[[ClientConnection, float], None] | None = None,
     ) -> Client:
         """Return a `Client` that is recorded with all of its connections.
@@ -65,7 +65,7 @@ class Recorder:
             config,
             session=session,
             gateway=gateway,
-            only_look_up=only_look_up,
+            lookup_only=lookup_only,
             _on_slot_needed=None
             if _on_slot_needed is None
             else self._log.record_callback(_on_slot_needed),
@@ -75,7 +75,7 @@ class Recorder:
             config=json,
             session=to_json_value(session),
             gateway=None if gateway is None else str(gateway),
-            only_look_up=only_look_up,
+            lookup_only=lookup_only,
         )
         if _on_slot_needed is not None:
             line.fields["asks_for_slots"] = True

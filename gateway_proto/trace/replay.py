@@ -186,7 +186,7 @@ class _Replayer:
                     config,
                     session=session,
                     gateway=None if gateway is None else Url.parse(gateway),
-                    only_look_up=line.get("only_look_up", False),
+                    lookup_only=line.get("lookup_only", False),
                     _on_slot_needed=self._slot_needed if line.get("asks_for_slots") else None,
                 )
             case "connection":

@@ -57,7 +57,7 @@ def test_client_without_identify_budget_plans_no_dial() -> None:
 
 
 def test_lookup_only_client_ends_with_the_response() -> None:
-    client = Client(CONFIG, only_look_up=True)
+    client = Client(CONFIG, lookup_only=True)
 
     answer_lookup(client, "localhost")
 

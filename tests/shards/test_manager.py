@@ -248,7 +248,7 @@ def test_identify_queue_uses_the_budget_of_the_lookup() -> None:
 
 def test_lookup_only_client_ends_with_the_response() -> None:
     config = attrs.evolve(CONFIG, gateway_url=None, api_url="http://localhost/api/v10")
-    client = Client(config, only_look_up=True)
+    client = Client(config, lookup_only=True)
     Link(client, Server(ServerConfig(url="ws://localhost:99")))
 
     assert client.next_dial() is None

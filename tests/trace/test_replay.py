@@ -198,7 +198,7 @@ def test_shard_client_with_a_session_is_recorded() -> None:
     )
     client.events()
     client.dial_succeeded(now=0.0)
-    made.recorder.client(config_with(), only_look_up=True).events()
+    made.recorder.client(config_with(), lookup_only=True).events()
 
     lines = made.close()
     assert differences(lines) == []
