@@ -2,6 +2,6 @@
 
 from gateway_proto.shard_ids import shard_of
 from gateway_proto.shards.manager import ShardManager
-from gateway_proto.shards.plan import IdentifyQueue, ShardPlan, plan_shards
+from gateway_proto.shards.plan import IdentifyQueue, ShardPlan
 
-__all__ = ["IdentifyQueue", "ShardManager", "ShardPlan", "plan_shards", "shard_of"]
+__all__ = ["IdentifyQueue", "ShardManager", "ShardPlan", "shard_of"]

@@ -18,13 +18,7 @@ from gateway_proto.config import Config, check_is_config
 from gateway_proto.errors import LocalProtocolError
 from gateway_proto.events import Event, GatewayFound, IdentifyBudgetSpent
 from gateway_proto.session import Session, check_session
-from gateway_proto.shards.plan import (
-    IdentifyBudget,
-    IdentifyQueue,
-    ShardPlan,
-    check_ids,
-    plan_shards,
-)
+from gateway_proto.shards.plan import IdentifyBudget, IdentifyQueue, ShardPlan, check_ids
 from gateway_proto.urls import Url
 
 __all__ = ["ShardManager"]
@@ -78,7 +72,7 @@ class ShardManager:
         if config.gateway_url is None:
             self.lookup = make_client(attrs.evolve(config, use_gateway_bot=True), lookup_only=True)
         else:
-            plan_shards(GatewayFound(config.gateway_url), count=count, ids=self._ids)
+            ShardPlan.from_lookup(GatewayFound(config.gateway_url), count=count, ids=self._ids)
         self.clients: dict[int, Client] = {}
         """Clients by shard id; empty before `begin`."""
         self.budget: IdentifyBudget = IdentifyBudget(
@@ -98,7 +92,7 @@ class ShardManager:
         """
         if self._plan is not None:
             raise LocalProtocolError("begin was called before: use add and remove")
-        plan = plan_shards(self._found(), count=self._count, ids=self._ids)
+        plan = ShardPlan.from_lookup(self._found(), count=self._count, ids=self._ids)
         if (limit := plan.start_limit) is not None:
             self.budget.set_limit(limit.total, limit.remaining, limit.reset_after, now=now)
         else:

@@ -21,7 +21,6 @@ __all__ = [
     "IdentifyQueue",
     "ShardPlan",
     "identify_key",
-    "plan_shards",
 ]
 
 _MAX_SHARDS_OF_LOOKUP = 16384
@@ -45,6 +44,34 @@ class ShardPlan(msgspec.Struct, frozen=True):
     max_concurrency: int = 1
     start_limit: SessionStartLimit | None = None
 
+    @classmethod
+    def from_lookup(
+        cls, found: GatewayFound, *, count: int | None = None, ids: Iterable[int] | None = None
+    ) -> ShardPlan:
+        """Return the plan for a lookup's answer: its count and all ids, or the passed ones.
+
+        With several processes, each passes its own `ids`. Raises `LocalProtocolError` for ids that
+        are not below the count, and for a lookup that asks for more than 16,384 shards.
+        """
+        _FOUND.named("found", found)
+        chosen = check_ids(count, ids)
+        total = _count_of(found) if count is None else count
+        if chosen is None:
+            if total > _MAX_SHARDS_WITHOUT_IDS:
+                raise LocalProtocolError(
+                    f"invalid count {total}: expected at most {_MAX_SHARDS_WITHOUT_IDS} shards in "
+                    "one process, or ids"
+                )
+            chosen = tuple(range(total))
+        elif count is None and not found.shards and chosen != (0,):
+            raise LocalProtocolError(
+                f"ids {_short(chosen)} without count: pass count, the number of all shards"
+            )
+        check_ids(total, chosen)
+        limit = found.session_start_limit
+        concurrency = 1.0 if limit is None else read_number(limit.max_concurrency, 1.0)
+        return cls(found.url, total, chosen, int(min(max(1.0, concurrency), 2.0**31)), limit)
+
     @property
     def min_identify_seconds(self) -> float:
         """Minimum number of seconds until all shards of the plan have identified."""
@@ -60,34 +87,6 @@ class ShardPlan(msgspec.Struct, frozen=True):
         if shard_id not in self.ids:
             raise LocalProtocolError(f"guild {guild_id} is on shard {shard_id}, which is elsewhere")
         return shard_id
-
-
-def plan_shards(
-    found: GatewayFound, *, count: int | None = None, ids: Iterable[int] | None = None
-) -> ShardPlan:
-    """Return the plan for a lookup's answer: its count and all ids, unless the caller passes them.
-
-    With several processes, each passes its own `ids`. Raises `LocalProtocolError` for ids that are
-    not below the count, and for a lookup that asks for more than 16,384 shards.
-    """
-    _FOUND.named("found", found)
-    chosen = check_ids(count, ids)
-    total = _count_of(found) if count is None else count
-    if chosen is None:
-        if total > _MAX_SHARDS_WITHOUT_IDS:
-            raise LocalProtocolError(
-                f"invalid count {total}: expected at most {_MAX_SHARDS_WITHOUT_IDS} shards in one "
-                "process, or ids"
-            )
-        chosen = tuple(range(total))
-    elif count is None and not found.shards and chosen != (0,):
-        raise LocalProtocolError(
-            f"ids {_short(chosen)} without count: pass count, the number of all shards"
-        )
-    check_ids(total, chosen)
-    limit = found.session_start_limit
-    concurrency = 1.0 if limit is None else read_number(limit.max_concurrency, 1.0)
-    return ShardPlan(found.url, total, chosen, int(min(max(1.0, concurrency), 2.0**31)), limit)
 
 
 def check_ids(count: int | None, ids: Iterable[int] | None) -> tuple[int, ...] | None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gateway_proto import GatewayFound, LocalProtocolError, SessionStartLimit
-from gateway_proto.shards import IdentifyQueue, ShardPlan, plan_shards, shard_of
+from gateway_proto.shards import IdentifyQueue, ShardPlan, shard_of
 from gateway_proto.timing.identify import IdentifyBudget
 
 LIMIT = SessionStartLimit(1000, 900, 3_600_000, max_concurrency=2)
@@ -27,11 +27,11 @@ def test_shard_of_a_guild_is_id_shifted_22_bits_modulo_count() -> None:
 
 
 def test_plan_uses_the_lookup_unless_overridden() -> None:
-    plan = plan_shards(FOUND)
+    plan = ShardPlan.from_lookup(FOUND)
 
     assert plan == ShardPlan(FOUND.url, 4, (0, 1, 2, 3), 2, LIMIT)
-    assert plan_shards(FOUND, count=8, ids=range(2, 4)).ids == (2, 3)
-    assert plan_shards(GatewayFound("wss://x")) == ShardPlan("wss://x", 1, (0,), 1, None)
+    assert ShardPlan.from_lookup(FOUND, count=8, ids=range(2, 4)).ids == (2, 3)
+    assert ShardPlan.from_lookup(GatewayFound("wss://x")) == ShardPlan("wss://x", 1, (0,), 1, None)
 
 
 @pytest.mark.parametrize(
@@ -54,31 +54,31 @@ def test_plan_uses_the_lookup_unless_overridden() -> None:
 )
 def test_invalid_counts_and_ids_raise(count: Any, ids: Any, error_text: str) -> None:
     with pytest.raises(LocalProtocolError) as caught:
-        plan_shards(FOUND, count=count, ids=ids)
+        ShardPlan.from_lookup(FOUND, count=count, ids=ids)
 
     assert str(caught.value) == error_text
 
 
 def test_ids_without_a_count_raise() -> None:
     with pytest.raises(LocalProtocolError) as caught:
-        plan_shards(GatewayFound("wss://x"), ids=range(100))
+        ShardPlan.from_lookup(GatewayFound("wss://x"), ids=range(100))
 
     assert str(caught.value).startswith("ids (0, 1, 2,")
     assert str(caught.value).endswith("... without count: pass count, the number of all shards")
-    assert plan_shards(GatewayFound("wss://x"), ids=[0]).count == 1
+    assert ShardPlan.from_lookup(GatewayFound("wss://x"), ids=[0]).count == 1
 
 
 @pytest.mark.parametrize("shards", [10**9, 10**400, 16385], ids="{!r:.12}".format)
 def test_huge_count_of_the_lookup_raises(shards: int) -> None:
     with pytest.raises(LocalProtocolError, match="more than 16384: pass count"):
-        plan_shards(GatewayFound("wss://x", shards))
+        ShardPlan.from_lookup(GatewayFound("wss://x", shards))
 
-    assert plan_shards(GatewayFound("wss://x", shards), count=2).ids == (0, 1)
+    assert ShardPlan.from_lookup(GatewayFound("wss://x", shards), count=2).ids == (0, 1)
 
 
 @pytest.mark.parametrize("shards", [0, -5, -(10**400), math.nan, "many"], ids="{!r:.12}".format)
 def test_unusable_count_of_the_lookup_means_one_shard(shards: Any) -> None:
-    assert plan_shards(GatewayFound("wss://x", shards)).ids == (0,)
+    assert ShardPlan.from_lookup(GatewayFound("wss://x", shards)).ids == (0,)
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_unusable_count_of_the_lookup_means_one_shard(shards: Any) -> None:
 def test_unusable_max_concurrency_is_at_least_one(named: Any, used: int) -> None:
     limit = SessionStartLimit(1000, 1000, 0, named)
 
-    plan = plan_shards(GatewayFound("wss://x", 4, limit))
+    plan = ShardPlan.from_lookup(GatewayFound("wss://x", 4, limit))
 
     assert plan.max_concurrency == used
     assert plan.min_identify_seconds == (15.0 if used == 1 else 5.0 if used == 2 else 0.0)
@@ -109,12 +109,12 @@ def test_invalid_guild_id_raises(guild_id: Any, count: int, error_text: str) -> 
 
 
 def test_plan_has_its_duration_in_seconds() -> None:
-    assert plan_shards(FOUND).min_identify_seconds == 5.0
-    assert plan_shards(GatewayFound("wss://x", 3)).min_identify_seconds == 10.0
+    assert ShardPlan.from_lookup(FOUND).min_identify_seconds == 5.0
+    assert ShardPlan.from_lookup(GatewayFound("wss://x", 3)).min_identify_seconds == 10.0
 
 
 def test_plan_returns_the_shard_of_its_guilds() -> None:
-    plan = plan_shards(FOUND, ids=[1])
+    plan = ShardPlan.from_lookup(FOUND, ids=[1])
 
     assert plan.shard_of(1 << 22) == 1
     with pytest.raises(LocalProtocolError, match="is on shard 2, which is elsewhere"):
@@ -449,13 +449,13 @@ def test_identify_queue_rejects_a_budget_of_another_type() -> None:
 @pytest.mark.parametrize("found", [None, "wss://gateway.example", 5, {"shards": 5}])
 def test_plan_of_another_type_than_gateway_found_is_rejected(found: Any) -> None:
     with pytest.raises(LocalProtocolError, match="expected a GatewayFound"):
-        plan_shards(found, count=2)
+        ShardPlan.from_lookup(found, count=2)
 
 
 @pytest.mark.parametrize("count", [2**20 + 1, 2**31, 10**400])
 def test_huge_count_without_ids_is_rejected(count: int) -> None:
     with pytest.raises(LocalProtocolError, match="invalid count"):
-        plan_shards(GatewayFound("wss://gateway.example"), count=count)
+        ShardPlan.from_lookup(GatewayFound("wss://gateway.example"), count=count)
 
 
 @pytest.mark.parametrize("guild_id", [None, "x", float("inf"), float("nan"), "9" * 5000])
