@@ -6,12 +6,11 @@ import abc
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from types import MappingProxyType
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from gateway_proto.client.client import Client
 from gateway_proto.config import Config
 from gateway_proto.driver.event_queue import BaseGateway, log_error
-from gateway_proto.driver.gateway import AdapterGateway
 from gateway_proto.driver.iteration import Iteration, Notifier, RoundRobin
 from gateway_proto.errors import GaveUpError, LocalProtocolError
 from gateway_proto.events import Event
@@ -20,9 +19,12 @@ from gateway_proto.shard_ids import shard_of
 from gateway_proto.shards.manager import ShardManager
 from gateway_proto.shards.plan import ShardPlan
 
+if TYPE_CHECKING:
+    from gateway_proto.driver.gateway import AdapterGateway
+
 __all__ = ["BaseShards"]
 
-G = TypeVar("G", bound=AdapterGateway)
+G = TypeVar("G", bound="AdapterGateway")
 
 
 class BaseShards(abc.ABC, Generic[G]):

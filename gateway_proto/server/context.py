@@ -31,6 +31,7 @@ from gateway_proto.server.limits import IdentifyLimits
 from gateway_proto.server.members import MembersLimit
 from gateway_proto.server.received_log import ReceivedLog
 from gateway_proto.server.rest import Rest, as_entry
+from gateway_proto.server.rest_call import Route
 from gateway_proto.server.session import ServerSession, SessionRegistry
 from gateway_proto.server.world import World
 from gateway_proto.versions import Encoding, ProtocolVersion
@@ -50,13 +51,13 @@ _TO = optional(CALLBACK)
 class ServerContext:
     """State of a server, for its connections and for the control route."""
 
-    def __init__(self, config: ServerConfig) -> None:
+    def __init__(self, config: ServerConfig, find_route: Callable[[str], Route | None]) -> None:
         self.config: ServerConfig = config
         self._world = self._configured_world = config.world
         self._configured_scenario = config.scenario
         self.registry: SessionRegistry = SessionRegistry(lambda: self.config)
         self.identifies: IdentifyLimits = IdentifyLimits(lambda: self.config)
-        self.rest: Rest = Rest(lambda: self.config)
+        self.rest: Rest = Rest(lambda: self.config, find_route)
         self.received_log: ReceivedLog = ReceivedLog(config.received_log_limit)
         self.connections: set[ServerConnection] = set()
         self._waits: dict[ServerConnection, Wait] = {}

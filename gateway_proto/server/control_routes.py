@@ -41,12 +41,12 @@ from gateway_proto.events import (
 from gateway_proto.server.faults import Scenario
 from gateway_proto.server.http_routes import HttpResponse
 from gateway_proto.server.received_log import ReceivedLog
-from gateway_proto.server.session import ServerSession
 from gateway_proto.state import State
 from gateway_proto.versions import Opcode
 
 if TYPE_CHECKING:
     from gateway_proto.server.connection import ServerConnection
+    from gateway_proto.server.session import ServerSession
 
 __all__ = ["ControllableServer", "Wait", "control_refusal", "handle_control_request"]
 

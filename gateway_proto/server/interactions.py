@@ -10,8 +10,8 @@ from typing import Any
 
 from gateway_proto._checks import WORD, rejected
 from gateway_proto.errors import LocalProtocolError
+from gateway_proto.server.message_objects import public, with_guild
 from gateway_proto.server.rest_interactions import RESPONSE
-from gateway_proto.server.rest_messages import public, with_guild
 from gateway_proto.server.world import World
 from gateway_proto.server.world_objects import complete_components, complete_message, make_message
 

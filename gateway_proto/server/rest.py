@@ -31,8 +31,7 @@ from gateway_proto.events import HttpRequested
 from gateway_proto.server.config import ServerConfig
 from gateway_proto.server.http_routes import HttpResponse, route_of
 from gateway_proto.server.multipart import InvalidBodyError, read_body
-from gateway_proto.server.rest_call import Call, Outcome, RestError, iso_time
-from gateway_proto.server.rest_routes import ROUTES, find_route
+from gateway_proto.server.rest_call import Call, Handler, RestError, Route, iso_time
 from gateway_proto.server.world import World
 
 __all__ = ["Rest", "RestHost", "as_entry"]
@@ -84,11 +83,14 @@ class Rest:
     """REST routes of a server.
 
     `requests` has the last requests with their bodies, without their tokens. `unknown` has those
-    without a route.
+    without a route. `find_route` returns the route of a path, if there is one.
     """
 
-    def __init__(self, config: Callable[[], ServerConfig]) -> None:
+    def __init__(
+        self, config: Callable[[], ServerConfig], find_route: Callable[[str], Route | None]
+    ) -> None:
         self._config = config
+        self._find_route = find_route
         self.requests: deque[HttpRequested] = deque()
         """Last requests, oldest first."""
         self.unknown: deque[HttpRequested] = deque(maxlen=config().requests_limit)
@@ -229,13 +231,13 @@ class Rest:
         """
         path, _, query = target.partition("?")
         known = route_of(path)
-        found = None if known is None else find_route(known)
+        found = None if known is None else self._find_route(known)
         try:
             json, files = read_body(body, content_type)
             bad = None
         except InvalidBodyError as error:
             json, files, bad = None, (), _json(error.status, error.json)
-        route = None if found is None else found[0]
+        route = None if found is None else found.path
         scripted = self._scripted(method, unquote(path if known is None else known))
         answer: HttpResponse | None
         is_known = True
@@ -247,14 +249,14 @@ class Rest:
             answer, route = usual_answer, known
         elif found is None:
             answer, is_known = _json(404, {"message": "404: Not Found", "code": 0}), False
-        elif (handler := ROUTES.get(("GET" if method == "HEAD" else method, found[0]))) is None:
+        elif (handler := found.handlers.get("GET" if method == "HEAD" else method)) is None:
             answer, is_known = _json(405, {"message": "405: Method Not Allowed", "code": 0}), False
-        elif found[2] and not authorized:
+        elif found.needs_token and not authorized:
             answer = _json(401, {"message": "401: Unauthorized", "code": 0})
         else:
             call = Call(
                 host.world,
-                found[1],
+                found.params,
                 dict(parse_qsl(query, keep_blank_values=True)),
                 json,
                 files,
@@ -290,9 +292,7 @@ def as_entry(requested: HttpRequested) -> dict[str, Any]:
     return {**msgspec.structs.asdict(requested), "files": files}
 
 
-def _handled(
-    host: RestHost, handler: Callable[[Call], Outcome], call: Call, now: float
-) -> HttpResponse:
+def _handled(host: RestHost, handler: Handler, call: Call, now: float) -> HttpResponse:
     before = host.world
     try:
         outcome = handler(call)

@@ -14,7 +14,17 @@ import msgspec
 from gateway_proto.events import UploadedFile
 from gateway_proto.server.world import World
 
-__all__ = ["Call", "Outcome", "RestError", "invalid_body", "iso_time", "unknown"]
+__all__ = [
+    "Call",
+    "Handler",
+    "Outcome",
+    "RestError",
+    "Route",
+    "invalid_body",
+    "iso_time",
+    "read",
+    "unknown",
+]
 
 T = TypeVar("T", bound=msgspec.Struct)
 Data = Mapping[str, Any]
@@ -135,6 +145,22 @@ class Outcome:
     dispatches: tuple[tuple[str, Any], ...] = ()
     world: World | None = None
     """Changed world. None means that only the dispatches change it."""
+
+
+Handler = Callable[[Call], Outcome]
+
+
+@attrs.frozen
+class Route:
+    """Route of a path."""
+
+    path: str
+    """Path of the documentation."""
+    handlers: Mapping[str, Handler]
+    """Handlers by method."""
+    params: Mapping[str, str]
+    """Variable parts of the path."""
+    needs_token: bool
 
 
 def read(body: Any, type_: type[T]) -> T:

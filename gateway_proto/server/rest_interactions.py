@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from gateway_proto.server.message_objects import edited, from_body, public, with_guild
 from gateway_proto.server.rest_call import Call, Outcome, RestError, invalid_body, unknown
-from gateway_proto.server.rest_messages import edited, from_body, public, with_guild
 from gateway_proto.server.world import World
 
 __all__ = [

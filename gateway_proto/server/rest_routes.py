@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from urllib.parse import unquote
 
@@ -13,11 +13,9 @@ from gateway_proto.server import rest_guilds as guilds
 from gateway_proto.server import rest_interactions as interactions
 from gateway_proto.server import rest_messages as messages
 from gateway_proto.server import rest_webhooks as webhooks
-from gateway_proto.server.rest_call import Call, Outcome
+from gateway_proto.server.rest_call import Handler, Route
 
-__all__ = ["ROUTES", "Handler", "find_route"]
-
-Handler = Callable[[Call], Outcome]
+__all__ = ["ROUTES", "find_route"]
 
 _CHANNEL = "/channels/{channel_id}"
 _MESSAGE = f"{_CHANNEL}/messages/{{message_id}}"
@@ -120,9 +118,15 @@ ROUTES: Mapping[tuple[str, str], Handler] = {
     ("PATCH", _WEBHOOK): webhooks.edit_webhook,
     ("DELETE", _WEBHOOK): webhooks.delete_webhook,
     ("POST", _WEBHOOK): webhooks.by_token(interactions.followup, webhooks.execute),
-    ("GET", f"{_WEBHOOK}/messages/{{message_id}}"): webhooks.get_message,
-    ("PATCH", f"{_WEBHOOK}/messages/{{message_id}}"): webhooks.edit_message,
-    ("DELETE", f"{_WEBHOOK}/messages/{{message_id}}"): webhooks.delete_message,
+    ("GET", f"{_WEBHOOK}/messages/{{message_id}}"): webhooks.by_token(
+        interactions.get_response, webhooks.get_message
+    ),
+    ("PATCH", f"{_WEBHOOK}/messages/{{message_id}}"): webhooks.by_token(
+        interactions.edit_response, webhooks.edit_message
+    ),
+    ("DELETE", f"{_WEBHOOK}/messages/{{message_id}}"): webhooks.by_token(
+        interactions.delete_response, webhooks.delete_message
+    ),
     ("GET", f"{_CHANNEL}/invites"): webhooks.list_invites,
     ("POST", f"{_CHANNEL}/invites"): webhooks.create_invite,
     ("GET", f"{_GUILD}/invites"): webhooks.list_invites,
@@ -135,21 +139,29 @@ ROUTES: Mapping[tuple[str, str], Handler] = {
 _WITHOUT_TOKEN = ("/interactions/", "/webhooks/")
 
 
+def _by_path() -> dict[str, dict[str, Handler]]:
+    found: dict[str, dict[str, Handler]] = {}
+    for (method, path), handler in ROUTES.items():
+        found.setdefault(path, {})[method] = handler
+    return found
+
+
+_HANDLERS = _by_path()
+
+
 def _by_length() -> dict[int, list[tuple[list[str], str]]]:
     found: dict[int, list[tuple[list[str], str]]] = {}
-    for _, path in ROUTES:
+    for path in _HANDLERS:
         parts = path.split("/")
-        same = found.setdefault(len(parts), [])
-        if (parts, path) not in same:
-            same.append((parts, path))
+        found.setdefault(len(parts), []).append((parts, path))
     return found
 
 
 _PATHS = _by_length()
 
 
-def find_route(path: str) -> tuple[str, dict[str, str], bool] | None:
-    """Return the route of a path, its variable parts, and whether it needs a token."""
+def find_route(path: str) -> Route | None:
+    """Return the route of a path, or None."""
     # discord.js encodes "@original" as "%40original".
     parts = [unquote(part) for part in path.split("/")]
     best: tuple[int, str, dict[str, str]] | None = None
@@ -165,6 +177,7 @@ def find_route(path: str) -> tuple[str, dict[str, str], bool] | None:
                 best = (len(params), route, params)
     if best is None:
         return None
+    _, route, params = best
     # The path of a webhook has its token, except the one that has only its id.
     has_token = path.startswith(_WITHOUT_TOKEN) and len(parts) > len(("", "webhooks", "id"))
-    return best[1], best[2], not has_token
+    return Route(route, _HANDLERS[route], params, needs_token=not has_token)

@@ -5,14 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
-from gateway_proto.server import rest_interactions as interactions
-from gateway_proto.server.rest_call import Call, Outcome, RestError, unknown
-from gateway_proto.server.rest_messages import edited, from_body, public, with_guild
+from gateway_proto.server.message_objects import edited, from_body, public, with_guild
+from gateway_proto.server.rest_call import Call, Handler, Outcome, RestError, unknown
 from gateway_proto.server.world_objects import partial_user
 
 __all__ = [
@@ -34,7 +33,6 @@ __all__ = [
 ]
 
 Data = Mapping[str, Any]
-Handler = Callable[[Call], Outcome]
 
 _INCOMING = 1
 _GUILD_INVITE = 0
@@ -141,24 +139,22 @@ def by_token(route: Handler, of_webhook: Handler) -> Handler:
     return handle
 
 
-def _get_message(call: Call) -> Outcome:
+def get_message(call: Call) -> Outcome:
+    """GET /webhooks/{webhook_id}/{webhook_token}/messages/{message_id}."""
     return Outcome(200, public(_message(call)))
 
 
-def _edit_message(call: Call) -> Outcome:
+def edit_message(call: Call) -> Outcome:
+    """PATCH /webhooks/{webhook_id}/{webhook_token}/messages/{message_id}."""
     return _sent(call, edited(call, _message(call), call.body), "MESSAGE_UPDATE", 200)
 
 
-def _delete_message(call: Call) -> Outcome:
+def delete_message(call: Call) -> Outcome:
+    """DELETE /webhooks/{webhook_id}/{webhook_token}/messages/{message_id}."""
     message = _message(call)
     keys = {"id": message["id"], "channel_id": message["channel_id"]}
     gone = {**keys, "guild_id": _webhook(call)["guild_id"]}
     return Outcome(204, None, (("MESSAGE_DELETE", gone),))
-
-
-get_message = by_token(interactions.get_response, _get_message)
-edit_message = by_token(interactions.edit_response, _edit_message)
-delete_message = by_token(interactions.delete_response, _delete_message)
 
 
 def _find(call: Call, token: str | None) -> Data | None:

@@ -15,6 +15,7 @@ from gateway_proto.server.connection import ServerConnection
 from gateway_proto.server.context import ServerContext
 from gateway_proto.server.faults import Scenario
 from gateway_proto.server.rest import Rest
+from gateway_proto.server.rest_routes import find_route
 from gateway_proto.server.session import ServerSession
 from gateway_proto.server.world import World
 
@@ -29,7 +30,7 @@ class Server:
     def __init__(self, config: ServerConfig | None = None) -> None:
         if config is not None:
             _SERVER_CONFIG.named("config", config)
-        self._context = ServerContext(ServerConfig() if config is None else config)
+        self._context = ServerContext(ServerConfig() if config is None else config, find_route)
 
     def accept(
         self, *, now: float, framing: bool = True, target: str = "/", host: str = "localhost"
