@@ -63,12 +63,12 @@ class Connection(abc.ABC, Generic[Sent, Received]):
     __slots__ = (
         "__dict__",
         "__weakref__",
-        "_deadlines",
         "_events",
         "_events_size",
         "_now",
         "_state",
         "_table",
+        "_timers",
         "on_wake",
         "taken_size",
     )
@@ -79,7 +79,7 @@ class Connection(abc.ABC, Generic[Sent, Received]):
         self._now = now
         self._table = table
         self._state = State.CONNECTING
-        self._deadlines = Timers()
+        self._timers = Timers()
         self._events: list[Received | Closed | MalformedPayload] = []
         self._events_size = 0  # bytes of the messages that they came in
         self.taken_size: int = 0
@@ -114,20 +114,20 @@ class Connection(abc.ABC, Generic[Sent, Received]):
     def handle_timer(self, *, now: float) -> None:
         """Run the timers that are due at `now`; safe if called early, late or twice."""
         now = self._advance_clock(now)
-        deadlines = self._deadlines
+        timers = self._timers
         # Compared here, without a call: this runs after every received message.
-        while deadlines.earliest <= now and self._state is not State.CLOSED:
-            timer = deadlines.pop_due(now)
+        while timers.earliest <= now and self._state is not State.CLOSED:
+            timer = timers.pop_due(now)
             assert timer is not None
             self._on_timer(timer, now)
 
     def pause(self, *, now: float) -> None:
         """Report that the adapter stops reading: timers that wait for the peer are paused."""
-        self._deadlines.pause(self._advance_clock(now))
+        self._timers.pause(self._advance_clock(now))
 
     def unpause(self, *, now: float) -> None:
         """Report that the adapter reads again."""
-        self._deadlines.unpause(self._advance_clock(now))
+        self._timers.unpause(self._advance_clock(now))
 
     def check_clock(self, unix: float, *, now: float) -> None:
         """Compare unix time with `now`, both in seconds, to detect that the clock stopped.
@@ -145,7 +145,7 @@ class Connection(abc.ABC, Generic[Sent, Received]):
 
     def next_timer(self) -> float | None:
         """Return when to call `handle_timer`, in seconds of the caller's clock, or None."""
-        return None if self._state is State.CLOSED else self._deadlines.next_timer()
+        return None if self._state is State.CLOSED else self._timers.next_timer()
 
     @property
     def state(self) -> State:
@@ -193,7 +193,7 @@ class BaseConnection(Connection[Sent, Received], Generic[Sent, Received, Payload
         "_decompressor",
         "_events_limit",
         "_frames",
-        "_is_read",
+        "_is_reading",
         "_output_limit",
         "_pending_close",
     )
@@ -206,18 +206,18 @@ class BaseConnection(Connection[Sent, Received], Generic[Sent, Received, Payload
         events_limit: int,
         output_limit: int,
         frames: ClientFrames | ServerFrames | ExternalWebSocket,
-        inflater: Decompressor,
+        decompressor: Decompressor,
         table: TransitionTable,
     ) -> None:
         super().__init__(now=now, table=table)
         self._close_timeout = close_timeout
         self._frames = frames
-        self._decompressor = inflater
+        self._decompressor = decompressor
         self._events_limit = events_limit
         self._output_limit = output_limit
         self._backlog: list[FrameEvent] = []
         """Received items that wait until events are taken, in reverse order."""
-        self._is_read = True  # the adapter reads; it is not paused
+        self._is_reading = True  # the adapter reads; it is not paused
         self._pending_close: Closed | None = None
         """The last event after our own close; set while the closing handshake runs."""
 
@@ -262,20 +262,17 @@ class BaseConnection(Connection[Sent, Received], Generic[Sent, Received, Payload
         now = self._advance_clock(now)
         if isinstance(self._frames, ClientFrames) and self._state is State.CONNECTING:
             self._process(self._frames.receive_eof(), now)
-        # Drop the backlog: its sequence numbers are not recorded, so a resume replays it. The
-        # peer's close still counts.
+        # Drop the backlog: its sequence numbers are not recorded, so a resume replays it. A close
+        # or a violation by the peer in it still decides how the connection ends.
         backlog, self._backlog = self._backlog, []
         for item in reversed(backlog):
             if isinstance(item, CloseReceived | ProtocolViolation):
-                self._take_item(item, now)
+                self._process_item(item, now)
                 return
-        then, error = (
-            self._adjust_next_action(NextAction.RESUME),
-            "the transport ended without a close frame",
-        )
-        self._end(
-            Closed(code=None, initiator=Initiator.TRANSPORT, next_action=then, error=error), now
-        )
+        action = self._adjust_next_action(NextAction.RESUME)
+        error = "the transport ended without a close frame"
+        closed = Closed(code=None, initiator=Initiator.TRANSPORT, next_action=action, error=error)
+        self._end(closed, now)
 
     def data_to_send(self) -> bytes:
         """Return the bytes to send, in order; each once."""
@@ -305,22 +302,22 @@ class BaseConnection(Connection[Sent, Received], Generic[Sent, Received, Payload
     def handle_timer(self, *, now: float) -> None:
         """Process the backlog and run the due timers; safe if called early, late or twice."""
         if self._backlog:
-            self._go_on(self._advance_clock(now))
+            self._process_backlog(self._advance_clock(now))
         super().handle_timer(now=now)
 
     def next_timer(self) -> float | None:
         """Return when to call `handle_timer`, in seconds of the caller's clock, or None."""
         # At once, if there is a backlog and the events before it were taken.
-        return self._now if self._may_go_on() else super().next_timer()
+        return self._now if self._can_process_backlog() else super().next_timer()
 
     def pause(self, *, now: float) -> None:
         """Report that the adapter stops reading: timers that wait for the peer are paused."""
-        self._is_read = False
+        self._is_reading = False
         super().pause(now=now)
 
     def unpause(self, *, now: float) -> None:
         """Report that the adapter reads again."""
-        self._is_read = True
+        self._is_reading = True
         if not self._backlog:
             super().unpause(now=now)
 
@@ -344,7 +341,7 @@ class BaseConnection(Connection[Sent, Received], Generic[Sent, Received, Payload
         """Handle a message that is not a payload."""
 
     @abc.abstractmethod
-    def _adjust_next_action(self, then: NextAction) -> NextAction:
+    def _adjust_next_action(self, action: NextAction) -> NextAction:
         """Adjust the planned next action to the current session."""
 
     @abc.abstractmethod
@@ -365,14 +362,14 @@ class BaseConnection(Connection[Sent, Received], Generic[Sent, Received, Payload
             if self._backlog:
                 following.append(item)
             else:
-                self._take_item(item, now)
+                self._process_item(item, now)
         if following:
             self._backlog = following[::-1] + self._backlog
 
-    def _take_item(self, item: FrameEvent, now: float) -> None:
+    def _process_item(self, item: FrameEvent, now: float) -> None:
         match item:
             case MessageBatch(messages, is_text):
-                if self._is_full() and self._holds(messages, now, is_text=is_text):
+                if self._is_full() and self._hold_back(messages, now, is_text=is_text):
                     return
                 if is_text:  # counted at once: the read bounds its size
                     size = sum(map(len, messages)) + EVENT_SIZE * len(messages)
@@ -400,30 +397,30 @@ class BaseConnection(Connection[Sent, Received], Generic[Sent, Received, Payload
     def _is_full(self) -> bool:
         return self._events_size >= self._events_limit
 
-    def _holds(self, messages: list[str | bytes], now: float, *, is_text: bool = False) -> bool:
-        """Keep messages in the backlog, still compressed, until events are taken.
+    def _hold_back(self, messages: list[str | bytes], now: float, *, is_text: bool = False) -> bool:
+        """Keep messages in the backlog, still compressed; return False if they may be ignored.
 
-        A few kilobytes can decompress to gigabytes. Timers that wait for the peer are paused
-        meanwhile: its answer may be in the backlog.
+        They wait until events are taken, because a few kilobytes can decompress to gigabytes.
+        Timers that wait for the peer are paused meanwhile: its answer may be in the backlog.
         """
         if self._state in (State.CLOSING, State.CLOSED):
             return False  # the messages will be ignored
         self._backlog.append(MessageBatch(messages, is_text))
-        self._deadlines.pause(now)
+        self._timers.pause(now)
         return True
 
-    def _may_go_on(self) -> bool:
-        return bool(self._backlog) and self._is_read and not self._is_full()
+    def _can_process_backlog(self) -> bool:
+        return bool(self._backlog) and self._is_reading and not self._is_full()
 
     def _finish(self, closed: Closed, now: float) -> None:
         self._backlog.clear()
         super()._finish(closed, now)
 
-    def _go_on(self, now: float) -> None:
+    def _process_backlog(self, now: float) -> None:
         """Process the backlog, up to the limit."""
-        while self._may_go_on():
-            self._take_item(self._backlog.pop(), now)
-        if not self._backlog and self._is_read:
+        while self._can_process_backlog():
+            self._process_item(self._backlog.pop(), now)
+        if not self._backlog and self._is_reading:
             self.unpause(now=now)
 
     def _check_output(self, now: float) -> None:
@@ -446,14 +443,14 @@ class BaseConnection(Connection[Sent, Received], Generic[Sent, Received, Payload
         if text is not None:
             if isinstance(text, bytes):  # a str was counted with its read
                 self._events_size += len(text) + EVENT_SIZE
-            self._process_payload_text(text, now, inflated=text is not message)
+            self._process_payload_text(text, now, decompressed=text is not message)
 
-    def _process_payload_text(self, text: str | bytes, now: float, *, inflated: bool) -> None:
+    def _process_payload_text(self, text: str | bytes, now: float, *, decompressed: bool) -> None:
         try:
             payload = self._decode(text)
         except PayloadError as error:
             # A part of a payload may end as a whole one does.
-            if inflated and error.truncated and self._decompressor.push_back(text):
+            if decompressed and error.truncated and self._decompressor.push_back(text):
                 return
             excerpt = self._redacted(excerpt_of(text))[:EXCERPT]
             self._events.append(MalformedPayload(self._redacted(str(error)), excerpt))
@@ -470,8 +467,8 @@ class BaseConnection(Connection[Sent, Received], Generic[Sent, Received, Payload
             return
         self._pending_close = closed
         self._frames.close(closed.code or RESUMABLE_CLOSE_CODE, closed.reason)
-        self._deadlines.clear_all()
-        self._deadlines.set(Timer.CLOSE, now + self._close_timeout)
+        self._timers.clear_all()
+        self._timers.set(Timer.CLOSE, now + self._close_timeout)
 
     def _close_without_waiting(self, closed: Closed, now: float, input_: Input = Input.END) -> None:
         """Send a close frame and end without waiting for an answer, which may never come."""
@@ -481,9 +478,8 @@ class BaseConnection(Connection[Sent, Received], Generic[Sent, Received, Payload
 
     def _fail(self, code: int, error: str, now: float) -> None:
         """Close because of a protocol error by the peer. The session stays resumable."""
-        sent = (
-            None if self._state is State.CONNECTING else code
-        )  # before the upgrade no close frame can be sent
+        # Before the upgrade no close frame can be sent.
+        sent = None if self._state is State.CONNECTING else code
         closed = Closed(
             code=sent,
             initiator=Initiator.SELF,

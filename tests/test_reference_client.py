@@ -40,7 +40,7 @@ def _forgets_jitter(self: Any, milliseconds: Any, name: str, now: float, *, firs
 def _moves_the_schedule(self: Any, now: float) -> None:
     _SEND_HEARTBEAT(self, now)
     self._heartbeats.record_sent(now)
-    self._deadlines.set(Timer.HEARTBEAT, self._heartbeats.due)
+    self._timers.set(Timer.HEARTBEAT, self._heartbeats.due)
 
 
 def _keeps_the_sequence(self: Any, dispatch: Any, now: float) -> None:

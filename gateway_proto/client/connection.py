@@ -12,13 +12,12 @@ The order of a connection: the WebSocket opens; HELLO starts the heartbeats; Ide
 sent, Identify perhaps after an identify slot was granted; READY or RESUMED makes the connection
 ready. Versions without HELLO send Identify or Resume at once, and READY starts the heartbeats.
 
-The work is done by units that the connection owns. They take `now` and values, return values and
-do not know the connection:
+The connection delegates to objects that take `now` and values, return values and do not know it:
 
-- `HeartbeatScheduler`: schedule, zombie detection, latency;
-- `CommandQueue`: queued commands and the presence, under the rate limits;
-- `PendingRequests`: commands with answers, shared by the connections of a client;
-- `VoiceStates`: voice states to send again in a new session, shared as well;
+- `HeartbeatScheduler`: schedule, zombie detection, latency; `_send_heartbeat` sends;
+- `CommandSender`: the `CommandQueue` of commands and the presence under the rate limits, and two
+  objects that the connections of a client share: `PendingRequests`, commands with answers, and
+  `VoiceStates`, those to send again in a new session;
 - `Timers`: all timers; `_on_timer` shows what each one does.
 
 Every end runs through `_finish`: it reports unsent commands, decides whether the session survives
@@ -67,7 +66,7 @@ from gateway_proto.timing.heartbeat import (
     EarlyHeartbeats,
     HeartbeatAction,
     HeartbeatScheduler,
-    milliseconds,
+    parse_interval,
 )
 from gateway_proto.timing.identify import IdentifyBudget, identify_key
 from gateway_proto.timing.timers import AWAITED, Timer
@@ -93,7 +92,7 @@ class ClientConnection(BaseConnection[Command, Event, Dispatch | Payload]):
     __slots__ = (
         "_answered_since_resume",
         "_awaiting_identify_slot",
-        "_awaits_answer",
+        "_awaits_resume_answer",
         "_budget",
         "_clock_offset",
         "_config",
@@ -138,9 +137,8 @@ class ClientConnection(BaseConnection[Command, Event, Dispatch | Payload]):
                 "to unix time minus the time of your clock, in seconds"
             )
         presence = presence or config.presence
-        self._identify_message = encode_identify(
-            config, presence
-        )  # before the dial: it may be too large
+        # Encoded before the transport opens: an Identify that is too large raises here.
+        self._identify_message = encode_identify(config, presence)
         url = Url.parse(url) if isinstance(url, str) else url
         target = url.with_query(config.query)
         frames: ClientFrames | ExternalWebSocket = ExternalWebSocket()
@@ -158,7 +156,7 @@ class ClientConnection(BaseConnection[Command, Event, Dispatch | Payload]):
             output_limit=config.output_limit,
             table=client_table(version),
             frames=frames,
-            inflater=make_decompressor(config.compression, limit=config.message_limit),
+            decompressor=make_decompressor(config.compression, limit=config.message_limit),
         )
         self._config = config
         self._version = version
@@ -177,13 +175,13 @@ class ClientConnection(BaseConnection[Command, Event, Dispatch | Payload]):
         self._session = session
         self._sequence = None if session is None else session.sequence
         # Milliseconds; the fallback of versions without HELLO if RESUMED names none.
-        self._interval = None if session is None else milliseconds(session.heartbeat_interval)
+        self._interval = None if session is None else parse_interval(session.heartbeat_interval)
         self._presence_in_identify: UpdatePresence | None = None
         self._awaiting_identify_slot = False
-        self._answered_since_resume = True
-        self._awaits_answer = False  # to Resume, from a dispatch or INVALID_SESSION
+        self._answered_since_resume = True  # any payload was received since Resume
+        self._awaits_resume_answer = False  # a dispatch or INVALID_SESSION
         self._outcome = _ConnectionOutcome(presence)
-        self._deadlines.set(Timer.HANDSHAKE, now + config.handshake_timeout)
+        self._timers.set(Timer.HANDSHAKE, now + config.handshake_timeout)
         if not framing:
             self._handle_open(now)
 
@@ -267,7 +265,7 @@ class ClientConnection(BaseConnection[Command, Event, Dispatch | Payload]):
         for message in self._sender.pop_messages(now):
             self._frames.send(message)
         for timer, at in self._sender.timers(now):
-            self._deadlines.set(timer, at)
+            self._timers.set(timer, at)
 
     def _drop_queued(self, reason: str, now: float) -> None:
         self._events += self._sender.drop_queued(reason)
@@ -277,10 +275,10 @@ class ClientConnection(BaseConnection[Command, Event, Dispatch | Payload]):
 
     def _handle_open(self, now: float) -> None:
         self._outcome.opened = True
-        self._deadlines.clear(Timer.HANDSHAKE)
+        self._timers.clear(Timer.HANDSHAKE)
         self._events.append(events.Opened(self._path))
         if self._transition(Input.OPENED):
-            self._deadlines.set(Timer.HELLO, now + self._config.hello_timeout)
+            self._timers.set(Timer.HELLO, now + self._config.hello_timeout)
         else:
             # Versions without HELLO identify at once after connecting:
             # https://github.com/DiscordAPI/docs/blob/b8c8a7ca43b39a4d1d2871a6d3901ee378bbbae5/docs/reference/websockets/general.rst
@@ -298,7 +296,7 @@ class ClientConnection(BaseConnection[Command, Event, Dispatch | Payload]):
         if not self._start_heartbeats(interval, "HELLO", now, first=self._config.next_random()):
             return
         if self._state is State.AWAITING_HELLO and not self._awaiting_identify_slot:
-            self._deadlines.clear(Timer.HELLO)
+            self._timers.clear(Timer.HELLO)
             self._resume_or_identify(now)
 
     def _check_encoding(self, raw: bytes) -> None:
@@ -317,9 +315,9 @@ class ClientConnection(BaseConnection[Command, Event, Dispatch | Payload]):
             return
         self._transition(Input.RESUME)
         self._answered_since_resume = False
-        self._awaits_answer = True
+        self._awaits_resume_answer = True
         resume = resume_command(self._config, session)
-        self._deadlines.set(Timer.READY, now + self._config.resume_timeout)
+        self._timers.set(Timer.READY, now + self._config.resume_timeout)
         self._sender.queue.record_sent(now)
         self._sender.record_sent(resume)
         self._frames.send(encode_command(self._config, resume))
@@ -360,7 +358,7 @@ class ClientConnection(BaseConnection[Command, Event, Dispatch | Payload]):
         if self._budget is not None:
             self._budget.record(now)
         self._transition(Input.IDENTIFY)
-        self._deadlines.set(Timer.READY, now + self._config.ready_timeout)
+        self._timers.set(Timer.READY, now + self._config.ready_timeout)
         self._presence_in_identify = presence if self._version.presence_in_identify else None
         has_presence = self._presence_in_identify is not None
         self._sender.queue.record_sent(now, presence=has_presence)
@@ -377,7 +375,7 @@ class ClientConnection(BaseConnection[Command, Event, Dispatch | Payload]):
                 message = next(following, None)
                 if message is None:
                     return
-                if not is_text and self._is_full() and self._holds([message, *following], now):
+                if not is_text and self._is_full() and self._hold_back([message, *following], now):
                     return
                 super()._process_messages([message], now, is_text=is_text)
                 continue
@@ -396,9 +394,9 @@ class ClientConnection(BaseConnection[Command, Event, Dispatch | Payload]):
                 case Dispatch():
                     self._handle_payload(stop, now)
                 case Undecoded(text, decompressed):
-                    self._process_payload_text(text, now, inflated=decompressed)
+                    self._process_payload_text(text, now, decompressed=decompressed)
                 case Full(message):
-                    self._holds([message, *following], now)
+                    self._hold_back([message, *following], now)
                     return
                 case error:
                     self._fail(RESUMABLE_CLOSE_CODE, str(error), now)
@@ -410,7 +408,7 @@ class ClientConnection(BaseConnection[Command, Event, Dispatch | Payload]):
         return (
             self._table.get((state, Input.DISPATCH)) is state
             and not self._heartbeats.deferred
-            and not self._awaits_answer
+            and not self._awaits_resume_answer
             and self._config.encoding is Encoding.JSON
         )
 
@@ -452,12 +450,12 @@ class ClientConnection(BaseConnection[Command, Event, Dispatch | Payload]):
 
     def _handle_dispatch(self, dispatch: Dispatch, now: float) -> None:
         name = dispatch.name
-        if self._awaits_answer:
-            # The replay has begun.
-            self._awaits_answer = False
-            self._deadlines.set(Timer.READY, now + self._config.ready_timeout)
+        if self._awaits_resume_answer:
+            # The answer has begun; the whole replay and RESUMED have the longer timeout.
+            self._awaits_resume_answer = False
+            self._timers.set(Timer.READY, now + self._config.ready_timeout)
         if dispatch.sequence is not None and name != "READY":
-            # First, so that it counts whatever follows.
+            # Before the handlers: the dispatch counts as received, even if they close.
             self._sequence = dispatch.sequence
         if name == "READY":
             self._handle_ready(dispatch, now)
@@ -484,7 +482,7 @@ class ClientConnection(BaseConnection[Command, Event, Dispatch | Payload]):
         interval = None
         if not self._version.sends_hello:
             self._check_encoding(dispatch.raw)
-            interval = milliseconds(fields.heartbeat_interval) or self._interval
+            interval = parse_interval(fields.heartbeat_interval) or self._interval
             if not self._start_heartbeats(interval, "READY", now):
                 return
         ready = events.Ready(
@@ -543,8 +541,8 @@ class ClientConnection(BaseConnection[Command, Event, Dispatch | Payload]):
             self._outcome.ready_at = now
         # An unsolicited READY ends the wait for the next Identify too.
         self._awaiting_identify_slot = False
-        self._deadlines.clear(Timer.IDENTIFY)
-        self._deadlines.clear(Timer.READY)
+        self._timers.clear(Timer.IDENTIFY)
+        self._timers.clear(Timer.READY)
         presence = self._outcome.presence
         if send_presence and presence is not None:
             self._sender.put_presence(presence, now)
@@ -566,7 +564,7 @@ class ClientConnection(BaseConnection[Command, Event, Dispatch | Payload]):
         resumable = self._version.invalid_session_has_flag and is_resumable(payload.raw)
         low, high = self._version.invalid_session_wait
         wait = low + config.next_random() * (high - low)
-        self._awaits_answer = False
+        self._awaits_resume_answer = False
         resuming = self._state is State.RESUMING
         if self._state is State.IDENTIFYING:
             wait = max(wait, _MIN_WAIT_AFTER_IDENTIFY)
@@ -580,8 +578,8 @@ class ClientConnection(BaseConnection[Command, Event, Dispatch | Payload]):
         if stays and not resumable and self._transition(Input.INVALID_SESSION_SAME_CONNECTION):
             self._drop_queued("the session was invalidated", now)
             self._awaiting_identify_slot = False  # it is needed again after the wait
-            self._deadlines.set(Timer.IDENTIFY, now + wait)
-            self._deadlines.clear(Timer.READY)
+            self._timers.set(Timer.IDENTIFY, now + wait)
+            self._timers.clear(Timer.READY)
             return
         outcome.resume_refused = resuming
         closed = self._lost("session invalidated", retry_after=wait)
@@ -613,7 +611,7 @@ class ClientConnection(BaseConnection[Command, Event, Dispatch | Payload]):
             return False
         self._heartbeats.start(milliseconds, now, first=first)
         self._sender.queue.reserve(self._heartbeats.slots_needed(self._version.send_limit[1]))
-        self._deadlines.set(Timer.HEARTBEAT, self._heartbeats.due)
+        self._timers.set(Timer.HEARTBEAT, self._heartbeats.due)
         return True
 
     def _on_heartbeat_timer(self, now: float) -> None:
@@ -621,10 +619,10 @@ class ClientConnection(BaseConnection[Command, Event, Dispatch | Payload]):
         match heartbeats.on_timer(
             now,
             is_allowed=self._may_send_heartbeat(),
-            is_reading=not self._deadlines.is_paused,
+            is_reading=not self._timers.is_paused,
         ):
             case HeartbeatAction.SEND:
-                self._deadlines.set(Timer.HEARTBEAT, heartbeats.due)
+                self._timers.set(Timer.HEARTBEAT, heartbeats.due)
                 if heartbeats.delay > self._config.late_heartbeat_threshold:
                     self._events.append(events.HeartbeatLate(heartbeats.delay))
                 self._send_heartbeat(now)
@@ -678,14 +676,14 @@ class ClientConnection(BaseConnection[Command, Event, Dispatch | Payload]):
     def unpause(self, *, now: float) -> None:
         """Report that the adapter reads again; unread data may contain answers."""
         now = self._advance_clock(now)
-        seconds = self._deadlines.paused_for(now)
+        seconds = self._timers.paused_for(now)
         super().unpause(now=now)
         if seconds is None or self._state in (State.CLOSING, State.CLOSED):
             return
         self._heartbeats.reset_liveness()
         requests = self._sender.requests
         requests.extend_deadlines(seconds, now)
-        self._deadlines.set(Timer.REQUEST, requests.next_timer())
+        self._timers.set(Timer.REQUEST, requests.next_timer())
 
     def _on_timer(self, timer: Timer, now: float) -> None:
         match timer:
@@ -704,7 +702,7 @@ class ClientConnection(BaseConnection[Command, Event, Dispatch | Payload]):
                 self._end(self._peer_closed(None, ""), now)
             case Timer.HANDSHAKE if refusal := self._unfinished_refusal():
                 self._handle_http(refusal, now)
-            case Timer.READY if self._awaits_answer:
+            case Timer.READY if self._awaits_resume_answer:
                 self._outcome.resume_unanswered = True
                 self._fail(RESUMABLE_CLOSE_CODE, "waited too long for an answer to Resume", now)
             case _:
@@ -716,8 +714,9 @@ class ClientConnection(BaseConnection[Command, Event, Dispatch | Payload]):
         frames = self._frames
         return frames.unfinished_refusal() if isinstance(frames, ClientFrames) else None
 
-    def _adjust_next_action(self, then: NextAction) -> NextAction:
-        return NextAction.IDENTIFY if then is NextAction.RESUME and self._session is None else then
+    def _adjust_next_action(self, action: NextAction) -> NextAction:
+        without_session = action is NextAction.RESUME and self._session is None
+        return NextAction.IDENTIFY if without_session else action
 
     def _lost(
         self, reason: str, *, error: str | None = None, retry_after: float | None = None
@@ -734,14 +733,14 @@ class ClientConnection(BaseConnection[Command, Event, Dispatch | Payload]):
 
     def _peer_closed(self, code: int | None, reason: str) -> Closed:
         policy = close_policy(self._config, code)
-        then = policy.next_action
+        action = policy.next_action
         if self._state is State.RESUMING and policy.action_if_resuming is not None:
-            then = policy.action_if_resuming
+            action = policy.action_if_resuming
         return Closed(
             code=code,
             reason=reason,
             initiator=Initiator.PEER,
-            next_action=self._adjust_next_action(then),
+            next_action=self._adjust_next_action(action),
             retry_after=policy.min_delay or None,
             last_sent=self._sender.last_sent if policy.caused_by_command else (),
         )

@@ -104,7 +104,7 @@ class LookupConnection(Connection[None, Event]):
         self._out = self._http.send(
             h11.Request(method="GET", target=url.target, headers=headers)
         ) + self._http.send(h11.EndOfMessage())
-        self._deadlines.set(Timer.HANDSHAKE, now + config.handshake_timeout)
+        self._timers.set(Timer.HANDSHAKE, now + config.handshake_timeout)
 
     def receive_data(self, data: bytes, *, now: float) -> None:
         """Process bytes of the transport; then run the timers that are due."""

@@ -10,7 +10,7 @@ from gateway_proto._checks import is_text, shown
 from gateway_proto.encoding.raw_value import decode_raw
 from gateway_proto.errors import DataError
 from gateway_proto.session import MAX_SESSION_ID_LENGTH
-from gateway_proto.timing.heartbeat import milliseconds
+from gateway_proto.timing.heartbeat import parse_interval
 from gateway_proto.urls import MAX_URL_LENGTH
 
 __all__ = [
@@ -69,7 +69,7 @@ def heartbeat_interval(raw: bytes) -> int | None:
         value = decode_raw(raw, _HeartbeatInterval).heartbeat_interval
     except DataError:
         return None
-    return milliseconds(value)
+    return parse_interval(value)
 
 
 def reconnect_url(raw: bytes) -> str | None:

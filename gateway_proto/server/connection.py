@@ -63,7 +63,7 @@ class ServerConnection(BaseConnection[ServerMessage, ServerEvent, Payload]):
             output_limit=config.output_limit,
             table=server_table(),
             frames=ServerFrames(limit=config.message_limit) if framing else ExternalWebSocket(),
-            inflater=NoDecompressor(),
+            decompressor=NoDecompressor(),
         )
         self._context = context
         self._config = config
@@ -77,7 +77,7 @@ class ServerConnection(BaseConnection[ServerMessage, ServerEvent, Payload]):
         self._faults = FaultInjector(framing=framing)
         self._size = 0  # of the payload being handled, in bytes
         self._limits = CommandLimits(self._version)
-        self._deadlines.set(Timer.HANDSHAKE, now + config.handshake_timeout)
+        self._timers.set(Timer.HANDSHAKE, now + config.handshake_timeout)
         self.number: int | None = None
         """Number of the connection, counted from 1; None before it asks for a WebSocket."""
         self.session: ServerSession | None = None
@@ -224,7 +224,7 @@ class ServerConnection(BaseConnection[ServerMessage, ServerEvent, Payload]):
     def _schedule_fault_timer(self) -> None:
         at = self._faults.next_timer()
         if at is not None and self._state not in (State.CLOSING, State.CLOSED):
-            self._deadlines.set(Timer.FAULT, at)
+            self._timers.set(Timer.FAULT, at)
 
     # ----- HTTP requests -----
 
@@ -237,8 +237,8 @@ class ServerConnection(BaseConnection[ServerMessage, ServerEvent, Payload]):
         url = self._url(item.headers.get("host", self._host))
         answer, requested = self._context.answer_request(item, url, now=now)
         if isinstance(answer, Wait):
-            self._deadlines.clear(Timer.HANDSHAKE)
-            self._deadlines.set(Timer.REQUEST, now + answer.seconds)
+            self._timers.clear(Timer.HANDSHAKE)
+            self._timers.set(Timer.REQUEST, now + answer.seconds)
             self._context.wait(self, answer)
             return
         assert requested is not None
@@ -262,7 +262,7 @@ class ServerConnection(BaseConnection[ServerMessage, ServerEvent, Payload]):
         assert isinstance(self._frames, ServerFrames)
         self._begin_upgrade()
         refusal = self._faults.refusal()
-        error = self._negotiation_error(item.target, item.headers.get("host", self._host))
+        error = self._negotiate(item.target, item.headers.get("host", self._host))
         if refusal is None and error is None:
             self._process(self._frames.accept(), now)
             return
@@ -274,7 +274,7 @@ class ServerConnection(BaseConnection[ServerMessage, ServerEvent, Payload]):
 
     def accept_upgraded(self, target: str, host: str, *, now: float) -> None:
         """Start after the WebSocket was accepted elsewhere, for this target and host."""
-        error = self._negotiation_error(target, host)
+        error = self._negotiate(target, host)
         if error is not None:
             self.drop(now=now)
             raise error
@@ -285,8 +285,8 @@ class ServerConnection(BaseConnection[ServerMessage, ServerEvent, Payload]):
         self.number, faults = self._context.next_upgrade()
         self._faults = FaultInjector(faults, framing=isinstance(self._frames, ServerFrames))
 
-    def _negotiation_error(self, target: str, host: str) -> LocalProtocolError | None:
-        """Choose what the query asks for; return the error if it is not supported."""
+    def _negotiate(self, target: str, host: str) -> LocalProtocolError | None:
+        """Apply what the query asks for, or return the error if it is not supported."""
         self._target, self._host = target, host
         try:
             chosen = negotiate(target, self._config.versions)
@@ -307,8 +307,8 @@ class ServerConnection(BaseConnection[ServerMessage, ServerEvent, Payload]):
     def _handle_open(self, now: float) -> None:
         self._transition(Input.OPENED)
         self._detect_encoding = not self._version.negotiates_in_url
-        self._deadlines.clear(Timer.HANDSHAKE)
-        self._deadlines.set(Timer.READY, now + self._config.identify_timeout)
+        self._timers.clear(Timer.HANDSHAKE)
+        self._timers.set(Timer.READY, now + self._config.identify_timeout)
         self._events.append(Opened(self._target))
         self._context.note("Opened", self.number, path=self._target)
         self._limits = CommandLimits(self._version)
@@ -322,16 +322,16 @@ class ServerConnection(BaseConnection[ServerMessage, ServerEvent, Payload]):
 
     def _await_heartbeat(self, now: float) -> None:
         seconds = self._config.heartbeat_interval / 1000 * self._config.heartbeat_tolerance
-        self._deadlines.set(Timer.LIVENESS, now + seconds)
+        self._timers.set(Timer.LIVENESS, now + seconds)
 
     # ----- commands -----
 
     _decode = staticmethod(decode_payload)
 
-    def _process_payload_text(self, text: str | bytes, now: float, *, inflated: bool) -> None:
+    def _process_payload_text(self, text: str | bytes, now: float, *, decompressed: bool) -> None:
         data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
         self._size = len(data)
-        super()._process_payload_text(text, now, inflated=inflated)
+        super()._process_payload_text(text, now, decompressed=decompressed)
 
     def _handle_payload(self, payload: Payload, now: float) -> None:
         if self._detect_encoding:
@@ -344,7 +344,7 @@ class ServerConnection(BaseConnection[ServerMessage, ServerEvent, Payload]):
         if error is not None:
             self.close_unchecked(*error, now=now)
             return
-        assert payload.opcode is not None  # it is an error
+        assert payload.opcode is not None  # `CommandLimits` rejects it
         try:
             command = decode_command(payload.opcode, payload.raw, self._version)
         except (msgspec.DecodeError, RecursionError, ValueError) as problem:
@@ -377,7 +377,7 @@ class ServerConnection(BaseConnection[ServerMessage, ServerEvent, Payload]):
     def _handle_heartbeat(self, now: float) -> None:
         self._transition(Input.HEARTBEAT)
         if self._state is State.IDENTIFYING:  # the client may wait for an identify slot
-            self._deadlines.set(Timer.READY, now + self._config.identify_timeout)
+            self._timers.set(Timer.READY, now + self._config.identify_timeout)
         self._await_heartbeat(now)
         is_open = self._trigger_faults("heartbeat", now)
         if is_open and self._version.acks_heartbeats and self._faults.acknowledges:
@@ -406,7 +406,7 @@ class ServerConnection(BaseConnection[ServerMessage, ServerEvent, Payload]):
         self.session = session
         session.encoding = self._encoding
         self._context.registry.attach(session, self)
-        self._deadlines.clear(Timer.READY)
+        self._timers.clear(Timer.READY)
         is_plain = (self._encoding, self._compression) == (Encoding.JSON, Compression.NONE)
         if session.compress and is_plain:
             self._compress(Compression.PAYLOAD)
@@ -452,7 +452,7 @@ class ServerConnection(BaseConnection[ServerMessage, ServerEvent, Payload]):
         resumable = message.resumable and self._version.invalid_session_has_flag
         self.session = None
         self._context.registry.detach(session, now=now, forget=not resumable)
-        self._deadlines.set(Timer.READY, now + self._config.identify_timeout)
+        self._timers.set(Timer.READY, now + self._config.identify_timeout)
 
     # ----- timers and the end -----
 
@@ -474,7 +474,7 @@ class ServerConnection(BaseConnection[ServerMessage, ServerEvent, Payload]):
             case _:
                 self._fail(RESUMABLE_CLOSE_CODE, f"waited too long for {AWAITED[timer]}", now)
 
-    def _adjust_next_action(self, then: NextAction) -> NextAction:
+    def _adjust_next_action(self, action: NextAction) -> NextAction:
         return NextAction.STOP
 
     def _peer_closed(self, code: int | None, reason: str) -> Closed:

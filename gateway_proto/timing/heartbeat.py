@@ -1,4 +1,7 @@
-"""Heartbeat schedule, zombie detection and latency."""
+"""Heartbeat schedule, zombie detection and latency.
+
+It sends nothing: `ClientConnection` calls `on_timer` and sends the heartbeat.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ __all__ = [
     "HeartbeatAction",
     "HeartbeatScheduler",
     "ZombiePolicy",
-    "milliseconds",
+    "parse_interval",
 ]
 
 _MIN_INTERVAL = 0.01
@@ -21,10 +24,10 @@ _MAX_MILLISECONDS = 2**48
 """An upper bound that a session can store; in effect no heartbeats at all."""
 
 
-def milliseconds(value: Any) -> int | None:
-    """Return the heartbeat interval that a server sent, in whole milliseconds; None if unusable.
+def parse_interval(value: Any) -> int | None:
+    """Return the interval that a server sent, in whole milliseconds; None if it is unusable.
 
-    Compatible servers write it as a fraction, or as text.
+    Compatible servers send it as a fraction, or as text.
     """
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
@@ -44,8 +47,9 @@ class ZombiePolicy(enum.Enum):
     """As documented, <https://docs.discord.com/developers/events/gateway#sending-heartbeats>;
     a false alarm if the reader has a large backlog."""
     TRAFFIC = "traffic"
-    """Misses a half-dead session that still dispatches."""
+    """Misses a server that still dispatches but no longer acknowledges."""
     TRAFFIC_THEN_ACK = "traffic_then_ack"
+    """Any data in each interval, and an ACK in every second one."""
 
 
 class EarlyHeartbeats(enum.Enum):
@@ -89,8 +93,8 @@ class HeartbeatScheduler:
     def __init__(self, *, acks: bool, policy: ZombiePolicy = ZombiePolicy.TRAFFIC_THEN_ACK) -> None:
         self._acks = acks
         self._policy = policy
-        self._awaited_since: float | None = None
-        self._missed = 0
+        self._awaited_since: float | None = None  # time of the heartbeat that has no ACK yet
+        self._missed = 0  # heartbeats that were due before that ACK
         self.interval: float = 0.0
         """Seconds."""
         self.due: float = 0.0
@@ -114,13 +118,13 @@ class HeartbeatScheduler:
         self.reset_liveness()
 
     def slots_needed(self, seconds: float) -> int:
-        """Return how many sends `seconds` need for heartbeats and one answer to a request."""
+        """Return how many sends to reserve in `seconds`: the heartbeats, and one on request."""
         return math.ceil(seconds / self.interval) + 1 if self.interval else 1
 
     def reset_liveness(self) -> None:
-        """Reset liveness tracking.
+        """Forget missed ACKs and missing traffic.
 
-        We were not reading, so missing traffic says nothing about the peer.
+        Call it after a time without reading, in which both say nothing about the peer.
         """
         self._missed = 0
         self.has_traffic = True
@@ -143,7 +147,7 @@ class HeartbeatScheduler:
 
         Call it once for each heartbeat. By default a peer is a zombie after one interval without
         any data, or two without an ACK. A reader with a large backlog has not seen its ACK yet, but
-        sees traffic; a half-dead session may still dispatch for a while.
+        sees traffic; a failing server may dispatch for a while without sending ACKs.
         """
         if self._awaited_since is None:
             return False

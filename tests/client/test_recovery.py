@@ -232,7 +232,7 @@ def test_stalled_resume_replay_ends_after_the_session_timeout() -> None:
     connection.receive_message(_dispatch("MISSED", 8), now=10.0)
     connection.receive_message(_dispatch("MISSED", 9), now=11.0)
 
-    assert connection._deadlines._at[_session_timer()] == 70.0
+    assert connection._timers._at[_session_timer()] == 70.0
     assert not connection._outcome.resume_unanswered
 
 

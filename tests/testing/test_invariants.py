@@ -145,7 +145,7 @@ def _reads_on_and_on(patch: Patch) -> None:
 
 
 def _keeps_its_timers(patch: Patch) -> None:
-    patch.setattr(ClientConnection, "next_timer", lambda self: self._deadlines.next_timer())
+    patch.setattr(ClientConnection, "next_timer", lambda self: self._timers.next_timer())
 
 
 def _closes_twice(patch: Patch) -> None:

@@ -11,7 +11,7 @@ from gateway_proto.timing.heartbeat import (
     HeartbeatAction,
     HeartbeatScheduler,
     ZombiePolicy,
-    milliseconds,
+    parse_interval,
 )
 
 
@@ -46,7 +46,7 @@ def test_heartbeat_interval_is_clamped(milliseconds: float, seconds: float) -> N
 def test_heartbeat_interval_of_a_server_is_parsed_leniently(
     value: Any, expected: int | None
 ) -> None:
-    assert milliseconds(value) == expected
+    assert parse_interval(value) == expected
 
 
 def test_heartbeat_state_before_the_interval_is_empty() -> None:
