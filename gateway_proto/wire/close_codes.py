@@ -1,4 +1,8 @@
-"""close code, reason → may a close frame carry them, and which the caller meant."""
+"""Close codes and reasons that a close frame can carry (RFC 6455, 7.4).
+
+What a code means to a client, and what the client does next, is in `versions.py`:
+`ProtocolVersion.close_policies`.
+"""
 
 from __future__ import annotations
 

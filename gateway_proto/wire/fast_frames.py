@@ -26,20 +26,23 @@ __all__ = [
     "read_header",
 ]
 
+# First bytes of frames without reserved bits: the FIN bit and the op code (RFC 6455, 5.2).
 _TEXT, _BINARY = 0x81, 0x82
 _WHOLE = (_TEXT, _BINARY)
+_BEGIN_TEXT, _BEGIN_BINARY = 0x01, 0x02
+_BEGIN = (_BEGIN_TEXT, _BEGIN_BINARY)
+_CONTINUE, _END = 0x00, 0x80
+_FRAGMENTS = (*_BEGIN, _CONTINUE, _END)
+_PING, _PONG = 0x89, 0x8A
+_CLOSE = 0x88
+
 _INVALID_LENGTH = -1
 """The length of a masked frame, or a length that RFC 6455, 5.2, does not allow: not in the shortest
 form, or 2**63 and more."""
-_BEGIN = (0x01, 0x02)
-_CONTINUE, _END = 0x00, 0x80
-_FRAGMENTS = (*_BEGIN, _CONTINUE, _END)
-_utf8_decoder = codecs.getincrementaldecoder("utf-8")
-_PINGS = (0x89, 0x8A)
-_CLOSE = 0x88
 _MAX_CONTROL_PAYLOAD = 125
 """Bytes (RFC 6455, 5.5)."""
 _MASK_SIZE = 4
+_Utf8Decoder = codecs.getincrementaldecoder("utf-8")
 
 
 class FrameHeader(msgspec.Struct, frozen=True):
@@ -249,7 +252,7 @@ class FastFrameParser:
         return True
 
     def _capacity(self, first: int) -> int:
-        """Return the maximum length of a fragment or of a control frame."""
+        """Return the maximum length of the payload of a fragment or of a control frame."""
         if self._message is None or first not in _FRAGMENTS:
             return self._limit
         return self._limit - len(self._message)
@@ -258,7 +261,7 @@ class FastFrameParser:
         """Add a fragment to its message. Return False if the message is not valid UTF-8."""
         if self._message is None:
             self._message = bytearray()
-            self._utf8 = _utf8_decoder() if first == _BEGIN[0] else None
+            self._utf8 = _Utf8Decoder() if first == _BEGIN_TEXT else None
         utf8, is_last = self._utf8, first == _END
         if utf8 is not None:
             try:
@@ -278,11 +281,14 @@ class FastFrameParser:
         """Return an empty fragment that puts wsproto into the state after the joined fragments."""
         if self._message is None:
             return b""
-        return bytes([_BEGIN[1] if self._utf8 is None else _BEGIN[0], 0])
+        return bytes([_BEGIN_BINARY if self._utf8 is None else _BEGIN_TEXT, 0])
 
     def _is_allowed(self, first: int, length: int) -> bool:
-        """Whether such a frame is valid at this point."""
-        if first in _PINGS:
+        """Whether a frame with this first byte and length is valid at this point.
+
+        False for a close frame too: wsproto handles it and all bytes after it.
+        """
+        if first in (_PING, _PONG):
             return length <= _MAX_CONTROL_PAYLOAD
         if self._message is not None:
             return first in (_CONTINUE, _END)
@@ -305,7 +311,7 @@ class HeaderGuard:
     wsproto will reject.
     """
 
-    __slots__ = ("_close", "_head", "_limit", "_masked", "_off", "_size", "_skip")
+    __slots__ = ("_close", "_head", "_is_stopped", "_limit", "_masked", "_size", "_skip")
 
     def __init__(self, limit: int, *, masked: bool) -> None:
         self._close: bytearray | None = None  # mask and payload of the close frame
@@ -314,12 +320,12 @@ class HeaderGuard:
         self._head = bytearray()
         self._skip = 0  # bytes of the frame's mask and payload not yet received
         self._size = 0  # of the message so far
-        self._off = False
+        self._is_stopped = False
 
     def check(self, data: bytes) -> int | None:
         """Return the offset of the header that exceeds the limit, or None."""
         at, size = 0, len(data)
-        while at < size and not self._off:
+        while at < size and not self._is_stopped:
             if self._skip:
                 step = min(self._skip, size - at)
                 if self._close is not None:
@@ -355,7 +361,7 @@ class HeaderGuard:
         assert header is not None
         self._head.clear()
         if header.is_masked is not self._masked or header.length >= 1 << 63:
-            self._off = True
+            self._is_stopped = True
             return False
         self._skip = header.end - header.size
         if header.first == _CLOSE and header.length <= _MAX_CONTROL_PAYLOAD:

@@ -1,8 +1,8 @@
 """bytes ↔ messages: the HTTP upgrade and WebSocket, with bounds.
 
-h11 and wsproto parse; this module adds what they leave to their callers. It joins and bounds
-fragments, answers pings and closes, reports protocol violations apart from the peer's close, and
-raises for no input.
+h11 and wsproto parse the HTTP heads and the frames; `fast_frames.py` parses the common frames of a
+server. This module adds what they leave to their callers: it joins and bounds fragments, answers
+pings and closes, and reports protocol violations apart from the peer's close. No input raises.
 """
 
 from __future__ import annotations
