@@ -92,7 +92,7 @@ class Client:
         self._config = config
         self._events: list[Event] = []
         self._session = self._fitting(session)
-        self._trust = config.url_policy
+        self._url_policy = config.url_policy
         self._query = config.query
         first, longest, random = config.backoff_initial, config.backoff_max, config.next_random
         # An outage ends with HELLO. A gateway that opens connections and loses them recovers only
@@ -275,7 +275,7 @@ class Client:
         session, gateway = self._session, self._gateway
         if session is None or session.resume_url is None or gateway is None:
             return False
-        url, _ = self._trust.check(session.resume_url)
+        url, _ = self._url_policy.check(session.resume_url)
         query = self._query
         return url is not None and url.with_query(query).same_as(gateway.with_query(query))
 
@@ -362,7 +362,7 @@ class Client:
         return self._gateway
 
     def _check_url(self, text: str) -> Url | None:
-        url, why = self._trust.check(text)
+        url, why = self._url_policy.check(text)
         if url is None:
             shown = self._redacted(text)
             shown = shown if len(shown) <= MAX_URL_LENGTH else f"{shown[:200]}..."
@@ -505,11 +505,11 @@ class Client:
 
     def _same_command_failed_twice(self, closed: Closed) -> bool:
         """Whether one command caused two closes in a row, without a stable time between."""
-        culprit = closed.last_sent[-1] if closed.last_sent else None
-        if isinstance(culprit, Identify | Resume):
-            culprit = None  # sent by the client itself: repeated rejection may be an outage
-        before, self._failed_command = self._failed_command, culprit
-        return culprit is not None and culprit == before and self._loss_backoff.failures > 1
+        command = closed.last_sent[-1] if closed.last_sent else None
+        if isinstance(command, Identify | Resume):
+            command = None  # sent by the client itself: repeated rejection may be an outage
+        before, self._failed_command = self._failed_command, command
+        return command is not None and command == before and self._loss_backoff.failures > 1
 
     def _count_outcome(self, outcome: _ConnectionOutcome, now: float) -> None:
         """Count the failure for the step that was tried: resume URL, main URL or identify.

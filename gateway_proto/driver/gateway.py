@@ -52,7 +52,6 @@ class AdapterGateway(BaseGateway):
     """
 
     __slots__ = (
-        "_awaited",
         "_config",
         "_driver",
         "_error",
@@ -64,6 +63,7 @@ class AdapterGateway(BaseGateway):
         "_ready_notifier",
         "_responses",
         "_stopping",
+        "_waiting_calls",
     )
 
     def __init__(
@@ -80,7 +80,7 @@ class AdapterGateway(BaseGateway):
         super().__init__(client, queue_limit=queue_limit, round_robin=round_robin)
         self._config = config
         self._responses: dict[int, _Answer] = {}
-        self._awaited = 0
+        self._waiting_calls = 0  # of `send` and `request`, for READY or an answer
         self._error_is_raised = False
         self._iterations = Iterations() if round_robin is None else round_robin.iterations
         self._label = "" if shard_id is None else f"shard {shard_id}: "
@@ -159,7 +159,7 @@ class AdapterGateway(BaseGateway):
         finally:
             del self._responses[number]
         if answer.outcome is None:
-            raise self._closed_for_good()
+            raise self._ended_error()
         if isinstance(answer.outcome, RequestFailed):
             raise RequestError(answer.outcome.reason, answer.outcome.retry_after)
         return answer.outcome.answer
@@ -295,7 +295,8 @@ class AdapterGateway(BaseGateway):
         self._error = None
         self._take(events)
 
-    def _closed_for_good(self) -> BaseException:
+    def _ended_error(self) -> BaseException:
+        """Return the exception of a call that can no longer succeed: the gateway has ended."""
         if self._error is not None:
             return self._error
         if self.gave_up is not None:
@@ -315,20 +316,22 @@ class AdapterGateway(BaseGateway):
 
     @contextlib.contextmanager
     def _awaiting(self) -> Iterator[None]:
-        self._awaited += 1
+        """Keep reading while the caller waits: it may be the only consumer of the events."""
+        self._waiting_calls += 1
         self._resume_reading()
         try:
             yield
         finally:
-            self._awaited -= 1
+            self._waiting_calls -= 1
 
     async def _ready(self) -> Driver:
+        """Wait for READY; return the driver of the connection."""
         with self._awaiting():
             while not self._is_finished:
                 if self._driver is not None and self.state is State.READY:
                     return self._driver
                 await self._ready_notifier.wait()
-        raise self._closed_for_good()
+        raise self._ended_error()
 
     def _deliver(self, driver: Driver, events: list[Any]) -> bool:
         connection = driver.connection
@@ -337,7 +340,7 @@ class AdapterGateway(BaseGateway):
         if self.state is State.READY:
             self._ready_notifier.notify()
         # Keep reading while stopping or awaiting READY or an answer: the caller asks for no events.
-        return self._stopping or self._awaited > 0 or self._has_capacity()
+        return self._stopping or self._waiting_calls > 0 or self._has_capacity()
 
     def _take(self, events: list[Any], size: int = 0) -> None:
         if not events:

@@ -46,7 +46,7 @@ class Notifier(Protocol):
         """Wake all tasks that wait."""
 
     async def wait(self) -> None:
-        """Wait for the next `tell`."""
+        """Wait for the next `notify`."""
 
 
 class Driver(Protocol):
@@ -121,7 +121,7 @@ class RoundRobin:
     """
 
     def __init__(self) -> None:
-        self._line: deque[BaseGateway] = deque()
+        self._gateways: deque[BaseGateway] = deque()
         self._last: BaseGateway | None = None
         self.iterations: Iterations = Iterations()
         """Iterations over the shards and over each of their gateways."""
@@ -135,18 +135,18 @@ class RoundRobin:
 
     def add(self, gateway: BaseGateway) -> None:
         """Add a gateway whose first event was queued."""
-        self._line.append(gateway)
+        self._gateways.append(gateway)
 
     def next_event(self) -> tuple[BaseGateway, Event] | None:
         """Return the next event with its gateway, or None; the previous event counts as handled."""
         if self._last is not None:
             self._last.handled()
             self._last = None
-        while self._line:
-            gateway = self._line.popleft()
+        while self._gateways:
+            gateway = self._gateways.popleft()
             event = gateway._next_event()
             if gateway._has_event:
-                self._line.append(gateway)
+                self._gateways.append(gateway)
             if event is not None:  # None if it was taken from the gateway itself
                 self._last = gateway
                 return gateway, event

@@ -1,4 +1,8 @@
-"""Order, pace and daily budget of Identify."""
+"""Rate limits of Identify: order and interval of the shards, and the budget per day.
+
+`rate_limit.py` has the sliding window of the other limits; `server/limits.py` has the limits of
+the server role.
+"""
 
 from __future__ import annotations
 
@@ -100,9 +104,9 @@ class IdentifyBudget:
                 self._resets_at = now + _DAY
 
     def spent(self, now: float) -> tuple[float | None, str] | None:
-        """Return why no Identify may be sent now, after the seconds until one may be sent.
+        """Return the seconds until an Identify may be sent, and why; None if one may be sent now.
 
-        None instead of seconds means never. None means that an Identify may be sent now.
+        Seconds of None mean never.
         """
         free_at = self.next_slot_at(now)
         if free_at is None:
@@ -146,7 +150,7 @@ class IdentifyQueue:
         # Two kinds of heaps: per key its shards, some of which may have left; and the keys with
         # shards, by the time of their next slot. A shard has at most two entries, listed in
         # `_entries`: one at the front and one by its id.
-        self._lines: dict[int, list[tuple[bool, int]]] = {}
+        self._shards: dict[int, list[tuple[bool, int]]] = {}
         self._entries: set[tuple[bool, int]] = set()
         self._keys: list[tuple[float, int]] = []
         self._free_at: dict[int, float] = {}
@@ -168,10 +172,10 @@ class IdentifyQueue:
             return
         self._entries.add(order)
         key = identify_key(shard_id, self._max_concurrency)
-        if key not in self._lines:
-            self._lines[key] = []
+        if key not in self._shards:
+            self._shards[key] = []
             heappush(self._keys, (self._free_at.get(key, -math.inf), key))
-        heappush(self._lines[key], order)
+        heappush(self._shards[key], order)
 
     def leave(self, shard_id: int) -> None:
         """Remove a shard whose connection is lost; if it waited, it rejoins at the front."""
@@ -203,13 +207,13 @@ class IdentifyQueue:
         """Return when the first slot is free, after dropping entries of shards that left."""
         while self._keys:
             at, key = self._keys[0]
-            line = self._lines[key]
-            while line and not self._waits(line[0]):
-                self._entries.discard(heappop(line))
-            if line:
+            shards = self._shards[key]
+            while shards and not self._waits(shards[0]):
+                self._entries.discard(heappop(shards))
+            if shards:
                 return at
             heappop(self._keys)
-            del self._lines[key]
+            del self._shards[key]
         return None
 
     def _waits(self, order: tuple[bool, int]) -> bool:
@@ -218,7 +222,7 @@ class IdentifyQueue:
 
     def _grant(self, now: float) -> None:
         at, key = heappop(self._keys)
-        order = heappop(self._lines[key])
+        order = heappop(self._shards[key])
         self._entries.discard(order)
         _, shard_id = order
         _, grant = self._waiting.pop(shard_id)

@@ -392,7 +392,7 @@ def test_repeated_join_keeps_one_place_in_the_queue() -> None:
         _join(queue, granted, 7)
 
     assert queue.waiting_shards == (7,)
-    assert sum(map(len, queue._lines.values())) <= 2
+    assert sum(map(len, queue._shards.values())) <= 2
     _run(queue, 10.0)
     assert granted == [(7, 0.0)]
 
