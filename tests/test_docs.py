@@ -87,7 +87,7 @@ def test_table_of_close_codes_has_every_code_of_the_server() -> None:
     import gateway_proto.server.context as context
     import gateway_proto.server.limits as limits
 
-    closes = re.findall(r"close_unchecked\((4\d\d\d)", inspect.getsource(connection))
+    closes = re.findall(r"_close_unchecked\((4\d\d\d)", inspect.getsource(connection))
     errors = re.findall(
         r"return \(?(4\d\d\d), ", inspect.getsource(context) + inspect.getsource(limits)
     )

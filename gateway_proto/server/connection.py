@@ -88,7 +88,7 @@ class ServerConnection(BaseConnection[ServerMessage, ServerEvent, Payload]):
         return (
             f"{type(self).__name__}(number={self.number}, state={self._state.value}, "
             f"version={self._version.number}, encoding={self._encoding.value}, "
-            f"compression={self._compression.value}, waiting={self.buffered_bytes}, "
+            f"compression={self._compression.value}, buffered_bytes={self.buffered_bytes}, "
             f"session={self.session!r})"
         )
 
@@ -115,12 +115,12 @@ class ServerConnection(BaseConnection[ServerMessage, ServerEvent, Payload]):
         return self._faults.buffered_bytes(self._frames.buffered_bytes)
 
     @property
-    def framed_bytes(self) -> int:
+    def _framed_bytes(self) -> int:
         """Bytes that are framed and wait to be taken."""
         return self._frames.buffered_bytes
 
     @property
-    def acknowledges(self) -> bool:
+    def _acknowledges(self) -> bool:
         """Whether heartbeats are acknowledged."""
         return self._faults.acknowledges
 
@@ -136,7 +136,7 @@ class ServerConnection(BaseConnection[ServerMessage, ServerEvent, Payload]):
             if self.session is None:
                 raise LocalProtocolError("a dispatch needs a session: wait for Identify or Resume")
             message = self.session.add_dispatch(message.name, message.raw)
-        self.write(message, now=now)
+        self._send_unchecked(message, now=now)
 
     def close(self, code: int = 1000, reason: str = "", *, now: float) -> None:
         """Begin the closing handshake; `Closed` follows after it, or after its timeout.
@@ -146,7 +146,7 @@ class ServerConnection(BaseConnection[ServerMessage, ServerEvent, Payload]):
         super().close(code, reason, now=now)
         self._wake()
 
-    def close_unchecked(self, code: int, reason: str, *, now: float) -> None:
+    def _close_unchecked(self, code: int, reason: str, *, now: float) -> None:
         """Close with any code that a close frame may carry, such as 1012 or 4009."""
         self._close(_closed(code, reason), self._advance_clock(now))
         self._wake()
@@ -173,7 +173,7 @@ class ServerConnection(BaseConnection[ServerMessage, ServerEvent, Payload]):
 
     # ----- what is sent -----
 
-    def write(self, message: ServerMessage, *, now: float) -> None:
+    def _send_unchecked(self, message: ServerMessage, *, now: float) -> None:
         """Send a message without checks; drop it if the WebSocket is not open."""
         now = self._advance_clock(now)
         if not self._is_open():
@@ -183,14 +183,14 @@ class ServerConnection(BaseConnection[ServerMessage, ServerEvent, Payload]):
             return
         text = encode_message(message, self._version, self._encoding)
         large = len(text) >= _LARGE or (isinstance(message, Dispatch) and message.name == "READY")
-        self.send_text(text, now=now, large=large)
+        self._send_text(text, now=now, large=large)
         if isinstance(message, Dispatch):
             self._faults.dispatched(message, self, now)
             self._schedule_fault_timer()
         elif isinstance(message, SessionInvalidated):
             self._invalidate(message, now)
 
-    def send_text(self, text: bytes, *, now: float, large: bool = True) -> None:
+    def _send_text(self, text: bytes, *, now: float, large: bool = True) -> None:
         """Compress and send the text of a payload, if the WebSocket is open."""
         if not self._is_open():
             return
@@ -203,7 +203,7 @@ class ServerConnection(BaseConnection[ServerMessage, ServerEvent, Payload]):
 
     def _dispatch(self, name: str, d: Any, now: float, *, replay: bool = True) -> None:
         if self.session is not None:  # a fault on the dispatch before may have invalidated it
-            self.write(
+            self._send_unchecked(
                 self.session.add_dispatch(name, msgspec.json.encode(d), replay=replay), now=now
             )
 
@@ -246,7 +246,7 @@ class ServerConnection(BaseConnection[ServerMessage, ServerEvent, Payload]):
         if answer is not None:  # without one the request waits for the timeout
             self._respond(answer)
 
-    def end_wait(self, answer: HttpResponse) -> None:
+    def _end_wait(self, answer: HttpResponse) -> None:
         """Answer a request that waited for an entry."""
         path, _, query = self._target.partition("?")
         self._events.append(HttpRequested("GET", path, answer.status, query))
@@ -272,7 +272,7 @@ class ServerConnection(BaseConnection[ServerMessage, ServerEvent, Payload]):
 
     # ----- the WebSocket opens -----
 
-    def accept_upgraded(self, target: str, host: str, *, now: float) -> None:
+    def _accept_upgraded(self, target: str, host: str, *, now: float) -> None:
         """Start after the WebSocket was accepted elsewhere, for this target and host."""
         error = self._negotiate(target, host)
         if error is not None:
@@ -315,9 +315,9 @@ class ServerConnection(BaseConnection[ServerMessage, ServerEvent, Payload]):
         if not self._trigger_faults("open", now):
             return
         if self._is_version_unsupported:
-            self.close_unchecked(4012, "Invalid API version", now=now)
+            self._close_unchecked(4012, "Invalid API version", now=now)
         elif self._version.sends_hello:
-            self.write(Hello(self._config.heartbeat_interval), now=now)
+            self._send_unchecked(Hello(self._config.heartbeat_interval), now=now)
             self._await_heartbeat(now)
 
     def _await_heartbeat(self, now: float) -> None:
@@ -342,7 +342,7 @@ class ServerConnection(BaseConnection[ServerMessage, ServerEvent, Payload]):
             self._encoding = Encoding.ETF if is_etf else Encoding.JSON
         error = self._limits.error(payload, self._size, now=now)
         if error is not None:
-            self.close_unchecked(*error, now=now)
+            self._close_unchecked(*error, now=now)
             return
         assert payload.opcode is not None  # `CommandLimits` rejects it
         try:
@@ -364,11 +364,11 @@ class ServerConnection(BaseConnection[ServerMessage, ServerEvent, Payload]):
             case Resume() if self._state is State.IDENTIFYING:
                 self._resume(command, now)
             case Identify() | Resume():
-                self.close_unchecked(4005, "Already authenticated", now=now)
+                self._close_unchecked(4005, "Already authenticated", now=now)
             case RawCommand(op) if op not in self._version.commands:
-                self.close_unchecked(4001, "Unknown opcode", now=now)
+                self._close_unchecked(4001, "Unknown opcode", now=now)
             case _ if not self._transition(Input.COMMAND):
-                self.close_unchecked(4003, "Not authenticated", now=now)
+                self._close_unchecked(4003, "Not authenticated", now=now)
             case _:
                 assert self.session is not None
                 for name, d in answers(command, self.session, self._context, now=now):
@@ -381,18 +381,18 @@ class ServerConnection(BaseConnection[ServerMessage, ServerEvent, Payload]):
         self._await_heartbeat(now)
         is_open = self._trigger_faults("heartbeat", now)
         if is_open and self._version.acks_heartbeats and self._faults.acknowledges:
-            self.write(HeartbeatAcked(), now=now)
+            self._send_unchecked(HeartbeatAcked(), now=now)
 
     def _identify(self, identify: Identify, now: float) -> None:
         if not self._trigger_faults("identify", now):
             return
         error = self._context.identify_error(identify, self._version, now=now)
         if error is not None:
-            self.close_unchecked(*error, now=now)
+            self._close_unchecked(*error, now=now)
             return
         session = self._context.open_session(identify, self._version, now=now)
         if session is None:
-            self.write(SessionInvalidated(resumable=False), now=now)
+            self._send_unchecked(SessionInvalidated(resumable=False), now=now)
             return
         self._transition(Input.IDENTIFY)
         self._attach_session(session, now)
@@ -418,15 +418,15 @@ class ServerConnection(BaseConnection[ServerMessage, ServerEvent, Payload]):
             return
         session = self._context.registry.find(resume, self._version, now=now)
         if session is not None and resume.seq > session.sequence:
-            self.close_unchecked(4007, "Invalid seq", now=now)
+            self._close_unchecked(4007, "Invalid seq", now=now)
             return
         missed = None if session is None else session.dispatches_after(resume.seq, self._encoding)
         if session is None or missed is None:
             code = self._version.failed_resume_close
             if code is None:
-                self.write(SessionInvalidated(resumable=False), now=now)
+                self._send_unchecked(SessionInvalidated(resumable=False), now=now)
             else:
-                self.close_unchecked(code, "Invalid session", now=now)
+                self._close_unchecked(code, "Invalid session", now=now)
             return
         self._transition(Input.RESUME)
         if session.connection is not None:
@@ -434,7 +434,7 @@ class ServerConnection(BaseConnection[ServerMessage, ServerEvent, Payload]):
             session.connection.drop(now=now)
         self._attach_session(session, now)
         for dispatch in missed:
-            self.write(dispatch, now=now)
+            self._send_unchecked(dispatch, now=now)
         d = resumed_data(self._version, self._config)
         self._dispatch("RESUMED", d, now, replay=False)
         self._context.note("Resumed", self.number, session=session.id)
@@ -458,16 +458,16 @@ class ServerConnection(BaseConnection[ServerMessage, ServerEvent, Payload]):
 
     def _handle_malformed(self, error: str, now: float) -> None:
         self._context.note("MalformedPayload", self.number, error=error)
-        self.close_unchecked(4002, "Error while decoding payload", now=now)
+        self._close_unchecked(4002, "Error while decoding payload", now=now)
 
     def _on_timer(self, timer: Timer, now: float) -> None:
         match timer:
             case Timer.LIVENESS | Timer.READY:
-                self.close_unchecked(4009, "Session timed out", now=now)
+                self._close_unchecked(4009, "Session timed out", now=now)
             case Timer.CLOSE:
                 self._end(self._peer_closed(None, ""), now)
             case Timer.REQUEST:
-                self.end_wait(self._context.unmet_wait(self))
+                self._end_wait(self._context.unmet_wait(self))
             case Timer.FAULT:
                 self._faults.handle_timer(self, now)
                 self._schedule_fault_timer()

@@ -117,7 +117,7 @@ class ServerContext:
         for session, session_raw in zip(sessions, raws, strict=True):
             dispatch = session.add_dispatch(name, session_raw)
             if session.connection is not None:
-                session.connection.write(dispatch, now=now)
+                session.connection._send_unchecked(dispatch, now=now)
         return len(sessions)
 
     def recipients(
@@ -221,7 +221,7 @@ class ServerContext:
         if entry is None:
             self._waits[connection] = wait
         else:
-            connection.end_wait(HttpResponse(200, msgspec.json.encode(entry)))
+            connection._end_wait(HttpResponse(200, msgspec.json.encode(entry)))
 
     def unmet_wait(self, connection: ServerConnection) -> HttpResponse:
         """Return the answer to a request that has waited for too long."""
@@ -240,7 +240,7 @@ class ServerContext:
     def _check_waits(self, entry: Mapping[str, Any]) -> None:
         for connection, wait in list(self._waits.items()):
             if wait.is_for(entry):
-                connection.end_wait(HttpResponse(200, msgspec.json.encode(entry)))
+                connection._end_wait(HttpResponse(200, msgspec.json.encode(entry)))
 
     # ----- connections and their sessions -----
 

@@ -318,7 +318,7 @@ def _connection(connection: ServerConnection) -> dict[str, Any]:
         "version": connection.version.number,
         "encoding": connection.encoding.value,
         "compression": connection.compression.value,
-        "waiting": connection.buffered_bytes,
+        "buffered_bytes": connection.buffered_bytes,
         "session": None if session is None else _session(session),
     }
 

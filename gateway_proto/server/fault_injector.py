@@ -48,19 +48,19 @@ class FaultTarget(Protocol):
         ...
 
     @property
-    def framed_bytes(self) -> int:
+    def _framed_bytes(self) -> int:
         """Bytes that are framed and wait to be taken."""
         ...
 
-    def write(self, message: ServerMessage, *, now: float) -> None:
+    def _send_unchecked(self, message: ServerMessage, *, now: float) -> None:
         """Send a message without checks."""
         ...
 
-    def send_text(self, text: bytes, *, now: float) -> None:
+    def _send_text(self, text: bytes, *, now: float) -> None:
         """Compress and send the text of a payload."""
         ...
 
-    def close_unchecked(self, code: int, reason: str, *, now: float) -> None:
+    def _close_unchecked(self, code: int, reason: str, *, now: float) -> None:
         """Close with any code that a close frame may carry."""
         ...
 
@@ -242,7 +242,7 @@ class FaultInjector:
         self, message: str | bytes, start: int, target: FaultTarget, now: float
     ) -> None:
         """Apply the faults of a message, framed at offset `start` of the bytes that wait."""
-        end = target.framed_bytes
+        end = target._framed_bytes
         fault, self._next_message_fault = self._next_message_fault, None
         if fault is not None and self._framing and end > start:
             self._shaper.alter(start, end, functools.partial(_damaged, fault, message))
@@ -265,7 +265,7 @@ class FaultInjector:
     def _release(self, target: FaultTarget, now: float) -> None:
         held, self._held, self._held_size = self._held, [], 0
         for message in held:
-            target.write(message, now=now)
+            target._send_unchecked(message, now=now)
 
     def _apply(self, fault: Fault, target: FaultTarget, now: float) -> None:
         match fault.what:
@@ -274,16 +274,16 @@ class FaultInjector:
                 if fault.size <= 0:
                     target.drop(now=now)
             case "close":
-                target.close_unchecked(fault.code, fault.reason, now=now)
+                target._close_unchecked(fault.code, fault.reason, now=now)
             case "reconnect":
-                target.write(ReconnectRequested(fault.url), now=now)
+                target._send_unchecked(ReconnectRequested(fault.url), now=now)
             case "invalidate":
-                target.write(SessionInvalidated(fault.resumable), now=now)
+                target._send_unchecked(SessionInvalidated(fault.resumable), now=now)
             case "silence":
                 self.is_muted = True
-                self._shaper.stop_after(target.framed_bytes)
+                self._shaper.stop_after(target._framed_bytes)
             case "merge":
-                self._shaper.merge(fault.size, target.framed_bytes)
+                self._shaper.merge(fault.size, target._framed_bytes)
             case "trickle":
                 self._shaper.trickle(fault.size, fault.seconds, now=now)
             case "no_acks":
@@ -296,11 +296,11 @@ class FaultInjector:
                 self._send_garbage(target)
             case "bomb":
                 text = b'{"op":0,"t":"BOMB","d":"' + b" " * fault.size + b'"}'
-                target.send_text(text, now=now)
+                target._send_text(text, now=now)
             case "skip" if target.session is not None:
                 target.session.sequence += fault.size
             case "repeat" if self._last_dispatch is not None:
-                target.write(self._last_dispatch, now=now)
+                target._send_unchecked(self._last_dispatch, now=now)
             case "resume_url":
                 self.resume_url = fault.url
             case _:  # a refusal, which only an upgrade can have, or nothing to skip or repeat
@@ -308,7 +308,7 @@ class FaultInjector:
 
     def _send_garbage(self, target: FaultTarget) -> None:
         if self._framing and target.state in (State.IDENTIFYING, State.READY):
-            at = target.framed_bytes
+            at = target._framed_bytes
             self._shaper.alter(at, at, lambda _: _GARBAGE)
             if target.on_wake is not None:
                 target.on_wake()

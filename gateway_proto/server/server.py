@@ -44,7 +44,7 @@ class Server:
         connection = ServerConnection(self._context, now=now, framing=framing)
         self._context.connections.add(connection)
         if not framing:
-            connection.accept_upgraded(target, host, now=now)
+            connection._accept_upgraded(target, host, now=now)
         return connection
 
     def dispatch(

@@ -39,7 +39,7 @@ REST_PREFIX = "rest."
 _CHANGES = (
     *("receive_data", "receive_message", "receive_close", "receive_eof", "handle_timer"),
     *("check_clock", "pause", "unpause", "send", "request", "grant_identify", "close"),
-    *("write", "drop"),
+    *("_send_unchecked", "drop"),
 )
 """The calls that change a connection."""
 _RAISE_AFTER_THE_END = frozenset({"send", "request"})

@@ -223,7 +223,7 @@ class _Replayer:
                 del given["message"]
             case "receive_message":
                 given["message"] = bytes_from_json(given["message"])
-            case "send" | "write":
+            case "send" | "_send_unchecked":
                 given["message"] = value_from_json(given["message"])
             case "request":
                 given["request"] = value_from_json(given["request"])

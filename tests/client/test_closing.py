@@ -238,7 +238,7 @@ def test_server_sends_no_data_after_its_close_frame(path: str) -> None:
 
     match path:
         case "send":
-            server.write(HeartbeatRequested(), now=1.0)
+            server._send_unchecked(HeartbeatRequested(), now=1.0)
         case "send_garbage":
             server.inject(Fault("garbage"), now=1.0)
         case "fault":

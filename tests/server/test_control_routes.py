@@ -123,7 +123,7 @@ def test_connections_have_protocol_and_session() -> None:
 
     assert status == 200
     assert (one["number"], one["state"], one["version"]) == (1, "ready", 10)
-    assert (one["encoding"], one["compression"], one["waiting"]) == ("json", "none", 0)
+    assert (one["encoding"], one["compression"], one["buffered_bytes"]) == ("json", "none", 0)
     assert one["session"]["sequence"] == 1
     assert one["session"]["intents"] == Intents.GUILDS
     assert one["session"]["connection"] == 1

@@ -44,7 +44,7 @@ class Target:
         self.frames.data_to_send()
 
     @property
-    def framed_bytes(self) -> int:
+    def _framed_bytes(self) -> int:
         return self.frames.buffered_bytes
 
     def send(self, message: str | bytes) -> None:
@@ -58,13 +58,13 @@ class Target:
     def sent(self) -> bytes:
         return self.faults.shape(self.frames.data_to_send(), at_end=self.state is State.CLOSED)
 
-    def write(self, message: ServerMessage, *, now: float) -> None:
+    def _send_unchecked(self, message: ServerMessage, *, now: float) -> None:
         raise AssertionError(message)
 
-    def send_text(self, text: bytes, *, now: float) -> None:
+    def _send_text(self, text: bytes, *, now: float) -> None:
         raise AssertionError(text)
 
-    def close_unchecked(self, code: int, reason: str, *, now: float) -> None:
+    def _close_unchecked(self, code: int, reason: str, *, now: float) -> None:
         raise AssertionError(code)
 
     def drop(self, *, now: float) -> None:
@@ -125,7 +125,7 @@ def test_drop_after_a_size_truncates_the_output(size: int, sent: bytes) -> None:
     target.send("c")
 
     assert target.state is State.CLOSED
-    assert target.faults.buffered_bytes(target.framed_bytes) == len(sent)
+    assert target.faults.buffered_bytes(target._framed_bytes) == len(sent)
     assert target.sent() == sent
 
 

@@ -185,25 +185,25 @@ class ChaosController:
         connection, now = peer.connection, self._scheduler.now
         match kind:
             case "reconnect":
-                connection.write(ReconnectRequested(), now=now)
+                connection._send_unchecked(ReconnectRequested(), now=now)
             case "redirect":
                 url = self._redirect_url(rng)
-                connection.write(ReconnectRequested(url), now=now)
+                connection._send_unchecked(ReconnectRequested(url), now=now)
             case "invalidate":
-                connection.write(SessionInvalidated(resumable=False), now=now)
+                connection._send_unchecked(SessionInvalidated(resumable=False), now=now)
             case "invalidate_resumable":
-                connection.write(SessionInvalidated(resumable=True), now=now)
+                connection._send_unchecked(SessionInvalidated(resumable=True), now=now)
             case "no_acks":
                 connection.inject(Fault("no_acks"), now=now)
             case "rate_limit":
                 connection.close(4008, "Rate limited", now=now)
             case "heartbeat_request":
-                connection.write(HeartbeatRequested(), now=now)
+                connection._send_unchecked(HeartbeatRequested(), now=now)
             case "garbage":
                 self._taint(peer)
                 connection.inject(Fault("garbage"), now=now)
             case "spare_ack":
-                connection.write(HeartbeatAcked(), now=now)
+                connection._send_unchecked(HeartbeatAcked(), now=now)
                 connection.inject(Fault("no_acks"), now=now)
             case "bomb":
                 connection.inject(Fault("bomb", size=MESSAGE_LIMIT * 3 // 2), now=now)

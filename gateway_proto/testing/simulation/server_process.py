@@ -57,7 +57,7 @@ class ServerEndpoint(Endpoint):
     @property
     def answers(self) -> bool:
         """Whether it reads and acknowledges heartbeats."""
-        return self.reading and not self.is_closed and self.connection.acknowledges
+        return self.reading and not self.is_closed and self.connection._acknowledges
 
     @property
     def output_limit(self) -> int:
@@ -212,7 +212,7 @@ class ServerProcess:
             if self._random.happens(0.5):
                 end.connection.close(1001, "restart", now=self.scheduler.now)
             else:
-                end.connection.write(ReconnectRequested(), now=self.scheduler.now)
+                end.connection._send_unchecked(ReconnectRequested(), now=self.scheduler.now)
 
     def crash(self, seconds: float) -> None:
         """Drop all connections and sessions, and refuse dials for some seconds."""
