@@ -58,7 +58,7 @@ class BaseServer(abc.ABC, Generic[D]):
     def dispatch(
         self, name: str, data: Any, to: Callable[[ServerSession], bool] | None = None
     ) -> int:
-        """Dispatch to the sessions that `to` selects, or to all; return their number."""
+        """Dispatch to the sessions that `to` selects, or a gateway would; return their number."""
         return self.server.dispatch(name, data, now=self.now(), to=to)
 
     def drop(self) -> None:
