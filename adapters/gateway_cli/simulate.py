@@ -49,7 +49,7 @@ def _run_history(seed: int, without: frozenset[str], days: float) -> Report | In
     # Imported by this command alone: it takes a fifth of what a start of any other takes.
     from gateway_proto.testing import InvariantViolation, Simulation
 
-    simulation = Simulation.for_seed(seed, without=without)
+    simulation = Simulation.for_seed(seed, excluded_faults=without)
     try:
         return simulation.run(days * _DAY / simulation.config.clients)
     except InvariantViolation as broken:
@@ -208,14 +208,14 @@ class _Page:
         from gateway_proto.testing import shrink
 
         if self._as_json:
-            fewest = shrink(broken, without=without)
+            fewest = shrink(broken, excluded_faults=without)
             names = ("name", "what", "at", "seed", "replay", "trace")
             fields = {name: getattr(fewest, name) for name in names}
             self._put({"good": False, **fields})
             return
         self._console.print(str(broken))
         self._console.print("\nomitting kinds of faults while the violation remains ...")
-        self._console.print(str(shrink(broken, without=without)))
+        self._console.print(str(shrink(broken, excluded_faults=without)))
 
     def _put(self, fields: dict[str, Any]) -> None:
         sys.stdout.write(json_line(fields))

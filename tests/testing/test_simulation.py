@@ -142,7 +142,7 @@ def test_custom_client_can_be_simulated() -> None:
             case _:
                 pass
 
-    simulation = Simulation(3, attrs.evolve(STORMY, clients=1), config=config, handle=handle)
+    simulation = Simulation(3, attrs.evolve(STORMY, clients=1), client_config=config, handle=handle)
     (bot,) = simulation.clients
     assert not bot.send(UpdatePresence()), "the connection is not open yet"
     simulation.run(7200)
@@ -189,7 +189,7 @@ def test_broken_invariant_is_reported_with_command_and_trace(
     _break_when_cut(monkeypatch)
 
     with pytest.raises(InvariantViolation) as caught:
-        Simulation.for_seed(5, without=["garbage"]).run(10 * 86400)
+        Simulation.for_seed(5, excluded_faults=["garbage"]).run(10 * 86400)
 
     broken = caught.value
     assert broken.name == "NeverCut"
@@ -213,7 +213,7 @@ def test_shrinking_excludes_unrelated_faults(monkeypatch: pytest.MonkeyPatch) ->
     left_out = small.replay.rpartition(" ")[2].split(",")
     assert len(set(FAULT_KINDS) - set(left_out)) == 1
     with pytest.raises(InvariantViolation, match="NeverCut"):
-        Simulation.for_seed(5, without=left_out).run(10 * 86400)
+        Simulation.for_seed(5, excluded_faults=left_out).run(10 * 86400)
 
 
 def test_shrinking_keeps_a_failure_of_another_invariant() -> None:

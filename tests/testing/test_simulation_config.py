@@ -42,7 +42,7 @@ def test_missing_etf_and_zstd_are_replaced_by_other_settings(
 def test_excluded_faults_do_not_change_other_settings_of_a_seed() -> None:
     with_all, with_less = (
         SimulationConfig.for_seed(3),
-        SimulationConfig.for_seed(3, without=["cut"]),
+        SimulationConfig.for_seed(3, excluded_faults=["cut"]),
     )
 
     assert with_less.excluded_faults == {"cut"}

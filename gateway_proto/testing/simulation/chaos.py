@@ -55,11 +55,11 @@ class ChaosController:
     """Injects faults into clients, choosing every kind with equal probability, and counts them."""
 
     def __init__(
-        self, scheduler: Scheduler, rng: SeededRandom, setting: SimulationConfig, network: Network
+        self, scheduler: Scheduler, rng: SeededRandom, config: SimulationConfig, network: Network
     ) -> None:
         self._scheduler = scheduler
         self._random = rng
-        self._setting = setting
+        self._config = config
         self._network = network
         self._count = 0
         self.counts: Counter[str] = Counter()
@@ -71,7 +71,7 @@ class ChaosController:
         rng = self._random.child(f"strike {self._count}")
         random_kind = rng.choice(_NAMES)  # also if not used: all later numbers stay the same
         kind = random_kind if kind is None else kind
-        if kind in self._setting.excluded_faults or not bot.alive or bot.frozen:
+        if kind in self._config.excluded_faults or not bot.alive or bot.frozen:
             return
         injected = (
             self._on_connection(bot, kind, rng)
@@ -306,7 +306,7 @@ class ChaosController:
         if end is None or bot.connection is None or end.paused:
             return False
         end.pause()
-        seconds = self._setting.heartbeat_interval / 1000 * rng.uniform(0.5, 2.0)
+        seconds = self._config.heartbeat_interval / 1000 * rng.uniform(0.5, 2.0)
         end.wire.down.hold(self._scheduler.now + seconds + rng.uniform(1.0, 20.0))
         bot.after(seconds, end.make_room)
         return True

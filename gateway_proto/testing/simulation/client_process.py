@@ -297,10 +297,10 @@ class ClientProcess:
 
         self.scheduler.after(seconds, thaw)
 
-    def thaw(self, slept: float) -> None:
+    def thaw(self, seconds: float) -> None:
         """Run again: first read the data that has arrived, then call what was due."""
         self.frozen = False
-        self.clock_lag += slept
+        self.clock_lag += seconds
         self.observer.process_resumed(self)
         end = self.end
         if end is not None and not end.is_closed:
@@ -328,8 +328,8 @@ class ClientProcess:
         self._stopping = None
         session = None if self.saved is None else Session.from_json(self.saved)
         config = attrs.evolve(self.config, unix_offset=self.unix() - self.clock())
-        turns = self._identify_service
-        on_slot_needed = None if turns is None else self._slot_needed
+        service = self._identify_service
+        on_slot_needed = None if service is None else self._slot_needed
         self.client: Client = Client(config, session=session, _on_slot_needed=on_slot_needed)
         self.gateway: SimulatedGateway = SimulatedGateway(
             self.client, self._resume_reading, queue_limit=self._queue_limit

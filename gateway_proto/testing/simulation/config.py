@@ -69,15 +69,15 @@ class SimulationConfig:
     """The maximum number of Identifies of a client in 24 hours."""
 
     @classmethod
-    def for_seed(cls, seed: int, *, without: Iterable[str] = ()) -> SimulationConfig:
+    def for_seed(cls, seed: int, *, excluded_faults: Iterable[str] = ()) -> SimulationConfig:
         """Return the configuration for a seed; all versions and encodings have their seeds."""
         rng = SeededRandom(f"setting {seed}")
         version = rng.choice((3, 4, 5, 6, 7, 8, 9, 10, 10, 10, 10, 10))
-        dialect = VERSIONS[version]
+        known = VERSIONS[version]
         encoding = rng.choice((Encoding.JSON, Encoding.JSON, Encoding.ETF))
         if not etf.available():
             encoding = Encoding.JSON
-        compressions = sorted(dialect.compressions, key=lambda compression: compression.value)
+        compressions = sorted(known.compressions, key=lambda compression: compression.value)
         compression = rng.choice(compressions)
         if (encoding is Encoding.ETF and compression is Compression.PAYLOAD) or (
             compression is Compression.ZSTD_STREAM and not has_zstd()
@@ -89,12 +89,12 @@ class SimulationConfig:
             version=version,
             encoding=encoding,
             compression=compression,
-            sharded=rng.happens(0.5) and dialect.shards and dialect.sends_hello,
+            sharded=rng.happens(0.5) and known.shards and known.sends_hello,
             max_concurrency=1 + rng.randrange(2),
             heartbeat_interval=rng.choice((30000, 41250, 41250, 45000)),
             latency=rng.choice((0.002, 0.02, 0.08, 0.25)),
             dispatch_interval=rng.choice((30.0, 300.0, 900.0)),
             fault_interval=rng.choice((150.0, 900.0, 1800.0, 3600.0)),
-            excluded_faults=frozenset(without),
+            excluded_faults=frozenset(excluded_faults),
             identify_budget=rng.choice((20, 900, 900, 900)),
         )

@@ -47,15 +47,15 @@ class History(Observer[ClientProcess, ClientEndpoint]):
         self._received = self._overrides(Observer.received)
         self._delivered = self._overrides(Observer.delivered)
         self._handled = self._overrides(Observer.handled)
-        self._turned = self._overrides(Observer.output_processed)
+        self._output_processed = self._overrides(Observer.output_processed)
         self._closed = self._overrides(Observer.closed)
-        self._woke = self._overrides(Observer.process_resumed)
+        self._process_resumed = self._overrides(Observer.process_resumed)
         self._unpaused = self._overrides(Observer.unpaused)
-        self._over = self._overrides(Observer.client_stopped)
+        self._client_stopped = self._overrides(Observer.client_stopped)
         self._arrived = self._overrides(Observer.arrived)
-        self._heard = self._overrides(Observer.received_by_server)
-        self._told = self._overrides(Observer.traced)
-        self._rested = self._overrides(Observer.recovery_ended)
+        self._received_by_server = self._overrides(Observer.received_by_server)
+        self._traced = self._overrides(Observer.traced)
+        self._recovery_ended = self._overrides(Observer.recovery_ended)
 
     def _overrides(self, default: Callable[..., None]) -> list[Any]:
         """Return the invariants' methods of that name. Most override few of them."""
@@ -98,8 +98,8 @@ class History(Observer[ClientProcess, ClientEndpoint]):
         if trace and trace[-1][1][:_KIND_LENGTH] == text[:_KIND_LENGTH]:
             count += trace.pop()[2]
         trace.append((now, text, count))
-        for told in self._told:
-            told(bot, text)
+        for traced in self._traced:
+            traced(bot, text)
 
     def began(self, bot: ClientProcess) -> None:
         """Record that a process has started."""
@@ -146,8 +146,8 @@ class History(Observer[ClientProcess, ClientEndpoint]):
 
     def output_processed(self, bot: ClientProcess, end: ClientEndpoint) -> None:
         """Pass on that the output of a client's connection was processed."""
-        for turned in self._turned:
-            turned(bot, end)
+        for processed in self._output_processed:
+            processed(bot, end)
 
     def closed(self, bot: ClientProcess, end: ClientEndpoint) -> None:
         """Pass on that a client's connection is CLOSED."""
@@ -157,8 +157,8 @@ class History(Observer[ClientProcess, ClientEndpoint]):
     def process_resumed(self, bot: ClientProcess) -> None:
         """Record that a frozen process runs again."""
         self.traced(bot, "the process runs again")
-        for woke in self._woke:
-            woke(bot)
+        for resumed in self._process_resumed:
+            resumed(bot)
 
     def unpaused(self, bot: ClientProcess) -> None:
         """Record that a paused client reads again."""
@@ -169,8 +169,8 @@ class History(Observer[ClientProcess, ClientEndpoint]):
     def client_stopped(self, bot: ClientProcess) -> None:
         """Record that a client no longer dials."""
         self.traced(bot, f"no longer dials: {bot.client.gave_up}")
-        for over in self._over:
-            over(bot)
+        for stopped in self._client_stopped:
+            stopped(bot)
 
     def arrived(self, bot: ClientProcess, host: str, trusted: bool, data: bytes) -> None:
         """Pass on bytes that a server has received."""
@@ -179,10 +179,10 @@ class History(Observer[ClientProcess, ClientEndpoint]):
 
     def received_by_server(self, bot: ClientProcess, host: str, trusted: bool, event: Any) -> None:
         """Pass on a command that a server has received."""
-        for heard in self._heard:
-            heard(bot, host, trusted, event)
+        for received in self._received_by_server:
+            received(bot, host, trusted, event)
 
     def recovery_ended(self, bot: ClientProcess) -> None:
         """Pass on that a recovery phase has ended."""
-        for rested in self._rested:
-            rested(bot)
+        for ended in self._recovery_ended:
+            ended(bot)

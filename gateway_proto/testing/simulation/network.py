@@ -37,18 +37,18 @@ class Network:
         self,
         scheduler: Scheduler,
         rng: SeededRandom,
-        setting: SimulationConfig,
-        watch: Observer[Any, Any],
+        config: SimulationConfig,
+        observer: Observer[Any, Any],
     ) -> None:
         self._scheduler = scheduler
         self._random = rng
-        self._latency = setting.latency
+        self._latency = config.latency
         self.servers: tuple[ServerProcess, ...] = tuple(
-            ServerProcess(scheduler, rng.child(f"server {number}"), setting, number, watch)
-            for number in range(setting.servers)
+            ServerProcess(scheduler, rng.child(f"server {number}"), config, number, observer)
+            for number in range(config.servers)
         )
         self.untrusted: ServerProcess = ServerProcess(
-            scheduler, rng.child("untrusted"), setting, 0, watch, trusted=False
+            scheduler, rng.child("untrusted"), config, 0, observer, trusted=False
         )
         """The untrusted server, which answers at every untrusted host."""
         self._dials = 0

@@ -51,7 +51,7 @@ class ServerEndpoint(Endpoint):
 
     def receive(self, data: bytes) -> None:
         """Receive bytes, and pass them to the observer. Empty bytes are EOF."""
-        self._provider.watch.arrived(self._bot, self._host, self._provider.trusted, data)
+        self._provider.observer.arrived(self._bot, self._host, self._provider.trusted, data)
         super().receive(data)
 
     @property
@@ -77,7 +77,7 @@ class ServerEndpoint(Endpoint):
             if self.wire.corrupts or self.wire.corrupted:
                 self._provider.corrupted_sessions.add(session.id)
         for event in events:
-            self._provider.watch.received_by_server(
+            self._provider.observer.received_by_server(
                 self._bot, self._host, self._provider.trusted, event
             )
 
@@ -119,14 +119,14 @@ class ServerProcess:
         self,
         scheduler: Scheduler,
         rng: SeededRandom,
-        setting: SimulationConfig,
+        config: SimulationConfig,
         number: int,
-        watch: Observer[Any, Any],
+        observer: Observer[Any, Any],
         *,
         trusted: bool = True,
     ) -> None:
         self.scheduler: Scheduler = scheduler
-        self.watch: Observer[Any, Any] = watch
+        self.observer: Observer[Any, Any] = observer
         self.trusted: bool = trusted
         """Whether a client may send its token to it."""
         self._number = number
@@ -143,11 +143,11 @@ class ServerProcess:
         self._random = rng
         self._config = ServerConfig(
             tls=True,
-            heartbeat_interval=setting.heartbeat_interval,
-            identify_seconds=5.0 if setting.sharded else 0.0,
-            max_concurrency=setting.max_concurrency,
+            heartbeat_interval=config.heartbeat_interval,
+            identify_seconds=5.0 if config.sharded else 0.0,
+            max_concurrency=config.max_concurrency,
             identifies_per_day=_UNLIMITED,
-            shards=setting.clients,
+            shards=config.clients,
             world=_WORLD,
             random=rng.random,
             output_limit=_OUTPUT_LIMIT,

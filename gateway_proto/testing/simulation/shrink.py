@@ -11,13 +11,15 @@ from gateway_proto.testing.simulation.simulation import Simulation
 __all__ = ["shrink"]
 
 
-def shrink(broken: InvariantViolation, *, without: Iterable[str] = ()) -> InvariantViolation:
+def shrink(
+    broken: InvariantViolation, *, excluded_faults: Iterable[str] = ()
+) -> InvariantViolation:
     """Leave out kinds of faults, first many and then single ones, while the same invariant fails.
 
-    `broken` comes from `Simulation.for_seed(seed, without=...)`. The reduction takes some tens of
-    runs of the length of the first.
+    `broken` comes from `Simulation.for_seed` with the same `excluded_faults`. The reduction takes
+    some tens of runs of the length of the first.
     """
-    left_out = set(without)
+    left_out = set(excluded_faults)
     size = len(FAULT_KINDS) // 2
     while size:
         kinds = [kind for kind in FAULT_KINDS if kind not in left_out]
@@ -30,9 +32,11 @@ def shrink(broken: InvariantViolation, *, without: Iterable[str] = ()) -> Invari
     return broken
 
 
-def _break(seed: int, without: set[str], name: str, *, within: float) -> InvariantViolation | None:
+def _break(
+    seed: int, excluded_faults: set[str], name: str, *, within: float
+) -> InvariantViolation | None:
     try:
-        Simulation.for_seed(seed, without=without).run(within)
+        Simulation.for_seed(seed, excluded_faults=excluded_faults).run(within)
     except InvariantViolation as broken:
         return broken if broken.name == name else None
     return None

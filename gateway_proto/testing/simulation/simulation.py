@@ -54,23 +54,23 @@ class Simulation:
 
     Fault phases and recovery phases alternate. `run` raises `InvariantViolation` as soon as an
     invariant does not hold. `handle` is called with the `ClientProcess` and the event for each
-    event that an application takes; it may call `bot.send`. `config` is the clients'
-    configuration; its token, shard, URLs and random source are replaced.
+    event that an application takes; it may call `bot.send`. `client_config` is the
+    clients' configuration; its token, shard, URLs and random source are replaced.
     """
 
     def __init__(
         self,
         seed: int,
-        setting: SimulationConfig | None = None,
+        config: SimulationConfig | None = None,
         *,
-        config: Config | None = None,
+        client_config: Config | None = None,
         handle: Callable[[ClientProcess, Event], None] | None = None,
     ) -> None:
         self.seed: int = seed
         self.config: SimulationConfig = (
-            SimulationConfig.for_seed(seed) if setting is None else setting
+            SimulationConfig.for_seed(seed) if config is None else config
         )
-        own = setting is not None or config is not None or handle is not None
+        own = config is not None or client_config is not None or handle is not None
         rng = SeededRandom(seed)
         self._scheduler = scheduler = Scheduler()
         self.observer: History = History(scheduler, seed, _replay(seed, self.config, own=own))
@@ -80,41 +80,41 @@ class Simulation:
         )
         self.observer.begin([kind(self.observer, self.network, self.config) for kind in INVARIANTS])
         self._random = rng
-        setting = self.config
-        turns = None
-        if setting.sharded:
-            turns = IdentifyService(scheduler, max_concurrency=setting.max_concurrency)
+        config = self.config
+        identify_service = None
+        if config.sharded:
+            identify_service = IdentifyService(scheduler, max_concurrency=config.max_concurrency)
         self.clients: tuple[ClientProcess, ...] = tuple(
             ClientProcess(
                 number,
-                _config(setting, number, rng.child(f"client {number}"), config),
+                _config(config, number, rng.child(f"client {number}"), client_config),
                 scheduler=scheduler,
                 dial=self.network.dial,
                 observer=self.observer,
                 random=rng.child(f"process {number}"),
-                identify_service=turns,
-                queue_limit=setting.queue_limit,
+                identify_service=identify_service,
+                queue_limit=config.queue_limit,
                 handle=handle,
             )
-            for number in range(setting.clients)
+            for number in range(config.clients)
         )
         """The clients, each in its own process."""
         self._quiet = False
-        self._calm = False
+        self._is_recovery = False
         for bot in self.clients:
             scheduler.at(0.0, bot.start)
             self._schedule_fault(bot, rng.child(f"trouble {bot.number}"))
-        for number in range(setting.servers):
+        for number in range(config.servers):
             self._schedule_dispatch(number, rng.child(f"dispatches {number}"))
-        if setting.fault_interval is not None:
-            scheduler.at(setting.fault_phase, self._begin_recovery)
+        if config.fault_interval is not None:
+            scheduler.at(config.fault_phase, self._begin_recovery)
 
     @classmethod
-    def for_seed(cls, seed: int, *, without: Iterable[str] = ()) -> Simulation:
-        """Return the simulation for a seed, without some kinds of faults."""
-        setting = SimulationConfig.for_seed(seed, without=without)
-        simulation = cls(seed, setting)
-        simulation.observer.replay = _replay(seed, setting, own=False)
+    def for_seed(cls, seed: int, *, excluded_faults: Iterable[str] = ()) -> Simulation:
+        """Return the simulation for a seed, without the excluded kinds of faults."""
+        config = SimulationConfig.for_seed(seed, excluded_faults=excluded_faults)
+        simulation = cls(seed, config)
+        simulation.observer.replay = _replay(seed, config, own=False)
         return simulation
 
     @property
@@ -156,12 +156,12 @@ class Simulation:
         if every is None:
             return
 
-        def strike() -> None:
-            if not self._calm:
+        def inject() -> None:
+            if not self._is_recovery:
                 self.chaos.inject(bot)
-            self._scheduler.after(rng.uniform(0.0, 2 * every), strike)
+            self._scheduler.after(rng.uniform(0.0, 2 * every), inject)
 
-        self._scheduler.after(rng.uniform(0.0, 2 * every), strike)
+        self._scheduler.after(rng.uniform(0.0, 2 * every), inject)
 
     def _schedule_dispatch(self, number: int, rng: SeededRandom) -> None:
         every = self.config.dispatch_interval
@@ -177,7 +177,7 @@ class Simulation:
 
     def _begin_recovery(self) -> None:
         """Begin a recovery phase: no faults, and fast applications."""
-        self._calm = True
+        self._is_recovery = True
         self.network.recover()
         for bot in self.clients:
             bot.slowness = 0.0
@@ -192,40 +192,40 @@ class Simulation:
         """Check that each client is READY or has given up, and begin a fault phase."""
         for bot in self.clients:
             self.observer.recovery_ended(bot)
-        self._calm = self._quiet = False
+        self._is_recovery = self._quiet = False
         self._scheduler.after(self.config.fault_phase, self._begin_recovery)
 
 
-def _replay(seed: int, setting: SimulationConfig, *, own: bool) -> str:
+def _replay(seed: int, config: SimulationConfig, *, own: bool) -> str:
     if own:
         return f"the same Simulation with the seed {seed}"
     without = (
-        f" --without {','.join(sorted(setting.excluded_faults))}" if setting.excluded_faults else ""
+        f" --without {','.join(sorted(config.excluded_faults))}" if config.excluded_faults else ""
     )
     return f"gateway-proto simulate --seed {seed}{without}"
 
 
 def _config(
-    setting: SimulationConfig, number: int, rng: SeededRandom, config: Config | None
+    config: SimulationConfig, number: int, rng: SeededRandom, client_config: Config | None
 ) -> Config:
     """Return the configuration of a client."""
-    version = VERSIONS[setting.version]
+    version = VERSIONS[config.version]
     own: dict[str, Any] = {
-        "token": f"secret-of-{0 if setting.sharded else number}-that-nobody-may-see",
+        "token": f"secret-of-{0 if config.sharded else number}-that-nobody-may-see",
         "api_url": f"https://{API}/api",
         "gateway_url": None,
-        "shard": (number, setting.clients) if setting.sharded else None,
-        "wait_for_identify_slot": setting.sharded,
-        "max_concurrency": setting.max_concurrency,
+        "shard": (number, config.clients) if config.sharded else None,
+        "wait_for_identify_slot": config.sharded,
+        "max_concurrency": config.max_concurrency,
         "random": rng.random,
         "unix_offset": 0.0,
         "version": version,
-        "encoding": setting.encoding,
-        "compression": setting.compression,
-        "identify_budget": setting.identify_budget,
+        "encoding": config.encoding,
+        "compression": config.compression,
+        "identify_budget": config.identify_budget,
         "message_limit": MESSAGE_LIMIT,
         "events_limit": EVENTS_LIMIT,
     }
-    if config is None:
+    if client_config is None:
         return Config(intents=0 if version.intents_required else None, **own)
-    return attrs.evolve(config, **own)
+    return attrs.evolve(client_config, **own)

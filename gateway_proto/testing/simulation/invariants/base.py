@@ -18,11 +18,11 @@ class Invariant(Observer[ClientProcess, ClientEndpoint]):
     It overrides the methods of `Observer` that it needs.
     """
 
-    def __init__(self, history: History, network: Network, setting: SimulationConfig) -> None:
+    def __init__(self, history: History, network: Network, config: SimulationConfig) -> None:
         self._history = history
         self._network = network
-        self._setting = setting
-        self._version: ProtocolVersion = VERSIONS[setting.version]
+        self._config = config
+        self._version: ProtocolVersion = VERSIONS[config.version]
 
     def check(self, holds: bool, what: str, bot: ClientProcess) -> None:
         """Raise `InvariantViolation` if the condition does not hold."""

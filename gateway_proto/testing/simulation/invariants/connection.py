@@ -33,7 +33,7 @@ class BoundedBuffers(Invariant):
 
     def output_processed(self, bot: ClientProcess, end: ClientEndpoint) -> None:
         """Check the number of events and the size of the output."""
-        events, limit = bot.gateway.size, self._setting.queue_limit + _ONE_READ
+        events, limit = bot.gateway.size, self._config.queue_limit + _ONE_READ
         self.check(events <= limit or bot.is_stopping, f"{events} events wait", bot)
         frames = getattr(end.connection, "_frames", None)
         kept = 0 if frames is None else frames.buffered_bytes

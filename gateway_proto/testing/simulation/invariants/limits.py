@@ -114,7 +114,7 @@ class IdentifyLimit(_Limit):
     def sent(self, bot: ClientProcess, payload: Payload) -> None:
         """Count an Identify of its key."""
         if payload.opcode == Opcode.IDENTIFY:
-            sharded, keys = self._setting.sharded, self._setting.max_concurrency
+            sharded, keys = self._config.sharded, self._config.max_concurrency
             self.count(bot, bot.number % keys if sharded else bot.number)
 
 
@@ -125,7 +125,7 @@ class IdentifyBudgetKept(_Limit):
 
     def __init__(self, *about: Any) -> None:
         super().__init__(*about)
-        self.windows: _Windows = _Windows(self._setting.identify_budget, _DAY)
+        self.windows: _Windows = _Windows(self._config.identify_budget, _DAY)
 
     def began(self, bot: ClientProcess) -> None:
         """Start again for a new process."""

@@ -56,7 +56,7 @@ class RecoversAfterOutage(Invariant):
 
     def recovery_ended(self, bot: ClientProcess) -> None:
         """Check the state."""
-        half = self._setting.recovery_phase / 2
+        half = self._config.recovery_phase / 2
         if bot.alive and bot.scheduler.now - bot.started_at < half:
             return
         if bot.alive and bot.clock() < self._spent_until.get(bot.number, -half) + half:
