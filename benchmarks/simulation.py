@@ -14,7 +14,7 @@ from gateway_proto.testing import Link, Simulation, SimulationConfig
 __all__ = ["NAME", "figures", "measure", "show"]
 
 NAME = "simulation"
-_DAY = 86_400.0
+_SECONDS_PER_DAY = 86_400.0
 _HOUR = 3_600.0
 _INTERVAL = 41.25
 _SHARDS = 1_000
@@ -23,8 +23,8 @@ _SHARDS = 1_000
 def _day() -> None:
     config = Config(token="t", intents=Intents.GUILDS, api_url="http://localhost/api", version=10)
     link = Link(Client(config), Server())
-    link.run(_DAY)
-    _check(link.client.events, _DAY)
+    link.run(_SECONDS_PER_DAY)
+    _check(link.client.events, _SECONDS_PER_DAY)
 
 
 def _hour(shards: int) -> None:

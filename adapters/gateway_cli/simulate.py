@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["simulate"]
 
-_DAY = 86400.0
+_SECONDS_PER_DAY = 86400.0
 _LISTED = 5
 """Number of seeds up to which each digest is printed."""
 
@@ -51,7 +51,7 @@ def _run_history(seed: int, without: frozenset[str], days: float) -> Report | In
 
     simulation = Simulation.for_seed(seed, excluded_faults=without)
     try:
-        return simulation.run(days * _DAY / simulation.config.clients)
+        return simulation.run(days * _SECONDS_PER_DAY / simulation.config.clients)
     except InvariantViolation as broken:
         return broken
 

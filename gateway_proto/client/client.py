@@ -190,9 +190,12 @@ class Client:
         dial = self._consume_dial()
         url = Url.parse(dial.url)
         if dial.purpose is DialPurpose.LOOKUP:
-            then = NextAction.IDENTIFY if self._session is None else NextAction.RESUME
             self.connection = LookupConnection(
-                self._config, url, now=now, then=then, on_finished=self._on_lookup_finished
+                self._config,
+                url,
+                now=now,
+                next_action=NextAction.IDENTIFY if self._session is None else NextAction.RESUME,
+                on_finished=self._on_lookup_finished,
             )
         else:
             self.connection = ClientConnection(

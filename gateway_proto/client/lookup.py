@@ -55,7 +55,7 @@ def refusal_text(what: str, status: int, headers: Mapping[str, str], path: str) 
 
 
 def closed_by_refusal(
-    refused: UpgradeRejected, path: str, *, unix: float | None, then: NextAction
+    refused: UpgradeRejected, path: str, *, unix: float | None, next_action: NextAction
 ) -> Closed:
     """Return the end of a connection whose upgrade was answered with an HTTP response."""
     ray = refused.headers.get("cf-ray", "")[:80]
@@ -63,7 +63,7 @@ def closed_by_refusal(
         code=refused.status,
         reason=refused.body.decode("utf-8", "replace"),
         initiator=Initiator.PEER,
-        next_action=then,
+        next_action=next_action,
         error=refusal_text("upgrade", refused.status, refused.headers, path)
         + (f" (cf-ray {ray})" if ray else ""),
         retry_after=parse_retry_after(refused.headers, refused.body, unix=unix),
@@ -79,11 +79,11 @@ class LookupConnection(Connection[None, Event]):
         url: Url,
         *,
         now: float,
-        then: NextAction = NextAction.IDENTIFY,
+        next_action: NextAction = NextAction.IDENTIFY,
         on_finished: Callable[[GatewayFound | None, Closed, float], None] | None = None,
     ) -> None:
         super().__init__(now=now, table=_TABLE)
-        self._then = then
+        self._next_action = next_action
         self._on_finished = on_finished
         self._found: GatewayFound | None = None
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=_HEAD_LIMIT)
@@ -214,7 +214,7 @@ class LookupConnection(Connection[None, Event]):
             closed = Closed(
                 code=code,
                 initiator=by,
-                next_action=self._then,
+                next_action=self._next_action,
                 error=error,
                 retry_after=retry_after,
             )

@@ -33,6 +33,7 @@ from gateway_proto.events import (
     RequestFailed,
     SoundboardSounds,
 )
+from gateway_proto.timing.rate_limit import SECONDS_PER_DAY
 from gateway_proto.versions import Opcode, ProtocolVersion
 
 __all__ = ["RESPONSE_DISPATCHES", "PendingRequests", "Request"]
@@ -53,7 +54,6 @@ _CHUNK_OVERHEAD = 1024
 """Bytes that a chunk counts for in addition to its size."""
 _MOST_HELD = 1000
 """Maximum number of guilds whose rate limits are stored at once."""
-_SECONDS_PER_DAY = 86400.0
 """The longest delay that RATE_LIMITED can ask for."""
 
 _Key: TypeAlias = tuple[int, str]
@@ -351,7 +351,7 @@ class PendingRequests:
         retry_after = _positive(limited.retry_after)
         if retry_after is not None and opcode in _KINDS:
             # The delay that the server names replaces the documented limit.
-            until = now + min(retry_after, _SECONDS_PER_DAY)
+            until = now + min(retry_after, SECONDS_PER_DAY)
             for key in self._limited_keys(opcode, guild_id, pending):
                 self._hold(key, until, now)
         if pending is None:

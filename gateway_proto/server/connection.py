@@ -310,7 +310,7 @@ class ServerConnection(BaseConnection[ServerMessage, ServerEvent, Payload]):
         self._timers.clear(Timer.HANDSHAKE)
         self._timers.set(Timer.READY, now + self._config.identify_timeout)
         self._events.append(Opened(self._target))
-        self._context.note("Opened", self.number, path=self._target)
+        self._context.log_received("Opened", self.number, path=self._target)
         self._limits = CommandLimits(self._version)
         if not self._trigger_faults("open", now):
             return
@@ -351,7 +351,7 @@ class ServerConnection(BaseConnection[ServerMessage, ServerEvent, Payload]):
             self._handle_malformed(str(problem), now)
             return
         self._events.append(command)
-        self._context.note_payload(type(command).__name__, self.number, payload)
+        self._context.log_payload(type(command).__name__, self.number, payload)
         self._handle_command(command, now)
 
     def _handle_command(self, command: Command, now: float) -> None:
@@ -399,7 +399,7 @@ class ServerConnection(BaseConnection[ServerMessage, ServerEvent, Payload]):
         url = self._faults.resume_url or self._url(self._host)
         for name, d in ready_dispatches(self._context.world, session, url, self._config):
             self._dispatch(name, d, now)
-        self._context.note("Ready", self.number, session=session.id)
+        self._context.log_received("Ready", self.number, session=session.id)
         self._trigger_faults("ready", now)
 
     def _attach_session(self, session: ServerSession, now: float) -> None:
@@ -437,7 +437,7 @@ class ServerConnection(BaseConnection[ServerMessage, ServerEvent, Payload]):
             self._send_unchecked(dispatch, now=now)
         d = resumed_data(self._version, self._config)
         self._dispatch("RESUMED", d, now, replay=False)
-        self._context.note("Resumed", self.number, session=session.id)
+        self._context.log_received("Resumed", self.number, session=session.id)
         self._trigger_faults("resumed", now)
 
     def _invalidate(self, message: SessionInvalidated, now: float) -> None:
@@ -457,7 +457,7 @@ class ServerConnection(BaseConnection[ServerMessage, ServerEvent, Payload]):
     # ----- timers and the end -----
 
     def _handle_malformed(self, error: str, now: float) -> None:
-        self._context.note("MalformedPayload", self.number, error=error)
+        self._context.log_received("MalformedPayload", self.number, error=error)
         self._close_unchecked(4002, "Error while decoding payload", now=now)
 
     def _on_timer(self, timer: Timer, now: float) -> None:
@@ -482,7 +482,7 @@ class ServerConnection(BaseConnection[ServerMessage, ServerEvent, Payload]):
 
     def _notify_finished(self, closed: Closed, now: float) -> None:
         if self.number is not None:
-            self._context.note(
+            self._context.log_received(
                 "Closed",
                 self.number,
                 code=closed.code,

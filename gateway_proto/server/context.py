@@ -197,14 +197,14 @@ class ServerContext:
             ),
             now=now,
         )
-        self.note("HttpRequested", None, **as_entry(requested))
+        self.log_received("HttpRequested", None, **as_entry(requested))
         return response, requested
 
     def note_refusal(self, request: HttpRequest, status: int, number: int | None) -> HttpRequested:
         """Add the entry of an upgrade that was rejected with a status; return its event."""
         path, _, query = request.target.partition("?")
         requested = HttpRequested(request.method, path, status, query)
-        self.note("HttpRequested", number, **as_entry(requested))
+        self.log_received("HttpRequested", number, **as_entry(requested))
         return requested
 
     def _answer_control(
@@ -227,15 +227,15 @@ class ServerContext:
         """Return the answer to a request that has waited for too long."""
         return self._waits[connection].in_vain()
 
-    def note(self, event: str, connection: int | None, **fields: Any) -> None:
+    def log_received(self, event: str, connection: int | None, **fields: Any) -> None:
         """Add an entry if there is a control route."""
         if self.config.control is not None:
-            self._check_waits(self.received_log.note(connection, event, **fields))
+            self._check_waits(self.received_log.log_received(connection, event, **fields))
 
-    def note_payload(self, event: str, connection: int | None, payload: Payload) -> None:
+    def log_payload(self, event: str, connection: int | None, payload: Payload) -> None:
         """Add the entry of a command if there is a control route."""
         if self.config.control is not None:
-            self._check_waits(self.received_log.note_payload(connection, event, payload))
+            self._check_waits(self.received_log.log_payload(connection, event, payload))
 
     def _check_waits(self, entry: Mapping[str, Any]) -> None:
         for connection, wait in list(self._waits.items()):

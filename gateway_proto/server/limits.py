@@ -8,13 +8,11 @@ from collections.abc import Callable
 from gateway_proto.events import SessionStartLimit
 from gateway_proto.server.config import ServerConfig
 from gateway_proto.timing.identify import identify_key
-from gateway_proto.timing.rate_limit import SlidingWindow
+from gateway_proto.timing.rate_limit import SECONDS_PER_DAY, SlidingWindow
 from gateway_proto.versions import ProtocolVersion
 from gateway_proto.wire.payload import Payload
 
 __all__ = ["CommandLimits", "IdentifyLimits"]
-
-_DAY = 86400.0
 
 
 class CommandLimits:
@@ -53,7 +51,7 @@ class IdentifyLimits:
     def session_start_limit(self, *, now: float) -> SessionStartLimit:
         """Return the state of the limits as `/gateway/bot` reports it."""
         config, used = self._config(), self._used(now)
-        reset_after = int((self._times[0] + _DAY - now) * 1000) if used else 0
+        reset_after = int((self._times[0] + SECONDS_PER_DAY - now) * 1000) if used else 0
         total = config.identifies_per_day
         return SessionStartLimit(total, total - used, reset_after, config.max_concurrency)
 
@@ -77,6 +75,6 @@ class IdentifyLimits:
         self._free_at.clear()
 
     def _used(self, now: float) -> int:
-        while self._times and self._times[0] + _DAY <= now:
+        while self._times and self._times[0] + SECONDS_PER_DAY <= now:
             self._times.popleft()
         return len(self._times)

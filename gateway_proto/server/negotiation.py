@@ -49,7 +49,7 @@ def negotiate(target: str, supported: Sequence[int]) -> Negotiated:
         raise _unsupported("version", version, versions)
     # <https://docs.discord.com/developers/topics/opcodes-and-status-codes>: an invalid version gets
     # close code 4012, so the WebSocket is opened for one.
-    dialect = versions.get(version, versions[max(versions, key=int)])
+    known = versions.get(version, versions[max(versions, key=int)])
     encoding = query.get("encoding", "json")
     encodings = ["json", "etf"] if etf.available() else ["json"]
     if encoding not in encodings:
@@ -58,13 +58,13 @@ def negotiate(target: str, supported: Sequence[int]) -> Negotiated:
     if "compress" in query:
         compressions = {
             one.value: one
-            for one in dialect.compressions
+            for one in known.compressions
             if one.is_stream and (one.value != "zstd-stream" or has_zstd())
         }
         if query["compress"] not in compressions:
             raise _unsupported("compression", query["compress"], compressions)
         compression = compressions[query["compress"]]
-    return Negotiated(dialect, Encoding(encoding), compression, version not in versions)
+    return Negotiated(known, Encoding(encoding), compression, version not in versions)
 
 
 def _unsupported(what: str, value: str, allowed: Iterable[str]) -> LocalProtocolError:

@@ -30,7 +30,7 @@ class ReceivedLog:
         self._size = 0
         self._count = 0
 
-    def note(self, connection: int | None, event: str, **fields: Any) -> dict[str, Any]:
+    def log_received(self, connection: int | None, event: str, **fields: Any) -> dict[str, Any]:
         """Add and return an entry; the fields are values that JSON has."""
         self._count += 1
         entry = {"number": self._count, "connection": connection, "event": event, **fields}
@@ -41,9 +41,11 @@ class ReceivedLog:
             self._size -= self._entries.popleft()[1]
         return entry
 
-    def note_payload(self, connection: int | None, event: str, payload: Payload) -> dict[str, Any]:
+    def log_payload(self, connection: int | None, event: str, payload: Payload) -> dict[str, Any]:
         """Add and return the entry of a payload; `d` is as received, with the token redacted."""
-        return self.note(connection, event, op=payload.opcode, d=_without_token(payload.raw))
+        return self.log_received(
+            connection, event, op=payload.opcode, d=_without_token(payload.raw)
+        )
 
     def clear(self) -> None:
         """Remove every entry; the next one has number 1."""

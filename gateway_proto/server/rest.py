@@ -284,7 +284,7 @@ class Rest:
 
 
 def as_entry(requested: HttpRequested) -> dict[str, Any]:
-    """Return the fields of a request for the journal, with sizes in place of file data."""
+    """Return the fields of a request for the log, with sizes in place of file data."""
     files = [
         {"name": file.name, "filename": file.filename, "size": len(file.data)}
         for file in requested.files

@@ -36,7 +36,7 @@ Data = Mapping[str, Any]
 
 _INCOMING = 1
 _GUILD_INVITE = 0
-_DAY = 86400
+_DEFAULT_MAX_AGE = 86400
 _AUDIT_LOG_LISTS = (
     *("application_commands", "audit_log_entries", "auto_moderation_rules"),
     *("guild_scheduled_events", "integrations", "threads", "users", "webhooks"),
@@ -202,7 +202,7 @@ def _changed(
 
 
 class _InviteBody(msgspec.Struct):
-    max_age: int = _DAY
+    max_age: int = _DEFAULT_MAX_AGE
     max_uses: int = 0
     temporary: bool = False
 

@@ -12,10 +12,11 @@ from collections.abc import Callable
 from heapq import heappop, heappush
 from typing import Any
 
+from gateway_proto.timing.rate_limit import SECONDS_PER_DAY
+
 __all__ = ["IdentifyBudget", "IdentifyQueue", "identify_key", "read_number"]
 
-_DAY = 86400.0
-_WEEK = 7 * _DAY
+_WEEK = 7 * SECONDS_PER_DAY
 
 
 def identify_key(shard_id: int, max_concurrency: int) -> int:
@@ -72,7 +73,7 @@ class IdentifyBudget:
         else:
             # The limit is per 24 hours: <https://docs.discord.com/developers/events/gateway>.
             # So it ends after a day, even if the answer does not name its end.
-            self._resets_at = now + _DAY
+            self._resets_at = now + SECONDS_PER_DAY
 
     def remaining(self, now: float) -> int | None:
         """Return how many Identifies the lookup's limit still allows; None without a limit."""
@@ -86,10 +87,10 @@ class IdentifyBudget:
         """Return when the next Identify may be sent, `now` at the earliest; None means never."""
         if self._per_day < 1:
             return None
-        while self._taken and self._taken[0] + _DAY <= now:
+        while self._taken and self._taken[0] + SECONDS_PER_DAY <= now:
             self._taken.popleft()
         excess = len(self._taken) - self._per_day
-        own = now if excess < 0 else self._taken[excess] + _DAY
+        own = now if excess < 0 else self._taken[excess] + SECONDS_PER_DAY
         remaining = self.remaining(now)
         found = now if remaining is None or remaining > self._kept else self._resets_at
         return max(now, own, found)
@@ -101,7 +102,7 @@ class IdentifyBudget:
         if remaining is not None:
             self._remaining = max(0, remaining - 1)
             if math.isinf(self._resets_at):
-                self._resets_at = now + _DAY
+                self._resets_at = now + SECONDS_PER_DAY
 
     def spent(self, now: float) -> tuple[float | None, str] | None:
         """Return the seconds until an Identify may be sent, and why; None if one may be sent now.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["SlidingWindow"]
+__all__ = ["SECONDS_PER_DAY", "SlidingWindow"]
+
+SECONDS_PER_DAY = 86400.0
 
 
 class SlidingWindow:

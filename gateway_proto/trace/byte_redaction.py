@@ -63,9 +63,9 @@ def _blanked(data: bytes) -> bytes:
 class IncomingRedactor:
     """Redactor of the reads or messages that one connection receives."""
 
-    def __init__(self, secrets: Redactor, inflater: Decompressor, *, masked: bool) -> None:
+    def __init__(self, secrets: Redactor, decompressor: Decompressor, *, masked: bool) -> None:
         self._secrets = secrets
-        self._inflater = inflater
+        self._decompressor = decompressor
         self._masked = masked
         self._switched = False  # the HTTP head is complete; frames follow
         self._answers = False  # an HTTP body follows, up to the end of the transport
@@ -79,7 +79,7 @@ class IncomingRedactor:
         self._reads: list[tuple[Write, int, bytes]] = []  # size, and its redacted frames
         self._messages: list[tuple[Write, str | bytes]] = []
         self._found = False
-        self._inflated = False
+        self._decompressed = False
         self._reframes = False
 
     def receive(self, data: bytes, write: Write) -> None:
@@ -123,8 +123,8 @@ class IncomingRedactor:
 
     def _reset(self) -> None:
         # Later compressed data of the peer refers to the data that was replaced here.
-        self._reframes = self._reframes or (self._found and self._inflated)
-        self._found = self._inflated = False
+        self._reframes = self._reframes or (self._found and self._decompressed)
+        self._found = self._decompressed = False
         self._raw.clear()
         self._whole = 0
 
@@ -187,17 +187,17 @@ class IncomingRedactor:
     def _text(self, message: str | bytes) -> str | bytes | None:
         """Return the redacted text that ends with a message, or None if it is incomplete."""
         try:
-            text = self._inflater.receive(message)
+            text = self._decompressor.receive(message)
         except DecompressionError:
             # The connection ends with it. Secrets may be decompressed from what is not broken.
-            self._open, self._found, self._inflated = False, True, True
+            self._open, self._found, self._decompressed = False, True, True
             return _BROKEN * len(message)
         self._open = text is None
         if isinstance(text, str):
             return self._clean_text(text)
         if text is None or text is message:
             return None if text is None else self._clean(text)
-        self._inflated = True
+        self._decompressed = True
         clean = self._clean(text)
         # A term stays binary.
         return clean if clean[:1] == etf.VERSION else clean.decode(errors=_ANY)
@@ -206,8 +206,8 @@ class IncomingRedactor:
 class OutgoingDecoder:
     """Decoder of the bytes that one connection sends: each item as soon as it is complete."""
 
-    def __init__(self, inflate: Callable[[str | bytes], str | bytes | None]) -> None:
-        self._inflate = inflate
+    def __init__(self, decompress: Callable[[str | bytes], str | bytes | None]) -> None:
+        self._decompress = decompress
         self._rest = bytearray()
         self._switched = False
 
@@ -231,7 +231,7 @@ class OutgoingDecoder:
     def message(self, message: str | bytes) -> dict[str, Any]:
         """Return a message as JSON data."""
         try:
-            text = self._inflate(message)
+            text = self._decompress(message)
         except DecompressionError as error:
             return {"broken": str(error)}
         return {"broken": "it is not whole"} if text is None else message_to_json(text)

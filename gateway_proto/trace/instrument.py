@@ -149,12 +149,12 @@ class ConnectionInstrumentation(Instrumentation):
         number: int,
         *,
         compression: Compression = Compression.NONE,
-        life: Instrumentation | None = None,
+        client: Instrumentation | None = None,
     ) -> None:
         super().__init__(log, connection, number)
-        self._life = life
-        self._inflater: Decompressor | None = None
-        self._outgoing = OutgoingDecoder(self._inflate)
+        self._client = client
+        self._decompressor: Decompressor | None = None
+        self._outgoing = OutgoingDecoder(self._decompress)
         self._incoming: IncomingRedactor | None = None
         if log.secrets is not None:
             self._incoming = IncomingRedactor(
@@ -172,8 +172,8 @@ class ConnectionInstrumentation(Instrumentation):
         queued = getattr(connection, "queued_commands", ())
         if queued:
             fields["waiting"] = len(queued)
-        if self._life is not None:
-            self._life.record_state(fields)
+        if self._client is not None:
+            self._client.record_state(fields)
         if connection.state is State.CLOSED and self.number in self._log.unfinished:
             self._log.unfinished.pop(self.number)()
 
@@ -214,11 +214,11 @@ class ConnectionInstrumentation(Instrumentation):
             case _:
                 return super().record_output(name, value)
 
-    def _inflate(self, message: str | bytes) -> str | bytes | None:
-        if self._inflater is None:
+    def _decompress(self, message: str | bytes) -> str | bytes | None:
+        if self._decompressor is None:
             compression = getattr(self._target, "compression", Compression.NONE)
-            self._inflater = make_decompressor(compression, limit=_LIMIT)
-        return self._inflater.receive(message)
+            self._decompressor = make_decompressor(compression, limit=_LIMIT)
+        return self._decompressor.receive(message)
 
 
 class ClientInstrumentation(Instrumentation):
@@ -246,7 +246,7 @@ class ClientInstrumentation(Instrumentation):
         if isinstance(value, Connection):
             fields["made"] = self._log.number()
             ConnectionInstrumentation(
-                self._log, value, fields["made"], compression=self._compression, life=self
+                self._log, value, fields["made"], compression=self._compression, client=self
             ).record_state(fields)
 
 

@@ -197,12 +197,12 @@ def test_received_keeps_only_the_last_entries() -> None:
 
 
 def test_received_entries_are_bounded_in_bytes() -> None:
-    journal = ReceivedLog(10**6)
+    log = ReceivedLog(10**6)
 
     for _ in range(200):
-        journal.note(None, "HttpRequested", target="x" * 10**6)
+        log.log_received(None, "HttpRequested", target="x" * 10**6)
 
-    entries = journal.after(0)
+    entries = log.after(0)
     assert 60 < len(entries) < 68
     assert entries[-1]["number"] == 200
 

@@ -143,12 +143,12 @@ def test_resumed_session_adds_an_entry() -> None:
 def test_many_waits_cost_linear_time() -> None:
     server = Server(ServerConfig(control="/control", received_log_limit=10_000))
     for _ in range(10_000):
-        server._context.note("Opened", 1)
+        server._context.log_received("Opened", 1)
     waiting = [_waiting(server, "?event=Resume") for _ in range(100)]
 
     began = time.perf_counter()
     for _ in range(1000):
-        server._context.note("Opened", 1)
+        server._context.log_received("Opened", 1)
 
     assert time.perf_counter() - began < 5.0
     assert all(connection.state is State.CONNECTING for connection in waiting)
@@ -194,7 +194,7 @@ def test_reset_keeps_waiting_requests() -> None:
 def test_reset_with_fields_is_rejected() -> None:
     _, server = connected()
 
-    status, _ = ask(server, "POST /control/reset", {"journal": True})
+    status, _ = ask(server, "POST /control/reset", {"log": True})
 
     assert status == 400
     assert len(server.open_connections) == 1

@@ -9,12 +9,12 @@ from gateway_proto.client.client import Dial
 from gateway_proto.encoding.raw_value import decode_raw
 from gateway_proto.testing.simulation.client_process import ClientProcess
 from gateway_proto.testing.simulation.invariants.base import Invariant
+from gateway_proto.timing.rate_limit import SECONDS_PER_DAY
 from gateway_proto.versions import Opcode
 from gateway_proto.wire.payload import Payload
 
 __all__ = ["DialLimit", "IdentifyBudgetKept", "IdentifyLimit", "PresenceLimit", "SendLimit"]
 
-_DAY = 86400.0
 _ROUNDING = 1e-6
 _DIALS = (40, 60.0)
 """Lookups and immediate reconnects included. The backoff starts at one second."""
@@ -125,7 +125,7 @@ class IdentifyBudgetKept(_Limit):
 
     def __init__(self, *about: Any) -> None:
         super().__init__(*about)
-        self.windows: _Windows = _Windows(self._config.identify_budget, _DAY)
+        self.windows: _Windows = _Windows(self._config.identify_budget, SECONDS_PER_DAY)
 
     def began(self, bot: ClientProcess) -> None:
         """Start again for a new process."""
