@@ -147,8 +147,8 @@ class _Page:
         mark = ("ok  ", "bold green") if finding.good else ("BAD ", "bold red")
         took = (f"  {finding.milliseconds:.0f} ms", "dim")
         self._console.print(Text.assemble(mark, f"{finding.step:10}", escape(finding.text), took))
-        if finding.advice:
-            self._console.print(Text.assemble(" " * 14, (escape(finding.advice), "yellow")))
+        if finding.hint:
+            self._console.print(Text.assemble(" " * 14, (escape(finding.hint), "yellow")))
 
     def stop(self) -> None:
         """Stop showing the step that runs."""

@@ -29,7 +29,7 @@ class Finding:
     good: bool
     text: str
     milliseconds: float
-    advice: str = ""
+    hint: str = ""
     """Hint if the step failed."""
 
 

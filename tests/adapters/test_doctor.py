@@ -166,7 +166,7 @@ def test_trusted_certificate_is_described(
 def _end(findings: list[Finding]) -> tuple[str, str, str]:
     last = findings[-1]
     assert not last.good
-    return last.step, last.text, last.advice
+    return last.step, last.text, last.hint
 
 
 def test_untrusted_certificate_is_rejected_with_a_hint(
@@ -434,6 +434,7 @@ def test_doctor_json_output_has_the_same_findings() -> None:
         ("name", True),
         ("connect", False),
     ]
+    assert findings[1]["hint"].startswith("Connection refused")
     assert end == {"good": False}
     assert result.returncode == 1
 
@@ -474,4 +475,4 @@ def test_server_that_ignores_the_encoding_fails_the_check() -> None:
 
     assert (last.step, last.good) == ("encoding", False)
     assert last.text == "the server sends json, not etf as asked for"
-    assert "use --encoding json" in last.advice
+    assert "use --encoding json" in last.hint

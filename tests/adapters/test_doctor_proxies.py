@@ -29,7 +29,7 @@ def test_check_through_a_proxy_names_a_rejecting_proxy() -> None:
     assert good[0].text == f"a tunnel through {proxy.url()}"
     assert (bad[-1].step, bad[-1].good) == ("proxy", False)
     assert "refused with HTTP 407 Proxy Authentication Required" in bad[-1].text
-    assert "--no-proxy" in bad[-1].advice
+    assert "--no-proxy" in bad[-1].hint
     assert "wrong-word" not in repr(bad)
 
 
