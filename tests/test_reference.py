@@ -40,7 +40,7 @@ from gateway_proto.server import (
     ServerSession,
 )
 from gateway_proto.session import GuildBackfill
-from gateway_proto.shards import ShardManager, ShardPlan
+from gateway_proto.shards import IdentifyQueue, ShardManager, ShardPlan
 from gateway_proto.timing.timers import Timer
 from gateway_proto.versions import VERSIONS
 from gateway_proto.wire.command_codec import command_to_payload
@@ -240,6 +240,7 @@ _FRAMELESS = {"receive_message", "receive_close", "messages_to_send", "close_to_
         ("A client's connection", _public(ClientConnection, without=Connection) - _FRAMELESS),
         ("A client", _public(Client)),
         ("Shards of one process", _public(ShardManager)),
+        ("Identify slots", _public(IdentifyQueue)),
         ("A server", _public(Server)),
     ],
 )
@@ -288,6 +289,7 @@ def test_contract_shows_now_where_it_is_a_parameter() -> None:
         ("A connection without frames", ServerConnection),
         ("A client", Client),
         ("Shards of one process", ShardManager),
+        ("Identify slots", IdentifyQueue),
         ("A server", Server),
     ):
         for row in _rows("contract", title):
