@@ -91,7 +91,7 @@ class ShardManager:
         count, if `ids` do not fit the count, or if `begin` was called before.
         """
         if self._plan is not None:
-            raise LocalProtocolError("begin was called before: use add and remove")
+            raise LocalProtocolError("start was called before: use add and remove")
         plan = ShardPlan.from_lookup(self._found(), count=self._count, ids=self._ids)
         if (limit := plan.start_limit) is not None:
             self.budget.set_limit(limit.total, limit.remaining, limit.reset_after, now=now)

@@ -437,7 +437,7 @@ def test_invalid_add_or_remove_raises_without_effect() -> None:
             call()
     fleet.start(now=0.0)
     wrong: list[tuple[Callable[[], object], str]] = [
-        (lambda: fleet.start(now=0.0), "begin was called before"),
+        (lambda: fleet.start(now=0.0), "start was called before"),
         (lambda: fleet.add(0), "invalid shard_id 0: it is here already"),
         (lambda: fleet.add(4), "invalid shard_id 4: expected an int from 0 to 3"),
         (lambda: fleet.add("1"), "invalid shard_id '1'"),  # type: ignore[arg-type]
