@@ -7,7 +7,7 @@ from typing import Any
 
 from gateway_proto import ClientConnection, Closed, Config, Session
 
-__all__ = ["close_event", "greeted", "ready", "receive", "sent_payloads", "unframed"]
+__all__ = ["after_hello", "close_event", "ready", "receive", "sent_payloads", "unframed"]
 
 
 def unframed(config: Config, session: Session | None = None) -> ClientConnection:
@@ -15,7 +15,7 @@ def unframed(config: Config, session: Session | None = None) -> ClientConnection
     return ClientConnection(config, "ws://localhost", now=0.0, session=session, framing=False)
 
 
-def greeted(
+def after_hello(
     config: Config, session: Session | None = None, *, interval: int = 40_000
 ) -> ClientConnection:
     """Return a connection that has received HELLO with this heartbeat interval."""
@@ -28,7 +28,7 @@ def ready(
     config: Config, session: Session | None = None, *, interval: int = 40_000, **d: Any
 ) -> ClientConnection:
     """Return a connection that has received READY, without pending output and events."""
-    connection = greeted(config, session, interval=interval)
+    connection = after_hello(config, session, interval=interval)
     receive(connection, 0, {"session_id": "s", **d}, s=1, t="READY")
     connection.messages_to_send()
     connection.events()

@@ -24,7 +24,7 @@ class Model:
 
     def __init__(self, version: int, draw: float, unix: float) -> None:
         self.v, self.draw, self.unix = version, draw, unix
-        self.greeted = self.acked = version >= 5
+        self.has_hello = self.acked = version >= 5
         self.now = 0.0
         self.phase = "dialling"
         self.sent: list[tuple[int, Any]] = []
@@ -97,9 +97,9 @@ class Model:
         self.tried = "resume url" if self.on_resume_url() else self.tried
         self.next_url: str | None = None
         # Whether the gateway sent data; whether Resume is pending, unanswered, or answered by op 9.
-        self.reached = not self.greeted
+        self.reached = not self.has_hello
         self.unanswered = self.ignored = self.refused = False
-        if self.greeted:
+        if self.has_hello:
             self.phase, self.answer_at = "awaiting_hello", self.now + 20
         else:
             self.introduce()
@@ -169,7 +169,7 @@ class Model:
             if self.unanswered:
                 self.unanswered, self.answer_at = False, self.now + 60
             self.dispatched(d, seq, name)
-        elif op == 10 and self.greeted:
+        elif op == 10 and self.has_hello:
             self.reported.append(("hello",))
             self.schedule_heartbeats(d["heartbeat_interval"], self.draw)
             if self.phase == "awaiting_hello":
@@ -204,7 +204,7 @@ class Model:
         if name == "READY":
             if self.phase == "awaiting_hello":
                 return
-            if not self.greeted:
+            if not self.has_hello:
                 self.schedule_heartbeats(d["heartbeat_interval"], 1)
             assert seq is not None
             # Id, URL and sequence change together.
@@ -218,7 +218,7 @@ class Model:
         if name != "RESUMED":
             self.reported.append(("dispatch", seq, name))
             return
-        if not self.greeted:
+        if not self.has_hello:
             self.schedule_heartbeats(d["heartbeat_interval"], 1)
         if self.phase in ("identifying", "resuming", "ready"):
             self.reported.append(("resumed", seq))

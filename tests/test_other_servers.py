@@ -37,7 +37,7 @@ from gateway_proto.session import token_fingerprint
 from gateway_proto.testing import Link
 from gateway_proto.wire.compression import make_compressor
 from gateway_proto.wire.compression import zstd as zstd_module
-from tests.connections import greeted, ready, sent_payloads, unframed
+from tests.connections import after_hello, ready, sent_payloads, unframed
 from tests.encodings import ENCODINGS
 
 zstd = zstd_module()
@@ -54,7 +54,7 @@ def _receive(connection: ClientConnection, payload: dict[str, Any], now: float =
 
 
 def _hello(session: Session | None = None, **changes: Any) -> ClientConnection:
-    return greeted(attrs.evolve(CONFIG, **changes), session)
+    return after_hello(attrs.evolve(CONFIG, **changes), session)
 
 
 def _ready(**d: Any) -> ClientConnection:

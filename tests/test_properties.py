@@ -40,8 +40,8 @@ AnyConnection = BaseConnection[Any, Any, Any]
 ANY_VERSION = st.sampled_from(list(VERSIONS))
 ENCODINGS = ["json", "etf"] if etf.available() else ["json"]
 COMPRESSIONS = {
-    version: sorted(compression.value for compression in dialect.compressions)
-    for version, dialect in VERSIONS.items()
+    version: sorted(compression.value for compression in protocol.compressions)
+    for version, protocol in VERSIONS.items()
 }
 GUILDS = ({"id": "1", "name": "g" * 3000},)
 
@@ -152,7 +152,7 @@ def _same_nonce(version: int, form: tuple[str, str], answer: bytes) -> ClientCon
     return client
 
 
-# ----- random lives of one connection -----
+# ----- random histories of one connection -----
 
 
 def _payload(encoding: str, op: int, d: Any, s: float | None, t: str | None) -> str | bytes:

@@ -98,16 +98,16 @@ _RECEIVED_BY_CLIENT: dict[Input, str] = {
     Input.UNKNOWN: _text(99),
 }
 _CLIENT_STATES = {
-    version: [s for s in State if dialect.sends_hello or s is not State.AWAITING_HELLO]
-    for version, dialect in VERSIONS.items()
+    version: [s for s in State if protocol.sends_hello or s is not State.AWAITING_HELLO]
+    for version, protocol in VERSIONS.items()
 }
 _DONE: dict[Input, Callable[[AnyConnection], None]] = {
     Input.CLOSE: lambda connection: connection.close(4000, now=NOW),
     Input.END: lambda connection: connection.receive_eof(now=NOW),
 }
 _NAMES = {
-    version: "client_with_hello" if dialect.sends_hello else "client_without_hello"
-    for version, dialect in VERSIONS.items()
+    version: "client_with_hello" if protocol.sends_hello else "client_without_hello"
+    for version, protocol in VERSIONS.items()
 }
 
 

@@ -294,7 +294,7 @@ def test_token_in_a_lookup_response_is_redacted(answer: bytes) -> None:
 
 @pytest.mark.parametrize("code", [4000, 4002, 4004, 1000])
 def test_token_in_a_close_reason_is_redacted(code: int) -> None:
-    client, connection = _greeted()
+    client, connection = _after_hello()
 
     connection.receive_close(code, f"bad token {LONG_TOKEN}", now=0.0)
 
@@ -321,7 +321,7 @@ def test_token_in_a_close_reason_is_redacted(code: int) -> None:
     ],
 )
 def test_token_in_a_message_is_redacted(message: str) -> None:
-    client, connection = _greeted()
+    client, connection = _after_hello()
 
     connection.receive_message(message, now=0.0)
     connection.receive_eof(now=0.0)
@@ -340,7 +340,7 @@ def test_token_in_a_dial_error_is_redacted() -> None:
     assert LONG_TOKEN not in shown
 
 
-def _greeted() -> tuple[Client, ClientConnection]:
+def _after_hello() -> tuple[Client, ClientConnection]:
     config = Config(token=LONG_TOKEN, intents=0, gateway_url="ws://localhost")
     client = Client(config)
     connection = client.dial_succeeded(now=0.0, framing=False)

@@ -94,22 +94,22 @@ def test_identify_slot_of_a_closing_connection_is_ignored(after: str) -> None:
 
 
 def test_identify_slot_of_a_closing_shard_goes_to_the_next() -> None:
-    fleet = ShardManager(DIRECT, count=2)
-    fleet.start(now=0.0)
+    manager = ShardManager(DIRECT, count=2)
+    manager.start(now=0.0)
     connections = []
-    for client in fleet.clients.values():
+    for client in manager.clients.values():
         connection = client.dial_succeeded(now=0.0, framing=False)
         assert isinstance(connection, ClientConnection)
         connection.receive_message(json.dumps(HELLO), now=0.0)
         connections.append(connection)
     first, second = connections
     first.receive_message(json.dumps(READY), now=0.0)  # it has identified
-    assert fleet.queue.waiting_shards == (1,)
+    assert manager.queue.waiting_shards == (1,)
 
     second.close(4000, now=1.0)
-    fleet.handle_timer(now=6.0)
+    manager.handle_timer(now=6.0)
 
-    assert fleet.queue.waiting_shards == ()
+    assert manager.queue.waiting_shards == ()
     assert second._outcome.identified_at == []
 
 

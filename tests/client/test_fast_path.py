@@ -148,7 +148,7 @@ def test_heartbeat_has_the_last_sequence_on_every_path(encoding: str) -> None:
     """The heartbeat carries the last sequence received, not the largest."""
     if encoding == "etf":
         pytest.importorskip("erlpack")
-    connection = _greeted(encoding)
+    connection = _after_hello(encoding)
     for sequence in (7, 9, 4):
         _receive(connection, encoding, {"op": 0, "t": "X", "s": sequence, "d": {}})
     connection.messages_to_send()
@@ -162,7 +162,7 @@ def test_heartbeat_has_the_last_sequence_on_every_path(encoding: str) -> None:
 
 def test_requested_heartbeat_does_not_move_the_scheduled_one() -> None:
     """Rule 4: neither its timer nor the time from which its delay is counted."""
-    connection = _greeted("json")
+    connection = _after_hello("json")
     due = connection.next_timer()
     assert due is not None
 
@@ -174,7 +174,7 @@ def test_requested_heartbeat_does_not_move_the_scheduled_one() -> None:
     assert HeartbeatLate(3.0) in connection.events()
 
 
-def _greeted(encoding: str) -> ClientConnection:
+def _after_hello(encoding: str) -> ClientConnection:
     config = Config(token="t", intents=0, gateway_url="ws://localhost", encoding=Encoding(encoding))
     connection = ClientConnection(config, "ws://localhost", now=0.0, framing=False)
     _receive(connection, encoding, {"op": 10, "d": {"heartbeat_interval": 40960}})

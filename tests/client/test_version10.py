@@ -27,7 +27,7 @@ from gateway_proto import (
 from tests.client.version10_connections import (
     CONFIG,
     SESSION,
-    greeted_v10,
+    after_hello_v10,
     linked,
     ready_v10,
     unframed_v10,
@@ -45,7 +45,7 @@ def test_nothing_is_sent_before_hello() -> None:
 def test_identify_follows_hello_with_the_documented_fields() -> None:
     config = attrs.evolve(CONFIG, shard=(1, 2), presence=UpdatePresence([Activity("chess")]))
 
-    (identify,) = sent_payloads(greeted_v10(config=config))
+    (identify,) = sent_payloads(after_hello_v10(config=config))
 
     assert identify["op"] == 2
     assert identify["d"] == {
@@ -79,7 +79,7 @@ def test_first_heartbeat_is_jittered_and_then_periodic() -> None:
 
 
 def test_heartbeat_has_null_and_later_the_last_sequence() -> None:
-    connection = greeted_v10()
+    connection = after_hello_v10()
     connection.messages_to_send()
     receive(connection, 1)
     assert sent_payloads(connection) == [{"op": 1, "d": None}]
@@ -297,7 +297,7 @@ def test_float_or_tiny_heartbeat_interval_is_accepted() -> None:
 
 @pytest.mark.parametrize("d", [None, {}, {"session_id": None}, []])
 def test_ready_without_a_session_ends_the_connection(d: Any) -> None:
-    connection = greeted_v10()
+    connection = after_hello_v10()
 
     receive(connection, 0, d, s=1, t="READY")
 
@@ -308,7 +308,7 @@ def test_ready_without_a_session_ends_the_connection(d: Any) -> None:
 
 
 def test_ready_in_response_to_resume_starts_a_new_session() -> None:
-    connection = greeted_v10(session=SESSION)
+    connection = after_hello_v10(session=SESSION)
 
     receive(connection, 0, {"session_id": "new"}, s=1, t="READY")
 

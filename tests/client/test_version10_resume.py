@@ -28,7 +28,7 @@ from gateway_proto.versions import VERSIONS
 from tests.client.version10_connections import (
     CONFIG,
     SESSION,
-    greeted_v10,
+    after_hello_v10,
     linked,
     ready_v10,
     unframed_v10,
@@ -154,7 +154,7 @@ def test_op_9_with_other_values_than_true_means_false(d: Any) -> None:
 
 
 def test_op_9_after_identify_waits_at_least_five_seconds() -> None:
-    connection = greeted_v10()
+    connection = after_hello_v10()
 
     receive(connection, 9, False)
 
@@ -175,10 +175,10 @@ def test_resume_of_an_unknown_session_falls_back_to_identify() -> None:
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_each_close_code_has_the_next_action_of_the_version(version: int) -> None:
-    dialect = VERSIONS[version]
+    protocol = VERSIONS[version]
     codes = [
         (code, after.action_if_resuming or after.next_action)
-        for code, after in dialect.close_policies.items()
+        for code, after in protocol.close_policies.items()
     ]
     for code, then in [*codes, (4999, NextAction.RESUME), (None, NextAction.RESUME)]:
         config = Config(
@@ -200,7 +200,7 @@ def test_each_close_code_has_the_next_action_of_the_version(version: int) -> Non
 
 
 def test_resumable_close_without_a_session_identifies() -> None:
-    connection = greeted_v10()
+    connection = after_hello_v10()
 
     connection.receive_close(4000, now=0.0)
 

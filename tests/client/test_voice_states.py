@@ -31,7 +31,7 @@ class Talk:
         config = Config(
             token="t", version=version, gateway_url="ws://localhost", unix_offset=0.0, **values
         )
-        self.greets = config.version.sends_hello
+        self.sends_hello = config.version.sends_hello
         self.client = Client(config)
         self.now = 0.0
         self.sequence = 0
@@ -43,7 +43,7 @@ class Talk:
         connection = self.client.dial_succeeded(now=self.now, framing=False)
         assert isinstance(connection, ClientConnection)
         self.connection = connection
-        if self.greets:
+        if self.sends_hello:
             self.receive(10, {"heartbeat_interval": NO_REPLY_YET})
         return connection
 

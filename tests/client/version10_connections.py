@@ -8,9 +8,9 @@ from gateway_proto import Client, ClientConnection, Config, Session
 from gateway_proto.server import Server, ServerConfig
 from gateway_proto.session import token_fingerprint
 from gateway_proto.testing import Link
-from tests.connections import greeted, ready, unframed
+from tests.connections import after_hello, ready, unframed
 
-__all__ = ["CONFIG", "SESSION", "greeted_v10", "linked", "ready_v10", "unframed_v10"]
+__all__ = ["CONFIG", "SESSION", "after_hello_v10", "linked", "ready_v10", "unframed_v10"]
 
 
 CONFIG = Config(token="t0ken", intents=5, api_url="http://localhost/api/v10", random=lambda: 0.25)
@@ -33,9 +33,9 @@ def unframed_v10(config: Config = CONFIG, session: Session | None = None) -> Cli
     return unframed(config, session)
 
 
-def greeted_v10(config: Config = CONFIG, session: Session | None = None) -> ClientConnection:
+def after_hello_v10(config: Config = CONFIG, session: Session | None = None) -> ClientConnection:
     """Return a connection that has received HELLO."""
-    return greeted(config, session)
+    return after_hello(config, session)
 
 
 def ready_v10() -> ClientConnection:

@@ -57,10 +57,10 @@ class Gateway(BaseGateway):
         self._forget_session()
 
 
-def _gateway(limit: int = 8, turns: RoundRobin | None = None) -> tuple[Gateway, Link, Server]:
+def _gateway(limit: int = 8, round_robin: RoundRobin | None = None) -> tuple[Gateway, Link, Server]:
     server = Server()
     client = Client(CONFIG)
-    return Gateway(client, queue_limit=limit, round_robin=turns), Link(client, server), server
+    return Gateway(client, queue_limit=limit, round_robin=round_robin), Link(client, server), server
 
 
 def _take_all(gateway: BaseGateway) -> list[Event]:
@@ -190,44 +190,47 @@ def test_deliberately_ended_session_is_dropped() -> None:
 
 
 def test_events_of_gateways_are_taken_round_robin() -> None:
-    turns = RoundRobin()
-    (busy, *_), (other, *_), (idle, *_) = (_gateway(turns=turns) for _ in range(3))
+    round_robin = RoundRobin()
+    (busy, *_), (other, *_), (idle, *_) = (_gateway(round_robin=round_robin) for _ in range(3))
     busy.put(*(Dispatch.of("BUSY", n, n) for n in range(3)))
     other.put(Dispatch.of("OTHER", 0, 1))
 
-    taken = list(iter(turns.next_event, None))
+    taken = list(iter(round_robin.next_event, None))
 
     assert [gateway for gateway, _ in taken] == [busy, other, busy, busy]
     assert idle not in dict(taken)
     busy.put(Dispatch.of("BUSY", 3, 4))
-    assert turns.next_event() == (busy, Dispatch.of("BUSY", 3, 4))
+    assert round_robin.next_event() == (busy, Dispatch.of("BUSY", 3, 4))
 
 
 def test_round_robin_event_is_handled_at_the_next_take() -> None:
-    turns = RoundRobin()
-    (first, link, _), (second, *_) = _gateway(turns=turns), _gateway(turns=turns)
+    round_robin = RoundRobin()
+    (first, link, _), (second, *_) = (
+        _gateway(round_robin=round_robin),
+        _gateway(round_robin=round_robin),
+    )
     first.fill(link)
-    while not isinstance((turns.next_event() or (first, None))[1], Ready):
+    while not isinstance((round_robin.next_event() or (first, None))[1], Ready):
         pass
     second.put(Dispatch.of("X", 1, 1))
     assert first.session is None
 
-    turns.next_event()
+    round_robin.next_event()
 
     assert first.session is not None
 
 
 def test_events_taken_directly_skip_the_round_robin() -> None:
-    turns = RoundRobin()
-    (first, *_), (second, *_) = _gateway(turns=turns), _gateway(turns=turns)
+    round_robin = RoundRobin()
+    (first, *_), (second, *_) = (_gateway(round_robin=round_robin) for _ in range(2))
     first.put(Dispatch.of("X", 1, 1))
     second.put(Dispatch.of("Y", 1, 1))
 
     first._next_event()
 
-    assert turns.next_event() == (second, Dispatch.of("Y", 1, 1))
+    assert round_robin.next_event() == (second, Dispatch.of("Y", 1, 1))
     assert second._next_event() is None
-    assert turns.next_event() is None
+    assert round_robin.next_event() is None
 
 
 def test_request_error_has_reason_and_retry_after() -> None:
@@ -291,9 +294,9 @@ class FakeDriver:
         self.failed.append(error)
 
 
-def _driven(client: Client | None = None, turns: RoundRobin | None = None) -> Driven:
+def _driven(client: Client | None = None, round_robin: RoundRobin | None = None) -> Driven:
     client = client or Client(CONFIG)
-    return Driven(client, CONFIG, queue_limit=8, round_robin=turns)
+    return Driven(client, CONFIG, queue_limit=8, round_robin=round_robin)
 
 
 def _run(coroutine: Coroutine[Any, Any, Any]) -> None:
@@ -350,17 +353,17 @@ def test_response_that_is_not_awaited_wakes_no_task() -> None:
 
 
 def test_error_of_one_shard_is_raised_only_once() -> None:
-    turns = RoundRobin()
-    gateway, error = _driven(turns=turns), ZeroDivisionError()
+    round_robin = RoundRobin()
+    gateway, error = _driven(round_robin=round_robin), ZeroDivisionError()
     gateway._fail(error)
     gateway._fail(ValueError("a second one"))
     gateway._finish()
-    assert turns.errors == [error]
+    assert round_robin.errors == [error]
 
     with pytest.raises(ZeroDivisionError):
         _run(gateway._wait_for_event())
 
-    assert turns.errors == []
+    assert round_robin.errors == []
 
 
 def test_dial_that_fails_after_stop_is_ignored() -> None:

@@ -125,12 +125,12 @@ def test_late_timer_pauses_for_the_time_without_reads() -> None:
 
 
 def test_error_of_a_shard_is_raised_once() -> None:
-    turns = RoundRobin()
-    turns.raise_error()
-    turns.errors.append(ValueError("x"))
+    round_robin = RoundRobin()
+    round_robin.raise_error()
+    round_robin.errors.append(ValueError("x"))
 
     with pytest.raises(ValueError, match="x"):
-        turns.raise_error()
+        round_robin.raise_error()
 
-    turns.raise_error()
-    assert turns.errors == []
+    round_robin.raise_error()
+    assert round_robin.errors == []

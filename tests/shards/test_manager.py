@@ -39,13 +39,13 @@ class Running:
 
     def __init__(self, config: Config = CONFIG, **options: Any) -> None:
         self.server = Server(ServerConfig(heartbeat_interval=10_000))
-        self.fleet = ShardManager(config, **options)
-        if self.fleet.lookup is not None:
-            Link(self.fleet.lookup, self.server)
-        self.fleet.start(now=0.0)
+        self.manager = ShardManager(config, **options)
+        if self.manager.lookup is not None:
+            Link(self.manager.lookup, self.server)
+        self.manager.start(now=0.0)
         self.woken = 0
-        self.fleet.on_wake = self._wake
-        self.links = {n: Link(client, self.server) for n, client in self.fleet.clients.items()}
+        self.manager.on_wake = self._wake
+        self.links = {n: Link(client, self.server) for n, client in self.manager.clients.items()}
 
     def _wake(self) -> None:
         self.woken += 1
@@ -54,11 +54,11 @@ class Running:
         end = min(link.now for link in self.links.values()) + seconds
         while True:
             now = min(link.now for link in self.links.values())
-            at = self.fleet.next_timer()
+            at = self.manager.next_timer()
             step = min(end, now + 1.0 if at is None else max(at, now))
             for link in self.links.values():
                 link.run(max(0.0, step - link.now))
-            self.fleet.handle_timer(now=step)
+            self.manager.handle_timer(now=step)
             for link in self.links.values():
                 link.run()
             if step >= end:
@@ -77,11 +77,11 @@ def test_shards_of_the_lookup_identify_one_after_another() -> None:
     config = attrs.evolve(CONFIG, gateway_url=None, api_url="http://localhost/api/v10")
     running = Running(config, count=4)
 
-    assert running.fleet.lookup is not None
-    assert running.fleet.lookup.next_dial() is None
+    assert running.manager.lookup is not None
+    assert running.manager.lookup.next_dial() is None
     assert running.identified() == [0]
     assert running.woken >= 3
-    assert running.fleet.queue.waiting_shards == (1, 2, 3)
+    assert running.manager.queue.waiting_shards == (1, 2, 3)
     assert all(running.links[n].client.expect(IdentifySlotNeeded) for n in range(4))
     running.run(5.25)
     assert running.identified() == [0, 1]
@@ -108,13 +108,13 @@ def test_resume_of_a_stored_session_needs_no_identify_slot() -> None:
     """Rule 52: Resume needs no slot."""
     first = Running(count=2)
     first.run(6.0)
-    sessions = {n: client.session for n, client in first.fleet.clients.items()}
+    sessions = {n: client.session for n, client in first.manager.clients.items()}
     for link in first.links.values():
         link.cut()
 
-    fleet = ShardManager(CONFIG, count=2, sessions=sessions)  # type: ignore[arg-type]
-    fleet.start(now=0.0)
-    links = [Link(client, first.server) for client in fleet.clients.values()]
+    manager = ShardManager(CONFIG, count=2, sessions=sessions)  # type: ignore[arg-type]
+    manager.start(now=0.0)
+    links = [Link(client, first.server) for client in manager.clients.values()]
 
     assert all(link.client.expect(Resumed) for link in links)
     assert not any(_is(link, Identify) for link in links)
@@ -129,7 +129,7 @@ def test_shard_that_disconnects_while_queued_rejoins_in_front() -> None:
 
     running.links[3].run(2.0)
 
-    assert running.fleet.queue.waiting_shards == (3, 1, 2)
+    assert running.manager.queue.waiting_shards == (3, 1, 2)
     running.run(5.25)
     running.links[2].run(2.0)
     running.run(6.0)
@@ -140,7 +140,7 @@ def test_identify_slot_of_a_lost_connection_goes_to_the_next() -> None:
     running = Running(count=3)
     running.links[1].cut()
 
-    running.fleet.handle_timer(now=5.25)
+    running.manager.handle_timer(now=5.25)
     running.links[2].run()
 
     assert running.identified() == [0, 2]
@@ -148,15 +148,15 @@ def test_identify_slot_of_a_lost_connection_goes_to_the_next() -> None:
 
 def test_closing_connection_gets_no_identify_slot() -> None:
     running = Running(count=2)
-    connection: Any = running.fleet.clients[1].connection
+    connection: Any = running.manager.clients[1].connection
     connection.close(4000, now=1.0)
     connection.data_to_send()
 
-    running.fleet.handle_timer(now=5.25)
+    running.manager.handle_timer(now=5.25)
 
     assert connection.state is State.CLOSING
     assert connection.data_to_send() == b""
-    assert running.fleet.queue.waiting_shards == ()
+    assert running.manager.queue.waiting_shards == ()
 
 
 def test_quickly_replaced_connection_stays_in_front() -> None:
@@ -165,7 +165,7 @@ def test_quickly_replaced_connection_stays_in_front() -> None:
     running.links[2].cut()
     running.links[2].run(2.0)
 
-    assert running.fleet.queue.waiting_shards == (2, 1)
+    assert running.manager.queue.waiting_shards == (2, 1)
 
 
 def test_other_shards_continue_after_one_gives_up() -> None:
@@ -177,19 +177,19 @@ def test_other_shards_continue_after_one_gives_up() -> None:
     running.run(1.0)
 
     assert running.links[0].client.expect(GaveUp)
-    assert "portal" in (running.fleet.clients[0].gave_up or "")
-    assert running.fleet.clients[1].connection is not None
-    assert running.fleet.clients[1].connection.state is State.READY
+    assert "portal" in (running.manager.clients[0].gave_up or "")
+    assert running.manager.clients[1].connection is not None
+    assert running.manager.clients[1].connection.state is State.READY
 
 
 def test_gateway_url_with_count_and_ids_needs_no_lookup() -> None:
-    fleet = ShardManager(CONFIG, count=16, ids=range(4, 8))
+    manager = ShardManager(CONFIG, count=16, ids=range(4, 8))
 
-    plan = fleet.start(now=0.0)
+    plan = manager.start(now=0.0)
 
-    assert fleet.lookup is None
+    assert manager.lookup is None
     assert (plan.count, plan.ids) == (16, (4, 5, 6, 7))
-    assert list(fleet.clients) == [4, 5, 6, 7]
+    assert list(manager.clients) == [4, 5, 6, 7]
 
 
 def test_invalid_shard_manager_config_is_rejected() -> None:
@@ -203,26 +203,26 @@ def test_stored_session_of_another_shard_count_is_ignored() -> None:
     stored = Session(
         id="s", sequence=1, shard=(0, 9), version=10, token_fingerprint=token_fingerprint("t")
     )
-    fleet = ShardManager(CONFIG, count=2, sessions={0: stored, 7: stored})
+    manager = ShardManager(CONFIG, count=2, sessions={0: stored, 7: stored})
 
-    fleet.start(now=0.0)
+    manager.start(now=0.0)
 
     reason = "session has another shard (0, 9): expected (0, 2)"
-    assert fleet.clients[0].events()[0] == SessionIgnored(reason)
-    assert fleet.clients[0].session is None
+    assert manager.clients[0].events()[0] == SessionIgnored(reason)
+    assert manager.clients[0].session is None
 
 
 def test_begin_without_a_lookup_result_raises() -> None:
     config = attrs.evolve(CONFIG, gateway_url=None, api_url="http://localhost/api/v10")
-    fleet = ShardManager(config)
+    manager = ShardManager(config)
     with pytest.raises(LocalProtocolError, match="the lookup has no answer: drive it first"):
-        fleet.start(now=0.0)
+        manager.start(now=0.0)
 
-    assert fleet.lookup is not None
-    Link(fleet.lookup, Server(ServerConfig(tokens=frozenset({"other"}))))
+    assert manager.lookup is not None
+    Link(manager.lookup, Server(ServerConfig(tokens=frozenset({"other"}))))
 
     with pytest.raises(LocalProtocolError, match="is the token right"):
-        fleet.start(now=0.0)
+        manager.start(now=0.0)
 
 
 def test_identify_queue_uses_the_budget_of_the_lookup() -> None:
@@ -234,14 +234,14 @@ def test_identify_queue_uses_the_budget_of_the_lookup() -> None:
     running.run(60.0)
 
     assert running.identified() == [0]
-    assert running.fleet.next_timer() == 86400.0
+    assert running.manager.next_timer() == 86400.0
     reason = (
         "999 of 1000 sessions remain, and Config.identify_reserve keeps 999; the next Identify is "
         "possible in 86400 s"
     )
     spent = IdentifyBudgetSpent(86400.0, reason)
-    assert running.fleet.events() == [(1, spent), (2, spent)]
-    assert running.fleet.events() == []
+    assert running.manager.events() == [(1, spent), (2, spent)]
+    assert running.manager.events() == []
     running.run(86400.0 - 60.0)
     assert running.identified() == [0, 1]
 
@@ -258,11 +258,11 @@ def test_lookup_only_client_ends_with_the_response() -> None:
 
 
 def test_identify_slot_without_on_wake_is_granted_on_next_call() -> None:
-    fleet = ShardManager(CONFIG, count=2)
-    fleet.start(now=0.0)
-    links = [Link(client, Server()) for client in fleet.clients.values()]
+    manager = ShardManager(CONFIG, count=2)
+    manager.start(now=0.0)
+    links = [Link(client, Server()) for client in manager.clients.values()]
 
-    fleet.handle_timer(now=5.25)
+    manager.handle_timer(now=5.25)
     links[1].run()
 
     links[1].client.expect(Ready)
@@ -272,9 +272,9 @@ def test_identify_slot_without_on_wake_is_granted_on_next_call() -> None:
 
 
 def test_configured_max_concurrency_is_used_without_a_lookup() -> None:
-    fleet = ShardManager(attrs.evolve(CONFIG, max_concurrency=2), count=3)
-    assert fleet.start(now=0.0).max_concurrency == 2
-    links = [Link(client, Server()) for client in fleet.clients.values()]
+    manager = ShardManager(attrs.evolve(CONFIG, max_concurrency=2), count=3)
+    assert manager.start(now=0.0).max_concurrency == 2
+    links = [Link(client, Server()) for client in manager.clients.values()]
 
     assert [len(_is(link, Identify)) for link in links] == [1, 1, 0]
 
@@ -291,42 +291,42 @@ def test_shards_without_a_lookup_share_the_identify_budget() -> None:
 
     identifies = sum(len(_is(link, Identify)) for link in running.links.values())
     assert identifies == 4
-    events = running.fleet.events()
+    events = running.manager.events()
     assert events
     assert all(isinstance(event, IdentifyBudgetSpent) for _, event in events)
 
 
 def test_shard_that_waits_for_a_spent_budget_is_reported() -> None:
-    fleet = ShardManager(attrs.evolve(CONFIG, identify_budget=1), count=2)
-    fleet.start(now=0.0)
-    links = [Link(client, Server()) for client in fleet.clients.values()]
-    assert [n for n, _ in fleet.events()] == [1]
+    manager = ShardManager(attrs.evolve(CONFIG, identify_budget=1), count=2)
+    manager.start(now=0.0)
+    links = [Link(client, Server()) for client in manager.clients.values()]
+    assert [n for n, _ in manager.events()] == [1]
 
     links[1].cut()
     links[1].run(3.0)
 
-    assert [n for n, _ in fleet.events()] == [1]
-    assert fleet.queue.waiting_shards == (1,)
+    assert [n for n, _ in manager.events()] == [1]
+    assert manager.queue.waiting_shards == (1,)
 
 
 def test_lost_connection_with_a_spent_budget_is_not_reported() -> None:
-    fleet = ShardManager(attrs.evolve(CONFIG, identify_budget=2), count=3)
-    fleet.start(now=0.0)
-    links = [Link(client, Server()) for client in fleet.clients.values()]
+    manager = ShardManager(attrs.evolve(CONFIG, identify_budget=2), count=3)
+    manager.start(now=0.0)
+    links = [Link(client, Server()) for client in manager.clients.values()]
     links[2].cut()
 
-    fleet.budget.record(1.0)
-    fleet.handle_timer(now=6.0)
+    manager.budget.record(1.0)
+    manager.handle_timer(now=6.0)
 
-    assert [n for n, _ in fleet.events()] == [1]
+    assert [n for n, _ in manager.events()] == [1]
 
 
 def test_identify_budget_of_zero_ends_every_shard() -> None:
-    fleet = ShardManager(attrs.evolve(CONFIG, identify_budget=0), count=2)
+    manager = ShardManager(attrs.evolve(CONFIG, identify_budget=0), count=2)
 
-    fleet.start(now=0.0)
+    manager.start(now=0.0)
 
-    for client in fleet.clients.values():
+    for client in manager.clients.values():
         assert client.gave_up == "invalid Config.identify_budget 0: it allows no Identify"
 
 
@@ -335,7 +335,7 @@ def test_new_lookup_of_one_shard_updates_the_shared_budget() -> None:
         CONFIG, gateway_url=None, api_url="http://localhost/api/v10", gateway_attempts=1
     )
     running = Running(config, count=2)
-    client = running.fleet.clients[1]
+    client = running.manager.clients[1]
     running.links[1].cut()
     client.dial_failed("no route", now=1.0)
     dial = client.next_dial()
@@ -347,7 +347,7 @@ def test_new_lookup_of_one_shard_updates_the_shared_budget() -> None:
 
     lookup.receive_data(head + body, now=3.0)
 
-    assert running.fleet.budget.remaining(3.0) == 50
+    assert running.manager.budget.remaining(3.0) == 50
 
 
 # ----- the caller grants the slots -----
@@ -357,8 +357,8 @@ def test_caller_grants_identify_slots_with_ask_to_identify() -> None:
     running = Running(attrs.evolve(CONFIG, wait_for_identify_slot=True), count=2)
     running.run(30.0)
     assert running.identified() == []
-    assert running.fleet.next_timer() is None
-    connection: Any = running.fleet.clients[1].connection
+    assert running.manager.next_timer() is None
+    connection: Any = running.manager.clients[1].connection
     assert connection.awaiting_identify_slot
 
     connection.grant_identify(now=30.0)
@@ -366,7 +366,7 @@ def test_caller_grants_identify_slots_with_ask_to_identify() -> None:
 
     assert running.identified() == [1]
     assert not connection.awaiting_identify_slot
-    assert running.fleet.budget.next_slot_at(31.0) == 31.0
+    assert running.manager.budget.next_slot_at(31.0) == 31.0
 
 
 # ----- shards that come and go -----
@@ -376,13 +376,13 @@ def test_added_shard_waits_for_its_identify_slot() -> None:
     running = Running(count=4, ids=[0, 1])
     running.run(6.0)
 
-    client = running.fleet.add(3)
+    client = running.manager.add(3)
 
-    assert running.fleet.clients[3] is client
-    assert running.fleet.plan.ids == (0, 1, 3)
+    assert running.manager.clients[3] is client
+    assert running.manager.plan.ids == (0, 1, 3)
     running.links[3] = link = Link(client, running.server)
     link.run(6.0)
-    assert running.fleet.queue.waiting_shards == (3,)
+    assert running.manager.queue.waiting_shards == (3,)
     running.run(6.0)
     assert link.client.expect(Ready).shard == (3, 4)
 
@@ -390,67 +390,67 @@ def test_added_shard_waits_for_its_identify_slot() -> None:
 def test_replaced_shard_gets_a_new_client() -> None:
     running = Running(count=2)
     running.run(12.0)
-    former = running.fleet.clients[1]
+    former = running.manager.clients[1]
 
-    client = running.fleet.replace(1, session=former.session)
+    client = running.manager.replace(1, session=former.session)
 
     assert client is not former
-    assert running.fleet.clients[1] is client
+    assert running.manager.clients[1] is client
     assert client.session == former.session
-    assert running.fleet.plan.ids == (0, 1)
+    assert running.manager.plan.ids == (0, 1)
 
 
 def test_removed_shard_can_be_added_again_with_its_session() -> None:
     running = Running(count=3)
     running.run(6.0)
-    session = running.fleet.clients[1].session
+    session = running.manager.clients[1].session
 
-    waiting = running.fleet.remove(2)
-    removed = running.fleet.remove(1)
+    waiting = running.manager.remove(2)
+    removed = running.manager.remove(1)
     removed.stop(keep_session=True, now=6.0)
     running.links[1].run()
     running.run(20.0)
 
     assert waiting.connection is not None
     assert running.identified() == [0, 1]
-    assert running.fleet.plan.ids == (0,)
-    link = Link(running.fleet.add(1, session=session), running.server)
+    assert running.manager.plan.ids == (0,)
+    link = Link(running.manager.add(1, session=session), running.server)
     link.client.expect(Resumed)
 
 
 def test_removed_shard_does_not_join_the_identify_queue() -> None:
     running = Running(count=2)
-    client = running.fleet.remove(1)
-    running.fleet.add(1)
+    client = running.manager.remove(1)
+    running.manager.add(1)
 
     running.links[1].cut()
     running.links[1].run(2.0)
 
     assert client.connection is not None
-    assert running.fleet.queue.waiting_shards == ()
+    assert running.manager.queue.waiting_shards == ()
 
 
 def test_invalid_add_or_remove_raises_without_effect() -> None:
-    fleet = ShardManager(CONFIG, count=4, ids=[0])
-    for call in (lambda: fleet.add(1), lambda: fleet.plan):
+    manager = ShardManager(CONFIG, count=4, ids=[0])
+    for call in (lambda: manager.add(1), lambda: manager.plan):
         with pytest.raises(LocalProtocolError, match="no plan yet"):
             call()
-    fleet.start(now=0.0)
+    manager.start(now=0.0)
     wrong: list[tuple[Callable[[], object], str]] = [
-        (lambda: fleet.start(now=0.0), "start was called before"),
-        (lambda: fleet.add(0), "invalid shard_id 0: it is here already"),
-        (lambda: fleet.add(4), "invalid shard_id 4: expected an int from 0 to 3"),
-        (lambda: fleet.add("1"), "invalid shard_id '1'"),  # type: ignore[arg-type]
-        (lambda: fleet.add(1, session={}), "invalid session {}: expected a Session"),  # type: ignore[arg-type]
-        (lambda: fleet.remove(1), "invalid shard_id 1: it is not here"),
-        (lambda: fleet.remove([]), "invalid shard_id"),  # type: ignore[arg-type]
+        (lambda: manager.start(now=0.0), "start was called before"),
+        (lambda: manager.add(0), "invalid shard_id 0: it is here already"),
+        (lambda: manager.add(4), "invalid shard_id 4: expected an int from 0 to 3"),
+        (lambda: manager.add("1"), "invalid shard_id '1'"),  # type: ignore[arg-type]
+        (lambda: manager.add(1, session={}), "invalid session {}: expected a Session"),  # type: ignore[arg-type]
+        (lambda: manager.remove(1), "invalid shard_id 1: it is not here"),
+        (lambda: manager.remove([]), "invalid shard_id"),  # type: ignore[arg-type]
     ]
 
     for call, error_text in wrong:
         with pytest.raises(LocalProtocolError, match=error_text):
             call()
 
-    assert list(fleet.clients) == [0]
+    assert list(manager.clients) == [0]
 
 
 @pytest.mark.parametrize(
@@ -471,11 +471,11 @@ def test_invalid_arguments_raise_before_a_dial(options: Any, error_text: str) ->
 
 def test_huge_shard_count_of_the_lookup_raises() -> None:
     config = attrs.evolve(CONFIG, gateway_url=None, api_url="http://localhost/api/v10")
-    fleet = ShardManager(config)
-    assert fleet.lookup is not None
-    fleet.lookup.lookup_answer = GatewayFound("ws://localhost", 10**9)
+    manager = ShardManager(config)
+    assert manager.lookup is not None
+    manager.lookup.lookup_answer = GatewayFound("ws://localhost", 10**9)
 
     with pytest.raises(LocalProtocolError, match="the lookup asks for 1000000000 shards"):
-        fleet.start(now=0.0)
+        manager.start(now=0.0)
 
-    assert fleet.clients == {}
+    assert manager.clients == {}

@@ -35,7 +35,7 @@ from gateway_proto.testing import (
 from gateway_proto.testing.simulation.history import History
 from gateway_proto.testing.simulation.invariants import INVARIANTS
 
-STORMY = SimulationConfig(
+FAULTY = SimulationConfig(
     clients=2,
     fault_interval=40.0,
     dispatch_interval=30.0,
@@ -73,7 +73,7 @@ def test_seed_gives_the_same_history_in_every_process() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_history_does_not_depend_on_the_number_of_runs() -> None:
-    whole, parts = Simulation(1, STORMY), Simulation(1, STORMY)
+    whole, parts = Simulation(1, FAULTY), Simulation(1, FAULTY)
 
     for _ in range(10):
         parts.run(700)
@@ -88,7 +88,7 @@ def test_history_does_not_depend_on_the_number_of_runs() -> None:
 def test_invariants_hold_while_all_faults_are_injected(version: int) -> None:
     fault_counts: Counter[str] = Counter()
     for seed in range(3):
-        setting = attrs.evolve(STORMY, version=version, sharded=version != 3 and seed == 1)
+        setting = attrs.evolve(FAULTY, version=version, sharded=version != 3 and seed == 1)
         report = Simulation(seed, setting).run(40_000)
         fault_counts += report.fault_counts
         assert report.events > 1000
@@ -100,7 +100,7 @@ def test_invariants_hold_while_all_faults_are_injected(version: int) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_excluded_fault_is_not_injected() -> None:
-    setting = attrs.evolve(STORMY, excluded_faults={"cut", "crash"})
+    setting = attrs.evolve(FAULTY, excluded_faults={"cut", "crash"})
 
     fault_counts = Simulation(2, setting).run(20_000).fault_counts
 
@@ -142,7 +142,7 @@ def test_custom_client_can_be_simulated() -> None:
             case _:
                 pass
 
-    simulation = Simulation(3, attrs.evolve(STORMY, clients=1), client_config=config, handle=handle)
+    simulation = Simulation(3, attrs.evolve(FAULTY, clients=1), client_config=config, handle=handle)
     (bot,) = simulation.clients
     assert not bot.send(UpdatePresence()), "the connection is not open yet"
     simulation.run(7200)

@@ -209,15 +209,15 @@ def test_shard_client_with_a_session_is_recorded() -> None:
 def test_granted_identify_slots_are_recorded_in_their_caller() -> None:
     made = Trace()
     config = config_with(gateway_url="ws://localhost", api_url=None)
-    fleet = ShardManager(config, count=2, make_client=made.recorder.client)
-    fleet.start(now=0.0)
+    manager = ShardManager(config, count=2, make_client=made.recorder.client)
+    manager.start(now=0.0)
     connections: list[Any] = []
-    for client in fleet.clients.values():
+    for client in manager.clients.values():
         connections.append(client.dial_succeeded(now=0.0, framing=False))
         connections[-1].receive_message(HELLO, now=0.5)
-    at = fleet.next_timer()
+    at = manager.next_timer()
     assert at is not None
-    fleet.handle_timer(now=at)
+    manager.handle_timer(now=at)
     sent = [connection.messages_to_send() for connection in connections]
 
     lines = read(made.close())
@@ -234,9 +234,9 @@ def test_granted_identify_slots_are_recorded_in_their_caller() -> None:
 def test_missing_nested_call_is_reported_as_a_difference() -> None:
     made = Trace()
     config = config_with(gateway_url="ws://localhost", api_url=None)
-    fleet = ShardManager(config, count=1, make_client=made.recorder.client)
-    fleet.start(now=0.0)
-    connection: Any = fleet.clients[0].dial_succeeded(now=0.0, framing=False)
+    manager = ShardManager(config, count=1, make_client=made.recorder.client)
+    manager.start(now=0.0)
+    connection: Any = manager.clients[0].dial_succeeded(now=0.0, framing=False)
     connection.receive_message(HELLO, now=0.5)
     lines = changed_lines(made.close(), lambda line: line.pop("asks_for_slots", None))
 
@@ -375,9 +375,9 @@ def test_exception_in_the_state_machine_ends_the_recorded_calls(
         again = differences(made.close())
 
     assert again == []
-    mended = differences(made.lines)
-    assert (mended[0][0], mended[0][1].what) == (3, "raised")
-    assert mended[0][1].recorded == "ZeroDivisionError: a bug"
+    fixed = differences(made.lines)
+    assert (fixed[0][0], fixed[0][1].what) == (3, "raised")
+    assert fixed[0][1].recorded == "ZeroDivisionError: a bug"
 
 
 def test_malformed_message_is_recorded_once_without_its_token() -> None:

@@ -73,7 +73,7 @@ def after(then: NextAction) -> str:
         case NextAction.RESUME:
             return "resumes"
         case NextAction.IDENTIFY:
-            return "begins anew"
+            return "starts a new session"
         case NextAction.STOP:
             return "ends"
         case _:

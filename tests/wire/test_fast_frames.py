@@ -37,8 +37,8 @@ def _frame(first: int, payload: bytes, *, head: int | None = None) -> bytes:
 
 
 def _cut(*chunks: bytes, limit: int = LIMIT) -> list[Any]:
-    cutter = FastFrameParser(limit)
-    return one_by_one(item for chunk in chunks for item in cutter.feed(chunk))
+    parser = FastFrameParser(limit)
+    return one_by_one(item for chunk in chunks for item in parser.feed(chunk))
 
 
 # ----- headers -----
@@ -83,16 +83,16 @@ def test_fast_parser_agrees_with_read_header(
     size = header_size(second)
     data = (bytes([first, second]) + length[10 - size :])[: min(received, size)]
     header = read_header(data)
-    cutter = FastFrameParser(LIMIT)
+    parser = FastFrameParser(LIMIT)
 
-    items = cutter.feed(data)
+    items = parser.feed(data)
 
     if len(data) >= 2 and second >= 0x80:  # invalid from a server, whatever its length
         assert items == [Passthrough(data)]
         return
     if header is None:
         assert items == []
-        assert cutter._missing == (size if len(data) >= 2 else 2) - len(data)
+        assert parser._missing == (size if len(data) >= 2 else 2) - len(data)
         return
     is_shortest = header.length >= {2: 0, 4: 126, 10: 65536}[size]
     is_valid = is_shortest and header.length < 1 << 63
@@ -104,9 +104,9 @@ def test_fast_parser_agrees_with_read_header(
         assert [type(item) for item in items] == [ProtocolViolation]
     elif header.length:
         assert items == []
-        assert cutter._missing == header.length
+        assert parser._missing == header.length
     else:
-        assert cutter._missing == 0
+        assert parser._missing == 0
 
 
 # ----- complete frames -----
@@ -154,10 +154,10 @@ def test_frame_over_the_limit_is_rejected_at_its_header() -> None:
 )
 def test_split_oversized_header_is_rejected_at_its_last_byte(head: bytes, limit: int) -> None:
     *before, last = (bytes([byte]) for byte in head)
-    cutter = FastFrameParser(limit)
-    assert [cutter.feed(byte) for byte in before] == [[] for _ in before]
+    parser = FastFrameParser(limit)
+    assert [parser.feed(byte) for byte in before] == [[] for _ in before]
 
-    (broken,) = cutter.feed(last)
+    (broken,) = parser.feed(last)
 
     assert isinstance(broken, ProtocolViolation)
     assert broken.code == 1009
@@ -172,13 +172,13 @@ def test_parsing_stops_after_an_oversized_frame() -> None:
 
 
 def test_only_the_start_of_an_incomplete_frame_is_buffered() -> None:
-    cutter = FastFrameParser(LIMIT)
+    parser = FastFrameParser(LIMIT)
 
     for _ in range(100):
-        cutter.feed(_frame(0x82, b"x" * 1000) * 10 + b"\x82")
-        cutter.feed(b"\x00")
+        parser.feed(_frame(0x82, b"x" * 1000) * 10 + b"\x82")
+        parser.feed(b"\x00")
 
-    assert len(cutter._buffer) == 0
+    assert len(parser._buffer) == 0
 
 
 # ----- unusual frames -----
@@ -204,11 +204,11 @@ def test_fragments_are_joined_and_a_ping_goes_to_wsproto() -> None:
 
 @pytest.mark.parametrize("sizes", [(LIMIT, 1), (LIMIT + 1,), (LIMIT - 1, 1, 1)])
 def test_fragments_over_the_limit_are_rejected_at_last_header(sizes: tuple[int, ...]) -> None:
-    cutter = FastFrameParser(LIMIT)
+    parser = FastFrameParser(LIMIT)
     frames = [_frame(0x00 if at else 0x02, b"x" * size) for at, size in enumerate(sizes)]
     header = frames[-1][: len(frames[-1]) - sizes[-1]]
 
-    (broken,) = cutter.feed(b"".join(frames[:-1]) + header)
+    (broken,) = parser.feed(b"".join(frames[:-1]) + header)
 
     assert isinstance(broken, ProtocolViolation)
     assert broken.code == 1009
@@ -227,11 +227,11 @@ def test_fragments_with_invalid_utf_8_are_rejected(last: bytes) -> None:
 
 
 def test_fragments_use_memory_in_proportion_to_their_size() -> None:
-    cutter = FastFrameParser(LIMIT)
+    parser = FastFrameParser(LIMIT)
     data = _frame(0x01, b"ab") + _frame(0x00, b"cd") * 20_000
 
     tracemalloc.start()
-    received = cutter.feed(data)
+    received = parser.feed(data)
     kept, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
 
@@ -256,51 +256,51 @@ def test_fragments_use_memory_in_proportion_to_their_size() -> None:
     ],
 )
 def test_close_or_invalid_frame_and_all_after_it_go_to_wsproto(odd: bytes) -> None:
-    cutter = FastFrameParser(LIMIT)
+    parser = FastFrameParser(LIMIT)
 
-    received = one_by_one(cutter.feed(_frame(0x81, b"before") + odd + _frame(0x81, b"behind")))
+    received = one_by_one(parser.feed(_frame(0x81, b"before") + odd + _frame(0x81, b"after")))
 
     assert received[0] == "before"
     left = [item.data for item in received[1:] if isinstance(item, Passthrough)]
-    assert b"".join(left) == odd + _frame(0x81, b"behind")
-    assert cutter.delegating
+    assert b"".join(left) == odd + _frame(0x81, b"after")
+    assert parser.delegating
 
 
 @pytest.mark.parametrize("begin", [0x01, 0x02])
 def test_message_within_fragmented_message_goes_to_wsproto(begin: int) -> None:
-    cutter = FastFrameParser(LIMIT)
+    parser = FastFrameParser(LIMIT)
 
-    received = cutter.feed(_frame(begin, b"a") + _frame(0x81, b"b") + _frame(0x81, b"c"))
+    received = parser.feed(_frame(begin, b"a") + _frame(0x81, b"b") + _frame(0x81, b"c"))
 
     inside = _frame(begin, b"") + _frame(0x81, b"b") + _frame(0x81, b"c")
     assert received == [Passthrough(inside)]
-    assert cutter.delegating
+    assert parser.delegating
 
 
 def test_each_call_reports_whether_wsproto_is_needed() -> None:
-    cutter = FastFrameParser(LIMIT)
-    assert (cutter.has_passthrough, cutter.delegating) == (False, False)
+    parser = FastFrameParser(LIMIT)
+    assert (parser.has_passthrough, parser.delegating) == (False, False)
     ping, close = _frame(0x89, b""), _frame(0x88, b"")
 
     reports = []
     for data in (ping, b"", ping + _frame(0x81, b"a"), _frame(0x81, b"b"), close):
-        cutter.feed(data)
-        reports.append((cutter.has_passthrough, cutter.delegating))
+        parser.feed(data)
+        reports.append((parser.has_passthrough, parser.delegating))
 
     assert reports == [(True, False), (False, False), (True, False), (False, False), (True, True)]
 
 
 def test_frame_over_the_limit_is_reported_as_unusual() -> None:
-    cutter = FastFrameParser(LIMIT)
+    parser = FastFrameParser(LIMIT)
 
-    cutter.feed(struct.pack("!BBQ", 0x82, 127, LIMIT + 1))
+    parser.feed(struct.pack("!BBQ", 0x82, 127, LIMIT + 1))
 
-    assert cutter.has_passthrough is True
+    assert parser.has_passthrough is True
 
 
 def test_split_close_frame_goes_to_wsproto_with_all_after_it() -> None:
     assert _cut(b"\x88", b"\x00") == [Passthrough(b"\x88\x00")]
-    following = _frame(0x81, b"behind")
+    following = _frame(0x81, b"after")
     assert _cut(b"\x88", b"\x00" + following) == [Passthrough(b"\x88\x00"), Passthrough(following)]
 
 
