@@ -7,6 +7,7 @@ then, and the event and its sequence number are kept.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -80,7 +81,9 @@ _text = msgspec.json.Decoder(str | None).decode
 # msgspec accepts a single struct without its tag `op`, so any object with `t` and `s` would pass.
 # In a union the tag is required and selects the struct. One call then creates the event, in a
 # third of the time of decoding a `Payload` first.
-decode_dispatch = msgspec.json.Decoder(Dispatch | _AckTag).decode
+decode_dispatch: Callable[[str | bytes], Dispatch | _AckTag] = msgspec.json.Decoder(
+    Dispatch | _AckTag
+).decode
 """Decode a JSON dispatch. Raises one of `DECODE_ERRORS` for almost everything else."""
 DECODE_ERRORS = (msgspec.DecodeError, UnicodeError, RecursionError)
 

@@ -1,0 +1,1 @@
+"""Simulation of many clients and servers under injected faults, in virtual time."""
