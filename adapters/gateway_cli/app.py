@@ -34,11 +34,11 @@ Examples:
   GATEWAY_TOKEN=any gateway-proto tail --api http://127.0.0.1:8080/api
 
 \b
-Ends with
+Exit status:
     0  on success
     1  on failure; the last line has the reason
     2  if the options, or a file, cannot be used
-   70  if the program itself is broken; it prints what to report
+   70  after an internal error; it prints what to report
   130  after Ctrl-C or SIGTERM
 """
 
@@ -47,12 +47,12 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    help="A Discord gateway's client and server: watch one, serve one, or see both at work.",
+    help="A Discord gateway's client and server: watch one, serve one, or run both.",
     epilog=_EPILOG,
 )
-app.command("demo", short_help="See a client and a server at work, in ten seconds.")(demo)
+app.command("demo", short_help="Run a client and a server for ten seconds.")(demo)
 app.command("serve", short_help="Serve a gateway to test against.")(serve)
-app.command("tail", short_help="Print each event of a gateway as it comes.")(tail)
+app.command("tail", short_help="Print each event of a gateway as it arrives.")(tail)
 app.command("doctor", short_help="Find out why a client cannot connect.")(doctor)
 app.command("replay", short_help="Run a trace again, and show differences.")(replay_file)
 app.command("timeline", short_help="Draw a trace on one page of HTML.")(timeline_file)
@@ -71,7 +71,7 @@ def _options(
         bool,
         typer.Option(
             "--version",
-            help="Say which versions are at work, for a report.",
+            help="Print the versions of all packages involved, for a report.",
             is_eager=True,
             callback=_say_version,
         ),

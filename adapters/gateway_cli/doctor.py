@@ -55,8 +55,8 @@ def doctor(
     """Check the connection to a gateway step by step, without a token.
 
     The steps are name, connection, TLS certificate, lookup, WebSocket and HELLO. A step that fails
-    has a reason and a hint. Without --api and --gateway it checks Discord. Ends with 0 if all
-    steps succeed, else with 1.
+    has a reason and a hint. Without --api and --gateway it checks Discord. The exit
+    status is 0 if all steps succeed, else 1.
 
     \b
     Example:

@@ -89,7 +89,9 @@ CompressionOption: TypeAlias = Annotated[
         autocompletion=lambda: [compression.value for compression in Compression],
     ),
 ]
-JsonOption: TypeAlias = Annotated[bool, typer.Option("--json", help="One object a line.")]
+JsonOption: TypeAlias = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object per line.")
+]
 ProxyOption: TypeAlias = Annotated[
     str | None,
     typer.Option(

@@ -32,12 +32,14 @@ def replay_file(
     quiet: Annotated[
         bool, typer.Option("--quiet", help="Show only the lines that differ.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One object a line.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object per line.")
+    ] = False,
 ) -> None:
     """Run a trace again, and show each transition.
 
-    Ends with 0 where it does today what it did then, with 1 where it does something else (which is
-    shown below the line), and with 2 if the file is not a trace.
+    The exit status is 0 if the code behaves as recorded, 1 if it differs (the difference is shown
+    below the line), and 2 if the file is not a trace.
 
     \b
     Example:

@@ -45,9 +45,9 @@ T = TypeVar("T")
 
 
 def serve(
-    host: Annotated[str, typer.Option(metavar="HOST", help="Where to listen.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(metavar="HOST", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[
-        int, typer.Option(metavar="PORT", help="0 takes a free one.", min=0, max=65535)
+        int, typer.Option(metavar="PORT", help="0 selects a free port.", min=0, max=65535)
     ] = 8080,
     token: Annotated[
         list[str] | None,
@@ -63,7 +63,10 @@ def serve(
         ),
     ] = None,
     heartbeat_interval: Annotated[
-        int, typer.Option(metavar="MILLISECONDS", help="Of the clients.", min=10, max=86_400_000)
+        int,
+        typer.Option(
+            metavar="MILLISECONDS", help="Interval of heartbeats.", min=10, max=86_400_000
+        ),
     ] = 41250,
     world: Annotated[
         pathlib.Path | None,
@@ -111,7 +114,7 @@ def serve(
 ) -> None:
     """Serve a gateway to test against, until Ctrl-C.
 
-    On a terminal a table below the lines shows who is connected, and how much is going on.
+    On a terminal a table below the lines shows the connections and their rates.
 
     \b
     Example:

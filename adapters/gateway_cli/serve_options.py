@@ -31,11 +31,12 @@ __all__ = [
 UrlOption: TypeAlias = Annotated[
     str | None,
     typer.Option(
-        "--url", metavar="URL", help="What lookups and READY name; default: the client's Host."
+        "--url", metavar="URL", help="URL in lookups and READY; default: from the client's Host."
     ),
 ]
 ShardsOption: TypeAlias = Annotated[
-    int | None, typer.Option("--shards", metavar="NUMBER", help="What the lookup recommends.")
+    int | None,
+    typer.Option("--shards", metavar="NUMBER", help="Number that the lookup recommends."),
 ]
 ConcurrencyOption: TypeAlias = Annotated[
     int | None,
@@ -58,14 +59,16 @@ AllowedIntentsOption: TypeAlias = Annotated[
     typer.Option(
         "--allowed-intents",
         metavar="INTENTS",
-        help="Others cost close code 4014: names with commas between, or a number.",
+        help="Others are closed with 4014; names, separated by commas, or a number.",
         autocompletion=complete_intents,
     ),
 ]
 GuildsPerShardOption: TypeAlias = Annotated[
     int | None,
     typer.Option(
-        "--guilds-per-shard", metavar="NUMBER", help="More cost close code 4011; default: 2500."
+        "--guilds-per-shard",
+        metavar="NUMBER",
+        help="A shard with more is closed with 4011; default: 2500.",
     ),
 ]
 MembersSecondsOption: TypeAlias = Annotated[
@@ -94,14 +97,16 @@ ReplayLimitOption: TypeAlias = Annotated[
 ]
 ReplayBytesOption: TypeAlias = Annotated[
     int | None,
-    typer.Option("--replay-bytes", metavar="BYTES", help="Of those dispatches; default: 16 MiB."),
+    typer.Option(
+        "--replay-bytes", metavar="BYTES", help="Size of these dispatches; default: 16 MiB."
+    ),
 ]
 ControlHostOption: TypeAlias = Annotated[
     list[str] | None,
     typer.Option(
         "--control-host",
         metavar="HOST",
-        help="Answer --control under this name, too; may be repeated.",
+        help="Answer --control for this host name too; may be repeated.",
     ),
 ]
 

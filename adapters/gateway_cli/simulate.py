@@ -229,14 +229,18 @@ def simulate(
     ] = None,
     years: Annotated[
         float | None,
-        typer.Option(metavar="YEARS", help="As many seeds as make YEARS of one client.", min=0.0),
+        typer.Option(
+            metavar="YEARS", help="Run seeds until they add up to YEARS of one client.", min=0.0
+        ),
     ] = None,
     days: Annotated[
         float,
-        typer.Option(metavar="DAYS", help="The length of a history, of one client.", min=0.001),
+        typer.Option(
+            metavar="DAYS", help="Length of one history, summed over its clients.", min=0.001
+        ),
     ] = 10.0,
     jobs: Annotated[
-        int, typer.Option(metavar="NUMBER", help="Histories at the same time.", min=1)
+        int, typer.Option(metavar="NUMBER", help="Number of histories that run in parallel.", min=1)
     ] = 1,
     without: Annotated[
         str,
@@ -246,7 +250,8 @@ def simulate(
 ) -> None:
     """Simulate years of faults between clients and servers, and check invariants.
 
-    Ends with 0 if it held; else with 1, a command that does the same again, and what happened.
+    The exit status is 0 if the invariants held. Else it is 1, and the output has a command that
+    repeats the run, and what happened.
 
     \b
     Example:

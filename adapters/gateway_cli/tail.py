@@ -64,8 +64,8 @@ def tail(
         str | None,
         typer.Option(
             metavar="NAMES",
-            help="Names, separated by commas, or a number; without it none, or all if the version "
-            "has that.",
+            help="Names, separated by commas, or a number; default: none, or all if the version "
+            "does not require intents.",
             autocompletion=complete_intents,
         ),
     ] = None,
@@ -100,7 +100,7 @@ def tail(
     record: RecordOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Print each event of a gateway as it comes.
+    """Print each event of a gateway as it arrives.
 
     On a terminal a table below the lines shows state, latency and rate of each shard. Ctrl-C ends
     it with 130 and keeps the session; if it gives up it prints the reason and ends with 1.

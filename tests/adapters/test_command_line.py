@@ -92,7 +92,7 @@ def _statuses(text: str) -> dict[int, str]:
 
 def test_exit_statuses_of_help_and_docs_are_equal() -> None:
     table = PAGE.partition("## How it ends")[2].partition("\n## ")[0]
-    helped = _run("--help").stdout.partition("Ends with")[2]
+    helped = _run("--help").stdout.partition("Exit status")[2]
 
     assert list(_statuses(table)) == list(_statuses(helped)) == [0, 1, 2, 70, 130]
 
