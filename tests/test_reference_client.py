@@ -10,7 +10,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from gateway_proto import Client, ClientConnection, CloseCodePolicy, NextAction
 from gateway_proto.client import connection
-from gateway_proto.client.outcome import _ConnectionOutcome
+from gateway_proto.client.outcome import ConnectionOutcome
 from gateway_proto.timing.heartbeat import HeartbeatScheduler
 from gateway_proto.timing.rate_limit import SlidingWindow
 from gateway_proto.timing.timers import Timer
@@ -81,7 +81,7 @@ _MUTANTS: dict[str, tuple[int, Any, str, Any]] = {
     ),
     "every close may be resumed": (9, connection, "close_policy", _resumes_always),
     "presences have no limit": (3, SlidingWindow, "next_slot_at", lambda self, now, reserve=0: now),
-    "a redirect is ignored": (4, _ConnectionOutcome, "redirect", _REDIRECT),
+    "a redirect is ignored": (4, ConnectionOutcome, "redirect", _REDIRECT),
     "a dead gateway is not looked up again": (
         3,
         Client,

@@ -24,7 +24,7 @@ from gateway_proto._redaction import without_token
 from gateway_proto.client.command_encoding import encode_identify
 from gateway_proto.client.connection import ClientConnection, close_policy
 from gateway_proto.client.lookup import LookupConnection
-from gateway_proto.client.outcome import _ConnectionOutcome
+from gateway_proto.client.outcome import ConnectionOutcome
 from gateway_proto.client.requests import PendingRequests
 from gateway_proto.commands import Command, Identify, Resume, UpdatePresence, UpdateVoiceState
 from gateway_proto.config import Config
@@ -440,9 +440,7 @@ class Client:
             return
         self._schedule_dial(now, delay, error)
 
-    def _on_connection_closed(
-        self, outcome: _ConnectionOutcome, closed: Closed, now: float
-    ) -> None:
+    def _on_connection_closed(self, outcome: ConnectionOutcome, closed: Closed, now: float) -> None:
         self.last_closed = closed
         self.connection = None
         self._presence = outcome.presence
@@ -482,7 +480,7 @@ class Client:
         self._dial_failures = 0
         self._schedule_dial(now, self._delay(outcome, closed), reason)
 
-    def _delay(self, outcome: _ConnectionOutcome, closed: Closed) -> float:
+    def _delay(self, outcome: ConnectionOutcome, closed: Closed) -> float:
         """Return the delay in seconds after a connection whose WebSocket was open."""
         if outcome.resume_refused:
             # INVALID_SESSION in answer to Resume has its own delay and is not a gateway failure:
@@ -495,7 +493,7 @@ class Client:
             return 0.0
         return max(backoff.delay(), closed.retry_after or 0.0)
 
-    def _token_hint(self, outcome: _ConnectionOutcome, closed: Closed) -> str:
+    def _token_hint(self, outcome: ConnectionOutcome, closed: Closed) -> str:
         """Return a hint about the token if the connection ended after Identify, else ""."""
         if not outcome.identified_at or outcome.ready_at is not None or self._was_ready:
             return ""
@@ -514,7 +512,7 @@ class Client:
         before, self._failed_command = self._failed_command, command
         return command is not None and command == before and self._loss_backoff.failures > 1
 
-    def _count_outcome(self, outcome: _ConnectionOutcome, now: float) -> None:
+    def _count_outcome(self, outcome: ConnectionOutcome, now: float) -> None:
         """Count the failure for the step that was tried: resume URL, main URL or identify.
 
         A rejected upgrade counts for the resume URL, but does not drop the session.

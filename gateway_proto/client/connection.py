@@ -21,7 +21,7 @@ The connection delegates to objects that take `now` and values, return values an
 - `Timers`: all timers; `_on_timer` shows what each one does.
 
 Every end runs through `_finish`: it reports unsent commands, decides whether the session survives
-and hands a `_ConnectionOutcome` to the owner.
+and hands a `ConnectionOutcome` to the owner.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from gateway_proto.client.command_encoding import (
 from gateway_proto.client.command_sender import CommandSender
 from gateway_proto.client.fast_path import Full, Undecoded, take_dispatches
 from gateway_proto.client.lookup import closed_by_refusal
-from gateway_proto.client.outcome import _ConnectionOutcome
+from gateway_proto.client.outcome import ConnectionOutcome
 from gateway_proto.client.payload_fields import (
     heartbeat_interval,
     is_resumable,
@@ -125,7 +125,7 @@ class ClientConnection(BaseConnection[Command, Event, Dispatch | Payload]):
         requests: PendingRequests | None = None,
         budget: IdentifyBudget | None = None,
         voice_states: VoiceStates[UpdateVoiceState] | None = None,
-        on_finished: Callable[[_ConnectionOutcome, Closed, float], None] | None = None,
+        on_finished: Callable[[ConnectionOutcome, Closed, float], None] | None = None,
         on_slot_needed: Callable[[ClientConnection, float], None] | None = None,
         framing: bool = True,
     ) -> None:
@@ -180,7 +180,7 @@ class ClientConnection(BaseConnection[Command, Event, Dispatch | Payload]):
         self._awaiting_identify_slot = False
         self._answered_since_resume = True  # any payload was received since Resume
         self._awaits_resume_answer = False  # a dispatch or INVALID_SESSION
-        self._outcome = _ConnectionOutcome(presence)
+        self._outcome = ConnectionOutcome(presence)
         self._timers.set(Timer.HANDSHAKE, now + config.handshake_timeout)
         if not framing:
             self._handle_open(now)

@@ -7,10 +7,10 @@ import msgspec
 from gateway_proto.commands import UpdatePresence
 from gateway_proto.session import Session
 
-__all__: list[str] = []
+__all__ = ["ConnectionOutcome"]
 
 
-class _ConnectionOutcome(msgspec.Struct):
+class ConnectionOutcome(msgspec.Struct):
     """Facts about a connection that its owner needs when it has ended."""
 
     presence: UpdatePresence | None
