@@ -25,7 +25,7 @@ _SHOWN = ("--api-version", "--encoding", "--compression", "--adapter")
 
 
 def about() -> dict[str, str]:
-    """Versions of what is at work here."""
+    """Versions of the package, Python, the system and the libraries."""
     facts = {
         "gateway_proto": __version__,
         "Python": platform.python_version(),

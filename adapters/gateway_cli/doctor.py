@@ -160,7 +160,7 @@ class _Page:
         if self._as_json:
             self._print({"good": good})
         elif good:
-            self._console.print(Text("all is well: a client can connect there", "bold green"))
+            self._console.print(Text("all checks passed: a client can connect", "bold green"))
         else:
             self._console.print(
                 Text(f"If this should work, report all of these lines, and a trace: {TRACE_HINT}")

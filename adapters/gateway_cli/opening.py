@@ -120,7 +120,7 @@ class Opener:
             self._bad("name", f"{url.host}: {_words(reason)}", doctor_hints.dns_hint(reason))
         addresses = ", ".join(dict.fromkeys(str(entry[4][0]) for entry in found))
         is_one = addresses == url.host
-        self._good("name", f"{url.host} is {'an address already' if is_one else addresses}")
+        self._good("name", f"{url.host} is {'an IP address' if is_one else addresses}")
         return found
 
     async def _connect(self, url: Url, found: list[Any]) -> socket.socket:

@@ -43,8 +43,8 @@ class Searches:
             return ready if ready >= wanted else None
 
         def report(timeout: float) -> str:
-            came = _lines(self._received)
-            return f"{count()} of {wanted} shards were ready in {timeout:g} s; what came:{came}"
+            received = _lines(self._received)
+            return f"{count()} of {wanted} shards were ready in {timeout:g} s; received:{received}"
 
         return Search(look, report)
 
@@ -63,7 +63,7 @@ class Searches:
         is_meant = (lambda event: isinstance(event, what)) if is_type else what
 
         def report(first: int) -> str:
-            return f"what came:{_lines(self._received[first:])}"
+            return f"received instead:{_lines(self._received[first:])}"
 
         return self._search(is_meant, name, "events", report)
 
@@ -76,10 +76,8 @@ class Searches:
             return isinstance(event, HttpRequested) and is_meant(event)
 
         def report(first: int) -> str:
-            came = list(self._received)
-            requests = [
-                (at < first, e) for at, e in enumerate(came) if isinstance(e, HttpRequested)
-            ]
+            events = enumerate(list(self._received))
+            requests = [(at < first, e) for at, e in events if isinstance(e, HttpRequested)]
             return _requests_text(requests, is_meant, method, path)
 
         return self._search(accepts, name, "requests", report)
@@ -89,7 +87,7 @@ class Searches:
         is_meant: Callable[[ServerEvent], object],
         name: str,
         kind: str,
-        came: Callable[[int], str],
+        describe: Callable[[int], str],
     ) -> Search[Any]:
         first = at = self._seen[kind]
 
@@ -104,7 +102,7 @@ class Searches:
             return None
 
         def report(timeout: float) -> str:
-            return f"no {name} was received in {timeout:g} s; {came(first)}"
+            return f"no {name} was received in {timeout:g} s; {describe(first)}"
 
         return Search(look, report)
 
@@ -127,15 +125,15 @@ def _requests_text(
 ) -> str:
     """Write all requests, those before the last one that was waited for with a mark."""
     if not requests:
-        return "no request came"
+        return "there was no request"
     lines = [
         f"{request.method} {request.path} ({request.status})" + (", waited for before" * is_old)
         for is_old, request in requests
     ]
-    text = "\n  ".join(["requests that came:", *lines])
+    text = "\n  ".join(["received requests:", *lines])
     if any(is_meant(request) for _, request in requests):
         return (
-            f"{text}\nthose that match came before the end of an earlier wait: "
+            f"{text}\nthose that match arrived before the end of an earlier wait: "
             "gateway_server.requests(method, path) returns all"
         )
     near = _near_miss([request for _, request in requests], method, path)

@@ -61,8 +61,10 @@ class LinkSide:
             if isinstance(event, what) if isinstance(what, type) else event == what:
                 self._seen = index + 1
                 return event
-        came = "\n  ".join(map(repr, self.events[self._seen :])) or "nothing"
-        raise AssertionError(f"the {self._name} did not receive {what!r}; what came:\n  {came}")
+        received = "\n  ".join(map(repr, self.events[self._seen :])) or "nothing"
+        raise AssertionError(
+            f"the {self._name} did not receive {what!r}; received instead:\n  {received}"
+        )
 
     def take(self) -> list[Any]:
         """Return all events since the last `expect` or `take`."""

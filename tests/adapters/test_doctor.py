@@ -412,7 +412,7 @@ def test_successful_check_ends_with_0_and_a_summary() -> None:
     assert "Python 3." in lines[0]
     assert "version 10, encoding json, compression none" in lines[1]
     assert [line.split()[:2] for line in lines[2:-1]] == [["ok", step] for step in STEPS]
-    assert lines[-1] == "all is well: a client can connect there"
+    assert lines[-1] == "all checks passed: a client can connect"
 
 
 def test_failed_check_ends_with_1_and_asks_for_a_trace() -> None:

@@ -111,7 +111,7 @@ def test_each_test_has_a_server_of_its_own(gateway_server):
     [
         (
             "def test_it(gateway_server):\n    gateway_server.wait_for(Identify, timeout=0.1)\n",
-            "no Identify was received in 0.1 s; what came:",
+            "no Identify was received in 0.1 s; received instead:",
         ),
         (
             "@pytest.mark.gateway(5)\ndef test_it(gateway_server): pass\n",

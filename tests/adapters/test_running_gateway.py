@@ -81,9 +81,12 @@ def test_exception_of_a_predicate_is_raised(running: RunningGateway) -> None:
 @pytest.mark.parametrize(
     ("wait", "text"),
     [
-        (lambda r: r.wait_until_ready(timeout=0), "0 of 1 shards were ready in 0 s; what came:"),
+        (lambda r: r.wait_until_ready(timeout=0), "0 of 1 shards were ready in 0 s; received:"),
         (lambda r: r.wait_until_ready(shards=2, timeout=0), "0 of 2 shards were ready in 0 s"),
-        (lambda r: r.wait_for(Identify, timeout=0), "no Identify was received in 0 s; what came:"),
+        (
+            lambda r: r.wait_for(Identify, timeout=0),
+            "no Identify was received in 0 s; received instead:",
+        ),
         (
             lambda r: r.wait_for(lambda event: False, timeout=0.01),
             "no event that the predicate accepts was received in 0.01 s",
@@ -189,7 +192,7 @@ def test_requests_are_chosen_by_method_and_path(running: RunningGateway) -> None
         ("PATCH", "/channels/{channel_id}", "did you mean GET /channels/{channel_id}?"),
         ("get", "/api/v10/users/@meh", "did you mean GET /users/@me?"),
         (None, "/channels/{id}/x", "did you mean GET /channels/{channel_id}?"),
-        ("GET", "/gateway", "those that match came before the end of an earlier wait: gateway"),
+        ("GET", "/gateway", "those that match arrived before the end of an earlier wait: gateway"),
         ("POST", "/guilds/{guild_id}/members/{user_id}/roles", None),
         ("POST", None, None),
     ],
@@ -207,7 +210,7 @@ def test_timeout_lists_requests_and_the_nearest_match(
         running.wait_for_request(method, path, timeout=0)
 
     first, *lines = str(caught.value).splitlines()
-    assert first.endswith("was received in 0 s; requests that came:")
+    assert first.endswith("was received in 0 s; received requests:")
     assert lines[:3] == [
         "  GET /api/v10/gateway (200), waited for before",
         "  GET /api/v10/channels/2000 (401)",
@@ -217,7 +220,7 @@ def test_timeout_lists_requests_and_the_nearest_match(
 
 
 def test_timeout_without_requests_reports_none(running: RunningGateway) -> None:
-    with pytest.raises(AssertionError, match=r"received in 0 s; no request came$"):
+    with pytest.raises(AssertionError, match=r"received in 0 s; there was no request$"):
         running.wait_for_request("GET", "/gateway", timeout=0)
 
 
