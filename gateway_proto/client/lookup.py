@@ -182,12 +182,12 @@ class LookupConnection(Connection[None, Event]):
         self._events.append(self._found)
         self._end(Initiator.SELF, None, now, code=200)
 
-    def _end_early(self, by: Initiator, error: str, now: float) -> None:
+    def _end_early(self, initiator: Initiator, error: str, now: float) -> None:
         """End before the response is complete; its head already shows an error status."""
         if self._response is not None and self._response.status_code != 200:
             self._refused(self._response, now)
         else:
-            self._end(by, error, now)
+            self._end(initiator, error, now)
 
     def _refused(self, response: h11.Response, now: float) -> None:
         status = response.status_code
@@ -203,7 +203,7 @@ class LookupConnection(Connection[None, Event]):
 
     def _end(
         self,
-        by: Initiator,
+        initiator: Initiator,
         error: str | None,
         now: float,
         *,
@@ -213,7 +213,7 @@ class LookupConnection(Connection[None, Event]):
         if self._transition(Input.END):
             closed = Closed(
                 code=code,
-                initiator=by,
+                initiator=initiator,
                 next_action=self._next_action,
                 error=error,
                 retry_after=retry_after,

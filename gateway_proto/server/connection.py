@@ -487,11 +487,11 @@ class ServerConnection(BaseConnection[ServerMessage, ServerEvent, Payload]):
                 self.number,
                 code=closed.code,
                 reason=closed.reason,
-                by=closed.initiator.value,
+                initiator=closed.initiator.value,
             )
         forget = invalidates_session(closed, self._version)
         self._context.connection_closed(self, now=now, forget=forget)
 
 
-def _closed(code: int | None, reason: str = "", by: Initiator = Initiator.SELF) -> Closed:
-    return Closed(code=code, reason=reason, initiator=by, next_action=NextAction.STOP)
+def _closed(code: int | None, reason: str = "", initiator: Initiator = Initiator.SELF) -> Closed:
+    return Closed(code=code, reason=reason, initiator=initiator, next_action=NextAction.STOP)

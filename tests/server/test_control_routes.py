@@ -164,7 +164,7 @@ def test_received_has_commands_in_order_and_without_tokens() -> None:
     names = ["Opened", "Identify", "Ready", "RawCommand", "Closed"]
     assert [entry["event"] for entry in entries] == names
     assert [entry["connection"] for entry in entries] == [1] * 5
-    assert entries[4]["code"] == 4001
+    assert (entries[4]["code"], entries[4]["initiator"]) == (4001, "self")
     assert entries[3]["d"] == {"odd": [1]}
     identify = entries[1]
     assert (identify["op"], identify["connection"]) == (2, 1)
