@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import re
 from typing import Any
@@ -56,3 +57,13 @@ def test_reference_shows_the_parameters_and_defaults(page: str, type_: type[Any]
                 p.name if p.default is p.empty else f"{p.name}={p.default!r}" for p in parameters
             ]
             assert arguments == ", ".join(expected), name
+
+
+def test_reference_lists_the_attributes_of_both_drivers() -> None:
+    protocol = {name for name in dir(asyncio.BufferedProtocol) if not name.startswith("_")}
+    drivers = gateway_asyncio.ConnectionDriver, gateway_trio.ConnectionDriver
+    on_asyncio, on_trio = map(_public, drivers)
+    named = [name for name, _ in _calls("adapters", "ConnectionDriver")]
+
+    assert set(named) == on_trio
+    assert set(named) - {"run"} == on_asyncio - protocol
