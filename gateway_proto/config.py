@@ -180,7 +180,7 @@ _HEADER_VALUE = Check(
     f"printable ASCII, of at most {_LONGEST_HEADER} characters, without a blank at either end",
 )
 _AFTER_CLOSE = instance_of(
-    CloseCodePolicy, "an CloseCodePolicy, such as CloseCodePolicy(Then.IDENTIFY, 'why')"
+    CloseCodePolicy, "a CloseCodePolicy, such as CloseCodePolicy(NextAction.IDENTIFY, 'why')"
 )
 _AFTER_CLOSE_FIELDS = {
     "next_action": member_of(NextAction),

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import enum
 import functools
 import math
+import pathlib
+import re
 from typing import Any
 
 import attrs
 import pytest
 
+import gateway_proto
 from gateway_proto import (
     Client,
     CloseCodePolicy,
@@ -120,7 +124,8 @@ class _AsyncCall:
         ({"zombie_policy": "ack"}, "expected ZombiePolicy.ACK, ZombiePolicy.TRAFFIC"),
         (
             {"close_policies": {4009: NextAction.IDENTIFY}},
-            "invalid Config.close_policies[4009] <NextAction.IDENTIFY",
+            "invalid Config.close_policies[4009] <NextAction.IDENTIFY: 'identify'>: expected a "
+            "CloseCodePolicy, such as CloseCodePolicy(NextAction.IDENTIFY, 'why')",
         ),
         (
             {"close_policies": {4009: CloseCodePolicy("identify", "")}},
@@ -417,3 +422,15 @@ def test_stored_session_out_of_range_is_rejected() -> None:
     error = _error(Session.from_json, '{"id":"s","sequence":-1,"version":10}')
 
     assert error.startswith("text is not a session: invalid Session.sequence -1: expected an int")
+
+
+def test_enum_members_named_in_strings_exist() -> None:
+    found = set()
+    for path in pathlib.Path(gateway_proto.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found |= set(re.findall(r"\b([A-Z][a-z]\w+)\.([A-Z][A-Z_]+)\b", node.value))
+
+    assert ("NextAction", "IDENTIFY") in found
+    for owner, member in sorted(found):
+        assert member in getattr(gateway_proto, owner).__members__, f"{owner}.{member}"
