@@ -130,7 +130,7 @@ class IdentifyBudget:
 
 
 class IdentifyQueue:
-    """Identify slots of shards, see `gateway_proto.IdentifyQueue`, without checks of arguments.
+    """Identify slots of shards, see `gateway_proto.shards.IdentifyQueue`, without checks.
 
     A call takes O(log n) for n shards.
     """
