@@ -143,7 +143,13 @@ class Changes:
 def _is_in_trio() -> bool:
     # If trio runs, it is imported. In guest mode an asyncio loop runs in the same thread.
     trio: Any = sys.modules.get("trio")
-    return trio is not None and trio.lowlevel.in_trio_task()
+    if trio is None:
+        return False
+    try:
+        trio.lowlevel.current_task()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _is_loop_running() -> bool:
