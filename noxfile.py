@@ -171,7 +171,8 @@ def examples(session: nox.Session) -> None:
     """Run every example and every code block of the documentation."""
     install(session)
     session.run(
-        *("python", "-m", "pytest", "-q", "tests/test_examples.py", "tests/test_pages.py"),
+        *("python", "-m", "pytest", "-q", *ALL_TESTS),
+        *("tests/test_examples.py", "tests/test_pages.py"),
         *session.posargs,
     )
 

@@ -301,6 +301,7 @@ def test_two_processes_share_the_identify_slots(gateway_server: RunningGateway, 
     assert len(identifies) == 4, "all are spaced"
 
 
+@pytest.mark.slow
 @pytest.mark.gateway(world=World([GUILD]))
 def test_proxy_invalidates_bots_on_a_new_upstream_session(
     gateway_server: RunningGateway, proxy: dict[str, str]
@@ -336,6 +337,7 @@ def test_proxy_invalidates_bots_on_a_new_upstream_session(
     assert "Resumed" not in names
 
 
+@pytest.mark.slow
 def test_unit_tests_of_the_example_bot_pass() -> None:
     plugins = importlib.metadata.entry_points(group="pytest11")
     is_installed = any(point.value == "gateway_pytest" for point in plugins)

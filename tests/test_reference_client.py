@@ -95,6 +95,7 @@ _MUTANTS: dict[str, tuple[int, Any, str, Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mutant", _MUTANTS)
 def test_defective_client_is_detected(mutant: str, monkeypatch: pytest.MonkeyPatch) -> None:
     version, owner, name, wrong = _MUTANTS[mutant]

@@ -225,6 +225,7 @@ def test_begin_without_a_lookup_result_raises() -> None:
         manager.start(now=0.0)
 
 
+@pytest.mark.slow
 def test_identify_queue_uses_the_budget_of_the_lookup() -> None:
     """Rule 49; the reserve is available again after the reset."""
     config = attrs.evolve(
