@@ -18,6 +18,7 @@ import subprocess
 import sys
 import types
 from collections.abc import Iterator
+from importlib.util import find_spec
 
 import attrs
 import typer.main
@@ -67,6 +68,10 @@ def blocks(page: pathlib.Path, language: str | None = None) -> list[Block]:
 # ----- Python -----
 
 
+_LIBRARIES = ("discord", "hikari")
+"""Third-party clients in code blocks; tests with the lowest versions run without them."""
+
+
 def run_python(page: pathlib.Path, folder: pathlib.Path) -> None:
     """Run all Python of a page, in order, with `folder` as the current one."""
     # In a module, since decoding into classes looks up names in their module.
@@ -77,6 +82,8 @@ def run_python(page: pathlib.Path, folder: pathlib.Path) -> None:
             (folder / "bot.cjs").write_text(block.code)
         for block in blocks(page, "python"):
             if '"node"' in block.code and not has_node_package("discord.js"):
+                continue
+            if any(f"import {name}" in block.code and not find_spec(name) for name in _LIBRARIES):
                 continue
             if "GATEWAY_TOKEN" in block.code:
                 run_program(block.code, folder)
