@@ -285,6 +285,8 @@ def test_two_processes_share_the_identify_slots(gateway_server: RunningGateway, 
         GATEWAY_API=gateway_server.api_url,
         SHARDS="4",
         SLOT_SECONDS="2",
+        # Both processes write to one pipe: each line is one write if the stream is buffered.
+        PYTHONUNBUFFERED="",
     )
 
     assert process.stdout is not None
