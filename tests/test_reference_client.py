@@ -25,6 +25,7 @@ _SETTINGS = settings(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", VERSIONS)
 def test_client_matches_the_reference_client(version: int) -> None:
     run_state_machine_as_test(state_machine_of(version), settings=_SETTINGS)
