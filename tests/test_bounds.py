@@ -322,7 +322,7 @@ def test_events_limit_before_ready_applies_within_one_read() -> None:
     assert max(counts) == 5
 
 
-def test_events_limit_applies_while_the_answer_to_resume_is_awaited() -> None:
+def test_events_limit_applies_before_the_answer_to_resume() -> None:
     sender = make_compressor(Compression.ZLIB_STREAM)
     client = Client(
         Config(
