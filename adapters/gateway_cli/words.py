@@ -82,7 +82,7 @@ def describe(event: Any) -> str:
         case HeartbeatAcked(latency):
             return "heartbeat ACK" + ("" if latency is None else f", {latency * 1000:.1f} ms")
         case EncodingIgnored(expected, received):
-            return f"the server sends {received.value}, not {expected.value} as asked for"
+            return f"the server sends {received.value} instead of the requested {expected.value}"
         case HeartbeatRequested():
             return "the server asks for a heartbeat"
         case ReconnectRequested(url):

@@ -241,7 +241,7 @@ class _Replayer:
         try:
             result = getattr(target, name)(**given)
         except Exception:
-            return  # it is in the line
+            return  # recorded again as `raised`, which is compared with the line
         if "made" in line:
             self._objects[line["made"]] = result
 

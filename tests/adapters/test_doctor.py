@@ -474,5 +474,5 @@ def test_server_that_ignores_the_encoding_fails_the_check() -> None:
     last = asyncio.run(main())[-1]
 
     assert (last.step, last.good) == ("encoding", False)
-    assert last.text == "the server sends json, not etf as asked for"
+    assert last.text == "the server sends json instead of the requested etf"
     assert "use --encoding json" in last.hint
