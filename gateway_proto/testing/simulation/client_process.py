@@ -17,108 +17,19 @@ from gateway_proto.errors import LocalProtocolError
 from gateway_proto.events import Dispatch, Event
 from gateway_proto.session import Session
 from gateway_proto.state import State
-from gateway_proto.testing.simulation.endpoint import Endpoint
+from gateway_proto.testing.simulation.client_endpoint import ClientEndpoint
 from gateway_proto.testing.simulation.identify_service import IdentifyService
 from gateway_proto.testing.simulation.observer import Observer
+from gateway_proto.testing.simulation.process import SimulatedProcess
 from gateway_proto.testing.simulation.rng import SeededRandom
 from gateway_proto.testing.simulation.scheduler import Scheduler
-from gateway_proto.testing.simulation.server_process import ServerEndpoint
-from gateway_proto.testing.simulation.tap import frames_in, payloads_in
 from gateway_proto.testing.simulation.tcp import TcpLink
 
-__all__ = ["ClientEndpoint", "ClientProcess", "SimulatedGateway"]
+__all__ = ["ClientProcess", "SimulatedGateway"]
 
-_UNIX = 1_700_000_000.0
-"""Unix time at the start of the simulation."""
 _AFTER_GIVING_UP = 600.0
 """Seconds until the process is started again."""
 _TICK = 1e-6
-
-
-class ClientEndpoint(Endpoint):
-    """The client's end of a connection."""
-
-    connection: ClientConnection | LookupConnection
-
-    def __init__(self, bot: ClientProcess, connection: Any, wire: TcpLink) -> None:
-        super().__init__(bot.scheduler, connection, incoming=wire.down, outgoing=wire.up)
-        self._bot = bot
-        self.wire: TcpLink = wire
-        self.peer: ServerEndpoint | None = None
-        """The server's end; None if an HTTP error answers."""
-        self.paused: bool = False
-        """Whether reading is paused, because the application's queue is full."""
-        self.answered: bool = False
-        """Whether the peer had received and answered everything before the last call."""
-
-    def clock(self) -> float:
-        """Return the process's monotonic time."""
-        return self._bot.clock()
-
-    def clock_lag(self) -> float:
-        """Return the seconds for which the process's clock has stood still."""
-        return self._bot.clock_lag
-
-    def unix(self) -> float:
-        """Return the unix time of the process's system."""
-        return self._bot.unix()
-
-    def before(self) -> float:
-        """Note whether the peer has answered everything. Return the time."""
-        peer = self.peer
-        self.answered = (
-            peer is not None and peer.answers and self.wire.is_empty and not self.wire.has_lost
-        )
-        return self.clock()
-
-    def on_timer(self) -> None:
-        """Handle a timer, unless the process is frozen."""
-        if self._bot.frozen:
-            self._timer = None
-        else:
-            super().on_timer()
-
-    def process_output(self) -> None:
-        """Process the output, unless the process is frozen."""
-        if not self._bot.frozen:
-            super().process_output()
-
-    def send(self, data: bytes) -> bool:
-        """Send bytes, and pass their frames and payloads to the observer."""
-        for opcode, _ in frames_in(data):
-            self._bot.observer.wrote(self._bot, opcode)
-        for payload in payloads_in(data):
-            self._bot.observer.sent(self._bot, payload)
-        return self.outgoing.send(data)
-
-    def deliver(self, events: list[Event]) -> None:
-        """Queue the events for the application. Pause if its queue is full."""
-        if not self._bot.deliver(events, self.connection.taken_size):
-            self.pause()
-        self._bot.observer.output_processed(self._bot, self)
-
-    def pause(self) -> None:
-        """Stop reading until `make_room` is called."""
-        if not self.paused:
-            self.reading = False
-            self.paused = True
-            self.connection.pause(now=self.clock())
-
-    def make_room(self) -> None:
-        """Read again: the application's queue has capacity."""
-        if self.is_closed or not self.paused:
-            return
-        self.paused = False
-        self.connection.unpause(now=self.clock())
-        self._bot.observer.unpaused(self._bot)
-        self.read_on()
-        if not self.is_closed:
-            self.plan()
-
-    def ended(self) -> None:
-        """Report the end, and let the process dial next."""
-        self._bot.observer.closed(self._bot, self)
-        self._bot.dial_next(self)
 
 
 class SimulatedGateway(BaseGateway):
@@ -159,7 +70,7 @@ class SimulatedGateway(BaseGateway):
         self._on_capacity()
 
 
-class ClientProcess:
+class ClientProcess(SimulatedProcess):
     """A process with one client and its application, which may stop, crash and start again.
 
     Only `saved` outlives the process: the session as of the handled events. `dial` is called for
@@ -179,24 +90,14 @@ class ClientProcess:
         queue_limit: int,
         handle: Callable[[ClientProcess, Event], None] | None,
     ) -> None:
+        super().__init__(scheduler)
         self.number: int = number
         """The client's number in the simulation, from 0."""
         self.config: Config = config
-        self.scheduler: Scheduler = scheduler
         self.observer: Observer[ClientProcess, ClientEndpoint] = observer
         self.random: SeededRandom = random
-        self.clock_lag: float = 0.0
-        """Seconds for which its monotonic clock stood still."""
-        self.unix_skew: float = 0.0
-        """Seconds by which unix time was changed."""
-        self.frozen: bool = False
-        """Whether nothing in the process runs."""
         self.slowness: float = 0.0
         """Seconds that the application takes to handle an event."""
-        self.alive: bool = False
-        """Whether the process runs."""
-        self.run_number: int = 0
-        """The number of starts."""
         self.started_at: float = 0.0
         """The time of the last start, in seconds of the simulation."""
         self.saved: str | None = None
@@ -207,7 +108,6 @@ class ClientProcess:
         self._identify_service = identify_service
         self._queue_limit = queue_limit
         self._handle = handle
-        self._deferred: list[Callable[[], None]] = []
         self._working = False
         self._stops_at_slot = False
         self._stopping: bool | None = None  # None: not stopping; else whether the session is kept
@@ -252,36 +152,7 @@ class ClientProcess:
         end.wake()
         return True
 
-    # ----- clocks -----
-
-    def clock(self) -> float:
-        """Return the process's monotonic time in seconds."""
-        return self.scheduler.now - self.clock_lag
-
-    def unix(self) -> float:
-        """Return the unix time of its system."""
-        return _UNIX + self.scheduler.now + self.unix_skew
-
-    def at(self, time: float, do: Callable[[], None]) -> None:
-        """Call a function at a time of the simulation, if this run of the process lasts.
-
-        While the process is frozen the call is deferred.
-        """
-        number = self.run_number
-
-        def run() -> None:
-            if self.run_number != number or not self.alive:
-                return
-            if self.frozen:
-                self._deferred.append(run)
-            else:
-                do()
-
-        self.scheduler.at(time, run)
-
-    def after(self, seconds: float, do: Callable[[], None]) -> None:
-        """Call a function after some seconds, as `at` does."""
-        self.at(self.scheduler.now + seconds, do)
+    # ----- freezing -----
 
     def freeze(self, seconds: float, *, clock_stands: bool) -> None:
         """Freeze for some seconds. In system suspend the monotonic clock stands still too."""
@@ -308,9 +179,7 @@ class ClientProcess:
                 end.read_on()
             if not end.is_closed:
                 end.process_output()
-        deferred, self._deferred = self._deferred, []
-        for run in deferred:
-            run()
+        self.run_deferred()
 
     # ----- start and stop -----
 

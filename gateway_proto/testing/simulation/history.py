@@ -10,7 +10,8 @@ from typing import Any
 
 from gateway_proto.client.client import Dial
 from gateway_proto.events import Dispatch, Event
-from gateway_proto.testing.simulation.client_process import ClientEndpoint, ClientProcess
+from gateway_proto.testing.simulation.client_endpoint import ClientEndpoint
+from gateway_proto.testing.simulation.client_process import ClientProcess
 from gateway_proto.testing.simulation.observer import InvariantViolation, Observer
 from gateway_proto.testing.simulation.scheduler import Scheduler
 from gateway_proto.wire.payload import Payload

@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 
 from gateway_proto.client.client import Dial
-from gateway_proto.testing.simulation.client_process import ClientProcess
+from gateway_proto.testing.simulation.client_endpoint import Dialer
 from gateway_proto.testing.simulation.config import SimulationConfig
 from gateway_proto.testing.simulation.observer import Observer
 from gateway_proto.testing.simulation.rng import SeededRandom
@@ -97,7 +97,7 @@ class Network:
 
     # ----- dials -----
 
-    def server_of(self, bot: ClientProcess, dial: Dial) -> ServerProcess | None:
+    def server_of(self, bot: Dialer, dial: Dial) -> ServerProcess | None:
         """Return the server for a dial, or None if the host does not exist."""
         if dial.host == API:
             # A lookup returns the same server for a client unless that server is down.
@@ -109,7 +109,7 @@ class Network:
                 return provider if dial.tls else self.untrusted
         return None if dial.host.endswith(f".{API}") else self.untrusted
 
-    def dial(self, bot: ClientProcess, dial: Dial) -> None:
+    def dial(self, bot: Dialer, dial: Dial) -> None:
         """Answer a dial after the latency or the timeout."""
         self._dials += 1
         rng = self._random.child(f"wire {self._dials}")
@@ -119,7 +119,7 @@ class Network:
         else:
             bot.after(2 * latency, lambda: self._answer(bot, dial, rng, latency))
 
-    def _answer(self, bot: ClientProcess, dial: Dial, rng: SeededRandom, latency: float) -> None:
+    def _answer(self, bot: Dialer, dial: Dial, rng: SeededRandom, latency: float) -> None:
         now = self._scheduler.now
         provider = self.server_of(bot, dial)
         if provider is None:
@@ -131,9 +131,7 @@ class Network:
             if bot.dial_succeeded(dial, wire):
                 self._connect(bot, dial, provider, wire)
 
-    def _connect(
-        self, bot: ClientProcess, dial: Dial, provider: ServerProcess, wire: TcpLink
-    ) -> None:
+    def _connect(self, bot: Dialer, dial: Dial, provider: ServerProcess, wire: TcpLink) -> None:
         own = bot.end
         assert own is not None
         fault = self._http_faults.get(dial.host)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from gateway_proto.testing.simulation.client_process import ClientEndpoint, ClientProcess
+from gateway_proto.testing.simulation.client_endpoint import ClientEndpoint
+from gateway_proto.testing.simulation.client_process import ClientProcess
 from gateway_proto.testing.simulation.config import SimulationConfig
 from gateway_proto.testing.simulation.history import History
 from gateway_proto.testing.simulation.network import Network

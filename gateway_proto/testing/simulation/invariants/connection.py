@@ -9,7 +9,8 @@ from gateway_proto.client.client import Dial
 from gateway_proto.client.connection import ClientConnection
 from gateway_proto.events import Closed, CommandsDelayed, Dispatch, Event
 from gateway_proto.state import State
-from gateway_proto.testing.simulation.client_process import ClientEndpoint, ClientProcess
+from gateway_proto.testing.simulation.client_endpoint import ClientEndpoint
+from gateway_proto.testing.simulation.client_process import ClientProcess
 from gateway_proto.testing.simulation.config import EVENTS_LIMIT, MESSAGE_LIMIT
 from gateway_proto.testing.simulation.invariants.base import Invariant
 from gateway_proto.versions import Opcode

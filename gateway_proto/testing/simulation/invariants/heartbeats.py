@@ -17,7 +17,8 @@ from gateway_proto.events import (
     Resumed,
 )
 from gateway_proto.state import State
-from gateway_proto.testing.simulation.client_process import ClientEndpoint, ClientProcess
+from gateway_proto.testing.simulation.client_endpoint import ClientEndpoint
+from gateway_proto.testing.simulation.client_process import ClientProcess
 from gateway_proto.testing.simulation.invariants.base import Invariant
 from gateway_proto.versions import Opcode
 from gateway_proto.wire.payload import Payload

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from gateway_proto.commands import Identify, Resume
-from gateway_proto.testing.simulation.client_process import ClientEndpoint, ClientProcess
+from gateway_proto.testing.simulation.client_endpoint import ClientEndpoint
+from gateway_proto.testing.simulation.client_process import ClientProcess
 from gateway_proto.testing.simulation.invariants.base import Invariant
 
 __all__ = ["TokenOnlyToTrustedHosts", "TokenRedacted"]
