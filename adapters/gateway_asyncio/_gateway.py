@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from gateway_asyncio._dialing import Connect, Dialer, attach
@@ -15,7 +15,7 @@ from gateway_asyncio._notifier import Notifier
 from gateway_asyncio._runtime_config import with_runtime_defaults
 from gateway_dialing import DialError, ProxySetting
 from gateway_proto import Client, Config, Connection, Dial, Session
-from gateway_proto.driver.arguments import check_opening
+from gateway_proto.driver.arguments import check_before_dial, check_opening
 from gateway_proto.driver.gateway import AdapterGateway
 from gateway_proto.driver.iteration import LINGER_SECONDS
 
@@ -65,6 +65,7 @@ class Gateway(AdapterGateway):
         try:
             while (dial := self._next_dial()) is not None:
                 self._is_dialing = True
+                await self._until_allowed(dial)
                 await asyncio.sleep(max(0.0, dial.at - self._loop.time()))
                 transport = await self._open(dial)
                 self._is_dialing = False
@@ -173,6 +174,7 @@ async def open_gateway(
     ssl_context: ssl.SSLContext | None = None,
     proxy: ProxySetting = True,
     connect: Connect | None = None,
+    before_dial: Callable[[Dial], Awaitable[None]] | None = None,
     queue_limit: int = 1000,
     recorder: Recorder | None = None,
     raise_on_give_up: bool = True,
@@ -181,8 +183,8 @@ async def open_gateway(
 
     TLS is verified by the platform's default context unless `ssl_context` is given. `proxy` is
     the URL of a proxy, True for the proxy of the environment, or None. `connect` opens the
-    transport instead. While `queue_limit` events are queued, the socket is not read. A `recorder`
-    records the client.
+    transport instead. `before_dial` is awaited with each dial, which follows its return. While
+    `queue_limit` events are queued, the socket is not read. A `recorder` records the client.
 
     After the last event the iteration raises `GaveUpError` if the client gave up, unless
     `raise_on_give_up` is False. It raises an exception of a callback, such as `Config.random` or
@@ -191,6 +193,7 @@ async def open_gateway(
     check_opening(
         config, session, ssl_context, proxy, connect, queue_limit, recorder, raise_on_give_up
     )
+    check_before_dial(before_dial)
     config = with_runtime_defaults(config)
     client = (Client if recorder is None else recorder.client)(config, session=session)
     dialer = Dialer(config, ssl_context=ssl_context, proxy=proxy, connect=connect)
@@ -200,6 +203,7 @@ async def open_gateway(
         dialer=dialer,
         queue_limit=queue_limit,
         raise_on_give_up=raise_on_give_up,
+        before_dial=before_dial,
     )
     async with run_gateways([gateway]):
         yield gateway

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from gateway_asyncio._dialing import Connect, Dialer
@@ -14,9 +14,10 @@ from gateway_asyncio._leaving import leave
 from gateway_asyncio._notifier import Notifier
 from gateway_asyncio._runtime_config import with_runtime_defaults
 from gateway_dialing import ProxySetting
-from gateway_proto import Config, Session
-from gateway_proto.driver.arguments import check_opening
+from gateway_proto import Config, Dial, Session
+from gateway_proto.driver.arguments import check_before_dial, check_opening
 from gateway_proto.driver.shards import BaseShards
+from gateway_proto.shards import SlotQueue
 
 if TYPE_CHECKING:
     from gateway_proto.trace import Recorder
@@ -28,13 +29,15 @@ class Shards(BaseShards[Gateway]):
     """Many gateways of one bot. Iterate over it for (shard id, event).
 
     The shard id of the lookup's events is None. If one shard gives up, the others continue. The
-    iteration ends when all shards have given up, or were stopped or removed.
+    iteration ends when all shards have given up, or were stopped or removed. If it began with
+    `ids=()`, an iteration without shards waits for `add`, until `stop` is called.
     """
 
     _gateway_class = Gateway
 
     async def stop(self, *, keep_session: bool = True) -> None:
         """Close all shards and stop dialing; the sessions stay resumable if they are kept."""
+        self._begin_stop()
         stops = [self._stop_shard(n, keep_session=keep_session) for n in self._gateways]
         if self._lookup is not None:
             stops.append(self._lookup.stop(keep_session=keep_session))
@@ -79,6 +82,8 @@ async def open_shards(
     ssl_context: ssl.SSLContext | None = None,
     proxy: ProxySetting = True,
     connect: Connect | None = None,
+    before_dial: Callable[[int | None, Dial], Awaitable[None]] | None = None,
+    identify_queue: SlotQueue | None = None,
     queue_limit: int = 1000,
     recorder: Recorder | None = None,
     raise_on_give_up: bool = True,
@@ -88,8 +93,10 @@ async def open_shards(
     `ssl_context`, `proxy` and `connect` are as in `open_gateway`, for all shards and the lookup.
     `queue_limit` is per shard; a `recorder` records all shards. The lookup runs in the background,
     and the iteration returns its events, too. A failed lookup is retried indefinitely unless
-    `Config.dial_attempts` is set. `shards.planned()` waits for its answer. With
-    `Config.wait_for_identify_slot` the caller grants the identify slots:
+    `Config.dial_attempts` is set. `shards.planned()` waits for its answer. With `ids=()` all shards
+    are added later. `before_dial` is awaited with the shard id before each dial, which follows its
+    return. Identify slots come from `identify_queue`, which may be shared with other processes.
+    With `Config.wait_for_identify_slot` the caller grants them:
     `shards.gateways[shard_id].grant_identify()`.
 
     After all shards have ended, the iteration raises `GaveUpError` if a shard or the lookup gave
@@ -100,6 +107,7 @@ async def open_shards(
     check_opening(
         config, None, ssl_context, proxy, connect, queue_limit, recorder, raise_on_give_up
     )
+    check_before_dial(before_dial)
     config = with_runtime_defaults(config)
     shards = Shards(
         config,
@@ -110,6 +118,8 @@ async def open_shards(
         queue_limit=queue_limit,
         recorder=recorder,
         raise_on_give_up=raise_on_give_up,
+        before_dial=before_dial,
+        identify_queue=identify_queue,
     )
     task = asyncio.create_task(shards._run())
     linger = True

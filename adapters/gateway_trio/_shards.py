@@ -5,15 +5,16 @@ from __future__ import annotations
 import contextlib
 import math
 import ssl
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import trio
 
 from gateway_dialing import ProxySetting
-from gateway_proto import Config, Event, Session
-from gateway_proto.driver.arguments import check_opening
+from gateway_proto import Config, Dial, Event, Session
+from gateway_proto.driver.arguments import check_before_dial, check_opening
 from gateway_proto.driver.shards import BaseShards
+from gateway_proto.shards import SlotQueue
 from gateway_trio._dialing import Connect, Dialer
 from gateway_trio._gateway import Gateway
 from gateway_trio._notifier import Notifier
@@ -30,7 +31,8 @@ class Shards(BaseShards[Gateway]):
     """Many gateways of one bot. Iterate over it for (shard id, event).
 
     The shard id of the lookup's events is None. If one shard gives up, the others continue. The
-    iteration ends when all shards have given up, or were stopped or removed.
+    iteration ends when all shards have given up, or were stopped or removed. If it began with
+    `ids=()`, an iteration without shards waits for `add`, until `stop` is called.
     """
 
     _gateway_class = Gateway
@@ -49,6 +51,7 @@ class Shards(BaseShards[Gateway]):
         async def stop_shard(shard_id: int) -> None:
             await self._stop_shard(shard_id, keep_session=keep_session)
 
+        self._begin_stop()
         async with trio.open_nursery() as nursery:
             for shard_id in self._gateways:
                 nursery.start_soon(stop_shard, shard_id)
@@ -112,6 +115,8 @@ async def open_shards(
     ssl_context: ssl.SSLContext | None = None,
     proxy: ProxySetting = True,
     connect: Connect | None = None,
+    before_dial: Callable[[int | None, Dial], Awaitable[None]] | None = None,
+    identify_queue: SlotQueue | None = None,
     queue_limit: int = 1000,
     recorder: Recorder | None = None,
     raise_on_give_up: bool = True,
@@ -121,8 +126,10 @@ async def open_shards(
     `ssl_context`, `proxy` and `connect` are as in `open_gateway`, for all shards and the lookup.
     `queue_limit` is per shard; a `recorder` records all shards. The lookup runs in the background,
     and the iteration returns its events, too. A failed lookup is retried indefinitely unless
-    `Config.dial_attempts` is set. `shards.planned()` waits for its answer. With
-    `Config.wait_for_identify_slot` the caller grants the identify slots:
+    `Config.dial_attempts` is set. `shards.planned()` waits for its answer. With `ids=()` all shards
+    are added later. `before_dial` is awaited with the shard id before each dial, which follows its
+    return. Identify slots come from `identify_queue`, which may be shared with other processes.
+    With `Config.wait_for_identify_slot` the caller grants them:
     `shards.gateways[shard_id].grant_identify()`.
 
     After all shards have ended, the iteration raises `GaveUpError` if a shard or the lookup gave
@@ -133,6 +140,7 @@ async def open_shards(
     check_opening(
         config, None, ssl_context, proxy, connect, queue_limit, recorder, raise_on_give_up
     )
+    check_before_dial(before_dial)
     config = with_runtime_defaults(config)
     shards = Shards(
         config,
@@ -143,6 +151,8 @@ async def open_shards(
         queue_limit=queue_limit,
         recorder=recorder,
         raise_on_give_up=raise_on_give_up,
+        before_dial=before_dial,
+        identify_queue=identify_queue,
     )
     async with in_background(shards._run, shards._leave):
         if shards._lookup is None:

@@ -18,7 +18,7 @@ from gateway_proto.config import check_is_config
 from gateway_proto.server.server import Server
 from gateway_proto.session import check_session
 
-__all__ = ["check_opening", "check_serving"]
+__all__ = ["check_before_dial", "check_opening", "check_serving"]
 
 _SERVER = instance_of(Server, "a Server, such as Server(ServerConfig())")
 _SSL_CONTEXT = optional(
@@ -36,6 +36,7 @@ _PROXY = optional(
     Check(lambda value: value is True or isinstance(value, str), "a URL as a str, True")
 )
 _CONNECT = optional(Check(callable, "a function"))
+_BEFORE_DIAL = optional(Check(callable, "an async function"))
 _PORT = integer(0, 65535)
 _ON_EVENT = optional(CALLBACK)
 
@@ -59,6 +60,11 @@ def check_opening(
     _PROXY.named("proxy", proxy)
     _CONNECT.named("connect", connect)
     _RECORDER.named("recorder", recorder)
+
+
+def check_before_dial(before_dial: Any) -> None:
+    """Check `before_dial` of `open_gateway` and `open_shards`; raises `LocalProtocolError`."""
+    _BEFORE_DIAL.named("before_dial", before_dial)
 
 
 def check_serving(server: Any, host: Any, port: Any, *, ssl_context: Any, on_event: Any) -> None:

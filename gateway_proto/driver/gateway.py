@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import abc
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, overload
 
 from gateway_proto.client.client import Client, Dial
@@ -52,6 +52,7 @@ class AdapterGateway(BaseGateway):
     """
 
     __slots__ = (
+        "_before_dial",
         "_config",
         "_driver",
         "_error",
@@ -76,6 +77,7 @@ class AdapterGateway(BaseGateway):
         round_robin: RoundRobin | None = None,
         raise_on_give_up: bool = True,
         shard_id: int | None = None,
+        before_dial: Callable[[Dial], Awaitable[None]] | None = None,
     ) -> None:
         super().__init__(client, queue_limit=queue_limit, round_robin=round_robin)
         self._config = config
@@ -85,6 +87,7 @@ class AdapterGateway(BaseGateway):
         self._iterations = Iterations() if round_robin is None else round_robin.iterations
         self._label = "" if shard_id is None else f"shard {shard_id}: "
         self._notifier = notifier or self._make_notifier()
+        self._before_dial = before_dial
         self._driver: Driver | None = None
         self._raise_on_give_up = raise_on_give_up
         self._ready_notifier = self._make_notifier()
@@ -235,6 +238,11 @@ class AdapterGateway(BaseGateway):
         if dial is not None:
             self._take(self._client.events())
         return dial
+
+    async def _until_allowed(self, dial: Dial) -> None:
+        """Wait until the caller allows a dial."""
+        if self._before_dial is not None:
+            await self._before_dial(dial)
 
     def _is_current(self, dial: Dial) -> bool:
         """Whether a dial has not been replaced, or the client stopped, in the meantime."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import abc
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+import functools
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from gateway_proto.client.client import Client
+from gateway_proto.client.client import Client, Dial
 from gateway_proto.config import Config
 from gateway_proto.driver.event_queue import BaseGateway, log_error
 from gateway_proto.driver.iteration import Iteration, Notifier, RoundRobin
@@ -18,6 +19,7 @@ from gateway_proto.session import Session
 from gateway_proto.shard_ids import shard_of
 from gateway_proto.shards.manager import ShardManager
 from gateway_proto.shards.plan import ShardPlan
+from gateway_proto.timing.identify import SlotQueue
 
 if TYPE_CHECKING:
     from gateway_proto.driver.gateway import AdapterGateway
@@ -31,7 +33,8 @@ class BaseShards(abc.ABC, Generic[G]):
     """Many gateways of one bot. Iterate over it for (shard id, event).
 
     The shard id of the lookup's events is None. If one shard gives up, the others continue. The
-    iteration ends when all shards have given up, or were stopped or removed.
+    iteration ends when all shards have given up, or were stopped or removed. If it began with
+    `ids=()`, an iteration without shards waits for `add`, until `stop` is called.
     """
 
     _gateway_class: Callable[..., G]
@@ -47,6 +50,8 @@ class BaseShards(abc.ABC, Generic[G]):
         queue_limit: int,
         recorder: Any,
         raise_on_give_up: bool,
+        before_dial: Callable[[int | None, Dial], Awaitable[None]] | None,
+        identify_queue: SlotQueue | None,
     ) -> None:
         self._config = config
         self._dialer = dialer
@@ -58,7 +63,10 @@ class BaseShards(abc.ABC, Generic[G]):
             ids=ids,
             sessions=sessions,
             make_client=Client if recorder is None else recorder.client,
+            identify_queue=identify_queue,
         )
+        self._before_dial = before_dial
+        self._waits_for_add = manager._ids == ()
         self._notifier = self._make_notifier()
         self._slots = self._make_notifier()
         self._round_robin = RoundRobin()
@@ -258,6 +266,8 @@ class BaseShards(abc.ABC, Generic[G]):
             return False
         if not self._has_plan:
             return self._lookup is not None and self._lookup._is_finished and self._was_not_found
+        if self._waits_for_add and not self._gateways:
+            return False
         return all(gateway._is_finished for gateway in self._gateways.values())
 
     @property
@@ -289,6 +299,9 @@ class BaseShards(abc.ABC, Generic[G]):
 
     def _make_gateway(self, client: Client, shard_id: int | None) -> G:
         """Make a gateway that is not started."""
+        before_dial = self._before_dial
+        if before_dial is not None:
+            before_dial = functools.partial(before_dial, shard_id)
         gateway = self._gateway_class(
             client,
             self._config,
@@ -297,6 +310,7 @@ class BaseShards(abc.ABC, Generic[G]):
             notifier=self._notifier,
             round_robin=self._round_robin,
             shard_id=shard_id,
+            before_dial=before_dial,
         )
         self._ids[gateway] = shard_id
         return gateway
@@ -324,6 +338,11 @@ class BaseShards(abc.ABC, Generic[G]):
         await gateway.stop(keep_session=keep_session)
         await self._until_ended(gateway)
         return client.session if keep_session else None
+
+    def _begin_stop(self) -> None:
+        """Let an iteration without shards end."""
+        self._waits_for_add = False
+        self._notifier.notify()
 
     async def _stop_shard(self, shard_id: int, *, keep_session: bool) -> None:
         async with self._locked(shard_id):

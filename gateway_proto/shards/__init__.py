@@ -3,5 +3,6 @@
 from gateway_proto.shard_ids import shard_of
 from gateway_proto.shards.manager import ShardManager
 from gateway_proto.shards.plan import IdentifyQueue, ShardPlan
+from gateway_proto.timing.identify import SlotQueue
 
-__all__ = ["IdentifyQueue", "ShardManager", "ShardPlan", "shard_of"]
+__all__ = ["IdentifyQueue", "ShardManager", "ShardPlan", "SlotQueue", "shard_of"]

@@ -7,11 +7,13 @@ grants the identify slots. The failure of one shard does not affect the others.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Iterable, Mapping
 
 import attrs
 import msgspec
 
+from gateway_proto._checks import Check, optional
 from gateway_proto.client.client import Client
 from gateway_proto.client.connection import ClientConnection
 from gateway_proto.config import Config, check_is_config
@@ -19,17 +21,24 @@ from gateway_proto.errors import LocalProtocolError
 from gateway_proto.events import Event, GatewayFound, IdentifyBudgetSpent
 from gateway_proto.session import Session, check_session
 from gateway_proto.shards.plan import IdentifyBudget, IdentifyQueue, ShardPlan, check_ids
+from gateway_proto.timing.identify import SlotQueue
 from gateway_proto.urls import Url
 
 __all__ = ["ShardManager"]
+
+_QUEUE = optional(
+    Check(lambda value: callable(getattr(value, "join", None)), "an IdentifyQueue, or one like it")
+)
 
 
 class ShardManager:
     """Shards of one bot: first `lookup`, a client that ends with the lookup; then `clients`.
 
-    `count` defaults to the lookup's answer and `ids` to all ids below it. `sessions`, by shard id,
-    are resumed. `make_client` is `Client` or the `client` method of a recorder. With
-    `Config.wait_for_identify_slot` the caller grants the identify slots, else the manager does.
+    `count` defaults to the lookup's answer and `ids` to all ids below it; without any id, the
+    shards are added later. `sessions`, by shard id, are resumed. `make_client` is `Client` or the
+    `client` method of a recorder. Identify slots come from `identify_queue`, which may be shared
+    with other processes, or from a queue of the manager. With `Config.wait_for_identify_slot` the
+    caller grants them.
     Raises `LocalProtocolError` for invalid arguments, for a config with `shard`, and for a version
     without shards.
     """
@@ -42,8 +51,14 @@ class ShardManager:
         ids: Iterable[int] | None = None,
         sessions: Mapping[int, Session] | None = None,
         make_client: Callable[..., Client] = Client,
+        identify_queue: SlotQueue | None = None,
     ) -> None:
         check_is_config(config)
+        _QUEUE.named("identify_queue", identify_queue)
+        if identify_queue is not None and config.wait_for_identify_slot:
+            raise LocalProtocolError(
+                "invalid Config.wait_for_identify_slot True: identify_queue grants the slots"
+            )
         if config.shard is not None:
             raise LocalProtocolError(
                 f"invalid Config.shard {config.shard!r}: it is for one shard; pass count and ids"
@@ -67,6 +82,7 @@ class ShardManager:
         self._plan: ShardPlan | None = None
         self._events: list[tuple[int, Event]] = []
         self._unreported: dict[int, ClientConnection] = {}
+        self._now = -math.inf
         self.lookup: Client | None = None
         """Client to drive to its end before `begin` is called; None if no lookup is necessary."""
         if config.gateway_url is None:
@@ -79,7 +95,9 @@ class ShardManager:
             per_day=config.identify_budget, reserve=config.identify_reserve
         )
         """Identifies that all shards together may still send."""
-        self.queue: IdentifyQueue = IdentifyQueue()
+        self._shares_queue = identify_queue is not None
+        self._held: dict[int, ClientConnection] = {}  # got a slot while the budget was spent
+        self.queue: SlotQueue = identify_queue or IdentifyQueue()
         """Shards that wait for an identify slot, in order."""
         self.on_wake: Callable[[], None] | None = None
         """Function to call when `next_timer` may have changed or events may be available."""
@@ -98,11 +116,12 @@ class ShardManager:
         else:
             own = self._config.max_concurrency
             plan = msgspec.structs.replace(plan, max_concurrency=own)
-        self.queue = IdentifyQueue(
-            max_concurrency=plan.max_concurrency,
-            seconds=self._config.version.identify_seconds,
-            budget=self.budget,
-        )
+        if not self._shares_queue:
+            self.queue = IdentifyQueue(
+                max_concurrency=plan.max_concurrency,
+                seconds=self._config.version.identify_seconds,
+                budget=self.budget,
+            )
         clients = {n: self._client(plan, n, self._sessions.get(n)) for n in plan.ids}
         self._plan, self.clients = plan, clients
         return plan
@@ -150,6 +169,7 @@ class ShardManager:
         client = self.clients.pop(self._here(shard_id))
         self.queue.forget(shard_id)
         self._unreported.pop(shard_id, None)
+        self._held.pop(shard_id, None)
         return client
 
     def events(self) -> list[tuple[int, Event]]:
@@ -159,10 +179,18 @@ class ShardManager:
 
     def next_timer(self) -> float | None:
         """Return the time to call `handle_timer`, in seconds; None if nothing is due."""
-        return self.queue.next_timer()
+        times = [self.queue.next_timer()]
+        if self._held:
+            times.append(self.budget.next_slot_at(self._now))
+        return min((at for at in times if at is not None), default=None)
 
     def handle_timer(self, *, now: float) -> None:
         """Grant the identify slots that are due."""
+        self._now = max(self._now, now)
+        if self._held and self.budget.spent(now) is None:
+            held, self._held = self._held, {}
+            for shard_id, connection in held.items():
+                self._join(shard_id, connection)
         self.queue.handle_timer(now=now)
         if self._unreported and (spent := self.budget.spent(now)) is not None:
             for shard_id, connection in self._unreported.items():
@@ -209,13 +237,20 @@ class ShardManager:
         if not self._config.wait_for_identify_slot:
             # A shard that waited on a lost connection returns to the front.
             self.queue.leave(shard_id)
-            self.queue.join(shard_id, functools.partial(self._grant, shard_id, connection))
+            self._join(shard_id, connection)
         self.handle_timer(now=now)
         if self.on_wake is not None:
             self.on_wake()
 
+    def _join(self, shard_id: int, connection: ClientConnection) -> None:
+        self.queue.join(shard_id, functools.partial(self._grant, shard_id, connection))
+
     def _grant(self, shard_id: int, connection: ClientConnection, now: float) -> bool:
         if not connection.awaiting_identify_slot:
+            return False
+        if self._shares_queue and self.budget.spent(now) is not None:
+            # The queue of other processes has other limits than the budget of this one.
+            self._held[shard_id] = connection
             return False
         self._unreported.pop(shard_id, None)
         connection.grant_identify(now=now)

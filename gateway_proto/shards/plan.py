@@ -63,7 +63,7 @@ class ShardPlan(msgspec.Struct, frozen=True):
                     "one process, or ids"
                 )
             chosen = tuple(range(total))
-        elif count is None and not found.shards and chosen != (0,):
+        elif count is None and not found.shards and chosen not in ((), (0,)):
             raise LocalProtocolError(
                 f"ids {_short(chosen)} without count: pass count, the number of all shards"
             )
@@ -94,7 +94,7 @@ def check_ids(count: int | None, ids: Iterable[int] | None) -> tuple[int, ...] |
     if count is not None:
         POSITIVE.named("count", count)
     chosen = None if ids is None else _ids_of(ids)
-    if chosen is not None and (min(chosen) < 0 or max(chosen) >= (count or math.inf)):
+    if chosen and (min(chosen) < 0 or max(chosen) >= (count or math.inf)):
         allowed = "0" if count is None else f"0 to {count - 1}, count is {count}"
         raise LocalProtocolError(f"invalid ids {_short(chosen)}: expected ids from {allowed}")
     return chosen
@@ -110,17 +110,15 @@ def _count_of(found: GatewayFound) -> int:
 
 
 def _ids_of(ids: Iterable[int]) -> tuple[int, ...]:
-    wrong = f"invalid ids {ids!r:.80}: expected one or more ints, each once"
+    wrong = f"invalid ids {ids!r:.80}: expected ints, each once"
     if isinstance(ids, str | bytes):
         raise LocalProtocolError(wrong)
     try:
         chosen = tuple(ids)
     except TypeError:
         raise LocalProtocolError(wrong) from None
-    if not chosen or any(map(_is_not_int, chosen)) or len(set(chosen)) != len(chosen):
-        raise LocalProtocolError(
-            f"invalid ids {_short(chosen)}: expected one or more ints, each once"
-        )
+    if any(map(_is_not_int, chosen)) or len(set(chosen)) != len(chosen):
+        raise LocalProtocolError(f"invalid ids {_short(chosen)}: expected ints, each once")
     return chosen
 
 

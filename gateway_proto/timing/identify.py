@@ -10,11 +10,11 @@ import math
 from collections import deque
 from collections.abc import Callable
 from heapq import heappop, heappush
-from typing import Any
+from typing import Any, Protocol
 
 from gateway_proto.timing.rate_limit import SECONDS_PER_DAY
 
-__all__ = ["IdentifyBudget", "IdentifyQueue", "identify_key", "read_number"]
+__all__ = ["IdentifyBudget", "IdentifyQueue", "SlotQueue", "identify_key", "read_number"]
 
 _WEEK = 7 * SECONDS_PER_DAY
 
@@ -127,6 +127,32 @@ class IdentifyBudget:
             )
         seconds = free_at - now
         return seconds, f"{why}; the next Identify is possible in {seconds:.0f} s"
+
+
+class SlotQueue(Protocol):
+    """Queue of identify slots: an `IdentifyQueue`, or one that several processes share."""
+
+    @property
+    def waiting_shards(self) -> tuple[int, ...]:
+        """The shards that wait, in the order of their slots."""
+
+    def join(self, shard_id: int, grant: Callable[[float], object]) -> None:
+        """Queue a shard for a slot: `grant` is called with the time at which it is granted.
+
+        If `grant` returns False, the shard no longer needs the slot, which stays free.
+        """
+
+    def leave(self, shard_id: int) -> None:
+        """Remove a shard whose connection is lost; if it waited, it rejoins at the front."""
+
+    def forget(self, shard_id: int) -> None:
+        """Remove a shard, and its place at the front."""
+
+    def next_timer(self) -> float | None:
+        """Return the time to call `handle_timer`, in seconds; None if nothing is due."""
+
+    def handle_timer(self, *, now: float) -> None:
+        """Grant the slots that are due."""
 
 
 class IdentifyQueue:

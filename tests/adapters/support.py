@@ -221,12 +221,16 @@ async def events_of_shards(shards: Any, type_: type[Any], *shard_ids: int) -> di
 
 
 @contextlib.asynccontextmanager
-async def running_shards(kit: Kit, count: int = 3, *, ids: Any = None, **changes: Any) -> Any:
+async def running_shards(
+    kit: Kit, count: int = 3, *, ids: Any = None, before_dial: Any = None, **changes: Any
+) -> Any:
     server = Server(ServerConfig(shards=count, max_concurrency=16))
     async with (
         kit.limit(20),
         kit.adapter.serve_gateway(server) as serving,
-        kit.adapter.open_shards(lookup_config(serving, **changes), ids=ids) as shards,
+        kit.adapter.open_shards(
+            lookup_config(serving, **changes), ids=ids, before_dial=before_dial
+        ) as shards,
     ):
         yield serving, shards
 

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
 
-from gateway_proto import Dispatch, IdentifySlotNeeded, LocalProtocolError, Ready, Resumed, State
+from gateway_proto import (
+    Dispatch,
+    Identify,
+    IdentifySlotNeeded,
+    LocalProtocolError,
+    Ready,
+    Resumed,
+    State,
+)
 from gateway_proto.server import Server, ServerConfig
+from gateway_proto.shards import IdentifyQueue
 from tests.adapters.support import (
     KITS,
     Kit,
@@ -221,5 +231,106 @@ def test_stopped_shards_can_be_started_one_by_one(kit: Kit) -> None:
             await events_of_shards(shards, Resumed, 1)
             assert shards.gateways[1].state is State.READY
             assert shards.gateways[0].state is None
+
+    kit.run(main)
+
+
+def test_shards_without_ids_wait_for_add_until_stop(kit: Kit) -> None:
+    async def main() -> None:
+        async with running_shards(kit, 2, ids=()) as (_, shards):
+            assert (await shards.planned()).ids == ()
+            ready = []
+
+            async def iterate() -> None:
+                async for shard_id, event in shards:
+                    if isinstance(event, Ready):
+                        ready.append(shard_id)
+
+            async with kit.together(iterate):
+                await shards.add(1)
+                while not ready:
+                    await kit.sleep(0.01)
+                session = await shards.remove(1)
+                await shards.add(0)
+                while len(ready) < 2:
+                    await kit.sleep(0.01)
+                await shards.remove(0)
+                await kit.sleep(0.05)
+                await shards.stop()
+            assert ready == [1, 0]
+            assert session.shard == (1, 2)
+
+    kit.run(main)
+
+
+def test_dial_follows_the_return_of_before_dial(kit: Kit) -> None:
+    async def main() -> None:
+        asked, is_allowed = [], False
+
+        async def before_dial(shard_id: int | None, dial: Any) -> None:
+            asked.append((shard_id, dial.purpose.value))
+            while shard_id == 1 and not is_allowed:
+                await kit.sleep(0.01)
+
+        async with running_shards(kit, 2, before_dial=before_dial) as (serving, shards):
+            await events_of_shards(shards, Ready, 0)
+            await kit.sleep(0.1)
+            assert len(serving.server.sessions) == 1
+            assert shards.gateways[1].state is None
+            is_allowed = True
+            await events_of_shards(shards, Ready, 1)
+            is_allowed = False
+            serving.drop()
+            await events_of_shards(shards, Resumed, 0)
+            await shards.stop()
+            assert shards.gateways[1].state is None, "stop ended the wait"
+        assert asked[0] == (None, "lookup")
+        assert sorted(asked[1:]) == [(n, how) for n in (0, 1) for how in ("identify", "resume")]
+
+    kit.run(main)
+
+
+def test_exception_of_before_dial_ends_the_gateway(kit: Kit) -> None:
+    async def main() -> None:
+        async def before_dial(dial: Any) -> None:
+            raise OSError("no lease")
+
+        config = shards_config(_Nowhere())
+        with pytest.raises(OSError, match="no lease"):
+            async with kit.adapter.open_gateway(config, before_dial=before_dial) as gateway:
+                async for _ in gateway:
+                    pass
+        with pytest.raises(LocalProtocolError, match="invalid before_dial 5: expected an async f"):
+            async with kit.adapter.open_gateway(config, before_dial=5):
+                pass
+
+    kit.run(main)
+
+
+class _Nowhere:
+    url = "ws://127.0.0.1:1"
+
+
+def test_two_managers_share_the_slots_of_one_queue(kit: Kit) -> None:
+    async def main() -> None:
+        times = []
+
+        def on_event(_: Any, event: Any) -> None:
+            if isinstance(event, Identify):
+                times.append(time.monotonic())
+
+        server = Server(ServerConfig(shards=2))
+        queue = IdentifyQueue(seconds=0.3, margin=0.0)
+        async with (
+            kit.limit(20),
+            kit.adapter.serve_gateway(server, on_event=on_event) as serving,
+            kit.adapter.open_shards(lookup_config(serving), ids=[0], identify_queue=queue) as first,
+            kit.adapter.open_shards(
+                lookup_config(serving), ids=[1], identify_queue=queue
+            ) as second,
+        ):
+            await events_of_shards(first, Ready, 0)
+            await events_of_shards(second, Ready, 1)
+        assert times[1] - times[0] > 0.25
 
     kit.run(main)

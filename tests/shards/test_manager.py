@@ -28,7 +28,7 @@ from gateway_proto import (
 )
 from gateway_proto.server import Server, ServerConfig
 from gateway_proto.session import token_fingerprint
-from gateway_proto.shards import ShardManager
+from gateway_proto.shards import IdentifyQueue, ShardManager
 from gateway_proto.testing import Link
 
 CONFIG = Config(token="t", intents=0, gateway_url="ws://localhost", random=lambda: 0.5)
@@ -480,3 +480,49 @@ def test_huge_shard_count_of_the_lookup_raises() -> None:
         manager.start(now=0.0)
 
     assert manager.clients == {}
+
+
+def test_managers_of_two_processes_share_an_identify_queue() -> None:
+    queue = IdentifyQueue()
+    server = Server(ServerConfig())
+    links = {}
+    for shard_id in range(2):
+        manager = ShardManager(CONFIG, count=2, ids=(), identify_queue=queue)
+        assert manager.start(now=0.0).ids == ()
+        links[shard_id] = Link(manager.add(shard_id), server)
+    assert [bool(_is(link, Identify)) for link in links.values()] == [True, False]
+
+    for link in links.values():
+        link.run(5.3)
+    assert manager.next_timer() == 5.25
+    manager.handle_timer(now=5.3)
+    links[1].run()
+
+    assert links[1].client.expect(Ready).shard == (1, 2)
+
+
+def test_shared_slot_is_not_used_while_own_budget_is_spent() -> None:
+    config = attrs.evolve(CONFIG, identify_budget=1)
+    server = Server(ServerConfig())
+    manager = ShardManager(config, count=3, ids=(), identify_queue=IdentifyQueue(seconds=0.0))
+    manager.start(now=0.0)
+    links = [Link(manager.add(shard_id), server) for shard_id in range(3)]
+    manager.handle_timer(now=1.0)
+
+    assert manager.queue.waiting_shards == ()
+    assert manager.next_timer() == 86_400.0
+    manager.remove(2)
+    for link in links[:2]:
+        link.run(86_400.0)
+    manager.handle_timer(now=86_400.0)
+    links[1].run()
+    assert links[1].client.expect(Ready).shard == (1, 3)
+    assert manager.next_timer() is None
+
+
+def test_invalid_identify_queue_raises() -> None:
+    with pytest.raises(LocalProtocolError, match="invalid identify_queue 5: expected an Identify"):
+        ShardManager(CONFIG, count=1, identify_queue=5)  # type: ignore[arg-type]
+    config = attrs.evolve(CONFIG, wait_for_identify_slot=True)
+    with pytest.raises(LocalProtocolError, match="identify_queue grants the slots"):
+        ShardManager(config, count=1, identify_queue=IdentifyQueue())

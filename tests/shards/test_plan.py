@@ -31,6 +31,7 @@ def test_plan_uses_the_lookup_unless_overridden() -> None:
 
     assert plan == ShardPlan(FOUND.url, 4, (0, 1, 2, 3), 2, LIMIT)
     assert ShardPlan.from_lookup(FOUND, count=8, ids=range(2, 4)).ids == (2, 3)
+    assert ShardPlan.from_lookup(GatewayFound("wss://x"), ids=()).ids == ()
     assert ShardPlan.from_lookup(GatewayFound("wss://x")) == ShardPlan("wss://x", 1, (0,), 1, None)
 
 
@@ -41,11 +42,10 @@ def test_plan_uses_the_lookup_unless_overridden() -> None:
         (0, None, "invalid count 0: expected an int from 1 to 281474976710656"),
         ("4", None, "invalid count '4': expected an int from 1 to 281474976710656"),
         (True, None, "invalid count True: expected an int from 1 to 281474976710656"),
-        (4, [], "invalid ids (): expected one or more ints, each once"),
-        (4, [1, 1], "invalid ids (1, 1): expected one or more ints, each once"),
-        (4, ["1"], "invalid ids ('1',): expected one or more ints, each once"),
-        (4, "12", "invalid ids '12': expected one or more ints, each once"),
-        (4, 1, "invalid ids 1: expected one or more ints, each once"),
+        (4, [1, 1], "invalid ids (1, 1): expected ints, each once"),
+        (4, ["1"], "invalid ids ('1',): expected ints, each once"),
+        (4, "12", "invalid ids '12': expected ints, each once"),
+        (4, 1, "invalid ids 1: expected ints, each once"),
         (4, [4], "invalid ids (4,): expected ids from 0 to 3, count is 4"),
         (4, [-1], "invalid ids (-1,): expected ids from 0 to 3, count is 4"),
         (None, [-1], "invalid ids (-1,): expected ids from 0"),
