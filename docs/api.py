@@ -22,6 +22,7 @@ import gateway_proto
 MODULES = (
     "gateway_proto",
     "gateway_proto.driver",
+    "gateway_proto.fleet",
     "gateway_proto.server",
     "gateway_proto.shards",
     "gateway_proto.testing",

@@ -14,6 +14,7 @@ import gateway_proto
 PUBLIC = (
     "gateway_proto",
     "gateway_proto.driver",
+    "gateway_proto.fleet",
     "gateway_proto.server",
     "gateway_proto.shards",
     "gateway_proto.testing",
@@ -46,7 +47,7 @@ def test_import_does_not_load_the_server_role() -> None:
     code = "import sys, gateway_proto; print(*sys.modules)"
     loaded = subprocess.check_output([sys.executable, "-c", code], text=True).split()
 
-    for role in ("server", "shards", "driver", "trace", "testing"):
+    for role in ("server", "shards", "fleet", "driver", "trace", "testing"):
         assert f"gateway_proto.{role}" not in loaded
 
 

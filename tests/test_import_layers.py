@@ -34,8 +34,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("connection",),
     # client
     ("client", "client.*"),
-    # shards
-    ("shards", "shards.*"),
+    # shards of one process, and of several
+    ("shards", "shards.*", "fleet", "fleet.*"),
     # server, driver
     ("server", "server.*", "driver", "driver.*"),
     # trace, testing

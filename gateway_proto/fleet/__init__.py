@@ -1,0 +1,23 @@
+"""Shards over several processes and machines: who owns a shard, what is logged, who may identify.
+
+Each class takes `now`, returns requests to a store and gets the answers; it does no I/O. Importing
+`gateway_proto` does not import this module.
+"""
+
+from gateway_proto.fleet.records import (
+    MAX_RECORD_SIZE,
+    LoggedEvent,
+    LogHead,
+    LogRecord,
+    claim_record,
+)
+from gateway_proto.fleet.reference_store import ReferenceStore
+
+__all__ = [
+    "MAX_RECORD_SIZE",
+    "LogHead",
+    "LogRecord",
+    "LoggedEvent",
+    "ReferenceStore",
+    "claim_record",
+]

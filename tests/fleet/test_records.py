@@ -1,0 +1,219 @@
+"""Records of a log, as bytes that a store keeps: equal after a round trip, bounded, checked."""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway_proto import DataError, Encoding, LocalProtocolError, Session
+from gateway_proto.fleet import MAX_RECORD_SIZE, LogHead, LogRecord, claim_record
+
+SESSION = Session(id="s", sequence=7, resume_url="wss://r", shard=(0, 2), version=10)
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=256)
+SESSIONS = st.none() | st.builds(
+    Session,
+    id=TEXT,
+    sequence=st.integers(0, 2**63 - 1),
+    resume_url=st.none() | TEXT,
+    shard=st.none() | st.just((3, 4)),
+    version=st.integers(3, 10),
+    encoding=st.sampled_from(Encoding),
+)
+EVENTS = st.tuples(TEXT, st.integers(0, 2**63 - 1), st.binary(max_size=100))
+RECORDS = st.builds(
+    LogRecord,
+    id=TEXT,
+    by=TEXT,
+    session=SESSIONS,
+    events=st.lists(EVENTS, max_size=5).map(tuple),
+    claim=st.booleans(),
+    session_lost=st.booleans(),
+    cutover=st.booleans(),
+)
+
+
+def of_size(size: int) -> LogRecord:
+    """Return a record of `size` bytes before its compression."""
+    small = LogRecord("i", "b", events=(("N", 1, bytes(2**16)),))
+    return LogRecord("i", "b", events=(("N", 1, bytes(2**16 + size - len(small.to_bytes()))),))
+
+
+# ----- round trips -----
+
+
+@given(RECORDS)
+def test_record_equals_its_decoded_bytes(record: LogRecord) -> None:
+    assert LogRecord.from_bytes(record.to_bytes()) == record
+
+
+@given(st.builds(LogHead, st.integers(0, 2**53 - 1), TEXT, TEXT, SESSIONS))
+def test_head_equals_its_decoded_bytes(head: LogHead) -> None:
+    assert LogHead.from_bytes(head.to_bytes()) == head
+
+
+def test_data_of_events_is_kept_byte_for_byte() -> None:
+    raw = b'{"b":\xff 1e999}', b"\x83etf"  # invalid JSON, and an ETF term
+    record = LogRecord("i", "b", SESSION, tuple(("N", 1, data) for data in raw))
+
+    decoded = LogRecord.from_bytes(record.to_bytes())
+
+    assert tuple(data for _, _, data in decoded.events) == raw
+
+
+def test_unknown_fields_of_later_versions_are_ignored() -> None:
+    data = msgspec.msgpack.encode({"id": "i", "by": "b", "later": [1]})
+
+    assert LogRecord.from_bytes(data) == LogRecord("i", "b")
+
+
+# ----- heads and claims -----
+
+
+def test_head_of_a_record_has_its_session() -> None:
+    record = LogRecord("i", "b", SESSION, (("N", 7, b"1"),))
+
+    assert record.head(5) == LogHead(5, "i", "b", SESSION)
+
+
+def test_claim_keeps_the_session_and_has_no_events() -> None:
+    claim = claim_record("new", "c", LogHead(5, "i", "old", SESSION))
+
+    assert claim == LogRecord("c", "new", SESSION, claim=True)
+
+
+# ----- sizes -----
+
+
+@given(RECORDS)
+def test_size_of_the_events_is_at_least_the_encoded_one(record: LogRecord) -> None:
+    encoded = msgspec.msgpack.encode(record.events)
+
+    assert record.size() + 5 >= len(encoded)
+
+
+def test_only_large_records_are_compressed() -> None:
+    small, large = of_size(512 * 2**10), of_size(512 * 2**10 + 1)
+
+    assert len(small.to_bytes()) == 512 * 2**10
+    assert len(large.to_bytes()) < 10_000
+    assert LogRecord.from_bytes(large.to_bytes()) == large
+
+
+def test_record_of_the_maximum_size_is_allowed() -> None:
+    record = of_size(MAX_RECORD_SIZE)
+
+    assert LogRecord.from_bytes(record.to_bytes()) == record
+
+
+def test_larger_record_is_not_encoded() -> None:
+    with pytest.raises(LocalProtocolError) as caught:
+        of_size(MAX_RECORD_SIZE + 1).to_bytes()
+
+    assert str(caught.value) == "LogRecord has 16777217 bytes: expected at most 16777216"
+
+
+# ----- hostile bytes -----
+
+
+@given(st.binary(max_size=200))
+def test_arbitrary_bytes_raise_data_error_or_are_a_record(data: bytes) -> None:
+    for decode in (LogRecord.from_bytes, LogHead.from_bytes):
+        try:
+            decoded = decode(data)
+        except DataError:
+            continue
+        assert isinstance(decoded, LogRecord | LogHead)
+
+
+@given(RECORDS, st.data())
+def test_changed_bytes_raise_data_error_or_are_a_record(record: LogRecord, data: Any) -> None:
+    changed = bytearray(record.to_bytes())
+    changed[data.draw(st.integers(0, len(changed) - 1))] = data.draw(st.integers(0, 255))
+
+    try:
+        decoded = LogRecord.from_bytes(bytes(changed))
+    except DataError:
+        return
+    assert LogRecord.from_bytes(decoded.to_bytes()) == decoded
+
+
+def packed(**fields: Any) -> bytes:
+    return msgspec.msgpack.encode({"id": "i", "by": "b"} | fields)
+
+
+@pytest.mark.parametrize(
+    ("data", "error_text"),
+    [
+        (b"", "Input data was truncated"),
+        (packed(id=""), "invalid LogRecord.id '': expected a str of 1 to 256 characters"),
+        (packed(id="i" * 257), "invalid LogRecord.id"),
+        (packed(by=1), "Expected `str`, got `int` - at `$.by`"),
+        (packed(events=[["N", -1, b""]]), "invalid sequence -1 in LogRecord.events"),
+        (packed(events=[["N", 2**63, b""]]), "invalid sequence 9223372036854775808"),
+        (packed(events=[["N", 1]]), "Expected `array` of length 3"),
+        (packed(session={"id": "", "sequence": 1, "version": 10}), "invalid Session.id ''"),
+        (packed(session={"id": "s", "sequence": -1, "version": 10}), "Session.sequence -1"),
+        (b"\x91" * 100_000, "Expected `object`, got `array`"),
+        (b"\x81\xa5later" + b"\x91" * 100_000, "recursion"),
+        (b"\xdf\xff\xff\xff\xff", "truncated"),
+        (bytes(MAX_RECORD_SIZE + 1), "it has 16777217 bytes: expected at most 16777216"),
+        (zlib.compress(bytes(MAX_RECORD_SIZE + 1)), "it decompresses to more than 16777216 bytes"),
+        (zlib.compress(packed())[:-1], "its zlib data is truncated"),
+        (zlib.compress(packed()) + b"\x00", "followed by other data"),
+        (b"\x78\x01\xff", "invalid block type"),
+    ],
+)
+def test_invalid_record_raises_data_error(data: bytes, error_text: str) -> None:
+    with pytest.raises(DataError) as caught:
+        LogRecord.from_bytes(data)
+
+    assert str(caught.value).startswith("data is not a record of a log: ")
+    assert error_text in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"null",
+        b'{"position": -1}',
+        b'{"position": 9007199254740992}',
+        b'{"position": 1.5}',
+        b'{"id": "\\ud800"}',
+        b'{"by": "' + b"b" * 257 + b'"}',
+        b'{"session": {"id": ""}}',
+        b'{"session": {"id": "s", "sequence": 1, "version": -1}}',
+        b'{"x":' + b"[" * 100_000,
+    ],
+)
+def test_invalid_head_raises_data_error(data: bytes) -> None:
+    with pytest.raises(DataError, match=r"^data is not a head of a log: "):
+        LogHead.from_bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("record", "error_text"),
+    [
+        (LogRecord("", "b"), "invalid LogRecord.id ''"),
+        (LogRecord("i", "b" * 257), "invalid LogRecord.by"),
+        (LogRecord("i", "b", events=(("\ud800", 1, b""),)), "invalid LogRecord.events"),
+        (LogRecord("i", "b", events=(("N", 2**63, b""),)), "invalid sequence 9223372036854775808"),
+        (LogRecord("i", "b", events=(("N", 1, object()),)), "invalid LogRecord.events"),  # type: ignore[arg-type]
+        (LogRecord("i", "b", "s"), "invalid LogRecord.session 's'"),  # type: ignore[arg-type]
+    ],
+)
+def test_invalid_record_is_not_encoded(record: LogRecord, error_text: str) -> None:
+    with pytest.raises(LocalProtocolError, match=error_text):
+        record.to_bytes()
+
+
+@pytest.mark.parametrize("decode", [LogRecord.from_bytes, LogHead.from_bytes])
+def test_other_values_than_bytes_are_not_decoded(decode: Any) -> None:
+    with pytest.raises(LocalProtocolError) as caught:
+        decode("text")
+
+    assert str(caught.value) == "invalid data 'text': expected bytes"
