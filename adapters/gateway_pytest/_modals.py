@@ -14,14 +14,15 @@ import attrs
 from gateway_proto.server import World
 from gateway_proto.server.interactions import shown_modals
 from gateway_proto.server.world_objects import complete_components
+from gateway_pytest._resolving import Resolver, has_type, is_uploadable
 
 __all__ = ["pick_modal", "submitted"]
 
 Data = Mapping[str, Any]
 _ROW, _TEXT_DISPLAY, _LABEL = 1, 10, 18
 _SELECT, _TEXT, _RADIO, _CHECKBOXES, _CHECKBOX = 3, 4, 21, 22, 23
-_RESOLVED = {5: "user select", 6: "role select", 7: "mentionable select", 8: "channel select"}
-_RESOLVED[19] = "file upload"
+_ENTITIES = (5, 6, 7, 8)
+_UPLOAD = 19
 
 
 def pick_modal(world: World, wanted: Any) -> tuple[Data, Data]:
@@ -52,8 +53,11 @@ class _Field:
         return (self.component.get("custom_id") if name == "custom_id" else label) == key
 
 
-def submitted(modal: Data, inputs: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the components of a modal with values by custom_id or label; raises AssertionError."""
+def submitted(modal: Data, inputs: Mapping[str, Any], resolver: Resolver) -> list[dict[str, Any]]:
+    """Return the components of a modal with values by custom_id or label; raises AssertionError.
+
+    The objects to which the values refer are added to `resolver`.
+    """
     components = complete_components(modal.get("components"))
     fields = [field for component in components for field in _fields(component)]
     values: dict[int, Any] = {}
@@ -65,7 +69,7 @@ def submitted(modal: Data, inputs: Mapping[str, Any]) -> list[dict[str, Any]]:
         if at in values:
             raise AssertionError(f"input {fields[at].name} is given twice")
         values[at] = value
-    filled = iter([_filled(field, values.get(at)) for at, field in enumerate(fields)])
+    filled = iter([_filled(field, values.get(at), resolver) for at, field in enumerate(fields)])
     return [_shape(component, filled) for component in components]
 
 
@@ -104,28 +108,25 @@ def _shape(component: Data, filled: Iterator[dict[str, Any]]) -> dict[str, Any]:
     return made
 
 
-def _filled(field: _Field, value: Any) -> dict[str, Any]:
+def _filled(field: _Field, value: Any, resolver: Resolver) -> dict[str, Any]:
     """Return an input with its value; None means the default value of the modal."""
     component, name = field.component, field.name
     type_ = component.get("type")
     made = {"type": type_, "id": component.get("id"), "custom_id": component.get("custom_id")}
     is_required = component.get("required") is not False
-    options = [o for o in component.get("options") or () if isinstance(o, Mapping)]
-    preset = [option.get("value") for option in options if option.get("default")]
     if type_ == _TEXT:
         return {**made, "value": _text(component, name, value, is_required)}
     if type_ == _CHECKBOX:
         given = bool(component.get("default")) if value is None else value
         _expect(isinstance(given, bool), name, given, "a bool")
         return {**made, "value": given}
-    if type_ in _RESOLVED:
-        if value is None and not is_required:
-            return {**made, "values": []}
-        raise AssertionError(
-            f"input {name} is a {_RESOLVED[type_]}, which submit does not build: "
-            'dispatch("INTERACTION_CREATE", ...)'
-        )
+    if type_ == _UPLOAD:
+        return {**made, "values": _uploaded(component, name, value, is_required, resolver)}
+    if type_ in _ENTITIES:
+        return {**made, "values": _selected(component, name, value, is_required, resolver)}
     _expect(type_ in (_SELECT, _RADIO, _CHECKBOXES), name, type_, "a known type of component")
+    options = _objects(component, "options")
+    preset = [option.get("value") for option in options if option.get("default")]
     chosen = preset if value is None else [value] if isinstance(value, str) else value
     known = [option.get("value") for option in options]
     _expect(
@@ -134,15 +135,64 @@ def _filled(field: _Field, value: Any) -> dict[str, Any]:
         value,
         f"values of {', '.join(map(repr, known))}",
     )
-    if not chosen and not is_required:
-        return {**made, "value": None} if type_ == _RADIO else {**made, "values": []}
-    if not chosen and value is None:
-        raise AssertionError(f"required input {name} is left out: give one of {known}")
+    most = len(known) if type_ == _CHECKBOXES else 1
+    _check_count(component, name, value, len(chosen), most, is_required, f"values of {known}")
+    if type_ == _RADIO:
+        return {**made, "value": chosen[0] if chosen else None}
+    return {**made, "values": list(chosen)}
+
+
+def _objects(component: Data, key: str) -> list[Data]:
+    return [one for one in component.get(key) or () if isinstance(one, Mapping)]
+
+
+def _selected(
+    component: Data, name: str, value: Any, is_required: bool, resolver: Resolver
+) -> list[str]:
+    """Return the ids of selected users, roles or channels."""
+    preset = [str(one.get("id")) for one in _objects(component, "default_values")]
+    chosen = preset if value is None else [value] if isinstance(value, str) else value
+    is_list = isinstance(chosen, list | tuple) and all(isinstance(one, str) for one in chosen)
+    _expect(is_list, name, value, "ids as str")
+    _check_count(component, name, value, len(chosen), 1, is_required, "ids")
+    resolver.add_selected(component["type"], list(chosen))
+    return list(chosen)
+
+
+def _uploaded(
+    component: Data, name: str, value: Any, is_required: bool, resolver: Resolver
+) -> list[str]:
+    """Return the ids of uploaded files.
+
+    <https://docs.discord.com/developers/components/reference#file-upload>
+    """
+    files = {} if value is None else value
+    allowed = "files of at most 10 MiB as {filename: bytes}"
+    is_valid = isinstance(files, Mapping) and all(map(is_uploadable, files, files.values()))
+    _expect(is_valid, name, value, allowed)
+    types = component.get("file_types") or []
+    _expect(all(has_type(one, types) for one in files if types), name, value, f"files of {types}")
+    _check_count(component, name, value, len(files), 1, is_required, "files")
+    return [resolver.add_file(filename, data) for filename, data in files.items()]
+
+
+def _check_count(
+    component: Data,
+    name: str,
+    value: Any,
+    count: int,
+    default_most: int,
+    is_required: bool,
+    what: str,
+) -> None:
+    if not count and not is_required:
+        return
+    if not count and value is None:
+        raise AssertionError(f"required input {name} is left out: give {what}")
     least, most = component.get("min_values"), component.get("max_values")
     least = 1 if least is None else least
-    most = (len(known) if type_ == _CHECKBOXES else 1) if most is None else most
-    _expect(least <= len(chosen) <= most, name, value, f"{least} to {most} values of {known}")
-    return {**made, "value": chosen[0]} if type_ == _RADIO else {**made, "values": list(chosen)}
+    most = default_most if most is None else most
+    _expect(least <= count <= most, name, value, f"{least} to {most} {what}")
 
 
 def _text(component: Data, name: str, value: Any, is_required: bool) -> str:

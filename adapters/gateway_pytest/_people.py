@@ -18,6 +18,7 @@ from gateway_proto.server.interactions import (
 from gateway_pytest._choosing import pick_author, pick_channel, pick_component
 from gateway_pytest._modals import pick_modal, submitted
 from gateway_pytest._options import check_command
+from gateway_pytest._resolving import Resolver
 
 __all__ = ["Built", "People"]
 
@@ -26,10 +27,14 @@ Built = tuple[str, dict[str, Any]]
 
 @attrs.frozen
 class People:
-    """Builds the name and the data of dispatches at the time `now`."""
+    """Builds the name and the data of dispatches at the time `now`.
+
+    `api_url` is the base of the URLs of uploaded files.
+    """
 
     server: Server
     now: float
+    api_url: str
 
     def message(self, content: str, channel: Any, author: Any, fields: Mapping[str, Any]) -> Built:
         """Build a message."""
@@ -77,11 +82,15 @@ class People:
             opened.get("channel_id") if channel is None else channel,
             user if author is None else author,
         )
+        resolver = Resolver(self.server, place["channel_id"], self.api_url, self._id)
+        components = submitted(found, inputs, resolver)
+        resolver.serve_files()
         data = modal_submit(
             self.server.world,
             str(found.get("custom_id")),
-            submitted(found, inputs),
+            components,
             message=opened.get("message"),
+            resolved=resolver.objects,
             **self._fresh(),
             **place,
         )

@@ -102,7 +102,8 @@ class Sender:
         """Let a member submit a modal that the bot has shown; return the interaction.
 
         `modal` is its custom_id, title or object; the last one shown is used. `inputs` are values
-        by custom_id or label: a text, for a menu a list of values, for a checkbox a bool. By
+        by custom_id or label: a text, for a menu a list of values or ids, for a checkbox a bool,
+        for a file upload a mapping such as {"data.csv": b"1,2"}. The server serves these files. By
         default the member and the channel are those to which it was shown. Raises AssertionError
         for an unknown modal or input, a value that is not allowed, and a required input left out.
         """
@@ -157,7 +158,7 @@ class Sender:
 
         def act(serving: RunningServer) -> tuple[str, dict[str, Any], int]:
             now = serving.now()
-            name, data = build(People(self.server, now))
+            name, data = build(People(self.server, now, serving.api_url))
             sessions = self.server.recipients(name, data, now=now)
             return name, data, serving.dispatch(name, data) if sessions else 0
 

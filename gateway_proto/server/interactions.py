@@ -16,11 +16,13 @@ from gateway_proto.server.world import World
 from gateway_proto.server.world_objects import complete_components, complete_message, make_message
 
 __all__ = [
+    "ATTACHMENT_LIMIT",
     "button_press",
     "chat_message",
     "command_options",
     "find_command",
     "modal_submit",
+    "resolved_objects",
     "shown_modals",
     "slash_command",
 ]
@@ -36,7 +38,8 @@ _RESOLVED: Mapping[int, tuple[str, ...]] = {
     8: ("channels",),
 }
 """Kinds of objects that a menu selects, by its component type: user, role, mentionable, channel."""
-_ATTACHMENT_LIMIT = 10 * 2**20
+ATTACHMENT_LIMIT = 10 * 2**20
+"""Maximum size in bytes of a file that a user uploads."""
 
 
 def chat_message(
@@ -149,11 +152,13 @@ def modal_submit(
     channel_id: str | None = None,
     user_id: str | None = None,
     message: Data | None = None,
+    resolved: Data | None = None,
 ) -> dict[str, Any]:
     """Build the data of INTERACTION_CREATE: a member submits a modal.
 
     `inputs` are the texts of text inputs by their custom_id, or the complete components. `message`
-    is the message of the component that opened the modal.
+    is the message of the component that opened the modal. `resolved` are the objects that the
+    values refer to, by kind and id, such as {"attachments": {"1": {...}}}.
     """
     components: Any = inputs
     if isinstance(inputs, Mapping):
@@ -161,31 +166,36 @@ def modal_submit(
             {"type": 1, "components": [{"type": 4, "custom_id": key, "value": value}]}
             for key, value in inputs.items()
         ]
-    data = {"custom_id": custom_id, "components": complete_components(components)}
+    filled = complete_components(components)
+    data: dict[str, Any] = {"custom_id": custom_id, "components": filled}
+    if resolved:
+        data["resolved"] = resolved
     found = _interaction(world, 5, data, id_, token, channel_id, user_id)
     return found if message is None else {**found, "message": message}
 
 
-def _selected(world: World, message: Data, custom_id: str, values: list[str]) -> dict[str, Any]:
-    """Return the values of a menu; of one for users, roles or channels with their objects.
+def resolved_objects(
+    world: World, channel_id: str | int, type_: int, ids: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    """Return the objects that a member selects in a menu, by kind and id.
+
+    `type_` is that of the component: 5 (users), 6 (roles), 7 (both) or 8 (channels). Raises
+    `LocalProtocolError` for an id that the guild does not have.
 
     <https://docs.discord.com/developers/components/reference#user-select>, and the ones after it.
     """
-    type_ = next((c["type"] for c in _components(message) if c["custom_id"] == custom_id), 3)
-    if type_ not in _RESOLVED:
-        return {"component_type": 3, "values": values}
-    guild = world.guild((world.channel(message["channel_id"]) or {}).get("guild_id") or 0) or {}
+    guild = world.guild((world.channel(channel_id) or {}).get("guild_id") or 0) or {}
     known: dict[str, dict[str, Any]] = {
         "users": {member["user"]["id"]: member["user"] for member in guild.get("members", ())},
         "roles": {role["id"]: role for role in guild.get("roles", ())},
         "channels": {channel["id"]: channel for channel in guild.get("channels", ())},
     }
     resolved: dict[str, dict[str, Any]] = {}
-    for value in values:
-        kind = next((kind for kind in _RESOLVED[type_] if value in known[kind]), None)
+    for id_ in ids:
+        kind = next((kind for kind in _RESOLVED[type_] if id_ in known[kind]), None)
         if kind is None:
-            raise rejected("value", value, f"an id of the guild's {' or '.join(_RESOLVED[type_])}")
-        resolved.setdefault(kind, {})[value] = known[kind][value]
+            raise rejected("value", id_, f"an id of the guild's {' or '.join(_RESOLVED[type_])}")
+        resolved.setdefault(kind, {})[id_] = known[kind][id_]
     chosen = resolved.get("users", {})
     if chosen:
         resolved["members"] = {
@@ -193,6 +203,15 @@ def _selected(world: World, message: Data, custom_id: str, values: list[str]) ->
             for member in guild["members"]
             if member["user"]["id"] in chosen
         }
+    return resolved
+
+
+def _selected(world: World, message: Data, custom_id: str, values: list[str]) -> dict[str, Any]:
+    """Return the values of a menu; of one for users, roles or channels with their objects."""
+    type_ = next((c["type"] for c in _components(message) if c["custom_id"] == custom_id), 3)
+    if type_ not in _RESOLVED:
+        return {"component_type": 3, "values": values}
+    resolved = resolved_objects(world, message["channel_id"], type_, values)
     return {"component_type": type_, "values": values, "resolved": resolved}
 
 
@@ -229,7 +248,7 @@ def _interaction(
         "entitlements": [],
         "authorizing_integration_owners": {"0": channel.get("guild_id") or "0"},
         "context": 0,
-        "attachment_size_limit": _ATTACHMENT_LIMIT,
+        "attachment_size_limit": ATTACHMENT_LIMIT,
     }
     guild = world.guild(channel.get("guild_id") or 0)
     if guild is None:

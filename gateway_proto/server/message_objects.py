@@ -13,7 +13,7 @@ import msgspec
 
 from gateway_proto.server.rest_call import Call, RestError, invalid_body, read
 from gateway_proto.server.world import World
-from gateway_proto.server.world_objects import complete_components, make_message
+from gateway_proto.server.world_objects import complete_components, make_attachment, make_message
 
 __all__ = ["edited", "from_body", "public", "with_guild"]
 
@@ -144,14 +144,10 @@ def _attachments(call: Call, given: Body, channel_id: str) -> list[dict[str, Any
         url = f"https://cdn.invalid/attachments/{channel_id}/{id_}/{file.filename}"
         more = about.get(file.name.removeprefix("files[").removesuffix("]"), {})
         text = more.get("description")
-        attachment = {
-            "id": id_,
-            "filename": more.get("filename") or file.filename or f"file{number}",
-            "size": len(file.data),
-            "url": url,
-            "proxy_url": url,
-            "content_type": file.content_type,
-        }
+        filename = more.get("filename") or file.filename or f"file{number}"
+        attachment = make_attachment(
+            id_, filename, size=len(file.data), url=url, content_type=file.content_type
+        )
         found.append(attachment if text is None else {**attachment, "description": text})
     return found
 

@@ -52,6 +52,7 @@ __all__ = [
     "complete_private_channel",
     "complete_role",
     "complete_user",
+    "make_attachment",
     "make_channel",
     "make_guild",
     "make_member",
@@ -346,3 +347,14 @@ def make_message(
     """Build a message. For one in a guild, also pass `guild_id` and `member`."""
     data = {"id": as_id(id_), "content": content, "channel_id": channel_id, "author": author}
     return complete_message({**data, **fields})
+
+
+def make_attachment(
+    id_: str | int, filename: str, *, size: int, url: str, content_type: str, **fields: Any
+) -> dict[str, Any]:
+    """Build an attachment of a message or an interaction. `size` is in bytes.
+
+    <https://docs.discord.com/developers/resources/message#attachment-object>
+    """
+    data = {"id": as_id(id_), "filename": filename, "size": size, "url": url, "proxy_url": url}
+    return {**data, "content_type": content_type, **fields}

@@ -42,7 +42,7 @@ _PRIVATE = attrs.evolve(
 
 
 def _people(world: World) -> People:
-    return People(Server(ServerConfig(world=world)), 0.0)
+    return People(Server(ServerConfig(world=world)), 0.0, "http://127.0.0.1:80/api")
 
 
 @pytest.mark.parametrize(

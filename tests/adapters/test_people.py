@@ -37,7 +37,8 @@ _COMMANDS = (
 
 
 def _people(world: World = _WORLD, commands: tuple[Any, ...] = _COMMANDS) -> People:
-    return People(Server(ServerConfig(world=attrs.evolve(world, commands=commands))), 0.0)
+    server = Server(ServerConfig(world=attrs.evolve(world, commands=commands)))
+    return People(server, 0.0, "http://127.0.0.1:80/api")
 
 
 # ----- slash commands -----
@@ -220,13 +221,15 @@ def test_modal_of_a_button_has_its_message() -> None:
         ("form", {"name": "Ann", "Name": "Ann"}, "input Name (name) is given twice"),
         ("form", {"name": "A"}, "invalid input Name (name) 'A': expected 2 to 5 characters"),
         ("form", {"name": 5}, "invalid input Name (name) 5: expected a str"),
-        ("labels", {}, "required input Menu (menu) is left out: give one of ['1', '2']"),
+        ("labels", {}, "required input Menu (menu) is left out: give values of ['1', '2']"),
         ("labels", {"menu": "3"}, "invalid input Menu (menu) '3': expected values of '1', '2'"),
         ("labels", {"menu": []}, "invalid input Menu (menu) []: expected 1 to 2 values"),
         ("labels", {"menu": 5}, "invalid input Menu (menu) 5: expected values of"),
         ("labels", {"menu": "1", "radio": ["1", "2"]}, "invalid input Radio (radio)"),
         ("labels", {"menu": "1", "box": "on"}, "invalid input Box (box) 'on': expected a bool"),
-        ("labels", {"menu": "1", "who": ["5"]}, "input Who (who) is a user select, which submit"),
+        ("labels", {"menu": "1", "who": 4000}, "invalid input Who (who) 4000: expected ids as str"),
+        ("labels", {"menu": "1", "who": ["5"]}, "invalid value '5': expected an id of the guild's"),
+        ("labels", {"menu": "1", "who": ["4000", "4001"]}, "invalid input Who (who)"),
     ],
 )
 def test_modal_that_no_member_could_submit_raises(
@@ -236,6 +239,75 @@ def test_modal_that_no_member_could_submit_raises(
 
     with pytest.raises(AssertionError) as caught:
         people.modal(modal, inputs, None, None)
+
+    assert str(caught.value).startswith(text)
+
+
+# ----- objects that a modal refers to -----
+
+_UPLOAD = {"type": 19, "custom_id": "file", "max_values": 2, "file_types": ["image", ".CSV"]}
+_FILES = {
+    "custom_id": "files",
+    "title": "With files",
+    "components": [
+        _label("File", _UPLOAD),
+        _label("Extra", {"type": 19, "custom_id": "extra", "required": False}),
+        _label("Who", {"type": 7, "custom_id": "who", "max_values": 3, "required": False}),
+        _label("Where", {"type": 8, "custom_id": "where", "default_values": [{"id": "2001"}]}),
+    ],
+}
+
+
+def test_uploaded_files_of_a_modal_can_be_downloaded() -> None:
+    people = _showing(_FILES)
+
+    _, made = people.modal("files", {"File": {"a b.png": b"7", "x.csv": b"[1]"}}, None, None)
+
+    upload, extra = (made["data"]["components"][at]["component"] for at in (0, 1))
+    attachments = made["data"]["resolved"]["attachments"]
+    assert (upload["values"], extra["values"]) == (list(attachments), [])
+    found = [(one["filename"], one["size"], one["content_type"]) for one in attachments.values()]
+    assert found == [("a b.png", 1, "image/png"), ("x.csv", 3, "text/csv")]
+    urls = [one["url"].removeprefix("http://127.0.0.1:80") for one in attachments.values()]
+    assert urls[0].endswith("/a%20b.png")
+    assert all(one["ephemeral"] for one in attachments.values())
+    answers = [http(people.server, "GET", url, token=None) for url in urls]
+    assert answers == [(200, 7), (200, [1])]
+    assert not people.server.rest.unknown
+
+
+def test_selected_objects_of_a_modal_are_resolved() -> None:
+    given = {"File": {"x.csv": b""}, "Who": ["4000", "1000"]}
+
+    _, made = _showing(_FILES).modal("files", given, None, None)
+
+    resolved = made["data"]["resolved"]
+    assert resolved["users"]["4000"]["username"] == "member-1"
+    assert resolved["roles"]["1000"]["name"] == "@everyone"
+    assert resolved["channels"]["2001"]["name"] == "Voice"
+    assert set(resolved["members"]) == {"4000"}
+    assert made["data"]["components"][3]["component"]["values"] == ["2001"]
+
+
+@pytest.mark.parametrize(
+    ("files", "text"),
+    [
+        (None, "required input File (file) is left out: give files"),
+        ({}, "invalid input File (file) {}: expected 1 to 2 files"),
+        (b"x", "invalid input File (file) b'x': expected files of at most 10 MiB as {filename:"),
+        ({"x.csv": "x"}, "invalid input File (file) {'x.csv': 'x'}: expected files of at most"),
+        ({"": b""}, "invalid input File (file) {'': b''}: expected files of at most 10 MiB"),
+        ({"a/b.csv": b""}, "invalid input File (file) {'a/b.csv': b''}: expected files of at"),
+        ({"x.csv": bytes(10 * 2**20 + 1)}, "invalid input File (file) {'x.csv': b'"),
+        ({"x.pdf": b""}, "invalid input File (file) {'x.pdf': b''}: expected files of ['image', "),
+        ({"1.csv": b"", "2.csv": b"", "3.csv": b""}, "invalid input File (file) {'1.csv': b''"),
+    ],
+)
+def test_files_that_no_member_could_upload_raise(files: Any, text: str) -> None:
+    people = _showing(_FILES)
+
+    with pytest.raises(AssertionError) as caught:
+        people.modal("files", {"File": files}, None, None)
 
     assert str(caught.value).startswith(text)
 
@@ -251,4 +323,4 @@ def test_selected_object_that_does_not_exist_raises() -> None:
     world = attrs.evolve(World.with_guild(members=1), messages=[message])
 
     with pytest.raises(AssertionError, match="invalid value '404': expected an id"):
-        People(Server(ServerConfig(world=world)), 0.0).component("who", ["404"], None, None)
+        _people(world, ()).component("who", ["404"], None, None)

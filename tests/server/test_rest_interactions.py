@@ -14,9 +14,11 @@ from gateway_proto.server.interactions import (
     command_options,
     find_command,
     modal_submit,
+    resolved_objects,
     shown_modals,
     slash_command,
 )
+from gateway_proto.server.world_objects import make_attachment
 from tests.server.support import (
     APP,
     CHANNEL,
@@ -244,6 +246,24 @@ def test_shown_modals_are_listed_newest_first() -> None:
     message = {"id": "5"}
     made = modal_submit(server.world, "m", [row], id_="83", token="t", message=message)
     assert (made["data"]["components"], made["message"]) == ([{**row, "id": 1}], message)
+    assert "resolved" not in made["data"]
+
+
+def test_submitted_modal_has_the_objects_of_its_values() -> None:
+    world = World.with_guild("Test", members=2)
+    file = make_attachment(
+        5, "a.txt", size=3, url="https://cdn.example/a", content_type="text/plain"
+    )
+    resolved = {"attachments": {"5": file}, **resolved_objects(world, "2000", 5, ["4001"])}
+
+    made = modal_submit(world, "m", {}, id_="83", token="t", resolved=resolved)
+
+    found = made["data"]["resolved"]
+    assert found["attachments"]["5"] == {**file, "id": "5", "proxy_url": "https://cdn.example/a"}
+    assert found["users"]["4001"]["username"] == "member-2"
+    assert set(found["members"]) == {"4001"}
+    with pytest.raises(LocalProtocolError, match="invalid value '4001': expected an id of the gui"):
+        resolved_objects(world, "2000", 8, ["4001"])
 
 
 def test_builders_name_the_object_missing_in_the_world() -> None:
