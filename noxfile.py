@@ -22,6 +22,7 @@ PACKAGES = (
     "gateway_dialing",
     "gateway_asyncio",
     "gateway_trio",
+    "gateway_fleet",
     "gateway_pytest",
 )
 # The core has the loop-independent halves of the adapters; these modules run them on both loops.
@@ -32,6 +33,8 @@ ADAPTER_TESTS_OF_THE_CORE = (
     "tests/adapters/test_open_shards.py",
     "tests/adapters/test_shard_changes.py",
 )
+_EXTRAS = ("proxy", "pytest", "redis", "timeline", "trio", "zstd")
+"""Extras whose lowest versions are tested."""
 ALL_TESTS = ("-m", "")
 """Select the tests that are marked slow, too."""
 
@@ -88,7 +91,7 @@ def coverage(session: nox.Session) -> None:
 def lowest(session: nox.Session) -> None:
     """Run the tests of the core with the lowest versions that pyproject.toml allows."""
     session.install("-q", "uv")
-    extras = [f"--extra={extra}" for extra in ("proxy", "pytest", "timeline", "trio", "zstd")]
+    extras = [f"--extra={extra}" for extra in _EXTRAS]
     pins = str(pathlib.Path(session.create_tmp()) / "lowest.txt")
     session.run(
         *("uv", "pip", "compile", "-q", "--resolution", "lowest-direct", *extras),
@@ -96,7 +99,7 @@ def lowest(session: nox.Session) -> None:
     )
     # Packages that only the tests need are not held back.
     session.run(
-        *("uv", "pip", "install", "-q", "-c", pins, ".[proxy,pytest,timeline,trio,zstd]"),
+        *("uv", "pip", "install", "-q", "-c", pins, f".[{','.join(_EXTRAS)}]"),
         *("anyio", "hypothesis", "pytest-timeout", "pytest-xdist", "zstandard"),
     )
     session.run("uv", "pip", "install", "-q", "erlpack==1.0.0", success_codes=[0, 1, 2])
@@ -162,7 +165,7 @@ def types(session: nox.Session) -> None:
 @nox.session(python=NEWEST)
 def docs(session: nox.Session) -> None:
     """Check that generated pages are up to date, and build the API reference."""
-    session.install("-q", ".[pytest,trio,zstd]", *group("docs"))
+    session.install("-q", ".[pytest,redis,trio,zstd]", *group("docs"))
     session.run("python", "docs/generate.py", "--check")
     session.run("python", "docs/api.py", str(pathlib.Path(session.create_tmp()) / "api"))
 

@@ -29,6 +29,7 @@ MODULES = (
     "gateway_proto.trace",
     "gateway_asyncio",
     "gateway_trio",
+    "gateway_fleet",
     "gateway_pytest",
 )
 """Modules with public names."""

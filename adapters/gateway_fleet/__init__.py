@@ -1,0 +1,35 @@
+"""Shards of one bot over several processes and machines, on asyncio and trio (extra `fleet`).
+
+`RedisStore` needs the extra `redis`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+try:
+    import anyio as _anyio
+except ModuleNotFoundError as _error:
+    if _error.name != "anyio":
+        raise
+    raise ModuleNotFoundError(
+        "gateway_fleet needs anyio: install gateway-proto[fleet]", name="anyio"
+    ) from None
+
+from gateway_fleet.memory import MemoryStore
+from gateway_fleet.store import Store, StoreError
+
+if TYPE_CHECKING:
+    from gateway_fleet.redis import RedisStore
+
+__all__ = ["MemoryStore", "RedisStore", "Store", "StoreError"]
+
+del _anyio
+
+
+def __getattr__(name: str) -> Any:
+    if name == "RedisStore":
+        from gateway_fleet.redis import RedisStore
+
+        return RedisStore
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,80 @@
+"""Lua scripts of `RedisStore`: each verb that reads and writes is one atomic script.
+
+The log of a shard is a stream whose ids are `<position>-0`. Its head is a hash, which is written
+with the log and is never trimmed:
+
+| field | contents |
+|---|---|
+| `p`, `id`, `h` | position and id of the last record; the head as JSON |
+| `first`, `last` | numbers of the segments of the log that are kept |
+| `at<n>`, `pos<n>`, `size<n>` | of segment n: time of its first record, its position, its bytes |
+
+A segment ends after a sixth of the retention or an eighth of the bytes. The oldest segment is
+dropped as a whole once its records are older than the retention, or the log is larger than its
+bytes. Streams cannot be trimmed by time here, since their ids are positions.
+"""
+
+from __future__ import annotations
+
+__all__ = ["APPEND", "COMPARE_AND_SET", "HEARTBEAT"]
+
+APPEND = """
+local head, log = KEYS[1], KEYS[2]
+local position, id, new_id = tonumber(ARGV[1]), ARGV[2], ARGV[3]
+local retention, max_bytes = tonumber(ARGV[6]), tonumber(ARGV[7])
+local f = redis.call('HMGET', head, 'p', 'id', 'first', 'last')
+if (tonumber(f[1]) or 0) ~= position or (f[2] or '') ~= id then return -1 end
+local place = position + 1
+local text = string.format('%.0f', place)
+local now = tonumber(redis.call('TIME')[1])
+local first, last = tonumber(f[3]) or 1, tonumber(f[4]) or 0
+local size = 0
+if last > 0 then
+  local s = redis.call('HMGET', head, 'at' .. last, 'size' .. last)
+  size = tonumber(s[2])
+  if now - tonumber(s[1]) >= retention / 6 or size >= max_bytes / 8 then last = last + 1 end
+else
+  last = 1
+end
+if last ~= (tonumber(f[4]) or 0) then
+  size = 0
+  redis.call('HSET', head, 'last', last, 'first', first, 'at' .. last, now, 'pos' .. last, text)
+end
+redis.call('HSET', head, 'p', text, 'id', new_id, 'h', ARGV[5], 'size' .. last, size + #ARGV[4])
+redis.call('XADD', log, text .. '-0', 'r', ARGV[4])
+local kept = first
+while kept < last do
+  local s = redis.call('HGET', head, 'at' .. (kept + 1))
+  if now - tonumber(s) < retention and last - kept < 8 then break end
+  kept = kept + 1
+end
+if kept ~= first then
+  redis.call('XTRIM', log, 'MINID', redis.call('HGET', head, 'pos' .. kept) .. '-0')
+  for n = first, kept - 1 do redis.call('HDEL', head, 'at' .. n, 'pos' .. n, 'size' .. n) end
+  redis.call('HSET', head, 'first', kept)
+end
+redis.call('EXPIRE', log, retention)
+return place
+"""
+"""KEYS: head, log. ARGV: position and id of the head, id, record, head, retention, bytes."""
+
+COMPARE_AND_SET = """
+local present = redis.call('HMGET', KEYS[1], 'v', 'r')
+local value, revision = present[1], tonumber(present[2]) or 0
+if revision == tonumber(ARGV[1]) then
+  value, revision = ARGV[2], revision + 1
+  redis.call('HSET', KEYS[1], 'v', value, 'r', revision)
+end
+return {value, revision}
+"""
+"""KEYS: the value. ARGV: expected revision, new value."""
+
+HEARTBEAT = """
+if ARGV[2] == '' then
+  redis.call('HDEL', KEYS[1], ARGV[1])
+else
+  redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+end
+return redis.call('HGETALL', KEYS[1])
+"""
+"""KEYS: the members. ARGV: name and value of a member."""

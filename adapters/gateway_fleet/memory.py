@@ -1,0 +1,57 @@
+"""Store in the memory of one process, for a fleet of one process and for tests."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from types import TracebackType
+from typing import Self
+
+import anyio.lowlevel
+
+from gateway_proto.fleet import LogHead, LogRecord, ReferenceStore
+
+__all__ = ["MemoryStore"]
+
+
+class MemoryStore:
+    """Store in memory; its contents end with it. Several fleets of one event loop may share it."""
+
+    def __init__(self, store: ReferenceStore | None = None) -> None:
+        self._store = ReferenceStore() if store is None else store
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        pass
+
+    def scoped(self, prefix: str) -> MemoryStore:
+        return MemoryStore(self._store.scoped(prefix))
+
+    async def heartbeat(self, member: str, value: bytes) -> dict[str, bytes]:
+        await anyio.lowlevel.checkpoint()
+        return self._store.heartbeat(member, value)
+
+    async def head(self, shard: int) -> LogHead:
+        await anyio.lowlevel.checkpoint()
+        return self._store.head(shard)
+
+    async def append(self, shard: int, after: LogHead, record: LogRecord) -> int | None:
+        await anyio.lowlevel.checkpoint()
+        return self._store.append(shard, after, record)
+
+    async def compare_and_set(
+        self, key: str, value: bytes | None, revision: int
+    ) -> tuple[bytes | None, int]:
+        await anyio.lowlevel.checkpoint()
+        return self._store.compare_and_set(key, value, revision)
+
+    async def records(self, shard: int, after: int) -> AsyncIterator[tuple[int, LogRecord]]:
+        for item in self._store.records(shard, after):
+            await anyio.lowlevel.checkpoint()
+            yield item

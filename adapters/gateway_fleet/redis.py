@@ -1,0 +1,183 @@
+"""Store in Redis 7 or later, or Valkey, by coredis: on asyncio and trio (extra `redis`)."""
+
+from __future__ import annotations
+
+import contextlib
+import ssl
+from collections.abc import AsyncIterator, Awaitable
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import anyio
+
+from gateway_fleet._redis_scripts import APPEND, COMPARE_AND_SET, HEARTBEAT
+from gateway_fleet.store import StoreError
+from gateway_proto import DataError, LocalProtocolError
+from gateway_proto.fleet import LogHead, LogRecord
+
+try:
+    import coredis
+    from coredis.exceptions import RedisError
+    from coredis.retry import NoRetryPolicy
+except ModuleNotFoundError as _error:
+    if _error.name != "coredis":
+        raise
+    raise ModuleNotFoundError(
+        "RedisStore needs coredis: install gateway-proto[redis]", name="coredis"
+    ) from None
+
+__all__ = ["RedisStore"]
+
+T = TypeVar("T")
+_BATCH = 16
+"""Records of one read: each has some 400 kB at most, unless one event is larger."""
+
+
+class RedisStore:
+    """Members, logs and values of a fleet in Redis or Valkey.
+
+    `url` is `redis://[user:password@]host[:port][/db]`, `rediss://` for TLS (verified by
+    `ssl_context`, or by the system's certificates), or `unix:///path`. The log of a shard keeps the
+    records of the last `retention` seconds, at most about `max_bytes`. A call takes at most
+    `timeout` seconds.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        prefix: str = "gw",
+        retention: float = 3600.0,
+        max_bytes: int = 256 * 2**20,
+        timeout: float = 5.0,
+        ssl_context: ssl.SSLContext | None = None,
+    ) -> None:
+        _check("url", url, _is_url(url), "redis://host, rediss://host or unix:///path")
+        _check("prefix", prefix, isinstance(prefix, str) and bool(prefix), "a str")
+        _check("retention", retention, _is_number(retention, 8), "8 seconds or more")
+        _check("max_bytes", max_bytes, _is_number(max_bytes, 2**16), "65536 bytes or more")
+        _check("timeout", timeout, _is_number(timeout, 0), "seconds")
+        options: dict[str, Any] = {}
+        if url.startswith("rediss://"):
+            options["ssl_context"] = ssl_context or ssl.create_default_context()
+        try:
+            client: Any = coredis.Redis.from_url(
+                url, retry_policy=NoRetryPolicy(), connect_timeout=timeout, **options
+            )
+        except Exception as error:
+            # The URL may have a password, and the text of the error may quote it.
+            raise LocalProtocolError(
+                f"invalid url: {type(error).__name__}, expected redis://host[:port][/db]"
+            ) from None
+        self._client = client
+        self._prefix = prefix
+        self._retention = int(retention)
+        self._max_bytes = int(max_bytes)
+        self._timeout = timeout
+        self._stack = contextlib.AsyncExitStack()
+        self._append = client.register_script(APPEND)
+        self._compare_and_set = client.register_script(COMPARE_AND_SET)
+        self._heartbeat = client.register_script(HEARTBEAT)
+
+    async def __aenter__(self) -> Self:
+        """Connect. Raises `StoreError` if the engine does not answer."""
+        await self._stack.enter_async_context(self._client)
+        try:
+            await self._call(self._client.ping())
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        return await self._stack.__aexit__(exc_type, exc, traceback)
+
+    def scoped(self, prefix: str) -> RedisStore:
+        _check("prefix", prefix, isinstance(prefix, str) and bool(prefix), "a str")
+        scope = object.__new__(RedisStore)
+        scope.__dict__.update(self.__dict__, _prefix=f"{self._prefix}:{prefix}")
+        return scope
+
+    async def heartbeat(self, member: str, value: bytes) -> dict[str, bytes]:
+        answer = await self._call(self._heartbeat([f"{self._prefix}:members"], [member, value]))
+        names, values = answer[::2], answer[1::2]
+        return {name.decode(): text for name, text in zip(names, values, strict=True)}
+
+    async def head(self, shard: int) -> LogHead:
+        data = await self._call(self._client.hget(self._key(shard, "head"), "h"))
+        if data is None:
+            return LogHead()
+        try:
+            return LogHead.from_bytes(bytes(data))
+        except DataError as error:
+            raise StoreError(f"shard {shard}: {error}") from None
+
+    async def append(self, shard: int, after: LogHead, record: LogRecord) -> int | None:
+        data, head = record.to_bytes(), record.head(after.position + 1).to_bytes()
+        keys = [self._key(shard, "head"), self._key(shard, "log")]
+        limits = [self._retention, self._max_bytes]
+        position = await self._call(
+            self._append(keys, [after.position, after.id, record.id, data, head, *limits])
+        )
+        return None if position < 0 else int(position)
+
+    async def compare_and_set(
+        self, key: str, value: bytes | None, revision: int
+    ) -> tuple[bytes | None, int]:
+        name = f"{self._prefix}:{key}"
+        if value is None:
+            found, number = await self._call(self._client.hmget(name, ["v", "r"]))
+        else:
+            found, number = await self._call(self._compare_and_set([name], [revision, value]))
+        return found, int(number or 0)
+
+    async def records(self, shard: int, after: int) -> AsyncIterator[tuple[int, LogRecord]]:
+        key = self._key(shard, "log")
+        while True:
+            batch = await self._call(
+                self._client.xrange(key, start=f"{after + 1}-0", end="+", count=_BATCH)
+            )
+            for entry in batch:
+                after = int(entry.identifier.split(b"-")[0])
+                try:
+                    yield after, LogRecord.from_bytes(entry.field_values[b"r"])
+                except DataError as error:
+                    raise StoreError(f"shard {shard}, record {after}: {error}") from None
+            if len(batch) < _BATCH:
+                return
+
+    def _key(self, shard: int, kind: str) -> str:
+        # In a cluster the braces keep the head and the log of a shard on one node.
+        return f"{self._prefix}:{{{shard}}}:{kind}"
+
+    async def _call(self, request: Awaitable[T]) -> T:
+        try:
+            with anyio.fail_after(self._timeout):
+                return await request
+        except TimeoutError:
+            # The connection may be dead without a sign. The next call opens another one.
+            self._client.connection_pool.disconnect()
+            raise StoreError(f"no answer in {self._timeout:g} s") from None
+        except (RedisError, OSError, anyio.ClosedResourceError) as error:
+            raise StoreError(f"{type(error).__name__}: {error}") from None
+        except anyio.BrokenResourceError:
+            raise StoreError("the connection was lost") from None
+
+
+def _is_url(value: object) -> bool:
+    return isinstance(value, str) and value.startswith(("redis://", "rediss://", "unix://"))
+
+
+def _is_number(value: object, least: float) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value >= least
+
+
+def _check(name: str, value: object, is_valid: bool, allowed: str) -> None:
+    if not is_valid:
+        shown = "" if name == "url" else f" {value!r:.80}"
+        raise LocalProtocolError(f"invalid {name}{shown}: expected {allowed}")

@@ -1,0 +1,65 @@
+"""Protocol of the stores: an engine that keeps the members, the logs and shared values of a fleet.
+
+`gateway_proto.fleet.ReferenceStore` defines what each verb does. A store answers each call, or
+raises `StoreError`: then the request may have been done or not, and may be sent again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from types import TracebackType
+from typing import Protocol, Self
+
+from gateway_proto.fleet import LogHead, LogRecord
+
+__all__ = ["Store", "StoreError"]
+
+
+class StoreError(Exception):
+    """The engine did not answer, or with an error: it is away, or its settings are wrong."""
+
+
+class Store(Protocol):
+    """Connection to an engine, as an async context manager.
+
+    Stores of `scoped` share the connection, and are not entered.
+    """
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None: ...
+
+    def scoped(self, prefix: str) -> Store:
+        """Return a store on the same connection whose keys are under `prefix`."""
+
+    async def heartbeat(self, member: str, value: bytes) -> dict[str, bytes]:
+        """Write the value of a member, and return those of all members. Empty removes it."""
+
+    async def head(self, shard: int) -> LogHead:
+        """Return the head of a shard's log."""
+
+    async def append(self, shard: int, after: LogHead, record: LogRecord) -> int | None:
+        """Append a record if the head still has the position and the id of `after`.
+
+        Returns the record's position, or None if the append is refused.
+        """
+
+    async def compare_and_set(
+        self, key: str, value: bytes | None, revision: int
+    ) -> tuple[bytes | None, int]:
+        """Write a value if the key still has the revision; return its value and revision.
+
+        A `value` of None only reads. A key that was never written has None and revision 0. The
+        write was done if the returned value is the written one, so writers add what is unique.
+        """
+
+    def records(self, shard: int, after: int) -> AsyncIterator[tuple[int, LogRecord]]:
+        """Iterate over the kept records that follow the position `after`, with their positions.
+
+        The iteration ends at the head.
+        """
