@@ -32,7 +32,7 @@ DOCS = ROOT / "docs"
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted(DOCS.rglob("*.md"))]
 _ENV = {"PYTHONPATH": f"{ROOT}:{ROOT / 'adapters'}"}
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
-_OTHER_COMMANDS = {"curl", "mkdir", "mutmut", "pip", "python", "python3", "source"}
+_OTHER_COMMANDS = {"cd", "curl", "mkdir", "mutmut", "pip", "python", "python3", "source"}
 _OWN_OPTIONS = {"--help", "--install-completion", "--show-completion"}
 
 
@@ -166,12 +166,12 @@ def check_commands(page: pathlib.Path) -> int:
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     count = 0
     for block in blocks(page, "sh"):
-        for line in _shell_lines(block.code):
+        for line in _shell_lines(block.code.replace(" && ", "\n")):
             words = [word for word in shlex.split(line, comments=True) if word not in ("&", "...")]
             while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
                 del words[0]
-            if not words or words[0] != "gateway-proto":
-                program = pathlib.Path(words[0]).name if words else "python"
+            program = pathlib.Path(words[0]).name if words else "python"
+            if program != "gateway-proto":
                 assert program in _OTHER_COMMANDS, f"{block}: unknown command {line!r}?"
                 continue
             if words[1].isupper():  # any of them

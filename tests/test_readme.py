@@ -1,153 +1,154 @@
-"""Code in the README: each block runs or compiles, and the files that it names exist."""
+"""The README: each block of code runs, and its commands exist."""
 
 from __future__ import annotations
 
-import ast
 import asyncio
+import os
+import pathlib
 import re
 import socket
-import struct
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
-import gateway_proto
-from gateway_asyncio import serve_gateway
-from gateway_proto import Identify, UpdatePresence
-from gateway_proto.server import Server, ServerConnection, ServerEvent
-from tests.markdown_blocks import ROOT, blocks
+from gateway_proto import Client, Config, Dispatch, Intents
+from gateway_pytest import RunningGateway
+from tests.markdown_blocks import ROOT, blocks, check_commands
 
-README = (ROOT / "README.md").read_text()
+PAGE = ROOT / "README.md"
 
 
-def _blocks(language: str) -> list[str]:
-    return [block.code for block in blocks(ROOT / "README.md", language)]
+def _block(text: str) -> str:
+    """Return the only Python block that contains a text."""
+    (code,) = (block.code for block in blocks(PAGE, "python") if text in block.code)
+    return code
 
 
-class ServerThread:
-    """A server that sends two messages to each client that identifies."""
-
-    def __init__(self) -> None:
-        self.api_url = ""
-        self.received: list[ServerEvent] = []
-        self._listening = threading.Event()
-        self._loop = asyncio.new_event_loop()
-        self._stop = asyncio.Event()
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
-        assert self._listening.wait(10)
-
-    def close(self) -> None:
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(10)
-        self._loop.close()
-
-    def _run(self) -> None:
-        self._loop.run_until_complete(self._serve())
-
-    async def _serve(self) -> None:
-        def on_event(connection: ServerConnection, event: ServerEvent) -> None:
-            self.received.append(event)
-            if isinstance(event, Identify):
-                for content in ("hello", "!stop"):
-                    serving.dispatch("MESSAGE_CREATE", {"content": content})
-
-        async with serve_gateway(Server(), on_event=on_event) as serving:
-            self.api_url = f"{serving.api_url}/v10"
-            self._listening.set()
-            await self._stop.wait()
+def _names(text: str) -> dict[str, Any]:
+    """Run the only Python block that contains a text, and return its names."""
+    names: dict[str, Any] = {}
+    exec(compile(_block(text), "README.md", "exec"), names)
+    return names
 
 
-@pytest.fixture
-def server() -> Iterator[ServerThread]:
-    thread = ServerThread()
-    yield thread
-    thread.close()
+def _on_trio(code: str) -> str:
+    """Apply the README's sentence about trio."""
+    code = code.replace("import asyncio\n", "import trio\n")
+    code = code.replace("from gateway_asyncio", "from gateway_trio")
+    return code.replace("asyncio.run(main())", "trio.run(main)")
 
 
-_LOOPS = [block for block in _blocks("python") if "GATEWAY_TOKEN" in block]
-
-
-def _loop(code: str) -> str:
-    """Return the module of the event loop that an example uses."""
-    return next(name for name in ("trio", "asyncio", "selectors") if f"import {name}" in code)
-
-
-def test_examples_cover_asyncio_trio_and_selectors() -> None:
-    assert {_loop(code) for code in _LOOPS} == {"trio", "asyncio", "selectors"}
-
-
-@pytest.mark.parametrize("code", _LOOPS, ids=_loop)
-def test_example_connects_prints_messages_and_ends(code: str, server: ServerThread) -> None:
-    path = [str(ROOT), str(ROOT / "adapters")]
-    program = f"import sys; sys.path[:0] = {path!r}\n{code}"
-
-    result = subprocess.run(
-        [sys.executable, "-W", "error", "-c", program],
-        env={"GATEWAY_TOKEN": "secret", "GATEWAY_API": server.api_url},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-
-    assert result.stderr == ""
-    assert result.stdout.split() == ["hello", "!stop"]
-    if "UpdatePresence" in code:
-        assert any(isinstance(event, UpdatePresence) for event in server.received)
-
-
-def test_selectors_example_dials_again_after_a_reset() -> None:
-    (code,) = (code for code in _LOOPS if "import selectors" in code)
-    program = f"import sys; sys.path[:0] = {[str(ROOT), str(ROOT / 'adapters')]!r}\n{code}"
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.settimeout(30)
-        api_url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        env = {"GATEWAY_TOKEN": "secret", "GATEWAY_API": api_url}
-        process = subprocess.Popen([sys.executable, "-c", program], env=env)
+@pytest.mark.parametrize("loop", ["asyncio", "trio"])
+def test_bot_prints_messages_and_why_it_gave_up(loop: str, tmp_path: pathlib.Path) -> None:
+    code = _block("GATEWAY_TOKEN")
+    with RunningGateway() as gateway:
+        process = subprocess.Popen(
+            [sys.executable, "-W", "error", "-c", _on_trio(code) if loop == "trio" else code],
+            cwd=tmp_path,
+            env={
+                **os.environ,
+                "PYTHONPATH": f"{ROOT}:{ROOT / 'adapters'}",
+                "GATEWAY_TOKEN": gateway.token,
+                "GATEWAY_API": f"{gateway.api_url}/v10",
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
         try:
-            for _ in range(2):
-                connection, _ = listener.accept()
-                assert connection.recv(65536).startswith(b"GET /")
-                # With SO_LINGER 0, close() sends a reset.
-                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                connection.close()
+            gateway.wait_until_ready(timeout=30)
+            gateway.say("hello")
+            gateway.close(4004, "Authentication failed.")
+            out, errors = process.communicate(timeout=30)
         finally:
             process.kill()
-            process.wait()
+            process.communicate()
+
+    assert out == "hello\n"
+    assert errors.startswith("gave up: ")
+    assert errors.count("\n") == 1
+    assert "4004" in errors
+    assert process.returncode == 1
+
+
+def test_reply_is_posted_to_the_channel_of_a_message() -> None:
+    httpx = pytest.importorskip("httpx")
+    reply = _names("import httpx")["reply"]
+    config = {"intents": Intents.GUILD_MESSAGES | Intents.MESSAGE_CONTENT}
+
+    async def main(gateway: RunningGateway) -> None:
+        from gateway_asyncio import open_gateway
+
+        url, token = f"{gateway.api_url}/v10", gateway.token
+        headers = {"Authorization": f"Bot {token}"}
+        async with (
+            httpx.AsyncClient(base_url=url, headers=headers, trust_env=False) as http,
+            open_gateway(Config(token=token, api_url=url, **config)) as bot,
+        ):
+            await gateway.aio.wait_until_ready()
+            gateway.say("!ping")
+            async for event in bot:
+                if isinstance(event, Dispatch) and event.name == "MESSAGE_CREATE":
+                    await reply(http, event, "pong")
+                    break
+
+    with RunningGateway() as gateway:
+        asyncio.run(main(gateway))
+
+        request = gateway.wait_for_request("POST", "/channels/{channel_id}/messages")
+    assert request.status == 200
+    assert request.json["content"] == "pong"
+    assert "message_id" in request.json["message_reference"]
+
+
+def test_driver_runs_a_connection_to_its_end(capsys: pytest.CaptureFixture[str]) -> None:
+    names = _names("def drive")
+    drive, now = names["drive"], names["now"]
+    with RunningGateway() as gateway:
+        config = Config(token=gateway.token, intents=0, gateway_url=gateway.url)
+        client = Client(config)
+
+        class Socket(socket.socket):
+            """Ends the connection after READY."""
+
+            def recv(self, *args: Any) -> bytes:
+                if client.session is not None:
+                    client.stop(keep_session=False, now=now())
+                return super().recv(*args)
+
+        dial = client.next_dial()
+        assert dial is not None
+        with Socket() as sock:
+            sock.connect((dial.host, dial.port))
+            drive(client.dial_succeeded(now=now()), sock)
+
+    events = re.findall(r"^(\w+)\(", capsys.readouterr().out, re.M)
+    assert events[:2] == ["Opened", "Hello"]
+    assert "Ready" in events
+    assert events[-1] == "Closed"
+
+
+def test_driver_ends_when_the_transport_does(capsys: pytest.CaptureFixture[str]) -> None:
+    names = _names("def drive")
+    client = Client(Config(token="t", intents=0, gateway_url="ws://localhost"))
+    connection = client.dial_succeeded(now=names["now"]())
+    ours, theirs = socket.socketpair()
+    with ours:
+        theirs.close()
+
+        names["drive"](connection, ours)
+
+    assert capsys.readouterr().out.startswith("Closed(")
 
 
 def test_unit_test_of_the_readme_passes() -> None:
-    (code,) = (block for block in _blocks("python") if "testing import Link" in block)
-    names: dict[str, object] = {}
+    names = _names("testing import Link")
 
-    exec(compile(code, "README.md", "exec"), names)
-
-    tests = [value for name, value in names.items() if name.startswith("test_")]
-    assert len(tests) == 1
-    for test in tests:
-        assert callable(test)
-        test()
+    (test,) = (value for name, value in names.items() if name.startswith("test_"))
+    test()
 
 
-def test_files_named_in_the_readme_exist() -> None:
-    for name in re.findall(r"`((?:gateway_proto|adapters)/[\w/.]*)`", README):
-        assert (ROOT / name).exists(), name
-
-
-def test_short_examples_compile_with_existing_names() -> None:
-    short = [
-        block
-        for block in _blocks("python")
-        if "GATEWAY_TOKEN" not in block
-        and "gateway_server" not in block
-        and ("await" in block or "async" in block)
-    ]
-    for block in short:
-        tree = compile(block, "README", "exec", ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-        names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-        for name in names:
-            assert name[0].islower() or hasattr(gateway_proto, name), name
+def test_commands_of_the_readme_exist() -> None:
+    assert check_commands(PAGE) == 2  # serve and demo
