@@ -4,6 +4,7 @@ Each class takes `now`, returns requests to a store and gets the answers; it doe
 `gateway_proto` does not import this module.
 """
 
+from gateway_proto.fleet.ledger import Ledger
 from gateway_proto.fleet.records import (
     MAX_RECORD_SIZE,
     LoggedEvent,
@@ -15,6 +16,7 @@ from gateway_proto.fleet.reference_store import ReferenceStore
 
 __all__ = [
     "MAX_RECORD_SIZE",
+    "Ledger",
     "LogHead",
     "LogRecord",
     "LoggedEvent",

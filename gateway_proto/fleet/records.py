@@ -24,7 +24,7 @@ MAX_POSITION = 2**53 - 1
 """Maximum position of a record: engines keep positions as floats, exact up to here."""
 MAX_NAME_LENGTH = 256
 """Maximum length of the id of a record, and of the name of a member, in characters."""
-_MAX_SEQUENCE = 2**63 - 1
+MAX_SEQUENCE = 2**63 - 1
 _EVENT_OVERHEAD = 24
 """Maximum bytes that the encoding adds to the name and the data of an event."""
 _COMPRESS_ABOVE = 512 * 2**10
@@ -41,7 +41,7 @@ LoggedEvent: TypeAlias = tuple[str, int, bytes]
 """Name, sequence and undecoded `d` of a dispatch, as received. Sequence 0: it had none."""
 
 BYTES = instance_of(bytes, "bytes")
-_NAME = Check(
+NAME = Check(
     lambda value: is_text(value) and 0 < len(value) <= MAX_NAME_LENGTH,
     f"a str of 1 to {MAX_NAME_LENGTH} characters, without lone surrogates",
 )
@@ -50,7 +50,7 @@ _NAME_OR_EMPTY = Check(
     f"a str of at most {MAX_NAME_LENGTH} characters, without lone surrogates",
 )
 _HEAD_FIELDS = {"position": integer(0, MAX_POSITION), "id": _NAME_OR_EMPTY, "by": _NAME_OR_EMPTY}
-_RECORD_FIELDS = {"id": _NAME, "by": _NAME}
+_RECORD_FIELDS = {"id": NAME, "by": NAME}
 
 
 class LogHead(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -73,7 +73,7 @@ class LogHead(msgspec.Struct, frozen=True, omit_defaults=True):
         BYTES.named("data", data)
         try:
             head = msgspec.json.decode(data, type=cls)
-            _check_head(head)
+            check_head(head)
         except _INVALID as error:
             why = str(error)
         else:
@@ -136,6 +136,8 @@ class LogRecord(msgspec.Struct, frozen=True, omit_defaults=True):
         raise DataError(f"data is not a record of a log: {why}")
 
 
+HEAD = instance_of(LogHead, "a LogHead")
+RECORD = instance_of(LogRecord, "a LogRecord")
 _INVALID: Any = (
     msgspec.DecodeError,
     UnicodeError,
@@ -160,7 +162,7 @@ def event_size(event: LoggedEvent) -> int:
     return 4 * len(name) + len(data) + _EVENT_OVERHEAD
 
 
-def _check_head(head: LogHead) -> None:
+def check_head(head: LogHead) -> None:
     check_fields(head, _HEAD_FIELDS)
     check_session("LogHead.session", head.session)
 
@@ -169,10 +171,10 @@ def _check_record(record: LogRecord) -> None:
     check_fields(record, _RECORD_FIELDS)
     check_session("LogRecord.session", record.session)
     for event in record.events:
-        if not 0 <= event[1] <= _MAX_SEQUENCE:
+        if not 0 <= event[1] <= MAX_SEQUENCE:
             raise LocalProtocolError(
                 f"invalid sequence {shown(event[1])} in LogRecord.events: "
-                f"expected an int from 0 to {_MAX_SEQUENCE}"
+                f"expected an int from 0 to {MAX_SEQUENCE}"
             )
 
 

@@ -8,14 +8,11 @@ from __future__ import annotations
 
 from collections import deque
 
-from gateway_proto._checks import COUNT, POSITIVE, WORD, instance_of, optional
+from gateway_proto._checks import COUNT, POSITIVE, WORD, optional
 from gateway_proto.errors import LocalProtocolError
-from gateway_proto.fleet.records import BYTES, LogHead, LogRecord
+from gateway_proto.fleet.records import BYTES, HEAD, RECORD, LogHead, LogRecord
 
 __all__ = ["ReferenceStore"]
-
-_HEAD = instance_of(LogHead, "a LogHead")
-_RECORD = instance_of(LogRecord, "a LogRecord")
 
 
 class _Log:
@@ -84,8 +81,8 @@ class ReferenceStore:
 
         Returns the record's position, or None if the append is refused.
         """
-        _HEAD.named("after", after)
-        _RECORD.named("record", record)
+        HEAD.named("after", after)
+        RECORD.named("record", record)
         log = self._log(shard)
         if (log.head.position, log.head.id) != (after.position, after.id):
             return None

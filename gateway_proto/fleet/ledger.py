@@ -1,0 +1,273 @@
+"""Ledger: events of one shard → appends to its log.
+
+One append is in flight; it carries everything that was added before it began. Events that are added
+meanwhile wait for the next one. The cost per event is that of a list, and a slow engine gets larger
+records instead of more of them.
+
+Each append names the record that it follows, so the engine refuses it once another member has
+claimed the shard, however late it arrives. An append without an answer is sent again as it was. If
+its first copy had arrived, the engine refuses the second one, and the head shows the own record.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+import msgspec
+
+from gateway_proto._checks import BOOL, integer, rejected
+from gateway_proto.errors import LocalProtocolError
+from gateway_proto.events import Dispatch, Event, Ready
+from gateway_proto.fleet.records import (
+    HEAD,
+    MAX_NAME_LENGTH,
+    MAX_POSITION,
+    MAX_RECORD_SIZE,
+    MAX_SEQUENCE,
+    NAME,
+    LoggedEvent,
+    LogHead,
+    LogRecord,
+    check_head,
+    event_size,
+)
+from gateway_proto.session import Session, session_after
+
+__all__ = ["Ledger"]
+
+_MAX_EVENT_SIZE = MAX_RECORD_SIZE - 64 * 2**10
+"""Maximum bytes of an event; the remainder of a record is for its session."""
+_LIMIT = integer(1, _MAX_EVENT_SIZE)
+_MAX_ID_LENGTH = MAX_NAME_LENGTH - 16
+"""Maximum length of the id of a claim, which begins the ids of the owner's records."""
+_POSITION = integer(1, MAX_POSITION)
+
+
+class _Batch:
+    """Events of one session, which become one record."""
+
+    __slots__ = ("events", "session", "session_lost", "size")
+
+    def __init__(self, session: Session | None, *, session_lost: bool = False) -> None:
+        self.session = session
+        self.session_lost = session_lost
+        self.events: list[LoggedEvent] = []
+        self.size = 0
+
+
+class Ledger:
+    """Log of one shard, as its owner writes it. `head` is the own claim.
+
+    Add all events of the shard in order. With `keep_events=False` the log has sessions alone: add
+    the events that were handled. A record has at most `limit` bytes of events, or one larger event.
+    Raises `LocalProtocolError` for invalid arguments, and for a head of another member.
+    """
+
+    def __init__(
+        self, member: str, head: LogHead, *, keep_events: bool = True, limit: int = 400_000
+    ) -> None:
+        NAME.named("member", member)
+        HEAD.named("head", head)
+        check_head(head)
+        if head.by != member or not 0 < len(head.id) <= _MAX_ID_LENGTH:
+            raise rejected("head", head, f"a claim of the member {member!r}")
+        BOOL.named("keep_events", keep_events)
+        _LIMIT.named("limit", limit)
+        self._member = member
+        self._head = head
+        self._claim = head.id
+        self._keep_events = keep_events
+        self._limit = limit
+        self._batches: deque[_Batch] = deque([_Batch(head.session)])
+        self._sequence: int | None = None  # newer than that of the last batch's session
+        self._in_flight: LogRecord | None = None
+        self._appends = 0
+        self._is_forced = False
+        self._pending = 0
+        self._is_fenced = False
+
+    @property
+    def head(self) -> LogHead:
+        """Head of the log as of the last acknowledged append."""
+        return self._head
+
+    @property
+    def session(self) -> Session | None:
+        """Session as of the last acknowledged append: a resume of the next owner begins here."""
+        return self._head.session
+
+    @property
+    def has_room(self) -> bool:
+        """Whether fewer than `limit` bytes of events are not acknowledged: else stop reading."""
+        return self._pending < self._limit
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether everything that was added is acknowledged; also of a fenced ledger."""
+        return self._in_flight is None and not self._is_due()
+
+    @property
+    def is_fenced(self) -> bool:
+        """Whether another member has claimed the shard. Close the connection, and drop the shard.
+
+        A fenced ledger is empty, ignores events and appends nothing.
+        """
+        return self._is_fenced
+
+    @property
+    def pending_bytes(self) -> int:
+        """Bytes of the events that are not acknowledged."""
+        return self._pending
+
+    def add(self, event: Event) -> None:
+        """Add an event, which the log gets if it is a dispatch or changes the session.
+
+        Raises `LocalProtocolError` for a dispatch that no record can hold, and for 16 MiB of events
+        above `limit`: add events that were already read, and read no more without `has_room`.
+        """
+        if self._is_fenced:
+            return
+        batch = self._batches[-1]
+        # This path is for nearly all events. It keeps only the number: a new session takes 1 µs.
+        if type(event) is Dispatch and batch.session is not None:
+            self._keep(event, batch)
+            if event.sequence is not None:
+                self._sequence = event.sequence
+            return
+        before = self._latest()
+        after = session_after(before, event)
+        if isinstance(event, Ready):
+            # A record has events of one session, whose id and a sequence identify an event.
+            self._keep(event, _Batch(after, session_lost=before is not None))
+        elif isinstance(event, Dispatch):  # RESUMED, or without a session
+            self._keep(event, batch)
+            self._batches[-1].session, self._sequence = after, None
+        elif before is not None and after is None:
+            self._begin(_Batch(None, session_lost=True))
+
+    def touch(self) -> None:
+        """Append a record even without news, before the retention of the engine drops the last."""
+        self._is_forced = not self._is_fenced
+
+    def next_append(self) -> tuple[LogHead, LogRecord] | None:
+        """Return a head and the record to append after it; None if there is nothing to append.
+
+        Returns the same until `appended` or `refused` is called: without an answer send it again.
+        """
+        if self._in_flight is None:
+            if not self._is_due():
+                return None
+            batch = self._batches[0]
+            session = self._latest() if len(self._batches) == 1 else batch.session
+            self._appends += 1
+            self._in_flight = LogRecord(
+                f"{self._claim}+{self._appends:x}",
+                self._member,
+                session,
+                tuple(batch.events),
+                session_lost=batch.session_lost,
+            )
+            self._is_forced = False
+            self._batches.popleft()
+            if not self._batches:
+                self._batches.append(_Batch(session))
+                self._sequence = None
+        return self._head, self._in_flight
+
+    def appended(self, position: int) -> None:
+        """Report the position of the record of `next_append`: it is in the log.
+
+        Raises `LocalProtocolError` if none is in flight, and for a position that does not follow.
+        """
+        record = self._expected()
+        _POSITION.named("position", position)
+        if position <= self._head.position:
+            raise rejected("position", position, f"an int above {self._head.position}")
+        self._acknowledge(record, position)
+
+    def refused(self, head: LogHead) -> bool:
+        """Report that the engine refused the record of `next_append`, with the head of the log.
+
+        Returns whether the shard is still owned: the record is in the log and its answer was lost,
+        or nothing was appended meanwhile. False means that the ledger is now fenced.
+        """
+        record = self._expected()
+        HEAD.named("head", head)
+        if head.id == record.id:
+            self._acknowledge(record, head.position)
+            return True
+        if (head.position, head.id) == (self._head.position, self._head.id):
+            return True
+        self._is_fenced, self._is_forced, self._in_flight = True, False, None
+        self._batches = deque([_Batch(self._head.session)])
+        self._sequence = None
+        self._pending = 0
+        return False
+
+    def _is_due(self) -> bool:
+        """Whether the first batch has something that the log lacks."""
+        batch = self._batches[0]
+        if batch.events or batch.session_lost or self._is_forced:
+            return True
+        # While an append is in flight, the log is about to get its session.
+        known = self._head if self._in_flight is None else self._in_flight
+        return self._latest() != known.session
+
+    def _latest(self) -> Session | None:
+        """Return the session as of the last event."""
+        session = self._batches[-1].session
+        if session is not None and self._sequence is not None:
+            return msgspec.structs.replace(session, sequence=self._sequence)
+        return session
+
+    def _begin(self, batch: _Batch) -> None:
+        """Begin a batch, in place of the last one if that has nothing that the log lacks."""
+        last = self._batches[-1]
+        last.session = self._latest()
+        if not last.events:
+            batch.session_lost = batch.session_lost or last.session_lost
+            self._batches.pop()
+        self._batches.append(batch)
+        self._sequence = None
+
+    def _keep(self, event: Dispatch, batch: _Batch) -> None:
+        """Add a dispatch to the last batch, or to one that begins with it."""
+        sequence = event.sequence or 0
+        if not 0 <= sequence <= MAX_SEQUENCE:
+            raise rejected("event.sequence", sequence, f"an int from 0 to {MAX_SEQUENCE}")
+        if self._keep_events:
+            name = event.name if event.name.isascii() else _without_surrogates(event.name)
+            logged = name, sequence, event.raw
+            size = event_size(logged)
+            if size > _MAX_EVENT_SIZE:
+                raise LocalProtocolError(
+                    f"{name[:80]} has {size} bytes: a record of a log has at most "
+                    f"{_MAX_EVENT_SIZE}, set Config.message_limit"
+                )
+            if self._pending + size > self._limit + MAX_RECORD_SIZE:
+                raise LocalProtocolError(
+                    f"the ledger has {self._pending} bytes of events: read no more without has_room"
+                )
+        if batch is not self._batches[-1]:
+            self._begin(batch)
+        if self._keep_events:
+            if batch.events and batch.size + size > self._limit:
+                batch = _Batch(self._latest())
+                self._begin(batch)
+            batch.events.append(logged)
+            batch.size += size
+            self._pending += size
+
+    def _expected(self) -> LogRecord:
+        if self._in_flight is None:
+            raise LocalProtocolError("no append is in flight: call next_append first")
+        return self._in_flight
+
+    def _acknowledge(self, record: LogRecord, position: int) -> None:
+        self._head = record.head(position)
+        self._pending -= record.size()
+        self._in_flight = None
+
+
+def _without_surrogates(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()
