@@ -122,7 +122,7 @@ def run_program(code: str, folder: pathlib.Path) -> list[str]:
             text=True,
         )
         try:
-            gateway.wait_for(Identify, timeout=30)
+            gateway.wait_for(Identify, timeout=60)
             gateway.dispatch("MESSAGE_CREATE", {"content": "hello"})
             # Other shards of a manager may not be connected yet.
             for _ in range(100):

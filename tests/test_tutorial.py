@@ -40,7 +40,7 @@ class Terminals:
     def run(self, lines: str) -> str:
         """Run to the end and return the output."""
         return subprocess.check_output(
-            lines, shell=True, cwd=self._folder, env=self._env, text=True, timeout=30
+            lines, shell=True, cwd=self._folder, env=self._env, text=True, timeout=60
         )
 
     def start(self, line: str) -> pathlib.Path:

@@ -15,6 +15,8 @@ from typing import Any
 
 import attrs
 
+from tests.adapters.support import PATIENCE
+
 __all__ = ["HttpProxy", "SocksProxy", "running"]
 
 Answer = Callable[[bytes], bytes]
@@ -44,7 +46,7 @@ class _Listening:
         """Open a tunnel, and relay until either side ends."""
         with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
             stack.callback(sock.close)
-            sock.settimeout(10)
+            sock.settimeout(PATIENCE)
             if self.tls is not None:
                 sock = self.tls.wrap_socket(sock, server_side=True)
                 stack.callback(sock.close)
@@ -59,7 +61,7 @@ class _Listening:
     def _connect(self, host: str, port: int) -> socket.socket | None:
         self.asked.append((host, port))
         try:
-            beyond = socket.create_connection((self.names.get(host, host), port), timeout=5)
+            beyond = socket.create_connection((self.names.get(host, host), port), timeout=PATIENCE)
         except OSError:
             return None
         self.opened.append(beyond)
@@ -67,7 +69,7 @@ class _Listening:
 
     def _say(self, sock: socket.socket, data: bytes) -> None:
         if self.unresponsive:
-            self.over.wait(10)
+            self.over.wait(PATIENCE)
             raise OSError
         for piece in [data[i : i + 1] for i in range(len(data))] if self.in_bytes else [data]:
             sock.sendall(piece)
@@ -231,9 +233,9 @@ def running(proxy: Any) -> Iterator[Any]:
         with contextlib.suppress(OSError):
             listener.shutdown(socket.SHUT_RDWR)
         listener.close()
-        accepting.join(5)
+        accepting.join(PATIENCE)
         for thread in threads:
-            thread.join(5)
+            thread.join(PATIENCE)
         for beyond in proxy.opened:
             beyond.close()
     assert not proxy.problems, proxy.problems

@@ -26,6 +26,9 @@ from gateway_proto import Config, Dispatch, Event, GaveUpError
 from gateway_proto.server import Server, ServerConfig
 from gateway_pytest import RunningGateway
 
+PATIENCE = 60.0
+"""Seconds to wait for what takes milliseconds on an idle system."""
+
 
 @attrs.frozen
 class Kit:
@@ -35,15 +38,20 @@ class Kit:
     adapter: Any
     run: Callable[[Callable[[], Awaitable[None]]], None]
     sleep: Callable[[float], Awaitable[None]]
-    limit: Callable[[float], Any]
+    limit: Callable[..., Any]
+    """A context with a time limit; by default one for what takes milliseconds if nothing hangs."""
     together: Callable[[Callable[[], Awaitable[None]]], Any]
 
     def __str__(self) -> str:
         return self.name
 
 
+def _limit_asyncio(seconds: float = PATIENCE) -> asyncio.Timeout:
+    return asyncio.timeout(seconds)
+
+
 @contextlib.asynccontextmanager
-async def _limit_trio(seconds: float) -> AsyncIterator[None]:
+async def _limit_trio(seconds: float = PATIENCE) -> AsyncIterator[None]:
     with trio.fail_after(seconds):
         yield
 
@@ -51,7 +59,7 @@ async def _limit_trio(seconds: float) -> AsyncIterator[None]:
 def _run_asyncio(main: Callable[[], Awaitable[None]]) -> None:
     async def whole() -> None:
         await main()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             while asyncio.all_tasks() != {asyncio.current_task()}:
                 await asyncio.sleep(0.01)
 
@@ -73,9 +81,7 @@ async def _together_trio(task: Callable[[], Awaitable[None]]) -> AsyncIterator[N
 
 
 KITS = [
-    Kit(
-        "asyncio", gateway_asyncio, _run_asyncio, asyncio.sleep, asyncio.timeout, _together_asyncio
-    ),
+    Kit("asyncio", gateway_asyncio, _run_asyncio, asyncio.sleep, _limit_asyncio, _together_asyncio),
     Kit("trio", gateway_trio, lambda main: trio.run(main), trio.sleep, _limit_trio, _together_trio),
 ]
 VERSIONS = [3, 10]
@@ -125,7 +131,7 @@ def run_command(*arguments: str, **environment: str) -> subprocess.CompletedProc
         env={**ENVIRONMENT, **environment},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
     )
 
@@ -148,7 +154,7 @@ class ServeProcess:
 
     def stop(self, number: signal.Signals = signal.SIGINT) -> tuple[int, str]:
         self.process.send_signal(number)
-        output, _ = self.process.communicate(timeout=20)
+        output, _ = self.process.communicate(timeout=PATIENCE)
         return self.process.returncode, output
 
 
@@ -169,7 +175,7 @@ def json_lines(path: pathlib.Path) -> list[dict[str, Any]]:
 
 
 def wait_until(what: str, condition: Any) -> None:
-    end = time.monotonic() + 20
+    end = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < end, f"waited too long for {what}"
         time.sleep(0.01)
@@ -196,7 +202,7 @@ def tail_process(
 def request_json(url: str, body: Any = None) -> Any:
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(url, data, {"Authorization": "Bot any"})
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
         return json.load(answer)
 
 
@@ -226,7 +232,7 @@ async def running_shards(
 ) -> Any:
     server = Server(ServerConfig(shards=count, max_concurrency=16))
     async with (
-        kit.limit(20),
+        kit.limit(),
         kit.adapter.serve_gateway(server) as serving,
         kit.adapter.open_shards(
             lookup_config(serving, **changes), ids=ids, before_dial=before_dial
@@ -240,9 +246,9 @@ DOCTOR_CONFIG = Config(
     intents=0,
     wait_for_identify_slot=True,
     gateway_url="ws://127.0.0.1:1",
-    handshake_timeout=2.0,
-    hello_timeout=2.0,
-    close_timeout=2.0,
+    handshake_timeout=PATIENCE,
+    hello_timeout=PATIENCE,
+    close_timeout=PATIENCE,
 )
 
 
@@ -266,10 +272,10 @@ class ClientThread:
 
     def __exit__(self, *exc: object) -> None:
         self._running.dispatch("STOP", None, to=lambda session: True)
-        self._thread.join(20)
+        self._thread.join(PATIENCE)
 
     async def _run(self) -> None:
-        async with asyncio.timeout(20), gateway_asyncio.open_gateway(self._config) as gateway:
+        async with asyncio.timeout(PATIENCE), gateway_asyncio.open_gateway(self._config) as gateway:
             async for event in gateway:
                 if isinstance(event, Dispatch):
                     self.names.append(event.name)

@@ -19,6 +19,7 @@ import gateway_asyncio
 import gateway_trio
 from gateway_dialing._accepting import AcceptErrors
 from gateway_proto.server import Server, ServerConfig
+from tests.adapters.support import PATIENCE
 
 resource = pytest.importorskip("resource")
 
@@ -51,7 +52,7 @@ async def _asked_on_asyncio() -> bytes:
                 await loop.sock_connect(client, (serving.host, serving.port))
                 await asyncio.sleep(2.2)
             await loop.sock_sendall(client, ASK)
-            return await asyncio.wait_for(loop.sock_recv(client, 4096), 10)
+            return await asyncio.wait_for(loop.sock_recv(client, 4096), PATIENCE)
 
 
 async def _asked_on_trio() -> bytes:
@@ -61,7 +62,7 @@ async def _asked_on_trio() -> bytes:
                 await client.connect((serving.host, serving.port))
                 await trio.sleep(2.2)
             await client.send(ASK)
-            with trio.fail_after(10):
+            with trio.fail_after(PATIENCE):
                 return await client.recv(4096)
 
 
@@ -105,7 +106,10 @@ async def _ports_on_trio(host: str) -> tuple[str, int, list[bytes]]:
 def _answers(port: int) -> list[bytes]:
     answers = []
     for _, _, _, _, address in socket.getaddrinfo("localhost", port, type=socket.SOCK_STREAM):
-        with contextlib.suppress(OSError), socket.create_connection(address[:2], 5) as client:
+        with (
+            contextlib.suppress(OSError),
+            socket.create_connection(address[:2], PATIENCE) as client,
+        ):
             client.sendall(ASK)
             answers.append(client.recv(4096)[:12])
     return answers
@@ -140,7 +144,7 @@ def _tls_context() -> ssl.SSLContext:
 
 
 def _is_closed_by_peer(client: socket.socket) -> bool:
-    client.settimeout(5)
+    client.settimeout(PATIENCE)
     try:
         return client.recv(1) == b""
     except ConnectionError:

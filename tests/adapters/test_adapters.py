@@ -35,6 +35,7 @@ from gateway_proto.server import Server, ServerConfig, ServerConnection, ServerE
 from gateway_proto.urls import Url
 from tests.adapters.support import (
     KITS,
+    PATIENCE,
     VERSIONS,
     Kit,
     adapter_config,
@@ -52,7 +53,7 @@ def test_reconnect_over_real_sockets_loses_no_dispatch(kit: Kit, version: int) -
     async def main() -> None:
         server = Server()
         async with (
-            kit.limit(15),
+            kit.limit(),
             kit.adapter.serve_gateway(server, on_event=lambda _, e: received.append(e)) as serving,
             kit.adapter.open_gateway(adapter_config(serving, version)) as gateway,
         ):
@@ -81,7 +82,7 @@ def test_send_waits_for_ready_and_the_server_gets_the_command(kit: Kit, version:
 
     async def main() -> None:
         async with (
-            kit.limit(15),
+            kit.limit(),
             kit.adapter.serve_gateway(
                 Server(), on_event=lambda _, e: received.append(e)
             ) as serving,
@@ -98,7 +99,7 @@ def test_send_waits_for_ready_and_the_server_gets_the_command(kit: Kit, version:
 def test_event_counts_as_handled_when_the_next_is_requested(kit: Kit) -> None:
     async def main() -> None:
         async with (
-            kit.limit(15),
+            kit.limit(),
             kit.adapter.serve_gateway(Server()) as serving,
             kit.adapter.open_gateway(adapter_config(serving)) as gateway,
         ):
@@ -117,7 +118,7 @@ def test_event_counts_as_handled_when_the_next_is_requested(kit: Kit) -> None:
 
 def test_stored_session_is_resumed_by_another_gateway(kit: Kit) -> None:
     async def main() -> None:
-        async with kit.limit(15), kit.adapter.serve_gateway(Server()) as serving:
+        async with kit.limit(), kit.adapter.serve_gateway(Server()) as serving:
             config = adapter_config(serving)
             async with kit.adapter.open_gateway(config) as gateway:
                 await wait_for_event(gateway, Ready)
@@ -138,14 +139,15 @@ def test_latency_is_that_of_the_last_heartbeat(kit: Kit) -> None:
     async def main() -> None:
         server = Server(ServerConfig(heartbeat_interval=50))
         async with (
-            kit.limit(15),
+            kit.limit(),
             kit.adapter.serve_gateway(server) as serving,
             kit.adapter.open_gateway(adapter_config(serving)) as gateway,
         ):
             assert gateway.latency is None
+            began = time.monotonic()
             acked = await wait_for_event(gateway, HeartbeatAcked)
             assert gateway.latency is not None
-            assert 0 <= gateway.latency < 5
+            assert 0 <= gateway.latency <= time.monotonic() - began
             assert acked.latency >= 0
 
     kit.run(main)
@@ -161,7 +163,7 @@ def test_slow_consumer_pauses_the_socket_and_is_not_a_zombie(kit: Kit) -> None:
         # An ACK follows 15 MB of data: the interval is long enough for a loaded system.
         server = Server(ServerConfig(heartbeat_interval=600, replay_limit=10 * count))
         async with (
-            kit.limit(30),
+            kit.limit(),
             kit.adapter.serve_gateway(server, on_event=lambda _, e: received.append(e)) as serving,
             kit.adapter.open_gateway(adapter_config(serving), queue_limit=10) as gateway,
         ):
@@ -196,7 +198,7 @@ def test_buffered_data_for_a_slow_consumer_is_bounded_in_bytes(kit: Kit) -> None
     async def main() -> None:
         config = {"compression": "zlib-stream", "events_limit": 1_000_000}
         async with (
-            kit.limit(30),
+            kit.limit(),
             kit.adapter.serve_gateway(Server()) as serving,
             kit.adapter.open_gateway(adapter_config(serving, **config)) as gateway,
         ):
@@ -232,7 +234,7 @@ def test_rejected_dial_is_reported_and_the_dial_limit_gives_up(kit: Kit) -> None
             dial_attempts=2,
             backoff_initial=0.01,
         )
-        async with kit.limit(15), kit.adapter.open_gateway(config) as gateway:
+        async with kit.limit(), kit.adapter.open_gateway(config) as gateway:
             events = await events_until_gave_up(gateway)
             assert sum(isinstance(event, DialFailed) for event in events) == 2
             assert isinstance(events[-1], GaveUp)
@@ -247,7 +249,7 @@ def test_fatal_close_ends_the_events_with_a_reason(kit: Kit) -> None:
     async def main() -> None:
         server = Server(ServerConfig(tokens=frozenset({"another"})))
         async with (
-            kit.limit(15),
+            kit.limit(),
             kit.adapter.serve_gateway(server) as serving,
             kit.adapter.open_gateway(adapter_config(serving)) as gateway,
         ):
@@ -261,8 +263,10 @@ def test_fatal_close_ends_the_events_with_a_reason(kit: Kit) -> None:
 
 
 def test_closing_server_sends_close_and_the_client_resumes_later(kit: Kit) -> None:
+    # Other tests take free ports of 127.0.0.1 between the two servers.
+    host = "127.0.0.3"
     with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
+        free.bind((host, 0))
         port = free.getsockname()[1]
 
     async def main() -> None:
@@ -270,12 +274,12 @@ def test_closing_server_sends_close_and_the_client_resumes_later(kit: Kit) -> No
         config = Config(
             token="secret",
             intents=0,
-            gateway_url=f"ws://127.0.0.1:{port}",
+            gateway_url=f"ws://{host}:{port}",
             backoff_initial=0.05,
             backoff_max=0.05,
         )
-        async with kit.limit(15), kit.adapter.open_gateway(config) as gateway:
-            async with kit.adapter.serve_gateway(server, port=port):
+        async with kit.limit(), kit.adapter.open_gateway(config) as gateway:
+            async with kit.adapter.serve_gateway(server, host, port):
                 await wait_for_event(gateway, Ready)
             closed = await wait_for_event(gateway, Closed)
             assert (closed.code, closed.initiator, closed.next_action) == (
@@ -283,7 +287,7 @@ def test_closing_server_sends_close_and_the_client_resumes_later(kit: Kit) -> No
                 Initiator.PEER,
                 NextAction.RESUME,
             )
-            async with kit.adapter.serve_gateway(server, port=port):
+            async with kit.adapter.serve_gateway(server, host, port):
                 await wait_for_event(gateway, Resumed)
 
     kit.run(main)
@@ -308,7 +312,7 @@ def test_tls_with_a_trusted_certificate_becomes_ready(kit: Kit, authority: trust
         # The lookup and READY must name a URL with TLS: one without it is rejected.
         tls = _server_tls(authority)
         async with (
-            kit.limit(15),
+            kit.limit(),
             kit.adapter.serve_gateway(Server(), ssl_context=tls) as serving,
             kit.adapter.open_gateway(adapter_config(serving), ssl_context=trusting) as gateway,
         ):
@@ -326,7 +330,7 @@ def test_tls_with_an_unknown_certificate_is_rejected_by_default(
 ) -> None:
     async def main() -> None:
         async with (
-            kit.limit(15),
+            kit.limit(),
             kit.adapter.serve_gateway(Server(), ssl_context=_server_tls(authority)) as serving,
             kit.adapter.open_gateway(adapter_config(serving, dial_attempts=1)) as gateway,
         ):
@@ -351,7 +355,7 @@ def test_two_gateways_do_not_mix_their_events(kit: Kit) -> None:
     async def main() -> None:
         server = Server()
         async with (
-            kit.limit(15),
+            kit.limit(),
             kit.adapter.serve_gateway(server) as serving,
             kit.adapter.open_gateway(adapter_config(serving, shard=(0, 2))) as first,
             kit.adapter.open_gateway(adapter_config(serving, shard=(1, 2))) as second,
@@ -387,7 +391,7 @@ def test_garbage_from_a_client_ends_only_its_connection(kit: Kit) -> None:
 
     async def main() -> None:
         async with (
-            kit.limit(15),
+            kit.limit(),
             kit.adapter.serve_gateway(Server(), on_event=on_event) as serving,
         ):
             with socket.create_connection((serving.host, serving.port)) as raw:
@@ -408,7 +412,7 @@ def test_system_suspend_is_followed_by_a_resume(kit: Kit, monkeypatch: pytest.Mo
 
     async def main() -> None:
         async with (
-            kit.limit(15),
+            kit.limit(),
             kit.adapter.serve_gateway(Server(ServerConfig(heartbeat_interval=100))) as serving,
             kit.adapter.open_gateway(adapter_config(serving)) as gateway,
         ):
@@ -416,7 +420,7 @@ def test_system_suspend_is_followed_by_a_resume(kit: Kit, monkeypatch: pytest.Mo
             real = time.time
             monkeypatch.setattr(time, "time", lambda: real() + 3600)
             suspended = await wait_for_event(gateway, ClockJumped)
-            assert suspended.seconds == pytest.approx(3600, abs=5)
+            assert suspended.seconds == pytest.approx(3600, abs=PATIENCE)
             await wait_for_event(gateway, Resumed)
 
     kit.run(main)
@@ -429,7 +433,7 @@ def test_concurrent_senders_neither_mix_nor_lose_commands(kit: Kit) -> None:
 
     async def main() -> None:
         async with (
-            kit.limit(15),
+            kit.limit(),
             kit.adapter.serve_gateway(
                 Server(), on_event=lambda _, e: received.append(e)
             ) as serving,
@@ -455,14 +459,15 @@ def test_closed_connection_has_no_cycle_with_its_driver(kit: Kit) -> None:
 
     async def main() -> None:
         async with (
-            kit.limit(15),
+            kit.limit(),
             kit.adapter.serve_gateway(
                 Server(), on_event=lambda connection, _: over.append(connection)
             ) as serving,
         ):
             with socket.create_connection((serving.host, serving.port)) as hostile:
                 hostile.sendall(b"garbage\r\n\r\n")
-                await kit.sleep(0.05)
+                while not over:
+                    await kit.sleep(0.01)
             while any(connection.on_wake is not None for connection in over):
                 await kit.sleep(0.01)
 

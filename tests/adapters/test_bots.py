@@ -14,6 +14,7 @@ import pytest
 
 from gateway_proto import Identify, ReconnectRequested, Resume
 from gateway_pytest import RunningGateway
+from tests.adapters.support import PATIENCE
 from tests.markdown_blocks import has_node_package
 
 _SCRIPTS = pathlib.Path(__file__).parent / "third_party"
@@ -36,7 +37,7 @@ class Bot:
         """Wait for lines in any order; no other may report an error."""
         missing = set(wanted)
         while missing:
-            line = self._lines.get(timeout=30)
+            line = self._lines.get(timeout=PATIENCE)
             assert not line.startswith("error"), line
             missing.discard(line)
 

@@ -8,11 +8,11 @@ import os
 import pathlib
 import signal
 import socket
-import time
 
 import pytest
 
 from tests.adapters.support import (
+    PATIENCE,
     json_lines,
     run_command,
     serve_process,
@@ -60,12 +60,10 @@ def test_demo_succeeds_in_other_versions_encodings_compressions(arguments: str) 
 
 @pytest.mark.parametrize("version", ["3", "10"])
 @pytest.mark.parametrize("adapter", ["asyncio", "trio"])
-def test_demo_shows_the_main_features_in_under_ten_seconds(version: str, adapter: str) -> None:
-    began = time.monotonic()
-
+def test_demo_shows_the_main_features(version: str, adapter: str) -> None:
+    """It fails by itself if it takes longer than nine seconds."""
     result = run_command("demo", "--api-version", version, "--adapter", adapter)
 
-    assert time.monotonic() - began < 10
     assert result.returncode == 0, result.stdout + result.stderr
     lines = result.stdout.splitlines()
     assert lines[-1].startswith("success")
@@ -249,7 +247,7 @@ def test_ctrl_c_ends_tail_with_130_and_keeps_the_session(tmp_path: pathlib.Path)
     ):
         wait_until("a session", file.exists)
         tail.send_signal(signal.SIGINT)
-        _, errors = tail.communicate(timeout=20)
+        _, errors = tail.communicate(timeout=PATIENCE)
 
     assert tail.returncode == 130
     assert errors == b""
@@ -282,7 +280,7 @@ def test_session_of_another_token_is_kept_until_replaced(tmp_path: pathlib.Path)
     ):
         wait_until("a new session", lambda: file.read_text() != text)
         tail.send_signal(signal.SIGINT)
-        tail.communicate(timeout=20)
+        tail.communicate(timeout=PATIENCE)
 
     assert f"{file} is not used" in refused.stderr
     assert kept == text

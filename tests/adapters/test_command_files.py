@@ -15,7 +15,7 @@ from gateway_cli.private import NotOurs, locked, private_file
 from gateway_cli.progress import read_text
 from gateway_cli.session_file import NotSaved, SessionFile
 from gateway_proto import Session
-from tests.adapters.support import run_command, serve_process, tail_process, wait_until
+from tests.adapters.support import PATIENCE, run_command, serve_process, tail_process, wait_until
 
 ROOT = pathlib.Path(__file__).parents[2]
 TRACE = ROOT / "docs" / "traces" / "demo.jsonl"
@@ -57,7 +57,7 @@ def test_every_file_of_a_command_is_read_in_encodings_of_editors(
         with tail_process(out, "--gateway", serving.gateway, *options) as tail:
             wait_until("RESUMED", lambda: "RESUMED" in out.read_text())
             tail.send_signal(signal.SIGINT)
-            tail.communicate(timeout=20)
+            tail.communicate(timeout=PATIENCE)
         _write(session, session.read_text() + "\n", how)
         out.unlink()
         with tail_process(out, "--gateway", serving.gateway, *options):

@@ -11,6 +11,7 @@ import ssl
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import attrs
 import pytest
 import trio
 import trio.testing
@@ -20,6 +21,7 @@ import gateway_asyncio
 import gateway_trio
 from gateway_proto import Config, DialFailed, Dispatch, LocalProtocolError, Ready
 from gateway_proto.server import Server
+from tests.adapters.support import PATIENCE
 
 Run = Callable[[Callable[[], Awaitable[None]]], None]
 RUNNERS: dict[str, tuple[Any, Run]] = {
@@ -28,9 +30,7 @@ RUNNERS: dict[str, tuple[Any, Run]] = {
 }
 
 each_loop = pytest.mark.parametrize("name", RUNNERS)
-CONFIG = Config(
-    token="t", intents=0, gateway_url="ws://localhost", backoff_initial=0.05, handshake_timeout=1
-)
+CONFIG = Config(token="t", intents=0, gateway_url="ws://localhost", backoff_initial=0.05)
 
 
 async def _open(name: str, sock: socket.socket) -> Any:
@@ -170,9 +170,10 @@ def test_connect_timeout_is_a_failed_dial(name: str) -> None:
         await (asyncio.sleep(60) if name == "asyncio" else trio.sleep(60))
 
     async def main() -> None:
-        events = await _until(adapter, CONFIG, DialFailed, connect)
+        config = attrs.evolve(CONFIG, handshake_timeout=0.3)
+        events = await _until(adapter, config, DialFailed, connect)
 
-        assert events[-1].error == "timed out after 1 s: calling connect"
+        assert events[-1].error == "timed out after 0.3 s: calling connect"
 
     run(main)
 
@@ -246,7 +247,7 @@ def test_cancelled_await_in_connect_is_a_failed_dial() -> None:
 
         assert events[-1].error == "calling connect: cancelled"
 
-    asyncio.run(asyncio.wait_for(main(), 10))
+    asyncio.run(asyncio.wait_for(main(), PATIENCE))
 
 
 def test_peer_that_does_not_read_pauses_stream_writes() -> None:
@@ -287,7 +288,7 @@ def test_peer_that_does_not_read_pauses_stream_writes() -> None:
                 await asyncio.sleep(0.01)
             assert transport.is_closing()
 
-    asyncio.run(asyncio.wait_for(main(), 20))
+    asyncio.run(asyncio.wait_for(main(), PATIENCE))
     gc.collect()
 
     assert calls[:2] == ["pause", "resume"]

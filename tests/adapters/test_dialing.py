@@ -20,6 +20,7 @@ import gateway_asyncio
 import gateway_trio
 from gateway_proto import Client, Config, DialFailed, Ready
 from gateway_proto.server import Server
+from tests.adapters.support import PATIENCE
 
 Run = Callable[[Callable[[], Awaitable[None]]], None]
 RUNNERS: dict[str, tuple[Any, Run]] = {
@@ -93,7 +94,7 @@ def _answering(answer: Callable[[socket.socket], None]) -> Iterator[int]:
         with contextlib.suppress(OSError):
             listener.shutdown(socket.SHUT_RDWR)
         listener.close()
-        thread.join(5)
+        thread.join(PATIENCE)
 
 
 def _fails(name: str, url: str, **settings: Any) -> tuple[str, float]:
@@ -171,10 +172,10 @@ def test_second_address_is_tried_in_time(
     resolve("two.localhost", [address, ("127.0.0.2", port)])
 
     seconds = _connects(
-        name, f"ws://two.localhost:{port}", ("127.0.0.2", port), handshake_timeout=3
+        name, f"ws://two.localhost:{port}", ("127.0.0.2", port), handshake_timeout=PATIENCE
     )
 
-    assert seconds < 2.5
+    assert seconds < PATIENCE / 2
 
 
 def test_dial_timeout_names_step_and_addresses(
@@ -183,13 +184,13 @@ def test_dial_timeout_names_step_and_addresses(
     port = hole[1]
     resolve("two.localhost", [("127.0.0.1", port), ("127.0.0.2", port)])
 
-    error, seconds = _fails(name, f"ws://two.localhost:{port}", handshake_timeout=0.5)
+    error, seconds = _fails(name, f"ws://two.localhost:{port}", handshake_timeout=1.5)
 
     assert error == (
-        f"timed out after 0.5 s: connecting to 'two.localhost' (127.0.0.1 port {port}: no answer; "
+        f"timed out after 1.5 s: connecting to 'two.localhost' (127.0.0.1 port {port}: no answer; "
         f"127.0.0.2 port {port}: Connection refused)"
     )
-    assert seconds < 5
+    assert seconds < PATIENCE / 2
 
 
 @pytest.mark.parametrize("host", ["gateway.invalid", f"{'x' * 63}.{'y' * 63}.invalid"])
@@ -207,10 +208,14 @@ def test_name_without_address_is_reported(
 
 
 def test_tls_handshake_timeout_is_reported(name: str) -> None:
-    with _answering(lambda sock: time.sleep(1.5)) as port:
-        error, _ = _fails(name, f"wss://127.0.0.1:{port}", handshake_timeout=0.5)
+    def answer(sock: socket.socket) -> None:
+        while sock.recv(65536):
+            pass
 
-    assert error == "timed out after 0.5 s: TLS handshake with '127.0.0.1'"
+    with _answering(answer) as port:
+        error, _ = _fails(name, f"wss://127.0.0.1:{port}", handshake_timeout=1)
+
+    assert error == "timed out after 1 s: TLS handshake with '127.0.0.1'"
 
 
 def test_connection_closed_during_tls_is_reported(name: str) -> None:
@@ -310,13 +315,13 @@ def test_loop_blocked_during_a_tls_handshake_fails_one_dial(name: str) -> None:
             async with gateway_asyncio.serve_gateway(Server(), ssl_context=server_side) as serving:
                 ports.append(serving.port)
                 up.set()
-                await asyncio.to_thread(over.wait, 30)
+                await asyncio.to_thread(over.wait, PATIENCE)
 
         asyncio.run(main())
 
     thread = threading.Thread(target=serve)
     thread.start()
-    assert up.wait(10)
+    assert up.wait(PATIENCE)
     adapter, run = RUNNERS[name]
     came = []
 
@@ -326,11 +331,11 @@ def test_loop_blocked_during_a_tls_handshake_fails_one_dial(name: str) -> None:
             intents=0,
             gateway_url=f"wss://localhost:{ports[0]}",
             backoff_initial=0.05,
-            handshake_timeout=1,
+            handshake_timeout=2,
         )
         async with adapter.open_gateway(config, ssl_context=trusting) as gateway:
             await (asyncio.sleep if name == "asyncio" else trio.sleep)(0.1)
-            time.sleep(1.5)  # blocks the loop during the handshake
+            time.sleep(2.5)  # blocks the loop during the handshake
             async for event in gateway:
                 came.append(type(event))
                 if isinstance(event, Ready):

@@ -24,7 +24,7 @@ from gateway_cli import doctor_hints
 from gateway_cli.doctor_checks import ConnectionCheck, Finding
 from gateway_proto import Closed, Config, Initiator, NextAction
 from gateway_proto.server import Fault, Scenario, Server, ServerConfig
-from tests.adapters.support import DOCTOR_CONFIG
+from tests.adapters.support import DOCTOR_CONFIG, PATIENCE
 
 ROOT = pathlib.Path(__file__).parents[2]
 STEPS = ["name", "connect", "lookup", "name", "connect", "WebSocket", "HELLO", "close"]
@@ -77,7 +77,7 @@ def _answering(answer: bytes | None, received_data: bytearray | None = None) -> 
             yield listener.getsockname()[1]
         finally:
             listener.shutdown(socket.SHUT_RDWR)
-            thread.join(10)
+            thread.join(PATIENCE)
             for accepted in kept:
                 accepted.close()
 
@@ -394,12 +394,12 @@ def _served() -> Iterator[Any]:
 
     thread = threading.Thread(target=lambda: asyncio.run(main()))
     thread.start()
-    assert ready.wait(10)
+    assert ready.wait(PATIENCE)
     try:
         yield found[0]
     finally:
         done.set()
-        thread.join(10)
+        thread.join(PATIENCE)
 
 
 def test_successful_check_ends_with_0_and_a_summary() -> None:

@@ -52,7 +52,7 @@ def test_request_is_awaited_with_its_complete_answer(kit: Kit) -> None:
 
     async def main() -> None:
         async with (
-            kit.limit(15),
+            kit.limit(),
             kit.adapter.serve_gateway(Server(), on_event=_answering(box)) as serving,
             kit.adapter.open_gateway(adapter_config(serving), queue_limit=1) as gateway,
         ):
@@ -71,7 +71,7 @@ def test_request_is_awaited_with_its_complete_answer(kit: Kit) -> None:
 def test_request_fails_if_the_gateway_is_stopped(kit: Kit) -> None:
     async def main() -> None:
         async with (
-            kit.limit(15),
+            kit.limit(),
             kit.adapter.serve_gateway(Server()) as serving,
             kit.adapter.open_gateway(adapter_config(serving)) as gateway,
         ):
@@ -95,7 +95,7 @@ def test_cancelled_request_leaves_no_state(kit: Kit) -> None:
 
     async def main() -> None:
         async with (
-            kit.limit(15),
+            kit.limit(),
             kit.adapter.serve_gateway(Server(), on_event=_answering(box)) as serving,
             kit.adapter.open_gateway(adapter_config(serving)) as gateway,
         ):
@@ -112,7 +112,7 @@ def test_cancelled_request_leaves_no_state(kit: Kit) -> None:
 def test_queued_commands_are_visible_in_waiting(kit: Kit) -> None:
     async def main() -> None:
         async with (
-            kit.limit(15),
+            kit.limit(),
             kit.adapter.serve_gateway(Server()) as serving,
             kit.adapter.open_gateway(adapter_config(serving)) as gateway,
         ):

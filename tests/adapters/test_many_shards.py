@@ -52,7 +52,7 @@ def test_events_of_a_failing_lookup_are_delivered(kit: Kit) -> None:
             token="t", intents=0, api_url=f"http://{_no_server()}", backoff_initial=0.01
         )
         failed = 0
-        async with kit.limit(10), kit.adapter.open_shards(config) as shards:
+        async with kit.limit(), kit.adapter.open_shards(config) as shards:
             with pytest.raises(LocalProtocolError, match="no plan yet"):
                 _ = shards.plan
             with pytest.raises(LocalProtocolError, match="no plan yet"):
@@ -73,7 +73,7 @@ def test_failed_lookup_raises_its_reason(kit: Kit) -> None:
     async def main() -> None:
         authority = _no_server()
         config = Config(token="t", intents=0, api_url=f"http://{authority}", dial_attempts=1)
-        async with kit.limit(10), kit.adapter.open_shards(config) as shards:
+        async with kit.limit(), kit.adapter.open_shards(config) as shards:
             with pytest.raises(GaveUpError, match="could not connect to"):
                 await shards.planned()
             came = []
@@ -84,7 +84,7 @@ def test_failed_lookup_raises_its_reason(kit: Kit) -> None:
             assert isinstance(came[-1][1], GaveUp)
             assert shards.gave_up
         async with (
-            kit.limit(10),
+            kit.limit(),
             kit.adapter.open_shards(config, raise_on_give_up=False) as shards,
         ):
             assert [type(event) async for _, event in shards][-1] is GaveUp
@@ -95,14 +95,15 @@ def test_failed_lookup_raises_its_reason(kit: Kit) -> None:
 def test_lookup_of_too_many_shards_raises_in_the_iteration(kit: Kit) -> None:
     async def main() -> None:
         server = Server(ServerConfig(shards=10**9))
-        async with kit.limit(10), kit.adapter.serve_gateway(server) as serving:
+        async with kit.limit(), kit.adapter.serve_gateway(server) as serving:
             with pytest.raises(LocalProtocolError, match="the lookup asks for 1000000000 shards"):
                 async with kit.adapter.open_shards(lookup_config(serving)) as shards:
                     async for _ in shards:
                         pass
             with pytest.raises(LocalProtocolError, match="the lookup asks for 1000000000 shards"):
                 async with kit.adapter.open_shards(lookup_config(serving)) as shards:
-                    await kit.sleep(0.5)
+                    while shards._failure is None:
+                        await kit.sleep(0.01)
             async with kit.adapter.open_shards(lookup_config(serving)) as shards:
                 for _ in range(2):
                     with pytest.raises(LocalProtocolError, match="the lookup asks for"):
@@ -132,7 +133,7 @@ def test_shards_stopped_during_the_lookup_end(kit: Kit) -> None:
         config = Config(
             token="t", intents=0, api_url=f"http://{_no_server()}", backoff_initial=60.0
         )
-        async with kit.limit(10), kit.adapter.open_shards(config) as shards:
+        async with kit.limit(), kit.adapter.open_shards(config) as shards:
             async for _, event in shards:
                 if isinstance(event, DialFailed):
                     break
@@ -165,7 +166,7 @@ def test_planned_waits_for_the_lookup_response(kit: Kit) -> None:
 def test_gateway_identifies_when_its_slot_is_granted(kit: Kit) -> None:
     async def main() -> None:
         async with (
-            kit.limit(10),
+            kit.limit(),
             kit.adapter.serve_gateway(Server()) as serving,
             kit.adapter.open_gateway(
                 shards_config(serving, wait_for_identify_slot=True, shard=(1, 4), hello_timeout=0.2)
@@ -216,7 +217,7 @@ def test_shards_identify_in_the_order_of_granted_slots(kit: Kit) -> None:
 def test_spent_identify_budget_is_reported_with_its_reset(kit: Kit, ask: bool) -> None:
     async def main() -> None:
         server = Server(ServerConfig(identifies_per_day=1, max_concurrency=16))
-        async with kit.limit(20), kit.adapter.serve_gateway(server) as serving:
+        async with kit.limit(), kit.adapter.serve_gateway(server) as serving:
             config = lookup_config(serving, wait_for_identify_slot=ask)
             async with kit.adapter.open_shards(config, count=2) as shards:
                 if ask:
@@ -295,7 +296,8 @@ def test_events_before_a_restart_are_delivered_first(kit: Kit) -> None:
             shards.gateways[0].handled()
             for number in range(5):
                 serving.dispatch("NUMBER", number)
-            await kit.sleep(0.3)
+            while shards.gateways[0]._client.session.sequence < 6:
+                await kit.sleep(0.01)
             await shards.restart(0)
             assert shards.sessions[0].sequence == 1, "as of the handled events"
             serving.dispatch("NUMBER", 5)

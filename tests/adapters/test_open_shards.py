@@ -30,7 +30,7 @@ def test_shards_are_looked_up_identify_and_deliver_their_events(kit: Kit) -> Non
     async def main() -> None:
         server = Server(ServerConfig(shards=3, max_concurrency=3))
         async with (
-            kit.limit(15),
+            kit.limit(),
             kit.adapter.serve_gateway(server) as serving,
             kit.adapter.open_shards(adapter_config(serving)) as shards,
         ):
@@ -60,7 +60,7 @@ def test_shards_are_looked_up_identify_and_deliver_their_events(kit: Kit) -> Non
         # Another process resumes after the last handled event.
         received = []
         async with (
-            kit.limit(15),
+            kit.limit(),
             kit.adapter.serve_gateway(server, on_event=lambda _, e: received.append(e)) as serving,
             kit.adapter.open_shards(adapter_config(serving), sessions=shards.sessions) as again,
         ):
@@ -78,14 +78,14 @@ def test_shards_are_looked_up_identify_and_deliver_their_events(kit: Kit) -> Non
 def test_identify_slot_is_granted_automatically(kit: Kit) -> None:
     async def main() -> None:
         identified = []
+        began = time.monotonic()
         async with (
-            kit.limit(15),
+            kit.limit(),
             kit.adapter.serve_gateway(
                 Server(), on_event=lambda _, e: identified.append(e)
             ) as serving,
             kit.adapter.open_shards(adapter_config(serving), count=2) as shards,
         ):
-            began = time.monotonic()
             ready = []
             async for shard_id, event in shards:
                 if isinstance(event, Ready):
@@ -103,7 +103,7 @@ def test_end_of_one_shard_does_not_end_another(kit: Kit) -> None:
     async def main() -> None:
         server = Server(ServerConfig(shards=2, max_concurrency=2))
         async with (
-            kit.limit(15),
+            kit.limit(),
             kit.adapter.serve_gateway(server) as serving,
             kit.adapter.open_shards(adapter_config(serving)) as shards,
         ):
@@ -126,7 +126,7 @@ def test_end_of_one_shard_does_not_end_another(kit: Kit) -> None:
 def test_shards_raise_the_reason_of_a_failed_lookup(kit: Kit) -> None:
     async def main() -> None:
         server = Server(ServerConfig(tokens=frozenset({"other"})))
-        async with kit.limit(15), kit.adapter.serve_gateway(server) as serving:
+        async with kit.limit(), kit.adapter.serve_gateway(server) as serving:
             with pytest.raises(GaveUpError, match="is the token right"):
                 async with kit.adapter.open_shards(adapter_config(serving)) as shards:
                     async for shard_id, _ in shards:
@@ -137,7 +137,7 @@ def test_shards_raise_the_reason_of_a_failed_lookup(kit: Kit) -> None:
 
 def test_exception_in_the_body_of_shards_is_raised_unchanged(kit: Kit) -> None:
     async def main() -> None:
-        async with kit.limit(15), kit.adapter.serve_gateway(Server()) as serving:
+        async with kit.limit(), kit.adapter.serve_gateway(Server()) as serving:
             with pytest.raises(ZeroDivisionError):
                 async with kit.adapter.open_shards(adapter_config(serving)):
                     raise ZeroDivisionError

@@ -16,7 +16,7 @@ from gateway_proto import *
 from gateway_proto.server import *
 import gateway_asyncio, asyncio, threading
 
-def start(server, seconds=10, **config):
+def start(server, seconds=60, **config):
     async def main():
         given = {"token": server.token, "intents": 513, "api_url": server.api_url, **config}
         async with asyncio.timeout(seconds), gateway_asyncio.open_gateway(
@@ -68,7 +68,7 @@ def test_a_bot(gateway_server):
     gateway_server.close(4000)
     gateway_server.wait_for(Resume)
     gateway_server.dispatch("STOP", None, to=lambda session: True)
-    thread.join(10)
+    thread.join(60)
     names = [event.name for event in seen if isinstance(event, Dispatch)]
     assert names[:4] == ["READY", "GUILD_CREATE", "MESSAGE_CREATE", "MISSED"]
     assert gateway_server.url.startswith("ws://127.0.0.1:")
@@ -90,7 +90,7 @@ def test_a_fault(gateway_server):
     thread, seen = start(gateway_server)
     gateway_server.wait_for(Resume)
     gateway_server.dispatch("STOP", None)
-    thread.join(10)
+    thread.join(60)
     assert any(isinstance(e, Closed) and e.code == 4009 for e in seen)
     assert any(isinstance(e, Dispatch) and e.name == "GUILD_CREATE" for e in seen)
 
@@ -99,7 +99,7 @@ def test_each_test_has_a_server_of_its_own(gateway_server):
     thread, seen = start(gateway_server)
     gateway_server.wait_for(Identify)
     gateway_server.dispatch("STOP", None)
-    thread.join(10)
+    thread.join(60)
 """,
     )
 
@@ -165,7 +165,7 @@ def test_it(gateway_server):
     closed = gateway_server.wait_for(Closed)
     while closed.code != 4004:
         closed = gateway_server.wait_for(Closed)
-    thread.join(10)
+    thread.join(60)
     assert isinstance(seen[-1], GaveUp)
 """,
     )

@@ -22,6 +22,7 @@ from gateway_dialing import HttpTunnel, Proxy, proxy_for
 from gateway_proto import Config, DialFailed, LocalProtocolError, Ready
 from gateway_proto.server import Server
 from tests.adapters.proxies import HttpProxy, SocksProxy, running
+from tests.adapters.support import PATIENCE
 
 Run = Callable[[Callable[[], Awaitable[None]]], None]
 RUNNERS: dict[str, tuple[Any, Run]] = {
@@ -69,7 +70,14 @@ def tls() -> Tls:
     return Tls(serving, trusting)
 
 
-def _dial(name: str, proxy: Any, *, host: str = "127.0.0.1", tls: Tls | None = None) -> Came:
+def _dial(
+    name: str,
+    proxy: Any,
+    *,
+    host: str = "127.0.0.1",
+    tls: Tls | None = None,
+    timeout: float = PATIENCE,
+) -> Came:
     """Dial a server once through a proxy, up to READY or the failure."""
     adapter, run = RUNNERS[name]
     came = Came()
@@ -82,7 +90,7 @@ def _dial(name: str, proxy: Any, *, host: str = "127.0.0.1", tls: Tls | None = N
                 intents=0,
                 gateway_url=f"ws{'s' if tls else ''}://{host}:{serving.port}",
                 allow_plaintext=True,
-                handshake_timeout=2,
+                handshake_timeout=timeout,
             )
             began = time.monotonic()
             trusting = tls.trusting if tls else None
@@ -278,12 +286,12 @@ def test_proxy_that_cannot_connect_is_named(name: str) -> None:
 @pytest.mark.parametrize("kind", [HttpProxy, SocksProxy])
 def test_unresponsive_proxy_is_named_after_the_timeout(name: str, kind: Any) -> None:
     with running(kind(unresponsive=True)) as proxy:
-        came = _dial(name, proxy.url())
+        came = _dial(name, proxy.url(), timeout=1)
 
     assert came.error.startswith(
-        f"proxy {proxy.url()}: timed out after 2 s: asking for a tunnel to 127.0.0.1:"
+        f"proxy {proxy.url()}: timed out after 1 s: asking for a tunnel to 127.0.0.1:"
     )
-    assert came.seconds < 6
+    assert came.seconds < PATIENCE
 
 
 @each_loop

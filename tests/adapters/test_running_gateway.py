@@ -29,7 +29,7 @@ from gateway_proto import (
 from gateway_proto.server import HttpRequested, ServerConfig, World
 from gateway_pytest import RunningGateway
 from gateway_pytest._settings import config_of
-from tests.adapters.support import ClientThread, client_config
+from tests.adapters.support import PATIENCE, ClientThread, client_config
 
 # ----- waiting -----
 
@@ -274,12 +274,12 @@ async def _use(running: RunningGateway, open_gateway: Any) -> None:
 
 
 def test_await_on_asyncio_does_not_block_the_client(running: RunningGateway) -> None:
-    asyncio.run(asyncio.wait_for(_use(running, gateway_asyncio.open_gateway), 20))
+    asyncio.run(asyncio.wait_for(_use(running, gateway_asyncio.open_gateway), PATIENCE))
 
 
 def test_await_on_trio_does_not_block_the_client(running: RunningGateway) -> None:
     async def main() -> None:
-        with trio.fail_after(20):
+        with trio.fail_after(PATIENCE):
             await _use(running, gateway_trio.open_gateway)
 
     trio.run(main)

@@ -36,7 +36,8 @@ def test_removed_shard_is_added_again_with_its_session(kit: Kit) -> None:
             await events_of_shards(shards, Ready, 0, 1, 2)
             shards.gateways[1].handled()
             serving.dispatch("NUMBER", 7, to=lambda session: session.shard == (1, 3))
-            await kit.sleep(0.3)
+            while shards.gateways[1]._client.session.sequence < 2:
+                await kit.sleep(0.01)
 
             session = await shards.remove(1)
 
@@ -134,7 +135,7 @@ def test_shards_can_be_stopped_while_one_is_removed(kit: Kit) -> None:
 def test_shards_that_wait_for_an_identify_slot_can_be_removed(kit: Kit) -> None:
     async def main() -> None:
         async with (
-            kit.limit(20),
+            kit.limit(),
             kit.adapter.serve_gateway(Server()) as serving,
             kit.adapter.open_shards(shards_config(serving), count=3) as shards,
         ):
@@ -204,7 +205,7 @@ def test_leaving_during_a_restart_starts_no_shard(kit: Kit) -> None:
         ready: list[Any] = []
         server = Server(ServerConfig(shards=1))
         async with (
-            kit.limit(20),
+            kit.limit(),
             kit.adapter.serve_gateway(server) as serving,
             kit.together(restart),
         ):

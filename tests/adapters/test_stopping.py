@@ -25,7 +25,7 @@ def test_stop_without_keeping_the_session_ends_it_on_the_server(kit: Kit) -> Non
     async def main() -> None:
         server = Server()
         async with (
-            kit.limit(15),
+            kit.limit(),
             kit.adapter.serve_gateway(server) as serving,
             kit.adapter.open_gateway(adapter_config(serving)) as gateway,
         ):
@@ -46,10 +46,10 @@ def test_stop_during_a_dial_ends_the_client(kit: Kit) -> None:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             port = listener.getsockname()[1]
             config = Config(token="secret", intents=0, gateway_url=f"ws://127.0.0.1:{port}")
-            async with kit.limit(15), kit.adapter.open_gateway(config) as gateway:
+            async with kit.limit(), kit.adapter.open_gateway(config) as gateway:
                 await gateway.stop()
                 assert not [event async for event in gateway if isinstance(event, GaveUp)]
-            async with kit.limit(15), kit.adapter.open_gateway(config) as gateway:
+            async with kit.limit(), kit.adapter.open_gateway(config) as gateway:
                 await kit.sleep(0)
                 await kit.sleep(0)
                 await gateway.stop()
@@ -69,7 +69,7 @@ def test_stop_during_the_backoff_ends_the_events_immediately(kit: Kit) -> None:
             backoff_max=1000.0,
             random=lambda: 0.99,
         )
-        async with kit.limit(5), kit.adapter.open_gateway(config) as gateway:
+        async with kit.limit(), kit.adapter.open_gateway(config) as gateway:
             await wait_for_event(gateway, DialFailed)
             await gateway.stop()
             assert all(type(event) is not GaveUp for event in [e async for e in gateway])
@@ -85,7 +85,7 @@ def test_leaving_by_an_exception_closes_cleanly_and_raises_it(kit: Kit) -> None:
 
     async def main() -> None:
         server = Server()
-        async with kit.limit(15), kit.adapter.serve_gateway(server) as serving:
+        async with kit.limit(), kit.adapter.serve_gateway(server) as serving:
             with pytest.raises(Mine):
                 async with kit.adapter.open_gateway(adapter_config(serving)) as gateway:
                     await wait_for_event(gateway, Ready)
@@ -100,7 +100,7 @@ def test_leaving_by_an_exception_closes_cleanly_and_raises_it(kit: Kit) -> None:
 def test_cancelling_a_reader_closes_all_connections(kit: Kit) -> None:
     async def main() -> None:
         server = Server()
-        async with kit.limit(15), kit.adapter.serve_gateway(server) as serving:
+        async with kit.limit(), kit.adapter.serve_gateway(server) as serving:
             with contextlib.suppress(TimeoutError, trio.TooSlowError):
                 async with (
                     kit.limit(0.3),
@@ -126,7 +126,7 @@ def test_leaving_during_the_backoff_is_immediate(kit: Kit) -> None:
             backoff_max=1000.0,
             random=lambda: 0.99,
         )
-        async with kit.limit(5), kit.adapter.open_gateway(config) as gateway:
+        async with kit.limit(), kit.adapter.open_gateway(config) as gateway:
             await wait_for_event(gateway, DialFailed)
 
     kit.run(main)

@@ -52,7 +52,7 @@ class ClientScenario:
     async def run(self, client: Callable[[RunningServer], Any]) -> None:
         server = Server(ServerConfig(tokens={TOKEN}))  # type: ignore[arg-type]
         async with (
-            asyncio.timeout(60),
+            asyncio.timeout(100),
             serve_gateway(server, on_event=lambda _, e: self.received.append(e)) as serving,
             client(serving) as expect,
         ):
@@ -288,7 +288,7 @@ def test_unmodified_discordpy_gets_a_message_and_resumes_twice(
             bot = _DiscordPy()
             running = asyncio.create_task(bot.start(TOKEN))
             try:
-                async with asyncio.timeout(40):
+                async with asyncio.timeout(100):
                     await bot.was_ready.wait()
                     serving.dispatch("MESSAGE_CREATE", _guild_message("before", 3001))
                     assert await bot.messages.get() == "before"

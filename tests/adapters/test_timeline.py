@@ -19,7 +19,7 @@ from gateway_proto import Client, Config
 from gateway_proto.server import Server, ServerConfig
 from gateway_proto.testing import Link
 from gateway_proto.trace import Recorder, read
-from tests.adapters.support import run_command
+from tests.adapters.support import PATIENCE, run_command
 
 DEMO = pathlib.Path(__file__).parents[2] / "docs" / "traces" / "demo.jsonl"
 LINES = read(DEMO.read_text().splitlines())
@@ -211,7 +211,7 @@ class Page:
         return list(self.driver.find_elements("css selector", selector))
 
     def wait(self, condition: Any, what: str) -> None:
-        end = time.monotonic() + 20
+        end = time.monotonic() + PATIENCE
         while not condition():
             assert time.monotonic() < end, f"waited too long for {what}"
             time.sleep(0.05)

@@ -27,6 +27,7 @@ from gateway_proto import (
 )
 from gateway_proto.server import Server
 from gateway_proto.session import token_fingerprint
+from tests.adapters.support import PATIENCE
 
 NAMES = ("127.0.0.1", "localhost")
 YEAR = datetime.timedelta(days=365)
@@ -69,7 +70,7 @@ def _events(name: str, tls: ssl.SSLContext | None, trusting: ssl.SSLContext) -> 
                 intents=0,
                 gateway_url=f"wss://127.0.0.1:{serving.port}",
                 dial_attempts=1,
-                handshake_timeout=5,
+                handshake_timeout=PATIENCE,
             )
             async with adapter.open_gateway(
                 config, ssl_context=trusting, raise_on_give_up=False

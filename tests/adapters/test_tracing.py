@@ -17,7 +17,14 @@ from gateway_proto import Config, Dispatch, Ready, UpdatePresence
 from gateway_proto.server import Server, ServerConfig
 from gateway_proto.trace import Recorder, TraceError, read, replay
 from gateway_pytest import assert_replays
-from tests.adapters.support import json_lines, run_command, serve_process, tail_process, wait_until
+from tests.adapters.support import (
+    PATIENCE,
+    json_lines,
+    run_command,
+    serve_process,
+    tail_process,
+    wait_until,
+)
 
 DEMO = pathlib.Path(__file__).parents[2] / "docs" / "traces" / "demo.jsonl"
 TOKEN = "a-token-that-is-secret"
@@ -99,7 +106,7 @@ def test_traces_of_tail_and_serve_can_be_replayed(tmp_path: pathlib.Path) -> Non
         with tail_process(out, *arguments, "--record", str(trace)) as process:
             wait_until("a tick", lambda: out.exists() and "TICK" in out.read_text())
             process.terminate()
-            process.wait(10)
+            process.wait(PATIENCE)
         serving.stop()
 
     assert "secret-token" not in trace.read_text() + served.read_text()
