@@ -36,10 +36,11 @@ from gateway_proto.server.limits import CommandLimits
 from gateway_proto.server.messages import check_message, encode_message
 from gateway_proto.server.negotiation import negotiate
 from gateway_proto.server.ready import ready_dispatches, resumed_data
-from gateway_proto.server.session import ServerSession, invalidates_session
+from gateway_proto.server.session import ServerSession, invalidates_session, keeps_session
 from gateway_proto.state import Input, State, server_table
 from gateway_proto.timing.timers import AWAITED, Timer
 from gateway_proto.versions import VERSIONS, Compression, Encoding, NextAction, ProtocolVersion
+from gateway_proto.wire.close_codes import check_close
 from gateway_proto.wire.command_codec import decode_command
 from gateway_proto.wire.compression import NoDecompressor, make_compressor
 from gateway_proto.wire.frames import ExternalWebSocket, HttpRequest, ServerFrames, UpgradeRejected
@@ -141,10 +142,11 @@ class ServerConnection(BaseConnection[ServerMessage, ServerEvent, Payload]):
     def close(self, code: int = 1000, reason: str = "", *, now: float) -> None:
         """Begin the closing handshake; `Closed` follows after it, or after its timeout.
 
-        Raises `LocalProtocolError` for a code or a reason that a close frame cannot carry.
+        Every code that RFC 6455 defines for a close frame is allowed, such as 1012. Raises
+        `LocalProtocolError` for others, and for a reason that a close frame cannot carry.
         """
-        super().close(code, reason, now=now)
-        self._wake()
+        check_close(code, reason, as_server=True)
+        self._close_unchecked(code, reason, now=now)
 
     def _close_unchecked(self, code: int, reason: str, *, now: float) -> None:
         """Close with any code that a close frame may carry, such as 1012 or 4009."""
@@ -384,8 +386,8 @@ class ServerConnection(BaseConnection[ServerMessage, ServerEvent, Payload]):
             self._send_unchecked(HeartbeatAcked(), now=now)
 
     def _identify(self, identify: Identify, now: float) -> None:
-        if not self._trigger_faults("identify", now):
-            return
+        if not self._trigger_faults("identify", now) or self._faults.invalidation is not None:
+            return  # INVALID_SESSION answers it
         error = self._context.identify_error(identify, self._version, now=now)
         if error is not None:
             self._close_unchecked(*error, now=now)
@@ -417,6 +419,10 @@ class ServerConnection(BaseConnection[ServerMessage, ServerEvent, Payload]):
         if not self._trigger_faults("resume", now):
             return
         session = self._context.registry.find(resume, self._version, now=now)
+        if (invalidation := self._faults.invalidation) is not None:  # INVALID_SESSION answers it
+            if session is not None and not keeps_session(invalidation, self._version):
+                self._context.registry.end(session, now=now)
+            return
         if session is not None and resume.seq > session.sequence:
             self._close_unchecked(4007, "Invalid seq", now=now)
             return
@@ -441,17 +447,13 @@ class ServerConnection(BaseConnection[ServerMessage, ServerEvent, Payload]):
         self._trigger_faults("resumed", now)
 
     def _invalidate(self, message: SessionInvalidated, now: float) -> None:
-        """Take the session from the connection, which may identify or resume again.
-
-        <https://docs.discord.com/developers/events/gateway-events#invalid-session>: `d` says
-        whether the session can be resumed; before version 6 it never can.
-        """
+        """Take the session from the connection, which may identify or resume again."""
         session = self.session
         if session is None or not self._transition(Input.INVALID_SESSION):
             return
-        resumable = message.resumable and self._version.invalid_session_has_flag
         self.session = None
-        self._context.registry.detach(session, now=now, forget=not resumable)
+        forget = not keeps_session(message, self._version)
+        self._context.registry.detach(session, now=now, forget=forget)
         self._timers.set(Timer.READY, now + self._config.identify_timeout)
 
     # ----- timers and the end -----

@@ -168,6 +168,8 @@ class FaultInjector:
         """Whether nothing more is sent, not even a close frame."""
         self.resume_url: str | None = None
         """The URL in READY; None means the server's own."""
+        self.invalidation: SessionInvalidated | None = None
+        """INVALID_SESSION that the last trigger caused."""
 
     @property
     def acknowledges(self) -> bool:
@@ -192,6 +194,7 @@ class FaultInjector:
 
     def trigger(self, name: str, target: FaultTarget, now: float) -> None:
         """Count a trigger, and apply the faults of this occurrence that are due."""
+        self.invalidation = None
         if not self._faults:
             return
         self._seen[name] += 1
@@ -278,7 +281,8 @@ class FaultInjector:
             case "reconnect":
                 target._send_unchecked(ReconnectRequested(fault.url), now=now)
             case "invalidate":
-                target._send_unchecked(SessionInvalidated(fault.resumable), now=now)
+                self.invalidation = SessionInvalidated(fault.resumable)
+                target._send_unchecked(self.invalidation, now=now)
             case "silence":
                 self.is_muted = True
                 self._shaper.stop_after(target._framed_bytes)

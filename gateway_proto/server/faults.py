@@ -31,7 +31,7 @@ from gateway_proto._checks import (
     rejected,
 )
 from gateway_proto.errors import LocalProtocolError
-from gateway_proto.wire.close_codes import reply_to
+from gateway_proto.wire.close_codes import ALL_DEFINED, is_defined
 
 __all__ = ["Fault", "Scenario"]
 
@@ -71,8 +71,7 @@ _Entries: TypeAlias = list[dict[str, Any]]
 
 
 def _is_close_code(value: Any) -> bool:
-    # RFC 6455, 7.4: no endpoint may send the others.
-    return integer(1000, 4999).allows(value) and reply_to(value) == value
+    return integer(1000, 4999).allows(value) and is_defined(value)
 
 
 def _is_reason(value: Any) -> bool:
@@ -82,7 +81,7 @@ def _is_reason(value: Any) -> bool:
 _MAX_BODY = 2**16
 _MAX_REASON = 123
 """Bytes: a control frame has at most 125 (RFC 6455, 5.5), of which the code takes two."""
-_CLOSE_CODE = Check(_is_close_code, "1000 to 1003, 1007 to 1014 or 3000 to 4999")
+_CLOSE_CODE = Check(_is_close_code, ALL_DEFINED)
 _REASON = Check(_is_reason, f"a str of at most {_MAX_BODY} characters")
 _YAML = instance_of((str, bytes), "YAML as a str or bytes")
 _SIZE = integer(0, 2**30)

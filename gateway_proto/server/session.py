@@ -18,7 +18,7 @@ from gateway_proto.connection import EVENT_SIZE
 from gateway_proto.encoding import etf
 from gateway_proto.encoding.raw_value import json_to_etf
 from gateway_proto.errors import LocalProtocolError
-from gateway_proto.events import Closed, Dispatch, Initiator
+from gateway_proto.events import Closed, Dispatch, Initiator, SessionInvalidated
 from gateway_proto.intents import Intents
 from gateway_proto.server.config import ServerConfig
 from gateway_proto.server.members import MembersView
@@ -29,7 +29,7 @@ from gateway_proto.versions import Encoding, NextAction, ProtocolVersion
 if TYPE_CHECKING:
     from gateway_proto.server.connection import ServerConnection
 
-__all__ = ["ServerSession", "SessionRegistry", "invalidates_session"]
+__all__ = ["ServerSession", "SessionRegistry", "invalidates_session", "keeps_session"]
 
 _DIRECT = (
     Intents.DIRECT_MESSAGES
@@ -223,6 +223,12 @@ class SessionRegistry:
         self._detached.pop(session.id, None)
         session.connection = None
 
+    def end(self, session: ServerSession, *, now: float) -> None:
+        """Remove a session, and drop the connection that still has it."""
+        if session.connection is not None:
+            session.connection.drop(now=now)
+        self.forget(session)
+
     def expire(self, now: float) -> None:
         """Remove the sessions without a connection whose time is over."""
         lifetime = self._config().session_lifetime
@@ -232,6 +238,14 @@ class SessionRegistry:
                 return
             del self._detached[id_]
             del self.sessions[id_]
+
+
+def keeps_session(message: SessionInvalidated, version: ProtocolVersion) -> bool:
+    """Whether a session can be resumed: `d` says so; before version 6 it never can.
+
+    <https://docs.discord.com/developers/events/gateway-events#invalid-session>
+    """
+    return message.resumable and version.invalid_session_has_flag
 
 
 def invalidates_session(closed: Closed, version: ProtocolVersion) -> bool:

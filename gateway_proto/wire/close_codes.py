@@ -10,23 +10,37 @@ from typing import Any
 
 from gateway_proto.errors import LocalProtocolError
 
-__all__ = ["NO_CLOSE_FRAME", "check_close", "may_be_received", "reply_to", "reported_code"]
+__all__ = [
+    "ALL_DEFINED",
+    "NO_CLOSE_FRAME",
+    "check_close",
+    "is_defined",
+    "may_be_received",
+    "reply_to",
+    "reported_code",
+]
 
 _NO_CODE = 1005
 NO_CLOSE_FRAME = 1006
+ALL_DEFINED = "1000 to 1003, 1007 to 1014 or 3000 to 4999"
+"""The codes of `is_defined`, in words."""
 _TLS_FAILED = 1015
 _MAX_REASON = 123
 """Bytes: a control frame has at most 125, of which the code takes two (RFC 6455, 5.5 and 5.5.1)."""
 
 
-def check_close(code: Any, reason: Any) -> None:
+def check_close(code: Any, reason: Any, *, as_server: bool = False) -> None:
     """Raise `LocalProtocolError` unless a client or server may send a close with these.
 
     RFC 6455, 7.4: 1000 and 1001 are for an endpoint's own end, 3000 to 4999 for libraries and
-    applications; the others report failures, which the package itself detects.
+    applications; the others report failures, which the package itself detects. The server role
+    sends these too, as the servers that it stands for do: 1011, 1012.
     """
-    if not _is_code(code) or not (code in (1000, 1001) or 3000 <= code <= 4999):
-        raise LocalProtocolError(f"invalid close code {code!r:.50}: use 1000, 1001 or 3000 to 4999")
+    allowed = ALL_DEFINED if as_server else "1000, 1001 or 3000 to 4999"
+    if not _is_code(code) or not (
+        is_defined(code) if as_server else code in (1000, 1001) or 3000 <= code <= 4999
+    ):
+        raise LocalProtocolError(f"invalid close code {code!r:.50}: use {allowed}")
     if not isinstance(reason, str):
         raise LocalProtocolError(f"invalid close reason {reason!r:.50}: expected a str")
     try:
@@ -69,9 +83,15 @@ def reply_to(code: int | None) -> int:
     """Return the code that answers the peer's close: its own, if an endpoint may send it."""
     if code is None:
         return 1000
-    # RFC 6455, 7.4.2: what is undefined below 3000 is reserved, and 1004 is not defined yet.
-    is_defined = 1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999
-    return code if is_defined else 1002
+    return code if is_defined(code) else 1002
+
+
+def is_defined(code: int) -> bool:
+    """Whether a close frame may be sent with the code.
+
+    RFC 6455, 7.4.2: what is undefined below 3000 is reserved, and 1004 is not defined yet.
+    """
+    return 1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999
 
 
 def _is_code(code: Any) -> bool:

@@ -309,14 +309,15 @@ def test_empty_body_means_an_empty_object() -> None:
     assert ask(server, "POST /control/drop", now=link.now) == (200, {"count": 1})
 
 
-def test_close_sends_code_and_reason() -> None:
+@pytest.mark.parametrize("code", [4008, 1001, 1011, 1012])
+def test_close_sends_code_and_reason(code: int) -> None:
     link, server = connected()
 
-    assert post(link, server, "close", {"code": 4008, "reason": "enough"}) == (200, {"count": 1})
+    assert post(link, server, "close", {"code": code, "reason": "enough"}) == (200, {"count": 1})
     link.run(5)
 
     closed = link.client.expect(Closed)
-    assert (closed.code, closed.reason) == (4008, "enough")
+    assert (closed.code, closed.reason) == (code, "enough")
 
 
 @pytest.mark.parametrize(

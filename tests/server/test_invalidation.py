@@ -71,6 +71,49 @@ def test_connection_may_identify_after_op_9() -> None:
     assert session_id not in server.sessions
 
 
+@pytest.mark.parametrize("resumable", [False, True])
+@pytest.mark.parametrize("still_connected", [False, True])
+def test_op_9_in_answer_to_resume_replaces_resumed(resumable: bool, still_connected: bool) -> None:
+    fault = Fault("invalidate", on="resume", resumable=resumable, connection=2)
+    server = Server(ServerConfig(scenario=Scenario([fault])))
+    first = ready_connection(server)
+    (session_id,) = server.sessions
+    if not still_connected:
+        first.drop(now=1.0)
+
+    connection = resume_on(server, session_id, 1, now=2.0)
+
+    assert [payload["op"] for payload in sent_payloads(connection)] == [9]
+    assert connection.state is State.IDENTIFYING
+    assert (session_id in server.sessions) == resumable
+    assert (first.state is State.CLOSED) == (not (still_connected and resumable))
+    send_payload(connection, 6, {"token": "t", "session_id": session_id, "seq": 1}, now=3.0)
+    (again,) = sent_payloads(connection)
+    assert (again["op"], again["t"]) == ((0, "RESUMED") if resumable else (9, None))
+
+
+def test_op_9_in_answer_to_resume_of_no_session_is_sent_once() -> None:
+    fault = Fault("invalidate", on="resume")
+    server = Server(ServerConfig(scenario=Scenario([fault])))
+
+    connection = resume_on(server, "unknown", 1, now=2.0)
+
+    assert [payload["op"] for payload in sent_payloads(connection)] == [9]
+
+
+def test_op_9_in_answer_to_identify_opens_no_session() -> None:
+    fault = Fault("invalidate", on="identify")
+    server = Server(ServerConfig(scenario=Scenario([fault])))
+    connection = accept_connection(server)
+
+    identify_on(connection)
+
+    assert sent_payloads(connection)[-1]["op"] == 9
+    assert server.sessions == {}
+    identify_on(connection)
+    assert sent_payloads(connection)[0]["t"] == "READY"
+
+
 def test_connection_without_identify_after_op_9_is_closed() -> None:
     server = Server(ServerConfig(identify_timeout=10.0, heartbeat_interval=100_000))
     connection = ready_connection(server)

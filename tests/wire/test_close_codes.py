@@ -36,6 +36,17 @@ def test_close_with_another_code_is_rejected(code: Any) -> None:
     assert len(str(raised.value)) < 200
 
 
+@pytest.mark.parametrize("code", [1000, 1003, 1007, 1011, 1012, 1014, 3000, 4999])
+def test_close_by_a_server_with_a_defined_code_is_accepted(code: int) -> None:
+    check_close(code, "", as_server=True)
+
+
+@pytest.mark.parametrize("code", [None, True, 999, 1004, 1005, 1006, 1015, 2999, 5000])
+def test_close_by_a_server_with_another_code_is_rejected(code: Any) -> None:
+    with pytest.raises(LocalProtocolError, match="use 1000 to 1003, 1007 to 1014 or 3000 to 4999"):
+        check_close(code, "", as_server=True)
+
+
 @pytest.mark.parametrize(
     "reason", [None, b"bye", 1, "cut \ud83d", "x" * 124, "é" * 62, "x" * 10**6]
 )
