@@ -66,7 +66,9 @@ def test_other_link_is_unchanged(link: str) -> None:
 def test_release_checklist_names_each_file_with_placeholders() -> None:
     checklist = (ROOT / "RELEASING.md").read_text()
     paths = [
-        path for pattern in ("*.toml", "*.md", ".github/**/*.yml") for path in ROOT.glob(pattern)
+        path
+        for pattern in ("*.toml", "*.md", "*.yml", ".github/**/*.yml")
+        for path in ROOT.glob(pattern)
     ]
 
     found = {str(path.relative_to(ROOT)) for path in paths if PLACEHOLDER in path.read_text()}

@@ -71,9 +71,8 @@ def test_links_of_a_page_resolve(page: pathlib.Path) -> None:
 
 def test_index_links_to_every_page() -> None:
     linked = {(DOCS / path).resolve() for path, _ in links(DOCS / "README.md") if path}
-    linked |= {
-        (DOCS / "versions" / path).resolve() for path, _ in links(DOCS / "versions" / "README.md")
-    }
+    for part in (DOCS / "versions", DOCS / "reference" / "api"):
+        linked |= {(part / path).resolve() for path, _ in links(part / "README.md")}
 
     assert {page for page in PAGES if page.parent != ROOT} - linked == {DOCS / "README.md"}
 
@@ -147,8 +146,8 @@ def test_titles_and_links_in_code_are_ignored(
 # ----- generated pages -----
 
 
-def _script(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
+def _generator() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("generate", DOCS / "generate.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -156,7 +155,7 @@ def _script(name: str) -> ModuleType:
 
 
 def test_pages_of_versions_equal_the_generated_ones() -> None:
-    written = _script("generate").pages()
+    written = _generator().pages()
 
     assert set(written) == set((DOCS / "versions").glob("*.md"))
     for page, text in written.items():
@@ -201,30 +200,3 @@ def test_tables_and_diagrams_equal_the_transitions(page: str, table: str) -> Non
     assert _arrows(page) == {
         (before, after) for (before, _), after in transitions.items() if before is not after
     }
-
-
-def test_api_reference_has_every_public_name(
-    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pytest.importorskip("pdoc", reason="it is in the dependency group docs")
-    api = _script("api")
-    monkeypatch.setattr("sys.argv", ["api.py", str(tmp_path)])
-
-    assert api.main() == 0, capsys.readouterr().out
-    pages = {path.stem for path in tmp_path.rglob("*.html")} - {"index"}
-    assert pages == {module.rpartition(".")[2] for module in api.MODULES}
-    text = (tmp_path / "gateway_proto" / "server.html").read_text()
-    assert 'id="ServerConfig.output_limit"' in text
-
-
-def test_api_reference_reports_missing_names(
-    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pytest.importorskip("pdoc", reason="it is in the dependency group docs")
-    api = _script("api")
-    monkeypatch.setattr("sys.argv", ["api.py", str(tmp_path)])
-    names = api.names
-    monkeypatch.setattr(api, "names", lambda module: [*names(module), "Nothing"])
-
-    assert api.main() == 1
-    assert "gateway_trio.Nothing is missing" in capsys.readouterr().out
