@@ -4,7 +4,21 @@ Each class takes `now`, returns requests to a store and gets the answers; it doe
 `gateway_proto` does not import this module.
 """
 
+from gateway_proto.fleet.assignment import assign_shards
 from gateway_proto.fleet.ledger import Ledger
+from gateway_proto.fleet.member_record import MemberRecord, ShardStatus
+from gateway_proto.fleet.membership import Membership
+from gateway_proto.fleet.membership_values import (
+    ClaimShard,
+    MemberJoined,
+    MemberLeft,
+    MembershipEvent,
+    ReleaseRequested,
+    ShardAcquired,
+    ShardLost,
+    StoreRequest,
+    WriteMember,
+)
 from gateway_proto.fleet.records import (
     MAX_RECORD_SIZE,
     LoggedEvent,
@@ -16,10 +30,23 @@ from gateway_proto.fleet.reference_store import ReferenceStore
 
 __all__ = [
     "MAX_RECORD_SIZE",
+    "ClaimShard",
     "Ledger",
     "LogHead",
     "LogRecord",
     "LoggedEvent",
+    "MemberJoined",
+    "MemberLeft",
+    "MemberRecord",
+    "Membership",
+    "MembershipEvent",
     "ReferenceStore",
+    "ReleaseRequested",
+    "ShardAcquired",
+    "ShardLost",
+    "ShardStatus",
+    "StoreRequest",
+    "WriteMember",
+    "assign_shards",
     "claim_record",
 ]

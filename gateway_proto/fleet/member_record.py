@@ -1,0 +1,89 @@
+"""Member records: what each process of a fleet reports about itself, as values and as bytes."""
+
+from __future__ import annotations
+
+from typing import Annotated, TypeAlias
+
+import msgspec
+
+from gateway_proto._checks import integer
+from gateway_proto.errors import DataError, LocalProtocolError
+from gateway_proto.fleet.records import BYTES, MAX_POSITION, MAX_RECORD_SIZE, MAX_SEQUENCE
+
+__all__ = ["MAX_SHARDS", "MemberRecord", "ShardStatus"]
+
+MAX_SHARDS = 2**16
+"""Maximum number of shards of a fleet."""
+SHARD_COUNT = integer(1, MAX_SHARDS)
+
+_Text: TypeAlias = Annotated[str, msgspec.Meta(max_length=64)]
+_Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=MAX_SEQUENCE)]
+_Seconds: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
+_Shard: TypeAlias = Annotated[int, msgspec.Meta(ge=0, lt=MAX_SHARDS)]
+_Position: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=MAX_POSITION)]
+
+
+class ShardStatus(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Status of an owned shard, for operators. Nothing is decided by it."""
+
+    state: _Text = ""
+    """State of the connection, such as "ready"."""
+    sequence: _Count = 0
+    pending: _Count = 0
+    """Bytes of events that wait for the engine."""
+    latency: _Seconds | None = None
+    """Seconds from a heartbeat of the gateway to its acknowledgement."""
+    session_age: _Seconds | None = None
+    """Seconds since READY."""
+    owned_for: _Seconds | None = None
+    """Seconds since the shard was acquired."""
+    reason: _Text = ""
+    """Why the shard was acquired."""
+
+    def check(self) -> None:
+        """Raise `LocalProtocolError` unless each value is allowed in the record of a member."""
+        try:
+            msgspec.json.decode(msgspec.json.encode(self), type=ShardStatus)
+            return
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            why = str(error)
+        raise LocalProtocolError(f"invalid ShardStatus: {why}")
+
+
+class MemberRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Record of a member in the members table, written by its heartbeat."""
+
+    n: _Count
+    """Number of the heartbeat. A member whose record does not change is dead."""
+    owns: dict[_Shard, _Position] = {}
+    """Owned shards with the positions of their claims."""
+    wants: tuple[_Shard, ...] = ()
+    """Shards that the member is about to claim."""
+    draining: bool = False
+    """Whether the member gives all shards away."""
+    version: _Text = ""
+    shards: dict[_Shard, ShardStatus] = {}
+
+    def to_bytes(self) -> bytes:
+        """Return JSON, which `from_bytes` converts to an equal value.
+
+        Statuses that would make it too large are left out.
+        """
+        data = msgspec.json.encode(self)
+        if len(data) > MAX_RECORD_SIZE:
+            data = msgspec.json.encode(msgspec.structs.replace(self, shards={}))
+        return data
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> MemberRecord:
+        """Return the record of a `to_bytes` value. Raises `DataError` if it is invalid."""
+        BYTES.named("data", data)
+        if len(data) > MAX_RECORD_SIZE:
+            raise DataError(
+                f"the record of a member has {len(data)} bytes: expected at most {MAX_RECORD_SIZE}"
+            )
+        try:
+            return msgspec.json.decode(data, type=cls)
+        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+            why = str(error)
+        raise DataError(f"data is not the record of a member: {why}")
