@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import json
+import logging
 import os
 import pathlib
 import signal
@@ -21,6 +23,7 @@ import pytest
 import trio
 
 import gateway_asyncio
+import gateway_cli
 import gateway_trio
 from gateway_proto import Config, Dispatch, Event, GaveUpError
 from gateway_proto.server import Server, ServerConfig
@@ -125,7 +128,8 @@ ENVIRONMENT = {
 COMMAND = [sys.executable, "-W", "error::ResourceWarning", "-m", "gateway_cli"]
 
 
-def run_command(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def run_process(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end in its own process."""
     return subprocess.run(
         [*COMMAND, *arguments],
         env={**ENVIRONMENT, **environment},
@@ -134,6 +138,32 @@ def run_command(*arguments: str, **environment: str) -> subprocess.CompletedProc
         timeout=PATIENCE,
         check=False,
     )
+
+
+def run_command(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end in this process, which takes a tenth of the time."""
+    out, errors = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2))
+    logger = logging.getLogger("gateway_proto")
+    with contextlib.ExitStack() as stack:
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
+        for name, value in {**ENVIRONMENT, **environment}.items():
+            patch.setenv(name, value)
+        patch.setattr(sys, "argv", ["gateway-proto", *arguments])
+        patch.setattr(sys, "stdout", out)
+        patch.setattr(sys, "stderr", errors)
+        patch.setattr(logger, "propagate", logger.propagate)
+        patch.setattr(logger, "handlers", list(logger.handlers))
+        for number in (signal.SIGINT, signal.SIGTERM):
+            stack.callback(signal.signal, number, signal.getsignal(number))
+        with pytest.raises(SystemExit) as ended:
+            gateway_cli.main()
+    texts = []
+    for stream in (out, errors):
+        stream.flush()
+        texts.append(stream.buffer.getvalue().decode())  # type: ignore[attr-defined]
+    status = ended.value.code
+    assert isinstance(status, int)
+    return subprocess.CompletedProcess(arguments, status, *texts)
 
 
 class ServeProcess:

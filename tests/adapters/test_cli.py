@@ -15,6 +15,7 @@ from tests.adapters.support import (
     PATIENCE,
     json_lines,
     run_command,
+    run_process,
     serve_process,
     tail_process,
     wait_until,
@@ -52,7 +53,7 @@ def test_demo_succeeds_in_other_versions_encodings_compressions(arguments: str) 
     if "etf" in arguments:
         pytest.importorskip("erlpack")
 
-    result = run_command("demo", *arguments.split())
+    result = run_process("demo", *arguments.split())
 
     assert result.returncode == 0, result.stdout + result.stderr
     assert result.stdout.splitlines()[-1].startswith("success")
@@ -62,7 +63,7 @@ def test_demo_succeeds_in_other_versions_encodings_compressions(arguments: str) 
 @pytest.mark.parametrize("adapter", ["asyncio", "trio"])
 def test_demo_shows_the_main_features(version: str, adapter: str) -> None:
     """It fails by itself if it takes longer than nine seconds."""
-    result = run_command("demo", "--api-version", version, "--adapter", adapter)
+    result = run_process("demo", "--api-version", version, "--adapter", adapter)
 
     assert result.returncode == 0, result.stdout + result.stderr
     lines = result.stdout.splitlines()

@@ -27,6 +27,7 @@ import gateway_cli.app
 from gateway_cli.app import app
 from gateway_cli.client_table import ClientTable
 from gateway_proto import Dispatch, State
+from tests.adapters.support import run_command
 
 ROOT = pathlib.Path(__file__).parents[2]
 TRACE = ROOT / "docs" / "traces" / "demo.jsonl"
@@ -46,14 +47,7 @@ COMMANDS: dict[str, typer.main.TyperCommand] = dict(
 
 
 def _run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*COMMAND, *words],
-        env={**ENVIRONMENT, **environment},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return run_command(*words, **{"COLUMNS": ENVIRONMENT["COLUMNS"], **environment})
 
 
 # ----- help -----

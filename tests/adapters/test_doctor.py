@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import pathlib
 import socket
 import ssl
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -24,7 +22,7 @@ from gateway_cli import doctor_hints
 from gateway_cli.doctor_checks import ConnectionCheck, Finding
 from gateway_proto import Closed, Config, Initiator, NextAction
 from gateway_proto.server import Fault, Scenario, Server, ServerConfig
-from tests.adapters.support import DOCTOR_CONFIG, PATIENCE
+from tests.adapters.support import DOCTOR_CONFIG, PATIENCE, run_command
 
 ROOT = pathlib.Path(__file__).parents[2]
 STEPS = ["name", "connect", "lookup", "name", "connect", "WebSocket", "HELLO", "close"]
@@ -370,15 +368,7 @@ def test_own_close_is_not_reported_as_http_status() -> None:
 
 
 def _doctor(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "gateway_cli", "doctor", *arguments],
-        cwd=ROOT / "adapters",
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return run_command("doctor", *arguments)
 
 
 @contextlib.contextmanager

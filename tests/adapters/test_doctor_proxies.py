@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
-import subprocess
-import sys
 from typing import Any
 
 import attrs
@@ -16,7 +13,7 @@ from gateway_asyncio import serve_gateway
 from gateway_cli.doctor_checks import ConnectionCheck, Finding
 from gateway_proto.server import Server
 from tests.adapters.proxies import HttpProxy, running
-from tests.adapters.support import DOCTOR_CONFIG, PATIENCE, ROOT
+from tests.adapters.support import DOCTOR_CONFIG, PATIENCE, run_command
 
 
 def test_check_through_a_proxy_names_a_rejecting_proxy() -> None:
@@ -81,13 +78,7 @@ def _findings_through(
 def test_proxy_and_no_proxy_exclude_each_other(command: str) -> None:
     options = ["--gateway", "ws://127.0.0.1:1", "--proxy", "http://127.0.0.1:2", "--no-proxy"]
 
-    result = subprocess.run(
-        [sys.executable, "-m", "gateway_cli", command, *options],
-        env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'adapters'}", "GATEWAY_TOKEN": "t"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    result = run_command(command, *options)
 
     assert result.returncode == 2
     assert "exclude each other" in result.stderr
