@@ -45,6 +45,8 @@ EVENT_SIZE = 256
 RESUMABLE_CLOSE_CODE = 4000
 """Close code that keeps the session; only 1000 and 1001 end it.
 <https://docs.discord.com/developers/events/gateway#initiating-a-disconnect>"""
+_INVALID_TEXT_CODE = 1007
+"""Close code after a text message that is not UTF-8 (RFC 6455, 7.4.1)."""
 _MAX_NOW = 2.0**40
 """Seconds, thirty thousand years. Beyond it, `now` plus an interval may equal `now`, and a
 heartbeat would be due without end."""
@@ -391,8 +393,7 @@ class BaseConnection(Connection[Sent, Received], Generic[Sent, Received, Payload
         # Uncompressed messages are no larger than the read: the caller has checked the limit. The
         # client role checks it before each compressed message.
         for message in messages:
-            as_str = message.decode() if is_text and isinstance(message, bytes) else message
-            self._process_message(as_str, now)
+            self._process_message(message, now, is_text=is_text)
 
     def _is_full(self) -> bool:
         return self._events_size >= self._events_limit
@@ -430,10 +431,13 @@ class BaseConnection(Connection[Sent, Received], Generic[Sent, Received, Payload
             error = f"{waiting} bytes wait for a peer that does not read them"
             self._fail(RESUMABLE_CLOSE_CODE, error, now)
 
-    def _process_message(self, message: str | bytes, now: float) -> None:
+    def _process_message(self, message: str | bytes, now: float, *, is_text: bool) -> None:
         # Ignore messages after we sent a close frame. Their sequence numbers are not recorded, so a
         # resume replays them.
         if self._state is State.CLOSING or self._state is State.CLOSED:
+            return
+        if is_text:  # never compressed, and counted with its read
+            self._process_payload_text(message, now, is_text=True)
             return
         try:
             text = self._decompressor.receive(message)
@@ -441,17 +445,26 @@ class BaseConnection(Connection[Sent, Received], Generic[Sent, Received, Payload
             self._fail(RESUMABLE_CLOSE_CODE, str(error), now)
             return
         if text is not None:
-            if isinstance(text, bytes):  # a str was counted with its read
-                self._events_size += len(text) + EVENT_SIZE
+            self._events_size += len(text) + EVENT_SIZE
             self._process_payload_text(text, now, decompressed=text is not message)
 
-    def _process_payload_text(self, text: str | bytes, now: float, *, decompressed: bool) -> None:
+    def _process_payload_text(
+        self, text: str | bytes, now: float, *, is_text: bool = False, decompressed: bool = False
+    ) -> None:
         try:
             payload = self._decode(text)
         except PayloadError as error:
             # A part of a payload may end as a whole one does.
             if decompressed and error.truncated and self._decompressor.push_back(text):
                 return
+            if is_text and isinstance(text, bytes):
+                try:
+                    text = text.decode()
+                except UnicodeDecodeError as invalid:
+                    # RFC 6455, 8.1: fail the connection if a text message is not UTF-8. A payload
+                    # whose `d` alone is not UTF-8 is valid: reading its data raises.
+                    self._fail(_INVALID_TEXT_CODE, f"broken WebSocket frame: {invalid}", now)
+                    return
             excerpt = self._redacted(excerpt_of(text))[:EXCERPT]
             self._events.append(MalformedPayload(self._redacted(str(error)), excerpt))
             self._handle_malformed(str(error), now)

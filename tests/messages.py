@@ -11,7 +11,10 @@ __all__ = ["one_by_one", "unmasked"]
 
 
 def one_by_one(items: Iterable[Any]) -> list[Any]:
-    """Return the items with batches split: texts as `str`, binary messages as `bytes`."""
+    """Return the items with batches split: texts as `str`, binary messages as `bytes`.
+
+    Bytes of a text that are not UTF-8 are lone surrogates.
+    """
     taken: list[Any] = []
     for item in items:
         if not isinstance(item, MessageBatch):
@@ -19,7 +22,8 @@ def one_by_one(items: Iterable[Any]) -> list[Any]:
             continue
         for message in item.data:
             is_bytes = isinstance(message, bytes)
-            taken.append(message.decode() if item.is_text and is_bytes else message)
+            is_text = item.is_text and is_bytes
+            taken.append(message.decode("utf-8", "surrogateescape") if is_text else message)
             assert item.is_text or is_bytes
     return taken
 

@@ -394,7 +394,9 @@ class ClientConnection(BaseConnection[Command, Event, Dispatch | Payload]):
                 case Dispatch():
                     self._handle_payload(stop, now)
                 case Undecoded(text, decompressed):
-                    self._process_payload_text(text, now, decompressed=decompressed)
+                    self._process_payload_text(
+                        text, now, is_text=is_text, decompressed=decompressed
+                    )
                 case Full(message):
                     self._hold_back([message, *following], now)
                     return

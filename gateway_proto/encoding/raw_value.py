@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import msgspec
@@ -12,8 +13,10 @@ from gateway_proto.encoding import etf
 from gateway_proto.errors import DataError, LocalProtocolError
 
 __all__ = [
+    "DECODE_ERRORS",
     "check_term",
     "converted",
+    "decode_json",
     "decode_raw",
     "decode_raw_strictly",
     "encode_etf",
@@ -23,6 +26,12 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+DECODE_ERRORS = (msgspec.DecodeError, UnicodeError, RecursionError)
+"""Exceptions that msgspec raises for text that is not JSON, or not of the expected type."""
+
+
+decode_json: Callable[[bytes | msgspec.Raw], Any] = msgspec.json.Decoder().decode
+"""Decode valid JSON. Raises one of `DECODE_ERRORS` for anything else."""
 
 
 def decode_raw(d: bytes | msgspec.Raw, type_: type[T]) -> T:

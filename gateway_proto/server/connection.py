@@ -330,10 +330,12 @@ class ServerConnection(BaseConnection[ServerMessage, ServerEvent, Payload]):
 
     _decode = staticmethod(decode_payload)
 
-    def _process_payload_text(self, text: str | bytes, now: float, *, decompressed: bool) -> None:
+    def _process_payload_text(
+        self, text: str | bytes, now: float, *, is_text: bool = False, decompressed: bool = False
+    ) -> None:
         data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
         self._size = len(data)
-        super()._process_payload_text(text, now, decompressed=decompressed)
+        super()._process_payload_text(text, now, is_text=is_text, decompressed=decompressed)
 
     def _handle_payload(self, payload: Payload, now: float) -> None:
         if self._detect_encoding:

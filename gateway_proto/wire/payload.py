@@ -13,7 +13,12 @@ from typing import Any
 import msgspec
 
 from gateway_proto.encoding import etf
-from gateway_proto.encoding.raw_value import encode_etf, encode_json, value_of_caller
+from gateway_proto.encoding.raw_value import (
+    DECODE_ERRORS,
+    encode_etf,
+    encode_json,
+    value_of_caller,
+)
 from gateway_proto.events import Dispatch
 from gateway_proto.versions import Encoding
 from gateway_proto.wire import envelope
@@ -85,7 +90,6 @@ decode_dispatch: Callable[[str | bytes], Dispatch | _AckTag] = msgspec.json.Deco
     Dispatch | _AckTag
 ).decode
 """Decode a JSON dispatch. Raises one of `DECODE_ERRORS` for almost everything else."""
-DECODE_ERRORS = (msgspec.DecodeError, UnicodeError, RecursionError)
 
 
 def decode_message(text: str | bytes) -> Dispatch | Payload:

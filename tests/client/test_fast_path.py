@@ -13,16 +13,23 @@ from hypothesis import strategies as st
 
 from gateway_proto import (
     ClientConnection,
+    Closed,
     Config,
+    DataError,
     Dispatch,
     Encoding,
     HeartbeatLate,
     HeartbeatSent,
+    Initiator,
+    MalformedPayload,
+    NextAction,
     Ready,
     State,
 )
 from gateway_proto.encoding import etf
-from gateway_proto.wire.frames import MessageBatch
+from gateway_proto.wire.frames import MessageBatch, ServerFrames
+from tests.messages import one_by_one
+from tests.wire.support import server_frame
 
 Message = str | bytes
 NUMBERS = [None, 0, 1, 7, 7.0, 7.5, -1, 2**63 - 1, 2**63, 2**70, "7"]
@@ -103,7 +110,7 @@ def test_fast_and_general_path_give_equal_results(
     ready = '{"op":0,"t":"READY","s":1,"d":{"session_id":"s"}}'
     messages = [compress(text) for text in [ready, *texts]]
     is_text = compression == "none" and not data
-    if compression == "none" and data:
+    if compression == "none":
         messages = [*(str(message).encode() for message in messages), BAD]
     elif compression != "none":
         # A payload may span several messages.
@@ -138,6 +145,77 @@ def test_compression_payload_may_span_messages_on_general_path() -> None:
     connection.receive_message(message[9:], now=0.0)
 
     assert connection.state is State.READY
+
+
+# ----- text that is not UTF-8 -----
+
+
+def _open_framed() -> ClientConnection:
+    config = Config(token="t", intents=0, gateway_url="ws://localhost", random=_half)
+    connection = ClientConnection(config, "ws://localhost", now=0.0)
+    server = ServerFrames(limit=1000)
+    one_by_one(server.receive(connection.data_to_send()))
+    one_by_one(server.accept())
+    connection.receive_data(server.data_to_send(), now=0.0)
+    for text in (
+        b'{"op":10,"d":{"heartbeat_interval":40000}}',
+        b'{"op":0,"t":"READY","s":1,"d":{"session_id":"s"}}',
+    ):
+        connection.receive_data(server_frame(1, text), now=0.0)
+    connection.events()
+    return connection
+
+
+def _in_fragments(text: bytes) -> bytes:
+    return server_frame(1, text[:9], fin=False) + server_frame(0, text[9:])
+
+
+@pytest.mark.parametrize("frames", [lambda text: server_frame(1, text), _in_fragments])
+@pytest.mark.parametrize("other_order", [False, True])
+def test_body_that_is_not_utf_8_costs_only_its_data(
+    frames: Callable[[bytes], bytes], other_order: bool
+) -> None:
+    connection = _open_framed()
+    bad = b'{"d":"\xff","op":0,"t":"A","s":2}' if other_order else BAD.replace(b":3", b":2")
+    good = b'{"op":0,"t":"A","s":3,"d":"\xc3\xa4"}'
+
+    connection.receive_data(frames(bad) + frames(good), now=0.0)
+
+    first, second = connection.events()
+    assert isinstance(first, Dispatch) and isinstance(second, Dispatch)
+    assert (first.name, first.sequence, first.raw) == ("A", 2, b'"\xff"')
+    with pytest.raises(DataError, match="invalid UTF-8"):
+        _ = first.data
+    assert second == Dispatch.of("A", "\N{LATIN SMALL LETTER A WITH DIAERESIS}", 3)
+    assert connection.state is State.READY
+    assert connection.session is not None and connection.session.sequence == 3
+
+
+@pytest.mark.parametrize("frames", [lambda text: server_frame(1, text), _in_fragments])
+@pytest.mark.parametrize("text", [b"\xff", b'{"op":0,"t":"\xff","s":2}', b'{"op":11,"\xff":'])
+def test_text_that_is_neither_payload_nor_utf_8_closes_with_1007(
+    frames: Callable[[bytes], bytes], text: bytes
+) -> None:
+    """RFC 6455, section 8.1."""
+    connection = _open_framed()
+
+    connection.receive_data(frames(text) + frames(b'{"op":0,"t":"A","s":2}'), now=0.0)
+
+    (closed,) = connection.events()
+    assert isinstance(closed, Closed)
+    assert (closed.code, closed.initiator) == (1007, Initiator.SELF)
+    assert closed.next_action is NextAction.RESUME
+    assert closed.error is not None and "can't decode byte 0xff" in closed.error
+
+
+def test_binary_message_that_is_not_utf_8_is_malformed() -> None:
+    connection = _open_framed()
+
+    connection.receive_data(server_frame(2, b"{\xff") + server_frame(1, BAD), now=0.0)
+
+    malformed, dispatch = connection.events()
+    assert isinstance(malformed, MalformedPayload)
+    assert isinstance(dispatch, Dispatch)
 
 
 # ----- sequences and heartbeats -----

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from gateway_proto.wire.fast_frames import (
     FastFrameParser,
     HeaderGuard,
+    MessageBatch,
     Passthrough,
     ProtocolViolation,
     apply_mask,
@@ -127,10 +128,17 @@ def test_frames_received_byte_by_byte_are_parsed() -> None:
     assert received == ["a" * 130, b"b" * 65536, "c"]
 
 
-def test_text_frame_that_is_not_utf_8_goes_to_wsproto() -> None:
-    bad = _frame(0x81, b"\xff")
+def test_text_that_is_not_utf_8_is_left_to_its_reader() -> None:
+    parser = FastFrameParser(LIMIT)
+    fragments = _frame(0x01, b"\xc3") + _frame(0x80, b"\xff")
 
-    assert _cut(_frame(0x81, "äöü".encode()), bad) == ["äöü", Passthrough(bad)]
+    items = parser.feed(_frame(0x81, b"\xff") + fragments + _frame(0x81, b"after"))
+
+    assert items == [
+        MessageBatch([b"\xff"], True),
+        MessageBatch([b"\xc3\xff"], True),
+        MessageBatch([b"after"], True),
+    ]
 
 
 def test_binary_frame_may_have_any_content() -> None:
@@ -214,16 +222,10 @@ def test_fragments_over_the_limit_are_rejected_at_last_header(sizes: tuple[int, 
     assert broken.code == 1009
 
 
-@pytest.mark.parametrize("last", [b"\xff", b"\xc3"])
-def test_fragments_with_invalid_utf_8_are_rejected(last: bytes) -> None:
-    split_character = [_frame(0x01, b"\xc3"), _frame(0x00, b"\xa4")]
+def test_character_split_over_fragments_is_joined() -> None:
+    fragments = [_frame(0x01, b"\xc3"), _frame(0x00, b"\xa4"), _frame(0x80, b"x")]
 
-    received = _cut(*split_character, _frame(0x80, last) + _frame(0x81, b"after"))
-
-    (broken,) = received
-    assert isinstance(broken, ProtocolViolation)
-    assert broken.code == 1007
-    assert broken.error.startswith("broken WebSocket frame: 'utf-8' codec can't decode")
+    assert _cut(*fragments) == ["\N{LATIN SMALL LETTER A WITH DIAERESIS}x"]
 
 
 def test_fragments_use_memory_in_proportion_to_their_size() -> None:
@@ -395,8 +397,9 @@ def _chopped(data: bytes, rng: random.Random) -> list[bytes]:
     return chunks
 
 
+# Only wsproto checks UTF-8, so all payloads are valid.
+_TEXTS = st.text(max_size=5).map(str.encode)
 _PAYLOADS = st.one_of(
-    st.binary(max_size=20),
     st.text(max_size=20).map(str.encode),
     st.sampled_from([b"x" * size for size in (125, 126, 127, 65535, 65536, LIMIT, LIMIT + 1)]),
 )
@@ -405,9 +408,9 @@ _ANY = st.integers(0, 255)
 _FRAMES = st.lists(
     st.one_of(
         st.builds(_frame, _GOOD, _PAYLOADS),
-        st.builds(_frame, _GOOD, st.binary(max_size=5)),
-        st.builds(_frame, _ANY, st.binary(max_size=5)),
-        st.builds(lambda payload: _frame(0x82, payload, head=8), st.binary(max_size=5)),
+        st.builds(_frame, _GOOD, _TEXTS),
+        st.builds(_frame, _ANY, _TEXTS),
+        st.builds(lambda payload: _frame(0x82, payload, head=8), _TEXTS),
         st.builds(
             lambda code: _frame(0x88, code), st.sampled_from([b"", b"\x03\xe8", b"\x0f\xa0x", b"x"])
         ),
@@ -426,7 +429,14 @@ def test_fast_and_general_path_give_equal_messages(frames: list[bytes], rng: ran
     assert fast == slow
 
 
-@given(_FRAMES, st.binary(max_size=60), st.randoms(use_true_random=False))
+_GARBAGE = st.builds(
+    lambda head, rest: head + rest.encode(),
+    st.binary(max_size=2),
+    st.text(st.characters(codec="ascii"), max_size=60),
+)
+
+
+@given(_FRAMES, _GARBAGE, st.randoms(use_true_random=False))
 @settings(deadline=None, max_examples=200)
 def test_fast_and_general_path_agree_until_trailing_garbage(
     frames: list[bytes], garbage: bytes, rng: random.Random
