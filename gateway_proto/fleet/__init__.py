@@ -5,6 +5,7 @@ Each class takes `now`, returns requests to a store and gets the answers; it doe
 """
 
 from gateway_proto.fleet.assignment import assign_shards
+from gateway_proto.fleet.identify_slots import IdentifySlots, SlotWrite
 from gateway_proto.fleet.ledger import Ledger
 from gateway_proto.fleet.member_record import MemberRecord, ShardStatus
 from gateway_proto.fleet.membership import Membership
@@ -31,6 +32,7 @@ from gateway_proto.fleet.reference_store import ReferenceStore
 __all__ = [
     "MAX_RECORD_SIZE",
     "ClaimShard",
+    "IdentifySlots",
     "Ledger",
     "LogHead",
     "LogRecord",
@@ -45,6 +47,7 @@ __all__ = [
     "ShardAcquired",
     "ShardLost",
     "ShardStatus",
+    "SlotWrite",
     "StoreRequest",
     "WriteMember",
     "assign_shards",
