@@ -142,15 +142,18 @@ class ServerConnection(BaseConnection[ServerMessage, ServerEvent, Payload]):
     def close(self, code: int = 1000, reason: str = "", *, now: float) -> None:
         """Begin the closing handshake; `Closed` follows after it, or after its timeout.
 
-        Every code that RFC 6455 defines for a close frame is allowed, such as 1012. Raises
-        `LocalProtocolError` for others, and for a reason that a close frame cannot carry.
+        Raises `LocalProtocolError` for a code or a reason that a close frame cannot carry.
         """
         check_close(code, reason, as_server=True)
         self._close_unchecked(code, reason, now=now)
 
     def _close_unchecked(self, code: int, reason: str, *, now: float) -> None:
         """Close with any code that a close frame may carry, such as 1012 or 4009."""
-        self._close(_closed(code, reason), self._advance_clock(now))
+        closed = _closed(code, reason)
+        if self._is_open() and self.session and invalidates_session(closed, self._version):
+            # A client may resume elsewhere before it answers the close frame.
+            self._context.registry.forget(self.session)
+        self._close(closed, self._advance_clock(now))
         self._wake()
 
     def drop(self, *, now: float) -> None:
@@ -437,9 +440,7 @@ class ServerConnection(BaseConnection[ServerMessage, ServerEvent, Payload]):
                 self._close_unchecked(code, "Invalid session", now=now)
             return
         self._transition(Input.RESUME)
-        if session.connection is not None:
-            # The client lost this connection before the server noticed it.
-            session.connection.drop(now=now)
+        self._context.registry.drop_connection(session, now=now)
         self._attach_session(session, now)
         for dispatch in missed:
             self._send_unchecked(dispatch, now=now)

@@ -223,10 +223,14 @@ class SessionRegistry:
         self._detached.pop(session.id, None)
         session.connection = None
 
-    def end(self, session: ServerSession, *, now: float) -> None:
-        """Remove a session, and drop the connection that still has it."""
+    def drop_connection(self, session: ServerSession, *, now: float) -> None:
+        """Drop the connection of a session that the client lost before the server noticed it."""
         if session.connection is not None:
             session.connection.drop(now=now)
+
+    def end(self, session: ServerSession, *, now: float) -> None:
+        """Remove a session, and drop the connection that still has it."""
+        self.drop_connection(session, now=now)
         self.forget(session)
 
     def expire(self, now: float) -> None:

@@ -150,6 +150,22 @@ def test_close_code_decides_if_the_session_is_kept(code: int, kept: bool) -> Non
     assert [payload["t"] for payload in sent_payloads(again)] == ["RESUMED" if kept else None]
 
 
+@pytest.mark.parametrize(("code", "op"), [(4000, 0), (4001, 9), (4007, 9), (4009, 0)])
+def test_close_code_ends_the_session_before_it_is_answered(code: int, op: int) -> None:
+    server = Server()
+    connection = ready_connection(server)
+    (session_id,) = server.sessions
+    connection.close(code, now=1.0)
+    assert connection.state is State.CLOSING
+
+    again = resume_on(server, session_id, 1, now=1.0)
+
+    assert [payload["op"] for payload in sent_payloads(again)] == [op]
+    assert (session_id in server.sessions) == (op == 0)
+    assert server.dispatch("X", 1, now=2.0, to=lambda session: True) == (1 if op == 0 else 0)
+    assert [payload["t"] for payload in sent_payloads(again)] == (["X"] if op == 0 else [])
+
+
 @pytest.mark.parametrize("target", ["/?v=&encoding=json", "/?encoding=json&v="])
 def test_empty_version_is_rejected(target: str) -> None:
     connection = Server().accept(now=0.0)
