@@ -242,7 +242,7 @@ def test_second_request_for_all_members_gets_rate_limited() -> None:
     connection: Any = link.server.connection
     asked = '{"op":8,"d":{"guild_id":"5","query":"","limit":0,"nonce":"n"}}'
     for _ in range(2):
-        connection._process_message(asked, link.now)
+        connection._process_message(asked, link.now, is_text=True)
         link.run(10)
 
     limited = next(e for e in link.client.events if getattr(e, "name", "") == "RATE_LIMITED")
@@ -253,7 +253,7 @@ def test_second_request_for_all_members_gets_rate_limited() -> None:
     }
     link.run(30)
     before = _names(link).count("GUILD_MEMBERS_CHUNK")
-    connection._process_message(asked, link.now)
+    connection._process_message(asked, link.now, is_text=True)
     link.run()
     assert _names(link).count("GUILD_MEMBERS_CHUNK") == before + 3
 
