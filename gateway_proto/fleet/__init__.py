@@ -20,6 +20,7 @@ from gateway_proto.fleet.membership_values import (
     StoreRequest,
     WriteMember,
 )
+from gateway_proto.fleet.metrics import FleetMetrics
 from gateway_proto.fleet.records import (
     MAX_RECORD_SIZE,
     LoggedEvent,
@@ -32,6 +33,7 @@ from gateway_proto.fleet.reference_store import ReferenceStore
 __all__ = [
     "MAX_RECORD_SIZE",
     "ClaimShard",
+    "FleetMetrics",
     "IdentifySlots",
     "Ledger",
     "LogHead",
