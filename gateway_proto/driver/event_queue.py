@@ -78,6 +78,11 @@ class BaseGateway(abc.ABC):
         return msgspec.structs.replace(self._session, sequence=self._sequence)
 
     @property
+    def unhandled_events(self) -> int:
+        """Number of queued events, and of the one that is being handled."""
+        return self._queued_count + (self._handling is not None)
+
+    @property
     def state(self) -> State | None:
         """State of the current connection; None without a connection."""
         connection = self._client.connection

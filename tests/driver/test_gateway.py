@@ -85,6 +85,19 @@ def test_event_is_handled_when_the_next_is_requested() -> None:
     assert gateway.session.sequence == 2
 
 
+def test_unhandled_events_count_the_one_that_is_handled() -> None:
+    gateway, _, _ = _gateway()
+    gateway.put(Dispatch("A", b"1", 1), Dispatch("B", b"2", 2))
+
+    assert gateway.unhandled_events == 2
+    gateway._next_event()
+    assert gateway.unhandled_events == 2
+    gateway._next_event()
+    assert gateway.unhandled_events == 1
+    gateway.handled()
+    assert gateway.unhandled_events == 0
+
+
 def test_dispatch_without_sequence_keeps_the_session() -> None:
     gateway, link, _ = _gateway()
     gateway.fill(link)
