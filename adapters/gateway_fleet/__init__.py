@@ -16,13 +16,14 @@ except ModuleNotFoundError as _error:
         "gateway_fleet needs anyio: install gateway-proto[fleet]", name="anyio"
     ) from None
 
+from gateway_fleet.fleet import Fleet, open_fleet
 from gateway_fleet.memory import MemoryStore
 from gateway_fleet.store import Store, StoreError
 
 if TYPE_CHECKING:
     from gateway_fleet.redis import RedisStore
 
-__all__ = ["MemoryStore", "RedisStore", "Store", "StoreError"]
+__all__ = ["Fleet", "MemoryStore", "RedisStore", "Store", "StoreError", "open_fleet"]
 
 del _anyio
 

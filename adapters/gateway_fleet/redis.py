@@ -94,8 +94,9 @@ class RedisStore:
         exc_type: type[BaseException] | None,
         exc: BaseException | None,
         traceback: TracebackType | None,
-    ) -> bool | None:
-        return await self._stack.__aexit__(exc_type, exc, traceback)
+    ) -> None:
+        # Without the exception, which the task group of coredis would wrap.
+        await self._stack.aclose()
 
     def scoped(self, prefix: str) -> RedisStore:
         _check("prefix", prefix, isinstance(prefix, str) and bool(prefix), "a str")

@@ -171,6 +171,15 @@ def test_large_records_come_back_equal(kit: Kit, new_store: Any) -> None:
     run(kit, new_store, body)
 
 
+def test_exception_of_the_body_is_not_wrapped(kit: Kit, new_store: Any) -> None:
+    async def body(store: Store) -> None:
+        await store.head(0)
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        run(kit, new_store, body)
+
+
 # ----- Redis alone -----
 
 

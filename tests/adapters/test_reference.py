@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import gateway_asyncio
+import gateway_fleet
 import gateway_trio
 from gateway_proto.testing import Link, LinkSide
 from tests.markdown_blocks import DOCS
@@ -18,6 +19,7 @@ _CLASSES = [
     *(("adapters", module.Gateway) for module in (gateway_asyncio, gateway_trio)),
     *(("adapters", module.Shards) for module in (gateway_asyncio, gateway_trio)),
     *(("adapters", module.RunningServer) for module in (gateway_asyncio, gateway_trio)),
+    ("adapters", gateway_fleet.Fleet),
     ("link", Link),
     ("link", LinkSide),
 ]

@@ -1,0 +1,132 @@
+"""Coordinator of a member: heartbeats and claims, for the shards that it owns."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+import anyio
+
+from gateway_fleet._runtime import Notifier
+from gateway_fleet.store import Store, StoreError
+from gateway_proto.fleet import (
+    ClaimShard,
+    LogHead,
+    Membership,
+    MembershipEvent,
+    WriteMember,
+    claim_record,
+)
+
+__all__ = ["Coordinator"]
+
+_CLAIM_ATTEMPTS = 3
+_IDLE_SECONDS = 1.0
+"""Maximum time between two looks at the membership."""
+
+
+class Coordinator:
+    """Runs a `Membership` against a store, and hands its events to `on_event`.
+
+    `report` is called before a heartbeat.
+    """
+
+    def __init__(
+        self,
+        membership: Membership,
+        member: str,
+        store: Store,
+        on_event: Callable[[MembershipEvent], None],
+        report: Callable[[], None],
+    ) -> None:
+        self.membership = membership
+        self.previous: dict[int, str] = {}
+        """Member that appended to the log of a shard before the last claim, by shard id."""
+        self.answered: Notifier = Notifier()
+        """Notified after each heartbeat that was answered."""
+        self._member = member
+        self._store = store
+        self._on_event = on_event
+        self._report = report
+        self._changed = Notifier()
+
+    def changed(self) -> None:
+        """Send requests and hand over events: the membership was changed."""
+        self._changed.notify()
+
+    async def run(self) -> None:
+        """Send the requests of the membership until cancelled."""
+        membership = self.membership
+        async with anyio.create_task_group() as group:
+            while True:
+                now = anyio.current_time()
+                at = membership.next_timer()
+                if at is not None and at <= now:
+                    self._report()
+                    membership.handle_timer(now=now)
+                for request in membership.store_requests():
+                    group.start_soon(self._answer, request)
+                for event in membership.events():
+                    self._on_event(event)
+                at = membership.next_timer()
+                left = _IDLE_SECONDS if at is None else at - anyio.current_time()
+                await self._changed.wait(min(max(left, 0.0), _IDLE_SECONDS))
+
+    async def leave(self) -> None:
+        """Tell the other members that all shards are given away; give up if the store is away."""
+        membership = self.membership
+        membership.drain(now=anyio.current_time())
+        while not membership.has_left:
+            at = membership.next_timer()
+            await anyio.sleep(0.0 if at is None else max(0.0, at - anyio.current_time()))
+            membership.handle_timer(now=anyio.current_time())
+            for request in membership.store_requests():
+                await self._answer(request)
+            if membership.lease_until < anyio.current_time():
+                return
+
+    async def until_allowed(self, since: float) -> None:
+        """Wait until a heartbeat that was sent after `since` is answered."""
+        while not self.membership.may_dial(since=since):
+            self.membership.hurry(now=anyio.current_time())
+            self.changed()
+            await self.answered.wait()
+
+    async def _answer(self, request: Any) -> None:
+        if isinstance(request, WriteMember):
+            await self._heartbeat(request)
+        else:
+            await self._claim(request)
+        self.changed()
+
+    async def _heartbeat(self, request: WriteMember) -> None:
+        table = None
+        try:
+            with contextlib.suppress(StoreError):
+                table = await self._store.heartbeat(request.member, request.value)
+        finally:  # also if it is cancelled
+            self.membership.heartbeat_done(table, now=anyio.current_time())
+        if table is not None:
+            self.answered.notify()
+
+    async def _claim(self, request: ClaimShard) -> None:
+        head = None
+        try:
+            with contextlib.suppress(StoreError):
+                head = await self._claimed(request)
+        finally:
+            self.membership.claim_done(request, head, now=anyio.current_time())
+
+    async def _claimed(self, request: ClaimShard) -> LogHead | None:
+        """Append the claim; return its head, or None if other records were first."""
+        for _ in range(_CLAIM_ATTEMPTS):
+            head = await self._store.head(request.shard)
+            if head.id == request.id:
+                return head
+            record = claim_record(self._member, request.id, head)
+            position = await self._store.append(request.shard, head, record)
+            if position is not None:
+                self.previous[request.shard] = head.by
+                return record.head(position)
+        return None

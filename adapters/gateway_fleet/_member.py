@@ -1,0 +1,229 @@
+"""Member of a fleet: the shards of this process come and go as its membership says."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from typing import Any
+
+import anyio
+
+from gateway_fleet._coordinator import Coordinator
+from gateway_fleet._generation import Generation
+from gateway_fleet._lease import Lease
+from gateway_fleet._owner import ShardOwner
+from gateway_fleet._runtime import Notifier
+from gateway_fleet._slots import SharedSlots
+from gateway_fleet.store import Store
+from gateway_proto import Config, Event, GaveUpError, LocalProtocolError, __version__
+from gateway_proto.driver.event_queue import log_error
+from gateway_proto.fleet import (
+    IdentifySlots,
+    LogHead,
+    Membership,
+    MembershipEvent,
+    ReleaseRequested,
+    ShardAcquired,
+    ShardLost,
+)
+
+__all__ = ["Member"]
+
+_POLL_SECONDS = 0.01
+
+
+class Member:
+    """Membership, slots and owners of one process, driven against a store."""
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        name: str,
+        generation: Generation,
+        bot: Store,
+        ttl: float,
+        interval: float,
+        publish: bool,
+    ) -> None:
+        self.name = name
+        self.count = generation.count
+        self.slots: SharedSlots = SharedSlots(bot)
+        self._config = config
+        self._store = bot.scoped(generation.id)
+        self._publish = publish
+        now = anyio.current_time()
+        membership = Membership(
+            name, self.count, ttl=ttl, interval=interval, version=__version__, now=now
+        )
+        self._membership = membership
+        self._coordinator = Coordinator(membership, name, self._store, self._on_event, self._report)
+        self._owners: dict[int, ShardOwner] = {}
+        self.lease: Lease = Lease(self._coordinator, interval)
+        self._group: Any = None
+        self._scope: anyio.CancelScope | None = None
+        self._finished: anyio.Event | None = None
+        self._shards: Any = None
+        self._changed = Notifier()
+        self._is_draining = False
+        self._error: Exception | None = None
+
+    # ----- of the iteration -----
+
+    @property
+    def owned(self) -> Mapping[int, LogHead]:
+        """Claims of the shards that are owned."""
+        return {shard_id: owner.claim for shard_id, owner in self._owners.items()}
+
+    def accepts(self, shard_id: int) -> bool:
+        """Whether events of a shard count: others were taken after the shard was lost."""
+        owner = self._owners.get(shard_id)
+        return owner is not None and not owner.is_over
+
+    def add(self, shard_id: int, event: Event) -> None:
+        """Log an event, or that it was handled."""
+        if (owner := self._owners.get(shard_id)) is not None:
+            owner.add(event)
+
+    async def until_room(self, shard_id: int) -> None:
+        """Wait until the ledger of a shard has room, or the shard is lost."""
+        owner = self._owners.get(shard_id)
+        while owner is not None and not owner.is_over and not owner.ledger.has_room:
+            await owner.room.wait()
+
+    def raise_error(self) -> None:
+        """Raise the exception that ended the member, once."""
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+
+    # ----- of the context manager -----
+
+    async def run(self, shards: Any) -> None:
+        """Take part in the fleet until cancelled."""
+        self._shards = shards
+        self._finished = anyio.Event()
+        try:
+            with anyio.CancelScope() as self._scope:
+                await self._run()
+        except Exception as error:
+            self._error = error
+            log_error(error)
+            await shards.stop()
+        finally:
+            self._finished.set()
+
+    async def _run(self) -> None:
+        try:
+            plan = await self._shards.planned()
+        except (GaveUpError, LocalProtocolError):
+            return  # the iteration raises it
+        self.slots.begin(self._identify_slots(plan))
+        async with anyio.create_task_group() as self._group:
+            self._group.start_soon(self._coordinator.run)
+            self._group.start_soon(self.slots.run)
+
+    async def drain(self) -> None:
+        """Give all shards away; then the iteration ends."""
+        if not self._is_draining:
+            self._is_draining = True
+            self._membership.drain(now=anyio.current_time())
+            self._coordinator.changed()
+        while not self._membership.has_left:
+            await self._coordinator.answered.wait()
+        await self._shards.stop()
+
+    async def leave(self) -> None:
+        """Close all shards, store their sessions, and leave the members."""
+        if self._finished is None:
+            return  # it was cancelled before it began
+        if self._scope is not None:
+            self._scope.cancel()
+        await self._finished.wait()
+        await self._shards.stop()
+        # The tasks of the owners have ended, since a cancellation of the caller ends them, too.
+        async with anyio.create_task_group() as group:
+            for owner in self._owners.values():
+                group.start_soon(owner.flush)
+        for owner in self._owners.values():
+            owner.end()
+            claim = owner.claim.id
+            self._membership.released(owner.shard_id, claim, now=anyio.current_time())
+        if self._group is not None:
+            await self._coordinator.leave()
+
+    # ----- inside -----
+
+    def _identify_slots(self, plan: Any) -> IdentifySlots:
+        slots = IdentifySlots(
+            member=self.name,
+            max_concurrency=plan.max_concurrency,
+            seconds=self._config.version.identify_seconds,
+            reserve=self._config.identify_reserve,
+        )
+        if (limit := plan.start_limit) is not None:
+            now = anyio.current_time()
+            slots.looked_up(limit.total, limit.remaining, limit.reset_after, now=now)
+        return slots
+
+    def _on_event(self, event: MembershipEvent) -> None:
+        match event:
+            case ShardAcquired():
+                self._group.start_soon(self._own, event.shard, event.head)
+            case ReleaseRequested():
+                self._group.start_soon(self._release, event.shard, event.claim)
+            case ShardLost():
+                owner = self._owners.get(event.shard)
+                if owner is not None and owner.claim.id == event.claim:
+                    owner.end()
+
+    async def _own(self, shard_id: int, claim: LogHead) -> None:
+        """Run a shard from its claim until it is released or lost."""
+        owner = ShardOwner(shard_id, self.name, claim, self._store, keep_events=self._publish)
+        while shard_id in self._owners:  # the previous claim is about to end
+            await self._changed.wait()
+        self._owners[shard_id] = owner
+        self.lease.claimed(shard_id)
+        await self._shards.add(shard_id, session=claim.session)
+        owner.gateway = self._shards.gateways[shard_id]
+        if await owner.run():
+            self._membership.fenced(shard_id, claim.id, now=anyio.current_time())
+            self._coordinator.changed()
+        await self._remove(shard_id)
+        while owner.gateway.unhandled_events:  # they are dropped
+            await anyio.sleep(_POLL_SECONDS)
+        del self._owners[shard_id]
+        self._changed.notify()
+
+    async def _remove(self, shard_id: int) -> None:
+        with contextlib.suppress(LocalProtocolError):  # another task has removed it
+            await self._shards.remove(shard_id)
+
+    async def _release(self, shard_id: int, claim: str) -> None:
+        """Close a shard, log what is left, and report that another member may claim it."""
+        owner = self._owners.get(shard_id)
+        if owner is None or owner.claim.id != claim or owner.is_releasing:
+            return
+        owner.is_releasing = True
+        while owner.gateway is None:  # it was claimed just now
+            await anyio.sleep(_POLL_SECONDS)
+        await owner.until_settled()
+        await self._remove(shard_id)
+        # The events that were received are handled, or logged, before another resumes.
+        while not owner.is_over and owner.gateway.unhandled_events:
+            await anyio.sleep(_POLL_SECONDS)
+        await owner.until_clear()
+        self._end(owner)
+
+    def _end(self, owner: ShardOwner) -> None:
+        """End the claim of a shard that was closed."""
+        owner.end()
+        self._membership.released(owner.shard_id, owner.claim.id, now=anyio.current_time())
+        self._coordinator.changed()
+
+    def _report(self) -> None:
+        """Report the status of each shard, for operators."""
+        now = anyio.current_time()
+        for shard_id, owner in self._owners.items():
+            if owner.gateway is not None and not owner.is_over:
+                self._membership.report(shard_id, owner.status(now))

@@ -1,0 +1,147 @@
+"""Owner of one shard: its gateway, its ledger, and the appends to its log."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import anyio
+
+from gateway_fleet._runtime import Notifier
+from gateway_fleet.store import Store, StoreError
+from gateway_proto import Event, State
+from gateway_proto.fleet import Ledger, LogHead, ShardStatus
+
+__all__ = ["ShardOwner"]
+
+_RETRY_SECONDS = (0.05, 0.2, 1.0)
+"""Delays before an append without an answer is sent again."""
+_UNFINISHED = (State.IDENTIFYING, State.RESUMING)
+
+
+class ShardOwner:
+    """A shard while this process owns it, from its claim until it is released or lost.
+
+    With `keep_events` events are logged as they are taken; else the session alone is logged, about
+    once in `seconds`, as of the events that were handled.
+    """
+
+    def __init__(
+        self,
+        shard_id: int,
+        member: str,
+        claim: LogHead,
+        store: Store,
+        *,
+        keep_events: bool,
+        reason: str = "",
+    ) -> None:
+        self.shard_id = shard_id
+        self.claim = claim
+        self.ledger = Ledger(member, claim, keep_events=keep_events)
+        self.gateway: Any = None
+        self._reason = reason
+        self._since = anyio.current_time()
+        self.is_releasing = False
+        """Whether the shard is being given away."""
+        self.is_leaving = False
+        """Whether the last events are logged without a delay."""
+        self.is_over = False
+        """Whether the shard was released or lost: its remaining events are dropped."""
+        self.room: Notifier = Notifier()
+        """Notified when the ledger may have room, or is clear."""
+        self.appends = 0
+        self._store = store
+        self._seconds = 0.0 if keep_events else 1.0
+        self._changed = Notifier()
+        self._is_idle = False
+
+    def status(self, now: float) -> ShardStatus:
+        """Return the status of the shard, for operators."""
+        state, session = self.gateway.state, self.gateway.session
+        return ShardStatus(
+            state="" if state is None else state.value,
+            sequence=0 if session is None else session.sequence,
+            pending=self.ledger.pending_bytes,
+            latency=self.gateway.latency,
+            owned_for=now - self._since,
+            reason=self._reason,
+        )
+
+    def add(self, event: Event) -> None:
+        """Add an event to the ledger: one that was taken, or one that was handled."""
+        if not self.is_over:
+            self.ledger.add(event)
+            if self._is_idle:
+                self._changed.notify()
+
+    def hurry(self) -> None:
+        """Append what is left without a delay."""
+        self.is_leaving = True
+        self._changed.notify()
+
+    def end(self) -> None:
+        """Append nothing more."""
+        self.is_over = True
+        self._changed.notify()
+        self.room.notify()
+
+    async def until_settled(self) -> None:
+        """Wait for the answer to Identify or Resume: events of a lost READY would be lost."""
+        with anyio.move_on_after(10.0):
+            while self.gateway.state in _UNFINISHED and not self.is_over:
+                await anyio.sleep(0.02)
+
+    async def until_clear(self) -> None:
+        """Wait until everything that was added is in the log, or the shard is lost."""
+        self.hurry()
+        while not self.is_over and not self.ledger.is_clear:
+            await self.room.wait()
+
+    async def run(self) -> bool:
+        """Append until the end; return whether another member has claimed the shard."""
+        failures = 0
+        while not self.is_over:
+            if self.ledger.next_append() is None:
+                self._is_idle = True
+                await self._changed.wait()
+                self._is_idle = False
+                continue
+            try:
+                if not await self._append():
+                    self.end()
+                    return True
+                failures = 0
+            except StoreError:
+                await anyio.sleep(_RETRY_SECONDS[min(failures, len(_RETRY_SECONDS) - 1)])
+                failures += 1
+                continue
+            self.room.notify()
+            if self._seconds and not self.is_leaving:
+                await self._delay()
+        return False
+
+    async def flush(self) -> None:
+        """Append what is left, after `run` was cancelled; give up if the store is away."""
+        with contextlib.suppress(StoreError):
+            while not self.is_over and self.ledger.next_append() is not None:
+                await self._append()
+
+    async def _append(self) -> bool:
+        """Append what is next; return whether the shard is still owned."""
+        pair = self.ledger.next_append()
+        assert pair is not None
+        position = await self._store.append(self.shard_id, *pair)
+        if position is not None:
+            self.ledger.appended(position)
+            self.appends += 1
+            return True
+        return self.ledger.refused(await self._store.head(self.shard_id))
+
+    async def _delay(self) -> None:
+        end = anyio.current_time() + self._seconds
+        while not self.is_leaving and not self.is_over:
+            left = end - anyio.current_time()
+            if left <= 0:
+                return
+            await self._changed.wait(left)

@@ -1,0 +1,71 @@
+"""Identify slots that all members of a fleet share, as a queue for `open_shards`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import anyio
+
+from gateway_fleet._runtime import Notifier
+from gateway_fleet.store import Store, StoreError
+from gateway_proto.fleet import IdentifySlots, SlotWrite
+
+__all__ = ["SharedSlots"]
+
+_KEY = "slots"
+
+
+class SharedSlots:
+    """`SlotQueue` whose slots are granted by compare-and-set on one value of the store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._slots: IdentifySlots | None = None
+        self._changed = Notifier()
+
+    def begin(self, slots: IdentifySlots) -> None:
+        """Use slots whose settings the lookup named; no shard joins before."""
+        self._slots = slots
+
+    @property
+    def waiting_shards(self) -> tuple[int, ...]:
+        return () if self._slots is None else self._slots.waiting_shards
+
+    def join(self, shard_id: int, grant: Callable[[float], object]) -> None:
+        assert self._slots is not None
+        self._slots.join(shard_id, grant)
+        self._changed.notify()
+
+    def leave(self, shard_id: int) -> None:
+        if self._slots is not None:
+            self._slots.leave(shard_id)
+
+    def forget(self, shard_id: int) -> None:
+        if self._slots is not None:
+            self._slots.forget(shard_id)
+
+    def next_timer(self) -> float | None:
+        return None  # `run` waits
+
+    def handle_timer(self, *, now: float) -> None:
+        pass
+
+    async def run(self) -> None:
+        """Take slots for the shards that wait, until cancelled."""
+        slots = self._slots
+        assert slots is not None
+        while True:
+            for write in slots.writes(now=anyio.current_time()):
+                await self._write(slots, write)
+            at = slots.next_timer()
+            await self._changed.wait(None if at is None else max(0.0, at - anyio.current_time()))
+
+    async def _write(self, slots: IdentifySlots, write: SlotWrite) -> None:
+        try:
+            value, revision = await self._store.compare_and_set(_KEY, write.value, write.revision)
+        except StoreError:
+            slots.written(write, None, now=anyio.current_time())
+            return
+        now = anyio.current_time()
+        slots.written(write, revision if value == write.value else None, now=now)
+        slots.observed(value, revision, now=now)

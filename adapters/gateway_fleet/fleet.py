@@ -1,0 +1,211 @@
+"""Shards over several processes: `Fleet` and `open_fleet`."""
+
+from __future__ import annotations
+
+import contextlib
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import anyio
+
+from gateway_fleet._generation import agree, read_generation
+from gateway_fleet._member import Member
+from gateway_fleet._runtime import member_name, running_adapter
+from gateway_fleet.memory import MemoryStore
+from gateway_fleet.store import Store
+from gateway_proto import Config, Event, LocalProtocolError
+from gateway_proto.fleet import LogHead
+from gateway_proto.session import token_fingerprint
+
+__all__ = ["Fleet", "open_fleet"]
+
+_LEAVE_SECONDS = 10.0
+
+
+class _Iteration:
+    """One `async for` loop over a fleet. It ends when the loop drops it."""
+
+    def __init__(self, member: Member, iteration: Any, *, publish: bool) -> None:
+        self._member = member
+        self._iteration = iteration
+        self._publish = publish
+        self._taken: tuple[int, Event] | None = None
+
+    def __aiter__(self) -> _Iteration:
+        return self
+
+    async def __anext__(self) -> tuple[int | None, Event]:
+        member = self._member
+        if self._taken is not None:
+            taken, self._taken = self._taken, None
+            member.add(*taken)  # it was handled
+        while True:
+            try:
+                shard_id, event = await anext(self._iteration)
+            except StopAsyncIteration:
+                member.raise_error()
+                raise
+            if shard_id is None:
+                return None, event
+            if not member.accepts(shard_id):
+                continue
+            if self._publish:
+                member.add(shard_id, event)
+                await member.until_room(shard_id)
+            else:
+                self._taken = shard_id, event
+            return shard_id, event
+
+
+class Fleet:
+    """The shards of a bot that this process owns. Iterate over it for (shard id, event).
+
+    Shards come and go. An event counts as handled when the next is asked for; its shard is resumed
+    after it, here or in another process. The shard id of the lookup's events is None. The iteration
+    ends after `drain`, and raises `GaveUpError` if all shards of this process gave up.
+    """
+
+    def __init__(self, member: Member, shards: Any, *, publish: bool) -> None:
+        self._member = member
+        self._shards = shards
+        self._publish = publish
+
+    def __aiter__(self) -> AsyncIterator[tuple[int | None, Event]]:
+        """Start an iteration; raises `LocalProtocolError` while another task iterates."""
+        return _Iteration(self._member, aiter(self._shards), publish=self._publish)
+
+    @property
+    def member(self) -> str:
+        """Name of this process in the fleet."""
+        return self._member.name
+
+    @property
+    def count(self) -> int:
+        """Number of shards of all processes."""
+        return self._member.count
+
+    @property
+    def owned(self) -> Mapping[int, LogHead]:
+        """Claims of the shards that this process owns, by shard id."""
+        return self._member.owned
+
+    @property
+    def gateways(self) -> Mapping[int, Any]:
+        """Gateways of the shards that are here, by shard id."""
+        gateways: Mapping[int, Any] = self._shards.gateways
+        return gateways
+
+    def of_guild(self, guild_id: str | int) -> Any:
+        """Return the gateway that receives a guild's events.
+
+        Raises `LocalProtocolError` if its shard is in another process, or not here yet.
+        """
+        return self._shards.of_guild(guild_id)
+
+    async def drain(self) -> None:
+        """Give all shards to other processes; the iteration then ends.
+
+        A shard is given away after its queued events were handled: continue to iterate. If no other
+        process is there, the shards are closed so that the next one resumes them.
+        """
+        await self._member.drain()
+
+
+@contextlib.asynccontextmanager
+async def open_fleet(
+    config: Config,
+    store: Store | None = None,
+    *,
+    count: int | None = None,
+    member: str | None = None,
+    ttl: float = 10.0,
+    interval: float = 2.0,
+    publish: bool = False,
+    ssl_context: ssl.SSLContext | None = None,
+    proxy: Any = True,
+    connect: Any = None,
+    queue_limit: int = 1000,
+    recorder: Any = None,
+    raise_on_give_up: bool = True,
+) -> AsyncIterator[Fleet]:
+    """Run shards of one bot, together with all processes that use the same store and token.
+
+    Without a store the fleet is this process. `count` is the number of shards of all processes, by
+    default that of the processes that are there, or of the lookup. `member` must differ between
+    processes. A process whose heartbeats, one in `interval` seconds, are missing for `ttl` seconds
+    loses its shards to the others. With `publish`, events go to the logs of the store, too, and
+    reading pauses while the store does not answer; else only the sessions go there. The other
+    arguments are those of `open_shards`.
+
+    Raises `StoreError` if the store does not answer, and `LocalProtocolError` if other processes
+    run another number of shards.
+    """
+    if config.wait_for_identify_slot:
+        raise LocalProtocolError(
+            "invalid Config.wait_for_identify_slot True: the fleet grants the slots"
+        )
+    adapter = running_adapter()
+    options: dict[str, Any] = {
+        "ssl_context": ssl_context,
+        "proxy": proxy,
+        "connect": connect,
+    }
+    async with MemoryStore() if store is None else store as entered:
+        bot = entered.scoped(token_fingerprint(config.token))
+        if count is None:
+            present, _ = await read_generation(bot)
+            count = present.count if present else await _looked_up(adapter, config, options)
+        generation = await agree(bot, count, ttl=ttl)
+        running = Member(
+            config,
+            name=member or member_name(),
+            generation=generation,
+            bot=bot,
+            ttl=ttl,
+            interval=interval,
+            publish=publish,
+        )
+        async with (
+            adapter.open_shards(
+                config,
+                count=count,
+                ids=(),
+                before_dial=running.lease.before_dial,
+                identify_queue=running.slots,
+                queue_limit=queue_limit,
+                recorder=recorder,
+                raise_on_give_up=raise_on_give_up,
+                **options,
+            ) as shards,
+            _in_background(running, shards),
+        ):
+            yield Fleet(running, shards, publish=publish)
+
+
+async def _looked_up(adapter: Any, config: Config, options: dict[str, Any]) -> int:
+    """Return the number of shards that the lookup recommends."""
+    async with adapter.open_shards(config, ids=(), **options) as shards:
+        count: int = (await shards.planned()).count
+        return count
+
+
+@contextlib.asynccontextmanager
+async def _in_background(member: Member, shards: Any) -> AsyncIterator[None]:
+    error: BaseException | None = None
+    async with anyio.create_task_group() as group:
+        group.start_soon(member.run, shards)
+        try:
+            yield
+        except anyio.get_cancelled_exc_class():
+            raise
+        except BaseException as caught:
+            # Raised again outside of the group, which would wrap it.
+            error = caught
+        finally:
+            with anyio.move_on_after(_LEAVE_SECONDS, shield=True):
+                await member.leave()
+            group.cancel_scope.cancel()
+    if error is not None:
+        raise error
+    member.raise_error()

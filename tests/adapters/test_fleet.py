@@ -1,0 +1,386 @@
+"""Fleets of several members in one process, with both adapters and stores."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import anyio
+import attrs
+import pytest
+
+from gateway_fleet import MemoryStore, StoreError, open_fleet
+from gateway_proto import (
+    Dispatch,
+    Identify,
+    LocalProtocolError,
+    Ready,
+    Resume,
+    Resumed,
+)
+from gateway_proto.fleet import LogRecord
+from gateway_proto.server import Server, ServerConfig
+from gateway_proto.session import token_fingerprint
+from tests.adapters.support import KITS, Kit, lookup_config
+
+pytestmark = pytest.mark.parametrize("kit", KITS, ids=str)
+
+FAST: dict[str, Any] = {"ttl": 1.0, "interval": 0.2}
+
+
+@attrs.define
+class Running:
+    """A member under test: what its handler received."""
+
+    fleet: Any
+    scope: anyio.CancelScope
+    numbers: list[tuple[int, int]] = attrs.Factory(list)
+    """Shard id and number of each numbered event."""
+    events: list[tuple[int, Any]] = attrs.Factory(list)
+    is_over: bool = False
+
+    def shards_of(self, type_: type[Any]) -> list[int]:
+        return [shard_id for shard_id, event in self.events if isinstance(event, type_)]
+
+
+class Bench:
+    """A server with `count` shards, and members that come and go."""
+
+    def __init__(self, kit: Kit, serving: Any, group: Any, received: Counter[str]) -> None:
+        self.kit = kit
+        self.serving = serving
+        self.store: Any = MemoryStore()
+        self.received = received
+        self.config = lookup_config(serving)
+        self._group = group
+        self._next = 0
+
+    async def start(self, store: Any = None, **options: Any) -> Running:
+        ready: list[Running] = []
+        self._group.start_soon(self._run, ready, store or self.store, options)
+        await until(lambda: bool(ready))
+        return ready[0]
+
+    async def _run(self, ready: list[Running], store: Any, options: dict[str, Any]) -> None:
+        with anyio.CancelScope() as scope:
+            async with open_fleet(self.config, store, **{**FAST, **options}) as fleet:
+                running = Running(fleet, scope)
+                ready.append(running)
+                async for shard_id, event in fleet:
+                    if shard_id is not None:
+                        running.events.append((shard_id, event))
+                        if isinstance(event, Dispatch) and event.name == "NUMBER":
+                            running.numbers.append((shard_id, event.data))
+        running.is_over = True
+
+    def send(self, shard_id: int, number: int, count: int) -> None:
+        self.serving.dispatch(
+            "NUMBER", number, to=lambda session: session.shard == (shard_id, count)
+        )
+
+    async def until_owned(self, *owned: tuple[Running, int]) -> None:
+        """Wait until members own these numbers of shards, all READY."""
+
+        def is_owned() -> bool:
+            return all(
+                len(running.fleet.owned) == number
+                and all(
+                    n in running.fleet.gateways
+                    and running.fleet.gateways[n].state is not None
+                    and running.fleet.gateways[n].state.value == "ready"
+                    for n in running.fleet.owned
+                )
+                for running, number in owned
+            )
+
+        await until(is_owned)
+
+
+async def until(condition: Callable[[], bool], seconds: float = 15.0) -> None:
+    with anyio.fail_after(seconds):
+        while not condition():
+            await anyio.sleep(0.01)
+
+
+@contextlib.asynccontextmanager
+async def _bench(kit: Kit, count: int, **settings: Any) -> AsyncIterator[Bench]:
+    received: Counter[str] = Counter()
+
+    def on_event(_: Any, event: Any) -> None:
+        if isinstance(event, Identify | Resume):
+            received[type(event).__name__] += 1
+
+    server = Server(ServerConfig(shards=count, max_concurrency=16, **settings))
+    async with (
+        kit.adapter.serve_gateway(server, on_event=on_event) as serving,
+        anyio.create_task_group() as group,
+    ):
+        yield Bench(kit, serving, group, received)
+        group.cancel_scope.cancel()
+
+
+def run(kit: Kit, count: int, body: Callable[[Bench], Awaitable[None]], **settings: Any) -> None:
+    async def main() -> None:
+        with anyio.fail_after(40):
+            async with _bench(kit, count, **settings) as bench:
+                await body(bench)
+
+    kit.run(main)
+
+
+def test_fleet_of_one_process_needs_no_store(kit: Kit) -> None:
+    async def body(bench: Bench) -> None:
+        async with open_fleet(bench.config, **FAST) as fleet:
+            ready, numbers = set(), []
+            async for shard_id, event in fleet:
+                if isinstance(event, Ready):
+                    assert event.shard == (shard_id, 3)
+                    ready.add(shard_id)
+                    if len(ready) == 3:
+                        bench.serving.dispatch("NUMBER", 7)
+                if isinstance(event, Dispatch) and event.name == "NUMBER":
+                    numbers.append((shard_id, event.data))
+                    if len(numbers) == 3:
+                        break
+            assert sorted(numbers) == [(0, 7), (1, 7), (2, 7)]
+            assert set(fleet.owned) == {0, 1, 2}
+            assert fleet.count == 3
+            assert fleet.of_guild(1 << 22) is fleet.gateways[1]
+
+    run(kit, 3, body)
+
+
+def test_second_member_gets_its_share_by_resumes_alone(kit: Kit) -> None:
+    async def body(bench: Bench) -> None:
+        first = await bench.start()
+        await bench.until_owned((first, 4))
+        second = await bench.start()
+        for number in range(60):
+            for shard_id in range(4):
+                bench.send(shard_id, number, 4)
+            await anyio.sleep(0.02)
+        await bench.until_owned((first, 2), (second, 2))
+        await until(lambda: len(first.numbers + second.numbers) >= 240)
+
+        assert bench.received["Identify"] == 4
+        assert sorted(second.shards_of(Resumed)) == sorted(second.fleet.owned)
+        for shard_id in range(4):
+            numbers = [n for of, n in first.numbers + second.numbers if of == shard_id]
+            assert numbers == list(range(60)), "in order over both members"
+
+    run(kit, 4, body)
+
+
+def test_drained_member_gives_all_away_and_ends(kit: Kit) -> None:
+    async def body(bench: Bench) -> None:
+        first, second = await bench.start(), await bench.start()
+        await bench.until_owned((first, 2), (second, 2))
+
+        await first.fleet.drain()
+
+        await until(lambda: first.is_over)
+        await bench.until_owned((second, 4))
+        assert bench.received["Identify"] == 4
+
+    run(kit, 4, body)
+
+
+def test_drain_of_the_only_member_ends_it(kit: Kit) -> None:
+    async def body(bench: Bench) -> None:
+        first = await bench.start()
+        await bench.until_owned((first, 2))
+        await first.fleet.drain()
+        await until(lambda: first.is_over)
+
+        second = await bench.start()
+        await bench.until_owned((second, 2))
+        assert bench.received["Identify"] == 2
+
+    run(kit, 2, body)
+
+
+def test_restarted_member_resumes_after_the_handled_events(kit: Kit) -> None:
+    async def body(bench: Bench) -> None:
+        first = await bench.start()
+        await bench.until_owned((first, 2))
+        bench.send(0, 1, 2)
+        await until(lambda: len(first.numbers) == 1)
+        first.scope.cancel()
+        await anyio.sleep(0.3)
+        bench.send(0, 2, 2)
+        bench.send(1, 3, 2)
+
+        second = await bench.start()
+        await bench.until_owned((second, 2))
+
+        assert bench.received["Identify"] == 2
+        assert [n for n in second.numbers if n != (0, 1)] in (
+            [(0, 2), (1, 3)],
+            [(1, 3), (0, 2)],
+        ), "the last event of the first may be handled twice"
+
+    run(kit, 2, body)
+
+
+class CutStore:
+    """A store that can be cut off, like the network of one machine."""
+
+    def __init__(self, store: Any) -> None:
+        self._store = store
+        self._state = {"cut": False}
+
+    def cut(self, *, cut: bool) -> None:
+        self._state["cut"] = cut
+
+    async def __aenter__(self) -> CutStore:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        pass
+
+    def scoped(self, prefix: str) -> CutStore:
+        scope = CutStore(self._store.scoped(prefix))
+        scope._state = self._state
+        return scope
+
+    def __getattr__(self, name: str) -> Any:
+        verb = getattr(self._store, name)
+
+        async def call(*arguments: Any) -> Any:
+            if self._state["cut"]:
+                await anyio.sleep(0.02)
+                raise StoreError("cut off")
+            return await verb(*arguments)
+
+        return call
+
+
+def test_shards_of_a_cut_off_member_are_taken_over(kit: Kit) -> None:
+    async def body(bench: Bench) -> None:
+        store = CutStore(bench.store)
+        first, second = await bench.start(store), await bench.start()
+        await bench.until_owned((first, 2), (second, 2))
+        store.cut(cut=True)
+
+        await bench.until_owned((second, 4))
+        connections = len(bench.serving.server.open_connections)
+        await anyio.sleep(0.5)
+        assert len(bench.serving.server.open_connections) == connections, "no ghost dials"
+        for shard_id in range(4):
+            bench.send(shard_id, 1, 4)
+        await until(lambda: len(second.numbers) == 4)
+        store.cut(cut=False)
+        await bench.until_owned((first, 2), (second, 2))
+        assert bench.received["Identify"] == 4
+
+    run(kit, 4, body)
+
+
+async def _log(bench: Bench, shard_id: int) -> list[LogRecord]:
+    bot = bench.store.scoped(token_fingerprint(bench.config.token))
+    data, _ = await bot.compare_and_set("generation", None, 0)
+    scope = bot.scoped(json.loads(data)["id"])
+    return [record async for _, record in scope.records(shard_id, 0)]
+
+
+async def _logged_numbers(bench: Bench, shard_id: int) -> list[int]:
+    records = await _log(bench, shard_id)
+    return [int(data) for record in records for name, _, data in record.events if name == "NUMBER"]
+
+
+def test_published_events_are_in_the_log_once_over_moves(kit: Kit) -> None:
+    async def body(bench: Bench) -> None:
+        first = await bench.start(publish=True)
+        await bench.until_owned((first, 4))
+        second = await bench.start(publish=True)
+        for number in range(200):
+            for shard_id in range(4):
+                bench.send(shard_id, number, 4)
+            if number == 100:
+                first.scope.cancel()
+            await anyio.sleep(0.005)
+        await bench.until_owned((second, 4))
+        await until(lambda: (3, 199) in second.numbers and (0, 199) in second.numbers)
+        await anyio.sleep(0.3)
+
+        assert bench.received["Identify"] == 4
+        for shard_id in range(4):
+            assert await _logged_numbers(bench, shard_id) == list(range(200))
+
+    run(kit, 4, body)
+
+
+def test_publishing_pauses_while_the_store_is_away(kit: Kit) -> None:
+    async def body(bench: Bench) -> None:
+        store = CutStore(bench.store)
+        only = await bench.start(store, publish=True, queue_limit=10)
+        await bench.until_owned((only, 1))
+        store.cut(cut=True)
+        await anyio.sleep(0.2)
+        data = "x" * 50_000
+        for number in range(100):
+            bench.serving.dispatch("BIG", data)
+            bench.send(0, number, 1)
+        await anyio.sleep(1.5)
+        assert len(only.numbers) < 50, "the ledger has no room: reading pauses"
+        assert only.fleet.gateways[0].state.value == "ready", "heartbeats go on"
+        assert bench.received["Resume"] == 0
+
+        store.cut(cut=False)
+        await until(lambda: len(only.numbers) == 100)
+        await anyio.sleep(0.3)
+        assert await _logged_numbers(bench, 0) == list(range(100))
+
+    run(kit, 1, body, heartbeat_interval=300)
+
+
+def test_ghost_is_fenced_and_appends_nothing(kit: Kit) -> None:
+    async def body(bench: Bench) -> None:
+        store = CutStore(bench.store)
+        first = await bench.start(store, publish=True)
+        await bench.until_owned((first, 2))
+        for shard_id in range(2):
+            while not any(record.events for record in await _log(bench, shard_id)):
+                await anyio.sleep(0.01)
+        store.cut(cut=True)
+        bench.send(0, 1, 2)
+        second = await bench.start(publish=True)
+        await bench.until_owned((second, 2))
+        bench.send(0, 2, 2)
+        await until(lambda: (0, 2) in second.numbers)
+        store.cut(cut=False)
+        await bench.until_owned((first, 1), (second, 1))
+
+        assert await _logged_numbers(bench, 0) == [1, 2]
+        assert bench.received["Identify"] == 2
+
+    run(kit, 2, body)
+
+
+def test_another_count_than_that_of_live_members_raises(kit: Kit) -> None:
+    async def body(bench: Bench) -> None:
+        first = await bench.start()
+        await bench.until_owned((first, 2))
+        with pytest.raises(LocalProtocolError, match="members of the fleet run 2 shards"):
+            async with open_fleet(bench.config, bench.store, count=3, **FAST):
+                pass
+        first.scope.cancel()
+        await anyio.sleep(0.3)
+
+        other = await bench.start(count=3)
+        await bench.until_owned((other, 3))
+
+    run(kit, 2, body)
+
+
+def test_exception_of_the_body_is_raised_as_it_is(kit: Kit) -> None:
+    async def body(bench: Bench) -> None:
+        with pytest.raises(ZeroDivisionError):
+            async with open_fleet(bench.config, **FAST) as fleet:
+                async for _ in fleet:
+                    raise ZeroDivisionError
+
+    run(kit, 1, body)
