@@ -119,6 +119,7 @@ async def wait_for_event(gateway: Any, type_: type[Any]) -> Any:
 
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
+DEMO_TRACE = ROOT / "docs" / "traces" / "demo.jsonl"
 ENVIRONMENT = {
     **os.environ,
     "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "adapters")]),
@@ -196,6 +197,12 @@ def serve_process(*arguments: str) -> Iterator[ServeProcess]:
     finally:
         serving.process.kill()
         serving.process.communicate()
+
+
+def short_trace(path: pathlib.Path) -> pathlib.Path:
+    """Write the beginning of the demo trace, which is replayed at once."""
+    path.write_text("".join(DEMO_TRACE.read_text().splitlines(keepends=True)[:100]))
+    return path
 
 
 def json_lines(path: pathlib.Path) -> list[dict[str, Any]]:

@@ -20,12 +20,10 @@ from tests.adapters.support import (
     PATIENCE,
     run_command,
     serve_process,
+    short_trace,
     tail_process,
     wait_until,
 )
-
-ROOT = pathlib.Path(__file__).parents[2]
-TRACE = ROOT / "docs" / "traces" / "demo.jsonl"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -153,15 +151,18 @@ def test_output_works_in_every_encoding(
     ("words", "status"),
     [
         ("--version", 0),
-        (f"replay {TRACE}", 0),
+        ("replay TRACE", 0),
         ("tail --fly", 2),
         ("tail --gateway ws://127.0.0.1:1", 1),
         ("demo", 0),
     ],
 )
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
-def test_closed_streams_do_not_change_the_status(words: str, status: int, closed: str) -> None:
-    command = " ".join([*COMMAND, words, closed])
+def test_closed_streams_do_not_change_the_status(
+    words: str, status: int, closed: str, tmp_path: pathlib.Path
+) -> None:
+    trace = short_trace(tmp_path / "trace.jsonl")
+    command = " ".join([*COMMAND, words.replace("TRACE", str(trace)), closed])
 
     result = subprocess.run(
         ["sh", "-c", command], env=ENVIRONMENT, capture_output=True, text=True, timeout=60

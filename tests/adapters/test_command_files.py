@@ -15,10 +15,16 @@ from gateway_cli.private import NotOurs, locked, private_file
 from gateway_cli.progress import read_text
 from gateway_cli.session_file import NotSaved, SessionFile
 from gateway_proto import Session
-from tests.adapters.support import PATIENCE, run_command, serve_process, tail_process, wait_until
+from tests.adapters.support import (
+    PATIENCE,
+    run_command,
+    serve_process,
+    short_trace,
+    tail_process,
+    wait_until,
+)
 
 ROOT = pathlib.Path(__file__).parents[2]
-TRACE = ROOT / "docs" / "traces" / "demo.jsonl"
 SESSION = Session(id="x", sequence=1, version=10, token_fingerprint="f")
 
 WRITTEN = {
@@ -68,7 +74,8 @@ def test_every_file_of_a_command_is_read_in_encodings_of_editors(
 
 @pytest.mark.parametrize("how", WRITTEN)
 def test_trace_is_read_in_encodings_of_editors(how: str, tmp_path: pathlib.Path) -> None:
-    trace = _write(tmp_path / "trace.jsonl", TRACE.read_text(), how)
+    text = short_trace(tmp_path / "trace.jsonl").read_text()
+    trace = _write(tmp_path / "trace.jsonl", text, how)
 
     result = run_command("replay", "--quiet", str(trace))
 
@@ -162,7 +169,7 @@ def test_named_pipe_is_rejected_without_waiting(tmp_path: pathlib.Path) -> None:
 def test_record_and_timeline_keep_files_of_another_kind(tmp_path: pathlib.Path) -> None:
     notes, trace, page = tmp_path / "notes", tmp_path / "index.jsonl", tmp_path / "index.html"
     notes.write_text("notes")
-    trace.write_text(TRACE.read_text())
+    short_trace(trace)
     page.write_text("<html>")
 
     record = run_command("tail", "--gateway", "ws://127.0.0.1:1", "--record", str(notes))
@@ -267,9 +274,10 @@ def test_lost_session_removes_its_file(tmp_path: pathlib.Path) -> None:
 @pytest.mark.skipif(not pathlib.Path("/dev/full").exists(), reason="there is no /dev/full")
 @pytest.mark.parametrize(
     "words",
-    ["--version", "tail --help", f"replay {TRACE}", "demo", "doctor --gateway ws://127.0.0.1:1"],
+    ["--version", "tail --help", "replay TRACE", "demo", "doctor --gateway ws://127.0.0.1:1"],
 )
-def test_full_disk_is_reported_with_status_1(words: str) -> None:
+def test_full_disk_is_reported_with_status_1(words: str, tmp_path: pathlib.Path) -> None:
+    words = words.replace("TRACE", str(short_trace(tmp_path / "trace.jsonl")))
     with open("/dev/full", "w") as full:
         result = subprocess.run(
             [sys.executable, "-m", "gateway_cli", *words.split()],

@@ -70,9 +70,9 @@ def test_token_echoed_by_a_server_is_redacted(token: str, compression: str, chop
     link.run(10)
 
     lines = made.close()
-    assert differences(lines) == []
     assert "after it" in "".join(lines)
     if len(token) < 6:
+        assert differences(lines) == []
         assert not re.search(rf'token\\*":\\*"{token}\\*"', "".join(lines))
     else:
         assert_hides(lines, token)
