@@ -138,7 +138,7 @@ def lint(session: nox.Session) -> None:
 
 @nox.session(python=NEWEST)
 def types(session: nox.Session) -> None:
-    """Check types with mypy --strict, and that every public name is typed, with pyright."""
+    """Check types of the code, the README, docs/ and public names, with mypy and pyright."""
     install(session, *group("types"))
     session.run("mypy", "--python-executable", shutil.which("python", path=session.bin) or "python")
     untyped = []
@@ -160,6 +160,7 @@ def types(session: nox.Session) -> None:
             ]
     if untyped:
         session.error(f"not typed: {', '.join(untyped)}")
+    session.run("python", "-m", "pytest", "-q", "tests/test_typing.py", *session.posargs)
 
 
 @nox.session(python=NEWEST)

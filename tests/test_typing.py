@@ -1,4 +1,4 @@
-"""Type checkers find missing cases and unknown names, as in docs/types.md."""
+"""Type checkers accept all code of README and docs, and find missing cases and unknown names."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ import pytest
 from gateway_proto import Client, Config, Dispatch, DispatchName, Event
 from gateway_proto.server import Server
 from gateway_proto.testing import Link
+from tests.markdown_blocks import PAGES, blocks
+
+pytestmark = pytest.mark.timeout(300)  # checkers take a minute on a busy system
 
 ROOT = pathlib.Path(__file__).parents[1]
 SAMPLES = ROOT / "tests" / "typing"
@@ -37,18 +40,31 @@ def test_sample_has_every_member_of_the_event_union() -> None:
 
 # ----- the checkers -----
 
-HOW_TO = re.findall(
-    r"^```python\n(.*?)^```", (ROOT / "docs" / "howto" / "transport.md").read_text(), re.M | re.S
-)
 TRANSPORTS = sorted((ROOT / "examples").glob("over_*.py"))
+
+
+def _of_page(page: pathlib.Path) -> dict[str, str]:
+    """Return the Python of a page as modules, in which lines have their numbers in the page."""
+    stem = "page_" + re.sub(r"\W", "_", str(page.relative_to(ROOT).with_suffix("")))
+    files: dict[str, str] = {}
+    shared: list[str] = []
+    for block in blocks(page, "python"):
+        lines = ["\n"] * (block.line - 1)
+        code = block.code.splitlines(keepends=True)
+        # As in tests.markdown_blocks: programs and tests stand alone, others continue the page.
+        if "GATEWAY_TOKEN" in block.code or re.search(r"^def test_", block.code, re.M):
+            files[f"{stem}_{block.line}"] = "".join(lines + code)
+        else:
+            shared += lines[len(shared) :] + code
+    return files | ({stem: "".join(shared)} if shared else {})
 
 
 def _files() -> dict[str, str]:
     """Return the text of all files to check, by the name of a module."""
     # A module "requests" would hide the package.
     files = {f"sample_{path.stem}": path.read_text() for path in SAMPLES.glob("*.py")}
-    files |= {f"types_{number}": block for number, block in enumerate(BLOCKS)}
-    files |= {f"transport_{number}": block for number, block in enumerate(HOW_TO)}
+    for page in PAGES:
+        files |= _of_page(page)
     return files | {
         path.stem: path.read_text()
         for path in TRANSPORTS
@@ -66,7 +82,7 @@ def _errors_of_mypy(paths: list[pathlib.Path]) -> list[tuple[str, str]]:
         timeout=280,
         check=False,
     )
-    found = re.findall(r"^(\w+)\.py:\d+: error: (.*)$", result.stdout, re.M)
+    found = re.findall(r"^(\w+)\.py:(\d+: error: .*)$", result.stdout, re.M)
     assert result.returncode in (0, 1) and bool(found) == result.returncode, result
     return found
 
@@ -87,7 +103,10 @@ def _errors_of_pyright(paths: list[pathlib.Path]) -> list[tuple[str, str]]:
     except ValueError:
         pytest.skip("pyright cannot be run here: it needs Node.js")
     assert report["summary"]["filesAnalyzed"] == len(paths)
-    return [(pathlib.Path(d["file"]).stem, d["message"]) for d in report["generalDiagnostics"]]
+    return [
+        (pathlib.Path(d["file"]).stem, f"{d['range']['start']['line'] + 1}: {d['message']}")
+        for d in report["generalDiagnostics"]
+    ]
 
 
 @pytest.fixture(
@@ -103,10 +122,6 @@ def errors(request: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     for name, message in request.param(paths):
         found[name].append(message)
     return found
-
-
-def _of(errors: dict[str, list[str]], prefix: str) -> list[list[str]]:
-    return [found for name, found in errors.items() if name.startswith(prefix)]
 
 
 def test_match_with_every_case_is_accepted(errors: dict[str, list[str]]) -> None:
@@ -126,8 +141,11 @@ def test_match_with_a_missing_case_or_misspelt_name_is_rejected(
     assert "MESAGE_CREATE" in output
 
 
-def test_page_about_typing_type_checks(errors: dict[str, list[str]]) -> None:
-    assert _of(errors, "types_") == [[]] * len(BLOCKS)
+def test_code_of_readme_and_docs_type_checks(errors: dict[str, list[str]]) -> None:
+    pages = {name: found for name, found in errors.items() if name.startswith("page_")}
+
+    assert len(pages) > 30
+    assert {name: found for name, found in pages.items() if found} == {}
 
 
 @pytest.mark.parametrize("path", TRANSPORTS, ids=lambda path: path.stem)
@@ -137,11 +155,6 @@ def test_transport_of_messages_type_checks(
     pytest.importorskip(path.stem.removeprefix("over_"))
 
     assert errors[path.stem] == []
-
-
-def test_page_about_transports_type_checks(errors: dict[str, list[str]]) -> None:
-    assert HOW_TO
-    assert _of(errors, "transport_") == [[]] * len(HOW_TO)
 
 
 # ----- the page -----
