@@ -40,7 +40,7 @@ Grant: TypeAlias = Callable[[float], object]
 class _Record(msgspec.Struct, frozen=True, omit_defaults=True):
     """Value of the record in the store, as JSON."""
 
-    granted: dict[_Count, _Count] = {}
+    granted: Annotated[dict[_Count, _Count], msgspec.Meta(max_length=MAX_SHARDS)] = {}
     """Granted slots by key."""
     left: _Left | None = None
     """Identifies that are left until the reset. None means that no lookup has reported a limit."""

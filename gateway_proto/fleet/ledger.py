@@ -20,6 +20,7 @@ from gateway_proto.errors import LocalProtocolError
 from gateway_proto.events import Dispatch, Event, Ready
 from gateway_proto.fleet.records import (
     HEAD,
+    MAX_EVENTS,
     MAX_NAME_LENGTH,
     MAX_POSITION,
     MAX_RECORD_SIZE,
@@ -59,8 +60,9 @@ class Ledger:
     """Log of one shard, as its owner writes it. `head` is the own claim.
 
     Add all events of the shard in order. With `keep_events=False` the log has sessions alone: add
-    the events that were handled. A record has at most `limit` bytes of events, or one larger event.
-    Raises `LocalProtocolError` for invalid arguments, and for a head of another member.
+    the events that were handled. A record has at most `limit` bytes of events, or one larger event,
+    and at most 65,536 events. Raises `LocalProtocolError` for invalid arguments, and for a head of
+    another member.
     """
 
     def __init__(
@@ -251,7 +253,9 @@ class Ledger:
         if batch is not self._batches[-1]:
             self._begin(batch)
         if self._keep_events:
-            if batch.events and batch.size + size > self._limit:
+            if batch.events and (
+                batch.size + size > self._limit or len(batch.events) == MAX_EVENTS
+            ):
                 batch = _Batch(self._latest())
                 self._begin(batch)
             batch.events.append(logged)

@@ -57,7 +57,7 @@ class MemberRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     """Number of the heartbeat. A member whose record does not change is dead."""
     owns: dict[_Shard, _Position] = {}
     """Owned shards with the positions of their claims."""
-    wants: tuple[_Shard, ...] = ()
+    wants: Annotated[tuple[_Shard, ...], msgspec.Meta(max_length=MAX_SHARDS)] = ()
     """Shards that the member is about to claim."""
     draining: bool = False
     """Whether the member gives all shards away."""

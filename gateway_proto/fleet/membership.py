@@ -297,7 +297,8 @@ class Membership:
         self._release(live, targets, owners)
         is_drained = self._draining_since is not None and not self._owned and not self._claiming
         self._has_left = is_drained and written.draining and not written.owns
-        self._due = min(self._due, max(self._sent_at, self._members.next_death()))
+        soon = self._sent_at + self._interval / 4
+        self._due = min(self._due, max(soon, self._members.next_death()))
         if written.wants != tuple(self._wants) or written.owns.keys() != self._owned.keys():
             self.hurry(now=self._now)
 

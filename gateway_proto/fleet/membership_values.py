@@ -33,8 +33,8 @@ class WriteMember(msgspec.Struct, frozen=True):
 class ClaimShard(msgspec.Struct, frozen=True):
     """Append a claim to the log of a shard, see `claim_record`; answer with `claim_done`.
 
-    If the append is refused, read the head again. Answer with None if it is the claim of another
-    member, or after three attempts.
+    If the append is refused, read the head again. Answer with None after three attempts, and if
+    `LogHead.by` has changed: another member has claimed the shard meanwhile.
     """
 
     shard: int

@@ -8,7 +8,7 @@ that it follows; the engine refuses it after any other.
 from __future__ import annotations
 
 import zlib
-from typing import Any, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import msgspec
 
@@ -20,6 +20,8 @@ __all__ = ["MAX_RECORD_SIZE", "LogHead", "LogRecord", "LoggedEvent", "claim_reco
 
 MAX_RECORD_SIZE = 16 * 2**20
 """Maximum bytes of a record, before its compression and after."""
+MAX_EVENTS = 2**16
+"""Maximum number of events in a record: small ones take 50 times their bytes once decoded."""
 MAX_POSITION = 2**53 - 1
 """Maximum position of a record: engines keep positions as floats, exact up to here."""
 MAX_NAME_LENGTH = 256
@@ -90,7 +92,7 @@ class LogRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     """Name of the member that appends it."""
     session: Session | None = None
     """Session as of the last event. All events of a record are of one session."""
-    events: tuple[LoggedEvent, ...] = ()
+    events: Annotated[tuple[LoggedEvent, ...], msgspec.Meta(max_length=MAX_EVENTS)] = ()
     claim: bool = False
     """Whether the record only takes the shard over."""
     session_lost: bool = False
@@ -170,6 +172,10 @@ def check_head(head: LogHead) -> None:
 def _check_record(record: LogRecord) -> None:
     check_fields(record, _RECORD_FIELDS)
     check_session("LogRecord.session", record.session)
+    if len(record.events) > MAX_EVENTS:
+        raise LocalProtocolError(
+            f"LogRecord.events has {len(record.events)} members: expected at most {MAX_EVENTS}"
+        )
     for event in record.events:
         if not 0 <= event[1] <= MAX_SEQUENCE:
             raise LocalProtocolError(

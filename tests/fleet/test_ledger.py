@@ -382,6 +382,19 @@ def test_record_has_at_most_limit_bytes_or_one_event() -> None:
     ]
 
 
+def test_record_has_at_most_65536_events() -> None:
+    small = [dispatch(number, data=b"") for number in range(2, 2**16 + 3)]
+    owner = ledger(ready("s"), *small, limit=10**7)
+
+    records = appended(owner)
+
+    assert [len(record.events) for record in records] == [2**16, 2]
+    assert [record.session for record in records] == [
+        session("s", 2**16),
+        session("s", 2**16 + 2),
+    ]
+
+
 def test_resumed_after_a_full_record_begins_another() -> None:
     owner = ledger(ready("s"), dispatch(2, data=bytes(990)), Resumed("RESUMED", 3), limit=1000)
 

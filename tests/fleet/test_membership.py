@@ -371,6 +371,23 @@ def test_heartbeat_is_sent_when_a_member_would_be_dead() -> None:
     assert MemberLeft("b") in member.events()
 
 
+def test_deaths_in_a_row_cause_no_burst_of_heartbeats() -> None:
+    member = membership()
+    own_all(member)
+    table = {"b": record(draining=True)}
+    heartbeat(member, 2.0, table, answered=2.3)
+    table["c"] = record(draining=True)
+    member.hurry(now=2.3)
+    heartbeat(member, 2.3, table, answered=2.31)
+    for now in (3.5, 4.9):
+        heartbeat(member, now, table)
+
+    assert member.next_timer() == 5.3
+    heartbeat(member, 5.3, table)
+    assert set(member.members) == {"c"}
+    assert member.next_timer() == 5.425
+
+
 def test_member_that_changes_again_has_joined_again() -> None:
     members = Members("a", "b", count=4)
     members.run(2.0)

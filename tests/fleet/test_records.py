@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 import zlib
 from typing import Any
 
@@ -117,7 +118,34 @@ def test_larger_record_is_not_encoded() -> None:
     assert str(caught.value) == "LogRecord has 16777217 bytes: expected at most 16777216"
 
 
+def test_record_has_at_most_65536_events() -> None:
+    full = LogRecord("i", "b", events=(("N", 1, b""),) * 2**16)
+    larger = LogRecord("i", "b", events=(*full.events, ("N", 1, b"")))
+
+    assert LogRecord.from_bytes(full.to_bytes()) == full
+    with pytest.raises(LocalProtocolError) as caught:
+        larger.to_bytes()
+    assert str(caught.value) == "LogRecord.events has 65537 members: expected at most 65536"
+
+
 # ----- hostile bytes -----
+
+
+def test_many_small_events_are_rejected_before_they_are_decoded() -> None:
+    count = 3_000_000
+    data = packed(events=None).replace(b"\xc0", b"\xdd%s" % count.to_bytes(4, "big"))
+    data = zlib.compress(data + b"\x93\xa1N\x01\xc4\x00" * (count - 500_000))
+    assert len(data) < 30_000
+
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match="Expected `array` of length <= 65536"):
+            LogRecord.from_bytes(data)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert peak < 40 * 2**20
 
 
 @given(st.binary(max_size=200))
