@@ -108,6 +108,7 @@ def lowest(session: nox.Session) -> None:
     # Old libraries use what new Pythons deprecate; the examples are written for new libraries.
     ignored = (
         "adapters",
+        "test_example_proxy.py",
         "test_examples.py",
         "test_fuzzing.py",
         "test_reference_client.py",
@@ -189,11 +190,12 @@ def docs(session: nox.Session) -> None:
 
 @nox.session(python=NEWEST)
 def examples(session: nox.Session) -> None:
-    """Run every example and every code block of the documentation."""
-    install(session)
+    """Run every example and every code block of the documentation; check types of the examples."""
+    install(session, *group("bench"), *group("types"))
     session.run(
         *("python", "-m", "pytest", "-q", *ALL_TESTS),
-        *("tests/test_examples.py", "tests/test_pages.py"),
+        *("tests/test_examples.py", "tests/test_example_proxy.py", "tests/test_typing.py"),
+        "tests/test_pages.py",
         *session.posargs,
     )
 

@@ -12,7 +12,7 @@ import trio
 
 import gateway_asyncio
 import gateway_trio
-from gateway_proto import Config, Dial, Dispatch, Event, Intents
+from gateway_proto import Config, Dial, Dispatch, Event, GaveUpError, Intents
 
 FROM = os.environ.get("FROM_ADDRESS", "0.0.0.0")
 CONFIG = Config(
@@ -52,7 +52,10 @@ async def on_trio() -> None:
                 break
 
 
-if sys.argv[1:] == ["trio"]:
-    trio.run(on_trio)
-else:
-    asyncio.run(on_asyncio())
+try:
+    if sys.argv[1:] == ["trio"]:
+        trio.run(on_trio)
+    else:
+        asyncio.run(on_asyncio())
+except GaveUpError as error:  # such as a rejected token; a lost connection is dialled again
+    raise SystemExit(error.reason) from None

@@ -7,17 +7,18 @@ import os
 import random
 import sys
 import time
+from typing import Any
 
 import anyio
 from anyio.abc import ByteStream
 
-from gateway_proto import Client, Config, Connection, Dispatch, Intents, State
+from gateway_proto import Client, Config, Connection, Dial, Dispatch, Event, Intents, State
 
 now = time.monotonic
 GONE = (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError)
 
 
-async def drive(connection: Connection, stream: ByteStream) -> None:
+async def drive(connection: Connection[Any, Event], stream: ByteStream) -> None:
     """Drive one connection until it is closed."""
     while True:
         try:
@@ -35,11 +36,19 @@ async def drive(connection: Connection, stream: ByteStream) -> None:
             handle(event)
 
 
-def handle(event: object) -> None:
+def handle(event: Event) -> None:
     if isinstance(event, Dispatch) and event.name == "MESSAGE_CREATE":
         print(event.data["content"], flush=True)
         if event.data["content"] == "!stop":
             client.stop(keep_session=False, now=now())
+
+
+async def connect(dial: Dial) -> ByteStream:
+    if dial.tls:
+        return await anyio.connect_tcp(
+            dial.host, dial.port, tls=True, tls_standard_compatible=False
+        )
+    return await anyio.connect_tcp(dial.host, dial.port)
 
 
 async def main() -> None:
@@ -47,9 +56,7 @@ async def main() -> None:
         await anyio.sleep(max(0.0, dial.at - now()))
         try:
             with anyio.fail_after(20):
-                stream = await anyio.connect_tcp(
-                    dial.host, dial.port, tls=dial.tls, tls_standard_compatible=False
-                )
+                stream = await connect(dial)
         except OSError as error:  # TimeoutError is one
             client.dial_failed(str(error) or repr(error), now=now())
             continue

@@ -9,7 +9,7 @@ import os
 import pathlib
 
 from gateway_asyncio import open_gateway
-from gateway_proto import Config, Dispatch, GatewayProtoError, Intents, Session
+from gateway_proto import Config, Dispatch, GatewayProtoError, GaveUpError, Intents, Session
 
 FILE = pathlib.Path(os.environ.get("SESSION_FILE", "session.json"))
 CONFIG = Config(
@@ -52,4 +52,7 @@ async def main() -> None:
                 break  # leaving closes in a way that the session survives
 
 
-asyncio.run(main())
+try:
+    asyncio.run(main())
+except GaveUpError as error:  # such as a rejected token; a lost connection is dialled again
+    raise SystemExit(error.reason) from None

@@ -10,14 +10,15 @@ import selectors
 import socket
 import ssl
 import time
+from typing import Any
 
-from gateway_proto import Client, Config, Connection, Dispatch, Intents, State
+from gateway_proto import Client, Config, Connection, Dispatch, Event, Intents, State
 
 WAITS = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 now = time.monotonic
 
 
-def drive(connection: Connection, sock: socket.socket) -> None:
+def drive(connection: Connection[Any, Event], sock: socket.socket) -> None:
     """Drive one connection until it is closed."""
     out = b""
     with selectors.DefaultSelector() as selector:
@@ -51,7 +52,7 @@ def drive(connection: Connection, sock: socket.socket) -> None:
                 handle(event)
 
 
-def handle(event: object) -> None:
+def handle(event: Event) -> None:
     if isinstance(event, Dispatch) and event.name == "MESSAGE_CREATE":
         print(event.data["content"], flush=True)
         if event.data["content"] == "!stop":

@@ -11,34 +11,46 @@ import socket
 import ssl
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
-from gateway_proto import Client, Config, Connection, Dispatch, GatewayProtoError, Intents, State
+import gateway_proto as gp
 
 now = time.monotonic
-inbox: queue.SimpleQueue = queue.SimpleQueue()
+inbox: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
 
 
-def send(command: object) -> None:
-    """Called by any thread."""
-    inbox.put(lambda: client.connection.send(command, now=now()))
+def send(command: gp.Command) -> None:
+    """Send from any thread; while no gateway is connected, nothing is sent."""
+
+    def send_now() -> None:
+        if isinstance(client.connection, gp.ClientConnection):
+            client.connection.send(command, now=now())
+
+    inbox.put(send_now)
 
 
-def read(sock: socket.socket, connection: Connection) -> None:
+def receive(connection: gp.Connection[Any, gp.Event], data: bytes) -> None:
+    connection.receive_data(data, now=now())
+
+
+def read(sock: socket.socket, connection: gp.Connection[Any, gp.Event]) -> None:
     try:
         while data := sock.recv(65536):
-            inbox.put(lambda data=data: connection.receive_data(data, now=now()))
+            inbox.put(partial(receive, connection, data))
     except OSError:
         pass
     inbox.put(lambda: connection.receive_eof(now=now()))
 
 
-def drive(sock: socket.socket, connection: Connection) -> None:
+def drive(sock: socket.socket, connection: gp.Connection[Any, gp.Event]) -> None:
     threading.Thread(target=read, args=(sock, connection), daemon=True).start()
     while True:
         try:
             if data := connection.data_to_send():
                 sock.sendall(data)
-            if connection.state is State.CLOSED:
+            if connection.state is gp.State.CLOSED:
                 return
             at = connection.next_timer()
             inbox.get(timeout=None if at is None else max(0.0, at - now()))()
@@ -46,22 +58,23 @@ def drive(sock: socket.socket, connection: Connection) -> None:
             connection.handle_timer(now=now())
         except OSError:
             connection.receive_eof(now=now())
-        except GatewayProtoError as error:  # such as a command that came too early
+        except gp.GatewayProtoError as error:  # such as a command that came too early
             print(error)
         for event in connection.events():
             handle(event)
 
 
-def handle(event: object) -> None:
-    if isinstance(event, Dispatch) and event.name == "MESSAGE_CREATE":
+def handle(event: gp.Event) -> None:
+    if isinstance(event, gp.Dispatch) and event.name == "MESSAGE_CREATE":
         print(event.data["content"], flush=True)
         if event.data["content"] == "!stop":
             client.stop(keep_session=False, now=now())
 
 
 token, api_url = os.environ["GATEWAY_TOKEN"], os.environ.get("GATEWAY_API")
-intents = Intents.GUILD_MESSAGES | Intents.MESSAGE_CONTENT
-client = Client(Config(token=token, api_url=api_url, intents=intents, random=random.random))
+intents = gp.Intents.GUILD_MESSAGES | gp.Intents.MESSAGE_CONTENT
+config = gp.Config(token=token, api_url=api_url, intents=intents, random=random.random)
+client = gp.Client(config)
 while (dial := client.next_dial()) is not None:
     time.sleep(max(0.0, dial.at - now()))
     try:

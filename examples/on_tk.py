@@ -11,8 +11,9 @@ import ssl
 import time
 import tkinter
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
-from gateway_proto import Client, Config, Connection, Dial, Dispatch, Intents, State
+from gateway_proto import Client, Config, Connection, Dial, Dispatch, Event, Intents, State
 
 WAITS = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 EVERY = 20  # milliseconds
@@ -28,7 +29,7 @@ def connect(dial: Dial) -> socket.socket:
     return sock
 
 
-def dial(transport: Future | None = None) -> None:
+def dial(transport: Future[socket.socket] | None = None) -> None:
     asked = client.next_dial()
     if asked is None:
         root.destroy()
@@ -43,7 +44,7 @@ def dial(transport: Future | None = None) -> None:
         drive(client.dial_succeeded(now=now()), transport.result())
 
 
-def drive(connection: Connection, sock: socket.socket, out: bytes = b"") -> None:
+def drive(connection: Connection[Any, Event], sock: socket.socket, out: bytes = b"") -> None:
     try:
         if data := sock.recv(65536):
             connection.receive_data(data, now=now())

@@ -3,37 +3,41 @@
 import os
 import random
 import time
+from typing import Any
 
-from twisted.internet import reactor
-from twisted.internet.endpoints import HostnameEndpoint, connectProtocol, wrapClientTLS
-from twisted.internet.protocol import Protocol
+from twisted.internet import reactor as any_reactor
+from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.python.failure import Failure
 
-from gateway_proto import Client, Config, Dispatch, Intents, State
+from gateway_proto import Client, Config, Dial, Dispatch, Intents, State
 
+reactor: Any = any_reactor  # its types are for mypy's plugin alone
 now = time.monotonic
 
 
 class Driver(Protocol):
-    timer = None
+    transport: Any
+    timer: Any = None
 
-    def connectionMade(self):
+    def connectionMade(self) -> None:
         self.connection = client.dial_succeeded(now=now())
         self.process_output()
 
-    def dataReceived(self, data):
+    def dataReceived(self, data: bytes) -> None:
         self.connection.receive_data(data, now=now())
         self.process_output()
 
-    def connectionLost(self, reason):
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.connection.receive_eof(now=now())
         self.process_output()
         dial()
 
-    def on_timer(self):
+    def on_timer(self) -> None:
         self.connection.handle_timer(now=now())
         self.process_output()
 
-    def process_output(self):
+    def process_output(self) -> None:
         """After each change: hand over the events, send the bytes, set the timer."""
         for event in self.connection.events():
             if isinstance(event, Dispatch) and event.name == "MESSAGE_CREATE":
@@ -49,7 +53,7 @@ class Driver(Protocol):
             self.timer = reactor.callLater(max(0.0, at - now()), self.on_timer)
 
 
-def dial():
+def dial() -> None:
     asked = client.next_dial()
     if asked is None:
         reactor.stop()
@@ -57,16 +61,16 @@ def dial():
         reactor.callLater(max(0.0, asked.at - now()), connect, asked)
 
 
-def connect(asked):
-    endpoint = HostnameEndpoint(reactor, asked.host.encode(), asked.port, timeout=20)
+def connect(asked: Dial) -> None:
+    endpoint: Any = HostnameEndpoint(reactor, asked.host.encode(), asked.port, timeout=20)
     if asked.tls:
         from twisted.internet.ssl import optionsForClientTLS  # pip install twisted[tls]
 
         endpoint = wrapClientTLS(optionsForClientTLS(asked.host), endpoint)
-    connectProtocol(endpoint, Driver()).addErrback(failed)
+    endpoint.connect(Factory.forProtocol(Driver)).addErrback(failed)
 
 
-def failed(failure):
+def failed(failure: Failure) -> None:
     client.dial_failed(failure.getErrorMessage(), now=now())
     dial()
 

@@ -11,7 +11,7 @@ import time
 
 import aiohttp
 
-from gateway_proto import Client, ClientConnection, Config, Dispatch, Intents, State
+from gateway_proto import Client, ClientConnection, Config, Dispatch, Event, Intents, State
 
 now = time.monotonic
 
@@ -46,7 +46,7 @@ async def drive(connection: ClientConnection, ws: aiohttp.ClientWebSocketRespons
         await ws.close(code=close[0], message=close[1].encode())
 
 
-def handle(event: object) -> None:
+def handle(event: Event) -> None:
     if isinstance(event, Dispatch) and event.name == "MESSAGE_CREATE":
         print(event.data["content"], flush=True)
         if event.data["content"] == "!stop":

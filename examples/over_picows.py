@@ -24,8 +24,8 @@ class Driver(WSListener):
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         if frame.msg_type is WSMsgType.CLOSE:
-            code: Any = frame.get_close_code() or None  # typed as an Enum, it is any int
-            self.connection.receive_close(code, frame.get_close_reason() or "", now=now())
+            code: Any = frame.get_close_code()  # typed as an Enum, it is any int
+            self.connection.receive_close(code or None, frame.get_close_reason() or "", now=now())
         elif frame.msg_type in (WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.CONTINUATION):
             if frame.msg_type is not WSMsgType.CONTINUATION:
                 self.kind = frame.msg_type

@@ -8,13 +8,14 @@ a new session at the real gateway events are missing, so the bots' sessions end.
 import asyncio
 import contextlib
 import os
+from typing import Any
 
 import gateway_proto as gp
 from gateway_asyncio import open_gateway, serve_gateway
 from gateway_proto.server import Server, ServerConfig, ServerConnection, ServerEvent, World
 from gateway_proto.session import GuildBackfill
 
-FORWARDED = gp.Request | gp.UpdatePresence | gp.UpdateVoiceState
+Forwarded = gp.Request | gp.UpdatePresence | gp.UpdateVoiceState
 
 
 class Mirror(World):
@@ -23,13 +24,13 @@ class Mirror(World):
     def requested_guild(self, guild_id: str) -> None:
         return None
 
-    def soundboard_sounds(self, request: object) -> list:
+    def soundboard_sounds(self, request: object) -> list[Any]:
         return []
 
     def channel_info(self, request: object) -> None:
         return None
 
-    def voice(self, state: object, session_id: str) -> dict:
+    def voice(self, state: object, session_id: str) -> dict[str, Any]:
         return {}
 
 
@@ -44,11 +45,11 @@ async def main() -> None:
     token, port, intents = (os.environ[name] for name in ("GATEWAY_TOKEN", "PORT", "INTENTS"))
     config = gp.Config(token=token, api_url=os.environ.get("GATEWAY_API"), intents=int(intents))
     front = Server(ServerConfig(tokens={token}, world=Mirror()))
-    commands: asyncio.Queue = asyncio.Queue()
+    commands: asyncio.Queue[Forwarded] = asyncio.Queue()
 
     def on_event(connection: ServerConnection, event: ServerEvent) -> None:
         command = getattr(event, "presence", None) or event  # that of Identify
-        if isinstance(command, FORWARDED):
+        if isinstance(command, Forwarded):
             commands.put_nowait(command)
 
     async def forward() -> None:
@@ -75,4 +76,7 @@ async def main() -> None:
                 print(serving.api_url, flush=True)
 
 
-asyncio.run(main())
+try:
+    asyncio.run(main())
+except gp.GaveUpError as error:  # such as a rejected token; a lost connection is dialled again
+    raise SystemExit(error.reason) from None

@@ -7,7 +7,7 @@ import asyncio
 import os
 
 from gateway_asyncio import open_gateway
-from gateway_proto import Config, Dispatch, Intents
+from gateway_proto import Config, Dispatch, GaveUpError, Intents
 from gateway_proto.trace import Recorder, replay
 
 PATH = os.environ.get("TRACE_FILE", "trace.jsonl")
@@ -21,16 +21,23 @@ async def main() -> None:
     )
     with open(PATH, "w", encoding="utf-8") as file:
         recorder = Recorder(file.write)
-        async with open_gateway(config, recorder=recorder) as gateway:
-            async for event in gateway:
-                if isinstance(event, Dispatch) and event.name == "MESSAGE_CREATE":
-                    print(event.data["content"], flush=True)
-                    if event.data["content"] == "!stop":
-                        break
-        recorder.close()  # writes the lines that waited
+        try:
+            async with open_gateway(config, recorder=recorder) as gateway:
+                async for event in gateway:
+                    if isinstance(event, Dispatch) and event.name == "MESSAGE_CREATE":
+                        print(event.data["content"], flush=True)
+                        if event.data["content"] == "!stop":
+                            break
+        finally:
+            recorder.close()  # writes the lines that waited
 
 
-asyncio.run(main())
+reason = None
+try:
+    asyncio.run(main())
+except GaveUpError as error:
+    reason = error.reason  # the trace has what came before
 with open(PATH, encoding="utf-8") as lines:
     differences = [difference for step in replay(lines) for difference in step.differences]
 print(f"{len(differences)} differences")
+raise SystemExit(reason)  # None, status 0: it was stopped

@@ -24,6 +24,7 @@ from gateway_proto import (
 )
 from gateway_proto.server import Fault, Server
 from gateway_proto.testing import Link
+from gateway_pytest import RunningGateway
 
 # ----- the bot: what it decides is a function, so that a test needs no loop -----
 
@@ -64,11 +65,15 @@ def test_it_misses_nothing_while_the_network_is_away() -> None:
 
 
 @pytest.mark.gateway(faults=[Fault("drop", on="ready")])
-def test_on_a_real_socket_it_resumes_and_answers(gateway_server) -> None:
-    config = {"token": gateway_server.token, "api_url": gateway_server.api_url}
+def test_on_a_real_socket_it_resumes_and_answers(gateway_server: RunningGateway) -> None:
+    config = Config(
+        token=gateway_server.token,
+        api_url=gateway_server.api_url,
+        intents=Intents.GUILD_MESSAGES,
+    )
 
     async def play() -> None:
-        bot = asyncio.create_task(run(Config(**config, intents=Intents.GUILD_MESSAGES)))
+        bot = asyncio.create_task(run(config))
         await asyncio.to_thread(gateway_server.wait_for, Identify)
         await asyncio.to_thread(gateway_server.wait_for, Resume)  # after the drop
         gateway_server.dispatch("MESSAGE_CREATE", {"content": "!play shogi"})

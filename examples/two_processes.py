@@ -52,10 +52,11 @@ async def run_shards(number: int, port: int) -> None:
     )
     waiting = set()
     async with open_shards(config, count=count, ids=range(number, count, PROCESSES)) as shards:
-        async for shard_id, event in shards:
+        async for shard_id, event in shards:  # None for the events of the lookup
             match event:
-                case gp.IdentifySlotNeeded(key=key):
-                    task = asyncio.create_task(use_slot(shards.gateways[shard_id], key, port))
+                case gp.IdentifySlotNeeded():
+                    gateway = shards.gateways[event.shard_id]
+                    task = asyncio.create_task(use_slot(gateway, event.key, port))
                     waiting.add(task)
                     task.add_done_callback(waiting.discard)
                 case gp.Ready():
@@ -66,7 +67,8 @@ async def run_shards(number: int, port: int) -> None:
                         break
 
 
-async def main() -> None:
+async def main() -> int:
+    """Run the processes; return the highest exit status."""
     async with await asyncio.start_server(grant_slot, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         command = [sys.executable, *sys.orig_argv[1:]]
@@ -74,8 +76,12 @@ async def main() -> None:
             await asyncio.create_subprocess_exec(*command, str(number), str(port))
             for number in range(PROCESSES)
         ]
-        for process in started:
-            await process.wait()
+        return max([await process.wait() for process in started])
 
 
-asyncio.run(run_shards(*map(int, sys.argv[1:])) if len(sys.argv) > 1 else main())
+if len(sys.argv) == 1:
+    raise SystemExit(asyncio.run(main()))
+try:
+    asyncio.run(run_shards(int(sys.argv[1]), int(sys.argv[2])))
+except gp.GaveUpError as error:
+    raise SystemExit(f"process {sys.argv[1]}: {error.reason}") from None

@@ -1,10 +1,19 @@
-"""Profiles of Hypothesis: `pytest --hypothesis-profile=long` runs fifty times as many examples."""
+"""Profiles of Hypothesis, signals and environment of the tests, and processes of the examples.
+
+`pytest --hypothesis-profile=long` runs fifty times as many examples of Hypothesis.
+"""
 
 from __future__ import annotations
 
 import os
+import pathlib
 import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
 
+import pytest
 from hypothesis import settings
 
 # No deadline per example: on a busy system tests would fail.
@@ -20,3 +29,37 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 for name in ("ws", "wss", "http", "https", "all", "socks"):
     for variable in (f"{name}_proxy", f"{name}_proxy".upper()):
         os.environ.pop(variable, None)
+
+_ROOT = pathlib.Path(__file__).parents[1]
+
+
+def _start(example: str, **env: str) -> subprocess.Popen[str]:
+    name, *arguments = example.split()
+    command = [sys.executable, "-W", "error", str(_ROOT / "examples" / name), *arguments]
+    if name == "on_tk.py" and not os.environ.get("DISPLAY"):
+        command = ["xvfb-run", "--auto-servernum", *command]
+    return subprocess.Popen(
+        command,
+        env={**os.environ, "PYTHONPATH": f"{_ROOT}:{_ROOT / 'adapters'}", **env},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+@pytest.fixture
+def start_example() -> Iterator[Any]:
+    """Return a function that starts an example; it ends with the test at the latest."""
+    started: list[subprocess.Popen[str]] = []
+
+    def starter(example: str, **env: str) -> subprocess.Popen[str]:
+        started.append(_start(example, **env))
+        return started[-1]
+
+    yield starter
+    for process in started:
+        # Children of xvfb-run would keep the pipes open.
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate(timeout=60)
