@@ -23,7 +23,7 @@ from gateway_cli.output import Output
 from gateway_cli.running import run
 from gateway_cli.settings import configured
 from gateway_cli.show import MISUSED, Screen, fail
-from gateway_cli.words import describe
+from gateway_cli.words import colour_of, describe
 from gateway_proto import (
     Activity,
     Closed,
@@ -32,9 +32,11 @@ from gateway_proto import (
     Dispatch,
     Encoding,
     GatewayFound,
+    Heartbeat,
     HeartbeatSent,
     Initiator,
     Intents,
+    Opened,
     ProtocolVersion,
     Ready,
     Resumed,
@@ -47,6 +49,7 @@ __all__ = ["demo"]
 _SECONDS = 9.0
 _HEARTBEAT_MILLISECONDS = 800
 _TOKEN = "demo-token"
+_OK = 200
 _PRESENCE = UpdatePresence([Activity("chess")])
 
 
@@ -116,7 +119,7 @@ class _Demo:
     def on_server_event(self, _connection: object, event: ServerEvent) -> None:
         """Show what the server received."""
         self._at_server.append(event)
-        self._screen.line("server", describe(event))
+        self._show("server", event)
 
     async def run(self, adapter: Any) -> None:
         """From the lookup to the clean close."""
@@ -131,7 +134,7 @@ class _Demo:
             config = attrs.evolve(self._config, api_url=serving.api_url)
             async with adapter.open_gateway(config, proxy=None) as gateway:
                 async for event in gateway:
-                    self._screen.line("client", describe(event))
+                    self._show("client", event)
                     await self._answer(event, gateway, serving)
                     if isinstance(event, Resumed):
                         break
@@ -162,18 +165,39 @@ class _Demo:
         for number in numbers:
             serving.dispatch("MESSAGE_CREATE", {"number": number, "content": "hello"})
 
-    def failures(self) -> list[str]:
-        """Deviations from the expected result."""
+    def _show(self, who: str, event: Any) -> None:
+        """Show an event; as text without those that the lines around them imply."""
+        is_implied = (
+            isinstance(event, Heartbeat)
+            or (isinstance(event, HeartbeatSent) and self._config.version.acks_heartbeats)
+            or (isinstance(event, Opened) and who == "server")
+            or (isinstance(event, Closed) and event.code == _OK)  # the lookup has its answer
+        )
+        if self._screen.as_json or not is_implied:
+            self._screen.line(who, describe(event), colour=colour_of(event))
+
+    def steps(self) -> list[tuple[bool, str]]:
+        """Return the steps: whether each succeeded, and its result in words."""
         ends = [event for event in self._at_server if isinstance(event, Closed)]
-        expected = {
-            "the lookup named no gateway": self.looked_up,
-            "the server did not receive the status": _PRESENCE in self._at_server,
-            "the session was not resumed": self.resumed,
-            f"the messages were {self.numbers}, not [1, 2, 3, 4]": self.numbers == [1, 2, 3, 4],
-            "the client did not close cleanly": bool(ends)
-            and (ends[-1].code, ends[-1].initiator) == (1000, Initiator.PEER),
-        }
-        return [failure for failure, happened in expected.items() if not happened]
+        closed = bool(ends) and (ends[-1].code, ends[-1].initiator) == (1000, Initiator.PEER)
+        in_order = self.numbers == [1, 2, 3, 4]
+        numbers = ", ".join(map(str, self.numbers)) or "none"
+        steps = (
+            (self.looked_up, "the lookup named the gateway", "the lookup named no gateway"),
+            (
+                _PRESENCE in self._at_server,
+                "the client identified and set its status",
+                "the server did not receive the status",
+            ),
+            (
+                self.resumed,
+                "the connection was dropped, and the session was resumed",
+                "the session was not resumed",
+            ),
+            (in_order, "4 of 4 messages arrived, in order", f"messages not 1 to 4: {numbers}"),
+            (closed, "the client closed with 1000", "the client did not close cleanly"),
+        )
+        return [(good, done if good else failed) for good, done, failed in steps]
 
 
 def _show(
@@ -195,18 +219,14 @@ def _show(
     demo_run = _Demo(screen, config)
     try:
         _ADAPTERS[adapter](demo_run, screen.output)
-        failures = demo_run.failures()
+        steps = demo_run.steps()
     except TimeoutError:
-        failures = [f"it took more than {_SECONDS:.0f} seconds", *demo_run.failures()]
-    if failures:
-        screen.verdict(f"failed: {'; '.join(failures)}", good=False)
-        return False
-    screen.verdict(
-        f"success: version {version.number} on {adapter}, {encoding.value}, compression "
-        f"{compression.value}, dropped and resumed, 4 of 4 messages in order",
-        good=True,
-    )
-    return True
+        steps = [(False, f"it took more than {_SECONDS:.0f} seconds"), *demo_run.steps()]
+    failures = [text for good, text in steps if not good]
+    how = f"version {version.number}, {adapter}, {encoding.value}, compression {compression.value}"
+    result = f"failed: {'; '.join(failures)}" if failures else f"success: {how}"
+    screen.verdict(result, good=not failures, steps=steps)
+    return not failures
 
 
 def demo(

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import textwrap
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
 import typer
@@ -16,9 +15,18 @@ from rich.text import Text
 
 from gateway_cli.escaping import NOT_AS_JSON, escape, json_line
 from gateway_cli.output import Output, OutputFile
-from gateway_cli.words import fields_of, plain
+from gateway_cli.words import colour_of, fields_of, plain
 
-__all__ = ["MALFORMED_TRACE_ERRORS", "MISUSED", "Screen", "complain", "console", "fail"]
+__all__ = [
+    "MALFORMED_TRACE_ERRORS",
+    "MISUSED",
+    "Screen",
+    "complain",
+    "console",
+    "fail",
+    "mark",
+    "print_verdict",
+]
 
 MISUSED = 2
 """The exit status if options or files cannot be used."""
@@ -58,6 +66,22 @@ def console(output: Output | None = None, *, stderr: bool = False) -> Console:
     return made
 
 
+def mark(console: Console, good: bool) -> str | None:
+    """Return a tick or a cross and a space; None in a pipe, or in an encoding without them."""
+    text = "\N{CHECK MARK} " if good else "\N{BALLOT X} "
+    try:
+        text.encode(console.encoding)
+    except (LookupError, UnicodeEncodeError):
+        return None
+    return text if console.is_terminal else None
+
+
+def print_verdict(console: Console, text: str, *, good: bool) -> None:
+    """Print the last line, with a tick in green or a cross in red."""
+    style = "bold green" if good else "bold red"
+    console.print(Text(f"{mark(console, good) or ''}{escape(text)}", style=style))
+
+
 class Screen:
     """Lines with a time and a speaker: coloured on a terminal, plain in a pipe, or as JSON."""
 
@@ -81,8 +105,10 @@ class Screen:
         can_move = self.output.stream.isatty() and not self._console.is_dumb_terminal
         return can_move and not self._as_json
 
-    def line(self, who: str, text: str, *, then: Callable[[], None] | None = None) -> None:
-        """Queue a line; `then` is called after it is written."""
+    def line(
+        self, who: str, text: str, *, colour: str = "", then: Callable[[], None] | None = None
+    ) -> None:
+        """Queue a line; `colour` is that of its text, `then` is called after it is written."""
         if self._as_json:
             self._json({"who": who, "text": text})
         else:
@@ -90,7 +116,8 @@ class Screen:
             style = _COLOURS.get(who, "bold")
             seconds = f"{self._seconds:6.2f}  "
             body = self._wrapped(escape(text), len(seconds) + len(head))
-            self._console.print(Text.assemble((seconds, "dim"), (escape(head), style), body))
+            parts = (seconds, "dim"), (escape(head), style), (body, colour)
+            self._console.print(Text.assemble(*parts))
         if then is not None:
             self.output.write("", then)
 
@@ -100,7 +127,7 @@ class Screen:
             name = type(event).__name__
             self._json({"who": who, "event": name, "text": text, **fields_of(event)})
         else:
-            self.line(who, text)
+            self.line(who, text, colour=colour_of(event))
 
     def object(self, fields: dict[str, Any], *, then: Callable[[], None] | None = None) -> None:
         """Queue an object as it is; `then` is called after it is written."""
@@ -112,7 +139,7 @@ class Screen:
 
     @contextlib.contextmanager
     def footer(self, draw: Callable[[], Table]) -> Iterator[Callable[[], None]]:
-        """Keep a table below the lines; yield a function that draws it again."""
+        """Keep a table below the lines, also at the end; yield a function that draws it again."""
 
         def fitting() -> Table:
             table = draw()
@@ -124,7 +151,6 @@ class Screen:
             fitting(),
             console=self._console,
             auto_refresh=False,
-            transient=True,
             redirect_stdout=False,
             redirect_stderr=False,
         )
@@ -138,12 +164,18 @@ class Screen:
             self._console.show_cursor(True)
             yield update
 
-    def verdict(self, text: str, *, good: bool) -> None:
-        """Queue the last line."""
+    def verdict(self, text: str, *, good: bool, steps: Sequence[tuple[bool, str]] = ()) -> None:
+        """Queue the results of the steps, if any, and the last line."""
         if self._as_json:
             self._json({"who": "verdict", "text": text, "good": good})
             return
-        self._console.print(Text(escape(text), style="bold green" if good else "bold red"))
+        if steps:
+            self._console.print()
+        for step_good, step in steps:
+            marked = mark(self._console, step_good) or ("ok: " if step_good else "not ok: ")
+            colour = "green" if step_good else "red"
+            self._console.print(Text.assemble((marked, colour), escape(step)))
+        print_verdict(self._console, text, good=good)
 
     @property
     def _seconds(self) -> float:
@@ -153,8 +185,8 @@ class Screen:
         width = self._console.width - indent
         if not self._console.is_terminal or width < _NARROWEST:
             return text
-        lines = textwrap.wrap(text, width, break_on_hyphens=False)
-        return f"\n{' ' * indent}".join(lines)
+        lines = Text(text).wrap(self._console, width)  # measures wide characters
+        return f"\n{' ' * indent}".join(line.plain.rstrip() for line in lines)
 
     def _json(self, fields: dict[str, Any]) -> None:
         line = {"seconds": round(self._seconds, 3), **fields}

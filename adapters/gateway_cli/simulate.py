@@ -11,17 +11,18 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import attrs
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from gateway_cli.escaping import json_line
 from gateway_cli.options import JsonOption
-from gateway_cli.show import MISUSED, console, fail
+from gateway_cli.show import MISUSED, console, fail, print_verdict
 from gateway_proto import LocalProtocolError
 
 if TYPE_CHECKING:
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 __all__ = ["simulate"]
 
 _SECONDS_PER_DAY = 86400.0
+_DAYS_PER_YEAR = 365.0
+_PARTS = 100
+"""Parts of a history, after each of which the progress is shown."""
 _LISTED = 5
 """Number of seeds up to which each digest is printed."""
 
@@ -44,42 +48,77 @@ def _seeds(text: str) -> range:
     return range(first, last + 1)
 
 
-def _run_history(seed: int, without: frozenset[str], days: float) -> Report | InvariantViolation:
-    """Simulate one history of `days` days of one client, or until a violation."""
+def _run_history(
+    seed: int, without: frozenset[str], days: float, advance: Callable[[float], None]
+) -> Report | InvariantViolation:
+    """Simulate one history of `days` days of one client, or until a violation.
+
+    Calls `advance` with the days of each part.
+    """
     # Imported by this command alone: it takes a fifth of what a start of any other takes.
     from gateway_proto.testing import InvariantViolation, Simulation
 
     simulation = Simulation.for_seed(seed, excluded_faults=without)
+    seconds = days * _SECONDS_PER_DAY / simulation.config.clients
     try:
-        return simulation.run(days * _SECONDS_PER_DAY / simulation.config.clients)
+        for part in range(1, _PARTS):
+            simulation.run(seconds * part / _PARTS - simulation.now)
+            advance(days / _PARTS)
+        while simulation.now < seconds:  # twice if the sum of the parts is rounded down
+            simulation.run(seconds - simulation.now)
     except InvariantViolation as broken:
         return broken
+    advance(days / _PARTS)
+    return simulation.report
 
 
-def _ignore_interrupts() -> None:
+_advanced: Any = None
+"""Days that all processes of a pool have simulated, in memory that they share."""
+
+
+def _begin_process(advanced: Any) -> None:
+    global _advanced
+    _advanced = advanced
     # Ctrl-C reaches all processes of a terminal: the first one ends the others.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
+def _run_in_process(seed: int, without: frozenset[str], days: float) -> Report | InvariantViolation:
+    def advance(more: float) -> None:
+        with _advanced.get_lock():
+            _advanced.value += more
+
+    return _run_history(seed, without, days, advance)
+
+
 def _run_histories(
-    seeds: Iterable[int], without: frozenset[str], days: float, jobs: int
+    seeds: Iterable[int],
+    without: frozenset[str],
+    days: float,
+    jobs: int,
+    advance: Callable[[float], None],
 ) -> Generator[Report | InvariantViolation, None, None]:
-    """The histories, as they end."""
+    """The histories, as they end; `advance` is called meanwhile with the days of each part."""
     if jobs == 1:
         for seed in seeds:
-            yield _run_history(seed, without, days)
+            yield _run_history(seed, without, days, advance)
         return
     waiting = iter(seeds)
     # Not forked: a thread draws the progress.
     context = multiprocessing.get_context("spawn")
+    advanced = context.Value("d", 0.0)
+    shown = 0.0
     pool = concurrent.futures.ProcessPoolExecutor(
-        jobs, mp_context=context, initializer=_ignore_interrupts
+        jobs, mp_context=context, initializer=_begin_process, initargs=(advanced,)
     )
     running = {
-        pool.submit(_run_history, seed, without, days) for seed in itertools.islice(waiting, jobs)
+        pool.submit(_run_in_process, seed, without, days)
+        for seed in itertools.islice(waiting, jobs)
     }
     try:
         while running:
+            more, shown = advanced.value - shown, advanced.value
+            advance(more)
             done, running = concurrent.futures.wait(
                 # Ctrl-C just before the wait would not end it.
                 running,
@@ -88,7 +127,7 @@ def _run_histories(
             )
             for future in done:
                 running |= {
-                    pool.submit(_run_history, seed, without, days)
+                    pool.submit(_run_in_process, seed, without, days)
                     for seed in itertools.islice(waiting, 1)
                 }
                 yield future.result()
@@ -106,6 +145,12 @@ class _Sum:
     years: float = 0.0
     events: int = 0
     fault_counts: Counter[str] = attrs.Factory(Counter)
+
+    @property
+    def in_words(self) -> str:
+        """Number of histories and of events."""
+        histories = "history" if self.histories == 1 else "histories"
+        return f"{self.histories} {histories}, {self.events} events"
 
     def add(self, report: Report) -> None:
         self.histories += 1
@@ -135,13 +180,21 @@ def _simulate(
     chosen = None if seeds is None else _seeds(seeds)
     total = _Sum()
     began = time.monotonic()
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.completed:.2f} of {task.total:g} days, {task.description}"),
+        BarColumn(bar_width=12),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+    )
     progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-    outcomes = _run_histories(chosen or itertools.count(), left_out, days, jobs)
+    wanted = (years or 0.0) * _DAYS_PER_YEAR if chosen is None else len(chosen) * days
+    task = progress.add_task(total.in_words, total=wanted)
+    outcomes = _run_histories(
+        chosen or itertools.count(), left_out, days, jobs, partial(progress.advance, task)
+    )
     try:
         page.begin(f"{years:g} years" if chosen is None else f"{len(chosen)} histories")
         with contextlib.closing(outcomes), progress:
-            task = progress.add_task("", total=years if chosen is None else len(chosen))
             for outcome in outcomes:
                 if isinstance(outcome, InvariantViolation):
                     progress.stop()
@@ -150,11 +203,7 @@ def _simulate(
                 total.add(outcome)
                 if chosen is not None and len(chosen) <= _LISTED:
                     page.history(outcome)
-                progress.update(
-                    task,
-                    completed=total.years if chosen is None else total.histories,
-                    description=f"{total.years:.2f} years of one client, {total.events} events",
-                )
+                progress.update(task, description=total.in_words)
                 if years is not None and total.years >= years:
                     break
     except KeyboardInterrupt:
@@ -193,15 +242,19 @@ class _Page:
             return
         for kind, count in sorted(total.fault_counts.items(), key=lambda item: (-item[1], item[0])):
             self._console.print(f"  {kind:22} {count}")
-        self._console.print(f"{seconds:.0f} s, {total.years / seconds * 3600:.1f} years an hour")
-        count = sum(total.fault_counts.values())
-        verdict = "interrupted: nothing broken until then" if interrupted else "nothing broken"
-        if not total.histories:
-            verdict = "interrupted before the first history ended"
+        histories = "1 history" if total.histories == 1 else f"{total.histories} histories"
         self._console.print(
-            f"{total.years:.2f} years of one client in {total.histories} histories: "
-            f"{total.events} events, {count} faults, {verdict}"
+            f"{total.years:.2f} years of one client in {histories}, {seconds:.0f} s: "
+            f"{total.years / seconds * 3600:.1f} years an hour"
         )
+        count = sum(total.fault_counts.values())
+        verdict = f"nothing broken: {total.events} events, {count} faults"
+        if not interrupted:
+            print_verdict(self._console, verdict, good=True)
+        elif total.histories:
+            self._console.print(f"interrupted; {verdict}", style="bold")
+        else:
+            self._console.print("interrupted before the first history ended", style="bold")
 
     def broken(self, broken: InvariantViolation, without: frozenset[str]) -> None:
         """Report a violation, and then the shrunk case."""
@@ -214,8 +267,11 @@ class _Page:
             self._put({"good": False, **fields})
             return
         self._console.print(str(broken))
-        self._console.print("\nomitting kinds of faults while the violation remains ...")
-        self._console.print(str(shrink(broken, excluded_faults=without)))
+        with self._console.status("omitting kinds of faults while the violation remains ..."):
+            fewest = shrink(broken, excluded_faults=without)
+        self._console.print("\nwith the fewest kinds of faults:")
+        self._console.print(str(fewest))
+        print_verdict(self._console, f"{fewest.name} is violated: {fewest.replay}", good=False)
 
     def _put(self, fields: dict[str, Any]) -> None:
         sys.stdout.write(json_line(fields))

@@ -32,7 +32,7 @@ from gateway_cli.settings import Settings, client_config
 from gateway_cli.show import MISUSED, Screen, fail
 from gateway_cli.trace_output import open_recorder
 from gateway_cli.trusting import tls_context
-from gateway_cli.words import data_of, describe
+from gateway_cli.words import colour_of, data_of, describe
 from gateway_proto import (
     Compression,
     Config,
@@ -246,7 +246,7 @@ def _print(
     then = None if file is None else lambda: file.save(session)
     if not screen.as_json:
         who = "tail" if shard_id is None else f"shard {shard_id}"
-        screen.line(who, describe(event), then=then)
+        screen.line(who, describe(event), colour=colour_of(event), then=then)
         return
     line: dict[str, Any] = {"event": type(event).__name__, "name": None, "sequence": None}
     if shard_id is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import json
+import logging
 import re
 from typing import Any
 
@@ -12,63 +13,41 @@ import msgspec
 
 from gateway_cli.escaping import NOT_AS_JSON
 from gateway_proto import (
-    ClockJumped,
     Closed,
-    CommandsDelayed,
-    DialFailed,
-    DialPurpose,
     DialScheduled,
     Dispatch,
-    EncodingIgnored,
-    GatewayFound,
-    GaveUp,
     Heartbeat,
     HeartbeatAcked,
-    HeartbeatLate,
     HeartbeatRequested,
     HeartbeatSent,
     Hello,
     Identify,
-    IdentifyBudgetSpent,
-    IdentifySlotNeeded,
-    MalformedPayload,
     Opened,
     Ready,
-    ReconnectRequested,
     RequestAnswered,
-    RequestFailed,
     Resume,
     Resumed,
-    SessionIgnored,
-    SessionInvalidated,
     UnknownPayload,
     UpdatePresence,
-    UrlRejected,
 )
+from gateway_proto.driver import log_text
+from gateway_proto.driver.log_text import clean
 from gateway_proto.server import HttpRequested
 
-__all__ = ["data_of", "describe", "describe_trace_event", "fields_of", "kind_of", "plain"]
+__all__ = ["colour_of", "data_of", "describe", "describe_trace_event", "fields_of", "plain"]
 
 _WIDEST = 100
-_FIRST_CLOSE_CODE = 1000
-"""Numbers below it are statuses of HTTP: RFC 6455, section 7.4.2."""
-_OK = 200
+_OK, _NORMAL_CLOSURE = 200, 1000
 
 
 def describe(event: Any) -> str:
-    """Say what happened in a few words; never with a token."""
+    """Return what happened in a few words; never with a token or the query of a URL."""
     match event:
-        case DialScheduled():
+        case DialScheduled(purpose=purpose, url=url, reason=reason):
             delay = f" in {event.delay:.1f} s" if event.delay >= 0.05 else ""
-            is_lookup = event.purpose is DialPurpose.LOOKUP
-            action = "look up" if is_lookup else event.purpose.value
-            return f"will {action} at {event.url}{delay} ({event.reason})"
-        case DialFailed(url, error):
-            return f"cannot connect to {url}: {error}"
-        case GatewayFound(url):
-            return f"the gateway is {url}"
+            return f"{purpose.value} at {clean(url)}{delay} ({reason})"
         case Opened(path):
-            return f"WebSocket open, {path}"
+            return f"connected: the WebSocket is open, {path}"
         case Hello(heartbeat_interval):
             return f"HELLO, a heartbeat every {heartbeat_interval} ms"
         case Ready():
@@ -81,52 +60,35 @@ def describe(event: Any) -> str:
             return f"heartbeat {_word(d)}"
         case HeartbeatAcked(latency):
             return "heartbeat ACK" + ("" if latency is None else f", {latency * 1000:.1f} ms")
-        case EncodingIgnored(expected, received):
-            return f"the server sends {received.value} instead of the requested {expected.value}"
         case HeartbeatRequested():
             return "the server asks for a heartbeat"
-        case ReconnectRequested(url):
-            return "the server asks to reconnect" + ("" if url is None else f" to {url}")
-        case SessionInvalidated(resumable):
-            return f"INVALID_SESSION, {'resumable' if resumable else 'not resumable'}"
-        case IdentifySlotNeeded(_, key):
-            return f"waits for an identify slot of key {key}"
-        case IdentifyBudgetSpent(seconds, reason):
-            wait = "" if seconds is None else f" for {seconds:.0f} s"
-            return f"no Identify is possible{wait}: {reason}"
-        case SessionIgnored(reason):
-            return f"the stored session is not used: {reason}"
         case UnknownPayload():
             return f"unknown payload, op {_word(event.op)}, {_or_none(event.message)}"
-        case MalformedPayload(error):
-            return f"malformed payload: {error}"
         case RequestAnswered():
-            return f"answer to request {event.number}, {kind_of(event.request)}"
-        case RequestFailed():
-            return f"request {event.number} failed, {kind_of(event.request)}: {event.reason}"
+            return f"{type(event.request).__name__} answered"
         case Identify():
             return _of_identify(event)
         case Resume():
             return f"Resume of {event.session_id[:8]}... after sequence {_word(event.seq)}"
         case UpdatePresence():
             playing = ", ".join(activity.name for activity in event.activities) or "nothing"
-            return f"status {event.status}, playing {playing}, since {_word(event.since)}"
+            since = "" if event.since is None else f", idle since {event.since}"
+            return f"status {event.status}, playing {playing}{since}"
         case HttpRequested(method, path, status):
             return f"{method} {path} -> {status}"
-        case UrlRejected(url, reason):
-            return f"will not go to {url}: {reason}"
-        case HeartbeatLate(seconds):
-            return f"a heartbeat was {seconds:.1f} s late: something blocks the loop"
-        case ClockJumped(seconds):
-            return f"the clock jumped by {seconds:.0f} s: was the system suspended?"
-        case CommandsDelayed(count, seconds):
-            return f"{count} commands wait for the rate limit, the first for {seconds:.0f} s"
-        case GaveUp(reason):
-            return f"gave up: {reason}"
-        case Closed():
-            return _of_close(event)
         case _:
-            return _short(_in_words(event))
+            return log_text.describe(event) or _short(_in_words(event))
+
+
+def colour_of(event: Any) -> str:
+    """Return the colour of an event's text on a terminal; "" is that of the terminal."""
+    if isinstance(event, Ready | Resumed):
+        return "green"
+    level = log_text.level_of(event)
+    is_lost = isinstance(event, Closed) and event.code not in (_OK, _NORMAL_CLOSURE)
+    if level >= logging.ERROR:
+        return "red"
+    return "yellow" if is_lost or level >= logging.WARNING else ""
 
 
 def describe_trace_event(event: dict[str, Any]) -> str:
@@ -172,7 +134,7 @@ def fields_of(event: Any) -> dict[str, Any]:
     }
 
 
-def kind_of(value: Any) -> str:
+def _kind_of(value: Any) -> str:
     """Return the name of a class as words."""
     return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(value).__name__).lower()
 
@@ -183,16 +145,6 @@ def plain(value: Any) -> Any:
         return value.value
     is_value = isinstance(value, msgspec.Struct) or attrs.has(type(value))
     return fields_of(value) if is_value else str(value)
-
-
-def _of_close(closed: Closed) -> str:
-    reason = closed.error or closed.reason
-    if closed.code is not None and closed.code < _FIRST_CLOSE_CODE:
-        if closed.code == _OK and not reason:
-            return "the lookup is complete"
-        return f"answered with HTTP {closed.code}{f' ({reason})' if reason else ''}"
-    code = "without a close frame" if closed.code is None else f"with {closed.code}"
-    return f"closed {code} by {closed.initiator.value}{f' ({reason})' if reason else ''}"
 
 
 def _of_data(dispatch: Dispatch) -> str:
@@ -222,7 +174,7 @@ def _in_words(event: Any) -> str:
     is_value = isinstance(event, msgspec.Struct) or attrs.has(type(event))
     fields = fields_of(event) if is_value else {}
     shown = [f"{name.replace('_', ' ')} {_word(v)}" for name, v in fields.items() if v is not None]
-    return ", ".join([kind_of(event), *shown])
+    return ", ".join([_kind_of(event), *shown])
 
 
 def _word(value: Any) -> str:

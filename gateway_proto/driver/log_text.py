@@ -1,4 +1,4 @@
-"""Level and text of the log record of each event.
+"""Level and text of the log record of each event; the command line shares most texts.
 
 A record never contains `d`, the token or the query of a URL. Control characters in texts of the
 peer are escaped.
@@ -22,6 +22,7 @@ from gateway_proto.events import (
     GaveUp,
     HeartbeatLate,
     HttpRequested,
+    IdentifyBudgetSpent,
     IdentifySlotNeeded,
     MalformedPayload,
     Opened,
@@ -36,7 +37,7 @@ from gateway_proto.events import (
     UrlRejected,
 )
 
-__all__ = ["DEBUG", "clean", "level_of", "text_of"]
+__all__ = ["DEBUG", "clean", "describe", "level_of", "text_of"]
 
 # Levels of the standard library's `logging`, which only `event_queue.py` imports.
 DEBUG, _INFO, _WARNING, _ERROR = 10, 20, 30, 40
@@ -50,6 +51,7 @@ _LEVELS: dict[type, int] = {
     GatewayFound: _INFO,
     GaveUp: _ERROR,
     HeartbeatLate: _WARNING,
+    IdentifyBudgetSpent: _WARNING,
     IdentifySlotNeeded: _INFO,
     MalformedPayload: _WARNING,
     Opened: _INFO,
@@ -65,6 +67,9 @@ _LEVELS: dict[type, int] = {
 _QUERY = re.compile(r"(\w://[^\s?#]*)[?#]\S*")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _MAX_TEXT_LENGTH = 500
+_OK = 200
+_FIRST_CLOSE_CODE = 1000
+"""Numbers below it are statuses of HTTP: RFC 6455, section 7.4.2."""
 
 
 def level_of(event: object) -> int:
@@ -79,16 +84,30 @@ def text_of(event: Event | ServerEvent) -> str:
     match event:
         case DialScheduled(purpose=purpose, url=url, delay=delay, reason=reason):
             return f"dial scheduled in {delay:.1f} s: {purpose.value} at {clean(url)} ({reason})"
-        case DialFailed(url, error):
-            return f"could not connect to {clean(url)}: {error}"
-        case GatewayFound(url, shards):
-            return f"the lookup returned {clean(url)}, recommended shards: {shards}"
         case Opened():
             return "connected: the WebSocket is open"
         case Ready():
             return "READY: a new session"
         case Resumed():
             return "RESUMED: the session continues"
+        case Dispatch():
+            return f"op 0 {event.name}, sequence {event.sequence}, {len(event.raw)} bytes"
+        case UnknownPayload(op, raw):
+            return f"unknown op {op!r}, {len(raw)} bytes"
+        case HttpRequested(method, path, status):
+            return f"{method} {path.partition('?')[0]}: {status}"
+        case _:
+            return describe(event) or type(event).__name__
+
+
+def describe(event: Event | ServerEvent) -> str | None:
+    """Return the text that the log and the command line share; None if they show other fields."""
+    match event:
+        case DialFailed(url, error):
+            return f"could not connect to {clean(url)}: {error}"
+        case GatewayFound(url, shards):
+            recommended = "" if shards is None else f", recommended shards: {shards}"
+            return f"the lookup returned {clean(url)}{recommended}"
         case Closed():
             return _closed(event)
         case GaveUp(reason):
@@ -103,26 +122,24 @@ def text_of(event: Event | ServerEvent) -> str:
             return f"rejected the URL {clean(url)}: {why}"
         case MalformedPayload(error):
             return f"malformed payload: {error}"
-        case ReconnectRequested():
-            return "the server asks for a reconnect"
+        case ReconnectRequested(to):
+            return "the server asks for a reconnect" + ("" if to is None else f" to {clean(to)}")
         case SessionIgnored(reason):
             return f"the stored session is not used: {reason}"
         case SessionInvalidated(resumable):
-            return f"the server invalidated the session, resumable: {resumable}"
+            return f"the server invalidated the session, {'' if resumable else 'not '}resumable"
         case EncodingIgnored(expected, received):
             return f"the server sends {received.value} instead of the requested {expected.value}"
         case IdentifySlotNeeded(_, key):
             return f"waiting for an identify slot of key {key}"
+        case IdentifyBudgetSpent(None, reason):
+            return f"no Identify is possible: {reason}"
+        case IdentifyBudgetSpent(seconds, reason):
+            return f"no Identify is possible for {seconds:.0f} s: {reason}"
         case RequestFailed(_, request, why):
             return f"{type(request).__name__} failed: {why}"
-        case Dispatch():
-            return f"op 0 {event.name}, sequence {event.sequence}, {len(event.raw)} bytes"
-        case UnknownPayload(op, raw):
-            return f"unknown op {op!r}, {len(raw)} bytes"
-        case HttpRequested(method, path, status):
-            return f"{method} {path.partition('?')[0]}: {status}"
         case _:
-            return type(event).__name__
+            return None
 
 
 def clean(text: str, token: str = "") -> str:
@@ -134,14 +151,16 @@ def clean(text: str, token: str = "") -> str:
 
 def _is_refusal(closed: Closed) -> bool:
     """Whether a lookup or an upgrade was refused: only these have an HTTP status, 300 or more."""
-    return closed.code is not None and 300 <= closed.code < 1000
+    return closed.code is not None and 300 <= closed.code < _FIRST_CLOSE_CODE
 
 
 def _closed(closed: Closed) -> str:
-    if closed.code is not None and closed.code < 1000:
+    why = closed.error or closed.reason
+    if closed.code == _OK:
+        text = "HTTP exchange complete"
+    elif closed.code is not None and closed.code < _FIRST_CLOSE_CODE:
         text = f"HTTP exchange ended with status {closed.code}"
     else:
         code = "without a close code" if closed.code is None else f"with {closed.code}"
         text = f"connection closed {code} by {closed.initiator.value}"
-    why = closed.error or closed.reason
     return f"{text}, next: {closed.next_action.value}" + (f" ({why})" if why else "")

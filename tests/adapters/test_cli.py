@@ -69,7 +69,7 @@ def test_demo_shows_the_main_features(version: str, adapter: str) -> None:
     lines = result.stdout.splitlines()
     assert lines[-1].startswith("success")
     for words in (
-        "look up",
+        "lookup at",
         "READY",
         "heartbeat",
         "playing chess",
@@ -135,8 +135,11 @@ def test_user_error_is_reported_in_one_line_with_status_2(
     ("arguments", "expected_text"),
     [
         (["serve", "--host", "192.0.2.1"], "cannot listen on 192.0.2.1 port 8080"),
-        (["tail", "--gateway", "ws://127.0.0.1:1"], "cannot connect to ws://127.0.0.1:1"),
-        (["tail", "--api", "http://127.0.0.1:1/api"], "cannot connect to http://127.0.0.1:1/api"),
+        (["tail", "--gateway", "ws://127.0.0.1:1"], "could not connect to ws://127.0.0.1:1"),
+        (
+            ["tail", "--api", "http://127.0.0.1:1/api"],
+            "could not connect to http://127.0.0.1:1/api",
+        ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -69,7 +69,7 @@ def test_every_file_of_a_command_is_read_in_encodings_of_editors(
         with tail_process(out, "--gateway", serving.gateway, *options):
             wait_until("RESUMED", lambda: "RESUMED" in out.read_text())
 
-    assert "will resume" in out.read_text().splitlines()[0]
+    assert "resume at" in out.read_text().splitlines()[0]
 
 
 @pytest.mark.parametrize("how", WRITTEN)

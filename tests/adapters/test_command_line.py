@@ -7,13 +7,10 @@ import io
 import json
 import os
 import pathlib
-import pty
 import re
-import select
 import shutil
 import subprocess
 import sys
-import time
 import types
 import urllib.request
 from collections.abc import Iterator
@@ -28,6 +25,7 @@ from gateway_cli.app import app
 from gateway_cli.client_table import ClientTable
 from gateway_proto import Dispatch, State
 from tests.adapters.support import run_command, short_trace
+from tests.adapters.terminals import on_terminal
 
 ROOT = pathlib.Path(__file__).parents[2]
 TRACE = ROOT / "docs" / "traces" / "demo.jsonl"
@@ -231,63 +229,10 @@ def _serving(*words: str) -> Iterator[str]:
         process.communicate()
 
 
-class Terminal:
-    """A command on a terminal, with all of its output."""
-
-    def __init__(self, *command: str) -> None:
-        self._ours, theirs = pty.openpty()
-        self.process = subprocess.Popen(
-            command,
-            env={**ENVIRONMENT, "TERM": "xterm"},
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
-            start_new_session=True,
-        )
-        os.close(theirs)
-        self.shown = ""
-
-    def type(self, text: str) -> None:
-        """Press keys."""
-        os.write(self._ours, text.encode())
-
-    def read(self) -> bool:
-        """Read the next output; return False at the end."""
-        if not select.select([self._ours], [], [], 0.2)[0]:
-            return True
-        try:
-            self.shown += os.read(self._ours, 65536).decode(errors="replace")
-        except OSError:
-            return False
-        return True
-
-    def wait_for(self, pattern: str) -> None:
-        """Wait until the output matches."""
-        end = time.monotonic() + 60
-        while not re.search(pattern, self.shown):
-            assert time.monotonic() < end, f"{pattern} is not in {self.shown[-2000:]}"
-            assert self.read(), f"{pattern} is not in {self.shown[-2000:]}"
-
-    def close(self) -> None:
-        """End the command."""
-        self.process.kill()
-        self.process.wait()
-        os.close(self._ours)
-
-
-@contextlib.contextmanager
-def _terminal(*command: str) -> Iterator[Terminal]:
-    terminal = Terminal(*command)
-    try:
-        yield terminal
-    finally:
-        terminal.close()
-
-
 def test_tail_shows_a_table_of_its_shards_on_a_terminal() -> None:
     with (
         _serving("--tick", "0.05", "--heartbeat-interval", "1000") as api,
-        _terminal(*COMMAND, "tail", "--api", api, "--shards", "2") as terminal,
+        on_terminal([*COMMAND, "tail", "--api", api, "--shards", "2"], ENVIRONMENT) as terminal,
     ):
         terminal.wait_for(r"2 of 2 shards ready, \d+\.\d dispatches/s")
         terminal.wait_for(r"│ 1 +│ \S*ready")
@@ -298,7 +243,7 @@ def test_tail_shows_a_table_of_its_shards_on_a_terminal() -> None:
 def test_tail_shows_one_row_and_the_events_of_one_connection() -> None:
     with (
         _serving("--tick", "0.1", "--control") as api,
-        _terminal(*COMMAND, "tail", "--api", api) as terminal,
+        on_terminal([*COMMAND, "tail", "--api", api], ENVIRONMENT) as terminal,
     ):
         terminal.wait_for(r"│ - +│ \S*ready")
         control = api.removesuffix("/api") + "/control/drop"
@@ -368,7 +313,7 @@ def test_shards_in_a_version_without_shards_are_rejected() -> None:
 def test_progress_is_shown_on_a_terminal_and_not_in_a_pipe(
     words: str, tmp_path: pathlib.Path
 ) -> None:
-    with _terminal(*COMMAND, *words.split(), str(TRACE)) as terminal:
+    with on_terminal([*COMMAND, *words.split(), str(TRACE)], ENVIRONMENT) as terminal:
         terminal.wait_for(r"demo\.jsonl .*[━╸]")
     piped = _run(*words.split(), str(TRACE))
 
@@ -444,7 +389,7 @@ def test_fish_completes(tmp_path: pathlib.Path) -> None:
 
 @pytest.mark.slow
 def test_zsh_completes() -> None:
-    with _terminal(_needs("zsh"), "-f", "-i") as terminal:
+    with on_terminal([_needs("zsh"), "-f", "-i"], ENVIRONMENT) as terminal:
         terminal.type("autoload -U compinit; compinit -u -D; PS1='> '\r")
         terminal.type('eval "$(_GATEWAY_PROTO_COMPLETE=source_zsh gateway-proto)"; echo re""ady\r')
         terminal.wait_for("ready")

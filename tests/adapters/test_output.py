@@ -218,7 +218,7 @@ def test_terminal_too_narrow_for_words_gets_unbroken_words(
             Identify(token="secret", intents=512, shard=(1, 4)),
             "Identify, intents 512, shard 1 of 4",
         ),
-        (IdentifySlotNeeded(1, 0), "waits for an identify slot of key 0"),
+        (IdentifySlotNeeded(1, 0), "waiting for an identify slot of key 0"),
         (UnknownPayload(99, b"1", None), "unknown payload, op 99, no message"),
         (
             SessionStartLimit(10, 5, 0),
@@ -226,7 +226,7 @@ def test_terminal_too_narrow_for_words_gets_unbroken_words(
         ),
         (
             Closed(code=200, initiator=Initiator.SELF, next_action=NextAction.IDENTIFY),
-            "the lookup is complete",
+            "HTTP exchange complete, next: identify",
         ),
         (
             Closed(
@@ -235,11 +235,11 @@ def test_terminal_too_narrow_for_words_gets_unbroken_words(
                 next_action=NextAction.IDENTIFY,
                 error="no such path",
             ),
-            "answered with HTTP 404 (no such path)",
+            "HTTP exchange ended with status 404, next: identify (no such path)",
         ),
         (
             Closed(code=4000, initiator=Initiator.PEER, next_action=NextAction.RESUME),
-            "closed with 4000 by peer",
+            "connection closed with 4000 by peer, next: resume",
         ),
     ],
 )

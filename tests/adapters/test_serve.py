@@ -81,7 +81,7 @@ def test_serve_with_tls_prints_the_certificate_to_trust(tmp_path: pathlib.Path) 
         with tail_process(trusting, "--api", serving.api, SSL_CERT_FILE=ca):
             wait_until("READY", lambda: "READY" in trusting.read_text())
         with tail_process(strange, "--api", serving.api):
-            wait_until("a refusal", lambda: "cannot connect" in strange.read_text())
+            wait_until("a refusal", lambda: "could not connect" in strange.read_text())
         assert serving.stop()[0] == 0
 
     assert (serving.api[:8], serving.gateway[:6]) == ("https://", "wss://")

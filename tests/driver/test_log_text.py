@@ -20,6 +20,7 @@ from gateway_proto import (
     GaveUp,
     HeartbeatLate,
     HeartbeatSent,
+    IdentifyBudgetSpent,
     IdentifySlotNeeded,
     Initiator,
     MalformedPayload,
@@ -62,6 +63,7 @@ CASES = [
         "INFO",
         "the lookup returned wss://host/, recommended shards: 2",
     ),
+    (GatewayFound("wss://host/"), "INFO", "the lookup returned wss://host/"),
     (Opened("/?v=10"), "INFO", "connected: the WebSocket is open"),
     (READY, "INFO", "READY: a new session"),
     (Resumed("RESUMED", 2), "INFO", "RESUMED: the session continues"),
@@ -85,9 +87,25 @@ CASES = [
         "the server sends json instead of the requested etf",
     ),
     (ReconnectRequested(), "INFO", "the server asks for a reconnect"),
+    (
+        ReconnectRequested("wss://other/?a=1"),
+        "INFO",
+        "the server asks for a reconnect to wss://other/",
+    ),
     (SessionIgnored("of another"), "WARNING", "the stored session is not used: of another"),
-    (SessionInvalidated(True), "INFO", "the server invalidated the session, resumable: True"),
+    (SessionInvalidated(True), "INFO", "the server invalidated the session, resumable"),
+    (
+        SessionInvalidated(False),
+        "INFO",
+        "the server invalidated the session, not resumable",
+    ),
     (IdentifySlotNeeded(0, 5), "INFO", "waiting for an identify slot of key 5"),
+    (
+        IdentifyBudgetSpent(90.0, "1000 of 1000 are used"),
+        "WARNING",
+        "no Identify is possible for 90 s: 1000 of 1000 are used",
+    ),
+    (IdentifyBudgetSpent(None, "of 0"), "WARNING", "no Identify is possible: of 0"),
     (
         RequestFailed(1, RequestGuildMembers("1", user_ids=["2"]), "no answer"),
         "INFO",
@@ -110,7 +128,7 @@ CASES = [
     (
         Closed(code=200, initiator=Initiator.SELF, next_action=NextAction.IDENTIFY),
         "INFO",
-        "HTTP exchange ended with status 200, next: identify",
+        "HTTP exchange complete, next: identify",
     ),
     (
         Closed(code=503, initiator=Initiator.PEER, next_action=NextAction.IDENTIFY, error="busy"),
