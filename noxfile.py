@@ -35,6 +35,15 @@ ADAPTER_TESTS_OF_THE_CORE = (
 )
 _EXTRAS = ("proxy", "pytest", "redis", "timeline", "trio", "zstd")
 """Extras whose lowest versions are tested."""
+CLIENT_LIBRARIES = [
+    "discord.py",
+    "discord-py-interactions",
+    "disnake",
+    "hikari",
+    "nextcord",
+    "py-cord",
+]
+"""Libraries of bots. Some exclude each other: each gets an environment of its own."""
 ALL_TESTS = ("-m", "")
 """Select the tests that are marked slow, too."""
 
@@ -69,6 +78,16 @@ def adapters(session: nox.Session) -> None:
     """Run all tests of the adapters, slow ones included."""
     install(session)
     session.run("python", "-m", "pytest", "-q", *ALL_TESTS, "tests/adapters", *session.posargs)
+
+
+@nox.session(python=NEWEST)
+@nox.parametrize("library", CLIENT_LIBRARIES)
+def clients(session: nox.Session, library: str) -> None:
+    """Run the newest version of another client library in each situation."""
+    session.install("-q", ".[cli,pytest]", "hypothesis", "pytest-timeout", "pytest-xdist")
+    session.install("-q", "zstandard", library)
+    matrix = "tests/adapters/test_client_matrix.py"
+    session.run("python", "-m", "pytest", "-q", *ALL_TESTS, matrix, *session.posargs)
 
 
 @nox.session(python=NEWEST)

@@ -4,56 +4,19 @@ from __future__ import annotations
 
 import importlib.util
 import pathlib
-import queue
-import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 
 import pytest
 
 from gateway_proto import Identify, ReconnectRequested, Resume
 from gateway_pytest import RunningGateway
-from tests.adapters.support import PATIENCE
+from tests.adapters.bots import Bot
 from tests.markdown_blocks import has_node_package
 
 _SCRIPTS = pathlib.Path(__file__).parent / "third_party"
 _MESSAGES = "/channels/{channel_id}/messages"
 _CALLBACK = "/interactions/{interaction_id}/{interaction_token}/callback"
-
-
-class Bot:
-    """A process that prints a line for each event."""
-
-    def __init__(self, command: list[str]) -> None:
-        self._lines: queue.Queue[str] = queue.Queue()
-        self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-        self._thread = threading.Thread(target=self._read)
-        self._thread.start()
-
-    def expect(self, *wanted: str) -> None:
-        """Wait for lines in any order; no other may report an error."""
-        missing = set(wanted)
-        while missing:
-            line = self._lines.get(timeout=PATIENCE)
-            assert not line.startswith("error"), line
-            missing.discard(line)
-
-    def end(self) -> None:
-        """End the process; no line that is left may report an error."""
-        self.process.kill()
-        self.process.wait()
-        self._thread.join()
-        left = list(self._lines.queue)
-        assert not [line for line in left if line.startswith(("error", "Traceback"))], left
-
-    def _read(self) -> None:
-        assert self.process.stdout is not None
-        with self.process.stdout:
-            for line in self.process.stdout:
-                self._lines.put(line.strip())
 
 
 def _command(library: str) -> list[str]:
