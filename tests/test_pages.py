@@ -27,7 +27,11 @@ from tests.markdown_blocks import (
     run_tests,
 )
 
-_WITH_CODE = [page for page in PAGES if blocks(page, "python") and page.parent != ROOT]
+_WITH_CODE = [
+    pytest.param(page, marks=[pytest.mark.slow] if page.stem == "whole-bot" else [])
+    for page in PAGES
+    if blocks(page, "python") and page.parent != ROOT
+]
 _WITH_COMMANDS = [page for page in PAGES if blocks(page, "sh") and page.parent != ROOT]
 
 

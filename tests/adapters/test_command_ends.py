@@ -157,7 +157,13 @@ def test_output_works_in_every_encoding(
         ("demo", 0),
     ],
 )
-@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize(
+    "closed",
+    [
+        *(pytest.param(one, marks=pytest.mark.slow) for one in ("<&-", ">&-", "2>&-")),
+        "<&- >&- 2>&-",
+    ],
+)
 def test_closed_streams_do_not_change_the_status(
     words: str, status: int, closed: str, tmp_path: pathlib.Path
 ) -> None:

@@ -53,9 +53,10 @@ def test_token_echoed_by_a_server_is_redacted(token: str, compression: str, chop
     server = Server(ServerConfig(random=random_source()))
     link = Link(made.recorder.client(config), server, chop=chop)
     link.run(1)
+    size = 300 if chopped == 1 else 1500
     for echo in (
-        {"token": token, "long": "x" * 1500},
-        {"content": f"no secret {'y' * 1500}"},
+        {"token": token, "long": "x" * size},
+        {"content": f"no secret {'y' * size}"},
         *([] if chopped in (1, 10) else [{"token": token, "very_long": "x" * 70_000}]),
         *([] if len(token) < 6 else [{"content": f"is it {token}?"}, {token: [token]}]),
         {"content": "after it"},
