@@ -5,6 +5,16 @@ Each class takes `now`, returns requests to a store and gets the answers; it doe
 """
 
 from gateway_proto.fleet.assignment import assign_shards
+from gateway_proto.fleet.feed_cursor import FeedCursor
+from gateway_proto.fleet.feed_events import (
+    Cutover,
+    FeedEvent,
+    LoggedDispatch,
+    LogRewound,
+    RecordsDropped,
+    SessionLost,
+    feed_events,
+)
 from gateway_proto.fleet.identify_slots import IdentifySlots, SlotWrite
 from gateway_proto.fleet.ledger import Ledger
 from gateway_proto.fleet.member_record import MemberRecord, ShardStatus
@@ -33,19 +43,26 @@ from gateway_proto.fleet.reference_store import ReferenceStore
 __all__ = [
     "MAX_RECORD_SIZE",
     "ClaimShard",
+    "Cutover",
+    "FeedCursor",
+    "FeedEvent",
     "FleetMetrics",
     "IdentifySlots",
     "Ledger",
     "LogHead",
     "LogRecord",
+    "LogRewound",
+    "LoggedDispatch",
     "LoggedEvent",
     "MemberJoined",
     "MemberLeft",
     "MemberRecord",
     "Membership",
     "MembershipEvent",
+    "RecordsDropped",
     "ReferenceStore",
     "ReleaseRequested",
+    "SessionLost",
     "ShardAcquired",
     "ShardLost",
     "ShardStatus",
@@ -54,4 +71,5 @@ __all__ = [
     "WriteMember",
     "assign_shards",
     "claim_record",
+    "feed_events",
 ]
