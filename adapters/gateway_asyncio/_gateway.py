@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ from gateway_asyncio._driver import ConnectionDriver
 from gateway_asyncio._leaving import run_gateways
 from gateway_asyncio._notifier import Notifier
 from gateway_asyncio._runtime_config import with_runtime_defaults
-from gateway_dialing import DialError, ProxySetting
+from gateway_dialing import DialError, ProxySetting, opening
 from gateway_proto import Client, Config, Connection, Dial, Session
 from gateway_proto.driver.arguments import check_before_dial, check_opening
 from gateway_proto.driver.gateway import AdapterGateway
@@ -166,7 +165,7 @@ class Gateway(AdapterGateway):
         return Notifier()
 
 
-@contextlib.asynccontextmanager
+@opening
 async def open_gateway(
     config: Config,
     *,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ssl
 from collections.abc import AsyncIterator
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 from gateway_asyncio._driver import ConnectionDriver
 from gateway_asyncio._listening import open_listener
 from gateway_asyncio._runtime_config import check_loop
-from gateway_dialing import runtime_server_config
+from gateway_dialing import opening, runtime_server_config
 from gateway_proto import Connection
 from gateway_proto.driver.arguments import check_serving
 from gateway_proto.driver.iteration import LINGER_SECONDS
@@ -78,7 +77,7 @@ class RunningServer(BaseServer[ConnectionDriver]):
             self._fail(driver.error)
 
 
-@contextlib.asynccontextmanager
+@opening
 async def serve_gateway(
     server: Server,
     host: str = "127.0.0.1",

@@ -13,7 +13,7 @@ from gateway_asyncio._gateway import Gateway
 from gateway_asyncio._leaving import leave
 from gateway_asyncio._notifier import Notifier
 from gateway_asyncio._runtime_config import with_runtime_defaults
-from gateway_dialing import ProxySetting
+from gateway_dialing import ProxySetting, opening
 from gateway_proto import Config, Dial, Session
 from gateway_proto.driver.arguments import check_before_dial, check_opening
 from gateway_proto.driver.shards import BaseShards
@@ -72,7 +72,7 @@ class Shards(BaseShards[Gateway]):
         return asyncio.current_task()
 
 
-@contextlib.asynccontextmanager
+@opening
 async def open_shards(
     config: Config,
     *,

@@ -9,6 +9,7 @@ from gateway_dialing._accepting import AcceptErrors
 from gateway_dialing._attempt import Address, Attempt, in_order
 from gateway_dialing._dialer import ADDRESS_DELAY, NO_LIMIT, BaseDialer
 from gateway_dialing._failures import DialError, is_failed_dial, is_permanent, reason
+from gateway_dialing._opening import opening
 from gateway_dialing._proxies import Proxy, ProxySetting, proxy_for
 from gateway_dialing._runtime import runtime_config, runtime_server_config
 from gateway_dialing._tls import Tls
@@ -29,6 +30,7 @@ __all__ = [
     "in_order",
     "is_failed_dial",
     "is_permanent",
+    "opening",
     "proxy_for",
     "reason",
     "runtime_config",

@@ -42,6 +42,9 @@ _TRANSIENT_TLS_REASONS = frozenset(
 """OpenSSL's reasons of transient failures: damaged or truncated records, an error within the server
 (alert 80, RFC 8446, section 6.2). All others concern certificates, versions or parameters."""
 
+_NOT_TLS = ("HTTP_REQUEST", "WRONG_VERSION_NUMBER")
+"""OpenSSL's reasons for bytes that are not a TLS record, as of a server without TLS."""
+
 
 class DialError(OSError):
     """Failed dial; its text is the reason.
@@ -99,6 +102,10 @@ def _reason(error: BaseException) -> str:
             return str(error)
         case ssl.SSLEOFError() | ssl.SSLZeroReturnError():
             return "connection closed by the peer"
+        case ssl.SSLError(reason=name) if name in _NOT_TLS:
+            return (
+                "the server does not use TLS at this port: without TLS, URLs begin with ws or http"
+            )
         case ssl.SSLError():
             return _SOURCE_OF_OPENSSL.sub("", error.strerror or str(error)) or "TLS failed"
         case socket.gaierror():

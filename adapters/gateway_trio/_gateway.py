@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 import trio
 
-from gateway_dialing import DialError, ProxySetting
+from gateway_dialing import DialError, ProxySetting, opening
 from gateway_proto import Client, Config, Dial, Event, Session
 from gateway_proto.driver.arguments import check_before_dial, check_opening
 from gateway_proto.driver.gateway import AdapterGateway
@@ -139,7 +138,7 @@ class Gateway(AdapterGateway):
         return Notifier()
 
 
-@contextlib.asynccontextmanager
+@opening
 async def open_gateway(
     config: Config,
     *,

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import ssl
 from collections.abc import AsyncIterator
 from typing import cast
 
 import trio
 
-from gateway_dialing import AcceptErrors, runtime_server_config
+from gateway_dialing import AcceptErrors, opening, runtime_server_config
 from gateway_proto.driver.arguments import check_serving
 from gateway_proto.driver.iteration import LINGER_SECONDS
 from gateway_proto.driver.server import BaseServer, OnEvent
@@ -108,7 +107,7 @@ async def _accept(
             nursery.start_soon(serving._handle, stream)
 
 
-@contextlib.asynccontextmanager
+@opening
 async def serve_gateway(
     server: Server,
     host: str = "127.0.0.1",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from gateway_dialing import ProxySetting
+from gateway_dialing import ProxySetting, opening
 from gateway_proto import Config, Dial, Event, Session
 from gateway_proto.driver.arguments import check_before_dial, check_opening
 from gateway_proto.driver.shards import BaseShards
@@ -105,7 +104,7 @@ class Shards(BaseShards[Gateway]):
         return trio.lowlevel.current_task()
 
 
-@contextlib.asynccontextmanager
+@opening
 async def open_shards(
     config: Config,
     *,

@@ -38,7 +38,11 @@ CASES = [
     (EOFError(), "connection closed by the peer"),
     (socket.gaierror(-2, "Name or service not known"), "Name or service not known"),
     (UnicodeError("label too long"), "label too long"),
-    (_tls("wrong version number", "WRONG_VERSION_NUMBER"), "wrong version number"),
+    (
+        _tls("wrong version number", "WRONG_VERSION_NUMBER"),
+        "the server does not use TLS at this port",
+    ),
+    (_tls("bad certificate", "SSLV3_ALERT_BAD_CERTIFICATE"), "bad certificate"),
     (_tls("EOF occurred", None, ssl.SSLEOFError), "connection closed by the peer"),
     (_caused(trio.BrokenResourceError(), _tls("bad", "X")), "[SSL: X] bad"),
     (_caused(trio.BrokenResourceError(), REFUSED), "Connection refused"),
