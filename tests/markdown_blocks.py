@@ -68,8 +68,8 @@ def blocks(page: pathlib.Path, language: str | None = None) -> list[Block]:
 # ----- Python -----
 
 
-_LIBRARIES = ("discord", "hikari")
-"""Third-party clients in code blocks; tests with the lowest versions run without them."""
+_LIBRARIES = ("discord", "discord_typings", "hikari")
+"""Third-party packages in code blocks; tests with the lowest versions run without them."""
 
 
 def run_python(page: pathlib.Path, folder: pathlib.Path) -> None:
@@ -83,7 +83,8 @@ def run_python(page: pathlib.Path, folder: pathlib.Path) -> None:
         for block in blocks(page, "python"):
             if '"node"' in block.code and not has_node_package("discord.js"):
                 continue
-            if any(f"import {name}" in block.code and not find_spec(name) for name in _LIBRARIES):
+            imported = re.findall(r"^(?:import|from) (\w+)", block.code, re.M)
+            if any(name in imported and not find_spec(name) for name in _LIBRARIES):
                 continue
             if "GATEWAY_TOKEN" in block.code:
                 run_program(block.code, folder)

@@ -1,4 +1,4 @@
-"""Pages for contributors and the command line: links, paths, commands and options exist."""
+"""Pages for contributors and the command line: paths, commands and options exist."""
 
 from __future__ import annotations
 
@@ -7,34 +7,16 @@ import re
 import shlex
 from typing import Any
 
-import pytest
 import typer.main
 
 from gateway_cli.app import app
 
 ROOT = pathlib.Path(__file__).parents[1]
-PAGES = [
-    *("CONTRIBUTING.md", "RELEASING.md", "CHANGELOG.md", "SECURITY.md", "CODE_OF_CONDUCT.md"),
-    *("docs/command-line.md", "docs/types.md"),
-]
 COMMANDS: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 
 
 def _page(name: str) -> str:
     return (ROOT / name).read_text()
-
-
-@pytest.mark.parametrize("name", PAGES)
-def test_links_of_the_page_resolve(name: str) -> None:
-    links = re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)", _page(name))
-
-    for path, anchor in links:
-        target = (ROOT / name).parent / path if path else ROOT / name
-        assert target.exists(), path
-        if anchor:
-            titles = re.findall(r"^#+ (.*)$", target.read_text(), re.M)
-            slugs = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
-            assert anchor in slugs
 
 
 def test_paths_of_the_project_map_exist() -> None:
