@@ -158,7 +158,7 @@ class IdentifySlots:
         The values are from the network: an absurd one is replaced or bounded. Within a period the
         smallest count of all members is valid.
         """
-        self._now = max(self._now, now)
+        self._advance(now)
         most = float(_MAX_LEFT)
         whole = min(max(1.0, read_number(total, 1000.0)), most)
         left = min(max(0.0, read_number(remaining, whole)), whole)
@@ -184,7 +184,7 @@ class IdentifySlots:
 
     def writes(self, *, now: float) -> list[SlotWrite]:
         """Return the request to make now, if any: one at a time. Answer it with `written`."""
-        self._now = max(self._now, now)
+        self._advance(now)
         due = self.next_timer()
         if due is None or due > self._now:
             return []
@@ -199,7 +199,7 @@ class IdentifySlots:
         """Report the value of the record and its revision, as the store returned them."""
         optional(BYTES).named("value", value)
         COUNT.named("revision", revision)
-        self._now = now = max(self._now, now)
+        now = self._advance(now)
         self._is_known, self._retry_at = True, -math.inf
         record = _decoded(value)
         if record is None:
@@ -221,7 +221,7 @@ class IdentifySlots:
             raise LocalProtocolError(f"no {write!r:.200} is pending: answer each once")
         optional(COUNT).named("revision", revision)
         self._in_flight = None
-        self._now = now = max(self._now, now)
+        now = self._advance(now)
         if revision is None:
             # Unless `observed` is called, the record is read again.
             self._is_known, self._retry_at = False, now + self._stale_after
@@ -300,6 +300,11 @@ class IdentifySlots:
         if record.looked_up != before.looked_up or record.resets != before.resets:
             self._resets_at = now + record.resets if record.resets else math.inf
         self._record = record
+
+    def _advance(self, now: float) -> float:
+        """Take the time of a call; one smaller than the last counts as the last."""
+        self._now = max(self._now, now)
+        return self._now
 
     def _free_at(self, key: int) -> float:
         """Return when a key is free, if its count does not change; -inf if it was never granted."""

@@ -149,7 +149,7 @@ class Membership:
 
     def handle_timer(self, *, now: float) -> None:
         """Request a heartbeat if it is due."""
-        self._now = max(self._now, now)
+        self._advance(now)
         due = self.next_timer()
         if due is not None and due <= self._now:
             self._n += 1
@@ -176,7 +176,7 @@ class Membership:
 
     def hurry(self, *, now: float) -> None:
         """Send the next heartbeat soon, so that `may_dial` soon holds."""
-        self._now = max(self._now, now)
+        self._advance(now)
         self._due = min(self._due, max(self._now, self._sent_at + self._interval / 4))
         self._is_hurried = True
 
@@ -198,7 +198,7 @@ class Membership:
         if self._in_flight is None:
             raise LocalProtocolError("no heartbeat is in flight: answer each WriteMember once")
         (_, record, sent_at), self._in_flight = self._in_flight, None
-        self._now = now = max(self._now, now)
+        now = self._advance(now)
         if record is None:  # a dead member was removed
             return
         self._due = max(now, sent_at + self._interval)
@@ -221,7 +221,7 @@ class Membership:
 
         Raises `LocalProtocolError` for a request without an answer pending, and for another head.
         """
-        self._now = max(self._now, now)
+        self._advance(now)
         if self._claiming.get(request.shard) != request:
             raise LocalProtocolError(f"no {request!r:.200} is pending: answer each once")
         if head is not None:
@@ -235,7 +235,6 @@ class Membership:
         self._owned[request.shard] = head
         # A shard that is lost must be announced again before its next claim.
         self._wants.pop(request.shard, None)
-        self._moving.pop(request.shard, None)
         self._events.append(ShardAcquired(request.shard, head))
         self.hurry(now=now)
 
@@ -243,7 +242,7 @@ class Membership:
 
     def released(self, shard: int, claim: str, *, now: float) -> None:
         """Report that a shard is given away: its connection is closed, its events are logged."""
-        self._now = max(self._now, now)
+        self._advance(now)
         if not self._owns(shard, claim):
             return
         if shard not in self._releasing:
@@ -258,13 +257,13 @@ class Membership:
 
         `claim` is the id of the own claim: a newer claim of this member is not affected.
         """
-        self._now = max(self._now, now)
+        self._advance(now)
         if self._owns(shard, claim):
             self._lose(shard, "another member appended to the log")
 
     def drain(self, *, now: float) -> None:
         """Give all shards away, and take none. Then `has_left` is true."""
-        self._now = max(self._now, now)
+        self._advance(now)
         if self._draining_since is None:
             self._draining_since = self._now
             self._wants = {}
@@ -368,6 +367,11 @@ class Membership:
         if len(times) < 2:
             return False
         return self._now < times[-1] + min(_LOSS_SECONDS, self._ttl * 2.0 ** (len(times) - 2))
+
+    def _advance(self, now: float) -> float:
+        """Take the time of a call; one smaller than the last counts as the last."""
+        self._now = max(self._now, now)
+        return self._now
 
     def _owns(self, shard: int, claim: str) -> bool:
         head = self._owned.get(shard)

@@ -187,6 +187,16 @@ def test_equal_writes_of_two_members_have_different_values() -> None:
     assert len(values) == 2
 
 
+def test_time_that_goes_back_counts_as_the_last_time() -> None:
+    (a,) = members("a")
+    a.join(0, 1)
+    a.run(100.0)
+
+    a.slots.observed(b'{"granted": {"0": 9}}', 2, now=1.0)
+
+    assert a.slots.next_timer() == 100.0 + BETWEEN
+
+
 # ----- shards that leave -----
 
 

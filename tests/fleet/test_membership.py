@@ -136,6 +136,8 @@ def test_record_has_the_reported_status_of_owned_shards() -> None:
     member.report(9, ShardStatus("ready", 5))
 
     assert heartbeat(member, 2.0, {}).shards == {2: ShardStatus("ready", 5)}
+    member.fenced(2, member.owned[2].id, now=2.1)
+    assert heartbeat(member, 2.5, {}).shards == {}
 
 
 def test_time_that_goes_back_counts_as_the_last_time() -> None:
@@ -172,6 +174,7 @@ def test_claimed_shard_is_owned_and_reported() -> None:
 
     assert member.owned == {2: head}
     assert member.events() == [ShardAcquired(2, head)]
+    assert member.next_timer() == 0.625
 
 
 def test_refused_claim_is_repeated_with_another_id() -> None:
@@ -432,6 +435,34 @@ def test_members_are_not_dead_after_an_outage_of_the_engine() -> None:
     assert [members[name].events for name in "abc"] == [[], [], []]
 
 
+def test_observations_begin_again_after_half_of_ttl_cut_off() -> None:
+    """A member that was cut off itself has not seen that the others did not change."""
+    member = membership()
+    value = record()
+    heartbeat(member, 0.0, {"b": value})
+    heartbeat(member, 1.0, {"b": value})
+    for now in (1.5, 2.0, 2.5):
+        heartbeat(member, now, None)
+
+    for now in (3.0, 4.0, 5.0, 5.9):
+        heartbeat(member, now, {"b": value})
+    assert member.events() == [MemberJoined("b")]
+    heartbeat(member, 6.1, {"b": value})
+
+    assert member.events() == [MemberLeft("b")]
+
+
+def test_observations_go_on_after_a_shorter_gap() -> None:
+    member = membership()
+    value = record()
+    for now in (0.0, 1.0, 2.5):
+        heartbeat(member, now, {"b": value})
+
+    heartbeat(member, 3.0, {"b": value})
+
+    assert member.events() == [MemberJoined("b"), MemberLeft("b")]
+
+
 def test_answer_that_is_too_old_counts_as_failed() -> None:
     """A process that was stopped reads an old table: it must not claim with it."""
     member = membership()
@@ -516,11 +547,13 @@ def test_stopped_process_loses_its_shards_before_it_may_dial() -> None:
 def test_fenced_shard_is_lost() -> None:
     member = membership()
     ids = own_all(member)
+    heartbeat(member, 2.0, {})
 
-    member.fenced(1, ids[1], now=2.0)
+    member.fenced(1, ids[1], now=2.01)
 
     assert set(member.owned) == {0, 2, 3}
     assert member.events() == [ShardLost(1, ids[1], "another member appended to the log")]
+    assert member.next_timer() == 2.125
 
 
 def test_fenced_claim_does_not_affect_a_newer_one() -> None:
@@ -638,6 +671,9 @@ def test_hurry_brings_the_next_heartbeat_forward() -> None:
     assert member.next_timer() == 2.125
     member.hurry(now=2.2)
     assert member.next_timer() == 2.125
+    heartbeat(member, 3.0, {})
+    member.hurry(now=1.0)
+    assert member.next_timer() == 3.125
 
 
 def test_hurry_during_a_heartbeat_affects_the_following_one() -> None:
@@ -650,6 +686,21 @@ def test_hurry_during_a_heartbeat_affects_the_following_one() -> None:
     member.heartbeat_done({}, now=2.1)
 
     assert member.next_timer() == 2.125
+
+
+def test_defaults_are_a_lease_of_ten_seconds_and_four_moves() -> None:
+    member = Membership("a", 16, now=0.0)
+    for now in (0.0, 0.5, 1.0):
+        heartbeat(member, now, {})
+        for request in claims(member):
+            member.claim_done(request, LogHead(5, request.id, "a"), now=now)
+    member.events()
+
+    heartbeat(member, 3.0, {"b": record(wants=tuple(range(16)))})
+
+    assert member.lease_until == 13.0
+    assert member.next_timer() == 5.0
+    assert sum(isinstance(event, ReleaseRequested) for event in member.events()) == 4
 
 
 def test_lease_ends_ttl_after_an_answered_heartbeat_was_sent() -> None:
