@@ -41,6 +41,7 @@ from gateway_proto.server.world_objects import (
     complete_message,
     complete_private_channel,
     complete_user,
+    complete_voice_state,
     make_channel,
     make_user,
 )
@@ -338,19 +339,21 @@ class World:
 
     def voice(self, state: UpdateVoiceState, session_id: str) -> dict[str, dict[str, Any]]:
         """Return the dispatches that answer a voice state, by name."""
-        update = {
+        user_id = self.user["id"]
+        given = {
             "guild_id": state.guild_id,
             "channel_id": state.channel_id,
-            "user_id": self.user["id"],
+            "user_id": user_id,
             "session_id": session_id,
-            "deaf": False,
-            "mute": False,
             "self_deaf": state.self_deaf,
             "self_mute": state.self_mute,
-            "self_video": False,
-            "suppress": False,
-            "request_to_speak_timestamp": None,
         }
+        update = complete_voice_state(given)
+        # <https://docs.discord.com/developers/resources/voice#voice-state-object>
+        guild = self.guild(state.guild_id or 0) or {}
+        for member in guild.get("members", ()):
+            if member["user"]["id"] == user_id:
+                update["member"] = member
         if state.channel_id is None:
             return {"VOICE_STATE_UPDATE": update}
         server = {"token": "voice", "guild_id": state.guild_id, "endpoint": "localhost:0"}

@@ -284,6 +284,7 @@ def test_voice_state_update_is_answered(channel: str | None, names: list[str]) -
     assert [event.name for event in answers] == names
     assert answers[0].data["session_id"] == ready.session_id
     assert answers[0].data["self_mute"] is True
+    assert answers[0].data["member"]["user"]["id"] == ready.data["user"]["id"]
     link.client.send(UpdateVoiceState("404", channel))
     assert not [event for event in link.client.take() if isinstance(event, Dispatch)]
 
