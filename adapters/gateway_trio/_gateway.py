@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Gateway", "open_gateway"]
 
-_EVENTS_PER_CHECKPOINT = 64
+_EVENTS_PER_CHECKPOINT = 256
 
 
 class Gateway(AdapterGateway):

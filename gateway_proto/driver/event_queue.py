@@ -116,19 +116,24 @@ class BaseGateway(abc.ABC):
             self._sequence = handling.sequence
         elif handling is not None:
             self.handled()
-        if not self._next:
+        following = self._next
+        if not following:
             self._handling = None
             if not self._incoming:
                 return None
-            self._next, self._incoming = self._incoming, []
-            self._next.reverse()
+            following = self._next = self._incoming
+            self._incoming = []
+            following.reverse()
             self._next_size, self._incoming_size = self._incoming_size, 0
-        self._handling = event = self._next.pop()
-        if not self._next:
+        self._handling = event = following.pop()
+        if not following:
             self._next_size = 0
-        if self._is_stalled and self._holds_at_most(self._queue_limit // 2):
-            self._is_stalled = False
-            self._resume_reading()
+        if self._is_stalled:
+            capacity = self._queue_limit // 2
+            # The length first: most events of a stalled queue need no more than this comparison.
+            if len(following) <= capacity and self._holds_at_most(capacity):
+                self._is_stalled = False
+                self._resume_reading()
         return event
 
     def handled(self) -> None:
