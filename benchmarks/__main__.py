@@ -79,7 +79,13 @@ def main(arguments: list[str]) -> int:
         print(measurement.show(result), flush=True)
         figures += measurement.figures(result)
     report["targets"] = [
-        {"what": f.what, "target": f.target, "measured": f.measured, "reached": f.reached}
+        {
+            "what": f.what,
+            "target": f.target,
+            "measured": f.measured,
+            "cpu": f.cpu,
+            "reached": f.reached,
+        }
         for f in figures
     ]
     print(targets(figures))

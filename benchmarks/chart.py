@@ -22,6 +22,7 @@ _OTHERS = "#9aa4ae"
 _OWN_NAMES = {
     "asyncio": "gateway_proto, asyncio",
     "asyncio, data": "the same, and event.data",
+    "asyncio, half": "the same, of each second event",
     "asyncio, typed": "the same, and event.decode(T)",
     "trio": "gateway_proto, trio",
     "trio, data": "the same, and event.data",

@@ -1,4 +1,4 @@
-"""Import time in new interpreters, compared with that of the dependencies.
+"""CPU time of imports in new interpreters, compared with the dependencies, and of `--help`.
 
 All modules are there as bytecode, written by a first import: installed packages have theirs, and a
 checkout may not, which alone makes its import half as long again.
@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from typing import Any
 
 from benchmarks.options import Options
@@ -29,49 +30,79 @@ _IMPORTS = {
     "gateway_trio": "gateway_trio",
 }
 _CODE = """
-import json, sys, time
-began = time.perf_counter()
+import json, os, sys, time
+clock = time.perf_counter if os.name == "nt" else time.process_time
+began = clock()
 import {what}
-seconds = time.perf_counter() - began
+seconds = clock() - began
 frameworks = [name for name in ("asyncio", "trio") if name in sys.modules]
 print(json.dumps([seconds, frameworks]))
 """
 
 
-def _run(what: str, bytecode: str) -> subprocess.CompletedProcess[bytes]:
+_HELP = ["-m", "gateway_cli", "--help"]
+
+
+def _run(arguments: list[str], bytecode: str) -> subprocess.CompletedProcess[bytes]:
     variables = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     return subprocess.run(
-        [sys.executable, "-c", _CODE.format(what=what)],
+        [sys.executable, *arguments],
         env={**variables, "PYTHONPYCACHEPREFIX": bytecode},
         capture_output=True,
         timeout=60,
     )
 
 
+def _importing(what: str) -> list[str]:
+    return ["-c", _CODE.format(what=what)]
+
+
 def _import(what: str, bytecode: str) -> tuple[float, list[str]]:
-    seconds, frameworks = json.loads(_run(what, bytecode).stdout)
+    seconds, frameworks = json.loads(_run(_importing(what), bytecode).stdout)
     return seconds, frameworks
+
+
+def _help_seconds(bytecode: str) -> float:
+    began = _children_seconds()
+    _run(_HELP, bytecode)
+    return _children_seconds() - began
+
+
+def _children_seconds() -> float:
+    """CPU seconds of all ended children; Windows does not count them."""
+    times_ = os.times()
+    return time.perf_counter() if os.name == "nt" else times_.children_user + times_.children_system
 
 
 def measure(options: Options) -> dict[str, Any]:
     """Milliseconds of each import, and which event loops came with it."""
     with tempfile.TemporaryDirectory() as bytecode:
         # This writes the bytecode too.
-        is_here = {name: not _run(what, bytecode).returncode for name, what in _IMPORTS.items()}
+        is_here = {
+            name: not _run(_importing(what), bytecode).returncode for name, what in _IMPORTS.items()
+        }
         for name in ("dependencies", "gateway_proto", "gateway_asyncio"):
             if not is_here[name]:
                 raise SystemExit(f"{name}: cannot be imported by {sys.executable}")
-        return _measure([name for name in _IMPORTS if is_here[name]], options, bytecode)
+        has_command = not _run(_HELP, bytecode).returncode
+        names = [name for name in _IMPORTS if is_here[name]]
+        return _measure(names, options, bytecode, has_command=has_command)
 
 
-def _measure(names: list[str], options: Options, bytecode: str) -> dict[str, Any]:
+def _measure(
+    names: list[str], options: Options, bytecode: str, *, has_command: bool
+) -> dict[str, Any]:
+    helps: list[float] = []
     rounds: dict[str, list[float]] = {}
     loops: dict[str, list[str]] = {}
     for _ in range(max(options.rounds * 3, 9)):
         for name in names:
             seconds, loops[name] = _import(_IMPORTS[name], bytecode)
             rounds.setdefault(name, []).append(seconds * 1000)
+        if has_command:
+            helps.append(_help_seconds(bytecode))
     return {
+        "help_seconds": spread(helps) if helps else None,
         "rounds": len(rounds["dependencies"]),
         "milliseconds": {name: spread(values) for name, values in rounds.items()},
         "ratio": ratio(rounds["gateway_proto"], rounds["dependencies"]),
@@ -87,9 +118,13 @@ def show(result: dict[str, Any]) -> str:
         rows.append(
             [_IMPORTS[name], f"{ms['median']:.1f} ({ms['min']:.1f} to {ms['max']:.1f})", loops]
         )
+    if (seconds := result["help_seconds"]) is not None:
+        ms = {key: value * 1000 for key, value in seconds.items()}
+        cell = f"{ms['median']:.0f} ({ms['min']:.0f} to {ms['max']:.0f})"
+        rows.append(["gateway-proto --help, the whole process", cell, ""])
     title = (
-        f"import in a fresh interpreter, {result['rounds']} rounds: gateway_proto takes "
-        f"{times(result['ratio'])} of its dependencies"
+        f"CPU time of imports in a fresh interpreter, {result['rounds']} rounds: gateway_proto "
+        f"takes {times(result['ratio'])} of its dependencies"
     )
     return table(title, ["", "ms", "event loops imported"], rows)
 
@@ -101,7 +136,10 @@ def figures(result: dict[str, Any]) -> list[Figure]:
     foreign = sum(
         loop != framework for name, framework in own if name in loops for loop in loops[name]
     )
+    seconds = result["help_seconds"]
+    help_seconds = None if seconds is None else seconds["median"]
     return [
-        Figure("import_time: import, of its dependencies", 1.3, result["ratio"]["median"]),
+        Figure("import_time: import, of its dependencies", 1.2, result["ratio"]["median"]),
+        Figure("import_time: gateway-proto --help", 0.25, help_seconds, unit="s"),
         Figure("import_time: foreign event loops imported", 0, foreign, unit=""),
     ]

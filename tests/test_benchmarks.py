@@ -46,7 +46,7 @@ def test_payload_keys_have_the_order_of_discord() -> None:
 
 
 def test_client_that_misses_a_dispatch_aborts_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process, "_client", lambda client, chunks: 99)
+    monkeypatch.setattr(process, "_client", lambda client, chunks, take: 99)
 
     with pytest.raises(SystemExit, match="client read 99 of 100 dispatches"):
         process.measure(Options(dispatches=100, rounds=1))
@@ -56,19 +56,19 @@ def test_client_that_misses_a_dispatch_aborts_the_run(monkeypatch: pytest.Monkey
 def test_short_run_fails_if_a_ratio_exceeds_twice_its_target(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(process, "_TARGETS", {"none": 0.01})
+    monkeypatch.setattr(process, "_TARGETS", {"client": {"none": 0.01}})
 
     status = main(_SHORTER)
 
     assert status == 1
-    assert "lost: process: none, of baseline" in capsys.readouterr().err
+    assert "lost: process: client of baseline, none" in capsys.readouterr().err
 
 
 @pytest.mark.slow
 def test_short_run_passes_if_all_ratios_are_within_target(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(process, "_TARGETS", {"none": 1000.0})
+    monkeypatch.setattr(process, "_TARGETS", {"client": {"none": 1000.0}})
 
     status = main(_SHORTER)
 

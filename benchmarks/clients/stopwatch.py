@@ -26,6 +26,8 @@ class Stopwatch:
         self.total = int(sys.argv[3])
         self.data = "data" in sys.argv[4:]
         """Whether whole payloads are to be decoded."""
+        self.half = "half" in sys.argv[4:]
+        """Whether the payload of each second dispatch is to be decoded."""
         self.typed = "typed" in sys.argv[4:]
         """Whether a few fields are to be decoded."""
         self._began = self._began_cpu = 0.0

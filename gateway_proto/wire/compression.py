@@ -114,7 +114,7 @@ class PayloadDecompressor:
         if isinstance(message, str) or message[:1] in _TEXT_STARTS:
             return message
         context = zlib.decompressobj()
-        text = _decompress(context, message, self._limit, 0)
+        text = _decompress(context, message, self._limit)
         if not context.eof:
             raise DecompressionError("truncated zlib stream in a message")
         return text
@@ -139,17 +139,22 @@ class ZlibStreamDecompressor:
     def receive(self, message: str | bytes) -> str | bytes | None:
         """Return the text that ends with this message, or None."""
         # Accept uncompressed JSON on a compressed connection.
-        if isinstance(message, str) or (self._flushed and message.startswith(_PLAIN_IN_STREAM)):
+        if isinstance(message, str):
             return message
-        self._flushed = message.endswith(_FLUSHED)
-        part = _decompress(self._context, message, self._limit, len(self._text))
-        if not self._text:
+        if self._flushed:  # no part of a text waits
+            if message.startswith(_PLAIN_IN_STREAM):
+                return message
             self._parts = 0
-            if self._flushed:
-                return part  # the common case: a message is one text
-        self._text += part
-        if not self._flushed:
+            text = _decompress(self._context, message, self._limit)
+            if message.endswith(_FLUSHED):
+                return text  # the common case: a message is one text
+            self._flushed = False
+            self._text += text
             return None
+        self._text += _decompress(self._context, message, self._limit, len(self._text))
+        if not message.endswith(_FLUSHED):
+            return None
+        self._flushed = True
         text = bytes(self._text)
         self._text.clear()
         return text
@@ -220,7 +225,7 @@ class ZstdStreamDecompressor:
         return False
 
 
-def _decompress(context: zlib._Decompress, data: bytes, limit: int, before: int) -> bytes:
+def _decompress(context: zlib._Decompress, data: bytes, limit: int, before: int = 0) -> bytes:
     """Decompress data of a text of which `before` bytes are already decompressed."""
     try:
         # One byte more than allowed distinguishes too much data from exactly the limit. zlib would
