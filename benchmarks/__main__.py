@@ -98,8 +98,8 @@ def main(arguments: list[str]) -> int:
     lost = [f for f in figures if f.lost]
     for f in lost if parsed.short else ():
         print(
-            f"\nlost: {f.what} is {f.measured:.2f} {f.unit}, more than twice the {f.target} that "
-            "it should be: see which fast path is no longer taken",
+            f"\nlost: {f.what} is {f.measured:.2f} {f.unit}, more than {f.lost_above:g} times the "
+            f"{f.target} that it should be: see which fast path is no longer taken",
             file=sys.stderr,
         )
     return 1 if parsed.short and lost else 0

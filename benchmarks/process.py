@@ -134,7 +134,13 @@ def show(result: dict[str, Any]) -> str:
 def figures(result: dict[str, Any]) -> list[Figure]:
     """Against the targets."""
     return [
-        Figure(f"process: {name} of {_of(name)}, {c}", target, result[c]["ratio"][name]["median"])
+        Figure(
+            f"process: {name} of {_of(name)}, {c}",
+            target,
+            result[c]["ratio"][name]["median"],
+            # Without the fast path of dispatches, "client" takes 1.6 times its target ("none").
+            lost_above=1.4 if name == "client" else 2.0,
+        )
         for name, targets in _TARGETS.items()
         for c, target in targets.items()
         if c in result

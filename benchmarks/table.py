@@ -18,6 +18,8 @@ class Figure:
     unit: str = "x"
     cpu: float | None = None
     """The same figure by CPU time, which other programs change less; None if it is not measured."""
+    lost_above: float = 2.0
+    """Multiple of the target above which a fast path is lost."""
 
     @property
     def reached(self) -> bool:
@@ -27,7 +29,7 @@ class Figure:
     @property
     def lost(self) -> bool:
         """Whether it is so far beyond that noise does not explain it."""
-        return self.measured is not None and self.measured > 2 * self.target
+        return self.measured is not None and self.measured > self.lost_above * self.target
 
 
 def times(ratio: dict[str, float]) -> str:

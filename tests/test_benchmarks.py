@@ -13,6 +13,7 @@ from benchmarks.baseline import Baseline
 from benchmarks.corpus import dispatches
 from benchmarks.encoder import COMPRESSIONS, GatewayEncoder, conversation, raw_dispatches
 from benchmarks.options import Options
+from gateway_proto import ClientConnection
 
 _SHORTER = ["--short", "--only", "process", "--dispatches", "100", "--rounds", "1"]
 
@@ -59,6 +60,19 @@ def test_short_run_fails_if_a_ratio_exceeds_twice_its_target(
     monkeypatch.setattr(process, "_TARGETS", {"client": {"none": 0.01}})
 
     status = main(_SHORTER)
+
+    assert status == 1
+    assert "lost: process: client of baseline, none" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_short_run_fails_without_the_fast_path_of_dispatches(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(ClientConnection, "_fast_path_allowed", lambda connection: False)
+    arguments = ["--short", "--only", "process", "--dispatches", "4000", "--rounds", "3"]
+
+    status = main(arguments)
 
     assert status == 1
     assert "lost: process: client of baseline, none" in capsys.readouterr().err

@@ -16,12 +16,14 @@ __all__ = ["MAX_RETRY_AFTER", "json_value", "number", "parse_retry_after", "whol
 MAX_RETRY_AFTER = 30 * 86400.0
 """Seconds. Longer waits are reduced to this."""
 _LONGEST_TEXT = 4096
-_NUMBER = re.compile(r"\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
+# Patterns are compiled on first use, and kept by `re`: most connections read no error response.
+_FLAGS = re.ASCII | re.IGNORECASE
+_NUMBER = r"\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?"
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _TIME = r"(?P<hour>\d{1,2}):(?P<minute>\d{2})(?::(?P<second>\d{2})(?:\.\d+)?)?"
 _ZONE = r"(?:\s*(?P<zone>Z|GMT|UTC|[+-]\d{2}:?\d{2})\b)?"
 _DATES = tuple(
-    re.compile(form + _ZONE, re.ASCII | re.IGNORECASE)
+    form + _ZONE
     for form in (
         # RFC 9110, section 5.6.7: IMF-fixdate, with the obsolete forms of RFC 850 and asctime.
         r"(?:[a-z]{3,9},\s*)?(?P<day>\d{1,2})[ -](?P<month>[a-z]{3})[ -](?P<year>\d{2,4})\s+"
@@ -35,7 +37,7 @@ _DATES = tuple(
 def number(value: Any) -> float | None:
     """Return a number, or a text that begins with one; None otherwise."""
     if isinstance(value, str):
-        found = _NUMBER.match(value[:_LONGEST_TEXT])
+        found = re.match(_NUMBER, value[:_LONGEST_TEXT], _FLAGS)
         return float(found[0]) if found else None
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
@@ -114,7 +116,8 @@ def _numbers(text: str) -> Iterator[float]:
 def _dates(text: str) -> tuple[list[float], str]:
     """Return the dates in a text, as unix time, and the text without them."""
     text, found = text[:_LONGEST_TEXT], []
-    for form in _DATES:
+    for pattern in _DATES:
+        form = re.compile(pattern, _FLAGS)
         found += [_unix(match.groupdict()) for match in form.finditer(text)]
         text = form.sub(",", text)
     return [at for at in found if at is not None], text
