@@ -15,7 +15,7 @@ from gateway_fleet._owner import ShardOwner
 from gateway_fleet._runtime import Notifier
 from gateway_fleet._slots import SharedSlots
 from gateway_fleet.store import Store
-from gateway_proto import Config, Event, GaveUpError, LocalProtocolError, __version__
+from gateway_proto import Config, GaveUpError, LocalProtocolError, __version__
 from gateway_proto.driver.event_queue import log_error
 from gateway_proto.fleet import (
     IdentifySlots,
@@ -46,8 +46,8 @@ class Member:
         interval: float,
         publish: bool,
     ) -> None:
-        self.name = name
-        self.count = generation.count
+        self.name: str = name
+        self.count: int = generation.count
         self.slots: SharedSlots = SharedSlots(bot)
         self._config = config
         self._store = bot.scoped(generation.id)
@@ -58,7 +58,8 @@ class Member:
         )
         self._membership = membership
         self._coordinator = Coordinator(membership, name, self._store, self._on_event, self._report)
-        self._owners: dict[int, ShardOwner] = {}
+        self.owners: dict[int, ShardOwner] = {}
+        """Owners by shard id."""
         self.lease: Lease = Lease(self._coordinator, interval)
         self._group: Any = None
         self._scope: anyio.CancelScope | None = None
@@ -73,23 +74,7 @@ class Member:
     @property
     def owned(self) -> Mapping[int, LogHead]:
         """Claims of the shards that are owned."""
-        return {shard_id: owner.claim for shard_id, owner in self._owners.items()}
-
-    def accepts(self, shard_id: int) -> bool:
-        """Whether events of a shard count: others were taken after the shard was lost."""
-        owner = self._owners.get(shard_id)
-        return owner is not None and not owner.is_over
-
-    def add(self, shard_id: int, event: Event) -> None:
-        """Log an event, or that it was handled."""
-        if (owner := self._owners.get(shard_id)) is not None:
-            owner.add(event)
-
-    async def until_room(self, shard_id: int) -> None:
-        """Wait until the ledger of a shard has room, or the shard is lost."""
-        owner = self._owners.get(shard_id)
-        while owner is not None and not owner.is_over and not owner.ledger.has_room:
-            await owner.room.wait()
+        return {shard_id: owner.claim for shard_id, owner in self.owners.items()}
 
     def raise_error(self) -> None:
         """Raise the exception that ended the member, once."""
@@ -143,9 +128,9 @@ class Member:
         await self._shards.stop()
         # The tasks of the owners have ended, since a cancellation of the caller ends them, too.
         async with anyio.create_task_group() as group:
-            for owner in self._owners.values():
+            for owner in self.owners.values():
                 group.start_soon(owner.flush)
-        for owner in self._owners.values():
+        for owner in self.owners.values():
             owner.end()
             claim = owner.claim.id
             self._membership.released(owner.shard_id, claim, now=anyio.current_time())
@@ -173,16 +158,16 @@ class Member:
             case ReleaseRequested():
                 self._group.start_soon(self._release, event.shard, event.claim)
             case ShardLost():
-                owner = self._owners.get(event.shard)
+                owner = self.owners.get(event.shard)
                 if owner is not None and owner.claim.id == event.claim:
                     owner.end()
 
     async def _own(self, shard_id: int, claim: LogHead) -> None:
         """Run a shard from its claim until it is released or lost."""
         owner = ShardOwner(shard_id, self.name, claim, self._store, keep_events=self._publish)
-        while shard_id in self._owners:  # the previous claim is about to end
+        while shard_id in self.owners:  # the previous claim is about to end
             await self._changed.wait()
-        self._owners[shard_id] = owner
+        self.owners[shard_id] = owner
         self.lease.claimed(shard_id)
         await self._shards.add(shard_id, session=claim.session)
         owner.gateway = self._shards.gateways[shard_id]
@@ -192,7 +177,7 @@ class Member:
         await self._remove(shard_id)
         while owner.gateway.unhandled_events:  # they are dropped
             await anyio.sleep(_POLL_SECONDS)
-        del self._owners[shard_id]
+        del self.owners[shard_id]
         self._changed.notify()
 
     async def _remove(self, shard_id: int) -> None:
@@ -201,7 +186,7 @@ class Member:
 
     async def _release(self, shard_id: int, claim: str) -> None:
         """Close a shard, log what is left, and report that another member may claim it."""
-        owner = self._owners.get(shard_id)
+        owner = self.owners.get(shard_id)
         if owner is None or owner.claim.id != claim or owner.is_releasing:
             return
         owner.is_releasing = True
@@ -224,6 +209,6 @@ class Member:
     def _report(self) -> None:
         """Report the status of each shard, for operators."""
         now = anyio.current_time()
-        for shard_id, owner in self._owners.items():
+        for shard_id, owner in self.owners.items():
             if owner.gateway is not None and not owner.is_over:
                 self._membership.report(shard_id, owner.status(now))

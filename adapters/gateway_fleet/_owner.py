@@ -73,6 +73,7 @@ class ShardOwner:
         if not self.is_over:
             self.ledger.add(event)
             if self._is_idle:
+                self._is_idle = False  # once, not for each event before `run` continues
                 self._changed.notify()
 
     def hurry(self) -> None:

@@ -11,6 +11,7 @@ import anyio
 
 from gateway_fleet._generation import agree, read_generation
 from gateway_fleet._member import Member
+from gateway_fleet._owner import ShardOwner
 from gateway_fleet._runtime import member_name, running_adapter
 from gateway_fleet.memory import MemoryStore
 from gateway_fleet.store import Store
@@ -26,36 +27,47 @@ _LEAVE_SECONDS = 10.0
 class _Iteration:
     """One `async for` loop over a fleet. It ends when the loop drops it."""
 
-    def __init__(self, member: Member, iteration: Any, *, publish: bool) -> None:
+    __slots__ = ("_iteration", "_member", "_publish", "_shards", "_taken")
+
+    def __init__(self, member: Member, shards: Any, *, publish: bool) -> None:
         self._member = member
-        self._iteration = iteration
+        self._shards = shards
+        self._iteration = aiter(shards)
         self._publish = publish
-        self._taken: tuple[int, Event] | None = None
+        self._taken: tuple[ShardOwner, Event] | None = None
 
     def __aiter__(self) -> _Iteration:
         return self
 
     async def __anext__(self) -> tuple[int | None, Event]:
-        member = self._member
         if self._taken is not None:
-            taken, self._taken = self._taken, None
-            member.add(*taken)  # it was handled
+            (owner, event), self._taken = self._taken, None
+            owner.add(event)  # it was handled
+        owners = self._member.owners
         while True:
-            try:
-                shard_id, event = await anext(self._iteration)
-            except StopAsyncIteration:
-                member.raise_error()
-                raise
-            if shard_id is None:
-                return None, event
-            if not member.accepts(shard_id):
-                continue
+            item: tuple[int | None, Event] | None = self._shards.next_nowait()
+            if item is None:
+                item = await self._wait()
+            if item[0] is None:
+                return item
+            found = owners.get(item[0])
+            if found is None or found.is_over:
+                continue  # an event that arrived before another member took the shard over
             if self._publish:
-                member.add(shard_id, event)
-                await member.until_room(shard_id)
+                found.add(item[1])
+                while not found.ledger.has_room and not found.is_over:
+                    await found.room.wait()
             else:
-                self._taken = shard_id, event
-            return shard_id, event
+                self._taken = found, item[1]
+            return item
+
+    async def _wait(self) -> tuple[int | None, Event]:
+        try:
+            item: tuple[int | None, Event] = await anext(self._iteration)
+        except StopAsyncIteration:
+            self._member.raise_error()
+            raise
+        return item
 
 
 class Fleet:
@@ -73,7 +85,7 @@ class Fleet:
 
     def __aiter__(self) -> AsyncIterator[tuple[int | None, Event]]:
         """Start an iteration; raises `LocalProtocolError` while another task iterates."""
-        return _Iteration(self._member, aiter(self._shards), publish=self._publish)
+        return _Iteration(self._member, self._shards, publish=self._publish)
 
     @property
     def member(self) -> str:

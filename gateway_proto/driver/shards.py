@@ -90,6 +90,14 @@ class BaseShards(abc.ABC, Generic[G]):
         """Start an iteration; raises `LocalProtocolError` while another task iterates."""
         return self._round_robin.iterations.start(None, self._task(), self._next_event)
 
+    def next_nowait(self) -> tuple[int | None, Event] | None:
+        """Return the next event of an iteration if it is queued, else None; the last was handled.
+
+        Call it only in the task that iterates: it saves two coroutines per event.
+        """
+        taken = self._round_robin.next_event()
+        return None if taken is None else (self._ids[taken[0]], taken[1])
+
     @property
     def gateways(self) -> Mapping[int, G]:
         """Gateways by shard id; empty until the lookup is answered. A shard keeps its gateway."""

@@ -335,3 +335,22 @@ def test_two_managers_share_the_slots_of_one_queue(kit: Kit) -> None:
         assert times[1] - times[0] > 0.25
 
     kit.run(main)
+
+
+def test_queued_events_are_taken_without_waiting(kit: Kit) -> None:
+    async def main() -> None:
+        async with running_shards(kit, 2) as (serving, shards):
+            await events_of_shards(shards, Ready, 0, 1)
+            serving.dispatch("NUMBER", 7)
+            await kit.sleep(0.3)
+
+            numbers = []
+            while (item := shards.next_nowait()) is not None:
+                shard_id, event = item
+                if isinstance(event, Dispatch) and event.name == "NUMBER":
+                    numbers.append(shard_id)
+
+            assert sorted(numbers) == [0, 1]
+            assert shards.sessions[0].sequence == 2, "the last event was handled"
+
+    kit.run(main)
