@@ -159,7 +159,7 @@ def lint(session: nox.Session) -> None:
 @nox.session(python=NEWEST)
 def types(session: nox.Session) -> None:
     """Check types of the code, the README, docs/ and public names, with mypy and pyright."""
-    install(session, *group("types"))
+    install(session, *group("bench"), *group("types"))
     session.run("mypy", "--python-executable", shutil.which("python", path=session.bin) or "python")
     untyped = []
     # Pyright prefers sources in the working directory to the installed package.

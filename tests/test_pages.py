@@ -81,6 +81,12 @@ def test_index_links_to_every_page() -> None:
     assert {page for page in PAGES if page.parent != ROOT} - linked == {DOCS / "README.md"}
 
 
+def test_navigation_of_the_site_has_every_page() -> None:
+    listed = re.findall(r"[ :-] ([\w/-]+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.M)
+
+    assert sorted(listed) == sorted(str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md"))
+
+
 # ----- checks of the checks -----
 
 
