@@ -160,6 +160,7 @@ class World:
     guilds: tuple[Data, ...] = attrs.field(default=(), converter=_guilds, validator=_check_guilds)
     """Guilds in the form of GUILD_CREATE. Each needs an `id`."""
     user: Data = attrs.field(default=_USER, validator=_check_user)
+    """User of the bot."""
     application: Data = attrs.field(factory=dict, validator=_check_application, kw_only=True)
     """Application of the bot."""
     private_channels: tuple[Data, ...] = _further()
