@@ -294,8 +294,8 @@ class Membership:
         }
         self._claim(written, live, owners)
         self._release(live, targets, owners)
-        is_drained = self._draining_since is not None and not self._owned and not self._claiming
-        self._has_left = is_drained and written.draining and not written.owns
+        # A member that drains acquires nothing: what the table says is still so.
+        self._has_left = written.draining and not written.owns and not self._claiming
         soon = self._sent_at + self._interval / 4
         self._due = min(self._due, max(soon, self._members.next_death()))
         if written.wants != tuple(self._wants) or written.owns.keys() != self._owned.keys():

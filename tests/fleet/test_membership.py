@@ -742,6 +742,33 @@ def test_draining_member_claims_nothing() -> None:
     assert member.has_left
 
 
+def test_drain_is_announced_soon() -> None:
+    member = membership()
+    own_all(member)
+    heartbeat(member, 2.0, {})
+
+    member.drain(now=2.05)
+
+    assert member.next_timer() == 2.125
+    assert heartbeat(member, 2.125, {}).draining
+
+
+def test_draining_member_leaves_after_its_last_claim_is_answered() -> None:
+    member = membership()
+    heartbeat(member, 0.0, {})
+    heartbeat(member, 0.5, {})
+    requests = claims(member)
+    member.drain(now=0.6)
+
+    heartbeat(member, 1.0, {})
+    assert not member.has_left
+    for request in requests:
+        member.claim_done(request, None, now=1.1)
+    heartbeat(member, 1.5, {})
+
+    assert member.has_left
+
+
 def test_last_member_releases_all_shards_to_none() -> None:
     member = membership(max_moves=4)
     ids = own_all(member)
