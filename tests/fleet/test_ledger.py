@@ -133,6 +133,14 @@ def test_ids_of_records_begin_with_the_claim_and_differ() -> None:
     assert all(each.startswith("claim+") for each in ids)
 
 
+def test_longest_id_of_a_claim_leaves_room_for_those_of_records() -> None:
+    owner = ledger(ready("s"), head=LogHead(4, "c" * 240, "me"))
+
+    record = next_record(owner)
+
+    assert LogRecord.from_bytes(record.to_bytes()) == record
+
+
 def test_events_that_are_not_dispatches_are_not_logged() -> None:
     owner = ledger(ready("s"))
     appended(owner)

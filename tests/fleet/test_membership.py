@@ -11,7 +11,9 @@ import pytest
 from gateway_proto import LocalProtocolError
 from gateway_proto.fleet import (
     ClaimShard,
+    Ledger,
     LogHead,
+    LogRecord,
     MemberJoined,
     MemberLeft,
     MemberRecord,
@@ -230,6 +232,22 @@ def test_ids_of_claims_differ_between_processes_of_one_name() -> None:
         ids |= {request.id for request in claims(member)}
 
     assert len(ids) == 12
+
+
+def test_claims_of_the_longest_name_begin_a_ledger() -> None:
+    now = 1e9 + 1 / 3
+    member = Membership("é" * 128, 2**16, now=now)
+    for at in (now, now + 1):
+        member.handle_timer(now=at)
+        member.store_requests()
+        member.heartbeat_done({}, now=at)
+    request = claims(member)[-1]
+
+    ledger = Ledger("é" * 128, LogHead(2**53 - 1, request.id, "é" * 128))
+    ledger.touch()
+    _, record = ledger.next_append() or pytest.fail("nothing to append")
+
+    assert LogRecord.from_bytes(record.to_bytes()) == record
 
 
 def test_claim_that_is_done_while_draining_is_not_owned() -> None:
