@@ -16,6 +16,7 @@ except ModuleNotFoundError as _error:
         "gateway_fleet needs anyio: install gateway-proto[fleet]", name="anyio"
     ) from None
 
+from gateway_fleet._generation import find_fleet
 from gateway_fleet.fleet import Fleet, open_fleet
 from gateway_fleet.memory import MemoryStore
 from gateway_fleet.store import Store, StoreError
@@ -23,7 +24,15 @@ from gateway_fleet.store import Store, StoreError
 if TYPE_CHECKING:
     from gateway_fleet.redis import RedisStore
 
-__all__ = ["Fleet", "MemoryStore", "RedisStore", "Store", "StoreError", "open_fleet"]
+__all__ = [
+    "Fleet",
+    "MemoryStore",
+    "RedisStore",
+    "Store",
+    "StoreError",
+    "find_fleet",
+    "open_fleet",
+]
 
 del _anyio
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 
 import anyio
@@ -9,8 +10,9 @@ import msgspec
 
 from gateway_fleet.store import Store, StoreError
 from gateway_proto import LocalProtocolError
+from gateway_proto.session import token_fingerprint
 
-__all__ = ["Generation", "agree", "read_generation"]
+__all__ = ["Generation", "agree", "find_fleet", "keep", "read_generation"]
 
 _KEY = "generation"
 
@@ -45,6 +47,36 @@ async def agree(store: Store, count: int, *, ttl: float) -> Generation:
         data, _ = await store.compare_and_set(_KEY, msgspec.json.encode(wanted), revision)
         if data is not None and _decoded(data) == wanted:
             return wanted
+
+
+async def keep(store: Store, generation: Generation, seconds: float) -> None:
+    """Look every `seconds` whether the generation is the present one, until cancelled.
+
+    If the engine has lost it, write it again: else the next member would begin another one beside
+    this. Raises `LocalProtocolError` if another one has begun while this member was cut off.
+    """
+    while True:
+        await anyio.sleep(seconds)
+        with contextlib.suppress(StoreError):
+            present, revision = await read_generation(store)
+            if present is None:
+                value = msgspec.json.encode(generation)
+                data, _ = await store.compare_and_set(_KEY, value, revision)
+                present = generation if data is None else _decoded(data)
+            if present != generation:
+                raise LocalProtocolError(
+                    f"other processes run {present.count} shards now: this one was taken for dead"
+                )
+
+
+async def find_fleet(store: Store, token: str) -> tuple[Store, int] | None:
+    """Return the store with the logs of a bot's fleet, and its number of shards; None without.
+
+    `store.records(shard, after)` of the result reads a log. Raises `StoreError`.
+    """
+    bot = store.scoped(token_fingerprint(token))
+    present, _ = await read_generation(bot)
+    return None if present is None else (bot.scoped(present.id), present.count)
 
 
 async def _is_live(store: Store, ttl: float) -> bool:

@@ -9,10 +9,10 @@ from typing import Any
 import anyio
 
 from gateway_fleet._coordinator import Coordinator
-from gateway_fleet._generation import Generation
+from gateway_fleet._generation import Generation, keep
 from gateway_fleet._lease import Lease
 from gateway_fleet._owner import ShardOwner
-from gateway_fleet._runtime import Notifier
+from gateway_fleet._runtime import Notifier, alone
 from gateway_fleet._slots import SharedSlots
 from gateway_fleet.store import Store
 from gateway_proto import Config, GaveUpError, LocalProtocolError, __version__
@@ -50,14 +50,18 @@ class Member:
         self.count: int = generation.count
         self.slots: SharedSlots = SharedSlots(bot)
         self._config = config
-        self._store = bot.scoped(generation.id)
+        self.store: Store = bot.scoped(generation.id)
+        """Store with the logs of this fleet."""
+        self._bot = bot
+        self._generation = generation
+        self._ttl = ttl
         self._publish = publish
         now = anyio.current_time()
         membership = Membership(
             name, self.count, ttl=ttl, interval=interval, version=__version__, now=now
         )
         self._membership = membership
-        self._coordinator = Coordinator(membership, name, self._store, self._on_event, self._report)
+        self._coordinator = Coordinator(membership, name, self.store, self._on_event, self._report)
         self.owners: dict[int, ShardOwner] = {}
         """Owners by shard id."""
         self.lease: Lease = Lease(self._coordinator, interval)
@@ -92,11 +96,12 @@ class Member:
             with anyio.CancelScope() as self._scope:
                 await self._run()
         except Exception as error:
-            self._error = error
+            self._error = error = alone(error)
             log_error(error)
             await shards.stop()
         finally:
             self._finished.set()
+            self._coordinator.answered.notify()
 
     async def _run(self) -> None:
         try:
@@ -107,6 +112,7 @@ class Member:
         async with anyio.create_task_group() as self._group:
             self._group.start_soon(self._coordinator.run)
             self._group.start_soon(self.slots.run)
+            self._group.start_soon(keep, self._bot, self._generation, self._ttl)
 
     async def drain(self) -> None:
         """Give all shards away; then the iteration ends."""
@@ -114,9 +120,13 @@ class Member:
             self._is_draining = True
             self._membership.drain(now=anyio.current_time())
             self._coordinator.changed()
-        while not self._membership.has_left:
+        while not self._membership.has_left and not self._is_over:
             await self._coordinator.answered.wait()
         await self._shards.stop()
+
+    @property
+    def _is_over(self) -> bool:
+        return self._finished is not None and self._finished.is_set()
 
     async def leave(self) -> None:
         """Close all shards, store their sessions, and leave the members."""
@@ -164,10 +174,20 @@ class Member:
 
     async def _own(self, shard_id: int, claim: LogHead) -> None:
         """Run a shard from its claim until it is released or lost."""
-        owner = ShardOwner(shard_id, self.name, claim, self._store, keep_events=self._publish)
+        previous = self._coordinator.previous.pop(shard_id, "")
         while shard_id in self.owners:  # the previous claim is about to end
             await self._changed.wait()
-        self.owners[shard_id] = owner
+        if not self._owns(shard_id, claim.id):
+            return
+        owner = self.owners[shard_id] = ShardOwner(
+            shard_id,
+            self.name,
+            claim,
+            self.store,
+            keep_events=self._publish,
+            reason=f"after {previous}"[:64] if previous else "first claim",
+        )
+        self._changed.notify()
         self.lease.claimed(shard_id)
         await self._shards.add(shard_id, session=claim.session)
         owner.gateway = self._shards.gateways[shard_id]
@@ -186,10 +206,10 @@ class Member:
 
     async def _release(self, shard_id: int, claim: str) -> None:
         """Close a shard, log what is left, and report that another member may claim it."""
-        owner = self.owners.get(shard_id)
-        if owner is None or owner.claim.id != claim or owner.is_releasing:
-            return
-        owner.is_releasing = True
+        while (owner := self.owners.get(shard_id)) is None or owner.claim.id != claim:
+            if not self._owns(shard_id, claim):
+                return
+            await self._changed.wait()
         while owner.gateway is None:  # it was claimed just now
             await anyio.sleep(_POLL_SECONDS)
         await owner.until_settled()
@@ -199,6 +219,10 @@ class Member:
             await anyio.sleep(_POLL_SECONDS)
         await owner.until_clear()
         self._end(owner)
+
+    def _owns(self, shard_id: int, claim: str) -> bool:
+        head = self._membership.owned.get(shard_id)
+        return head is not None and head.id == claim
 
     def _end(self, owner: ShardOwner) -> None:
         """End the claim of a shard that was closed."""

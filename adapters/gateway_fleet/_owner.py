@@ -34,7 +34,7 @@ class ShardOwner:
         store: Store,
         *,
         keep_events: bool,
-        reason: str = "",
+        reason: str,
     ) -> None:
         self.shard_id = shard_id
         self.claim = claim
@@ -42,8 +42,6 @@ class ShardOwner:
         self.gateway: Any = None
         self._reason = reason
         self._since = anyio.current_time()
-        self.is_releasing = False
-        """Whether the shard is being given away."""
         self.is_leaving = False
         """Whether the last events are logged without a delay."""
         self.is_over = False

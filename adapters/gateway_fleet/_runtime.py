@@ -10,7 +10,7 @@ from typing import Any
 
 import anyio
 
-__all__ = ["Notifier", "member_name", "running_adapter"]
+__all__ = ["Notifier", "alone", "member_name", "running_adapter"]
 
 
 def running_adapter() -> Any:
@@ -24,6 +24,13 @@ def running_adapter() -> Any:
     import gateway_asyncio
 
     return gateway_asyncio
+
+
+def alone(error: Exception) -> Exception:
+    """Return the only exception of groups with one."""
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
 
 
 def member_name() -> str:

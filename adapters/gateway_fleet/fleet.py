@@ -16,6 +16,7 @@ from gateway_fleet._runtime import member_name, running_adapter
 from gateway_fleet.memory import MemoryStore
 from gateway_fleet.store import Store
 from gateway_proto import Config, Event, LocalProtocolError
+from gateway_proto.config import check_is_config
 from gateway_proto.fleet import LogHead
 from gateway_proto.session import token_fingerprint
 
@@ -98,6 +99,11 @@ class Fleet:
         return self._member.count
 
     @property
+    def store(self) -> Store:
+        """Store with the logs of this fleet: `records(shard_id, after)` reads one."""
+        return self._member.store
+
+    @property
     def owned(self) -> Mapping[int, LogHead]:
         """Claims of the shards that this process owns, by shard id."""
         return self._member.owned
@@ -153,6 +159,9 @@ async def open_fleet(
     Raises `StoreError` if the store does not answer, and `LocalProtocolError` if other processes
     run another number of shards.
     """
+    check_is_config(config)
+    if store is not None and not callable(getattr(store, "compare_and_set", None)):
+        raise LocalProtocolError(f"invalid store {store!r:.80}: expected a Store, or None")
     if config.wait_for_identify_slot:
         raise LocalProtocolError(
             "invalid Config.wait_for_identify_slot True: the fleet grants the slots"
@@ -171,7 +180,7 @@ async def open_fleet(
         generation = await agree(bot, count, ttl=ttl)
         running = Member(
             config,
-            name=member or member_name(),
+            name=member_name() if member is None else member,
             generation=generation,
             bot=bot,
             ttl=ttl,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -12,7 +11,7 @@ import anyio
 import attrs
 import pytest
 
-from gateway_fleet import MemoryStore, StoreError, open_fleet
+from gateway_fleet import MemoryStore, StoreError, find_fleet, open_fleet
 from gateway_proto import (
     Dispatch,
     Identify,
@@ -23,7 +22,6 @@ from gateway_proto import (
 )
 from gateway_proto.fleet import LogRecord
 from gateway_proto.server import Server, ServerConfig
-from gateway_proto.session import token_fingerprint
 from tests.adapters.support import KITS, Kit, lookup_config
 
 pytestmark = pytest.mark.parametrize("kit", KITS, ids=str)
@@ -280,10 +278,9 @@ def test_shards_of_a_cut_off_member_are_taken_over(kit: Kit) -> None:
 
 
 async def _log(bench: Bench, shard_id: int) -> list[LogRecord]:
-    bot = bench.store.scoped(token_fingerprint(bench.config.token))
-    data, _ = await bot.compare_and_set("generation", None, 0)
-    scope = bot.scoped(json.loads(data)["id"])
-    return [record async for _, record in scope.records(shard_id, 0)]
+    found = await find_fleet(bench.store, bench.config.token)
+    assert found is not None
+    return [record async for _, record in found[0].records(shard_id, 0)]
 
 
 async def _logged_numbers(bench: Bench, shard_id: int) -> list[int]:
@@ -382,5 +379,66 @@ def test_exception_of_the_body_is_raised_as_it_is(kit: Kit) -> None:
             async with open_fleet(bench.config, **FAST) as fleet:
                 async for _ in fleet:
                     raise ZeroDivisionError
+
+    run(kit, 1, body)
+
+
+def test_lost_generation_is_written_again(kit: Kit) -> None:
+    async def body(bench: Bench) -> None:
+        first = await bench.start()
+        await bench.until_owned((first, 2))
+        before = await find_fleet(bench.store, bench.config.token)
+        assert before is not None and before[1] == 2
+        reference = bench.store._store
+        for tables in reference._scopes.values():
+            tables.values.clear()
+        assert await find_fleet(bench.store, bench.config.token) is None
+        await anyio.sleep(1.5)
+
+        second = await bench.start()
+        await bench.until_owned((first, 1), (second, 1))
+
+    run(kit, 2, body)
+
+
+def test_member_of_a_replaced_generation_ends(kit: Kit) -> None:
+    async def body(bench: Bench) -> None:
+        store = CutStore(bench.store)
+        raised = []
+
+        async def first() -> None:
+            with pytest.raises(LocalProtocolError) as caught:
+                async with open_fleet(bench.config, store, **FAST) as fleet:
+                    async for _, event in fleet:
+                        if isinstance(event, Ready):
+                            store.cut(cut=True)
+            raised.append(str(caught.value))
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(first)
+            await until(lambda: store._state["cut"])
+            await anyio.sleep(0.3)  # a heartbeat may be on its way
+            other = await bench.start(count=3)
+            await bench.until_owned((other, 3))
+            store.cut(cut=False)
+            await until(lambda: bool(raised))
+        assert raised == ["other processes run 3 shards now: this one was taken for dead"]
+
+    run(kit, 2, body)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"store": 5}, "invalid store 5: expected a Store, or None"),
+        ({"interval": 9.0}, "invalid interval 9.0"),
+        ({"member": ""}, "invalid member"),
+    ],
+)
+def test_invalid_arguments_of_a_fleet_raise(kit: Kit, options: dict[str, Any], text: str) -> None:
+    async def body(bench: Bench) -> None:
+        with pytest.raises(LocalProtocolError, match=text):
+            async with open_fleet(bench.config, **{**FAST, **options}):
+                pass
 
     run(kit, 1, body)

@@ -20,7 +20,6 @@ import pytest
 
 import gateway_fleet
 from gateway_proto.fleet import LogRecord
-from gateway_proto.session import token_fingerprint
 from tests.adapters.engines import RedisProcess, needs_redis, redis_process
 from tests.adapters.stalling_proxy import StallingProxy
 from tests.adapters.support import ENVIRONMENT, ROOT, serve_process
@@ -117,14 +116,10 @@ class Chaos:
 
 async def _read_logs(url: str) -> list[list[tuple[int, LogRecord]]]:
     async with gateway_fleet.RedisStore(url) as store:
-        bot = store.scoped(token_fingerprint("secret"))
-        data, _ = await bot.compare_and_set("generation", None, 0)
-        if data is None:
+        found = await gateway_fleet.find_fleet(store, "secret")
+        if found is None:
             return [[] for _ in range(SHARDS)]
-        generation = bot.scoped(json.loads(data)["id"])
-        return [
-            [item async for item in generation.records(shard_id, 0)] for shard_id in range(SHARDS)
-        ]
+        return [[item async for item in found[0].records(n, 0)] for n in range(SHARDS)]
 
 
 def _ticks(log: list[tuple[int, LogRecord]]) -> list[int]:
