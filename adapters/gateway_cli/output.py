@@ -15,8 +15,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, TextIO
 
-__all__ = ["LIMIT", "Output", "OutputFailed", "OutputFile", "discard_output"]
+__all__ = ["INTERRUPTED", "LIMIT", "Output", "OutputFailed", "OutputFile", "discard_output"]
 
+INTERRUPTED = 130
+"""The exit status after Ctrl-C or SIGTERM."""
 LIMIT = 4 * 2**20
 """Characters that may wait to be written; one line more is always taken."""
 _PIECE = 65536

@@ -10,14 +10,12 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from gateway_cli.output import Output
+from gateway_cli.output import INTERRUPTED, Output
 
-__all__ = ["INTERRUPTED", "run"]
+__all__ = ["run"]
 
 T = TypeVar("T")
 
-INTERRUPTED = 130
-"""The exit status after Ctrl-C or SIGTERM."""
 _GRACE_SECONDS = 1.5
 """Seconds to wait for a close, and for a pending name lookup, after a signal."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-__all__ = ["main"]
+__all__ = ["exit_without_extra", "main"]
 
 _EXTRA = ("typer", "rich", "yaml", "trustme", "trio")
 
@@ -17,17 +17,22 @@ def main() -> None:
         try:
             from gateway_cli.app import run_command
         except ModuleNotFoundError as error:
-            missing = (error.name or "").partition(".")[0]
-            if missing not in _EXTRA:
-                raise
-            sys.stderr.write(
-                f"gateway-proto: the command line needs {missing}: install gateway-proto[cli]\n"
-            )
-            sys.exit(2)
+            exit_without_extra(error)
+            raise
         status = run_command()
     except KeyboardInterrupt:  # before the command has begun, or after its end
         status = 130
     sys.exit(status)
+
+
+def exit_without_extra(error: ModuleNotFoundError) -> None:
+    """Exit with 2 if a module of the extra `cli` is missing."""
+    missing = (error.name or "").partition(".")[0]
+    if missing in _EXTRA:
+        sys.stderr.write(
+            f"gateway-proto: the command line needs {missing}: install gateway-proto[cli]\n"
+        )
+        sys.exit(2)
 
 
 def _open_standard_streams() -> None:

@@ -198,6 +198,8 @@ def test_command_without_its_extra_names_the_extra(
     (tmp_path / "sitecustomize.py").write_text(f"import sys\nsys.modules[{missing!r}] = None\n")
     path = f"{tmp_path}{os.pathsep}{ENVIRONMENT['PYTHONPATH']}"
     words, needs = ["--version"], "the command line"
+    if missing == "rich":
+        words = ["demo"]
     if missing == "trio":
         words, needs = ["demo", "--adapter", "trio"], "--adapter trio"
 

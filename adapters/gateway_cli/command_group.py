@@ -1,0 +1,80 @@
+"""Group of commands whose modules are imported when they are run, or when their help is shown."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, MutableMapping
+from typing import Any, NamedTuple
+
+import typer
+from typer.core import TyperGroup
+
+from gateway_cli.start import exit_without_extra
+
+__all__ = ["CommandPlace", "group_of"]
+
+
+class CommandPlace(NamedTuple):
+    """Where the function of a command is."""
+
+    module: str
+    function: str
+    short_help: str
+
+
+class _Commands(MutableMapping[str, Any]):
+    """Commands by name, each imported when it is first asked for."""
+
+    def __init__(self, places: dict[str, CommandPlace]) -> None:
+        self._places = places
+        self._loaded: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._loaded:
+            self._loaded[name] = _load(name, self._places[name])
+        return self._loaded[name]
+
+    def __setitem__(self, name: str, command: Any) -> None:
+        self._loaded[name] = command
+
+    def __delitem__(self, name: str) -> None:
+        del self._places[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+
+def _load(name: str, place: CommandPlace) -> Any:
+    try:
+        module = importlib.import_module(f"gateway_cli.{place.module}")
+    except ModuleNotFoundError as error:
+        exit_without_extra(error)
+        raise
+    single = typer.Typer(
+        add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
+    )
+    single.command(name, short_help=place.short_help)(getattr(module, place.function))
+    return typer.main.get_command(single)
+
+
+def group_of(places: dict[str, CommandPlace]) -> type[TyperGroup]:
+    """Return the class of a group with these commands."""
+
+    class LazyGroup(TyperGroup):
+        """Group that lists its commands without importing them."""
+
+        def __init__(self, **settings: Any) -> None:
+            super().__init__(**settings)
+            self.commands = _Commands(places)
+
+        def list_commands(self, ctx: Any) -> list[str]:
+            return list(places)
+
+        def format_commands(self, ctx: Any, formatter: Any) -> None:
+            with formatter.section("Commands"):
+                formatter.write_dl([(name, place.short_help) for name, place in places.items()])
+
+    return LazyGroup
