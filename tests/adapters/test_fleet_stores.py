@@ -53,7 +53,7 @@ def collected() -> Iterator[None]:
 
 def run(kit: Kit, new_store: Callable[[], Any], body: Callable[[Any], Any]) -> None:
     async def main() -> None:
-        async with kit.limit(20), new_store() as store:
+        async with kit.limit(), new_store() as store:
             await body(store)
 
     kit.run(main)
@@ -187,7 +187,7 @@ def test_exception_of_the_body_is_not_wrapped(kit: Kit, new_store: Any) -> None:
 def test_engine_that_is_away_raises_and_returns(kit: Kit, tmp_path: pathlib.Path) -> None:
     async def main() -> None:
         with redis_process(tmp_path) as process:
-            async with kit.limit(30), gateway_fleet.RedisStore(process.url, timeout=1.0) as store:
+            async with kit.limit(), gateway_fleet.RedisStore(process.url, timeout=1.0) as store:
                 record = LogRecord("a.1", "a", SESSION)
                 assert await store.append(0, LogHead(), record) == 1
                 process.kill()
@@ -209,7 +209,7 @@ def test_engine_that_is_away_raises_and_returns(kit: Kit, tmp_path: pathlib.Path
 def test_stopped_engine_raises_after_the_timeout(kit: Kit, tmp_path: pathlib.Path) -> None:
     async def main() -> None:
         with redis_process(tmp_path) as process:
-            async with kit.limit(30), gateway_fleet.RedisStore(process.url, timeout=0.3) as store:
+            async with kit.limit(), gateway_fleet.RedisStore(process.url, timeout=0.3) as store:
                 assert await store.append(0, LogHead(), LogRecord("a.1", "a")) == 1
                 process.process.send_signal(signal.SIGSTOP)
                 with pytest.raises(StoreError, match=r"no answer in 0\.3 s"):
@@ -233,7 +233,7 @@ async def _until_answered(store: Store) -> LogHead:
 def test_log_in_redis_is_bounded_in_bytes(kit: Kit, engine: RedisProcess) -> None:
     async def main() -> None:
         options: Any = {"prefix": f"gw:bytes:{kit}", "max_bytes": 80_000}
-        async with kit.limit(30), gateway_fleet.RedisStore(engine.url, **options) as store:
+        async with kit.limit(), gateway_fleet.RedisStore(engine.url, **options) as store:
             head = LogHead()
             for number in range(300):
                 record = LogRecord(f"a.{number}", "a", events=(("E", number, b"x" * 1000),))
@@ -254,7 +254,7 @@ def test_log_in_redis_is_bounded_in_bytes(kit: Kit, engine: RedisProcess) -> Non
 def test_old_records_in_redis_are_dropped(kit: Kit, engine: RedisProcess) -> None:
     async def main() -> None:
         options: Any = {"prefix": f"gw:age:{kit}", "retention": 8}
-        async with kit.limit(30), gateway_fleet.RedisStore(engine.url, **options) as store:
+        async with kit.limit(), gateway_fleet.RedisStore(engine.url, **options) as store:
             head = LogHead()
             for number in range(13):
                 record = LogRecord(f"a.{number}", "a")
