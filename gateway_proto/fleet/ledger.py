@@ -195,7 +195,8 @@ class Ledger:
         """
         record = self._expected()
         HEAD.named("head", head)
-        if head.id == record.id:
+        check_head(head)
+        if head.id == record.id and head.position > self._head.position:
             self._acknowledge(record, head.position)
             return True
         if (head.position, head.id) == (self._head.position, self._head.id):

@@ -329,6 +329,7 @@ def test_unchanged_head_means_to_append_again() -> None:
         LogHead(5, "newer claim", "me"),
         LogHead(3, "before", "other"),  # a failover lost the claim
         LogHead(4, "instead", "other"),
+        LogHead(4, "claim+1", "me"),  # the id of the own record at an impossible position
         LogHead(),
     ],
 )
@@ -506,14 +507,15 @@ def test_invalid_settings_raise(
     assert error_text in str(caught.value)
 
 
-def test_head_of_a_refusal_is_a_log_head() -> None:
+@pytest.mark.parametrize("head", [None, "head", LogHead(-1, "x", "y"), LogHead(2**53, "claim+1")])
+def test_invalid_head_of_a_refusal_raises_and_changes_nothing(head: Any) -> None:
     owner = ledger(ready("s"))
-    owner.next_append()
+    append = owner.next_append()
 
-    with pytest.raises(LocalProtocolError, match="head is None: expected a LogHead"):
-        owner.refused(None)  # type: ignore[arg-type]
+    with pytest.raises(LocalProtocolError, match=r"(?i)head"):
+        owner.refused(head)
 
-    assert not owner.is_fenced
+    assert owner.next_append() == append
 
 
 # ----- with a store whose answers are lost -----
