@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
+import re
 import signal
 import sys
 from types import FrameType
@@ -76,6 +78,8 @@ def _options(
 ) -> None: ...
 
 
+_LONGEST_VALUE = 20
+"""Longer values of options are not shown: a token may be at the wrong place."""
 # click's ClickException. New versions of typer bring a click of their own, which is not public.
 _ClickError: Any = typer.BadParameter.__mro__[2]
 
@@ -94,7 +98,7 @@ def run_command() -> int:
         return status if isinstance(status, int) else 0
     except _ClickError as error:
         if sys.argv[1:]:
-            _complain(error.format_message().replace("\n", " "))
+            _complain(_wrong_word(error, sys.argv[1:]))
         else:  # its message is the help
             error.show()
         return int(error.exit_code)
@@ -121,6 +125,19 @@ def _complain(message: str) -> None:
     from gateway_cli.show import complain  # imports rich, which `--help` does not need
 
     complain(message)
+
+
+def _wrong_word(error: Any, words: list[str]) -> str:
+    """Return what is wrong with the words of a command; newer typer leaves out the value."""
+    text: str = error.format_message().replace("\n", " ")
+    for option in getattr(getattr(error, "param", None), "opts", ()):
+        for word, following in itertools.pairwise([*words, ""]):
+            name, is_joined, value = word.partition("=")
+            value = value if is_joined else following
+            is_shown = re.search(rf"(?<![\w.]){re.escape(value)}(?![\w.])", text)
+            if name == option and not is_shown and 0 < len(value) <= _LONGEST_VALUE:
+                return text.replace("Invalid value", f"Invalid value {value!r}", 1)
+    return text
 
 
 def _crashed(error: BaseException) -> int:
