@@ -10,14 +10,13 @@ import math
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from typing import ClassVar
 
 from gateway_proto._checks import rejected
 from gateway_proto.fleet.member_record import ShardStatus
 
-__all__ = ["CONTENT_TYPE", "FleetMetrics"]
+__all__ = ["FleetMetrics"]
 
-CONTENT_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
-"""Content type of the text, for the response to a scrape."""
 _MAX_LABELS = 300
 """Maximum number of values of one label; further ones count as "other"."""
 _MAX_LABEL_LENGTH = 100
@@ -29,6 +28,9 @@ _Sample = tuple[str, Mapping[str, str], float]
 
 class FleetMetrics:
     """Counts of one member since its start. Report each occurrence as it happens."""
+
+    content_type: ClassVar[str] = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+    """Content type of `text`, for the response to a scrape."""
 
     def __init__(self) -> None:
         self._events: Counter[int] = Counter()

@@ -53,6 +53,14 @@ def test_text_has_each_metric_with_its_labels() -> None:
     assert lines[-1] == "# EOF"
 
 
+def test_content_type_is_that_of_openmetrics() -> None:
+    """<https://prometheus.io/docs/specs/om/open_metrics_spec/>, "Protocol Negotiation"."""
+    name, *parameters = FleetMetrics.content_type.split("; ")
+
+    assert name == "application/openmetrics-text"
+    assert parameters == ["version=1.0.0", "charset=utf-8"]
+
+
 def test_buckets_of_the_histogram_are_cumulative() -> None:
     lines = filled().text(SHARDS).splitlines()
     append = [line.removeprefix("gateway_append_seconds_") for line in lines if "_seconds_" in line]
