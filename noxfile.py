@@ -240,10 +240,13 @@ def fuzz(session: nox.Session) -> None:
 
 @nox.session(python=NEWEST)
 def simulate(session: nox.Session) -> None:
-    """Simulate a client under faults for a tenth of a year, or as the arguments say."""
+    """Simulate a tenth of a year of a client, and 200 fleets, or as the arguments say."""
     session.install("-q", ".[cli]")
-    arguments = session.posargs or ["--years", "0.1", "--jobs", "2"]
-    session.run("gateway-proto", "simulate", *arguments)
+    if session.posargs:
+        session.run("gateway-proto", "simulate", *session.posargs)
+        return
+    session.run("gateway-proto", "simulate", "--years", "0.1", "--jobs", "2")
+    session.run("gateway-proto", "simulate", "--fleet", "--seeds", "0-199", "--jobs", "2")
 
 
 @nox.session(python=NEWEST)

@@ -14,7 +14,8 @@ from gateway_cli.app import app
 from gateway_proto.server import Fault, Scenario, Server, ServerConfig, World, control_routes
 from gateway_proto.server.faults import FAULT_ACTIONS
 from gateway_proto.server.http_routes import HttpResponse
-from gateway_proto.testing import FAULT_KINDS
+from gateway_proto.testing import FAULT_KINDS, FLEET_FAULT_KINDS
+from gateway_proto.testing.simulation.fleet.invariants import FLEET_INVARIANTS
 from gateway_proto.testing.simulation.invariants import INVARIANTS
 from tests.markdown_blocks import DOCS, blocks
 
@@ -24,7 +25,7 @@ SIMULATION = (DOCS / "simulation.md").read_text()
 
 def _rows(title: str, page: str = SERVER) -> list[list[str]]:
     """Return the table cells of a section."""
-    section = page.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+    section = re.split(r"\n##+ ", page.partition(f"# {title}\n")[2])[0]
     rows = re.findall(r"^\| (.*) \|$", section, re.M)
     return [row.split(" | ") for row in rows[1:]]
 
@@ -120,4 +121,14 @@ def test_tables_have_every_fault_kind_and_invariant() -> None:
     assert kinds == dict(FAULT_KINDS)
     assert invariants == {
         kind.__name__: (inspect.getdoc(kind) or "").splitlines()[0] for kind in INVARIANTS
+    }
+
+
+def test_fleet_tables_have_every_fault_kind_and_invariant() -> None:
+    kinds = {row[0].strip("`"): row[1] for row in _rows("Faults of a fleet", SIMULATION)}
+    invariants = {row[0].strip("`"): row[1] for row in _rows("Invariants of a fleet", SIMULATION)}
+
+    assert kinds == dict(FLEET_FAULT_KINDS)
+    assert invariants == {
+        kind.__name__: (inspect.getdoc(kind) or "").splitlines()[0] for kind in FLEET_INVARIANTS
     }

@@ -26,12 +26,16 @@ from gateway_cli.show import MISUSED, console, fail, print_verdict
 from gateway_proto import LocalProtocolError
 
 if TYPE_CHECKING:
-    from gateway_proto.testing import InvariantViolation, Report
+    from gateway_proto.testing import FleetSimulation, InvariantViolation, Report, Simulation
 
 __all__ = ["simulate"]
 
 _SECONDS_PER_DAY = 86400.0
 _DAYS_PER_YEAR = 365.0
+_DAYS = 10.0
+"""Days of a history of clients."""
+_FLEET_DAYS = 1000.0 / _SECONDS_PER_DAY
+"""Mean days of a history of a fleet, for the progress."""
 _PARTS = 100
 """Parts of a history, after each of which the progress is shown."""
 _LISTED = 5
@@ -48,27 +52,64 @@ def _seeds(text: str) -> range:
     return range(first, last + 1)
 
 
+@attrs.frozen
+class _Histories:
+    """The histories to simulate: of clients or of a fleet, with their length and faults."""
+
+    fleet: bool
+    days: float | None
+    """Days of one history, summed over its clients; None means the usual length."""
+    without: frozenset[str]
+
+    @classmethod
+    def of(cls, *, fleet: bool, days: float | None, without: str) -> _Histories:
+        """Return the histories. Raises `LocalProtocolError` for unknown kinds of faults."""
+        from gateway_proto.testing import FleetSimulationConfig, SimulationConfig
+
+        config = FleetSimulationConfig if fleet else SimulationConfig
+        kinds = frozenset(filter(None, without.split(",")))
+        return cls(fleet, days, config(excluded_faults=kinds).excluded_faults)
+
+    @property
+    def usual_days(self) -> float:
+        """Days of one history, approximately."""
+        usual = _FLEET_DAYS if self.fleet else _DAYS
+        return usual if self.days is None else self.days
+
+    def begin(self, seed: int) -> tuple[Simulation | FleetSimulation, float, int]:
+        """Return the simulation of a seed, its length in seconds, and its number of clients."""
+        # Imported by this command alone: it takes a fifth of what a start of any other takes.
+        from gateway_proto.testing import FleetSimulation, Simulation
+
+        simulation: Simulation | FleetSimulation
+        if self.fleet:
+            simulation = fleet = FleetSimulation.for_seed(seed, excluded_faults=self.without)
+            clients = fleet.config.shards
+            if self.days is None:
+                return simulation, fleet.config.cycle, clients
+        else:
+            simulation = Simulation.for_seed(seed, excluded_faults=self.without)
+            clients = simulation.config.clients
+        return simulation, self.usual_days * _SECONDS_PER_DAY / clients, clients
+
+
 def _run_history(
-    seed: int, without: frozenset[str], days: float, advance: Callable[[float], None]
+    seed: int, histories: _Histories, advance: Callable[[float], None]
 ) -> Report | InvariantViolation:
-    """Simulate one history of `days` days of one client, or until a violation.
+    """Simulate one history, or until a violation. Calls `advance` with the days of each part."""
+    from gateway_proto.testing import InvariantViolation
 
-    Calls `advance` with the days of each part.
-    """
-    # Imported by this command alone: it takes a fifth of what a start of any other takes.
-    from gateway_proto.testing import InvariantViolation, Simulation
-
-    simulation = Simulation.for_seed(seed, excluded_faults=without)
-    seconds = days * _SECONDS_PER_DAY / simulation.config.clients
+    simulation, seconds, clients = histories.begin(seed)
+    days = seconds * clients / _SECONDS_PER_DAY / _PARTS
     try:
         for part in range(1, _PARTS):
             simulation.run(seconds * part / _PARTS - simulation.now)
-            advance(days / _PARTS)
+            advance(days)
         while simulation.now < seconds:  # twice if the sum of the parts is rounded down
             simulation.run(seconds - simulation.now)
     except InvariantViolation as broken:
         return broken
-    advance(days / _PARTS)
+    advance(days)
     return simulation.report
 
 
@@ -83,25 +124,24 @@ def _begin_process(advanced: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _run_in_process(seed: int, without: frozenset[str], days: float) -> Report | InvariantViolation:
+def _run_in_process(seed: int, histories: _Histories) -> Report | InvariantViolation:
     def advance(more: float) -> None:
         with _advanced.get_lock():
             _advanced.value += more
 
-    return _run_history(seed, without, days, advance)
+    return _run_history(seed, histories, advance)
 
 
 def _run_histories(
     seeds: Iterable[int],
-    without: frozenset[str],
-    days: float,
+    histories: _Histories,
     jobs: int,
     advance: Callable[[float], None],
 ) -> Generator[Report | InvariantViolation, None, None]:
     """The histories, as they end; `advance` is called meanwhile with the days of each part."""
     if jobs == 1:
         for seed in seeds:
-            yield _run_history(seed, without, days, advance)
+            yield _run_history(seed, histories, advance)
         return
     waiting = iter(seeds)
     # Not forked: a thread draws the progress.
@@ -112,8 +152,7 @@ def _run_histories(
         jobs, mp_context=context, initializer=_begin_process, initargs=(advanced,)
     )
     running = {
-        pool.submit(_run_in_process, seed, without, days)
-        for seed in itertools.islice(waiting, jobs)
+        pool.submit(_run_in_process, seed, histories) for seed in itertools.islice(waiting, jobs)
     }
     try:
         while running:
@@ -127,7 +166,7 @@ def _run_histories(
             )
             for future in done:
                 running |= {
-                    pool.submit(_run_in_process, seed, without, days)
+                    pool.submit(_run_in_process, seed, histories)
                     for seed in itertools.islice(waiting, 1)
                 }
                 yield future.result()
@@ -159,26 +198,45 @@ class _Sum:
         self.fault_counts += report.fault_counts
 
 
+@attrs.define
+class _FleetSum(_Sum):
+    """Of all histories of fleets so far."""
+
+    records: int = 0
+    claims: int = 0
+    identifies: int = 0
+
+    @property
+    def in_words(self) -> str:
+        """Number of histories, of events, and of what the fleet did."""
+        fleet = f"{self.records} records, {self.claims} claims, {self.identifies} Identifies"
+        return f"{super().in_words}, {fleet}"
+
+    def add(self, report: Any) -> None:
+        super().add(report)
+        self.records += report.records
+        self.claims += report.claims
+        self.identifies += report.identifies
+
+
 def _simulate(
     console: Console,
     page: _Page,
     *,
     seeds: str | None,
     years: float | None,
-    days: float,
+    histories: _Histories,
     jobs: int,
-    without: str,
 ) -> bool:
     """Simulate seeds, such as 0-99, or seeds from 0 for `years`; return whether all held.
 
     Reports the result. For a violation it reports the command that reproduces it, and the fewest
-    kinds of faults. Raises `LocalProtocolError` for invalid seeds and unknown kinds.
+    kinds of faults. Raises `LocalProtocolError` for invalid seeds.
     """
-    from gateway_proto.testing import InvariantViolation, SimulationConfig
+    from gateway_proto.testing import InvariantViolation
 
-    left_out = SimulationConfig(excluded_faults=filter(None, without.split(","))).excluded_faults
     chosen = None if seeds is None else _seeds(seeds)
-    total = _Sum()
+    total = _FleetSum() if histories.fleet else _Sum()
     began = time.monotonic()
     columns = (
         TextColumn("{task.completed:.2f} of {task.total:g} days, {task.description}"),
@@ -187,10 +245,12 @@ def _simulate(
         TimeElapsedColumn(),
     )
     progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-    wanted = (years or 0.0) * _DAYS_PER_YEAR if chosen is None else len(chosen) * days
+    wanted = (
+        (years or 0.0) * _DAYS_PER_YEAR if chosen is None else len(chosen) * histories.usual_days
+    )
     task = progress.add_task(total.in_words, total=wanted)
     outcomes = _run_histories(
-        chosen or itertools.count(), left_out, days, jobs, partial(progress.advance, task)
+        chosen or itertools.count(), histories, jobs, partial(progress.advance, task)
     )
     try:
         page.begin(f"{years:g} years" if chosen is None else f"{len(chosen)} histories")
@@ -198,7 +258,7 @@ def _simulate(
             for outcome in outcomes:
                 if isinstance(outcome, InvariantViolation):
                     progress.stop()
-                    page.broken(outcome, left_out)
+                    page.broken(outcome, histories)
                     return False
                 total.add(outcome)
                 if chosen is not None and len(chosen) <= _LISTED:
@@ -243,6 +303,8 @@ class _Page:
         for kind, count in sorted(total.fault_counts.items(), key=lambda item: (-item[1], item[0])):
             self._console.print(f"  {kind:22} {count}")
         histories = "1 history" if total.histories == 1 else f"{total.histories} histories"
+        if isinstance(total, _FleetSum):
+            self._console.print(total.in_words)
         self._console.print(
             f"{total.years:.2f} years of one client in {histories}, {seconds:.0f} s: "
             f"{total.years / seconds * 3600:.1f} years an hour"
@@ -256,19 +318,25 @@ class _Page:
         else:
             self._console.print("interrupted before the first history ended", style="bold")
 
-    def broken(self, broken: InvariantViolation, without: frozenset[str]) -> None:
+    def broken(self, broken: InvariantViolation, histories: _Histories) -> None:
         """Report a violation, and then the shrunk case."""
-        from gateway_proto.testing import shrink
+        from gateway_proto.testing import FleetSimulation, Simulation, shrink
 
+        shrunk = partial(
+            shrink,
+            broken,
+            excluded_faults=histories.without,
+            simulation=FleetSimulation if histories.fleet else Simulation,
+        )
         if self._as_json:
-            fewest = shrink(broken, excluded_faults=without)
+            fewest = shrunk()
             names = ("name", "what", "at", "seed", "replay", "trace")
             fields = {name: getattr(fewest, name) for name in names}
             self._put({"good": False, **fields})
             return
         self._console.print(str(broken))
         with self._console.status("omitting kinds of faults while the violation remains ..."):
-            fewest = shrink(broken, excluded_faults=without)
+            fewest = shrunk()
         self._console.print("\nwith the fewest kinds of faults:")
         self._console.print(str(fewest))
         print_verdict(self._console, f"{fewest.name} is violated: {fewest.replay}", good=False)
@@ -290,11 +358,14 @@ def simulate(
         ),
     ] = None,
     days: Annotated[
-        float,
+        float | None,
         typer.Option(
-            metavar="DAYS", help="Length of one history, summed over its clients.", min=0.001
+            metavar="DAYS",
+            help="Length of one history, summed over its clients. Default: 10, or four minutes of "
+            "each shard of a fleet.",
+            min=0.001,
         ),
-    ] = 10.0,
+    ] = None,
     jobs: Annotated[
         int, typer.Option(metavar="NUMBER", help="Number of histories that run in parallel.", min=1)
     ] = 1,
@@ -302,6 +373,9 @@ def simulate(
         str,
         typer.Option(metavar="KINDS", help="Kinds of faults to omit, separated by commas."),
     ] = "",
+    fleet: Annotated[
+        bool, typer.Option("--fleet", help="Simulate the shards of a bot on several machines.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Simulate years of faults between clients and servers, and check invariants.
@@ -318,9 +392,8 @@ def simulate(
     screen = console()
     try:
         page = _Page(screen, as_json=as_json)
-        good = _simulate(
-            screen, page, seeds=seeds, years=years, days=days, jobs=jobs, without=without
-        )
+        histories = _Histories.of(fleet=fleet, days=days, without=without)
+        good = _simulate(screen, page, seeds=seeds, years=years, histories=histories, jobs=jobs)
     except LocalProtocolError as error:
         fail(str(error), status=MISUSED)
     if not good:

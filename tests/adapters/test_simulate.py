@@ -11,7 +11,8 @@ import pytest
 import typer.testing
 
 from gateway_cli.app import app
-from gateway_proto.testing import Simulation
+from gateway_proto.testing import FleetSimulation, Simulation
+from gateway_proto.testing.simulation.fleet.history import FleetHistory
 from gateway_proto.testing.simulation.history import History
 
 RUNNER = typer.testing.CliRunner()
@@ -110,3 +111,52 @@ def test_simulate_has_json_output() -> None:
     assert (total["good"], total["histories"]) == (True, 2)
     assert total["events"] == sum(history["events"] for history in histories)
     assert total["fault_counts"]
+
+
+# ----- fleets -----
+
+
+def test_fleet_is_simulated_for_a_fault_and_a_recovery_phase() -> None:
+    result = RUNNER.invoke(app, ["simulate", "--fleet", "--seed", "3"])
+
+    report = FleetSimulation.for_seed(3).run()
+    assert result.exit_code == 0
+    assert f"seed 3: {report.events} events, {report.digest}" in result.output
+    figures = f"{report.records} records, {report.claims} claims, {report.identifies} Identifies"
+    assert figures in " ".join(result.output.split())
+
+
+def test_length_of_a_fleet_history_is_summed_over_its_shards() -> None:
+    code, output = _simulate("--fleet", "--seed", "3", "--days", "0.001", "--json")
+
+    history, total = map(json.loads, output.splitlines())
+    simulation = FleetSimulation.for_seed(3)
+    report = simulation.run(86.4 / simulation.config.shards)
+    assert code == 0
+    assert history["digest"] == report.digest
+    assert total["identifies"] == report.identifies
+    assert total["records"] == report.records
+
+
+def test_broken_fleet_is_reported_with_a_replay_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    true = FleetHistory.started
+
+    def started(self: FleetHistory, process: Any) -> None:
+        true(self, process)
+        raise self.broken("NeverStarts", "it started", None)
+
+    monkeypatch.setattr(FleetHistory, "started", started)
+
+    result = RUNNER.invoke(app, ["simulate", "--fleet", "--seed", "5", "--json"])
+
+    report = json.loads(result.output)
+    assert result.exit_code == 1
+    assert (report["name"], report["seed"]) == ("NeverStarts", 5)
+    assert report["replay"].startswith("gateway-proto simulate --fleet --seed 5 --without ")
+
+
+def test_fault_kinds_of_clients_are_unknown_for_a_fleet() -> None:
+    code, output = _simulate("--fleet", "--seed", "1", "--without", "bomb")
+
+    assert code == 2
+    assert "unknown fault kind 'bomb'" in output

@@ -160,6 +160,15 @@ class ClientEndpoint(Endpoint):
         if not self.is_closed:
             self.plan()
 
+    def thaw(self) -> None:
+        """Read the data that arrived while the process was frozen, and process the output."""
+        if self.is_closed:
+            return
+        if not self.paused:
+            self.read_on()
+        if not self.is_closed:
+            self.process_output()
+
     def ended(self) -> None:
         """Report the end, and let the process dial next."""
         self._bot.observer.closed(self._bot, self)

@@ -173,12 +173,8 @@ class ClientProcess(SimulatedProcess):
         self.frozen = False
         self.clock_lag += seconds
         self.observer.process_resumed(self)
-        end = self.end
-        if end is not None and not end.is_closed:
-            if not end.paused:
-                end.read_on()
-            if not end.is_closed:
-                end.process_output()
+        if self.end is not None:
+            self.end.thaw()
         self.run_deferred()
 
     # ----- start and stop -----

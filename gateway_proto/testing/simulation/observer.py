@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 from gateway_proto.client.client import Dial
 from gateway_proto.events import Event
@@ -44,7 +44,7 @@ def _broken(
     return InvariantViolation(name, what, at=at, seed=seed, replay=replay, trace=trace)
 
 
-class Observer(Protocol[BotT, EndT]):
+class Observer(Generic[BotT, EndT]):
     """An observer of clients and of their servers. By default it does nothing.
 
     `BotT` is the type of a client's process, `EndT` that of its end of a connection.

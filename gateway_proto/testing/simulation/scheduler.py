@@ -17,15 +17,15 @@ class Scheduler:
     def __init__(self) -> None:
         self.now: float = 0.0
         """Seconds since the start of the simulation."""
-        self._heap: list[tuple[float, int, Callable[[], None]]] = []
+        self._heap: list[tuple[float, int, Callable[[], object]]] = []
         self._count = 0
 
-    def at(self, time: float, do: Callable[[], None]) -> None:
+    def at(self, time: float, do: Callable[[], object]) -> None:
         """Plan a call at a time. A time in the past means now."""
         self._count += 1
         heapq.heappush(self._heap, (max(time, self.now), self._count, do))
 
-    def after(self, seconds: float, do: Callable[[], None]) -> None:
+    def after(self, seconds: float, do: Callable[[], object]) -> None:
         """Plan a call after some seconds."""
         self.at(self.now + seconds, do)
 

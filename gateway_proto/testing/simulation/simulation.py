@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar
 
 import attrs
 
@@ -13,6 +13,7 @@ from gateway_proto.events import Event
 from gateway_proto.testing.simulation.chaos import ChaosController
 from gateway_proto.testing.simulation.client_process import ClientProcess
 from gateway_proto.testing.simulation.config import EVENTS_LIMIT, MESSAGE_LIMIT, SimulationConfig
+from gateway_proto.testing.simulation.fault_kinds import FAULT_KINDS
 from gateway_proto.testing.simulation.history import History
 from gateway_proto.testing.simulation.identify_service import IdentifyService
 from gateway_proto.testing.simulation.invariants import INVARIANTS
@@ -57,6 +58,9 @@ class Simulation:
     event that an application takes; it may call `bot.send`. `client_config` is the
     clients' configuration; its token, shard, URLs and random source are replaced.
     """
+
+    fault_kinds: ClassVar[Mapping[str, str]] = FAULT_KINDS
+    """The description of each kind of fault, by name."""
 
     def __init__(
         self,

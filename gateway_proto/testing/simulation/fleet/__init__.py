@@ -1,0 +1,1 @@
+"""Simulation of a fleet: shards over several machines, which share one store."""

@@ -1,0 +1,183 @@
+"""The history of a simulated fleet: its digest, its trace, and its invariants."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from gateway_proto.client.client import Dial
+from gateway_proto.events import Dispatch, Event
+from gateway_proto.fleet import LogRecord
+from gateway_proto.testing.simulation.fleet.observer import FleetObserver, MemberView, OwnerView
+from gateway_proto.testing.simulation.observer import InvariantViolation
+from gateway_proto.testing.simulation.scheduler import Scheduler
+from gateway_proto.versions import Opcode
+from gateway_proto.wire.payload import Payload
+
+__all__ = ["FleetHistory"]
+
+_TRACE_LENGTH = 60
+"""Lines of the trace of all machines and of the trace of a shard."""
+
+
+class FleetHistory(FleetObserver):
+    """An observer that records a digest and traces, and passes each call to the invariants."""
+
+    def __init__(self, scheduler: Scheduler, seed: int, replay: str) -> None:
+        self._scheduler = scheduler
+        self._seed = seed
+        self.replay: str = replay
+        """A command that runs the same history."""
+        self._hash = hashlib.blake2b(digest_size=16)
+        self._machines: deque[tuple[float, str]] = deque(maxlen=_TRACE_LENGTH)
+        self._shards: dict[int, deque[tuple[float, str]]] = {}
+        self.events: int = 0
+        """The number of events that clients received."""
+        self.identifies: int = 0
+        """The number of Identifies that were sent."""
+        self.records: int = 0
+        """The number of records that the store appended."""
+        self.claims: int = 0
+        """The number of records that took a shard over."""
+
+    def begin(self, invariants: Sequence[FleetObserver]) -> None:
+        """Check these invariants from now on."""
+
+        def overrides(default: Callable[..., None]) -> list[Any]:
+            name = default.__name__
+            return [
+                getattr(one, name) for one in invariants if getattr(type(one), name) is not default
+            ]
+
+        self._heartbeat_sent = overrides(FleetObserver.heartbeat_sent)
+        self._heartbeat_answered = overrides(FleetObserver.heartbeat_answered)
+        self._dials = overrides(FleetObserver.dials)
+        self._connection_lost = overrides(FleetObserver.connection_lost)
+        self._identified = overrides(FleetObserver.identified)
+        self._released = overrides(FleetObserver.released)
+        self._appended = overrides(FleetObserver.appended)
+        self._rewound = overrides(FleetObserver.rewound)
+        self._settled = overrides(FleetObserver.settled)
+        self._recovered = overrides(FleetObserver.fleet_recovered)
+
+    @property
+    def digest(self) -> str:
+        """The digest of the history: equal for equal histories."""
+        return self._hash.hexdigest()
+
+    def broken(self, name: str, what: str, shard: int | None) -> InvariantViolation:
+        """Return the error for an invariant that does not hold."""
+        about_shard = () if shard is None else self._shards.get(shard, ())
+        lines = sorted([*self._machines, *about_shard], key=lambda line: line[0])
+        return InvariantViolation(
+            name,
+            what if shard is None else f"shard {shard}: {what}",
+            at=self._scheduler.now,
+            seed=self._seed,
+            replay=self.replay,
+            trace=[f"{at:13.3f}  {text}" for at, text in lines],
+        )
+
+    def note(self, text: str, shard: int | None = None) -> None:
+        """Add a line to the digest and to a trace: that of a shard, or that of all machines."""
+        now = self._scheduler.now
+        self._hash.update(struct.pack("<d", now))
+        self._hash.update(text.encode())
+        trace = self._machines
+        if shard is not None:
+            trace = self._shards.setdefault(shard, deque(maxlen=_TRACE_LENGTH))
+        trace.append((now, text))
+
+    # ----- observed calls -----
+
+    def machine(self, process: MemberView, text: str) -> None:
+        """Note what a process does."""
+        self.note(f"{process.member} {text}")
+
+    def owner(self, owner: OwnerView, text: str) -> None:
+        """Note what a shard's owner does."""
+        self.note(f"{owner.process.member}, shard {owner.shard}: {text}", owner.shard)
+
+    def started(self, process: MemberView) -> None:
+        """Record that a process has started."""
+        self.machine(process, "starts")
+
+    def heartbeat_sent(self, process: MemberView, number: int) -> None:
+        """Pass on that a member sends a heartbeat."""
+        for sent in self._heartbeat_sent:
+            sent(process, number)
+
+    def heartbeat_answered(self, process: MemberView, number: int) -> None:
+        """Pass on that a heartbeat was answered."""
+        for answered in self._heartbeat_answered:
+            answered(process, number)
+
+    def dials(self, owner: OwnerView, dial: Dial) -> None:
+        """Record that an owner dials."""
+        self.owner(owner, f"dials to {dial.purpose.value}")
+        for dials in self._dials:
+            dials(owner, dial)
+
+    def connection_lost(self, owner: OwnerView) -> None:
+        """Record that a connection has ended."""
+        self.owner(owner, "its connection has ended")
+        for lost in self._connection_lost:
+            lost(owner)
+
+    def sent(self, bot: OwnerView, payload: Payload) -> None:
+        """Record a payload that a client sends."""
+        # Identify and Resume contain the token, which no trace may contain.
+        self.owner(bot, f"sends op {payload.opcode}")
+        if payload.opcode == Opcode.IDENTIFY:
+            self.identified(bot)
+
+    def identified(self, owner: OwnerView) -> None:
+        """Record an Identify."""
+        self.identifies += 1
+        for identified in self._identified:
+            identified(owner)
+
+    def received(self, bot: OwnerView, event: Event) -> None:
+        """Record an event of a client."""
+        self.events += 1
+        if type(event) is Dispatch:
+            self.owner(bot, f"receives {event.name} {event.sequence}")
+        else:
+            self.owner(bot, f"receives {event!r}")
+
+    def released(self, owner: OwnerView) -> None:
+        """Record that an owner has given its shard away as planned."""
+        self.owner(owner, "has released it")
+        for released in self._released:
+            released(owner)
+
+    def appended(self, shard: int, position: int, record: LogRecord) -> None:
+        """Record an append."""
+        self.records += 1
+        self.claims += record.claim
+        kind = " claim" if record.claim else f" {len(record.events)} events"
+        kind += ", session lost" if record.session_lost else ""
+        session = record.session
+        as_of = "no session" if session is None else f"{session.id} {session.sequence}"
+        self.note(f"log {position}: {record.id} by {record.by},{kind}, {as_of}", shard)
+        for appended in self._appended:
+            appended(shard, position, record)
+
+    def rewound(self, shard: int, position: int) -> None:
+        """Record that the store has lost the end of a log."""
+        self.note(f"the log ends with {position} after a failover", shard)
+        for rewound in self._rewound:
+            rewound(shard, position)
+
+    def settled(self) -> None:
+        """Pass on that no shard should move from now on."""
+        for settled in self._settled:
+            settled()
+
+    def fleet_recovered(self) -> None:
+        """Pass on that a recovery phase has ended."""
+        for recovered in self._recovered:
+            recovered()

@@ -1,0 +1,333 @@
+"""A machine of a simulated fleet: its processes, one after the other, and their shards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from gateway_proto.fleet import (
+    ClaimShard,
+    LogHead,
+    Membership,
+    MembershipEvent,
+    ReleaseRequested,
+    ShardAcquired,
+    ShardLost,
+    WriteMember,
+    claim_record,
+)
+from gateway_proto.testing.simulation.fleet.config import FleetSimulationConfig
+from gateway_proto.testing.simulation.fleet.history import FleetHistory
+from gateway_proto.testing.simulation.fleet.shard_owner import ShardOwner, client_config
+from gateway_proto.testing.simulation.fleet.slots import SlotsDriver
+from gateway_proto.testing.simulation.fleet.store import SimulatedStore, StoreClient
+from gateway_proto.testing.simulation.network import Network
+from gateway_proto.testing.simulation.process import SimulatedProcess
+from gateway_proto.testing.simulation.rng import SeededRandom
+from gateway_proto.testing.simulation.scheduler import Scheduler
+
+__all__ = ["Machine", "MachineProcess"]
+
+_CLAIM_ATTEMPTS = 3
+_TICK = 1e-6
+"""Seconds by which two clocks may differ because of rounding."""
+
+
+class MachineProcess(SimulatedProcess):
+    """One process of a fleet: a member, and an owner for each of its shards."""
+
+    def __init__(
+        self,
+        machine: Machine,
+        member: str,
+        *,
+        scheduler: Scheduler,
+        config: FleetSimulationConfig,
+        network: Network,
+        store: SimulatedStore,
+        observer: FleetHistory,
+        random: SeededRandom,
+    ) -> None:
+        super().__init__(scheduler)
+        self.alive = True
+        self.member: str = member
+        """The member's name, which no other run has."""
+        self.store: StoreClient = StoreClient(store, machine.number, self)
+        self.owners: dict[int, ShardOwner] = {}
+        """The owners by shard."""
+        self.is_draining: bool = False
+        """Whether it gives its shards away and ends."""
+        self._machine = machine
+        self._config = config
+        self._network = network
+        self._observer = observer
+        self._random = random
+        self._heartbeats = 0
+        self._frozen_at = -1.0
+        self._clock_stands = False
+        self._timer: float | None = None
+        observer.started(self)
+        self.membership: Membership = Membership(
+            member,
+            config.shards,
+            ttl=config.ttl,
+            interval=config.interval,
+            max_moves=config.max_moves,
+            now=self.clock(),
+        )
+        self.slots: SlotsDriver = SlotsDriver(
+            self, member, self.store, config, lambda: observer.identifies
+        )
+        self._step()
+
+    # ----- membership -----
+
+    def _step(self) -> None:
+        """Send the requests of the membership, handle its events, and set the timer."""
+        for request in self.membership.store_requests():
+            if isinstance(request, WriteMember):
+                self._write_member(request)
+            else:
+                self._claim(request, 1)
+        for event in self.membership.events():
+            self._handle(event)
+        if self.membership.has_left and not self.owners:
+            self._machine.drained(self)
+            return
+        at = self.membership.next_timer()
+        if at is not None and (self._timer is None or at < self._timer):
+            self._timer = at
+            self.at(at + self.clock_lag, self._on_timer)
+
+    def _on_timer(self) -> None:
+        at = self.membership.next_timer()
+        self._timer = None
+        if at is not None and at <= self.clock() + _TICK:
+            self.membership.handle_timer(now=max(at, self.clock()))
+        self._step()
+
+    def _write_member(self, request: WriteMember) -> None:
+        self._heartbeats += 1
+        number = self._heartbeats
+        self._observer.heartbeat_sent(self, number)
+
+        def done(table: dict[str, bytes]) -> None:
+            self._observer.heartbeat_answered(self, number)
+            self.membership.heartbeat_done(table, now=self.clock())
+            for owner in list(self.owners.values()):
+                owner.lease_renewed()
+            self._step()
+
+        def failed() -> None:
+            self.membership.heartbeat_done(None, now=self.clock())
+            self._step()
+
+        self.store.heartbeat(request.member, request.value, done, failed)
+
+    def _claim(self, request: ClaimShard, attempt: int) -> None:
+        """Read the head, and append the claim after it; up to three times, if it is refused."""
+        shard = request.shard
+
+        def done(head: LogHead | None) -> None:
+            self.membership.claim_done(request, head, now=self.clock())
+            self._step()
+
+        def read(head: LogHead) -> None:
+            record = claim_record(self.member, request.id, head)
+
+            def answered(position: int | None) -> None:
+                if position is not None:
+                    done(record.head(position))
+                elif attempt < _CLAIM_ATTEMPTS:
+                    self._claim(request, attempt + 1)
+                else:
+                    done(None)
+
+            self.store.append(shard, head, record, answered, unanswered)
+
+        def unanswered() -> None:
+            # The claim may be in the log: only the head knows.
+            self.store.head(shard, reread, lambda: done(None))
+
+        def reread(head: LogHead) -> None:
+            done(head if head.id == request.id else None)
+
+        self.store.head(shard, read, lambda: done(None))
+
+    def _handle(self, event: MembershipEvent) -> None:
+        match event:
+            case ShardAcquired(shard, head):
+                self._observer.machine(self, f"acquires shard {shard} at {head.position}")
+                self.owners[shard] = ShardOwner(
+                    self,
+                    shard,
+                    head,
+                    client_config(
+                        shard,
+                        self._config.shards,
+                        self._network.servers[0].gateway_hosts[0],
+                        self._random.random,
+                    ),
+                    network=self._network,
+                    observer=self._observer,
+                    random=self._random,
+                )
+            case ShardLost(shard, claim, reason):
+                self._observer.machine(self, f"loses shard {shard}: {reason}")
+                owner = self._owner_of(shard, claim)
+                if owner is not None:
+                    del self.owners[shard]
+                    owner.end_now()
+            case ReleaseRequested(shard, claim, to):
+                self._observer.machine(self, f"releases shard {shard} for {to}")
+                owner = self._owner_of(shard, claim)
+                if owner is not None:
+                    owner.release()
+            case _:
+                self._observer.machine(self, f"{type(event).__name__} {event.member}")
+
+    def _owner_of(self, shard: int, claim: str) -> ShardOwner | None:
+        owner = self.owners.get(shard)
+        return owner if owner is not None and owner.claim == claim else None
+
+    # ----- for owners -----
+
+    def may_dial(self, since: float) -> bool:
+        """Whether a heartbeat sent after a time was answered. If not, send the next one soon."""
+        if self.membership.may_dial(since=since):
+            return True
+        self.membership.hurry(now=self.clock())
+        self._step()
+        return False
+
+    def join_slots(self, shard: int, grant: Callable[[float], bool]) -> None:
+        """Ask for an identify slot."""
+        self.slots.join(shard, grant)
+
+    def leave_slots(self, shard: int) -> None:
+        """Withdraw the request for an identify slot."""
+        self.slots.leave(shard)
+
+    def owner_released(self, owner: ShardOwner) -> None:
+        """Report to the membership that a shard is released."""
+        self._remove(owner)
+        self.membership.released(owner.shard, owner.claim, now=self.clock())
+        self._step()
+
+    def owner_fenced(self, owner: ShardOwner) -> None:
+        """Report to the membership that a shard is fenced."""
+        self._remove(owner)
+        self.membership.fenced(owner.shard, owner.claim, now=self.clock())
+        self._step()
+
+    def _remove(self, owner: ShardOwner) -> None:
+        if self.owners.get(owner.shard) is owner:
+            del self.owners[owner.shard]
+
+    # ----- faults -----
+
+    def drain(self) -> None:
+        """Give all shards away, and end."""
+        self.is_draining = True
+        self.membership.drain(now=self.clock())
+        self._step()
+
+    def crash(self, *, silent: bool) -> None:
+        """End at once. `silent` means that no connection is closed, as when the power fails."""
+        self.alive = False
+        for owner in list(self.owners.values()):
+            owner.crash(silent=silent)
+
+    def freeze(self, seconds: float, *, clock_stands: bool) -> None:
+        """Freeze for some seconds. In system suspend the monotonic clock stands still too."""
+        self.frozen = True
+        self._frozen_at = began = self.scheduler.now
+        self._clock_stands = clock_stands
+        for owner in self.owners.values():
+            if owner.end is not None:
+                owner.end.reading = False
+
+        def thaw() -> None:
+            if self._frozen_at == began:
+                self.thaw()
+
+        self.scheduler.after(seconds, thaw)
+
+    def thaw(self) -> None:
+        """Run again. Calls that were due are made first or last: systems promise no order."""
+        if not self.frozen or not self.alive:
+            return
+        self.frozen = False
+        if self._clock_stands:
+            self.clock_lag += self.scheduler.now - self._frozen_at
+        self._observer.machine(self, "runs again")
+        calls_first = self._random.happens(0.5)
+        if calls_first:
+            self.run_deferred()
+        for owner in list(self.owners.values()):
+            if owner.end is not None:
+                owner.end.thaw()
+        if not calls_first:
+            self.run_deferred()
+
+
+class Machine:
+    """A machine, which runs one process after the other."""
+
+    def __init__(
+        self,
+        number: int,
+        *,
+        scheduler: Scheduler,
+        config: FleetSimulationConfig,
+        network: Network,
+        store: SimulatedStore,
+        observer: FleetHistory,
+        random: SeededRandom,
+    ) -> None:
+        self.number: int = number
+        """The machine's number, from 0."""
+        self.process: MachineProcess | None = None
+        """The process that runs, if any."""
+        self._scheduler = scheduler
+        self._config = config
+        self._network = network
+        self._store = store
+        self._observer = observer
+        self._random = random
+        self._runs = 0
+
+    def start(self) -> MachineProcess:
+        """Return the process that runs. If none does, start one with a new name."""
+        if self.process is not None:
+            return self.process
+        self._runs += 1
+        self.process = MachineProcess(
+            self,
+            f"m{self.number}-{self._runs}",
+            scheduler=self._scheduler,
+            config=self._config,
+            network=self._network,
+            store=self._store,
+            observer=self._observer,
+            random=self._random.child(f"run {self._runs}"),
+        )
+        return self.process
+
+    def recover(self) -> None:
+        """Start a process if none runs, or run a frozen one again."""
+        self.start().thaw()
+
+    def crash(self, *, silent: bool, seconds: float) -> None:
+        """End the process at once, and start another after some seconds."""
+        process, self.process = self.process, None
+        assert process is not None
+        self._observer.machine(process, "crashes")
+        process.crash(silent=silent)
+        self._scheduler.after(seconds, self.start)
+
+    def drained(self, process: MachineProcess) -> None:
+        """End a process that has no shards left, and start another soon."""
+        self._observer.machine(process, "is drained")
+        process.crash(silent=False)
+        self.process = None
+        self._scheduler.after(1.0 + 9.0 * self._random.random(), self.start)

@@ -1,0 +1,76 @@
+"""The callbacks of a simulated fleet."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from gateway_proto.client.client import Dial
+from gateway_proto.fleet import LogRecord
+from gateway_proto.testing.simulation.observer import Observer
+
+__all__ = ["FleetObserver", "MemberView", "OwnerView"]
+
+
+class MemberView(Protocol):
+    """A process of the fleet, as observers see it."""
+
+    @property
+    def member(self) -> str:
+        """The member's name, which no other run has."""
+        ...
+
+
+class OwnerView(Protocol):
+    """A shard at one process, as observers see it."""
+
+    @property
+    def shard(self) -> int:
+        """The shard's id."""
+        ...
+
+    @property
+    def claim(self) -> str:
+        """The id of the claim, which no other owner has."""
+        ...
+
+    @property
+    def process(self) -> MemberView:
+        """The process."""
+        ...
+
+
+class FleetObserver(Observer[OwnerView, Any]):
+    """An observer of a fleet, its connections and its store. By default it does nothing."""
+
+    def started(self, process: MemberView) -> None:
+        """Note that a process has started."""
+
+    def heartbeat_sent(self, process: MemberView, number: int) -> None:
+        """Note that a member sends its heartbeat of that number to the store."""
+
+    def heartbeat_answered(self, process: MemberView, number: int) -> None:
+        """Note that the heartbeat of that number was answered."""
+
+    def dials(self, owner: OwnerView, dial: Dial) -> None:
+        """Note that an owner dials."""
+
+    def connection_lost(self, owner: OwnerView) -> None:
+        """Note that a connection of an owner has ended."""
+
+    def identified(self, owner: OwnerView) -> None:
+        """Note that an owner sends Identify."""
+
+    def released(self, owner: OwnerView) -> None:
+        """Note that an owner has given its shard away as planned."""
+
+    def appended(self, shard: int, position: int, record: LogRecord) -> None:
+        """Note that the store has appended a record to a shard's log."""
+
+    def rewound(self, shard: int, position: int) -> None:
+        """Note that the store has lost all records of a shard's log after a position."""
+
+    def settled(self) -> None:
+        """Note that from now on, until the recovery phase ends, no shard should move."""
+
+    def fleet_recovered(self) -> None:
+        """Note that a recovery phase has ended."""

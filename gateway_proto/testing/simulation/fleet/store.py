@@ -1,0 +1,181 @@
+"""The store of a simulated fleet: the verbs over dictionaries, slowed, with lost answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from gateway_proto.fleet import LogHead, LogRecord, ReferenceStore
+from gateway_proto.testing.simulation.fleet.config import FleetSimulationConfig
+from gateway_proto.testing.simulation.fleet.observer import FleetObserver
+from gateway_proto.testing.simulation.process import SimulatedProcess
+from gateway_proto.testing.simulation.rng import SeededRandom
+from gateway_proto.testing.simulation.scheduler import Scheduler
+
+__all__ = ["SimulatedStore", "StoreClient"]
+
+T = TypeVar("T")
+
+_TIMEOUT = 2.0
+"""Seconds after which a member no longer waits for an answer."""
+
+
+class SimulatedStore:
+    """A `ReferenceStore` that machines reach over a network with faults.
+
+    Requests may overtake each other, and arrive after the process that sent them has ended.
+    """
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        rng: SeededRandom,
+        config: FleetSimulationConfig,
+        observer: FleetObserver,
+    ) -> None:
+        self._scheduler = scheduler
+        self._random = rng
+        self._config = config
+        self._observer = observer
+        self.reference: ReferenceStore = ReferenceStore()
+        """What the store has acknowledged."""
+        self._away_until = 0.0
+        self._cut_until: dict[int, float] = {}
+        self._slow: dict[int, float] = {}
+        self._calm = False
+
+    # ----- the verbs that observers see -----
+
+    def append(self, shard: int, after: LogHead, record: LogRecord) -> int | None:
+        """Append a record after a head. Return its position, or None if it was refused."""
+        position = self.reference.append(shard, after, record)
+        if position is not None:
+            self._observer.appended(shard, position, record)
+        return position
+
+    # ----- faults -----
+
+    def cut(self, machine: int, seconds: float) -> None:
+        """Cut a machine off for some seconds: requests and answers are lost or delayed."""
+        self._cut_until[machine] = self._scheduler.now + seconds
+
+    def slow(self, machine: int, seconds: float) -> None:
+        """Delay the next request of a machine, or its answer, by some seconds."""
+        self._slow[machine] = seconds
+
+    def go_away(self, seconds: float) -> None:
+        """Lose all requests for some seconds, and keep everything else."""
+        self._away_until = self._scheduler.now + seconds
+
+    def rewind(self, shard: int, count: int) -> None:
+        """Lose the last records of a shard's log, and its head with them."""
+        position = max(0, self.reference.head(shard).position - count)
+        self.reference.rewind(shard, position)
+        self._observer.rewound(shard, position)
+
+    def recover(self, *, calm: bool) -> None:
+        """End all faults; if `calm`, lose no request from now on."""
+        self._calm = calm
+        self._away_until = 0.0
+        self._cut_until.clear()
+        self._slow.clear()
+
+    # ----- the network -----
+
+    def send(
+        self, machine: int, call: Callable[[SimulatedStore], T], done: Callable[[T], None]
+    ) -> None:
+        """Send a request of a machine. `done` gets the answer, if it arrives."""
+        slow = self._slow.pop(machine, 0.0)
+        request_is_slow = self._random.happens(0.5)
+
+        def arrive() -> None:
+            if self._scheduler.now >= self._away_until:
+                answer = call(self)
+                self._travel(machine, 0.0 if request_is_slow else slow, lambda: done(answer))
+
+        self._travel(machine, slow if request_is_slow else 0.0, arrive)
+
+    def _travel(self, machine: int, more: float, arrive: Callable[[], None]) -> None:
+        rng, now = self._random, self._scheduler.now
+        seconds = more + self._config.store_latency * (1.0 + rng.random() ** 4 * 10.0)
+        lost = rng.happens(self._config.loss)
+        cut_until = self._cut_until.get(machine, 0.0)
+        if cut_until > now:
+            # TCP sends again what was lost, unless the connection is given up first.
+            lost = rng.happens(0.5)
+            seconds += cut_until - now
+        if not lost or self._calm:
+            self._scheduler.after(seconds, arrive)
+
+
+class StoreClient:
+    """A process's client of the store. Answers that come too late are ignored."""
+
+    def __init__(self, store: SimulatedStore, machine: int, process: SimulatedProcess) -> None:
+        self._store = store
+        self._machine = machine
+        self._process = process
+
+    def request(
+        self,
+        call: Callable[[SimulatedStore], T],
+        done: Callable[[T], None],
+        failed: Callable[[], None],
+    ) -> None:
+        """Send a request. `done` gets the answer, or `failed` is called after the timeout."""
+        process = self._process
+        waits = [True]
+
+        def answered(answer: T) -> None:
+            if waits:
+                waits.clear()
+                done(answer)
+
+        def timed_out() -> None:
+            if waits:
+                waits.clear()
+                failed()
+
+        self._store.send(
+            self._machine, call, lambda answer: process.after(0.0, lambda: answered(answer))
+        )
+        process.after(_TIMEOUT, timed_out)
+
+    def heartbeat(
+        self,
+        member: str,
+        value: bytes,
+        done: Callable[[dict[str, bytes]], None],
+        failed: Callable[[], None],
+    ) -> None:
+        """Write a member record, and read all."""
+        self.request(lambda store: store.reference.heartbeat(member, value), done, failed)
+
+    def head(self, shard: int, done: Callable[[LogHead], None], failed: Callable[[], None]) -> None:
+        """Read the head of a shard's log."""
+        self.request(lambda store: store.reference.head(shard), done, failed)
+
+    def append(
+        self,
+        shard: int,
+        after: LogHead,
+        record: LogRecord,
+        done: Callable[[int | None], None],
+        failed: Callable[[], None],
+    ) -> None:
+        """Append a record after a head; the answer None means that it was refused."""
+        self.request(lambda store: store.append(shard, after, record), done, failed)
+
+    def compare_and_set(
+        self,
+        key: str,
+        value: bytes | None,
+        revision: int,
+        done: Callable[[tuple[bytes | None, int]], None],
+        failed: Callable[[], None],
+    ) -> None:
+        """Write a value if the revision is the present one, or read it."""
+        self.request(
+            lambda store: store.reference.compare_and_set(key, value, revision), done, failed
+        )

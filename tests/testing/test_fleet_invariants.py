@@ -1,0 +1,143 @@
+"""A mutation for each invariant of a fleet, which the simulation detects by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+import pytest
+
+from gateway_proto.fleet import Ledger, LogHead, LogRecord, Membership, ReferenceStore
+from gateway_proto.testing import (
+    FleetSimulation,
+    FleetSimulationConfig,
+    InvariantViolation,
+)
+from gateway_proto.testing.simulation.fleet.invariants import FLEET_INVARIANTS
+from gateway_proto.testing.simulation.fleet.shard_owner import ShardOwner
+from gateway_proto.testing.simulation.fleet.store import StoreClient
+
+Patch = pytest.MonkeyPatch
+SEEDS = range(20)
+
+
+def _only(*kinds: str, **settings: Any) -> FleetSimulationConfig:
+    return FleetSimulationConfig(
+        **{"machines": 3, "shards": 4, "max_concurrency": 4, "fault_interval": 2.0, **settings},
+        excluded_faults=FleetSimulation.fault_kinds.keys() - set(kinds),
+    )
+
+
+def _fences_nobody(patch: Patch) -> None:
+    true = ReferenceStore.append
+
+    def append(self: ReferenceStore, shard: int, _: LogHead, record: LogRecord) -> int | None:
+        return true(self, shard, self.head(shard), record)
+
+    patch.setattr(ReferenceStore, "append", append)
+
+
+def _compares_positions_alone(patch: Patch) -> None:
+    true = ReferenceStore.append
+
+    def append(self: ReferenceStore, shard: int, after: LogHead, record: LogRecord) -> int | None:
+        head = self.head(shard)
+        return true(self, shard, head if head.position == after.position else after, record)
+
+    patch.setattr(ReferenceStore, "append", append)
+
+
+def _hides_lost_sessions(patch: Patch) -> None:
+    true = Ledger.next_append
+
+    def next_append(self: Ledger) -> tuple[LogHead, LogRecord] | None:
+        append = true(self)
+        if append is None:
+            return None
+        return append[0], msgspec.structs.replace(append[1], session_lost=False)
+
+    patch.setattr(Ledger, "next_append", next_append)
+
+
+def _ignores_that_it_is_fenced(patch: Patch) -> None:
+    patch.setattr(Membership, "fenced", lambda self, shard, claim, *, now: None)
+
+
+def _moves_before_ready(patch: Patch) -> None:
+    patch.setattr(ShardOwner, "may_release", lambda self: True)
+
+
+def _dials_without_a_lease(patch: Patch) -> None:
+    patch.setattr(Membership, "may_dial", lambda self, *, since: True)
+
+
+def _has_slots_per_process(patch: Patch) -> None:
+    true = StoreClient.compare_and_set
+
+    def compare_and_set(self: StoreClient, key: str, *rest: Any) -> None:
+        true(self, f"{key}-of-{id(self)}", *rest)
+
+    patch.setattr(StoreClient, "compare_and_set", compare_and_set)
+
+
+def _reads_a_stale_table(patch: Patch) -> None:
+    true = Membership.heartbeat_done
+    first: dict[int, Mapping[str, bytes]] = {}
+
+    def heartbeat_done(self: Membership, table: Mapping[str, bytes] | None, *, now: float) -> None:
+        true(self, None if table is None else first.setdefault(id(self), table), now=now)
+
+    patch.setattr(Membership, "heartbeat_done", heartbeat_done)
+
+
+MUTANTS: list[tuple[str, Callable[[Patch], None], FleetSimulationConfig]] = [
+    ("LoggedOnce", _fences_nobody, _only("machine_stall", "store_cut")),
+    (
+        "LoggedOnce",
+        _compares_positions_alone,
+        _only(
+            "store_rewind", "store_cut", "machine_stall", dispatch_interval=6.0, fault_interval=1.0
+        ),
+    ),
+    ("GapReported", _hides_lost_sessions, _only("expire", "invalidate")),
+    ("OwnedAfterRecovery", _ignores_that_it_is_fenced, _only("store_rewind", "machine_crash")),
+    ("NoNeedlessIdentify", _moves_before_ready, _only("machine_drain", "expire", latency=0.3)),
+    ("DialsUnderLease", _dials_without_a_lease, _only("cut")),
+    ("IdentifyLimit", _has_slots_per_process, _only("expire", max_concurrency=1)),
+    (
+        "IdentifyBudgetKept",
+        _has_slots_per_process,
+        _only("expire", max_concurrency=16, shards=6, identify_budget=10),
+    ),
+    ("StableAssignment", _reads_a_stale_table, _only("machine_crash", fault_phase=30.0)),
+]
+
+
+def _first_broken(config: FleetSimulationConfig) -> InvariantViolation | None:
+    for seed in SEEDS:
+        try:
+            FleetSimulation(seed, config).run()
+        except InvariantViolation as broken:
+            return broken
+    return None
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    ("name", "mutate", "config"), MUTANTS, ids=[mutant[1].__qualname__ for mutant in MUTANTS]
+)
+def test_mutated_fleet_breaks_its_invariant(
+    name: str, mutate: Callable[[Patch], None], config: FleetSimulationConfig, monkeypatch: Patch
+) -> None:
+    with monkeypatch.context() as patch:
+        mutate(patch)
+        broken = _first_broken(config)
+
+    assert broken is not None
+    assert broken.name == name, str(broken)
+
+
+def test_every_invariant_of_a_fleet_has_a_mutant() -> None:
+    assert {name for name, _, _ in MUTANTS} == {kind.__name__ for kind in FLEET_INVARIANTS}
