@@ -17,20 +17,24 @@ except ModuleNotFoundError as _error:
     ) from None
 
 from gateway_fleet._generation import find_fleet
+from gateway_fleet.feed import Feed, open_feed
 from gateway_fleet.fleet import Fleet, open_fleet
 from gateway_fleet.memory import MemoryStore
-from gateway_fleet.store import Store, StoreError
+from gateway_fleet.store import FeedStore, Store, StoreError
 
 if TYPE_CHECKING:
     from gateway_fleet.redis import RedisStore
 
 __all__ = [
+    "Feed",
+    "FeedStore",
     "Fleet",
     "MemoryStore",
     "RedisStore",
     "Store",
     "StoreError",
     "find_fleet",
+    "open_feed",
     "open_fleet",
 ]
 

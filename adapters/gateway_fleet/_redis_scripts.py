@@ -54,9 +54,11 @@ if kept ~= first then
   redis.call('HSET', head, 'first', kept)
 end
 redis.call('EXPIRE', log, retention)
+redis.call('PUBLISH', ARGV[8], ARGV[9])
 return place
 """
-"""KEYS: head, log. ARGV: position and id of the head, id, record, head, retention, bytes."""
+"""KEYS: head, log. ARGV: position and id of the head, id, record, head, retention, bytes, channel
+that gets the shard, shard."""
 
 COMPARE_AND_SET = """
 local present = redis.call('HMGET', KEYS[1], 'v', 'r')

@@ -9,6 +9,7 @@ from typing import Any
 
 import anyio
 
+from gateway_fleet._bots import register_bot
 from gateway_fleet._generation import agree, read_generation
 from gateway_fleet._member import Member
 from gateway_fleet._owner import ShardOwner
@@ -173,7 +174,9 @@ async def open_fleet(
         "connect": connect,
     }
     async with MemoryStore() if store is None else store as entered:
-        bot = entered.scoped(token_fingerprint(config.token))
+        fingerprint = token_fingerprint(config.token)
+        await register_bot(entered, fingerprint)
+        bot = entered.scoped(fingerprint)
         if count is None:
             present, _ = await read_generation(bot)
             count = present.count if present else await _looked_up(adapter, config, options)

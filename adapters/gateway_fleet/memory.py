@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections import defaultdict
+from collections.abc import AsyncGenerator, Callable
 from types import TracebackType
 from typing import Self
 
+import anyio
 import anyio.lowlevel
 
 from gateway_proto.fleet import LogHead, LogRecord, ReferenceStore
@@ -16,8 +18,10 @@ __all__ = ["MemoryStore"]
 class MemoryStore:
     """Store in memory; its contents end with it. Several fleets of one event loop may share it."""
 
-    def __init__(self, store: ReferenceStore | None = None) -> None:
-        self._store = ReferenceStore() if store is None else store
+    def __init__(self) -> None:
+        self._store = ReferenceStore()
+        self._prefix = ""
+        self._listeners: dict[str, list[Callable[[int], object]]] = defaultdict(list)
 
     async def __aenter__(self) -> Self:
         return self
@@ -31,7 +35,11 @@ class MemoryStore:
         pass
 
     def scoped(self, prefix: str) -> MemoryStore:
-        return MemoryStore(self._store.scoped(prefix))
+        scope = MemoryStore()
+        scope._store = self._store.scoped(prefix)
+        scope._prefix = f"{self._prefix}:{prefix}"
+        scope._listeners = self._listeners
+        return scope
 
     async def heartbeat(self, member: str, value: bytes) -> dict[str, bytes]:
         await anyio.lowlevel.checkpoint()
@@ -43,7 +51,11 @@ class MemoryStore:
 
     async def append(self, shard: int, after: LogHead, record: LogRecord) -> int | None:
         await anyio.lowlevel.checkpoint()
-        return self._store.append(shard, after, record)
+        position = self._store.append(shard, after, record)
+        if position is not None:
+            for notify in self._listeners[self._prefix]:
+                notify(shard)
+        return position
 
     async def compare_and_set(
         self, key: str, value: bytes | None, revision: int
@@ -51,7 +63,15 @@ class MemoryStore:
         await anyio.lowlevel.checkpoint()
         return self._store.compare_and_set(key, value, revision)
 
-    async def records(self, shard: int, after: int) -> AsyncIterator[tuple[int, LogRecord]]:
+    async def records(self, shard: int, after: int) -> AsyncGenerator[tuple[int, LogRecord], None]:
         for item in self._store.records(shard, after):
             await anyio.lowlevel.checkpoint()
             yield item
+
+    async def listen(self, notify: Callable[[int], object]) -> None:
+        listeners = self._listeners[self._prefix]
+        listeners.append(notify)
+        try:
+            await anyio.sleep_forever()
+        finally:
+            listeners.remove(notify)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ssl
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -121,7 +121,7 @@ class RedisStore:
     async def append(self, shard: int, after: LogHead, record: LogRecord) -> int | None:
         data, head = record.to_bytes(), record.head(after.position + 1).to_bytes()
         keys = [self._key(shard, "head"), self._key(shard, "log")]
-        limits = [self._retention, self._max_bytes]
+        limits = [self._retention, self._max_bytes, self._channel, shard]
         position = await self._call(
             self._append(keys, [after.position, after.id, record.id, data, head, *limits])
         )
@@ -137,7 +137,7 @@ class RedisStore:
             found, number = await self._call(self._compare_and_set([name], [revision, value]))
         return found, int(number or 0)
 
-    async def records(self, shard: int, after: int) -> AsyncIterator[tuple[int, LogRecord]]:
+    async def records(self, shard: int, after: int) -> AsyncGenerator[tuple[int, LogRecord], None]:
         key = self._key(shard, "log")
         while True:
             batch = await self._call(
@@ -151,6 +151,18 @@ class RedisStore:
                     raise StoreError(f"shard {shard}, record {after}: {error}") from None
             if len(batch) < _BATCH:
                 return
+
+    async def listen(self, notify: Callable[[int], object]) -> None:
+        # It connects again by itself, and subscribes to the channel.
+        pubsub = self._client.pubsub(channels=[self._channel], ignore_subscribe_messages=True)
+        async with pubsub:
+            async for message in pubsub:
+                with contextlib.suppress(ValueError):
+                    notify(int(message["data"]))
+
+    @property
+    def _channel(self) -> str:
+        return f"{self._prefix}:appended"
 
     def _key(self, shard: int, kind: str) -> str:
         # In a cluster the braces keep the head and the log of a shard on one node.

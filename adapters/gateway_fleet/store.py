@@ -6,13 +6,13 @@ raises `StoreError`: then the request may have been done or not, and may be sent
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, Callable
 from types import TracebackType
 from typing import Protocol, Self
 
 from gateway_proto.fleet import LogHead, LogRecord
 
-__all__ = ["Store", "StoreError"]
+__all__ = ["FeedStore", "Store", "StoreError"]
 
 
 class StoreError(Exception):
@@ -58,8 +58,21 @@ class Store(Protocol):
         write was done if the returned value is the written one, so writers add what is unique.
         """
 
-    def records(self, shard: int, after: int) -> AsyncIterator[tuple[int, LogRecord]]:
+    def records(self, shard: int, after: int) -> AsyncGenerator[tuple[int, LogRecord], None]:
         """Iterate over the kept records that follow the position `after`, with their positions.
 
         The iteration ends at the head.
+        """
+
+
+class FeedStore(Store, Protocol):
+    """Store whose logs can be followed, for `open_feed`."""
+
+    def scoped(self, prefix: str) -> FeedStore: ...
+
+    async def listen(self, notify: Callable[[int], object]) -> None:
+        """Call `notify` with the shard of each append, until cancelled.
+
+        Appends may be missed, for example while the engine is away: look at the logs from time to
+        time, too.
         """

@@ -1,0 +1,75 @@
+"""The bots of a store: fingerprints of the tokens whose fleets it keeps."""
+
+from __future__ import annotations
+
+import secrets
+
+import anyio
+import msgspec
+
+from gateway_fleet._generation import Generation, read_generation
+from gateway_fleet.store import FeedStore, Store, StoreError
+from gateway_proto import LocalProtocolError
+
+__all__ = ["find_bot", "register_bot", "wait_for_fleet"]
+
+_KEY = "bots"
+_WAIT_SECONDS = 0.5
+"""Time between two looks for a fleet that has not begun."""
+
+
+class _Bots(msgspec.Struct, frozen=True):
+    fingerprints: tuple[str, ...] = ()
+    nonce: str = ""
+    """Makes each write unlike any other, so that its writer recognizes it."""
+
+
+async def register_bot(store: Store, fingerprint: str) -> None:
+    """Add a bot to those of the store, so that feeds find it without its token."""
+    bots, revision = await _read(store)
+    while fingerprint not in bots.fingerprints:
+        wanted = _Bots((*bots.fingerprints, fingerprint), secrets.token_hex(8))
+        value = msgspec.json.encode(wanted)
+        answer, revision = await store.compare_and_set(_KEY, value, revision)
+        bots = _decoded(answer)
+
+
+async def find_bot(store: Store, bot: str | None) -> str | None:
+    """Return the fingerprint of the bot, by default the only one, or None before the first.
+
+    Raises `LocalProtocolError` if `bot` is not given and there are several.
+    """
+    if bot is not None:
+        return bot
+    bots, _ = await _read(store)
+    if len(bots.fingerprints) > 1:
+        known = ", ".join(bots.fingerprints)
+        raise LocalProtocolError(f"the store has several bots: expected bot=, one of {known}")
+    return bots.fingerprints[0] if bots.fingerprints else None
+
+
+async def wait_for_fleet(store: FeedStore, bot: str | None) -> tuple[FeedStore, Generation]:
+    """Wait for a fleet, and return the store of its bot and its generation."""
+    while True:
+        found = await find_bot(store, bot)
+        if found is not None:
+            bot_store = store.scoped(found)
+            generation, _ = await read_generation(bot_store)
+            if generation is not None:
+                return bot_store, generation
+        await anyio.sleep(_WAIT_SECONDS)
+
+
+async def _read(store: Store) -> tuple[_Bots, int]:
+    value, revision = await store.compare_and_set(_KEY, None, 0)
+    return _decoded(value), revision
+
+
+def _decoded(value: bytes | None) -> _Bots:
+    if value is None:
+        return _Bots()
+    try:
+        return msgspec.json.decode(value, type=_Bots)
+    except (msgspec.DecodeError, UnicodeError) as error:
+        why = str(error)
+    raise StoreError(f"the bots in the engine are invalid: {why}")
