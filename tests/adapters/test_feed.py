@@ -21,7 +21,7 @@ from gateway_proto.server import Server, ServerConfig
 from tests.adapters.engines import RedisProcess, needs_redis, redis_process
 from tests.adapters.support import KITS, Kit, lookup_config
 
-FAST: dict[str, Any] = {"ttl": 1.0, "interval": 0.2}
+FAST: dict[str, Any] = {"ttl": 3.0, "interval": 0.2}
 COUNT = 4
 
 
