@@ -9,6 +9,7 @@ from wsproto.utilities import generate_accept_token
 
 from gateway_proto.wire.frames import (
     ClientFrames,
+    CloseReceived,
     Frames,
     HttpRequest,
     ProtocolViolation,
@@ -53,7 +54,19 @@ def _same(one: Any, other: Any, chunks: list[bytes], *, whole: bool = False) -> 
     # Data that is both invalid and too large is reported as either.
     if _is_broken(expected) and found[-1:] == [ProtocolViolation(1009, "")]:
         found[-1] = expected[-1]
+    if expected[-1:] == [ProtocolViolation(1007, "")] and found != expected:
+        # The fast parser returns a text that is not UTF-8 when it is complete; a close or another
+        # violation between its fragments comes before it.
+        before, rest = expected[:-1], found[len(expected) - 1 :]
+        assert found[: len(before)] == before, (found, expected)
+        ends = isinstance(rest[0], CloseReceived | ProtocolViolation) if rest else True
+        assert ends or _is_not_utf_8(rest[0]), (found, expected)
+        return
     assert found == expected, (found, expected)
+
+
+def _is_not_utf_8(item: Any) -> bool:
+    return isinstance(item, str) and any("\udc80" <= letter <= "\udcff" for letter in item)
 
 
 def _is_broken(found: list[Any]) -> bool:
