@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from gateway_proto import ClientConnection
 from gateway_proto.fleet import Ledger, LogHead, LogRecord, Membership, ReferenceStore
 from gateway_proto.testing import (
     FleetSimulation,
@@ -68,6 +69,13 @@ def _moves_before_ready(patch: Patch) -> None:
     patch.setattr(ShardOwner, "may_release", lambda self: True)
 
 
+def _identifies_without_reading_the_head(patch: Patch) -> None:
+    def check_claim(self: ShardOwner, connection: ClientConnection, granted_at: float) -> None:
+        connection.grant_identify(now=granted_at)
+
+    patch.setattr(ShardOwner, "_check_claim", check_claim)
+
+
 def _dials_without_a_lease(patch: Patch) -> None:
     patch.setattr(Membership, "may_dial", lambda self, *, since: True)
 
@@ -103,6 +111,16 @@ MUTANTS: list[tuple[str, Callable[[Patch], None], FleetSimulationConfig]] = [
     ("GapReported", _hides_lost_sessions, _only("expire", "invalidate")),
     ("OwnedAfterRecovery", _ignores_that_it_is_fenced, _only("store_rewind", "machine_crash")),
     ("NoNeedlessIdentify", _moves_before_ready, _only("machine_drain", "expire", latency=0.3)),
+    (
+        "NoNeedlessIdentify",
+        _identifies_without_reading_the_head,
+        _only(
+            *("store_rewind", "store_cut", "store_slow", "machine_stall"),
+            latency=0.25,
+            max_concurrency=1,
+            fault_interval=1.0,
+        ),
+    ),
     ("DialsUnderLease", _dials_without_a_lease, _only("cut")),
     ("IdentifyLimit", _has_slots_per_process, _only("expire", max_concurrency=1)),
     (
