@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gateway_cli.command_group import CommandPlace, group_of
+from gateway_cli.command_group import CommandPlace, GroupPlace, group_of
 from gateway_cli.crash_report import CRASHED, crash, one_line
 from gateway_cli.escaping import escape_lines
 from gateway_cli.output import INTERRUPTED, OutputFailed, discard_output
@@ -36,13 +36,21 @@ Exit status:
   130  after Ctrl-C or SIGTERM
 """
 
-_COMMANDS = {
+_FLEET: dict[str, CommandPlace | GroupPlace] = {
+    "run": CommandPlace("fleet_run", "fleet_run", "Run some of the shards, as a member."),
+}
+_COMMANDS: dict[str, CommandPlace | GroupPlace] = {
     "demo": CommandPlace("demo", "demo", "Run a client and a server for ten seconds."),
     "serve": CommandPlace("serve", "serve", "Serve a gateway to test against."),
     "tail": CommandPlace("tail", "tail", "Print each event of a gateway as it arrives."),
     "doctor": CommandPlace("doctor", "doctor", "Find out why a client cannot connect."),
     "replay": CommandPlace("replay", "replay_file", "Run a trace again, and show differences."),
     "timeline": CommandPlace("timeline", "timeline_file", "Draw a trace on one page of HTML."),
+    "fleet": GroupPlace(
+        _FLEET,
+        "Run shards on several machines.",
+        "Run the shards of one bot on several machines, over a server of Redis or Valkey.",
+    ),
     "simulate": CommandPlace("simulate", "simulate", "Simulate years of faults in virtual time."),
 }
 

@@ -11,7 +11,14 @@ from typer.core import TyperGroup
 
 from gateway_cli.start import exit_without_extra
 
-__all__ = ["CommandPlace", "group_of"]
+__all__ = ["CommandPlace", "GroupPlace", "group_of"]
+
+
+_SETTINGS: dict[str, Any] = {
+    "add_completion": False,
+    "pretty_exceptions_enable": False,
+    "rich_markup_mode": None,
+}
 
 
 class CommandPlace(NamedTuple):
@@ -22,10 +29,18 @@ class CommandPlace(NamedTuple):
     short_help: str
 
 
+class GroupPlace(NamedTuple):
+    """A group of commands within the group."""
+
+    commands: dict[str, CommandPlace | GroupPlace]
+    short_help: str
+    help: str
+
+
 class _Commands(MutableMapping[str, Any]):
     """Commands by name, each imported when it is first asked for."""
 
-    def __init__(self, places: dict[str, CommandPlace]) -> None:
+    def __init__(self, places: dict[str, CommandPlace | GroupPlace]) -> None:
         self._places = places
         self._loaded: dict[str, Any] = {}
 
@@ -47,20 +62,29 @@ class _Commands(MutableMapping[str, Any]):
         return len(self._places)
 
 
-def _load(name: str, place: CommandPlace) -> Any:
+def _load(name: str, place: CommandPlace | GroupPlace) -> Any:
+    if isinstance(place, GroupPlace):
+        group = typer.Typer(
+            cls=group_of(place.commands),
+            name=name,
+            no_args_is_help=True,
+            short_help=place.short_help,
+            help=place.help,
+            **_SETTINGS,
+        )
+        group.callback()(lambda: None)
+        return typer.main.get_command(group)
     try:
         module = importlib.import_module(f"gateway_cli.{place.module}")
     except ModuleNotFoundError as error:
         exit_without_extra(error)
         raise
-    single = typer.Typer(
-        add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
-    )
+    single = typer.Typer(**_SETTINGS)
     single.command(name, short_help=place.short_help)(getattr(module, place.function))
     return typer.main.get_command(single)
 
 
-def group_of(places: dict[str, CommandPlace]) -> type[TyperGroup]:
+def group_of(places: dict[str, CommandPlace | GroupPlace]) -> type[TyperGroup]:
     """Return the class of a group with these commands."""
 
     class LazyGroup(TyperGroup):

@@ -49,7 +49,7 @@ def one_line() -> str:
 def crash(error: BaseException, words: Sequence[str]) -> str:
     """Return the report of a crash; `words` are the arguments after the command's name.
 
-    A token that the command was given is not in it.
+    A token, and the URL of a store, that the command was given are not in it.
     """
     given = _given(words)
     shown = [word for word in words[:1] if not word.startswith("-")]
@@ -80,10 +80,16 @@ def _given(words: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def _secrets(given: Sequence[tuple[str, str]]) -> list[str]:
-    secrets = [os.environ.get("GATEWAY_TOKEN", "")]
+    stores = [os.environ.get("GATEWAY_STORE", "")]
+    stores += [value for name, value in given if name == "--store"]
+    secrets = [os.environ.get("GATEWAY_TOKEN", ""), *stores, *map(_password, stores)]
     secrets += [value for name, value in given if name == "--token"]
     secrets += [_content(value) for name, value in given if name == "--token-file"]
     return sorted(filter(None, secrets), key=len, reverse=True)
+
+
+def _password(url: str) -> str:
+    return url.rpartition("@")[0].rpartition("/")[2].partition(":")[2]
 
 
 def _content(path: str) -> str:

@@ -21,15 +21,21 @@ _GRACE_SECONDS = 1.5
 
 
 def run(
-    output: Output, main: Callable[[], Coroutine[Any, Any, T]], *, status: int = INTERRUPTED
+    output: Output,
+    main: Callable[[], Coroutine[Any, Any, T]],
+    *,
+    status: int = INTERRUPTED,
+    on_signal: Callable[[], object] | None = None,
+    grace: float = _GRACE_SECONDS,
 ) -> T:
     """Run a coroutine on asyncio. Ctrl-C and SIGTERM cancel it, and raise KeyboardInterrupt.
 
-    If it has not ended then in a second and a half, or at a second signal, the process exits with
-    `status`. Raises what ended the output.
+    With `on_signal` they call this instead, in the event loop. If the coroutine has not ended
+    `grace` seconds after a signal, or at a second one, the process exits with `status`. Raises what
+    ended the output.
     """
     interrupted = threading.Event()
-    deadline = threading.Timer(_GRACE_SECONDS, os._exit, [status])
+    deadline = threading.Timer(grace, os._exit, [status])
     deadline.daemon = True
 
     async def cancellable() -> T:
@@ -41,7 +47,7 @@ def run(
                 os._exit(status)
             interrupted.set()
             deadline.start()
-            loop.call_soon_threadsafe(task.cancel)
+            loop.call_soon_threadsafe(task.cancel if on_signal is None else on_signal)
 
         def stop() -> None:
             if not loop.is_closed():
