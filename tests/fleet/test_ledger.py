@@ -341,6 +341,7 @@ def test_any_other_head_fences(head: LogHead) -> None:
     assert not owner.refused(head)
 
     assert owner.is_fenced
+    assert owner.is_clear and owner.next_append() is None
     assert owner.head == CLAIM
 
 
@@ -373,6 +374,13 @@ def test_pending_bytes_are_those_not_acknowledged() -> None:
     owner.appended(6)
     assert owner.pending_bytes == 0
     assert owner.has_room
+
+
+def test_ledger_with_limit_bytes_has_no_room() -> None:
+    size = ledger(ready("s")).pending_bytes
+
+    assert not ledger(ready("s"), limit=size).has_room
+    assert ledger(ready("s"), limit=size + 1).has_room
 
 
 def test_record_has_at_most_limit_bytes_or_one_event() -> None:
