@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import anyio
+from anyio.abc import TaskStatus
 
 from gateway_fleet._redis_scripts import APPEND, COMPARE_AND_SET, HEARTBEAT
 from gateway_fleet.store import StoreError
@@ -74,18 +75,22 @@ class RedisStore:
         self._retention = int(retention)
         self._max_bytes = int(max_bytes)
         self._timeout = timeout
-        self._stack = contextlib.AsyncExitStack()
+        self._group: Any = None
+        self._left = anyio.Event()
         self._append = client.register_script(APPEND)
         self._compare_and_set = client.register_script(COMPARE_AND_SET)
         self._heartbeat = client.register_script(HEARTBEAT)
 
     async def __aenter__(self) -> Self:
         """Connect. Raises `StoreError` if the engine does not answer."""
-        await self._stack.enter_async_context(self._client)
+        self._group = anyio.create_task_group()
+        self._left = anyio.Event()
+        await self._group.__aenter__()
         try:
+            await self._group.start(self._hold)
             await self._call(self._client.ping())
         except BaseException:
-            await self._stack.aclose()
+            await self.__aexit__(None, None, None)
             raise
         return self
 
@@ -95,8 +100,19 @@ class RedisStore:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        # Without the exception, which the task group of coredis would wrap.
-        await self._stack.aclose()
+        self._left.set()
+        # Without the exception, which the task group would wrap.
+        await self._group.__aexit__(None, None, None)
+
+    async def _hold(self, *, task_status: TaskStatus[None]) -> None:
+        """Keep the client open until the store is left.
+
+        It is shielded: a member that is cancelled still stores its sessions before it leaves.
+        """
+        with anyio.CancelScope(shield=True):
+            async with self._client:
+                task_status.started()
+                await self._left.wait()
 
     def scoped(self, prefix: str) -> RedisStore:
         _check("prefix", prefix, isinstance(prefix, str) and bool(prefix), "a str")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import pathlib
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -11,6 +12,7 @@ import anyio
 import attrs
 import pytest
 
+import gateway_fleet
 from gateway_fleet import MemoryStore, StoreError, find_fleet, open_fleet
 from gateway_proto import (
     Dispatch,
@@ -22,9 +24,14 @@ from gateway_proto import (
 )
 from gateway_proto.fleet import LogRecord
 from gateway_proto.server import Server, ServerConfig
+from tests.adapters.engines import needs_redis, redis_process
 from tests.adapters.support import KITS, PATIENCE, Kit, lookup_config
 
-pytestmark = pytest.mark.parametrize("kit", KITS, ids=str)
+pytestmark = [
+    pytest.mark.parametrize("kit", KITS, ids=str),
+    # Of coredis, see test_fleet_stores.py.
+    pytest.mark.filterwarnings("ignore:Exception ignored in.*MemoryObject"),
+]
 
 FAST: dict[str, Any] = {"ttl": 1.0, "interval": 0.2}
 
@@ -445,3 +452,67 @@ def test_invalid_arguments_of_a_fleet_raise(kit: Kit, options: dict[str, Any], t
                 pass
 
     run(kit, 1, body)
+
+
+class ForgetfulStore(CutStore):
+    """A store whose answers are lost: every third append is done, and raises."""
+
+    appends = 0
+
+    def __getattr__(self, name: str) -> Any:
+        verb = getattr(self._store, name)
+
+        async def append(*arguments: Any) -> Any:
+            ForgetfulStore.appends += 1
+            position = await verb(*arguments)
+            if ForgetfulStore.appends % 3 == 0:
+                raise StoreError("the answer is lost")
+            return position
+
+        return append if name == "append" else verb
+
+    def scoped(self, prefix: str) -> ForgetfulStore:
+        return ForgetfulStore(self._store.scoped(prefix))
+
+
+def test_append_without_an_answer_is_in_the_log_once(kit: Kit) -> None:
+    async def body(bench: Bench) -> None:
+        only = await bench.start(ForgetfulStore(bench.store), publish=True)
+        await bench.until_owned((only, 2))
+        for number in range(50):
+            bench.send(0, number, 2)
+            await anyio.sleep(0.01)
+        await until(lambda: len(only.numbers) == 50)
+        while len(await _logged_numbers(bench, 0)) < 50:
+            await anyio.sleep(0.05)
+
+        assert await _logged_numbers(bench, 0) == list(range(50))
+        assert bench.received["Identify"] == 2
+
+    run(kit, 2, body)
+
+
+@needs_redis
+def test_shards_move_over_an_engine(kit: Kit, tmp_path: pathlib.Path) -> None:
+    async def body(bench: Bench) -> None:
+        with redis_process(tmp_path) as process:
+            first = await bench.start(gateway_fleet.RedisStore(process.url), publish=True)
+            await bench.until_owned((first, 4))
+            second = await bench.start(gateway_fleet.RedisStore(process.url), publish=True)
+            for number in range(100):
+                for shard_id in range(4):
+                    bench.send(shard_id, number, 4)
+                if number == 60:
+                    first.scope.cancel()
+                await anyio.sleep(0.01)
+            await bench.until_owned((second, 4))
+            await until(lambda: all((n, 99) in second.numbers for n in range(4)))
+            second.scope.cancel()
+            await until(lambda: second.is_over)
+
+            async with gateway_fleet.RedisStore(process.url) as bench.store:
+                for shard_id in range(4):
+                    assert await _logged_numbers(bench, shard_id) == list(range(100))
+        assert bench.received["Identify"] == 4
+
+    run(kit, 4, body)

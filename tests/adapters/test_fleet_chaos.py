@@ -22,7 +22,7 @@ import gateway_fleet
 from gateway_proto.fleet import LogRecord
 from tests.adapters.engines import RedisProcess, needs_redis, redis_process
 from tests.adapters.stalling_proxy import StallingProxy
-from tests.adapters.support import ENVIRONMENT, ROOT, serve_process
+from tests.adapters.support import ENVIRONMENT, PATIENCE, ROOT, serve_process
 
 pytestmark = [needs_redis, pytest.mark.slow, pytest.mark.timeout(400)]
 
@@ -157,7 +157,7 @@ def _check(logs: list[list[tuple[int, LogRecord]]]) -> None:
 
 
 def _until_all_are_past(url: str, tick: int) -> list[list[tuple[int, LogRecord]]]:
-    end = time.monotonic() + 60
+    end = time.monotonic() + 2 * PATIENCE
     while True:
         logs = asyncio.run(_read_logs(url))
         last = [max(_ticks(log), default=-1) for log in logs]
