@@ -77,6 +77,12 @@ class ClientProcess(SimulatedProcess):
     each dial.
     """
 
+    # Declared again, since pyright infers the types of attributes that a subclass assigns.
+    alive: bool
+    clock_lag: float
+    frozen: bool
+    run_number: int
+
     def __init__(
         self,
         number: int,

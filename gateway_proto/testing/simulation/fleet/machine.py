@@ -35,6 +35,11 @@ _TICK = 1e-6
 class MachineProcess(SimulatedProcess):
     """One process of a fleet: a member, and an owner for each of its shards."""
 
+    # Declared again, since pyright infers the types of attributes that a subclass assigns.
+    alive: bool
+    clock_lag: float
+    frozen: bool
+
     def __init__(
         self,
         machine: Machine,
