@@ -120,10 +120,14 @@ class Coordinator:
 
     async def _claimed(self, request: ClaimShard) -> LogHead | None:
         """Append the claim; return its head, or None if other records were first."""
+        owner: str | None = None
         for _ in range(_CLAIM_ATTEMPTS):
             head = await self._store.head(request.shard)
             if head.id == request.id:
                 return head
+            if owner not in (None, head.by):
+                return None  # another member claimed the shard meanwhile
+            owner = head.by
             record = claim_record(self._member, request.id, head)
             position = await self._store.append(request.shard, head, record)
             if position is not None:
