@@ -84,6 +84,9 @@ class IdentifySlots:
     write was sent is not used, since the process may have been stopped: the shard asks again. Of
     1000 Identifies of a period `reserve` are left to others, in proportion if the total is smaller.
     Raises `LocalProtocolError` for invalid arguments.
+
+    A slot does not show that the shard is still owned. Before Identify read the head of its log: if
+    that is another's record, the session may be opened already, and an Identify would be wasted.
     """
 
     def __init__(
