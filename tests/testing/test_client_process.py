@@ -246,3 +246,47 @@ def test_client_that_may_not_identify_need_not_recover() -> None:
 
     assert simulation.names["IdentifyBudgetSpent"] == 1
     assert not simulation.bot.is_ready
+
+
+def test_connection_that_dropped_during_a_freeze_ends_with_it() -> None:
+    simulation = Watched()
+    simulation.run(100)
+    end = simulation.bot.end
+    assert end is not None
+
+    simulation.bot.freeze(10.0, clock_stands=False)
+    end.wire.cut()
+    simulation.run(5)
+    assert not end.is_closed
+    simulation.run(6)
+
+    assert end.is_closed
+    assert simulation.bot.end is not end
+
+
+def test_paused_connection_reads_nothing_after_a_freeze() -> None:
+    simulation = Watched()
+    simulation.run(100)
+    end = simulation.bot.end
+    assert end is not None
+    end.pause()
+
+    simulation.bot.freeze(5.0, clock_stands=False)
+    simulation.run(6)
+    assert not end.reading
+    end.make_room()
+
+    assert end.reading
+
+
+def test_closed_connection_reads_nothing_after_a_freeze() -> None:
+    simulation = Watched()
+    simulation.run(100)
+    end = simulation.bot.end
+    assert end is not None
+    end.close()
+    end.reading = False
+
+    end.thaw()
+
+    assert not end.reading
