@@ -140,9 +140,10 @@ class FeedShard:
                         break
         except StoreError:
             await anyio.sleep(_RETRY_SECONDS)
-            # The engine may have lost the end of the log.
+            # The engine may have lost the end of the log, or another consumer may have the shard.
             if cursor.is_active:
                 cursor.restart()
+                await self._write()
             return False
         return not cursor.needs_records
 

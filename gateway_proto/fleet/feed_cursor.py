@@ -153,8 +153,10 @@ class FeedCursor:
     def restart(self) -> None:
         """Read again and compare what was read, since the engine may have lost the end of the log.
 
-        Call it after the engine did not answer. Events that were taken do not come again.
+        Call it after the engine did not answer. Events that were taken do not come again. The
+        cursor is to be written again, which shows whether another consumer has the shard.
         """
+        self._is_changed = self._has_begun
         waiting = [*(event for event, _ in self._events), *(item[2] for item in self._records)]
         self._notice = next((e for e in waiting if isinstance(e, LogRewound)), self._notice)
         self._records.clear()

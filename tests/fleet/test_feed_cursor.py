@@ -310,6 +310,19 @@ def test_records_that_were_read_are_not_read_again(store: ReferenceStore) -> Non
     assert worker.handle() == ["s:30"]
 
 
+def test_restart_shows_whether_the_shard_was_lost(store: ReferenceStore) -> None:
+    append(store, record("r1", 1))
+    old, other = Worker(store), Worker(ReferenceStore())
+    Worker(store, 2)
+
+    for worker in (old, other):
+        worker.cursor.restart()
+        worker.write()
+
+    assert old.cursor.is_fenced
+    assert other.cursor.is_active
+
+
 def test_restart_in_a_record_continues_in_it(store: ReferenceStore) -> None:
     append(store, record("r1", 1, 2, 3))
     worker = Worker(store)
