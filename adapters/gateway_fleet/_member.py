@@ -9,6 +9,7 @@ from typing import Any
 import anyio
 
 from gateway_fleet._coordinator import Coordinator
+from gateway_fleet._drains import until_asked
 from gateway_fleet._generation import Generation, keep
 from gateway_fleet._lease import Lease
 from gateway_fleet._owner import ShardOwner
@@ -110,6 +111,7 @@ class Member:
             return  # the iteration raises it
         self.slots.begin(self._identify_slots(plan))
         async with anyio.create_task_group() as self._group:
+            self._group.start_soon(self._drain_if_asked)
             self._group.start_soon(self._coordinator.run)
             self._group.start_soon(self.slots.run)
             self._group.start_soon(keep, self._bot, self._generation, self._ttl)
@@ -123,6 +125,10 @@ class Member:
         while not self._membership.has_left and not self._is_over:
             await self._coordinator.answered.wait()
         await self._shards.stop()
+
+    async def _drain_if_asked(self) -> None:
+        await until_asked(self.store, self.name, self._coordinator.answered)
+        await self.drain()
 
     @property
     def _is_over(self) -> bool:

@@ -1,0 +1,53 @@
+"""Requests to drain, from outside of a member: one value of a fleet, by the member's name.
+
+A member looks at it after each heartbeat. The value of a request is random, so that a member which
+has the name of an earlier one does not take that one's request for its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from collections.abc import Collection
+
+import msgspec
+
+from gateway_fleet._runtime import Notifier
+from gateway_fleet.store import Store, StoreError
+
+__all__ = ["ask_to_drain", "until_asked"]
+
+_KEY = "drains"
+
+
+async def ask_to_drain(store: Store, member: str, members: Collection[str]) -> None:
+    """Ask a member to drain, and forget the requests to those that are not in `members`."""
+    while True:
+        requests, revision = await _read(store)
+        kept = {name: request for name, request in requests.items() if name in members}
+        value = msgspec.json.encode({**kept, member: secrets.token_hex(8)})
+        if (await store.compare_and_set(_KEY, value, revision))[0] == value:
+            return
+
+
+async def until_asked(store: Store, member: str, heartbeat: Notifier) -> None:
+    """Return once a member is asked to drain, after the first look; look at each heartbeat."""
+    earlier: list[str | None] = []
+    while True:
+        with contextlib.suppress(StoreError):
+            request = (await _read(store))[0].get(member)
+            if earlier and request not in (None, *earlier):
+                return
+            earlier = earlier or [request]
+        await heartbeat.wait()
+
+
+async def _read(store: Store) -> tuple[dict[str, str], int]:
+    value, revision = await store.compare_and_set(_KEY, None, 0)
+    if value is None:
+        return {}, revision
+    try:
+        return msgspec.json.decode(value, type=dict[str, str]), revision
+    except (msgspec.DecodeError, UnicodeError) as error:
+        why = str(error)
+    raise StoreError(f"the requests to drain in the engine are invalid: {why}")
