@@ -14,7 +14,7 @@ from gateway_proto import GaveUpError, LocalProtocolError
 if TYPE_CHECKING:
     from gateway_fleet import RedisStore
 
-__all__ = ["StoreOption", "opened_store", "run_with_store"]
+__all__ = ["BotOption", "StoreOption", "opened_store", "run_with_store"]
 
 T = TypeVar("T")
 
@@ -25,6 +25,12 @@ StoreOption: TypeAlias = Annotated[
         metavar="URL",
         envvar="GATEWAY_STORE",
         help="redis://, rediss:// or unix:// of a server of Redis 7 or Valkey.",
+    ),
+]
+BotOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--bot", metavar="FINGERPRINT", help="Which bot, if the store has the fleets of several."
     ),
 ]
 

@@ -9,7 +9,7 @@ import anyio
 
 from gateway_fleet._runtime import Notifier
 from gateway_fleet.store import Store, StoreError
-from gateway_proto import Event, State
+from gateway_proto import Event, Ready, State
 from gateway_proto.fleet import Ledger, LogHead, ShardStatus
 
 __all__ = ["ShardOwner"]
@@ -42,6 +42,7 @@ class ShardOwner:
         self.gateway: Any = None
         self._reason = reason
         self._since = anyio.current_time()
+        self._ready_at: float | None = None
         self.is_leaving = False
         """Whether the last events are logged without a delay."""
         self.is_over = False
@@ -62,6 +63,7 @@ class ShardOwner:
             sequence=0 if session is None else session.sequence,
             pending=self.ledger.pending_bytes,
             latency=self.gateway.latency,
+            session_age=None if self._ready_at is None else now - self._ready_at,
             owned_for=now - self._since,
             reason=self._reason,
         )
@@ -70,6 +72,8 @@ class ShardOwner:
         """Add an event to the ledger: one that was taken, or one that was handled."""
         if not self.is_over:
             self.ledger.add(event)
+            if isinstance(event, Ready):
+                self._ready_at = anyio.current_time()
             if self._is_idle:
                 self._is_idle = False  # once, not for each event before `run` continues
                 self._changed.notify()

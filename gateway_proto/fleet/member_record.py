@@ -34,7 +34,7 @@ class ShardStatus(msgspec.Struct, frozen=True, omit_defaults=True):
     latency: _Seconds | None = None
     """Seconds from a heartbeat of the gateway to its acknowledgement."""
     session_age: _Seconds | None = None
-    """Seconds since READY."""
+    """Seconds since READY; None if another member received it."""
     owned_for: _Seconds | None = None
     """Seconds since the shard was acquired."""
     reason: _Text = ""

@@ -38,8 +38,8 @@ class FleetProcess:
         return [int(x["who"].split()[1]) for x in self.lines if x.get("event") == event]
 
     def until(self, event: str, count: int) -> None:
-        """Wait until `count` shards have had this event."""
-        wait_until(f"{count} {event}", lambda: len(set(self.shards_of(event))) == count)
+        """Wait until at least `count` shards have had this event."""
+        wait_until(f"{count} {event}", lambda: len(set(self.shards_of(event))) >= count)
 
     def ended(self) -> tuple[int, str]:
         """Wait for the end, and return the status and what is on the standard error."""

@@ -3,19 +3,43 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import json
 import pathlib
+import re
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from gateway_fleet import find_fleet
+from gateway_fleet._bots import register_bot
 from tests.adapters.engines import RedisProcess, free_port, needs_redis, redis_process
 from tests.adapters.fleet_processes import fleet_process
-from tests.adapters.support import ServeProcess, run_command, serve_process, wait_until
+from tests.adapters.support import (
+    COMMAND,
+    ENVIRONMENT,
+    PATIENCE,
+    ServeProcess,
+    run_command,
+    serve_process,
+    wait_until,
+)
+from tests.adapters.terminals import on_terminal
 
 TOKEN = "secret-token"
+# Of coredis, if it cannot connect or loses a connection; see `collected`.
+pytestmark = pytest.mark.filterwarnings("ignore:Exception ignored in.*MemoryObject")
+
+
+@pytest.fixture(autouse=True)
+def collected() -> Iterator[None]:
+    """Collect what coredis leaves unclosed within the test, whose filter ignores it."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture
@@ -129,7 +153,168 @@ def test_drain_that_takes_too_long_ends_the_member(
     assert "drained" not in one.texts
 
 
+# ----- status -----
+
+
+@needs_redis
+def test_status_shows_members_and_shards(
+    tmp_path: pathlib.Path, engine: RedisProcess, serving: ServeProcess
+) -> None:
+    with fleet_process(tmp_path, engine.url, serving.api, "one") as one:
+        one.until("Ready", 4)
+        with fleet_process(tmp_path, engine.url, serving.api, "two") as two:
+            two.until("Resumed", 2)
+            two.process.kill()
+            two.ended()
+            wait_until("one", lambda: len(one.shards_of("Resumed")) == 2)
+            found = status_of(engine.url)
+            shown = run_command("fleet", "status", "--store", engine.url, COLUMNS="80").stdout
+        one.process.kill()
+        one.ended()
+        silent = status_of(engine.url, "--seconds", "0.5")
+
+    assert found["count"] == 4 and len(found["bot"]) > 8
+    ages = {row["member"]: row["heartbeat_age"] for row in found["members"]}
+    assert 0 <= ages["one"] < 4
+    assert ages["two"] is None
+    assert [row["owner"] for row in found["shards"]] == ["one"] * 4
+    assert {row["alive"] for row in silent["members"]} == {False}
+    assert {row["state"] for row in found["shards"]} <= {"ready", "resuming"}
+    ready = [row["session_age"] for row in found["shards"] if row["reason"] == "first claim"]
+    assert ready and all(age > 0 for age in ready)
+    assert "after two" in {row["reason"] for row in found["shards"]}
+    assert all(row["sequence"] > 1 and row["pending"] >= 0 for row in found["shards"])
+    assert "4 of 4 shards owned, 1 of 2 members alive" in shown
+    assert re.search(r"^two +\d +\S+ +no +none seen *$", shown, re.M)
+    assert len(re.findall(r"^ *\d one .* ago, (first claim|after two) *$", shown, re.M)) == 4
+    assert max(map(len, shown.splitlines())) <= 80
+    assert {row["heartbeat_age"] for row in silent["members"]} == {None}
+
+
+@needs_redis
+def test_watch_keeps_the_table_up_to_date(
+    tmp_path: pathlib.Path, engine: RedisProcess, serving: ServeProcess
+) -> None:
+    words = [*COMMAND, "fleet", "status", "--store", engine.url, "--watch"]
+    with fleet_process(tmp_path, engine.url, serving.api, "one") as one:
+        one.until("Ready", 4)
+        with on_terminal(words, {**ENVIRONMENT, "COLUMNS": "80"}) as terminal:
+            terminal.wait_for("4 of 4 shards owned, 1 of 1 members alive")
+            with fleet_process(tmp_path, engine.url, serving.api, "two"):
+                terminal.wait_for("2 of 2 members alive")
+            engine.kill()
+            terminal.wait_for("the store failed: ")
+            engine.start()
+            terminal.shown = ""
+            terminal.wait_for("1 of 2 members alive")
+            terminal.process.send_signal(signal.SIGINT)
+
+            assert terminal.process.wait(PATIENCE) == 130
+
+
+@needs_redis
+def test_watch_as_json_writes_an_object_each_second(
+    tmp_path: pathlib.Path, engine: RedisProcess, serving: ServeProcess
+) -> None:
+    words = [*COMMAND, "fleet", "status", "--store", engine.url, "--watch", "--json"]
+    with fleet_process(tmp_path, engine.url, serving.api, "one") as one:
+        one.until("Ready", 4)
+        with subprocess.Popen(words, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True) as watch:
+            assert watch.stdout is not None
+            lines = [json.loads(watch.stdout.readline()) for _ in range(2)]
+            watch.kill()
+
+    assert [len(line["shards"]) for line in lines] == [4, 4]
+
+
+def status_of(url: str, *words: str) -> Any:
+    result = run_command("fleet", "status", "--json", "--store", url, *words)
+    assert (result.returncode, result.stderr) == (0, "")
+    (line,) = result.stdout.splitlines()
+    return json.loads(line)
+
+
+# ----- drain -----
+
+
+@needs_redis
+def test_drain_command_moves_the_shards_of_a_member(
+    tmp_path: pathlib.Path, engine: RedisProcess, serving: ServeProcess
+) -> None:
+    with (
+        fleet_process(tmp_path, engine.url, serving.api, "one") as one,
+        fleet_process(tmp_path, engine.url, serving.api, "two") as two,
+    ):
+        one.until("ShardOwned", 2)
+        two.until("ShardOwned", 2)
+        result = run_command("fleet", "drain", "one", "--store", engine.url)
+        assert (result.returncode, result.stderr) == (0, "")
+        assert one.ended() == (0, "")
+        wait_until(
+            "all", lambda: [row["owner"] for row in status_of(engine.url)["shards"]] == ["two"] * 4
+        )
+
+        assert result.stdout.splitlines()[-1].endswith("one is drained")
+        assert one.texts[-1] == "drained"
+        # A member with the name of a drained one is not drained.
+        before = len(one.shards_of("ShardOwned"))
+        with fleet_process(tmp_path, engine.url, serving.api, "one") as again:
+            wait_until("return", lambda: len(again.shards_of("ShardOwned")) >= before + 2)
+
+
+@needs_redis
+def test_drain_of_a_dead_member_ends_with_the_reason(
+    tmp_path: pathlib.Path, engine: RedisProcess, serving: ServeProcess
+) -> None:
+    with fleet_process(tmp_path, engine.url, serving.api, "one") as one:
+        one.until("ShardOwned", 4)
+        one.process.kill()
+        one.ended()
+
+    words = ["--store", engine.url, "--seconds", "0.5"]
+    dead = run_command("fleet", "drain", "one", *words)
+    unknown = run_command("fleet", "drain", "three", *words)
+
+    assert dead.returncode == unknown.returncode == 1
+    assert dead.stderr == (
+        "gateway-proto: one wrote no heartbeat in 0.5 s: it is dead, or cut off\n"
+    )
+    assert unknown.stderr == "gateway-proto: invalid member 'three': the fleet has one\n"
+
+
 # ----- errors -----
+
+
+@pytest.mark.parametrize("words", ["status", "drain one"])
+@needs_redis
+def test_store_without_the_fleet_is_an_error(words: str, engine: RedisProcess) -> None:
+    given = ["fleet", *words.split(), "--store", engine.url]
+    empty, unknown = run_command(*given), run_command(*given, "--bot", "f00")
+
+    assert empty.returncode == unknown.returncode == 1
+    assert empty.stderr == (
+        "gateway-proto: the store has no fleet: no member has been started yet\n"
+    )
+    assert unknown.stderr == "gateway-proto: the store has no fleet of the bot 'f00'\n"
+
+
+@needs_redis
+def test_store_with_several_bots_needs_the_option(engine: RedisProcess) -> None:
+    async def register() -> None:
+        from gateway_fleet import RedisStore
+
+        async with RedisStore(engine.url) as store:
+            await register_bot(store, "f1")
+            await register_bot(store, "f2")
+
+    asyncio.run(register())
+
+    result = run_command("fleet", "status", "--store", engine.url)
+
+    assert result.returncode == 1
+    assert result.stderr == (
+        "gateway-proto: the store has several bots: expected --bot, one of f1, f2\n"
+    )
 
 
 @pytest.mark.parametrize(
