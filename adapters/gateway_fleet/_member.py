@@ -14,12 +14,11 @@ from gateway_fleet._generation import Generation, keep
 from gateway_fleet._lease import Lease
 from gateway_fleet._owner import ShardOwner
 from gateway_fleet._runtime import Notifier, alone
-from gateway_fleet._slots import SharedSlots
+from gateway_fleet._slots import SharedSlots, identify_slots
 from gateway_fleet.store import Store
 from gateway_proto import Config, GaveUpError, LocalProtocolError, __version__
 from gateway_proto.driver.event_queue import log_error
 from gateway_proto.fleet import (
-    IdentifySlots,
     LogHead,
     Membership,
     MembershipEvent,
@@ -49,7 +48,7 @@ class Member:
     ) -> None:
         self.name: str = name
         self.count: int = generation.count
-        self.slots: SharedSlots = SharedSlots(bot)
+        self.slots: SharedSlots = SharedSlots(bot, self._may_identify)
         self._config = config
         self.store: Store = bot.scoped(generation.id)
         """Store with the logs of this fleet."""
@@ -109,7 +108,7 @@ class Member:
             plan = await self._shards.planned()
         except (GaveUpError, LocalProtocolError):
             return  # the iteration raises it
-        self.slots.begin(self._identify_slots(plan))
+        self.slots.begin(identify_slots(self.name, self._config, plan))
         async with anyio.create_task_group() as self._group:
             self._group.start_soon(self._drain_if_asked)
             self._group.start_soon(self._coordinator.run)
@@ -155,17 +154,16 @@ class Member:
 
     # ----- inside -----
 
-    def _identify_slots(self, plan: Any) -> IdentifySlots:
-        slots = IdentifySlots(
-            member=self.name,
-            max_concurrency=plan.max_concurrency,
-            seconds=self._config.version.identify_seconds,
-            reserve=self._config.identify_reserve,
-        )
-        if (limit := plan.start_limit) is not None:
-            now = anyio.current_time()
-            slots.looked_up(limit.total, limit.remaining, limit.reset_after, now=now)
-        return slots
+    async def _may_identify(self, shard_id: int) -> bool:
+        """Whether a shard is still owned: else another member may have its session already."""
+        owner = self.owners.get(shard_id)
+        if owner is None or owner.is_over:
+            return False
+        if not (has_head := await owner.has_head()):
+            owner.end()
+            self._membership.fenced(shard_id, owner.claim.id, now=anyio.current_time())
+            self._coordinator.changed()
+        return has_head
 
     def _on_event(self, event: MembershipEvent) -> None:
         match event:

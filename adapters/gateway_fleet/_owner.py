@@ -38,6 +38,7 @@ class ShardOwner:
     ) -> None:
         self.shard_id = shard_id
         self.claim = claim
+        self._member = member
         self.ledger = Ledger(member, claim, keep_events=keep_events)
         self.gateway: Any = None
         self._reason = reason
@@ -88,6 +89,14 @@ class ShardOwner:
         self.is_over = True
         self._changed.notify()
         self.room.notify()
+
+    async def has_head(self) -> bool:
+        """Whether the last record of the log is an own one, or `StoreError`.
+
+        The process may have been stopped, or the engine may have lost the end of the log.
+        """
+        head = await self._store.head(self.shard_id)
+        return head.by == self._member and head.position >= self.ledger.head.position
 
     async def until_settled(self) -> None:
         """Wait for the answer to Identify or Resume: events of a lost READY would be lost."""

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import anyio
 
 from gateway_fleet._runtime import Notifier
 from gateway_fleet.store import Store, StoreError
+from gateway_proto import Config
 from gateway_proto.fleet import IdentifySlots, SlotWrite
+from gateway_proto.shards import ShardPlan
 
-__all__ = ["SharedSlots"]
+__all__ = ["SharedSlots", "identify_slots"]
 
 _KEY = "slots"
+_RETRY_SECONDS = 0.2
 
 
 class SharedSlots:
-    """`SlotQueue` whose slots are granted by compare-and-set on one value of the store."""
+    """`SlotQueue` whose slots are granted by compare-and-set on one value of the store.
 
-    def __init__(self, store: Store) -> None:
+    `may_identify` is asked before a shard gets its slot. It raises `StoreError` if it does not
+    know: then the shard waits for another slot.
+    """
+
+    def __init__(self, store: Store, may_identify: Callable[[int], Awaitable[bool]]) -> None:
         self._store = store
+        self._may_identify = may_identify
+        self._granted: list[tuple[int, Callable[[float], object]]] = []
         self._slots: IdentifySlots | None = None
         self._changed = Notifier()
 
@@ -33,7 +42,7 @@ class SharedSlots:
 
     def join(self, shard_id: int, grant: Callable[[float], object]) -> None:
         assert self._slots is not None
-        self._slots.join(shard_id, grant)
+        self._slots.join(shard_id, lambda _: self._granted.append((shard_id, grant)))
         self._changed.notify()
 
     def leave(self, shard_id: int) -> None:
@@ -57,8 +66,18 @@ class SharedSlots:
         while True:
             for write in slots.writes(now=anyio.current_time()):
                 await self._write(slots, write)
+            while self._granted:
+                await self._identify(*self._granted.pop(0))
             at = slots.next_timer()
             await self._changed.wait(None if at is None else max(0.0, at - anyio.current_time()))
+
+    async def _identify(self, shard_id: int, grant: Callable[[float], object]) -> None:
+        try:
+            if await self._may_identify(shard_id):
+                grant(anyio.current_time())
+        except StoreError:
+            await anyio.sleep(_RETRY_SECONDS)
+            self.join(shard_id, grant)
 
     async def _write(self, slots: IdentifySlots, write: SlotWrite) -> None:
         try:
@@ -69,3 +88,17 @@ class SharedSlots:
         now = anyio.current_time()
         slots.written(write, revision if value == write.value else None, now=now)
         slots.observed(value, revision, now=now)
+
+
+def identify_slots(member: str, config: Config, plan: ShardPlan) -> IdentifySlots:
+    """Return the slots of a member, as the lookup named their settings."""
+    slots = IdentifySlots(
+        member=member,
+        max_concurrency=plan.max_concurrency,
+        seconds=config.version.identify_seconds,
+        reserve=config.identify_reserve,
+    )
+    if (limit := plan.start_limit) is not None:
+        now = anyio.current_time()
+        slots.looked_up(limit.total, limit.remaining, limit.reset_after, now=now)
+    return slots

@@ -1,0 +1,106 @@
+"""Identify slots of a fleet: who gets one, and that the shard is still owned then."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import anyio
+import pytest
+
+from gateway_fleet import MemoryStore, StoreError
+from gateway_fleet._owner import ShardOwner
+from gateway_fleet._slots import SharedSlots
+from gateway_proto.fleet import IdentifySlots, LogHead, LogRecord, claim_record
+from tests.adapters.support import KITS, Kit
+
+pytestmark = pytest.mark.parametrize("kit", KITS, ids=str)
+
+
+def granted(kit: Kit, may_identify: Callable[[int], Awaitable[bool]], *shard_ids: int) -> list[int]:
+    """Return the shards that got a slot, after those of the last one were asked for."""
+    shards: list[int] = []
+
+    async def main() -> None:
+        slots = SharedSlots(MemoryStore(), may_identify)
+        slots.begin(
+            IdentifySlots(
+                member="me", max_concurrency=16, seconds=0, margin=0, stale_after=0.5, reserve=0
+            )
+        )
+
+        def grant_of(shard_id: int) -> Callable[[float], object]:
+            return lambda _: shards.append(shard_id)
+
+        async with kit.limit(20), anyio.create_task_group() as tasks:
+            for shard_id in shard_ids:
+                slots.join(shard_id, grant_of(shard_id))
+            tasks.start_soon(slots.run)
+            while not shards or shards[-1] != shard_ids[-1]:
+                await anyio.sleep(0.01)
+            tasks.cancel_scope.cancel()
+
+    kit.run(main)
+    return shards
+
+
+def test_shard_that_is_no_longer_owned_gets_no_slot(kit: Kit) -> None:
+    async def may_identify(shard_id: int) -> bool:
+        return shard_id != 1
+
+    assert granted(kit, may_identify, 0, 1, 2) == [0, 2]
+
+
+def test_shard_waits_for_another_slot_if_its_owner_is_unknown(kit: Kit) -> None:
+    asked = []
+
+    async def may_identify(shard_id: int) -> bool:
+        asked.append(shard_id)
+        if len(asked) == 1:
+            raise StoreError("away")
+        return True
+
+    assert granted(kit, may_identify, 0) == [0]
+    assert asked == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("last", "expected"),
+    [
+        (None, True),
+        (LogRecord("me+1", "me"), True),
+        (claim_record("another", "theirs", LogHead()), False),
+    ],
+    ids=["own claim", "own record", "claim of another"],
+)
+def test_owner_has_the_head_until_another_claims(
+    kit: Kit, last: LogRecord | None, expected: bool
+) -> None:
+    answers: list[bool] = []
+
+    async def main() -> None:
+        store: Any = MemoryStore()
+        claim = claim_record("me", "mine", LogHead())
+        await store.append(0, LogHead(), claim)
+        owner = ShardOwner(0, "me", claim.head(1), store, keep_events=True, reason="")
+        if last is not None:
+            await store.append(0, claim.head(1), last)
+        answers.append(await owner.has_head())
+
+    kit.run(main)
+    assert answers == [expected]
+
+
+def test_owner_has_not_the_head_if_the_engine_lost_it(kit: Kit) -> None:
+    answers: list[bool] = []
+
+    async def main() -> None:
+        first = claim_record("me", "first", LogHead())
+        second = claim_record("me", "second", first.head(1))
+        store = MemoryStore()
+        await store.append(0, LogHead(), first)
+        owner = ShardOwner(0, "me", second.head(2), store, keep_events=True, reason="")
+        answers.append(await owner.has_head())
+
+    kit.run(main)
+    assert answers == [False]
