@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import pathlib
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
-import attrs
 import typer
 
+from gateway_cli.fleet_member import LEAVE_SECONDS, RunningMember
 from gateway_cli.fleet_options import StoreOption, opened_store, run_with_store
 from gateway_cli.options import (
     CompressionOption,
@@ -22,34 +20,9 @@ from gateway_cli.options import (
 from gateway_cli.settings import Settings, client_config
 from gateway_cli.show import MISUSED, Screen, fail
 from gateway_cli.trusting import tls_context
-from gateway_cli.words import colour_of, describe
-from gateway_proto import Compression, Config, Dispatch, Encoding
-
-if TYPE_CHECKING:
-    from gateway_fleet import Fleet, RedisStore
+from gateway_proto import Compression, Encoding
 
 __all__ = ["fleet_run"]
-
-_LOOK_SECONDS = 0.2
-"""Time between two looks at the owned shards."""
-_LEAVE_SECONDS = 12.0
-"""Time that a member which was not drained in time takes to store its sessions, at most."""
-
-
-@attrs.frozen
-class ShardOwned:
-    """A shard was acquired by this process."""
-
-    shard: int
-    position: int
-    """Position of the claim in the log of the shard."""
-
-
-@attrs.frozen
-class ShardGone:
-    """A shard was given away, or lost to another process."""
-
-    shard: int
 
 
 def fleet_run(
@@ -112,6 +85,15 @@ def fleet_run(
         float,
         typer.Option(metavar="SECONDS", help="How long the logs keep events.", min=8),
     ] = 3600.0,
+    metrics: Annotated[
+        int | None,
+        typer.Option(
+            metavar="PORT",
+            help="Serve OpenMetrics on 127.0.0.1; 0 selects a free port.",
+            min=0,
+            max=65535,
+        ),
+    ] = None,
     drain_seconds: Annotated[
         float,
         typer.Option(
@@ -171,86 +153,11 @@ def fleet_run(
         "ssl_context": tls_context() if config.endpoint.tls else None,
     }
     screen = Screen(as_json=as_json)
-    running = _Member(screen, drain_seconds)
+    running = RunningMember(screen, drain_seconds)
     engine = opened_store(store, retention=retention)
     run_with_store(
         screen,
-        lambda: running.run(config, engine, options),
+        lambda: running.run(config, engine, options, metrics),
         on_signal=running.interrupt,
-        grace=drain_seconds + _LEAVE_SECONDS,
+        grace=drain_seconds + LEAVE_SECONDS,
     )
-
-
-class _Member:
-    """One run of a member: its lines, and its end by a signal."""
-
-    def __init__(self, screen: Screen, drain_seconds: float) -> None:
-        self._screen = screen
-        self._drain_seconds = drain_seconds
-        self._task: asyncio.Task[Any] | None = None
-        self._fleet: Fleet | None = None
-        self._drain_task: asyncio.Task[None] | None = None
-        self._claims: dict[int, str] = {}
-
-    def interrupt(self) -> None:
-        """Drain; cancel `run` if there is nothing to drain yet."""
-        if self._fleet is not None:
-            self._drain_task = asyncio.ensure_future(self._drain(self._fleet))
-        elif self._task is not None:
-            self._task.cancel()
-
-    async def run(self, config: Config, store: RedisStore, options: dict[str, Any]) -> None:
-        """Take part in the fleet until it is drained. Raises `StoreError` and others."""
-        from gateway_fleet import open_fleet
-
-        self._task = asyncio.current_task()
-        async with open_fleet(config, store, **options) as fleet:
-            self._fleet = fleet
-            self._screen.line("fleet", f"member {fleet.member} of {fleet.count} shards")
-            watch = asyncio.create_task(self._watch(fleet))
-            try:
-                await self._take(fleet)
-            finally:
-                watch.cancel()
-                await asyncio.gather(watch, return_exceptions=True)
-        self._screen.line("fleet", "drained")
-
-    async def _take(self, fleet: Fleet) -> None:
-        """Take the events, which logs them, and print those about connections."""
-        async for shard_id, event in fleet:
-            if type(event) is not Dispatch and colour_of(event):
-                self._print_changes(fleet)  # it may be of a new shard
-                who = "lookup" if shard_id is None else f"shard {shard_id}"
-                self._screen.event(who, event, describe(event))
-
-    async def _watch(self, fleet: Fleet) -> None:
-        """Print each shard that comes or goes."""
-        with contextlib.suppress(asyncio.CancelledError):
-            while True:
-                self._print_changes(fleet)
-                await asyncio.sleep(_LOOK_SECONDS)
-        self._print_changes(fleet)
-
-    def _print_changes(self, fleet: Fleet) -> None:
-        owned, claims = fleet.owned, self._claims
-        for shard, claim in list(claims.items()):
-            if shard not in owned or owned[shard].id != claim:
-                del claims[shard]
-                self._screen.event(f"shard {shard}", ShardGone(shard), "no longer owned")
-        for shard, head in sorted(owned.items()):
-            if shard not in claims:
-                claims[shard] = head.id
-                event = ShardOwned(shard, head.position)
-                text = f"owned, from record {head.position} of its log"
-                self._screen.event(f"shard {shard}", event, text)
-
-    async def _drain(self, fleet: Fleet) -> None:
-        count = len(fleet.owned)
-        self._screen.line("fleet", f"draining: {count} shards are given to other members")
-        try:
-            async with asyncio.timeout(self._drain_seconds):
-                await fleet.drain()
-        except TimeoutError:
-            self._screen.line("fleet", f"not drained in {self._drain_seconds:g} s")
-            assert self._task is not None
-            self._task.cancel()

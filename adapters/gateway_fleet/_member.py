@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import anyio
@@ -19,6 +19,7 @@ from gateway_fleet.store import Store
 from gateway_proto import Config, GaveUpError, LocalProtocolError, __version__
 from gateway_proto.driver.event_queue import log_error
 from gateway_proto.fleet import (
+    FleetMetrics,
     LogHead,
     Membership,
     MembershipEvent,
@@ -62,6 +63,7 @@ class Member:
         )
         self._membership = membership
         self._coordinator = Coordinator(membership, name, self.store, self._on_event, self._report)
+        self._metrics = FleetMetrics()
         self.owners: dict[int, ShardOwner] = {}
         """Owners by shard id."""
         self.lease: Lease = Lease(self._coordinator, interval)
@@ -79,6 +81,12 @@ class Member:
     def owned(self) -> Mapping[int, LogHead]:
         """Claims of the shards that are owned."""
         return {shard_id: owner.claim for shard_id, owner in self.owners.items()}
+
+    def metrics(self) -> str:
+        """Return counts since the start, and the status of the owned shards."""
+        now = anyio.current_time()
+        statuses = {shard_id: owner.status(now) for shard_id, owner in self._running_owners()}
+        return self._metrics.text(statuses, identifies_left=self.slots.left)
 
     def raise_error(self) -> None:
         """Raise the exception that ended the member, once."""
@@ -172,6 +180,7 @@ class Member:
             case ReleaseRequested():
                 self._group.start_soon(self._release, event.shard, event.claim)
             case ShardLost():
+                self._metrics.fenced()
                 owner = self.owners.get(event.shard)
                 if owner is not None and owner.claim.id == event.claim:
                     owner.end()
@@ -179,6 +188,8 @@ class Member:
     async def _own(self, shard_id: int, claim: LogHead) -> None:
         """Run a shard from its claim until it is released or lost."""
         previous = self._coordinator.previous.pop(shard_id, "")
+        why, reason = self._reason(previous)
+        self._metrics.acquired(why)
         while shard_id in self.owners:  # the previous claim is about to end
             await self._changed.wait()
         if not self._owns(shard_id, claim.id):
@@ -189,7 +200,8 @@ class Member:
             claim,
             self.store,
             keep_events=self._publish,
-            reason=f"after {previous}"[:64] if previous else "first claim",
+            reason=reason,
+            metrics=self._metrics,
         )
         self._changed.notify()
         self.lease.claimed(shard_id)
@@ -203,6 +215,14 @@ class Member:
             await anyio.sleep(_POLL_SECONDS)
         del self.owners[shard_id]
         self._changed.notify()
+
+    def _reason(self, previous: str) -> tuple[str, str]:
+        """Return why a shard was acquired, in a word and with the member that had it."""
+        if not previous:
+            return "start", "first claim"
+        if previous in self._membership.members:
+            return "move", f"moved from {previous}"[:64]
+        return "takeover", f"taken over from {previous}"[:64]
 
     async def _remove(self, shard_id: int) -> None:
         with contextlib.suppress(LocalProtocolError):  # another task has removed it
@@ -237,6 +257,10 @@ class Member:
     def _report(self) -> None:
         """Report the status of each shard, for operators."""
         now = anyio.current_time()
+        for shard_id, owner in self._running_owners():
+            self._membership.report(shard_id, owner.status(now))
+
+    def _running_owners(self) -> Iterator[tuple[int, ShardOwner]]:
         for shard_id, owner in self.owners.items():
             if owner.gateway is not None and not owner.is_over:
-                self._membership.report(shard_id, owner.status(now))
+                yield shard_id, owner

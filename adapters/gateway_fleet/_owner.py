@@ -9,8 +9,8 @@ import anyio
 
 from gateway_fleet._runtime import Notifier
 from gateway_fleet.store import Store, StoreError
-from gateway_proto import Event, Ready, State
-from gateway_proto.fleet import Ledger, LogHead, ShardStatus
+from gateway_proto import Dispatch, Event, Ready, State
+from gateway_proto.fleet import FleetMetrics, Ledger, LogHead, ShardStatus
 
 __all__ = ["ShardOwner"]
 
@@ -35,6 +35,7 @@ class ShardOwner:
         *,
         keep_events: bool,
         reason: str,
+        metrics: FleetMetrics,
     ) -> None:
         self.shard_id = shard_id
         self.claim = claim
@@ -42,6 +43,7 @@ class ShardOwner:
         self.ledger = Ledger(member, claim, keep_events=keep_events)
         self.gateway: Any = None
         self._reason = reason
+        self._metrics = metrics
         self._since = anyio.current_time()
         self._ready_at: float | None = None
         self.is_leaving = False
@@ -73,8 +75,10 @@ class ShardOwner:
         """Add an event to the ledger: one that was taken, or one that was handled."""
         if not self.is_over:
             self.ledger.add(event)
-            if isinstance(event, Ready):
-                self._ready_at = anyio.current_time()
+            if isinstance(event, Dispatch):
+                self._metrics.received(self.shard_id, event.name)
+                if isinstance(event, Ready):
+                    self._ready_at = anyio.current_time()
             if self._is_idle:
                 self._is_idle = False  # once, not for each event before `run` continues
                 self._changed.notify()
@@ -143,9 +147,13 @@ class ShardOwner:
         """Append what is next; return whether the shard is still owned."""
         pair = self.ledger.next_append()
         assert pair is not None
+        began = anyio.current_time()
         position = await self._store.append(self.shard_id, *pair)
         if position is not None:
             self.ledger.appended(position)
+            self._metrics.appended(max(0.0, anyio.current_time() - began))
+            if pair[1].session_lost:
+                self._metrics.session_lost()
             self.appends += 1
             return True
         return self.ledger.refused(await self._store.head(self.shard_id))

@@ -40,6 +40,11 @@ class SharedSlots:
     def waiting_shards(self) -> tuple[int, ...]:
         return () if self._slots is None else self._slots.waiting_shards
 
+    @property
+    def left(self) -> int | None:
+        """Identifies that are left until the reset; None if that is not known."""
+        return None if self._slots is None else self._slots.left
+
     def join(self, shard_id: int, grant: Callable[[float], object]) -> None:
         assert self._slots is not None
         self._slots.join(shard_id, lambda _: self._granted.append((shard_id, grant)))

@@ -122,6 +122,13 @@ class Fleet:
         """
         return self._shards.of_guild(guild_id)
 
+    def metrics(self) -> str:
+        """Return counts since the start, and the status of the owned shards, as OpenMetrics text.
+
+        The content type of the text is `FleetMetrics.content_type`.
+        """
+        return self._member.metrics()
+
     async def drain(self) -> None:
         """Give all shards to other processes; the iteration then ends.
 

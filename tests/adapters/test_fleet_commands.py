@@ -8,8 +8,10 @@ import json
 import pathlib
 import re
 import signal
+import socket
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +19,7 @@ import pytest
 
 from gateway_fleet import find_fleet
 from gateway_fleet._bots import register_bot
+from gateway_proto.fleet import FleetMetrics
 from tests.adapters.engines import RedisProcess, free_port, needs_redis, redis_process
 from tests.adapters.fleet_processes import fleet_process
 from tests.adapters.support import (
@@ -153,6 +156,33 @@ def test_drain_that_takes_too_long_ends_the_member(
     assert "drained" not in one.texts
 
 
+@needs_redis
+def test_run_serves_metrics(
+    tmp_path: pathlib.Path, engine: RedisProcess, serving: ServeProcess
+) -> None:
+    with fleet_process(tmp_path, engine.url, serving.api, "one", "--metrics", "0") as one:
+        one.until("Ready", 4)
+        url = one.texts[0].removeprefix("metrics at ")
+        with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
+            text = answer.read().decode()
+            kind = answer.headers["Content-Type"]
+
+    assert kind == FleetMetrics.content_type
+    assert 'gateway_takeovers_total{why="start"} 4\n' in text
+    assert text.endswith("# EOF\n")
+
+
+def test_metrics_on_a_port_in_use_end_with_the_reason() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        words = ["--store", "redis://127.0.0.1:1", "--api", "http://127.0.0.1:1/api"]
+        result = run_command("fleet", "run", *words, "--metrics", port)
+
+    assert result.returncode == 1
+    assert result.stderr.startswith(f"gateway-proto: cannot serve metrics on port {port}: ")
+    assert result.stderr.count("\n") == 1
+
+
 # ----- status -----
 
 
@@ -182,11 +212,11 @@ def test_status_shows_members_and_shards(
     assert {row["state"] for row in found["shards"]} <= {"ready", "resuming"}
     ready = [row["session_age"] for row in found["shards"] if row["reason"] == "first claim"]
     assert ready and all(age > 0 for age in ready)
-    assert "after two" in {row["reason"] for row in found["shards"]}
+    assert "taken over from two" in {row["reason"] for row in found["shards"]}
     assert all(row["sequence"] > 1 and row["pending"] >= 0 for row in found["shards"])
     assert "4 of 4 shards owned, 1 of 2 members alive" in shown
     assert re.search(r"^two +\d +\S+ +no +none seen *$", shown, re.M)
-    assert len(re.findall(r"^ *\d one .* ago, (first claim|after two) *$", shown, re.M)) == 4
+    assert len(re.findall(r"^ *\d one .* ago, (first claim|taken over.*) *$", shown, re.M)) == 4
     assert max(map(len, shown.splitlines())) <= 80
     assert {row["heartbeat_age"] for row in silent["members"]} == {None}
 

@@ -1,0 +1,135 @@
+"""One run of a member: the lines that it prints, its metrics, and its end by a signal."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from gateway_cli.metrics_server import serve_metrics
+from gateway_cli.show import Screen, fail
+from gateway_cli.words import colour_of, describe
+from gateway_proto import Config, Dispatch
+
+if TYPE_CHECKING:
+    from gateway_fleet import Fleet, RedisStore
+
+__all__ = ["LEAVE_SECONDS", "RunningMember"]
+
+_LOOK_SECONDS = 0.2
+"""Time between two looks at the owned shards."""
+LEAVE_SECONDS = 12.0
+"""Time that a member which was not drained in time takes to store its sessions, at most."""
+
+
+@attrs.frozen
+class ShardOwned:
+    """A shard was acquired by this process."""
+
+    shard: int
+    position: int
+    """Position of the claim in the log of the shard."""
+
+
+@attrs.frozen
+class ShardGone:
+    """A shard was given away, or lost to another process."""
+
+    shard: int
+
+
+class RunningMember:
+    """One run of a member: its lines, and its end by a signal."""
+
+    def __init__(self, screen: Screen, drain_seconds: float) -> None:
+        self._screen = screen
+        self._drain_seconds = drain_seconds
+        self._task: asyncio.Task[Any] | None = None
+        self._fleet: Fleet | None = None
+        self._drain_task: asyncio.Task[None] | None = None
+        self._claims: dict[int, str] = {}
+
+    def interrupt(self) -> None:
+        """Drain; cancel `run` if there is nothing to drain yet."""
+        if self._fleet is not None:
+            self._drain_task = asyncio.ensure_future(self._drain(self._fleet))
+        elif self._task is not None:
+            self._task.cancel()
+
+    async def run(
+        self, config: Config, store: RedisStore, options: dict[str, Any], port: int | None
+    ) -> None:
+        """Take part in the fleet until it is drained. Raises `StoreError` and others."""
+        from gateway_fleet import open_fleet
+
+        self._task = asyncio.current_task()
+        async with self._metrics(port), open_fleet(config, store, **options) as fleet:
+            self._fleet = fleet
+            self._screen.line("fleet", f"member {fleet.member} of {fleet.count} shards")
+            watch = asyncio.create_task(self._watch(fleet))
+            try:
+                await self._take(fleet)
+            finally:
+                watch.cancel()
+                await asyncio.gather(watch, return_exceptions=True)
+        self._screen.line("fleet", "drained")
+
+    @contextlib.asynccontextmanager
+    async def _metrics(self, port: int | None) -> AsyncIterator[None]:
+        """Serve the metrics, if they are wanted; end with the reason if the port is in use."""
+        if port is None:
+            yield
+            return
+        async with contextlib.AsyncExitStack() as stack:
+            try:
+                serving = serve_metrics(
+                    port, lambda: None if self._fleet is None else self._fleet.metrics()
+                )
+                url = await stack.enter_async_context(serving)
+            except OSError as error:
+                fail(f"cannot serve metrics on port {port}: {error.strerror or error}")
+            self._screen.line("fleet", f"metrics at {url}")
+            yield
+
+    async def _take(self, fleet: Fleet) -> None:
+        """Take the events, which logs them, and print those about connections."""
+        async for shard_id, event in fleet:
+            if type(event) is not Dispatch and colour_of(event):
+                self._print_changes(fleet)  # it may be of a new shard
+                who = "lookup" if shard_id is None else f"shard {shard_id}"
+                self._screen.event(who, event, describe(event))
+
+    async def _watch(self, fleet: Fleet) -> None:
+        """Print each shard that comes or goes."""
+        with contextlib.suppress(asyncio.CancelledError):
+            while True:
+                self._print_changes(fleet)
+                await asyncio.sleep(_LOOK_SECONDS)
+        self._print_changes(fleet)
+
+    def _print_changes(self, fleet: Fleet) -> None:
+        owned, claims = fleet.owned, self._claims
+        for shard, claim in list(claims.items()):
+            if shard not in owned or owned[shard].id != claim:
+                del claims[shard]
+                self._screen.event(f"shard {shard}", ShardGone(shard), "no longer owned")
+        for shard, head in sorted(owned.items()):
+            if shard not in claims:
+                claims[shard] = head.id
+                event = ShardOwned(shard, head.position)
+                text = f"owned, from record {head.position} of its log"
+                self._screen.event(f"shard {shard}", event, text)
+
+    async def _drain(self, fleet: Fleet) -> None:
+        count = len(fleet.owned)
+        self._screen.line("fleet", f"draining: {count} shards are given to other members")
+        try:
+            async with asyncio.timeout(self._drain_seconds):
+                await fleet.drain()
+        except TimeoutError:
+            self._screen.line("fleet", f"not drained in {self._drain_seconds:g} s")
+            assert self._task is not None
+            self._task.cancel()
