@@ -10,7 +10,7 @@ from gateway_cli.fleet_view import FleetView, MemberRow, ShardRow
 
 __all__ = ["fleet_tables"]
 
-_NAME_WIDTH = 16
+_NAME_WIDTH = 14
 _SPANS = ((86400.0, "d"), (3600.0, "h"), (60.0, "m"))
 _SIZES = ((10**6, "M"), (10**3, "k"))
 
@@ -63,8 +63,9 @@ def _shards(rows: list[ShardRow], silent: set[str]) -> Table:
     table.add_column("shard", justify="right", no_wrap=True)
     for name in ("owner", "state"):
         table.add_column(name, no_wrap=True)
-    for name in ("session", "sequence", "pending", "latency"):
-        table.add_column(name, justify="right", no_wrap=True)
+    # Only the last column is shortened: the others keep the width of their titles.
+    for name in ("session", "sequence", "pending", "ping"):
+        table.add_column(name, justify="right", no_wrap=True, min_width=len(name))
     table.add_column("last move", no_wrap=True, overflow="ellipsis")
     for row in rows:
         status = row.status
@@ -84,7 +85,7 @@ def _shards(rows: list[ShardRow], silent: set[str]) -> Table:
             str(status.sequence),
             _size(status.pending),
             "-" if status.latency is None else f"{status.latency * 1000:.0f}ms",
-            f"{_span(status.owned_for)} ago, {escape(status.reason)}"
+            f"{_span(status.owned_for)}, {escape(status.reason)}"
             if status.owned_for is not None
             else "-",
         )
