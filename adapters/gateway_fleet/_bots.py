@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import re
 import secrets
+from typing import Any
 
 import anyio
 import msgspec
@@ -11,17 +14,27 @@ from gateway_fleet._generation import Generation, read_generation
 from gateway_fleet.store import FeedStore, Store, StoreError
 from gateway_proto import LocalProtocolError
 
-__all__ = ["find_bot", "register_bot", "wait_for_fleet"]
+__all__ = ["check_bot", "find_bot", "register_bot", "wait_for_fleet"]
 
 _KEY = "bots"
+_FINGERPRINT = re.compile(r"[0-9a-f]{16}")
 _WAIT_SECONDS = 0.5
 """Time between two looks for a fleet that has not begun."""
+_LOOKS_BEFORE_WARNING = 4
+_log = logging.getLogger("gateway_proto")
 
 
 class _Bots(msgspec.Struct, frozen=True):
     fingerprints: tuple[str, ...] = ()
     nonce: str = ""
     """Makes each write unlike any other, so that its writer recognizes it."""
+
+
+def check_bot(bot: Any) -> None:
+    """Check the argument `bot` of a feed; raises `LocalProtocolError`."""
+    if bot is not None and not (isinstance(bot, str) and _FINGERPRINT.fullmatch(bot)):
+        # The value may be a token.
+        raise LocalProtocolError("invalid bot: expected token_fingerprint(token), or None")
 
 
 async def register_bot(store: Store, fingerprint: str) -> None:
@@ -50,6 +63,7 @@ async def find_bot(store: Store, bot: str | None) -> str | None:
 
 async def wait_for_fleet(store: FeedStore, bot: str | None) -> tuple[FeedStore, Generation]:
     """Wait for a fleet, and return the store of its bot and its generation."""
+    looks = 0
     while True:
         found = await find_bot(store, bot)
         if found is not None:
@@ -57,6 +71,10 @@ async def wait_for_fleet(store: FeedStore, bot: str | None) -> tuple[FeedStore, 
             generation, _ = await read_generation(bot_store)
             if generation is not None:
                 return bot_store, generation
+        looks += 1
+        if looks == _LOOKS_BEFORE_WARNING:
+            of_bot = "" if bot is None else f" of the bot {bot}"
+            _log.warning("the store has no fleet%s yet: waiting until one begins", of_bot)
         await anyio.sleep(_WAIT_SECONDS)
 
 

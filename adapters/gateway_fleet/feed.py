@@ -9,7 +9,7 @@ from typing import Any
 
 import anyio
 
-from gateway_fleet._bots import wait_for_fleet
+from gateway_fleet._bots import check_bot, wait_for_fleet
 from gateway_fleet._coordinator import Coordinator
 from gateway_fleet._feed_shard import FeedShard
 from gateway_fleet._generation import Generation
@@ -207,9 +207,10 @@ async def open_feed(
         raise LocalProtocolError(
             f"invalid group {group!r:.80}: expected 1 to 64 letters, digits, hyphens or underscores"
         )
+    check_bot(bot)
     if not hasattr(store, "listen"):
         raise LocalProtocolError(
-            f"invalid store {type(store).__name__}: expected one whose logs can be followed"
+            f"invalid store {store!r:.80}: expected a FeedStore, such as RedisStore(url)"
         )
     async with store as entered:
         bot_store, generation = await wait_for_fleet(entered, bot)

@@ -169,7 +169,9 @@ async def open_fleet(
     """
     check_is_config(config)
     if store is not None and not callable(getattr(store, "compare_and_set", None)):
-        raise LocalProtocolError(f"invalid store {store!r:.80}: expected a Store, or None")
+        raise LocalProtocolError(
+            f"invalid store {store!r:.80}: expected a Store, such as RedisStore(url), or None"
+        )
     if config.wait_for_identify_slot:
         raise LocalProtocolError(
             "invalid Config.wait_for_identify_slot True: the fleet grants the slots"

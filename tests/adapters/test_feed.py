@@ -23,6 +23,7 @@ from tests.adapters.support import KITS, Kit, lookup_config
 
 FAST: dict[str, Any] = {"ttl": 3.0, "interval": 0.2}
 COUNT = 4
+BOT, OTHER_BOT = "0123456789abcdef", "fedcba9876543210"
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +64,7 @@ class Log:
         self._store = store
         self._sent = [0] * COUNT
 
-    async def begin(self, *, bot: str = "bot") -> None:
+    async def begin(self, *, bot: str = BOT) -> None:
         await register_bot(self._store, bot)
         scope = self._store.scoped(bot)
         self._logs = scope.scoped((await agree(scope, COUNT, ttl=1.0)).id)
@@ -352,17 +353,47 @@ def test_feed_waits_for_the_fleet_to_begin(kit: Kit, new_store: Any) -> None:
 
 def test_feed_of_several_bots_needs_the_name_of_one(kit: Kit, new_store: Any) -> None:
     async def body(bench: Bench) -> None:
-        await bench.log.begin(bot="another")
+        await bench.log.begin(bot=OTHER_BOT)
         with pytest.raises(
-            LocalProtocolError, match="several bots: expected bot=, one of bot, another"
+            LocalProtocolError, match=f"several bots: expected bot=, one of {BOT}, {OTHER_BOT}"
         ):
             async with open_feed(new_store(), group="g", **FAST):
                 pass
 
-        async with open_feed(new_store(), group="g", bot="another", **FAST) as feed:
+        async with open_feed(new_store(), group="g", bot=OTHER_BOT, **FAST) as feed:
             assert feed.count == COUNT
 
     run(kit, new_store, body)
+
+
+def test_feed_says_that_it_waits_for_a_fleet(kit: Kit, caplog: Any) -> None:
+    async def main() -> None:
+        async with kit.limit(30), anyio.create_task_group() as tasks:
+
+            async def consume() -> None:
+                async with open_feed(MemoryStore(), group="g", bot=OTHER_BOT):
+                    pass
+
+            tasks.start_soon(consume)
+            await until(lambda: bool(caplog.records))
+            tasks.cancel_scope.cancel()
+
+    kit.run(main)
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        f"the store has no fleet of the bot {OTHER_BOT} yet: waiting until one begins"
+    )
+
+
+@pytest.mark.parametrize("bot", ["", "token.of.a.bot", 5, OTHER_BOT.upper()])
+def test_invalid_bot_is_rejected_and_not_shown(kit: Kit, bot: Any) -> None:
+    async def main() -> None:
+        with pytest.raises(LocalProtocolError) as raised:
+            async with open_feed(MemoryStore(), group="g", bot=bot):
+                pass
+        assert str(raised.value) == "invalid bot: expected token_fingerprint(token), or None"
+
+    kit.run(main)
 
 
 @pytest.mark.parametrize("group", ["", "a b", "x" * 65, None, "a:b"])

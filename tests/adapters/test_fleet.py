@@ -440,7 +440,7 @@ def test_member_of_a_replaced_generation_ends(kit: Kit) -> None:
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"store": 5}, "invalid store 5: expected a Store, or None"),
+        ({"store": 5}, "invalid store 5: expected a Store, such as RedisStore"),
         ({"interval": 9.0}, "invalid interval 9.0"),
         ({"member": ""}, "invalid member"),
     ],
