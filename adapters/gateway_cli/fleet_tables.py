@@ -63,10 +63,9 @@ def _shards(rows: list[ShardRow], silent: set[str]) -> Table:
     table.add_column("shard", justify="right", no_wrap=True)
     for name in ("owner", "state"):
         table.add_column(name, no_wrap=True)
-    # Only the last column is shortened: the others keep the width of their titles.
     for name in ("session", "sequence", "pending", "ping"):
-        table.add_column(name, justify="right", no_wrap=True, min_width=len(name))
-    table.add_column("last move", no_wrap=True, overflow="ellipsis")
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("last move")  # on two lines rather than the others shortened
     for row in rows:
         status = row.status
         if row.owner is None:
