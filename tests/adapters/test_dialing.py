@@ -243,7 +243,10 @@ def test_server_without_tls_is_a_failed_handshake(name: str) -> None:
     with _answering(lambda sock: sock.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")) as port:
         error, _ = _fails(name, f"wss://127.0.0.1:{port}")
 
-    assert error.startswith("TLS handshake with '127.0.0.1': [SSL: ")
+    assert error == (
+        "TLS handshake with '127.0.0.1': the server does not use TLS at this port: "
+        "without TLS, URLs begin with ws or http"
+    )
 
 
 def test_untrusted_certificate_is_reported_as_permanent(

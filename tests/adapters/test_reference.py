@@ -20,6 +20,7 @@ _CLASSES = [
     *(("adapters", module.Shards) for module in (gateway_asyncio, gateway_trio)),
     *(("adapters", module.RunningServer) for module in (gateway_asyncio, gateway_trio)),
     ("adapters", gateway_fleet.Fleet),
+    ("adapters", gateway_fleet.Feed),
     ("link", Link),
     ("link", LinkSide),
 ]

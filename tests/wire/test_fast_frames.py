@@ -397,6 +397,8 @@ def _chopped(data: bytes, rng: random.Random) -> list[bytes]:
     return chunks
 
 
+# Hypothesis' own randoms once called the data that it had drawn inconsistent.
+_SEEDS = st.integers(0, 2**32)
 # Only wsproto checks UTF-8, so all payloads are valid.
 _TEXTS = st.text(max_size=5).map(str.encode)
 _PAYLOADS = st.one_of(
@@ -419,7 +421,7 @@ _FRAMES = st.lists(
 )
 
 
-@given(_FRAMES, st.randoms(use_true_random=False))
+@given(_FRAMES, _SEEDS.map(random.Random))
 @settings(deadline=None, max_examples=200)
 def test_fast_and_general_path_give_equal_messages(frames: list[bytes], rng: random.Random) -> None:
     chunks = _chopped(b"".join(frames), rng)
@@ -436,7 +438,7 @@ _GARBAGE = st.builds(
 )
 
 
-@given(_FRAMES, _GARBAGE, st.randoms(use_true_random=False))
+@given(_FRAMES, _GARBAGE, _SEEDS.map(random.Random))
 @settings(deadline=None, max_examples=200)
 def test_fast_and_general_path_agree_until_trailing_garbage(
     frames: list[bytes], garbage: bytes, rng: random.Random
