@@ -155,6 +155,7 @@ def test_stored_session_is_resumed_by_the_next_process(
     assert second.communicate(timeout=60) == ("between the processes\n!stop\n", "")
 
 
+@pytest.mark.slow
 @pytest.mark.gateway(shards=4, identify_seconds=0.5)
 def test_two_processes_share_the_identify_slots(
     gateway_server: RunningGateway, start_example: Any

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from gateway_proto import Client, Config, Dispatch, Intents
+from gateway_proto.server import ServerConfig
 from gateway_pytest import RunningGateway
 from tests.markdown_blocks import ROOT, blocks, check_commands
 
@@ -106,7 +107,7 @@ def test_reply_is_posted_to_the_channel_of_a_message() -> None:
 def test_driver_runs_a_connection_to_its_end(capsys: pytest.CaptureFixture[str]) -> None:
     names = _names("def drive")
     drive, now = names["drive"], names["now"]
-    with RunningGateway() as gateway:
+    with RunningGateway(ServerConfig(heartbeat_interval=100)) as gateway:
         config = Config(token=gateway.token, intents=0, gateway_url=gateway.url)
         client = Client(config)
 

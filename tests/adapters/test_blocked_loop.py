@@ -32,7 +32,7 @@ from gateway_proto.server import Server, ServerConfig
 from gateway_proto.trace import Recorder
 from tests.adapters.support import KITS, PATIENCE, Kit
 
-pytestmark = pytest.mark.parametrize("kit", KITS, ids=str)
+pytestmark = [pytest.mark.slow, pytest.mark.parametrize("kit", KITS, ids=str)]
 
 READY = {"op": 0, "t": "READY", "s": 1, "d": {"session_id": "abc"}}
 RESUMED = {"op": 0, "t": "RESUMED", "s": 2, "d": {}}

@@ -14,6 +14,8 @@ from gateway_pytest import RunningGateway
 from tests.adapters.bots import Bot
 from tests.markdown_blocks import has_node_package
 
+pytestmark = pytest.mark.slow
+
 _SCRIPTS = pathlib.Path(__file__).parent / "third_party"
 _MESSAGES = "/channels/{channel_id}/messages"
 _CALLBACK = "/interactions/{interaction_id}/{interaction_token}/callback"

@@ -41,6 +41,7 @@ def test_conflicting_options_are_reported_in_one_line(
     assert len(result.stderr.splitlines()) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -175,6 +176,7 @@ def test_port_in_use_is_reported_in_one_line() -> None:
     assert result.stderr.startswith(f"gateway-proto: cannot listen on 127.0.0.1 port {port}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("version", "encoding", "compression"),
     [

@@ -82,6 +82,7 @@ def test_tail_does_not_wait_for_an_unanswered_close(tmp_path: pathlib.Path) -> N
     assert seconds < 15, "the handshake timeout is 20 s"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [[], ["--json"]])
 def test_full_pipe_blocks_neither_heartbeats_nor_signals(
     words: list[str], tmp_path: pathlib.Path

@@ -229,6 +229,7 @@ def _serving(*words: str) -> Iterator[str]:
         process.communicate()
 
 
+@pytest.mark.slow
 def test_tail_shows_a_table_of_its_shards_on_a_terminal() -> None:
     with (
         _serving("--tick", "0.05", "--heartbeat-interval", "1000") as api,

@@ -175,6 +175,7 @@ def test_groups_are_independent(kit: Kit, new_store: Any) -> None:
     run(kit, new_store, body)
 
 
+@pytest.mark.slow
 def test_consumers_of_a_group_share_the_shards(kit: Kit, new_store: Any) -> None:
     async def body(bench: Bench) -> None:
         first = await bench.start(from_start=True)
@@ -287,6 +288,7 @@ class CutStore:
         return call
 
 
+@pytest.mark.slow
 def test_shards_of_a_cut_off_consumer_are_taken_over(kit: Kit, new_store: Any) -> None:
     async def body(bench: Bench) -> None:
         store = CutStore(new_store())
@@ -310,6 +312,7 @@ def test_shards_of_a_cut_off_consumer_are_taken_over(kit: Kit, new_store: Any) -
     run(kit, new_store, body)
 
 
+@pytest.mark.slow
 def test_store_that_is_away_delays_events_and_loses_none(kit: Kit, new_store: Any) -> None:
     async def body(bench: Bench) -> None:
         store = CutStore(new_store())

@@ -320,6 +320,7 @@ def test_published_events_are_in_the_log_once_over_moves(kit: Kit) -> None:
     run(kit, 4, body)
 
 
+@pytest.mark.slow
 def test_publishing_pauses_while_the_store_is_away(kit: Kit) -> None:
     async def body(bench: Bench) -> None:
         store = CutStore(bench.store)
@@ -367,6 +368,7 @@ def test_ghost_is_fenced_and_appends_nothing(kit: Kit) -> None:
     run(kit, 2, body)
 
 
+@pytest.mark.slow
 def test_another_count_than_that_of_live_members_raises(kit: Kit) -> None:
     async def body(bench: Bench) -> None:
         first = await bench.start()
@@ -411,6 +413,7 @@ def test_lost_generation_is_written_again(kit: Kit) -> None:
     run(kit, 2, body)
 
 
+@pytest.mark.slow
 def test_member_of_a_replaced_generation_ends(kit: Kit) -> None:
     async def body(bench: Bench) -> None:
         store = CutStore(bench.store)

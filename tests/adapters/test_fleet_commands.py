@@ -78,6 +78,7 @@ async def _logged(url: str) -> dict[int, list[str]]:
 # ----- run -----
 
 
+@pytest.mark.slow
 @needs_redis
 def test_signal_drains_a_member(
     tmp_path: pathlib.Path, engine: RedisProcess, serving: ServeProcess
@@ -111,6 +112,7 @@ def test_run_writes_events_into_the_logs(
     assert all(names[0] == "READY" for names in asyncio.run(_logged(engine.url)).values())
 
 
+@pytest.mark.slow
 @needs_redis
 def test_run_without_publish_logs_sessions_alone(
     tmp_path: pathlib.Path, engine: RedisProcess, serving: ServeProcess
@@ -140,6 +142,7 @@ def test_second_signal_ends_a_drain_at_once(
     assert "drained" not in one.texts
 
 
+@pytest.mark.slow
 @needs_redis
 def test_drain_that_takes_too_long_ends_the_member(
     tmp_path: pathlib.Path, engine: RedisProcess, serving: ServeProcess
@@ -186,6 +189,7 @@ def test_metrics_on_a_port_in_use_end_with_the_reason() -> None:
 # ----- status -----
 
 
+@pytest.mark.slow
 @needs_redis
 def test_status_shows_members_and_shards(
     tmp_path: pathlib.Path, engine: RedisProcess, serving: ServeProcess
@@ -221,6 +225,7 @@ def test_status_shows_members_and_shards(
     assert {row["heartbeat_age"] for row in silent["members"]} == {None}
 
 
+@pytest.mark.slow
 @needs_redis
 def test_watch_keeps_the_table_up_to_date(
     tmp_path: pathlib.Path, engine: RedisProcess, serving: ServeProcess
@@ -242,6 +247,7 @@ def test_watch_keeps_the_table_up_to_date(
             assert terminal.process.wait(PATIENCE) == 130
 
 
+@pytest.mark.slow
 @needs_redis
 def test_watch_as_json_writes_an_object_each_second(
     tmp_path: pathlib.Path, engine: RedisProcess, serving: ServeProcess
@@ -267,6 +273,7 @@ def status_of(url: str, *words: str) -> Any:
 # ----- drain -----
 
 
+@pytest.mark.slow
 @needs_redis
 def test_drain_command_moves_the_shards_of_a_member(
     tmp_path: pathlib.Path, engine: RedisProcess, serving: ServeProcess

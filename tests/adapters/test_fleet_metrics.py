@@ -62,6 +62,7 @@ def test_metrics_count_moves_takeovers_and_fenced_shards(kit: Kit) -> None:
     run(kit, 4, body)
 
 
+@pytest.mark.slow
 def test_metrics_count_a_lost_session(kit: Kit) -> None:
     async def body(bench: Bench) -> None:
         one = await bench.start(publish=True)

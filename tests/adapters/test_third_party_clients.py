@@ -22,6 +22,8 @@ from gateway_asyncio import RunningServer, serve_gateway
 from gateway_proto import Identify, Opened, ReconnectRequested, Resume
 from gateway_proto.server import Server, ServerConfig, ServerConnection, ServerEvent, World
 
+pytestmark = pytest.mark.slow
+
 TOKEN = "ODAzNTExMTAyMjQ2Nzg5MTI=.aaaaaa.bbbb"
 SCRIPT = pathlib.Path(__file__).parent / "third_party" / "discordjs.cjs"
 _AUTHOR = {"id": "4000", "username": "somebody", "discriminator": "0", "avatar": None}

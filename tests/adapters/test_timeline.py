@@ -21,6 +21,8 @@ from gateway_proto.testing import Link
 from gateway_proto.trace import Recorder, read
 from tests.adapters.support import PATIENCE, run_command
 
+pytestmark = pytest.mark.slow
+
 DEMO = pathlib.Path(__file__).parents[2] / "docs" / "traces" / "demo.jsonl"
 LINES = read(DEMO.read_text().splitlines())
 EVENTS = [event for line in LINES for event in line.get("events", ())]
