@@ -22,6 +22,8 @@ _Seconds: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
 _Shard: TypeAlias = Annotated[int, msgspec.Meta(ge=0, lt=MAX_SHARDS)]
 _Position: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=MAX_POSITION)]
 
+_INVALID = (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError)
+
 
 class ShardStatus(msgspec.Struct, frozen=True, omit_defaults=True):
     """Status of an owned shard, for operators. Nothing is decided by it."""
@@ -45,7 +47,7 @@ class ShardStatus(msgspec.Struct, frozen=True, omit_defaults=True):
         try:
             msgspec.json.decode(msgspec.json.encode(self), type=ShardStatus)
             return
-        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        except _INVALID as error:
             why = str(error)
         raise LocalProtocolError(f"invalid ShardStatus: {why}")
 
