@@ -98,15 +98,17 @@ class Feed:
 
     async def handled(self) -> None:
         """Acknowledge the last event; wait until the store has it."""
-        shard, self._taken = self._taken, None
+        shard = self._taken
         if shard is not None and not shard.is_over:
             await shard.acknowledge()
-            self._changed.notify()
+        # Not before: then the shard could be given away without the acknowledgement.
+        self._taken = None
+        self._changed.notify()
 
     async def drain(self) -> None:
         """Give all shards to other consumers; the iteration then ends.
 
-        Call it where events are handled, or from another task: it waits for the last event.
+        It waits until the last event is handled: call it from another task, or after `handled`.
         """
         self._membership.drain(now=anyio.current_time())
         self._coordinator.changed()

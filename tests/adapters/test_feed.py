@@ -334,6 +334,39 @@ def test_store_that_is_away_delays_events_and_loses_none(kit: Kit, new_store: An
     run(kit, new_store, body)
 
 
+class SlowStore(CutStore):
+    """A store that may write a cursor long after it was asked to."""
+
+    async def compare_and_set(self, key: str, value: Any, revision: int) -> Any:
+        if self.state.get("slow") and value is not None:
+            await anyio.sleep(1.5)
+        return await self._store.compare_and_set(key, value, revision)
+
+    def scoped(self, prefix: str) -> SlowStore:
+        scope = SlowStore(self._store.scoped(prefix))
+        scope.state = self.state
+        return scope
+
+
+def test_shard_is_given_away_after_its_acknowledgement(kit: Kit, new_store: Any) -> None:
+    async def body(bench: Bench) -> None:
+        store = SlowStore(new_store())
+        await bench.log.append(0, 2)
+        async with open_feed(store, group="g", from_start=True, **FAST) as feed:
+            assert (await anext(feed))[1].id == "s:1"
+            second = await bench.start()
+            store.state["slow"] = True
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(feed.handled)
+                await anyio.sleep(0.05)
+                tasks.start_soon(feed.drain)
+
+        await until(lambda: 2 in second.numbers(0))
+        assert second.numbers(0) == [2]
+
+    run(kit, new_store, body)
+
+
 def test_feed_waits_for_the_fleet_to_begin(kit: Kit, new_store: Any) -> None:
     async def main() -> None:
         async with kit.limit(30), new_store() as store, anyio.create_task_group() as tasks:
