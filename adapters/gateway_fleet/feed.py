@@ -13,7 +13,7 @@ from gateway_fleet._bots import check_bot, wait_for_fleet
 from gateway_fleet._coordinator import Coordinator
 from gateway_fleet._feed_shard import FeedShard
 from gateway_fleet._generation import Generation
-from gateway_fleet._runtime import Notifier, member_name
+from gateway_fleet._runtime import Notifier, alone, member_name
 from gateway_fleet.store import FeedStore
 from gateway_proto import LocalProtocolError, __version__
 from gateway_proto.driver.event_queue import log_error
@@ -123,7 +123,7 @@ class Feed:
                 self._tasks.start_soon(self._coordinator.run)
                 self._tasks.start_soon(self._logs.listen, self._on_append)
         except ExceptionGroup as group:
-            self._error = _first(group)
+            self._error = alone(group)
             log_error(self._error)
             self._changed.notify()
 
@@ -143,10 +143,14 @@ class Feed:
         match event:
             case ShardAcquired():
                 self._tasks.start_soon(self._own, event.shard, event.head)
-            case ReleaseRequested() if self._has(event.shard, event.claim):
-                self._tasks.start_soon(self._release, self._shards[event.shard])
+            case ReleaseRequested():
+                self._tasks.start_soon(self._release, event.shard, event.claim)
             case ShardLost() if self._has(event.shard, event.claim):
                 self._shards[event.shard].end()
+
+    def _owns(self, shard_id: int, claim: str) -> bool:
+        head = self._membership.owned.get(shard_id)
+        return head is not None and head.id == claim
 
     def _has(self, shard_id: int, claim: str) -> bool:
         shard = self._shards.get(shard_id)
@@ -155,6 +159,8 @@ class Feed:
     async def _own(self, shard_id: int, claim: LogHead) -> None:
         while shard_id in self._shards:  # the previous claim is about to end
             await self._changed.wait()
+        if not self._owns(shard_id, claim.id):
+            return
         shard = FeedShard(
             shard_id,
             claim,
@@ -165,6 +171,7 @@ class Feed:
         )
         self._shards[shard_id] = shard
         self._order.append(shard)
+        self._changed.notify()
         await shard.run()
         if shard.is_fenced:
             self._membership.fenced(shard_id, claim.id, now=anyio.current_time())
@@ -174,8 +181,13 @@ class Feed:
         self._order.remove(shard)
         self._changed.notify()
 
-    async def _release(self, shard: FeedShard) -> None:
+    async def _release(self, shard_id: int, claim: str) -> None:
         """Give a shard away, after its last event was handled."""
+        while not self._has(shard_id, claim):
+            if not self._owns(shard_id, claim):
+                return
+            await self._changed.wait()
+        shard = self._shards[shard_id]
         while shard is self._taken and not shard.is_over:
             await self._changed.wait()
         shard.end()
@@ -236,10 +248,3 @@ async def open_feed(
                     await feed._leave()
         if error is not None:
             raise error
-
-
-def _first(error: Exception) -> Exception:
-    """Return the first exception of nested groups."""
-    while isinstance(error, ExceptionGroup):
-        error = error.exceptions[0]
-    return error
