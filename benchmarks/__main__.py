@@ -20,7 +20,10 @@ from benchmarks.environment import enter
 from benchmarks.options import Options
 from benchmarks.table import Figure, targets
 
-_ALL = ("process", "loopback", "memory", "idle", "scaling", "simulation", "recovery", "import_time")
+_ALL = (
+    *("process", "loopback", "memory", "idle", "scaling", "server"),
+    *("simulation", "recovery", "import_time"),
+)
 _SHORT = ("process", "scaling", "simulation", "recovery", "import_time")
 
 

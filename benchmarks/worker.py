@@ -28,10 +28,22 @@ class Worker:
 
     def request(self) -> Any:
         """Send a line, and return the answer."""
-        assert self._process.stdin is not None
-        self._process.stdin.write("\n")
-        self._process.stdin.flush()
+        self._send("")
         return self.read()
+
+    def ask(self, *words: object) -> Any:
+        """Send a line with a JSON array, and return the answer."""
+        self.begin(*words)
+        return self.read()
+
+    def begin(self, *words: object) -> None:
+        """Send a line with a JSON array; `read` returns the answer later."""
+        self._send(json.dumps(words))
+
+    def _send(self, line: str) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{line}\n")
+        self._process.stdin.flush()
 
 
 @contextlib.contextmanager
