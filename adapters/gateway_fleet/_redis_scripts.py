@@ -12,11 +12,14 @@ with the log and is never trimmed:
 A segment ends after a sixth of the retention or an eighth of the bytes. The oldest segment is
 dropped as a whole once its records are older than the retention, or the log is larger than its
 bytes. Streams cannot be trimmed by time here, since their ids are positions.
+
+A mailbox is a hash whose fields are the messages, with the time at which each expires and its
+number. The field without a name counts them. The hash expires with its last message.
 """
 
 from __future__ import annotations
 
-__all__ = ["APPEND", "COMPARE_AND_SET", "HEARTBEAT"]
+__all__ = ["APPEND", "COMPARE_AND_SET", "HEARTBEAT", "POST", "TAKE", "UNPOST"]
 
 APPEND = """
 local head, log = KEYS[1], KEYS[2]
@@ -80,3 +83,59 @@ end
 return redis.call('HGETALL', KEYS[1])
 """
 """KEYS: the members. ARGV: name and value of a member."""
+
+_NOW = """
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local function left(value) return tonumber(string.match(value, '^%d+')) - now end
+"""
+POST = (
+    _NOW
+    + """
+local box, message, ttl = KEYS[1], ARGV[1], tonumber(ARGV[2])
+local most = tonumber(ARGV[3]) + 1
+if redis.call('HLEN', box) >= most then
+  local all = redis.call('HGETALL', box)
+  for n = 1, #all, 2 do
+    if all[n] ~= '' and left(all[n + 1]) <= 0 then redis.call('HDEL', box, all[n]) end
+  end
+  if redis.call('HLEN', box) >= most then return 0 end
+end
+local number = redis.call('HINCRBY', box, '', 1)
+redis.call('HSET', box, message, string.format('%.0f.%.0f', now + ttl, number))
+if redis.call('PTTL', box) < ttl then redis.call('PEXPIRE', box, ttl) end
+redis.call('PUBLISH', box, '')
+return 1
+"""
+)
+"""KEYS: mailbox. ARGV: message, milliseconds until it expires, maximum number of messages."""
+
+UNPOST = (
+    _NOW
+    + """
+local value = redis.call('HGET', KEYS[1], ARGV[1])
+if not value then return 0 end
+redis.call('HDEL', KEYS[1], ARGV[1])
+return left(value) > 0 and 1 or 0
+"""
+)
+"""KEYS: mailbox. ARGV: message."""
+
+TAKE = (
+    _NOW
+    + """
+local all = redis.call('HGETALL', KEYS[1])
+if #all == 0 then return {} end
+redis.call('DEL', KEYS[1])
+local messages = {}
+for n = 1, #all, 2 do
+  if all[n] ~= '' and left(all[n + 1]) > 0 then
+    table.insert(messages, {tonumber(string.match(all[n + 1], '%d+$')), all[n]})
+  end
+end
+table.sort(messages, function(a, b) return a[1] < b[1] end)
+for n = 1, #messages do messages[n] = messages[n][2] end
+return messages
+"""
+)
+"""KEYS: mailbox."""

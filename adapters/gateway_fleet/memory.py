@@ -22,6 +22,7 @@ class MemoryStore:
         self._store = ReferenceStore()
         self._prefix = ""
         self._listeners: dict[str, list[Callable[[int], object]]] = defaultdict(list)
+        self._watchers: dict[tuple[str, str], list[Callable[[], object]]] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -39,6 +40,7 @@ class MemoryStore:
         scope._store = self._store.scoped(prefix)
         scope._prefix = f"{self._prefix}:{prefix}"
         scope._listeners = self._listeners
+        scope._watchers = self._watchers
         return scope
 
     async def heartbeat(self, member: str, value: bytes) -> dict[str, bytes]:
@@ -75,3 +77,29 @@ class MemoryStore:
             await anyio.sleep_forever()
         finally:
             listeners.remove(notify)
+
+    async def post(self, mailbox: str, message: bytes, ttl: float) -> bool:
+        await anyio.lowlevel.checkpoint()
+        done = self._store.post(mailbox, message, ttl, now=anyio.current_time())
+        for notify in self._watchers.get((self._prefix, mailbox), ()):
+            notify()
+        return done
+
+    async def unpost(self, mailbox: str, message: bytes) -> bool:
+        await anyio.lowlevel.checkpoint()
+        return self._store.unpost(mailbox, message, now=anyio.current_time())
+
+    async def take(self, mailbox: str) -> list[bytes]:
+        await anyio.lowlevel.checkpoint()
+        return self._store.take(mailbox, now=anyio.current_time())
+
+    async def watch(self, mailbox: str, notify: Callable[[], object]) -> None:
+        key = self._prefix, mailbox
+        watchers = self._watchers.setdefault(key, [])
+        watchers.append(notify)
+        try:
+            await anyio.sleep_forever()
+        finally:
+            watchers.remove(notify)
+            if not watchers:
+                self._watchers.pop(key, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from types import TracebackType
@@ -11,10 +12,10 @@ from typing import Any, Self, TypeVar
 import anyio
 from anyio.abc import TaskStatus
 
-from gateway_fleet._redis_scripts import APPEND, COMPARE_AND_SET, HEARTBEAT
+from gateway_fleet._redis_scripts import APPEND, COMPARE_AND_SET, HEARTBEAT, POST, TAKE, UNPOST
 from gateway_fleet.store import StoreError
 from gateway_proto import DataError, LocalProtocolError
-from gateway_proto.fleet import LogHead, LogRecord
+from gateway_proto.fleet import MAX_MESSAGES, LogHead, LogRecord, check_message
 
 try:
     import coredis
@@ -80,6 +81,9 @@ class RedisStore:
         self._append = client.register_script(APPEND)
         self._compare_and_set = client.register_script(COMPARE_AND_SET)
         self._heartbeat = client.register_script(HEARTBEAT)
+        self._post = client.register_script(POST)
+        self._unpost = client.register_script(UNPOST)
+        self._take = client.register_script(TAKE)
 
     async def __aenter__(self) -> Self:
         """Connect. Raises `StoreError` if the engine does not answer."""
@@ -169,12 +173,36 @@ class RedisStore:
                 return
 
     async def listen(self, notify: Callable[[int], object]) -> None:
-        # It connects again by itself, and subscribes to the channel.
-        pubsub = self._client.pubsub(channels=[self._channel], ignore_subscribe_messages=True)
-        async with pubsub:
+        async with self._subscribed(self._channel) as pubsub:
             async for message in pubsub:
                 with contextlib.suppress(ValueError):
                     notify(int(message["data"]))
+
+    async def post(self, mailbox: str, message: bytes, ttl: float) -> bool:
+        check_message(mailbox, message, ttl)
+        arguments = [message, math.ceil(ttl * 1000), MAX_MESSAGES]
+        return bool(await self._call(self._post([self._mailbox(mailbox)], arguments)))
+
+    async def unpost(self, mailbox: str, message: bytes) -> bool:
+        check_message(mailbox, message)
+        return bool(await self._call(self._unpost([self._mailbox(mailbox)], [message])))
+
+    async def take(self, mailbox: str) -> list[bytes]:
+        check_message(mailbox, b"-")
+        return list(await self._call(self._take([self._mailbox(mailbox)], [])))
+
+    async def watch(self, mailbox: str, notify: Callable[[], object]) -> None:
+        async with self._subscribed(self._mailbox(mailbox)) as pubsub:
+            async for _ in pubsub:
+                notify()
+
+    def _subscribed(self, channel: str) -> Any:
+        # It connects again by itself, and subscribes to the channel.
+        return self._client.pubsub(channels=[channel], ignore_subscribe_messages=True)
+
+    def _mailbox(self, name: str) -> str:
+        """Return the key of a mailbox, which is also the channel of its posts."""
+        return f"{self._prefix}:mailbox:{name}"
 
     @property
     def _channel(self) -> str:

@@ -66,7 +66,10 @@ class Store(Protocol):
 
 
 class FeedStore(Store, Protocol):
-    """Store whose logs can be followed, for `open_feed`."""
+    """Store with mailboxes, whose logs can be followed: for `open_feed` and for commands.
+
+    A mailbox keeps at most `MAX_MESSAGES` messages of `MAX_MESSAGE_SIZE` bytes each.
+    """
 
     def scoped(self, prefix: str) -> FeedStore: ...
 
@@ -75,4 +78,26 @@ class FeedStore(Store, Protocol):
 
         Appends may be missed, for example while the engine is away: look at the logs from time to
         time, too.
+        """
+
+    async def post(self, mailbox: str, message: bytes, ttl: float) -> bool:
+        """Put a message into a mailbox for `ttl` seconds; return False if the mailbox is full.
+
+        Messages of one mailbox must differ. An engine may round `ttl` up to a whole second. Raises
+        `LocalProtocolError` for arguments that `check_message` rejects.
+        """
+
+    async def unpost(self, mailbox: str, message: bytes) -> bool:
+        """Remove a message; return whether it was there: then nobody has taken it, or will."""
+
+    async def take(self, mailbox: str) -> list[bytes]:
+        """Remove and return the messages of a mailbox, in order.
+
+        Each is returned to at most one call, and to none if the answer is lost.
+        """
+
+    async def watch(self, mailbox: str, notify: Callable[[], object]) -> None:
+        """Call `notify` after each post into a mailbox, until cancelled.
+
+        Posts may be missed, as appends in `listen`.
         """

@@ -17,6 +17,7 @@ from gateway_proto.fleet.feed_events import (
 )
 from gateway_proto.fleet.identify_slots import IdentifySlots, SlotWrite
 from gateway_proto.fleet.ledger import Ledger
+from gateway_proto.fleet.mailboxes import MAX_MESSAGE_SIZE, MAX_MESSAGES, check_message
 from gateway_proto.fleet.member_record import MemberRecord, ShardStatus
 from gateway_proto.fleet.membership import Membership
 from gateway_proto.fleet.membership_values import (
@@ -41,6 +42,8 @@ from gateway_proto.fleet.records import (
 from gateway_proto.fleet.reference_store import ReferenceStore
 
 __all__ = [
+    "MAX_MESSAGES",
+    "MAX_MESSAGE_SIZE",
     "MAX_RECORD_SIZE",
     "ClaimShard",
     "Cutover",
@@ -70,6 +73,7 @@ __all__ = [
     "StoreRequest",
     "WriteMember",
     "assign_shards",
+    "check_message",
     "claim_record",
     "feed_events",
 ]

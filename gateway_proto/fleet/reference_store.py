@@ -10,6 +10,7 @@ from collections import deque
 
 from gateway_proto._checks import COUNT, POSITIVE, WORD, optional
 from gateway_proto.errors import LocalProtocolError
+from gateway_proto.fleet.mailboxes import Mailboxes
 from gateway_proto.fleet.records import BYTES, HEAD, RECORD, LogHead, LogRecord
 
 __all__ = ["ReferenceStore"]
@@ -29,16 +30,17 @@ class _Log:
 class _Tables:
     """Everything under one prefix."""
 
-    __slots__ = ("logs", "members", "values")
+    __slots__ = ("logs", "mailboxes", "members", "values")
 
     def __init__(self) -> None:
+        self.mailboxes = Mailboxes()
         self.members: dict[str, bytes] = {}
         self.logs: dict[int, _Log] = {}
         self.values: dict[str, tuple[bytes, int]] = {}
 
 
 class ReferenceStore:
-    """Members table, logs and values of a fleet, in memory.
+    """Members table, logs, values and mailboxes of a fleet, in memory.
 
     Each log keeps its newest records: at most `max_records`, whose events have at most `max_bytes`,
     and at least one.
@@ -116,6 +118,21 @@ class ReferenceStore:
         if value is not None and revision == (0 if present is None else present[1]):
             present = values[key] = value, revision + 1
         return (None, 0) if present is None else present
+
+    def post(self, mailbox: str, message: bytes, ttl: float, *, now: float) -> bool:
+        """Put a message into a mailbox for `ttl` seconds; return False if the mailbox is full.
+
+        Messages of one mailbox must differ. Raises `LocalProtocolError` for one that is too large.
+        """
+        return self._tables.mailboxes.post(mailbox, message, ttl, now)
+
+    def unpost(self, mailbox: str, message: bytes, *, now: float) -> bool:
+        """Remove a message; return whether it was there: then nobody has taken it, or will."""
+        return self._tables.mailboxes.unpost(mailbox, message, now)
+
+    def take(self, mailbox: str, *, now: float) -> list[bytes]:
+        """Remove and return the messages of a mailbox, in order; each is returned at most once."""
+        return self._tables.mailboxes.take(mailbox, now)
 
     def rewind(self, shard: int, position: int) -> None:
         """Drop the records after a position, and the head, as a failover that loses a tail.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import pathlib
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -13,13 +14,16 @@ import anyio
 import pytest
 
 import gateway_fleet
-from gateway_fleet import MemoryStore, Store, StoreError
+from gateway_fleet import FeedStore, MemoryStore, Store, StoreError
 from gateway_proto import LocalProtocolError, Session
-from gateway_proto.fleet import LogHead, LogRecord
+from gateway_proto.fleet import MAX_MESSAGE_SIZE, MAX_MESSAGES, LogHead, LogRecord
 from tests.adapters.engines import RedisProcess, needs_redis, redis_process
 from tests.adapters.support import KITS, Kit
+from tests.markdown_blocks import DOCS
 
 SESSION = Session(id="s", sequence=3, version=10, shard=(0, 2))
+_ROUNDED_UP = 0.1
+"""Seconds after which a message of 0.05 s has expired."""
 
 
 @pytest.fixture(scope="module")
@@ -180,6 +184,161 @@ def test_exception_of_the_body_is_not_wrapped(kit: Kit, new_store: Any) -> None:
         run(kit, new_store, body)
 
 
+# ----- mailboxes -----
+
+
+def test_messages_are_taken_once_and_in_order(kit: Kit, new_store: Any) -> None:
+    async def body(store: FeedStore) -> None:
+        messages = [b"%d" % number for number in (3, 1, 2, *range(10, 30))] + [b"\x00\xff\n"]
+        assert await store.take("a") == []
+        for message in messages:
+            assert await store.post("a", message, 30.0)
+        assert await store.post("b", b"other", 30.0)
+
+        assert await store.take("a") == messages
+        assert await store.take("a") == []
+        assert await store.scoped("x").take("b") == []
+        assert await store.take("b") == [b"other"]
+
+    run(kit, new_store, body)
+
+
+def test_each_message_is_taken_by_one_of_many(kit: Kit, new_store: Any) -> None:
+    async def body(store: FeedStore) -> None:
+        messages = [b"%d" % number for number in range(60)]
+        taken: list[bytes] = []
+
+        async def take() -> None:
+            while len(taken) < len(messages):
+                taken.extend(await store.take("a"))
+
+        async with anyio.create_task_group() as group:
+            for _ in range(4):
+                group.start_soon(take)
+            for message in messages:
+                assert await store.post("a", message, 30.0)
+
+        assert sorted(taken) == sorted(messages)
+
+    run(kit, new_store, body)
+
+
+def test_message_is_removed_or_taken_but_not_both(kit: Kit, new_store: Any) -> None:
+    async def body(store: FeedStore) -> None:
+        for message in (b"one", b"two", b"three"):
+            assert await store.post("a", message, 30.0)
+
+        assert await store.unpost("a", b"two")
+        assert not await store.unpost("a", b"two")
+        assert not await store.unpost("b", b"one")
+        assert await store.take("a") == [b"one", b"three"]
+        assert not await store.unpost("a", b"one")
+
+        assert await store.post("a", b"last", 30.0)
+        assert await store.unpost("a", b"last")
+        assert await store.take("a") == []
+
+    run(kit, new_store, body)
+
+
+def test_expired_message_is_neither_taken_nor_removed(kit: Kit, new_store: Any) -> None:
+    async def body(store: FeedStore) -> None:
+        assert await store.post("a", b"old", 0.05)
+        assert await store.post("b", b"old", 0.05)
+        assert await store.post("a", b"new", 30.0)
+        await kit.sleep(_ROUNDED_UP)
+
+        assert not await store.unpost("a", b"old")
+        assert await store.take("a") == [b"new"]
+        assert await store.take("b") == []
+
+    run(kit, new_store, body)
+
+
+def test_full_mailbox_refuses_until_one_is_gone(kit: Kit, new_store: Any) -> None:
+    async def body(store: FeedStore) -> None:
+        for number in range(MAX_MESSAGES):
+            assert await store.post("a", b"%d" % number, 30.0)
+
+        assert not await store.post("a", b"more", 30.0)
+        assert await store.post("b", b"more", 30.0)
+        assert await store.unpost("a", b"0")
+        assert await store.post("a", b"more", 30.0)
+        assert not await store.post("a", b"and more", 30.0)
+        assert len(await store.take("a")) == MAX_MESSAGES
+        assert await store.post("a", b"and more", 30.0)
+
+    run(kit, new_store, body)
+
+
+def test_expired_messages_leave_a_full_mailbox(kit: Kit, new_store: Any) -> None:
+    async def body(store: FeedStore) -> None:
+        for number in range(MAX_MESSAGES):
+            assert await store.post("a", b"%d" % number, 0.05 if number % 2 else 30.0)
+        await kit.sleep(_ROUNDED_UP)
+
+        assert await store.post("a", b"new", 30.0)
+        taken = await store.take("a")
+        assert taken == [b"%d" % number for number in range(0, MAX_MESSAGES, 2)] + [b"new"]
+
+    run(kit, new_store, body)
+
+
+def test_large_message_comes_back_equal(kit: Kit, new_store: Any) -> None:
+    async def body(store: FeedStore) -> None:
+        message = bytes(range(256)) * (MAX_MESSAGE_SIZE // 256)
+
+        assert await store.post("a", message, 30.0)
+
+        assert await store.take("a") == [message]
+
+    run(kit, new_store, body)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (("", b"x", 1.0), "invalid mailbox ''"),
+        (("a", b"", 1.0), "invalid message b''"),
+        (("a", b"x" * (MAX_MESSAGE_SIZE + 1), 1.0), "expected 1 to 65536 bytes"),
+        (("a", "x", 1.0), "invalid message 'x'"),
+        (("a", b"x", 0.0), "invalid ttl 0.0"),
+    ],
+)
+def test_invalid_message_raises_in_each_store(
+    kit: Kit, new_store: Any, arguments: Any, text: str
+) -> None:
+    async def body(store: FeedStore) -> None:
+        with pytest.raises(LocalProtocolError, match=re.escape(text)):
+            await store.post(*arguments)
+
+    run(kit, new_store, body)
+
+
+def test_watcher_is_notified_of_its_mailbox_alone(kit: Kit, new_store: Any) -> None:
+    async def body(store: FeedStore) -> None:
+        notified: list[str] = []
+
+        async def until(*expected: str) -> None:
+            while set(notified) != set(expected):
+                for name in expected:
+                    await store.post(name, b"%d" % len(notified), 30.0)
+                    await store.take(name)
+                await kit.sleep(0.01)
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(store.watch, "a", lambda: notified.append("a"))
+            group.start_soon(store.scoped("x").watch, "b", lambda: notified.append("x"))
+            await until("a")
+            await store.post("b", b"1", 30.0)
+            await store.post("c", b"1", 30.0)
+            await kit.sleep(0.05)
+            assert set(notified) == {"a"}
+            group.cancel_scope.cancel()
+
+    run(kit, new_store, body)
+
+
 # ----- Redis alone -----
 
 
@@ -245,6 +404,41 @@ def test_log_in_redis_is_bounded_in_bytes(kit: Kit, engine: RedisProcess) -> Non
             assert kept == list(range(kept[0], 301))
             assert 60 <= len(kept) <= 90
             assert await store.head(0) == head
+
+    kit.run(main)
+
+
+@needs_redis
+def test_user_of_the_documented_acl_may_use_each_verb(kit: Kit, engine: RedisProcess) -> None:
+    import coredis
+
+    page = (DOCS / "howto" / "fleet.md").read_text(encoding="utf-8")
+    rules = re.findall(r"^ *user fleet (.*)", page, re.M)[0].split()
+
+    async def main() -> None:
+        async with coredis.Redis.from_url(engine.url) as admin:
+            await admin.acl_setuser("fleet", *map(str.encode, ["reset", *rules]))
+        url = engine.url.replace("//", "//fleet:a-long-password@")
+        async with kit.limit(), gateway_fleet.RedisStore(url, prefix=f"gw:acl:{kit}") as store:
+            notified: list[Any] = []
+            async with anyio.create_task_group() as group:
+                group.start_soon(store.listen, notified.append)
+                group.start_soon(store.watch, "m", lambda: notified.append("m"))
+                await store.heartbeat("a", b"1")
+                await store.heartbeat("a", b"")
+                await store.compare_and_set("key", b"v", 0)
+                head = LogHead()
+                while len(set(notified)) < 2:
+                    record = LogRecord(f"a.{head.position}", "a")
+                    position = await store.append(3, head, record)
+                    assert position is not None
+                    head = record.head(position)
+                    await store.post("m", record.to_bytes(), 1.0)
+                    await store.unpost("m", record.to_bytes())
+                    await store.post("m", record.to_bytes(), 1.0)
+                    await store.take("m")
+                group.cancel_scope.cancel()
+            assert len(await _records(store, 3)) == head.position
 
     kit.run(main)
 

@@ -7,7 +7,13 @@ from typing import Any
 import pytest
 
 from gateway_proto import LocalProtocolError, Session
-from gateway_proto.fleet import LogHead, LogRecord, ReferenceStore
+from gateway_proto.fleet import (
+    MAX_MESSAGE_SIZE,
+    MAX_MESSAGES,
+    LogHead,
+    LogRecord,
+    ReferenceStore,
+)
 
 SESSION = Session(id="s", sequence=7, version=10)
 
@@ -235,3 +241,66 @@ def test_invalid_arguments_raise(verb: str, arguments: tuple[Any, ...], error_te
 def test_bounds_of_a_store_are_positive(name: str) -> None:
     with pytest.raises(LocalProtocolError, match=f"invalid {name} 0"):
         ReferenceStore(**{name: 0})
+
+
+# ----- mailboxes -----
+
+
+def test_messages_are_taken_once_and_in_order() -> None:
+    store = ReferenceStore()
+    for message in (b"b", b"a", b"c"):
+        assert store.post("m", message, 5.0, now=1.0)
+
+    assert store.take("other", now=1.0) == []
+    assert store.scoped("x").take("m", now=1.0) == []
+    assert store.take("m", now=1.0) == [b"b", b"a", b"c"]
+    assert store.take("m", now=1.0) == []
+
+
+def test_message_is_removed_only_before_it_is_taken() -> None:
+    store = ReferenceStore()
+    store.post("m", b"a", 5.0, now=0.0)
+    store.post("m", b"b", 5.0, now=0.0)
+
+    assert store.unpost("m", b"a", now=0.0)
+    assert not store.unpost("m", b"a", now=0.0)
+    assert store.take("m", now=0.0) == [b"b"]
+    assert not store.unpost("m", b"b", now=0.0)
+
+
+def test_message_expires_after_its_seconds() -> None:
+    store = ReferenceStore()
+    for message, ttl in ((b"a", 1.0), (b"b", 2.0), (b"c", 3.0)):
+        store.post("m", message, ttl, now=10.0)
+
+    assert not store.unpost("m", b"a", now=11.0)
+    assert store.unpost("m", b"b", now=11.9)
+    assert store.take("m", now=12.9) == [b"c"]
+
+
+def test_full_mailbox_refuses_until_messages_expire() -> None:
+    store = ReferenceStore()
+    for number in range(MAX_MESSAGES):
+        assert store.post("m", b"%d" % number, 1.0 + number, now=0.0)
+
+    assert not store.post("m", b"more", 9.0, now=0.9)
+    assert store.post("m", b"more", 9.0, now=1.0)
+    assert len(store.take("m", now=1.0)) == MAX_MESSAGES
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"mailbox": ""}, "invalid mailbox ''"),
+        ({"message": b""}, "invalid message b''"),
+        ({"message": "x"}, "invalid message 'x'"),
+        ({"message": bytes(MAX_MESSAGE_SIZE + 1)}, "expected 1 to 65536 bytes"),
+        ({"ttl": 0.0}, "invalid ttl 0.0"),
+        ({"ttl": 3601.0}, "invalid ttl 3601.0"),
+    ],
+)
+def test_invalid_message_raises(arguments: dict[str, Any], text: str) -> None:
+    with pytest.raises(LocalProtocolError) as caught:
+        ReferenceStore().post(**{"mailbox": "m", "message": b"x", "ttl": 1.0, **arguments}, now=0.0)
+
+    assert text in str(caught.value)
