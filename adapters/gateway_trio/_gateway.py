@@ -22,9 +22,10 @@ from gateway_trio._tasks import in_background
 if TYPE_CHECKING:
     from gateway_proto.trace import Recorder
 
-__all__ = ["Gateway", "open_gateway"]
+__all__ = ["EVENTS_PER_CHECKPOINT", "Gateway", "open_gateway"]
 
-_EVENTS_PER_CHECKPOINT = 256
+EVENTS_PER_CHECKPOINT = 256
+"""Queued events that an iteration takes between two checkpoints."""
 
 
 class Gateway(AdapterGateway):
@@ -37,7 +38,7 @@ class Gateway(AdapterGateway):
         self._dialer = dialer
         self._dialing = trio.CancelScope()
         self._lingering: list[ConnectionDriver] = []
-        self._unchecked = 0
+        self._until_checkpoint = 0
 
     async def stop(self, *, keep_session: bool = True) -> None:
         """Close and stop dialing; the session stays resumable if it is kept. The events then end.
@@ -120,13 +121,18 @@ class Gateway(AdapterGateway):
         if driver.error is not None:
             self._fail(driver.error)
 
+    def _take_queued(self) -> Event | None:
+        if not self._until_checkpoint:
+            return None
+        self._until_checkpoint -= 1
+        return self._next_event()
+
     async def _wait_for_event(self) -> Event:
-        if self._unchecked == 0:
+        if not self._until_checkpoint:
             # A checkpoint per event would take five times as long as all other work for it.
             await trio.lowlevel.checkpoint()
-        self._unchecked = (self._unchecked + 1) % _EVENTS_PER_CHECKPOINT
-        event = self._next_event()  # a queued event needs no second coroutine
-        return event if event is not None else await super()._wait_for_event()
+            self._until_checkpoint = EVENTS_PER_CHECKPOINT
+        return await super()._wait_for_event()
 
     def _now(self) -> float:
         return trio.current_time()

@@ -15,7 +15,7 @@ from gateway_proto.driver.arguments import check_before_dial, check_opening
 from gateway_proto.driver.shards import BaseShards
 from gateway_proto.shards import SlotQueue
 from gateway_trio._dialing import Connect, Dialer
-from gateway_trio._gateway import Gateway
+from gateway_trio._gateway import EVENTS_PER_CHECKPOINT, Gateway
 from gateway_trio._notifier import Notifier
 from gateway_trio._runtime_config import with_runtime_defaults
 from gateway_trio._tasks import in_background
@@ -39,6 +39,7 @@ class Shards(BaseShards[Gateway]):
     def __init__(self, config: Config, **options: Any) -> None:
         self._nursery: trio.Nursery | None = None
         self._ended: dict[Gateway, trio.Event] = {}
+        self._until_checkpoint = 0
         super().__init__(config, **options)
 
     async def stop(self, *, keep_session: bool = True) -> None:
@@ -68,9 +69,17 @@ class Shards(BaseShards[Gateway]):
         async with trio.open_nursery() as self._nursery:
             await super()._run()
 
-    async def _next_event(self) -> tuple[int | None, Event]:
-        await trio.lowlevel.checkpoint()
-        return await super()._next_event()
+    def _take_queued(self) -> tuple[int | None, Event] | None:
+        if not self._until_checkpoint:
+            return None
+        self._until_checkpoint -= 1
+        return super()._take_queued()
+
+    async def _wait_for_event(self) -> tuple[int | None, Event]:
+        if not self._until_checkpoint:
+            await trio.lowlevel.checkpoint()
+            self._until_checkpoint = EVENTS_PER_CHECKPOINT
+        return await super()._wait_for_event()
 
     def _start(self, gateway: Gateway) -> None:
         assert self._nursery is not None

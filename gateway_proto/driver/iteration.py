@@ -65,22 +65,32 @@ class Driver(Protocol):
 
 
 class Iteration(Generic[T]):
-    """One `async for` loop. It has ended when the loop has dropped the only reference to it."""
+    """One `async for` loop. It has ended when the loop has dropped the only reference to it.
 
-    __slots__ = ("__weakref__", "_next", "source", "task")
+    `take` returns the next item if it is queued, else None; `wait` waits for it.
+    """
+
+    __slots__ = ("__weakref__", "_take", "_wait", "source", "task")
 
     def __init__(
-        self, source: object | None, task: object, next_: Callable[[], Awaitable[T]]
+        self,
+        source: object | None,
+        task: object,
+        take: Callable[[], T | None],
+        wait: Callable[[], Awaitable[T]],
     ) -> None:
         self.source: object | None = source
         self.task: object = task
-        self._next = next_
+        self._take = take
+        self._wait = wait
 
     def __aiter__(self) -> Iteration[T]:
         return self
 
-    def __anext__(self) -> Awaitable[T]:
-        return self._next()
+    async def __anext__(self) -> T:
+        # A queued item needs this coroutine and one call: that is most of what `async for` takes.
+        item = self._take()
+        return item if item is not None else await self._wait()
 
 
 class Iterations:
@@ -96,7 +106,11 @@ class Iterations:
         self._running: list[weakref.ref[Iteration[Any]]] = []
 
     def start(
-        self, source: object | None, task: object, next_: Callable[[], Awaitable[T]]
+        self,
+        source: object | None,
+        task: object,
+        take: Callable[[], T | None],
+        wait: Callable[[], Awaitable[T]],
     ) -> Iteration[T]:
         """Start an iteration over a gateway; None means over all shards.
 
@@ -109,7 +123,7 @@ class Iterations:
                 "another task iterates over these events already: iterate in one task, and hand "
                 "events to others"
             )
-        iteration = Iteration(source, task, next_)
+        iteration = Iteration(source, task, take, wait)
         self._running.append(weakref.ref(iteration))
         return iteration
 

@@ -88,7 +88,9 @@ class BaseShards(abc.ABC, Generic[G]):
 
     def __aiter__(self) -> Iteration[tuple[int | None, Event]]:
         """Start an iteration; raises `LocalProtocolError` while another task iterates."""
-        return self._round_robin.iterations.start(None, self._task(), self._next_event)
+        return self._round_robin.iterations.start(
+            None, self._task(), self._take_queued, self._wait_for_event
+        )
 
     def next_nowait(self) -> tuple[int | None, Event] | None:
         """Return the next event of an iteration if it is queued, else None; the last was handled.
@@ -256,7 +258,10 @@ class BaseShards(abc.ABC, Generic[G]):
 
     # ----- inside -----
 
-    async def _next_event(self) -> tuple[int | None, Event]:
+    def _take_queued(self) -> tuple[int | None, Event] | None:
+        return None if self._round_robin.errors else self.next_nowait()
+
+    async def _wait_for_event(self) -> tuple[int | None, Event]:
         self._round_robin.raise_error()
         while (taken := self._round_robin.next_event()) is None:
             self._raise_failure()

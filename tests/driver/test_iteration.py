@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 
 import pytest
 
@@ -15,7 +15,11 @@ from gateway_proto.driver.iteration import Iterations, excuse_blocked_loop, rais
 CONFIG = Config(token="t", intents=0, gateway_url="ws://localhost")
 
 
-async def _next() -> int:
+def _take() -> int | None:
+    return None
+
+
+async def _wait() -> int:
     return 1
 
 
@@ -28,6 +32,13 @@ def _gateway() -> Gateway:
     return Gateway(Client(CONFIG), queue_limit=1)
 
 
+def _result(coroutine: Coroutine[None, None, int]) -> int:
+    with pytest.raises(StopIteration) as stop:
+        coroutine.send(None)
+    value: int = stop.value.value
+    return value
+
+
 @contextlib.contextmanager
 def _refused() -> Iterator[None]:
     with pytest.raises(LocalProtocolError, match="another task iterates"):
@@ -36,50 +47,61 @@ def _refused() -> Iterator[None]:
 
 def test_second_task_is_rejected_until_first_iteration_ends() -> None:
     iterations, gateway = Iterations(), _gateway()
-    iteration = iterations.start(gateway, "task 1", _next)
+    iteration = iterations.start(gateway, "task 1", _take, _wait)
     with _refused():
-        iterations.start(gateway, "task 2", _next)
+        iterations.start(gateway, "task 2", _take, _wait)
 
     assert iteration.__aiter__() is iteration
     del iteration
-    iteration = iterations.start(gateway, "task 2", _next)
+    iteration = iterations.start(gateway, "task 2", _take, _wait)
 
     assert iteration.task == "task 2"
 
 
+def test_queued_items_are_taken_without_waiting() -> None:
+    queued = [0, 2]
+    iteration = Iterations().start(
+        _gateway(), "task", lambda: queued.pop(0) if queued else None, _wait
+    )
+
+    items = [_result(iteration.__anext__()) for _ in range(3)]
+
+    assert items == [0, 2, 1]
+
+
 def test_same_task_may_iterate_again_at_any_time() -> None:
     iterations, gateway = Iterations(), _gateway()
-    first = iterations.start(gateway, "task", _next)
+    first = iterations.start(gateway, "task", _take, _wait)
 
-    second = iterations.start(gateway, "task", _next)
+    second = iterations.start(gateway, "task", _take, _wait)
 
     assert first is not second
 
 
 def test_rejected_task_keeps_no_reference_to_the_iteration() -> None:
     iterations, gateway = Iterations(), _gateway()
-    first = iterations.start(gateway, "task 1", _next)
+    first = iterations.start(gateway, "task 1", _take, _wait)
     with pytest.raises(LocalProtocolError) as kept:
-        iterations.start(gateway, "task 2", _next)
+        iterations.start(gateway, "task 2", _take, _wait)
 
     del first
 
-    assert iterations.start(gateway, "task 2", _next)
+    assert iterations.start(gateway, "task 2", _take, _wait)
     assert kept.value.__traceback__ is not None
 
 
 def test_shards_and_their_gateways_exclude_each_other() -> None:
     iterations, gateway, other = RoundRobin().iterations, _gateway(), _gateway()
-    first = iterations.start(gateway, "task 1", _next)
-    second = iterations.start(other, "task 2", _next)
+    first = iterations.start(gateway, "task 1", _take, _wait)
+    second = iterations.start(other, "task 2", _take, _wait)
     with _refused():
-        iterations.start(None, "task 3", _next)
+        iterations.start(None, "task 3", _take, _wait)
     del first, second
 
-    whole = iterations.start(None, "task 3", _next)
+    whole = iterations.start(None, "task 3", _take, _wait)
 
     with _refused():
-        iterations.start(gateway, "task 1", _next)
+        iterations.start(gateway, "task 1", _take, _wait)
     assert whole.source is None
 
 
