@@ -15,10 +15,17 @@ from gateway_proto.fleet.feed_events import (
     SessionLost,
     feed_events,
 )
+from gateway_proto.fleet.generations import (
+    Generation,
+    GenerationPhase,
+    Generations,
+    Preparation,
+    Resharding,
+)
 from gateway_proto.fleet.identify_slots import IdentifySlots, SlotWrite
 from gateway_proto.fleet.ledger import Ledger
 from gateway_proto.fleet.mailboxes import MAX_MESSAGE_SIZE, MAX_MESSAGES, check_message
-from gateway_proto.fleet.member_record import MemberRecord, ShardStatus
+from gateway_proto.fleet.member_record import MemberRecord, ShardStatus, Stage
 from gateway_proto.fleet.membership import Membership
 from gateway_proto.fleet.membership_values import (
     ClaimShard,
@@ -50,6 +57,9 @@ __all__ = [
     "FeedCursor",
     "FeedEvent",
     "FleetMetrics",
+    "Generation",
+    "GenerationPhase",
+    "Generations",
     "IdentifySlots",
     "Ledger",
     "LogHead",
@@ -62,14 +72,17 @@ __all__ = [
     "MemberRecord",
     "Membership",
     "MembershipEvent",
+    "Preparation",
     "RecordsDropped",
     "ReferenceStore",
     "ReleaseRequested",
+    "Resharding",
     "SessionLost",
     "ShardAcquired",
     "ShardLost",
     "ShardStatus",
     "SlotWrite",
+    "Stage",
     "StoreRequest",
     "WriteMember",
     "assign_shards",

@@ -47,11 +47,13 @@ _POSITION = integer(1, MAX_POSITION)
 class _Batch:
     """Events of one session, which become one record."""
 
-    __slots__ = ("events", "session", "session_lost", "size")
+    __slots__ = ("cutover", "entered", "events", "session", "session_lost", "size")
 
     def __init__(self, session: Session | None, *, session_lost: bool = False) -> None:
         self.session = session
         self.session_lost = session_lost
+        self.cutover = False
+        self.entered = False
         self.events: list[LoggedEvent] = []
         self.size = 0
 
@@ -87,6 +89,7 @@ class Ledger:
         self._is_forced = False
         self._pending = 0
         self._is_fenced = False
+        self._is_over = False
 
     @property
     def head(self) -> LogHead:
@@ -127,7 +130,7 @@ class Ledger:
         Raises `LocalProtocolError` for a dispatch that no record can hold, and for 16 MiB of events
         above `limit`: add events that were already read, and read no more without `has_room`.
         """
-        if self._is_fenced:
+        if self._is_over:
             return
         batch = self._batches[-1]
         # This path is for nearly all events. It keeps only the number: a new session takes 1 µs.
@@ -149,7 +152,30 @@ class Ledger:
 
     def touch(self) -> None:
         """Append a record even without news, before the retention of the engine drops the last."""
-        self._is_forced = not self._is_fenced
+        self._is_forced = not self._is_over
+
+    def enter(self, *, keep_events: bool = True) -> None:
+        """Keep events from now on, after a record that says so (`LogRecord.entered`).
+
+        Until then a ledger of the next generation has `keep_events=False`, see `Generations`.
+        """
+        BOOL.named("keep_events", keep_events)
+        if not self._is_over:
+            self._keep_events = keep_events
+            batch = _Batch(self._latest())
+            batch.entered = True
+            self._begin(batch)
+
+    def cut_over(self) -> None:
+        """End the log with a record that says so (`LogRecord.cutover`), and has no session.
+
+        Events that are added later are ignored. Close the connection: the session is over.
+        """
+        if not self._is_over:
+            self._is_over = True
+            batch = _Batch(None)
+            batch.cutover = True
+            self._begin(batch)
 
     def next_append(self) -> tuple[LogHead, LogRecord] | None:
         """Return a head and the record to append after it; None if there is nothing to append.
@@ -168,6 +194,8 @@ class Ledger:
                 session,
                 tuple(batch.events),
                 session_lost=batch.session_lost,
+                cutover=batch.cutover,
+                entered=batch.entered,
             )
             self._is_forced = False
             self._batches.popleft()
@@ -201,7 +229,8 @@ class Ledger:
             return True
         if (head.position, head.id) == (self._head.position, self._head.id):
             return True
-        self._is_fenced, self._is_forced, self._in_flight = True, False, None
+        self._is_fenced = self._is_over = True
+        self._is_forced, self._in_flight = False, None
         self._batches = deque([_Batch(self._head.session)])
         self._sequence = None
         self._pending = 0
@@ -211,6 +240,8 @@ class Ledger:
         """Whether the first batch has something that the log lacks."""
         batch = self._batches[0]
         if batch.events or batch.session_lost or self._is_forced:
+            return True
+        if batch.cutover or batch.entered:
             return True
         # While an append is in flight, the log is about to get its session.
         known = self._head if self._in_flight is None else self._in_flight
@@ -229,6 +260,7 @@ class Ledger:
         last.session = self._latest()
         if not last.events:
             batch.session_lost = batch.session_lost or last.session_lost
+            batch.entered = batch.entered or last.entered
             self._batches.pop()
         self._batches.append(batch)
         self._sequence = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from typing import Annotated, TypeAlias
 
 import msgspec
@@ -10,7 +11,7 @@ from gateway_proto._checks import integer
 from gateway_proto.errors import DataError, LocalProtocolError
 from gateway_proto.fleet.records import BYTES, MAX_POSITION, MAX_RECORD_SIZE, MAX_SEQUENCE
 
-__all__ = ["MAX_SHARDS", "MemberRecord", "ShardStatus"]
+__all__ = ["MAX_SHARDS", "MemberRecord", "ShardStatus", "Stage"]
 
 MAX_SHARDS = 2**16
 """Maximum number of shards of a fleet."""
@@ -23,6 +24,17 @@ _Shard: TypeAlias = Annotated[int, msgspec.Meta(ge=0, lt=MAX_SHARDS)]
 _Position: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=MAX_POSITION)]
 
 _INVALID = (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError)
+
+
+class Stage(enum.IntEnum):
+    """How far a shard is in the change to another number of shards, see `Generations`."""
+
+    PREPARED = 1
+    """READY, and its guilds have arrived; its events are dropped."""
+    ENTERED = 2
+    """Its events are kept, and its log says so (`LogRecord.entered`)."""
+    LEFT = 3
+    """Its connection is closed, and its log ends with `LogRecord.cutover`."""
 
 
 class ShardStatus(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -65,6 +77,8 @@ class MemberRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     """Whether the member gives all shards away."""
     version: _Text = ""
     shards: dict[_Shard, ShardStatus] = {}
+    stages: dict[_Shard, Stage] = {}
+    """Owned shards that take part in the change to another number of shards."""
 
     def to_bytes(self) -> bytes:
         """Return JSON, which `from_bytes` converts to an equal value.

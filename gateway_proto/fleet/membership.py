@@ -24,11 +24,12 @@ from gateway_proto._checks import (
     instance_of,
     is_text,
     number,
+    optional,
     rejected,
 )
 from gateway_proto.errors import LocalProtocolError
 from gateway_proto.fleet.assignment import MAX_MEMBERS, assign_shards
-from gateway_proto.fleet.member_record import SHARD_COUNT, MemberRecord, ShardStatus
+from gateway_proto.fleet.member_record import SHARD_COUNT, MemberRecord, ShardStatus, Stage
 from gateway_proto.fleet.members_table import MembersTable
 from gateway_proto.fleet.membership_values import (
     ClaimShard,
@@ -50,6 +51,7 @@ _MEMBER = Check(
     "a str of 1 to 128 characters, without lone surrogates",
 )
 _STATUS = instance_of(ShardStatus, "a ShardStatus")
+_STAGE = optional(instance_of(Stage, "a Stage"))
 _LOSS_SECONDS = 60.0
 """Seconds within which losses of one shard count as repeated, and maximum wait after them."""
 
@@ -93,6 +95,7 @@ class Membership:
         self._targets: tuple[tuple[str, ...], dict[int, str]] = ((), {})
         self._owned: dict[int, LogHead] = {}
         self._statuses: dict[int, ShardStatus] = {}
+        self._stages: dict[int, Stage] = {}
         self._claiming: dict[int, ClaimShard] = {}
         self._wants: dict[int, None] = {}  # in order
         self._releasing: dict[int, str | None] = {}
@@ -122,6 +125,19 @@ class Membership:
     def members(self) -> Mapping[str, MemberRecord]:
         """The other live members, with their last records."""
         return self._members.live
+
+    @property
+    def stages(self) -> dict[int, Stage]:
+        """Stages of all shards, as their owners report them: of several the last one counts."""
+        owners = {shard: (head.position, self._member) for shard, head in self._owned.items()}
+        stages = dict(self._stages)
+        live = self._members.live
+        for shard, (position, name) in self._owners(live).items():
+            if position > owners.get(shard, (0, ""))[0]:
+                stages.pop(shard, None)
+                if (stage := live[name].stages.get(shard)) is not None:
+                    stages[shard] = stage
+        return stages
 
     @property
     def lease_until(self) -> float:
@@ -160,6 +176,7 @@ class Membership:
                 self._draining_since is not None,
                 self._version,
                 dict(self._statuses),
+                dict(self._stages),
             )
             self._sent_at, self._is_hurried = self._now, False
             self._write(WriteMember(self._member, record.to_bytes()), record)
@@ -186,6 +203,18 @@ class Membership:
         status.check()
         if shard in self._owned:
             self._statuses[shard] = status
+
+    def reached(self, shard: int, stage: Stage | None, *, now: float) -> None:
+        """Set the stage of an owned shard, which the next heartbeat publishes soon."""
+        _STAGE.named("stage", stage)
+        self._advance(now)
+        if shard not in self._owned or self._stages.get(shard) == stage:
+            return
+        if stage is None:
+            del self._stages[shard]
+        else:
+            self._stages[shard] = stage
+        self.hurry(now=now)
 
     # ----- answers of the store -----
 
@@ -388,6 +417,7 @@ class Membership:
         del self._owned[shard]
         self._releasing.pop(shard, None)
         self._statuses.pop(shard, None)
+        self._stages.pop(shard, None)
 
     def _write(self, request: WriteMember, record: MemberRecord | None) -> None:
         self._in_flight = request, record, self._now

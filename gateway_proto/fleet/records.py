@@ -98,7 +98,9 @@ class LogRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     session_lost: bool = False
     """Whether the session of the previous record ended before the events of this one."""
     cutover: bool = False
-    """Whether consumers continue with the logs of another number of shards."""
+    """Whether consumers continue with the logs of another number of shards: the log ends here."""
+    entered: bool = False
+    """Whether consumers that come from another number of shards begin here: no event is before."""
 
     def size(self) -> int:
         """Return the maximum bytes of the record before its compression, apart from the session."""

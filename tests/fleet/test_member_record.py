@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway_proto import DataError, LocalProtocolError
-from gateway_proto.fleet import MAX_RECORD_SIZE, MemberRecord, ShardStatus
+from gateway_proto.fleet import MAX_RECORD_SIZE, MemberRecord, ShardStatus, Stage
 
 SHARDS = st.integers(0, 2**16 - 1)
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=64)
@@ -31,6 +31,7 @@ RECORDS = st.builds(
     st.booleans(),
     TEXT,
     st.dictionaries(SHARDS, STATUSES, max_size=3),
+    st.dictionaries(SHARDS, st.sampled_from(Stage), max_size=3),
 )
 
 
@@ -75,6 +76,7 @@ def test_arbitrary_bytes_raise_data_error_or_are_a_record(data: bytes) -> None:
         b'{"n": 1, "owns": {"1": 9007199254740992}}',
         b'{"n": 1, "wants": [65536]}',
         b'{"n": 1, "draining": 1}',
+        b'{"n": 1, "stages": {"1": 4}}',
         b'{"n": 1, "version": "' + b"v" * 65 + b'"}',
         b'{"n": 1, "version": "\xff"}',
         b'{"n": 1, "shards": {"1": {"latency": -1}}}',

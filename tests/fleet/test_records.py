@@ -35,6 +35,7 @@ RECORDS = st.builds(
     claim=st.booleans(),
     session_lost=st.booleans(),
     cutover=st.booleans(),
+    entered=st.booleans(),
 )
 
 
