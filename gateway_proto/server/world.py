@@ -34,7 +34,7 @@ from gateway_proto.commands import (
 )
 from gateway_proto.encoding.raw_value import check_term, encode_json
 from gateway_proto.errors import LocalProtocolError
-from gateway_proto.server.world_changes import changed, find
+from gateway_proto.server.world_changes import changed, find, find_message
 from gateway_proto.server.world_objects import (
     complete_application,
     complete_guild,
@@ -259,7 +259,7 @@ class World:
 
     def message(self, message_id: str | int, channel_id: str | int | None = None) -> Data | None:
         """Return the message with an id, in a channel if one is given, or None."""
-        found = find(self.messages, message_id)
+        found = find_message(self.messages, message_id)
         if found is not None and channel_id not in (None, found["channel_id"]):
             return None
         return found
@@ -283,9 +283,11 @@ class World:
     def with_fields(self, **fields: Any) -> Self:
         """Return a copy with other values of fields, which must be complete and are not checked."""
         copy = object.__new__(type(self))
-        for field in attrs.fields(type(self)):
-            object.__setattr__(copy, field.name, getattr(self, field.name))
-        copy._set(**fields)
+        values = self.__dict__
+        kept = {field.name: values[field.name] for field in attrs.fields(type(self))}
+        if "guilds" not in fields and "_by_id" in values:
+            kept["_by_id"] = values["_by_id"]  # derived from the guilds
+        copy.__dict__.update(kept | fields)
         return copy
 
     def _set(self, **fields: Any) -> None:

@@ -186,6 +186,38 @@ def test_only_the_last_thousand_messages_are_stored() -> None:
     assert (len(world.messages), world.messages[0]["id"]) == (1000, "102")
 
 
+def test_messages_are_ordered_by_id_whatever_their_order() -> None:
+    world = WORLD
+    for id_ in ("50", "100", "9", "050", "60", "50"):
+        world = world.after("MESSAGE_CREATE", {"id": id_, "content": id_})
+
+    assert _ids(world.messages) == ["9", "50", "050", "60", "100"]
+    found = world.message("050")
+    assert found is not None and found["content"] == "050"
+    world = world.after("MESSAGE_DELETE", {"id": "050"})
+    assert _ids(world.messages) == ["9", "50", "60", "100"]
+    assert world.after("MESSAGE_DELETE", {"id": "050"}) is world
+    assert world.message("x") is None
+
+
+def test_message_older_than_a_thousand_changes_nothing() -> None:
+    world = WORLD
+    for number in range(1000, 2000):
+        world = world.after("MESSAGE_CREATE", {"id": str(number)})
+
+    assert world.after("MESSAGE_CREATE", {"id": "999"}) is world
+    newer = world.after("MESSAGE_CREATE", {"id": "1500", "content": "b"})
+    assert (len(newer.messages), newer.messages[500]["content"]) == (1000, "b")
+
+
+def test_guild_is_found_after_guilds_changed() -> None:
+    world = _after(("GUILD_CREATE", {"id": "2"}))
+    assert world.guild("2") is not None
+
+    assert world.after("MESSAGE_CREATE", {"id": "5"}).guild("2") is world.guild("2")
+    assert world.after("GUILD_DELETE", {"id": "2"}).guild("2") is None
+
+
 def test_private_channel_and_interaction_are_stored() -> None:
     world = _after(
         ("CHANNEL_CREATE", {"id": "70", "recipients": [FRIEND, {}]}),
