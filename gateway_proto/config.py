@@ -99,7 +99,7 @@ def _check_intents(_config: Any, _field: Any, intents: Any) -> None:
     if intents is None or INTENTS.allows(intents):
         return
     expected = INTENTS.expected
-    if not isinstance(intents, int):
+    if not isinstance(intents, int) or isinstance(intents, bool):
         expected = "an Intents or int, such as Intents.GUILDS | Intents.GUILD_MESSAGES"
         if isinstance(intents, str | Iterable):
             expected += ', or Intents.parse("guilds,guild_messages")'

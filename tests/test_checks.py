@@ -109,7 +109,7 @@ class _AsyncCall:
         ({"intents": "guilds"}, 'Intents.parse("guilds,guild_messages")'),
         ({"intents": ["guilds"]}, 'Intents.parse("guilds,guild_messages")'),
         ({"intents": 1.5}, "Intents.GUILDS | Intents.GUILD_MESSAGES"),
-        ({"intents": True}, "invalid Config.intents True: expected an int from 0 to"),
+        ({"intents": True}, "invalid Config.intents True: expected an Intents or int"),
         ({"shard": 0}, "invalid Config.shard 0: expected (id, count), two ints, with id below"),
         ({"shard": (1, 2, 3)}, "invalid Config.shard (1, 2, 3)"),
         ({"shard": "01"}, "invalid Config.shard '01'"),

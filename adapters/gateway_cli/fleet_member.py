@@ -11,7 +11,7 @@ import attrs
 
 from gateway_cli.metrics_server import serve_metrics
 from gateway_cli.show import Screen, fail
-from gateway_cli.words import colour_of, describe
+from gateway_cli.words import colour_of, describe, reason_of
 from gateway_proto import Config, Dispatch
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class RunningMember:
                 )
                 url = await stack.enter_async_context(serving)
             except OSError as error:
-                fail(f"cannot serve metrics on port {port}: {error.strerror or error}")
+                fail(f"cannot serve metrics on port {port}: {reason_of(error)}")
             self._screen.line("fleet", f"metrics at {url}")
             yield
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 import ssl
 from collections.abc import Callable
@@ -14,6 +13,7 @@ import attrs
 from gateway_asyncio._connecting import as_transport, connect_first
 from gateway_asyncio._dialing import Dialer
 from gateway_cli import doctor_hints
+from gateway_cli.words import reason_of
 from gateway_dialing import Attempt, DialError, ProxySetting, in_order, proxy_for
 from gateway_proto import Config
 from gateway_proto.urls import Url
@@ -150,10 +150,8 @@ def _failures(attempt: Attempt) -> list[tuple[str, OSError]]:
 def _words(error: OSError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"certificate refused: {error.verify_message}"
-    # The loop's words for a refused connection repeat the address; the system's do not.
-    if error.errno is not None and error.errno > 0 and not isinstance(error, ssl.SSLError):
-        return os.strerror(error.errno)
-    return error.strerror or str(error) or "it took too long"
+    text = error.strerror or str(error) if isinstance(error, ssl.SSLError) else reason_of(error)
+    return text or "it took too long"
 
 
 def _of_session(tls: ssl.SSLObject) -> str:

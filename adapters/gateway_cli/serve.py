@@ -36,6 +36,7 @@ from gateway_cli.serve_options import (
 from gateway_cli.server_run import run_server
 from gateway_cli.show import MISUSED, Screen, fail
 from gateway_cli.trace_output import open_recorder
+from gateway_cli.words import reason_of
 from gateway_proto.server import Scenario, World
 
 __all__ = ["serve"]
@@ -157,7 +158,7 @@ def serve(
                 status=0,
             )
     except (OSError, UnicodeError) as error:
-        fail(f"cannot listen on {host} port {port}: {getattr(error, 'strerror', None) or error}")
+        fail(f"cannot listen on {host} port {port}: {reason_of(error)}")
     except KeyboardInterrupt:
         pass
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import json
 import logging
+import os
 import re
 from typing import Any
 
@@ -34,7 +35,15 @@ from gateway_proto.driver import log_text
 from gateway_proto.driver.log_text import clean
 from gateway_proto.server import HttpRequested
 
-__all__ = ["colour_of", "data_of", "describe", "describe_trace_event", "fields_of", "plain"]
+__all__ = [
+    "colour_of",
+    "data_of",
+    "describe",
+    "describe_trace_event",
+    "fields_of",
+    "plain",
+    "reason_of",
+]
 
 _WIDEST = 100
 _OK, _NORMAL_CLOSURE = 200, 1000
@@ -89,6 +98,14 @@ def colour_of(event: Any) -> str:
     if level >= logging.ERROR:
         return "red"
     return "yellow" if is_lost or level >= logging.WARNING else ""
+
+
+def reason_of(error: Exception) -> str:
+    """Say why a call of the system failed, without the address, which the loop's text repeats."""
+    number = getattr(error, "errno", None)
+    if number is not None and number > 0:
+        return os.strerror(number)
+    return getattr(error, "strerror", None) or str(error)
 
 
 def describe_trace_event(event: dict[str, Any]) -> str:

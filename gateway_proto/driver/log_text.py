@@ -36,6 +36,7 @@ from gateway_proto.events import (
     UnknownPayload,
     UrlRejected,
 )
+from gateway_proto.versions import NextAction
 
 __all__ = ["DEBUG", "clean", "describe", "level_of", "text_of"]
 
@@ -163,4 +164,6 @@ def _closed(closed: Closed) -> str:
     else:
         code = "without a close code" if closed.code is None else f"with {closed.code}"
         text = f"connection closed {code} by {closed.initiator.value}"
-    return f"{text}, next: {closed.next_action.value}" + (f" ({why})" if why else "")
+    if closed.next_action is not NextAction.STOP:  # of a server too, which has no next connection
+        text += f", next: {closed.next_action.value}"
+    return f"{text} ({why})" if why else text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
 import os
@@ -173,7 +174,8 @@ def test_port_in_use_is_reported_in_one_line() -> None:
         result = run_command("serve", "--port", str(port))
 
     assert result.returncode == 1
-    assert result.stderr.startswith(f"gateway-proto: cannot listen on 127.0.0.1 port {port}")
+    reason = os.strerror(errno.EADDRINUSE)
+    assert result.stderr == f"gateway-proto: cannot listen on 127.0.0.1 port {port}: {reason}\n"
 
 
 @pytest.mark.slow

@@ -123,7 +123,7 @@ CASES = [
     (
         Closed(code=None, initiator=Initiator.PEER, next_action=NextAction.STOP),
         "INFO",
-        "connection closed without a close code by peer, next: stop",
+        "connection closed without a close code by peer",
     ),
     (
         Closed(code=200, initiator=Initiator.SELF, next_action=NextAction.IDENTIFY),
