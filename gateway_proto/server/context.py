@@ -21,10 +21,11 @@ from gateway_proto._checks import (
     rejected,
 )
 from gateway_proto.commands import Identify
-from gateway_proto.encoding.raw_value import check_term, encode_json, json_to_etf, value_of_caller
+from gateway_proto.encoding.raw_value import check_term, encode_json, value_of_caller
 from gateway_proto.events import GatewayFound, HttpRequested
 from gateway_proto.server.config import ServerConfig
 from gateway_proto.server.control_routes import Wait, control_refusal, handle_control_request
+from gateway_proto.server.dispatches import EncodedDispatch
 from gateway_proto.server.faults import Fault, Scenario
 from gateway_proto.server.http_routes import HttpResponse, handle_api_request
 from gateway_proto.server.limits import IdentifyLimits
@@ -34,7 +35,7 @@ from gateway_proto.server.rest import Rest, as_entry
 from gateway_proto.server.rest_call import Route
 from gateway_proto.server.session import ServerSession, SessionRegistry
 from gateway_proto.server.world import World
-from gateway_proto.versions import Encoding, ProtocolVersion
+from gateway_proto.versions import ProtocolVersion
 from gateway_proto.wire.frames import HttpRequest
 from gateway_proto.wire.payload import Payload
 
@@ -105,19 +106,21 @@ class ServerContext:
         world = self.world.after(name, value)
         if world.guilds is not self.world.guilds or world.user is not self.world.user:
             check_term(raw)  # later sessions may receive it as ETF
-        bare = self.world.without_content(name, data)
-        whole = _Encoded(raw)
-        partial = whole if bare is None else _Encoded(encode_json(bare))
+        whole = EncodedDispatch(name, raw)
+        bare = None if to is not None else self.world.without_content(name, data)
+        partial = whole if bare is None else EncodedDispatch(name, encode_json(bare))
         # Encode for all sessions before one receives it, so that an error changes nothing.
-        raws = []
-        for session in sessions:
-            encoded = whole if to is not None or session.has_message_content else partial
-            raws.append(encoded.term if session.encoding is Encoding.ETF else encoded.json)
+        encoded = [
+            (whole if bare is None or session.has_message_content else partial).encoded(
+                session.encoding
+            )
+            for session in sessions
+        ]
         self.world = world
-        for session, session_raw in zip(sessions, raws, strict=True):
-            dispatch = session.add_dispatch(name, session_raw)
+        for session, dispatch in zip(sessions, encoded, strict=True):
+            numbered = session.add_dispatch(dispatch)
             if session.connection is not None:
-                session.connection._send_unchecked(dispatch, now=now)
+                session.connection._send_numbered(numbered, now)
         return len(sessions)
 
     def recipients(
@@ -302,17 +305,6 @@ class ServerContext:
         if not seconds:
             return 0.0
         return self._members_limit.seconds_left(token, guild_id, seconds, now=now)
-
-
-class _Encoded:
-    """The data of a dispatch, encoded once for all sessions."""
-
-    def __init__(self, json: bytes) -> None:
-        self.json = json
-
-    @functools.cached_property
-    def term(self) -> bytes:
-        return json_to_etf(self.json)
 
 
 def _checked(name: Any, data: Any, to: Any) -> tuple[bytes, Any]:

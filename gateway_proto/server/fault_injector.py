@@ -21,6 +21,7 @@ from gateway_proto.events import (
     ServerMessage,
     SessionInvalidated,
 )
+from gateway_proto.server.dispatches import Numbered
 from gateway_proto.server.faults import Fault
 from gateway_proto.server.http_routes import HttpResponse
 from gateway_proto.server.session import ServerSession
@@ -162,8 +163,11 @@ class FaultInjector:
         self._output_held_until: float | None = None
         self._held: list[ServerMessage] = []
         self._held_size = 0  # bytes
-        self._last_dispatch: Dispatch | None = None
         self._suppress_acks = False
+        self.last_dispatch: Dispatch | Numbered | None = None
+        """The last dispatch that was sent."""
+        self.is_active: bool = bool(faults)
+        """Whether there is, or was, a fault on this connection."""
         self.is_muted: bool = False
         """Whether nothing more is sent, not even a close frame."""
         self.resume_url: str | None = None
@@ -205,6 +209,7 @@ class FaultInjector:
 
     def inject(self, fault: Fault, target: FaultTarget, now: float) -> None:
         """Apply a fault `fault.after` seconds from `now`, whatever its trigger."""
+        self.is_active = True
         self._schedule(fault, now)
         self.handle_timer(target, now)
 
@@ -258,7 +263,7 @@ class FaultInjector:
 
     def dispatched(self, dispatch: Dispatch, target: FaultTarget, now: float) -> None:
         """Count a dispatch that was sent, as `trigger` does."""
-        self._last_dispatch = dispatch
+        self.last_dispatch = dispatch
         self.trigger("dispatch", target, now)
 
     def shape(self, data: bytes, *, at_end: bool) -> bytes:
@@ -303,8 +308,9 @@ class FaultInjector:
                 target._send_text(text, now=now)
             case "skip" if target.session is not None:
                 target.session.sequence += fault.size
-            case "repeat" if self._last_dispatch is not None:
-                target._send_unchecked(self._last_dispatch, now=now)
+            case "repeat" if (last := self.last_dispatch) is not None:
+                again = last if isinstance(last, Dispatch) else last[1].event(last[0])
+                target._send_unchecked(again, now=now)
             case "resume_url":
                 self.resume_url = fault.url
             case _:  # a refusal, which only an upgrade can have, or nothing to skip or repeat

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-import gateway_proto.server.context
+import gateway_proto.server.dispatches
 from gateway_proto import (
     Client,
     Closed,
@@ -138,13 +138,13 @@ def test_dispatch_to_many_sessions_is_encoded_once_per_encoding(
     encodings: tuple[str, ...], terms: list[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written: list[Any] = []
-    real = gateway_proto.server.context.json_to_etf
+    real = gateway_proto.server.dispatches.json_to_etf
 
     def to_term(raw: bytes) -> bytes:
         written.append(raw)
         return real(raw)
 
-    monkeypatch.setattr(gateway_proto.server.context, "json_to_etf", to_term)
+    monkeypatch.setattr(gateway_proto.server.dispatches, "json_to_etf", to_term)
     server = Server()
     links = [
         Link(
