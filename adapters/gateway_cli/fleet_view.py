@@ -12,7 +12,7 @@ from gateway_proto.fleet import MemberRecord, ShardStatus
 
 if TYPE_CHECKING:
     from gateway_fleet import Store
-    from gateway_fleet._generation import Generation
+    from gateway_proto.fleet import Generation
 
 __all__ = ["FleetView", "MemberRow", "ShardRow", "find_generation", "read_members"]
 

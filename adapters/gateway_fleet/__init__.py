@@ -17,6 +17,7 @@ except ModuleNotFoundError as _error:
     ) from None
 
 from gateway_fleet._generation import find_fleet
+from gateway_fleet._reshard import cancel_reshard, reshard
 from gateway_fleet.feed import Feed, open_feed
 from gateway_fleet.fleet import Fleet, open_fleet
 from gateway_fleet.memory import MemoryStore
@@ -33,9 +34,11 @@ __all__ = [
     "RedisStore",
     "Store",
     "StoreError",
+    "cancel_reshard",
     "find_fleet",
     "open_feed",
     "open_fleet",
+    "reshard",
 ]
 
 del _anyio

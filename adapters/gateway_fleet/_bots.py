@@ -10,9 +10,10 @@ from typing import Any
 import anyio
 import msgspec
 
-from gateway_fleet._generation import Generation, read_generation
+from gateway_fleet._generation import read_generation
 from gateway_fleet.store import FeedStore, Store, StoreError
 from gateway_proto import LocalProtocolError
+from gateway_proto.fleet import Generation
 
 __all__ = ["check_bot", "find_bot", "register_bot", "wait_for_fleet"]
 

@@ -1,72 +1,85 @@
-"""Generation of a fleet: the number of shards, which all members share."""
+"""Generations of a fleet in the store: the number of shards, and the change to another one."""
 
 from __future__ import annotations
 
-import contextlib
 import secrets
+from collections.abc import Callable
 
 import anyio
-import msgspec
 
 from gateway_fleet.store import Store, StoreError
-from gateway_proto import LocalProtocolError
+from gateway_proto import DataError, LocalProtocolError
+from gateway_proto.fleet import Generation, Generations
 from gateway_proto.session import token_fingerprint
 
-__all__ = ["Generation", "agree", "find_fleet", "keep", "read_generation"]
+__all__ = [
+    "agree",
+    "change_generations",
+    "find_fleet",
+    "new_id",
+    "read_generation",
+    "read_generations",
+    "write_generations",
+]
 
 _KEY = "generation"
 
 
-class Generation(msgspec.Struct, frozen=True):
-    """One number of shards, with members and logs of its own."""
-
-    id: str
-    count: int
-
-
-async def read_generation(store: Store) -> tuple[Generation | None, int]:
-    """Return the present generation, or None before the first, and its revision."""
+async def read_generations(store: Store) -> tuple[Generations | None, int]:
+    """Return the generations of a bot, or None before the first, and their revision."""
     data, revision = await store.compare_and_set(_KEY, None, 0)
     return (None if data is None else _decoded(data)), revision
 
 
-async def agree(store: Store, count: int, *, ttl: float) -> Generation:
-    """Return the generation with `count` shards, and begin it if no member of another one is live.
+async def read_generation(store: Store) -> tuple[Generation | None, int]:
+    """Return the present generation, or None before the first, and its revision."""
+    generations, revision = await read_generations(store)
+    return (None if generations is None else generations.present), revision
+
+
+async def write_generations(
+    store: Store, wanted: Generations, revision: int
+) -> tuple[Generations, int]:
+    """Write the generations if they still have the revision; return those of the store."""
+    data, revision = await store.compare_and_set(_KEY, wanted.to_bytes(), revision)
+    return (wanted if data is None else _decoded(data)), revision
+
+
+async def change_generations(
+    store: Store, change: Callable[[Generations], Generations]
+) -> Generations:
+    """Replace the generations by `change` of them, and return the new ones.
+
+    Raises what `change` raises, `LocalProtocolError` without a fleet, and `StoreError`.
+    """
+    while True:
+        known, revision = await read_generations(store)
+        if known is None:
+            raise LocalProtocolError("the store has no fleet: no member has been started yet")
+        wanted = change(known)
+        if (await write_generations(store, wanted, revision))[0] == wanted:
+            return wanted
+
+
+async def agree(store: Store, count: int, *, ttl: float) -> Generations:
+    """Return generations with `count` shards, and begin one if no member of another one is live.
 
     Raises `LocalProtocolError` if members run another number of shards, and `StoreError`.
     """
     while True:
-        present, revision = await read_generation(store)
-        if present is not None and present.count == count:
-            return present
-        if present is not None and await _is_live(store.scoped(present.id), ttl):
-            raise LocalProtocolError(
-                f"invalid count {count}: members of the fleet run {present.count} shards"
-            )
-        wanted = Generation(secrets.token_hex(4), count)
-        data, _ = await store.compare_and_set(_KEY, msgspec.json.encode(wanted), revision)
-        if data is not None and _decoded(data) == wanted:
-            return wanted
-
-
-async def keep(store: Store, generation: Generation, seconds: float) -> None:
-    """Look every `seconds` whether the generation is the present one, until cancelled.
-
-    If the engine has lost it, write it again: else the next member would begin another one beside
-    this. Raises `LocalProtocolError` if another one has begun while this member was cut off.
-    """
-    while True:
-        await anyio.sleep(seconds)
-        with contextlib.suppress(StoreError):
-            present, revision = await read_generation(store)
-            if present is None:
-                value = msgspec.json.encode(generation)
-                data, _ = await store.compare_and_set(_KEY, value, revision)
-                present = generation if data is None else _decoded(data)
-            if present != generation:
+        known, revision = await read_generations(store)
+        if known is not None:
+            running = [each for each in (known.present, known.next) if each is not None]
+            if count in [each.count for each in running]:
+                return known
+            if await _are_live([store.scoped(each.id) for each in running], ttl):
                 raise LocalProtocolError(
-                    f"other processes run {present.count} shards now: this one was taken for dead"
+                    f"invalid count {count}: members of the fleet run {known.present.count} "
+                    f"shards, change that with gateway-proto fleet reshard {count}"
                 )
+        wanted = Generations.begun(new_id(), count, before=known)
+        if (await write_generations(store, wanted, revision))[0] == wanted:
+            return wanted
 
 
 async def find_fleet(store: Store, token: str) -> tuple[Store, int] | None:
@@ -79,23 +92,26 @@ async def find_fleet(store: Store, token: str) -> tuple[Store, int] | None:
     return None if present is None else (bot.scoped(present.id), present.count)
 
 
-async def _is_live(store: Store, ttl: float) -> bool:
+def new_id() -> str:
+    """Return an id for a generation."""
+    return secrets.token_hex(4)
+
+
+async def _are_live(stores: list[Store], ttl: float) -> bool:
     """Whether a member writes heartbeats: an empty value of no member changes nothing."""
-    before = await store.heartbeat("-", b"")
+    before = [await store.heartbeat("-", b"") for store in stores]
     end = anyio.current_time() + ttl
-    while before and anyio.current_time() < end:
+    while any(before) and anyio.current_time() < end:
         await anyio.sleep(ttl / 10)
-        now = await store.heartbeat("-", b"")
-        if any(before.get(member) != value for member, value in now.items()):
-            return True
+        for store, table in zip(stores, before, strict=True):
+            now = await store.heartbeat("-", b"")
+            if any(table.get(member) != value for member, value in now.items()):
+                return True
     return False
 
 
-def _decoded(data: bytes) -> Generation:
+def _decoded(data: bytes) -> Generations:
     try:
-        generation = msgspec.json.decode(data, type=Generation)
-    except (msgspec.DecodeError, UnicodeError) as error:
-        raise StoreError(f"the generation in the engine is invalid: {error}") from None
-    if generation.count < 1:
-        raise StoreError(f"the generation in the engine has {generation.count} shards")
-    return generation
+        return Generations.from_bytes(data)
+    except DataError as error:
+        raise StoreError(f"the generations in the engine are invalid: {error}") from None

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any
 
 import anyio
 
 from gateway_fleet._coordinator import Coordinator
+from gateway_fleet._crossing import Crossing, Role
 from gateway_fleet._drains import until_asked
-from gateway_fleet._generation import Generation, keep
 from gateway_fleet._lease import Lease
 from gateway_fleet._owner import ShardOwner
 from gateway_fleet._runtime import Notifier, alone
 from gateway_fleet._slots import SharedSlots, identify_slots
-from gateway_fleet.store import Store
+from gateway_fleet.store import Store, StoreError
 from gateway_proto import Config, GaveUpError, LocalProtocolError, __version__
 from gateway_proto.driver.event_queue import log_error
 from gateway_proto.fleet import (
     FleetMetrics,
+    Generation,
     LogHead,
     Membership,
     MembershipEvent,
@@ -46,20 +47,17 @@ class Member:
         ttl: float,
         interval: float,
         publish: bool,
+        role: Role = Role.PRESENT,
     ) -> None:
         self.name: str = name
-        self.count: int = generation.count
+        self.generation: Generation = generation
         self.slots: SharedSlots = SharedSlots(bot, self._may_identify)
         self._config = config
         self.store: Store = bot.scoped(generation.id)
         """Store with the logs of this fleet."""
-        self._bot = bot
-        self._generation = generation
-        self._ttl = ttl
-        self._publish = publish
         now = anyio.current_time()
         membership = Membership(
-            name, self.count, ttl=ttl, interval=interval, version=__version__, now=now
+            name, generation.count, ttl=ttl, interval=interval, version=__version__, now=now
         )
         self._membership = membership
         self._coordinator = Coordinator(membership, name, self.store, self._on_event, self._report)
@@ -67,12 +65,19 @@ class Member:
         self.owners: dict[int, ShardOwner] = {}
         """Owners by shard id."""
         self.lease: Lease = Lease(self._coordinator, interval)
+        self.crossing: Crossing = Crossing(
+            role, self.owners, membership, self._end_session, publish=publish
+        )
         self._group: Any = None
         self._scope: anyio.CancelScope | None = None
         self._finished: anyio.Event | None = None
-        self._shards: Any = None
+        self.shards: Any = None
+        """Shards of this process, of the adapter."""
         self._changed = Notifier()
         self._is_draining = False
+        self._has_left = False
+        self.ask_to_drain: Callable[[], Awaitable[None]] = self.drain
+        """Called when the store has a request to drain."""
         self._error: Exception | None = None
 
     # ----- of the iteration -----
@@ -96,32 +101,35 @@ class Member:
 
     # ----- of the context manager -----
 
-    async def run(self, shards: Any) -> None:
+    async def run(self) -> None:
         """Take part in the fleet until cancelled."""
-        self._shards = shards
         self._finished = anyio.Event()
         try:
             with anyio.CancelScope() as self._scope:
                 await self._run()
         except Exception as error:
-            self._error = error = alone(error)
-            log_error(error)
-            await shards.stop()
+            await self.fail(error)
         finally:
             self._finished.set()
             self._coordinator.answered.notify()
 
+    async def fail(self, error: Exception) -> None:
+        """End the iteration with an exception."""
+        self._error = error = alone(error)
+        log_error(error)
+        await self.shards.stop()
+
     async def _run(self) -> None:
         try:
-            plan = await self._shards.planned()
+            plan = await self.shards.planned()
         except (GaveUpError, LocalProtocolError):
             return  # the iteration raises it
-        self.slots.begin(identify_slots(self.name, self._config, plan))
+        name = f"{self.name}.{self.generation.id}"  # the slots are those of all generations
+        self.slots.begin(identify_slots(name, self._config, plan))
         async with anyio.create_task_group() as self._group:
             self._group.start_soon(self._drain_if_asked)
             self._group.start_soon(self._coordinator.run)
             self._group.start_soon(self.slots.run)
-            self._group.start_soon(keep, self._bot, self._generation, self._ttl)
 
     async def drain(self) -> None:
         """Give all shards away; then the iteration ends."""
@@ -131,24 +139,37 @@ class Member:
             self._coordinator.changed()
         while not self._membership.has_left and not self._is_over:
             await self._coordinator.answered.wait()
-        await self._shards.stop()
+        await self.shards.stop()
 
     async def _drain_if_asked(self) -> None:
         await until_asked(self.store, self.name, self._coordinator.answered)
-        await self.drain()
+        await self.ask_to_drain()
 
     @property
     def _is_over(self) -> bool:
         return self._finished is not None and self._finished.is_set()
 
+    async def retire(self) -> None:
+        """Close all shards for good, and remove the member: the generation is over."""
+        if not self._has_left:
+            await self.shards.stop(keep_session=False)
+            await self.leave()
+            with contextlib.suppress(StoreError):
+                await self.store.heartbeat(self.name, b"")
+
+    def changed(self) -> None:
+        """Send a heartbeat if the membership wants one."""
+        self._coordinator.changed()
+
     async def leave(self) -> None:
         """Close all shards, store their sessions, and leave the members."""
-        if self._finished is None:
+        if self._finished is None or self._has_left:
             return  # it was cancelled before it began
+        self._has_left = True
         if self._scope is not None:
             self._scope.cancel()
         await self._finished.wait()
-        await self._shards.stop()
+        await self.shards.stop()
         # The tasks of the owners have ended, since a cancellation of the caller ends them, too.
         async with anyio.create_task_group() as group:
             for owner in self.owners.values():
@@ -199,19 +220,21 @@ class Member:
             self.name,
             claim,
             self.store,
-            keep_events=self._publish,
+            keep_events=self.crossing.keeps_events,
             reason=reason,
             metrics=self._metrics,
         )
         self._changed.notify()
-        self.lease.claimed(shard_id)
-        await self._shards.add(shard_id, session=claim.session)
-        owner.gateway = self._shards.gateways[shard_id]
+        self.crossing.begin(owner)
+        if self.crossing.role is not Role.LEAVING:
+            self.lease.claimed(shard_id)
+            await self.shards.add(shard_id, session=claim.session)
+            owner.gateway = self.shards.gateways[shard_id]
         if await owner.run():
             self._membership.fenced(shard_id, claim.id, now=anyio.current_time())
             self._coordinator.changed()
         await self._remove(shard_id)
-        while owner.gateway.unhandled_events:  # they are dropped
+        while owner.gateway is not None and owner.gateway.unhandled_events:  # they are dropped
             await anyio.sleep(_POLL_SECONDS)
         del self.owners[shard_id]
         self._changed.notify()
@@ -224,9 +247,12 @@ class Member:
             return "move", f"moved from {previous}"[:64]
         return "takeover", f"taken over from {previous}"[:64]
 
-    async def _remove(self, shard_id: int) -> None:
+    async def _remove(self, shard_id: int, *, keep_session: bool = True) -> None:
         with contextlib.suppress(LocalProtocolError):  # another task has removed it
-            await self._shards.remove(shard_id)
+            await self.shards.remove(shard_id, keep_session=keep_session)
+
+    async def _end_session(self, shard_id: int) -> None:
+        await self._remove(shard_id, keep_session=False)
 
     async def _release(self, shard_id: int, claim: str) -> None:
         """Close a shard, log what is left, and report that another member may claim it."""
@@ -234,13 +260,13 @@ class Member:
             if not self._owns(shard_id, claim):
                 return
             await self._changed.wait()
-        while owner.gateway is None:  # it was claimed just now
-            await anyio.sleep(_POLL_SECONDS)
-        await owner.until_settled()
-        await self._remove(shard_id)
-        # The events that were received are handled, or logged, before another resumes.
-        while not owner.is_over and owner.gateway.unhandled_events:
-            await anyio.sleep(_POLL_SECONDS)
+        while owner.gateway is None and self.crossing.role is not Role.LEAVING:
+            await anyio.sleep(_POLL_SECONDS)  # it was claimed just now
+        if owner.gateway is not None:
+            await owner.until_settled()
+            await self._remove(shard_id)
+            # The events that were received are handled, or logged, before another resumes.
+            await self.crossing.until_handled(owner)
         await owner.until_clear()
         self._end(owner)
 

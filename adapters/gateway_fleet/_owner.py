@@ -10,7 +10,15 @@ import anyio
 from gateway_fleet._runtime import Notifier
 from gateway_fleet.store import Store, StoreError
 from gateway_proto import Dispatch, Event, Ready, State
-from gateway_proto.fleet import FleetMetrics, Ledger, LogHead, ShardStatus
+from gateway_proto.fleet import (
+    FleetMetrics,
+    Ledger,
+    LogHead,
+    LogRecord,
+    Preparation,
+    ShardStatus,
+    Stage,
+)
 
 __all__ = ["ShardOwner"]
 
@@ -52,6 +60,9 @@ class ShardOwner:
         """Whether the shard was released or lost: its remaining events are dropped."""
         self.room: Notifier = Notifier()
         """Notified when the ledger may have room, or is clear."""
+        self.stage: Stage | None = None
+        """How far the shard is in the change to another number of shards."""
+        self.preparation: Preparation = Preparation()
         self.appends = 0
         self._store = store
         self._seconds = 0.0 if keep_events else 1.0
@@ -82,6 +93,27 @@ class ShardOwner:
             if self._is_idle:
                 self._is_idle = False  # once, not for each event before `run` continues
                 self._changed.notify()
+
+    def drop(self, event: Event) -> None:
+        """Add an event of a generation that is being prepared: nobody gets it."""
+        self.preparation.add(event, now=anyio.current_time())
+        if not self.is_over:
+            self.ledger.add(event)
+            if isinstance(event, Ready):
+                self._ready_at = anyio.current_time()
+            self._changed.notify()
+
+    def enter(self, *, keep_events: bool) -> None:
+        """Log that events are kept from now on."""
+        self._seconds = 0.0 if keep_events else 1.0
+        self.ledger.enter(keep_events=keep_events)
+        self._changed.notify()
+
+    def cut_over(self) -> None:
+        """Log the cutover as the last record."""
+        self.is_leaving = True
+        self.ledger.cut_over()
+        self._changed.notify()
 
     def hurry(self) -> None:
         """Append what is left without a delay."""
@@ -155,12 +187,22 @@ class ShardOwner:
             if pair[1].session_lost:
                 self._metrics.session_lost()
             self.appends += 1
+            self._logged(pair[1])
             return True
-        return self.ledger.refused(await self._store.head(self.shard_id))
+        is_owned = self.ledger.refused(await self._store.head(self.shard_id))
+        if self.ledger.head.id == pair[1].id:
+            self._logged(pair[1])
+        return is_owned
+
+    def _logged(self, record: LogRecord) -> None:
+        if record.cutover:
+            self.stage = Stage.LEFT
+        elif record.entered:
+            self.stage = Stage.ENTERED
 
     async def _delay(self) -> None:
         end = anyio.current_time() + self._seconds
-        while not self.is_leaving and not self.is_over:
+        while self._seconds and not self.is_leaving and not self.is_over:
             left = end - anyio.current_time()
             if left <= 0:
                 return

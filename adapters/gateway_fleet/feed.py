@@ -12,13 +12,13 @@ import anyio
 from gateway_fleet._bots import check_bot, wait_for_fleet
 from gateway_fleet._coordinator import Coordinator
 from gateway_fleet._feed_shard import FeedShard
-from gateway_fleet._generation import Generation
 from gateway_fleet._runtime import Notifier, alone, member_name
 from gateway_fleet.store import FeedStore
 from gateway_proto import LocalProtocolError, __version__
 from gateway_proto.driver.event_queue import log_error
 from gateway_proto.fleet import (
     FeedEvent,
+    Generation,
     LogHead,
     Membership,
     MembershipEvent,

@@ -4,72 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 
 import anyio
 
 from gateway_fleet._bots import register_bot
+from gateway_fleet._crossing import Role
 from gateway_fleet._generation import agree, read_generation
+from gateway_fleet._iteration import FleetIteration
+from gateway_fleet._keeper import Keeper
 from gateway_fleet._member import Member
-from gateway_fleet._owner import ShardOwner
 from gateway_fleet._runtime import member_name, running_adapter
 from gateway_fleet.memory import MemoryStore
 from gateway_fleet.store import Store
 from gateway_proto import Config, Event, LocalProtocolError
 from gateway_proto.config import check_is_config
-from gateway_proto.fleet import LogHead
+from gateway_proto.fleet import Cutover, Generation, LogHead
 from gateway_proto.session import token_fingerprint
 
 __all__ = ["Fleet", "open_fleet"]
 
 _LEAVE_SECONDS = 10.0
-
-
-class _Iteration:
-    """One `async for` loop over a fleet. It ends when the loop drops it."""
-
-    __slots__ = ("_iteration", "_member", "_publish", "_shards", "_taken")
-
-    def __init__(self, member: Member, shards: Any, *, publish: bool) -> None:
-        self._member = member
-        self._shards = shards
-        self._iteration = aiter(shards)
-        self._publish = publish
-        self._taken: tuple[ShardOwner, Event] | None = None
-
-    def __aiter__(self) -> _Iteration:
-        return self
-
-    async def __anext__(self) -> tuple[int | None, Event]:
-        if self._taken is not None:
-            (owner, event), self._taken = self._taken, None
-            owner.add(event)  # it was handled
-        owners = self._member.owners
-        while True:
-            item: tuple[int | None, Event] | None = self._shards.next_nowait()
-            if item is None:
-                item = await self._wait()
-            if item[0] is None:
-                return item
-            found = owners.get(item[0])
-            if found is None or found.is_over:
-                continue  # an event that arrived before another member took the shard over
-            if self._publish:
-                found.add(item[1])
-                while not found.ledger.has_room and not found.is_over:
-                    await found.room.wait()
-            else:
-                self._taken = found, item[1]
-            return item
-
-    async def _wait(self) -> tuple[int | None, Event]:
-        try:
-            item: tuple[int | None, Event] = await anext(self._iteration)
-        except StopAsyncIteration:
-            self._member.raise_error()
-            raise
-        return item
 
 
 class Fleet:
@@ -78,16 +34,21 @@ class Fleet:
     Shards come and go. An event counts as handled when the next is asked for; its shard is resumed
     after it, here or in another process. The shard id of the lookup's events is None. The iteration
     ends after `drain`, and raises `GaveUpError` if all shards of this process gave up.
+
+    After (None, `Cutover`) the shards are those of another number of shards, see `reshard`.
     """
 
-    def __init__(self, member: Member, shards: Any, *, publish: bool) -> None:
-        self._member = member
-        self._shards = shards
+    def __init__(self, keeper: Keeper, *, publish: bool) -> None:
+        self._keeper = keeper
         self._publish = publish
 
-    def __aiter__(self) -> AsyncIterator[tuple[int | None, Event]]:
+    def __aiter__(self) -> AsyncIterator[tuple[int | None, Event | Cutover]]:
         """Start an iteration; raises `LocalProtocolError` while another task iterates."""
-        return _Iteration(self._member, self._shards, publish=self._publish)
+        return FleetIteration(self._keeper, publish=self._publish)
+
+    @property
+    def _member(self) -> Member:
+        return self._keeper.handed_out
 
     @property
     def member(self) -> str:
@@ -97,7 +58,7 @@ class Fleet:
     @property
     def count(self) -> int:
         """Number of shards of all processes."""
-        return self._member.count
+        return self._member.generation.count
 
     @property
     def store(self) -> Store:
@@ -112,7 +73,7 @@ class Fleet:
     @property
     def gateways(self) -> Mapping[int, Any]:
         """Gateways of the shards that are here, by shard id."""
-        gateways: Mapping[int, Any] = self._shards.gateways
+        gateways: Mapping[int, Any] = self._member.shards.gateways
         return gateways
 
     def of_guild(self, guild_id: str | int) -> Any:
@@ -120,7 +81,7 @@ class Fleet:
 
         Raises `LocalProtocolError` if its shard is in another process, or not here yet.
         """
-        return self._shards.of_guild(guild_id)
+        return self._member.shards.of_guild(guild_id)
 
     def metrics(self) -> str:
         """Return counts since the start, and the status of the owned shards, as OpenMetrics text.
@@ -135,7 +96,7 @@ class Fleet:
         A shard is given away after its queued events were handled: continue to iterate. If no other
         process is there, the shards are closed so that the next one resumes them.
         """
-        await self._member.drain()
+        await self._keeper.drain()
 
 
 @contextlib.asynccontextmanager
@@ -187,22 +148,26 @@ async def open_fleet(
         await register_bot(entered, fingerprint)
         bot = entered.scoped(fingerprint)
         if count is None:
-            present, _ = await read_generation(bot)
-            count = present.count if present else await _looked_up(adapter, config, options)
-        generation = await agree(bot, count, ttl=ttl)
-        running = Member(
-            config,
-            name=member_name() if member is None else member,
-            generation=generation,
-            bot=bot,
-            ttl=ttl,
-            interval=interval,
-            publish=publish,
-        )
-        async with (
-            adapter.open_shards(
+            known, _ = await read_generation(bot)
+            count = known.count if known else await _looked_up(adapter, config, options)
+        generations = await agree(bot, count, ttl=ttl)
+        name = member_name() if member is None else member
+
+        @contextlib.asynccontextmanager
+        async def opened(generation: Generation, role: Role) -> AsyncIterator[Member]:
+            running = Member(
                 config,
-                count=count,
+                name=name,
+                generation=generation,
+                bot=bot,
+                ttl=ttl,
+                interval=interval,
+                publish=publish,
+                role=role,
+            )
+            async with adapter.open_shards(
+                config,
+                count=generation.count,
                 ids=(),
                 before_dial=running.lease.before_dial,
                 identify_queue=running.slots,
@@ -210,10 +175,16 @@ async def open_fleet(
                 recorder=recorder,
                 raise_on_give_up=raise_on_give_up,
                 **options,
-            ) as shards,
-            _in_background(running, shards),
-        ):
-            yield Fleet(running, shards, publish=publish)
+            ) as running.shards:
+                async with _in_background(running.run, running.leave):
+                    yield running
+                running.raise_error()
+
+        async with opened(generations.present, Role.PRESENT) as present:
+            keeper = Keeper(bot, generations, present, opened, interval)
+            async with _in_background(keeper.run):
+                yield Fleet(keeper, publish=publish)
+            keeper.raise_error()
 
 
 async def _looked_up(adapter: Any, config: Config, options: dict[str, Any]) -> int:
@@ -224,10 +195,13 @@ async def _looked_up(adapter: Any, config: Config, options: dict[str, Any]) -> i
 
 
 @contextlib.asynccontextmanager
-async def _in_background(member: Member, shards: Any) -> AsyncIterator[None]:
+async def _in_background(
+    run: Callable[[], Coroutine[Any, Any, None]],
+    leave: Callable[[], Awaitable[None]] | None = None,
+) -> AsyncIterator[None]:
     error: BaseException | None = None
     async with anyio.create_task_group() as group:
-        group.start_soon(member.run, shards)
+        group.start_soon(run)
         try:
             yield
         except anyio.get_cancelled_exc_class():
@@ -236,9 +210,9 @@ async def _in_background(member: Member, shards: Any) -> AsyncIterator[None]:
             # Raised again outside of the group, which would wrap it.
             error = caught
         finally:
-            with anyio.move_on_after(_LEAVE_SECONDS, shield=True):
-                await member.leave()
+            if leave is not None:
+                with anyio.move_on_after(_LEAVE_SECONDS, shield=True):
+                    await leave()
             group.cancel_scope.cancel()
     if error is not None:
         raise error
-    member.raise_error()

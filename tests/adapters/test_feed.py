@@ -67,7 +67,7 @@ class Log:
     async def begin(self, *, bot: str = BOT) -> None:
         await register_bot(self._store, bot)
         scope = self._store.scoped(bot)
-        self._logs = scope.scoped((await agree(scope, COUNT, ttl=1.0)).id)
+        self._logs = scope.scoped((await agree(scope, COUNT, ttl=1.0)).present.id)
 
     async def append(self, shard_id: int, count: int = 1, **fields: Any) -> None:
         first = self._sent[shard_id] + 1

@@ -22,7 +22,7 @@ from gateway_proto import (
     Resume,
     Resumed,
 )
-from gateway_proto.fleet import LogRecord
+from gateway_proto.fleet import Cutover, LogRecord
 from gateway_proto.server import Server, ServerConfig
 from tests.adapters.engines import needs_redis, redis_process
 from tests.adapters.support import KITS, PATIENCE, Kit, lookup_config
@@ -44,7 +44,7 @@ class Running:
     scope: anyio.CancelScope
     numbers: list[tuple[int, int]] = attrs.Factory(list)
     """Shard id and number of each numbered event."""
-    events: list[tuple[int, Any]] = attrs.Factory(list)
+    events: list[tuple[Any, Any]] = attrs.Factory(list)
     is_over: bool = False
 
     def shards_of(self, type_: type[Any]) -> list[int]:
@@ -75,7 +75,7 @@ class Bench:
                 running = Running(fleet, scope)
                 ready.append(running)
                 async for shard_id, event in fleet:
-                    if shard_id is not None:
+                    if shard_id is not None or isinstance(event, Cutover):
                         running.events.append((shard_id, event))
                         if isinstance(event, Dispatch) and event.name == "NUMBER":
                             running.numbers.append((shard_id, event.data))

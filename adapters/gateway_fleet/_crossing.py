@@ -1,0 +1,133 @@
+"""Part of one generation's shards in the change to another number of shards, in this process."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import anyio
+
+from gateway_fleet._owner import ShardOwner
+from gateway_proto import Event
+from gateway_proto.fleet import Membership, Stage
+
+__all__ = ["Crossing", "Role"]
+
+_POLL_SECONDS = 0.01
+
+
+class Role(enum.Enum):
+    """What a generation does with the events of its shards."""
+
+    PRESENT = "present"
+    """They are handed out."""
+    PREPARING = "preparing"
+    """They are dropped: the shards only become READY."""
+    ENTERING = "entering"
+    """They are kept: they are handed out after the last ones of the previous generation."""
+    LEAVING = "leaving"
+    """The shards close after a cutover in their logs; a shard that is acquired does not dial."""
+
+
+class Crossing:
+    """The shards of one generation, while the fleet crosses over to or from it.
+
+    `remove` closes a shard for good.
+    """
+
+    def __init__(
+        self,
+        role: Role,
+        owners: Mapping[int, ShardOwner],
+        membership: Membership,
+        remove: Callable[[int], Awaitable[None]],
+        *,
+        publish: bool,
+    ) -> None:
+        self.role = role
+        self.is_handed_out: bool = role is Role.PRESENT
+        """Whether an iteration takes the events."""
+        self.untaken: list[tuple[int | None, Event]] = []
+        """Events that were taken from the shards when they entered; they come first."""
+        self._owners = owners
+        self._membership = membership
+        self._remove = remove
+        self._publish = publish
+        self._dropping: anyio.CancelScope | None = None
+
+    @property
+    def keeps_events(self) -> bool:
+        """Whether a shard that is acquired now logs its events."""
+        return self._publish and self.role is not Role.PREPARING
+
+    @property
+    def stages(self) -> dict[int, Stage]:
+        """Stages of all shards of the generation, as their owners report them."""
+        return self._membership.stages
+
+    def begin(self, owner: ShardOwner) -> None:
+        """Prepare an owner that has just claimed its shard."""
+        if self.role is Role.ENTERING:
+            owner.enter(keep_events=self._publish)
+        elif self.role is Role.LEAVING:
+            owner.cut_over()
+
+    def report(self, now: float) -> bool:
+        """Report the stage of each shard; return whether one has changed."""
+        before = self._membership.stages
+        for shard_id, owner in self._owners.items():
+            if self.role is Role.PREPARING:
+                owner.stage = Stage.PREPARED if owner.preparation.is_done(now=now) else None
+            if not owner.is_over:
+                self._membership.reached(shard_id, owner.stage, now=now)
+        return self._membership.stages != before
+
+    def end(self) -> None:
+        """Continue as the present generation: the change is complete."""
+        self.role = Role.PRESENT
+        for owner in self._owners.values():
+            owner.stage = None
+
+    async def drop_events(self, shards: Any) -> None:
+        """Take the events of the shards, until they enter."""
+        with anyio.CancelScope() as self._dropping:
+            async for item in shards:
+                if self.role is not Role.PREPARING:
+                    self.untaken.append(item)
+                    return
+                owner = self._owners.get(item[0])
+                if owner is not None:
+                    owner.drop(item[1])
+
+    def enter(self) -> None:
+        """Keep the events from now on, and log that."""
+        if self.role is Role.PREPARING:
+            self.role = Role.ENTERING
+            if self._dropping is not None:
+                self._dropping.cancel()
+            for owner in self._owners.values():
+                owner.enter(keep_events=self._publish)
+
+    async def leave(self) -> None:
+        """Close all shards; after their last events were handled, log the cutover."""
+        self.role = Role.LEAVING
+        async with anyio.create_task_group() as group:
+            for owner in list(self._owners.values()):
+                group.start_soon(self._leave, owner)
+
+    async def until_handled(self, owner: ShardOwner) -> None:
+        """Wait until the events that a closed shard has received are handled, or logged.
+
+        Those of a generation that is not handed out yet are dropped: the next owner gets them.
+        """
+        while self.is_handed_out and not owner.is_over and owner.gateway.unhandled_events:
+            await anyio.sleep(_POLL_SECONDS)
+
+    async def _leave(self, owner: ShardOwner) -> None:
+        while owner.gateway is None and not owner.is_over:  # it was claimed just now
+            await anyio.sleep(_POLL_SECONDS)
+        await self._remove(owner.shard_id)
+        await self.until_handled(owner)
+        owner.cut_over()
+        await owner.until_clear()

@@ -1,0 +1,176 @@
+"""Generations that one process runs: the present one, and the next one during a change."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import deque
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any, TypeAlias
+
+import anyio
+
+from gateway_fleet._crossing import Role
+from gateway_fleet._generation import read_generations, write_generations
+from gateway_fleet._member import Member
+from gateway_fleet.store import Store, StoreError
+from gateway_proto import LocalProtocolError
+from gateway_proto.driver.event_queue import log_error
+from gateway_proto.fleet import Generation, GenerationPhase, Generations, Resharding
+
+__all__ = ["Keeper"]
+
+_CHANGE_SECONDS = 0.25
+"""Time between two looks at the generations during a change."""
+Opener: TypeAlias = Callable[[Generation, Role], AbstractAsyncContextManager[Member]]
+
+
+class Keeper:
+    """Follows the generations in the store, and advances them once all shards are ready for that.
+
+    `open_member` runs the shards of a generation within its context.
+    """
+
+    def __init__(
+        self,
+        bot: Store,
+        generations: Generations,
+        present: Member,
+        open_member: Opener,
+        interval: float,
+    ) -> None:
+        self.handed_out: Member = present
+        """Member whose events an iteration takes."""
+        self._bot = bot
+        self._known = generations
+        self._present = present
+        self._next: Member | None = None
+        self._following: deque[Member] = deque()  # to be handed out
+        self._open = open_member
+        self._seconds = interval
+        self._resharding = Resharding()
+        self._closing: dict[str, anyio.Event] = {}
+        self._is_draining = False
+        self._error: Exception | None = None
+        self._tasks: Any = None
+        present.ask_to_drain = self.drain
+
+    def raise_error(self) -> None:
+        """Raise the exception that ended a generation that was handed out, once."""
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+
+    def cross(self) -> bool:
+        """Hand out the next generation if the one that is handed out has left; return whether."""
+        if self.handed_out.crossing.role is not Role.LEAVING or self._is_draining:
+            return False
+        if not self._following:
+            return False
+        self.handed_out = self._following.popleft()
+        self.handed_out.crossing.is_handed_out = True
+        return True
+
+    async def drain(self) -> None:
+        """Give the shards of all generations away; then the iteration ends."""
+        self._is_draining = True
+        members = {self.handed_out, self._present, *self._following}
+        async with anyio.create_task_group() as group:
+            for member in members:
+                group.start_soon(member.drain)
+
+    async def run(self) -> None:
+        """Follow the generations until cancelled."""
+        try:
+            async with anyio.create_task_group() as self._tasks:
+                while True:
+                    with contextlib.suppress(StoreError):
+                        await self._look()
+                    is_changing = self._known.next is not None
+                    await anyio.sleep(min(self._seconds, _CHANGE_SECONDS if is_changing else 60.0))
+        except Exception as error:
+            await self.handed_out.fail(error)
+
+    async def _look(self) -> None:
+        known, revision = await read_generations(self._bot)
+        if known is None:
+            # The engine has lost them: else the next member would begin another generation.
+            known, revision = await write_generations(self._bot, self._known, revision)
+        self._follow(known)
+        for member in (self._present, self._next):
+            if member is not None and member.crossing.report(now := anyio.current_time()):
+                member.changed()
+        if self._next is not None:
+            wanted = self._resharding.wanted(
+                known, self._present.crossing.stages, self._next.crossing.stages, now=now
+            )
+            if wanted is not None:
+                self._follow((await write_generations(self._bot, wanted, revision))[0])
+
+    def _follow(self, known: Generations) -> None:
+        """Do what the generations in the store ask for."""
+        if known.present != self._present.generation:
+            self._finish(known.present)
+        if self._next is not None and known.next != self._next.generation:
+            self._cancel(self._next)
+        self._known = known
+        if known.next is None:
+            return
+        if known.next.id not in self._closing and not self._is_draining:
+            self._closing[known.next.id] = anyio.Event()
+            self._tasks.start_soon(self._run_next, known.next)
+        if self._next is not None and known.phase is not GenerationPhase.PREPARING:
+            self._next.crossing.enter()
+            is_leaving = self._present.crossing.role is Role.LEAVING
+            if known.phase is GenerationPhase.LEAVING and not is_leaving:
+                self._tasks.start_soon(self._leave, self._present)
+
+    async def _run_next(self, generation: Generation) -> None:
+        """Run the shards of the next generation, until it is cancelled or over."""
+        closing = self._closing[generation.id]
+        member: Member | None = None
+        try:
+            async with self._open(generation, Role.PREPARING) as member:
+                member.ask_to_drain = self.drain
+                self._next = member
+                self._following.append(member)
+                await member.crossing.drop_events(member.shards)
+                await closing.wait()
+        except Exception as error:
+            if member is None or member is self._next:
+                log_error(error)  # the present generation continues
+            else:
+                self._error = error
+        if member is not None and member is self._next:
+            self._next = None
+            self._following.remove(member)
+
+    async def _leave(self, member: Member) -> None:
+        await member.crossing.leave()
+        await member.shards.stop(keep_session=False)
+
+    def _finish(self, present: Generation) -> None:
+        """End the change: the next generation is the present one."""
+        if self._next is None or self._next.generation != present:
+            raise LocalProtocolError(
+                f"other processes run {present.count} shards now: this one was taken for dead"
+            )
+        over, self._present, self._next = self._present, self._next, None
+        self._present.crossing.enter()  # if this process was stopped meanwhile
+        self._present.crossing.end()
+        over.crossing.role = Role.LEAVING
+        self._tasks.start_soon(self._retire, over)
+
+    def _cancel(self, member: Member) -> None:
+        if member.crossing.role is not Role.PREPARING:
+            raise LocalProtocolError(
+                f"the store has lost the change to {member.generation.count} shards: start again"
+            )
+        self._next = None
+        self._following.remove(member)
+        self._tasks.start_soon(self._retire, member)
+
+    async def _retire(self, member: Member) -> None:
+        await member.retire()
+        if (closing := self._closing.get(member.generation.id)) is not None:
+            closing.set()
