@@ -324,7 +324,8 @@ class ServerConnection(BaseConnection[ServerMessage, ServerEvent, Payload]):
 
     def _begin_upgrade(self) -> None:
         self.number, faults = self._context.next_upgrade()
-        self._faults = FaultInjector(faults, framing=isinstance(self._frames, ServerFrames))
+        if faults:
+            self._faults = FaultInjector(faults, framing=isinstance(self._frames, ServerFrames))
 
     def _negotiate(self, target: str, host: str) -> LocalProtocolError | None:
         """Apply what the query asks for, or return the error if it is not supported."""

@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -40,7 +41,7 @@ def negotiate(target: str, supported: Sequence[int]) -> Negotiated:
 
     Raises `LocalProtocolError` if it is not supported.
     """
-    query = dict(parse_qsl(target.partition("?")[2], keep_blank_values=True))
+    query = _parse_query(target.partition("?")[2])
     versions = {str(version): VERSIONS[version] for version in supported}
     version = query.get("v")
     if version is None:
@@ -65,6 +66,12 @@ def negotiate(target: str, supported: Sequence[int]) -> Negotiated:
             raise _unsupported("compression", query["compress"], compressions)
         compression = compressions[query["compress"]]
     return Negotiated(known, Encoding(encoding), compression, version not in versions)
+
+
+@functools.lru_cache(maxsize=32)
+def _parse_query(query: str) -> Mapping[str, str]:
+    # Cached, because most clients of a server send the same query: parsing one takes 15 µs.
+    return dict(parse_qsl(query, keep_blank_values=True))
 
 
 def _unsupported(what: str, value: str, allowed: Iterable[str]) -> LocalProtocolError:

@@ -24,8 +24,11 @@ def ready_dispatches(
     yield "READY", _ready_data(world, session, resume_url, config.heartbeat_interval)
     if session.version.guilds_in_ready:
         return
+    guilds = world.guilds_of(session.shard)
+    if not guilds:
+        return
     view = session.members_view(str(world.user["id"]))
-    for guild in world.guilds_of(session.shard):
+    for guild in guilds:
         if session.receives("GUILD_CREATE", guild["id"]):
             yield "GUILD_CREATE", view.guild_create(world.guild_create(guild))
 

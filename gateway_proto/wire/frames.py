@@ -29,9 +29,11 @@ from gateway_proto.wire.fast_frames import (
     ProtocolViolation,
 )
 from gateway_proto.wire.http_heads import (
+    HeaderList,
     InformationalResponses,
     decode_headers,
     joined,
+    plain_upgrade,
     upgrade_error,
 )
 
@@ -404,6 +406,7 @@ class ServerFrames(Frames):
         super().__init__(limit=limit, masked=True)
         self._http = h11.Connection(h11.SERVER)
         self._request: h11.Request | None = None
+        self._headers: HeaderList = []
         self._body = bytearray()
         self._body_limit = body_limit
         self._done = False  # the request is complete, or rejected
@@ -446,14 +449,21 @@ class ServerFrames(Frames):
     def accept(self) -> Iterator[FrameEvent]:
         """Accept the upgrade, and read what followed the request."""
         assert self._request is not None
-        problem = upgrade_error(self._request)
+        problem = upgrade_error(self._request, self._headers)
         if problem is not None:
             self.respond(400, b"text/plain", f"no WebSocket upgrade: {problem}\n".encode())
             yield ProtocolViolation(1002, f"no WebSocket upgrade: {problem}")
             return
+        accepted = plain_upgrade(self._headers)
+        if accepted is not None:
+            self._out += accepted
+            self._ws = Connection(ConnectionType.SERVER)
+            yield Upgraded()
+            yield from self._read_frames(self._http.trailing_data[0])
+            return
         handshake = H11Handshake(ConnectionType.SERVER)
         try:
-            handshake.initiate_upgrade_connection(list(self._request.headers), self._request.target)
+            handshake.initiate_upgrade_connection(list(self._headers), self._request.target)
             self._out += handshake.send(ws.AcceptConnection())
         except (
             WsRemoteProtocolError,
@@ -501,7 +511,8 @@ class ServerFrames(Frames):
                 event = self._http.next_event()
                 if isinstance(event, h11.Request):
                     self._request = event
-                    if len(list(event.headers)) > _MAX_HEADERS:
+                    self._headers = list(event.headers)
+                    if len(self._headers) > _MAX_HEADERS:
                         self._done = True
                         error = f"more than {_MAX_HEADERS} header fields"
                         self.respond(431, b"text/plain", f"{error}\n".encode())
@@ -533,6 +544,6 @@ class ServerFrames(Frames):
     def _requested(self) -> HttpRequest:
         assert self._request is not None
         method, target = self._request.method, self._request.target
-        headers = decode_headers(self._request.headers)
+        headers = decode_headers(self._headers)
         upgrade = headers.get("upgrade", "").lower() == "websocket"
         return HttpRequest(method.decode(), target.decode(), headers, bytes(self._body), upgrade)

@@ -5,17 +5,32 @@ from __future__ import annotations
 import binascii
 import re
 from collections.abc import Iterable
+from typing import TypeAlias
 
 import h11
+from wsproto.utilities import generate_accept_token
 
-__all__ = ["InformationalResponses", "decode_headers", "joined", "upgrade_error"]
+__all__ = [
+    "HeaderList",
+    "InformationalResponses",
+    "decode_headers",
+    "joined",
+    "plain_upgrade",
+    "upgrade_error",
+]
 
+HeaderList: TypeAlias = list[tuple[bytes, bytes]]
+"""Header fields of a request. `h11.Headers` takes 10 times as long to iterate over."""
 _INTERIM = re.compile(rb"HTTP/1\.[0-9] +1(?!01)[0-9][0-9](?![0-9])")
 """Start of an informational response, apart from 101 (Switching Protocols)."""
 _INTERIM_START = len(b"HTTP/1.1 100 ")
 _MAX_INTERIM = 32
 _MAX_INTERIM_BYTES = 65536
 """Of all informational responses before the final one."""
+_ACCEPTED = (
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Accept: %b\r\n\r\n"
+)
 _HEAD_END = re.compile(rb"\n\r?\n")
 
 
@@ -84,16 +99,35 @@ def decode_headers(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     return {name.decode(): value.decode("latin-1") for name, value in headers}
 
 
-def upgrade_error(request: h11.Request) -> str | None:
+def upgrade_error(request: h11.Request, headers: HeaderList) -> str | None:
     """Return why RFC 6455, section 4.2.1, forbids an upgrade that wsproto accepts, or None."""
     if request.method != b"GET" or request.http_version < b"1.1":
         return "the method must be GET, and the version HTTP/1.1"
-    if not _is_key(request.headers):
+    if not _is_key(headers):
         return "Sec-WebSocket-Key must be 16 bytes in base64"
     return None
 
 
-def _is_key(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+def plain_upgrade(headers: HeaderList) -> bytes | None:
+    """Return the response that accepts an upgrade, or None if wsproto has to decide.
+
+    The fast path for a request without errors (RFC 6455, sections 4.2.1 and 4.2.2). wsproto writes
+    the request again and parses it a second time: 150 of the 490 µs from the request to READY.
+    """
+    fields = dict(headers)  # the last one of a name, as in wsproto
+    tokens = {token.strip() for token in fields.get(b"connection", b"").lower().split(b",")}
+    if (
+        b"upgrade" not in tokens
+        or fields.get(b"upgrade", b"").lower() != b"websocket"
+        or fields.get(b"sec-websocket-version") != b"13"
+        or b"xn--" in fields.get(b"host", b"xn--").lower()  # wsproto decodes the name
+        or not all(value.isascii() for _, value in headers)
+    ):
+        return None
+    return _ACCEPTED % generate_accept_token(fields[b"sec-websocket-key"])
+
+
+def _is_key(headers: HeaderList) -> bool:
     """Whether there is one Sec-WebSocket-Key, of 16 bytes in base64 (RFC 6455, 4.2.1)."""
     keys = [value for name, value in headers if name == b"sec-websocket-key"]
     try:

@@ -8,6 +8,7 @@ import pytest
 import wsproto.events as ws
 from wsproto.connection import Connection, ConnectionType
 
+from gateway_proto.wire import frames
 from gateway_proto.wire.frames import (
     HttpRequest,
     ProtocolViolation,
@@ -273,6 +274,43 @@ def test_incomplete_upgrade_request_is_rejected_with_400(request_: bytes) -> Non
     assert broken.code == 1002
     why = library_reason(broken, after="no WebSocket upgrade: ")
     assert server.data_to_send() == http_response(400, f"no WebSocket upgrade: {why}\n".encode())
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "accepted"),
+    [
+        (b"", b"", True),
+        (b"Connection: Upgrade", b"Connection: keep-alive, UPGRADE", True),
+        (b"Connection: Upgrade", b"Connection: close\r\nConnection: Upgrade", True),
+        (b"Connection: Upgrade", b"Connection: Upgrade\r\nConnection: close", False),
+        (b"Connection: Upgrade", b"Connection: Upgrade, \xe9", False),
+        (b"Upgrade: websocket", b"Upgrade: h2c, websocket", False),
+        (b"Version: 13", b"Version: 8", False),
+        (b"Version: 13", b"Version: 013", False),
+        (b"Host: h", b"Host: xn--bcher-kva.example", True),
+        (b"Host: h", b"Host: xn--\x22", False),
+        (b"Host: h", b"Host: h\xe9", False),
+        (b"Host: h", b"Host: h\r\nSec-WebSocket-Extensions: \xe9", False),
+        (b"Host: h", b"Host: h\r\nSec-WebSocket-Extensions: permessage-deflate", True),
+        (b"Host: h", b"Host: h\r\nSec-WebSocket-Protocol: a, b", True),
+        (b"Host: h", b"Host: h\r\nContent-Length: 0", True),
+    ],
+)
+def test_upgrade_is_accepted_as_wsproto_accepts_it(
+    old: bytes, new: bytes, accepted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = UPGRADE.replace(old, new)
+    answers = []
+
+    for path in (frames.plain_upgrade, lambda _: None):
+        monkeypatch.setattr(frames, "plain_upgrade", path)
+        server = ServerFrames(limit=LIMIT)
+        one_by_one(server.receive(request))
+        found = one_by_one(server.accept())
+        answers.append((found, server.data_to_send()))
+
+    assert answers[0] == answers[1]
+    assert (answers[0][0] == [Upgraded()]) is accepted
 
 
 @pytest.mark.parametrize("key", [b"x", b"", b"MDEyMzQ1Njc4OWFiY2RlZg", b"!" * 24, b"AAAA"])
