@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from benchmarks.corpus import dispatches
+from gateway_proto.encoding import etf
 
 try:
     from compression import zstd  # Python 3.14 and later
@@ -47,7 +48,8 @@ _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 class GatewayEncoder:
     """Encoder of payloads into the frames of one connection."""
 
-    def __init__(self, compression: str) -> None:
+    def __init__(self, compression: str, encoding: str = "json") -> None:
+        self._encoding = encoding
         self._compress: Callable[[bytes], bytes] | None = None
         if compression == "zlib-stream":
             stream = zlib.compressobj()
@@ -58,8 +60,12 @@ class GatewayEncoder:
             self._compress = lambda text: context.compress(text, mode=block)
 
     def frame(self, text: bytes) -> bytes:
-        """The frame of a payload's text: not masked, not in fragments."""
-        first, message = (0x81, text) if self._compress is None else (0x82, self._compress(text))
+        """The frame of a payload's text, which is JSON: not masked, not in fragments."""
+        if self._encoding == "etf":
+            # Erlang writes a small map in the order of its keys: d, op, s, t.
+            text = etf.pack(dict(sorted(msgspec.json.decode(text).items())))
+        message = text if self._compress is None else self._compress(text)
+        first = 0x81 if self._compress is None and self._encoding == "json" else 0x82
         length = len(message)
         if length < 126:
             return bytes((first, length)) + message
@@ -95,10 +101,15 @@ class GatewayEncoder:
 
 
 def conversation(
-    compression: str, raw: Iterable[tuple[str, bytes]], *, early: int = 0, interval: int = INTERVAL
+    compression: str,
+    raw: Iterable[tuple[str, bytes]],
+    *,
+    early: int = 0,
+    interval: int = INTERVAL,
+    encoding: str = "json",
 ) -> tuple[bytes, list[bytes], bytes, bytes]:
     """Return HELLO, the ACKs of heartbeats before Identify, READY and the dispatches."""
-    writer = GatewayEncoder(compression)
+    writer = GatewayEncoder(compression, encoding)
     hello = writer.hello(interval)
     acks = [writer.ack() for _ in range(early)]
     ready = writer.ready("ws://127.0.0.1")

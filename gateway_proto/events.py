@@ -24,6 +24,7 @@ from gateway_proto.commands import (
 from gateway_proto.encoding.raw_value import (
     DECODE_ERRORS,
     decode_json,
+    decode_leniently,
     decode_raw,
     encode_json,
 )
@@ -105,7 +106,7 @@ class Dispatch(RedactedRepr, frozen=True, eq=False, dict=True, tag_field="op", t
             # A decoder made once takes a tenth less time than a call with a type.
             value = decode_json(self._d)
         except DECODE_ERRORS:
-            value = decode_raw(self._d, Any)
+            value = decode_leniently(self._d)
         kept["data"] = value
         return value
 

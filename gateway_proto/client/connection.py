@@ -382,7 +382,12 @@ class ClientConnection(BaseConnection[Command, Event, Dispatch | Payload]):
             received = self._events
             count = len(received)
             self._events_size, sequence, stop = take_dispatches(
-                following, decompress, received, self._events_size, self._events_limit
+                following,
+                decompress,
+                received,
+                self._events_size,
+                self._events_limit,
+                self._config.encoding,
             )
             if len(received) > count:
                 self._heartbeats.has_traffic = self._answered_since_resume = True
@@ -411,7 +416,6 @@ class ClientConnection(BaseConnection[Command, Event, Dispatch | Payload]):
             self._table.get((state, Input.DISPATCH)) is state
             and not self._heartbeats.deferred
             and not self._awaits_resume_answer
-            and self._config.encoding is Encoding.JSON
         )
 
     def _handle_payload(self, payload: Dispatch | Payload, now: float) -> None:

@@ -14,8 +14,9 @@ import msgspec
 from gateway_proto.client.requests import RESPONSE_DISPATCHES
 from gateway_proto.connection import EVENT_SIZE
 from gateway_proto.events import Dispatch
+from gateway_proto.versions import Encoding
 from gateway_proto.wire.compression import DecompressionError
-from gateway_proto.wire.payload import DECODE_ERRORS, decode_dispatch
+from gateway_proto.wire.payload import DECODE_ERRORS, decode_dispatch, decode_etf_dispatch
 
 __all__ = ["Full", "Stop", "Undecoded", "take_dispatches"]
 
@@ -46,14 +47,16 @@ def take_dispatches(
     events: list[Any],
     size: int,
     limit: int,
+    encoding: Encoding,
 ) -> tuple[int, int | None, Stop | None]:
     """Append dispatches to `events` until the messages end or one needs the general path.
 
     `decompress` is None for uncompressed text. `size` is the number of bytes of the queued events,
-    which `limit` bounds. Returns the new size, the last sequence, and why it stopped; None if the
-    messages ended.
+    which `limit` bounds. `encoding` is the requested one; others take the general path. Returns the
+    new size, the last sequence, and why it stopped; None if the messages ended.
     """
-    decode, sequence = decode_dispatch, None
+    decode = decode_dispatch if encoding is Encoding.JSON else decode_etf_dispatch
+    sequence = None
     for message in messages:
         if decompress is None:
             text = message

@@ -2,11 +2,7 @@
 
 erlpack, Discord's own library, encodes terms. It is not used to decode: it accepts truncated terms,
 decompresses terms without a bound, overflows the stack on deep nesting, rejects old floats, and
-takes 0.3 to 0.8 us for each small term, no less than the decoder below.
-
-The envelope needs only the end of each term. A loop in Python takes 0.25 us for each term, and a
-message can have 64 million. So one compiled pattern skips runs of small terms, at 20 to 100 MB/s,
-and the number of terms that remain for the loop is limited.
+takes longer than the decoder below, which is written in Python.
 
 Source: <https://www.erlang.org/doc/apps/erts/erl_ext_dist.html>.
 """
@@ -17,58 +13,47 @@ import functools
 import math
 import re
 import struct
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
-__all__ = ["VERSION", "EtfError", "available", "envelope", "pack", "plain", "unpack"]
+__all__ = ["VERSION", "EtfError", "available", "key_at", "pack", "plain", "unpack"]
 
 VERSION = b"\x83"
 """First byte of a term. Neither JSON nor a zlib stream (RFC 1950, section 2.2) begins with it."""
-_MAX_DEPTH = 256
+MAX_DEPTH = 256
 """Maximum nesting of lists and maps in a value. erlpack encodes no deeper ones."""
-_MAX_STEPS = 4_000_000
-"""Maximum terms of a message that are skipped one by one, which takes about a second."""
 _MAX_VALUES = 4_000_000
 """Maximum terms of a value. An empty list takes one byte in a term and 56 bytes of memory."""
-_MAX_MEMBERS = 1000
-"""Maximum members of an envelope. Usually there are four."""
 _MAX_INTEGER_BYTES = 1700
 """Maximum bytes of an integer. Python converts ints of up to 4300 decimal digits to str."""
+_MAX_KNOWN_KEYS = 2000
+_MAX_KNOWN_KEY = 40
+"""Maximum number and bytes of the keys that are kept. The documentation has about 700 names."""
 
 # https://www.erlang.org/doc/apps/erts/erl_ext_dist.html
-_SMALL_INTEGER, _INTEGER, _FLOAT, _OLD_FLOAT = b"abFc"
-_ATOMS = {b"d"[0]: 2, b"v"[0]: 2, b"s"[0]: 1, b"w"[0]: 1}
-_STRING, _BINARY = b"km"
-_NIL, _LIST, _MAP = b"jlt"
-_TUPLES = {b"h"[0]: 1, b"i"[0]: 4}
-_BIGS = {b"n"[0]: 1, b"o"[0]: 4}
-_FIXED = {_SMALL_INTEGER: 1, _INTEGER: 4, _FLOAT: 8, _OLD_FLOAT: 31, _NIL: 0}
-"""Size of the value in bytes, by tag."""
-_COUNTED = {
-    **{tag: (width, 0) for tag, width in _ATOMS.items()},
-    _STRING: (2, 0),
-    _BINARY: (4, 0),
-    **{tag: (width, 1) for tag, width in _BIGS.items()},
-    b"M"[0]: (4, 1),
-}
-"""Sizes in bytes of the length before the value, and of the part that it does not count, by tag.
-
-The last tag is a bit string, which JSON cannot represent.
-"""
-_CONTAINERS = {**_TUPLES, _LIST: 4, _MAP: 4}
+SMALL_INTEGER, INTEGER, FLOAT, OLD_FLOAT = b"abFc"
+ATOMS = {b"d"[0]: 2, b"v"[0]: 2, b"s"[0]: 1, b"w"[0]: 1}
+"""Size in bytes of the length, by tag."""
+SMALL_ATOM, STRING, BINARY = b"skm"
+NIL, LIST, MAP = b"jlt"
+TUPLES = {b"h"[0]: 1, b"i"[0]: 4}
+BIGS = {b"n"[0]: 1, b"o"[0]: 4}
+CONTAINERS = {**TUPLES, LIST: 4, MAP: 4}
 _WORDS = {"nil": None, "null": None, "undefined": None, "true": True, "false": False}
 _KEY_WORDS = {None: "nil", True: "true", False: "false"}
+_SHORT_WORDS = {
+    tag + bytes([len(word)]) + word.encode(): value
+    for tag in (b"s", b"w")
+    for word, value in _WORDS.items()
+}
+"""Values of the atoms that servers write for them, by term."""
 
 _LIKE_NOT_FINITE = re.compile(rb"F[\x7f\xff][\xf0-\xff]")
 """A float that JSON cannot represent, or, rarely, a part of another term."""
-_FEW, _SOME = 4, 16
-"""Minimum and maximum number of leaves that one match skips."""
-_MANY, _VERY_MANY = 32, 1024
-"""Numbers of small terms that one match skips."""
 
-
-_TRUNCATED = "truncated term"
+TRUNCATED = "truncated term"
 
 
 class EtfError(Exception):
@@ -94,158 +79,13 @@ def available() -> bool:
     return _erlpack() is not None
 
 
-# ----- ends of terms -----
+# ----- reading -----
 
-
-def _sized(longest: int, more: int = 0) -> bytes:
-    """Return a pattern of a length in one byte, that number of bytes, and `more` bytes."""
-    sizes = (re.escape(bytes([size])) + b".{%d}" % (size + more) for size in range(longest + 1))
-    return b"(?:%s)" % b"|".join(sizes)
-
-
-def _leaf(longest: int) -> bytes:
-    """Return a pattern of a number, a text of up to `longest` bytes, or an empty container."""
-    kinds = (
-        rb"m\0\0\0" + _sized(longest),
-        rb"a.|j|b.{4}|F.{8}|h\0|t\0{4}|l\0{4}j",
-        *(prefix + _sized(9) for prefix in (rb"s", rb"w", rb"[dv]\0")),
-        rb"n" + _sized(8, 1),
-        rb"k\0" + _sized(8),
-    )
-    return b"|".join(kinds)
-
-
-@functools.cache
-def _run(count: int) -> re.Pattern[bytes]:
-    """Return the pattern of `count` small terms: leaves, and containers of up to four of them."""
-    leaf = _leaf(19)
-    small = [leaf]
-    for inner in range(1, 5):
-        size = re.escape(bytes([inner]))
-        small.append(rb"t\0\0\0%s(?:%s){%d}+" % (size, leaf, 2 * inner))
-        small.append(rb"l\0\0\0%s(?:%s){%d}+j" % (size, leaf, inner))
-        small.append(rb"h%s(?:%s){%d}+" % (size, leaf, inner))
-    return re.compile(rb"(?:%s){%d}+" % (b"|".join(small), count), re.DOTALL)
-
-
-@functools.cache
-def _up_to(count: int) -> re.Pattern[bytes]:
-    """Return the pattern of up to `count` leaves; `lastindex` of a match is their number."""
-    leaf, pattern = _leaf(40), b""
-    for _ in range(count):
-        pattern = rb"(?:(?:%s)()%s)?+" % (leaf, pattern)
-    return re.compile(pattern, re.DOTALL)
-
-
-class _Walk:
-    """Search for the ends of terms in one message, with one limit of steps for all."""
-
-    __slots__ = ("_data", "_steps")
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self._steps = 0
-
-    def end(self, at: int) -> int:
-        """Return the end of the term that begins at `at`. Raises `EtfError`."""
-        try:
-            at = self._end(at)
-        except IndexError:
-            at = len(self._data) + 1
-        if at > len(self._data):
-            raise EtfError(_TRUNCATED, truncated=True)
-        return at
-
-    def _end(self, at: int) -> int:
-        data, size = self._data, len(self._data)
-        outer: list[int] = []  # number of terms that follow, for each open container
-        left = 1
-        while True:
-            while left:
-                self._steps += 1
-                if self._steps > _MAX_STEPS:
-                    raise EtfError(f"too many terms: expected at most {_MAX_STEPS}")
-                tag = data[at]
-                if left >= _FEW and tag not in _CONTAINERS:
-                    match = _up_to(left if left < _SOME else _SOME).match(data, at)
-                    skipped = match.lastindex  # type: ignore[union-attr]  # it matches anything
-                    if skipped is not None:
-                        at = match.end()  # type: ignore[union-attr]
-                        left -= skipped
-                        if skipped == _SOME and left > _MANY:
-                            at, left = self._skip_run(at, left)
-                        continue
-                left -= 1
-                at += 1
-                counted = _COUNTED.get(tag)
-                if counted is not None:
-                    width, more = counted
-                    end = at + width
-                    at = end + int.from_bytes(data[at:end], "big") + more
-                elif tag in _FIXED:
-                    at += _FIXED[tag]
-                elif tag in _CONTAINERS:
-                    end = at + _CONTAINERS[tag]
-                    count = int.from_bytes(data[at:end], "big")
-                    at = end
-                    outer.append(left)
-                    left = count * 2 if tag == _MAP else count
-                    if tag == _LIST:
-                        left += 1  # its tail
-                    if left > _MANY:
-                        at, left = self._skip_run(at, left)
-                else:
-                    raise EtfError(f"unsupported term type {tag}")
-                if at > size:
-                    return at
-            if not outer:
-                return at
-            left = outer.pop()
-
-    def _skip_run(self, at: int, left: int) -> tuple[int, int]:
-        """Skip many small terms. Return the offset and the number of terms that follow."""
-        for count in (_VERY_MANY, _MANY):
-            pattern = _run(count)
-            while left > count and (match := pattern.match(self._data, at)) is not None:
-                at = match.end()
-                left -= count
-        return at, left
-
-
-_NAMES = {
-    prefix + bytes([len(name)]) + name.encode(): name
-    for prefix in (b"m\0\0\0", b"d\0", b"s", b"w")
-    for name in ("op", "d", "s", "t")
-}
-"""Keys by their terms."""
-
-
-def envelope(data: bytes) -> dict[str, bytes]:
-    """Return the values of the outermost map of a message, each as a term. Raises `EtfError`."""
-    if data[1:2] not in (b"", bytes([_MAP])):
-        raise EtfError("term is not a map")
-    if len(data) < 6:
-        raise EtfError(_TRUNCATED, truncated=True)
-    count, at = int.from_bytes(data[2:6], "big"), 6
-    if count > _MAX_MEMBERS:
-        raise EtfError(f"too many members: expected at most {_MAX_MEMBERS}")
-    walk = _Walk(data)
-    values: dict[str, bytes] = {}
-    for _ in range(count):
-        middle = walk.end(at)
-        end = walk.end(middle)
-        name = _NAMES.get(data[at:middle])
-        if name is None:
-            key = _Reader(data, at).value(_MAX_DEPTH)
-            name = _key_text(key) if type(key) in _KEYS else ""  # not a key in JSON
-        values[name] = VERSION + data[middle:end]
-        at = end
-    if at != len(data):
-        raise EtfError("data after the end of the term")
-    return values
-
-
-# ----- values of terms -----
+# A name of the module: its lookup in `int` takes longer than the call.
+_number: Callable[..., int] = int.from_bytes
+_double = struct.Struct(">d").unpack_from
+_known_keys: dict[bytes, str] = {}
+"""Text of the keys of maps, by term. Servers repeat them in every event."""
 
 
 class _Reader:
@@ -256,7 +96,7 @@ class _Reader:
     def __init__(self, data: bytes, at: int) -> None:
         self._data = data
         self._at = at
-        self._count = 0
+        self._count = 1
 
     @property
     def is_at_end(self) -> bool:
@@ -265,115 +105,170 @@ class _Reader:
     def value(self, depth: int = 0) -> Any:
         """Return the value of the next term. Raises `EtfError`."""
         try:
-            (value,) = self._values(1, depth)
+            value = self._value(self._at, depth)
         except (IndexError, struct.error):
-            raise EtfError(_TRUNCATED, truncated=True) from None
+            raise EtfError(TRUNCATED, truncated=True) from None
+        # A slice beyond the end is short, without an error.
         if self._at > len(self._data):
-            raise EtfError(_TRUNCATED, truncated=True)
+            raise EtfError(TRUNCATED, truncated=True)
         return value
 
-    def _values(self, count: int, depth: int) -> list[Any]:
-        """Return the values of the next `count` terms."""
-        self._count += count
-        if self._count > _MAX_VALUES:
-            raise EtfError(f"too many terms: expected at most {_MAX_VALUES}")
-        if depth > _MAX_DEPTH:
-            raise EtfError(f"too deeply nested: expected at most {_MAX_DEPTH} levels")
-        data, at = self._data, self._at
-        values: list[Any] = []
-        for _ in range(count):
-            tag = data[at]
+    def _value(self, at: int, depth: int) -> Any:
+        """Return the value of the term at `at`, and set `_at` to its end."""
+        data = self._data
+        tag = data[at]
+        at += 1
+        value: Any
+        if tag in CONTAINERS:
+            begin = at + CONTAINERS[tag]
+            count = _number(data[at:begin], "big")
+            if tag == MAP:
+                return self._map(begin, count, depth + 1)
+            return self._list(begin, count, depth + 1, has_tail=tag == LIST)
+        if tag == BINARY:
+            begin = at + 4
+            at = begin + _number(data[at:begin], "big")
+            value = data[begin:at].decode("utf-8", "replace")
+        elif tag == SMALL_INTEGER:
+            value = data[at]
             at += 1
-            if tag == _BINARY:
-                begin = at + 4
-                at = begin + int.from_bytes(data[at:begin], "big")
-                # `value` checks for truncated data at the end; a short slice is harmless.
-                value: Any = data[begin:at].decode(errors="replace")
-            elif tag == _SMALL_INTEGER:
-                value = data[at]
-                at += 1
-            elif tag in _ATOMS:
-                begin = at + _ATOMS[tag]
-                at = begin + int.from_bytes(data[at:begin], "big")
-                name = data[begin:at].decode(errors="replace")
-                value = _WORDS.get(name, name)
-            elif tag == _INTEGER:
-                value = int.from_bytes(data[at : at + 4], "big", signed=True)
-                at += 4
-            elif tag in _BIGS:
-                begin = at + _BIGS[tag] + 1
-                digits = int.from_bytes(data[at : begin - 1], "big")
-                if digits > _MAX_INTEGER_BYTES:
-                    raise EtfError(
-                        f"integer too large: expected at most {_MAX_INTEGER_BYTES} bytes"
-                    )
-                at = begin + digits
-                value = int.from_bytes(data[begin:at], "little")
-                if data[begin - 1]:
-                    value = -value
-            elif tag == _NIL:
+        elif tag in ATOMS:
+            begin = at + ATOMS[tag]
+            at = begin + _number(data[at:begin], "big")
+            name = data[begin:at].decode("utf-8", "replace")
+            value = _WORDS.get(name, name)
+        elif tag == INTEGER:
+            value = _number(data[at : at + 4], "big", signed=True)
+            at += 4
+        elif tag in BIGS:
+            begin = at + BIGS[tag] + 1
+            digits = _number(data[at : begin - 1], "big")
+            if digits > _MAX_INTEGER_BYTES:
+                raise EtfError(f"integer too large: expected at most {_MAX_INTEGER_BYTES} bytes")
+            at = begin + digits
+            value = _number(data[begin:at], "little")
+            if data[begin - 1]:
+                value = -value
+        elif tag == NIL:
+            value = []
+        elif tag == FLOAT:
+            (value,) = _double(data, at)
+            at += 8
+            if not math.isfinite(value):
+                raise EtfError("float is not finite")
+        elif tag == STRING:
+            begin = at + 2
+            at = begin + _number(data[at:begin], "big")
+            value = list(data[begin:at])
+        elif tag == OLD_FLOAT:
+            value = _old_float(data[at : at + 31])
+            at += 31
+        else:
+            raise EtfError(f"unsupported term type {tag}")
+        self._at = at
+        return value
+
+    def _map(self, at: int, count: int, depth: int) -> dict[str, Any]:
+        self._check(at, 2 * count, depth)
+        data, known, words = self._data, _known_keys, _SHORT_WORDS
+        values: dict[str, Any] = {}
+        value: Any
+        # The usual keys and values are decoded here, without calls: this takes half of the time.
+        for _ in range(count):
+            key = None
+            if data[at] == BINARY:
+                end = at + 5 + data[at + 4]
+                key = known.get(data[at:end])
+            if key is None:
+                key = self._key(at, depth)
+                end = self._at
+            tag = data[end]
+            if tag == BINARY:
+                begin = end + 5
+                at = begin + _number(data[end + 1 : begin], "big")
+                value = data[begin:at].decode("utf-8", "replace")
+            elif tag == SMALL_ATOM:
+                at = end + 2 + data[end + 1]
+                value = words.get(data[end:at], words)
+                if value is words:
+                    value = self._value(end, depth)
+            elif tag == SMALL_INTEGER:
+                value = data[end + 1]
+                at = end + 2
+            elif tag == NIL:
                 value = []
-            elif tag == _FLOAT:
-                (value,) = _double(data, at)
-                at += 8
-                if not math.isfinite(value):
-                    raise EtfError("float is not finite")
-            elif tag == _STRING:
-                begin = at + 2
-                at = begin + int.from_bytes(data[at:begin], "big")
-                value = list(data[begin:at])
-            else:
-                self._at = at
-                value = self._unusual(tag, depth + 1)
+                at = end + 1
+            elif tag == MAP:
+                begin = end + 5
+                value = self._map(begin, _number(data[end + 1 : begin], "big"), depth + 1)
                 at = self._at
-            values.append(value)
+            else:
+                value = self._value(end, depth)
+                at = self._at
+            values[key] = value
         self._at = at
         return values
 
-    def _unusual(self, tag: int, depth: int) -> Any:
-        """Return the value of a container or of an old float."""
-        data, at = self._data, self._at
-        if tag in _CONTAINERS:
-            begin = at + _CONTAINERS[tag]
-            count = int.from_bytes(data[at:begin], "big")
-            if count > len(data) - at:  # each takes at least one byte
-                raise EtfError(_TRUNCATED, truncated=True)
-            self._at = begin
-            if tag == _MAP:
-                values = self._values(2 * count, depth)
-                return dict(zip(map(_key, values[::2]), values[1::2], strict=True))
-            values = self._values(count, depth)
-            if tag == _LIST:
-                if data[self._at] != _NIL:
-                    raise EtfError("improper list: expected an empty tail")
-                self._at += 1
-            return values
-        if tag == _OLD_FLOAT:
-            self._at = at + 31
-            try:
-                value = float(data[at : at + 31].partition(b"\0")[0])
-            except ValueError:
-                raise EtfError("float is not a number") from None
-            if not math.isfinite(value):
-                raise EtfError("float is not finite")
-            return value
-        raise EtfError(f"unsupported term type {tag}")
+    def _key(self, at: int, depth: int) -> str:
+        """Return the key at `at`, and keep it if it is a short text."""
+        value = self._value(at, depth)
+        if type(value) not in _KEYS:
+            what = type(value).__name__
+            raise EtfError(f"map key of type {what}: expected text, an int or an atom")
+        key = _key_text(value)
+        term = self._data[at : self._at]
+        if (
+            term[0] == BINARY
+            and self._at - at == len(term) <= _MAX_KNOWN_KEY
+            and len(_known_keys) < _MAX_KNOWN_KEYS
+        ):
+            _known_keys[term] = key
+        return key
+
+    def _list(self, at: int, count: int, depth: int, *, has_tail: bool) -> list[Any]:
+        self._check(at, count, depth)
+        self._at = at
+        values = [self._value(self._at, depth) for _ in range(count)]
+        if has_tail:
+            if self._data[self._at] != NIL:
+                raise EtfError("improper list: expected an empty tail")
+            self._at += 1
+        return values
+
+    def _check(self, at: int, count: int, depth: int) -> None:
+        """Raise `EtfError` for a container that is too large or too deeply nested."""
+        if count > len(self._data) - at:  # each takes at least one byte
+            raise EtfError(TRUNCATED, truncated=True)
+        self._count += count
+        if self._count > _MAX_VALUES:
+            raise EtfError(f"too many terms: expected at most {_MAX_VALUES}")
+        if depth > MAX_DEPTH:
+            raise EtfError(f"too deeply nested: expected at most {MAX_DEPTH} levels")
 
 
-_double = struct.Struct(">d").unpack_from
+def _old_float(text: bytes) -> float:
+    try:
+        value = float(text.partition(b"\0")[0])
+    except ValueError:
+        raise EtfError("float is not a number") from None
+    if not math.isfinite(value):
+        raise EtfError("float is not finite")
+    return value
+
+
 _KEYS = (str, int, bool, type(None))
-
-
-def _key(value: Any) -> str:
-    if type(value) not in _KEYS:
-        raise EtfError(f"map key of type {type(value).__name__}: expected text, an int or an atom")
-    return _key_text(value)
 
 
 def _key_text(value: Any) -> str:
     if type(value) is str:
         return value
     return str(value) if type(value) is int else _KEY_WORDS[value]
+
+
+def key_at(data: bytes, at: int) -> str:
+    """Return the text of the key at `at`, or "" if it is no key in JSON. Raises `EtfError`."""
+    key = _Reader(data, at).value(MAX_DEPTH)
+    return _key_text(key) if type(key) in _KEYS else ""
 
 
 def unpack(data: bytes) -> Any:

@@ -17,6 +17,7 @@ __all__ = [
     "check_term",
     "converted",
     "decode_json",
+    "decode_leniently",
     "decode_raw",
     "decode_raw_strictly",
     "encode_etf",
@@ -51,6 +52,15 @@ def decode_raw(d: bytes | msgspec.Raw, type_: type[T]) -> T:
     # The error of msgspec about a value of another type names its location.
     is_mismatch = isinstance(strict, msgspec.ValidationError)
     return _converted(_loads(raw, strict), type_, str(strict) if is_mismatch else None)
+
+
+def decode_leniently(d: bytes | msgspec.Raw) -> Any:
+    """Decode `d` that is not valid JSON: an ETF term, or what Python's json module accepts.
+
+    Raises `DataError`.
+    """
+    raw = bytes(d)
+    return _from_term(raw, Any) if raw[:1] == etf.VERSION else decode_raw(d, Any)
 
 
 def decode_raw_strictly(d: bytes | msgspec.Raw, type_: type[T]) -> T:
@@ -89,12 +99,13 @@ def _loads(raw: bytes, strict: Exception) -> Any:
 
 
 def _from_term(raw: bytes, type_: type[T]) -> T:
+    value: Any
     try:
         value = etf.unpack(raw)
     except etf.EtfError as error:
         why = str(error)
     else:
-        return _converted(value, type_)
+        return value if type_ is Any else _converted(value, type_)
     raise DataError(why)
 
 

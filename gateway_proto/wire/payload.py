@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from gateway_proto.encoding import etf
+from gateway_proto.encoding import etf, etf_envelope
 from gateway_proto.encoding.raw_value import (
     DECODE_ERRORS,
     encode_etf,
@@ -28,6 +28,7 @@ __all__ = [
     "Payload",
     "PayloadError",
     "decode_dispatch",
+    "decode_etf_dispatch",
     "decode_message",
     "decode_payload",
     "encode_control",
@@ -92,12 +93,27 @@ decode_dispatch: Callable[[str | bytes], Dispatch | _AckTag] = msgspec.json.Deco
 """Decode a JSON dispatch. Raises one of `DECODE_ERRORS` for almost everything else."""
 
 
+def decode_etf_dispatch(text: str | bytes) -> Dispatch | None:
+    """Decode an ETF dispatch in which a member follows `d`, or return None."""
+    if not isinstance(text, bytes):
+        return None
+    members = etf_envelope.dispatch_members(text)
+    if members is None:
+        return None
+    name, sequence, d = members
+    return Dispatch(name, sequence, msgspec.Raw(d))
+
+
 def decode_message(text: str | bytes) -> Dispatch | Payload:
     """Decode a message of a server, dispatches as events. Raises `PayloadError`."""
-    try:
-        dispatch = decode_dispatch(text)
-    except DECODE_ERRORS:
-        dispatch = None
+    dispatch: Dispatch | _AckTag | None
+    if text[:1] == etf.VERSION:
+        dispatch = decode_etf_dispatch(text)
+    else:
+        try:
+            dispatch = decode_dispatch(text)
+        except DECODE_ERRORS:
+            dispatch = None
     if isinstance(dispatch, Dispatch):
         return dispatch
     payload = decode_payload(text)
@@ -143,7 +159,7 @@ def _decode_around(text: str | bytes, why: str) -> Payload:
 
 def _decode_etf(term: bytes) -> Payload:
     try:
-        values = etf.envelope(term)
+        values = etf_envelope.envelope(term)
         d = msgspec.Raw(values["d"]) if "d" in values else NULL
         names = ("op", "s", "t", "message")
         fields = {name: etf.unpack(values[name]) for name in names if name in values}

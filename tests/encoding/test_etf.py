@@ -15,8 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway_proto.encoding import etf
+from gateway_proto.encoding import etf, etf_envelope
 from gateway_proto.encoding.etf import EtfError
+from gateway_proto.encoding.etf_envelope import envelope
 
 erlpack = pytest.importorskip("erlpack")
 
@@ -38,16 +39,16 @@ def test_etf_round_trip_preserves_the_value(value: Any) -> None:
 
 @given(_VALUES)
 def test_envelope_of_erlpack_output_has_the_right_values(value: Any) -> None:
-    envelope = {"op": 0, "d": value}
+    payload = {"op": 0, "d": value}
 
-    values = etf.envelope(erlpack.pack(envelope))
+    values = envelope(erlpack.pack(payload))
 
-    assert {name: etf.unpack(term) for name, term in values.items()} == envelope
+    assert {name: etf.unpack(term) for name, term in values.items()} == payload
 
 
 @given(st.binary(max_size=60))
 def test_arbitrary_bytes_give_a_value_or_etf_error(data: bytes) -> None:
-    for read in (etf.unpack, etf.envelope):
+    for read in (etf.unpack, envelope):
         with contextlib.suppress(EtfError):
             read(b"\x83" + data)
 
@@ -59,7 +60,7 @@ def test_truncated_random_term_is_reported_as_truncated(value: Any, data: st.Dat
     length = data.draw(st.integers(1, len(term) - 1))
 
     with pytest.raises(EtfError) as caught:
-        etf.envelope(term[:length])
+        envelope(term[:length])
 
     assert caught.value.truncated
 
@@ -69,7 +70,7 @@ def test_term_truncated_at_any_byte_is_reported_as_truncated() -> None:
 
     for length in range(1, len(term)):
         with pytest.raises(EtfError) as caught:
-            etf.envelope(term[:length])
+            envelope(term[:length])
         assert caught.value.truncated, length
 
 
@@ -232,7 +233,7 @@ def test_term_with_json_form_is_decoded_at_any_position(term: bytes, value: Any)
 
     assert etf.unpack(b"\x83" + term) == value
     for outer, expected in ((list_of_it, [value] * 40), (map_of_it, {"1": value, "k": value})):
-        values = etf.envelope(_OF_THIS_MESSAGE + outer + b"s\x01sa\x05")
+        values = envelope(_OF_THIS_MESSAGE + outer + b"s\x01sa\x05")
         assert etf.unpack(values["d"]) == expected
         assert etf.unpack(values["s"]) == 5
 
@@ -249,7 +250,7 @@ def test_term_with_json_form_is_decoded_at_any_position(term: bytes, value: Any)
     ],
 )
 def test_term_without_json_form_fails_only_its_own_event(term: bytes) -> None:
-    values = etf.envelope(_OF_THIS_MESSAGE + term + b"s\x01sa\x05")
+    values = envelope(_OF_THIS_MESSAGE + term + b"s\x01sa\x05")
 
     assert values["d"] == b"\x83" + term
     assert etf.unpack(values["s"]) == 5
@@ -316,7 +317,7 @@ _TERMS = st.recursive(
 @given(_TERMS)
 @settings(deadline=None, max_examples=50)
 def test_run_of_equal_terms_is_skipped_to_its_end(term: bytes) -> None:
-    values = etf.envelope(_OF_THIS_MESSAGE + term + b"s\x01sa\x05")
+    values = envelope(_OF_THIS_MESSAGE + term + b"s\x01sa\x05")
 
     assert values == {"d": b"\x83" + term, "s": b"\x83a\x05"}
     with contextlib.suppress(EtfError):
@@ -331,19 +332,19 @@ def test_run_of_equal_terms_is_skipped_to_its_end(term: bytes) -> None:
 def test_long_list_of_small_terms_is_skipped_in_few_steps(one: bytes) -> None:
     count = 200_000
     data = b"\x83l" + struct.pack(">I", count) + one * count + b"j"
-    walk = etf._Walk(data)
+    walk = etf_envelope._Walk(data)
 
     assert walk.end(1) == len(data)
     assert walk._steps < 100
 
 
 def test_nested_terms_over_the_limit_are_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(etf, "_MAX_STEPS", 1000)
+    monkeypatch.setattr(etf_envelope, "_MAX_STEPS", 1000)
     monkeypatch.setattr(etf, "_MAX_VALUES", 1000)
     nested = b"h\x01" * 1500 + b"j"
 
     with pytest.raises(EtfError, match="too many terms: expected at most 1000"):
-        etf.envelope(_OF_THIS_MESSAGE + nested + b"s\x01sa\x05")
+        envelope(_OF_THIS_MESSAGE + nested + b"s\x01sa\x05")
     with pytest.raises(EtfError, match="too many terms: expected at most 1000"):
         etf.unpack(b"\x83l\x00\x00\x04\x00" + b"j" * 1025)
 
@@ -360,9 +361,9 @@ def test_terms_nested_up_to_256_levels_are_accepted() -> None:
     def nested(depth: int) -> bytes:
         return _LIST * depth + b"a\x01" + b"j" * depth
 
-    envelope = b"\x83t\x00\x00\x00\x01m\x00\x00\x00\x01d"
+    head = b"\x83t\x00\x00\x00\x01m\x00\x00\x00\x01d"
 
-    assert etf.envelope(envelope + nested(256)) == {"d": b"\x83" + nested(256)}
+    assert envelope(head + nested(256)) == {"d": b"\x83" + nested(256)}
     assert etf.unpack(b"\x83" + nested(256))
     with pytest.raises(EtfError, match="too deeply nested"):
         etf.unpack(b"\x83" + nested(257))
@@ -391,13 +392,13 @@ def test_invalid_envelope_raises_its_reason(
     data: bytes, expected_text: str, truncated: bool
 ) -> None:
     with pytest.raises(EtfError) as caught:
-        etf.envelope(data)
+        envelope(data)
 
     assert (str(caught.value), caught.value.truncated) == (expected_text, truncated)
 
 
 def test_envelope_may_be_empty() -> None:
-    assert etf.envelope(b"\x83t\x00\x00\x00\x00") == {}
+    assert envelope(b"\x83t\x00\x00\x00\x00") == {}
 
 
 def test_lists_and_maps_may_be_empty_or_large() -> None:
@@ -418,7 +419,7 @@ def test_terms_are_decoded_without_erlpack(monkeypatch: pytest.MonkeyPatch) -> N
 def test_envelope_key_without_json_form_is_skipped() -> None:
     pairs = b"ja\x01" + b"a\x05a\x02" + b"m\x00\x00\x00\x02opa\x00"
 
-    values = etf.envelope(b"\x83t\x00\x00\x00\x03" + pairs)
+    values = envelope(b"\x83t\x00\x00\x00\x03" + pairs)
 
     assert values == {"": b"\x83a\x01", "5": b"\x83a\x02", "op": b"\x83a\x00"}
 
