@@ -19,6 +19,7 @@ from gateway_proto.fleet.generations import (
     Generation,
     GenerationPhase,
     Generations,
+    GroupPlace,
     Preparation,
     Resharding,
 )
@@ -60,6 +61,7 @@ __all__ = [
     "Generation",
     "GenerationPhase",
     "Generations",
+    "GroupPlace",
     "IdentifySlots",
     "Ledger",
     "LogHead",

@@ -11,9 +11,15 @@ from collections import deque
 
 import msgspec
 
-from gateway_proto._checks import rejected
+from gateway_proto._checks import BOOL, rejected
 from gateway_proto.errors import DataError, LocalProtocolError
-from gateway_proto.fleet.feed_events import FeedEvent, LogRewound, RecordsDropped, feed_events
+from gateway_proto.fleet.feed_events import (
+    Cutover,
+    FeedEvent,
+    LogRewound,
+    RecordsDropped,
+    feed_events,
+)
 from gateway_proto.fleet.records import BYTES, HEAD, LogHead, LogRecord, check_head
 
 __all__ = ["FeedCursor"]
@@ -22,7 +28,7 @@ _RECENT = 16
 """Number of records that are remembered, to find out how far a log was rewound."""
 
 
-class _Place(msgspec.Struct, frozen=True):
+class _Place(msgspec.Struct, frozen=True, omit_defaults=True):
     """What was handled: whole records, and events of the record after them."""
 
     recent: tuple[tuple[int, str], ...] = ()
@@ -30,6 +36,8 @@ class _Place(msgspec.Struct, frozen=True):
     record: str = ""
     """Id of the record of which `count` events were handled."""
     count: int = 0
+    cut: bool = False
+    """Whether the cutover was handled: the group is done with the log."""
 
 
 class _Cursor(msgspec.Struct, frozen=True):
@@ -63,6 +71,7 @@ class FeedCursor:
         self._is_changed = False
         self._in_flight: bytes | None = None
         self._is_checking = False
+        self._is_entering = False  # the record that begins the log was not read yet
         self._position = 0
         self._notice: FeedEvent | None = None  # for the next record
         self._records: deque[tuple[int, LogRecord, FeedEvent | None]] = deque()
@@ -85,23 +94,33 @@ class FeedCursor:
 
     @property
     def needs_records(self) -> bool:
-        """Whether no event is left."""
-        return not self._records and not self._events
+        """Whether no event is left, and the cutover was not reached."""
+        return not self._records and not self._events and not self._delivered.cut
 
     @property
     def is_handled(self) -> bool:
         """Whether each event that was taken was handled."""
         return self._acknowledged == self._delivered
 
+    @property
+    def is_cut(self) -> bool:
+        """Whether the cutover was handled, and the store has that."""
+        return self.is_active and self._acknowledged.cut and not self._is_changed
+
     # ----- the value in the store -----
 
-    def begin(self, value: bytes | None, revision: int, *, start: LogHead) -> None:
+    def begin(
+        self, value: bytes | None, revision: int, *, start: LogHead, entered: bool = False
+    ) -> None:
         """Begin with the value of the store and its revision; without one, after `start`.
 
-        Raises `DataError` if the value is not that of a cursor.
+        `entered` is that of `GroupPlace`: the group needs the whole log. Raises `DataError` if the
+        value is not that of a cursor.
         """
         HEAD.named("start", start)
+        BOOL.named("entered", entered)
         self._adopt(value, revision)
+        self._is_entering = entered and not self._delivered.recent
         if value is None and start.position:
             self._acknowledged = self._delivered = _Place(((start.position, start.id),))
             self.restart()
@@ -143,6 +162,7 @@ class FeedCursor:
             self._events.clear()
         elif not self._is_active:
             self._acknowledged = self._delivered = cursor.place
+            self._is_entering = self._is_entering and not cursor.place.recent
             self.restart()
 
     def _value(self) -> bytes:
@@ -175,6 +195,10 @@ class FeedCursor:
             return self._position != 0
         if self._notice is None and self._delivered.recent and position != self._position + 1:
             self._notice = RecordsDropped(self._position, position)
+        if self._is_entering and (record.entered or record.events):
+            self._is_entering = False
+            if not record.entered:  # which is before all events
+                self._notice = RecordsDropped(0, position)
         self._records.append((position, record, self._notice))
         self._position, self._notice = position, None
         return True
@@ -208,6 +232,15 @@ class FeedCursor:
         event, self._delivered = self._events.popleft()
         return event
 
+    def finish(self) -> None:
+        """Report that the log ends here: another generation is the present one.
+
+        Call it if `needs_records` and the log has no more: the next event is a `Cutover`, even if
+        the record that says so was lost.
+        """
+        if self.needs_records:
+            self._events.append((Cutover(), msgspec.structs.replace(self._delivered, cut=True)))
+
     def handled(self) -> None:
         """Acknowledge the events that were taken; write the cursor before more are handled."""
         if self._acknowledged != self._delivered:
@@ -217,7 +250,9 @@ class FeedCursor:
     def _open(self, position: int, record: LogRecord, notice: FeedEvent | None) -> None:
         """Queue the events of a record, or acknowledge a record without events."""
         before = self._delivered
-        done = _Place((*before.recent, (position, record.id))[-_RECENT:])
+        if before.cut:
+            return
+        done = _Place((*before.recent, (position, record.id))[-_RECENT:], cut=record.cutover)
         events = list(feed_events(record))
         if notice is not None:
             self._events.append((notice, before if events else done))

@@ -32,8 +32,17 @@ from gateway_proto.fleet.member_record import MAX_SHARDS, SHARD_COUNT, Stage
 from gateway_proto.fleet.records import BYTES
 from gateway_proto.session import GuildBackfill
 
-__all__ = ["Generation", "GenerationPhase", "Generations", "Preparation", "Resharding"]
+__all__ = [
+    "Generation",
+    "GenerationPhase",
+    "Generations",
+    "GroupPlace",
+    "Preparation",
+    "Resharding",
+]
 
+_MAX_EARLIER = 16
+"""Number of earlier generations that are known. Older logs are long dropped."""
 _BACKFILL_SECONDS = 30.0
 """Seconds after READY for which guilds are awaited. Those in an outage may take hours."""
 
@@ -61,14 +70,13 @@ class Generations(msgspec.Struct, frozen=True, omit_defaults=True):
     """Generation that is announced."""
     phase: GenerationPhase = GenerationPhase.PREPARING
     """How far the change to `next` is."""
-    previous: Generation | None = None
-    """Generation before the present one: consumers read its logs to their ends first."""
+    earlier: tuple[Generation, ...] = ()
+    """The last generations before the present one: consumers read their logs to the ends first."""
 
     @classmethod
     def begun(cls, id: str, count: int, *, before: Generations | None = None) -> Generations:
         """Return a first generation, or one that begins since no member of another is live."""
-        previous = None if before is None else before.present
-        return cls(_generation(id, count), previous=previous)
+        return cls(_generation(id, count), earlier=() if before is None else before._passed)
 
     def announced(self, id: str, count: int) -> Generations:
         """Announce a generation. `id` differs from all others.
@@ -107,8 +115,22 @@ class Generations(msgspec.Struct, frozen=True, omit_defaults=True):
         if self.next is None:
             raise LocalProtocolError("no change of the number of shards is under way")
         if self.phase is GenerationPhase.LEAVING:
-            return Generations(self.next, previous=self.present)
+            return Generations(self.next, earlier=self._passed)
         return msgspec.structs.replace(self, phase=_FOLLOWING[self.phase])
+
+    def after(self, generation: Generation) -> Generation | None:
+        """Return the generation in which consumers continue after one; None after the present one.
+
+        After one that is no longer known it is the present one.
+        """
+        known = (*self.earlier, self.present)
+        if generation not in known:
+            return self.present
+        return next(iter(known[known.index(generation) + 1 :]), None)
+
+    @property
+    def _passed(self) -> tuple[Generation, ...]:
+        return (*self.earlier, self.present)[-_MAX_EARLIER:]
 
     def to_bytes(self) -> bytes:
         """Return JSON, which `from_bytes` converts to an equal value."""
@@ -123,6 +145,38 @@ class Generations(msgspec.Struct, frozen=True, omit_defaults=True):
         except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
             why = str(error)
         raise DataError(f"data is not the generations of a fleet: {why}")
+
+
+class GroupPlace(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The generation that a group of consumers reads: a value in the store, for all of them."""
+
+    generation: Generation
+    entered: bool = False
+    """Whether the group came from another generation, and reads the logs from their beginnings."""
+
+    def to_bytes(self) -> bytes:
+        """Return JSON, which `from_bytes` converts to an equal value."""
+        return msgspec.json.encode(self)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> GroupPlace:
+        """Return the value of `to_bytes`. Raises `DataError` if it is invalid."""
+        BYTES.named("data", data)
+        try:
+            return msgspec.json.decode(data, type=cls)
+        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+            why = str(error)
+        raise DataError(f"data is not the place of a group: {why}")
+
+    def following(self, generations: Generations, stages: Mapping[int, Stage]) -> GroupPlace | None:
+        """Return the next place, once the cutover of all shards was handled; else None.
+
+        `stages` is `Membership.stages` of the consumers of the group.
+        """
+        after = generations.after(self.generation)
+        if after is None or not _have_all(self.generation, stages, Stage.LEFT):
+            return None
+        return GroupPlace(after, entered=True)
 
 
 _FOLLOWING = {
@@ -166,7 +220,7 @@ class Resharding:
         phase = generations.phase
         is_leaving = phase is GenerationPhase.LEAVING
         of, stages = (generations.present, present) if is_leaving else (generations.next, next_)
-        if any(stages.get(shard, 0) < _REQUIRED[phase] for shard in range(of.count)):
+        if not _have_all(of, stages, _REQUIRED[phase]):
             return None
         if phase is GenerationPhase.ENTERING:
             if self._complete[0] != of:
@@ -202,6 +256,10 @@ class Preparation:
     def is_done(self, *, now: float) -> bool:
         """Whether the shard is prepared. Guilds are awaited for 30 seconds after READY."""
         return self._backfill.done or now >= self._ready_at + _BACKFILL_SECONDS
+
+
+def _have_all(generation: Generation, stages: Mapping[int, Stage], least: Stage) -> bool:
+    return all(stages.get(shard, 0) >= least for shard in range(generation.count))
 
 
 def _generation(id: str, count: int) -> Generation:

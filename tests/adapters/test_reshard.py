@@ -124,8 +124,9 @@ def test_cutover_is_in_every_log(kit: Kit) -> None:
             bench.send(shard_id, 1, 4)
         await until(lambda: len(first.numbers + second.numbers) == 4)
 
-        assert known.previous is not None and known.previous.count == 2
-        for log in await logs(bench, known.previous.id, 2):
+        (earlier,) = known.earlier
+        assert earlier.count == 2
+        for log in await logs(bench, earlier.id, 2):
             assert names(log)[0] == "READY"
             assert log[-1].cutover and log[-1].session is None
             assert [record.cutover for record in log].count(True) == 1

@@ -23,6 +23,7 @@ from gateway_proto.fleet import (
     Generation,
     GenerationPhase,
     Generations,
+    GroupPlace,
     Preparation,
     Resharding,
     Stage,
@@ -48,7 +49,9 @@ def test_first_generation_has_no_previous_one() -> None:
 
 
 def test_generation_without_live_members_is_the_previous_one() -> None:
-    assert Generations.begun("b", 8, before=Generations(FOUR)) == Generations(EIGHT, previous=FOUR)
+    assert Generations.begun("b", 8, before=Generations(FOUR)) == Generations(
+        EIGHT, earlier=(FOUR,)
+    )
 
 
 def test_announced_generation_is_next_to_the_present_one() -> None:
@@ -95,7 +98,7 @@ def test_change_that_was_not_announced_is_refused(change: Callable[[Generations]
 def test_change_passes_through_each_phase() -> None:
     assert Generations(FOUR, EIGHT, GenerationPhase.ENTERING) == ENTERING
     assert Generations(FOUR, EIGHT, GenerationPhase.LEAVING) == LEAVING
-    assert LEAVING.advanced() == Generations(EIGHT, previous=FOUR)
+    assert LEAVING.advanced() == Generations(EIGHT, earlier=(FOUR,))
 
 
 @given(
@@ -104,7 +107,7 @@ def test_change_passes_through_each_phase() -> None:
         GENERATIONS,
         st.none() | GENERATIONS,
         st.sampled_from(GenerationPhase),
-        st.none() | GENERATIONS,
+        st.lists(GENERATIONS, max_size=3).map(tuple),
     )
 )
 def test_value_equals_its_decoded_bytes(generations: Generations) -> None:
@@ -128,6 +131,51 @@ def test_value_equals_its_decoded_bytes(generations: Generations) -> None:
 def test_invalid_bytes_raise_data_error(data: bytes) -> None:
     with pytest.raises(DataError, match="data is not the generations of a fleet"):
         Generations.from_bytes(data)
+
+
+def test_consumers_continue_in_each_generation_in_turn() -> None:
+    two = Generation("c", 2)
+    generations = Generations(two, earlier=(FOUR, EIGHT))
+
+    assert generations.after(FOUR) == EIGHT
+    assert generations.after(EIGHT) == two
+    assert generations.after(two) is None
+    assert generations.after(Generation("forgotten", 9)) == two
+
+
+def test_sixteen_earlier_generations_are_known() -> None:
+    generations = Generations.begun("0", 1)
+    for number in range(1, 21):
+        generations = generations.announced(str(number), 1 + number % 2)
+        while generations.next is not None:
+            generations = generations.advanced()
+
+    assert [each.id for each in generations.earlier] == [str(n) for n in range(4, 20)]
+
+
+# ----- the place of a group -----
+
+
+def test_group_enters_the_next_generation_after_all_cutovers() -> None:
+    place, done = GroupPlace(FOUR), LEAVING.advanced()
+    left = stages(4, Stage.LEFT)
+
+    assert place.following(done, {}) is None
+    assert place.following(done, {n: left[n] for n in (0, 1, 3)}) is None
+    assert place.following(LEAVING, left) is None, "the change is not complete"
+    assert place.following(done, left) == GroupPlace(EIGHT, entered=True)
+    assert GroupPlace(EIGHT).following(done, stages(8, Stage.LEFT)) is None
+
+
+@given(st.builds(GroupPlace, GENERATIONS, st.booleans()))
+def test_place_equals_its_decoded_bytes(place: GroupPlace) -> None:
+    assert GroupPlace.from_bytes(place.to_bytes()) == place
+
+
+@pytest.mark.parametrize("data", [b"", b"{}", b'{"generation": {"id": "a", "count": 0}}'])
+def test_invalid_place_raises_data_error(data: bytes) -> None:
+    with pytest.raises(DataError, match="data is not the place of a group"):
+        GroupPlace.from_bytes(data)
 
 
 # ----- when a phase ends -----
@@ -174,7 +222,7 @@ def test_leaving_ends_once_all_present_shards_have_left() -> None:
 
     assert resharding.wanted(LEAVING, {}, entered, now=0.0) is None
     assert resharding.wanted(LEAVING, left | {2: Stage.PREPARED}, entered, now=0.0) is None
-    assert resharding.wanted(LEAVING, left, {}, now=0.0) == Generations(EIGHT, previous=FOUR)
+    assert resharding.wanted(LEAVING, left, {}, now=0.0) == Generations(EIGHT, earlier=(FOUR,))
 
 
 @pytest.mark.parametrize("settle", [0.0, -1.0, float("nan"), "1", None])
