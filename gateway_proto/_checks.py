@@ -4,7 +4,7 @@ A converter (`as_...`) returns the canonical form of a value that can mean only 
 list where a tuple is kept, and any other value unchanged; it does not raise. A `Check` then raises
 `LocalProtocolError` for each value that is not canonical; the error names the field, the value and
 what is allowed. A `Check` is an attrs validator; `check_fields` applies a table of them to a
-msgspec struct, and `Check.named` applies one to an argument of a function.
+value, and `Check.named` applies one to an argument of a function.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import copy
 import enum
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar, cast
+from typing import Any, TypeAlias, TypeVar, cast
 
 from gateway_proto.errors import LocalProtocolError
 
@@ -31,9 +31,13 @@ __all__ = [
     "SECONDS",
     "SHARD",
     "TEXT",
+    "TOKEN",
     "WORD",
     "Check",
+    "Checks",
+    "Converters",
     "Each",
+    "ErrorCheck",
     "as_id",
     "as_ids",
     "as_member",
@@ -143,8 +147,28 @@ class Each(Check):
         return self._member.error(name, member)
 
 
-def check_fields(owner: Any, checks: Mapping[str, Check]) -> None:
-    """Check the fields of a value whose class is not an attrs class."""
+class ErrorCheck(Check):
+    """Check by a function that returns the error for a value, or None if the value is allowed."""
+
+    __slots__ = ("_error_of",)
+
+    def __init__(self, error_of: Callable[[str, Any], LocalProtocolError | None]) -> None:
+        super().__init__(lambda value: error_of("", value) is None, "an allowed value")
+        self._error_of = error_of
+
+    def error(self, name: str, value: Any) -> LocalProtocolError:
+        """Return the function's error."""
+        return self._error_of(name, value) or super().error(name, value)
+
+
+Checks: TypeAlias = Mapping[str, Check]
+"""Checks of fields by name."""
+Converters: TypeAlias = Mapping[str, Callable[[Any], Any]]
+"""Converters of fields by name."""
+
+
+def check_fields(owner: Any, checks: Checks) -> None:
+    """Check the fields of a value, in the order of the table."""
     for name, check in checks.items():
         value = getattr(owner, name)
         if not check.allows(value):
@@ -267,6 +291,11 @@ def token_problem(token: object) -> str | None:
     return None if token.isprintable() else "contains a control character: expected printable ASCII"
 
 
+def _token_error(name: str, token: object) -> LocalProtocolError | None:
+    problem = token_problem(token)
+    return None if problem is None else LocalProtocolError(f"{name} {problem}")
+
+
 def instance_of(type_: type[Any] | tuple[type[Any], ...], expected: str) -> Check:
     """Return a check for an instance of a class, or of one of several."""
     return Check(lambda value: isinstance(value, type_), expected)
@@ -307,6 +336,7 @@ DURATION = number(0, _MAX_SECONDS, "seconds", is_open=True)
 ID = Check(is_id, "a snowflake: an int of 64 bits, or its decimal digits as a str")
 INTENTS = integer(0, 2**53)
 SHARD = Check(_is_shard, "(id, count), two ints, with id below count")
+TOKEN = ErrorCheck(_token_error)
 TEXT = Check(is_text, "a str without lone surrogates")
 JSON = instance_of((str, bytes), "JSON as a str or bytes")
 WORD = Check(

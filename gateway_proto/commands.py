@@ -13,7 +13,7 @@ Sources: <https://docs.discord.com/developers/events/gateway-events#send-events>
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import attrs
 import msgspec
@@ -24,9 +24,13 @@ from gateway_proto._checks import (
     INTENTS,
     SHARD,
     TEXT,
+    TOKEN,
     WORD,
     Check,
+    Checks,
+    Converters,
     Each,
+    ErrorCheck,
     as_id,
     as_ids,
     as_tuple,
@@ -38,9 +42,8 @@ from gateway_proto._checks import (
     is_text,
     one_of,
     optional,
-    token_problem,
 )
-from gateway_proto._repr import NonDefaultRepr, RedactedRepr
+from gateway_proto._repr import FieldMethods, RedactedRepr
 from gateway_proto.encoding.raw_value import encode_json
 from gateway_proto.errors import LocalProtocolError
 
@@ -58,6 +61,7 @@ __all__ = [
     "UpdatePresence",
     "UpdateVoiceState",
     "VoiceServerPing",
+    "check_again",
 ]
 
 Snowflake: TypeAlias = str | int
@@ -68,45 +72,13 @@ _MAX_NONCE_BYTES = 32
 _MAX_USER_IDS = 100
 
 
-def _id(value: Snowflake) -> str:
-    id_: str = as_id(value)
-    return id_
-
-
-def _optional_id(value: Snowflake | None) -> str | None:
-    id_: str | None = as_id(value)
-    return id_
-
-
-def _ids(values: Snowflake | Iterable[Snowflake]) -> tuple[str, ...]:
-    ids: tuple[str, ...] = as_ids(values)
-    return ids
-
-
-def _one_or_many(value: Snowflake | Iterable[Snowflake]) -> str | tuple[str, ...]:
-    ids: str | tuple[str, ...] = as_id(value) if isinstance(value, str | int) else as_ids(value)
-    return ids
-
-
-def _optional_ids(values: Snowflake | Iterable[Snowflake] | None) -> tuple[str, ...] | None:
-    ids: tuple[str, ...] | None = as_ids(values)
-    return ids
+def _id_or_ids(value: Any) -> Any:
+    return as_id(value) if isinstance(value, str | int) else as_ids(value)
 
 
 def _activities(values: Activity | Iterable[Activity]) -> tuple[Activity, ...]:
     activities: tuple[Activity, ...] = as_tuple(values)
     return (values,) if isinstance(values, Activity) else activities
-
-
-def _words(values: str | Iterable[str]) -> tuple[str, ...]:
-    words: tuple[str, ...] = as_words(values)
-    return words
-
-
-def _check_token(name: str, token: object) -> None:
-    problem = token_problem(token)
-    if problem is not None:
-        raise LocalProtocolError(f"{name} {problem}")
 
 
 def _is_heartbeat(value: Any) -> bool:
@@ -117,24 +89,36 @@ def _is_nonce(value: Any) -> bool:
     return is_text(value) and len(value.encode()) <= _MAX_NONCE_BYTES
 
 
+def _json_error(name: str, value: Any) -> LocalProtocolError | None:
+    try:
+        encode_json(value)
+    except LocalProtocolError as error:
+        return LocalProtocolError(f"invalid {name}: {error}")
+    return None
+
+
 _INT64 = integer(0, 2**63 - 1)
 _OPTIONAL_TEXT = optional(TEXT)
 _OPTIONAL_ID = optional(ID)
-_OPTIONAL_INT64 = optional(_INT64)
-# https://docs.discord.com/developers/events/gateway-events#update-presence-status-types
-_STATUS = one_of(("online", "dnd", "idle", "invisible", "offline"))
-_NONCE = optional(Check(_is_nonce, f"a str of at most {_MAX_NONCE_BYTES} bytes"))
-_OPCODE = integer(0, 255)
-_LIMIT = integer(0, 2**31 - 1)
 _GUILD_IDS = Each(ID, "one id or more", least=1)
-_USER_IDS = optional(Each(ID, f"1 to {_MAX_USER_IDS} ids", least=1, most=_MAX_USER_IDS))
-_FIELDS = Each(WORD, 'one field or more, such as ["status"]', least=1)
-_ONE_OR_MANY = Check(
-    lambda value: is_id(value) or _GUILD_IDS.allows(value), f"{ID.expected}; or several of them"
-)
 
 
-class IdentifyProperties(msgspec.Struct, frozen=True):
+class _Checked:
+    """Base of commands: fields are converted and checked when an instance is created."""
+
+    __slots__ = ()
+
+    _CONVERTERS: ClassVar[Converters] = {}
+    _CHECKS: ClassVar[Checks] = {}
+
+    def __post_init__(self) -> None:
+        struct: Any = self
+        for name, convert in self._CONVERTERS.items():
+            msgspec.structs.force_setattr(struct, name, convert(getattr(self, name)))
+        check_fields(self, self._CHECKS)
+
+
+class IdentifyProperties(_Checked, msgspec.Struct, frozen=True):
     """Properties of the client in Identify. Versions from 6 on use only the first three.
 
     <https://docs.discord.com/developers/events/gateway-events#identify-identify-connection-properties>
@@ -146,11 +130,12 @@ class IdentifyProperties(msgspec.Struct, frozen=True):
     referrer: str = ""
     referring_domain: str = ""
 
-    def __post_init__(self) -> None:
-        check_fields(self, _PROPERTIES)
+    _CHECKS: ClassVar[Checks] = dict.fromkeys(
+        ("os", "browser", "device", "referrer", "referring_domain"), TEXT
+    )
 
 
-class Activity(msgspec.Struct, frozen=True):
+class Activity(_Checked, msgspec.Struct, frozen=True):
     """Activity in a presence. Version 3 has only `name`, and calls it the game.
 
     <https://docs.discord.com/developers/events/gateway-events#activity-object>
@@ -162,16 +147,12 @@ class Activity(msgspec.Struct, frozen=True):
     url: str | None = None
     state: str | None = None
 
-    def __post_init__(self) -> None:
-        check_fields(self, _ACTIVITY)
-
-
-_PROPERTIES = dict.fromkeys(IdentifyProperties.__struct_fields__, TEXT)
-_ACTIVITY = {"name": WORD, "type": integer(0, 255), "url": _OPTIONAL_TEXT, "state": _OPTIONAL_TEXT}
-_ACTIVITIES = Each(
-    instance_of(Activity, "an Activity, such as Activity('chess')"),
-    "activities, such as [Activity('chess')]",
-)
+    _CHECKS: ClassVar[Checks] = {
+        "name": WORD,
+        "type": integer(0, 255),
+        "url": _OPTIONAL_TEXT,
+        "state": _OPTIONAL_TEXT,
+    }
 
 
 _EARLIER_NAMES: Mapping[str, str] = {
@@ -197,8 +178,9 @@ def _default_status(presence: UpdatePresence) -> str:
     return "online" if presence.since is None else "idle"
 
 
-@attrs.frozen(repr=False)
-class UpdatePresence(NonDefaultRepr, _Named):
+# An attrs class: msgspec has neither defaults that depend on another field nor constructors.
+@attrs.frozen(eq=False, repr=False)
+class UpdatePresence(FieldMethods, _Checked, _Named):
     """Op 3: presence of the user. The client keeps the last one and sends it again when needed.
 
     Versions 8 to 10 allow several `activities`, versions 3 to 7 at most one, the game. `since` is
@@ -207,18 +189,28 @@ class UpdatePresence(NonDefaultRepr, _Named):
     <https://docs.discord.com/developers/events/gateway-events#update-presence>
     """
 
-    activities: tuple[Activity, ...] = attrs.field(
-        default=(), converter=_activities, validator=_ACTIVITIES
-    )
-    since: int | None = attrs.field(default=None, validator=_OPTIONAL_INT64)
-    status: str = attrs.field(
-        default=attrs.Factory(_default_status, takes_self=True), kw_only=True, validator=_STATUS
-    )
+    activities: tuple[Activity, ...] = attrs.field(default=(), converter=_activities)
+    since: int | None = None
+    status: str = attrs.field(default=attrs.Factory(_default_status, takes_self=True), kw_only=True)
     """online, dnd, idle, invisible or offline. The default is idle if `since` is given."""
-    afk: bool = attrs.field(default=False, kw_only=True, validator=BOOL)
+    afk: bool = attrs.field(default=False, kw_only=True)
+
+    _CHECKS: ClassVar[Checks] = {
+        "activities": Each(
+            instance_of(Activity, "an Activity, such as Activity('chess')"),
+            "activities, such as [Activity('chess')]",
+        ),
+        "since": optional(_INT64),
+        # https://docs.discord.com/developers/events/gateway-events#update-presence-status-types
+        "status": one_of(("online", "dnd", "idle", "invisible", "offline")),
+        "afk": BOOL,
+    }
+
+    def __attrs_post_init__(self) -> None:
+        self.__post_init__()
 
 
-class Identify(RedactedRepr, frozen=True, kw_only=True):
+class Identify(_Checked, RedactedRepr, frozen=True, kw_only=True):
     """Op 2: start of a new session. The client sends it without being asked.
 
     <https://docs.discord.com/developers/events/gateway-events#identify>
@@ -235,12 +227,19 @@ class Identify(RedactedRepr, frozen=True, kw_only=True):
     guild_subscriptions: bool | None = None
     """Versions 6 and 7: whether guilds dispatch presences and typing."""
 
-    def __post_init__(self) -> None:
-        _check_token("Identify.token", self.token)
-        check_fields(self, _IDENTIFY)
+    _CHECKS: ClassVar[Checks] = {
+        "token": TOKEN,
+        "properties": instance_of(IdentifyProperties, "a Properties"),
+        "intents": optional(INTENTS),
+        "compress": BOOL,
+        "large_threshold": optional(integer(0)),
+        "shard": optional(SHARD),
+        "presence": optional(instance_of(UpdatePresence, "an UpdatePresence")),
+        "guild_subscriptions": optional(BOOL),
+    }
 
 
-class Resume(RedactedRepr, frozen=True, kw_only=True):
+class Resume(_Checked, RedactedRepr, frozen=True, kw_only=True):
     """Op 6: continuation of a session. The client sends it without being asked.
 
     <https://docs.discord.com/developers/events/gateway-events#resume>
@@ -251,13 +250,10 @@ class Resume(RedactedRepr, frozen=True, kw_only=True):
     token: str | None = None
     """None in version 3, whose clients sent no token in Resume."""
 
-    def __post_init__(self) -> None:
-        if self.token is not None:
-            _check_token("Resume.token", self.token)
-        check_fields(self, _RESUME)
+    _CHECKS: ClassVar[Checks] = {"token": optional(TOKEN), "session_id": WORD, "seq": _INT64}
 
 
-class Heartbeat(msgspec.Struct, frozen=True):
+class Heartbeat(_Checked, msgspec.Struct, frozen=True):
     """Op 1: the last sequence number or None; in version 3 Unix milliseconds as a str or int.
 
     <https://docs.discord.com/developers/events/gateway-events#heartbeat>
@@ -265,25 +261,16 @@ class Heartbeat(msgspec.Struct, frozen=True):
 
     d: int | str | None
 
-    def __post_init__(self) -> None:
-        check_fields(self, _HEARTBEAT)
+    _CHECKS: ClassVar[Checks] = {
+        "d": Check(_is_heartbeat, f"{_INT64.expected}, a str of at most 64, or None")
+    }
 
 
-_IDENTIFY = {
-    "properties": instance_of(IdentifyProperties, "a Properties"),
-    "intents": optional(INTENTS),
-    "compress": BOOL,
-    "large_threshold": optional(integer(0)),
-    "shard": optional(SHARD),
-    "presence": optional(instance_of(UpdatePresence, "an UpdatePresence")),
-    "guild_subscriptions": optional(BOOL),
-}
-_RESUME = {"session_id": WORD, "seq": _INT64}
-_HEARTBEAT = {"d": Check(_is_heartbeat, f"{_INT64.expected}, a str of at most 64, or None")}
+# The constructors of the following classes accept what is converted. At run time msgspec derives
+# them from the fields; type checkers read the declarations.
 
 
-@attrs.frozen(repr=False)
-class UpdateVoiceState(NonDefaultRepr):
+class UpdateVoiceState(_Checked, msgspec.Struct, frozen=True, repr_omit_defaults=True):
     """Op 4: joins, moves between or leaves (None) voice channels.
 
     A new session is not in any channel. With `Config.restore_voice_states` the client sends the
@@ -293,18 +280,35 @@ class UpdateVoiceState(NonDefaultRepr):
     <https://docs.discord.com/developers/events/gateway-events#update-voice-state>
     """
 
-    guild_id: str | None = attrs.field(converter=_optional_id, validator=_OPTIONAL_ID)
-    channel_id: str | None = attrs.field(converter=_optional_id, validator=_OPTIONAL_ID)
-    self_mute: bool = attrs.field(default=False, validator=BOOL)
-    self_deaf: bool = attrs.field(default=False, validator=BOOL)
+    guild_id: str | None
+    channel_id: str | None
+    self_mute: bool = False
+    self_deaf: bool = False
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            guild_id: Snowflake | None,
+            channel_id: Snowflake | None,
+            self_mute: bool = False,
+            self_deaf: bool = False,
+        ) -> None: ...
+
+    _CONVERTERS: ClassVar[Converters] = {"guild_id": as_id, "channel_id": as_id}
+    _CHECKS: ClassVar[Checks] = {
+        "guild_id": _OPTIONAL_ID,
+        "channel_id": _OPTIONAL_ID,
+        "self_mute": BOOL,
+        "self_deaf": BOOL,
+    }
 
 
-class VoiceServerPing(msgspec.Struct, frozen=True):
+class VoiceServerPing(_Checked, msgspec.Struct, frozen=True):
     """Op 5 of versions 3 to 5: check of a voice server that does not respond."""
 
 
-@attrs.frozen(repr=False)
-class RequestGuildMembers(NonDefaultRepr):
+class RequestGuildMembers(_Checked, msgspec.Struct, frozen=True, repr_omit_defaults=True):
     """Op 8: request for members, answered with GUILD_MEMBERS_CHUNK dispatches.
 
     Takes `user_ids` (at most 100), or `query` with `limit` (1 to 100), or neither for all members.
@@ -314,50 +318,95 @@ class RequestGuildMembers(NonDefaultRepr):
     <https://docs.discord.com/developers/events/gateway-events#request-guild-members>
     """
 
-    guild_id: str | tuple[str, ...] = attrs.field(converter=_one_or_many, validator=_ONE_OR_MANY)
-    query: str = attrs.field(default="", validator=TEXT)
-    limit: int = attrs.field(default=0, validator=_LIMIT)
-    user_ids: tuple[str, ...] | None = attrs.field(
-        default=None, converter=_optional_ids, validator=_USER_IDS
-    )
-    presences: bool = attrs.field(default=False, validator=BOOL)
-    nonce: str | None = attrs.field(default=None, validator=_NONCE)
+    guild_id: str | tuple[str, ...]
+    query: str = ""
+    limit: int = 0
+    user_ids: tuple[str, ...] | None = None
+    presences: bool = False
+    nonce: str | None = None
     """At most 32 bytes."""
 
+    if TYPE_CHECKING:
 
-@attrs.frozen(repr=False)
-class RequestSoundboardSounds(NonDefaultRepr):
+        def __init__(
+            self,
+            guild_id: Snowflake | Iterable[Snowflake],
+            query: str = "",
+            limit: int = 0,
+            user_ids: Snowflake | Iterable[Snowflake] | None = None,
+            presences: bool = False,
+            nonce: str | None = None,
+        ) -> None: ...
+
+    _CONVERTERS: ClassVar[Converters] = {"guild_id": _id_or_ids, "user_ids": as_ids}
+    _CHECKS: ClassVar[Checks] = {
+        "guild_id": Check(
+            lambda value: is_id(value) or _GUILD_IDS.allows(value),
+            f"{ID.expected}; or several of them",
+        ),
+        "query": TEXT,
+        "limit": integer(0, 2**31 - 1),
+        "user_ids": optional(Each(ID, f"1 to {_MAX_USER_IDS} ids", least=1, most=_MAX_USER_IDS)),
+        "presences": BOOL,
+        "nonce": optional(Check(_is_nonce, f"a str of at most {_MAX_NONCE_BYTES} bytes")),
+    }
+
+
+class RequestSoundboardSounds(_Checked, msgspec.Struct, frozen=True):
     """Op 31: request for sounds, answered with SOUNDBOARD_SOUNDS dispatches.
 
     <https://docs.discord.com/developers/events/gateway-events#request-soundboard-sounds>
     """
 
-    guild_ids: tuple[str, ...] = attrs.field(converter=_ids, validator=_GUILD_IDS)
+    guild_ids: tuple[str, ...]
+
+    if TYPE_CHECKING:
+
+        def __init__(self, guild_ids: Snowflake | Iterable[Snowflake]) -> None: ...
+
+    _CONVERTERS: ClassVar[Converters] = {"guild_ids": as_ids}
+    _CHECKS: ClassVar[Checks] = {"guild_ids": _GUILD_IDS}
 
 
-@attrs.frozen(repr=False)
-class RequestChannelInfo(NonDefaultRepr):
+class RequestChannelInfo(_Checked, msgspec.Struct, frozen=True):
     """Op 43: request for fields ("status", "voice_start_time") of a guild's channels.
 
     <https://docs.discord.com/developers/events/gateway-events>
     """
 
-    guild_id: str = attrs.field(converter=_id, validator=ID)
-    fields: tuple[str, ...] = attrs.field(converter=_words, validator=_FIELDS)
+    guild_id: str
+    fields: tuple[str, ...]
+
+    if TYPE_CHECKING:
+
+        def __init__(self, guild_id: Snowflake, fields: str | Iterable[str]) -> None: ...
+
+    _CONVERTERS: ClassVar[Converters] = {"guild_id": as_id, "fields": as_words}
+    _CHECKS: ClassVar[Checks] = {
+        "guild_id": ID,
+        "fields": Each(WORD, 'one field or more, such as ["status"]', least=1),
+    }
 
 
-class RawCommand(msgspec.Struct, frozen=True):
+class RawCommand(_Checked, msgspec.Struct, frozen=True):
     """Any op code with any JSON value, for commands that this package does not define."""
 
     op: int
     d: Any = None
 
-    def __post_init__(self) -> None:
-        _OPCODE.named("RawCommand.op", self.op)
-        try:
-            encode_json(self.d)
-        except LocalProtocolError as error:
-            raise LocalProtocolError(f"invalid RawCommand.d: {error}") from None
+    _CHECKS: ClassVar[Checks] = {"op": integer(0, 255), "d": ErrorCheck(_json_error)}
+
+
+def check_again(command: Any) -> None:
+    """Check the fields of a command, and of the values in it, as its constructor does.
+
+    A server creates the commands of its clients without checks.
+    """
+    check_fields(command, command._CHECKS)
+    parts = [getattr(command, name, None) for name in ("properties", "presence")]
+    for part in (*parts, *getattr(command, "activities", ())):
+        if part is not None:
+            check_again(part)
 
 
 Command: TypeAlias = (

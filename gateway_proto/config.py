@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from types import MappingProxyType
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import attrs
 
@@ -19,10 +19,14 @@ from gateway_proto._checks import (
     SECONDS,
     SHARD,
     TEXT,
+    TOKEN,
     Check,
+    Checks,
     Each,
+    ErrorCheck,
     as_member,
     as_tuple,
+    check_fields,
     instance_of,
     integer,
     is_text,
@@ -30,10 +34,9 @@ from gateway_proto._checks import (
     number,
     optional,
     rejected,
-    token_problem,
     word_of,
 )
-from gateway_proto._repr import NonDefaultRepr
+from gateway_proto._repr import FieldMethods
 from gateway_proto._version import __version__
 from gateway_proto.commands import IdentifyProperties, UpdatePresence
 from gateway_proto.encoding import etf
@@ -89,45 +92,38 @@ def _hosts(values: Iterable[str]) -> tuple[str, ...]:
     return hosts
 
 
-def _check_token(_config: Any, _field: Any, token: Any) -> None:
-    problem = token_problem(token)
-    if problem:
-        raise LocalProtocolError(f"Config.token {problem}")
-
-
-def _check_intents(_config: Any, _field: Any, intents: Any) -> None:
-    if intents is None or INTENTS.allows(intents):
-        return
+def _intents_error(name: str, value: Any) -> LocalProtocolError | None:
+    if INTENTS.allows(value):
+        return None
     expected = INTENTS.expected
-    if not isinstance(intents, int) or isinstance(intents, bool):
+    if not isinstance(value, int) or isinstance(value, bool):
         expected = "an Intents or int, such as Intents.GUILDS | Intents.GUILD_MESSAGES"
-        if isinstance(intents, str | Iterable):
+        if isinstance(value, str | Iterable):
             expected += ', or Intents.parse("guilds,guild_messages")'
-    raise rejected("Config.intents", intents, expected)
+    return rejected(name, value, expected)
 
 
-def _check_closes(_config: Any, _field: Any, closes: Any) -> None:
-    _MAPPING.named("Config.close_policies", closes)
-    for code, after in closes.items():
-        _CLOSE_CODE.named("Config.close_policies key", code)
-        _AFTER_CLOSE.named(f"Config.close_policies[{code}]", after)
-        _check_after_close(f"Config.close_policies[{code}]", after)
-
-
-def _check_after_close(name: str, after: CloseCodePolicy) -> None:
-    for field, check in _AFTER_CLOSE_FIELDS.items():
-        check.named(f"{name}.{field}", getattr(after, field))
-
-
-def _check_url(_config: Any, field: Any, url: Any) -> None:
-    if url is None:
-        return
-    name = f"Config.{field.name}"
-    _URL.named(name, url)
+def _url_error(name: str, url: Any) -> LocalProtocolError | None:
+    if not _URL_TEXT.allows(url):
+        return _URL_TEXT.error(name, url)
     try:
         Url.parse(url)
     except LocalProtocolError as error:
-        raise LocalProtocolError(f"invalid {name}: {error}") from None
+        return LocalProtocolError(f"invalid {name}: {error}")
+    return None
+
+
+def _close_policies_error(name: str, policies: Any) -> LocalProtocolError | None:
+    try:
+        _MAPPING.named(name, policies)
+        for code, policy in policies.items():
+            _CLOSE_CODE.named(f"{name} key", code)
+            _POLICY.named(f"{name}[{code}]", policy)
+            for field, check in _POLICY_FIELDS.items():
+                check.named(f"{name}[{code}].{field}", getattr(policy, field))
+    except LocalProtocolError as error:
+        return error
+    return None
 
 
 def _is_header_value(value: Any) -> bool:
@@ -171,7 +167,7 @@ _HOSTS = Each(
     Check(_is_host, "a host alone, such as 'gateway.example', in the form that DNS has"),
     "a tuple of str, such as ('gateway.example',)",
 )
-_URL = Check(
+_URL_TEXT = Check(
     lambda value: is_text(value) and len(value) <= _LONGEST_URL,
     f"a URL as a str, of at most {_LONGEST_URL} characters",
 )
@@ -179,167 +175,206 @@ _HEADER_VALUE = Check(
     _is_header_value,
     f"printable ASCII, of at most {_LONGEST_HEADER} characters, without a blank at either end",
 )
-_AFTER_CLOSE = instance_of(
+_POLICY = instance_of(
     CloseCodePolicy, "a CloseCodePolicy, such as CloseCodePolicy(NextAction.IDENTIFY, 'why')"
 )
-_AFTER_CLOSE_FIELDS = {
+_POLICY_FIELDS = {
     "next_action": member_of(NextAction),
     "meaning": TEXT,
     "action_if_resuming": optional(member_of(NextAction)),
     "min_delay": SECONDS,
     "caused_by_command": BOOL,
 }
+_URL = optional(ErrorCheck(_url_error))
 
 
-@attrs.frozen(kw_only=True, repr=False)
-class Config(NonDefaultRepr):
+@attrs.frozen(kw_only=True, repr=False, eq=False)
+class Config(FieldMethods):
     """Client configuration. Times are seconds, sizes are bytes.
 
     Construction raises `LocalProtocolError` for invalid values and combinations.
     """
 
-    token: str = attrs.field(converter=_bare, validator=_check_token, repr=False)
-    bot: bool = attrs.field(default=True, validator=BOOL)
+    token: str = attrs.field(converter=_bare, repr=False)
+    bot: bool = True
     """Whether HTTP requests send the token as a bot's, with the prefix "Bot"."""
-    version: ProtocolVersion = attrs.field(
-        default=VERSIONS[10], converter=_protocol_version, validator=_VERSION
-    )
+    version: ProtocolVersion = attrs.field(default=VERSIONS[10], converter=_protocol_version)
     """Protocol version, as a number or a `ProtocolVersion`."""
-    api_url: str | None = attrs.field(default=None, validator=_check_url)
+    api_url: str | None = None
     """Base URL of `/gateway`; None means that of the version."""
-    gateway_url: str | None = attrs.field(default=None, validator=_check_url)
+    gateway_url: str | None = None
     """URL to connect to without a lookup; None means a lookup."""
-    compression: Compression = attrs.field(
-        default=Compression.NONE, converter=_compression, validator=word_of(Compression)
-    )
+    compression: Compression = attrs.field(default=Compression.NONE, converter=_compression)
     """Compression, as an enum member or a str such as "zlib-stream"."""
-    encoding: Encoding = attrs.field(
-        default=Encoding.JSON, converter=_encoding, validator=word_of(Encoding)
-    )
+    encoding: Encoding = attrs.field(default=Encoding.JSON, converter=_encoding)
     """Encoding, as an enum member, "json" or "etf"."""
-    intents: int | None = attrs.field(default=None, validator=_check_intents)
+    intents: int | None = None
     """Gateway intents, required from version 8, allowed from version 6; 0 means no intents.
     <https://docs.discord.com/developers/events/gateway#gateway-intents>"""
-    shard: tuple[int, int] | None = attrs.field(
-        default=None, converter=_shard, validator=optional(SHARD)
-    )
+    shard: tuple[int, int] | None = attrs.field(default=None, converter=_shard)
     """Shard id and number of shards; None means no sharding."""
-    properties: IdentifyProperties = attrs.field(
-        default=IdentifyProperties(),
-        validator=instance_of(IdentifyProperties, "an IdentifyProperties"),
-    )
-    large_threshold: int | None = attrs.field(default=None, validator=optional(COUNT))
-    guild_subscriptions: bool | None = attrs.field(default=None, validator=optional(BOOL))
+    properties: IdentifyProperties = IdentifyProperties()
+    large_threshold: int | None = None
+    guild_subscriptions: bool | None = None
     """Versions 6 and 7: whether to receive presence and typing events of guilds."""
-    presence: UpdatePresence | None = attrs.field(default=None, validator=_PRESENCE)
+    presence: UpdatePresence | None = None
 
-    random: Callable[[], float] | None = attrs.field(
-        default=None, validator=optional(CALLBACK), repr=False, eq=False
-    )
+    random: Callable[[], float] | None = attrs.field(default=None, repr=False, eq=False)
     """Random source returning floats in [0, 1). Adapters default to `random.random`. The core
     defaults to the constant 0.5; set this if you run several clients."""
-    unix_offset: float | None = attrs.field(default=None, validator=optional(_UNIX_TIME))
+    unix_offset: float | None = None
     """Unix time minus the caller's monotonic clock, for heartbeats of version 3. None means that
     the adapters measure it."""
 
-    heartbeat_as_integer: bool = attrs.field(default=False, validator=BOOL)
+    heartbeat_as_integer: bool = False
     """Whether heartbeats of version 3 send an integer, not a str as in the documented example."""
-    resume_with_token: bool | None = attrs.field(default=None, validator=optional(BOOL))
+    resume_with_token: bool | None = None
     """Whether Resume contains the token; None means the default of the version."""
 
-    zombie_policy: ZombiePolicy = attrs.field(
-        default=ZombiePolicy.TRAFFIC_THEN_ACK, validator=member_of(ZombiePolicy)
-    )
+    zombie_policy: ZombiePolicy = ZombiePolicy.TRAFFIC_THEN_ACK
     """Evidence that the peer still responds."""
-    early_heartbeats: EarlyHeartbeats = attrs.field(
-        default=EarlyHeartbeats.AFTER_ANSWER, validator=member_of(EarlyHeartbeats)
-    )
+    early_heartbeats: EarlyHeartbeats = EarlyHeartbeats.AFTER_ANSWER
     """When heartbeats may be sent after Resume."""
     close_policies: Mapping[int, CloseCodePolicy] = attrs.field(
-        factory=dict, converter=_closes, validator=_check_closes, hash=False
+        factory=dict, converter=_closes, hash=False
     )
     """Policies of close codes that replace those of the version."""
-    identify_on_same_connection: bool = attrs.field(default=False, validator=BOOL)
+    identify_on_same_connection: bool = False
     """Whether to identify again on the same connection after INVALID_SESSION."""
-    restore_voice_states: bool = attrs.field(default=False, validator=BOOL)
+    restore_voice_states: bool = False
     """Whether the last `UpdateVoiceState` of each guild is sent again in a new session."""
-    skip_malformed: bool | None = attrs.field(default=None, validator=optional(BOOL))
+    skip_malformed: bool | None = None
     """Whether to skip a malformed message instead of reconnecting. None means: unless messages
     share a compression context."""
-    resume_within: float | None = attrs.field(default=None, validator=optional(SECONDS))
+    resume_within: float | None = None
     """Seconds after its loss for which a session is resumed; None means no limit."""
-    wait_for_identify_slot: bool = attrs.field(default=False, validator=BOOL)
+    wait_for_identify_slot: bool = False
     """Whether each Identify waits for `grant_identify`, after an `IdentifySlotNeeded`."""
-    max_concurrency: int = attrs.field(default=1, validator=POSITIVE)
+    max_concurrency: int = 1
     """Identifies allowed in 5 seconds: `session_start_limit.max_concurrency`."""
-    use_gateway_bot: bool = attrs.field(default=False, validator=BOOL)
+    use_gateway_bot: bool = False
     """Whether to look up `/gateway/bot`, which returns the remaining session starts."""
-    late_heartbeat_threshold: float = attrs.field(default=1.0, validator=SECONDS)
+    late_heartbeat_threshold: float = 1.0
     """Seconds of delay after which a late heartbeat is reported."""
-    clock_jump_threshold: float = attrs.field(default=5.0, validator=SECONDS)
+    clock_jump_threshold: float = 5.0
     """Seconds of a jump of unix time, relative to `now`, that count as a system suspend."""
-    command_delay_threshold: float = attrs.field(default=5.0, validator=SECONDS)
+    command_delay_threshold: float = 5.0
     """Seconds in the queue after which a delayed command is reported."""
-    payload_limit: int | None = attrs.field(default=None, validator=optional(POSITIVE))
+    payload_limit: int | None = None
     """Maximum bytes of one encoded payload; None means the limit of the version."""
 
-    trusted_hosts: tuple[str, ...] = attrs.field(default=(), converter=_hosts, validator=_HOSTS)
+    trusted_hosts: tuple[str, ...] = attrs.field(default=(), converter=_hosts)
     """Hosts allowed in URLs from the network, in addition to the endpoint's own."""
-    allow_plaintext: bool = attrs.field(default=False, validator=BOOL)
+    allow_plaintext: bool = False
     """Whether ws and http may connect to other hosts than loopback."""
 
-    user_agent: str = attrs.field(
-        default=f"DiscordBot (gateway_proto, {__version__})", validator=_HEADER_VALUE
-    )
-    handshake_timeout: float = attrs.field(default=20.0, validator=DURATION)
-    hello_timeout: float = attrs.field(default=20.0, validator=DURATION)
-    ready_timeout: float = attrs.field(default=60.0, validator=DURATION)
+    user_agent: str = f"DiscordBot (gateway_proto, {__version__})"
+    handshake_timeout: float = 20.0
+    hello_timeout: float = 20.0
+    ready_timeout: float = 60.0
     """From Identify, or the first answer to Resume, to READY or RESUMED."""
-    resume_timeout: float = attrs.field(default=15.0, validator=DURATION)
+    resume_timeout: float = 15.0
     """From Resume to the first answer: a dispatch, RESUMED or INVALID_SESSION. Without one, the
     next URL is tried, or the session is dropped."""
-    close_timeout: float = attrs.field(default=5.0, validator=SECONDS)
-    message_limit: int = attrs.field(default=64 * 2**20, validator=POSITIVE)
+    close_timeout: float = 5.0
+    message_limit: int = 64 * 2**20
     """Maximum bytes of one message, compressed and decompressed."""
-    events_limit: int = attrs.field(default=16 * 2**20, validator=POSITIVE)
+    events_limit: int = 16 * 2**20
     """Maximum bytes of the messages of queued events. Above it, received messages stay compressed
     in a backlog, and the adapters stop reading."""
-    output_limit: int = attrs.field(default=16 * 2**20, validator=POSITIVE)
+    output_limit: int = 16 * 2**20
     """Maximum bytes of output that the peer has not read; above it, the connection is dropped."""
-    command_queue_limit: int = attrs.field(default=1000, validator=COUNT)
+    command_queue_limit: int = 1000
     """Maximum number of queued commands."""
 
-    backoff_initial: float = attrs.field(default=1.0, validator=SECONDS)
+    backoff_initial: float = 1.0
     """Limit of the random delay after the first failure; it doubles with each further failure."""
-    backoff_max: float = attrs.field(default=60.0, validator=SECONDS)
+    backoff_max: float = 60.0
     """Maximum delay between connections that open and are lost; also the delay after a second HTTP
     status 401 or 403."""
-    dial_backoff_max: float = attrs.field(default=15.0, validator=SECONDS)
+    dial_backoff_max: float = 15.0
     """Maximum delay between dials in an outage, which ends with HELLO; `backoff_max` limits it
     too."""
-    backoff_reset_after: float = attrs.field(default=60.0, validator=SECONDS)
+    backoff_reset_after: float = 60.0
     """Seconds in READY after which the backoff of lost connections is reset."""
-    resume_attempts: int = attrs.field(default=3, validator=COUNT)
+    resume_attempts: int = 3
     """Number of failed Resumes on the resume URL, and then on the main URL, before Identify. One
     without an answer is not repeated; equal URLs count once."""
-    gateway_attempts: int = attrs.field(default=3, validator=POSITIVE)
+    gateway_attempts: int = 3
     """Number of failed dials in a row, or rejected upgrades, after which the gateway is looked up
     again."""
-    identify_attempts: int | None = attrs.field(default=None, validator=optional(POSITIVE))
+    identify_attempts: int | None = None
     """Number of connections in a row that end between Identify and READY before the client gives
     up. None means no limit."""
-    identify_budget: int = attrs.field(default=900, validator=COUNT)
+    identify_budget: int = 900
     """Maximum number of Identifies in 24 hours, by all shards of a `ShardManager`; the client then
     waits. Servers reset the token after 1000:
     <https://docs.discord.com/developers/events/gateway#rate-limiting>."""
-    identify_reserve: int = attrs.field(default=100, validator=COUNT)
+    identify_reserve: int = 100
     """Session starts of 1000 that are left to other clients, in proportion if the total is smaller.
     If no more remain, by `/gateway/bot`, the client waits for the reset before it identifies."""
-    dial_attempts: int | None = attrs.field(default=None, validator=optional(POSITIVE))
+    dial_attempts: int | None = None
     """Number of dials in a row that fail, or end in an HTTP error, before the client gives up.
     None means no limit."""
 
+    _CHECKS: ClassVar[Checks] = {
+        "token": TOKEN,
+        "bot": BOOL,
+        "version": _VERSION,
+        "api_url": _URL,
+        "gateway_url": _URL,
+        "compression": word_of(Compression),
+        "encoding": word_of(Encoding),
+        "intents": optional(ErrorCheck(_intents_error)),
+        "shard": optional(SHARD),
+        "properties": instance_of(IdentifyProperties, "an IdentifyProperties"),
+        "large_threshold": optional(COUNT),
+        "guild_subscriptions": optional(BOOL),
+        "presence": _PRESENCE,
+        "random": optional(CALLBACK),
+        "unix_offset": optional(_UNIX_TIME),
+        "heartbeat_as_integer": BOOL,
+        "resume_with_token": optional(BOOL),
+        "zombie_policy": member_of(ZombiePolicy),
+        "early_heartbeats": member_of(EarlyHeartbeats),
+        "close_policies": ErrorCheck(_close_policies_error),
+        "identify_on_same_connection": BOOL,
+        "restore_voice_states": BOOL,
+        "skip_malformed": optional(BOOL),
+        "resume_within": optional(SECONDS),
+        "wait_for_identify_slot": BOOL,
+        "max_concurrency": POSITIVE,
+        "use_gateway_bot": BOOL,
+        "late_heartbeat_threshold": SECONDS,
+        "clock_jump_threshold": SECONDS,
+        "command_delay_threshold": SECONDS,
+        "payload_limit": optional(POSITIVE),
+        "trusted_hosts": _HOSTS,
+        "allow_plaintext": BOOL,
+        "user_agent": _HEADER_VALUE,
+        "handshake_timeout": DURATION,
+        "hello_timeout": DURATION,
+        "ready_timeout": DURATION,
+        "resume_timeout": DURATION,
+        "close_timeout": SECONDS,
+        "message_limit": POSITIVE,
+        "events_limit": POSITIVE,
+        "output_limit": POSITIVE,
+        "command_queue_limit": COUNT,
+        "backoff_initial": SECONDS,
+        "backoff_max": SECONDS,
+        "dial_backoff_max": SECONDS,
+        "backoff_reset_after": SECONDS,
+        "resume_attempts": COUNT,
+        "gateway_attempts": POSITIVE,
+        "identify_attempts": optional(POSITIVE),
+        "identify_budget": COUNT,
+        "identify_reserve": COUNT,
+        "dial_attempts": optional(POSITIVE),
+    }
+
     def __attrs_post_init__(self) -> None:
+        check_fields(self, self._CHECKS)
         version = f"version {self.version.number}"
         compression, encoding = self.compression, self.encoding
         if self.api_url is not None and self.gateway_url is not None:

@@ -15,7 +15,6 @@ import math
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
-import attrs
 import msgspec
 
 from gateway_proto.commands import (
@@ -142,7 +141,7 @@ class PendingRequests:
             and request.nonce is None
             and self._version.members_by_user
         ):
-            request = attrs.evolve(request, nonce=f"{nonce}-{self._count:x}")
+            request = msgspec.structs.replace(request, nonce=f"{nonce}-{self._count:x}")
         self.pending[self._count] = _PendingRequest(self._count, request, timeout)
         return self._count, request
 

@@ -12,7 +12,6 @@ import copy
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
-import attrs
 import msgspec
 
 from gateway_proto._checks import ID, as_id, as_ids, integer, rejected
@@ -30,6 +29,7 @@ from gateway_proto.commands import (
     UpdatePresence,
     UpdateVoiceState,
     VoiceServerPing,
+    check_again,
 )
 from gateway_proto.encoding.raw_value import decode_raw_strictly
 from gateway_proto.errors import LocalProtocolError
@@ -72,7 +72,7 @@ def command_to_payload(
             "RawCommand(op, d)",
         )
     # Commands that a server received were created without checks.
-    _check_again(command)
+    check_again(command)
     if isinstance(command, RawCommand):
         return command.op, command.d
     assert opcode is not None
@@ -81,18 +81,6 @@ def command_to_payload(
             f"version {version.number} has no {type(command).__name__} (op {int(opcode)})"
         )
     return int(opcode), _encode_d(command, version, intents)
-
-
-def _check_again(command: Any) -> None:
-    if attrs.has(type(command)):
-        attrs.validate(command)
-        parts = getattr(command, "activities", ())
-    else:
-        getattr(command, "__post_init__", bool)()
-        parts = [getattr(command, name, None) for name in ("properties", "presence")]
-    for part in parts:
-        if part is not None:
-            _check_again(part)
 
 
 def _encode_d(command: Command, version: ProtocolVersion, intents: int | None) -> Any:
@@ -111,9 +99,9 @@ def _encode_d(command: Command, version: ProtocolVersion, intents: int | None) -
         case UpdateVoiceState():
             if command.guild_id is None and version.voice_guild_required:
                 raise _field_error(command, "guild_id", None, ID.expected)
-            return attrs.asdict(command)
+            return msgspec.structs.asdict(command)
         case RequestSoundboardSounds() | RequestChannelInfo():
-            return attrs.asdict(command)
+            return msgspec.structs.asdict(command)
         case _:  # VoiceServerPing
             return None
 
@@ -434,6 +422,10 @@ _BLANK: dict[type[Any], Any] = {
         Identify(token="-"),
         IdentifyProperties(),
         RawCommand(0),
+        RequestChannelInfo("0", "-"),
+        RequestGuildMembers("0"),
+        RequestSoundboardSounds("0"),
         Resume(session_id="-", seq=0),
+        UpdateVoiceState(None, None),
     )
 }
