@@ -25,10 +25,10 @@ from gateway_proto.wire.frames import (
     CloseReceived,
     ExternalWebSocket,
     FrameEvent,
+    Frames,
     HttpRequest,
     MessageBatch,
     ProtocolViolation,
-    ServerFrames,
     Upgraded,
     UpgradeRejected,
 )
@@ -207,7 +207,7 @@ class BaseConnection(Connection[Sent, Received], Generic[Sent, Received, Payload
         close_timeout: float,
         events_limit: int,
         output_limit: int,
-        frames: ClientFrames | ServerFrames | ExternalWebSocket,
+        frames: Frames | ExternalWebSocket,
         decompressor: Decompressor,
         table: TransitionTable,
     ) -> None:
@@ -505,7 +505,7 @@ class BaseConnection(Connection[Sent, Received], Generic[Sent, Received, Payload
         if self._transition(Input.END):
             self._finish(self._pending_close or closed, now)
 
-    def _require_frames(self) -> ClientFrames | ServerFrames:
+    def _require_frames(self) -> Frames:
         if isinstance(self._frames, ExternalWebSocket):
             raise LocalProtocolError(
                 "this connection was made with framing=False: use receive_message, "

@@ -15,15 +15,16 @@ __all__ = ["MAX_URL_LENGTH", "Url", "UrlPolicy"]
 MAX_URL_LENGTH = 2048
 """Maximum length in characters of a URL from the network."""
 
+# Patterns are compiled on first use, and kept by `re`.
 # RFC 952 and RFC 1123, section 2.1: letters, digits and hyphens between dots. URL parsers disagree
 # about other characters, so an adapter could send the token to another host.
-_LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
+_LABEL = r"(?!-)[a-z0-9-]{1,63}(?<!-)"
 # Other parsers treat these as an IPv4 address, including 127.1 and 0x7f000001:
 # https://url.spec.whatwg.org/#ends-in-a-number-checker
-_NUMERIC = re.compile(r"\d+|0x[0-9a-f]*")
+_NUMERIC = r"\d+|0x[0-9a-f]*"
 # RFC 1123, section 2.1, and RFC 1035, section 2.3.4.
 _MAX_HOST_LENGTH = 253
-_NETLOC = re.compile(r"(?:[^\[\]:]*|\[[^\[\]]*\])(?::[0-9]*)?")
+_NETLOC = r"(?:[^\[\]:]*|\[[^\[\]]*\])(?::[0-9]*)?"
 _ESCAPED = "percent-encoded printable ASCII"
 _PORTS = {"ws": 80, "http": 80, "wss": 443, "https": 443}
 
@@ -58,7 +59,7 @@ class Url(msgspec.Struct, frozen=True):
             raise LocalProtocolError(f"invalid URL {text!r}: character {wrong!r} is not allowed")
         try:
             parts = urlsplit(text)
-            if not _NETLOC.fullmatch(parts.netloc.rpartition("@")[2]):
+            if not re.fullmatch(_NETLOC, parts.netloc.rpartition("@")[2]):
                 raise ValueError("expected host or host:port")
             port = parts.port
             host = _host(parts.hostname or "", bracketed="[" in parts.netloc)
@@ -187,11 +188,11 @@ def _host(text: str, *, bracketed: bool = False) -> str:
         return str(ipaddress.IPv6Address(text))
     host = text.encode("idna").decode("ascii").lower() if not text.isascii() else text.lower()
     labels = host.split(".")
-    if _NUMERIC.fullmatch(labels[-1]):
+    if re.fullmatch(_NUMERIC, labels[-1]):
         return str(ipaddress.IPv4Address(host))
     if not host:
         return host
-    if len(host) > _MAX_HOST_LENGTH or not all(map(_LABEL.fullmatch, labels)):
+    if len(host) > _MAX_HOST_LENGTH or not all(re.fullmatch(_LABEL, label) for label in labels):
         raise ValueError(
             f"invalid host {text!r:.80}: expected letters, digits, hyphens and dots, or an IP "
             "address"

@@ -27,7 +27,8 @@ from gateway_proto import (
     UnknownPayload,
 )
 from gateway_proto.session import token_fingerprint
-from gateway_proto.wire.compression import has_zstd, make_compressor
+from gateway_proto.wire.compression import has_zstd
+from gateway_proto.wire.compressors import make_compressor
 from gateway_proto.wire.frames import MessageBatch
 
 LIMIT = 100_000

@@ -35,8 +35,8 @@ from gateway_proto import (
 from gateway_proto.server import Server
 from gateway_proto.session import token_fingerprint
 from gateway_proto.testing import Link
-from gateway_proto.wire.compression import make_compressor
 from gateway_proto.wire.compression import zstd as zstd_module
+from gateway_proto.wire.compressors import make_compressor
 from tests.connections import after_hello, ready, sent_payloads, unframed
 from tests.encodings import ENCODINGS
 

@@ -42,10 +42,12 @@ from gateway_proto.state import Input, State, server_table
 from gateway_proto.timing.timers import AWAITED, Timer
 from gateway_proto.versions import VERSIONS, Compression, Encoding, NextAction, ProtocolVersion
 from gateway_proto.wire.close_codes import check_close
-from gateway_proto.wire.command_codec import decode_command
-from gateway_proto.wire.compression import NoDecompressor, make_compressor
-from gateway_proto.wire.frames import ExternalWebSocket, HttpRequest, ServerFrames, UpgradeRejected
+from gateway_proto.wire.command_decoding import decode_command
+from gateway_proto.wire.compression import NoDecompressor
+from gateway_proto.wire.compressors import make_compressor
+from gateway_proto.wire.frames import ExternalWebSocket, HttpRequest, UpgradeRejected
 from gateway_proto.wire.payload import Payload, decode_payload
+from gateway_proto.wire.server_frames import ServerFrames
 
 __all__ = ["ServerConnection"]
 

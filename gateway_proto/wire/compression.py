@@ -1,6 +1,6 @@
-"""WebSocket messages ↔ payload texts: compression with a bound on decompressed data.
+"""WebSocket messages → payload texts: decompression with a bound on decompressed data.
 
-A `Decompressor` decompresses messages to texts, and a `Compressor` compresses texts to messages.
+`compressors.py` has the other direction, for the server role: clients do not compress.
 Source: <https://docs.discord.com/developers/events/gateway#encoding-and-compression>.
 """
 
@@ -14,12 +14,10 @@ from gateway_proto.encoding import etf
 from gateway_proto.versions import Compression
 
 __all__ = [
-    "Compressor",
     "DecompressionError",
     "Decompressor",
     "NoDecompressor",
     "has_zstd",
-    "make_compressor",
     "make_decompressor",
     "zstd",
 ]
@@ -75,14 +73,6 @@ class Decompressor(Protocol):
 
     def push_back(self, text: str | bytes) -> bool:
         """Push back a text that is incomplete. Return False if the context does not support it."""
-        ...
-
-
-class Compressor(Protocol):
-    """Compressor: texts → messages."""
-
-    def send(self, text: bytes, *, large: bool) -> str | bytes:
-        """Return the message of a text. `large` marks texts worth compressing separately."""
         ...
 
 
@@ -240,50 +230,6 @@ def _decompress(context: zlib._Decompress, data: bytes, limit: int, before: int 
     return text
 
 
-def _uncompressed(text: bytes) -> str | bytes:
-    return text if text.startswith(etf.VERSION) else text.decode()
-
-
-class NoCompressor:
-    """No compression: JSON as text messages, ETF as binary messages."""
-
-    def send(self, text: bytes, *, large: bool) -> str | bytes:
-        """Return the message of a text."""
-        return _uncompressed(text)
-
-
-class PayloadCompressor:
-    """Compressor of large texts as one zlib stream each. Others stay uncompressed."""
-
-    def send(self, text: bytes, *, large: bool) -> str | bytes:
-        """Return the message of a text."""
-        return zlib.compress(text) if large else _uncompressed(text)
-
-
-class ZlibStreamCompressor:
-    """Compressor with one zlib stream per connection, flushed after each text."""
-
-    def __init__(self) -> None:
-        self._context = zlib.compressobj()
-
-    def send(self, text: bytes, *, large: bool) -> str | bytes:
-        """Return the message of a text."""
-        return self._context.compress(text) + self._context.flush(zlib.Z_SYNC_FLUSH)
-
-
-class ZstdStreamCompressor:
-    """Compressor with one zstd frame per connection, flushed after each text and never ended."""
-
-    def __init__(self) -> None:
-        self._context = zstd().ZstdCompressor()
-        self._flush = self._context.FLUSH_BLOCK
-
-    def send(self, text: bytes, *, large: bool) -> str | bytes:
-        """Return the message of a text."""
-        data: bytes = self._context.compress(text, mode=self._flush)
-        return data
-
-
 def make_decompressor(compression: Compression, *, limit: int) -> Decompressor:
     """Return a new decompressor for a connection. `limit` is the maximum bytes of one text."""
     match compression:
@@ -293,16 +239,3 @@ def make_decompressor(compression: Compression, *, limit: int) -> Decompressor:
             return ZstdStreamDecompressor(limit)
         case _:
             return PayloadDecompressor(limit)
-
-
-def make_compressor(compression: Compression) -> Compressor:
-    """Return a new compressor for a connection."""
-    match compression:
-        case Compression.ZLIB_STREAM:
-            return ZlibStreamCompressor()
-        case Compression.ZSTD_STREAM:
-            return ZstdStreamCompressor()
-        case Compression.PAYLOAD:
-            return PayloadCompressor()
-        case _:
-            return NoCompressor()

@@ -8,7 +8,6 @@ never parsed, so its size and its nesting cost nothing but linear scans.
 
 from __future__ import annotations
 
-import json
 import re
 
 __all__ = ["is_beginning", "members"]
@@ -74,6 +73,8 @@ def is_beginning(text: bytes) -> bool:
         opened, closed, opened_lists, closed_lists = counts
         if opened <= closed and opened_lists <= closed_lists and outside.strip():
             return False
+    import json  # on first use, as few programs need it
+
     try:
         json.loads(text.decode("utf-8", "replace"), strict=False)
     except json.JSONDecodeError as error:

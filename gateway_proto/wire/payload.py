@@ -21,7 +21,6 @@ from gateway_proto.encoding.raw_value import (
 )
 from gateway_proto.events import Dispatch
 from gateway_proto.versions import Encoding
-from gateway_proto.wire import envelope
 
 __all__ = [
     "DECODE_ERRORS",
@@ -137,6 +136,8 @@ def decode_payload(text: str | bytes) -> Payload:
 
 def _decode_around(text: str | bytes, why: str) -> Payload:
     """Decode the envelope of a text that the JSON decoder rejects."""
+    from gateway_proto.wire import envelope  # on first use: most servers send no such text
+
     data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
     if envelope.is_beginning(data):
         raise PayloadError(why, truncated=True)

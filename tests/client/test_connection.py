@@ -33,7 +33,7 @@ from gateway_proto import (
     UpdatePresence,
 )
 from gateway_proto.session import token_fingerprint
-from gateway_proto.wire.compression import make_compressor
+from gateway_proto.wire.compressors import make_compressor
 from tests.connections import close_event, ready, receive, sent_payloads, unframed
 
 CONFIG = Config(token="t0ken", intents=0, gateway_url="ws://localhost")

@@ -13,8 +13,8 @@ from gateway_proto.wire.frames import (
     Frames,
     HttpRequest,
     ProtocolViolation,
-    ServerFrames,
 )
+from gateway_proto.wire.server_frames import ServerFrames
 from tests.fuzzing.chunks import pieces
 from tests.messages import one_by_one
 

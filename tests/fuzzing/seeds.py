@@ -23,7 +23,7 @@ from gateway_proto import (
     UpdatePresence,
 )
 from gateway_proto.server import Server, ServerConfig, World
-from gateway_proto.wire.compression import make_compressor
+from gateway_proto.wire.compressors import make_compressor
 from tests import record_golden_traces
 from tests.fuzzing.chunks import joined
 from tests.fuzzing.connection import FORMS

@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import struct
 
-from gateway_proto.wire.frames import (
-    ClientFrames,
-    HttpRequest,
-    ProtocolViolation,
-    ServerFrames,
-    Upgraded,
-)
+from gateway_proto.wire.frames import ClientFrames, HttpRequest, ProtocolViolation, Upgraded
+from gateway_proto.wire.server_frames import ServerFrames
 from tests.messages import one_by_one
 
 LIMIT = 1000

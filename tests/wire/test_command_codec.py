@@ -25,7 +25,8 @@ from gateway_proto import (
 )
 from gateway_proto.commands import VoiceServerPing
 from gateway_proto.versions import VERSIONS
-from gateway_proto.wire.command_codec import command_to_payload, decode_command
+from gateway_proto.wire.command_codec import command_to_payload
+from gateway_proto.wire.command_decoding import decode_command
 
 V3, V10 = VERSIONS[3], VERSIONS[10]
 IDS = st.integers(0, 2**63).map(str)

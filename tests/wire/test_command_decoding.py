@@ -25,7 +25,8 @@ from gateway_proto import (
 from gateway_proto.commands import VoiceServerPing
 from gateway_proto.errors import DataError
 from gateway_proto.versions import VERSIONS
-from gateway_proto.wire.command_codec import command_to_payload, decode_command
+from gateway_proto.wire.command_codec import command_to_payload
+from gateway_proto.wire.command_decoding import decode_command
 
 
 def _read(op: int, d: Any, version: int = 10) -> Any:

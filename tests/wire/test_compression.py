@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from gateway_proto import Compression
 from gateway_proto.wire import compression
-from gateway_proto.wire.compression import DecompressionError, make_compressor, make_decompressor
+from gateway_proto.wire.compression import DecompressionError, make_decompressor
+from gateway_proto.wire.compressors import make_compressor
 
 zstd = compression.zstd()
 LIMIT = 10_000

@@ -8,14 +8,14 @@ import pytest
 import wsproto.events as ws
 from wsproto.connection import Connection, ConnectionType
 
-from gateway_proto.wire import frames
+from gateway_proto.wire import server_frames
 from gateway_proto.wire.frames import (
     HttpRequest,
     ProtocolViolation,
-    ServerFrames,
     Upgraded,
     UpgradeRejected,
 )
+from gateway_proto.wire.server_frames import ServerFrames
 from tests.messages import one_by_one
 from tests.wire.support import (
     LIMIT,
@@ -302,8 +302,8 @@ def test_upgrade_is_accepted_as_wsproto_accepts_it(
     request = UPGRADE.replace(old, new)
     answers = []
 
-    for path in (frames.plain_upgrade, lambda _: None):
-        monkeypatch.setattr(frames, "plain_upgrade", path)
+    for path in (server_frames.plain_upgrade, lambda _: None):
+        monkeypatch.setattr(server_frames, "plain_upgrade", path)
         server = ServerFrames(limit=LIMIT)
         one_by_one(server.receive(request))
         found = one_by_one(server.accept())
