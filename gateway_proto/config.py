@@ -39,7 +39,6 @@ from gateway_proto._checks import (
 from gateway_proto._repr import FieldMethods
 from gateway_proto._version import __version__
 from gateway_proto.commands import IdentifyProperties, UpdatePresence
-from gateway_proto.encoding import etf
 from gateway_proto.errors import LocalProtocolError
 from gateway_proto.timing.heartbeat import EarlyHeartbeats, ZombiePolicy
 from gateway_proto.urls import Url, UrlPolicy
@@ -76,6 +75,12 @@ def _compression(value: Compression | str) -> Compression:
 
 def _encoding(value: Encoding | str) -> Encoding:
     return as_member(Encoding, value)
+
+
+def _has_etf() -> bool:
+    from gateway_proto.encoding import etf  # on first use, as few programs need it
+
+    return etf.available()
 
 
 def _closes(value: Mapping[int, CloseCodePolicy]) -> Mapping[int, CloseCodePolicy]:
@@ -389,7 +394,7 @@ class Config(FieldMethods):
                 "payload compression is for json: with etf set Config.compression to a stream, or "
                 "none"
             )
-        if encoding is Encoding.ETF and not etf.available():
+        if encoding is Encoding.ETF and not _has_etf():
             raise LocalProtocolError(
                 "Config.encoding etf needs erlpack: install gateway-proto[etf]"
             )

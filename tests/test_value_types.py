@@ -40,7 +40,7 @@ from gateway_proto.client.connection import close_policy
 from gateway_proto.server import Server, ServerConfig
 from gateway_proto.session import session_after, token_fingerprint
 from gateway_proto.shards import shard_of
-from gateway_proto.timing.identify import identify_key
+from gateway_proto.timing.identify_budget import identify_key
 from gateway_proto.versions import VERSIONS, protocol_version
 
 # ----- errors -----

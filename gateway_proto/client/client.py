@@ -45,7 +45,7 @@ from gateway_proto.events import (
 )
 from gateway_proto.session import Session, check_client
 from gateway_proto.timing.backoff import Backoff
-from gateway_proto.timing.identify import IdentifyBudget
+from gateway_proto.timing.identify_budget import IdentifyBudget
 from gateway_proto.timing.voice_states import VoiceStates
 from gateway_proto.urls import MAX_URL_LENGTH, Url
 from gateway_proto.versions import NextAction

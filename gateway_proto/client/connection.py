@@ -57,7 +57,7 @@ from gateway_proto.client.requests import RESPONSE_DISPATCHES, PendingRequests, 
 from gateway_proto.commands import Command, Heartbeat, UpdatePresence, UpdateVoiceState
 from gateway_proto.config import Config
 from gateway_proto.connection import RESUMABLE_CLOSE_CODE, BaseConnection
-from gateway_proto.encoding import etf
+from gateway_proto.encoding import ETF_VERSION
 from gateway_proto.errors import DataError, LocalProtocolError
 from gateway_proto.events import Closed, Dispatch, Event, Initiator
 from gateway_proto.session import Session, check_session, session_after, token_fingerprint
@@ -68,7 +68,7 @@ from gateway_proto.timing.heartbeat import (
     HeartbeatScheduler,
     parse_interval,
 )
-from gateway_proto.timing.identify import IdentifyBudget, identify_key
+from gateway_proto.timing.identify_budget import IdentifyBudget, identify_key
 from gateway_proto.timing.timers import AWAITED, Timer
 from gateway_proto.timing.voice_states import VoiceStates
 from gateway_proto.urls import MAX_URL_LENGTH, Url
@@ -302,7 +302,7 @@ class ClientConnection(BaseConnection[Command, Event, Dispatch | Payload]):
     def _check_encoding(self, raw: bytes) -> None:
         # "encoding: The encoding of received gateway packets": some compatible servers ignore it.
         # https://docs.discord.com/developers/events/gateway#connecting
-        received = Encoding.ETF if raw[:1] == etf.VERSION else Encoding.JSON
+        received = Encoding.ETF if raw[:1] == ETF_VERSION else Encoding.JSON
         # A null may stand for a missing `d`, which has no encoding.
         if received is not self._config.encoding and raw != b"null":
             self._events.append(events.EncodingIgnored(self._config.encoding, received))

@@ -1,1 +1,22 @@
 """Encodings of values: External Term Format, and values that are still undecoded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["ETF_VERSION", "plain"]
+
+ETF_VERSION = b"\x83"
+"""First byte of a term. Neither JSON nor a zlib stream (RFC 1950, section 2.2) begins with it."""
+
+
+def plain(value: Any) -> Any:
+    """Return the plain text or number of a subclass instance, which msgspec does not encode."""
+    match value:
+        case str():
+            return str.__str__(value)
+        case int():
+            return int.__int__(value)
+        case float():
+            return float.__float__(value)
+    raise TypeError(f"Encoding objects of type {type(value).__name__} is unsupported")

@@ -18,10 +18,10 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["VERSION", "EtfError", "available", "key_at", "pack", "plain", "unpack"]
+from gateway_proto.encoding import plain
 
-VERSION = b"\x83"
-"""First byte of a term. Neither JSON nor a zlib stream (RFC 1950, section 2.2) begins with it."""
+__all__ = ["EtfError", "available", "key_at", "pack", "unpack"]
+
 MAX_DEPTH = 256
 """Maximum nesting of lists and maps in a value. erlpack encodes no deeper ones."""
 _MAX_VALUES = 4_000_000
@@ -300,21 +300,9 @@ def pack(value: Any) -> bytes:
     return term if _LIKE_NOT_FINITE.search(term) is None else _write(_narrow(builtins))
 
 
-def plain(value: Any) -> Any:
-    """Return the plain text or number of a subclass instance, which msgspec does not encode."""
-    match value:
-        case str():
-            return str.__str__(value)
-        case int():
-            return int.__int__(value)
-        case float():
-            return float.__float__(value)
-    raise TypeError(f"Encoding objects of type {type(value).__name__} is unsupported")
-
-
-def _write(plain: Any) -> bytes:
+def _write(value: Any) -> bytes:
     try:
-        return bytes(_erlpack().pack(plain))
+        return bytes(_erlpack().pack(value))
     except OverflowError:
         raise
     except Exception as error:  # erlpack does not export its error class

@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import re
 
+from gateway_proto.encoding import ETF_VERSION
 from gateway_proto.encoding.etf import (
     ATOMS,
     BIGS,
@@ -26,7 +27,6 @@ from gateway_proto.encoding.etf import (
     SMALL_INTEGER,
     STRING,
     TRUNCATED,
-    VERSION,
     EtfError,
     key_at,
 )
@@ -201,7 +201,7 @@ def envelope(data: bytes) -> dict[str, bytes]:
         name = _NAMES.get(data[at:middle])
         if name is None:
             name = key_at(data, at)
-        values[name] = VERSION + data[middle:end]
+        values[name] = ETF_VERSION + data[middle:end]
         at = end
     if at != len(data):
         raise EtfError("data after the end of the term")
@@ -253,4 +253,4 @@ def dispatch_members(data: bytes) -> tuple[str, int | None, bytes] | None:
         number = sequence[1]
     elif sequence[0] == INTEGER:
         number = int.from_bytes(sequence[1:], "big")
-    return name[1:].decode(), number, VERSION + data[len(head) : at - size]
+    return name[1:].decode(), number, ETF_VERSION + data[len(head) : at - size]

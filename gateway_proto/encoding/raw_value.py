@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from gateway_proto.encoding import etf
+from gateway_proto.encoding import ETF_VERSION, plain
 from gateway_proto.errors import DataError, LocalProtocolError
 
 __all__ = [
@@ -46,7 +46,7 @@ def decode_raw(d: bytes | msgspec.Raw, type_: type[T]) -> T:
         # Decode after the handler: inside it, the error would be kept alive by a reference cycle.
         strict = error
     raw = bytes(d)
-    if raw[:1] == etf.VERSION:  # JSON never begins with this byte
+    if raw[:1] == ETF_VERSION:  # JSON never begins with this byte
         return _from_term(raw, type_)
     # The error of msgspec about a value of another type names its location.
     is_mismatch = isinstance(strict, msgspec.ValidationError)
@@ -59,13 +59,13 @@ def decode_leniently(d: bytes | msgspec.Raw) -> Any:
     Raises `DataError`.
     """
     raw = bytes(d)
-    return _from_term(raw, Any) if raw[:1] == etf.VERSION else decode_raw(d, Any)
+    return _from_term(raw, Any) if raw[:1] == ETF_VERSION else decode_raw(d, Any)
 
 
 def decode_raw_strictly(d: bytes | msgspec.Raw, type_: type[T]) -> T:
     """Decode `d` into a type, if it can be encoded again. Raises `DataError`."""
     raw = bytes(d)
-    if raw[:1] == etf.VERSION:
+    if raw[:1] == ETF_VERSION:
         return _from_term(raw, type_)
     try:
         return msgspec.json.decode(raw, type=type_)
@@ -101,10 +101,13 @@ def _loads(raw: bytes, strict: Exception) -> Any:
 
 
 def _from_term(raw: bytes, type_: type[T]) -> T:
+    # Imported on first use, as few programs need it.
+    from gateway_proto.encoding.etf import EtfError, unpack
+
     value: Any
     try:
-        value = etf.unpack(raw)
-    except etf.EtfError as error:
+        value = unpack(raw)
+    except EtfError as error:
         why = str(error)
     else:
         return value if type_ is Any else _converted(value, type_)
@@ -148,7 +151,7 @@ def _without_surrogates(value: Any) -> Any:
 def encode_json(value: Any) -> bytes:
     """Encode a value of the caller as JSON. Raises `LocalProtocolError`."""
     try:
-        return msgspec.json.encode(value, enc_hook=etf.plain)
+        return msgspec.json.encode(value, enc_hook=plain)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise LocalProtocolError(f"value cannot be encoded as JSON: {error}") from None
 
@@ -160,8 +163,10 @@ def json_to_etf(raw: bytes) -> bytes:
 
 def encode_etf(value: Any) -> bytes:
     """Encode a value of the caller as an ETF term. Raises `LocalProtocolError`."""
+    from gateway_proto.encoding.etf import pack
+
     try:
-        return etf.pack(value)
+        return pack(value)
     except (TypeError, ValueError, RecursionError) as error:
         raise LocalProtocolError(f"value cannot be encoded as ETF: {error}") from None
 
@@ -171,8 +176,10 @@ def check_term(raw: bytes) -> None:
 
     A payload nests it in a few more lists and maps. Checks nothing without the extra `etf`.
     """
+    from gateway_proto.encoding.etf import available
+
     value = value_of_caller(raw)
-    if etf.available():
+    if available():
         encode_etf([[[[value]]]])
 
 

@@ -18,7 +18,7 @@ from gateway_proto._checks import COUNT, POSITIVE, SECONDS, integer, optional
 from gateway_proto.errors import LocalProtocolError
 from gateway_proto.fleet.member_record import MAX_SHARDS
 from gateway_proto.fleet.records import BYTES, MAX_SEQUENCE, NAME
-from gateway_proto.timing.identify import identify_key, read_number
+from gateway_proto.timing.identify_budget import identify_key, read_number
 from gateway_proto.timing.rate_limit import SECONDS_PER_DAY
 
 __all__ = ["IdentifySlots", "SlotWrite"]

@@ -12,7 +12,7 @@ import msgspec
 
 from gateway_proto.commands import Command, Heartbeat, Identify, RawCommand, Resume
 from gateway_proto.connection import RESUMABLE_CLOSE_CODE, BaseConnection
-from gateway_proto.encoding import etf
+from gateway_proto.encoding import ETF_VERSION
 from gateway_proto.errors import LocalProtocolError
 from gateway_proto.events import (
     Closed,
@@ -384,7 +384,7 @@ class ServerConnection(BaseConnection[ServerMessage, ServerEvent, Payload]):
             # Version 3, whose URL has no encoding: the form of the first payload decides.
             # <https://github.com/DiscordAPI/docs/blob/b8c8a7ca43b39a4d1d2871a6d3901ee378bbbae5/docs/reference/websockets/general.rst>
             self._detect_encoding = False
-            is_etf = payload.raw.startswith(etf.VERSION)
+            is_etf = payload.raw.startswith(ETF_VERSION)
             self._encoding = Encoding.ETF if is_etf else Encoding.JSON
         error = self._limits.error(payload, self._size, now=now)
         if error is not None:

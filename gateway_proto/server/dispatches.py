@@ -12,7 +12,7 @@ from typing import TypeAlias
 import msgspec
 
 from gateway_proto.connection import EVENT_SIZE
-from gateway_proto.encoding import etf
+from gateway_proto.encoding import ETF_VERSION
 from gateway_proto.encoding.raw_value import encode_json, json_to_etf
 from gateway_proto.events import Dispatch
 from gateway_proto.versions import Encoding
@@ -31,7 +31,7 @@ class EncodedDispatch:
         self.raw: bytes = raw
         self.size: int = EVENT_SIZE + len(name) + len(raw)
         """Bytes that it counts for in a replay buffer."""
-        self._name = None if raw[:1] == etf.VERSION else _quoted(name)
+        self._name = None if raw[:1] == ETF_VERSION else _quoted(name)
         self._term: EncodedDispatch | None = None
 
     def text(self, sequence: int, encoding: Encoding) -> bytes:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from gateway_proto.events import SessionStartLimit
 from gateway_proto.server.config import ServerConfig
-from gateway_proto.timing.identify import identify_key
+from gateway_proto.timing.identify_budget import identify_key
 from gateway_proto.timing.rate_limit import SECONDS_PER_DAY, SlidingWindow
 from gateway_proto.versions import ProtocolVersion
 from gateway_proto.wire.payload import Payload

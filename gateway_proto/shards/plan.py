@@ -14,7 +14,7 @@ from gateway_proto.errors import LocalProtocolError
 from gateway_proto.events import GatewayFound, SessionStartLimit
 from gateway_proto.shard_ids import shard_of
 from gateway_proto.timing import identify
-from gateway_proto.timing.identify import IdentifyBudget, identify_key, read_number
+from gateway_proto.timing.identify_budget import IdentifyBudget, identify_key, read_number
 
 __all__ = [
     "IdentifyBudget",

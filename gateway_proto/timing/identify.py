@@ -1,132 +1,18 @@
-"""Rate limits of Identify: order and interval of the shards, and the budget per day.
+"""Identify slots: order and interval of the shards of one process.
 
-`rate_limit.py` has the sliding window of the other limits; `server/limits.py` has the limits of
-the server role.
+`identify_budget.py` has the budget per day; `server/limits.py` has the limits of the server role.
 """
 
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Callable
 from heapq import heappop, heappush
-from typing import Any, Protocol
+from typing import Protocol
 
-from gateway_proto.timing.rate_limit import SECONDS_PER_DAY
+from gateway_proto.timing.identify_budget import IdentifyBudget, identify_key
 
-__all__ = ["IdentifyBudget", "IdentifyQueue", "SlotQueue", "identify_key", "read_number"]
-
-_WEEK = 7 * SECONDS_PER_DAY
-
-
-def identify_key(shard_id: int, max_concurrency: int) -> int:
-    """Return the rate limit key of a shard: the shards of one key identify one at a time.
-
-    See <https://docs.discord.com/developers/events/gateway>, "Sharding".
-    """
-    return shard_id % max(1, max_concurrency)
-
-
-def read_number(value: Any, default: float) -> float:
-    """Return a value of the network as a float; `default` if it is not a number."""
-    try:
-        number = float(value)
-    except OverflowError:  # an int of more than 308 digits
-        return math.inf if value > 0 else -math.inf
-    except (TypeError, ValueError):
-        return default
-    return default if math.isnan(number) else number
-
-
-class IdentifyBudget:
-    """Identifies that one token may still send. All shards and clients of the token share one.
-
-    It has two limits: `per_day` in any 24 hours, counted here, and the one that the last lookup
-    reported. Of the latter, `reserve` in 1000 are left to others, in proportion if the total is
-    smaller. Of a total of 1 none is reserved: after the reset one can always be used. Discord
-    resets a token that sends more: <https://docs.discord.com/developers/events/gateway>.
-    """
-
-    def __init__(self, *, per_day: int = 900, reserve: int = 100) -> None:
-        self._per_day = per_day
-        self._reserve = reserve
-        self._taken: deque[float] = deque()
-        self._total = 0  # no lookup has reported a limit
-        self._kept = 0
-        self._remaining = 0
-        self._resets_at = math.inf
-
-    def set_limit(self, total: Any, remaining: Any, reset_after: Any, *, now: float) -> None:
-        """Set the limit that a lookup reported at `now`; `reset_after` is in milliseconds.
-
-        The values are from the network: a missing or absurd one is replaced or bounded.
-        """
-        most = 2.0**31
-        self._total = total = int(min(max(1.0, read_number(total, 1000.0)), most))
-        self._remaining = int(min(max(0.0, read_number(remaining, total)), most))
-        self._kept = min(self._reserve * min(total, 1000) // 1000, total - 1)
-        seconds = read_number(reset_after, 0.0) / 1000
-        if seconds > 0:
-            self._resets_at = now + min(seconds, _WEEK)
-        elif self._remaining > self._kept:
-            self._resets_at = math.inf  # the day begins with the first Identify
-        else:
-            # The limit is per 24 hours: <https://docs.discord.com/developers/events/gateway>.
-            # So it ends after a day, even if the answer does not name its end.
-            self._resets_at = now + SECONDS_PER_DAY
-
-    def remaining(self, now: float) -> int | None:
-        """Return how many Identifies the lookup's limit still allows; None without a limit."""
-        if not self._total:
-            return None
-        if now >= self._resets_at:
-            self._remaining, self._resets_at = self._total, math.inf
-        return self._remaining
-
-    def next_slot_at(self, now: float) -> float | None:
-        """Return when the next Identify may be sent, `now` at the earliest; None means never."""
-        if self._per_day < 1:
-            return None
-        while self._taken and self._taken[0] + SECONDS_PER_DAY <= now:
-            self._taken.popleft()
-        excess = len(self._taken) - self._per_day
-        own = now if excess < 0 else self._taken[excess] + SECONDS_PER_DAY
-        remaining = self.remaining(now)
-        found = now if remaining is None or remaining > self._kept else self._resets_at
-        return max(now, own, found)
-
-    def record(self, now: float) -> None:
-        """Count an Identify that is sent."""
-        self._taken.append(now)
-        remaining = self.remaining(now)
-        if remaining is not None:
-            self._remaining = max(0, remaining - 1)
-            if math.isinf(self._resets_at):
-                self._resets_at = now + SECONDS_PER_DAY
-
-    def spent(self, now: float) -> tuple[float | None, str] | None:
-        """Return the seconds until an Identify may be sent, and why; None if one may be sent now.
-
-        Seconds of None mean never.
-        """
-        free_at = self.next_slot_at(now)
-        if free_at is None:
-            return None, f"invalid Config.identify_budget {self._per_day}: it allows no Identify"
-        if free_at <= now:
-            return None
-        remaining = self.remaining(now)
-        if remaining is not None and remaining <= self._kept:
-            why = (
-                f"{remaining} of {self._total} sessions remain, and Config.identify_reserve keeps "
-                f"{self._kept}"
-            )
-        else:
-            why = (
-                f"{len(self._taken)} Identifies in 24 hours, as many as Config.identify_budget "
-                "allows: find out why sessions are lost"
-            )
-        seconds = free_at - now
-        return seconds, f"{why}; the next Identify is possible in {seconds:.0f} s"
+__all__ = ["IdentifyQueue", "SlotQueue"]
 
 
 class SlotQueue(Protocol):

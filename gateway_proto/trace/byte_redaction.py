@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from gateway_proto.encoding import etf
+from gateway_proto.encoding import ETF_VERSION
 from gateway_proto.trace.body import clean_answer
 from gateway_proto.trace.redactor import Redactor
 from gateway_proto.trace.serialize import bytes_to_json, message_to_json
@@ -200,7 +200,7 @@ class IncomingRedactor:
         self._decompressed = True
         clean = self._clean(text)
         # A term stays binary.
-        return clean if clean[:1] == etf.VERSION else clean.decode(errors=_ANY)
+        return clean if clean[:1] == ETF_VERSION else clean.decode(errors=_ANY)
 
 
 class OutgoingDecoder:

@@ -16,7 +16,7 @@ import msgspec
 from gateway_proto import commands, events
 from gateway_proto.commands import UpdatePresence
 from gateway_proto.config import Config
-from gateway_proto.encoding import etf
+from gateway_proto.encoding import ETF_VERSION
 from gateway_proto.encoding.raw_value import decode_raw_strictly
 from gateway_proto.errors import DataError, LocalProtocolError
 from gateway_proto.events import Dispatch, MalformedPayload, UnknownPayload
@@ -118,7 +118,7 @@ def bytes_from_json(json: Json) -> str | bytes:
 
 def message_to_json(text: str | bytes) -> Json:
     """Return a sent message, decoded for readers."""
-    is_term = isinstance(text, bytes) and text[:1] == etf.VERSION
+    is_term = isinstance(text, bytes) and text[:1] == ETF_VERSION
     try:
         value = decode_raw_strictly(text if isinstance(text, bytes) else text.encode(), Any)
     except DataError:

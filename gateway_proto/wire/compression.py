@@ -10,7 +10,7 @@ import functools
 import zlib
 from typing import Any, Protocol
 
-from gateway_proto.encoding import etf
+from gateway_proto.encoding import ETF_VERSION
 from gateway_proto.versions import Compression
 
 __all__ = [
@@ -25,10 +25,10 @@ __all__ = [
 # RFC 1951, section 3.2.4: an empty stored block, which ends the data of Z_SYNC_FLUSH.
 # https://docs.discord.com/developers/events/gateway#transport-compression
 _FLUSHED = b"\x00\x00\xff\xff"
-_TEXT_STARTS = b"{[ \t\r\n" + etf.VERSION
+_TEXT_STARTS = b"{[ \t\r\n" + ETF_VERSION
 # RFC 1951, section 3.2.3: as the first byte of a block both set BFINAL, the last block of a stream.
 # Gateway streams do not end, so such a message cannot be compressed data.
-_PLAIN_IN_STREAM = (b"{", etf.VERSION)
+_PLAIN_IN_STREAM = (b"{", ETF_VERSION)
 _MAX_PARTS = 16
 """Maximum number of WebSocket messages joined into one payload. Compressed data ends in the flush
 marker by accident once in 2**32 messages."""

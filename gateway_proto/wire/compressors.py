@@ -8,7 +8,7 @@ from __future__ import annotations
 import zlib
 from typing import Protocol
 
-from gateway_proto.encoding import etf
+from gateway_proto.encoding import ETF_VERSION
 from gateway_proto.versions import Compression
 from gateway_proto.wire.compression import zstd
 
@@ -24,7 +24,7 @@ class Compressor(Protocol):
 
 
 def _uncompressed(text: bytes) -> str | bytes:
-    return text if text.startswith(etf.VERSION) else text.decode()
+    return text if text.startswith(ETF_VERSION) else text.decode()
 
 
 class NoCompressor:

@@ -7,12 +7,13 @@ then, and the event and its sequence number are kept.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
-from gateway_proto.encoding import etf, etf_envelope
+from gateway_proto.encoding import ETF_VERSION
 from gateway_proto.encoding.raw_value import (
     DECODE_ERRORS,
     encode_etf,
@@ -92,11 +93,19 @@ decode_dispatch: Callable[[str | bytes], Dispatch | _AckTag] = msgspec.json.Deco
 """Decode a JSON dispatch. Raises one of `DECODE_ERRORS` for almost everything else."""
 
 
+@functools.cache
+def _dispatch_members() -> Callable[[bytes], tuple[str, int, bytes] | None]:
+    # Imported on first use, as few programs need it.
+    from gateway_proto.encoding.etf_envelope import dispatch_members
+
+    return dispatch_members
+
+
 def decode_etf_dispatch(text: str | bytes) -> Dispatch | None:
     """Decode an ETF dispatch in which a member follows `d`, or return None."""
     if not isinstance(text, bytes):
         return None
-    members = etf_envelope.dispatch_members(text)
+    members = _dispatch_members()(text)
     if members is None:
         return None
     name, sequence, d = members
@@ -106,7 +115,7 @@ def decode_etf_dispatch(text: str | bytes) -> Dispatch | None:
 def decode_message(text: str | bytes) -> Dispatch | Payload:
     """Decode a message of a server, dispatches as events. Raises `PayloadError`."""
     dispatch: Dispatch | _AckTag | None
-    if text[:1] == etf.VERSION:
+    if text[:1] == ETF_VERSION:
         dispatch = decode_etf_dispatch(text)
     else:
         try:
@@ -123,7 +132,7 @@ def decode_message(text: str | bytes) -> Dispatch | Payload:
 
 def decode_payload(text: str | bytes) -> Payload:
     """Decode a payload in either encoding. Raises `PayloadError`."""
-    if isinstance(text, bytes) and text[:1] == etf.VERSION:
+    if isinstance(text, bytes) and text[:1] == ETF_VERSION:
         return _decode_etf(text)
     try:
         return _decoder.decode(text)
@@ -159,6 +168,8 @@ def _decode_around(text: str | bytes, why: str) -> Payload:
 
 
 def _decode_etf(term: bytes) -> Payload:
+    from gateway_proto.encoding import etf, etf_envelope
+
     try:
         values = etf_envelope.envelope(term)
         d = msgspec.Raw(values["d"]) if "d" in values else NULL
@@ -193,7 +204,7 @@ def encode_dispatch(
     raw: bytes, sequence: int | None, name: str, encoding: Encoding = Encoding.JSON
 ) -> bytes:
     """Encode a dispatch with a `d` in either encoding. Raises `LocalProtocolError`."""
-    is_etf = raw[:1] == etf.VERSION
+    is_etf = raw[:1] == ETF_VERSION
     if encoding is Encoding.JSON:
         d = value_of_caller(raw) if is_etf else msgspec.Raw(raw)
         return encode_json({"t": name, "s": sequence, "op": 0, "d": d})
@@ -202,4 +213,4 @@ def encode_dispatch(
         return encode_etf({"t": name, "s": sequence, "op": 0, "d": d})
     # Replace the nil at the end with the unchanged term of `d`.
     envelope = encode_etf({"t": name, "s": sequence, "op": 0, "d": None})
-    return envelope.removesuffix(etf.pack(None)[1:]) + raw[1:]
+    return envelope.removesuffix(encode_etf(None)[1:]) + raw[1:]

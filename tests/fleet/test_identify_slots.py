@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from gateway_proto import LocalProtocolError
 from gateway_proto.fleet import IdentifySlots, ReferenceStore, SlotWrite
-from gateway_proto.timing.identify import identify_key
+from gateway_proto.timing.identify_budget import identify_key
 
 DAY = 24 * 3600
 BETWEEN = 5.75

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway_proto import DataError, Dispatch, Encoding, LocalProtocolError
-from gateway_proto.encoding import etf
+from gateway_proto.encoding import ETF_VERSION, etf
 from gateway_proto.wire.payload import (
     DECODE_ERRORS,
     Payload,
@@ -56,7 +56,7 @@ def json(text: bytes) -> None:
 
 def term(data: bytes) -> None:
     """Do the same for a term; without its first byte it would be read as JSON."""
-    data = etf.VERSION + data
+    data = ETF_VERSION + data
     payload = _decoded(data)
     _same(payload, _read(data))
     try:

@@ -11,7 +11,7 @@ import pytest
 
 from gateway_proto import GatewayFound, LocalProtocolError, SessionStartLimit
 from gateway_proto.shards import IdentifyQueue, ShardPlan, shard_of
-from gateway_proto.timing.identify import IdentifyBudget
+from gateway_proto.timing.identify_budget import IdentifyBudget
 
 LIMIT = SessionStartLimit(1000, 900, 3_600_000, max_concurrency=2)
 FOUND = GatewayFound("wss://gateway.discord.gg", 4, LIMIT)

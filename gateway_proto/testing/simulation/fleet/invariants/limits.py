@@ -6,7 +6,7 @@ from typing import Any
 
 from gateway_proto.testing.simulation.fleet.invariants.base import FleetInvariant
 from gateway_proto.testing.simulation.fleet.observer import OwnerView
-from gateway_proto.timing.identify import identify_key
+from gateway_proto.timing.identify_budget import identify_key
 from gateway_proto.versions import VERSIONS
 
 __all__ = ["IdentifyBudgetKept", "IdentifyLimit"]
