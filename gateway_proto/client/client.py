@@ -16,14 +16,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import msgspec
 
 from gateway_proto._redaction import without_token
 from gateway_proto.client.command_encoding import encode_identify
 from gateway_proto.client.connection import ClientConnection, close_policy
-from gateway_proto.client.lookup import LookupConnection
 from gateway_proto.client.outcome import ConnectionOutcome
 from gateway_proto.client.requests import PendingRequests
 from gateway_proto.commands import Command, Identify, Resume, UpdatePresence, UpdateVoiceState
@@ -46,9 +45,12 @@ from gateway_proto.events import (
 from gateway_proto.session import Session, check_client
 from gateway_proto.timing.backoff import Backoff
 from gateway_proto.timing.identify_budget import IdentifyBudget
-from gateway_proto.timing.voice_states import VoiceStates
 from gateway_proto.urls import MAX_URL_LENGTH, Url
 from gateway_proto.versions import NextAction
+
+if TYPE_CHECKING:
+    from gateway_proto.client.lookup import LookupConnection
+    from gateway_proto.timing.voice_states import VoiceStates
 
 __all__ = ["Client", "Dial"]
 
@@ -119,6 +121,9 @@ class Client:
         self._requests = PendingRequests(config.version)
         self._voice_states: VoiceStates[UpdateVoiceState] | None = None
         if config.restore_voice_states:
+            # Imported on use: most clients restore none.
+            from gateway_proto.timing.voice_states import VoiceStates
+
             self._voice_states = VoiceStates(limit=config.command_queue_limit)
         self._failed_command: Command | None = None
         self._lost_at: float | None = None
@@ -190,6 +195,9 @@ class Client:
         dial = self._consume_dial()
         url = Url.parse(dial.url)
         if dial.purpose is DialPurpose.LOOKUP:
+            # Imported on use: the shards of a `ShardManager`, and clients with a URL, look up none.
+            from gateway_proto.client.lookup import LookupConnection
+
             self.connection = LookupConnection(
                 self._config,
                 url,

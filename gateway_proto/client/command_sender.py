@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from gateway_proto.client.command_encoding import encode_command
 from gateway_proto.client.requests import PendingRequests, Request
 from gateway_proto.commands import Command, UpdatePresence, UpdateVoiceState
@@ -10,7 +12,9 @@ from gateway_proto.errors import LocalProtocolError
 from gateway_proto.events import CommandsDelayed, RequestFailed
 from gateway_proto.timing.command_queue import CommandQueue, QueuedCommand
 from gateway_proto.timing.timers import Timer
-from gateway_proto.timing.voice_states import VoiceStates
+
+if TYPE_CHECKING:
+    from gateway_proto.timing.voice_states import VoiceStates
 
 __all__ = ["CommandSender"]
 
@@ -33,6 +37,9 @@ class CommandSender:
         voice_states: VoiceStates[UpdateVoiceState] | None,
     ) -> None:
         if voice_states is None and config.restore_voice_states:
+            # Imported on use: most clients restore none.
+            from gateway_proto.timing.voice_states import VoiceStates
+
             voice_states = VoiceStates(limit=config.command_queue_limit)
         self._config = config
         self._voice_states = voice_states

@@ -27,7 +27,7 @@ and hands a `ConnectionOutcome` to the owner.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -44,7 +44,6 @@ from gateway_proto.client.command_encoding import (
 )
 from gateway_proto.client.command_sender import CommandSender
 from gateway_proto.client.fast_path import Full, Undecoded, take_dispatches
-from gateway_proto.client.lookup import closed_by_refusal
 from gateway_proto.client.outcome import ConnectionOutcome
 from gateway_proto.client.payload_fields import (
     heartbeat_interval,
@@ -70,12 +69,14 @@ from gateway_proto.timing.heartbeat import (
 )
 from gateway_proto.timing.identify_budget import IdentifyBudget, identify_key
 from gateway_proto.timing.timers import AWAITED, Timer
-from gateway_proto.timing.voice_states import VoiceStates
 from gateway_proto.urls import MAX_URL_LENGTH, Url
 from gateway_proto.versions import CloseCodePolicy, Encoding, HeartbeatFormat, NextAction, Opcode
 from gateway_proto.wire.compression import make_decompressor
 from gateway_proto.wire.frames import ClientFrames, ExternalWebSocket, HttpRequest, UpgradeRejected
 from gateway_proto.wire.payload import Payload, decode_message
+
+if TYPE_CHECKING:
+    from gateway_proto.timing.voice_states import VoiceStates
 
 __all__ = ["ClientConnection"]
 
@@ -752,6 +753,9 @@ class ClientConnection(BaseConnection[Command, Event, Dispatch | Payload]):
         )
 
     def _handle_http(self, item: UpgradeRejected | HttpRequest, now: float) -> None:
+        # Imported on use: most upgrades are accepted.
+        from gateway_proto.client.lookup import closed_by_refusal
+
         assert isinstance(item, UpgradeRejected)
         offset = self._config.unix_offset
         unix = None if offset is None else now + offset

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 __all__ = ["VoiceStates"]
 
 
-if TYPE_CHECKING:
-
-    class _VoiceState(Protocol):
-        @property
-        def guild_id(self) -> str | None: ...
-        @property
-        def channel_id(self) -> str | None: ...
+class _VoiceState(Protocol):
+    @property
+    def guild_id(self) -> str | None: ...
+    @property
+    def channel_id(self) -> str | None: ...
 
 
-V = TypeVar("V", bound="_VoiceState")
+V = TypeVar("V", bound=_VoiceState)
 
 
 class VoiceStates(Generic[V]):
