@@ -12,7 +12,6 @@ connect it to sockets. The server role is `gateway_proto.server`; this module do
 from gateway_proto._version import __version__ as __version__
 from gateway_proto.client.client import Client, Dial
 from gateway_proto.client.connection import ClientConnection
-from gateway_proto.client.requests import Request
 from gateway_proto.commands import (
     Activity,
     Command,
@@ -20,6 +19,7 @@ from gateway_proto.commands import (
     Identify,
     IdentifyProperties,
     RawCommand,
+    Request,
     RequestChannelInfo,
     RequestGuildMembers,
     RequestSoundboardSounds,

@@ -44,7 +44,7 @@ from gateway_proto._checks import (
     optional,
 )
 from gateway_proto._repr import FieldMethods, RedactedRepr
-from gateway_proto.encoding.raw_value import encode_json
+from gateway_proto.encoding import ENCODE_ERRORS, json_text
 from gateway_proto.errors import LocalProtocolError
 
 __all__ = [
@@ -54,6 +54,7 @@ __all__ = [
     "Identify",
     "IdentifyProperties",
     "RawCommand",
+    "Request",
     "RequestChannelInfo",
     "RequestGuildMembers",
     "RequestSoundboardSounds",
@@ -91,9 +92,9 @@ def _is_nonce(value: Any) -> bool:
 
 def _json_error(name: str, value: Any) -> LocalProtocolError | None:
     try:
-        encode_json(value)
-    except LocalProtocolError as error:
-        return LocalProtocolError(f"invalid {name}: {error}")
+        json_text(value)
+    except ENCODE_ERRORS as error:
+        return LocalProtocolError(f"invalid {name}: value cannot be encoded as JSON: {error}")
     return None
 
 
@@ -421,3 +422,5 @@ Command: TypeAlias = (
     | RequestChannelInfo
     | RawCommand
 )
+Request: TypeAlias = RequestGuildMembers | RequestSoundboardSounds | RequestChannelInfo
+"""Commands with answers."""

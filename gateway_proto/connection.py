@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 
 from gateway_proto._redaction import EXCERPT, excerpt_of
 from gateway_proto.errors import LocalProtocolError
-from gateway_proto.events import Closed, Initiator, MalformedPayload
+from gateway_proto.events import EVENT_SIZE, Closed, Initiator, MalformedPayload
 from gateway_proto.state import Input, State, TransitionTable
 from gateway_proto.timing.timers import Timer, Timers
 from gateway_proto.versions import NextAction
@@ -40,8 +40,6 @@ Sent = TypeVar("Sent")
 Received = TypeVar("Received")
 PayloadT = TypeVar("PayloadT")
 
-EVENT_SIZE = 256
-"""Minimum number of bytes that an event counts for."""
 RESUMABLE_CLOSE_CODE = 4000
 """Close code that keeps the session; only 1000 and 1001 end it.
 <https://docs.discord.com/developers/events/gateway#initiating-a-disconnect>"""

@@ -71,6 +71,9 @@ __all__ = [
     "UrlRejected",
 ]
 
+EVENT_SIZE = 256
+"""Minimum number of bytes that an event counts for in a limit."""
+
 T = TypeVar("T")
 _Sequence = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 

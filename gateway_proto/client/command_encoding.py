@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 
-from gateway_proto.client.requests import Request
-from gateway_proto.commands import Command, Heartbeat, Identify, Resume, UpdatePresence
+from gateway_proto.commands import Command, Heartbeat, Identify, Request, Resume, UpdatePresence
 from gateway_proto.config import Config
 from gateway_proto.errors import LocalProtocolError
 from gateway_proto.session import Session

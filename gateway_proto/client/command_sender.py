@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gateway_proto.client.command_encoding import encode_command
-from gateway_proto.client.requests import PendingRequests, Request
-from gateway_proto.commands import Command, UpdatePresence, UpdateVoiceState
+from gateway_proto.client.requests import PendingRequests
+from gateway_proto.commands import Command, Request, UpdatePresence, UpdateVoiceState
 from gateway_proto.config import Config
 from gateway_proto.errors import LocalProtocolError
 from gateway_proto.events import CommandsDelayed, RequestFailed

@@ -52,8 +52,8 @@ from gateway_proto.client.payload_fields import (
     reconnect_url,
     resume_url_problem,
 )
-from gateway_proto.client.requests import RESPONSE_DISPATCHES, PendingRequests, Request
-from gateway_proto.commands import Command, Heartbeat, UpdatePresence, UpdateVoiceState
+from gateway_proto.client.requests import RESPONSE_DISPATCHES, PendingRequests
+from gateway_proto.commands import Command, Heartbeat, Request, UpdatePresence, UpdateVoiceState
 from gateway_proto.config import Config
 from gateway_proto.connection import RESUMABLE_CLOSE_CODE, BaseConnection
 from gateway_proto.encoding import ETF_VERSION

@@ -12,8 +12,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from gateway_proto.client.requests import RESPONSE_DISPATCHES
-from gateway_proto.connection import EVENT_SIZE
-from gateway_proto.events import Dispatch
+from gateway_proto.events import EVENT_SIZE, Dispatch
 from gateway_proto.versions import Encoding
 from gateway_proto.wire.compression import DecompressionError
 from gateway_proto.wire.payload import DECODE_ERRORS, decode_dispatch, decode_etf_dispatch

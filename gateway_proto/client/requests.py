@@ -18,6 +18,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from gateway_proto.commands import (
+    Request,
     RequestChannelInfo,
     RequestGuildMembers,
     RequestSoundboardSounds,
@@ -35,9 +36,7 @@ from gateway_proto.events import (
 from gateway_proto.timing.rate_limit import SECONDS_PER_DAY
 from gateway_proto.versions import Opcode, ProtocolVersion
 
-__all__ = ["RESPONSE_DISPATCHES", "PendingRequests", "Request"]
-
-Request: TypeAlias = RequestGuildMembers | RequestSoundboardSounds | RequestChannelInfo
+__all__ = ["RESPONSE_DISPATCHES", "PendingRequests"]
 
 RESPONSE_DISPATCHES = frozenset(
     {"GUILD_MEMBERS_CHUNK", "SOUNDBOARD_SOUNDS", "CHANNEL_INFO", "RATE_LIMITED"}

@@ -12,9 +12,9 @@ from typing import Any, overload
 
 from gateway_proto.client.client import Client, Dial
 from gateway_proto.client.connection import ClientConnection
-from gateway_proto.client.requests import Request
 from gateway_proto.commands import (
     Command,
+    Request,
     RequestChannelInfo,
     RequestGuildMembers,
     RequestSoundboardSounds,

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["ETF_VERSION", "plain"]
+import msgspec
+
+__all__ = ["ENCODE_ERRORS", "ETF_VERSION", "json_text", "plain"]
 
 ETF_VERSION = b"\x83"
 """First byte of a term. Neither JSON nor a zlib stream (RFC 1950, section 2.2) begins with it."""
+ENCODE_ERRORS = (TypeError, ValueError, OverflowError, RecursionError)
+"""Exceptions of `json_text` for a value that JSON cannot represent."""
+
+
+def json_text(value: Any) -> bytes:
+    """Encode a value as JSON. Raises one of `ENCODE_ERRORS`."""
+    return msgspec.json.encode(value, enc_hook=plain)
 
 
 def plain(value: Any) -> Any:

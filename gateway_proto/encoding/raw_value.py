@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from gateway_proto.encoding import ETF_VERSION, plain
+from gateway_proto.encoding import ENCODE_ERRORS, ETF_VERSION, json_text
 from gateway_proto.errors import DataError, LocalProtocolError
 
 __all__ = [
@@ -151,8 +151,8 @@ def _without_surrogates(value: Any) -> Any:
 def encode_json(value: Any) -> bytes:
     """Encode a value of the caller as JSON. Raises `LocalProtocolError`."""
     try:
-        return msgspec.json.encode(value, enc_hook=plain)
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        return json_text(value)
+    except ENCODE_ERRORS as error:
         raise LocalProtocolError(f"value cannot be encoded as JSON: {error}") from None
 
 

@@ -11,12 +11,11 @@ from typing import TypeAlias
 
 import msgspec
 
-from gateway_proto.connection import EVENT_SIZE
 from gateway_proto.encoding import ETF_VERSION
 from gateway_proto.encoding.raw_value import encode_json, json_to_etf
-from gateway_proto.events import Dispatch
+from gateway_proto.events import EVENT_SIZE, Dispatch
 from gateway_proto.versions import Encoding
-from gateway_proto.wire.payload import encode_dispatch
+from gateway_proto.wire.payload_encoding import encode_dispatch
 
 __all__ = ["EncodedDispatch", "Numbered"]
 

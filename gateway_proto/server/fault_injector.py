@@ -14,8 +14,8 @@ from typing import Protocol
 import wsproto.events as ws
 from wsproto.connection import Connection, ConnectionType
 
-from gateway_proto.connection import EVENT_SIZE
 from gateway_proto.events import (
+    EVENT_SIZE,
     Dispatch,
     ReconnectRequested,
     ServerMessage,

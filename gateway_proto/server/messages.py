@@ -17,7 +17,7 @@ from gateway_proto.events import (
     SessionInvalidated,
 )
 from gateway_proto.versions import Encoding, Opcode, ProtocolVersion
-from gateway_proto.wire.payload import encode_control, encode_dispatch
+from gateway_proto.wire.payload_encoding import encode_control, encode_dispatch
 
 __all__ = ["check_message", "encode_message"]
 

@@ -11,8 +11,8 @@ from gateway_proto.wire.payload import (
     decode_dispatch,
     decode_message,
     decode_payload,
-    encode_dispatch,
 )
+from gateway_proto.wire.payload_encoding import encode_dispatch
 
 __all__ = ["json", "term"]
 

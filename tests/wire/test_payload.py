@@ -19,9 +19,9 @@ from gateway_proto.wire.payload import (
     PayloadError,
     decode_message,
     decode_payload,
-    encode_dispatch,
     encode_payload,
 )
+from gateway_proto.wire.payload_encoding import encode_dispatch
 
 POISONED = (
     '{"t":"X","s":12,"op":0,"d":{"a\\\\":"cut \\ud83d \\u00e4","b":[true,-1.5e3,"x"],"c":NaN}}'
