@@ -87,7 +87,7 @@ decode_dispatch: Callable[[str | bytes], Dispatch | _AckTag] = msgspec.json.Deco
 
 
 @functools.cache
-def _dispatch_members() -> Callable[[bytes], tuple[str, int, bytes] | None]:
+def _dispatch_members() -> Callable[[bytes], tuple[str, int | None, bytes] | None]:
     # Imported on first use, as few programs need it.
     from gateway_proto.encoding.etf_envelope import dispatch_members
 
