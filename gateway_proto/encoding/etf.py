@@ -266,7 +266,7 @@ def _key_text(value: Any) -> str:
 
 
 def key_at(data: bytes, at: int) -> str:
-    """Return the text of the key at `at`, or "" if it is no key in JSON. Raises `EtfError`."""
+    """Return the text of the key at `at`, or "" if JSON has no such key. Raises `EtfError`."""
     key = _Reader(data, at).value(MAX_DEPTH)
     return _key_text(key) if type(key) in _KEYS else ""
 
