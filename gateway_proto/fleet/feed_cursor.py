@@ -73,6 +73,7 @@ class FeedCursor:
         self._is_checking = False
         self._is_entering = False  # the record that begins the log was not read yet
         self._position = 0
+        self._last_id = ""  # of the record at that position; empty if it is to be read again
         self._notice: FeedEvent | None = None  # for the next record
         self._records: deque[tuple[int, LogRecord, FeedEvent | None]] = deque()
         self._events: deque[tuple[FeedEvent, _Place]] = deque()
@@ -183,6 +184,7 @@ class FeedCursor:
         self._events.clear()
         recent = self._delivered.recent
         self._is_checking = bool(recent)
+        self._last_id = ""
         self._position = recent[0][0] - 1 if recent else 0
 
     def add(self, position: int, record: LogRecord) -> bool:
@@ -193,6 +195,10 @@ class FeedCursor:
             return True
         if self._is_checking and not self._check(position, record):
             return self._position != 0
+        if self._is_replaced(position, record):
+            # No request failed meanwhile: another engine took over between two reads.
+            self.restart()
+            return False
         if self._notice is None and self._delivered.recent and position != self._position + 1:
             self._notice = RecordsDropped(self._position, position)
         if self._is_entering and (record.entered or record.events):
@@ -200,17 +206,22 @@ class FeedCursor:
             if not record.entered:  # which is before all events
                 self._notice = RecordsDropped(0, position)
         self._records.append((position, record, self._notice))
-        self._position, self._notice = position, None
+        self._position, self._last_id, self._notice = position, record.id, None
         return True
+
+    def _is_replaced(self, position: int, record: LogRecord) -> bool:
+        """Whether the last record that was read is no longer in the log."""
+        is_next = position == self._position + 1
+        return is_next and bool(self._last_id and record.after) and record.after != self._last_id
 
     def _check(self, position: int, record: LogRecord) -> bool:
         """Compare a record with those that were read; return whether it is a new one."""
         recent = self._delivered.recent
         if (position, record.id) in recent:
-            self._position = position
+            self._position, self._last_id = position, record.id
             self._is_checking = position != recent[-1][0]
             return False
-        self._is_checking = False
+        self._is_checking, self._last_id = False, ""
         if position > recent[-1][0]:
             self._position = recent[-1][0]
             return True

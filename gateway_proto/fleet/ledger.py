@@ -196,6 +196,7 @@ class Ledger:
                 session_lost=batch.session_lost,
                 cutover=batch.cutover,
                 entered=batch.entered,
+                after=self._head.id,
             )
             self._is_forced = False
             self._batches.popleft()

@@ -52,7 +52,7 @@ _NAME_OR_EMPTY = Check(
     f"a str of at most {MAX_NAME_LENGTH} characters, without lone surrogates",
 )
 _HEAD_FIELDS = {"position": integer(0, MAX_POSITION), "id": _NAME_OR_EMPTY, "by": _NAME_OR_EMPTY}
-_RECORD_FIELDS = {"id": NAME, "by": NAME}
+_RECORD_FIELDS = {"id": NAME, "by": NAME, "after": _NAME_OR_EMPTY}
 
 
 class LogHead(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -101,6 +101,9 @@ class LogRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     """Whether consumers continue with the logs of another number of shards: the log ends here."""
     entered: bool = False
     """Whether consumers that come from another number of shards begin here: no event is before."""
+    after: str = ""
+    """Id of the record that it follows, so that readers notice a log that lost its end and grew
+    again. Empty if there is none, or it is not known."""
 
     def size(self) -> int:
         """Return the maximum bytes of the record before its compression, apart from the session."""
@@ -157,7 +160,7 @@ def claim_record(member: str, claim_id: str, head: LogHead) -> LogRecord:
 
     It keeps the session. If `head.id` is `claim_id`, the claim was appended already.
     """
-    return LogRecord(claim_id, member, head.session, claim=True)
+    return LogRecord(claim_id, member, head.session, claim=True, after=head.id)
 
 
 def event_size(event: LoggedEvent) -> int:

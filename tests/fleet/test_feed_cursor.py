@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -81,7 +82,9 @@ class Worker:
 
 def append(store: ReferenceStore, *records: LogRecord) -> None:
     for item in records:
-        assert store.append(0, store.head(0), item) is not None
+        head = store.head(0)
+        item = msgspec.structs.replace(item, after=head.id)
+        assert store.append(0, head, item) is not None
 
 
 @pytest.fixture
@@ -438,6 +441,35 @@ def test_replaced_records_are_reported_and_read(store: ReferenceStore) -> None:
     assert worker.handle() == [LogRewound(after=3), "s:4", "s:5"]
     worker.write()
     assert Worker(store, 2).handle() == []
+
+
+def test_records_replaced_between_two_reads_are_noticed(store: ReferenceStore) -> None:
+    append(store, *(record(f"r{n}", n) for n in range(1, 6)))
+    worker = Worker(store)
+    worker.handle()
+    store.rewind(0, 3)
+    append(store, *(record(f"n{n}", n) for n in range(4, 8)))
+
+    assert worker.handle() == [LogRewound(after=3), "s:4", "s:5", "s:6", "s:7"]
+
+
+def test_records_replaced_before_they_were_taken_are_dropped(store: ReferenceStore) -> None:
+    append(store, record("r1", 1), record("r2", 2), record("r3", 3))
+    worker = Worker(store)
+    assert worker.handle(1) == ["s:1"], "the others are read"
+    store.rewind(0, 2)
+    append(store, record("n3", 3), record("n4", 4))
+
+    assert worker.handle() == ["s:2", "s:3", "s:4"], "none was handled, so nothing is reported"
+
+
+def test_record_that_names_none_before_it_is_not_compared(store: ReferenceStore) -> None:
+    append(store, record("r1", 1))
+    worker = Worker(store)
+    assert worker.handle() == ["s:1"]
+    assert store.append(0, store.head(0), record("r2", 2)) == 2
+
+    assert worker.handle() == ["s:2"]
 
 
 def test_log_that_was_rewound_far_is_read_from_its_oldest_record(store: ReferenceStore) -> None:

@@ -84,6 +84,7 @@ def test_append_has_all_events_and_the_session_after_them() -> None:
         "me",
         session("s", 3),
         (("READY", 1, b"{}"), ("N", 2, b"[1]"), ("N", 3, b"{}")),
+        after="claim",
     )
 
 
@@ -161,7 +162,7 @@ def test_touch_appends_a_record_without_events() -> None:
     owner.touch()
 
     assert not owner.is_clear
-    assert appended(owner) == [LogRecord("claim+1", "me", session("s", 9))]
+    assert appended(owner) == [LogRecord("claim+1", "me", session("s", 9), after="claim")]
     assert owner.next_append() is None
 
 
@@ -213,9 +214,10 @@ LOSSES: list[Event] = [
 def test_loss_of_the_session_is_logged_after_its_events(loss: Event) -> None:
     owner = ledger(ready("s"), dispatch(2), loss)
 
+    events = (("READY", 1, b"{}"), ("N", 2, b"{}"))
     assert appended(owner) == [
-        LogRecord("claim+1", "me", session("s", 2), (("READY", 1, b"{}"), ("N", 2, b"{}"))),
-        LogRecord("claim+2", "me", None, session_lost=True),
+        LogRecord("claim+1", "me", session("s", 2), events, after="claim"),
+        LogRecord("claim+2", "me", None, session_lost=True, after="claim+1"),
     ]
     assert owner.session is None
 
@@ -256,7 +258,7 @@ def test_ready_without_invalidation_is_a_loss() -> None:
 def test_loss_of_the_claimed_session_is_logged() -> None:
     owner = ledger(SessionInvalidated(), head=LogHead(4, "claim", "me", session("s", 9)))
 
-    assert appended(owner) == [LogRecord("claim+1", "me", None, session_lost=True)]
+    assert appended(owner) == [LogRecord("claim+1", "me", None, session_lost=True, after="claim")]
 
 
 def test_dispatches_without_a_session_are_logged_apart() -> None:
@@ -280,11 +282,11 @@ def test_without_events_the_log_has_the_session_alone() -> None:
     owner = ledger(ready("s"), dispatch(2), dispatch(3), keep_events=False)
 
     assert owner.pending_bytes == 0
-    assert appended(owner) == [LogRecord("claim+1", "me", session("s", 3))]
+    assert appended(owner) == [LogRecord("claim+1", "me", session("s", 3), after="claim")]
     assert owner.is_clear
     owner.add(dispatch(4))
     assert not owner.is_clear
-    assert appended(owner) == [LogRecord("claim+2", "me", session("s", 4))]
+    assert appended(owner) == [LogRecord("claim+2", "me", session("s", 4), after="claim+1")]
 
 
 def test_without_events_a_loss_is_logged() -> None:
@@ -296,7 +298,8 @@ def test_without_events_a_loss_is_logged() -> None:
         keep_events=False,
     )
 
-    assert appended(owner) == [LogRecord("claim+1", "me", session("t", 1), session_lost=True)]
+    expected = LogRecord("claim+1", "me", session("t", 1), session_lost=True, after="claim")
+    assert appended(owner) == [expected]
 
 
 # ----- refused appends -----

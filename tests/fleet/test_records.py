@@ -85,7 +85,7 @@ def test_head_of_a_record_has_its_session() -> None:
 def test_claim_keeps_the_session_and_has_no_events() -> None:
     claim = claim_record("new", "c", LogHead(5, "i", "old", SESSION))
 
-    assert claim == LogRecord("c", "new", SESSION, claim=True)
+    assert claim == LogRecord("c", "new", SESSION, claim=True, after="i")
 
 
 # ----- sizes -----

@@ -9,12 +9,21 @@ import msgspec
 import pytest
 
 from gateway_proto import ClientConnection
-from gateway_proto.fleet import Ledger, LogHead, LogRecord, Membership, ReferenceStore
+from gateway_proto.fleet import (
+    FeedCursor,
+    FeedEvent,
+    Ledger,
+    LogHead,
+    LogRecord,
+    Membership,
+    ReferenceStore,
+)
 from gateway_proto.testing import (
     FleetSimulation,
     FleetSimulationConfig,
     InvariantViolation,
 )
+from gateway_proto.testing.simulation.fleet.consumer import ConsumedShard
 from gateway_proto.testing.simulation.fleet.invariants import FLEET_INVARIANTS
 from gateway_proto.testing.simulation.fleet.shard_owner import ShardOwner
 from gateway_proto.testing.simulation.fleet.store import StoreClient
@@ -99,6 +108,39 @@ def _reads_a_stale_table(patch: Patch) -> None:
     patch.setattr(Membership, "heartbeat_done", heartbeat_done)
 
 
+def _acknowledges_what_is_not_handled(patch: Patch) -> None:
+    true = ConsumedShard.next_event
+
+    def next_event(self: ConsumedShard) -> FeedEvent | None:
+        event = true(self)
+        self.acknowledge(lambda: None)
+        return event
+
+    patch.setattr(ConsumedShard, "next_event", next_event)
+
+
+def _fences_no_consumer(patch: Patch) -> None:
+    def adopt(self: FeedCursor, value: bytes | None, revision: int) -> None:
+        self._revision = revision
+
+    patch.setattr(FeedCursor, "_adopt", adopt)
+
+
+def _does_not_see_replaced_records(patch: Patch) -> None:
+    patch.setattr(FeedCursor, "_is_replaced", lambda self, position, record: False)
+
+
+def _trusts_its_place_after_an_error(patch: Patch) -> None:
+    true = FeedCursor.restart
+
+    def restart(self: FeedCursor) -> None:
+        true(self)
+        if self._delivered.recent:
+            self._is_checking, self._position = False, self._delivered.recent[-1][0]
+
+    patch.setattr(FeedCursor, "restart", restart)
+
+
 MUTANTS: list[tuple[str, Callable[[Patch], None], FleetSimulationConfig]] = [
     ("LoggedOnce", _fences_nobody, _only("machine_stall", "store_cut")),
     (
@@ -128,6 +170,10 @@ MUTANTS: list[tuple[str, Callable[[Patch], None], FleetSimulationConfig]] = [
         _has_slots_per_process,
         _only("expire", max_concurrency=16, shards=6, identify_budget=10),
     ),
+    ("ConsumedInOrder", _acknowledges_what_is_not_handled, _only("consumer_crash")),
+    ("ConsumedInOrder", _fences_no_consumer, _only("consumer_stall", "consumer_cut")),
+    ("ConsumedInOrder", _does_not_see_replaced_records, _only("store_rewind")),
+    ("ConsumedInOrder", _trusts_its_place_after_an_error, _only("store_rewind", "consumer_drain")),
     ("StableAssignment", _reads_a_stale_table, _only("machine_crash", fault_phase=30.0)),
 ]
 

@@ -6,6 +6,7 @@ from collections import Counter
 
 from gateway_proto.events import ReconnectRequested, SessionInvalidated
 from gateway_proto.state import State
+from gateway_proto.testing.simulation.fleet.consumer import Consumer
 from gateway_proto.testing.simulation.fleet.fault_kinds import FLEET_FAULT_KINDS
 from gateway_proto.testing.simulation.fleet.invariants.base import Fleet
 from gateway_proto.testing.simulation.fleet.machine import Machine
@@ -34,11 +35,13 @@ class FleetChaos:
         rng = self._random.child(f"fault {self._count}")
         random_kind = rng.choice(_NAMES)  # also if not used: all later numbers stay the same
         machine = rng.choice(self._fleet.machines)
+        consumer = rng.choice(self._fleet.consumers) if self._fleet.consumers else None
         kind = random_kind if kind is None else kind
         if kind in self._fleet.config.excluded_faults:
             return
         injected = (
             self._at_machine(machine, kind, rng)
+            or self._at_consumer(consumer, kind, rng)
             or self._at_store(machine, kind, rng)
             or self._at_connection(machine, kind, rng)
         )
@@ -57,6 +60,23 @@ class FleetChaos:
                 process.freeze(seconds, clock_stands=rng.happens(0.3))
             case "machine_drain" if not process.is_draining:
                 process.drain()
+            case _:
+                return False
+        return True
+
+    def _at_consumer(self, consumer: Consumer | None, kind: str, rng: SeededRandom) -> bool:
+        process = None if consumer is None else consumer.process
+        if consumer is None or process is None or process.frozen:
+            return False
+        match kind:
+            case "consumer_crash":
+                consumer.crash(seconds=rng.uniform(1.0, 30.0))
+            case "consumer_stall":
+                process.freeze(rng.uniform(0.1, rng.choice((2.0, 10.0, 40.0))))
+            case "consumer_drain" if not process.is_draining:
+                process.drain()
+            case "consumer_cut":
+                self._fleet.store.cut(consumer.number, rng.uniform(0.5, rng.choice((5.0, 40.0))))
             case _:
                 return False
         return True

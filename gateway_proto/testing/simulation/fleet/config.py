@@ -33,6 +33,10 @@ class FleetSimulationConfig:
 
     machines: int = 3
     shards: int = 6
+    consumers: int = 2
+    """The number of consumers of the feed, which form one group."""
+    handling: float = 0.01
+    """The mean time in which a consumer handles an event."""
     max_concurrency: int = 1
     """The number of shards that may identify at once."""
     ttl: float = 3.0
@@ -103,4 +107,7 @@ class FleetSimulationConfig:
             fault_interval=rng.choice((2.0, 3.0, 6.0)),
             excluded_faults=frozenset(excluded_faults),
             identify_budget=rng.choice((40, 1000, 1000, 1000)),
+            # One would be too slow: an acknowledgement takes 60 ms on average if the store is slow.
+            consumers=2 + rng.randrange(2),
+            handling=rng.choice((0.001, 0.01)),
         )

@@ -17,6 +17,11 @@ FLEET_FAULT_KINDS: Mapping[str, str] = MappingProxyType(
         "machine_crash": "a machine ends at once, with or without closing its connections",
         "machine_stall": "a machine stops for up to 40 s; its monotonic clock may stand still",
         "machine_drain": "a machine gives its shards away, ends, and starts again",
+        # consumers
+        "consumer_crash": "a consumer of the feed ends at once, and starts again",
+        "consumer_stall": "a consumer stops for up to 40 s",
+        "consumer_drain": "a consumer gives its shards away, ends, and starts again",
+        "consumer_cut": "a consumer does not reach the store for up to 40 s",
         # the store
         "store_cut": "a machine does not reach the store for up to 40 s",
         "store_slow": "a request to the store, or its answer, takes up to 25 s",

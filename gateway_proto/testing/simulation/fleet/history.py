@@ -10,8 +10,13 @@ from typing import Any
 
 from gateway_proto.client.client import Dial
 from gateway_proto.events import Dispatch, Event
-from gateway_proto.fleet import LogRecord
-from gateway_proto.testing.simulation.fleet.observer import FleetObserver, MemberView, OwnerView
+from gateway_proto.fleet import FeedEvent, LoggedDispatch, LogRecord
+from gateway_proto.testing.simulation.fleet.observer import (
+    ConsumerView,
+    FleetObserver,
+    MemberView,
+    OwnerView,
+)
 from gateway_proto.testing.simulation.observer import InvariantViolation
 from gateway_proto.testing.simulation.scheduler import Scheduler
 from gateway_proto.versions import Opcode
@@ -42,6 +47,8 @@ class FleetHistory(FleetObserver):
         """The number of records that the store appended."""
         self.claims: int = 0
         """The number of records that took a shard over."""
+        self.consumed_events: int = 0
+        """The number of events that applications took."""
 
     def begin(self, invariants: Sequence[FleetObserver]) -> None:
         """Check these invariants from now on."""
@@ -60,6 +67,9 @@ class FleetHistory(FleetObserver):
         self._released = overrides(FleetObserver.released)
         self._appended = overrides(FleetObserver.appended)
         self._rewound = overrides(FleetObserver.rewound)
+        self._consumed = overrides(FleetObserver.consumed)
+        self._event_handled = overrides(FleetObserver.event_handled)
+        self._cursor_written = overrides(FleetObserver.cursor_written)
         self._settled = overrides(FleetObserver.settled)
         self._recovered = overrides(FleetObserver.fleet_recovered)
 
@@ -171,6 +181,26 @@ class FleetHistory(FleetObserver):
         self.note(f"the log ends with {position} after a failover", shard)
         for rewound in self._rewound:
             rewound(shard, position)
+
+    def consumed(self, consumer: ConsumerView, event: FeedEvent) -> None:
+        """Record that an application takes an event."""
+        self.consumed_events += 1
+        what = event.id if isinstance(event, LoggedDispatch) else repr(event)
+        who = f"{consumer.process.member}, claim {consumer.claim.position}"
+        self.note(f"{who} consumes {what}", consumer.shard)
+        for consumed in self._consumed:
+            consumed(consumer, event)
+
+    def event_handled(self, consumer: ConsumerView) -> None:
+        """Pass on that an application has handled an event."""
+        for handled in self._event_handled:
+            handled(consumer)
+
+    def cursor_written(self, shard: int, value: bytes) -> None:
+        """Record a new cursor."""
+        self.note(f"cursor {value.decode()}", shard)
+        for written in self._cursor_written:
+            written(shard, value)
 
     def settled(self) -> None:
         """Pass on that no shard should move from now on."""

@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gateway_proto.fleet import (
-    ClaimShard,
-    LogHead,
     Membership,
     MembershipEvent,
     ReleaseRequested,
     ShardAcquired,
     ShardLost,
-    WriteMember,
-    claim_record,
 )
 from gateway_proto.testing.simulation.fleet.config import FleetSimulationConfig
 from gateway_proto.testing.simulation.fleet.history import FleetHistory
+from gateway_proto.testing.simulation.fleet.membership_driver import MembershipDriver
 from gateway_proto.testing.simulation.fleet.shard_owner import ShardOwner, client_config
 from gateway_proto.testing.simulation.fleet.slots import SlotsDriver
 from gateway_proto.testing.simulation.fleet.store import SimulatedStore, StoreClient
@@ -26,10 +23,6 @@ from gateway_proto.testing.simulation.rng import SeededRandom
 from gateway_proto.testing.simulation.scheduler import Scheduler
 
 __all__ = ["Machine", "MachineProcess"]
-
-_CLAIM_ATTEMPTS = 3
-_TICK = 1e-6
-"""Seconds by which two clocks may differ because of rounding."""
 
 
 class MachineProcess(SimulatedProcess):
@@ -66,10 +59,8 @@ class MachineProcess(SimulatedProcess):
         self._network = network
         self._observer = observer
         self._random = random
-        self._heartbeats = 0
         self._frozen_at = -1.0
         self._clock_stands = False
-        self._timer: float | None = None
         observer.started(self)
         self.membership: Membership = Membership(
             member,
@@ -82,83 +73,31 @@ class MachineProcess(SimulatedProcess):
         self.slots: SlotsDriver = SlotsDriver(
             self, member, self.store, config, lambda: observer.identifies
         )
-        self._step()
+        self._driver = MembershipDriver(self, member, self.membership, self.store, self)
+        self._driver.step()
 
     # ----- membership -----
 
-    def _step(self) -> None:
-        """Send the requests of the membership, handle its events, and set the timer."""
-        for request in self.membership.store_requests():
-            if isinstance(request, WriteMember):
-                self._write_member(request)
-            else:
-                self._claim(request, 1)
-        for event in self.membership.events():
-            self._handle(event)
-        if self.membership.has_left and not self.owners:
-            self._machine.drained(self)
-            return
-        at = self.membership.next_timer()
-        if at is not None and (self._timer is None or at < self._timer):
-            self._timer = at
-            self.at(at + self.clock_lag, self._on_timer)
-
-    def _on_timer(self) -> None:
-        at = self.membership.next_timer()
-        self._timer = None
-        if at is not None and at <= self.clock() + _TICK:
-            self.membership.handle_timer(now=max(at, self.clock()))
-        self._step()
-
-    def _write_member(self, request: WriteMember) -> None:
-        self._heartbeats += 1
-        number = self._heartbeats
+    def heartbeat_sent(self, number: int) -> None:
+        """Record a heartbeat."""
         self._observer.heartbeat_sent(self, number)
 
-        def done(table: dict[str, bytes]) -> None:
-            self._observer.heartbeat_answered(self, number)
-            self.membership.heartbeat_done(table, now=self.clock())
-            for owner in list(self.owners.values()):
-                owner.lease_renewed()
-            self._step()
+    def heartbeat_answered(self, number: int) -> None:
+        """Record an answer."""
+        self._observer.heartbeat_answered(self, number)
 
-        def failed() -> None:
-            self.membership.heartbeat_done(None, now=self.clock())
-            self._step()
+    def lease_renewed(self) -> None:
+        """Dial where an owner waits for it."""
+        for owner in list(self.owners.values()):
+            owner.lease_renewed()
 
-        self.store.heartbeat(request.member, request.value, done, failed)
+    def has_left(self) -> None:
+        """End: all shards are given away."""
+        if not self.owners:
+            self._machine.drained(self)
 
-    def _claim(self, request: ClaimShard, attempt: int) -> None:
-        """Read the head, and append the claim after it; up to three times, if it is refused."""
-        shard = request.shard
-
-        def done(head: LogHead | None) -> None:
-            self.membership.claim_done(request, head, now=self.clock())
-            self._step()
-
-        def read(head: LogHead) -> None:
-            record = claim_record(self.member, request.id, head)
-
-            def answered(position: int | None) -> None:
-                if position is not None:
-                    done(record.head(position))
-                elif attempt < _CLAIM_ATTEMPTS:
-                    self._claim(request, attempt + 1)
-                else:
-                    done(None)
-
-            self.store.append(shard, head, record, answered, unanswered)
-
-        def unanswered() -> None:
-            # The claim may be in the log: only the head knows.
-            self.store.head(shard, reread, lambda: done(None))
-
-        def reread(head: LogHead) -> None:
-            done(head if head.id == request.id else None)
-
-        self.store.head(shard, read, lambda: done(None))
-
-    def _handle(self, event: MembershipEvent) -> None:
+    def membership_event(self, event: MembershipEvent) -> None:
+        """Own a shard, or give it up."""
         match event:
             case ShardAcquired(shard, head):
                 self._observer.machine(self, f"acquires shard {shard} at {head.position}")
@@ -201,7 +140,7 @@ class MachineProcess(SimulatedProcess):
         if self.membership.may_dial(since=since):
             return True
         self.membership.hurry(now=self.clock())
-        self._step()
+        self._driver.step()
         return False
 
     def join_slots(self, shard: int, grant: Callable[[float], bool]) -> None:
@@ -216,13 +155,13 @@ class MachineProcess(SimulatedProcess):
         """Report to the membership that a shard is released."""
         self._remove(owner)
         self.membership.released(owner.shard, owner.claim, now=self.clock())
-        self._step()
+        self._driver.step()
 
     def owner_fenced(self, owner: ShardOwner) -> None:
         """Report to the membership that a shard is fenced."""
         self._remove(owner)
         self.membership.fenced(owner.shard, owner.claim, now=self.clock())
-        self._step()
+        self._driver.step()
 
     def _remove(self, owner: ShardOwner) -> None:
         if self.owners.get(owner.shard) is owner:
@@ -234,7 +173,7 @@ class MachineProcess(SimulatedProcess):
         """Give all shards away, and end."""
         self.is_draining = True
         self.membership.drain(now=self.clock())
-        self._step()
+        self._driver.step()
 
     def crash(self, *, silent: bool) -> None:
         """End at once. `silent` means that no connection is closed, as when the power fails."""

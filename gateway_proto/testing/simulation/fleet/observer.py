@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from gateway_proto.client.client import Dial
-from gateway_proto.fleet import LogRecord
+from gateway_proto.fleet import FeedEvent, LogHead, LogRecord
 from gateway_proto.testing.simulation.observer import Observer
 
-__all__ = ["FleetObserver", "MemberView", "OwnerView"]
+__all__ = ["ConsumerView", "FleetObserver", "MemberView", "OwnerView"]
 
 
 class MemberView(Protocol):
@@ -31,6 +31,25 @@ class OwnerView(Protocol):
     @property
     def claim(self) -> str:
         """The id of the claim, which no other owner has."""
+        ...
+
+    @property
+    def process(self) -> MemberView:
+        """The process."""
+        ...
+
+
+class ConsumerView(Protocol):
+    """A shard at one consumer, as observers see it."""
+
+    @property
+    def shard(self) -> int:
+        """The shard's id."""
+        ...
+
+    @property
+    def claim(self) -> LogHead:
+        """The claim in the log of the group, which no other consumer has."""
         ...
 
     @property
@@ -68,6 +87,15 @@ class FleetObserver(Observer[OwnerView, Any]):
 
     def rewound(self, shard: int, position: int) -> None:
         """Note that the store has lost all records of a shard's log after a position."""
+
+    def consumed(self, consumer: ConsumerView, event: FeedEvent) -> None:
+        """Note that an application takes an event."""
+
+    def event_handled(self, consumer: ConsumerView) -> None:
+        """Note that an application has handled the event that it took last."""
+
+    def cursor_written(self, shard: int, value: bytes) -> None:
+        """Note that the store has a new cursor of a shard."""
 
     def settled(self) -> None:
         """Note that from now on, until the recovery phase ends, no shard should move."""

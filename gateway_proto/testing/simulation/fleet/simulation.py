@@ -10,6 +10,7 @@ import attrs
 
 from gateway_proto.testing.simulation.fleet.chaos import FleetChaos
 from gateway_proto.testing.simulation.fleet.config import FleetSimulationConfig
+from gateway_proto.testing.simulation.fleet.consumer import Consumer
 from gateway_proto.testing.simulation.fleet.fault_kinds import FLEET_FAULT_KINDS
 from gateway_proto.testing.simulation.fleet.history import FleetHistory
 from gateway_proto.testing.simulation.fleet.invariants import FLEET_INVARIANTS, Fleet
@@ -39,10 +40,12 @@ class FleetReport(Report):
     """The number of records in all logs, claims included."""
     claims: int
     """The number of claims: starts, moves and take-overs of shards."""
+    consumed: int
+    """The number of events that the consumers of the feed took."""
 
 
 class FleetSimulation:
-    """Machines that share the shards of a bot, their store, a gateway, and faults, from one seed.
+    """Machines that share a bot's shards, consumers, a store, a gateway, and faults, from one seed.
 
     Fault phases and recovery phases alternate. `run` raises `InvariantViolation` as soon as an
     invariant does not hold.
@@ -77,15 +80,29 @@ class FleetSimulation:
             for number in range(self.config.machines)
         )
         """The machines."""
-        self.fleet: Fleet = Fleet(scheduler, self.config, network, store, self.machines)
+        self.consumers: Sequence[Consumer] = tuple(
+            Consumer(
+                self.config.machines + number,
+                scheduler=scheduler,
+                config=self.config,
+                store=store,
+                observer=self.observer,
+                random=rng.child(f"consumer {number}"),
+            )
+            for number in range(self.config.consumers)
+        )
+        """The consumers of the feed."""
+        self.fleet: Fleet = Fleet(
+            scheduler, self.config, network, store, self.machines, self.consumers
+        )
         """All parts."""
         self.chaos: FleetChaos = FleetChaos(self.fleet, rng.child("chaos"))
         """The injection of faults."""
         self.observer.begin([kind(self.observer, self.fleet) for kind in FLEET_INVARIANTS])
         self._is_recovery = self._is_quiet = False
         starts = rng.child("starts")
-        for machine in self.machines:
-            scheduler.at(starts.uniform(0.0, _START), machine.start)
+        for each in self._hosts():
+            scheduler.at(starts.uniform(0.0, _START), each.start)
         self._schedule_dispatch(rng.child("dispatches"))
         if self.config.fault_interval is not None:
             self._schedule_fault(rng.child("faults"), self.config.fault_interval)
@@ -116,6 +133,7 @@ class FleetSimulation:
             identifies=self.observer.identifies,
             records=self.observer.records,
             claims=self.observer.claims,
+            consumed=self.observer.consumed_events,
         )
 
     def run(self, seconds: float | None = None) -> FleetReport:
@@ -158,12 +176,15 @@ class FleetSimulation:
         self._is_recovery = True
         self.fleet.network.recover()
         self.fleet.store.recover(calm=True)
-        for machine in self.machines:
-            machine.recover()
+        for each in self._hosts():
+            each.recover()
         config = self.config
         self._scheduler.after(config.settle, self.observer.settled)
         self._scheduler.after(config.recovery_phase - _QUIET, self._stop_dispatches)
         self._scheduler.after(config.recovery_phase, self._end_recovery)
+
+    def _hosts(self) -> list[Machine | Consumer]:
+        return [*self.machines, *self.consumers]
 
     def _stop_dispatches(self) -> None:
         self._is_quiet = True

@@ -16,6 +16,9 @@ __all__ = ["SimulatedStore", "StoreClient"]
 
 T = TypeVar("T")
 
+_GROUP = "group:consumers"
+_READ = 32
+"""Records of one read."""
 _TIMEOUT = 2.0
 """Seconds after which a member no longer waits for an answer."""
 
@@ -39,6 +42,8 @@ class SimulatedStore:
         self._observer = observer
         self.reference: ReferenceStore = ReferenceStore()
         """What the store has acknowledged."""
+        self.group: ReferenceStore = self.reference.scoped(_GROUP)
+        """What it has acknowledged to the group of the consumers."""
         self._away_until = 0.0
         self._cut_until: dict[int, float] = {}
         self._slow: dict[int, float] = {}
@@ -52,6 +57,13 @@ class SimulatedStore:
         if position is not None:
             self._observer.appended(shard, position, record)
         return position
+
+    def write_cursor(self, shard: int, value: bytes, revision: int) -> tuple[bytes | None, int]:
+        """Write the cursor of a shard if the revision is the present one."""
+        answer = self.group.compare_and_set(f"cursor:{shard}", value, revision)
+        if answer == (value, revision + 1):
+            self._observer.cursor_written(shard, value)
+        return answer
 
     # ----- faults -----
 
@@ -112,10 +124,19 @@ class SimulatedStore:
 class StoreClient:
     """A process's client of the store. Answers that come too late are ignored."""
 
-    def __init__(self, store: SimulatedStore, machine: int, process: SimulatedProcess) -> None:
+    def __init__(
+        self,
+        store: SimulatedStore,
+        machine: int,
+        process: SimulatedProcess,
+        *,
+        in_group: bool = False,
+    ) -> None:
         self._store = store
         self._machine = machine
         self._process = process
+        self._in_group = in_group
+        self._reference = store.group if in_group else store.reference
 
     def request(
         self,
@@ -150,11 +171,11 @@ class StoreClient:
         failed: Callable[[], None],
     ) -> None:
         """Write a member record, and read all."""
-        self.request(lambda store: store.reference.heartbeat(member, value), done, failed)
+        self.request(lambda _: self._reference.heartbeat(member, value), done, failed)
 
     def head(self, shard: int, done: Callable[[LogHead], None], failed: Callable[[], None]) -> None:
         """Read the head of a shard's log."""
-        self.request(lambda store: store.reference.head(shard), done, failed)
+        self.request(lambda _: self._reference.head(shard), done, failed)
 
     def append(
         self,
@@ -165,7 +186,40 @@ class StoreClient:
         failed: Callable[[], None],
     ) -> None:
         """Append a record after a head; the answer None means that it was refused."""
-        self.request(lambda store: store.append(shard, after, record), done, failed)
+        # Invariants observe the logs of the fleet.
+        appends = self._reference.append if self._in_group else self._store.append
+        self.request(lambda _: appends(shard, after, record), done, failed)
+
+    def records(
+        self,
+        shard: int,
+        after: int,
+        done: Callable[[list[tuple[int, LogRecord]]], None],
+        failed: Callable[[], None],
+    ) -> None:
+        """Read records of a shard's log that follow a position."""
+        self.request(lambda _: self._reference.records(shard, after)[:_READ], done, failed)
+
+    def read_cursor(
+        self,
+        shard: int,
+        done: Callable[[tuple[bytes | None, int]], None],
+        failed: Callable[[], None],
+    ) -> None:
+        """Read how far the group has handled a shard's log."""
+        key = f"cursor:{shard}"
+        self.request(lambda _: self._reference.compare_and_set(key, None, 0), done, failed)
+
+    def write_cursor(
+        self,
+        shard: int,
+        value: bytes,
+        revision: int,
+        done: Callable[[tuple[bytes | None, int]], None],
+        failed: Callable[[], None],
+    ) -> None:
+        """Write how far the group has handled a shard's log."""
+        self.request(lambda store: store.write_cursor(shard, value, revision), done, failed)
 
     def compare_and_set(
         self,
@@ -176,6 +230,4 @@ class StoreClient:
         failed: Callable[[], None],
     ) -> None:
         """Write a value if the revision is the present one, or read it."""
-        self.request(
-            lambda store: store.reference.compare_and_set(key, value, revision), done, failed
-        )
+        self.request(lambda _: self._reference.compare_and_set(key, value, revision), done, failed)

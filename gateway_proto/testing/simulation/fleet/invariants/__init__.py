@@ -1,6 +1,7 @@
 """Invariants of a fleet: conditions that hold in every history of a simulated fleet."""
 
 from gateway_proto.testing.simulation.fleet.invariants.base import Fleet, FleetInvariant
+from gateway_proto.testing.simulation.fleet.invariants.feed import ConsumedInOrder
 from gateway_proto.testing.simulation.fleet.invariants.limits import (
     IdentifyBudgetKept,
     IdentifyLimit,
@@ -17,6 +18,7 @@ from gateway_proto.testing.simulation.fleet.invariants.sessions import (
 
 __all__ = [
     "FLEET_INVARIANTS",
+    "ConsumedInOrder",
     "DialsUnderLease",
     "Fleet",
     "FleetInvariant",
@@ -38,5 +40,6 @@ FLEET_INVARIANTS: tuple[type[FleetInvariant], ...] = (
     IdentifyLimit,
     IdentifyBudgetKept,
     StableAssignment,
+    ConsumedInOrder,
 )
 """All invariants of a fleet."""

@@ -9,6 +9,7 @@ import attrs
 from gateway_proto.fleet import LogHead
 from gateway_proto.session import Session
 from gateway_proto.testing.simulation.fleet.config import FleetSimulationConfig
+from gateway_proto.testing.simulation.fleet.consumer import Consumer
 from gateway_proto.testing.simulation.fleet.history import FleetHistory
 from gateway_proto.testing.simulation.fleet.machine import Machine
 from gateway_proto.testing.simulation.fleet.observer import FleetObserver
@@ -28,6 +29,7 @@ class Fleet:
     network: Network
     store: SimulatedStore
     machines: Sequence[Machine]
+    consumers: Sequence[Consumer]
 
     def head(self, shard: int) -> LogHead:
         """Return the head of a shard's log, as the store has it."""

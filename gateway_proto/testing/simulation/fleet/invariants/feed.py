@@ -1,0 +1,182 @@
+"""Invariant of the feed: each event in order, until it is acknowledged, and never afterwards."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import attrs
+import msgspec
+
+from gateway_proto.fleet import (
+    FeedEvent,
+    LoggedDispatch,
+    LogRecord,
+    LogRewound,
+    feed_events,
+)
+from gateway_proto.testing.simulation.fleet.invariants.base import FleetInvariant
+from gateway_proto.testing.simulation.fleet.observer import ConsumerView
+
+__all__ = ["ConsumedInOrder"]
+
+Place: TypeAlias = tuple[str, int]
+"""A record, by its id, and the number of its events that were handled."""
+
+
+@attrs.define
+class _Node:
+    """A record, and those that were ever appended after it: more than one after a failover."""
+
+    position: int
+    events: tuple[FeedEvent, ...] = ()
+    following: list[str] = attrs.field(factory=list)
+
+
+@attrs.define
+class _Log:
+    """The log of a shard with all records that it ever had, and its cursor."""
+
+    nodes: dict[str, _Node] = attrs.field(factory=lambda: {"": _Node(0)})
+    chain: list[str] = attrs.field(factory=lambda: [""])
+    """The ids of the present records by position."""
+    rewound_to: set[str] = attrs.field(factory=set)
+    """The records that were the last ones after a failover."""
+    epoch: int = 0
+    acknowledged: Place | None = None
+
+    def next_places(self, place: Place) -> list[tuple[FeedEvent, Place]]:
+        """Return the events that may follow a place, each with the place after it."""
+        found = []
+        waiting = [place]
+        while waiting:
+            record, count = waiting.pop()
+            node = self.nodes[record]
+            if count < len(node.events):
+                found.append((node.events[count], (record, count + 1)))
+            else:
+                waiting += [(following, 0) for following in node.following]
+        return found
+
+    def is_between(self, place: Place, first: Place) -> bool:
+        """Whether a place is another one, or is separated from it by empty records alone."""
+        waiting = [first]
+        while waiting:
+            one = waiting.pop()
+            if one == place:
+                return True
+            record, count = one
+            node = self.nodes[record]
+            if count >= len(node.events):
+                waiting += [(following, 0) for following in node.following]
+        return False
+
+
+@attrs.define
+class _Tenure:
+    """A shard at one consumer."""
+
+    handled: list[set[Place]]
+    """The places after each handled event: several if a failover left records with equal events."""
+    acknowledged: int = 0
+    """The number of handled events that were acknowledged."""
+    taken: set[Place] = attrs.field(factory=set)
+    after_the_end: int = 0
+    """Events taken after another consumer had written the cursor."""
+
+
+class ConsumedInOrder(FleetInvariant):
+    """A group gets each logged event, in order, and none again that was acknowledged.
+
+    After the faults all were acknowledged. Events may come again after a failover, which is
+    reported.
+    """
+
+    def __init__(self, *about: Any) -> None:
+        super().__init__(*about)
+        self._logs: dict[int, _Log] = {}
+        self._tenures: dict[tuple[int, int], _Tenure] = {}
+
+    def appended(self, shard: int, position: int, record: LogRecord) -> None:
+        """Note the events of a record."""
+        log = self._log(shard)
+        log.nodes[record.id] = _Node(position, tuple(feed_events(record)))
+        log.nodes[log.chain[position - 1]].following.append(record.id)
+        del log.chain[position:]
+        log.chain.append(record.id)
+
+    def rewound(self, shard: int, position: int) -> None:
+        """Drop the records after a position."""
+        log = self._log(shard)
+        del log.chain[position + 1 :]
+        log.rewound_to.add(log.chain[-1])
+
+    def cursor_written(self, shard: int, value: bytes) -> None:
+        """Compare what was acknowledged with what was handled."""
+        log = self._log(shard)
+        cursor = msgspec.json.decode(value)
+        epoch, place = cursor["epoch"], _place(log, cursor["place"])
+        self.check(epoch >= log.epoch, "a consumer wrote the cursor after the next one", shard)
+        if epoch > log.epoch:
+            begins = log.acknowledged is None or log.acknowledged == place
+            self.check(begins, f"the cursor moves from {log.acknowledged} to {place}", shard)
+            self._tenures[shard, epoch] = _Tenure([{place}])
+        else:
+            tenure = self._tenures[shard, epoch]
+            numbers = [
+                number
+                for number, places in enumerate(tenure.handled[tenure.acknowledged :])
+                if any(log.is_between(place, one) for one in places)
+            ]
+            what = f"{place} was acknowledged and {tenure.handled[-1]} handled"
+            # Events that a failover dropped are acknowledged as what was before them.
+            self.check(bool(numbers) or place[0] in log.rewound_to, what, shard)
+            tenure.acknowledged += numbers[-1] if numbers else 0
+        log.epoch, log.acknowledged = epoch, place
+
+    def consumed(self, consumer: ConsumerView, event: FeedEvent) -> None:
+        """Compare an event with those that may follow the one before it."""
+        shard, epoch = consumer.shard, consumer.claim.position
+        log, tenure = self._log(shard), self._tenures[consumer.shard, epoch]
+        if epoch < log.epoch:
+            tenure.after_the_end += 1
+            what = "a consumer goes on, although another one has the shard"
+            self.check(tenure.after_the_end == 1, what, shard)
+        if isinstance(event, LogRewound):
+            self.check(bool(log.rewound_to), "a failover is reported that never was", shard)
+            places = log.nodes.items()
+            tenure.taken = {
+                (record, len(node.events))
+                for record, node in places
+                if node.position == event.after
+            }
+        else:
+            following = [pair for one in tenure.handled[-1] for pair in log.next_places(one)]
+            tenure.taken = {place for expected, place in following if expected == event}
+        what = event.id if isinstance(event, LoggedDispatch) else repr(event)
+        self.check(bool(tenure.taken), f"{what} does not follow {tenure.handled[-1]}", shard)
+
+    def event_handled(self, consumer: ConsumerView) -> None:
+        """Note that an event was handled."""
+        tenure = self._tenures[consumer.shard, consumer.claim.position]
+        tenure.handled.append(tenure.taken)
+
+    def fleet_recovered(self) -> None:
+        """Check that all events of each log were acknowledged."""
+        if not self._fleet.consumers:
+            return
+        for shard, log in self._logs.items():
+            place = log.acknowledged
+            last = log.chain[-1], len(log.nodes[log.chain[-1]].events)
+            is_last = place is not None and log.is_between(last, place)
+            self.check(is_last, f"{place} was acknowledged, and the log ends at {last}", shard)
+
+    def _log(self, shard: int) -> _Log:
+        return self._logs.setdefault(shard, _Log())
+
+
+def _place(log: _Log, place: dict[str, Any]) -> Place:
+    if place.get("record"):
+        return place["record"], place["count"]
+    recent = place.get("recent")
+    record = recent[-1][1] if recent else ""
+    return record, len(log.nodes[record].events)
