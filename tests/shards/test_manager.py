@@ -10,8 +10,6 @@ import pytest
 
 from gateway_proto import (
     Client,
-    Config,
-    DialPurpose,
     GatewayFound,
     GaveUp,
     Identify,
@@ -23,53 +21,13 @@ from gateway_proto import (
     Resumed,
     Session,
     SessionIgnored,
-    SessionInvalidated,
     State,
 )
 from gateway_proto.server import Server, ServerConfig
 from gateway_proto.session import token_fingerprint
 from gateway_proto.shards import IdentifyQueue, ShardManager
 from gateway_proto.testing import Link
-
-CONFIG = Config(token="t", intents=0, gateway_url="ws://localhost", random=lambda: 0.5)
-
-
-class Running:
-    """A shard manager, a server, and a link for each shard, with one clock."""
-
-    def __init__(self, config: Config = CONFIG, **options: Any) -> None:
-        self.server = Server(ServerConfig(heartbeat_interval=10_000))
-        self.manager = ShardManager(config, **options)
-        if self.manager.lookup is not None:
-            Link(self.manager.lookup, self.server)
-        self.manager.start(now=0.0)
-        self.woken = 0
-        self.manager.on_wake = self._wake
-        self.links = {n: Link(client, self.server) for n, client in self.manager.clients.items()}
-
-    def _wake(self) -> None:
-        self.woken += 1
-
-    def run(self, seconds: float) -> None:
-        end = min(link.now for link in self.links.values()) + seconds
-        while True:
-            now = min(link.now for link in self.links.values())
-            at = self.manager.next_timer()
-            step = min(end, now + 1.0 if at is None else max(at, now))
-            for link in self.links.values():
-                link.run(max(0.0, step - link.now))
-            self.manager.handle_timer(now=step)
-            for link in self.links.values():
-                link.run()
-            if step >= end:
-                return
-
-    def identified(self) -> list[int]:
-        return [n for n, link in self.links.items() if any(_is(link, Identify))]
-
-
-def _is(link: Link, type_: type[Any]) -> list[Any]:
-    return [event for event in link.server.events if isinstance(event, type_)]
+from tests.shards.running import CONFIG, Running, received
 
 
 def test_shards_of_the_lookup_identify_one_after_another() -> None:
@@ -117,8 +75,8 @@ def test_resume_of_a_stored_session_needs_no_identify_slot() -> None:
     links = [Link(client, first.server) for client in manager.clients.values()]
 
     assert all(link.client.expect(Resumed) for link in links)
-    assert not any(_is(link, Identify) for link in links)
-    assert all(_is(link, Resume) for link in links)
+    assert not any(received(link, Identify) for link in links)
+    assert all(received(link, Resume) for link in links)
 
 
 def test_shard_that_disconnects_while_queued_rejoins_in_front() -> None:
@@ -269,88 +227,6 @@ def test_identify_slot_without_on_wake_is_granted_on_next_call() -> None:
     links[1].client.expect(Ready)
 
 
-# ----- one budget per token -----
-
-
-def test_configured_max_concurrency_is_used_without_a_lookup() -> None:
-    manager = ShardManager(attrs.evolve(CONFIG, max_concurrency=2), count=3)
-    assert manager.start(now=0.0).max_concurrency == 2
-    links = [Link(client, Server()) for client in manager.clients.values()]
-
-    assert [len(_is(link, Identify)) for link in links] == [1, 1, 0]
-
-
-def test_shards_without_a_lookup_share_the_identify_budget() -> None:
-    """Rule 49: for any number of shards."""
-    running = Running(attrs.evolve(CONFIG, identify_budget=4), count=3)
-    running.run(11.0)
-    for _ in range(3):
-        for link in running.links.values():
-            if link.client.connection is not None and link.client.connection.state is State.READY:
-                link.server.send(SessionInvalidated())
-        running.run(30.0)
-
-    identifies = sum(len(_is(link, Identify)) for link in running.links.values())
-    assert identifies == 4
-    events = running.manager.events()
-    assert events
-    assert all(isinstance(event, IdentifyBudgetSpent) for _, event in events)
-
-
-def test_shard_that_waits_for_a_spent_budget_is_reported() -> None:
-    manager = ShardManager(attrs.evolve(CONFIG, identify_budget=1), count=2)
-    manager.start(now=0.0)
-    links = [Link(client, Server()) for client in manager.clients.values()]
-    assert [n for n, _ in manager.events()] == [1]
-
-    links[1].cut()
-    links[1].run(3.0)
-
-    assert [n for n, _ in manager.events()] == [1]
-    assert manager.queue.waiting_shards == (1,)
-
-
-def test_lost_connection_with_a_spent_budget_is_not_reported() -> None:
-    manager = ShardManager(attrs.evolve(CONFIG, identify_budget=2), count=3)
-    manager.start(now=0.0)
-    links = [Link(client, Server()) for client in manager.clients.values()]
-    links[2].cut()
-
-    manager.budget.record(1.0)
-    manager.handle_timer(now=6.0)
-
-    assert [n for n, _ in manager.events()] == [1]
-
-
-def test_identify_budget_of_zero_ends_every_shard() -> None:
-    manager = ShardManager(attrs.evolve(CONFIG, identify_budget=0), count=2)
-
-    manager.start(now=0.0)
-
-    for client in manager.clients.values():
-        assert client.gave_up == "invalid Config.identify_budget 0: it allows no Identify"
-
-
-def test_new_lookup_of_one_shard_updates_the_shared_budget() -> None:
-    config = attrs.evolve(
-        CONFIG, gateway_url=None, api_url="http://localhost/api/v10", gateway_attempts=1
-    )
-    running = Running(config, count=2)
-    client = running.manager.clients[1]
-    running.links[1].cut()
-    client.dial_failed("no route", now=1.0)
-    dial = client.next_dial()
-    assert dial is not None
-    assert dial.purpose is DialPurpose.LOOKUP
-    lookup = client.dial_succeeded(now=2.0)
-    body = b'{"url":"ws://localhost","session_start_limit":{"total":1000,"remaining":50,"reset_after":9}}'
-    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body)
-
-    lookup.receive_data(head + body, now=3.0)
-
-    assert running.manager.budget.remaining(3.0) == 50
-
-
 # ----- the caller grants the slots -----
 
 
@@ -490,7 +366,7 @@ def test_managers_of_two_processes_share_an_identify_queue() -> None:
         manager = ShardManager(CONFIG, count=2, ids=(), identify_queue=queue)
         assert manager.start(now=0.0).ids == ()
         links[shard_id] = Link(manager.add(shard_id), server)
-    assert [bool(_is(link, Identify)) for link in links.values()] == [True, False]
+    assert [bool(received(link, Identify)) for link in links.values()] == [True, False]
 
     for link in links.values():
         link.run(5.3)

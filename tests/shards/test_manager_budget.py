@@ -1,0 +1,96 @@
+"""Shards of one process share one identify budget for their token."""
+
+from __future__ import annotations
+
+import attrs
+
+from gateway_proto import (
+    DialPurpose,
+    Identify,
+    IdentifyBudgetSpent,
+    SessionInvalidated,
+    State,
+)
+from gateway_proto.server import Server
+from gateway_proto.shards import ShardManager
+from gateway_proto.testing import Link
+from tests.shards.running import CONFIG, Running, received
+
+
+def test_configured_max_concurrency_is_used_without_a_lookup() -> None:
+    manager = ShardManager(attrs.evolve(CONFIG, max_concurrency=2), count=3)
+    assert manager.start(now=0.0).max_concurrency == 2
+    links = [Link(client, Server()) for client in manager.clients.values()]
+
+    assert [len(received(link, Identify)) for link in links] == [1, 1, 0]
+
+
+def test_shards_without_a_lookup_share_the_identify_budget() -> None:
+    """Rule 49: for any number of shards."""
+    running = Running(attrs.evolve(CONFIG, identify_budget=4), count=3)
+    running.run(11.0)
+    for _ in range(3):
+        for link in running.links.values():
+            if link.client.connection is not None and link.client.connection.state is State.READY:
+                link.server.send(SessionInvalidated())
+        running.run(30.0)
+
+    identifies = sum(len(received(link, Identify)) for link in running.links.values())
+    assert identifies == 4
+    events = running.manager.events()
+    assert events
+    assert all(isinstance(event, IdentifyBudgetSpent) for _, event in events)
+
+
+def test_shard_that_waits_for_a_spent_budget_is_reported() -> None:
+    manager = ShardManager(attrs.evolve(CONFIG, identify_budget=1), count=2)
+    manager.start(now=0.0)
+    links = [Link(client, Server()) for client in manager.clients.values()]
+    assert [n for n, _ in manager.events()] == [1]
+
+    links[1].cut()
+    links[1].run(3.0)
+
+    assert [n for n, _ in manager.events()] == [1]
+    assert manager.queue.waiting_shards == (1,)
+
+
+def test_lost_connection_with_a_spent_budget_is_not_reported() -> None:
+    manager = ShardManager(attrs.evolve(CONFIG, identify_budget=2), count=3)
+    manager.start(now=0.0)
+    links = [Link(client, Server()) for client in manager.clients.values()]
+    links[2].cut()
+
+    manager.budget.record(1.0)
+    manager.handle_timer(now=6.0)
+
+    assert [n for n, _ in manager.events()] == [1]
+
+
+def test_identify_budget_of_zero_ends_every_shard() -> None:
+    manager = ShardManager(attrs.evolve(CONFIG, identify_budget=0), count=2)
+
+    manager.start(now=0.0)
+
+    for client in manager.clients.values():
+        assert client.gave_up == "invalid Config.identify_budget 0: it allows no Identify"
+
+
+def test_new_lookup_of_one_shard_updates_the_shared_budget() -> None:
+    config = attrs.evolve(
+        CONFIG, gateway_url=None, api_url="http://localhost/api/v10", gateway_attempts=1
+    )
+    running = Running(config, count=2)
+    client = running.manager.clients[1]
+    running.links[1].cut()
+    client.dial_failed("no route", now=1.0)
+    dial = client.next_dial()
+    assert dial is not None
+    assert dial.purpose is DialPurpose.LOOKUP
+    lookup = client.dial_succeeded(now=2.0)
+    body = b'{"url":"ws://localhost","session_start_limit":{"total":1000,"remaining":50,"reset_after":9}}'
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body)
+
+    lookup.receive_data(head + body, now=3.0)
+
+    assert running.manager.budget.remaining(3.0) == 50
