@@ -21,6 +21,7 @@ from benchmarks.options import Options
 from benchmarks.table import Figure, targets
 
 _ALL = (
+    "fleet",
     *("process", "loopback", "memory", "idle", "scaling", "server"),
     *("simulation", "recovery", "import_time"),
 )

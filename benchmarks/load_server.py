@@ -1,8 +1,9 @@
 """Load server: sends READY and all dispatches of the corpus without a pause.
 
-    python -m benchmarks.load_server DISPATCHES COMPRESSION...
+    python -m benchmarks.load_server [--shards N] DISPATCHES COMPRESSION...
 
-It runs in a process of its own, prints the port of each compression, and sends bytes that were
+With more than one shard, each gets all dispatches, once all shards of a process have identified. It
+runs in a process of its own, prints the port of each compression, and sends bytes that were
 encoded before, so that no client waits for more than its own reading. Heartbeats before Identify
 are answered (the streams of connections with one are encoded too); those that come while it sends
 are not, since the interval is longer than a run.
@@ -10,16 +11,22 @@ are not, since the interval is longer than a run.
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import json
 import socket
 import sys
 import threading
+import time
 from typing import Any
 
 from benchmarks.encoder import accept, compression_of, conversation, op_of, opened, raw_dispatches
 
 _CLOSE, _HEARTBEAT, _IDENTIFY = 8, 1, 2
+_START_SECONDS = 60.0
+"""Time limit for the start of all shards of a client."""
+_READY_SECONDS = 0.1
+"""Time for a client to take READY of its last shard, before the dispatches."""
 _USER = {"id": "80351110224678912", "username": "bench", "discriminator": "0", "avatar": None}
 _APPLICATION: dict[str, Any] = {
     "id": _USER["id"],
@@ -39,14 +46,16 @@ _APPLICATION: dict[str, Any] = {
 class LoadServer:
     """Data for clients of one compression, by the number of heartbeats before Identify."""
 
-    def __init__(self, compression: str, raw: list[tuple[str, bytes]]) -> None:
+    def __init__(self, compression: str, raw: list[tuple[str, bytes]], shards: int = 1) -> None:
         self._compression = compression
+        self._shards = shards
+        self._identified = threading.Barrier(shards, timeout=_START_SECONDS)
         self._sent = [conversation(compression, raw, early=early) for early in (0, 1)]
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=256)
         self.port: int = self._listener.getsockname()[1]
 
     def serve(self) -> None:
-        """Each connection in a thread of its own; there is never more than one that is busy."""
+        """Each connection in a thread of its own; only those of one client are ever busy."""
         while True:
             connection, _ = self._listener.accept()
             threading.Thread(target=self._answer, args=(connection,), daemon=True).start()
@@ -69,9 +78,12 @@ class LoadServer:
         path = request.split(b" ", 2)[1]
         answer: Any = _USER
         if b"/gateway" in path:
-            limit = {"total": 1000, "remaining": 1000, "reset_after": 0, "max_concurrency": 1}
-            url = f"ws://127.0.0.1:{self.port}"
-            answer = {"url": url, "shards": 1, "session_start_limit": limit}
+            limit = {"total": 1000, "remaining": 1000, "reset_after": 0}
+            answer = {
+                "url": f"ws://127.0.0.1:{self.port}",
+                "shards": self._shards,
+                "session_start_limit": {**limit, "max_concurrency": self._shards},
+            }
         elif b"/applications" in path:
             answer = _APPLICATION
         body = json.dumps(answer).encode()
@@ -104,15 +116,23 @@ class LoadServer:
                     identified = True
                     _, _, ready, dispatches = self._sent[early]
                     connection.sendall(ready)
+                    if self._shards > 1:
+                        self._identified.wait()
+                        time.sleep(_READY_SECONDS)
                     connection.sendall(dispatches)
 
 
 if __name__ == "__main__":
-    raw = raw_dispatches(int(sys.argv[1]))
-    servers = {compression: LoadServer(compression, raw) for compression in sys.argv[2:]}
+    parser = argparse.ArgumentParser()
+    parser.add_argument("dispatches", type=int)
+    parser.add_argument("compressions", nargs="+")
+    parser.add_argument("--shards", type=int, default=1)
+    parsed = parser.parse_args()
+    raw = raw_dispatches(parsed.dispatches)
+    servers = {name: LoadServer(name, raw, parsed.shards) for name in parsed.compressions}
     del raw
     for server in servers.values():
         threading.Thread(target=server.serve, daemon=True).start()
-    print(json.dumps({compression: server.port for compression, server in servers.items()}))
+    print(json.dumps({name: server.port for name, server in servers.items()}))
     sys.stdout.flush()
     sys.stdin.read()  # until the parent process ends, or closes it

@@ -1,27 +1,31 @@
-"""Iteration over the events of a fleet, through all its generations."""
+"""Iterations over the events of a fleet, through all its generations."""
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 from gateway_fleet._keeper import Keeper
 from gateway_fleet._owner import ShardOwner
 from gateway_proto import Event, GaveUpError
 from gateway_proto.fleet import Cutover
 
-__all__ = ["FleetIteration"]
+__all__ = ["FleetIteration", "PublishingIteration"]
 
 _Item: TypeAlias = tuple[int | None, Event | Cutover]
+_BATCH = 64
+"""Maximum number of events of one shard that are logged at once."""
 
 
 class FleetIteration:
-    """One `async for` loop over a fleet. It ends when the loop drops it."""
+    """One `async for` loop over a fleet that stores only sessions, as of the handled events.
 
-    __slots__ = ("_iteration", "_keeper", "_member", "_publish", "_shards", "_taken")
+    It ends when the loop drops it.
+    """
 
-    def __init__(self, keeper: Keeper, *, publish: bool) -> None:
+    __slots__ = ("_iteration", "_keeper", "_member", "_shards", "_taken")
+
+    def __init__(self, keeper: Keeper) -> None:
         self._keeper = keeper
-        self._publish = publish
         self._taken: tuple[ShardOwner, Event] | None = None
         self._begin()
 
@@ -30,7 +34,7 @@ class FleetIteration:
         self._shards: Any = self._member.shards
         self._iteration = aiter(self._shards)
 
-    def __aiter__(self) -> FleetIteration:
+    def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> _Item:
@@ -43,16 +47,11 @@ class FleetIteration:
                 return None, Cutover()
             if item[0] is None:
                 return item
-            found = self._member.owners.get(item[0])
-            if found is None or found.is_over:
-                continue  # an event that arrived before another member took the shard over
-            if self._publish:
-                found.add(item[1])
-                while not found.ledger.has_room and not found.is_over:
-                    await found.room.wait()
-            else:
+            found = self._member.owner(item[0])
+            # Without an owner the event arrived before another member took the shard over.
+            if found is not None:
                 self._taken = found, item[1]
-            return item
+                return item
 
     def _next_nowait(self) -> tuple[int | None, Event] | None:
         if untaken := self._member.crossing.untaken:
@@ -71,3 +70,47 @@ class FleetIteration:
             self._member.raise_error()
             raise
         return item
+
+
+class PublishingIteration(FleetIteration):
+    """One `async for` loop over a fleet that logs events before the loop gets them.
+
+    It takes and logs the events of one shard in batches: that is 2 µs per event, and one by one
+    6 µs (CPython 3.13).
+    """
+
+    __slots__ = ("_logged", "_shard_id")
+
+    def __init__(self, keeper: Keeper) -> None:
+        super().__init__(keeper)
+        self._shard_id: int | None = None
+        self._logged: list[Event | Cutover] = []  # in reverse order, all of one shard
+
+    async def __anext__(self) -> _Item:
+        while not self._logged:
+            await self._log()
+        return self._shard_id, self._logged.pop()
+
+    async def _log(self) -> None:
+        """Take and log the next events, and keep them for the loop."""
+        taken = self._next_batch()
+        if taken is None:
+            item = await self._wait()
+            if item is None:
+                self._shard_id, self._logged = None, [Cutover()]
+                return
+            taken = item[0], [item[1]]
+        shard_id, events = taken
+        owner = None if shard_id is None else self._member.owner(shard_id)
+        if shard_id is not None and owner is None:
+            return  # they arrived before another member took the shard over
+        self._shard_id, self._logged = shard_id, [*reversed(events)]
+        if owner is not None:
+            await owner.add_all(events)
+
+    def _next_batch(self) -> tuple[int | None, list[Event]] | None:
+        if untaken := self._member.crossing.untaken:
+            shard_id, event = untaken.pop(0)
+            return shard_id, [event]
+        batch: tuple[int | None, list[Event]] | None = self._shards.next_events_nowait(_BATCH)
+        return batch

@@ -87,6 +87,11 @@ class Member:
         """Claims of the shards that are owned."""
         return {shard_id: owner.claim for shard_id, owner in self.owners.items()}
 
+    def owner(self, shard_id: int) -> ShardOwner | None:
+        """Return the owner of a shard, unless it was released or lost."""
+        owner = self.owners.get(shard_id)
+        return None if owner is None or owner.is_over else owner
+
     def metrics(self) -> str:
         """Return counts since the start, and the status of the owned shards."""
         now = anyio.current_time()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from typing import Any
 
 import anyio
@@ -90,9 +91,26 @@ class ShardOwner:
                 self._metrics.received(self.shard_id, event.name)
                 if isinstance(event, Ready):
                     self._ready_at = anyio.current_time()
-            if self._is_idle:
-                self._is_idle = False  # once, not for each event before `run` continues
-                self._changed.notify()
+            self._wake()
+
+    async def add_all(self, events: Sequence[Event]) -> None:
+        """Add events that were taken, and wait while the ledger has no room."""
+        dispatches = [event for event in events if isinstance(event, Dispatch)]
+        self._metrics.received_all(self.shard_id, [event.name for event in dispatches])
+        if Ready in map(type, events):
+            self._ready_at = anyio.current_time()
+        left = events
+        while not self.is_over:
+            left = left[self.ledger.add_all(left) :]
+            self._wake()
+            if not left and self.ledger.has_room:
+                return
+            await self.room.wait()
+
+    def _wake(self) -> None:
+        if self._is_idle:
+            self._is_idle = False  # once, not for each event before `run` continues
+            self._changed.notify()
 
     def drop(self, event: Event) -> None:
         """Add an event of a generation that is being prepared: nobody gets it."""

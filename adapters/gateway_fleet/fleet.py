@@ -12,7 +12,7 @@ import anyio
 from gateway_fleet._bots import register_bot
 from gateway_fleet._crossing import Role
 from gateway_fleet._generation import agree, read_generation
-from gateway_fleet._iteration import FleetIteration
+from gateway_fleet._iteration import FleetIteration, PublishingIteration
 from gateway_fleet._keeper import Keeper
 from gateway_fleet._member import Member
 from gateway_fleet._runtime import member_name, running_adapter
@@ -44,7 +44,8 @@ class Fleet:
 
     def __aiter__(self) -> AsyncIterator[tuple[int | None, Event | Cutover]]:
         """Start an iteration; raises `LocalProtocolError` while another task iterates."""
-        return FleetIteration(self._keeper, publish=self._publish)
+        iteration = PublishingIteration if self._publish else FleetIteration
+        return iteration(self._keeper)
 
     @property
     def _member(self) -> Member:

@@ -136,10 +136,35 @@ class BaseGateway(abc.ABC):
                 self._resume_reading()
         return event
 
+    def _next_events(self, most: int) -> list[Event]:
+        """Return up to `most` queued events, in order; they count as handled."""
+        self.handled()
+        if not self._next:
+            self._next, self._incoming = self._incoming, []
+            self._next.reverse()
+            self._next_size, self._incoming_size = self._incoming_size, 0
+        events = self._next[: -most - 1 : -1]
+        del self._next[-most:]
+        if not self._next:
+            self._next_size = 0
+        last = events[-1] if {*map(type, events)} == _ONLY_DISPATCHES else None
+        if type(last) is Dispatch and last.sequence is not None:
+            self._sequence = last.sequence  # as in `_next_event`
+        else:
+            for event in events:
+                self._handling = event
+                self.handled()
+        if self._is_stalled and self._holds_at_most(self._queue_limit // 2):
+            self._is_stalled = False
+            self._resume_reading()
+        return events
+
     def handled(self) -> None:
         """Count the event that was taken last as handled, before the next is asked for."""
         event, self._handling = self._handling, None
-        if event is not None:
+        if type(event) is Dispatch and event.sequence is not None:
+            self._sequence = event.sequence  # as in `_next_event`
+        elif event is not None:
             self._session, self._sequence = session_after(self.session, event), None
             if self._bases and event is self._bases[0][0]:
                 self._session = self._bases.pop(0)[1]

