@@ -107,7 +107,7 @@ class LogRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     """Whether consumers that come from another number of shards begin here: no event is before."""
     after: str = ""
     """Id of the record that it follows, so that readers notice a log that lost its end and grew
-    again. Empty if there is none, or it is not known."""
+    again. Empty for the first record, or if it is not known."""
 
     def size(self) -> int:
         """Return the maximum bytes of the record before its compression, apart from the session."""
