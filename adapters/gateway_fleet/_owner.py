@@ -25,6 +25,8 @@ __all__ = ["ShardOwner"]
 
 _RETRY_SECONDS = (0.05, 0.2, 1.0)
 """Delays before an append without an answer is sent again."""
+_LOOK_SECONDS = 5.0
+"""Maximum time between two looks whether the last record of an idle shard is too old."""
 _UNFINISHED = (State.IDENTIFYING, State.RESUMING)
 
 
@@ -69,6 +71,7 @@ class ShardOwner:
         self._seconds = 0.0 if keep_events else 1.0
         self._changed = Notifier()
         self._is_idle = False
+        self._appended_at = self._since
 
     def status(self, now: float) -> ShardStatus:
         """Return the status of the shard, for operators."""
@@ -170,7 +173,7 @@ class ShardOwner:
         while not self.is_over:
             if self.ledger.next_append() is None:
                 self._is_idle = True
-                await self._changed.wait()
+                await self._idle()
                 self._is_idle = False
                 continue
             try:
@@ -187,6 +190,17 @@ class ShardOwner:
                 await self._delay()
         return False
 
+    async def _idle(self) -> None:
+        """Wait for something to append, or until the last record must be followed by another."""
+        keep = self._store.keep_seconds
+        if keep is None:
+            await self._changed.wait()
+            return
+        left = self._appended_at + keep - anyio.current_time()
+        await self._changed.wait(min(max(left, 0.0), _LOOK_SECONDS))
+        if self._appended_at + keep <= anyio.current_time():
+            self.ledger.touch()
+
     async def flush(self) -> None:
         """Append what is left, after `run` was cancelled; give up if the store is away."""
         with contextlib.suppress(StoreError):
@@ -197,7 +211,7 @@ class ShardOwner:
         """Append what is next; return whether the shard is still owned."""
         pair = self.ledger.next_append()
         assert pair is not None
-        began = anyio.current_time()
+        began = self._appended_at = anyio.current_time()
         position = await self._store.append(self.shard_id, *pair)
         if position is not None:
             self.ledger.appended(position)

@@ -18,6 +18,8 @@ __all__ = ["MemoryStore"]
 class MemoryStore:
     """Store in memory; its contents end with it. Several fleets of one event loop may share it."""
 
+    keep_seconds: float | None = None
+
     def __init__(self) -> None:
         self._store = ReferenceStore()
         self._prefix = ""

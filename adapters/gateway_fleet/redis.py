@@ -44,6 +44,8 @@ class RedisStore:
     `timeout` seconds.
     """
 
+    keep_seconds: float | None = None
+
     def __init__(
         self,
         url: str,

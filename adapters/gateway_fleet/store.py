@@ -25,6 +25,14 @@ class Store(Protocol):
     Stores of `scoped` share the connection, and are not entered.
     """
 
+    @property
+    def keep_seconds(self) -> float | None:
+        """Seconds after which an owner appends a record even without news.
+
+        Else the engine may drop the last record of a log, which has the session. None if it never
+        does.
+        """
+
     async def __aenter__(self) -> Self: ...
 
     async def __aexit__(
@@ -46,7 +54,8 @@ class Store(Protocol):
     async def append(self, shard: int, after: LogHead, record: LogRecord) -> int | None:
         """Append a record if the head still has the position and the id of `after`.
 
-        Returns the record's position, or None if the append is refused.
+        Returns the record's position, or None if the append is refused. Positions increase by one.
+        The first is 1, or a larger one after all records of the log were dropped.
         """
 
     async def compare_and_set(
