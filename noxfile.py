@@ -33,7 +33,7 @@ ADAPTER_TESTS_OF_THE_CORE = (
     "tests/adapters/test_open_shards.py",
     "tests/adapters/test_shard_changes.py",
 )
-_EXTRAS = ("proxy", "pytest", "redis", "timeline", "trio", "zstd")
+_EXTRAS = ("nats", "proxy", "pytest", "redis", "timeline", "trio", "zstd")
 """Extras whose lowest versions are tested."""
 CLIENT_LIBRARIES = [
     "discord.py",
@@ -186,7 +186,7 @@ def types(session: nox.Session) -> None:
 @nox.session(python=NEWEST)
 def docs(session: nox.Session) -> None:
     """Check the generated pages, and build the site in build/site, or `-- serve` it."""
-    session.install("-q", ".[pytest,redis,trio,zstd]", *group("docs"))
+    session.install("-q", ".[nats,pytest,redis,trio,zstd]", *group("docs"))
     session.run("python", "docs/generate.py", "--check")
     # The site contains mermaid if npm can download it. Otherwise browsers load it from unpkg.com.
     folder = pathlib.Path(session.create_tmp()).resolve()

@@ -51,7 +51,7 @@ _COMMANDS: dict[str, CommandPlace | GroupPlace] = {
     "fleet": GroupPlace(
         _FLEET,
         "Run shards on several machines.",
-        "Run the shards of one bot on several machines, over a server of Redis or Valkey.",
+        "Run the shards of one bot on several machines, over a server of Redis, Valkey or NATS.",
     ),
     "simulate": CommandPlace("simulate", "simulate", "Simulate years of faults in virtual time."),
 }

@@ -14,7 +14,7 @@ from gateway_cli.show import Screen
 from gateway_proto import LocalProtocolError
 
 if TYPE_CHECKING:
-    from gateway_fleet import RedisStore
+    from gateway_fleet import FeedStore
 
 __all__ = ["fleet_drain"]
 
@@ -50,7 +50,7 @@ def fleet_drain(
 
 
 async def _drain(
-    screen: Screen, store: RedisStore, bot: str | None, member: str, seconds: float
+    screen: Screen, store: FeedStore, bot: str | None, member: str, seconds: float
 ) -> None:
     from gateway_fleet._drains import ask_to_drain
 

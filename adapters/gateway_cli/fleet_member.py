@@ -15,7 +15,7 @@ from gateway_cli.words import colour_of, describe, reason_of
 from gateway_proto import Config, Dispatch
 
 if TYPE_CHECKING:
-    from gateway_fleet import Fleet, RedisStore
+    from gateway_fleet import FeedStore, Fleet
 
 __all__ = ["LEAVE_SECONDS", "RunningMember"]
 
@@ -60,7 +60,7 @@ class RunningMember:
             self._task.cancel()
 
     async def run(
-        self, config: Config, store: RedisStore, options: dict[str, Any], port: int | None
+        self, config: Config, store: FeedStore, options: dict[str, Any], port: int | None
     ) -> None:
         """Take part in the fleet until it is drained. Raises `StoreError` and others."""
         from gateway_fleet import open_fleet

@@ -12,7 +12,7 @@ from gateway_cli.show import MISUSED, Screen, fail
 from gateway_proto import GaveUpError, LocalProtocolError
 
 if TYPE_CHECKING:
-    from gateway_fleet import RedisStore
+    from gateway_fleet import FeedStore
 
 __all__ = ["BotOption", "StoreOption", "opened_store", "run_with_store"]
 
@@ -24,7 +24,7 @@ StoreOption: TypeAlias = Annotated[
         "--store",
         metavar="URL",
         envvar="GATEWAY_STORE",
-        help="redis://, rediss:// or unix:// of a server of Redis 7 or Valkey.",
+        help="redis://, rediss:// or unix:// of Redis 7 or Valkey; nats:// or tls:// of NATS.",
     ),
 ]
 BotOption: TypeAlias = Annotated[
@@ -35,16 +35,34 @@ BotOption: TypeAlias = Annotated[
 ]
 
 
-def opened_store(url: str, **settings: Any) -> RedisStore:
-    """Return the store of a URL; end with the reason if it, or the extra, is missing."""
+def opened_store(url: str, **settings: Any) -> FeedStore:
+    """Return the store of a URL; end with the reason if it, or the extra, is missing.
+
+    Settings that are None are those of the store.
+    """
+    settings = {name: value for name, value in settings.items() if value is not None}
+    is_nats = url.startswith(("nats://", "tls://"))
+    if not is_nats and not url.startswith(("redis://", "rediss://", "unix://")):
+        # It may have a password.
+        fail(
+            "invalid --store: expected redis://, rediss://, unix://, nats:// or tls://",
+            status=MISUSED,
+        )
     try:
+        if is_nats:
+            from gateway_fleet import NatsStore
+
+            return NatsStore(url, **settings)
         from gateway_fleet import RedisStore
 
+        if "replicas" in settings:
+            fail("--replicas is for a server of NATS alone", status=MISUSED)
         return RedisStore(url, **settings)
     except ModuleNotFoundError as error:
-        if error.name not in ("anyio", "coredis"):
+        if error.name not in ("anyio", "coredis", "nats"):
             raise
-        fail(f"--store needs {error.name}: install gateway-proto[redis]", status=MISUSED)
+        extra = "nats" if is_nats else "redis"
+        fail(f"--store needs {error.name}: install gateway-proto[{extra}]", status=MISUSED)
     except LocalProtocolError as error:
         fail(f"invalid --store: {error}", status=MISUSED)
 

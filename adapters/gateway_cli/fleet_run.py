@@ -82,9 +82,20 @@ def fleet_run(
         ),
     ] = True,
     retention: Annotated[
-        float,
-        typer.Option(metavar="SECONDS", help="How long the logs keep events.", min=8),
-    ] = 3600.0,
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            help="How long the logs keep events; default: 3600, or as NATS has it.",
+            min=8,
+        ),
+    ] = None,
+    replicas: Annotated[
+        int | None,
+        typer.Option(
+            metavar="NUMBER",
+            help="Servers of NATS that have a copy of each log, 1, 3 or 5, once it is created.",
+        ),
+    ] = None,
     metrics: Annotated[
         int | None,
         typer.Option(
@@ -154,7 +165,7 @@ def fleet_run(
     }
     screen = Screen(as_json=as_json)
     running = RunningMember(screen, drain_seconds)
-    engine = opened_store(store, retention=retention)
+    engine = opened_store(store, retention=retention, replicas=replicas)
     run_with_store(
         screen,
         lambda: running.run(config, engine, options, metrics),

@@ -14,7 +14,7 @@ from gateway_cli.options import JsonOption
 from gateway_cli.show import Screen, console
 
 if TYPE_CHECKING:
-    from gateway_fleet import RedisStore, Store
+    from gateway_fleet import FeedStore, Store
 
 __all__ = ["fleet_status"]
 
@@ -53,7 +53,7 @@ def fleet_status(
 
 
 async def _status(
-    screen: Screen, store: RedisStore, bot: str | None, *, watch: bool, seconds: float
+    screen: Screen, store: FeedStore, bot: str | None, *, watch: bool, seconds: float
 ) -> None:
     loop = asyncio.get_running_loop()
     async with store:
@@ -69,7 +69,7 @@ async def _status(
 
 
 async def _watch(
-    screen: Screen, store: RedisStore, bot: str | None, view: FleetView, seconds: float
+    screen: Screen, store: FeedStore, bot: str | None, view: FleetView, seconds: float
 ) -> None:
     """Show the tables again each second, until cancelled."""
     from gateway_fleet import StoreError
@@ -101,7 +101,7 @@ async def _watch(
             update()
 
 
-async def _first(store: RedisStore, bot: str | None, seconds: float) -> tuple[FleetView, Store]:
+async def _first(store: FeedStore, bot: str | None, seconds: float) -> tuple[FleetView, Store]:
     found, scope, generation = await find_generation(store, bot)
     view = FleetView(found, generation, seconds)
     view.observe(await read_members(scope), now=asyncio.get_running_loop().time())

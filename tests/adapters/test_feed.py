@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import itertools
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
@@ -11,14 +12,13 @@ import anyio
 import attrs
 import pytest
 
-import gateway_fleet
 from gateway_fleet import MemoryStore, StoreError, open_feed, open_fleet
 from gateway_fleet._bots import register_bot
 from gateway_fleet._generation import agree
 from gateway_proto import LocalProtocolError, Session
 from gateway_proto.fleet import LoggedDispatch, LogHead, LogRecord, SessionLost
 from gateway_proto.server import Server, ServerConfig
-from tests.adapters.engines import RedisProcess, needs_redis, redis_process
+from tests.adapters.engines import KINDS, EngineProcess, nats_process, open_store, redis_process
 from tests.adapters.support import KITS, Kit, lookup_config
 
 FAST: dict[str, Any] = {"ttl": 3.0, "interval": 0.2}
@@ -27,20 +27,31 @@ BOT, OTHER_BOT = "0123456789abcdef", "fedcba9876543210"
 
 
 @pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisProcess]:
+def redis_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineProcess]:
     with redis_process(tmp_path_factory.mktemp("redis")) as process:
         yield process
 
 
-@pytest.fixture(params=["memory", pytest.param("redis", marks=needs_redis)])
-def new_store(request: pytest.FixtureRequest) -> Callable[[], Any]:
+@pytest.fixture(scope="module")
+def nats_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineProcess]:
+    with nats_process(tmp_path_factory.mktemp("nats")) as process:
+        yield process
+
+
+_prefixes = itertools.count()
+
+
+@pytest.fixture(params=["memory", *KINDS])
+def new_store(request: pytest.FixtureRequest, kit: Kit) -> Callable[[], Any]:
     """Return a function that makes stores of the same data."""
     if request.param == "memory":
         store = MemoryStore()
         return lambda: store
-    process = request.getfixturevalue("engine")
-    prefix = f"gw:{request.node.name}"
-    return lambda: gateway_fleet.RedisStore(process.url, prefix=prefix)
+    if request.param == "nats" and kit.name != "asyncio":
+        pytest.skip("NatsStore is for asyncio alone")
+    process = request.getfixturevalue(f"{request.param}_engine")
+    prefix = f"gw-{next(_prefixes)}"
+    return lambda: open_store(process.url, prefix=prefix)
 
 
 pytestmark = [
@@ -244,6 +255,8 @@ def test_drained_consumer_gives_all_away_and_ends(kit: Kit, new_store: Any) -> N
 
 class CutStore:
     """A store that can be cut off, and whose writes can be done without an answer."""
+
+    keep_seconds: float | None = None
 
     def __init__(self, store: Any) -> None:
         self._store = store

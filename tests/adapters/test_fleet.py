@@ -12,7 +12,6 @@ import anyio
 import attrs
 import pytest
 
-import gateway_fleet
 from gateway_fleet import MemoryStore, StoreError, find_fleet, open_fleet
 from gateway_proto import (
     Dispatch,
@@ -24,7 +23,7 @@ from gateway_proto import (
 )
 from gateway_proto.fleet import Cutover, LogRecord
 from gateway_proto.server import Server, ServerConfig
-from tests.adapters.engines import needs_redis, redis_process
+from tests.adapters.engines import KINDS, engine_process, open_store
 from tests.adapters.support import KITS, PATIENCE, Kit, lookup_config
 
 pytestmark = [
@@ -234,6 +233,8 @@ def test_restarted_member_resumes_after_the_handled_events(kit: Kit) -> None:
 
 class CutStore:
     """A store that can be cut off, like the network of one machine."""
+
+    keep_seconds: float | None = None
 
     def __init__(self, store: Any) -> None:
         self._store = store
@@ -495,13 +496,41 @@ def test_append_without_an_answer_is_in_the_log_once(kit: Kit) -> None:
     run(kit, 2, body)
 
 
-@needs_redis
-def test_shards_move_over_an_engine(kit: Kit, tmp_path: pathlib.Path) -> None:
+def test_owner_without_events_keeps_its_last_record(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MemoryStore, "keep_seconds", 0.1)
+
     async def body(bench: Bench) -> None:
-        with redis_process(tmp_path) as process:
-            first = await bench.start(gateway_fleet.RedisStore(process.url), publish=True)
+        only = await bench.start(publish=True)
+        await bench.until_owned((only, 1))
+        logs = only.fleet.store
+        with anyio.fail_after(PATIENCE):
+            while (head := await logs.head(0)).session is None:
+                await anyio.sleep(0.01)
+            began = anyio.current_time()
+            while (await logs.head(0)).position < head.position + 3:
+                await anyio.sleep(0.01)
+
+        assert anyio.current_time() - began > 0.15, "one in 0.1 s, not more"
+        last = await logs.head(0)
+        assert last.session == head.session is not None
+        records = [record async for _, record in logs.records(0, head.position)]
+        assert {(record.by, record.events) for record in records} == {(only.fleet.member, ())}
+
+    run(kit, 1, body)
+
+
+@pytest.mark.parametrize("engine", KINDS)
+def test_shards_move_over_an_engine(kit: Kit, tmp_path: pathlib.Path, engine: str) -> None:
+    if engine == "nats" and kit.name != "asyncio":
+        pytest.skip("NatsStore is for asyncio alone")
+
+    async def body(bench: Bench) -> None:
+        with engine_process(engine, tmp_path) as process:
+            first = await bench.start(open_store(process.url), publish=True)
             await bench.until_owned((first, 4))
-            second = await bench.start(gateway_fleet.RedisStore(process.url), publish=True)
+            second = await bench.start(open_store(process.url), publish=True)
             for number in range(100):
                 for shard_id in range(4):
                     bench.send(shard_id, number, 4)
@@ -513,7 +542,7 @@ def test_shards_move_over_an_engine(kit: Kit, tmp_path: pathlib.Path) -> None:
             second.scope.cancel()
             await until(lambda: second.is_over)
 
-            async with gateway_fleet.RedisStore(process.url) as bench.store:
+            async with open_store(process.url) as bench.store:
                 for shard_id in range(4):
                     assert await _logged_numbers(bench, shard_id) == list(range(100))
         assert bench.received["Identify"] == 4

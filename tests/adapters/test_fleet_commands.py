@@ -358,7 +358,7 @@ def test_store_with_several_bots_needs_the_option(engine: RedisProcess) -> None:
     ("words", "status", "reason"),
     [
         ("", 2, "Missing option '--store'"),
-        ("--store http://x", 2, "invalid --store: invalid url: expected redis://"),
+        ("--store http://x", 2, "invalid --store: expected redis://"),
         ("--store redis://x --interval 4 --ttl 9", 2, "invalid --interval 4: at most a third"),
         ("--store redis://x --interval 0", 2, "invalid --interval 0: at most a third"),
         ("--store redis://x --intents fly", 2, "invalid --intents 'fly'"),

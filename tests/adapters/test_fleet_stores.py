@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import pathlib
 import re
 import signal
@@ -17,13 +18,20 @@ import gateway_fleet
 from gateway_fleet import FeedStore, MemoryStore, Store, StoreError
 from gateway_proto import LocalProtocolError, Session
 from gateway_proto.fleet import MAX_MESSAGE_SIZE, MAX_MESSAGES, LogHead, LogRecord
-from tests.adapters.engines import RedisProcess, needs_redis, redis_process
+from tests.adapters.engines import (
+    KINDS,
+    NatsProcess,
+    RedisProcess,
+    nats_process,
+    needs_nats,
+    needs_redis,
+    open_store,
+    redis_process,
+)
 from tests.adapters.support import KITS, Kit
 from tests.markdown_blocks import DOCS
 
 SESSION = Session(id="s", sequence=3, version=10, shard=(0, 2))
-_ROUNDED_UP = 0.1
-"""Seconds after which a message of 0.05 s has expired."""
 
 
 @pytest.fixture(scope="module")
@@ -32,13 +40,28 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisProcess]:
         yield process
 
 
-@pytest.fixture(params=["memory", pytest.param("redis", marks=needs_redis)])
-def new_store(request: pytest.FixtureRequest) -> Callable[[], Any]:
-    if request.param == "memory":
+@pytest.fixture(scope="module")
+def nats_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsProcess]:
+    with nats_process(tmp_path_factory.mktemp("nats")) as process:
+        yield process
+
+
+_prefixes = itertools.count()
+
+
+def _new_store(request: pytest.FixtureRequest, kit: Kit, kind: str) -> Callable[[], Any]:
+    if kind == "memory":
         return MemoryStore
-    process = request.getfixturevalue("engine")
-    prefix = f"gw:{request.node.name}"
-    return lambda: gateway_fleet.RedisStore(process.url, prefix=prefix)
+    if kind == "nats" and kit.name != "asyncio":
+        pytest.skip("NatsStore is for asyncio alone")
+    process = request.getfixturevalue("engine" if kind == "redis" else "nats_engine")
+    prefix = f"gw-{next(_prefixes)}"
+    return lambda: open_store(process.url, prefix=prefix)
+
+
+@pytest.fixture(params=["memory", *KINDS])
+def new_store(request: pytest.FixtureRequest, kit: Kit) -> Callable[[], Any]:
+    return _new_store(request, kit, request.param)
 
 
 pytestmark = [
@@ -241,12 +264,29 @@ def test_message_is_removed_or_taken_but_not_both(kit: Kit, new_store: Any) -> N
     run(kit, new_store, body)
 
 
-def test_expired_message_is_neither_taken_nor_removed(kit: Kit, new_store: Any) -> None:
+@pytest.fixture(
+    params=[
+        ("memory", 0.1),
+        pytest.param(("redis", 0.1), marks=needs_redis),
+        # Its messages expire after whole seconds.
+        pytest.param(("nats", 1.2), marks=[needs_nats, pytest.mark.slow]),
+    ],
+    ids=lambda param: param[0],
+)
+def expiring_store(request: pytest.FixtureRequest, kit: Kit) -> tuple[Callable[[], Any], float]:
+    """Return a function that makes stores, and when a message of 0.05 s has expired."""
+    kind, seconds = request.param
+    return _new_store(request, kit, kind), seconds
+
+
+def test_expired_message_is_neither_taken_nor_removed(kit: Kit, expiring_store: Any) -> None:
+    new_store, seconds = expiring_store
+
     async def body(store: FeedStore) -> None:
         assert await store.post("a", b"old", 0.05)
         assert await store.post("b", b"old", 0.05)
         assert await store.post("a", b"new", 30.0)
-        await kit.sleep(_ROUNDED_UP)
+        await kit.sleep(seconds)
 
         assert not await store.unpost("a", b"old")
         assert await store.take("a") == [b"new"]
@@ -271,11 +311,13 @@ def test_full_mailbox_refuses_until_one_is_gone(kit: Kit, new_store: Any) -> Non
     run(kit, new_store, body)
 
 
-def test_expired_messages_leave_a_full_mailbox(kit: Kit, new_store: Any) -> None:
+def test_expired_messages_leave_a_full_mailbox(kit: Kit, expiring_store: Any) -> None:
+    new_store, seconds = expiring_store
+
     async def body(store: FeedStore) -> None:
         for number in range(MAX_MESSAGES):
             assert await store.post("a", b"%d" % number, 0.05 if number % 2 else 30.0)
-        await kit.sleep(_ROUNDED_UP)
+        await kit.sleep(seconds)
 
         assert await store.post("a", b"new", 30.0)
         taken = await store.take("a")
