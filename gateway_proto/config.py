@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from types import MappingProxyType
@@ -83,8 +84,22 @@ def _has_etf() -> bool:
     return etf.available()
 
 
+_NO_POLICIES: Mapping[int, CloseCodePolicy] = MappingProxyType({})
+
+
 def _closes(value: Mapping[int, CloseCodePolicy]) -> Mapping[int, CloseCodePolicy]:
+    if value == {}:
+        return _NO_POLICIES
     return MappingProxyType(dict(value)) if isinstance(value, Mapping) else value
+
+
+@functools.cache
+def _query_of(
+    version: int, encoding: Encoding, compression: Compression
+) -> tuple[tuple[str, str], ...]:
+    """Return the query parameters, which all connections of a kind share."""
+    query = (("v", str(version)), ("encoding", encoding.value))
+    return (*query, ("compress", compression.value)) if compression.is_stream else query
 
 
 def _shard(value: Iterable[int] | None) -> tuple[int, int] | None:
@@ -438,11 +453,10 @@ class Config(FieldMethods):
     @property
     def query(self) -> tuple[tuple[str, str], ...]:
         """Query parameters of the gateway's URL."""
-        version, compression = self.version, self.compression
+        version = self.version
         if not version.negotiates_in_url:
             return ()
-        query = (("v", str(version.number)), ("encoding", self.encoding.value))
-        return (*query, ("compress", compression.value)) if compression.is_stream else query
+        return _query_of(version.number, self.encoding, self.compression)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A view of a dict cannot be pickled; processes that share shards receive a copy.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway_asyncio._dialing import Connect, Dialer, attach
 from gateway_asyncio._driver import ConnectionDriver
-from gateway_asyncio._leaving import run_gateways
+from gateway_asyncio._leaving import leave
 from gateway_asyncio._notifier import Notifier
 from gateway_asyncio._runtime_config import with_runtime_defaults
 from gateway_dialing import DialError, ProxySetting, opening
@@ -204,5 +204,14 @@ async def open_gateway(
         raise_on_give_up=raise_on_give_up,
         before_dial=before_dial,
     )
-    async with run_gateways([gateway]):
+    # Written here, not as a second context manager: that one would take 700 bytes.
+    gateway._start()
+    linger = True
+    try:
         yield gateway
+    except (asyncio.CancelledError, GeneratorExit):
+        linger = False
+        raise
+    finally:
+        await leave([gateway], linger=linger)
+    gateway._raise_unseen_error()

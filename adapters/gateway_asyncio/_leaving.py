@@ -1,10 +1,9 @@
-"""Start and end of gateways on asyncio."""
+"""End of gateways on asyncio."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from gateway_proto.driver.iteration import LINGER_SECONDS
@@ -12,24 +11,7 @@ from gateway_proto.driver.iteration import LINGER_SECONDS
 if TYPE_CHECKING:
     from gateway_asyncio._gateway import Gateway
 
-__all__ = ["leave", "run_gateways"]
-
-
-@contextlib.asynccontextmanager
-async def run_gateways(gateways: Sequence[Gateway]) -> AsyncIterator[None]:
-    """Run gateways; leaving stops them, and raises an exception that no iteration has raised."""
-    for gateway in gateways:
-        gateway._start()
-    linger = True
-    try:
-        yield
-    except (asyncio.CancelledError, GeneratorExit):
-        linger = False
-        raise
-    finally:
-        await leave(gateways, linger=linger)
-    for gateway in gateways:
-        gateway._raise_unseen_error()
+__all__ = ["leave"]
 
 
 async def leave(gateways: Iterable[Gateway], *, linger: bool) -> None:

@@ -98,7 +98,6 @@ class ClientConnection(BaseConnection[Command, Event, Dispatch | Payload]):
         "_clock_offset",
         "_config",
         "_heartbeats",
-        "_identify_message",
         "_interval",
         "_is_standalone",
         "_on_finished",
@@ -138,8 +137,7 @@ class ClientConnection(BaseConnection[Command, Event, Dispatch | Payload]):
                 "to unix time minus the time of your clock, in seconds"
             )
         presence = presence or config.presence
-        # Encoded before the transport opens: an Identify that is too large raises here.
-        self._identify_message = encode_identify(config, presence)
+        encode_identify(config, presence)  # raises here, before the transport opens
         url = Url.parse(url) if isinstance(url, str) else url
         target = url.with_query(config.query)
         frames: ClientFrames | ExternalWebSocket = ExternalWebSocket()
@@ -227,7 +225,7 @@ class ClientConnection(BaseConnection[Command, Event, Dispatch | Payload]):
         check_sent_by_caller(message)
         encoded = encode_command(self._config, message)
         if isinstance(message, UpdatePresence):
-            self._identify_message = encode_identify(self._config, message)
+            encode_identify(self._config, message)  # raises if it is too large in an Identify
             self._outcome.presence = message
             if self._state is State.READY:
                 self._sender.put_presence(message, self._advance_clock(now))
@@ -364,7 +362,8 @@ class ClientConnection(BaseConnection[Command, Event, Dispatch | Payload]):
         has_presence = self._presence_in_identify is not None
         self._sender.queue.record_sent(now, presence=has_presence)
         self._sender.record_sent(identify_command(self._config, presence))
-        self._frames.send(self._identify_message)
+        # Encoded again: kept, it would take memory for as long as the connection lasts.
+        self._frames.send(encode_identify(self._config, presence))
 
     # ----- payloads -----
 

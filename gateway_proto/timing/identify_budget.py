@@ -6,8 +6,8 @@ limits.
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections import deque
 from typing import Any
 
 from gateway_proto.timing.rate_limit import SECONDS_PER_DAY
@@ -45,10 +45,13 @@ class IdentifyBudget:
     resets a token that sends more: <https://docs.discord.com/developers/events/gateway>.
     """
 
+    __slots__ = ("_kept", "_per_day", "_remaining", "_reserve", "_resets_at", "_taken", "_total")
+
     def __init__(self, *, per_day: int = 900, reserve: int = 100) -> None:
         self._per_day = per_day
         self._reserve = reserve
-        self._taken: deque[float] = deque()
+        # A list, not a deque: each client has a budget, and a deque takes 760 bytes.
+        self._taken: list[float] = []  # times of the Identifies in the last 24 hours, in order
         self._total = 0  # no lookup has reported a limit
         self._kept = 0
         self._remaining = 0
@@ -85,8 +88,8 @@ class IdentifyBudget:
         """Return when the next Identify may be sent, `now` at the earliest; None means never."""
         if self._per_day < 1:
             return None
-        while self._taken and self._taken[0] + SECONDS_PER_DAY <= now:
-            self._taken.popleft()
+        expired = itertools.takewhile(lambda taken: taken + SECONDS_PER_DAY <= now, self._taken)
+        del self._taken[: sum(1 for _ in expired)]
         excess = len(self._taken) - self._per_day
         own = now if excess < 0 else self._taken[excess] + SECONDS_PER_DAY
         remaining = self.remaining(now)

@@ -120,16 +120,13 @@ class Frames:
         self._out.clear()
         return data
 
+    @abc.abstractmethod
     def send(self, message: str | bytes) -> None:
         """Frame a message; drop it if a close frame was sent or received.
 
         The messages before the peer's close may be handled after it was received.
         """
-        assert self._ws is not None
-        if self._ws.state is not ConnectionState.OPEN:
-            return
-        # Its type is generic in `str` or `bytes`, and has no form for a union of them.
-        self._out += self._ws.send(ws.Message(message))  # type: ignore[type-var]
+        ...
 
     def close(self, code: int, reason: str) -> None:
         """Frame a close, or answer the peer's; does nothing where none can be sent."""
@@ -259,7 +256,7 @@ class ClientFrames(Frames):
 
     __slots__ = (
         *("_body", "_parser", "_handshake", "_head_end"),
-        *("_head_size", "_interim", "_refusal"),
+        *("_head_size", "_interim", "_is_upgraded", "_refusal"),
     )
 
     def __init__(self, *, host: str, target: str, user_agent: str, limit: int) -> None:
@@ -269,6 +266,9 @@ class ClientFrames(Frames):
         self._head_end = b""
         self._head_size = 0
         self._interim: InformationalResponses | None = InformationalResponses()
+        # `_ws` is made for the first frame that is not common. Most connections receive none, and
+        # it takes 1.7 KB, a tenth of an idle connection.
+        self._is_upgraded = False
         self._refusal: ws.RejectConnection | None = None
         self._body = b""
         self._out += self._handshake.send(
@@ -279,11 +279,32 @@ class ClientFrames(Frames):
 
     def receive(self, data: bytes) -> Iterable[FrameEvent]:
         """Return what the bytes contain; to be exhausted before the next call."""
-        return self._receive_handshake(data) if self._ws is None else self._parse_frames(data)
+        return self._parse_frames(data) if self._is_upgraded else self._receive_handshake(data)
 
     def receive_eof(self) -> Iterator[FrameEvent]:
         """Return what the end of the bytes completes: a rejection without a length."""
         return self._receive_handshake(None)
+
+    def send(self, message: str | bytes) -> None:
+        assert self._is_upgraded
+        # A message in one frame leaves no state behind in an open connection.
+        websocket = self._ws or Connection(ConnectionType.CLIENT)
+        if websocket.state is ConnectionState.OPEN:
+            # Its type is generic in `str` or `bytes`, and has no form for a union of them.
+            self._out += websocket.send(ws.Message(message))  # type: ignore[type-var]
+
+    def close(self, code: int, reason: str) -> None:
+        """Frame a close, or answer the peer's; does nothing where none can be sent."""
+        self._make_websocket()
+        super().close(code, reason)
+
+    def _make_websocket(self) -> None:
+        if self._is_upgraded and self._ws is None:
+            self._ws = Connection(ConnectionType.CLIENT)
+
+    def _read_frames(self, data: bytes) -> Iterator[FrameEvent]:
+        self._make_websocket()
+        return super()._read_frames(data)
 
     def _parse_frames(self, data: bytes) -> Iterable[FrameEvent]:
         if self._parser.delegating:
@@ -366,7 +387,9 @@ class ClientFrames(Frames):
         for event in events:
             match event:
                 case ws.AcceptConnection():
-                    self._ws = handshake.connection
+                    self._is_upgraded = True
+                    if not is_clean:  # it may hold bytes after the head
+                        self._ws = handshake.connection
                     self._handshake = None  # not needed again, and connections are many
                     self._parser.delegating = not is_clean
                     yield Upgraded()
