@@ -265,9 +265,12 @@ class FeedCursor:
             return
         done = _Place((*before.recent, (position, record.id))[-_RECENT:], cut=record.cutover)
         events = list(feed_events(record))
-        if notice is not None:
-            self._events.append((notice, before if events else done))
         skipped = before.count if before.record == record.id else 0
+        if notice is None and before.count and not skipped:
+            # The engine has lost a record of which some events were handled: they may come again.
+            notice = LogRewound(before.recent[-1][0] if before.recent else 0)
+        if notice is not None:
+            self._events.append((notice, _Place(before.recent) if events else done))
         for number, event in enumerate(events[skipped:], skipped + 1):
             is_last = number == len(events)
             place = done if is_last else _Place(before.recent, record.id, number)

@@ -169,3 +169,24 @@ def test_report_of_a_rewind_survives_a_restart_of_the_reading(
     worker.cursor.restart()
 
     assert worker.handle() == [LogRewound(after=0), "s:1", "s:2", "s:3", "s:4", "s:5"]
+
+
+def test_loss_of_a_record_that_was_handled_in_part_is_reported(store: ReferenceStore) -> None:
+    append(store, record("r1", 1), record("r2", 2, 3, 4))
+    assert Worker(store).handle(2) == ["s:1", "s:2"]
+    store.rewind(0, 1)
+    append(store, record("n2", 2), record("n3", 3, 4))
+
+    assert Worker(store, 2).handle() == [LogRewound(after=1), "s:2", "s:3", "s:4"]
+    assert Worker(store, 3).handle() == []
+
+
+def test_loss_of_the_first_record_handled_in_part_is_reported(store: ReferenceStore) -> None:
+    append(store, record("r1", 1, 2))
+    worker = Worker(store)
+    assert worker.handle(1) == ["s:1"]
+    store.rewind(0, 0)
+    append(store, LogRecord("c", "b", claim=True), record("n2", 1, 2))
+    worker.cursor.restart()
+
+    assert worker.handle() == [LogRewound(after=0), "s:1", "s:2"]
