@@ -12,7 +12,7 @@ import msgspec
 
 from gateway_proto._checks import is_id
 from gateway_proto.server.rest_call import Call, Outcome, RestError, invalid_body, unknown
-from gateway_proto.server.world_changes import find
+from gateway_proto.server.world_lists import find
 from gateway_proto.server.world_objects import (
     complete_channel,
     complete_private_channel,

@@ -33,6 +33,7 @@ _DIRECT = (
     | Intents.DIRECT_MESSAGE_TYPING
     | Intents.DIRECT_MESSAGE_POLLS
 )
+_MESSAGE_CONTENT = int(Intents.MESSAGE_CONTENT)
 _PRIVATE = (1, 3)
 """Types of the channels for direct messages: of two users, and of a group.
 
@@ -112,7 +113,7 @@ class ServerSession:
     @property
     def has_message_content(self) -> bool:
         """Whether messages of guilds have their content."""
-        asked = self.intents is None or bool(self.intents & Intents.MESSAGE_CONTENT)
+        asked = self.intents is None or bool(self.intents & _MESSAGE_CONTENT)
         return asked or not self.version.content_intent
 
     def add_dispatch(self, dispatch: EncodedDispatch, *, replay: bool = True) -> Numbered:
@@ -230,6 +231,8 @@ class SessionRegistry:
 
     def expire(self, now: float) -> None:
         """Remove the sessions without a connection whose time is over."""
+        if not self._detached:
+            return
         lifetime = self._config().session_lifetime
         while self._detached:
             id_, since = next(iter(self._detached.items()))

@@ -34,7 +34,9 @@ from gateway_proto.commands import (
 )
 from gateway_proto.encoding.raw_value import check_term, encode_json
 from gateway_proto.errors import LocalProtocolError
-from gateway_proto.server.world_changes import changed, find, find_message
+from gateway_proto.server.world_changes import changed, may_change, with_messages
+from gateway_proto.server.world_lists import find
+from gateway_proto.server.world_messages import find_message
 from gateway_proto.server.world_objects import (
     complete_application,
     complete_guild,
@@ -276,9 +278,20 @@ class World:
         people = (find(channel["recipients"], user_id) for channel in self.private_channels)
         return next(filter(None, people), None)
 
+    def may_change(self, name: str, data: Any) -> bool:
+        """Whether `after` is called with a dispatch, which needs its data decoded."""
+        return may_change(self, name, data)
+
     def after(self, name: str, data: Any) -> Self:
         """Return the world after a dispatch, or itself if the dispatch does not change it."""
         return changed(self, name, data)
+
+    def after_messages(self, dispatches: Iterable[tuple[str, Any]]) -> Self:
+        """Return the world after dispatches about messages, whose names begin with MESSAGE_.
+
+        A server calls it in place of `after`, when it needs the world or has many of them.
+        """
+        return with_messages(self, dispatches)
 
     def with_fields(self, **fields: Any) -> Self:
         """Return a copy with other values of fields, which must be complete and are not checked."""

@@ -90,13 +90,15 @@ def _with_user(value: Any) -> list[Data]:
 def _filled(template: Data, data: Data, **fields: Any) -> dict[str, Any]:
     """Return a copy of `data` with the fields of a template, without sharing lists and objects."""
     found = {**template, **fields, **data}
-    if found.get("guild_id") is None and fields.get("guild_id") is not None:
+    if fields.get("guild_id") is not None and found.get("guild_id") is None:
         found["guild_id"] = fields["guild_id"]
     for key in ("id", "guild_id", "channel_id", "user_id", "owner_id", "parent_id", "sound_id"):
-        if key in found:
-            found[key] = as_id(found[key])
-    for key, value in template.items():
-        if found[key] is value and isinstance(value, list | dict):
+        value = found.get(key)
+        if isinstance(value, int):
+            found[key] = as_id(value)
+    for key in template.keys() - data.keys():
+        value = template[key]
+        if isinstance(value, (list, dict)) and found[key] is value:
             found[key] = value.copy()
     return found
 
@@ -236,6 +238,8 @@ def complete_components(components: Any) -> list[dict[str, Any]]:
     Components without an id, or with 0, get the lowest unused numbers from 1:
     <https://docs.discord.com/developers/components/reference#anatomy-of-a-component>.
     """
+    if not components:
+        return []
     found = [_copied(component, _MAX_DEPTH) for component in objects(components)]
     flat = [nested for component in found for nested in _flat(component, _MAX_DEPTH)]
     taken = {component["id"] for component in flat if isinstance(component.get("id"), int)}
