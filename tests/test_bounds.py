@@ -375,7 +375,7 @@ def test_peer_that_does_not_read_its_responses_is_dropped() -> None:
     while peer.connection.state is not State.CLOSED:
         peer.connection.receive_data(requests, now=1.0)
         peer.connection.events()
-        waiting = len(peer.connection._frames._out)  # type: ignore[union-attr]
+        waiting = peer.connection._frames.buffered_bytes
 
     assert 10_000 < waiting < 20_000
     assert peer.client.last_closed is not None

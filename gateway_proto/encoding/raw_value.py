@@ -194,7 +194,8 @@ def check_value_of_caller(raw: bytes) -> None:
     """
     try:
         _skip_json(raw)
-        raw.decode()  # skipping does not decode text
+        if not raw.isascii():
+            raw.decode()  # skipping does not decode text
     except DECODE_ERRORS:
         value_of_caller(raw)  # it accepts more
 

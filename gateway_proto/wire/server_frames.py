@@ -70,14 +70,13 @@ class ServerFrames(Frames):
         if self._ws.state is not ConnectionState.OPEN:
             return
         size = len(payload)
-        out = self._out
         if size < 126:
-            out += bytes((first, size))
+            header = bytes((first, size))
         elif size < 65536:
-            out += _HEADER_16(first, 126, size)
+            header = _HEADER_16(first, 126, size)
         else:
-            out += _HEADER_64(first, 127, size)
-        out += payload
+            header = _HEADER_64(first, 127, size)
+        self._write(header + payload)
 
     def accept(self) -> Iterator[FrameEvent]:
         """Accept the upgrade, and read what followed the request."""
@@ -89,7 +88,7 @@ class ServerFrames(Frames):
             return
         accepted = plain_upgrade(self._headers)
         if accepted is not None:
-            self._out += accepted
+            self._write(accepted)
             self._ws = Connection(ConnectionType.SERVER)
             yield Upgraded()
             yield from self._read_frames(self._http.trailing_data[0])
@@ -97,7 +96,7 @@ class ServerFrames(Frames):
         handshake = H11Handshake(ConnectionType.SERVER)
         try:
             handshake.initiate_upgrade_connection(list(self._headers), self._request.target)
-            self._out += handshake.send(ws.AcceptConnection())
+            self._write(handshake.send(ws.AcceptConnection()))
         except (
             WsRemoteProtocolError,
             WsLocalProtocolError,
@@ -130,10 +129,10 @@ class ServerFrames(Frames):
         else:
             headers.append((b"Content-Length", str(len(body)).encode()))
         headers += [(b"Connection", b"close"), *more]
-        self._out += self._http.send(h11.Response(status_code=status, headers=headers))
+        self._write(self._http.send(h11.Response(status_code=status, headers=headers)))
         if self._request is None or self._request.method != b"HEAD":
-            self._out += self._http.send(h11.Data(data=body))
-        self._out += self._http.send(h11.EndOfMessage())
+            self._write(self._http.send(h11.Data(data=body)))
+        self._write(self._http.send(h11.EndOfMessage()))
 
     def _receive_request(self, data: bytes) -> Iterator[FrameEvent]:
         if self._done:
@@ -153,7 +152,7 @@ class ServerFrames(Frames):
                         return
                     if self._http.they_are_waiting_for_100_continue:
                         go_on = h11.InformationalResponse(status_code=100, headers=[])
-                        self._out += self._http.send(go_on)
+                        self._write(self._http.send(go_on))
                 elif isinstance(event, h11.Data):
                     self._body += event.data
                     if len(self._body) > self._body_limit:
