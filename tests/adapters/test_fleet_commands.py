@@ -20,7 +20,15 @@ import pytest
 from gateway_fleet import find_fleet
 from gateway_fleet._bots import register_bot
 from gateway_proto.fleet import FleetMetrics
-from tests.adapters.engines import RedisProcess, free_port, needs_redis, redis_process
+from tests.adapters.engines import (
+    KINDS,
+    EngineProcess,
+    RedisProcess,
+    engine_process,
+    free_port,
+    needs_redis,
+    redis_process,
+)
 from tests.adapters.fleet_processes import fleet_process
 from tests.adapters.support import (
     COMMAND,
@@ -48,6 +56,12 @@ def collected() -> Iterator[None]:
 @pytest.fixture
 def engine(tmp_path: pathlib.Path) -> Iterator[RedisProcess]:
     with redis_process(tmp_path) as process:
+        yield process
+
+
+@pytest.fixture(params=KINDS)
+def any_engine(request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> Iterator[EngineProcess]:
+    with engine_process(request.param, tmp_path) as process:
         yield process
 
 
@@ -79,10 +93,10 @@ async def _logged(url: str) -> dict[int, list[str]]:
 
 
 @pytest.mark.slow
-@needs_redis
 def test_signal_drains_a_member(
-    tmp_path: pathlib.Path, engine: RedisProcess, serving: ServeProcess
+    tmp_path: pathlib.Path, any_engine: EngineProcess, serving: ServeProcess
 ) -> None:
+    engine = any_engine
     with fleet_process(tmp_path, engine.url, serving.api, "one") as one:
         one.until("Ready", 4)
         with fleet_process(tmp_path, engine.url, serving.api, "two") as two:
@@ -190,10 +204,10 @@ def test_metrics_on_a_port_in_use_end_with_the_reason() -> None:
 
 
 @pytest.mark.slow
-@needs_redis
 def test_status_shows_members_and_shards(
-    tmp_path: pathlib.Path, engine: RedisProcess, serving: ServeProcess
+    tmp_path: pathlib.Path, any_engine: EngineProcess, serving: ServeProcess
 ) -> None:
+    engine = any_engine
     with fleet_process(tmp_path, engine.url, serving.api, "one") as one:
         one.until("Ready", 4)
         with fleet_process(tmp_path, engine.url, serving.api, "two") as two:
@@ -226,10 +240,10 @@ def test_status_shows_members_and_shards(
 
 
 @pytest.mark.slow
-@needs_redis
 def test_watch_keeps_the_table_up_to_date(
-    tmp_path: pathlib.Path, engine: RedisProcess, serving: ServeProcess
+    tmp_path: pathlib.Path, any_engine: EngineProcess, serving: ServeProcess
 ) -> None:
+    engine = any_engine
     words = [*COMMAND, "fleet", "status", "--store", engine.url, "--watch"]
     with fleet_process(tmp_path, engine.url, serving.api, "one") as one:
         one.until("Ready", 4)
@@ -274,10 +288,10 @@ def status_of(url: str, *words: str) -> Any:
 
 
 @pytest.mark.slow
-@needs_redis
 def test_drain_command_moves_the_shards_of_a_member(
-    tmp_path: pathlib.Path, engine: RedisProcess, serving: ServeProcess
+    tmp_path: pathlib.Path, any_engine: EngineProcess, serving: ServeProcess
 ) -> None:
+    engine = any_engine
     with (
         fleet_process(tmp_path, engine.url, serving.api, "one") as one,
         fleet_process(tmp_path, engine.url, serving.api, "two") as two,
@@ -323,9 +337,8 @@ def test_drain_of_a_dead_member_ends_with_the_reason(
 
 
 @pytest.mark.parametrize("words", ["status", "drain one"])
-@needs_redis
-def test_store_without_the_fleet_is_an_error(words: str, engine: RedisProcess) -> None:
-    given = ["fleet", *words.split(), "--store", engine.url]
+def test_store_without_the_fleet_is_an_error(words: str, any_engine: EngineProcess) -> None:
+    given = ["fleet", *words.split(), "--store", any_engine.url]
     empty, unknown = run_command(*given), run_command(*given, "--bot", "f00")
 
     assert empty.returncode == unknown.returncode == 1
@@ -363,6 +376,9 @@ def test_store_with_several_bots_needs_the_option(engine: RedisProcess) -> None:
         ("--store redis://x --interval 0", 2, "invalid --interval 0: at most a third"),
         ("--store redis://x --intents fly", 2, "invalid --intents 'fly'"),
         ("--store redis://u:pw@127.0.0.1:PORT", 1, "the store failed: "),
+        ("--store redis://x --replicas 3", 2, "--replicas is for a server of NATS alone"),
+        ("--store nats://u:pw@h:x", 2, "invalid --store: invalid url: expected nats://host"),
+        ("--store nats://x --replicas 2", 2, "invalid --store: invalid replicas 2: expected 1, 3"),
     ],
 )
 @needs_redis
@@ -376,11 +392,15 @@ def test_run_ends_with_the_reason(words: str, status: int, reason: str) -> None:
     assert "pw" not in result.stderr
 
 
-def test_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "coredis", None)
-    monkeypatch.delitem(sys.modules, "gateway_fleet.redis", raising=False)
+@pytest.mark.parametrize(("package", "extra"), [("coredis", "redis"), ("nats", "nats")])
+def test_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, package: str, extra: str) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.delitem(sys.modules, f"gateway_fleet.{extra}", raising=False)
 
-    result = run_command("fleet", "run", "--store", "redis://x", "--api", "http://127.0.0.1:1/api")
+    url = f"{extra}://x"
+    result = run_command("fleet", "run", "--store", url, "--api", "http://127.0.0.1:1/api")
 
     assert result.returncode == 2
-    assert result.stderr == ("gateway-proto: --store needs coredis: install gateway-proto[redis]\n")
+    assert result.stderr == (
+        f"gateway-proto: --store needs {package}: install gateway-proto[{extra}]\n"
+    )
