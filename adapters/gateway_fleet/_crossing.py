@@ -127,6 +127,7 @@ class Crossing:
     async def _leave(self, owner: ShardOwner) -> None:
         while owner.gateway is None and not owner.is_over:  # it was claimed just now
             await anyio.sleep(_POLL_SECONDS)
+        owner.is_closing = True
         await self._remove(owner.shard_id)
         await self.until_handled(owner)
         owner.cut_over()

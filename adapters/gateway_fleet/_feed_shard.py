@@ -26,7 +26,8 @@ _READ_AHEAD = 2**20
 class FeedShard:
     """A shard while this consumer owns it within its group.
 
-    `logs` has the log, `group` the cursor. `on_events` is called when there are new events.
+    `logs` has the log, `group` the cursor. `is_ended` returns whether nothing more will be logged.
+    `on_events` is called when there are new events.
     """
 
     def __init__(
@@ -37,6 +38,8 @@ class FeedShard:
         logs: Store,
         group: Store,
         from_start: bool,
+        entered: bool,
+        is_ended: Callable[[], bool],
         on_events: Callable[[], None],
     ) -> None:
         self.shard_id = shard_id
@@ -47,7 +50,9 @@ class FeedShard:
         self._logs = logs
         self._group = group
         self._key = f"cursor:{shard_id}"
-        self._from_start = from_start
+        self._from_start = from_start or entered
+        self._entered = entered
+        self._is_ended = is_ended
         self._on_events = on_events
         self._changed = Notifier()
         self._is_writing = False
@@ -56,6 +61,11 @@ class FeedShard:
     def is_fenced(self) -> bool:
         """Whether another consumer of the group has taken the shard over."""
         return self._cursor.is_fenced
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the cutover was handled: the group is done with the shard."""
+        return self._cursor.is_cut and not self.is_over
 
     @property
     def is_handled(self) -> bool:
@@ -89,7 +99,11 @@ class FeedShard:
         """Read the log until the shard is given away or lost."""
         await self._begin()
         while not self.is_over and not self.is_fenced:
-            if self._cursor.needs_records and await self._read():
+            is_ended = self._is_ended()  # before the read, which then finds all that was logged
+            was_empty = self._cursor.needs_records
+            if was_empty and await self._read() and is_ended:
+                self._cursor.finish()
+            if was_empty and not self._cursor.needs_records:
                 self._on_events()
                 continue
             await self._write()  # records without events
@@ -105,7 +119,7 @@ class FeedShard:
             start = await self._asked(lambda: self._logs.head(self.shard_id))
         if not self.is_over:
             with _store_errors(self.shard_id):
-                self._cursor.begin(value, revision, start=start or LogHead())
+                self._cursor.begin(value, revision, start=start or LogHead(), entered=self._entered)
             await self._write()
 
     async def _write(self) -> None:
@@ -127,7 +141,7 @@ class FeedShard:
             self._changed.notify()
 
     async def _read(self) -> bool:
-        """Read records; return whether there are events."""
+        """Read records; return whether all were read that were there."""
         cursor, size = self._cursor, 0
         try:
             records = self._logs.records(self.shard_id, cursor.position)
@@ -137,7 +151,7 @@ class FeedShard:
                         return False
                     size += record.size()
                     if not cursor.add(position, record) or size > _READ_AHEAD:
-                        break
+                        return False
         except StoreError:
             await anyio.sleep(_RETRY_SECONDS)
             # The engine may have lost the end of the log, or another consumer may have the shard.
@@ -145,7 +159,7 @@ class FeedShard:
                 cursor.restart()
                 await self._write()
             return False
-        return not cursor.needs_records
+        return True
 
     async def _asked(self, request: Callable[[], Awaitable[T]]) -> T | None:
         """Return the answer of the store, which is asked until it answers; None at the end."""

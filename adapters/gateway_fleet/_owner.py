@@ -59,6 +59,8 @@ class ShardOwner:
         self._ready_at: float | None = None
         self.is_leaving = False
         """Whether the last events are logged without a delay."""
+        self.is_closing = False
+        """Whether the shard is closed for good: the cutover follows."""
         self.is_over = False
         """Whether the shard was released or lost: its remaining events are dropped."""
         self.room: Notifier = Notifier()
@@ -88,6 +90,8 @@ class ShardOwner:
 
     def add(self, event: Event) -> None:
         """Add an event to the ledger: one that was taken, or one that was handled."""
+        if self.is_closing and not isinstance(event, Dispatch):
+            return  # the session was ended on purpose
         if not self.is_over:
             self.ledger.add(event)
             if isinstance(event, Dispatch):

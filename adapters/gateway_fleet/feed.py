@@ -5,27 +5,17 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import AsyncIterator, Mapping
-from typing import Any
 
 import anyio
 
 from gateway_fleet._bots import check_bot, wait_for_fleet
-from gateway_fleet._coordinator import Coordinator
-from gateway_fleet._feed_shard import FeedShard
+from gateway_fleet._feed_group import FeedGroup
+from gateway_fleet._feed_place import join_group, until_next_place
 from gateway_fleet._runtime import Notifier, alone, member_name
 from gateway_fleet.store import FeedStore
-from gateway_proto import LocalProtocolError, __version__
+from gateway_proto import LocalProtocolError
 from gateway_proto.driver.event_queue import log_error
-from gateway_proto.fleet import (
-    FeedEvent,
-    Generation,
-    LogHead,
-    Membership,
-    MembershipEvent,
-    ReleaseRequested,
-    ShardAcquired,
-    ShardLost,
-)
+from gateway_proto.fleet import FeedEvent, GroupPlace, LogHead
 
 __all__ = ["Feed", "open_feed"]
 
@@ -42,25 +32,22 @@ class Feed:
     """
 
     def __init__(
-        self, name: str, generation: Generation, logs: FeedStore, group: FeedStore, options: Any
+        self,
+        name: str,
+        group: str,
+        place: GroupPlace,
+        bot: FeedStore,
+        options: tuple[float, float, bool],
     ) -> None:
-        ttl, interval, self._from_start = options
         self._name = name
-        self._generation = generation
-        self._logs = logs
         self._group = group
-        now = anyio.current_time()
-        self._membership = Membership(
-            name, generation.count, ttl=ttl, interval=interval, version=__version__, now=now
-        )
-        self._coordinator = Coordinator(self._membership, name, group, self._on_event, lambda: None)
-        self._shards: dict[int, FeedShard] = {}
-        self._order: list[FeedShard] = []
-        self._taken: FeedShard | None = None
+        self._bot = bot
+        self._options = options
         self._changed = Notifier()
+        self._consumer = self._make_consumer(place)
+        self._is_draining = False
         self._is_over = False
         self._error: Exception | None = None
-        self._tasks: Any = None
 
     @property
     def member(self) -> str:
@@ -69,13 +56,13 @@ class Feed:
 
     @property
     def count(self) -> int:
-        """Number of shards of the fleet."""
-        return self._generation.count
+        """Number of shards of the fleet; another one after their `Cutover`."""
+        return self._consumer.place.generation.count
 
     @property
     def owned(self) -> Mapping[int, LogHead]:
         """Claims of the shards that this consumer owns, by shard id."""
-        return {shard_id: shard.claim for shard_id, shard in self._shards.items()}
+        return self._consumer.owned
 
     def __aiter__(self) -> Feed:
         return self
@@ -83,12 +70,8 @@ class Feed:
     async def __anext__(self) -> tuple[int, FeedEvent]:
         await self.handled()
         while True:
-            for index, shard in enumerate(self._order):
-                if (event := shard.next_event()) is not None:
-                    # The others come first next time.
-                    self._order = [*self._order[index + 1 :], *self._order[: index + 1]]
-                    self._taken = shard
-                    return shard.shard_id, event
+            if (item := self._consumer.next_event()) is not None:
+                return item
             if self._error is not None:
                 error, self._error = self._error, None
                 raise error
@@ -98,102 +81,45 @@ class Feed:
 
     async def handled(self) -> None:
         """Acknowledge the last event; wait until the store has it."""
-        shard = self._taken
-        if shard is not None and not shard.is_over:
-            await shard.acknowledge()
-        # Not before: then the shard could be given away without the acknowledgement.
-        self._taken = None
-        self._changed.notify()
+        await self._consumer.handled()
 
     async def drain(self) -> None:
         """Give all shards to other consumers; the iteration then ends.
 
         It waits until the last event is handled: call it from another task, or after `handled`.
         """
-        self._membership.drain(now=anyio.current_time())
-        self._coordinator.changed()
-        while not self._membership.has_left:
-            await self._coordinator.answered.wait()
+        self._is_draining = True
+        await self._consumer.drain()
         self._is_over = True
         self._changed.notify()
 
+    def _make_consumer(self, place: GroupPlace) -> FeedGroup:
+        return FeedGroup(self._name, self._group, place, self._bot, self._changed, self._options)
+
     async def _run(self) -> None:
+        """Take part in the group, in one generation after the other."""
         try:
-            async with anyio.create_task_group() as self._tasks:
-                self._tasks.start_soon(self._coordinator.run)
-                self._tasks.start_soon(self._logs.listen, self._on_append)
-        except ExceptionGroup as group:
-            self._error = alone(group)
+            while True:
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(self._consumer.run)
+                    place = await self._until_next_place()
+                    tasks.cancel_scope.cancel()
+                left, self._consumer = self._consumer, self._make_consumer(place)
+                self._changed.notify()
+                await left.leave(forget=True)
+        except Exception as error:
+            self._error = alone(error)
             log_error(self._error)
             self._changed.notify()
 
+    async def _until_next_place(self) -> GroupPlace:
+        place = await until_next_place(self._bot, self._group, self._consumer, self._options[1])
+        if self._is_draining:
+            await anyio.sleep_forever()
+        return place
+
     async def _leave(self) -> None:
-        """Give the shards up, so that others need not wait for the end of the lease."""
-        for shard in self._shards.values():
-            shard.end()
-            now = anyio.current_time()
-            self._membership.released(shard.shard_id, shard.claim.id, now=now)
-        await self._coordinator.leave()
-
-    def _on_append(self, shard_id: int) -> None:
-        if (shard := self._shards.get(shard_id)) is not None:
-            shard.look()
-
-    def _on_event(self, event: MembershipEvent) -> None:
-        match event:
-            case ShardAcquired():
-                self._tasks.start_soon(self._own, event.shard, event.head)
-            case ReleaseRequested():
-                self._tasks.start_soon(self._release, event.shard, event.claim)
-            case ShardLost() if self._has(event.shard, event.claim):
-                self._shards[event.shard].end()
-
-    def _owns(self, shard_id: int, claim: str) -> bool:
-        head = self._membership.owned.get(shard_id)
-        return head is not None and head.id == claim
-
-    def _has(self, shard_id: int, claim: str) -> bool:
-        shard = self._shards.get(shard_id)
-        return shard is not None and shard.claim.id == claim
-
-    async def _own(self, shard_id: int, claim: LogHead) -> None:
-        while shard_id in self._shards:  # the previous claim is about to end
-            await self._changed.wait()
-        if not self._owns(shard_id, claim.id):
-            return
-        shard = FeedShard(
-            shard_id,
-            claim,
-            logs=self._logs,
-            group=self._group,
-            from_start=self._from_start,
-            on_events=self._changed.notify,
-        )
-        self._shards[shard_id] = shard
-        self._order.append(shard)
-        self._changed.notify()
-        await shard.run()
-        if shard.is_fenced:
-            self._membership.fenced(shard_id, claim.id, now=anyio.current_time())
-            self._coordinator.changed()
-        shard.end()
-        del self._shards[shard_id]
-        self._order.remove(shard)
-        self._changed.notify()
-
-    async def _release(self, shard_id: int, claim: str) -> None:
-        """Give a shard away, after its last event was handled."""
-        while not self._has(shard_id, claim):
-            if not self._owns(shard_id, claim):
-                return
-            await self._changed.wait()
-        shard = self._shards[shard_id]
-        while shard is self._taken and not shard.is_over:
-            await self._changed.wait()
-        shard.end()
-        now = anyio.current_time()
-        self._membership.released(shard.shard_id, shard.claim.id, now=now)
-        self._coordinator.changed()
+        await self._consumer.leave()
 
 
 @contextlib.asynccontextmanager
@@ -214,6 +140,9 @@ async def open_feed(
     only if the store has several bots. A new group begins with the next events, or with
     `from_start` with the oldest that the store keeps. `ttl` and `interval` are as in `open_fleet`.
 
+    If the fleet gets another number of shards, the last event of each shard is a `Cutover`. Once
+    the group has handled all of them, it gets the events of the new shards.
+
     Waits for the fleet to begin. Raises `StoreError` if the store does not answer, and
     `LocalProtocolError` for invalid arguments.
     """
@@ -228,10 +157,8 @@ async def open_feed(
         )
     async with store as entered:
         bot_store, generation = await wait_for_fleet(entered, bot)
-        logs = bot_store.scoped(generation.id)
-        options = ttl, interval, from_start
-        name = member or member_name()
-        feed = Feed(name, generation, logs, logs.scoped(f"group:{group}"), options)
+        place = await join_group(bot_store, group, generation)
+        feed = Feed(member or member_name(), group, place, bot_store, (ttl, interval, from_start))
         error: BaseException | None = None
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(feed._run)

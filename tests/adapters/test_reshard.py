@@ -7,13 +7,13 @@ from typing import Any
 import anyio
 import pytest
 
-from gateway_fleet import find_fleet, reshard
+from gateway_fleet import find_fleet, open_feed, reshard
 from gateway_fleet._generation import read_generations
 from gateway_proto import Ready
 from gateway_proto.fleet import Cutover, Generations, IdentifySlots, LogRecord
 from gateway_proto.session import token_fingerprint
 from tests.adapters.support import KITS, Kit
-from tests.adapters.test_fleet import Bench, Running, run, until
+from tests.adapters.test_fleet import FAST, Bench, Running, run, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.parametrize("kit", KITS, ids=str)]
 
@@ -137,5 +137,46 @@ def test_cutover_is_in_every_log(kit: Kit) -> None:
             assert names(log) == ["NUMBER"]
         found = await find_fleet(bench.store, bench.config.token)
         assert found is not None and found[1] == 4
+
+    run(kit, 2, body)
+
+
+def test_feed_follows_the_fleet_over_the_cutover(kit: Kit) -> None:
+    async def body(bench: Bench) -> None:
+        first, second = await bench.start(publish=True), await bench.start(publish=True)
+        await bench.until_owned((first, 1), (second, 1))
+        taken: list[tuple[int, Any]] = []
+        last = anyio.Event()
+
+        async def consume() -> None:
+            async with open_feed(bench.store, group="g", from_start=True, **FAST) as feed:
+                async for shard_id, event in feed:
+                    if isinstance(event, Cutover):
+                        taken.append((shard_id, event))
+                    elif event.name == "NUMBER":
+                        taken.append((shard_id, event.data))
+                        if event.data == -1:
+                            last.set()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(consume)
+            await reshard(bench.store, 4)
+            number = 0
+            while first.fleet.count != 4 or second.fleet.count != 4:
+                number += 1
+                send_of_guild(bench, 6, number)
+                await anyio.sleep(0.01)
+            send_of_guild(bench, 6, -1)
+            with anyio.fail_after(20):
+                await last.wait()
+            tasks.cancel_scope.cancel()
+
+        cuts = [n for n, (_, event) in enumerate(taken) if event == Cutover()]
+        assert sorted(taken[n][0] for n in cuts) == [0, 1]
+        old, new = taken[: cuts[0]], taken[cuts[1] + 1 :]
+        assert old == [(0, n) for n in range(1, len(old) + 1)], "in order, from the first one"
+        begin = new[0][1]
+        assert new == [(2, n) for n in [*range(begin, number + 1), -1]], "up to the last one"
+        assert begin <= len(old) + 1, "none between the two is missing"
 
     run(kit, 2, body)
