@@ -106,7 +106,7 @@ class ShardOwner:
         self._metrics.received_all(self.shard_id, [event.name for event in dispatches])
         if Ready in map(type, events):
             self._ready_at = anyio.current_time()
-        left = events
+        left = dispatches if self.is_closing else events  # the session was ended on purpose
         while not self.is_over:
             left = left[self.ledger.add_all(left) :]
             self._wake()
