@@ -80,7 +80,7 @@ class Client:
     `_on_slot_needed` is internal: use the event `IdentifySlotNeeded`.
     """
 
-    # Slots take a fifth of the memory of a `__dict__` with so many attributes. Python creates the
+    # Slots take a fifth of the memory of a `__dict__` with the same attributes. Python creates the
     # `__dict__` only when a recorder patches the methods of a client.
     __slots__ = (
         "__dict__",
