@@ -35,6 +35,7 @@ from gateway_proto.server.faults import Fault, Scenario
 from gateway_proto.server.http_routes import HttpResponse, handle_api_request
 from gateway_proto.server.limits import IdentifyLimits
 from gateway_proto.server.members import MembersLimit
+from gateway_proto.server.pending_messages import PendingMessages
 from gateway_proto.server.received_log import ReceivedLog
 from gateway_proto.server.rest import Rest, as_entry
 from gateway_proto.server.rest_call import Route
@@ -50,9 +51,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ServerContext"]
 
-_MOST_MESSAGES = 256
-_MOST_BYTES = 2**20
-"""Number and size of the dispatches about messages that wait to change the world."""
 _INTENTS_END = 1 << 32
 _NAME = Check(lambda name: is_text(name) and 0 < len(name) <= 256, "a str such as 'MESSAGE_CREATE'")
 _TO = optional(CALLBACK)
@@ -70,8 +68,7 @@ class ServerContext:
         self.rest: Rest = Rest(lambda: self.config, find_route)
         self.received_log: ReceivedLog = ReceivedLog(config.received_log_limit)
         self.connections: set[ServerConnection] = set()
-        self._messages: list[tuple[str, bytes]] = []  # dispatches not yet in `_world`
-        self._messages_size = 0  # bytes
+        self._messages = PendingMessages()  # dispatches that are not yet in `_world`
         self._waits: dict[ServerConnection, Wait] = {}
         self._upgrades = 0
         self._upgrades_before = 0  # the scenario
@@ -92,8 +89,8 @@ class ServerContext:
     def world(self) -> World:
         """The world of the configuration, changed by the dispatches since."""
         self._follow_config()
-        if self._messages:
-            messages, self._messages, self._messages_size = self._messages, [], 0
+        messages = self._messages.take()
+        if messages:
             self._world = self._world.after_messages(
                 [(name, value_of_caller(raw)) for name, raw in messages]
             )
@@ -102,7 +99,7 @@ class ServerContext:
     @world.setter
     def world(self, world: World) -> None:
         self._configured_world, self._world = self.config.world, world
-        self._messages, self._messages_size = [], 0
+        self._messages.clear()
 
     def _follow_config(self) -> None:
         """Replace the world if the configuration has another one than before."""
@@ -111,15 +108,15 @@ class ServerContext:
                 self.world = self.config.world
             self._configured_world = self.config.world
 
-    def _add_message(self, name: str, raw: bytes) -> None:
-        """Change the world by a dispatch about a message, when the world is needed.
+    def _add_message(self, name: str, data: Any, raw: bytes) -> None:
+        """Change the world by a dispatch about a message, later if possible.
 
-        The fast path of these dispatches: each would copy the list of 1,000 messages, and decode
-        its data before a session receives it. 100,000 of all kinds took 38 µs each, now 31.
+        The fast path of these dispatches: each would decode and complete its message, and copy the
+        list of 1,000 messages.
         """
-        self._messages.append((name, raw))
-        self._messages_size += len(raw)
-        if len(self._messages) >= _MOST_MESSAGES or self._messages_size > _MOST_BYTES:
+        if not self._messages.add(self._world, name, data, raw):
+            self._world = self.world.after_messages([(name, value_of_caller(raw))])
+        elif self._messages.is_full:
             self._world = self.world
 
     # ----- for the server and the control route -----
@@ -159,7 +156,7 @@ class ServerContext:
         if world is not old:
             self.world = world
         elif is_message:
-            self._add_message(name, raw)
+            self._add_message(name, data, raw)
         for session, dispatch in zip(sessions, encoded, strict=True):
             numbered = session.add_dispatch(dispatch)
             if session.connection is not None:
