@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any, cast
 
+from gateway_asyncio._wakes import WakeBatch
 from gateway_proto import Connection, State
 from gateway_proto.driver.iteration import FLUSH_SECONDS, READ_SIZE, excuse_blocked_loop, raisable
 
@@ -34,6 +35,7 @@ class ConnectionDriver(asyncio.BufferedProtocol):
     `make_connection` is called when the transport is open. `deliver` takes events, and returns
     whether there is capacity for more; if not, the socket is not read until `resume_reading` is
     called. An exception in the connection or in a callback ends the driver, and is kept in `error`.
+    `wakes` schedules output steps; None means the event loop.
     """
 
     __slots__ = (
@@ -45,6 +47,7 @@ class ConnectionDriver(asyncio.BufferedProtocol):
         "_paused",
         "_timer",
         "_transport",
+        "_wakes",
         "_woken",
         "_writable",
         "closed",
@@ -57,11 +60,13 @@ class ConnectionDriver(asyncio.BufferedProtocol):
         self,
         make_connection: Callable[[ConnectionDriver], Connection[Any, Any]],
         deliver: Callable[[ConnectionDriver, list[Any]], bool],
+        wakes: WakeBatch | None = None,
     ) -> None:
         self._make_connection = make_connection
         self._deliver = deliver
         self._buffer = _of_thread.buffer
         self._loop = asyncio.get_running_loop()
+        self._wakes: WakeBatch | asyncio.AbstractEventLoop = wakes or self._loop
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._writable = True
@@ -132,7 +137,7 @@ class ConnectionDriver(asyncio.BufferedProtocol):
         """Schedule `process_output`, because another caller changed the connection."""
         if not self._woken:
             self._woken = True
-            self._loop.call_soon(self.process_output)
+            self._wakes.call_soon(self.process_output)
 
     def process_output(self) -> None:
         """Send the bytes, deliver the events and set the timer, after each change."""

@@ -10,6 +10,7 @@ from typing import Any
 from gateway_asyncio._driver import ConnectionDriver
 from gateway_asyncio._listening import open_listener
 from gateway_asyncio._runtime_config import check_loop
+from gateway_asyncio._wakes import WakeBatch
 from gateway_dialing import opening, runtime_server_config
 from gateway_proto import Connection
 from gateway_proto.driver.arguments import check_serving
@@ -26,6 +27,7 @@ class RunningServer(BaseServer[ConnectionDriver]):
     def __init__(self, server: Server, on_event: OnEvent | None, *, tls: bool) -> None:
         super().__init__(server, on_event, tls=tls)
         self._loop = asyncio.get_running_loop()
+        self._wakes = WakeBatch()
         self._body: asyncio.Task[Any] | None = None
         self._is_body_cancelled = False
 
@@ -37,7 +39,7 @@ class RunningServer(BaseServer[ConnectionDriver]):
 
     def _make_driver(self) -> ConnectionDriver:
         """Return the protocol of a transport that was accepted."""
-        return ConnectionDriver(self._accept, self._deliver)
+        return ConnectionDriver(self._accept, self._deliver, self._wakes)
 
     def _cancel(self) -> None:
         if self._body is not None and not self._body.done():

@@ -143,7 +143,8 @@ class ServerContext:
         if world.guilds is not old.guilds or world.user is not old.user:
             check_term(raw)  # later sessions may receive it as ETF
         whole = partial = EncodedDispatch(name, raw)
-        if to is None and not all(session.has_message_content for session in sessions):
+        is_partial = is_message and to is None
+        if is_partial and not all(session.has_message_content for session in sessions):
             bare = old.without_content(name, data)
             partial = whole if bare is None else EncodedDispatch(name, encode_json(bare))
         # Encode for all sessions before one receives it, so that an error changes nothing.
@@ -377,6 +378,8 @@ def _guild_id(name: str, data: Any) -> str | None:
     value: Any = data.get(key)
     if value is None:
         return None
+    if type(value) is str and len(value) < 20 and value.isascii() and value.isdecimal():
+        return value  # a number of 19 digits has 64 bits; most ids are such
     guild_id: Any = as_id(value)
     if is_id(guild_id):
         return str(guild_id)
