@@ -40,6 +40,7 @@ _FLEET: dict[str, CommandPlace | GroupPlace] = {
     "run": CommandPlace("fleet_run", "fleet_run", "Run some of the shards, as a member."),
     "status": CommandPlace("fleet_status", "fleet_status", "Show the members and the shards."),
     "drain": CommandPlace("fleet_drain", "fleet_drain", "Ask a member to give its shards away."),
+    "reshard": CommandPlace("fleet_reshard", "fleet_reshard", "Change the number of shards."),
 }
 _COMMANDS: dict[str, CommandPlace | GroupPlace] = {
     "demo": CommandPlace("demo", "demo", "Run a client and a server for ten seconds."),

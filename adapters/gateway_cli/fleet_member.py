@@ -96,8 +96,13 @@ class RunningMember:
 
     async def _take(self, fleet: Fleet) -> None:
         """Take the events, which logs them, and print those about connections."""
+        from gateway_proto.fleet import Cutover
+
         async for shard_id, event in fleet:
-            if type(event) is not Dispatch and colour_of(event):
+            if isinstance(event, Cutover):
+                self._print_changes(fleet)
+                self._screen.line("fleet", f"changed over to {fleet.count} shards")
+            elif type(event) is not Dispatch and colour_of(event):
                 self._print_changes(fleet)  # it may be of a new shard
                 who = "lookup" if shard_id is None else f"shard {shard_id}"
                 self._screen.event(who, event, describe(event))

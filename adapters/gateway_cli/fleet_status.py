@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gateway_cli.fleet_change import read_change
 from gateway_cli.fleet_options import BotOption, StoreOption, opened_store, run_with_store
 from gateway_cli.fleet_tables import fleet_tables
 from gateway_cli.fleet_view import FleetView, find_generation, read_members
@@ -65,6 +66,7 @@ async def _status(
         while not view.has_seen_all and loop.time() < end:
             await asyncio.sleep(_LOOK_SECONDS)
             view.observe(await read_members(scope), now=loop.time())
+        view.change = await read_change(store, view.bot)
     _print(screen, view)
 
 
@@ -84,6 +86,7 @@ async def _watch(
             if generation != view.generation:
                 view = FleetView(found, generation, seconds)
             view.observe(await read_members(scope), now=asyncio.get_running_loop().time())
+            view.change = await read_change(store, found)
             note = ""
         except StoreError as error:
             note = f"the store failed: {error}"

@@ -27,6 +27,8 @@ def fleet_tables(view: FleetView, *, note: str = "") -> Table:
             f"{len(members) - len(silent)} of {len(members)} members alive"
         )
     )
+    if view.change is not None:
+        whole.add_row(Text(escape(view.change.text), style="yellow"))
     if note:
         whole.add_row(Text(escape(note), style="bold red"))
     whole.add_row(Text())

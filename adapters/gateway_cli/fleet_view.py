@@ -11,6 +11,7 @@ from gateway_proto import DataError, LocalProtocolError
 from gateway_proto.fleet import MemberRecord, ShardStatus
 
 if TYPE_CHECKING:
+    from gateway_cli.fleet_change import FleetChange
     from gateway_fleet import Store
     from gateway_proto.fleet import Generation
 
@@ -75,6 +76,8 @@ class FleetView:
     def __init__(self, bot: str, generation: Generation, seconds: float) -> None:
         self.bot = bot
         self.generation = generation
+        self.change: FleetChange | None = None
+        """The change to another number of shards, if one is under way."""
         self._seconds = seconds
         self._records: dict[str, MemberRecord] = {}
         self._values: dict[str, bytes] = {}
@@ -133,6 +136,7 @@ class FleetView:
             "bot": self.bot,
             "generation": self.generation.id,
             "count": self.generation.count,
+            "next": None if self.change is None else attrs.asdict(self.change),
             "members": [attrs.asdict(row) for row in self.members()],
             "shards": [
                 {
