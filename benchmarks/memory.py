@@ -75,7 +75,7 @@ def _ratio(of: dict[str, dict[str, float]]) -> float:
 def figures(result: dict[str, Any]) -> list[Figure]:
     """Against the targets."""
     return [
-        Figure(f"memory: of bare streams, {compression}", 1.25, _ratio(of))
+        Figure(f"memory: of bare streams, {compression}", 1.2, _ratio(of))
         for compression, of in result["bytes"].items()
         if compression != "none"
     ]

@@ -126,6 +126,42 @@ def test_compression_output_of_one_read_is_bounded(compression: str) -> None:
     assert peer.connection.session.sequence == 201
 
 
+@pytest.mark.parametrize("compression", STREAMS)
+def test_one_read_decompresses_to_both_limits_at_most(compression: str) -> None:
+    """The worst case of a read: `events_limit` is almost reached, and one message follows."""
+    message_limit = 10 * LIMIT
+    peer = Peer(compression, message_limit=message_limit)
+    small, large = peer.dispatch(2), peer.dispatch(3, message_limit - 1000)
+    data = small + large + b"".join(peer.dispatch(4, message_limit - 1000) for _ in range(5))
+
+    tracemalloc.start()
+    peer.connection.receive_data(data, now=1.0)
+    used, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert _sequences(peer.connection.events()) == [2, 3]
+    # Decompression doubles its buffer, and the event copies `d`.
+    assert used < LIMIT + 2 * message_limit + len(data)
+    assert most < LIMIT + 3 * message_limit + len(data)
+
+
+@pytest.mark.parametrize("compression", STREAMS)
+def test_message_above_its_limit_is_not_decompressed_whole(compression: str) -> None:
+    peer = Peer(compression, message_limit=LIMIT)
+    data = peer.dispatch(2, 50 * LIMIT)
+    assert len(data) < LIMIT
+
+    tracemalloc.start()
+    peer.connection.receive_data(data, now=1.0)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert most < 4 * LIMIT + len(data)
+    (closed,) = peer.taken(1.0)
+    assert isinstance(closed, Closed)
+    assert closed.error == f"decompressed message too large: expected at most {LIMIT} bytes"
+
+
 def test_held_input_is_processed_after_events_are_taken() -> None:
     peer = Peer()
     connection = peer.connection

@@ -62,6 +62,7 @@ class ConnectionDriver(asyncio.BufferedProtocol):
         deliver: Callable[[ConnectionDriver, list[Any]], bool],
         wakes: WakeBatch | None = None,
     ) -> None:
+        self._make_connection: Callable[[ConnectionDriver], Connection[Any, Any]] | None
         self._make_connection = make_connection
         self._deliver = deliver
         self._buffer = _of_thread.buffer
@@ -86,7 +87,9 @@ class ConnectionDriver(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         try:
+            assert self._make_connection is not None
             self.connection = self._make_connection(self)
+            self._make_connection = None  # a bound method takes 64 bytes
             self.connection.on_wake = self.wake
         except BaseException as error:
             self.fail(error)

@@ -32,6 +32,8 @@ def opening(
 class _Opening(contextlib.AbstractAsyncContextManager[T], Generic[T]):
     """What `async with` enters, once."""
 
+    __slots__ = ("_is_entered", "_manager", "_name")
+
     def __init__(self, name: str, manager: contextlib.AbstractAsyncContextManager[T]) -> None:
         self._name = name
         self._manager = manager

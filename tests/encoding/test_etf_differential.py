@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import struct
+import tracemalloc
 from collections.abc import Iterator
 from typing import Any
 
@@ -151,7 +152,7 @@ def test_d_that_imitates_the_end_of_a_dispatch_is_kept_whole() -> None:
 @given(st.data())
 @settings(max_examples=50, deadline=None)
 def test_truncated_etf_dispatch_is_reported_as_truncated(data: st.DataObject) -> None:
-    _, _, term = next(_corpus(1))
+    term = etf.pack([{"id": "1", "flags": 0, "roles": ["2", None, True], "nested": {"a": 1.5}}] * 5)
     text = _dispatch(b"m\0\0\0", term[1:])
 
     with pytest.raises(PayloadError) as caught:
@@ -177,6 +178,21 @@ def test_wrong_d_of_an_etf_dispatch_fails_only_its_own_event(d: bytes) -> None:
             etf.unpack(decoded.raw)
     else:
         assert decoded is None
+
+
+def test_hostile_d_costs_nothing_until_it_is_read() -> None:
+    count = 1_000_000
+    d = b"l" + struct.pack(">I", count) + b"j" * count + b"j"
+    text = _dispatch(b"m\0\0\0", d)
+
+    tracemalloc.start()
+    dispatch = decode_message(text)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert isinstance(dispatch, Dispatch)
+    assert dispatch.sequence == 5
+    assert most < 3 * len(text)
 
 
 def test_keys_that_are_kept_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
