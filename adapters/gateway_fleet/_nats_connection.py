@@ -49,6 +49,7 @@ class NatsConnection:
 
     def open(self) -> None:
         """Begin to connect, and to connect again after each loss."""
+        self._link, self._opened = None, Notifier()
         self._task = asyncio.create_task(self._run())
 
     async def close(self) -> None:
@@ -106,7 +107,7 @@ class NatsConnection:
                 try:
                     await link.lost.wait()
                 finally:
-                    if not link.lost.is_set():
+                    with contextlib.suppress(nats.errors.Error, OSError):
                         await subscription.unsubscribe()
             await link.lost.wait()
 

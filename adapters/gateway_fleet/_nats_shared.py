@@ -35,6 +35,12 @@ class NatsShared:
         self._lock = asyncio.Lock()
         self._looked_at = 0.0
 
+    async def open(self) -> None:
+        """Connect, and look at the streams."""
+        self._lock = asyncio.Lock()  # of this event loop
+        self.connection.open()
+        await self.call(self.ready())
+
     async def call(self, request: Awaitable[T]) -> T:
         """Return the result of a request. Raises `StoreError` after the time limit."""
         try:

@@ -90,9 +90,8 @@ class NatsStore:
             raise LocalProtocolError(
                 "NatsStore needs asyncio, since nats-py does: use RedisStore on trio"
             ) from None
-        self._shared.connection.open()
         try:
-            await self._shared.call(self._shared.ready())
+            await self._shared.open()
         except BaseException:
             await self.__aexit__(None, None, None)
             raise

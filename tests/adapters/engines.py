@@ -161,6 +161,8 @@ KINDS = [
     pytest.param("nats", marks=needs_nats),
 ]
 """Engines, for tests that run with each."""
+SLOW_NATS = [KINDS[0], pytest.param("nats", marks=[needs_nats, pytest.mark.slow])]
+"""Engines, for tests of which it takes too long to run each with two of them by default."""
 
 
 def engine_process(

@@ -22,7 +22,7 @@ def run(body: Callable[[], Awaitable[None]]) -> None:
         async with asyncio.timeout(PATIENCE):
             await body()
 
-    asyncio.run(main(), debug=True)
+    asyncio.run(main())
 
 
 @contextlib.asynccontextmanager

@@ -18,7 +18,7 @@ from gateway_fleet._generation import agree
 from gateway_proto import LocalProtocolError, Session
 from gateway_proto.fleet import LoggedDispatch, LogHead, LogRecord, SessionLost
 from gateway_proto.server import Server, ServerConfig
-from tests.adapters.engines import KINDS, EngineProcess, nats_process, open_store, redis_process
+from tests.adapters.engines import SLOW_NATS, EngineProcess, nats_process, open_store, redis_process
 from tests.adapters.support import KITS, Kit, lookup_config
 
 FAST: dict[str, Any] = {"ttl": 3.0, "interval": 0.2}
@@ -41,7 +41,7 @@ def nats_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineProc
 _prefixes = itertools.count()
 
 
-@pytest.fixture(params=["memory", *KINDS])
+@pytest.fixture(params=["memory", *SLOW_NATS])
 def new_store(request: pytest.FixtureRequest, kit: Kit) -> Callable[[], Any]:
     """Return a function that makes stores of the same data."""
     if request.param == "memory":

@@ -23,7 +23,7 @@ from gateway_proto import (
 )
 from gateway_proto.fleet import Cutover, LogRecord
 from gateway_proto.server import Server, ServerConfig
-from tests.adapters.engines import KINDS, engine_process, open_store
+from tests.adapters.engines import SLOW_NATS, engine_process, open_store
 from tests.adapters.support import KITS, PATIENCE, Kit, lookup_config
 
 pytestmark = [
@@ -521,7 +521,7 @@ def test_owner_without_events_keeps_its_last_record(
     run(kit, 1, body)
 
 
-@pytest.mark.parametrize("engine", KINDS)
+@pytest.mark.parametrize("engine", SLOW_NATS)
 def test_shards_move_over_an_engine(kit: Kit, tmp_path: pathlib.Path, engine: str) -> None:
     if engine == "nats" and kit.name != "asyncio":
         pytest.skip("NatsStore is for asyncio alone")

@@ -20,7 +20,13 @@ import pytest
 
 import gateway_fleet
 from gateway_proto.fleet import LogRecord
-from tests.adapters.engines import KINDS, EngineProcess, engine_process, open_store
+from tests.adapters.engines import (
+    EngineProcess,
+    engine_process,
+    needs_nats,
+    needs_redis,
+    open_store,
+)
 from tests.adapters.stalling_proxy import StallingProxy
 from tests.adapters.support import ENVIRONMENT, PATIENCE, ROOT, serve_process
 
@@ -135,7 +141,7 @@ def _names(log: list[tuple[int, LogRecord]]) -> Counter[str]:
     return Counter(name for _, record in log for name, _, _ in record.events)
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture
 def engine(request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> Iterator[EngineProcess]:
     folder = tmp_path / "engine"
     folder.mkdir()
@@ -168,12 +174,17 @@ def _until_all_are_past(url: str, tick: int) -> list[list[tuple[int, LogRecord]]
         time.sleep(0.5)
 
 
+FAULTS = ("kill", "stop", "partition", "drain")
+
+
 @pytest.mark.parametrize(
-    ("seed", "kinds"),
+    ("engine", "seed", "kinds"),
     [
-        (1, ("kill", "stop", "partition", "drain")),
-        (2, ("kill", "stop", "partition", "drain", "engine")),
+        pytest.param("redis", 1, FAULTS, marks=needs_redis),
+        pytest.param("redis", 2, (*FAULTS, "engine"), marks=needs_redis),
+        pytest.param("nats", 2, (*FAULTS, "engine"), marks=needs_nats),
     ],
+    indirect=["engine"],
 )
 def test_chaos_loses_and_repeats_nothing(
     engine: EngineProcess, tmp_path: pathlib.Path, seed: int, kinds: tuple[str, ...]

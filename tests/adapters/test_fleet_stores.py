@@ -20,6 +20,7 @@ from gateway_proto import LocalProtocolError, Session
 from gateway_proto.fleet import MAX_MESSAGE_SIZE, MAX_MESSAGES, LogHead, LogRecord
 from tests.adapters.engines import (
     KINDS,
+    SLOW_NATS,
     NatsProcess,
     RedisProcess,
     nats_process,
@@ -226,6 +227,7 @@ def test_messages_are_taken_once_and_in_order(kit: Kit, new_store: Any) -> None:
     run(kit, new_store, body)
 
 
+@pytest.mark.parametrize("new_store", ["memory", *SLOW_NATS], indirect=True)
 def test_each_message_is_taken_by_one_of_many(kit: Kit, new_store: Any) -> None:
     async def body(store: FeedStore) -> None:
         messages = [b"%d" % number for number in range(60)]
@@ -295,6 +297,7 @@ def test_expired_message_is_neither_taken_nor_removed(kit: Kit, expiring_store: 
     run(kit, new_store, body)
 
 
+@pytest.mark.parametrize("new_store", ["memory", *SLOW_NATS], indirect=True)
 def test_full_mailbox_refuses_until_one_is_gone(kit: Kit, new_store: Any) -> None:
     async def body(store: FeedStore) -> None:
         for number in range(MAX_MESSAGES):

@@ -65,7 +65,7 @@ def fake_server(hello: bytes, on_data: Callable[[bytes], None]) -> Iterator[int]
 def test_server_that_is_away_raises_and_returns(tmp_path: pathlib.Path) -> None:
     async def body() -> None:
         with nats_process(tmp_path) as process:
-            async with NatsStore(process.url, timeout=1.0) as store:
+            async with NatsStore(process.url, timeout=0.5) as store:
                 record = LogRecord("a.1", "a", SESSION)
                 assert await store.append(0, LogHead(), record) == 1
                 process.kill()
@@ -119,6 +119,7 @@ def test_stopped_server_raises_after_the_timeout(tmp_path: pathlib.Path) -> None
     run(body)
 
 
+@pytest.mark.slow
 def test_network_that_takes_no_bytes_delays_no_call(engine: NatsProcess) -> None:
     async def body() -> None:
         proxy = StallingProxy(engine.port)
@@ -140,6 +141,20 @@ def test_network_that_takes_no_bytes_delays_no_call(engine: NatsProcess) -> None
         proxy.close()
 
     run(body)
+
+
+def test_store_can_be_entered_again(engine: NatsProcess) -> None:
+    store = NatsStore(engine.url, prefix=next(PREFIXES))
+    heads = []
+
+    async def body() -> None:
+        async with store:
+            heads.extend(await asyncio.gather(*(store.head(0) for _ in range(3))))
+            await fill(store, 0, 1)
+
+    run(body)
+    run(body)
+    assert [head.position for head in heads] == [0, 0, 0, 1, 1, 1]
 
 
 def test_listener_goes_on_after_a_restart(tmp_path: pathlib.Path) -> None:
