@@ -47,10 +47,14 @@ class NatsConnection:
         self._numbers = 0
         self._task: asyncio.Task[None] | None = None
 
-    def open(self) -> None:
-        """Begin to connect, and to connect again after each loss."""
+    async def open(self) -> None:
+        """Connect, again after each loss. Raises `StoreError` if the first attempt fails."""
         self._link, self._opened = None, Notifier()
-        self._task = asyncio.create_task(self._run())
+        tried = asyncio.Event()
+        self._task = asyncio.create_task(self._run(tried))
+        await tried.wait()
+        if self._link is None:
+            raise StoreError(self._reason)
 
     async def close(self) -> None:
         task, self._task = self._task, None
@@ -138,7 +142,7 @@ class NatsConnection:
         if not isinstance(error, nats.errors.NoServersError):
             self._reason = f"{type(error).__name__}: {error}".removesuffix(": ")
 
-    async def _run(self) -> None:
+    async def _run(self, tried: asyncio.Event) -> None:
         failures = 0
         while True:
             client = Client()
@@ -155,9 +159,11 @@ class NatsConnection:
                 self._link = link
                 self._reason = ""
                 self._opened.notify()
+                tried.set()
                 await link.until_lost()
             except Exception as error:  # also of a server that is not one of NATS
                 self._on_error(error)
+                tried.set()
                 await asyncio.sleep(_RETRY_SECONDS[min(failures, len(_RETRY_SECONDS) - 1)])
                 failures += 1
             finally:

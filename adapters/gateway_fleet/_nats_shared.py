@@ -38,7 +38,7 @@ class NatsShared:
     async def open(self) -> None:
         """Connect, and look at the streams."""
         self._lock = asyncio.Lock()  # of this event loop
-        self.connection.open()
+        await self.call(self.connection.open())
         await self.call(self.ready())
 
     async def call(self, request: Awaitable[T]) -> T:

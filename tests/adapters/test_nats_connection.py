@@ -78,7 +78,7 @@ def test_server_that_is_away_raises_and_returns(tmp_path: pathlib.Path) -> None:
                 assert await store.append(0, record.head(1), LogRecord("a.2", "a")) == 2
             process.kill()
             with pytest.raises(StoreError):
-                async with NatsStore(process.url, timeout=0.3):
+                async with NatsStore(process.url, timeout=20.0):
                     pass
 
     run(body)
@@ -87,7 +87,7 @@ def test_server_that_is_away_raises_and_returns(tmp_path: pathlib.Path) -> None:
 def test_server_that_lost_its_streams_gets_them_again(tmp_path: pathlib.Path) -> None:
     async def body() -> None:
         with nats_process(tmp_path) as process:
-            async with NatsStore(process.url, timeout=1.0) as store:
+            async with NatsStore(process.url, timeout=10.0) as store:
                 await fill(store, 0, 3)
                 async with client_of(process.url) as admin:
                     for name in ("gw-log", "gw-mail", "KV_gw-members", "KV_gw-values"):
@@ -161,7 +161,7 @@ def test_listener_goes_on_after_a_restart(tmp_path: pathlib.Path) -> None:
     async def body() -> None:
         notified: list[int] = []
         with nats_process(tmp_path) as process:
-            async with NatsStore(process.url, timeout=2.0) as store:
+            async with NatsStore(process.url, timeout=10.0) as store:
                 scope = store.scoped("x.y *>")
                 task = asyncio.create_task(scope.listen(notified.append))
                 for shard in (3, 4):
@@ -189,7 +189,7 @@ def test_documented_permissions_allow_each_verb(tmp_path: pathlib.Path) -> None:
     async def body() -> None:
         with nats_process(tmp_path, authorization=f"{{users: [{found[1]}]}}") as process:
             url = process.url.replace("//", "//fleet:a-long-password@")
-            async with NatsStore(url, retention=100, timeout=2.0) as store:
+            async with NatsStore(url, retention=100, timeout=10.0) as store:
                 notified: list[Any] = []
                 scope = store.scoped("x")
                 tasks = [
@@ -211,12 +211,12 @@ def test_documented_permissions_allow_each_verb(tmp_path: pathlib.Path) -> None:
                 for task in tasks:
                     task.cancel()
                 await asyncio.wait(tasks)
-            async with NatsStore(url, retention=200, timeout=2.0) as store:
+            async with NatsStore(url, retention=200, timeout=10.0) as store:
                 assert store.keep_seconds == 50
             with pytest.raises(
                 StoreError, match=r'permissions violation.*"\$js\.api\.stream\.info'
             ):
-                async with NatsStore(url, prefix="other", timeout=2.0):
+                async with NatsStore(url, prefix="other", timeout=10.0):
                     pass
 
     run(body)
@@ -227,14 +227,14 @@ def test_wrong_password_is_named_but_not_shown(tmp_path: pathlib.Path) -> None:
         users = '{users: [{user: "a b", password: "right@:/"}]}'
         with nats_process(tmp_path, authorization=users) as process:
             url = process.url.replace("//", "//a%20b:{}@")
-            async with NatsStore(url.format("right%40%3A%2F"), timeout=1.0) as store:
+            async with NatsStore(url.format("right%40%3A%2F"), timeout=10.0) as store:
                 await fill(store, 0, 1)
             with pytest.raises(StoreError, match="Authorization Violation") as caught:
-                async with NatsStore(url.format("hidden"), timeout=0.5):
+                async with NatsStore(url.format("hidden"), timeout=20.0):
                     pass
             assert "hidden" not in str(caught.value)
         with nats_process(tmp_path, authorization="{token: hidden}") as process:
-            async with NatsStore(process.url.replace("//", "//hidden@"), timeout=1.0):
+            async with NatsStore(process.url.replace("//", "//hidden@"), timeout=20.0):
                 pass
 
     run(body)
@@ -253,10 +253,10 @@ def test_tls_is_verified_and_required(tmp_path: pathlib.Path) -> None:
     async def body() -> None:
         with nats_process(tmp_path, tls=files) as process:
             url = process.url.replace("nats:", "tls:")
-            async with NatsStore(url, ssl_context=trusting, timeout=2.0) as store:
+            async with NatsStore(url, ssl_context=trusting, timeout=10.0) as store:
                 await fill(store, 0, 1)
             with pytest.raises(StoreError, match="CERTIFICATE_VERIFY_FAILED"):
-                async with NatsStore(url, ssl_context=wary, timeout=0.5):
+                async with NatsStore(url, ssl_context=wary, timeout=20.0):
                     pass
 
     run(body)
@@ -269,7 +269,7 @@ def test_password_is_not_sent_to_a_server_without_tls() -> None:
         for login in ("user:hidden@", "hidden@", ""):
             url = f"tls://{login}127.0.0.1:{port}"
             with pytest.raises(StoreError, match="the server offers no TLS") as caught:
-                async with NatsStore(url, timeout=0.3):
+                async with NatsStore(url, timeout=20.0):
                     pass
             assert "hidden" not in str(caught.value)
 
@@ -295,7 +295,7 @@ def test_server_that_cannot_be_used_raises(
 ) -> None:
     async def body() -> None:
         with nats_process(tmp_path, **settings) as process, pytest.raises(StoreError, match=text):
-            async with NatsStore(process.url, timeout=0.5):
+            async with NatsStore(process.url, timeout=20.0):
                 pass
 
     run(body)
@@ -312,7 +312,7 @@ def test_server_that_cannot_be_used_raises(
 def test_unknown_server_raises(hello: bytes, text: str) -> None:
     async def body() -> None:
         with pytest.raises(StoreError, match=text):
-            async with NatsStore(f"nats://127.0.0.1:{port}", timeout=0.3):
+            async with NatsStore(f"nats://127.0.0.1:{port}", timeout=20.0):
                 pass
 
     with fake_server(hello, lambda _: None) as port:
