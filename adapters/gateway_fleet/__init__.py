@@ -18,16 +18,20 @@ except ModuleNotFoundError as _error:
 
 from gateway_fleet._generation import find_fleet
 from gateway_fleet._reshard import cancel_reshard, reshard
+from gateway_fleet.commands import Commands, open_commands
 from gateway_fleet.feed import Feed, open_feed
 from gateway_fleet.fleet import Fleet, open_fleet
 from gateway_fleet.memory import MemoryStore
 from gateway_fleet.store import FeedStore, Store, StoreError
+from gateway_proto.fleet import CommandError
 
 if TYPE_CHECKING:
     from gateway_fleet.nats import NatsStore
     from gateway_fleet.redis import RedisStore
 
 __all__ = [
+    "CommandError",
+    "Commands",
     "Feed",
     "FeedStore",
     "Fleet",
@@ -38,6 +42,7 @@ __all__ = [
     "StoreError",
     "cancel_reshard",
     "find_fleet",
+    "open_commands",
     "open_feed",
     "open_fleet",
     "reshard",

@@ -8,6 +8,7 @@ from typing import Any
 
 import anyio
 
+from gateway_fleet._command_service import CommandService, gateway_settings
 from gateway_fleet._coordinator import Coordinator
 from gateway_fleet._crossing import Crossing, Role
 from gateway_fleet._drains import until_asked
@@ -55,9 +56,17 @@ class Member:
         self._config = config
         self.store: Store = bot.scoped(generation.id)
         """Store with the logs of this fleet."""
+        settings = gateway_settings(config, self.store, publish=publish)
+        self._commands = CommandService(name, bot, self.store, settings, self._own_here)
         now = anyio.current_time()
         membership = Membership(
-            name, generation.count, ttl=ttl, interval=interval, version=__version__, now=now
+            name,
+            generation.count,
+            ttl=ttl,
+            interval=interval,
+            version=__version__,
+            gateway=settings,
+            now=now,
         )
         self._membership = membership
         self._coordinator = Coordinator(membership, name, self.store, self._on_event, self._report)
@@ -135,6 +144,7 @@ class Member:
             self._group.start_soon(self._drain_if_asked)
             self._group.start_soon(self._coordinator.run)
             self._group.start_soon(self.slots.run)
+            self._group.start_soon(self._commands.run)
 
     async def drain(self) -> None:
         """Give all shards away; then the iteration ends."""
@@ -235,9 +245,11 @@ class Member:
             self.lease.claimed(shard_id)
             await self.shards.add(shard_id, session=claim.session)
             owner.gateway = self.shards.gateways[shard_id]
+            self._group.start_soon(self._commands.presences.keep, owner)
         if await owner.run():
             self._membership.fenced(shard_id, claim.id, now=anyio.current_time())
             self._coordinator.changed()
+        self._commands.presences.forget(shard_id)
         await self._remove(shard_id)
         while owner.gateway is not None and owner.gateway.unhandled_events:  # they are dropped
             await anyio.sleep(_POLL_SECONDS)
@@ -274,6 +286,13 @@ class Member:
             await self.crossing.until_handled(owner)
         await owner.until_clear()
         self._end(owner)
+
+    def _own_here(self, shard_id: int) -> ShardOwner | None:
+        """Return the owner of a shard that may send commands."""
+        owner = self.owners.get(shard_id)
+        if owner is None or owner.is_over or not self._owns(shard_id, owner.claim.id):
+            return None
+        return owner
 
     def _owns(self, shard_id: int, claim: str) -> bool:
         head = self._membership.owned.get(shard_id)

@@ -9,13 +9,15 @@ from collections.abc import AsyncIterator, Mapping
 import anyio
 
 from gateway_fleet._bots import check_bot, wait_for_fleet
+from gateway_fleet._command_sender import CommandSender
 from gateway_fleet._feed_group import FeedGroup
 from gateway_fleet._feed_place import join_group, until_next_place
 from gateway_fleet._runtime import Notifier, alone, member_name
+from gateway_fleet.commands import Commands, check_feed_store
 from gateway_fleet.store import FeedStore
 from gateway_proto import LocalProtocolError
 from gateway_proto.driver.event_queue import log_error
-from gateway_proto.fleet import FeedEvent, GroupPlace, LogHead
+from gateway_proto.fleet import FeedEvent, Generation, GroupPlace, LogHead
 
 __all__ = ["Feed", "open_feed"]
 
@@ -23,7 +25,7 @@ _GROUP = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _LEAVE_SECONDS = 10.0
 
 
-class Feed:
+class Feed(Commands):
     """Events of the shards that this consumer owns within its group, out of the logs of a fleet.
 
     Iterate over it for (shard id, event). An event is acknowledged when the next is asked for, or
@@ -39,6 +41,7 @@ class Feed:
         bot: FeedStore,
         options: tuple[float, float, bool],
     ) -> None:
+        super().__init__(CommandSender(bot, place.generation, self._generation))
         self._name = name
         self._group = group
         self._bot = bot
@@ -93,8 +96,19 @@ class Feed:
         self._is_over = True
         self._changed.notify()
 
+    async def _generation(self) -> Generation:
+        """Return the generation whose events are read: the shard ids of commands are its, too."""
+        return self._consumer.place.generation
+
     def _make_consumer(self, place: GroupPlace) -> FeedGroup:
         return FeedGroup(self._name, self._group, place, self._bot, self._changed, self._options)
+
+    async def _send(self) -> None:
+        """Take the answers to commands."""
+        try:
+            await self._sender.run()
+        except Exception as error:
+            self._fail(error)
 
     async def _run(self) -> None:
         """Take part in the group, in one generation after the other."""
@@ -105,12 +119,16 @@ class Feed:
                     place = await self._until_next_place()
                     tasks.cancel_scope.cancel()
                 left, self._consumer = self._consumer, self._make_consumer(place)
+                self._sender.changed()
                 self._changed.notify()
                 await left.leave(forget=True)
         except Exception as error:
-            self._error = alone(error)
-            log_error(self._error)
-            self._changed.notify()
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        self._error = alone(error)
+        log_error(self._error)
+        self._changed.notify()
 
     async def _until_next_place(self) -> GroupPlace:
         place = await until_next_place(self._bot, self._group, self._consumer, self._options[1])
@@ -151,10 +169,7 @@ async def open_feed(
             f"invalid group {group!r:.80}: expected 1 to 64 letters, digits, hyphens or underscores"
         )
     check_bot(bot)
-    if not hasattr(store, "listen"):
-        raise LocalProtocolError(
-            f"invalid store {store!r:.80}: expected a FeedStore, such as RedisStore(url)"
-        )
+    check_feed_store(store)
     async with store as entered:
         bot_store, generation = await wait_for_fleet(entered, bot)
         place = await join_group(bot_store, group, generation)
@@ -162,6 +177,7 @@ async def open_feed(
         error: BaseException | None = None
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(feed._run)
+            tasks.start_soon(feed._send)
             try:
                 yield feed
             except anyio.get_cancelled_exc_class():

@@ -234,6 +234,11 @@ class ClientConnection(BaseConnection[Command, Event, Dispatch | Payload]):
             self._sender.put(message, encoded, self._advance_clock(now))
         self._flush(self._advance_clock(now))
 
+    def can_send(self, command: Command, *, now: float) -> bool:
+        """Whether `send` would send a command at once, and not queue it or raise for the state."""
+        at = self._sender.queue.slot_at(command, now)
+        return self._state is State.READY and at is not None and at <= now
+
     def request(self, request: Request, *, now: float, timeout: float = 30.0) -> int:
         """Send a request and collect its answer; returns its number.
 

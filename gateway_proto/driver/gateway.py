@@ -119,6 +119,13 @@ class AdapterGateway(BaseGateway):
             driver.connection.send(command, now=self._now())
         driver.process_output()
 
+    def can_send(self, command: Command) -> bool:
+        """Whether `send` would send a command at once: READY, nothing queued, and within limits."""
+        driver = self._driver
+        if driver is None or self.state is not State.READY:
+            return False
+        return bool(driver.connection.can_send(command, now=self._now()))
+
     @overload
     async def request(
         self, request: RequestGuildMembers, *, timeout: float = 30.0

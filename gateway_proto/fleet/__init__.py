@@ -5,6 +5,28 @@ Each class takes `now`, returns requests to a store and gets the answers; it doe
 """
 
 from gateway_proto.fleet.assignment import assign_shards
+from gateway_proto.fleet.command_inbox import CommandInbox, TakenCommand
+from gateway_proto.fleet.command_messages import (
+    CommandAnswer,
+    CommandMessage,
+    DesiredPresence,
+    check_command,
+    decode_command,
+    encode_command,
+    mailbox_of,
+)
+from gateway_proto.fleet.delivery import (
+    CommandError,
+    Delivery,
+    DeliveryOutcome,
+    DeliveryStep,
+    FindOwner,
+    NotSent,
+    PostCommand,
+    RemoveCommand,
+    Sent,
+    WaitForAnswer,
+)
 from gateway_proto.fleet.feed_cursor import FeedCursor
 from gateway_proto.fleet.feed_events import (
     Cutover,
@@ -25,8 +47,14 @@ from gateway_proto.fleet.generations import (
 )
 from gateway_proto.fleet.identify_slots import IdentifySlots, SlotWrite
 from gateway_proto.fleet.ledger import Ledger
+from gateway_proto.fleet.log_answers import LogAnswers, RequestOutcome
 from gateway_proto.fleet.mailboxes import MAX_MESSAGE_SIZE, MAX_MESSAGES, check_message
-from gateway_proto.fleet.member_record import MemberRecord, ShardStatus, Stage
+from gateway_proto.fleet.member_record import (
+    GatewaySettings,
+    MemberRecord,
+    ShardStatus,
+    Stage,
+)
 from gateway_proto.fleet.membership import Membership
 from gateway_proto.fleet.membership_values import (
     ClaimShard,
@@ -40,6 +68,7 @@ from gateway_proto.fleet.membership_values import (
     WriteMember,
 )
 from gateway_proto.fleet.metrics import FleetMetrics
+from gateway_proto.fleet.owners import ShardOwners
 from gateway_proto.fleet.records import (
     MAX_RECORD_SIZE,
     LoggedEvent,
@@ -54,16 +83,27 @@ __all__ = [
     "MAX_MESSAGE_SIZE",
     "MAX_RECORD_SIZE",
     "ClaimShard",
+    "CommandAnswer",
+    "CommandError",
+    "CommandInbox",
+    "CommandMessage",
     "Cutover",
+    "Delivery",
+    "DeliveryOutcome",
+    "DeliveryStep",
+    "DesiredPresence",
     "FeedCursor",
     "FeedEvent",
+    "FindOwner",
     "FleetMetrics",
+    "GatewaySettings",
     "Generation",
     "GenerationPhase",
     "Generations",
     "GroupPlace",
     "IdentifySlots",
     "Ledger",
+    "LogAnswers",
     "LogHead",
     "LogRecord",
     "LogRewound",
@@ -74,21 +114,33 @@ __all__ = [
     "MemberRecord",
     "Membership",
     "MembershipEvent",
+    "NotSent",
+    "PostCommand",
     "Preparation",
     "RecordsDropped",
     "ReferenceStore",
     "ReleaseRequested",
+    "RemoveCommand",
+    "RequestOutcome",
     "Resharding",
+    "Sent",
     "SessionLost",
     "ShardAcquired",
     "ShardLost",
+    "ShardOwners",
     "ShardStatus",
     "SlotWrite",
     "Stage",
     "StoreRequest",
+    "TakenCommand",
+    "WaitForAnswer",
     "WriteMember",
     "assign_shards",
+    "check_command",
     "check_message",
     "claim_record",
+    "decode_command",
+    "encode_command",
     "feed_events",
+    "mailbox_of",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from typing import Annotated, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 
@@ -11,7 +11,7 @@ from gateway_proto._checks import integer
 from gateway_proto.errors import DataError, LocalProtocolError
 from gateway_proto.fleet.records import BYTES, MAX_POSITION, MAX_RECORD_SIZE, MAX_SEQUENCE
 
-__all__ = ["MAX_SHARDS", "MemberRecord", "ShardStatus", "Stage"]
+__all__ = ["MAX_SHARDS", "GatewaySettings", "MemberRecord", "ShardStatus", "Stage"]
 
 MAX_SHARDS = 2**16
 """Maximum number of shards of a fleet."""
@@ -64,6 +64,19 @@ class ShardStatus(msgspec.Struct, frozen=True, omit_defaults=True):
         raise LocalProtocolError(f"invalid ShardStatus: {why}")
 
 
+class GatewaySettings(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Settings of a member's connections, by which others check a command before they send it."""
+
+    version: Annotated[int, msgspec.Meta(ge=1, le=255)]
+    """Number of the protocol version."""
+    intents: _Count | None = None
+    encoding: Literal["json", "etf"] = "json"
+    payload_limit: _Count | None = None
+    """Maximum bytes of a command; None means that of the version."""
+    publishes: bool = False
+    """Whether the member logs events, so that the answer of a request is in the log."""
+
+
 class MemberRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     """Record of a member in the members table, written by its heartbeat."""
 
@@ -79,6 +92,8 @@ class MemberRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     shards: dict[_Shard, ShardStatus] = {}
     stages: dict[_Shard, Stage] = {}
     """Owned shards that take part in the change to another number of shards."""
+    gateway: GatewaySettings | None = None
+    """None means that the member takes no commands from others."""
 
     def to_bytes(self) -> bytes:
         """Return JSON, which `from_bytes` converts to an equal value.

@@ -29,7 +29,13 @@ from gateway_proto._checks import (
 )
 from gateway_proto.errors import LocalProtocolError
 from gateway_proto.fleet.assignment import MAX_MEMBERS, assign_shards
-from gateway_proto.fleet.member_record import SHARD_COUNT, MemberRecord, ShardStatus, Stage
+from gateway_proto.fleet.member_record import (
+    SHARD_COUNT,
+    GatewaySettings,
+    MemberRecord,
+    ShardStatus,
+    Stage,
+)
 from gateway_proto.fleet.members_table import MembersTable
 from gateway_proto.fleet.membership_values import (
     ClaimShard,
@@ -52,6 +58,7 @@ _MEMBER = Check(
 )
 _STATUS = instance_of(ShardStatus, "a ShardStatus")
 _STAGE = optional(instance_of(Stage, "a Stage"))
+_GATEWAY = optional(instance_of(GatewaySettings, "a GatewaySettings"))
 _LOSS_SECONDS = 60.0
 """Seconds within which losses of one shard count as repeated, and maximum wait after them."""
 
@@ -61,7 +68,8 @@ class Membership:
 
     No other process may have the name `member`, also not an earlier one: add a random part.
     `interval` is the time from heartbeat to heartbeat, and at most a third of `ttl`. At most
-    `max_moves` shards are given away at a time. Raises `LocalProtocolError` for invalid arguments.
+    `max_moves` shards are given away at a time. By `gateway` other processes check commands before
+    they send them to this one. Raises `LocalProtocolError` for invalid arguments.
     """
 
     def __init__(
@@ -73,6 +81,7 @@ class Membership:
         interval: float = 2.0,
         max_moves: int = 4,
         version: str = "",
+        gateway: GatewaySettings | None = None,
         now: float,
     ) -> None:
         _MEMBER.named("member", member)
@@ -81,12 +90,14 @@ class Membership:
         number(0, ttl / 3, "seconds, a third of ttl", is_open=True).named("interval", interval)
         POSITIVE.named("max_moves", max_moves)
         TEXT.named("version", version)
+        _GATEWAY.named("gateway", gateway)
         self._member = member
         self._count = count
         self._ttl = ttl
         self._interval = interval
         self._max_moves = max_moves
         self._version = version[:64]
+        self._gateway = gateway
         self._now = now
         # A process that reuses a name has started at another time, so its ids differ.
         self._claim_prefix = f"{member}@{float(now)!r}"
@@ -177,6 +188,7 @@ class Membership:
                 self._version,
                 dict(self._statuses),
                 dict(self._stages),
+                self._gateway,
             )
             self._sent_at, self._is_hurried = self._now, False
             self._write(WriteMember(self._member, record.to_bytes()), record)

@@ -114,6 +114,13 @@ class CommandQueue(Generic[C]):
             return None
         return max(soonest, self.window.next_slot_at(now, reserve=self._reserve))
 
+    def slot_at(self, command: C, now: float) -> float | None:
+        """Return when the limits would allow a command; None while others are queued."""
+        if self.commands:
+            return None
+        at = self.window.next_slot_at(now, reserve=self._reserve)
+        return max(at, self._not_before(command, now))
+
     def next_report_at(self) -> float | None:
         """Return when to report the delay; None if no command is queued, or it was reported."""
         if not self.commands:

@@ -195,6 +195,22 @@ def test_giving_up_ends_the_iteration_if_configured(kit: Kit, shards: bool) -> N
     kit.run(main)
 
 
+def test_gateway_can_send_while_it_is_ready(kit: Kit) -> None:
+    async def main() -> None:
+        async with (
+            kit.limit(),
+            kit.adapter.serve_gateway(Server()) as serving,
+            kit.adapter.open_gateway(_config(serving)) as gateway,
+        ):
+            assert not gateway.can_send(UpdatePresence())
+            await _first(gateway, Ready)
+            assert gateway.can_send(UpdatePresence())
+            await gateway.stop()
+            assert not gateway.can_send(UpdatePresence())
+
+    kit.run(main)
+
+
 def test_send_and_request_after_giving_up_raise_the_reason(kit: Kit) -> None:
     async def main() -> None:
         server = Server(ServerConfig(tokens=frozenset({"another"})))

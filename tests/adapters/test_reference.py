@@ -21,6 +21,7 @@ _CLASSES = [
     *(("adapters", module.RunningServer) for module in (gateway_asyncio, gateway_trio)),
     ("adapters", gateway_fleet.Fleet),
     ("adapters", gateway_fleet.Feed),
+    ("adapters", gateway_fleet.Commands),
     ("link", Link),
     ("link", LinkSide),
 ]

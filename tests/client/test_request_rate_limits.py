@@ -188,3 +188,23 @@ def test_rate_limit_of_all_members_outlasts_a_connection() -> None:
     client.request(RequestGuildMembers("2"))
 
     assert client.received_request().guild_id == "2"
+
+
+def test_command_can_be_sent_if_it_would_not_be_queued() -> None:
+    client = RequestClient()
+    connection, now = client.connection(), client.link.now
+    command = UpdateVoiceState("1", None)
+    assert connection.can_send(command, now=now)
+    assert connection.can_send(RequestGuildMembers("1"), now=now)
+
+    connection.send(RequestGuildMembers("1"), now=now)
+
+    assert not connection.can_send(RequestGuildMembers("1"), now=now), "one in 30 seconds"
+    assert connection.can_send(RequestGuildMembers("2"), now=now)
+    while connection.can_send(command, now=now):
+        connection.send(command, now=now)
+        assert connection.queued_commands == ()
+    connection.send(command, now=now)
+    assert connection.queued_commands == (command,)
+    connection.close(4000, now=now)
+    assert not connection.can_send(command, now=now)

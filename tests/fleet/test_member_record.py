@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway_proto import DataError, LocalProtocolError
-from gateway_proto.fleet import MAX_RECORD_SIZE, MemberRecord, ShardStatus, Stage
+from gateway_proto.fleet import MAX_RECORD_SIZE, GatewaySettings, MemberRecord, ShardStatus, Stage
 
 SHARDS = st.integers(0, 2**16 - 1)
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=64)
@@ -32,6 +32,7 @@ RECORDS = st.builds(
     TEXT,
     st.dictionaries(SHARDS, STATUSES, max_size=3),
     st.dictionaries(SHARDS, st.sampled_from(Stage), max_size=3),
+    st.none() | st.builds(GatewaySettings, st.integers(1, 255), st.none() | st.integers(0, 2**53)),
 )
 
 

@@ -93,6 +93,17 @@ def test_earliest_of_several_delayed_commands_sets_the_wait() -> None:
         assert queue.next_slot_at(1.0) == 5.0
 
 
+def test_slot_of_a_further_command_obeys_all_limits() -> None:
+    queue = _queue({"held": 5.0})
+
+    assert queue.slot_at("a", 0.0) == 0.0
+    assert queue.slot_at("held", 0.0) == 5.0
+    _put(queue, *"abcdefghi")
+    assert queue.slot_at("a", 0.0) is None, "others are first"
+    _taken(queue, 1.0)
+    assert queue.slot_at("a", 2.0) == 61.0
+
+
 def test_only_the_last_presence_is_sent() -> None:
     """Rule 62."""
     queue = _queue()
