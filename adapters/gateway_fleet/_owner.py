@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -207,9 +206,13 @@ class ShardOwner:
 
     async def flush(self) -> None:
         """Append what is left, after `run` was cancelled; give up if the store is away."""
-        with contextlib.suppress(StoreError):
-            while not self.is_over and self.ledger.next_append() is not None:
-                await self._append()
+        for seconds in (*_RETRY_SECONDS, 0.0):
+            try:
+                while not self.is_over and self.ledger.next_append() is not None:
+                    await self._append()
+                return
+            except StoreError:  # also of a connection on which a request was cancelled
+                await anyio.sleep(seconds)
 
     async def _append(self) -> bool:
         """Append what is next; return whether the shard is still owned."""
