@@ -339,7 +339,10 @@ class Membership:
         self._has_left = written.draining and not written.owns and not self._claiming
         soon = self._sent_at + self._interval / 4
         self._due = min(self._due, max(soon, self._members.next_death()))
-        if written.wants != tuple(self._wants) or written.owns.keys() != self._owned.keys():
+        is_changed = (
+            written.wants != tuple(self._wants) or written.owns.keys() != self._owned.keys()
+        )
+        if is_changed or self._is_moving(targets, owners):
             self.hurry(now=self._now)
 
     def _assigned(self, live: Mapping[str, MemberRecord]) -> dict[int, str]:
@@ -401,6 +404,17 @@ class Membership:
             if to is None or is_late or shard in wanted[to]:
                 self._releasing[shard] = to
                 self._events.append(ReleaseRequested(shard, head.id, to))
+
+    def _is_moving(self, targets: Mapping[int, str], owners: Mapping[int, tuple[int, str]]) -> bool:
+        """Whether a shard is about to move here, or from here, so that members wait for another.
+
+        They look at the table more often: a move is three heartbeats, each after one of the other.
+        """
+        return (
+            bool(self._moving)
+            or any(shard in owners for shard in self._wants)
+            or any(targets.get(shard, self._member) != self._member for shard in self._owned)
+        )
 
     def _is_blocked(self, shard: int) -> bool:
         """Whether a shard that was lost twice in a minute must wait before the next claim."""

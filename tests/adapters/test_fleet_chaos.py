@@ -43,7 +43,7 @@ class Owner:
 
     _numbers = itertools.count()
 
-    def __init__(self, api: str, engine: EngineProcess, folder: pathlib.Path) -> None:
+    def __init__(self, api: str, engine: EngineProcess, folder: pathlib.Path, loop: str) -> None:
         self.name = f"owner-{next(self._numbers)}"
         self.proxy = StallingProxy(engine.port)
         self.output = folder / f"{self.name}.jsonl"
@@ -51,7 +51,7 @@ class Owner:
             self.process = subprocess.Popen(
                 [
                     *(sys.executable, "-m", "tests.adapters.fleet_owner"),
-                    *(api, f"{engine.scheme}://127.0.0.1:{self.proxy.port}", self.name),
+                    *(api, f"{engine.scheme}://127.0.0.1:{self.proxy.port}", self.name, loop),
                 ],
                 cwd=ROOT,
                 env=ENVIRONMENT,
@@ -77,17 +77,21 @@ class Chaos:
     engine: EngineProcess
     folder: pathlib.Path
     rng: random.Random
+    loop: str = "asyncio"
+    pause: float = 0.0
     owners: list[Owner] = attrs.Factory(list)
     ended: list[Owner] = attrs.Factory(list)
     counts: Counter[str] = attrs.Factory(Counter)
+    faults: list[tuple[float, str, str]] = attrs.Factory(list)
 
     def start_owner(self) -> None:
-        self.owners.append(Owner(self.api, self.engine, self.folder))
+        self.owners.append(Owner(self.api, self.engine, self.folder, self.loop))
 
     def inject(self, kinds: tuple[str, ...]) -> None:
         kind, owner = self.rng.choice(kinds), self.rng.choice(self.owners)
         seconds = self.rng.uniform(1.0, 9.0)
         self.counts[kind] += 1
+        self.faults.append((time.time(), kind, owner.name))
         match kind:
             case "kill":
                 owner.process.kill()
@@ -116,7 +120,7 @@ class Chaos:
     def run(self, seconds: float, kinds: tuple[str, ...]) -> None:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            time.sleep(self.rng.uniform(0.5, 3.0))
+            time.sleep(self.pause + self.rng.uniform(0.5, 3.0))
             self.inject(kinds)
 
 
@@ -178,20 +182,21 @@ FAULTS = ("kill", "stop", "partition", "drain")
 
 
 @pytest.mark.parametrize(
-    ("engine", "seed", "kinds"),
+    ("engine", "seed", "kinds", "loop"),
     [
-        pytest.param("redis", 1, FAULTS, marks=needs_redis),
-        pytest.param("redis", 2, (*FAULTS, "engine"), marks=needs_redis),
-        pytest.param("nats", 2, (*FAULTS, "engine"), marks=needs_nats),
+        pytest.param("redis", 1, FAULTS, "asyncio", marks=needs_redis),
+        pytest.param("redis", 2, (*FAULTS, "engine"), "asyncio", marks=needs_redis),
+        pytest.param("redis", 3, (*FAULTS, "engine"), "trio", marks=needs_redis),
+        pytest.param("nats", 2, (*FAULTS, "engine"), "asyncio", marks=needs_nats),
     ],
     indirect=["engine"],
 )
 def test_chaos_loses_and_repeats_nothing(
-    engine: EngineProcess, tmp_path: pathlib.Path, seed: int, kinds: tuple[str, ...]
+    engine: EngineProcess, tmp_path: pathlib.Path, seed: int, kinds: tuple[str, ...], loop: str
 ) -> None:
     options = ("--shards", str(SHARDS), "--max-concurrency", str(SHARDS), "--tick", str(TICK))
     with serve_process(*options) as server:
-        chaos = Chaos(server.api, engine, tmp_path, random.Random(seed))
+        chaos = Chaos(server.api, engine, tmp_path, random.Random(seed), loop)
         try:
             for _ in range(OWNERS):
                 chaos.start_owner()

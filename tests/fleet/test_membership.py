@@ -262,6 +262,44 @@ def test_hurry_during_a_heartbeat_affects_the_following_one() -> None:
     assert member.next_timer() == 2.125
 
 
+def test_heartbeats_hurry_while_a_shard_is_to_be_given_away() -> None:
+    member = membership()
+    own_all(member)
+    heartbeat(member, 2.0, {})
+    assert member.next_timer() == 2.5
+
+    heartbeat(member, 2.5, {"b": record()})  # it does not want any shard yet
+    assert member.next_timer() == 2.625
+    heartbeat(member, 2.625, {})
+
+    assert member.next_timer() == 2.75, "until b is dead"
+
+
+def test_heartbeats_hurry_while_another_has_a_wanted_shard() -> None:
+    member = membership()
+    everything = record(owns=dict.fromkeys(range(4), 5))
+    heartbeat(member, 1.0, {"b": everything})
+    heartbeat(member, 1.125, {"b": everything})
+
+    assert member.next_timer() == 1.25
+
+
+def test_heartbeats_hurry_until_a_given_shard_is_claimed() -> None:
+    member = membership()
+    own_all(member)
+    heartbeat(member, 2.0, {"b": record(wants=tuple(range(4)))})
+    for event in member.events():
+        if isinstance(event, ReleaseRequested):
+            member.released(event.shard, event.claim, now=2.05)
+    given = set(range(4)) - member.owned.keys()
+    heartbeat(member, 2.125, {"b": record(wants=tuple(given))})
+    assert member.next_timer() == 2.25
+
+    heartbeat(member, 2.25, {"b": record(owns=dict.fromkeys(given, 9))})
+
+    assert member.next_timer() == 2.75
+
+
 def test_defaults_are_a_lease_of_ten_seconds_and_four_moves() -> None:
     member = Membership("a", 16, now=0.0)
     for now in (0.0, 0.5, 1.0):
@@ -269,11 +307,12 @@ def test_defaults_are_a_lease_of_ten_seconds_and_four_moves() -> None:
         for request in claims(member):
             member.claim_done(request, LogHead(5, request.id, "a"), now=now)
     member.events()
-
-    heartbeat(member, 3.0, {"b": record(wants=tuple(range(16)))})
-
-    assert member.lease_until == 13.0
+    heartbeat(member, 3.0, {})
     assert member.next_timer() == 5.0
+
+    heartbeat(member, 5.0, {"b": record(wants=tuple(range(16)))})
+
+    assert member.lease_until == 15.0
     assert sum(isinstance(event, ReleaseRequested) for event in member.events()) == 4
 
 
