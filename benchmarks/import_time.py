@@ -1,5 +1,8 @@
 """CPU time of imports in new interpreters, compared with the dependencies, and of `--help`.
 
+gateway_proto imports h11 and wsproto with its first lookup or connection that frames, so it is also
+measured together with what these import. The adapters import everything at once.
+
 All modules are there as bytecode, written by a first import: installed packages have theirs, and a
 checkout may not, which alone makes its import half as long again.
 """
@@ -24,6 +27,7 @@ NAME = "import_time"
 _IMPORTS = {
     "dependencies": "attrs, h11, msgspec, wsproto",
     "gateway_proto": "gateway_proto",
+    "first_connection": "gateway_proto, gateway_proto.client.lookup, gateway_proto.wire.frames",
     "asyncio": "asyncio",
     "gateway_asyncio": "gateway_asyncio",
     "trio": "trio",
@@ -106,6 +110,7 @@ def _measure(
         "rounds": len(rounds["dependencies"]),
         "milliseconds": {name: spread(values) for name, values in rounds.items()},
         "ratio": ratio(rounds["gateway_proto"], rounds["dependencies"]),
+        "first_connection": ratio(rounds["first_connection"], rounds["dependencies"]),
         "event_loops": loops,
     }
 
@@ -124,7 +129,8 @@ def show(result: dict[str, Any]) -> str:
         rows.append(["gateway-proto --help, the whole process", cell, ""])
     title = (
         f"CPU time of imports in a fresh interpreter, {result['rounds']} rounds: gateway_proto "
-        f"takes {times(result['ratio'])} of its dependencies"
+        f"takes {times(result['ratio'])} of its dependencies, "
+        f"{times(result['first_connection'])} with what a first connection imports"
     )
     return table(title, ["", "ms", "event loops imported"], rows)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable, Iterable
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from gateway_proto._redaction import EXCERPT, excerpt_of
 from gateway_proto.errors import LocalProtocolError
@@ -20,19 +20,19 @@ from gateway_proto.timing.timers import Timer, Timers
 from gateway_proto.versions import NextAction
 from gateway_proto.wire.close_codes import NO_CLOSE_FRAME, check_close, reply_to, reported_code
 from gateway_proto.wire.compression import DecompressionError, Decompressor
-from gateway_proto.wire.frames import (
-    ClientFrames,
+from gateway_proto.wire.fast_frames import MessageBatch, ProtocolViolation
+from gateway_proto.wire.frame_events import (
     CloseReceived,
     ExternalWebSocket,
     FrameEvent,
-    Frames,
     HttpRequest,
-    MessageBatch,
-    ProtocolViolation,
     Upgraded,
     UpgradeRejected,
 )
 from gateway_proto.wire.payload import PayloadError
+
+if TYPE_CHECKING:
+    from gateway_proto.wire.frames import Frames
 
 __all__ = ["Connection"]
 
@@ -260,8 +260,9 @@ class BaseConnection(Connection[Sent, Received], Generic[Sent, Received, Payload
     def receive_eof(self, *, now: float) -> None:
         """Report that the transport closed (EOF, reset or failed write). Idempotent."""
         now = self._advance_clock(now)
-        if isinstance(self._frames, ClientFrames) and self._state is State.CONNECTING:
-            self._process(self._frames.receive_eof(), now)
+        frames = self._frames
+        if self._state is State.CONNECTING and not isinstance(frames, ExternalWebSocket):
+            self._process(frames.receive_eof(), now)
         # Drop the backlog: its sequence numbers are not recorded, so a resume replays it. A close
         # or a violation by the peer in it still decides how the connection ends.
         backlog, self._backlog = self._backlog, []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from gateway_proto.wire.frames import MessageBatch
+from gateway_proto.wire.fast_frames import MessageBatch
 
 __all__ = ["one_by_one", "unmasked"]
 

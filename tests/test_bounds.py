@@ -29,7 +29,7 @@ from gateway_proto import (
 from gateway_proto.session import token_fingerprint
 from gateway_proto.wire.compression import has_zstd
 from gateway_proto.wire.compressors import make_compressor
-from gateway_proto.wire.frames import MessageBatch
+from gateway_proto.wire.fast_frames import MessageBatch
 
 LIMIT = 100_000
 MILLISECONDS = 40_000

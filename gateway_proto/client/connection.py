@@ -27,7 +27,7 @@ and hands a `ConnectionOutcome` to the owner.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
@@ -72,11 +72,12 @@ from gateway_proto.timing.timers import AWAITED, Timer
 from gateway_proto.urls import MAX_URL_LENGTH, Url
 from gateway_proto.versions import CloseCodePolicy, Encoding, HeartbeatFormat, NextAction, Opcode
 from gateway_proto.wire.compression import make_decompressor
-from gateway_proto.wire.frames import ClientFrames, ExternalWebSocket, HttpRequest, UpgradeRejected
+from gateway_proto.wire.frame_events import ExternalWebSocket, HttpRequest, UpgradeRejected
 from gateway_proto.wire.payload import Payload, decode_message
 
 if TYPE_CHECKING:
     from gateway_proto.timing.voice_states import VoiceStates
+    from gateway_proto.wire.frames import ClientFrames
 
 __all__ = ["ClientConnection"]
 
@@ -142,6 +143,9 @@ class ClientConnection(BaseConnection[Command, Event, Dispatch | Payload]):
         target = url.with_query(config.query)
         frames: ClientFrames | ExternalWebSocket = ExternalWebSocket()
         if framing:
+            # Imported on use: other libraries may have the WebSocket.
+            from gateway_proto.wire.frames import ClientFrames
+
             frames = ClientFrames(
                 host=target.host_header,
                 target=target.target,
@@ -723,7 +727,9 @@ class ClientConnection(BaseConnection[Command, Event, Dispatch | Payload]):
 
     def _unfinished_refusal(self) -> UpgradeRejected | None:
         frames = self._frames
-        return frames.unfinished_refusal() if isinstance(frames, ClientFrames) else None
+        if isinstance(frames, ExternalWebSocket):
+            return None
+        return cast("ClientFrames", frames).unfinished_refusal()
 
     def _adjust_next_action(self, action: NextAction) -> NextAction:
         without_session = action is NextAction.RESUME and self._session is None

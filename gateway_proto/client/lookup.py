@@ -20,7 +20,7 @@ from gateway_proto.timing.timers import AWAITED, Timer
 from gateway_proto.urls import Url
 from gateway_proto.versions import NextAction
 from gateway_proto.wire.close_codes import check_close
-from gateway_proto.wire.frames import UpgradeRejected
+from gateway_proto.wire.frame_events import UpgradeRejected
 from gateway_proto.wire.http_heads import joined
 from gateway_proto.wire.http_values import MAX_RETRY_AFTER, json_value, parse_retry_after, whole
 

@@ -10,6 +10,8 @@ import contextlib
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, overload
 
+# The first connection would import both, and block the event loop for some 20 ms.
+from gateway_proto.client import lookup as _lookup  # noqa: F401
 from gateway_proto.client.client import Client, Dial
 from gateway_proto.client.connection import ClientConnection
 from gateway_proto.commands import (
@@ -40,6 +42,7 @@ from gateway_proto.events import (
     SoundboardSounds,
 )
 from gateway_proto.state import State
+from gateway_proto.wire import frames as _frames  # noqa: F401
 
 __all__ = ["AdapterGateway"]
 

@@ -45,7 +45,7 @@ from gateway_proto.wire.close_codes import check_close
 from gateway_proto.wire.command_decoding import decode_command
 from gateway_proto.wire.compression import NoDecompressor
 from gateway_proto.wire.compressors import make_compressor
-from gateway_proto.wire.frames import ExternalWebSocket, HttpRequest, UpgradeRejected
+from gateway_proto.wire.frame_events import ExternalWebSocket, HttpRequest, UpgradeRejected
 from gateway_proto.wire.payload import Payload, decode_payload
 from gateway_proto.wire.server_frames import ServerFrames
 

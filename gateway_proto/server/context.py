@@ -43,7 +43,7 @@ from gateway_proto.server.session import ServerSession, SessionRegistry
 from gateway_proto.server.world import World
 from gateway_proto.server.world_messages import MESSAGE_CHANGES
 from gateway_proto.versions import ProtocolVersion
-from gateway_proto.wire.frames import HttpRequest
+from gateway_proto.wire.frame_events import HttpRequest
 from gateway_proto.wire.payload import Payload
 
 if TYPE_CHECKING:

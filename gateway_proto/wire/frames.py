@@ -4,16 +4,17 @@ h11 and wsproto parse the HTTP heads and the frames; `fast_frames.py` parses the
 server. This module adds what they leave to their callers: it joins and bounds fragments, answers
 pings and closes, and reports protocol violations apart from the peer's close. No input raises.
 
-`server_frames.py` has the server's side of the upgrade; clients do not import it.
+`server_frames.py` has the server's side of the upgrade; clients do not import it. This module is
+imported with the first connection that frames, since h11 and wsproto take a quarter of the time
+that this package and its dependencies take to import.
 """
 
 from __future__ import annotations
 
 import abc
 from collections.abc import Iterable, Iterator
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 
-import msgspec
 import wsproto.events as ws
 from wsproto.connection import Connection, ConnectionState, ConnectionType
 from wsproto.handshake import H11Handshake
@@ -28,20 +29,10 @@ from gateway_proto.wire.fast_frames import (
     Passthrough,
     ProtocolViolation,
 )
+from gateway_proto.wire.frame_events import CloseReceived, FrameEvent, Upgraded, UpgradeRejected
 from gateway_proto.wire.http_heads import InformationalResponses, joined
 
-__all__ = [
-    "ClientFrames",
-    "CloseReceived",
-    "ExternalWebSocket",
-    "FrameEvent",
-    "Frames",
-    "HttpRequest",
-    "MessageBatch",
-    "ProtocolViolation",
-    "UpgradeRejected",
-    "Upgraded",
-]
+__all__ = ["ClientFrames", "Frames"]
 
 _BODY_LIMIT = 4096
 """Bytes of a rejection's body that are kept."""
@@ -50,40 +41,6 @@ _HEAD_LIMIT = 16384
 _MAX_PONGS = 16
 """Pongs that wait to be sent. Above it only the latest ping is answered (RFC 6455, 5.5.3)."""
 _NO_STATUS = 1005
-
-
-class Upgraded(msgspec.Struct, frozen=True):
-    """Client: the server accepted the upgrade."""
-
-
-class UpgradeRejected(msgspec.Struct, frozen=True):
-    """Client: the server answered the upgrade with an HTTP response."""
-
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-
-class HttpRequest(msgspec.Struct, frozen=True):
-    """Server: a request, to be answered by `accept` or `respond`."""
-
-    method: str
-    target: str
-    headers: dict[str, str]
-    body: bytes
-    upgrade: bool
-
-
-class CloseReceived(msgspec.Struct, frozen=True):
-    """The peer's close frame; `code` is None where it carried none."""
-
-    code: int | None
-    reason: str
-
-
-FrameEvent: TypeAlias = (
-    Upgraded | UpgradeRejected | HttpRequest | MessageBatch | CloseReceived | ProtocolViolation
-)
 
 
 class Frames:
@@ -106,6 +63,10 @@ class Frames:
     def receive(self, data: bytes) -> Iterable[FrameEvent]:
         """Return what the bytes contain; to be exhausted before the next call."""
         ...
+
+    def receive_eof(self) -> Iterable[FrameEvent]:
+        """Return what the end of the bytes completes."""
+        return ()
 
     @property
     def buffered_bytes(self) -> int:
@@ -213,49 +174,6 @@ class Frames:
         assert self._ws is not None  # a ping was received
         if self._ws.state is ConnectionState.OPEN:
             self._write(self._ws.send(pong))
-
-
-class ExternalWebSocket:
-    """Messages without frames: another library has the WebSocket."""
-
-    def __init__(self) -> None:
-        self._messages: list[str | bytes] = []
-        self._size = 0
-        self._close: tuple[int, str] | None = None
-        self._is_closed = False
-
-    def send(self, message: str | bytes) -> None:
-        """Add a message to those that wait."""
-        self._messages.append(message)
-        self._size += len(message)
-
-    def send_text(self, text: bytes) -> None:
-        """Add a text message that is encoded already."""
-        self.send(text.decode())
-
-    def close(self, code: int, reason: str) -> None:
-        """Add a close to what waits; there is one, and nothing follows it."""
-        if not self._is_closed:
-            self._is_closed = True
-            self._close = (code, reason)
-
-    @property
-    def buffered_bytes(self) -> int:
-        """Bytes, or characters of text, that wait to be sent."""
-        return self._size
-
-    def messages_to_send(self) -> list[str | bytes]:
-        """Return the messages that wait."""
-        messages = self._messages
-        self._messages = []
-        self._size = 0
-        return messages
-
-    def close_to_send(self) -> tuple[int, str] | None:
-        """Return the close that waits, once."""
-        close = self._close
-        self._close = None
-        return close
 
 
 class ClientFrames(Frames):

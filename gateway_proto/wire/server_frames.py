@@ -13,7 +13,8 @@ from wsproto.utilities import LocalProtocolError as WsLocalProtocolError
 from wsproto.utilities import RemoteProtocolError as WsRemoteProtocolError
 
 from gateway_proto.wire.fast_frames import ProtocolViolation
-from gateway_proto.wire.frames import FrameEvent, Frames, HttpRequest, Upgraded
+from gateway_proto.wire.frame_events import FrameEvent, HttpRequest, Upgraded
+from gateway_proto.wire.frames import Frames
 from gateway_proto.wire.upgrade_requests import (
     HeaderList,
     decode_headers,

@@ -27,7 +27,7 @@ from gateway_proto import (
     State,
 )
 from gateway_proto.encoding import etf
-from gateway_proto.wire.frames import MessageBatch
+from gateway_proto.wire.fast_frames import MessageBatch
 from gateway_proto.wire.server_frames import ServerFrames
 from tests.messages import one_by_one
 from tests.wire.support import server_frame

@@ -7,13 +7,9 @@ from typing import Any
 
 from wsproto.utilities import generate_accept_token
 
-from gateway_proto.wire.frames import (
-    ClientFrames,
-    CloseReceived,
-    Frames,
-    HttpRequest,
-    ProtocolViolation,
-)
+from gateway_proto.wire.fast_frames import ProtocolViolation
+from gateway_proto.wire.frame_events import CloseReceived, HttpRequest
+from gateway_proto.wire.frames import ClientFrames, Frames
 from gateway_proto.wire.server_frames import ServerFrames
 from tests.fuzzing.chunks import pieces
 from tests.messages import one_by_one

@@ -18,7 +18,7 @@ from gateway_proto.server import (
     World,
 )
 from gateway_proto.server.fault_injector import FaultInjector
-from gateway_proto.wire.frames import HttpRequest
+from gateway_proto.wire.frame_events import HttpRequest
 from gateway_proto.wire.server_frames import ServerFrames
 from tests.messages import one_by_one
 from tests.server.support import V10, send_payload, sent_payloads

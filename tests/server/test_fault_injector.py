@@ -24,7 +24,8 @@ from gateway_proto import (
 )
 from gateway_proto.server import Fault, Scenario, Server, ServerConfig, ServerConnection
 from gateway_proto.testing import Link
-from gateway_proto.wire.frames import ClientFrames, Upgraded
+from gateway_proto.wire.frame_events import Upgraded
+from gateway_proto.wire.frames import ClientFrames
 from tests.messages import one_by_one
 from tests.server.fault_links import (
     close_events,

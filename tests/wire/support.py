@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import struct
 
-from gateway_proto.wire.frames import ClientFrames, HttpRequest, ProtocolViolation, Upgraded
+from gateway_proto.wire.fast_frames import ProtocolViolation
+from gateway_proto.wire.frame_events import HttpRequest, Upgraded
+from gateway_proto.wire.frames import ClientFrames
 from gateway_proto.wire.server_frames import ServerFrames
 from tests.messages import one_by_one
 

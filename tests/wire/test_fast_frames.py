@@ -21,7 +21,8 @@ from gateway_proto.wire.fast_frames import (
     header_size,
     read_header,
 )
-from gateway_proto.wire.frames import ClientFrames, FrameEvent
+from gateway_proto.wire.frame_events import FrameEvent
+from gateway_proto.wire.frames import ClientFrames
 from gateway_proto.wire.server_frames import ServerFrames
 from tests.messages import one_by_one, unmasked
 

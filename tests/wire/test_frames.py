@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway_proto.wire.frames import CloseReceived, ExternalWebSocket, ProtocolViolation
+from gateway_proto.wire.fast_frames import ProtocolViolation
+from gateway_proto.wire.frame_events import CloseReceived, ExternalWebSocket
 from tests.messages import one_by_one, unmasked
 from tests.wire.support import LIMIT, client_frames, library_reason, open_pair, server_frame
 

@@ -9,12 +9,8 @@ import wsproto.events as ws
 from wsproto.connection import Connection, ConnectionType
 
 from gateway_proto.wire import server_frames
-from gateway_proto.wire.frames import (
-    HttpRequest,
-    ProtocolViolation,
-    Upgraded,
-    UpgradeRejected,
-)
+from gateway_proto.wire.fast_frames import ProtocolViolation
+from gateway_proto.wire.frame_events import HttpRequest, Upgraded, UpgradeRejected
 from gateway_proto.wire.server_frames import ServerFrames
 from tests.messages import one_by_one
 from tests.wire.support import (
