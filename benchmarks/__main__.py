@@ -25,7 +25,7 @@ _ALL = (
     *("process", "loopback", "memory", "idle", "scaling", "server"),
     *("simulation", "recovery", "import_time"),
 )
-_SHORT = ("process", "scaling", "simulation", "recovery", "import_time")
+_SHORT = ("process", "scaling", "server", "simulation", "recovery", "import_time")
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:

@@ -14,6 +14,7 @@ from benchmarks.baseline import Baseline
 from benchmarks.encoder import COMPRESSIONS, GatewayEncoder, conversation, raw_dispatches
 from benchmarks.options import Options
 from benchmarks.process import ready_client
+from benchmarks.server_growth import by_dispatches, by_sessions
 from benchmarks.table import Figure, table, times
 from benchmarks.timing import ratio, timed
 from gateway_proto import ClientConnection, Dispatch, UpdateVoiceState
@@ -29,6 +30,8 @@ _QUEUED = (0, 10, 900)
 _SENDS = 50
 """Commands timed after the queued ones; a connection queues at most 1,000."""
 _CONNECTIONS = (1, 100, 1000)
+_SESSIONS = (10, 100, 1000)
+"""Sessions of a server. With fewer the cost of encoding a dispatch, which they share, counts."""
 _EACH = 50
 """Dispatches of one connection where there are most; more than the 32 KiB that zlib looks back."""
 _FLAT = 1.15
@@ -173,6 +176,10 @@ def measure(options: Options) -> dict[str, Any]:
         "queued": _by_queue(options, block),
         "sends": _by_sends(options),
         "connections": _by_connections(options, counts),
+        "server_sessions": by_sessions(options, _SESSIONS[: 2 if options.short else 3]),
+        "server_dispatches": by_dispatches(
+            options, *((2_000, 4) if options.short else (10_000, 10))
+        ),
     }
 
 
@@ -190,7 +197,15 @@ def show(result: dict[str, Any]) -> str:
         for n, cell in by_count.items()
     ]
     title = "cost of an event with many alternating connections, relative to one"
-    return text + "\n" + table(title, ["", "client", "baseline"], rows)
+    text += "\n" + table(title, ["", "client", "baseline"], rows)
+    rows = [
+        [f"{n} sessions", times(cell["server"]), times(cell["baseline"])]
+        for n, cell in result["server_sessions"].items()
+    ]
+    seen = result["server_dispatches"]
+    rows.append([f"after {seen['seen']} dispatches", times(seen["last_of_first"]), ""])
+    title = f"cost of a dispatch of a server to each session, relative to {_SESSIONS[0]} sessions"
+    return text + "\n" + table(title, ["", "server", "baseline"], rows)
 
 
 def figures(result: dict[str, Any]) -> list[Figure]:
@@ -207,4 +222,10 @@ def figures(result: dict[str, Any]) -> list[Figure]:
         # The baseline has the cost of CPU caches; the rest is that of the library.
         beyond = cell["client"]["median"] / max(1.0, cell["baseline"]["median"])
         found.append(Figure(f"scaling: {many} connections, {compression}", _FLAT, beyond))
+    sessions = result["server_sessions"]
+    many = max(sessions, key=int)
+    beyond = sessions[many]["server"]["median"] / max(1.0, sessions[many]["baseline"]["median"])
+    found.append(Figure(f"scaling: {many} sessions of a server", _FLAT, beyond))
+    seen = result["server_dispatches"]["last_of_first"]["median"]
+    found.append(Figure("scaling: dispatches of a server", _FLAT, seen))
     return found

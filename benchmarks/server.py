@@ -20,7 +20,7 @@ from benchmarks.table import Figure, table, times
 from benchmarks.timing import ratio, spread
 from benchmarks.worker import Worker, run_worker
 
-__all__ = ["NAME", "figures", "measure", "show"]
+__all__ = ["NAME", "Run", "check_sizes", "figures", "measure", "show"]
 
 NAME = "server"
 _BASELINE = "bare aiohttp"
@@ -54,10 +54,10 @@ class Sizes:
     @classmethod
     def of(cls, options: Options) -> Sizes:
         """Return the amounts for the options."""
-        return cls(100, 10, 4_000, 2_000) if options.short else cls(1_000, 20, 100_000, REPLAY)
+        return cls(50, 10, 2_000, 1_000) if options.short else cls(1_000, 20, 100_000, REPLAY)
 
 
-class _Run:
+class Run:
     """One server in one compression, measured once."""
 
     def __init__(self, server: Worker, clients: Worker, port: int, compression: str) -> None:
@@ -73,6 +73,7 @@ class _Run:
         """Bytes that the clients received."""
 
     def run(self, sizes: Sizes) -> None:
+        """Measure all, and leave the server without sessions."""
         self._identify_and_broadcast(sizes)
         self._stream_and_replay(sizes)
 
@@ -129,7 +130,7 @@ def measure(options: Options) -> dict[str, Any]:
     if options.short and _BASELINE in names:
         names = [_BASELINE, "asyncio"]
     sizes, rounds = Sizes.of(options), min(options.rounds, 3 if options.short else options.rounds)
-    runs: dict[str, dict[str, list[_Run]]] = {c: {n: [] for n in names} for c in COMPRESSIONS}
+    runs: dict[str, dict[str, list[Run]]] = {c: {n: [] for n in names} for c in COMPRESSIONS}
     with contextlib.ExitStack() as stack:
         clients = stack.enter_context(run_worker("server_clients"))
         servers = {name: stack.enter_context(run_worker(*_SERVERS[name])) for name in names}
@@ -138,12 +139,12 @@ def measure(options: Options) -> dict[str, Any]:
             at = round_ % len(names)
             for compression in COMPRESSIONS:
                 for name in names[at:] + names[:at]:
-                    run = _Run(servers[name], clients, ports[name], compression)
+                    run = Run(servers[name], clients, ports[name], compression)
                     run.run(sizes)
                     if round_:  # the first one warms up
                         runs[compression][name].append(run)
     for compression, by_name in runs.items():
-        _check_sizes(by_name, compression)
+        check_sizes(by_name, compression)
     return {
         "clients": sizes.clients,
         "stream": sizes.stream,
@@ -162,7 +163,7 @@ def _is_here(name: str) -> bool:
     return name not in _NEEDS or importlib.util.find_spec(_NEEDS[name]) is not None
 
 
-def _check_sizes(by_name: dict[str, list[_Run]], compression: str) -> None:
+def check_sizes(by_name: dict[str, list[Run]], compression: str) -> None:
     """End the run if the servers did not send the same."""
     first = next(iter(by_name.values()))[0].sizes
     allowed = 0.0 if compression == "none" else _EQUAL
@@ -174,7 +175,7 @@ def _check_sizes(by_name: dict[str, list[_Run]], compression: str) -> None:
                 )
 
 
-def _cells(runs: list[_Run], baseline: list[_Run] | None) -> dict[str, Any]:
+def _cells(runs: list[Run], baseline: list[Run] | None) -> dict[str, Any]:
     cells = {}
     for kind in _KINDS:
         cpu = [run.cpu[kind] for run in runs]

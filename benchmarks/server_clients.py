@@ -19,12 +19,14 @@ from typing import Any
 
 from benchmarks.server_requests import INTENTS
 
+__all__ = ["IDENTIFY", "UPGRADE", "frame"]
+
 _READ = 262_144
 _AT_ONCE = 1000
 """Connections in a handshake: a listener queues no more than its backlog."""
 _SECONDS = 120.0
 """Time limit of a request."""
-_UPGRADE = (
+UPGRADE = (
     "GET /?v=10&encoding=json{} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nUpgrade: websocket\r\n"
     "Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
     "Sec-WebSocket-Version: 13\r\n\r\n"
@@ -32,14 +34,14 @@ _UPGRADE = (
 _PROPERTIES = {"os": "linux", "browser": "bench", "device": "bench"}
 
 
-def _frame(payload: dict[str, Any]) -> bytes:
+def frame(payload: dict[str, Any]) -> bytes:
     text = json.dumps(payload).encode()
     size = len(text)
     length = bytes((0x80 | size,)) if size < 126 else b"\xfe" + size.to_bytes(2, "big")
     return b"\x81" + length + bytes(4) + text
 
 
-_IDENTIFY = _frame({"op": 2, "d": {"token": "t", "intents": INTENTS, "properties": _PROPERTIES}})
+IDENTIFY = frame({"op": 2, "d": {"token": "t", "intents": INTENTS, "properties": _PROPERTIES}})
 
 
 class Client:
@@ -119,7 +121,7 @@ class Clients:
     def open(self, count: int, port: int, compression: str, first: bytes) -> float:
         """Open connections, and wait for the first dispatch of each."""
         query = "" if compression == "none" else f"&compress={compression}"
-        upgrade = _UPGRADE.format(query, port).encode()
+        upgrade = UPGRADE.format(query, port).encode()
         began = time.monotonic()
         while len(self._clients) < count:
             for _ in range(min(_AT_ONCE, count - len(self._clients))):
@@ -169,11 +171,11 @@ def main() -> None:
         answer: float | None = None
         match json.loads(line):
             case ["identify", count, port, compression]:
-                began = clients.open(count, port, compression, _IDENTIFY)
+                began = clients.open(count, port, compression, IDENTIFY)
                 answer = time.monotonic() - began
             case ["resume", port, compression, session_id, seq]:
                 d = {"token": "t", "session_id": session_id, "seq": seq}
-                answer = clients.open(1, port, compression, _frame({"op": 6, "d": d}))
+                answer = clients.open(1, port, compression, frame({"op": 6, "d": d}))
             case ["wait", frames]:
                 answer = clients.wait(frames)
                 clients.check(frames)

@@ -55,10 +55,11 @@ def run_worker(module: str, *arguments: object) -> Iterator[Worker]:
     try:
         yield Worker(process)
     finally:
-        assert process.stdin is not None
+        assert process.stdin is not None and process.stdout is not None
         process.stdin.close()
         try:
             process.wait(20)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        process.stdout.close()

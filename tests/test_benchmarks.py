@@ -7,7 +7,7 @@ import statistics
 import msgspec
 import pytest
 
-from benchmarks import process
+from benchmarks import process, server
 from benchmarks.__main__ import main
 from benchmarks.baseline import Baseline
 from benchmarks.corpus import dispatches
@@ -106,3 +106,25 @@ def test_incompatible_options_exit_with_an_error(
 
     assert raised.value.code == 2
     assert error in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_server_run_compares_every_measurement_with_a_bare_server() -> None:
+    result = server.measure(Options(rounds=1, short=True))
+
+    figures = server.figures(result)
+    assert len(figures) == 4 * len(COMPRESSIONS)
+    assert all(figure.measured is not None and figure.measured > 0 for figure in figures)
+    assert "bare aiohttp" in server.show(result)
+
+
+@pytest.mark.parametrize(("compression", "larger"), [("none", 1), ("zlib-stream", 30)])
+def test_servers_that_send_different_bytes_end_the_run(compression: str, larger: int) -> None:
+    def run(size: int) -> server.Run:
+        made = object.__new__(server.Run)
+        made.sizes = {"stream": size}
+        return made
+
+    with pytest.raises(SystemExit, match="asyncio sent"):
+        server.check_sizes({"bare": [run(1000)], "asyncio": [run(1000 + larger)]}, compression)
+    server.check_sizes({"bare": [run(1000)], "asyncio": [run(1000)]}, compression)
