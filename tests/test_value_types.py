@@ -90,6 +90,16 @@ def test_presence_with_since_is_idle_by_default() -> None:
     assert UpdatePresence([Activity("x")]) == UpdatePresence((Activity("x"),))
 
 
+def test_commands_of_equal_fields_are_equal_and_have_one_hash() -> None:
+    presence = UpdatePresence([Activity("x")], since=1)
+    request = RequestGuildMembers(1, user_ids=2)
+
+    assert {presence, UpdatePresence([Activity("x")], since=1)} == {presence}
+    assert presence not in (UpdatePresence([Activity("x")]), presence.activities, None)
+    assert {request, RequestGuildMembers("1", user_ids=["2"])} == {request}
+    assert request not in (RequestGuildMembers(1), UpdateVoiceState("1", None), None)
+
+
 # ----- events -----
 
 
@@ -336,6 +346,17 @@ def test_missing_etf_or_compression_package_is_reported(
     ):
         with pytest.raises(LocalProtocolError, match=f"{error_text} .* is not supported"):
             Server().accept(now=0.0, framing=False, target=f"/?v=10&{query}")
+
+
+def test_configs_of_equal_fields_are_equal_and_have_one_hash() -> None:
+    def config(**changes: Any) -> Config:
+        return Config(**{"token": "t", "intents": 0, "random": lambda: 0.1} | changes)
+
+    assert {config(), config()} == {config()}, "each has another `random`"
+    assert config() not in (config(token="u"), config(close_timeout=1), "t")
+    policies = {4999: VERSIONS[10].close_policy(1000)}
+    assert config(close_policies=policies) != config()
+    assert hash(config(close_policies=policies)) == hash(config()), "a mapping has no hash"
 
 
 @pytest.mark.parametrize("version", VERSIONS)

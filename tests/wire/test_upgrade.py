@@ -386,3 +386,11 @@ def test_response_to_head_request_has_no_body() -> None:
     server.respond(200, b"text/plain", b"hidden")
 
     assert server.data_to_send() == http_response(200, b"hidden").removesuffix(b"hidden")
+
+
+def test_end_of_an_incomplete_request_completes_nothing() -> None:
+    server = ServerFrames(limit=LIMIT)
+    one_by_one(server.receive(UPGRADE[:20]))
+
+    assert list(server.receive_eof()) == []
+    assert server.data_to_send() == b""
