@@ -45,7 +45,7 @@ class Crossing:
         *,
         publish: bool,
     ) -> None:
-        self.role = role
+        self.role: Role = role
         self.is_handed_out: bool = role is Role.PRESENT
         """Whether an iteration takes the events."""
         self.untaken: list[tuple[int | None, Event]] = []

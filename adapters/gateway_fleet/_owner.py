@@ -50,24 +50,24 @@ class ShardOwner:
         self.shard_id = shard_id
         self.claim = claim
         self._member = member
-        self.ledger = Ledger(member, claim, keep_events=keep_events)
+        self.ledger: Ledger = Ledger(member, claim, keep_events=keep_events)
         self.gateway: Any = None
         self._reason = reason
         self._metrics = metrics
         self._since = anyio.current_time()
         self._ready_at: float | None = None
-        self.is_leaving = False
+        self.is_leaving: bool = False
         """Whether the last events are logged without a delay."""
         self.is_closing = False
         """Whether the shard is closed for good: the cutover follows."""
-        self.is_over = False
+        self.is_over: bool = False
         """Whether the shard was released or lost: its remaining events are dropped."""
         self.room: Notifier = Notifier()
         """Notified when the ledger may have room, or is clear."""
         self.stage: Stage | None = None
         """How far the shard is in the change to another number of shards."""
         self.preparation: Preparation = Preparation()
-        self.appends = 0
+        self.appends: int = 0
         self._store = store
         self._seconds = 0.0 if keep_events else 1.0
         self._changed = Notifier()
