@@ -201,7 +201,8 @@ def test_timers_of_an_empty_sender_are_cleared() -> None:
 
 def test_delayed_commands_are_reported_once() -> None:
     one = sender(command_delay_threshold=7.0)
-    put(one, raw(1), raw(2), now=2.0)
+    put(one, raw(1), now=2.0)
+    put(one, raw(2), now=3.0)
     assert dict(one.timers(3.0))[Timer.COMMAND_DELAY] == 9.0
 
     report = one.report_delay(10.0)

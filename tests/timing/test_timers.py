@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from gateway_proto.timing.timers import Timer, Timers
 
 
@@ -112,3 +114,17 @@ def test_unpause_without_pause_has_no_effect() -> None:
     timers.unpause(100.0)
 
     assert timers.next_timer() == 10.0
+
+
+def test_earliest_deadline_is_infinite_if_none_is_set() -> None:
+    timers = Timers()
+    assert timers.earliest == math.inf
+
+    timers.set(Timer.HEARTBEAT, 5.0)
+    timers.set(Timer.HEARTBEAT, None)
+    assert timers.earliest == math.inf
+    assert timers.next_timer() is None
+
+    timers.set(Timer.HEARTBEAT, 5.0)
+    timers.clear_all()
+    assert timers.earliest == math.inf
