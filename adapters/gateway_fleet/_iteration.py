@@ -6,7 +6,7 @@ from typing import Any, Self, TypeAlias
 
 from gateway_fleet._keeper import Keeper
 from gateway_fleet._owner import ShardOwner
-from gateway_proto import Event, GaveUpError
+from gateway_proto import Event, GaveUp, GaveUpError
 from gateway_proto.fleet import Cutover
 
 __all__ = ["FleetIteration", "PublishingIteration"]
@@ -41,6 +41,7 @@ class FleetIteration:
         if self._taken is not None:
             (owner, event), self._taken = self._taken, None
             owner.add(event)  # it was handled
+            await self._stop_after([event])
         while True:
             item: tuple[int | None, Event] | None = self._next_nowait()
             if item is None and (item := await self._wait()) is None:
@@ -58,6 +59,11 @@ class FleetIteration:
             return untaken.pop(0)
         item: tuple[int | None, Event] | None = self._shards.next_nowait()
         return item
+
+    async def _stop_after(self, events: list[Event]) -> None:
+        """Stop all shards if one has given up: the iteration ends, and others get them."""
+        if GaveUp in map(type, events):
+            await self._shards.stop()
 
     async def _wait(self) -> tuple[int | None, Event] | None:
         """Wait for an event; None if the next generation is handed out from now on."""
@@ -107,6 +113,7 @@ class PublishingIteration(FleetIteration):
         self._shard_id, self._logged = shard_id, [*reversed(events)]
         if owner is not None:
             await owner.add_all(events)
+            await self._stop_after(events)
 
     def _next_batch(self) -> tuple[int | None, list[Event]] | None:
         if untaken := self._member.crossing.untaken:

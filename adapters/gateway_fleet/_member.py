@@ -238,6 +238,7 @@ class Member:
             keep_events=self.crossing.keeps_events,
             reason=reason,
             metrics=self._metrics,
+            ready_at=None if claim.session is None else self._membership.session_start(shard_id),
         )
         self._changed.notify()
         self.crossing.begin(owner)

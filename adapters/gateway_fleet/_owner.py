@@ -26,7 +26,7 @@ _RETRY_SECONDS = (0.05, 0.2, 1.0)
 """Delays before an append without an answer is sent again."""
 _LOOK_SECONDS = 5.0
 """Maximum time between two looks whether the last record of an idle shard is too old."""
-_UNFINISHED = (State.IDENTIFYING, State.RESUMING)
+_RESUME_SECONDS = 10.0
 
 
 class ShardOwner:
@@ -46,6 +46,7 @@ class ShardOwner:
         keep_events: bool,
         reason: str,
         metrics: FleetMetrics,
+        ready_at: float | None,
     ) -> None:
         self.shard_id = shard_id
         self.claim = claim
@@ -55,7 +56,7 @@ class ShardOwner:
         self._reason = reason
         self._metrics = metrics
         self._since = anyio.current_time()
-        self._ready_at: float | None = None
+        self._ready_at = ready_at
         self.is_leaving: bool = False
         """Whether the last events are logged without a delay."""
         self.is_closing = False
@@ -159,10 +160,17 @@ class ShardOwner:
         return head.by == self._member and head.position >= self.ledger.head.position
 
     async def until_settled(self) -> None:
-        """Wait for the answer to Identify or Resume: events of a lost READY would be lost."""
-        with anyio.move_on_after(10.0):
-            while self.gateway.state in _UNFINISHED and not self.is_over:
-                await anyio.sleep(0.02)
+        """Wait for the answer to Identify, as `Config.ready_timeout` allows, or to Resume.
+
+        Events of a lost READY would be lost. The next owner can resume again, so that the answer to
+        Resume is waited for 10 seconds at most.
+        """
+        end = anyio.current_time() + _RESUME_SECONDS
+        while not self.is_over and (
+            self.gateway.state is State.IDENTIFYING
+            or (self.gateway.state is State.RESUMING and anyio.current_time() < end)
+        ):
+            await anyio.sleep(0.02)
 
     async def until_clear(self) -> None:
         """Wait until everything that was added is in the log, or the shard is lost."""

@@ -33,7 +33,7 @@ class Fleet:
 
     Shards come and go. An event counts as handled when the next is asked for; its shard is resumed
     after it, here or in another process. The shard id of the lookup's events is None. The iteration
-    ends after `drain`, and raises `GaveUpError` if all shards of this process gave up.
+    ends after `drain`, and raises `GaveUpError` if a shard of this process gave up.
 
     After (None, `Cutover`) the shards are those of another number of shards, see `reshard`.
     """

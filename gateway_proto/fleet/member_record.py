@@ -48,7 +48,7 @@ class ShardStatus(msgspec.Struct, frozen=True, omit_defaults=True):
     latency: _Seconds | None = None
     """Seconds from a heartbeat of the gateway to its acknowledgement."""
     session_age: _Seconds | None = None
-    """Seconds since READY; None if another member received it."""
+    """Seconds since READY; None if another member received it, and nobody reported it."""
     owned_for: _Seconds | None = None
     """Seconds since the shard was acquired."""
     reason: _Text = ""

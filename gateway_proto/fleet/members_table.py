@@ -39,11 +39,23 @@ class MembersTable:
         self._ttl = ttl
         self._seen: dict[str, _Seen] = {}
         self._listed: frozenset[str] = frozenset()
+        self._sessions: dict[int, float] = {}
 
     @property
     def live(self) -> dict[str, MemberRecord]:
         """The live members and their last records, without the own one."""
         return {name: seen.record for name, seen in self._seen.items() if seen.is_live}
+
+    def note_session(self, shard: int, age: float | None, now: float) -> None:
+        """Note the age of a shard's session; None if its owner does not know it."""
+        if age is None:
+            self._sessions.pop(shard, None)
+        else:
+            self._sessions[shard] = now - age
+
+    def session_start(self, shard: int) -> float | None:
+        """Return when the session of a shard began, by the own clock; None if it is not known."""
+        return self._sessions.get(shard)
 
     def restart(self, now: float) -> None:
         """Observe the live members from now on, as if each had just been seen to change.
@@ -69,6 +81,8 @@ class MembersTable:
                 joined.append(name)
             # The value was read before `now`, so it has changed since then at the latest.
             self._seen[name] = _Seen(value, record, now)
+            for shard, status in record.shards.items():
+                self.note_session(shard, status.session_age, now)
         died = []
         for name, seen in list(self._seen.items()):
             # The table was read after `sent_at`, so the value was unchanged until then at least.

@@ -215,6 +215,14 @@ class Membership:
         status.check()
         if shard in self._owned:
             self._statuses[shard] = status
+            self._members.note_session(shard, status.session_age, self._now)
+
+    def session_start(self, shard: int) -> float | None:
+        """Return when a shard's session began, by the own clock; None if it is not known.
+
+        Its owners report its age, so the next one knows it without the clocks of others.
+        """
+        return self._members.session_start(shard)
 
     def reached(self, shard: int, stage: Stage | None, *, now: float) -> None:
         """Set the stage of an owned shard, which the next heartbeat publishes soon."""

@@ -53,8 +53,11 @@ class Running:
 class Bench:
     """A server with `count` shards, and members that come and go."""
 
-    def __init__(self, kit: Kit, serving: Any, group: Any, received: Counter[str]) -> None:
+    def __init__(
+        self, kit: Kit, server: Server, serving: Any, group: Any, received: Counter[str]
+    ) -> None:
         self.kit = kit
+        self.server = server
         self.serving = serving
         self.store: Any = MemoryStore()
         self.received = received
@@ -122,7 +125,7 @@ async def _bench(kit: Kit, count: int, **settings: Any) -> AsyncIterator[Bench]:
         kit.adapter.serve_gateway(server, on_event=on_event) as serving,
         anyio.create_task_group() as group,
     ):
-        yield Bench(kit, serving, group, received)
+        yield Bench(kit, server, serving, group, received)
         group.cancel_scope.cancel()
 
 

@@ -300,6 +300,29 @@ def test_heartbeats_hurry_until_a_given_shard_is_claimed() -> None:
     assert member.next_timer() == 2.75
 
 
+def test_session_of_a_shard_begins_when_its_owner_says() -> None:
+    member = membership()
+    unknown = ShardStatus()
+    heartbeat(member, 1.0, {"b": record(shards={1: ShardStatus(session_age=40.0), 2: unknown})})
+    assert member.session_start(1) == -39.0
+    assert member.session_start(2) is None
+
+    heartbeat(member, 2.0, {"b": record(shards={})})  # it was given away
+    assert member.session_start(1) == -39.0
+    heartbeat(member, 3.0, {"c": record(shards={1: unknown})})
+
+    assert member.session_start(1) is None
+
+
+def test_session_of_an_own_shard_begins_as_reported() -> None:
+    member = membership()
+    own_all(member)
+
+    member.report(2, ShardStatus(session_age=0.25))
+
+    assert member.session_start(2) == 0.75
+
+
 def test_defaults_are_a_lease_of_ten_seconds_and_four_moves() -> None:
     member = Membership("a", 16, now=0.0)
     for now in (0.0, 0.5, 1.0):
