@@ -105,7 +105,7 @@ class CommandService:
         try:
             outcome = await self._sent(taken)
         finally:  # also if it is cancelled: then it was not sent
-            self._inbox.done(taken)
+            self._inbox.done(taken, outcome[1] if outcome[0] == "sent" else None)
             message = taken.message
             answer = CommandAnswer(message.id, message.attempt, *outcome)
             with anyio.move_on_after(_LEAVE_SECONDS, shield=True):
@@ -122,6 +122,8 @@ class CommandService:
     async def _sent(self, taken: TakenCommand) -> _Outcome:
         """Send a command once its shard can; return the session, or why it was not sent."""
         message = taken.message
+        if taken.session is not None:
+            return "sent", taken.session
         try:
             command = decode_command(message.command)
             assert self._settings is not None

@@ -15,8 +15,8 @@ __all__ = ["CommandInbox", "TakenCommand"]
 _REMEMBER_SECONDS = 60.0
 """Seconds for which an id is remembered: longer than a message can be in a mailbox.
 
-An engine that crashes may have a message again that was taken. At most 120 commands in 60 seconds
-are sent on one connection: <https://docs.discord.com/developers/events/gateway#rate-limiting>.
+An engine that crashes may have a message again that was taken or removed. At most 120 commands in
+60 seconds are sent on one connection: <https://docs.discord.com/developers/events/gateway#rate-limiting>.
 """
 
 
@@ -25,6 +25,8 @@ class TakenCommand(msgspec.Struct, frozen=True):
 
     message: CommandMessage
     deadline: float
+    session: str | None = None
+    """Session in which it was sent at an earlier attempt: only the answer is missing."""
 
 
 class CommandInbox:
@@ -40,8 +42,10 @@ class CommandInbox:
         self._max_pending = max_pending
         self._max_remembered = max_remembered
         self._pending: set[str] = set()
-        self._remembered: set[str] = set()
-        self._order: deque[tuple[float, str]] = deque()
+        self._sessions: dict[str, str] = {}
+        self._remembered: dict[str, int] = {}
+        """Last attempt of each command that was accepted."""
+        self._order: deque[tuple[float, str, int]] = deque()
 
     def has_capacity(self, *, now: float) -> bool:
         """Whether the messages of a mailbox may be taken."""
@@ -59,19 +63,26 @@ class CommandInbox:
             message = CommandMessage.from_bytes(data)
         except DataError:
             return None  # of a later release
-        # A command that is sent again to the same member has another attempt.
-        key = f"{message.id}.{message.attempt}"
-        if key in self._remembered:
+        # A command that is sent again to the same member has a higher attempt. While an earlier one
+        # waits, it is the answer to that one which counts.
+        is_repeated = message.attempt <= self._remembered.get(message.id, 0)
+        if is_repeated or message.id in self._pending:
             return None
-        self._remembered.add(key)
-        self._order.append((now + _REMEMBER_SECONDS, key))
-        self._pending.add(key)
-        return TakenCommand(message, taken_at + message.seconds)
+        self._remembered[message.id] = message.attempt
+        self._order.append((now + _REMEMBER_SECONDS, message.id, message.attempt))
+        self._pending.add(message.id)
+        deadline = taken_at + message.seconds
+        return TakenCommand(message, deadline, self._sessions.get(message.id))
 
-    def done(self, taken: TakenCommand) -> None:
-        """Report that a command was sent, or will not be."""
-        self._pending.discard(f"{taken.message.id}.{taken.message.attempt}")
+    def done(self, taken: TakenCommand, session: str | None) -> None:
+        """Report in which session a command was sent; None if it will not be sent."""
+        self._pending.discard(taken.message.id)
+        if session is not None:
+            self._sessions[taken.message.id] = session
 
     def _forget(self, now: float) -> None:
         while self._order and self._order[0][0] <= now:
-            self._remembered.discard(self._order.popleft()[1])
+            _, id_, attempt = self._order.popleft()
+            if self._remembered[id_] == attempt:
+                del self._remembered[id_]
+                self._sessions.pop(id_, None)

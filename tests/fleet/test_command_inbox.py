@@ -24,11 +24,33 @@ def test_command_that_comes_again_is_not_accepted_again() -> None:
     inbox = CommandInbox()
     taken = inbox.receive(message("a"), taken_at=0.0, now=0.0)
     assert taken is not None
-    inbox.done(taken)
+    inbox.done(taken, None)
 
     assert inbox.receive(message("a"), taken_at=59.0, now=59.0) is None
-    assert inbox.receive(message("a", attempt=2), taken_at=59.0, now=59.0) is not None
-    assert inbox.receive(message("a"), taken_at=61.0, now=61.0) is not None
+    second = inbox.receive(message("a", attempt=2), taken_at=59.0, now=59.0)
+    assert second is not None
+    inbox.done(second, None)
+    assert inbox.receive(message("a"), taken_at=61.0, now=61.0) is None, "an earlier attempt"
+    assert inbox.receive(message("a"), taken_at=119.0, now=119.0) is not None
+
+
+def test_command_that_was_sent_is_answered_again_alone() -> None:
+    """An engine that crashed may report that it removed a message which was taken before."""
+    inbox = CommandInbox()
+    first = inbox.receive(message("a"), taken_at=0.0, now=0.0)
+    assert first is not None
+    assert first.session is None
+    assert inbox.receive(message("a", attempt=2), taken_at=1.0, now=1.0) is None, "one is pending"
+    inbox.done(first, "session")
+
+    again = inbox.receive(message("a", attempt=3), taken_at=2.0, now=2.0)
+
+    assert again is not None
+    assert again.session == "session"
+    inbox.done(again, again.session)
+    later = inbox.receive(message("a", attempt=4), taken_at=70.0, now=70.0)
+    assert later is not None
+    assert later.session is None, "it is forgotten after a minute"
 
 
 @pytest.mark.parametrize("data", [b"", b"\x93", b"garbage"])
@@ -45,7 +67,7 @@ def test_pending_commands_are_bounded() -> None:
 
     assert not inbox.has_capacity(now=0.0)
     assert taken[0] is not None
-    inbox.done(taken[0])
+    inbox.done(taken[0], None)
     assert inbox.has_capacity(now=0.0)
 
 
@@ -54,7 +76,7 @@ def test_commands_of_a_minute_are_bounded() -> None:
     for at, id_ in ((0.0, "a"), (30.0, "b")):
         taken = inbox.receive(message(id_), taken_at=at, now=at)
         assert taken is not None
-        inbox.done(taken)
+        inbox.done(taken, None)
 
     assert not inbox.has_capacity(now=59.0)
     assert inbox.has_capacity(now=60.0)
