@@ -51,6 +51,7 @@ def _server() -> Server:
         ServerConfig(
             tokens={"t"},
             identifies_per_day=10**9,
+            heartbeat_tolerance=1000,  # the clients send no heartbeats
             replay_limit=REPLAY,
             replay_bytes=64 * 2**20,
         )

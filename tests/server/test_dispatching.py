@@ -114,6 +114,19 @@ def test_client_that_does_not_read_is_dropped_and_may_resume() -> None:
     assert not server.connections
 
 
+@pytest.mark.parametrize("guild_id", [1 << 22, str(1 << 22), str(2**64 - (1 << 22))])
+def test_guild_id_selects_the_shard_in_each_form(guild_id: int | str) -> None:
+    server = Server()
+    shards = [accept_connection(server) for _ in range(2)]
+    for number, shard in enumerate(shards):
+        identify_on(shard, shard=[number, 2], intents=0)
+        sent_payloads(shard)
+
+    server.dispatch("X", {"guild_id": guild_id}, now=0.0)
+
+    assert [[p["t"] for p in sent_payloads(shard)] for shard in shards] == [[], ["X"]]
+
+
 def test_change_from_outside_wakes_the_driver_of_a_connection() -> None:
     server = Server()
     connection = ready_connection(server)

@@ -191,6 +191,18 @@ def test_frames_sent_with_the_upgrade_request_are_received() -> None:
     assert one_by_one(server.accept()) == [Upgraded(), "eager"]
 
 
+def test_message_after_a_close_of_the_server_is_dropped() -> None:
+    _, server = open_pair()
+    server.close(1000, "")
+    closed = server.data_to_send()
+
+    server.send("late")
+    server.send_text(b"late")
+
+    assert closed == b"\x88\x02\x03\xe8"
+    assert server.data_to_send() == b""
+
+
 def test_request_received_byte_by_byte_is_one_request() -> None:
     server = ServerFrames(limit=LIMIT)
     received: list[Any] = []
