@@ -45,7 +45,7 @@ def _python() -> Path:
     if not python.exists():
         print(f"making {folder}", flush=True)
         venv.create(folder, with_pip=True)
-    own = ["-e", f"{TOP}[cli,redis,trio,zstd]"]
+    own = ["-e", f"{TOP}[cli,nats,redis,trio,zstd]"]
     install = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
     _run([*install, *own, *_PEERS, *_TOOLS])
     return python

