@@ -48,7 +48,7 @@ def test_resumed_session_gets_the_last_unsent_voice_state() -> None:
     assert states.take_unsent() == [LEFT]
 
 
-def test_unsent_voice_states_are_in_the_order_of_the_last_of_each() -> None:
+def test_unsent_voice_states_keep_the_order_of_the_commands() -> None:
     moved = UpdateVoiceState("1", "11")
     states = _states(FIRST, SECOND)
     for command in (FIRST, SECOND, moved):
