@@ -148,7 +148,8 @@ class Delivery:
     def owner_found(self, member: str | None, why: str, *, now: float) -> None:
         """Report the owner of the shard, or None and why no member can send."""
         if member is None:
-            self._look_again(why, now)
+            # A look-up that the deadline ended says nothing; the reason is that of the one before.
+            self._look_again(why if now < self.deadline else self._why, now)
             return
         left = self.deadline - now
         if left < _LEAST_SECONDS:

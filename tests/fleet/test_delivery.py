@@ -118,6 +118,16 @@ def test_missing_owner_is_looked_up_until_the_deadline() -> None:
     assert delivery.outcome == NotSent("no member owns the shard")
 
 
+def test_look_up_that_the_deadline_ends_keeps_the_reason() -> None:
+    delivery = new_delivery(0.1)
+    delivery.owner_found(None, "no member owns the shard", now=100.0)
+
+    delivery.owner_found(None, "the store did not answer", now=100.1)
+
+    assert delivery.next_step(now=100.1) is None
+    assert delivery.outcome == NotSent("no member owns the shard")
+
+
 def test_owner_that_is_found_too_late_gets_nothing() -> None:
     delivery = new_delivery(1.0)
 
