@@ -109,7 +109,7 @@ def test_incompatible_options_exit_with_an_error(
 
 
 @pytest.mark.slow
-def test_server_run_compares_every_measurement_with_a_bare_server() -> None:
+def test_server_run_compares_everything_with_a_bare_server() -> None:
     result = server.measure(Options(rounds=1, short=True))
 
     figures = server.figures(result)

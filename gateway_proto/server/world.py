@@ -34,9 +34,9 @@ from gateway_proto.commands import (
 )
 from gateway_proto.encoding.raw_value import check_term, encode_json
 from gateway_proto.errors import LocalProtocolError
-from gateway_proto.server.world_changes import changed, may_change, with_messages
+from gateway_proto.server.world_changes import changed, may_change
 from gateway_proto.server.world_lists import find
-from gateway_proto.server.world_messages import find_message
+from gateway_proto.server.world_messages import MESSAGE_CHANGES, changed_messages, find_message
 from gateway_proto.server.world_objects import (
     complete_application,
     complete_guild,
@@ -280,10 +280,12 @@ class World:
 
     def may_change(self, name: str, data: Any) -> bool:
         """Whether `after` is called with a dispatch, which needs its data decoded."""
-        return may_change(self, name, data)
+        return name in MESSAGE_CHANGES or may_change(self, name, data)
 
     def after(self, name: str, data: Any) -> Self:
         """Return the world after a dispatch, or itself if the dispatch does not change it."""
+        if name in MESSAGE_CHANGES:
+            return self.after_messages([(name, data)])
         return changed(self, name, data)
 
     def after_messages(self, dispatches: Iterable[tuple[str, Any]]) -> Self:
@@ -291,7 +293,8 @@ class World:
 
         A server calls it in place of `after`, when it needs the world or has many of them.
         """
-        return with_messages(self, dispatches)
+        messages = changed_messages(self.messages, dispatches, self.user["id"])
+        return self if messages is None else self.with_fields(messages=messages)
 
     def with_fields(self, **fields: Any) -> Self:
         """Return a copy with other values of fields, which must be complete and are not checked."""

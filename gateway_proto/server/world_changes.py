@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol, Self, TypeVar
 
 from gateway_proto.server.world_lists import MAX_KEPT, id_of, put, without
-from gateway_proto.server.world_messages import MESSAGE_CHANGES
 from gateway_proto.server.world_objects import (
     complete_channel,
     complete_emoji,
@@ -30,7 +29,7 @@ from gateway_proto.server.world_objects import (
 )
 from gateway_proto.server.world_templates import THREAD_TYPES
 
-__all__ = ["Changeable", "changed", "may_change", "with_messages"]
+__all__ = ["Changeable", "changed", "may_change"]
 
 Data = Mapping[str, Any]
 
@@ -65,7 +64,7 @@ GuildChange = Callable[[Data, Data], Data | None]
 
 def may_change(world: Changeable, name: str, data: Any) -> bool:
     """Whether a dispatch may change the world; False only if it certainly does not."""
-    if name in _OTHERS or name in MESSAGE_CHANGES or type(data) is not dict:
+    if name in _OTHERS or type(data) is not dict:
         return True
     if name not in _IN_GUILDS:
         return False
@@ -74,25 +73,14 @@ def may_change(world: Changeable, name: str, data: Any) -> bool:
 
 
 def changed(world: W, name: str, data: Any) -> W:
-    """Return the world after a dispatch."""
+    """Return the world after a dispatch that is not about messages."""
     if not isinstance(data, Mapping):
         return world
     change = _IN_GUILDS.get(name)
     if change is not None:
         return _in_guild(world, data, change)
     other = _OTHERS.get(name)
-    if other is not None:
-        return other(world, data)  # type: ignore[no-any-return]
-    return with_messages(world, [(name, data)]) if name in MESSAGE_CHANGES else world
-
-
-def with_messages(world: W, dispatches: Iterable[tuple[str, Any]]) -> W:
-    """Return the world after dispatches about messages, which are copied once for all of them."""
-    messages, changed = list(world.messages), False
-    for name, data in dispatches:
-        if isinstance(data, Mapping) and MESSAGE_CHANGES[name](messages, data, world.user["id"]):
-            changed = True
-    return world.with_fields(messages=tuple(messages)) if changed else world
+    return world if other is None else other(world, data)
 
 
 # ----- lists of objects -----

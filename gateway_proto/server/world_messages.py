@@ -9,14 +9,14 @@ messages, where comparing all ids took 450 µs. A change modifies the list in pl
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from gateway_proto._checks import is_id
 from gateway_proto.server.world_lists import MAX_KEPT, find, id_of, put, without
 from gateway_proto.server.world_objects import complete_message, objects
 
-__all__ = ["MESSAGE_CHANGES", "find_message"]
+__all__ = ["MESSAGE_CHANGES", "changed_messages", "find_message"]
 
 Data = Mapping[str, Any]
 MessageChange = Callable[[list[Data], Data, str], bool]
@@ -25,6 +25,20 @@ MessageChange = Callable[[list[Data], Data, str], bool]
 def find_message(messages: Sequence[Data], id_: str | int) -> Data | None:
     """Return the message with an id, or None."""
     return find(messages[_span(messages, str(id_))], id_)
+
+
+def changed_messages(
+    messages: Iterable[Data], dispatches: Iterable[tuple[str, Any]], me: str
+) -> tuple[Data, ...] | None:
+    """Return the messages after dispatches, copied once for all of them; None if none changes.
+
+    `me` is the id of the bot's user.
+    """
+    changed, is_changed = list(messages), False
+    for name, data in dispatches:
+        if isinstance(data, Mapping) and MESSAGE_CHANGES[name](changed, data, me):
+            is_changed = True
+    return tuple(changed) if is_changed else None
 
 
 def _number(message: Data) -> int:
