@@ -7,7 +7,7 @@ import statistics
 import msgspec
 import pytest
 
-from benchmarks import process, server
+from benchmarks import fleet, process, server
 from benchmarks.__main__ import main
 from benchmarks.baseline import Baseline
 from benchmarks.corpus import dispatches
@@ -128,3 +128,20 @@ def test_servers_that_send_different_bytes_end_the_run(compression: str, larger:
     with pytest.raises(SystemExit, match="asyncio sent"):
         server.check_sizes({"bare": [run(1000)], "asyncio": [run(1000 + larger)]}, compression)
     server.check_sizes({"bare": [run(1000)], "asyncio": [run(1000)]}, compression)
+
+
+@pytest.mark.slow
+def test_fleet_run_logs_every_dispatch(monkeypatch: pytest.MonkeyPatch) -> None:
+    missing = fleet.StoreKind("missing", fleet.STORES[0].run, module="no_such_module", target=1.0)
+    monkeypatch.setattr(fleet, "STORES", (fleet.STORES[0], missing))
+    monkeypatch.setattr(fleet, "_SHARDS", (1,))
+    monkeypatch.setattr(fleet, "_COMPRESSIONS", ("none",))
+
+    result = fleet.measure(Options(dispatches=600, rounds=1))
+
+    assert set(result["cells"]["none"]["1"]) == {"receive", "memory"}
+    assert result["left_out"] == {"missing": "no_such_module"}
+    shown = fleet.show(result)
+    assert "none, memory" in shown
+    assert "missing is left out: no_such_module is not installed" in shown
+    assert [figure.measured for figure in fleet.figures(result)] == [None, None]
