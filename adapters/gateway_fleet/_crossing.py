@@ -9,12 +9,14 @@ from typing import Any
 import anyio
 
 from gateway_fleet._owner import ShardOwner
-from gateway_proto import Event
+from gateway_proto import Event, State
 from gateway_proto.fleet import Membership, Stage
 
 __all__ = ["Crossing", "Role"]
 
 _POLL_SECONDS = 0.01
+_RESUME_SECONDS = 15.0
+"""Time that a resume may take before a shard is closed for good."""
 
 
 class Role(enum.Enum):
@@ -27,7 +29,8 @@ class Role(enum.Enum):
     ENTERING = "entering"
     """They are kept: they are handed out after the last ones of the previous generation."""
     LEAVING = "leaving"
-    """The shards close after a cutover in their logs; a shard that is acquired does not dial."""
+    """The shards close, and their logs end with a cutover. A shard that is acquired resumes before,
+    as events may be missing in its log; without a session it does not dial."""
 
 
 class Crossing:
@@ -46,7 +49,7 @@ class Crossing:
         publish: bool,
     ) -> None:
         self.role: Role = role
-        self.is_handed_out: bool = role is Role.PRESENT
+        self.is_handed_out: bool = role is not Role.PREPARING
         """Whether an iteration takes the events."""
         self.untaken: list[tuple[int | None, Event]] = []
         """Events that were taken from the shards when they entered; they come first."""
@@ -70,7 +73,7 @@ class Crossing:
         """Prepare an owner that has just claimed its shard."""
         if self.role is Role.ENTERING:
             owner.enter(keep_events=self._publish)
-        elif self.role is Role.LEAVING:
+        elif self.role is Role.LEAVING and owner.claim.session is None:
             owner.cut_over()
 
     def report(self, now: float) -> bool:
@@ -114,7 +117,7 @@ class Crossing:
         self.role = Role.LEAVING
         async with anyio.create_task_group() as group:
             for owner in list(self._owners.values()):
-                group.start_soon(self._leave, owner)
+                group.start_soon(self.leave_shard, owner)
 
     async def until_handled(self, owner: ShardOwner) -> None:
         """Wait until the events that a closed shard has received are handled, or logged.
@@ -124,11 +127,22 @@ class Crossing:
         while self.is_handed_out and not owner.is_over and owner.gateway.unhandled_events:
             await anyio.sleep(_POLL_SECONDS)
 
-    async def _leave(self, owner: ShardOwner) -> None:
+    async def leave_shard(self, owner: ShardOwner) -> None:
+        """Close a shard once nothing is missing in its log, and log the cutover."""
         while owner.gateway is None and not owner.is_over:  # it was claimed just now
+            if owner.ledger.is_clear and owner.stage is Stage.LEFT:
+                return
             await anyio.sleep(_POLL_SECONDS)
+        with anyio.move_on_after(_RESUME_SECONDS):
+            while not owner.is_over and _has_missed_events(owner.gateway):
+                await anyio.sleep(_POLL_SECONDS)
         owner.is_closing = True
         await self._remove(owner.shard_id)
         await self.until_handled(owner)
         owner.cut_over()
         await owner.until_clear()
+
+
+def _has_missed_events(gateway: Any) -> bool:
+    """Whether a gateway is about to resume: the server then sends what was missed."""
+    return gateway is not None and gateway.session is not None and gateway.state is not State.READY

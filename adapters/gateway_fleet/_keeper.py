@@ -50,6 +50,7 @@ class Keeper:
         self._seconds = interval
         self._resharding = Resharding()
         self._closing: dict[str, anyio.Event] = {}
+        self._is_leaving = False
         self._is_draining = False
         self._error: Exception | None = None
         self._tasks: Any = None
@@ -62,7 +63,7 @@ class Keeper:
             raise error
 
     def cross(self) -> bool:
-        """Hand out the next generation if the one that is handed out has left; return whether."""
+        """Hand out the next generation if the one that is handed out is over; return whether."""
         if self.handed_out.crossing.role is not Role.LEAVING or self._is_draining:
             return False
         if not self._following:
@@ -121,9 +122,9 @@ class Keeper:
             self._tasks.start_soon(self._run_next, known.next)
         if self._next is not None and known.phase is not GenerationPhase.PREPARING:
             self._next.crossing.enter()
-            is_leaving = self._present.crossing.role is Role.LEAVING
-            if known.phase is GenerationPhase.LEAVING and not is_leaving:
-                self._tasks.start_soon(self._leave, self._present)
+            if known.phase is GenerationPhase.LEAVING and not self._is_leaving:
+                self._is_leaving = True
+                self._tasks.start_soon(self._present.crossing.leave)
 
     async def _run_next(self, generation: Generation) -> None:
         """Run the shards of the next generation, until it is cancelled or over."""
@@ -145,10 +146,6 @@ class Keeper:
             self._next = None
             self._following.remove(member)
 
-    async def _leave(self, member: Member) -> None:
-        await member.crossing.leave()
-        await member.shards.stop(keep_session=False)
-
     def _finish(self, present: Generation) -> None:
         """End the change: the next generation is the present one."""
         if self._next is None or self._next.generation != present:
@@ -156,6 +153,7 @@ class Keeper:
                 f"other processes run {present.count} shards now: this one was taken for dead"
             )
         over, self._present, self._next = self._present, self._next, None
+        self._is_leaving = False
         self._present.crossing.enter()  # if this process was stopped meanwhile
         self._present.crossing.end()
         over.crossing.role = Role.LEAVING

@@ -242,11 +242,13 @@ class Member:
         )
         self._changed.notify()
         self.crossing.begin(owner)
-        if self.crossing.role is not Role.LEAVING:
+        if self.crossing.role is not Role.LEAVING or claim.session is not None:
             self.lease.claimed(shard_id)
             await self.shards.add(shard_id, session=claim.session)
             owner.gateway = self.shards.gateways[shard_id]
             self._group.start_soon(self._commands.presences.keep, owner)
+            if self.crossing.role is Role.LEAVING:
+                self._group.start_soon(self.crossing.leave_shard, owner)
         if await owner.run():
             self._membership.fenced(shard_id, claim.id, now=anyio.current_time())
             self._coordinator.changed()

@@ -20,7 +20,7 @@ from gateway_fleet.memory import MemoryStore
 from gateway_fleet.store import Store
 from gateway_proto import Config, Event, LocalProtocolError
 from gateway_proto.config import check_is_config
-from gateway_proto.fleet import Cutover, Generation, LogHead
+from gateway_proto.fleet import Cutover, Generation, GenerationPhase, LogHead
 from gateway_proto.session import token_fingerprint
 
 __all__ = ["Fleet", "open_fleet"]
@@ -181,7 +181,9 @@ async def open_fleet(
                     yield running
                 running.raise_error()
 
-        async with opened(generations.present, Role.PRESENT) as present:
+        is_leaving = generations.phase is GenerationPhase.LEAVING
+        role = Role.LEAVING if is_leaving else Role.PRESENT
+        async with opened(generations.present, role) as present:
             keeper = Keeper(bot, generations, present, opened, interval)
             async with _in_background(keeper.run):
                 yield Fleet(keeper, publish=publish)
