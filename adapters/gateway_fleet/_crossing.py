@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import anyio
 
 from gateway_fleet._owner import ShardOwner
-from gateway_proto import Event, State
+from gateway_proto import Event, GaveUpError, State
 from gateway_proto.fleet import Membership, Stage
 
 __all__ = ["Crossing", "Role"]
@@ -126,6 +127,18 @@ class Crossing:
         """
         while self.is_handed_out and not owner.is_over and owner.gateway.unhandled_events:
             await anyio.sleep(_POLL_SECONDS)
+
+    async def discard(self, owner: ShardOwner) -> None:
+        """Drop the queued events of a shard that was lost before they were handed out.
+
+        Nothing else takes them, and the next owner gets them again. This does not wait, as the
+        gateway has ended.
+        """
+        if self.role is Role.ENTERING and not self.is_handed_out and owner.gateway is not None:
+            self.untaken = [item for item in self.untaken if item[0] != owner.shard_id]
+            with contextlib.suppress(GaveUpError):
+                async for _ in owner.gateway:
+                    pass
 
     async def leave_shard(self, owner: ShardOwner) -> None:
         """Close a shard once nothing is missing in its log, and log the cutover."""

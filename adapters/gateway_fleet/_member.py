@@ -254,6 +254,7 @@ class Member:
             self._coordinator.changed()
         self._commands.presences.forget(shard_id)
         await self._remove(shard_id)
+        await self.crossing.discard(owner)
         while owner.gateway is not None and owner.gateway.unhandled_events:  # they are dropped
             await anyio.sleep(_POLL_SECONDS)
         del self.owners[shard_id]

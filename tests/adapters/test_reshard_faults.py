@@ -120,7 +120,12 @@ async def lose_the_store(change: Change) -> None:
 
 async def stop_one(change: Change) -> None:
     """Cut one member off until the others have changed over without it."""
-    await until(lambda: change.members[1].fleet._keeper._next is not None)  # it knows of the change
+    keeper = change.members[1].fleet._keeper
+
+    def takes_part() -> bool:
+        return keeper._next is not None and bool(keeper._next.owners)
+
+    await until(takes_part)
     change.stores[1].cut(cut=True)
     await change.until_done()
     change.stores[1].cut(cut=False)
