@@ -122,6 +122,20 @@ def test_event_taken_alone_is_handled_when_others_are_taken() -> None:
     assert gateway.session.sequence == 2
 
 
+def test_events_taken_from_their_gateway_are_not_taken_at_once() -> None:
+    rounds = RoundRobin()
+    gateways = [Gateway(Client(CONFIG), queue_limit=9, round_robin=rounds) for _ in range(2)]
+    for number, gateway in enumerate(gateways):
+        gateway._enqueue([_dispatch(number)])
+    assert gateways[0]._next_event() is not None
+
+    batch = rounds.next_events(9)
+
+    assert batch is not None
+    assert (batch[0], _numbers(batch[1])) == (gateways[1], [1])
+    assert rounds.next_events(9) is None
+
+
 def test_reading_resumes_once_half_were_taken_at_once() -> None:
     rounds = RoundRobin()
     gateway = Gateway(Client(CONFIG), queue_limit=4, round_robin=rounds)
