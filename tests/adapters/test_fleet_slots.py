@@ -83,7 +83,14 @@ def test_owner_has_the_head_until_another_claims(
         claim = claim_record("me", "mine", LogHead())
         await store.append(0, LogHead(), claim)
         owner = ShardOwner(
-            0, "me", claim.head(1), store, keep_events=True, reason="", metrics=FleetMetrics()
+            0,
+            "me",
+            claim.head(1),
+            store,
+            keep_events=True,
+            reason="",
+            metrics=FleetMetrics(),
+            ready_at=None,
         )
         if last is not None:
             await store.append(0, claim.head(1), last)
@@ -102,7 +109,14 @@ def test_owner_has_not_the_head_if_the_engine_lost_it(kit: Kit) -> None:
         store = MemoryStore()
         await store.append(0, LogHead(), first)
         owner = ShardOwner(
-            0, "me", second.head(2), store, keep_events=True, reason="", metrics=FleetMetrics()
+            0,
+            "me",
+            second.head(2),
+            store,
+            keep_events=True,
+            reason="",
+            metrics=FleetMetrics(),
+            ready_at=None,
         )
         answers.append(await owner.has_head())
 
