@@ -8,8 +8,8 @@ import pytest
 from gateway_fleet import MemoryStore, StoreError
 from gateway_fleet._drains import ask_to_drain, until_asked
 from gateway_fleet._runtime import Notifier
+from tests.adapters.fleet_members import Bench, run, until
 from tests.adapters.support import KITS, Kit
-from tests.adapters.test_fleet import Bench, run, until
 
 pytestmark = pytest.mark.parametrize("kit", KITS, ids=str)
 

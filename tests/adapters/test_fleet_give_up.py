@@ -12,8 +12,8 @@ from gateway_fleet import MemoryStore, find_fleet, open_fleet
 from gateway_fleet._owner import ShardOwner
 from gateway_proto import Closed, GaveUp, GaveUpError, State
 from gateway_proto.fleet import FleetMetrics, LogHead, MemberRecord
+from tests.adapters.fleet_members import FAST, Bench, run, until
 from tests.adapters.support import KITS, Kit
-from tests.adapters.test_fleet import FAST, Bench, run, until
 
 pytestmark = pytest.mark.parametrize("kit", KITS, ids=str)
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from gateway_proto.server import Scenario
+from tests.adapters.fleet_members import Bench, CutStore, run, until
 from tests.adapters.support import KITS, Kit
-from tests.adapters.test_fleet import Bench, CutStore, run, until
 
 pytestmark = pytest.mark.parametrize("kit", KITS, ids=str)
 

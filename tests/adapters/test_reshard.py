@@ -12,8 +12,8 @@ from gateway_fleet._generation import read_generations
 from gateway_proto import Ready
 from gateway_proto.fleet import Cutover, Generations, IdentifySlots, LogRecord
 from gateway_proto.session import token_fingerprint
+from tests.adapters.fleet_members import FAST, Bench, Running, run, until
 from tests.adapters.support import KITS, Kit
-from tests.adapters.test_fleet import FAST, Bench, Running, run, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.parametrize("kit", KITS, ids=str)]
 

@@ -13,8 +13,8 @@ from gateway_fleet import open_feed, reshard
 from gateway_fleet._generation import read_generations
 from gateway_proto.fleet import Cutover, GenerationPhase, Generations, IdentifySlots
 from gateway_proto.session import token_fingerprint
+from tests.adapters.fleet_members import Bench, CutStore, Running, run, until
 from tests.adapters.support import KITS, PATIENCE, Kit
-from tests.adapters.test_fleet import Bench, CutStore, Running, run, until
 
 pytestmark = pytest.mark.slow
 
