@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio
-import pytest
 
 from gateway_fleet import (
-    MemoryStore,
     StoreError,
     open_fleet,
 )
@@ -23,45 +20,10 @@ from gateway_proto import (
     UpdateVoiceState,
 )
 from gateway_proto.server import Server, ServerConfig
-from tests.adapters.engines import (
-    KINDS,
-    EngineProcess,
-    nats_process,
-    open_store,
-    redis_process,
-)
 from tests.adapters.support import Kit, lookup_config
 
 FAST: dict[str, Any] = {"ttl": 1.0, "interval": 0.2}
 COUNT = 4
-
-
-@pytest.fixture(scope="module")
-def redis_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineProcess]:
-    with redis_process(tmp_path_factory.mktemp("redis")) as process:
-        yield process
-
-
-@pytest.fixture(scope="module")
-def nats_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineProcess]:
-    with nats_process(tmp_path_factory.mktemp("nats")) as process:
-        yield process
-
-
-_prefixes = itertools.count()
-
-
-@pytest.fixture(params=["memory", *KINDS])
-def new_store(request: pytest.FixtureRequest, kit: Kit) -> Callable[[], Any]:
-    """Return a function that makes stores of the same data."""
-    if request.param == "memory":
-        store = MemoryStore()
-        return lambda: store
-    if request.param == "nats" and kit.name != "asyncio":
-        pytest.skip("NatsStore is for asyncio alone")
-    process = request.getfixturevalue(f"{request.param}_engine")
-    prefix = f"gw-{next(_prefixes)}"
-    return lambda: open_store(process.url, prefix=prefix)
 
 
 class Member:

@@ -9,14 +9,11 @@ import pytest
 
 from gateway_fleet import find_fleet, open_fleet
 from gateway_proto import Dispatch, LocalProtocolError, Ready, Resumed
+from tests.adapters.engine_stores import unclosed_streams
 from tests.adapters.fleet_members import FAST, Bench, CutStore, run, until
 from tests.adapters.support import KITS, Kit
 
-pytestmark = [
-    pytest.mark.parametrize("kit", KITS, ids=str),
-    # Of coredis, see test_fleet_stores.py.
-    pytest.mark.filterwarnings("ignore:Exception ignored in.*MemoryObject"),
-]
+pytestmark = [pytest.mark.parametrize("kit", KITS, ids=str), unclosed_streams]
 
 
 def test_fleet_of_one_process_needs_no_store(kit: Kit) -> None:

@@ -10,15 +10,12 @@ import pytest
 
 from gateway_fleet import MemoryStore, StoreError, find_fleet
 from gateway_proto.fleet import LogRecord
+from tests.adapters.engine_stores import unclosed_streams
 from tests.adapters.engines import SLOW_NATS, engine_process, open_store
 from tests.adapters.fleet_members import Bench, CutStore, run, until
 from tests.adapters.support import KITS, PATIENCE, Kit
 
-pytestmark = [
-    pytest.mark.parametrize("kit", KITS, ids=str),
-    # Of coredis, see test_fleet_stores.py.
-    pytest.mark.filterwarnings("ignore:Exception ignored in.*MemoryObject"),
-]
+pytestmark = [pytest.mark.parametrize("kit", KITS, ids=str), unclosed_streams]
 
 
 async def _log(bench: Bench, shard_id: int) -> list[LogRecord]:

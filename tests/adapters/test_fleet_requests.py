@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator
 from typing import Any
 
 import anyio
@@ -26,34 +24,27 @@ from gateway_proto import (
     RequestGuildMembers,
     UpdatePresence,
 )
-from tests.adapters.fleet_senders import (  # noqa: F401
+from tests.adapters.engine_stores import (  # noqa: F401
+    collected,
+    nats_engine,
+    new_store,
+    redis_engine,
+    unclosed_streams,
+)
+from tests.adapters.fleet_senders import (
     COUNT,
     FAST,
     Bench,
     CutStore,
     chunks,
     is_ready,
-    nats_engine,
-    new_store,
     numbered,
-    redis_engine,
     run,
     until,
 )
 from tests.adapters.support import KITS, Kit
 
-pytestmark = [
-    pytest.mark.parametrize("kit", KITS, ids=str),
-    # Of coredis, if it loses a connection; see `collected`.
-    pytest.mark.filterwarnings("ignore:Exception ignored in.*MemoryObject"),
-]
-
-
-@pytest.fixture(autouse=True)
-def collected() -> Iterator[None]:
-    """Collect what coredis leaves unclosed within the test, whose filter ignores it."""
-    yield
-    gc.collect()
+pytestmark = [pytest.mark.parametrize("kit", KITS, ids=str), unclosed_streams]
 
 
 # ----- presences -----

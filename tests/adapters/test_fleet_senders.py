@@ -6,8 +6,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
-from collections.abc import Iterator
 from typing import Any
 
 import anyio
@@ -28,34 +26,27 @@ from gateway_proto import (
     UpdateVoiceState,
 )
 from gateway_proto.fleet import LoggedDispatch
-from tests.adapters.fleet_senders import (  # noqa: F401
+from tests.adapters.engine_stores import (  # noqa: F401
+    collected,
+    nats_engine,
+    new_store,
+    redis_engine,
+    unclosed_streams,
+)
+from tests.adapters.fleet_senders import (
     COUNT,
     FAST,
     Bench,
     CountingStore,
     CutStore,
     chunks,
-    nats_engine,
-    new_store,
     numbered,
-    redis_engine,
     run,
     until,
 )
 from tests.adapters.support import KITS, Kit
 
-pytestmark = [
-    pytest.mark.parametrize("kit", KITS, ids=str),
-    # Of coredis, if it loses a connection; see `collected`.
-    pytest.mark.filterwarnings("ignore:Exception ignored in.*MemoryObject"),
-]
-
-
-@pytest.fixture(autouse=True)
-def collected() -> Iterator[None]:
-    """Collect what coredis leaves unclosed within the test, whose filter ignores it."""
-    yield
-    gc.collect()
+pytestmark = [pytest.mark.parametrize("kit", KITS, ids=str), unclosed_streams]
 
 
 # ----- commands -----

@@ -1,0 +1,185 @@
+"""What `RedisStore` alone does: a lost engine, bounds of logs, access lists and settings."""
+
+# The parameters of tests repeat the names of the fixtures.
+# ruff: noqa: F811
+
+from __future__ import annotations
+
+import pathlib
+import re
+import signal
+import sys
+from typing import Any
+
+import anyio
+import pytest
+
+import gateway_fleet
+from gateway_fleet import Store, StoreError
+from gateway_proto import LocalProtocolError
+from gateway_proto.fleet import LogHead, LogRecord
+from tests.adapters.engine_stores import (  # noqa: F401
+    SESSION,
+    collected,
+    records_of,
+    redis_engine,
+    unclosed_streams,
+)
+from tests.adapters.engines import RedisProcess, needs_redis, redis_process
+from tests.adapters.support import KITS, Kit
+from tests.markdown_blocks import DOCS
+
+pytestmark = [pytest.mark.parametrize("kit", KITS, ids=str), unclosed_streams]
+
+
+@needs_redis
+def test_engine_that_is_away_raises_and_returns(kit: Kit, tmp_path: pathlib.Path) -> None:
+    async def main() -> None:
+        with redis_process(tmp_path) as process:
+            async with kit.limit(), gateway_fleet.RedisStore(process.url, timeout=1.0) as store:
+                record = LogRecord("a.1", "a", SESSION)
+                assert await store.append(0, LogHead(), record) == 1
+                process.kill()
+                for _ in range(2):
+                    with pytest.raises(StoreError):
+                        await store.head(0)
+                process.start()
+                assert await store.head(0) == record.head(1)
+                assert await store.append(0, record.head(1), LogRecord("a.2", "a")) == 2
+            process.kill()
+            with pytest.raises(StoreError):
+                async with gateway_fleet.RedisStore(process.url, timeout=1.0):
+                    pass
+
+    kit.run(main)
+
+
+@needs_redis
+def test_stopped_engine_raises_after_the_timeout(kit: Kit, tmp_path: pathlib.Path) -> None:
+    async def main() -> None:
+        with redis_process(tmp_path) as process:
+            async with kit.limit(), gateway_fleet.RedisStore(process.url, timeout=0.3) as store:
+                assert await store.append(0, LogHead(), LogRecord("a.1", "a")) == 1
+                process.process.send_signal(signal.SIGSTOP)
+                with pytest.raises(StoreError, match=r"no answer in 0\.3 s"):
+                    await store.append(0, LogHead(1, "a.1"), LogRecord("a.2", "a"))
+                process.process.send_signal(signal.SIGCONT)
+                head = await _until_answered(store)
+                assert head.position in (1, 2), "the late append is done or not"
+
+    kit.run(main)
+
+
+async def _until_answered(store: Store) -> LogHead:
+    while True:
+        try:
+            return await store.head(0)
+        except StoreError:
+            await anyio.sleep(0.05)
+
+
+@needs_redis
+def test_log_in_redis_is_bounded_in_bytes(kit: Kit, redis_engine: RedisProcess) -> None:
+    async def main() -> None:
+        options: Any = {"prefix": f"gw:bytes:{kit}", "max_bytes": 80_000}
+        async with kit.limit(), gateway_fleet.RedisStore(redis_engine.url, **options) as store:
+            head = LogHead()
+            for number in range(300):
+                record = LogRecord(f"a.{number}", "a", events=(("E", number, b"x" * 1000),))
+                position = await store.append(0, head, record)
+                assert position == number + 1
+                head = record.head(position)
+
+            kept = [position for position, _ in await records_of(store, 0)]
+            assert kept == list(range(kept[0], 301))
+            assert 60 <= len(kept) <= 90
+            assert await store.head(0) == head
+
+    kit.run(main)
+
+
+@needs_redis
+def test_user_of_the_documented_acl_may_use_each_verb(kit: Kit, redis_engine: RedisProcess) -> None:
+    import coredis
+
+    page = (DOCS / "howto" / "fleet.md").read_text(encoding="utf-8")
+    rules = re.findall(r"^ *user fleet (.*)", page, re.M)[0].split()
+
+    async def main() -> None:
+        async with coredis.Redis.from_url(redis_engine.url) as admin:
+            await admin.acl_setuser("fleet", *map(str.encode, ["reset", *rules]))
+        url = redis_engine.url.replace("//", "//fleet:a-long-password@")
+        async with kit.limit(), gateway_fleet.RedisStore(url, prefix=f"gw:acl:{kit}") as store:
+            notified: list[Any] = []
+            async with anyio.create_task_group() as group:
+                group.start_soon(store.listen, notified.append)
+                group.start_soon(store.watch, "m", lambda: notified.append("m"))
+                await store.heartbeat("a", b"1")
+                await store.heartbeat("a", b"")
+                await store.compare_and_set("key", b"v", 0)
+                head = LogHead()
+                while len(set(notified)) < 2:
+                    record = LogRecord(f"a.{head.position}", "a")
+                    position = await store.append(3, head, record)
+                    assert position is not None
+                    head = record.head(position)
+                    await store.post("m", record.to_bytes(), 1.0)
+                    await store.unpost("m", record.to_bytes())
+                    await store.post("m", record.to_bytes(), 1.0)
+                    await store.take("m")
+                group.cancel_scope.cancel()
+            assert len(await records_of(store, 3)) == head.position
+
+    kit.run(main)
+
+
+@pytest.mark.slow
+@needs_redis
+def test_old_records_in_redis_are_dropped(kit: Kit, redis_engine: RedisProcess) -> None:
+    async def main() -> None:
+        options: Any = {"prefix": f"gw:age:{kit}", "retention": 8}
+        async with kit.limit(), gateway_fleet.RedisStore(redis_engine.url, **options) as store:
+            head = LogHead()
+            for number in range(13):
+                record = LogRecord(f"a.{number}", "a")
+                position = await store.append(0, head, record)
+                assert position == number + 1
+                head = record.head(position)
+                await kit.sleep(1.0)
+            kept = [position for position, _ in await records_of(store, 0)]
+            assert kept[-1] == 13
+            assert 3 <= kept[0] <= 6
+
+    kit.run(main)
+
+
+@needs_redis
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"url": "host"}, "invalid url: expected redis://host, rediss://host or unix:///path"),
+        ({"url": "http://u:hidden@h"}, "invalid url: expected redis://host"),
+        ({"url": "redis://u:hidden@h:none"}, "invalid url: ValueError, expected redis://"),
+        ({"timeout": -1}, "invalid timeout -1: expected seconds"),
+        ({"retention": 0}, "invalid retention 0: expected 8 seconds or more"),
+        ({"max_bytes": "1"}, "invalid max_bytes '1': expected 65536 bytes or more"),
+        ({"prefix": ""}, "invalid prefix '': expected a str"),
+    ],
+)
+def test_invalid_settings_of_a_redis_store_raise(
+    kit: Kit, options: dict[str, Any], text: str
+) -> None:
+    async def main() -> None:
+        with pytest.raises(LocalProtocolError) as caught:
+            gateway_fleet.RedisStore(**{"url": "redis://localhost", **options})
+        assert text in str(caught.value)
+        assert "hidden" not in str(caught.value)
+
+    kit.run(main)
+
+
+def test_missing_extra_is_named(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "coredis", None)
+    monkeypatch.delitem(sys.modules, "gateway_fleet.redis", raising=False)
+    with pytest.raises(ModuleNotFoundError, match=r"install gateway-proto\[redis\]"):
+        import gateway_fleet.redis  # noqa: F401
