@@ -7,11 +7,13 @@ from collections.abc import Awaitable
 from typing import TypeVar
 
 import anyio
+import msgspec
 
 from gateway_fleet._nats_api import JetStream
 from gateway_fleet._nats_log import NatsLog
 from gateway_fleet._nats_streams import NatsStreams
 from gateway_fleet.store import StoreError
+from gateway_proto import LocalProtocolError
 
 __all__ = ["NatsShared"]
 
@@ -51,6 +53,12 @@ class NatsShared:
             self.connection.renew()
             why = f": {self.connection.reason}" if self.connection.reason else ""
             raise StoreError(f"no answer in {self._timeout:g} s{why}") from None
+        except LocalProtocolError:
+            raise
+        except (LookupError, TypeError, ValueError, msgspec.MsgspecError) as error:
+            # Other programs may write to the streams.
+            name = type(error).__name__
+            raise StoreError(f"what the engine has is invalid: {name}: {error}") from None
 
     async def ready(self) -> None:
         """Wait for a connection, and for the streams of its server."""

@@ -15,6 +15,7 @@ import anyio
 
 from gateway_fleet.store import StoreError
 from gateway_proto import DataError, LocalProtocolError
+from gateway_proto._checks import WORD
 from gateway_proto.fleet import MAX_MESSAGES, LogHead, LogRecord, check_message
 
 try:
@@ -32,6 +33,7 @@ from gateway_fleet._nats_connection import NatsConnection
 from gateway_fleet._nats_log import NatsLog
 from gateway_fleet._nats_shared import NatsShared
 from gateway_fleet._nats_streams import NatsStreams
+from gateway_fleet._store_settings import check_settings
 
 __all__ = ["NatsStore"]
 
@@ -70,12 +72,14 @@ class NatsStore:
             )
         is_prefix = isinstance(prefix, str) and _PREFIX.fullmatch(prefix) is not None
         _check("prefix", prefix, is_prefix, "1 to 64 letters, digits, hyphens or underscores")
-        is_retention = retention is None or _is_number(retention, 8)
-        _check("retention", retention, is_retention, "8 seconds or more, or None")
-        is_size = max_bytes is None or _is_number(max_bytes, 2**16)
-        _check("max_bytes", max_bytes, is_size, "65536 bytes or more, or None")
-        _check("replicas", replicas, replicas in (1, 3, 5), "1, 3 or 5")
-        _check("timeout", timeout, _is_number(timeout, 0), "seconds")
+        is_replicas = type(replicas) is int and replicas in (1, 3, 5)
+        _check("replicas", replicas, is_replicas, "1, 3 or 5")
+        check_settings(
+            retention=8 if retention is None else retention,
+            max_bytes=2**16 if max_bytes is None else max_bytes,
+            timeout=timeout,
+            ssl_context=ssl_context,
+        )
         api = JetStream(NatsConnection(address, timeout=timeout, ssl_context=ssl_context))
         size = None if max_bytes is None else int(max_bytes)
         streams = NatsStreams(api, prefix, retention=retention, max_bytes=size, replicas=replicas)
@@ -107,7 +111,7 @@ class NatsStore:
             await self._shared.connection.close()
 
     def scoped(self, prefix: str) -> NatsStore:
-        _check("prefix", prefix, isinstance(prefix, str) and bool(prefix), "a str")
+        WORD.named("prefix", prefix)
         scope = object.__new__(NatsStore)
         scope.__dict__.update(self.__dict__, _scope=f"{self._scope}{token_of(prefix)}.")
         return scope
@@ -190,10 +194,6 @@ class NatsStore:
 
     def _mailbox(self, stream: str, name: str) -> str:
         return f"{stream}.{self._scope}{token_of(name)}"
-
-
-def _is_number(value: object, least: float) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value >= least
 
 
 def _check(name: str, value: object, is_valid: bool, allowed: str) -> None:

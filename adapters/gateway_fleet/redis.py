@@ -13,8 +13,10 @@ import anyio
 from anyio.abc import TaskStatus
 
 from gateway_fleet._redis_scripts import APPEND, COMPARE_AND_SET, HEARTBEAT, POST, TAKE, UNPOST
+from gateway_fleet._store_settings import check_settings
 from gateway_fleet.store import StoreError
 from gateway_proto import DataError, LocalProtocolError
+from gateway_proto._checks import WORD
 from gateway_proto.fleet import MAX_MESSAGES, LogHead, LogRecord, check_message
 
 try:
@@ -56,11 +58,15 @@ class RedisStore:
         timeout: float = 5.0,
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
-        _check("url", url, _is_url(url), "redis://host, rediss://host or unix:///path")
-        _check("prefix", prefix, isinstance(prefix, str) and bool(prefix), "a str")
-        _check("retention", retention, _is_number(retention, 8), "8 seconds or more")
-        _check("max_bytes", max_bytes, _is_number(max_bytes, 2**16), "65536 bytes or more")
-        _check("timeout", timeout, _is_number(timeout, 0), "seconds")
+        if not _is_url(url):
+            # It may have a password.
+            raise LocalProtocolError(
+                "invalid url: expected redis://host, rediss://host or unix:///path"
+            )
+        WORD.named("prefix", prefix)
+        check_settings(
+            retention=retention, max_bytes=max_bytes, timeout=timeout, ssl_context=ssl_context
+        )
         options: dict[str, Any] = {}
         if url.startswith("rediss://"):
             options["ssl_context"] = ssl_context or ssl.create_default_context()
@@ -121,7 +127,7 @@ class RedisStore:
                 await self._left.wait()
 
     def scoped(self, prefix: str) -> RedisStore:
-        _check("prefix", prefix, isinstance(prefix, str) and bool(prefix), "a str")
+        WORD.named("prefix", prefix)
         scope = object.__new__(RedisStore)
         scope.__dict__.update(self.__dict__, _prefix=f"{self._prefix}:{prefix}")
         return scope
@@ -129,7 +135,10 @@ class RedisStore:
     async def heartbeat(self, member: str, value: bytes) -> dict[str, bytes]:
         answer = await self._call(self._heartbeat([f"{self._prefix}:members"], [member, value]))
         names, values = answer[::2], answer[1::2]
-        return {name.decode(): text for name, text in zip(names, values, strict=True)}
+        # A name that no member has written must not keep the others from their table.
+        return {
+            name.decode(errors="replace"): text for name, text in zip(names, values, strict=True)
+        }
 
     async def head(self, shard: int) -> LogHead:
         data = await self._call(self._client.hget(self._key(shard, "head"), "h"))
@@ -157,7 +166,10 @@ class RedisStore:
             found, number = await self._call(self._client.hmget(name, ["v", "r"]))
         else:
             found, number = await self._call(self._compare_and_set([name], [revision, value]))
-        return found, int(number or 0)
+        try:
+            return found, int(number or 0)
+        except ValueError:
+            raise StoreError(f"the revision of {key} in the engine is not a number") from None
 
     async def records(self, shard: int, after: int) -> AsyncGenerator[tuple[int, LogRecord], None]:
         key = self._key(shard, "log")
@@ -168,7 +180,7 @@ class RedisStore:
             for entry in batch:
                 after = int(entry.identifier.split(b"-")[0])
                 try:
-                    yield after, LogRecord.from_bytes(entry.field_values[b"r"])
+                    yield after, LogRecord.from_bytes(entry.field_values.get(b"r", b""))
                 except DataError as error:
                     raise StoreError(f"shard {shard}, record {after}: {error}") from None
             if len(batch) < _BATCH:
@@ -230,13 +242,3 @@ class RedisStore:
 
 def _is_url(value: object) -> bool:
     return isinstance(value, str) and value.startswith(("redis://", "rediss://", "unix://"))
-
-
-def _is_number(value: object, least: float) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value >= least
-
-
-def _check(name: str, value: object, is_valid: bool, allowed: str) -> None:
-    if not is_valid:
-        shown = "" if name == "url" else f" {value!r:.80}"
-        raise LocalProtocolError(f"invalid {name}{shown}: expected {allowed}")

@@ -45,6 +45,24 @@ def test_records_of_many_shards_are_found_by_position(engine: NatsProcess) -> No
     run(body)
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [{"Gateway-Position": "many"}, {"Gateway-Parts": "a,b", "Gateway-Head": "{}"}],
+    ids=["position", "parts"],
+)
+def test_foreign_headers_raise_store_errors(engine: NatsProcess, headers: dict[str, str]) -> None:
+    async def body() -> None:
+        prefix = next(PREFIXES)
+        async with NatsStore(engine.url, prefix=prefix) as store:
+            async with client_of(engine.url) as admin:
+                await admin.publish(f"{prefix}-log.3", b"x", headers=headers)
+
+            with pytest.raises(StoreError, match="what the engine has is invalid: ValueError"):
+                await positions(store, 3)
+
+    run(body)
+
+
 def test_position_grows_after_all_records_were_dropped(engine: NatsProcess) -> None:
     async def body() -> None:
         prefix = next(PREFIXES)

@@ -154,15 +154,40 @@ def test_old_records_in_redis_are_dropped(kit: Kit, redis_engine: RedisProcess) 
 
 
 @needs_redis
+def test_foreign_values_in_redis_raise_store_errors(kit: Kit, redis_engine: RedisProcess) -> None:
+    prefix = f"foreign-{kit}"
+
+    async def main() -> None:
+        import coredis
+
+        client: Any = coredis.Redis(port=redis_engine.port)
+        async with gateway_fleet.RedisStore(redis_engine.url, prefix=prefix) as store, client:
+            await client.hset(f"{prefix}:members", {b"\xff": b"x"})
+            await client.hset(f"{prefix}:key", {b"v": b"x", b"r": b"many"})
+            await client.xadd(f"{prefix}:{{1}}:log", {b"other": b"x"}, identifier="1-0")
+
+            assert await store.heartbeat("a", b"y") == {"\ufffd": b"x", "a": b"y"}
+            with pytest.raises(StoreError, match="the revision of key in the engine is not a num"):
+                await store.compare_and_set("key", None, 0)
+            with pytest.raises(StoreError, match="shard 1, record 1: data is not a record"):
+                await records_of(store, 1)
+
+    kit.run(main)
+
+
+@needs_redis
 @pytest.mark.parametrize(
     ("options", "text"),
     [
         ({"url": "host"}, "invalid url: expected redis://host, rediss://host or unix:///path"),
         ({"url": "http://u:hidden@h"}, "invalid url: expected redis://host"),
         ({"url": "redis://u:hidden@h:none"}, "invalid url: ValueError, expected redis://"),
-        ({"timeout": -1}, "invalid timeout -1: expected seconds"),
-        ({"retention": 0}, "invalid retention 0: expected 8 seconds or more"),
-        ({"max_bytes": "1"}, "invalid max_bytes '1': expected 65536 bytes or more"),
+        ({"timeout": 0}, "invalid timeout 0: expected a number of seconds from more than 0"),
+        ({"retention": 0}, "invalid retention 0: expected a number of seconds from 8"),
+        ({"retention": float("inf")}, "invalid retention inf: expected a number of seconds"),
+        ({"max_bytes": "1"}, "invalid max_bytes '1': expected a number of bytes from 65536"),
+        ({"prefix": "\ud800"}, "invalid prefix '\\ud800': expected a str"),
+        ({"ssl_context": True}, "invalid ssl_context True: expected an ssl.SSLContext, or None"),
         ({"prefix": ""}, "invalid prefix '': expected a str"),
     ],
 )

@@ -1,0 +1,23 @@
+"""Checks of the settings that the stores with an engine share."""
+
+from __future__ import annotations
+
+import ssl
+from typing import Any
+
+from gateway_proto._checks import instance_of, number, optional
+
+__all__ = ["check_settings"]
+
+_SSL_CONTEXT = optional(instance_of(ssl.SSLContext, "an ssl.SSLContext"))
+_RETENTION = number(8, 10**9, "seconds")
+_MAX_BYTES = number(2**16, 2**53, "bytes")
+_TIMEOUT = number(0, 3600, "seconds", is_open=True)
+
+
+def check_settings(*, retention: Any, max_bytes: Any, timeout: Any, ssl_context: Any) -> None:
+    """Raise `LocalProtocolError` unless a store takes these settings."""
+    _RETENTION.named("retention", retention)
+    _MAX_BYTES.named("max_bytes", max_bytes)
+    _TIMEOUT.named("timeout", timeout)
+    _SSL_CONTEXT.named("ssl_context", ssl_context)
