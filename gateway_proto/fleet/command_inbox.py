@@ -76,9 +76,10 @@ class CommandInbox:
 
     def done(self, taken: TakenCommand, session: str | None) -> None:
         """Report in which session a command was sent; None if it will not be sent."""
-        self._pending.discard(taken.message.id)
-        if session is not None:
-            self._sessions[taken.message.id] = session
+        id_ = taken.message.id
+        self._pending.discard(id_)
+        if session is not None and id_ in self._remembered:
+            self._sessions[id_] = session
 
     def _forget(self, now: float) -> None:
         while self._order and self._order[0][0] <= now:

@@ -14,6 +14,8 @@ MAX_MESSAGES = 256
 """Maximum number of messages in one mailbox."""
 MAX_MESSAGE_SIZE = 2**16
 """Maximum number of bytes of a message."""
+_LEAST_BOXES = 64
+"""Number of mailboxes from which those without messages are dropped."""
 _MESSAGE = Check(
     lambda value: isinstance(value, bytes) and 0 < len(value) <= MAX_MESSAGE_SIZE,
     f"1 to {MAX_MESSAGE_SIZE} bytes",
@@ -31,14 +33,21 @@ def check_message(mailbox: str, message: bytes, ttl: float = 1.0) -> None:
 class Mailboxes:
     """Messages of all mailboxes, with the times at which they expire."""
 
-    __slots__ = ("_boxes",)
+    __slots__ = ("_boxes", "_most")
 
     def __init__(self) -> None:
         self._boxes: dict[str, dict[bytes, float]] = {}
+        self._most = _LEAST_BOXES
+
+    def __len__(self) -> int:
+        """Return the number of mailboxes that are kept."""
+        return len(self._boxes)
 
     def post(self, mailbox: str, message: bytes, ttl: float, now: float) -> bool:
         """Add a message for `ttl` seconds; return False, and do nothing, if the mailbox is full."""
         check_message(mailbox, message, ttl)
+        if mailbox not in self._boxes and len(self._boxes) >= self._most:
+            self._drop_expired(now)
         box = self._boxes.setdefault(mailbox, {})
         _expire(box, now)
         if len(box) >= MAX_MESSAGES:
@@ -59,6 +68,14 @@ class Mailboxes:
         box = self._boxes.pop(mailbox, {})
         _expire(box, now)
         return list(box)
+
+    def _drop_expired(self, now: float) -> None:
+        """Drop the mailboxes that nobody takes from, such as those of processes that ended."""
+        for mailbox, box in list(self._boxes.items()):
+            _expire(box, now)
+            if not box:
+                del self._boxes[mailbox]
+        self._most = max(_LEAST_BOXES, 2 * len(self._boxes))
 
 
 def _expire(box: dict[bytes, float], now: float) -> None:

@@ -86,3 +86,16 @@ def test_commands_of_a_minute_are_bounded() -> None:
 def test_invalid_bound_raises(name: str) -> None:
     with pytest.raises(LocalProtocolError, match=f"invalid {name} 0"):
         CommandInbox(**{name: 0})
+
+
+def test_session_of_a_forgotten_command_is_not_kept() -> None:
+    inbox = CommandInbox()
+    taken = inbox.receive(message("a", seconds=200.0), taken_at=0.0, now=0.0)
+    assert taken is not None
+    assert inbox.has_capacity(now=61.0)
+    inbox.done(taken, "session")
+
+    again = inbox.receive(message("a", attempt=2), taken_at=62.0, now=62.0)
+
+    assert again is not None
+    assert again.session is None, "it would be kept for good"

@@ -14,6 +14,7 @@ from gateway_proto.fleet import (
     LogRecord,
     ReferenceStore,
 )
+from gateway_proto.fleet.mailboxes import Mailboxes
 
 SESSION = Session(id="s", sequence=7, version=10)
 
@@ -276,6 +277,17 @@ def test_message_expires_after_its_seconds() -> None:
     assert not store.unpost("m", b"a", now=11.0)
     assert store.unpost("m", b"b", now=11.9)
     assert store.take("m", now=12.9) == [b"c"]
+
+
+def test_expired_mailboxes_of_ended_processes_are_dropped() -> None:
+    mailboxes = Mailboxes()
+    mailboxes.post("kept", b"a", 3600.0, 0.0)
+    for number in range(1000):
+        assert mailboxes.post(f"sender:{number}", b"a", 1.0, float(number))
+        assert mailboxes.unpost(f"other:{number}", b"a", float(number)) is False
+
+    assert len(mailboxes) <= 64
+    assert mailboxes.take("kept", 1000.0) == [b"a"]
 
 
 def test_full_mailbox_refuses_until_messages_expire() -> None:
