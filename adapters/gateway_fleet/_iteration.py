@@ -22,11 +22,12 @@ class FleetIteration:
     It ends when the loop drops it.
     """
 
-    __slots__ = ("_iteration", "_keeper", "_member", "_shards", "_taken")
+    __slots__ = ("__weakref__", "_iteration", "_keeper", "_member", "_shards", "_taken")
 
     def __init__(self, keeper: Keeper) -> None:
         self._keeper = keeper
-        self._taken: tuple[ShardOwner, Event] | None = None
+        self._taken: tuple[ShardOwner | None, Event] | None = None
+        """The last event, and its owner until it counts as handled."""
         self._begin()
 
     def _begin(self) -> None:
@@ -38,9 +39,9 @@ class FleetIteration:
         return self
 
     async def __anext__(self) -> _Item:
+        self.handled()
         if self._taken is not None:
-            (owner, event), self._taken = self._taken, None
-            owner.add(event)  # it was handled
+            (_, event), self._taken = self._taken, None
             await self._stop_after([event])
         while True:
             item: tuple[int | None, Event] | None = self._next_nowait()
@@ -53,6 +54,13 @@ class FleetIteration:
             if found is not None:
                 self._taken = found, item[1]
                 return item
+
+    def handled(self) -> None:
+        """Count the last event as handled, before the next is asked for."""
+        owner, event = self._taken or (None, None)
+        if owner is not None and event is not None:
+            owner.add(event)
+            self._taken = None, event
 
     def _next_nowait(self) -> tuple[int | None, Event] | None:
         if untaken := self._member.crossing.untaken:

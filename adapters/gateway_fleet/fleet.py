@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ssl
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 
@@ -41,11 +42,13 @@ class Fleet:
     def __init__(self, keeper: Keeper, *, publish: bool) -> None:
         self._keeper = keeper
         self._publish = publish
+        self._iteration: weakref.ref[FleetIteration] | None = None  # it ends with its loop
 
     def __aiter__(self) -> AsyncIterator[tuple[int | None, Event | Cutover]]:
         """Start an iteration; raises `LocalProtocolError` while another task iterates."""
-        iteration = PublishingIteration if self._publish else FleetIteration
-        return iteration(self._keeper)
+        iteration = (PublishingIteration if self._publish else FleetIteration)(self._keeper)
+        self._iteration = weakref.ref(iteration)
+        return iteration
 
     @property
     def _member(self) -> Member:
@@ -90,6 +93,16 @@ class Fleet:
         The content type of the text is `FleetMetrics.content_type`.
         """
         return self._member.metrics()
+
+    def handled(self) -> None:
+        """Count the last event as handled, before the next is asked for.
+
+        Call it before a `break`: else the next process that gets the shard handles the event again.
+        With `publish` an event counts as handled once it is in the log, and this does nothing.
+        """
+        iteration = None if self._iteration is None else self._iteration()
+        if iteration is not None:
+            iteration.handled()
 
     async def drain(self) -> None:
         """Give all shards to other processes; the iteration then ends.

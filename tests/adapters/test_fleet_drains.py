@@ -1,14 +1,15 @@
-"""Requests to drain a member, from outside of it."""
+"""Ends of a member: requests to drain from outside of it, and a `break`."""
 
 from __future__ import annotations
 
 import anyio
 import pytest
 
-from gateway_fleet import MemoryStore, StoreError
+from gateway_fleet import MemoryStore, StoreError, open_fleet
 from gateway_fleet._drains import ask_to_drain, until_asked
 from gateway_fleet._runtime import Notifier
-from tests.adapters.fleet_members import Bench, run, until
+from gateway_proto import Dispatch, Ready
+from tests.adapters.fleet_members import FAST, Bench, run, until
 from tests.adapters.support import KITS, Kit
 
 pytestmark = pytest.mark.parametrize("kit", KITS, ids=str)
@@ -83,3 +84,32 @@ def test_invalid_requests_to_drain_are_an_error(kit: Kit) -> None:
             await ask_to_drain(store, "one", [])
 
     kit.run(body)
+
+
+@pytest.mark.parametrize("publish", [False, True])
+@pytest.mark.parametrize("is_handled", [False, True])
+def test_event_before_a_break_comes_again_unless_handled(
+    kit: Kit, *, is_handled: bool, publish: bool
+) -> None:
+    async def body(bench: Bench) -> None:
+        async with open_fleet(bench.config, bench.store, publish=publish, **FAST) as first:
+            first.handled()
+            async for _, event in first:
+                if isinstance(event, Ready):
+                    bench.send(0, 1, 1)
+                if isinstance(event, Dispatch) and event.name == "NUMBER":
+                    if is_handled:
+                        first.handled()
+                        first.handled()
+                    break
+
+        second = await bench.start(publish=publish)
+        await bench.until_owned((second, 1))
+        bench.send(0, 2, 1)
+        await until(lambda: (0, 2) in second.numbers)
+
+        handled = [(0, 2)] if is_handled or publish else [(0, 1), (0, 2)]
+        assert second.numbers == handled
+        assert bench.received["Identify"] == 1
+
+    run(kit, 1, body)
