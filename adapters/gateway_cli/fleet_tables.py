@@ -20,11 +20,12 @@ def fleet_tables(view: FleetView, *, note: str = "") -> Table:
     members, shards = view.members(), view.shards()
     silent = {row.member for row in members if not row.alive}
     owned = sum(row.owner is not None and row.owner not in silent for row in shards)
+    present = sum(not row.has_left for row in members)
     whole = Table.grid()
     whole.add_row(
         Text(
             f"bot {escape(view.bot)}: {owned} of {view.generation.count} shards owned, "
-            f"{len(members) - len(silent)} of {len(members)} members alive"
+            f"{len(members) - len(silent)} of {present} members alive"
         )
     )
     if view.change is not None:
@@ -47,15 +48,13 @@ def _members(rows: list[MemberRow]) -> Table:
     table.add_column("last heartbeat")
     for row in rows:
         age = row.heartbeat_age
+        seen = "none seen" if age is None else f"{_span(age)} ago"
         table.add_row(
             escape(row.member),
             str(len(row.shards)),
             escape(row.version),
             Text("yes", style="yellow") if row.draining else "no",
-            Text(
-                "none seen" if age is None else f"{_span(age)} ago",
-                style="" if row.alive else "red",
-            ),
+            "left" if row.has_left else Text(seen, style="" if row.alive else "red"),
         )
     return table
 

@@ -31,6 +31,11 @@ class MemberRow:
     alive: bool
     """Whether that is recent."""
 
+    @property
+    def has_left(self) -> bool:
+        """Whether it gave all shards away, and ended: its record stays for a while."""
+        return self.draining and not self.shards and not self.alive
+
 
 @attrs.frozen
 class ShardRow:
@@ -103,8 +108,8 @@ class FleetView:
 
     @property
     def has_seen_all(self) -> bool:
-        """Whether a heartbeat of each member was seen."""
-        return None not in self._changed.values()
+        """Whether a heartbeat of each member was seen that has not left."""
+        return all(row.heartbeat_age is not None or row.has_left for row in self.members())
 
     def members(self) -> list[MemberRow]:
         """Return a row for each member, by name."""
