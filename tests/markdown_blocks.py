@@ -31,7 +31,17 @@ DOCS = ROOT / "docs"
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted(DOCS.rglob("*.md"))]
 _ENV = {"PYTHONPATH": f"{ROOT}:{ROOT / 'adapters'}"}
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
-_OTHER_COMMANDS = {"cd", "curl", "mkdir", "mutmut", "pip", "python", "python3", "source"}
+_OTHER_COMMANDS = {
+    "cd",
+    "curl",
+    "mkdir",
+    "mutmut",
+    "pip",
+    "python",
+    "python3",
+    "redis-server",
+    "source",
+}
 _OWN_OPTIONS = {"--help", "--install-completion", "--show-completion"}
 
 
