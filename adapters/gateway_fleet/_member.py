@@ -15,6 +15,7 @@ from gateway_fleet._drains import until_asked
 from gateway_fleet._lease import Lease
 from gateway_fleet._owner import ShardOwner
 from gateway_fleet._runtime import Notifier, alone
+from gateway_fleet._shard_report import ShardReport
 from gateway_fleet._slots import SharedSlots, identify_slots
 from gateway_fleet.store import Store, StoreError
 from gateway_proto import Config, GaveUpError, LocalProtocolError, __version__
@@ -230,15 +231,15 @@ class Member:
             await self._changed.wait()
         if not self._owns(shard_id, claim.id):
             return
+        ready_at = None if claim.session is None else self._membership.session_start(shard_id)
+        report = ShardReport(shard_id, self._metrics, reason=reason, ready_at=ready_at)
         owner = self.owners[shard_id] = ShardOwner(
             shard_id,
             self.name,
             claim,
             self.store,
+            report,
             keep_events=self.crossing.keeps_events,
-            reason=reason,
-            metrics=self._metrics,
-            ready_at=None if claim.session is None else self._membership.session_start(shard_id),
         )
         self._changed.notify()
         self.crossing.begin(owner)

@@ -8,17 +8,10 @@ from typing import Any
 import anyio
 
 from gateway_fleet._runtime import Notifier
+from gateway_fleet._shard_report import ShardReport
 from gateway_fleet.store import Store, StoreError
-from gateway_proto import Dispatch, Event, Ready, State
-from gateway_proto.fleet import (
-    FleetMetrics,
-    Ledger,
-    LogHead,
-    LogRecord,
-    Preparation,
-    ShardStatus,
-    Stage,
-)
+from gateway_proto import Dispatch, Event, State
+from gateway_proto.fleet import Ledger, LogHead, LogRecord, Preparation, ShardStatus, Stage
 
 __all__ = ["ShardOwner"]
 
@@ -42,21 +35,16 @@ class ShardOwner:
         member: str,
         claim: LogHead,
         store: Store,
+        report: ShardReport,
         *,
         keep_events: bool,
-        reason: str,
-        metrics: FleetMetrics,
-        ready_at: float | None,
     ) -> None:
         self.shard_id = shard_id
         self.claim = claim
         self._member = member
         self.ledger: Ledger = Ledger(member, claim, keep_events=keep_events)
         self.gateway: Any = None
-        self._reason = reason
-        self._metrics = metrics
-        self._since = anyio.current_time()
-        self._ready_at = ready_at
+        self._report = report
         self.is_leaving: bool = False
         """Whether the last events are logged without a delay."""
         self.is_closing = False
@@ -73,20 +61,11 @@ class ShardOwner:
         self._seconds = 0.0 if keep_events else 1.0
         self._changed = Notifier()
         self._is_idle = False
-        self._appended_at = self._since
+        self._appended_at = anyio.current_time()
 
     def status(self, now: float) -> ShardStatus:
         """Return the status of the shard, for operators."""
-        state, session = self.gateway.state, self.gateway.session
-        return ShardStatus(
-            state="" if state is None else state.value,
-            sequence=0 if session is None else session.sequence,
-            pending=self.ledger.pending_bytes,
-            latency=self.gateway.latency,
-            session_age=None if self._ready_at is None else now - self._ready_at,
-            owned_for=now - self._since,
-            reason=self._reason,
-        )
+        return self._report.status(self.gateway, pending=self.ledger.pending_bytes, now=now)
 
     def add(self, event: Event) -> None:
         """Add an event to the ledger: one that was taken, or one that was handled."""
@@ -95,17 +74,13 @@ class ShardOwner:
         if not self.is_over:
             self.ledger.add(event)
             if isinstance(event, Dispatch):
-                self._metrics.received(self.shard_id, event.name)
-                if isinstance(event, Ready):
-                    self._ready_at = anyio.current_time()
+                self._report.received(event)
             self._wake()
 
     async def add_all(self, events: Sequence[Event]) -> None:
         """Add events that were taken, and wait while the ledger has no room."""
         dispatches = [event for event in events if isinstance(event, Dispatch)]
-        self._metrics.received_all(self.shard_id, [event.name for event in dispatches])
-        if Ready in map(type, events):
-            self._ready_at = anyio.current_time()
+        self._report.received_all(dispatches)
         left = dispatches if self.is_closing else events  # the session was ended on purpose
         while not self.is_over:
             left = left[self.ledger.add_all(left) :]
@@ -124,8 +99,7 @@ class ShardOwner:
         self.preparation.add(event, now=anyio.current_time())
         if not self.is_over:
             self.ledger.add(event)
-            if isinstance(event, Ready):
-                self._ready_at = anyio.current_time()
+            self._report.dropped(event)
             self._changed.notify()
 
     def enter(self, *, keep_events: bool) -> None:
@@ -230,9 +204,7 @@ class ShardOwner:
         position = await self._store.append(self.shard_id, *pair)
         if position is not None:
             self.ledger.appended(position)
-            self._metrics.appended(max(0.0, anyio.current_time() - began))
-            if pair[1].session_lost:
-                self._metrics.session_lost()
+            self._report.appended(pair[1], max(0.0, anyio.current_time() - began))
             self.appends += 1
             self._logged(pair[1])
             return True

@@ -10,6 +10,7 @@ import pytest
 
 from gateway_fleet import MemoryStore, StoreError
 from gateway_fleet._owner import ShardOwner
+from gateway_fleet._shard_report import ShardReport
 from gateway_fleet._slots import SharedSlots
 from gateway_proto.fleet import FleetMetrics, IdentifySlots, LogHead, LogRecord, claim_record
 from tests.adapters.support import KITS, Kit
@@ -82,16 +83,8 @@ def test_owner_has_the_head_until_another_claims(
         store: Any = MemoryStore()
         claim = claim_record("me", "mine", LogHead())
         await store.append(0, LogHead(), claim)
-        owner = ShardOwner(
-            0,
-            "me",
-            claim.head(1),
-            store,
-            keep_events=True,
-            reason="",
-            metrics=FleetMetrics(),
-            ready_at=None,
-        )
+        report = ShardReport(0, FleetMetrics(), reason="", ready_at=None)
+        owner = ShardOwner(0, "me", claim.head(1), store, report, keep_events=True)
         if last is not None:
             await store.append(0, claim.head(1), last)
         answers.append(await owner.has_head())
@@ -108,16 +101,8 @@ def test_owner_has_not_the_head_if_the_engine_lost_it(kit: Kit) -> None:
         second = claim_record("me", "second", first.head(1))
         store = MemoryStore()
         await store.append(0, LogHead(), first)
-        owner = ShardOwner(
-            0,
-            "me",
-            second.head(2),
-            store,
-            keep_events=True,
-            reason="",
-            metrics=FleetMetrics(),
-            ready_at=None,
-        )
+        report = ShardReport(0, FleetMetrics(), reason="", ready_at=None)
+        owner = ShardOwner(0, "me", second.head(2), store, report, keep_events=True)
         answers.append(await owner.has_head())
 
     kit.run(main)

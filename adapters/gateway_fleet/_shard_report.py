@@ -1,0 +1,66 @@
+"""Report of one shard that is owned: its status, and what is counted of its events."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import anyio
+
+from gateway_proto import Dispatch, Event, Ready
+from gateway_proto.fleet import FleetMetrics, LogRecord, ShardStatus
+
+__all__ = ["ShardReport"]
+
+
+class ShardReport:
+    """What operators learn of a shard, since this process has owned it.
+
+    `reason` says why it was acquired. `ready_at` is when its session began, or None if that is
+    unknown.
+    """
+
+    def __init__(
+        self, shard_id: int, metrics: FleetMetrics, *, reason: str, ready_at: float | None
+    ) -> None:
+        self._shard_id = shard_id
+        self._metrics = metrics
+        self._reason = reason
+        self._ready_at = ready_at
+        self._since = anyio.current_time()
+
+    def status(self, gateway: Any, *, pending: int, now: float) -> ShardStatus:
+        """Return the status of the shard; `pending` bytes are not in the log yet."""
+        state, session = gateway.state, gateway.session
+        return ShardStatus(
+            state="" if state is None else state.value,
+            sequence=0 if session is None else session.sequence,
+            pending=pending,
+            latency=gateway.latency,
+            session_age=None if self._ready_at is None else now - self._ready_at,
+            owned_for=now - self._since,
+            reason=self._reason,
+        )
+
+    def received(self, event: Dispatch) -> None:
+        """Count a dispatch that was taken or handled."""
+        self._metrics.received(self._shard_id, event.name)
+        if isinstance(event, Ready):
+            self._ready_at = anyio.current_time()
+
+    def received_all(self, events: Sequence[Dispatch]) -> None:
+        """Count dispatches that were taken, as `received` does for each."""
+        self._metrics.received_all(self._shard_id, [event.name for event in events])
+        if Ready in map(type, events):
+            self._ready_at = anyio.current_time()
+
+    def dropped(self, event: Event) -> None:
+        """Set the start of the session if the event is READY; count nothing."""
+        if isinstance(event, Ready):
+            self._ready_at = anyio.current_time()
+
+    def appended(self, record: LogRecord, seconds: float) -> None:
+        """Count an append that the store acknowledged after `seconds`."""
+        self._metrics.appended(seconds)
+        if record.session_lost:
+            self._metrics.session_lost()
