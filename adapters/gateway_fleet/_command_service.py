@@ -65,8 +65,9 @@ class CommandService:
         store: Any,
         settings: GatewaySettings | None,
         owner_of: Callable[[int], ShardOwner | None],
+        presences: Presences,
     ) -> None:
-        self.presences: Presences = Presences(store)
+        self._presences = presences
         self._mailbox = mailbox_of(member)
         self._bot = bot
         self._store = store
@@ -148,7 +149,7 @@ class CommandService:
         return "not mine", ""
 
     async def _presence_sent(self, shard_id: int, deadline: float) -> _Outcome:
-        is_sent = await self.presences.sent(shard_id, deadline)
+        is_sent = await self._presences.sent(shard_id, deadline)
         if is_sent is None:
             return "not mine", ""
         if is_sent:

@@ -49,7 +49,7 @@ class FleetIteration:
                 return None, Cutover()
             if item[0] is None:
                 return item
-            found = self._member.owner(item[0])
+            found = self._member.owners.get(item[0])
             # Without an owner the event arrived before another member took the shard over.
             if found is not None:
                 self._taken = found, item[1]
@@ -115,7 +115,7 @@ class PublishingIteration(FleetIteration):
                 return
             taken = item[0], [item[1]]
         shard_id, events = taken
-        owner = None if shard_id is None else self._member.owner(shard_id)
+        owner = None if shard_id is None else self._member.owners.get(shard_id)
         if shard_id is not None and owner is None:
             return  # they arrived before another member took the shard over
         self._shard_id, self._logged = shard_id, [*reversed(events)]

@@ -72,7 +72,7 @@ class Fleet:
     @property
     def owned(self) -> Mapping[int, LogHead]:
         """Claims of the shards that this process owns, by shard id."""
-        return self._member.owned
+        return self._member.owners.claims
 
     @property
     def gateways(self) -> Mapping[int, Any]:
@@ -183,7 +183,7 @@ async def open_fleet(
                 config,
                 count=generation.count,
                 ids=(),
-                before_dial=running.lease.before_dial,
+                before_dial=running.owners.lease.before_dial,
                 identify_queue=running.slots,
                 queue_limit=queue_limit,
                 recorder=recorder,

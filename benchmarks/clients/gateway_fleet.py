@@ -67,7 +67,7 @@ async def _shards(watch: Stopwatch, shards: int) -> None:
 async def _fleet(watch: Stopwatch, shards: int, store: str) -> None:
     async with open_fleet(_config(watch), _store(store), count=shards, publish=True) as fleet:
         await _take(fleet, watch, shards)
-        for owner in fleet._member.owners.values():
+        for owner in fleet._member.owners.by_id.values():
             await owner.until_clear()
         watch.pause()
         for shard in range(shards):

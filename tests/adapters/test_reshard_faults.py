@@ -123,7 +123,7 @@ async def stop_one(change: Change) -> None:
     keeper = change.members[1].fleet._keeper
 
     def takes_part() -> bool:
-        return keeper._next is not None and bool(keeper._next.owners)
+        return keeper._next is not None and bool(keeper._next.owners.by_id)
 
     await until(takes_part)
     change.stores[1].cut(cut=True)
