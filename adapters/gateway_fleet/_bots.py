@@ -89,6 +89,6 @@ def _decoded(value: bytes | None) -> _Bots:
         return _Bots()
     try:
         return msgspec.json.decode(value, type=_Bots)
-    except (msgspec.DecodeError, UnicodeError) as error:
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         why = str(error)
     raise StoreError(f"the bots in the engine are invalid: {why}")

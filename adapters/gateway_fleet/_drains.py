@@ -48,6 +48,6 @@ async def _read(store: Store) -> tuple[dict[str, str], int]:
         return {}, revision
     try:
         return msgspec.json.decode(value, type=dict[str, str]), revision
-    except (msgspec.DecodeError, UnicodeError) as error:
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         why = str(error)
     raise StoreError(f"the requests to drain in the engine are invalid: {why}")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import anyio
 
+from gateway_fleet._arguments import check_store
 from gateway_fleet.store import Store, StoreError
 from gateway_proto import DataError, LocalProtocolError
 from gateway_proto.fleet import Generation, Generations
@@ -87,6 +88,7 @@ async def find_fleet(store: Store, token: str) -> tuple[Store, int] | None:
 
     `store.records(shard, after)` of the result reads a log. Raises `StoreError`.
     """
+    check_store(store)
     bot = store.scoped(token_fingerprint(token))
     present, _ = await read_generation(bot)
     return None if present is None else (bot.scoped(present.id), present.count)

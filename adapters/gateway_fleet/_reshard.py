@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from gateway_fleet._arguments import check_store
 from gateway_fleet._bots import check_bot, find_bot
 from gateway_fleet._generation import change_generations, new_id
 from gateway_fleet.store import Store
@@ -39,6 +40,7 @@ async def cancel_reshard(store: Store, *, bot: str | None = None) -> None:
 async def _change(
     store: Store, bot: str | None, change: Callable[[Generations], Generations]
 ) -> None:
+    check_store(store)
     check_bot(bot)
     found = await find_bot(store, bot)
     if found is None:

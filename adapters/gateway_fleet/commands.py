@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
-from typing import Any, overload
+from typing import overload
 
 import anyio
 
+from gateway_fleet._arguments import check_feed_store
 from gateway_fleet._bots import check_bot, wait_for_fleet
 from gateway_fleet._command_sender import CommandSender
 from gateway_fleet._generation import read_generation
 from gateway_fleet.store import FeedStore
-from gateway_proto import LocalProtocolError
 from gateway_proto.commands import (
     Command,
     Request,
@@ -23,7 +23,7 @@ from gateway_proto.commands import (
 from gateway_proto.events import ChannelInfo, GuildMembers, SoundboardSounds
 from gateway_proto.fleet import Generation
 
-__all__ = ["Commands", "check_feed_store", "open_commands"]
+__all__ = ["Commands", "open_commands"]
 
 
 class Commands:
@@ -109,11 +109,3 @@ async def open_commands(store: FeedStore, *, bot: str | None = None) -> AsyncIte
             tasks.cancel_scope.cancel()
         if error is not None:
             raise error
-
-
-def check_feed_store(store: Any) -> None:
-    """Raise `LocalProtocolError` unless a store has the verbs of `FeedStore`."""
-    if not hasattr(store, "listen") or not hasattr(store, "watch"):
-        raise LocalProtocolError(
-            f"invalid store {store!r:.80}: expected a FeedStore, such as RedisStore(url)"
-        )

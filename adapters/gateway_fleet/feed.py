@@ -8,14 +8,16 @@ from collections.abc import AsyncIterator, Mapping
 
 import anyio
 
+from gateway_fleet._arguments import check_feed_store, check_times
 from gateway_fleet._bots import check_bot, wait_for_fleet
 from gateway_fleet._command_sender import CommandSender
 from gateway_fleet._feed_group import FeedGroup
 from gateway_fleet._feed_place import join_group, until_next_place
 from gateway_fleet._runtime import Notifier, alone, member_name
-from gateway_fleet.commands import Commands, check_feed_store
+from gateway_fleet.commands import Commands
 from gateway_fleet.store import FeedStore
 from gateway_proto import LocalProtocolError
+from gateway_proto._checks import BOOL
 from gateway_proto.driver.event_queue import log_error
 from gateway_proto.fleet import FeedEvent, Generation, GroupPlace, LogHead
 
@@ -170,10 +172,13 @@ async def open_feed(
         )
     check_bot(bot)
     check_feed_store(store)
+    check_times(ttl, interval)
+    BOOL.named("from_start", from_start)
     async with store as entered:
         bot_store, generation = await wait_for_fleet(entered, bot)
         place = await join_group(bot_store, group, generation)
-        feed = Feed(member or member_name(), group, place, bot_store, (ttl, interval, from_start))
+        name = member_name() if member is None else member
+        feed = Feed(name, group, place, bot_store, (ttl, interval, from_start))
         error: BaseException | None = None
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(feed._run)

@@ -10,6 +10,7 @@ from typing import Any
 
 import anyio
 
+from gateway_fleet._arguments import check_store, check_times
 from gateway_fleet._bots import register_bot
 from gateway_fleet._crossing import Role
 from gateway_fleet._generation import agree, read_generation
@@ -20,6 +21,7 @@ from gateway_fleet._runtime import member_name, running_adapter
 from gateway_fleet.memory import MemoryStore
 from gateway_fleet.store import Store
 from gateway_proto import Config, Event, LocalProtocolError
+from gateway_proto._checks import BOOL
 from gateway_proto.config import check_is_config
 from gateway_proto.fleet import Cutover, Generation, GenerationPhase, LogHead
 from gateway_proto.session import token_fingerprint
@@ -143,10 +145,10 @@ async def open_fleet(
     run another number of shards.
     """
     check_is_config(config)
-    if store is not None and not callable(getattr(store, "compare_and_set", None)):
-        raise LocalProtocolError(
-            f"invalid store {store!r:.80}: expected a Store, such as RedisStore(url), or None"
-        )
+    if store is not None:
+        check_store(store)
+    check_times(ttl, interval)
+    BOOL.named("publish", publish)
     if config.wait_for_identify_slot:
         raise LocalProtocolError(
             "invalid Config.wait_for_identify_slot True: the fleet grants the slots"
