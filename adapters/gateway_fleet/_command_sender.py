@@ -66,6 +66,7 @@ class CommandSender:
         self._changed = Notifier()
         self._has_begun = anyio.Event()
         self._tasks: Any = None
+        self._is_closed = False
 
     @property
     def count(self) -> int:
@@ -83,38 +84,51 @@ class CommandSender:
 
     async def run(self) -> None:
         """Take answers until cancelled. Nothing is asked of the store before the first command."""
-        async with anyio.create_task_group() as self._tasks:
-            await self._has_begun.wait()
-            self._tasks.start_soon(self._bot.watch, self._mailbox, self._changed.notify)
-            while True:
-                if self._waiting:
-                    await self._take()
-                await self._changed.wait(_POLL_SECONDS if self._waiting else None)
+        try:
+            async with anyio.create_task_group() as self._tasks:
+                await self._has_begun.wait()
+                self._tasks.start_soon(self._bot.watch, self._mailbox, self._changed.notify)
+                while True:
+                    if self._waiting:
+                        await self._take()
+                    await self._changed.wait(_POLL_SECONDS if self._waiting else None)
+        finally:
+            self._is_closed = True
 
     async def send(self, shard_id: int, command: Any, timeout: float) -> None:
         """Have a command sent; a presence is stored before."""
+        self._check_open()
         check_timeout(timeout)
         encoded = encode_command(command)
         deadline = anyio.current_time() + timeout
         await self._owners.check_shard(shard_id, timeout)
         if isinstance(command, UpdatePresence):
-            await self._store_presence(shard_id, command, timeout)
+            await self._store_presence(shard_id, command, timeout, deadline)
         await self._deliver(shard_id, command, encoded, timeout, deadline)
 
     async def request(self, shard_id: int, request: Any, timeout: float) -> Any:
         """Have a request sent, and return its answer."""
+        self._check_open()
         check_timeout(timeout)
         check_is_request(request)
+        deadline = anyio.current_time() + timeout
         await self._owners.check_shard(shard_id, timeout)
 
         async def deliver(request: Any) -> Sent:
-            deadline = anyio.current_time() + timeout
             encoded = encode_command(request)
             return await self._deliver(
                 shard_id, request, encoded, timeout, deadline, needs_log=True
             )
 
-        return await self._requests.answer(self._tasks, shard_id, request, timeout, deliver)
+        return await self._requests.answer(
+            self._tasks, shard_id, request, timeout, deadline, deliver
+        )
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise LocalProtocolError(
+                "cannot send: the block of open_feed or open_commands has ended"
+            )
 
     async def _deliver(
         self,
@@ -183,14 +197,16 @@ class CommandSender:
                 waiting.delivery.answered(answer, now=anyio.current_time())
                 waiting.changed.notify()
 
-    async def _store_presence(self, shard_id: int, presence: Any, timeout: float) -> None:
+    async def _store_presence(
+        self, shard_id: int, presence: Any, timeout: float, deadline: float
+    ) -> None:
         """Write the presence that each owner of the shard sends."""
         self._owners.owner(shard_id, presence, needs_log=False)  # whether it can be sent
         key, store = presence_key(shard_id), self._owners.store
         wanted = DesiredPresence(presence, secrets.token_hex(8)).to_bytes()
         value: bytes | None = None
         revision = 0
-        with anyio.move_on_after(timeout):
+        with anyio.move_on_after(max(0.0, deadline - anyio.current_time())):
             while True:
                 answer = await _answered(store.compare_and_set(key, value, revision))
                 if answer is None:
@@ -200,7 +216,7 @@ class CommandSender:
                     return
                 value, revision = wanted, answer[1]
         why = "the store did not answer"
-        raise CommandError(type(presence).__name__, shard_id, timeout, why, True)
+        raise CommandError(type(presence).__name__, shard_id, timeout, why, value is not None)
 
 
 async def _answered(request: Awaitable[T]) -> T | None:

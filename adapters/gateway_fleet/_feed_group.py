@@ -63,6 +63,7 @@ class FeedGroup:
         self._taken: FeedShard | None = None
         self._changed = changed
         self._tasks: Any = None
+        self._is_ended = False
 
     @property
     def owned(self) -> Mapping[int, LogHead]:
@@ -111,8 +112,13 @@ class FeedGroup:
         """Give all shards to other consumers, after the last event was handled."""
         self._membership.drain(now=anyio.current_time())
         self._coordinator.changed()
-        while not self._membership.has_left:
+        while not self._membership.has_left and not self._is_ended:
             await self._coordinator.answered.wait()
+
+    def end(self) -> None:
+        """End `drain`: the consumer no longer runs."""
+        self._is_ended = True
+        self._coordinator.answered.notify()
 
     async def leave(self, *, forget: bool = False) -> None:
         """Give the shards up, so that others need not wait for the end of the lease.
@@ -123,7 +129,10 @@ class FeedGroup:
             shard.end()
             now = anyio.current_time()
             self._membership.released(shard.shard_id, shard.claim.id, now=now)
-        await self._coordinator.leave()
+        try:
+            await self._coordinator.leave()
+        finally:
+            self.end()
         if forget:
             with contextlib.suppress(StoreError):
                 await self._group.heartbeat(self._name, b"")

@@ -54,10 +54,11 @@ class LogRequests:
         shard_id: int,
         request: Any,
         timeout: float,
+        deadline: float,
         deliver: Callable[[Any], Awaitable[Sent]],
     ) -> Any:
         """Return the answer of a request, which `deliver` has sent, or raise `RequestError`."""
-        log = await self._read(tasks, shard_id, request, timeout)
+        log = await self._read(tasks, shard_id, request, timeout, deadline)
         now = anyio.current_time()
         number, request = log.answers.add(
             request, nonce=secrets.token_hex(8), timeout=timeout, now=now
@@ -79,14 +80,17 @@ class LogRequests:
             raise RequestError(outcome.reason, outcome.retry_after)
         return outcome.answer
 
-    async def _read(self, tasks: Any, shard_id: int, request: Any, timeout: float) -> _Log:
+    async def _read(
+        self, tasks: Any, shard_id: int, request: Any, timeout: float, deadline: float
+    ) -> _Log:
         """Return the log of a shard, which is read from here on at the latest."""
-        why = "the store did not answer"
-        with anyio.move_on_after(timeout):
+        no_answer = why = "the store did not answer"
+        with anyio.move_on_after(max(0.0, deadline - anyio.current_time())):
             while True:
                 with contextlib.suppress(StoreError):
                     await self._owners.read(is_fresh=False)
-                    member, why = self._owners.owner(shard_id, request, needs_log=True)
+                    member, reason = self._owners.owner(shard_id, request, needs_log=True)
+                    why = reason or no_answer
                     if member is not None and (log := await self._log(tasks, shard_id)) is not None:
                         return log
                 await anyio.sleep(RETRY_SECONDS)

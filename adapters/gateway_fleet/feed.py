@@ -78,8 +78,7 @@ class Feed(Commands):
             if (item := self._consumer.next_event()) is not None:
                 return item
             if self._error is not None:
-                error, self._error = self._error, None
-                raise error
+                raise self._error
             if self._is_over:
                 raise StopAsyncIteration
             await self._changed.wait()
@@ -131,6 +130,7 @@ class Feed(Commands):
         self._error = alone(error)
         log_error(self._error)
         self._changed.notify()
+        self._consumer.end()
 
     async def _until_next_place(self) -> GroupPlace:
         place = await until_next_place(self._bot, self._group, self._consumer, self._options[1])
@@ -139,6 +139,8 @@ class Feed(Commands):
         return place
 
     async def _leave(self) -> None:
+        self._is_over = True
+        self._changed.notify()
         await self._consumer.leave()
 
 

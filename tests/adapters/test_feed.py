@@ -112,6 +112,23 @@ def test_invalid_cursor_of_the_store_raises(kit: Kit) -> None:
     kit.run(main)
 
 
+def test_feed_that_failed_raises_again_and_does_not_wait(kit: Kit) -> None:
+    async def main() -> None:
+        store = MemoryStore()
+        log = Log(store)
+        async with kit.limit(20):
+            await log.begin()
+            group = log.logs.scoped("group:g")
+            await group.compare_and_set("cursor:0", b"garbage", 0)
+            async with open_feed(store, group="g", **FAST) as feed:
+                for _ in range(2):
+                    with pytest.raises(StoreError, match="shard 0: data is not the cursor"):
+                        await anext(feed)
+                await feed.drain()
+
+    kit.run(main)
+
+
 def test_published_events_reach_a_feed_in_order(kit: Kit, new_store: Any) -> None:
     async def main() -> None:
         server = Server(ServerConfig(shards=2, max_concurrency=16))
