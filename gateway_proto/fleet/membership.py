@@ -53,8 +53,9 @@ from gateway_proto.fleet.records import HEAD, LogHead, check_head
 __all__ = ["Membership"]
 
 _MEMBER = Check(
-    lambda value: is_text(value) and 0 < len(value) <= 128,
-    "a str of 1 to 128 characters, without lone surrogates",
+    # "-" is for those that only read the members table: each read would remove that member.
+    lambda value: is_text(value) and 0 < len(value) <= 128 and value != "-",
+    "a str of 1 to 128 characters, without lone surrogates, and not '-'",
 )
 _STATUS = instance_of(ShardStatus, "a ShardStatus")
 _STAGE = optional(instance_of(Stage, "a Stage"))

@@ -464,6 +464,7 @@ def test_claim_done_with_another_head_raises_and_changes_nothing(head: Any) -> N
     ("settings", "error_text"),
     [
         ({"member": ""}, "invalid member '': expected a str of 1 to 128 characters"),
+        ({"member": "-"}, "invalid member '-'"),
         ({"member": "m" * 129}, "invalid member"),
         ({"member": None}, "member is None"),
         ({"count": 0}, "invalid count 0: expected an int from 1 to 65536"),
