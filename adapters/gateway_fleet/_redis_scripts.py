@@ -14,7 +14,8 @@ dropped as a whole once its records are older than the retention, or the log is 
 bytes. Streams cannot be trimmed by time here, since their ids are positions.
 
 A mailbox is a hash whose fields are the messages, with the time at which each expires and its
-number. The field without a name counts them. The hash expires with its last message.
+number. The field without a name counts them. The hash expires with its last message. A value that
+no member has written counts as expired.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ return redis.call('HGETALL', KEYS[1])
 _NOW = """
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-local function left(value) return tonumber(string.match(value, '^%d+')) - now end
+local function left(value) return (tonumber(string.match(value, '^%d+') or '') or 0) - now end
 """
 POST = (
     _NOW
@@ -130,7 +131,7 @@ redis.call('DEL', KEYS[1])
 local messages = {}
 for n = 1, #all, 2 do
   if all[n] ~= '' and left(all[n + 1]) > 0 then
-    table.insert(messages, {tonumber(string.match(all[n + 1], '%d+$')), all[n]})
+    table.insert(messages, {tonumber(string.match(all[n + 1], '%d+$') or '') or 0, all[n]})
   end
 end
 table.sort(messages, function(a, b) return a[1] < b[1] end)

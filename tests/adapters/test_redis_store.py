@@ -164,9 +164,12 @@ def test_foreign_values_in_redis_raise_store_errors(kit: Kit, redis_engine: Redi
         async with gateway_fleet.RedisStore(redis_engine.url, prefix=prefix) as store, client:
             await client.hset(f"{prefix}:members", {b"\xff": b"x"})
             await client.hset(f"{prefix}:key", {b"v": b"x", b"r": b"many"})
+            await client.hset(f"{prefix}:mailbox:m", {b"other": b"x", b"": b"0"})
             await client.xadd(f"{prefix}:{{1}}:log", {b"other": b"x"}, identifier="1-0")
 
             assert await store.heartbeat("a", b"y") == {"\ufffd": b"x", "a": b"y"}
+            assert await store.post("m", b"message", 5.0)
+            assert await store.take("m") == [b"message"]
             with pytest.raises(StoreError, match="the revision of key in the engine is not a num"):
                 await store.compare_and_set("key", None, 0)
             with pytest.raises(StoreError, match="shard 1, record 1: data is not a record"):
