@@ -41,8 +41,8 @@ class FleetIteration:
     async def __anext__(self) -> _Item:
         self.handled()
         if self._taken is not None:
-            (_, event), self._taken = self._taken, None
-            await self._stop_after([event])
+            await self._stop_after([self._taken[1]])  # again, if the loop cancels it
+            self._taken = None
         while True:
             item: tuple[int | None, Event] | None = self._next_nowait()
             if item is None and (item := await self._wait()) is None:
@@ -93,12 +93,14 @@ class PublishingIteration(FleetIteration):
     6 µs (CPython 3.13).
     """
 
-    __slots__ = ("_logged", "_shard_id")
+    __slots__ = ("_adding", "_logged", "_shard_id")
 
     def __init__(self, keeper: Keeper) -> None:
         super().__init__(keeper)
         self._shard_id: int | None = None
         self._logged: list[Event | Cutover] = []  # in reverse order, all of one shard
+        self._adding: tuple[ShardOwner, list[Event], int | None, list[Event]] | None = None
+        """Owner, events that it is to log, and what is `_logged` then: a loop may cancel `_log`."""
 
     async def __anext__(self) -> _Item:
         while not self._logged:
@@ -107,6 +109,16 @@ class PublishingIteration(FleetIteration):
 
     async def _log(self) -> None:
         """Take and log the next events, and keep them for the loop."""
+        if self._adding is None:
+            await self._take()
+        if self._adding is not None:
+            owner, left, shard_id, logged = self._adding
+            await owner.add_all(left)
+            await self._stop_after(logged)
+            self._adding = None
+            self._shard_id, self._logged = shard_id, [*logged]
+
+    async def _take(self) -> None:
         taken = self._next_batch()
         if taken is None:
             item = await self._wait()
@@ -118,10 +130,11 @@ class PublishingIteration(FleetIteration):
         owner = None if shard_id is None else self._member.owners.get(shard_id)
         if shard_id is not None and owner is None:
             return  # they arrived before another member took the shard over
-        self._shard_id, self._logged = shard_id, [*reversed(events)]
-        if owner is not None:
-            await owner.add_all(events)
-            await self._stop_after(events)
+        logged = events[::-1]
+        if owner is None:
+            self._shard_id, self._logged = None, [*logged]
+        else:
+            self._adding = owner, owner.taken(events), shard_id, logged
 
     def _next_batch(self) -> tuple[int | None, list[Event]] | None:
         if untaken := self._member.crossing.untaken:

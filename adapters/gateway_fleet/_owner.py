@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import anyio
@@ -77,13 +76,19 @@ class ShardOwner:
                 self._report.received(event)
             self._wake()
 
-    async def add_all(self, events: Sequence[Event]) -> None:
-        """Add events that were taken, and wait while the ledger has no room."""
+    def taken(self, events: list[Event]) -> list[Event]:
+        """Count events that were taken; return those that `add_all` adds."""
         dispatches = [event for event in events if isinstance(event, Dispatch)]
         self._report.received_all(dispatches)
-        left = dispatches if self.is_closing else events  # the session was ended on purpose
+        return [*dispatches] if self.is_closing else events  # the session was ended on purpose
+
+    async def add_all(self, left: list[Event]) -> None:
+        """Move events from a list to the ledger, and wait while that has no room.
+
+        If it is cancelled, call it again before others are added: else the log lacks the rest.
+        """
         while not self.is_over:
-            left = left[self.ledger.add_all(left) :]
+            del left[: self.ledger.add_all(left)]
             self._wake()
             if not left and self.ledger.has_room:
                 return

@@ -8,11 +8,12 @@ from typing import Any
 import anyio
 import pytest
 
-from gateway_fleet import MemoryStore, StoreError, find_fleet
+from gateway_fleet import MemoryStore, StoreError, find_fleet, open_fleet
+from gateway_proto import Dispatch, State
 from gateway_proto.fleet import LogRecord
 from tests.adapters.engine_stores import unclosed_streams
 from tests.adapters.engines import SLOW_NATS, engine_process, open_store
-from tests.adapters.fleet_members import Bench, CutStore, run, until
+from tests.adapters.fleet_members import FAST, Bench, CutStore, run, until
 from tests.adapters.support import KITS, PATIENCE, Kit
 
 pytestmark = [pytest.mark.parametrize("kit", KITS, ids=str), unclosed_streams]
@@ -49,6 +50,43 @@ def test_published_events_are_in_the_log_once_over_moves(kit: Kit) -> None:
             assert await _logged_numbers(bench, shard_id) == list(range(200))
 
     run(kit, 4, body)
+
+
+def test_event_of_a_cancelled_wait_is_in_the_log(kit: Kit) -> None:
+    async def body(bench: Bench) -> None:
+        store = CutStore(bench.store)
+        taken: list[int] = []
+        async with open_fleet(bench.config, store, publish=True, **FAST) as fleet:
+
+            async def take(seconds: float) -> bool:
+                with anyio.move_on_after(seconds):
+                    _, event = await anext(events)
+                    if isinstance(event, Dispatch) and event.name == "NUMBER":
+                        taken.append(event.data)
+                    return True
+                return False
+
+            events = aiter(fleet)
+            while not (fleet.owned and fleet.gateways[0].state is State.READY):
+                await take(0.05)
+            store.cut(cut=True)
+            data = "x" * 300_000
+            for number in range(4):
+                bench.serving.dispatch("BIG", data)
+                bench.send(0, number, 1)
+            for _ in range(12):
+                await take(0.05)
+            assert len(taken) < 4, "the ledger has no room"
+            store.cut(cut=False)
+            while len(taken) < 4:
+                await take(2.0)
+        assert taken == [*range(4)]
+        assert await _logged_numbers(bench, 0) == [*range(4)]
+        assert (
+            sum(name == "BIG" for record in await _log(bench, 0) for name, *_ in record.events) == 4
+        )
+
+    run(kit, 1, body)
 
 
 @pytest.mark.slow
