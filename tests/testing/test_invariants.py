@@ -184,7 +184,7 @@ def _writes_after_close(patch: Patch) -> None:
         before = len(self._out)
         true(self, code, reason)
         if len(self._out) > before:
-            self._out += b"\x8a\x80\0\0\0\0"
+            self._out.append(b"\x8a\x80\0\0\0\0")
 
     patch.setattr(ClientFrames, "close", close)
 
