@@ -49,6 +49,7 @@ def test_text_file_is_read_in_encodings_of_editors(how: str, tmp_path: pathlib.P
     assert read_text(file) == "a\nä \U0001f389\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", WRITTEN)
 def test_every_file_of_a_command_is_read_in_encodings_of_editors(
     how: str, tmp_path: pathlib.Path

@@ -28,7 +28,11 @@ from tests.adapters.feed_workers import (  # noqa: F401
 )
 from tests.adapters.support import KITS, Kit
 
-pytestmark = [pytest.mark.parametrize("kit", KITS, ids=str), unclosed_streams]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.parametrize("kit", KITS, ids=str),
+    unclosed_streams,
+]
 
 
 def test_groups_are_independent(kit: Kit, new_store: Any) -> None:
@@ -43,7 +47,6 @@ def test_groups_are_independent(kit: Kit, new_store: Any) -> None:
     run(kit, new_store, body)
 
 
-@pytest.mark.slow
 def test_consumers_of_a_group_share_the_shards(kit: Kit, new_store: Any) -> None:
     async def body(bench: Bench) -> None:
         first = await bench.start(from_start=True)
@@ -126,7 +129,6 @@ class CutStore:
         return call
 
 
-@pytest.mark.slow
 def test_shards_of_a_cut_off_consumer_are_taken_over(kit: Kit, new_store: Any) -> None:
     async def body(bench: Bench) -> None:
         store = CutStore(new_store())
@@ -150,7 +152,6 @@ def test_shards_of_a_cut_off_consumer_are_taken_over(kit: Kit, new_store: Any) -
     run(kit, new_store, body)
 
 
-@pytest.mark.slow
 def test_store_that_is_away_delays_events_and_loses_none(kit: Kit, new_store: Any) -> None:
     async def body(bench: Bench) -> None:
         store = CutStore(new_store())

@@ -16,7 +16,7 @@ from gateway_proto.fleet import FleetMetrics, LogHead, MemberRecord
 from tests.adapters.fleet_members import FAST, Bench, run, until
 from tests.adapters.support import KITS, Kit
 
-pytestmark = pytest.mark.parametrize("kit", KITS, ids=str)
+pytestmark = [pytest.mark.slow, pytest.mark.parametrize("kit", KITS, ids=str)]
 
 
 def _close(bench: Bench, code: int) -> None:

@@ -16,7 +16,11 @@ from tests.adapters.engines import SLOW_NATS, engine_process, open_store
 from tests.adapters.fleet_members import FAST, Bench, CutStore, run, until
 from tests.adapters.support import KITS, PATIENCE, Kit
 
-pytestmark = [pytest.mark.parametrize("kit", KITS, ids=str), unclosed_streams]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.parametrize("kit", KITS, ids=str),
+    unclosed_streams,
+]
 
 
 async def _log(bench: Bench, shard_id: int) -> list[LogRecord]:
@@ -89,7 +93,6 @@ def test_event_of_a_cancelled_wait_is_in_the_log(kit: Kit) -> None:
     run(kit, 1, body)
 
 
-@pytest.mark.slow
 def test_publishing_pauses_while_the_store_is_away(kit: Kit) -> None:
     async def body(bench: Bench) -> None:
         store = CutStore(bench.store)

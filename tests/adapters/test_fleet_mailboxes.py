@@ -27,7 +27,11 @@ from tests.adapters.engine_stores import (  # noqa: F401
 from tests.adapters.engines import SLOW_NATS, needs_nats, needs_redis
 from tests.adapters.support import KITS, Kit
 
-pytestmark = [pytest.mark.parametrize("kit", KITS, ids=str), unclosed_streams]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.parametrize("kit", KITS, ids=str),
+    unclosed_streams,
+]
 
 
 def test_messages_are_taken_once_and_in_order(kit: Kit, new_store: Any) -> None:

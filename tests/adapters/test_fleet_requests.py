@@ -44,13 +44,16 @@ from tests.adapters.fleet_senders import (
 )
 from tests.adapters.support import KITS, Kit
 
-pytestmark = [pytest.mark.parametrize("kit", KITS, ids=str), unclosed_streams]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.parametrize("kit", KITS, ids=str),
+    unclosed_streams,
+]
 
 
 # ----- presences -----
 
 
-@pytest.mark.slow
 def test_presence_is_sent_by_each_next_owner(kit: Kit, new_store: Any) -> None:
     async def body(bench: Bench) -> None:
         default, chess, go = (UpdatePresence([Activity(name)]) for name in ("-", "chess", "go"))
@@ -72,7 +75,6 @@ def test_presence_is_sent_by_each_next_owner(kit: Kit, new_store: Any) -> None:
     run(kit, new_store, body)
 
 
-@pytest.mark.slow
 def test_presence_without_an_owner_is_sent_later(kit: Kit, new_store: Any) -> None:
     async def body(bench: Bench) -> None:
         first = await bench.start()
@@ -133,7 +135,6 @@ def test_equal_nonces_of_two_workers_get_their_own_answers(kit: Kit, new_store: 
     run(kit, new_store, body)
 
 
-@pytest.mark.slow
 def test_many_requests_of_one_worker_are_told_apart(kit: Kit, new_store: Any) -> None:
     async def body(bench: Bench) -> None:
         bench.answers = chunks
@@ -159,7 +160,6 @@ def test_many_requests_of_one_worker_are_told_apart(kit: Kit, new_store: Any) ->
     run(kit, new_store, body)
 
 
-@pytest.mark.slow
 def test_answer_continues_after_the_owner_has_died(kit: Kit, new_store: Any) -> None:
     async def body(bench: Bench) -> None:
         bench.answers = lambda command: chunks(command)[:2]
@@ -194,7 +194,6 @@ def test_answer_continues_after_the_owner_has_died(kit: Kit, new_store: Any) -> 
     run(kit, new_store, body)
 
 
-@pytest.mark.slow
 def test_request_without_an_answer_raises(kit: Kit, new_store: Any) -> None:
     async def body(bench: Bench) -> None:
         await bench.until_owned(await bench.start())

@@ -46,7 +46,11 @@ from tests.adapters.fleet_senders import (
 )
 from tests.adapters.support import KITS, Kit
 
-pytestmark = [pytest.mark.parametrize("kit", KITS, ids=str), unclosed_streams]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.parametrize("kit", KITS, ids=str),
+    unclosed_streams,
+]
 
 
 # ----- commands -----
@@ -86,7 +90,6 @@ def test_consumer_sends_a_command_while_it_handles(kit: Kit, new_store: Any) -> 
     run(kit, new_store, body)
 
 
-@pytest.mark.slow
 def test_command_follows_a_shard_that_moves(kit: Kit, new_store: Any) -> None:
     async def body(bench: Bench) -> None:
         first = await bench.start()
@@ -106,7 +109,6 @@ def test_command_follows_a_shard_that_moves(kit: Kit, new_store: Any) -> None:
     run(kit, new_store, body)
 
 
-@pytest.mark.slow
 def test_command_to_a_dead_owner_waits_for_the_next(kit: Kit, new_store: Any) -> None:
     async def body(bench: Bench) -> None:
         store = CutStore(bench.new_store())
@@ -133,7 +135,6 @@ def test_command_to_a_dead_owner_waits_for_the_next(kit: Kit, new_store: Any) ->
     run(kit, new_store, body)
 
 
-@pytest.mark.slow
 def test_shard_without_an_owner_raises(kit: Kit, new_store: Any) -> None:
     async def body(bench: Bench) -> None:
         member = await bench.start()
@@ -181,7 +182,6 @@ def test_invalid_command_raises_before_it_is_posted(
     run(kit, lambda: store, body)
 
 
-@pytest.mark.slow
 def test_rate_limit_of_the_owner_is_kept(kit: Kit) -> None:
     async def body(bench: Bench) -> None:
         await bench.until_owned(await bench.start())
@@ -211,7 +211,6 @@ def test_rate_limit_of_the_owner_is_kept(kit: Kit) -> None:
     run(kit, lambda: store, body)
 
 
-@pytest.mark.slow
 def test_command_arrives_without_any_notification(kit: Kit, new_store: Any) -> None:
     async def body(bench: Bench) -> None:
         bench.answers = chunks
@@ -226,7 +225,6 @@ def test_command_arrives_without_any_notification(kit: Kit, new_store: Any) -> N
     run(kit, new_store, body)
 
 
-@pytest.mark.slow
 def test_post_without_an_answer_is_not_repeated(kit: Kit, new_store: Any) -> None:
     """The message may have arrived: then it is removed again, or it was taken."""
 
@@ -246,7 +244,6 @@ def test_post_without_an_answer_is_not_repeated(kit: Kit, new_store: Any) -> Non
     run(kit, new_store, body)
 
 
-@pytest.mark.slow
 def test_owner_that_dies_between_taking_and_sending(kit: Kit, new_store: Any) -> None:
     async def body(bench: Bench) -> None:
         store = CutStore(bench.new_store())
@@ -269,7 +266,6 @@ def test_owner_that_dies_between_taking_and_sending(kit: Kit, new_store: Any) ->
     run(kit, new_store, body)
 
 
-@pytest.mark.slow
 def test_store_that_is_away_for_the_sender_raises(kit: Kit, new_store: Any) -> None:
     async def body(bench: Bench) -> None:
         await bench.until_owned(await bench.start())
@@ -290,7 +286,6 @@ def test_store_that_is_away_for_the_sender_raises(kit: Kit, new_store: Any) -> N
     run(kit, new_store, body)
 
 
-@pytest.mark.slow
 def test_cancelled_command_is_withdrawn(kit: Kit, new_store: Any) -> None:
     async def body(bench: Bench) -> None:
         store = CutStore(bench.new_store())

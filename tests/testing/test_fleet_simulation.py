@@ -85,6 +85,7 @@ def test_fleet_invariants_hold_under_all_faults() -> None:
     assert set(faults) == set(FLEET_FAULT_KINDS), "each fault kind was injected"
 
 
+@pytest.mark.slow
 def test_fault_phase_follows_a_recovery_phase() -> None:
     simulation = FleetSimulation(2, FAULTY)
 
@@ -229,6 +230,7 @@ def _ready(simulation: FleetSimulation) -> list[int]:
     return sorted(owner.shard for owner in owners if owner.is_ready)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["machine_crash", "machine_drain", "machine_stall", "store_cut"])
 def test_shards_of_a_lost_machine_are_resumed_elsewhere(kind: str) -> None:
     simulation = _settled()
@@ -242,6 +244,7 @@ def test_shards_of_a_lost_machine_are_resumed_elsewhere(kind: str) -> None:
     assert _ready(simulation) == [0, 1, 2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["store_away", "store_slow", "store_rewind", "restart"])
 def test_fault_outside_of_the_machines_costs_no_session(kind: str) -> None:
     simulation = _settled()

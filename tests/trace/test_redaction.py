@@ -39,6 +39,7 @@ SHAPES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chopped", [0, 1, 10, 1000])
 @pytest.mark.parametrize("token", SHAPES)
 @pytest.mark.parametrize("compression", ["none", "payload", "zlib-stream", "zstd-stream"])
