@@ -13,6 +13,7 @@ from gateway_cli.metrics_server import serve_metrics
 from gateway_cli.show import Screen, fail
 from gateway_cli.words import colour_of, describe, reason_of
 from gateway_proto import Config, Dispatch
+from gateway_proto.session import token_fingerprint
 
 if TYPE_CHECKING:
     from gateway_fleet import FeedStore, Fleet
@@ -68,7 +69,9 @@ class RunningMember:
         self._task = asyncio.current_task()
         async with self._metrics(port), open_fleet(config, store, **options) as fleet:
             self._fleet = fleet
-            self._screen.line("fleet", f"member {fleet.member} of {fleet.count} shards")
+            bot = token_fingerprint(config.token)
+            text = f"member {fleet.member} of {fleet.count} shards, bot {bot}"
+            self._screen.line("fleet", text)
             watch = asyncio.create_task(self._watch(fleet))
             try:
                 await self._take(fleet)

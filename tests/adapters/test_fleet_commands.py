@@ -319,9 +319,11 @@ def test_drain_of_a_dead_member_ends_with_the_reason(
 ) -> None:
     with fleet_process(tmp_path, engine.url, serving.api, "one") as one:
         one.until("ShardOwned", 4)
+        bot = status_of(engine.url, "--seconds", "0")["bot"]
         one.process.kill()
         one.ended()
 
+    assert one.texts[0] == f"member one of 4 shards, bot {bot}"
     words = ["--store", engine.url, "--seconds", "0.5"]
     dead = run_command("fleet", "drain", "one", *words)
     unknown = run_command("fleet", "drain", "three", *words)
