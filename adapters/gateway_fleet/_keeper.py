@@ -50,6 +50,7 @@ class Keeper:
         self._seconds = interval
         self._resharding = Resharding()
         self._closing: dict[str, anyio.Event] = {}
+        self._opening: Generation | None = None
         self._is_leaving = False
         self._is_draining = False
         self._error: Exception | None = None
@@ -111,6 +112,8 @@ class Keeper:
     def _follow(self, known: Generations) -> None:
         """Do what the generations in the store ask for."""
         if known.present != self._present.generation:
+            if self._next is None and self._is_opening(known.present):
+                return  # look again
             self._finish(known.present)
         if self._next is not None and known.next != self._next.generation:
             self._cancel(self._next)
@@ -118,13 +121,28 @@ class Keeper:
         if known.next is None:
             return
         if known.next.id not in self._closing and not self._is_draining:
-            self._closing[known.next.id] = anyio.Event()
-            self._tasks.start_soon(self._run_next, known.next)
+            self._open_next(known.next)
         if self._next is not None and known.phase is not GenerationPhase.PREPARING:
             self._next.crossing.enter()
             if known.phase is GenerationPhase.LEAVING and not self._is_leaving:
                 self._is_leaving = True
                 self._tasks.start_soon(self._present.crossing.leave)
+
+    def _is_opening(self, present: Generation) -> bool:
+        """Whether a change that was announced to this process ended before its shards were here.
+
+        It has just been started, for example.
+        """
+        if present != self._known.next or self._is_draining:
+            return False
+        if present.id not in self._closing:
+            self._open_next(present)
+        return present == self._opening
+
+    def _open_next(self, generation: Generation) -> None:
+        self._closing[generation.id] = anyio.Event()
+        self._opening = generation
+        self._tasks.start_soon(self._run_next, generation)
 
     async def _run_next(self, generation: Generation) -> None:
         """Run the shards of the next generation, until it is cancelled or over."""
@@ -133,11 +151,12 @@ class Keeper:
         try:
             async with self._open(generation, Role.PREPARING) as member:
                 member.ask_to_drain = self.drain
-                self._next = member
+                self._next, self._opening = member, None
                 self._following.append(member)
                 await member.crossing.drop_events(member.shards)
                 await closing.wait()
         except Exception as error:
+            self._opening = None
             if member is None or member is self._next:
                 log_error(error)  # the present generation continues
             else:

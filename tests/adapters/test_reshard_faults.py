@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from gateway_fleet import open_feed, reshard
-from gateway_fleet._generation import read_generations
+from gateway_fleet._generation import read_generations, write_generations
 from gateway_proto.fleet import Cutover, GenerationPhase, Generations, IdentifySlots
 from gateway_proto.session import token_fingerprint
 from tests.adapters.fleet_members import Bench, CutStore, Running, run, until
@@ -168,3 +168,31 @@ def test_change_completes_in_spite_of_a_fault(
         change.check()
 
     run(kit, 2, body)
+
+
+@pytest.mark.parametrize("kit", KITS, ids=str)
+def test_process_that_starts_at_the_end_of_a_change_takes_part(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look of `open_fleet` and that of the keeper the next generation is present."""
+
+    async def end_change(store: Any) -> tuple[Generations | None, int]:
+        known, revision = await read_generations(store)
+        assert known is not None
+        if known.next is None:
+            return known, revision
+        return await write_generations(store, known.advanced(), revision)
+
+    async def body(bench: Bench) -> None:
+        bot = bench.store.scoped(token_fingerprint(bench.config.token))
+        known = Generations.begun("old", 2).announced("new", 3).advanced().advanced()
+        await write_generations(bot, known, 0)
+        monkeypatch.setattr("gateway_fleet._keeper.read_generations", end_change)
+
+        member = await bench.start()
+        await until(lambda: member.fleet.count == 3)
+        await bench.until_owned((member, 3))
+
+        assert any(isinstance(event, Cutover) for _, event in member.events)
+
+    run(kit, 3, body)
