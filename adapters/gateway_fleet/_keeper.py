@@ -152,6 +152,8 @@ class Keeper:
             async with self._open(generation, Role.PREPARING) as member:
                 member.ask_to_drain = self.drain
                 self._next, self._opening = member, None
+                if self._known.phase is not GenerationPhase.PREPARING:
+                    member.crossing.enter()  # before a resume brings events, which are kept
                 self._following.append(member)
                 await member.crossing.drop_events(member.shards)
                 await closing.wait()
