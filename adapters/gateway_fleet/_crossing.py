@@ -10,12 +10,14 @@ from typing import Any
 import anyio
 
 from gateway_fleet._owner import ShardOwner
-from gateway_proto import Event, GaveUpError, State
+from gateway_fleet.store import StoreError
+from gateway_proto import Event, GaveUpError, Session, State
 from gateway_proto.fleet import Membership, Stage
 
 __all__ = ["Crossing", "Role"]
 
 _POLL_SECONDS = 0.01
+_RETRY_SECONDS = 0.2
 _RESUME_SECONDS = 15.0
 """Time that a resume may take before a shard is closed for good."""
 
@@ -50,8 +52,10 @@ class Crossing:
         publish: bool,
     ) -> None:
         self.role: Role = role
-        self.is_handed_out: bool = role is not Role.PREPARING
+        self.is_handed_out: bool = role in (Role.PRESENT, Role.LEAVING)
         """Whether an iteration takes the events."""
+        self.look: Callable[[], Awaitable[object]] | None = None
+        """Function that reads the phase of the change, and calls `enter` or `leave`."""
         self.untaken: list[tuple[int | None, Event]] = []
         """Events that were taken from the shards when they entered; they come first."""
         self._owners = owners
@@ -69,6 +73,17 @@ class Crossing:
     def stages(self) -> dict[int, Stage]:
         """Stages of all shards of the generation, as their owners report them."""
         return self._membership.stages
+
+    async def until_phase_is_known(self, session: Session | None) -> None:
+        """Read the phase before a shard is resumed whose events might be dropped.
+
+        The previous owner may have kept them, since it knew a later phase.
+        """
+        while self.role is Role.PREPARING and session is not None and self.look is not None:
+            with contextlib.suppress(StoreError):
+                await self.look()
+                return
+            await anyio.sleep(_RETRY_SECONDS)
 
     def begin(self, owner: ShardOwner) -> None:
         """Prepare an owner that has just claimed its shard."""

@@ -49,6 +49,7 @@ class Keeper:
         self._open = open_member
         self._seconds = interval
         self._resharding = Resharding()
+        self._looking = anyio.Lock()
         self._closing: dict[str, anyio.Event] = {}
         self._opening: Generation | None = None
         self._is_leaving = False
@@ -94,6 +95,10 @@ class Keeper:
             await self.handed_out.fail(error)
 
     async def _look(self) -> None:
+        async with self._looking:  # an answer that is late must not follow a newer one
+            await self._look_once()
+
+    async def _look_once(self) -> None:
         known, revision = await read_generations(self._bot)
         if known is None:
             # The engine has lost them: else the next member would begin another generation.
@@ -121,7 +126,9 @@ class Keeper:
         if known.next is None:
             return
         if known.next.id not in self._closing and not self._is_draining:
-            self._open_next(known.next)
+            # A process that starts later must not drop what others have kept.
+            is_preparing = known.phase is GenerationPhase.PREPARING
+            self._open_next(known.next, Role.PREPARING if is_preparing else Role.ENTERING)
         if self._next is not None and known.phase is not GenerationPhase.PREPARING:
             self._next.crossing.enter()
             if known.phase is GenerationPhase.LEAVING and not self._is_leaving:
@@ -136,26 +143,28 @@ class Keeper:
         if present != self._known.next or self._is_draining:
             return False
         if present.id not in self._closing:
-            self._open_next(present)
+            self._open_next(present, Role.ENTERING)
         return present == self._opening
 
-    def _open_next(self, generation: Generation) -> None:
+    def _open_next(self, generation: Generation, role: Role) -> None:
         self._closing[generation.id] = anyio.Event()
         self._opening = generation
-        self._tasks.start_soon(self._run_next, generation)
+        self._tasks.start_soon(self._run_next, generation, role)
 
-    async def _run_next(self, generation: Generation) -> None:
+    async def _run_next(self, generation: Generation, role: Role) -> None:
         """Run the shards of the next generation, until it is cancelled or over."""
         closing = self._closing[generation.id]
         member: Member | None = None
         try:
-            async with self._open(generation, Role.PREPARING) as member:
+            async with self._open(generation, role) as member:
                 member.ask_to_drain = self.drain
+                member.crossing.look = self._look
                 self._next, self._opening = member, None
                 if self._known.phase is not GenerationPhase.PREPARING:
                     member.crossing.enter()  # before a resume brings events, which are kept
                 self._following.append(member)
-                await member.crossing.drop_events(member.shards)
+                if member.crossing.role is Role.PREPARING:
+                    await member.crossing.drop_events(member.shards)
                 await closing.wait()
         except Exception as error:
             self._opening = None

@@ -138,7 +138,8 @@ class OwnedShards:
         self._metrics.acquired(why)
         while shard_id in self.by_id:  # the previous claim is about to end
             await self._changed.wait()
-        if not self._owns(shard_id, claim.id):
+        await self.crossing.until_phase_is_known(claim.session)
+        if not self._owns(shard_id, claim.id) or shard_id in self.by_id:
             return
         ready_at = None if claim.session is None else self._membership.session_start(shard_id)
         report = ShardReport(shard_id, self._metrics, reason=reason, ready_at=ready_at)
