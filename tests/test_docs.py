@@ -101,6 +101,7 @@ def test_table_of_close_codes_has_every_code_of_the_server() -> None:
 # ----- simulation.md -----
 
 
+@pytest.mark.slow
 def test_commands_of_the_simulation_page_are_valid() -> None:
     (block,) = blocks(DOCS / "simulation.md", "sh")
     commands = [shlex.split(line, comments=True) for line in block.code.splitlines()]

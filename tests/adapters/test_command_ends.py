@@ -124,6 +124,7 @@ def test_full_pipe_blocks_neither_heartbeats_nor_signals(
     assert count("4009") == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["utf-8", "cp1252", "ascii"])
 @pytest.mark.parametrize("words", [[], ["--json"]])
 def test_output_works_in_every_encoding(
@@ -148,6 +149,7 @@ def test_output_works_in_every_encoding(
         assert guild["name"] == name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "status"),
     [

@@ -244,6 +244,7 @@ def test_spent_identify_budget_is_reported_with_its_reset(kit: Kit, ask: bool) -
 # ----- restart -----
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("keep_session", "type_"), [(True, Resumed), (False, Ready)])
 def test_restarted_shard_resumes_or_identifies_as_requested(
     kit: Kit, keep_session: bool, type_: Any
@@ -267,6 +268,7 @@ def test_restarted_shard_resumes_or_identifies_as_requested(
     kit.run(main)
 
 
+@pytest.mark.slow
 def test_stopped_or_failed_shard_can_be_started_again(kit: Kit) -> None:
     async def main() -> None:
         async with running_shards(kit, 2) as (serving, shards):

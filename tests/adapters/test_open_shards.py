@@ -75,6 +75,7 @@ def test_shards_are_looked_up_identify_and_deliver_their_events(kit: Kit) -> Non
     kit.run(main)
 
 
+@pytest.mark.slow
 def test_identify_slot_is_granted_automatically(kit: Kit) -> None:
     async def main() -> None:
         identified = []

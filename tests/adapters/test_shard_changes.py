@@ -59,6 +59,7 @@ def test_removed_shard_is_added_again_with_its_session(kit: Kit) -> None:
     kit.run(main)
 
 
+@pytest.mark.slow
 def test_shard_removed_without_its_session_leaves_no_session(kit: Kit) -> None:
     async def main() -> None:
         async with running_shards(kit, 2) as (_, shards):
@@ -132,6 +133,7 @@ def test_shards_can_be_stopped_while_one_is_removed(kit: Kit) -> None:
     kit.run(main)
 
 
+@pytest.mark.slow
 def test_shards_that_wait_for_an_identify_slot_can_be_removed(kit: Kit) -> None:
     async def main() -> None:
         async with (

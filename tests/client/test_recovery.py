@@ -70,6 +70,7 @@ def _plans(client: Client) -> list[DialScheduled]:
 # ----- measurements -----
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seconds", recovery.OUTAGES)
 @pytest.mark.parametrize("shape", recovery.SHAPES)
 def test_ready_follows_soon_after_an_outage(shape: str, seconds: float) -> None:

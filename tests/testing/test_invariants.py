@@ -307,6 +307,7 @@ def _first_broken(setting: SimulationConfig) -> InvariantViolation | None:
     return None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "mutate", "setting"), MUTANTS, ids=[mutant[1].__qualname__ for mutant in MUTANTS]
 )
