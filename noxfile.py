@@ -221,7 +221,7 @@ def examples(session: nox.Session) -> None:
 
 @nox.session(python=NEWEST)
 def fuzz(session: nox.Session) -> None:
-    """Fuzz every target for 15 seconds, or as the arguments say."""
+    """Fuzz every target for eight seconds, or as the arguments say."""
     install(session)
     session.run_install(
         *("python", "-m", "pip", "install", "-q", "--only-binary", ":all:", "atheris"),
@@ -234,7 +234,7 @@ def fuzz(session: nox.Session) -> None:
     if str(found).strip() == "None":
         session.warn(f"atheris has no wheel for Python {session.python}: nothing is fuzzed")
         return
-    arguments = session.posargs or ["--seconds", "15", "--jobs", "2"]
+    arguments = session.posargs or ["--seconds", "8", "--jobs", "2"]
     session.run("python", "-m", "tests.fuzzing", *arguments)
 
 

@@ -726,10 +726,8 @@ class ClientConnection(BaseConnection[Command, Event, Dispatch | Payload]):
     # ----- the end -----
 
     def _unfinished_refusal(self) -> UpgradeRejected | None:
-        frames = self._frames
-        if isinstance(frames, ExternalWebSocket):
-            return None
-        return cast("ClientFrames", frames).unfinished_refusal()
+        # The handshake of an external WebSocket is over before the connection is made.
+        return cast("ClientFrames", self._frames).unfinished_refusal()
 
     def _adjust_next_action(self, action: NextAction) -> NextAction:
         without_session = action is NextAction.RESUME and self._session is None

@@ -323,7 +323,7 @@ def test_two_managers_share_the_slots_of_one_queue(kit: Kit) -> None:
                 times.append(time.monotonic())
 
         server = Server(ServerConfig(shards=2))
-        queue = IdentifyQueue(seconds=0.3, margin=0.0)
+        queue = IdentifyQueue(seconds=1.0, margin=0.0)
         async with (
             kit.limit(20),
             kit.adapter.serve_gateway(server, on_event=on_event) as serving,
@@ -334,7 +334,7 @@ def test_two_managers_share_the_slots_of_one_queue(kit: Kit) -> None:
         ):
             await events_of_shards(first, Ready, 0)
             await events_of_shards(second, Ready, 1)
-        assert times[1] - times[0] > 0.25
+        assert times[1] - times[0] > 0.5  # the first may have arrived late
 
     kit.run(main)
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import attrs
 import pytest
 
+from gateway_proto import Dial
+from gateway_proto.events import DialPurpose
 from gateway_proto.fleet import ReferenceStore
 from gateway_proto.testing import FleetSimulation, FleetSimulationConfig, InvariantViolation
 from gateway_proto.testing.simulation.fleet.invariants import NoNeedlessIdentify
@@ -168,3 +171,16 @@ def test_identify_that_was_lost_does_not_make_the_next_needless() -> None:
 
     with pytest.raises(InvariantViolation, match="did not wait for READY"):
         invariant.identified(owner)
+
+
+def test_transport_that_opens_for_a_replaced_dial_is_refused() -> None:
+    owner = _owner(FleetSimulation(1, ALONE))
+    host = "g0.api.sim.example"
+    stale = Dial(
+        host=host, port=443, tls=True, at=0.0, url=f"wss://{host}/", purpose=DialPurpose.IDENTIFY
+    )
+    wire: Any = None
+
+    is_taken = owner.dial_succeeded(stale, wire)
+
+    assert not is_taken

@@ -105,6 +105,15 @@ def test_fleet_without_fencing_breaks_in_every_seed(monkeypatch: pytest.MonkeyPa
             FleetSimulation.for_seed(seed).run()
 
 
+def test_slot_that_comes_after_the_connection_has_ended_is_dropped() -> None:
+    # In this history a connection ends while its owner, which has a slot, reads the head.
+    simulation = FleetSimulation.for_seed(33)
+
+    report = simulation.run()
+
+    assert report.identifies >= simulation.config.shards
+
+
 def test_idle_fleet_identifies_each_shard_once() -> None:
     report = FleetSimulation(1, IDLE).run()
 

@@ -49,8 +49,6 @@ class ConsumedShard:
 
     def next_event(self) -> FeedEvent | None:
         """Take the next event, if one was read."""
-        if self.is_over or self.is_releasing:
-            return None
         event = self.cursor.next_event()
         self._read()
         return event
@@ -73,10 +71,9 @@ class ConsumedShard:
         value, revision = answer
 
         def start(head: LogHead) -> None:
-            if not self.is_over:
-                self.cursor.begin(value, revision, start=head)
-                self._write()
-                self._poll()
+            self.cursor.begin(value, revision, start=head)
+            self._write()
+            self._poll()
 
         if value is None:  # a new group begins with the next events
             self.process.logs.head(self.shard, start, self._again(self._begin))
@@ -85,9 +82,9 @@ class ConsumedShard:
 
     def _write(self) -> None:
         """Write the cursor until the store has what it has."""
-        if self.is_over or self._is_writing:
+        if self._is_writing and not self.is_over:
             return
-        write = self.cursor.next_write()
+        write = None if self.is_over else self.cursor.next_write()
         if write is None:
             self._acknowledged()
             self._read()
@@ -133,9 +130,7 @@ class ConsumedShard:
 
         def failed() -> None:
             self._is_reading = False
-            if cursor.is_active:
-                # The engine may have lost the end of the log.
-                cursor.restart()
+            cursor.restart()  # the engine may have lost the end of the log
             self.process.after(_RETRY_SECONDS, self._write)
 
         self.process.logs.records(self.shard, cursor.position, answered, failed)
@@ -191,7 +186,6 @@ class ConsumerProcess(SimulatedProcess):
         self._observer = observer
         self._random = random
         self._taken: ConsumedShard | None = None
-        self._frozen_at = -1.0
         membership = Membership(
             member, config.shards, ttl=config.ttl, interval=config.interval, now=self.clock()
         )
@@ -218,20 +212,15 @@ class ConsumerProcess(SimulatedProcess):
         shard = self._taken
         assert shard is not None
         self._observer.event_handled(shard)
-        if shard.is_over:
-            self._acknowledged()
-        else:
-            shard.acknowledge(self._acknowledged)
+        shard.acknowledge(self._acknowledged)
 
     def _acknowledged(self) -> None:
         shard, self._taken = self._taken, None
-        if shard is not None and shard.is_releasing:
+        if shard is not None and shard.is_releasing and not shard.is_over:
             self._release(shard)
         self.take()
 
     def _release(self, shard: ConsumedShard) -> None:
-        if shard.is_over:
-            return
         self._remove(shard)
         membership = self._membership.membership
         membership.released(shard.shard, shard.claim.id, now=self.clock())
@@ -245,9 +234,11 @@ class ConsumerProcess(SimulatedProcess):
         self._membership.step()
 
     def _remove(self, shard: ConsumedShard) -> None:
-        if self.shards.get(shard.shard) is shard:
-            del self.shards[shard.shard]
+        del self.shards[shard.shard]
         shard.end()
+
+    def _has(self, shard: int, claim: str) -> bool:
+        return shard in self.shards and self.shards[shard].claim.id == claim
 
     # ----- membership -----
 
@@ -264,26 +255,20 @@ class ConsumerProcess(SimulatedProcess):
         """Own a shard, or give it up."""
         match event:
             case ShardAcquired(shard, head):
-                if shard in self.shards:
-                    self._remove(self.shards[shard])
                 self.shards[shard] = ConsumedShard(self, shard, head)
-            case ShardLost(shard, claim, _):
-                lost = self.shards.get(shard)
-                if lost is not None and lost.claim.id == claim:
-                    self._remove(lost)
-            case ReleaseRequested(shard, claim, _):
-                released = self.shards.get(shard)
-                if released is not None and released.claim.id == claim:
-                    released.is_releasing = True
-                    if self._taken is not released:
-                        self._release(released)
+            case ShardLost(shard, claim, _) if self._has(shard, claim):
+                self._remove(self.shards[shard])
+            case ReleaseRequested(shard, claim, _) if self._has(shard, claim):
+                released = self.shards[shard]
+                released.is_releasing = True
+                if self._taken is not released:
+                    self._release(released)
             case _:
                 pass
 
     def has_left(self) -> None:
         """End: all shards are given away."""
-        if not self.shards:
-            self._consumer.drained(self)
+        self._consumer.drained(self)
 
     # ----- faults -----
 
@@ -300,13 +285,7 @@ class ConsumerProcess(SimulatedProcess):
     def freeze(self, seconds: float) -> None:
         """Freeze for some seconds."""
         self.frozen = True
-        self._frozen_at = began = self.scheduler.now
-
-        def thaw() -> None:
-            if self._frozen_at == began:
-                self.thaw()
-
-        self.scheduler.after(seconds, thaw)
+        self.scheduler.after(seconds, self.thaw)
 
     def thaw(self) -> None:
         """Run again."""

@@ -93,8 +93,7 @@ class MachineProcess(SimulatedProcess):
 
     def has_left(self) -> None:
         """End: all shards are given away."""
-        if not self.owners:
-            self._machine.drained(self)
+        self._machine.drained(self)
 
     def membership_event(self, event: MembershipEvent) -> None:
         """Own a shard, or give it up."""

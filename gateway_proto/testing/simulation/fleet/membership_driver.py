@@ -42,7 +42,7 @@ class MembershipHandler(Protocol):
         ...
 
     def has_left(self) -> None:
-        """End if nothing else is to be done: the membership has given all shards away."""
+        """End: the membership has given all shards away."""
         ...
 
 
@@ -77,8 +77,7 @@ class MembershipDriver:
             self._handler.membership_event(event)
         if self.membership.has_left:
             self._handler.has_left()
-            if not self._process.alive:
-                return
+            return
         at = self.membership.next_timer()
         if at is not None and (self._timer is None or at < self._timer):
             self._timer = at

@@ -162,12 +162,12 @@ class ConsumedInOrder(FleetInvariant):
 
     def fleet_recovered(self) -> None:
         """Check that all events of each log were acknowledged."""
-        if not self._fleet.consumers:
-            return
         for shard, log in self._logs.items():
             place = log.acknowledged
             last = log.chain[-1], len(log.nodes[log.chain[-1]].events)
-            is_last = place is not None and log.is_between(last, place)
+            is_last = not self._fleet.consumers or (
+                place is not None and log.is_between(last, place)
+            )
             self.check(is_last, f"{place} was acknowledged, and the log ends at {last}", shard)
 
     def _log(self, shard: int) -> _Log:
