@@ -313,8 +313,8 @@ def test_client_killed_ten_times_loses_no_event(tmp_path: pathlib.Path) -> None:
     """Only an event killed between printing and saving is repeated."""
     file = tmp_path / "session"
     runs: list[list[int]] = []
-    # A session stores 1000 dispatches: each restart may take twenty seconds.
-    with serve_process("--tick", "0.02") as serving:
+    # A session stores 1000 dispatches: each restart may take forty seconds.
+    with serve_process("--tick", "0.04") as serving:
         for run in range(11):
             out = tmp_path / f"out-{run}"
             options = ("--session", str(file), "--json", "--gateway", serving.gateway)
