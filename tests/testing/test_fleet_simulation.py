@@ -105,7 +105,7 @@ def test_fleet_without_fencing_breaks_in_every_seed(monkeypatch: pytest.MonkeyPa
             FleetSimulation.for_seed(seed).run()
 
 
-def test_slot_that_comes_after_the_connection_has_ended_is_dropped() -> None:
+def test_slot_after_the_end_of_a_connection_is_dropped() -> None:
     # In this history a connection ends while its owner, which has a slot, reads the head.
     simulation = FleetSimulation.for_seed(33)
 
