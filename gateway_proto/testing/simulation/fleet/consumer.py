@@ -17,6 +17,7 @@ from gateway_proto.fleet import (
 )
 from gateway_proto.testing.simulation.fleet.config import FleetSimulationConfig
 from gateway_proto.testing.simulation.fleet.history import FleetHistory
+from gateway_proto.testing.simulation.fleet.host import Host
 from gateway_proto.testing.simulation.fleet.membership_driver import MembershipDriver
 from gateway_proto.testing.simulation.fleet.store import SimulatedStore, StoreClient
 from gateway_proto.testing.simulation.process import SimulatedProcess
@@ -268,7 +269,7 @@ class ConsumerProcess(SimulatedProcess):
 
     def has_left(self) -> None:
         """End: all shards are given away."""
-        self._consumer.drained(self)
+        self._consumer.drained()
 
     # ----- faults -----
 
@@ -294,8 +295,8 @@ class ConsumerProcess(SimulatedProcess):
             self.run_deferred()
 
 
-class Consumer:
-    """A program that consumes the feed, which runs as one process after the other."""
+class Consumer(Host[ConsumerProcess]):
+    """A program that consumes the feed."""
 
     def __init__(
         self,
@@ -307,46 +308,25 @@ class Consumer:
         observer: FleetHistory,
         random: SeededRandom,
     ) -> None:
+        def run(member: str, random: SeededRandom) -> ConsumerProcess:
+            return ConsumerProcess(
+                self,
+                member,
+                scheduler=scheduler,
+                config=config,
+                store=store,
+                observer=observer,
+                random=random,
+            )
+
+        super().__init__(f"c{number}", run, scheduler=scheduler, random=random)
         self.number: int = number
         """The number of its machine: those of the fleet come first."""
-        self.process: ConsumerProcess | None = None
-        """The process that runs, if any."""
-        self._scheduler = scheduler
-        self._config = config
-        self._store = store
-        self._observer = observer
-        self._random = random
-        self._runs = 0
-
-    def start(self) -> ConsumerProcess:
-        """Return the process that runs. If none does, start one with a new name."""
-        if self.process is not None:
-            return self.process
-        self._runs += 1
-        self.process = ConsumerProcess(
-            self,
-            f"c{self.number}-{self._runs}",
-            scheduler=self._scheduler,
-            config=self._config,
-            store=self._store,
-            observer=self._observer,
-            random=self._random.child(f"run {self._runs}"),
-        )
-        return self.process
-
-    def recover(self) -> None:
-        """Start a process if none runs, or run a frozen one again."""
-        self.start().thaw()
 
     def crash(self, *, seconds: float) -> None:
         """End the process at once, and start another after some seconds."""
-        process, self.process = self.process, None
-        assert process is not None
-        process.crash()
-        self._scheduler.after(seconds, self.start)
+        self.end(seconds).crash()
 
-    def drained(self, process: ConsumerProcess) -> None:
-        """End a process that has no shards left, and start another soon."""
-        process.crash()
-        self.process = None
-        self._scheduler.after(1.0 + 9.0 * self._random.random(), self.start)
+    def drained(self) -> None:
+        """End the process, which has no shards left, and start another soon."""
+        self.end().crash()

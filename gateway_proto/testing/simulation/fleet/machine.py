@@ -13,6 +13,7 @@ from gateway_proto.fleet import (
 )
 from gateway_proto.testing.simulation.fleet.config import FleetSimulationConfig
 from gateway_proto.testing.simulation.fleet.history import FleetHistory
+from gateway_proto.testing.simulation.fleet.host import Host
 from gateway_proto.testing.simulation.fleet.membership_driver import MembershipDriver
 from gateway_proto.testing.simulation.fleet.shard_owner import ShardOwner, client_config
 from gateway_proto.testing.simulation.fleet.slots import SlotsDriver
@@ -93,7 +94,7 @@ class MachineProcess(SimulatedProcess):
 
     def has_left(self) -> None:
         """End: all shards are given away."""
-        self._machine.drained(self)
+        self._machine.drained()
 
     def membership_event(self, event: MembershipEvent) -> None:
         """Own a shard, or give it up."""
@@ -213,8 +214,8 @@ class MachineProcess(SimulatedProcess):
             self.run_deferred()
 
 
-class Machine:
-    """A machine, which runs one process after the other."""
+class Machine(Host[MachineProcess]):
+    """A machine of the fleet."""
 
     def __init__(
         self,
@@ -227,50 +228,31 @@ class Machine:
         observer: FleetHistory,
         random: SeededRandom,
     ) -> None:
+        def run(member: str, random: SeededRandom) -> MachineProcess:
+            return MachineProcess(
+                self,
+                member,
+                scheduler=scheduler,
+                config=config,
+                network=network,
+                store=store,
+                observer=observer,
+                random=random,
+            )
+
+        super().__init__(f"m{number}", run, scheduler=scheduler, random=random)
         self.number: int = number
         """The machine's number, from 0."""
-        self.process: MachineProcess | None = None
-        """The process that runs, if any."""
-        self._scheduler = scheduler
-        self._config = config
-        self._network = network
-        self._store = store
         self._observer = observer
-        self._random = random
-        self._runs = 0
-
-    def start(self) -> MachineProcess:
-        """Return the process that runs. If none does, start one with a new name."""
-        if self.process is not None:
-            return self.process
-        self._runs += 1
-        self.process = MachineProcess(
-            self,
-            f"m{self.number}-{self._runs}",
-            scheduler=self._scheduler,
-            config=self._config,
-            network=self._network,
-            store=self._store,
-            observer=self._observer,
-            random=self._random.child(f"run {self._runs}"),
-        )
-        return self.process
-
-    def recover(self) -> None:
-        """Start a process if none runs, or run a frozen one again."""
-        self.start().thaw()
 
     def crash(self, *, silent: bool, seconds: float) -> None:
         """End the process at once, and start another after some seconds."""
-        process, self.process = self.process, None
-        assert process is not None
+        process = self.end(seconds)
         self._observer.machine(process, "crashes")
         process.crash(silent=silent)
-        self._scheduler.after(seconds, self.start)
 
-    def drained(self, process: MachineProcess) -> None:
-        """End a process that has no shards left, and start another soon."""
+    def drained(self) -> None:
+        """End the process, which has no shards left, and start another soon."""
+        process = self.end()
         self._observer.machine(process, "is drained")
         process.crash(silent=False)
-        self.process = None
-        self._scheduler.after(1.0 + 9.0 * self._random.random(), self.start)
