@@ -10,6 +10,7 @@ import typer
 from gateway_cli.fleet_member import LEAVE_SECONDS, RunningMember
 from gateway_cli.fleet_options import StoreOption, opened_store, run_with_store
 from gateway_cli.options import (
+    ApiVersionOption,
     CompressionOption,
     JsonOption,
     NoProxyOption,
@@ -44,6 +45,7 @@ def fleet_run(
             autocompletion=complete_intents,
         ),
     ] = None,
+    version: ApiVersionOption = 10,
     compression: CompressionOption = Compression.NONE.value,
     count: Annotated[
         int | None,
@@ -146,7 +148,7 @@ def fleet_run(
         Settings(
             api=api,
             gateway=None,
-            version=10,
+            version=version,
             intents=intents,
             encoding=Encoding.JSON.value,
             compression=compression,
@@ -154,6 +156,8 @@ def fleet_run(
             allow_plaintext=allow_plaintext,
         )
     )
+    if not (config.version.shards and config.version.sends_hello):
+        fail(f"invalid --api-version {version}: it has no shards", status=MISUSED)
     options: dict[str, Any] = {
         "count": count,
         "member": member,

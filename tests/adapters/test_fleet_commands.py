@@ -376,6 +376,8 @@ def test_store_with_several_bots_needs_the_option(engine: RedisProcess) -> None:
         ("--store http://x", 2, "invalid --store: expected redis://"),
         ("--store redis://x --interval 4 --ttl 9", 2, "invalid --interval 4: at most a third"),
         ("--store redis://x --interval 0", 2, "invalid --interval 0: at most a third"),
+        ("--store redis://x --api-version 3", 2, "invalid --api-version 3: it has no shards"),
+        ("--store redis://x --api-version 11", 2, "invalid --api-version 11: use one of"),
         ("--store redis://x --intents fly", 2, "invalid --intents 'fly'"),
         ("--store redis://u:pw@127.0.0.1:PORT", 1, "the store failed: "),
         ("--store redis://x --replicas 3", 2, "--replicas is for a server of NATS alone"),
