@@ -224,8 +224,7 @@ class AdapterGateway(BaseGateway):
 
     # ----- for the adapters -----
 
-    # For an iteration. Not a method that calls it: one more call takes a twentieth of the time that
-    # an event takes whose data is not read.
+    # For an iteration. Not a method that calls it, which would be one more call for each event.
     _take_queued = BaseGateway._next_event
 
     async def _wait_for_event(self) -> Event:

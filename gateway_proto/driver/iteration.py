@@ -88,7 +88,7 @@ class Iteration(Generic[T]):
         return self
 
     async def __anext__(self) -> T:
-        # A queued item needs this coroutine and one call: that is most of what `async for` takes.
+        # A queued item needs this coroutine and one call, and no second coroutine.
         item = self._take()
         return item if item is not None else await self._wait()
 
