@@ -99,7 +99,7 @@ class Fault:
     """upgrade, open (before HELLO), identify (before READY), resume (before RESUMED), ready,
     resumed, dispatch (after it) or heartbeat (before its ACK)."""
     connection: int | None = attrs.field(default=1, kw_only=True, validator=optional(POSITIVE))
-    """Number of the upgrade to the server, counted from 1; None means every one."""
+    """Number of the upgrade since the scenario was set, counted from 1; None means every one."""
     nth: int = attrs.field(default=1, kw_only=True, validator=POSITIVE)
     """Which occurrence of the trigger on that connection, counted from 1."""
     after: float = attrs.field(default=0.0, kw_only=True, validator=SECONDS)
