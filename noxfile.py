@@ -147,6 +147,9 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("codespell")
+    files = session.run("git", "ls-files", "-z", external=True, silent=True)
+    tracked = [name for name in str(files).split("\0") if pathlib.Path(name).is_file()]
+    session.run("check-merge-conflict", "--assume-in-merge", *tracked)
     github = pathlib.Path(".github")
     for schema, paths in (
         ("github-workflows", github.glob("workflows/*.yml")),
