@@ -14,9 +14,18 @@ import tempfile
 
 import nox
 
+
+def _runs(python: str) -> bool:
+    """Whether a Python starts. A shim of pyenv may exist without its Python."""
+    if shutil.which(python) is None:
+        return False
+    return subprocess.run([python, "-c", ""], capture_output=True, check=False).returncode == 0
+
+
 PROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = nox.project.python_versions(PROJECT)
-NEWEST = next((v for v in reversed(PYTHONS) if shutil.which(f"python{v}")), PYTHONS[-1])
+CURRENT = f"{sys.version_info.major}.{sys.version_info.minor}"
+NEWEST = next((v for v in reversed(PYTHONS) if v == CURRENT or _runs(f"python{v}")), CURRENT)
 PACKAGES = (
     "gateway_proto",
     "gateway_dialing",
@@ -149,7 +158,8 @@ def lint(session: nox.Session) -> None:
     session.run("codespell")
     files = session.run("git", "ls-files", "-z", external=True, silent=True)
     tracked = [name for name in str(files).split("\0") if pathlib.Path(name).is_file()]
-    session.run("check-merge-conflict", "--assume-in-merge", *tracked)
+    # Without the log, which would show the name of each file.
+    session.run("check-merge-conflict", "--assume-in-merge", *tracked, log=False)
     github = pathlib.Path(".github")
     for schema, paths in (
         ("github-workflows", github.glob("workflows/*.yml")),
@@ -264,11 +274,6 @@ def mutation(session: nox.Session) -> None:
     """Run the tests against mutants of the core (about two hours)."""
     install(session, *group("mutation"))
     session.run("mutmut", "run", *session.posargs)
-
-
-def _runs(python: str) -> bool:
-    """Whether a Python starts. A shim of pyenv may exist without its Python."""
-    return subprocess.run([python, "-c", ""], capture_output=True, check=False).returncode == 0
 
 
 @nox.session(python=NEWEST)
