@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+import re
+from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypeVar
 
 import typer
@@ -13,8 +14,9 @@ from gateway_proto import GaveUpError, LocalProtocolError
 
 if TYPE_CHECKING:
     from gateway_fleet import FeedStore
+    from gateway_proto._checks import Check
 
-__all__ = ["BotOption", "StoreOption", "opened_store", "run_with_store"]
+__all__ = ["BotOption", "StoreOption", "check_option", "opened_store", "run_with_store"]
 
 T = TypeVar("T")
 
@@ -27,10 +29,22 @@ StoreOption: TypeAlias = Annotated[
         help="redis://, rediss:// or unix:// of Redis 7 or Valkey; nats:// or tls:// of NATS.",
     ),
 ]
+
+
+def _fingerprint(value: str | None) -> str | None:
+    if value is not None and not re.fullmatch("[0-9a-f]{16}", value):
+        # The value may be a token.
+        fail("invalid --bot: expected the 16 digits that fleet run prints", status=MISUSED)
+    return value
+
+
 BotOption: TypeAlias = Annotated[
     str | None,
     typer.Option(
-        "--bot", metavar="FINGERPRINT", help="Which bot, if the store has the fleets of several."
+        "--bot",
+        metavar="FINGERPRINT",
+        help="Which bot, if the store has the fleets of several.",
+        callback=_fingerprint,
     ),
 ]
 
@@ -48,15 +62,16 @@ def opened_store(url: str, **settings: Any) -> FeedStore:
             "invalid --store: expected redis://, rediss://, unix://, nats:// or tls://",
             status=MISUSED,
         )
+    if not is_nats and "replicas" in settings:
+        fail("--replicas is for a server of NATS alone", status=MISUSED)
     try:
+        _check_settings(settings)
         if is_nats:
             from gateway_fleet import NatsStore
 
             return NatsStore(url, **settings)
         from gateway_fleet import RedisStore
 
-        if "replicas" in settings:
-            fail("--replicas is for a server of NATS alone", status=MISUSED)
         return RedisStore(url, **settings)
     except ModuleNotFoundError as error:
         if error.name not in ("anyio", "coredis", "nats"):
@@ -64,7 +79,24 @@ def opened_store(url: str, **settings: Any) -> FeedStore:
         extra = "nats" if is_nats else "redis"
         fail(f"--store needs {error.name}: install gateway-proto[{extra}]", status=MISUSED)
     except LocalProtocolError as error:
-        fail(f"invalid --store: {error}", status=MISUSED)
+        fail(f"invalid --store: {str(error).removeprefix('invalid url: ')}", status=MISUSED)
+
+
+def _check_settings(settings: Mapping[str, Any]) -> None:
+    """End with the reason if a setting is invalid, under the name of its option."""
+    from gateway_fleet._store_settings import REPLICAS, RETENTION
+
+    for name, check in (("retention", RETENTION), ("replicas", REPLICAS)):
+        if name in settings:
+            check_option(f"--{name}", check, settings[name])
+
+
+def check_option(option: str, check: Check, value: Any) -> None:
+    """End with the reason if the value of an option is invalid."""
+    try:
+        check.named(option, value)
+    except LocalProtocolError as error:
+        fail(str(error), status=MISUSED)
 
 
 def run_with_store(

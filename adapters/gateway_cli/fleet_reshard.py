@@ -13,6 +13,7 @@ from gateway_cli.fleet_view import find_generation
 from gateway_cli.options import JsonOption
 from gateway_cli.show import MISUSED, Screen, fail
 from gateway_proto import LocalProtocolError
+from gateway_proto.fleet.member_record import MAX_SHARDS
 
 if TYPE_CHECKING:
     from gateway_fleet import FeedStore
@@ -25,7 +26,8 @@ _LOOK_SECONDS = 0.2
 def fleet_reshard(
     store: StoreOption,
     count: Annotated[
-        int | None, typer.Argument(metavar="COUNT", help="The new number of shards.", min=1)
+        int | None,
+        typer.Argument(metavar="COUNT", help="The new number of shards.", min=1, max=MAX_SHARDS),
     ] = None,
     bot: BotOption = None,
     cancel: Annotated[

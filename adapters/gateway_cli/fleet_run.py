@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from gateway_cli.fleet_member import LEAVE_SECONDS, RunningMember
-from gateway_cli.fleet_options import StoreOption, opened_store, run_with_store
+from gateway_cli.fleet_options import StoreOption, check_option, opened_store, run_with_store
 from gateway_cli.options import (
     ApiVersionOption,
     CompressionOption,
@@ -22,6 +22,7 @@ from gateway_cli.settings import Settings, client_config
 from gateway_cli.show import MISUSED, Screen, fail
 from gateway_cli.trusting import tls_context
 from gateway_proto import Compression, Encoding
+from gateway_proto.fleet.member_record import MAX_SHARDS, MEMBER
 
 __all__ = ["fleet_run"]
 
@@ -53,6 +54,7 @@ def fleet_run(
             metavar="NUMBER",
             help="Shards of all members; default: what others run, or the lookup recommends.",
             min=1,
+            max=MAX_SHARDS,
         ),
     ] = None,
     member: Annotated[
@@ -138,6 +140,8 @@ def fleet_run(
     Example:
       GATEWAY_TOKEN=any gateway-proto fleet run --store redis://127.0.0.1 --intents guilds
     """
+    if member is not None:
+        check_option("--member", MEMBER, member)
     interval = ttl / 5 if interval is None else interval
     if not 0 < interval <= ttl / 3:
         fail(

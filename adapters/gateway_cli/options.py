@@ -10,7 +10,7 @@ from typing import Annotated, TypeAlias, TypeVar
 import typer
 
 from gateway_cli.show import MISUSED, fail
-from gateway_dialing import ProxySetting, proxy_for
+from gateway_dialing import Proxy, ProxySetting, proxy_for
 from gateway_proto import Compression, Encoding, Intents, LocalProtocolError, ProtocolVersion
 from gateway_proto.urls import Url
 from gateway_proto.versions import VERSIONS
@@ -136,6 +136,8 @@ def proxy_setting(proxy: str | None, endpoint: Url, *, no_proxy: bool) -> ProxyS
         fail("--proxy and --no-proxy exclude each other: leave out one of them", status=MISUSED)
     setting: ProxySetting = None if no_proxy else proxy or True
     try:
+        if proxy:
+            Proxy.parse(proxy, source="--proxy")
         proxy_for(setting, str(endpoint))
     except LocalProtocolError as error:
         fail(str(error), status=MISUSED)

@@ -30,19 +30,23 @@ _HEADS = (
 _NO_TEXT = "neither UTF-8 nor UTF-16 with a byte order mark"
 
 
-def read_text(path: pathlib.Path, *, largest: int = _LARGEST) -> str:
-    """Return the text of a file with line ends of "\\n"; end with the reason if unreadable."""
+def read_text(path: pathlib.Path, *, option: str = "", largest: int = _LARGEST) -> str:
+    """Return the text of a file with line ends of "\\n"; end with the reason if unreadable.
+
+    `option` is the option that names the file.
+    """
+    name = f"{option} {path}".lstrip()
     try:
         with _open(path) as file:
             data = file.read(largest + 1)
     except (OSError, ValueError) as error:
-        cannot(path, error)
+        cannot(name, error)
     if len(data) > largest:
-        fail(f"{path}: too large: at most {largest} bytes are read", status=MISUSED)
+        fail(f"{name}: too large: at most {largest} bytes are read", status=MISUSED)
     try:
         text = data.decode(_encoding(data))
     except UnicodeError:
-        fail(f"{path}: {_NO_TEXT}", status=MISUSED)
+        fail(f"{name}: {_NO_TEXT}", status=MISUSED)
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
@@ -73,9 +77,9 @@ def open_with_progress(
             yield _lines(read, encoding, path)
 
 
-def cannot(path: pathlib.Path, error: OSError | ValueError) -> NoReturn:
+def cannot(name: pathlib.Path | str, error: OSError | ValueError) -> NoReturn:
     """Say why a file cannot be used, and end."""
-    fail(f"{path}: {getattr(error, 'strerror', None) or error}", status=MISUSED)
+    fail(f"{name}: {getattr(error, 'strerror', None) or error}", status=MISUSED)
 
 
 def _lines(file: BinaryIO, encoding: str, path: pathlib.Path) -> Iterator[str]:

@@ -42,7 +42,7 @@ class SessionFile:
         """
         if not self._path.exists():
             return
-        text = read_text(self._path, largest=_LARGEST)
+        text = read_text(self._path, option="--session", largest=_LARGEST)
         if not text.strip():
             return
         try:

@@ -13,6 +13,7 @@ from gateway_cli.options import chosen, version_of
 from gateway_cli.progress import read_text
 from gateway_cli.show import MISUSED, fail
 from gateway_proto import Compression, Config, Encoding, Intents, LocalProtocolError
+from gateway_proto._checks import token_problem
 from gateway_proto.urls import Url
 
 __all__ = ["Settings", "client_config", "parsed_url"]
@@ -94,9 +95,12 @@ def _token(path: pathlib.Path | None, *, is_default: bool) -> str:
     if path is None:
         token, source = os.environ.get("GATEWAY_TOKEN", "").strip(), "GATEWAY_TOKEN"
     else:
-        token, source = read_text(path, largest=_LARGEST_TOKEN).strip(), str(path)
+        source = f"--token-file {path}"
+        token = read_text(path, option="--token-file", largest=_LARGEST_TOKEN).strip()
     if not token:
         fail("missing token: set GATEWAY_TOKEN, or pass a file with --token-file", status=MISUSED)
+    if (problem := token_problem(token)) is not None:
+        fail(f"{source}: the token {problem}", status=MISUSED)
     if is_default and not _TOKEN_OF_DISCORD.fullmatch(token):
         # It is for another server, which must then be named: it is not sent to Discord.
         fail(

@@ -5,19 +5,20 @@ from __future__ import annotations
 import ssl
 from typing import Any
 
-from gateway_proto._checks import instance_of, number, optional
+from gateway_proto._checks import Check, instance_of, number, optional
 
-__all__ = ["check_settings"]
+__all__ = ["REPLICAS", "RETENTION", "check_settings"]
 
 _SSL_CONTEXT = optional(instance_of(ssl.SSLContext, "an ssl.SSLContext"))
-_RETENTION = number(8, 10**9, "seconds")
+RETENTION = number(8, 10**9, "seconds")
 _MAX_BYTES = number(2**16, 2**53, "bytes")
+REPLICAS = Check(lambda value: type(value) is int and value in (1, 3, 5), "1, 3 or 5")
 _TIMEOUT = number(0, 3600, "seconds", is_open=True)
 
 
 def check_settings(*, retention: Any, max_bytes: Any, timeout: Any, ssl_context: Any) -> None:
     """Raise `LocalProtocolError` unless a store takes these settings."""
-    _RETENTION.named("retention", retention)
+    RETENTION.named("retention", retention)
     _MAX_BYTES.named("max_bytes", max_bytes)
     _TIMEOUT.named("timeout", timeout)
     _SSL_CONTEXT.named("ssl_context", ssl_context)

@@ -15,7 +15,7 @@ import anyio
 
 from gateway_fleet.store import StoreError
 from gateway_proto import DataError, LocalProtocolError
-from gateway_proto._checks import WORD
+from gateway_proto._checks import WORD, Check
 from gateway_proto.fleet import MAX_MESSAGES, LogHead, LogRecord, check_message
 
 try:
@@ -33,13 +33,16 @@ from gateway_fleet._nats_connection import NatsConnection
 from gateway_fleet._nats_log import NatsLog
 from gateway_fleet._nats_shared import NatsShared
 from gateway_fleet._nats_streams import NatsStreams
-from gateway_fleet._store_settings import check_settings
+from gateway_fleet._store_settings import REPLICAS, check_settings
 
 __all__ = ["NatsStore"]
 
 del _nats
 
-_PREFIX = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_PREFIX = Check(
+    lambda value: isinstance(value, str) and bool(re.fullmatch(r"[A-Za-z0-9_-]{1,64}", value)),
+    "1 to 64 letters, digits, hyphens or underscores",
+)
 
 
 class NatsStore:
@@ -70,10 +73,8 @@ class NatsStore:
             raise LocalProtocolError(
                 "invalid url: expected nats://host[:port][,host[:port]] or tls://host"
             )
-        is_prefix = isinstance(prefix, str) and _PREFIX.fullmatch(prefix) is not None
-        _check("prefix", prefix, is_prefix, "1 to 64 letters, digits, hyphens or underscores")
-        is_replicas = type(replicas) is int and replicas in (1, 3, 5)
-        _check("replicas", replicas, is_replicas, "1, 3 or 5")
+        _PREFIX.named("prefix", prefix)
+        REPLICAS.named("replicas", replicas)
         check_settings(
             retention=8 if retention is None else retention,
             max_bytes=2**16 if max_bytes is None else max_bytes,
@@ -194,8 +195,3 @@ class NatsStore:
 
     def _mailbox(self, stream: str, name: str) -> str:
         return f"{stream}.{self._scope}{token_of(name)}"
-
-
-def _check(name: str, value: object, is_valid: bool, allowed: str) -> None:
-    if not is_valid:
-        raise LocalProtocolError(f"invalid {name} {value!r:.80}: expected {allowed}")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import math
+import re
 import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from types import TracebackType
 from typing import Any, Self, TypeVar
+from urllib.parse import urlsplit
 
 import anyio
 from anyio.abc import TaskStatus
@@ -61,7 +63,7 @@ class RedisStore:
         if not _is_url(url):
             # It may have a password.
             raise LocalProtocolError(
-                "invalid url: expected redis://host, rediss://host or unix:///path"
+                "invalid url: expected redis://host[:port][/db], rediss://host or unix:///path"
             )
         WORD.named("prefix", prefix)
         check_settings(
@@ -241,4 +243,13 @@ class RedisStore:
 
 
 def _is_url(value: object) -> bool:
-    return isinstance(value, str) and value.startswith(("redis://", "rediss://", "unix://"))
+    if not isinstance(value, str) or not value.startswith(("redis://", "rediss://", "unix://")):
+        return False
+    try:
+        parts = urlsplit(value)
+    except ValueError:
+        return False
+    if parts.scheme == "unix":
+        return len(parts.path) > 1
+    # The client takes a database that is not a number for 0.
+    return bool(parts.hostname) and re.fullmatch("(/[0-9]*)?", parts.path) is not None

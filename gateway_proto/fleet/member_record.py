@@ -7,7 +7,7 @@ from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 
-from gateway_proto._checks import integer
+from gateway_proto._checks import Check, integer, is_text
 from gateway_proto.errors import DataError, LocalProtocolError
 from gateway_proto.fleet.records import BYTES, MAX_POSITION, MAX_RECORD_SIZE, MAX_SEQUENCE
 
@@ -16,6 +16,11 @@ __all__ = ["MAX_SHARDS", "GatewaySettings", "MemberRecord", "ShardStatus", "Stag
 MAX_SHARDS = 2**16
 """Maximum number of shards of a fleet."""
 SHARD_COUNT = integer(1, MAX_SHARDS)
+MEMBER = Check(
+    # "-" is for those that only read the members table: each read would remove that member.
+    lambda value: is_text(value) and 0 < len(value) <= 128 and value != "-",
+    "a str of 1 to 128 characters, without lone surrogates, and not '-'",
+)
 
 _Text: TypeAlias = Annotated[str, msgspec.Meta(max_length=64)]
 _Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=MAX_SEQUENCE)]

@@ -20,9 +20,7 @@ from gateway_proto._checks import (
     DURATION,
     POSITIVE,
     TEXT,
-    Check,
     instance_of,
-    is_text,
     number,
     optional,
     rejected,
@@ -30,6 +28,7 @@ from gateway_proto._checks import (
 from gateway_proto.errors import LocalProtocolError
 from gateway_proto.fleet.assignment import MAX_MEMBERS, assign_shards
 from gateway_proto.fleet.member_record import (
+    MEMBER,
     SHARD_COUNT,
     GatewaySettings,
     MemberRecord,
@@ -52,11 +51,6 @@ from gateway_proto.fleet.records import HEAD, LogHead, check_head
 
 __all__ = ["Membership"]
 
-_MEMBER = Check(
-    # "-" is for those that only read the members table: each read would remove that member.
-    lambda value: is_text(value) and 0 < len(value) <= 128 and value != "-",
-    "a str of 1 to 128 characters, without lone surrogates, and not '-'",
-)
 _STATUS = instance_of(ShardStatus, "a ShardStatus")
 _STAGE = optional(instance_of(Stage, "a Stage"))
 _GATEWAY = optional(instance_of(GatewaySettings, "a GatewaySettings"))
@@ -85,7 +79,7 @@ class Membership:
         gateway: GatewaySettings | None = None,
         now: float,
     ) -> None:
-        _MEMBER.named("member", member)
+        MEMBER.named("member", member)
         SHARD_COUNT.named("count", count)
         DURATION.named("ttl", ttl)
         number(0, ttl / 3, "seconds, a third of ttl", is_open=True).named("interval", interval)

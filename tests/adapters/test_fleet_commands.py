@@ -341,13 +341,13 @@ def test_drain_of_a_dead_member_ends_with_the_reason(
 @pytest.mark.parametrize("words", ["status", "drain one"])
 def test_store_without_the_fleet_is_an_error(words: str, any_engine: EngineProcess) -> None:
     given = ["fleet", *words.split(), "--store", any_engine.url]
-    empty, unknown = run_command(*given), run_command(*given, "--bot", "f00")
+    empty, unknown = run_command(*given), run_command(*given, "--bot", "f" * 16)
 
     assert empty.returncode == unknown.returncode == 1
     assert empty.stderr == (
         "gateway-proto: the store has no fleet: no member has been started yet\n"
     )
-    assert unknown.stderr == "gateway-proto: the store has no fleet of the bot 'f00'\n"
+    assert unknown.stderr == "gateway-proto: the store has no fleet of the bot 'ffffffffffffffff'\n"
 
 
 @needs_redis
@@ -381,8 +381,20 @@ def test_store_with_several_bots_needs_the_option(engine: RedisProcess) -> None:
         ("--store redis://x --intents fly", 2, "invalid --intents 'fly'"),
         ("--store redis://u:pw@127.0.0.1:PORT", 1, "the store failed: "),
         ("--store redis://x --replicas 3", 2, "--replicas is for a server of NATS alone"),
-        ("--store nats://u:pw@h:x", 2, "invalid --store: invalid url: expected nats://host"),
-        ("--store nats://x --replicas 2", 2, "invalid --store: invalid replicas 2: expected 1, 3"),
+        ("--store nats://u:pw@h:x", 2, "invalid --store: expected nats://host"),
+        ("--store redis://u:pw@h:x", 2, "invalid --store: ValueError, expected redis://host"),
+        ("--store redis://", 2, "invalid --store: expected redis://host"),
+        ("--store unix://", 2, "invalid --store: expected redis://host"),
+        ("--store nats://x --replicas 2", 2, "invalid --replicas 2: expected 1, 3 or 5"),
+        ("--store nats://x --retention inf", 2, "invalid --retention inf: expected a number of"),
+        ("--store redis://x --retention inf", 2, "invalid --retention inf: expected a number of"),
+        ("--store redis://x --retention nan", 2, "Invalid value 'nan' for '--retention'"),
+        ("--store redis://x --ttl inf", 2, "Invalid value 'inf' for '--ttl'"),
+        ("--store redis://x --count 65537", 2, "Invalid value '65537' for '--count'"),
+        ("--store redis://x --member -", 2, "invalid --member '-': expected a str of 1 to 128"),
+        ("--store redis://x --proxy ftp://u:pw@h", 2, "invalid --proxy 'ftp://h'"),
+        ("--store redis://x --token-file /no/pew", 2, "--token-file /no/pew: No such file"),
+        ("--store redis://x --token-file /etc/hosts", 2, "--token-file /etc/hosts: the token "),
     ],
 )
 @needs_redis
@@ -394,6 +406,26 @@ def test_run_ends_with_the_reason(words: str, status: int, reason: str) -> None:
     assert result.stderr.startswith(f"gateway-proto: {reason}")
     assert result.stderr.count("\n") == 1
     assert "pw" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        ("status --bot secret-token", "invalid --bot: expected the 16 digits that"),
+        ("drain one --bot F00", "invalid --bot: expected the 16 digits that"),
+        ("drain one --seconds inf", "Invalid value 'inf' for '--seconds'"),
+        ("status --seconds nan", "Invalid value 'nan' for '--seconds'"),
+        ("reshard 65537", "Invalid value for 'COUNT': Input should be less than"),
+        ("reshard 2 --seconds nan", "Invalid value 'nan' for '--seconds'"),
+    ],
+)
+def test_invalid_option_of_a_fleet_is_named(words: str, reason: str) -> None:
+    result = run_command("fleet", *words.split(), "--store", "redis://127.0.0.1:1")
+
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith(f"gateway-proto: {reason}")
+    assert result.stderr.count("\n") == 1
+    assert TOKEN not in result.stderr
 
 
 @pytest.mark.parametrize(("package", "extra"), [("coredis", "redis"), ("nats", "nats")])

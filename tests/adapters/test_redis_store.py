@@ -182,7 +182,12 @@ def test_foreign_values_in_redis_raise_store_errors(kit: Kit, redis_engine: Redi
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"url": "host"}, "invalid url: expected redis://host, rediss://host or unix:///path"),
+        ({"url": "host"}, "invalid url: expected redis://host[:port][/db], rediss://host or unix"),
+        ({"url": "redis://"}, "invalid url: expected redis://host"),
+        ({"url": "redis://u:hidden@/0"}, "invalid url: expected redis://host"),
+        ({"url": "redis://u:hidden@h/first"}, "invalid url: expected redis://host"),
+        ({"url": "redis://[hidden"}, "invalid url: expected redis://host"),
+        ({"url": "unix://"}, "invalid url: expected redis://host"),
         ({"url": "http://u:hidden@h"}, "invalid url: expected redis://host"),
         ({"url": "redis://u:hidden@h:none"}, "invalid url: ValueError, expected redis://"),
         ({"timeout": 0}, "invalid timeout 0: expected a number of seconds from more than 0"),
