@@ -149,7 +149,10 @@ class CommandService:
         return "not mine", ""
 
     async def _presence_sent(self, shard_id: int, deadline: float) -> _Outcome:
-        is_sent = await self._presences.sent(shard_id, deadline)
+        try:
+            is_sent = await self._presences.sent(shard_id, deadline)
+        except LocalProtocolError as error:
+            return "invalid", str(error)
         if is_sent is None:
             return "not mine", ""
         if is_sent:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import logging
 
 import anyio
 
@@ -10,10 +10,12 @@ from gateway_fleet._owner import ShardOwner
 from gateway_fleet._runtime import Notifier
 from gateway_fleet.store import Store, StoreError
 from gateway_proto import DataError, GaveUpError, LocalProtocolError, State
+from gateway_proto.driver.log_text import clean
 from gateway_proto.fleet import DesiredPresence
 
 __all__ = ["Presences", "presence_key"]
 
+_log = logging.getLogger("gateway_proto")
 _RETRY_SECONDS = 0.2
 _READY_SECONDS = 0.25
 """Time between two looks whether a shard with a new presence is READY."""
@@ -34,6 +36,10 @@ class _Kept:
         """Number of times that another process has written one."""
         self.seen = 0
         """How many of these were read, and sent."""
+        self.revision = 0
+        """Revision of the value that was read last."""
+        self.problem = ""
+        """Why it cannot be sent."""
 
 
 class Presences:
@@ -51,10 +57,9 @@ class Presences:
         """Send the presence of a shard until it is forgotten."""
         with anyio.CancelScope() as scope:
             kept = self._kept[owner.shard_id] = _Kept(scope)
-            revision = 0
             while True:
                 asked = kept.asked
-                revision = await self._send(owner, revision)
+                await self._send(owner, kept)
                 kept.seen = asked
                 kept.changed.notify()
                 while kept.asked == asked:
@@ -70,7 +75,8 @@ class Presences:
     async def sent(self, shard_id: int, deadline: float) -> bool | None:
         """Read the presence of a shard again; return whether it was sent until the deadline.
 
-        None means that the shard is not here.
+        None means that the shard is not here. Raises `LocalProtocolError` if the presence cannot be
+        sent.
         """
         kept = self._kept.get(shard_id)
         if kept is None:
@@ -85,10 +91,12 @@ class Presences:
             if left <= 0:
                 return False
             await kept.changed.wait(left)
+        if kept.problem:
+            raise LocalProtocolError(kept.problem)
         return True
 
-    async def _send(self, owner: ShardOwner, revision: int) -> int:
-        """Send the presence that the store has, if its revision is another; return that."""
+    async def _send(self, owner: ShardOwner, kept: _Kept) -> None:
+        """Send the presence that the store has, if its revision is another."""
         while True:
             try:
                 key = presence_key(owner.shard_id)
@@ -96,11 +104,20 @@ class Presences:
                 break
             except StoreError:
                 await anyio.sleep(_RETRY_SECONDS)
-        if value is None or found == revision:
-            return found
+        if value is None or found == kept.revision:
+            return
         # Before READY `send` would wait, and then events are read without a limit.
         while owner.gateway.state is not State.READY:
             await anyio.sleep(_READY_SECONDS)
-        with contextlib.suppress(DataError, LocalProtocolError, GaveUpError):
+        kept.revision, kept.problem = found, ""
+        try:
             await owner.gateway.send(DesiredPresence.from_bytes(value).presence)
-        return found
+        except (DataError, LocalProtocolError) as error:
+            kept.problem = clean(str(error))
+            _log.warning(
+                "shard %d: the presence in the store cannot be sent: %s",
+                owner.shard_id,
+                kept.problem,
+            )
+        except GaveUpError as error:  # the iteration raises it
+            kept.problem = clean(str(error))
