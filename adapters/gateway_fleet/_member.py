@@ -67,6 +67,7 @@ class Member:
         self.shards: Any = None
         """Shards of this process, of the adapter."""
         self._is_draining = False
+        self._has_plan = False
         self._has_left = False
         self.ask_to_drain: Callable[[], Awaitable[None]] = self.drain
         """Called when the store has a request to drain."""
@@ -109,6 +110,7 @@ class Member:
             plan = await self.shards.planned()
         except (GaveUpError, LocalProtocolError):
             return  # the iteration raises it
+        self._has_plan = True
         name = f"{self.name}.{self.generation.id}"  # the slots are those of all generations
         self.slots.begin(identify_slots(name, self._config, plan))
         async with anyio.create_task_group() as group:
@@ -123,7 +125,8 @@ class Member:
             self._is_draining = True
             self._membership.drain(now=anyio.current_time())
             self.owners.coordinator.changed()
-        while not self._membership.has_left and not self._is_over:
+        # Without a plan nothing is owned, and no heartbeat is written.
+        while self._has_plan and not self._membership.has_left and not self._is_over:
             await self.owners.coordinator.answered.wait()
         await self.shards.stop()
 

@@ -8,7 +8,7 @@ import pytest
 from gateway_fleet import MemoryStore, StoreError, open_fleet
 from gateway_fleet._drains import ask_to_drain, until_asked
 from gateway_fleet._runtime import Notifier
-from gateway_proto import Dispatch, Ready
+from gateway_proto import Config, DialFailed, Dispatch, Ready
 from tests.adapters.fleet_members import FAST, Bench, run, until
 from tests.adapters.support import KITS, Kit
 
@@ -32,6 +32,21 @@ def test_member_that_is_asked_drains(kit: Kit) -> None:
         assert bench.received["Identify"] == 4
 
     run(kit, 4, body)
+
+
+def test_member_without_an_answer_to_its_lookup_drains_at_once(kit: Kit) -> None:
+    async def body() -> None:
+        config = Config(token="t", intents=0, api_url="http://127.0.0.1:1/api")
+        async with kit.limit(), open_fleet(config, count=2) as fleet:
+            events = aiter(fleet)
+            while not isinstance((await anext(events))[1], DialFailed):
+                pass
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(fleet.drain)
+                async for _ in fleet:
+                    pass
+
+    kit.run(body)
 
 
 def test_request_to_drain_is_seen_at_a_heartbeat(kit: Kit) -> None:
