@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import socket
 import ssl
 
-from gateway_proto import Closed, Initiator
+from gateway_proto import Closed, Initiator, NextAction
 
 __all__ = [
     "ENCODING",
@@ -16,6 +18,7 @@ __all__ = [
     "dns_hint",
     "hello_hint",
     "lookup_hint",
+    "retry_hint",
     "tls_hint",
     "upgrade_hint",
 ]
@@ -113,6 +116,26 @@ def hello_hint(closed: Closed, *, silent: bool) -> str:
     if silent:
         return "The WebSocket is open, but sends no HELLO: check that this is a gateway's URL."
     return "Closed before HELLO: check that the server supports this version and encoding."
+
+
+def retry_hint(text: str, *, api: str | None) -> str | None:
+    """Return the hint for a lookup that failed, and is tried again; None if it is given up.
+
+    `text` is the description of the event, `api` the option --api.
+    """
+    found = re.search(r"ended with status (\d+)", text)
+    if found is not None and int(found[1]) in (401, 403):
+        return None
+    if text.endswith(f": {os.strerror(errno.ECONNREFUSED)}"):
+        cause = connect_hint(ConnectionRefusedError())
+    elif text.startswith("could not connect"):
+        cause = "Check the host of --api, and that this system is online."
+    else:
+        code = None if found is None else int(found[1])
+        closed = Closed(code=code, initiator=Initiator.PEER, next_action=NextAction.IDENTIFY)
+        cause = lookup_hint(closed, silent=False)
+    check = "gateway-proto doctor" + ("" if api is None else f" --api {api}")
+    return f"{cause} It is tried again until it answers; {check} checks each step."
 
 
 def _of_status(status: int, closed: Closed, otherwise: str) -> str:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import logging
+from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from gateway_cli.doctor_hints import retry_hint
 from gateway_cli.metrics_server import serve_metrics
 from gateway_cli.show import Screen, fail
 from gateway_cli.words import colour_of, describe, reason_of
-from gateway_proto import Config, Dispatch
+from gateway_proto import Closed, Config, DialFailed, Dispatch
+from gateway_proto.driver.log_text import clean
 from gateway_proto.session import token_fingerprint
 
 if TYPE_CHECKING:
@@ -47,6 +50,8 @@ class RunningMember:
 
     def __init__(self, screen: Screen, drain_seconds: float) -> None:
         self._screen = screen
+        self._api: str | None = None
+        self._has_hint = False
         self._drain_seconds = drain_seconds
         self._task: asyncio.Task[Any] | None = None
         self._fleet: Fleet | None = None
@@ -67,7 +72,11 @@ class RunningMember:
         from gateway_fleet import open_fleet
 
         self._task = asyncio.current_task()
-        async with self._metrics(port), open_fleet(config, store, **options) as fleet:
+        self._api = None if config.api_url is None else clean(config.api_url, config.token)
+        async with contextlib.AsyncExitStack() as stack:
+            await stack.enter_async_context(self._metrics(port))
+            with self._shown_lookup():
+                fleet = await stack.enter_async_context(open_fleet(config, store, **options))
             self._fleet = fleet
             bot = token_fingerprint(config.token)
             text = f"member {fleet.member} of {fleet.count} shards, bot {bot}"
@@ -79,6 +88,35 @@ class RunningMember:
                 watch.cancel()
                 await asyncio.gather(watch, return_exceptions=True)
         self._screen.line("fleet", "drained")
+
+    @contextlib.contextmanager
+    def _shown_lookup(self) -> Iterator[None]:
+        """Show the failures of the lookup of the number of shards, which has no iteration."""
+
+        def show(record: logging.LogRecord) -> None:
+            text = record.getMessage()
+            if record.levelno >= logging.WARNING or text.startswith("connection closed"):
+                self._screen.line("lookup", text, colour="yellow")
+                self._hint(text)
+
+        handler = logging.Handler()
+        handler.emit = show  # type: ignore[method-assign]
+        logger = logging.getLogger("gateway_proto")
+        level = logger.level
+        logger.setLevel(logging.INFO)
+        logger.addHandler(handler)
+        try:
+            yield
+        finally:
+            logger.removeHandler(handler)
+            logger.setLevel(level)
+
+    def _hint(self, text: str) -> None:
+        """Say once what to do about a lookup that is tried again."""
+        hint = None if self._has_hint else retry_hint(text, api=self._api)
+        if hint is not None:
+            self._has_hint = True
+            self._screen.line("hint", hint, colour="yellow")
 
     @contextlib.asynccontextmanager
     async def _metrics(self, port: int | None) -> AsyncIterator[None]:
@@ -109,6 +147,8 @@ class RunningMember:
                 self._print_changes(fleet)  # it may be of a new shard
                 who = "lookup" if shard_id is None else f"shard {shard_id}"
                 self._screen.event(who, event, describe(event))
+                if shard_id is None and isinstance(event, Closed | DialFailed):
+                    self._hint(describe(event))
 
     async def _watch(self, fleet: Fleet) -> None:
         """Print each shard that comes or goes."""

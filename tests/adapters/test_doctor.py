@@ -466,3 +466,30 @@ def test_server_that_ignores_the_encoding_fails_the_check() -> None:
     assert (last.step, last.good) == ("encoding", False)
     assert last.text == "the server sends json instead of the requested etf"
     assert "use --encoding json" in last.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("could not connect to http://h/: Connection refused", "Connection refused: check that"),
+        ("could not connect to http://h/: Name or service not known", "Check the host of --api"),
+        ("connection closed without a close code by transport", "The server is not a gateway's"),
+        ("HTTP exchange ended with status 404 by peer", "Wrong path: --api is the URL before"),
+        ("HTTP exchange ended with status 503 by peer", "A fault of the server: try again later"),
+    ],
+)
+def test_lookup_that_is_tried_again_has_a_hint(text: str, hint: str) -> None:
+    shown = doctor_hints.retry_hint(text, api="http://h/api")
+
+    assert shown is not None
+    assert shown.startswith(hint)
+    assert shown.endswith(
+        "until it answers; gateway-proto doctor --api http://h/api checks each step."
+    )
+    assert "doctor checks" in str(doctor_hints.retry_hint(text, api=None))
+
+
+def test_lookup_that_is_given_up_has_no_hint() -> None:
+    text = "HTTP exchange ended with status 401 by peer, next: stop"
+
+    assert doctor_hints.retry_hint(text, api=None) is None

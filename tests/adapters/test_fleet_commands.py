@@ -173,6 +173,25 @@ def test_drain_that_takes_too_long_ends_the_member(
     assert "drained" not in one.texts
 
 
+@pytest.mark.slow
+@needs_redis
+@pytest.mark.parametrize("words", [[], ["--count", "2"]], ids=["lookup", "count"])
+def test_unreachable_api_is_hinted_at_once(
+    tmp_path: pathlib.Path, engine: RedisProcess, words: list[str]
+) -> None:
+    api = f"http://127.0.0.1:{free_port()}/api"
+    with fleet_process(tmp_path, engine.url, api, "one", *words) as one:
+        wait_until("retries", lambda: sum(x["who"] == "lookup" for x in one.lines) >= 3)
+        one.process.send_signal(signal.SIGTERM)
+        status, errors = one.ended()
+
+    assert (status, errors) == ((0, "") if words else (130, ""))
+    assert [line["text"] for line in one.lines if line["who"] == "hint"] == [
+        "Connection refused: check that the server is running and that the port is correct. "
+        f"It is tried again until it answers; gateway-proto doctor --api {api} checks each step."
+    ]
+
+
 @needs_redis
 def test_run_serves_metrics(
     tmp_path: pathlib.Path, engine: RedisProcess, serving: ServeProcess
