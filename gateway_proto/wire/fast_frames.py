@@ -291,7 +291,10 @@ class HeaderGuard:
     wsproto will reject.
     """
 
-    __slots__ = ("_close", "_head", "_is_stopped", "_limit", "_masked", "_size", "_skip")
+    __slots__ = (
+        *("_close", "_head", "_is_in_message", "_is_stopped", "_limit", "_masked", "_size"),
+        "_skip",
+    )
 
     def __init__(self, limit: int, *, masked: bool) -> None:
         self._close: bytearray | None = None  # mask and payload of the close frame
@@ -300,7 +303,17 @@ class HeaderGuard:
         self._head = bytearray()
         self._skip = 0  # bytes of the frame's mask and payload not yet received
         self._size = 0  # of the message so far
+        self._is_in_message = False
         self._is_stopped = False
+
+    @property
+    def is_between_messages(self) -> bool:
+        """Whether the next byte begins a frame, outside of a message in fragments."""
+        return not (self._skip or self._head or self._is_in_message or self._is_stopped)
+
+    def stop(self) -> None:
+        """Check nothing more: wsproto has rejected a frame."""
+        self._is_stopped = True
 
     def check(self, data: bytes) -> int | None:
         """Return the offset of the header that exceeds the limit, or None."""
@@ -353,6 +366,7 @@ class HeaderGuard:
         self._size += header.length
         if self._size > self._limit:
             return True
+        self._is_in_message = not header.is_final
         if header.is_final:
             self._size = 0
         return False
