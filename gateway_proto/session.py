@@ -13,6 +13,7 @@ a GUILD_CREATE <https://docs.discord.com/developers/events/gateway-events#guild-
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -128,6 +129,7 @@ SESSION: Check = instance_of(
     Session, "a Session, such as Session.from_json(text) of what to_json() returned"
 )
 _GATEWAY = optional(instance_of(Url, "a Url, such as Url.parse('wss://gateway.example')"))
+_ON_SLOT_NEEDED = optional(Check(callable, "a function of a connection and the time"))
 _FIELDS = {
     "id": WORD,
     "sequence": integer(0, 2**63 - 1),
@@ -147,11 +149,17 @@ def check_session(name: str, session: Session | None) -> None:
         check_fields(session, _FIELDS)
 
 
-def check_client(config: Config, session: Session | None, gateway: Url | None) -> None:
+def check_client(
+    config: Config,
+    session: Session | None,
+    gateway: Url | None,
+    on_slot_needed: Callable[..., None] | None,
+) -> None:
     """Check the arguments of a client. Raises `LocalProtocolError`."""
     check_is_config(config)
     _GATEWAY.named("gateway", gateway)
     check_session("session", session)
+    _ON_SLOT_NEEDED.named("on_slot_needed", on_slot_needed)
 
 
 def session_after(session: Session | None, event: Event) -> Session | None:

@@ -296,6 +296,10 @@ def test_close_fault_sends_every_code_of_real_servers(code: int) -> None:
             lambda: ShardManager(_config(), sessions={0: "{}"}),
             "invalid sessions[0] '{}': expected a Ses",
         ),  # type: ignore[dict-item]
+        (
+            lambda: Client(_config(), on_slot_needed=5),  # type: ignore[arg-type]
+            "invalid on_slot_needed 5: expected a function of a connection and the time",
+        ),
         (lambda: Client(_config(), gateway="wss://x"), "invalid gateway 'wss://x': expected a Url"),  # type: ignore[arg-type]
         (lambda: Url.parse(None), "URL is None: expected a str"),  # type: ignore[arg-type]
         (

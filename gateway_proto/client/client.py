@@ -77,7 +77,9 @@ class Client:
 
     `gateway` is the result of an earlier lookup. With `lookup_only` the client ends after the
     lookup. A `session` that does not fit the config is ignored, and reported by `SessionIgnored`.
-    `_on_slot_needed` is internal: use the event `IdentifySlotNeeded`.
+    With `Config.wait_for_identify_slot`, `on_slot_needed` is called with a connection that needs a
+    slot, and the time. It is for a queue that several clients share, as in `ShardManager`, which
+    must not wait until the event `IdentifySlotNeeded` is taken.
     """
 
     # Slots take a fifth of the memory of a `__dict__` with the same attributes. Python creates the
@@ -127,9 +129,9 @@ class Client:
         session: Session | None = None,
         gateway: Url | None = None,
         lookup_only: bool = False,
-        _on_slot_needed: Callable[[ClientConnection, float], None] | None = None,
+        on_slot_needed: Callable[[ClientConnection, float], None] | None = None,
     ) -> None:
-        check_client(config, session, gateway)
+        check_client(config, session, gateway, on_slot_needed)
         encode_identify(config, config.presence)  # report one that is too large before the dial
         self._config = config
         self._events: list[Event] = []
@@ -157,7 +159,7 @@ class Client:
         self._was_ready = False
         self._identified_at: float | None = None
         self._lookup_only = lookup_only
-        self._on_slot_needed = _on_slot_needed
+        self._on_slot_needed = on_slot_needed
         self._requests = PendingRequests(config.version)
         self._voice_states: VoiceStates[UpdateVoiceState] | None = None
         if config.restore_voice_states:

@@ -209,7 +209,7 @@ class ShardManager:
             config,
             session=session,
             gateway=Url.parse(plan.url),
-            _on_slot_needed=functools.partial(self._on_slot_needed, shard_id),
+            on_slot_needed=functools.partial(self._on_slot_needed, shard_id),
         )
         client.share_budget(self.budget)
         return client

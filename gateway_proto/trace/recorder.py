@@ -52,7 +52,7 @@ class Recorder:
         session: Session | None = None,
         gateway: Url | None = None,
         lookup_only: bool = False,
-        _on_slot_needed: Callable[[ClientConnection, float], None] | None = None,
+        on_slot_needed: Callable[[ClientConnection, float], None] | None = None,
     ) -> Client:
         """Return a `Client` that is recorded with all of its connections.
 
@@ -66,9 +66,9 @@ class Recorder:
             session=session,
             gateway=gateway,
             lookup_only=lookup_only,
-            _on_slot_needed=None
-            if _on_slot_needed is None
-            else self._log.record_callback(_on_slot_needed),
+            on_slot_needed=None
+            if on_slot_needed is None
+            else self._log.record_callback(on_slot_needed),
         )
         line = self._new(
             "client",
@@ -77,7 +77,7 @@ class Recorder:
             gateway=None if gateway is None else str(gateway),
             lookup_only=lookup_only,
         )
-        if _on_slot_needed is not None:
+        if on_slot_needed is not None:
             line.fields["asks_for_slots"] = True
         ClientInstrumentation(
             self._log, client, line.fields["id"], config.compression

@@ -187,7 +187,7 @@ class _Replayer:
                     session=session,
                     gateway=None if gateway is None else Url.parse(gateway),
                     lookup_only=line.get("lookup_only", False),
-                    _on_slot_needed=self._slot_needed if line.get("asks_for_slots") else None,
+                    on_slot_needed=self._slot_needed if line.get("asks_for_slots") else None,
                 )
             case "connection":
                 presence = line.get("presence")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway_proto import (
+    Client,
     ClientConnection,
     ClockJumped,
     Closed,
@@ -289,6 +290,21 @@ def test_connection_requests_its_identify_slot_after_hello() -> None:
 
     assert sent_ops(connection) == [2]
     assert connection.state is State.IDENTIFYING
+
+
+def test_needed_slot_is_reported_before_its_event_is_taken() -> None:
+    needed: list[tuple[ClientConnection, float]] = []
+    client = Client(
+        config_with(wait_for_identify_slot=True),
+        on_slot_needed=lambda connection, now: needed.append((connection, now)),
+    )
+    connection = client.dial_succeeded(now=0.0, framing=False)
+    assert isinstance(connection, ClientConnection)
+
+    receive(connection, 10, {"heartbeat_interval": 10_000}, now=2.0)
+
+    assert needed == [(connection, 2.0)]
+    assert IdentifySlotNeeded(0, 0) in connection.events()
 
 
 def test_identify_slot_after_close_is_ignored() -> None:

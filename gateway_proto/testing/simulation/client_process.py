@@ -201,7 +201,7 @@ class ClientProcess(SimulatedProcess):
         config = attrs.evolve(self.config, unix_offset=self.unix() - self.clock())
         service = self._identify_service
         on_slot_needed = None if service is None else self._slot_needed
-        self.client: Client = Client(config, session=session, _on_slot_needed=on_slot_needed)
+        self.client: Client = Client(config, session=session, on_slot_needed=on_slot_needed)
         self.gateway: SimulatedGateway = SimulatedGateway(
             self.client, self._resume_reading, queue_limit=self._queue_limit
         )

@@ -100,9 +100,7 @@ class ShardOwner:
         self.observer: FleetHistory = observer
         self.ledger: Ledger = Ledger(process.member, head)
         """The events that are not in the log yet."""
-        self.client: Client = Client(
-            config, session=head.session, _on_slot_needed=self._slot_needed
-        )
+        self.client: Client = Client(config, session=head.session, on_slot_needed=self._slot_needed)
         self.end: ClientEndpoint | None = None
         """The end of the open connection, if any."""
         self.is_over: bool = False
