@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pathlib
 from typing import Annotated, Any
 
 import typer
@@ -10,12 +9,14 @@ import typer
 from gateway_cli.fleet_member import LEAVE_SECONDS, RunningMember
 from gateway_cli.fleet_options import StoreOption, check_option, opened_store, run_with_store
 from gateway_cli.options import (
+    AllowPlaintextOption,
     ApiVersionOption,
     CompressionOption,
+    IntentsOption,
     JsonOption,
     NoProxyOption,
     ProxyOption,
-    complete_intents,
+    TokenFileOption,
     proxy_setting,
 )
 from gateway_cli.settings import Settings, client_config
@@ -38,14 +39,7 @@ def fleet_run(
             help="The base URL of /gateway; without it: Discord's.",
         ),
     ] = None,
-    intents: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAMES",
-            help="Names, separated by commas, or a number; default: none.",
-            autocompletion=complete_intents,
-        ),
-    ] = None,
+    intents: IntentsOption = None,
     version: ApiVersionOption = 10,
     compression: CompressionOption = Compression.NONE.value,
     count: Annotated[
@@ -115,18 +109,8 @@ def fleet_run(
             metavar="SECONDS", help="How long a drain may take after a signal.", min=0, max=3600
         ),
     ] = 30.0,
-    token_file: Annotated[
-        pathlib.Path | None,
-        typer.Option(
-            metavar="FILE", help="Read the token here; else it is the variable GATEWAY_TOKEN."
-        ),
-    ] = None,
-    allow_plaintext: Annotated[
-        bool,
-        typer.Option(
-            "--allow-plaintext", help="Send the token to another host without TLS (ws, http)."
-        ),
-    ] = False,
+    token_file: TokenFileOption = None,
+    allow_plaintext: AllowPlaintextOption = False,
     proxy: ProxyOption = None,
     no_proxy: NoProxyOption = False,
     as_json: JsonOption = False,

@@ -17,15 +17,18 @@ from gateway_proto.versions import VERSIONS
 
 __all__ = [
     "API_VERSION_HELP",
+    "AllowPlaintextOption",
     "ApiOption",
     "ApiVersionOption",
     "CompressionOption",
     "EncodingOption",
     "GatewayOption",
+    "IntentsOption",
     "JsonOption",
     "NoProxyOption",
     "ProxyOption",
     "RecordOption",
+    "TokenFileOption",
     "chosen",
     "complete_api_version",
     "complete_intents",
@@ -70,6 +73,16 @@ ApiVersionOption: TypeAlias = Annotated[
         autocompletion=complete_api_version,
     ),
 ]
+IntentsOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--intents",
+        metavar="NAMES",
+        help="Names, separated by commas, or a number; default: none, or all if the version "
+        "does not require intents.",
+        autocompletion=complete_intents,
+    ),
+]
 # Words, not enumerations: click before 8.2 does not know the default of one again.
 EncodingOption: TypeAlias = Annotated[
     str,
@@ -87,6 +100,20 @@ CompressionOption: TypeAlias = Annotated[
         metavar="COMPRESSION",
         help="none, payload or, from version 6 on, zlib-stream or zstd-stream.",
         autocompletion=lambda: [compression.value for compression in Compression],
+    ),
+]
+TokenFileOption: TypeAlias = Annotated[
+    pathlib.Path | None,
+    typer.Option(
+        "--token-file",
+        metavar="FILE",
+        help="Read the token here; else it is the variable GATEWAY_TOKEN.",
+    ),
+]
+AllowPlaintextOption: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--allow-plaintext", help="Send the token to another host without TLS (ws, http)."
     ),
 ]
 JsonOption: TypeAlias = Annotated[

@@ -25,7 +25,7 @@ _TOKEN_OF_DISCORD = re.compile(r"(Bot )?[\w-]+\.[\w-]+\.[\w-]+")
 
 @attrs.frozen(kw_only=True)
 class Settings:
-    """Options of `tail`."""
+    """Options of `tail` and `fleet run`."""
 
     api: str | None
     gateway: str | None

@@ -14,16 +14,18 @@ from gateway_asyncio import Gateway, Shards, open_gateway, open_shards
 from gateway_cli.client_table import ClientTable
 from gateway_cli.escaping import NOT_AS_JSON
 from gateway_cli.options import (
+    AllowPlaintextOption,
     ApiOption,
     ApiVersionOption,
     CompressionOption,
     EncodingOption,
     GatewayOption,
+    IntentsOption,
     JsonOption,
     NoProxyOption,
     ProxyOption,
     RecordOption,
-    complete_intents,
+    TokenFileOption,
     proxy_setting,
 )
 from gateway_cli.running import run
@@ -60,15 +62,7 @@ def tail(
     api: ApiOption = None,
     gateway: GatewayOption = None,
     version: ApiVersionOption = 10,
-    intents: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAMES",
-            help="Names, separated by commas, or a number; default: none, or all if the version "
-            "does not require intents.",
-            autocompletion=complete_intents,
-        ),
-    ] = None,
+    intents: IntentsOption = None,
     encoding: EncodingOption = Encoding.JSON.value,
     compression: CompressionOption = Compression.NONE.value,
     shards: Annotated[
@@ -83,18 +77,8 @@ def tail(
             metavar="FILE", help="Keep the session here, and resume it at the next start."
         ),
     ] = None,
-    token_file: Annotated[
-        pathlib.Path | None,
-        typer.Option(
-            metavar="FILE", help="Read the token here; else it is the variable GATEWAY_TOKEN."
-        ),
-    ] = None,
-    allow_plaintext: Annotated[
-        bool,
-        typer.Option(
-            "--allow-plaintext", help="Send the token to another host without TLS (ws, http)."
-        ),
-    ] = False,
+    token_file: TokenFileOption = None,
+    allow_plaintext: AllowPlaintextOption = False,
     proxy: ProxyOption = None,
     no_proxy: NoProxyOption = False,
     record: RecordOption = None,
