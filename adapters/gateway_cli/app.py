@@ -166,7 +166,7 @@ def _without_output(error: OutputFailed) -> int:
 
 
 def _interrupt(_: int, frame: FrameType | None) -> None:
-    """SIGTERM is Ctrl-C."""
+    """Raise KeyboardInterrupt for SIGTERM, as Ctrl-C does."""
     handler = signal.getsignal(signal.SIGINT)
     if callable(handler):
         handler(signal.SIGINT, frame)

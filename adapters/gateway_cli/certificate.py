@@ -13,7 +13,7 @@ __all__ = ["certificate"]
 
 @contextlib.contextmanager
 def certificate(host: str) -> Iterator[tuple[ssl.SSLContext, pathlib.Path]]:
-    """A context with a certificate made for it, and the file of who must be trusted for that."""
+    """Yield a context with a new certificate, and the file of the authority that has issued it."""
     import trustme  # and with it cryptography, which few runs need
 
     authority = trustme.CA()

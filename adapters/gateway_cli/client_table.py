@@ -29,7 +29,7 @@ class _Row:
         self.sequence: int | None = None
 
     def add(self, event: Any) -> None:
-        """An event came."""
+        """Count an event."""
         match event:
             case Dispatch():
                 self.counts["dispatches"] += 1
@@ -50,7 +50,7 @@ class ClientTable:
         self.measure(now)
 
     def count(self, shard_id: int | None, event: Any) -> None:
-        """An event came to a gateway."""
+        """Count an event of a gateway."""
         self._rows[shard_id].add(event)
 
     def measure(self, now: float) -> None:
@@ -59,7 +59,7 @@ class ClientTable:
             row.rate.measure(row.counts["dispatches"], now)
 
     def table(self) -> Table:
-        """A row for each gateway; of very many those that are not READY come first."""
+        """Return a row for each gateway. If there are very many, those not in READY come first."""
         ready = sum(gateway.state is State.READY for gateway in self._gateways.values())
         rate = sum(row.rate.value for row in self._rows.values())
         title = f"{rate:.1f} dispatches/s"

@@ -22,7 +22,7 @@ _SETTINGS: dict[str, Any] = {
 
 
 class CommandPlace(NamedTuple):
-    """Where the function of a command is."""
+    """Module and function of a command, and its line in the help."""
 
     module: str
     function: str

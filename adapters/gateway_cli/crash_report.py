@@ -23,7 +23,7 @@ _SHOWN = ("--api-version", "--encoding", "--compression", "--adapter")
 
 
 def about() -> dict[str, str]:
-    """Versions of the package, Python, the system and the libraries."""
+    """Return the versions of the package, Python, the system and the libraries."""
     from gateway_proto import __version__  # takes a third of the time of `--help`
 
     facts = {
@@ -40,7 +40,7 @@ def about() -> dict[str, str]:
 
 
 def one_line() -> str:
-    """The facts on a line."""
+    """Return the versions on one line."""
     facts = about()
     rest = ", ".join(f"{name} {version}" for name, version in facts.items() if name != "system")
     return f"{rest}; {facts['system']}"

@@ -54,7 +54,7 @@ _PRESENCE = UpdatePresence([Activity("chess")])
 
 
 class _Interrupted(Exception):
-    """A signal came."""
+    """A signal was received."""
 
 
 def _on_asyncio(demo_run: _Demo, output: Output) -> None:
@@ -123,7 +123,7 @@ class _Demo:
         self._show("server", event)
 
     async def run(self, adapter: Any) -> None:
-        """From the lookup to the clean close."""
+        """Run from the lookup to the clean close."""
         server = Server(
             ServerConfig(
                 tokens=frozenset({_TOKEN}),

@@ -182,7 +182,7 @@ class OutputFile(io.TextIOBase):
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
-        """That of the standard output."""
+        """Encoding of the standard output."""
         return getattr(self._output.stream, "encoding", None) or "utf-8"
 
     def isatty(self) -> bool:
@@ -190,11 +190,11 @@ class OutputFile(io.TextIOBase):
         return self._output.stream.isatty()
 
     def fileno(self) -> int:
-        """The number of the standard output."""
+        """Return the descriptor of the standard output."""
         return self._output.stream.fileno()
 
     def writable(self) -> bool:
-        """It is."""
+        """Whether it can be written to, which is always so."""
         return True
 
     def write(self, text: str) -> int:

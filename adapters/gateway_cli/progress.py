@@ -54,7 +54,7 @@ def read_text(path: pathlib.Path, *, option: str = "", largest: int = _LARGEST) 
 def open_with_progress(
     path: pathlib.Path, console: Console, *, quietly: bool = False
 ) -> Iterator[Iterator[str]]:
-    """The lines of a text file; on a terminal the progress is shown.
+    """Yield the lines of a text file. On a terminal, show the progress.
 
     What is printed meanwhile must go to the same console. A file that cannot be read is reported,
     and ends the command.
@@ -78,7 +78,7 @@ def open_with_progress(
 
 
 def cannot(name: pathlib.Path | str, error: OSError | ValueError) -> NoReturn:
-    """Say why a file cannot be used, and end."""
+    """End the command, and report why a file cannot be used."""
     fail(f"{name}: {getattr(error, 'strerror', None) or error}", status=MISUSED)
 
 

@@ -10,7 +10,7 @@ _SECONDS = 10.0
 
 
 class Rate:
-    """How often something happened a second, over the last ten seconds."""
+    """Occurrences per second, over the last ten seconds."""
 
     def __init__(self) -> None:
         self._samples: deque[tuple[float, int]] = deque()
@@ -18,7 +18,7 @@ class Rate:
         """Per second; as of the last `measure`."""
 
     def measure(self, count: int, now: float) -> None:
-        """Take in how often it has happened in all, at `now` in seconds."""
+        """Record the number of all occurrences until `now`, in seconds."""
         samples = self._samples
         if samples and count < samples[-1][1]:
             samples.clear()  # it is counted from the beginning again

@@ -102,7 +102,7 @@ def _fields(step: Step) -> dict[str, Any]:
 
 
 def rows(steps: Iterable[Step]) -> Iterator[tuple[Step, list[Text]]]:
-    """Each step, with the lines of text that show it."""
+    """Yield each step, with the lines of text that show it."""
     shown = _Shown()
     for step in steps:
         yield step, list(shown.lines(step))
@@ -117,7 +117,7 @@ class _Shown:
         self._present: dict[int, int] = {}  # the connection of a client
 
     def lines(self, step: Step) -> Iterator[Text]:
-        """The lines of a step."""
+        """Yield the lines of a step."""
         line = step.line
         number = line.get("id", 0)
         self._kinds.setdefault(number, line.get("new", "connection"))

@@ -34,7 +34,7 @@ class ServerTable:
         )
 
     def count(self, connection: ServerConnection) -> None:
-        """Something came on a connection."""
+        """Count an event of a connection."""
         self._of(connection).received += 1
 
     def measure(self, now: float) -> None:
@@ -46,7 +46,7 @@ class ServerTable:
                 traffic.outgoing.measure(session.sequence, now)
 
     def table(self) -> Table:
-        """A row for each connection, the latest of them."""
+        """Return a row for each of the latest connections."""
         connections = self._server.open_connections
         table = Table(
             title=f"{len(connections)} connected, {len(self._server.sessions)} sessions",

@@ -32,7 +32,7 @@ class SessionFile:
 
     @property
     def session(self) -> Session | None:
-        """As of the last `load` or `save`."""
+        """Session as of the last `load` or `save`."""
         return self._saved
 
     def load(self, config: Config) -> None:

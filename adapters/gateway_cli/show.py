@@ -41,7 +41,7 @@ _NARROWEST = 20
 
 
 def fail(message: str, *, status: int = 1) -> NoReturn:
-    """Say on the standard error what is wrong, and end."""
+    """Write an error to the standard error, and end."""
     complain(message)
     raise typer.Exit(status)
 

@@ -138,7 +138,7 @@ def _run_histories(
     jobs: int,
     advance: Callable[[float], None],
 ) -> Generator[Report | InvariantViolation, None, None]:
-    """The histories, as they end; `advance` is called meanwhile with the days of each part."""
+    """Yield the histories as they end. Calls `advance` meanwhile with the days of each part."""
     if jobs == 1:
         for seed in seeds:
             yield _run_history(seed, histories, advance)
@@ -178,7 +178,7 @@ def _run_histories(
 
 @attrs.define
 class _Sum:
-    """Of all histories so far."""
+    """Sums over all histories so far."""
 
     histories: int = 0
     years: float = 0.0
@@ -200,7 +200,7 @@ class _Sum:
 
 @attrs.define
 class _FleetSum(_Sum):
-    """Of all histories of fleets so far."""
+    """Sums over all histories of fleets so far."""
 
     records: int = 0
     claims: int = 0
@@ -282,12 +282,12 @@ class _Page:
         self._as_json = as_json
 
     def begin(self, what: str) -> None:
-        """The first history begins."""
+        """Report that the first history begins."""
         if not self._as_json:
             self._console.print(f"simulating {what}; Ctrl-C ends it")
 
     def history(self, report: Report) -> None:
-        """One of a few histories is over."""
+        """Report the end of one of a few histories."""
         if self._as_json:
             fields = {"seed": report.seed, "events": report.events, "digest": report.digest}
             self._put(fields)
@@ -295,7 +295,7 @@ class _Page:
             self._console.print(f"seed {report.seed}: {report.events} events, {report.digest}")
 
     def total(self, total: _Sum, seconds: float, *, interrupted: bool) -> None:
-        """All are over, or it was interrupted: the verdict is the last line."""
+        """Report the sums, and the verdict in the last line."""
         if self._as_json:
             fields = {"good": None if interrupted else True, "interrupted": interrupted}
             self._put({**fields, "seconds": round(seconds, 3), **attrs.asdict(total)})

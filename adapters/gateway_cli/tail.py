@@ -136,7 +136,7 @@ class _Tail:
             self.gateways.update(source.gateways.items())
 
     async def events(self) -> AsyncIterator[tuple[int | None, Any]]:
-        """(shard id, event); the id is None for a gateway without shards."""
+        """Yield (shard id, event). The id is None for a gateway without shards."""
         if isinstance(self._source, Shards):
             async for shard_id, event in self._source:
                 if shard_id is not None:  # otherwise it is the lookup's
@@ -147,7 +147,7 @@ class _Tail:
 
     @property
     def gave_up(self) -> str:
-        """Why those gave up that did."""
+        """Reasons of the gateways that gave up."""
         reasons = [gateway.gave_up for gateway in self.gateways.values()]
         return "; ".join(dict.fromkeys(filter(None, reasons)))
 

@@ -84,7 +84,7 @@ def _median(values: list[float]) -> float | None:
 
 
 def _rates(dispatches: list[tuple[float, str]], names: Counter[str], end: float) -> Json:
-    """How many of each name came in each stretch of time; the rare ones together."""
+    """Return the counts of each name in each interval; rare names share one."""
     width = max(end / _BINS, 0.001)
     for nice in (0.001, 0.01, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 300, 600, 1800, 3600, 21600):
         if nice >= width:
@@ -131,7 +131,7 @@ class _Lane:
         self._acks = protocol is not None and protocol.acks_heartbeats
 
     def open(self, at: float, connection: int) -> None:
-        """A transport was opened; it has a rate limit of its own."""
+        """Record an open transport, which has its own rate limit."""
         self.is_lookup = self.purpose == DialPurpose.LOOKUP.value
         self.lookups += self.is_lookup
         self.opened += not self.is_lookup
@@ -154,13 +154,13 @@ class _Lane:
             self.states.append(now)
 
     def send(self, at: float) -> None:
-        """A message went out."""
+        """Record a sent message."""
         self._age(at)
         self._sent.append(at)
         self._capacity.append((at, self._limit - len(self._sent)))
 
     def event(self, at: float, event: Json) -> None:
-        """Something about heartbeats, or the end."""
+        """Record an event about heartbeats, or the end of the connection."""
         kind = event["type"]
         if kind == "HeartbeatSent":
             self._unanswered.append(at)
@@ -174,7 +174,7 @@ class _Lane:
             self._unanswered.clear()
 
     def end(self, at: float) -> None:
-        """The trace is over."""
+        """Record the end of the trace."""
         self._age(at)
         if self.states[-1]["end"] is None:
             self.states[-1]["end"] = at
@@ -203,7 +203,7 @@ class _Lane:
 
 
 class _TraceReader:
-    """Reads one line after the other."""
+    """Reader of the lines of a trace, in order."""
 
     def __init__(self, start: float, *, clients: bool) -> None:
         self._start = start
@@ -216,7 +216,7 @@ class _TraceReader:
 
     @property
     def lanes(self) -> list[_Lane]:
-        """Each once, in order."""
+        """Lanes, each once, in the order of their first lines."""
         return list(dict.fromkeys(self._lane_of.values()))
 
     def read(self, line: Json) -> None:

@@ -17,7 +17,7 @@ __all__ = ["open_recorder"]
 def open_recorder(
     path: pathlib.Path | None, report: Callable[[str], None]
 ) -> Iterator[Recorder | None]:
-    """A recorder, whose lines are in the file as soon as they are whole; None without a path.
+    """Yield a recorder that writes each line when it is complete. Without a path, yield None.
 
     A file that is there is overwritten if it is a trace; any other file is reported, and ends the
     command. A disk that is full ends the recording, not what is recorded: `report` is called.

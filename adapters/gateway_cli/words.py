@@ -101,7 +101,7 @@ def colour_of(event: Any) -> str:
 
 
 def reason_of(error: Exception) -> str:
-    """Say why a call of the system failed, without the address, which the loop's text repeats."""
+    """Return why a system call failed, without the address, which the loop's text repeats."""
     number = getattr(error, "errno", None)
     if number is not None and number > 0:
         return os.strerror(number)
@@ -109,7 +109,7 @@ def reason_of(error: Exception) -> str:
 
 
 def describe_trace_event(event: dict[str, Any]) -> str:
-    """Say in a few words what a trace has about an event."""
+    """Return what a trace has about an event, in a few words."""
     match event["type"]:
         case "DialScheduled":
             delay = f" in {event['delay']:.1f} s" if event["delay"] >= 0.05 else ""
