@@ -119,6 +119,8 @@ class Keeper:
         if known.present != self._present.generation:
             if self._next is None and self._is_opening(known.present):
                 return  # look again
+            if self._is_draining and (self._next is None or self._next.generation != known.present):
+                return  # it takes no part in the change, and has given its shards to the others
             self._finish(known.present)
         if self._next is not None and known.next != self._next.generation:
             self._cancel(self._next)

@@ -9,8 +9,9 @@ from typing import Any
 import anyio
 import pytest
 
-from gateway_fleet import open_feed, reshard
-from gateway_fleet._generation import read_generations, write_generations
+from gateway_fleet import open_feed, open_fleet, reshard
+from gateway_fleet._generation import change_generations, read_generations, write_generations
+from gateway_proto import Ready
 from gateway_proto.fleet import Cutover, GenerationPhase, Generations, IdentifySlots
 from gateway_proto.session import token_fingerprint
 from tests.adapters.fleet_members import Bench, CutStore, Running, run, until
@@ -196,3 +197,26 @@ def test_process_that_starts_at_the_end_of_a_change_takes_part(
         assert any(isinstance(event, Cutover) for _, event in member.events)
 
     run(kit, 3, body)
+
+
+@pytest.mark.parametrize("kit", KITS, ids=str)
+def test_member_that_drains_takes_no_part_in_a_change(kit: Kit) -> None:
+    async def body(bench: Bench) -> None:
+        bot = bench.store.scoped(token_fingerprint(bench.config.token))
+        async with open_fleet(bench.config, bench.store, ttl=1.0, interval=0.1) as fleet:
+            events = aiter(fleet)
+            while not isinstance((await anext(events))[1], Ready):
+                pass
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(fleet.drain)  # until READY is handled
+                await anyio.sleep(0.05)
+                await change_generations(bot, lambda known: known.announced("next", 2))
+                await anyio.sleep(0.3)
+                for _ in GenerationPhase:
+                    await change_generations(bot, Generations.advanced)
+                await anyio.sleep(0.3)
+                with pytest.raises(StopAsyncIteration):
+                    while True:
+                        await anext(events)
+
+    run(kit, 1, body)
