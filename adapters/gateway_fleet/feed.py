@@ -91,6 +91,8 @@ class Feed(Commands):
         """Give all shards to other consumers; the iteration then ends.
 
         It waits until the last event is handled: call it from another task, or after `handled`.
+        Without an answer of the store it waits. Once it is cancelled, as by a time limit, leave the
+        block of `open_feed`: others get the shards `ttl` seconds later.
         """
         self._is_draining = True
         await self._consumer.drain()

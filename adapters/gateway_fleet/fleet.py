@@ -110,7 +110,9 @@ class Fleet:
         """Give all shards to other processes; the iteration then ends.
 
         A shard is given away after its queued events were handled: continue to iterate. If no other
-        process is there, the shards are closed so that the next one resumes them.
+        process is there, the shards are closed so that the next one resumes them. Without an answer
+        of the store it waits. Once it is cancelled, as by a time limit, leave the block of
+        `open_fleet`: others get the shards `ttl` seconds later.
         """
         await self._keeper.drain()
 

@@ -11,7 +11,7 @@ from typing import Any
 import anyio
 import pytest
 
-from gateway_fleet import StoreError, open_feed
+from gateway_fleet import MemoryStore, StoreError, open_feed
 from tests.adapters.engine_stores import (  # noqa: F401
     collected,
     nats_engine,
@@ -171,6 +171,31 @@ def test_store_that_is_away_delays_events_and_loses_none(kit: Kit, new_store: An
         assert worker.numbers(1) == [1, 2, 3, 4, 5, 6]
 
     run(kit, new_store, body)
+
+
+def test_drain_and_iteration_can_be_cancelled_without_a_store(kit: Kit) -> None:
+    memory = MemoryStore()
+
+    async def body(bench: Bench) -> None:
+        store = CutStore(memory)
+        async with open_feed(store, group="g", from_start=True, ttl=0.6, interval=0.1) as feed:
+            await bench.log.append(0)
+            await anext(feed)
+            store.state["cut"] = True
+            for call in (feed.drain, feed.handled, feed.drain, feed.__anext__):
+                with pytest.raises(TimeoutError), anyio.fail_after(0.1):
+                    await call()
+            began = anyio.current_time()
+
+        assert anyio.current_time() < began + 5
+
+        store.state["cut"] = False
+        await bench.log.append(0)
+        async with open_feed(store, group="g", ttl=0.6, interval=0.1) as feed:
+            event: Any = (await anext(feed))[1]
+            assert event.data == 2, "the acknowledgement of the first was written, not answered"
+
+    run(kit, lambda: memory, body)
 
 
 class SlowStore(CutStore):
