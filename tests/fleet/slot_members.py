@@ -39,6 +39,12 @@ class Member:
         """Take the requests without answering them."""
         self.pending += self.slots.writes(now=now)
 
+    def lose(self) -> SlotWrite:
+        """Remove the request in flight, which the store does not get, and return it."""
+        (write,) = self.pending
+        self.pending.clear()
+        return write
+
     def answer(self, now: float) -> None:
         """Let the store do what is pending."""
         pending, self.pending = self.pending, []
@@ -64,6 +70,22 @@ class Member:
 def members(*names: str, **settings: Any) -> list[Member]:
     store = ReferenceStore()
     return [Member(name, store, **settings) for name in names]
+
+
+def reading_member(now: float = 0.0) -> Member:
+    """Return a member with a request in flight that reads the record, for a slot of shard 0."""
+    (member,) = members("a")
+    member.join(0)
+    member.send(now)
+    return member
+
+
+def writing_member(now: float = 0.0) -> Member:
+    """Return a member with a request in flight that takes the slot of shard 0."""
+    member = reading_member(now)
+    member.answer(now)
+    member.send(now)
+    return member
 
 
 def run_to(end: float, *members: Member, start: float = 0.0) -> None:

@@ -6,17 +6,21 @@ import pytest
 
 from gateway_proto import LocalProtocolError
 from gateway_proto.fleet import ReferenceStore, SlotWrite
-from tests.fleet.slot_members import BETWEEN, DAY, members, run_to, stored
+from tests.fleet.slot_members import (
+    BETWEEN,
+    DAY,
+    members,
+    reading_member,
+    run_to,
+    stored,
+    writing_member,
+)
 
 # ----- slow, lost and failed answers -----
 
 
 def test_slot_that_is_granted_late_is_not_used() -> None:
-    (a,) = members("a")
-    a.join(0)
-    a.send(0.0)
-    a.answer(0.0)
-    a.send(0.0)
+    a = writing_member()
 
     a.answer(0.51)
 
@@ -27,11 +31,7 @@ def test_slot_that_is_granted_late_is_not_used() -> None:
 
 
 def test_slot_that_is_granted_just_in_time_is_used() -> None:
-    (a,) = members("a")
-    a.join(0)
-    a.send(0.0)
-    a.answer(0.0)
-    a.send(0.0)
+    a = writing_member()
 
     a.answer(0.5)
 
@@ -39,9 +39,7 @@ def test_slot_that_is_granted_just_in_time_is_used() -> None:
 
 
 def test_one_request_is_in_flight() -> None:
-    (a,) = members("a")
-    a.join(0)
-    a.send(0.0)
+    a = reading_member()
 
     assert a.slots.next_timer() is None
     assert a.slots.writes(now=60.0) == []
@@ -49,14 +47,8 @@ def test_one_request_is_in_flight() -> None:
 
 @pytest.mark.parametrize("is_read", [True, False])
 def test_failed_request_is_followed_by_a_read_after_a_delay(is_read: bool) -> None:
-    (a,) = members("a")
-    a.join(0)
-    a.send(1.0)
-    if not is_read:
-        a.answer(1.0)
-        a.send(1.0)
-    (write,) = a.pending
-    a.pending.clear()
+    a = reading_member(1.0) if is_read else writing_member(1.0)
+    write = a.lose()
 
     a.slots.written(write, None, now=1.1)
 
@@ -67,13 +59,8 @@ def test_failed_request_is_followed_by_a_read_after_a_delay(is_read: bool) -> No
 
 
 def test_write_whose_answer_was_lost_wastes_one_slot() -> None:
-    (a,) = members("a")
-    a.join(0)
-    a.send(0.0)
-    a.answer(0.0)
-    a.send(0.0)
-    (write,) = a.pending
-    a.pending.clear()
+    a = writing_member()
+    write = a.lose()
     a.store.compare_and_set("slots", write.value, write.revision)
     a.slots.written(write, None, now=1.0)
 
@@ -84,12 +71,8 @@ def test_write_whose_answer_was_lost_wastes_one_slot() -> None:
 
 
 def test_own_write_does_not_undo_a_later_observation() -> None:
-    (a,) = members("a")
-    a.join(0)
-    a.send(0.0)
-    a.answer(0.0)
-    a.send(0.0)
-    (write,) = a.pending
+    a = writing_member()
+    write = a.lose()
     value, revision = a.store.compare_and_set("slots", write.value, write.revision)
     later, newest = a.store.compare_and_set("slots", b'{"granted": {"0": 7}}', revision)
     a.slots.observed(later, newest, now=0.1)
@@ -97,16 +80,13 @@ def test_own_write_does_not_undo_a_later_observation() -> None:
     a.slots.written(write, revision, now=0.2)
 
     assert value == write.value and a.shards == [0]
-    a.pending.clear()
     a.join(1)
     assert a.slots.next_timer() == 0.1 + BETWEEN
 
 
 def test_unknown_or_repeated_answers_raise() -> None:
-    (a,) = members("a")
-    a.join(0)
-    a.send(0.0)
-    (write,) = a.pending
+    a = reading_member()
+    write = a.lose()
     with pytest.raises(LocalProtocolError, match="is pending"):
         a.slots.written(SlotWrite(b"{}", 5), 6, now=0.0)
 
