@@ -17,6 +17,7 @@ from gateway_proto.fleet import LoggedDispatch, LogRecord
 from tests.adapters.engine_stores import store_maker
 from tests.adapters.engines import SLOW_NATS
 from tests.adapters.support import Kit
+from tests.adapters.waiting import until
 
 FAST: dict[str, Any] = {"ttl": 3.0, "interval": 0.2}
 COUNT = 4
@@ -86,12 +87,6 @@ class Bench:
                 async for item in feed:
                     worker.events.append(item)
         worker.is_over = True
-
-
-async def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
-    with anyio.fail_after(seconds):
-        while not condition():
-            await anyio.sleep(0.01)
 
 
 def run(kit: Kit, new_store: Any, body: Callable[[Bench], Awaitable[None]]) -> None:

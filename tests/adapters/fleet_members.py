@@ -15,6 +15,7 @@ from gateway_proto import Dispatch, Identify, Resume
 from gateway_proto.fleet import Cutover
 from gateway_proto.server import Server, ServerConfig
 from tests.adapters.support import PATIENCE, Kit, lookup_config
+from tests.adapters.waiting import until
 
 FAST: dict[str, Any] = {"ttl": 1.0, "interval": 0.2}
 
@@ -88,12 +89,6 @@ class Bench:
             )
 
         await until(is_owned)
-
-
-async def until(condition: Callable[[], bool], seconds: float = PATIENCE) -> None:
-    with anyio.fail_after(seconds):
-        while not condition():
-            await anyio.sleep(0.01)
 
 
 @contextlib.asynccontextmanager

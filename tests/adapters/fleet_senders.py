@@ -21,6 +21,7 @@ from gateway_proto import (
 )
 from gateway_proto.server import Server, ServerConfig
 from tests.adapters.support import Kit, lookup_config
+from tests.adapters.waiting import until
 
 FAST: dict[str, Any] = {"ttl": 1.0, "interval": 0.2}
 COUNT = 4
@@ -97,12 +98,6 @@ def numbered(number: int) -> UpdateVoiceState:
 def is_ready(member: Member, shard_id: int) -> bool:
     gateway = member.fleet.gateways.get(shard_id)
     return gateway is not None and gateway.state is not None and gateway.state.value == "ready"
-
-
-async def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
-    with anyio.fail_after(seconds):
-        while not condition():
-            await anyio.sleep(0.01)
 
 
 def run(kit: Kit, new_store: Any, body: Callable[[Bench], Awaitable[None]], **config: Any) -> None:

@@ -27,6 +27,7 @@ from gateway_proto.testing.simulation.fleet.consumer import ConsumedShard
 from gateway_proto.testing.simulation.fleet.invariants import FLEET_INVARIANTS
 from gateway_proto.testing.simulation.fleet.shard_owner import ShardOwner
 from gateway_proto.testing.simulation.fleet.store import StoreClient
+from tests.testing.support import fence_nobody
 
 Patch = pytest.MonkeyPatch
 SEEDS = range(20)
@@ -37,15 +38,6 @@ def _only(*kinds: str, **settings: Any) -> FleetSimulationConfig:
         **{"machines": 3, "shards": 4, "max_concurrency": 4, "fault_interval": 2.0, **settings},
         excluded_faults=FleetSimulation.fault_kinds.keys() - set(kinds),
     )
-
-
-def _fences_nobody(patch: Patch) -> None:
-    true = ReferenceStore.append
-
-    def append(self: ReferenceStore, shard: int, _: LogHead, record: LogRecord) -> int | None:
-        return true(self, shard, self.head(shard), record)
-
-    patch.setattr(ReferenceStore, "append", append)
 
 
 def _compares_positions_alone(patch: Patch) -> None:
@@ -142,7 +134,7 @@ def _trusts_its_place_after_an_error(patch: Patch) -> None:
 
 
 MUTANTS: list[tuple[str, Callable[[Patch], None], FleetSimulationConfig]] = [
-    ("LoggedOnce", _fences_nobody, _only("machine_stall", "store_cut")),
+    ("LoggedOnce", fence_nobody, _only("machine_stall", "store_cut")),
     (
         "LoggedOnce",
         _compares_positions_alone,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections import Counter
 from typing import Any
 
@@ -11,7 +9,7 @@ import attrs
 import pytest
 
 from gateway_proto import LocalProtocolError
-from gateway_proto.fleet import LogHead, LogRecord, ReferenceStore
+from gateway_proto.fleet import LogHead, ReferenceStore
 from gateway_proto.testing import (
     FLEET_FAULT_KINDS,
     FleetSimulation,
@@ -21,40 +19,20 @@ from gateway_proto.testing import (
 )
 from gateway_proto.testing.simulation.fleet.history import FleetHistory
 from gateway_proto.testing.simulation.fleet.invariants import FLEET_INVARIANTS
+from tests.testing.support import digest_elsewhere, fence_nobody
 
 IDLE = FleetSimulationConfig(machines=2, shards=3, fault_interval=None)
 FAULTY = FleetSimulationConfig(machines=3, shards=3, fault_interval=2.0)
-DIGEST = """
-from gateway_proto.testing import FleetSimulation
-print(FleetSimulation.for_seed(5).run().digest)
-"""
-
-
-def _digest(hash_seed: str) -> str:
-    result = subprocess.run(
-        [sys.executable, "-c", DIGEST],
-        env={"PYTHONPATH": ":".join(sys.path), "PYTHONHASHSEED": hash_seed},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
-    return result.stdout.strip()
-
-
-def _fence_nobody(patch: pytest.MonkeyPatch) -> None:
-    true = ReferenceStore.append
-
-    def append(self: ReferenceStore, shard: int, _: LogHead, record: LogRecord) -> int | None:
-        return true(self, shard, self.head(shard), record)
-
-    patch.setattr(ReferenceStore, "append", append)
+RUN = "FleetSimulation.for_seed(5).run()"
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_fleet_has_the_same_history_in_every_process() -> None:
-    digests = {_digest("1"), _digest("2"), FleetSimulation.for_seed(5).run().digest}
+    digests = {
+        *(digest_elsewhere(RUN, seed) for seed in ("1", "2")),
+        FleetSimulation.for_seed(5).run().digest,
+    }
 
     assert len(digests) == 1
     assert digests != {FleetSimulation.for_seed(6).run().digest}
@@ -98,7 +76,7 @@ def test_fault_phase_follows_a_recovery_phase() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_fleet_without_fencing_breaks_in_every_seed(monkeypatch: pytest.MonkeyPatch) -> None:
-    _fence_nobody(monkeypatch)
+    fence_nobody(monkeypatch)
 
     for seed in range(6):
         with pytest.raises(InvariantViolation):
@@ -167,7 +145,7 @@ def test_spent_budget_leaves_shards_without_a_session() -> None:
 
 
 def test_broken_fleet_is_reported_with_command_and_trace(monkeypatch: pytest.MonkeyPatch) -> None:
-    _fence_nobody(monkeypatch)
+    fence_nobody(monkeypatch)
 
     with pytest.raises(InvariantViolation) as caught:
         FleetSimulation.for_seed(0, excluded_faults=["cut"]).run()

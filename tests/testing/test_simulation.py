@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import subprocess
-import sys
 from collections import Counter
 
 import attrs
@@ -34,6 +32,7 @@ from gateway_proto.testing import (
 )
 from gateway_proto.testing.simulation.history import History
 from gateway_proto.testing.simulation.invariants import INVARIANTS
+from tests.testing.support import digest_elsewhere
 
 FAULTY = SimulationConfig(
     clients=2,
@@ -43,28 +42,16 @@ FAULTY = SimulationConfig(
     recovery_phase=2000.0,
 )
 IDLE = SimulationConfig(clients=1, fault_interval=None, dispatch_interval=None)
-DIGEST = """
-from gateway_proto.testing import Simulation
-print(Simulation.for_seed(5).run(9000).digest)
-"""
-
-
-def _digest(hash_seed: str) -> str:
-    result = subprocess.run(
-        [sys.executable, "-c", DIGEST],
-        env={"PYTHONPATH": ":".join(sys.path), "PYTHONHASHSEED": hash_seed},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
-    return result.stdout.strip()
+RUN = "Simulation.for_seed(5).run(9000)"
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_seed_gives_the_same_history_in_every_process() -> None:
-    digests = {_digest("1"), _digest("2"), Simulation.for_seed(5).run(9000).digest}
+    digests = {
+        *(digest_elsewhere(RUN, seed) for seed in ("1", "2")),
+        Simulation.for_seed(5).run(9000).digest,
+    }
 
     assert len(digests) == 1
     assert digests != {Simulation.for_seed(6).run(9000).digest}
