@@ -448,3 +448,50 @@ def test_text_shorter_than_its_length_is_reported_as_truncated() -> None:
         etf.unpack(b"\x83m\x00\x00\x00\x05ab")
 
     assert raised.value.truncated
+
+
+def test_value_truncated_at_any_byte_is_reported_as_truncated() -> None:
+    term = etf.pack([1, 2.5, "text", -1, 2**40, None, {"a": [], "b": {"a": "c"}}])
+    etf.unpack(term)  # the keys are known now
+
+    for length in range(1, len(term)):
+        with pytest.raises(EtfError, match=r"^truncated term$") as caught:
+            etf.unpack(term[:length])
+        assert caught.value.truncated is True, length
+
+
+def test_terms_up_to_the_limit_are_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(etf, "_MAX_VALUES", 21)
+
+    assert etf.unpack(etf.pack([None] * 20)) == [None] * 20
+    assert len(etf.unpack(etf.pack({str(number): 0 for number in range(10)}))) == 10
+    with pytest.raises(EtfError, match="too many terms: expected at most 21"):
+        etf.unpack(etf.pack([None] * 21))
+    with pytest.raises(EtfError, match="too many terms: expected at most 21"):
+        etf.unpack(etf.pack({str(number): 0 for number in range(11)}))
+
+
+def test_largest_integer_is_accepted() -> None:
+    value = int.from_bytes(b"\x01" * 1700, "little")
+
+    assert etf.unpack(b"\x83o\x00\x00\x06\xa4\x00" + b"\x01" * 1700) == value
+
+
+def test_text_of_16_mib_is_decoded_at_any_position() -> None:
+    text = b"m" + struct.pack(">I", 2**24 + 1) + b"x" * (2**24 + 1)
+
+    values = etf.unpack(b"\x83t\x00\x00\x00\x02a\x01" + text + b"a\x02h\x01" + text)
+
+    assert [len(values["1"]), len(values["2"][0])] == [2**24 + 1, 2**24 + 1]
+
+
+def test_old_float_takes_31_bytes() -> None:
+    assert etf.unpack(b"\x83h\x02c" + b"1.5".ljust(31, b"0") + b"a\x01") == [1.5, 1]
+
+
+def test_lists_and_maps_in_each_other_count_as_levels() -> None:
+    pair = _LIST + b"t\x00\x00\x00\x01a\x01"
+
+    assert etf.unpack(b"\x83" + pair * 128 + b"a\x05" + b"j" * 128)
+    with pytest.raises(EtfError, match="too deeply nested"):
+        etf.unpack(b"\x83" + pair * 128 + b"h\x01a\x05" + b"j" * 128)

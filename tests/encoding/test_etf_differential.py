@@ -206,3 +206,10 @@ def test_keys_that_are_kept_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None
     assert etf.unpack(etf.pack(value)) == value
     assert list(etf._known_keys.values()) == ["a"]
     assert etf.unpack(etf.pack(value)) == value
+
+
+def test_kept_key_is_not_decoded_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    term = etf.pack({"guild_id": 1})
+    monkeypatch.setattr(etf, "_known_keys", {b"m\0\0\0\x08guild_id": "kept"})
+
+    assert etf.unpack(term) == {"kept": 1}

@@ -332,6 +332,16 @@ def test_absurd_sequence_is_ignored_and_the_rest_is_kept(s: str, sequence: int |
     assert decode_payload('{"op":0,"t":"X","s":' + s + "}").sequence == sequence
 
 
+def test_payload_with_an_undecodable_d_may_lack_other_fields() -> None:
+    """Rule 78."""
+    payload = decode_payload('{"d":NaN}')
+
+    assert (payload.op, payload.sequence, payload.t, payload.message) == (None,) * 4
+    assert payload.raw == b"NaN"
+    assert decode_payload('{"message":"oh","d":NaN}').message == "oh"
+    assert decode_payload('{"op":0,"d":NaN}').sequence is None
+
+
 @pytest.mark.parametrize(
     ("d", "value"),
     [
