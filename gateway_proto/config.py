@@ -254,7 +254,7 @@ class Config(FieldMethods):
     zombie_policy: ZombiePolicy = ZombiePolicy.TRAFFIC_THEN_ACK
     """Evidence that the peer still responds."""
     early_heartbeats: EarlyHeartbeats = EarlyHeartbeats.AFTER_ANSWER
-    """When heartbeats may be sent after Resume."""
+    """Time of the first heartbeat after Resume."""
     close_policies: Mapping[int, CloseCodePolicy] = attrs.field(
         factory=dict, converter=_closes, hash=False
     )

@@ -1,4 +1,4 @@
-"""Connections of both roles: bytes become frames, messages and payloads; timers run beside them.
+"""Connections of both roles: bytes become frames, messages and payloads, and timers run.
 
 Received bytes go through the frames (WebSocket), the decompressor and the decoder of payloads. The
 roles handle payloads, timers and the end in the methods that `BaseConnection` leaves abstract.

@@ -172,9 +172,11 @@ MESSAGE_CONTENT has none: it fills the content fields of other intents' dispatch
 
 
 class DispatchName(enum.StrEnum):
-    """Documented dispatches of 2026-08 and, below them, of 2016.
+    """Dispatches of the documentation of 2026-08 and, below them, of clients of 2016.
 
-    A server may send others, so `Dispatch.name` is any str.
+    A server may send others, so `Dispatch.name` is any str. Sources:
+    <https://docs.discord.com/developers/events/gateway-events#receive-events>, and Discord.Net of
+    2016-03-24: <https://github.com/discord-net/Discord.Net/tree/b888ea23d>.
     """
 
     READY = "READY"

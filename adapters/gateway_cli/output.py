@@ -23,7 +23,7 @@ LIMIT = 4 * 2**20
 """Characters that may wait to be written; one line more is always taken."""
 _PIECE = 65536
 _LAST_SECONDS = 1.0
-"""How long a reader that has stopped is waited for at the end."""
+"""Seconds to wait at the end for a reader that has stopped."""
 
 
 class OutputFailed(Exception):

@@ -1,4 +1,4 @@
-"""Asynchronous context managers that say how to use them if they are used in another way."""
+"""Asynchronous context managers whose errors show how to use them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def opening(
 
 
 class _Opening(contextlib.AbstractAsyncContextManager[T], Generic[T]):
-    """What `async with` enters, once."""
+    """Context manager that `async with` enters once."""
 
     __slots__ = ("_is_entered", "_manager", "_name")
 

@@ -63,7 +63,7 @@ class HttpTunnel:
             raise DialError("the answer is not a response")
         if not 200 <= event.status_code < 300:
             raise DialError(f"refused with HTTP {_status(event)}")
-        # A client speaks first, in TLS and in HTTP: nothing can follow yet.
+        # A client sends first, in TLS and in HTTP: nothing can follow yet.
         if self._connection.trailing_data[0]:
             raise DialError("data after the answer, before anything was sent through the tunnel")
         return True

@@ -1,4 +1,4 @@
-"""Addresses → socket on trio: the first address that answers."""
+"""Connecting on trio: a socket to the first address that answers."""
 
 from __future__ import annotations
 

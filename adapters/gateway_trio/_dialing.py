@@ -1,4 +1,4 @@
-"""Dial → stream on trio: directly, through a proxy, or by a function of the caller."""
+"""Dialing on trio: directly, through a proxy, or by a function of the caller."""
 
 from __future__ import annotations
 

@@ -475,6 +475,7 @@ class Client:
             return
         self._dial_backoff.record_loss()
         delay = max(self._dial_backoff.delay(), closed.retry_after or 0.0)
+        # RFC 9110, 15.5.2 and 15.5.4: the same request would fail again.
         if closed.code in _UNAUTHORIZED:
             self._refusals += 1
             if self._refusals > 1:
@@ -547,7 +548,8 @@ class Client:
         """Return a hint about the token if the connection ended after Identify, else ""."""
         if not outcome.identified_at or outcome.ready_at is not None or self._was_ready:
             return ""
-        # These codes name another cause, or the token itself (4004).
+        # These codes name another cause, or the token itself (4004):
+        # https://docs.discord.com/developers/topics/opcodes-and-status-codes#gateway-gateway-close-event-codes
         if closed.initiator is Initiator.SELF or (
             closed.code in range(4001, 4015) and closed.code != 4003
         ):

@@ -28,6 +28,9 @@ _MAX_SHARDS_OF_LOOKUP = 16384
 The caller may pass a larger count."""
 _MAX_SHARDS_WITHOUT_IDS = 2**20
 """Maximum number of shards of a process if the caller does not pass ids."""
+_SECONDS_BETWEEN = 5.0
+"""Between two Identifies of one key:
+<https://docs.discord.com/developers/events/gateway#sharding-max-concurrency>."""
 _FOUND = instance_of(GatewayFound, "a GatewayFound, the answer of a lookup")
 _BUDGET = optional(instance_of(IdentifyBudget, "an IdentifyBudget"))
 
@@ -76,7 +79,7 @@ class ShardPlan(msgspec.Struct, frozen=True):
     def min_identify_seconds(self) -> float:
         """Minimum number of seconds until all shards of the plan have identified."""
         keys = Counter(identify_key(shard_id, self.max_concurrency) for shard_id in self.ids)
-        return 5.0 * (max(keys.values(), default=1) - 1)
+        return _SECONDS_BETWEEN * (max(keys.values(), default=1) - 1)
 
     def shard_of(self, guild_id: str | int) -> int:
         """Return the shard that receives a guild's events.
@@ -145,7 +148,7 @@ class IdentifyQueue(identify.IdentifyQueue):
         self,
         *,
         max_concurrency: int = 1,
-        seconds: float = 5.0,
+        seconds: float = _SECONDS_BETWEEN,
         margin: float = 0.25,
         budget: IdentifyBudget | None = None,
     ) -> None:

@@ -53,7 +53,7 @@ class ZombiePolicy(enum.Enum):
 
 
 class EarlyHeartbeats(enum.Enum):
-    """When the first heartbeat may follow a Resume; some gateways cannot handle an early one."""
+    """Time of the first heartbeat after a Resume; some gateways cannot handle an early one."""
 
     ALWAYS = "always"
     AFTER_ANSWER = "after_answer"

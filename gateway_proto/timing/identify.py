@@ -1,5 +1,7 @@
 """Identify slots: order and interval of the shards of one process.
 
+The interval of a key: <https://docs.discord.com/developers/events/gateway#sharding-max-concurrency>.
+
 `identify_budget.py` has the budget per day; `server/limits.py` has the limits of the server role.
 """
 

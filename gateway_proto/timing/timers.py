@@ -36,7 +36,7 @@ AWAITED: Mapping[Timer, str] = MappingProxyType(
         Timer.CLOSE: "the end of the closing handshake",
     }
 )
-"""What a timer waits for, in the error of a connection that ends with it."""
+"""Text of what a timer waits for, in the error of a connection that ends with it."""
 
 
 _PAUSABLE = frozenset(

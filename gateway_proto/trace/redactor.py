@@ -214,7 +214,7 @@ def _encoded(secret: bytes) -> dict[str, None]:
     for before in range(3):
         for encode in (base64.b64encode, base64.urlsafe_b64encode):
             text = encode(bytes(before) + secret).decode().rstrip("=")
-            # The first and the last characters may have bits of what is beside the secret.
+            # The first and the last characters may have bits of what is next to the secret.
             last = len(text) - bool((before + len(secret)) % 3)
             forms.append(text[(0, 2, 3)[before] : last])
     return {re.escape(form).replace("/", r"\\*+/"): None for form in forms}

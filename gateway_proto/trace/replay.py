@@ -145,8 +145,8 @@ class _Replayer:
         if "new" in line:
             self._make(line)
         elif "config" in line:
-            chance = self._recorder.log.record_random(self._draw)
-            self._objects[line["id"]].config = server_config_from_json(line["config"], chance)
+            random = self._recorder.log.record_random(self._draw)
+            self._objects[line["id"]].config = server_config_from_json(line["config"], random)
             return ()
         elif "call" in line:
             self._call(line)

@@ -166,7 +166,7 @@ def test_published_events_reach_a_feed_in_order(kit: Kit, new_store: Any) -> Non
 
 
 def test_cursor_is_written_by_one_task_at_a_time(kit: Kit) -> None:
-    """Claims of owners have no events: the reading acknowledges them, beside the iteration."""
+    """Claims of owners have no events: the reading acknowledges them, not the iteration."""
 
     async def body(bench: Bench) -> None:
         worker = await bench.start(from_start=True)
