@@ -15,6 +15,8 @@ from gateway_cli.options import JsonOption
 from gateway_cli.show import Screen, console
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from gateway_fleet import FeedStore, Store
 
 __all__ = ["fleet_status"]
@@ -38,40 +40,68 @@ def fleet_status(
             max=3600,
         ),
     ] = 4.0,
+    every: Annotated[
+        bool, typer.Option("--all", help="Show all shards, also if they do not fit the terminal.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Show the members and the shards of a fleet, and change nothing.
 
     By default a member writes a heartbeat every two seconds. It waits until it has seen one of
-    each, for --seconds at most.
+    each, for --seconds at most. If not all shards fit the terminal, it shows those that are not
+    ready.
 
     \b
     Example:
       gateway-proto fleet status --store redis://127.0.0.1 --watch
     """
     screen, engine = Screen(as_json=as_json), opened_store(store)
-    run_with_store(screen, lambda: _status(screen, engine, bot, watch=watch, seconds=seconds))
+    page = _Page(screen, every=every)
+    run_with_store(screen, lambda: _status(page, engine, bot, watch=watch, seconds=seconds))
+
+
+class _Page:
+    """The screen, and what of a fleet is shown on it."""
+
+    def __init__(self, screen: Screen, *, every: bool) -> None:
+        self.screen = screen
+        self._console = console(screen.output)
+        self._every = every
+
+    def tables(self, view: FleetView, note: str = "") -> Table:
+        """Return what is shown, in the present size of the terminal."""
+        width, height = self._console.size
+        return fleet_tables(view, width=width, height=None if self._every else height, note=note)
+
+    def print(self, view: FleetView, note: str = "") -> None:
+        """Print it once."""
+        if not self.screen.as_json:
+            self._console.print(self.tables(view, note))
+        elif note:
+            self.screen.object({"error": note})
+        else:
+            self.screen.object(view.as_json())
 
 
 async def _status(
-    screen: Screen, store: FeedStore, bot: str | None, *, watch: bool, seconds: float
+    page: _Page, store: FeedStore, bot: str | None, *, watch: bool, seconds: float
 ) -> None:
     loop = asyncio.get_running_loop()
     async with store:
         view, scope = await _first(store, bot, seconds)
         if watch:
-            await _watch(screen, store, bot, view, seconds)
+            await _watch(page, store, bot, view, seconds)
             return
         end = loop.time() + seconds
         while not view.has_seen_all and loop.time() < end:
             await asyncio.sleep(_LOOK_SECONDS)
             view.observe(await read_members(scope), now=loop.time())
         view.change = await read_change(store, view.bot)
-    _print(screen, view)
+    page.print(view)
 
 
 async def _watch(
-    screen: Screen, store: FeedStore, bot: str | None, view: FleetView, seconds: float
+    page: _Page, store: FeedStore, bot: str | None, view: FleetView, seconds: float
 ) -> None:
     """Show the tables again each second, until cancelled."""
     from gateway_fleet import StoreError
@@ -91,14 +121,11 @@ async def _watch(
         except StoreError as error:
             note = f"the store failed: {error}"
 
-    if not screen.has_footer:
+    if not page.screen.has_footer:
         while True:
             await look()
-            if note and screen.as_json:
-                screen.object({"error": note})
-            else:
-                _print(screen, view, note=note)
-    with screen.footer(lambda: fleet_tables(view, note=note)) as update:
+            page.print(view, note)
+    with page.screen.footer(lambda: page.tables(view, note)) as update:
         while True:
             await look()
             update()
@@ -109,10 +136,3 @@ async def _first(store: FeedStore, bot: str | None, seconds: float) -> tuple[Fle
     view = FleetView(found, generation, seconds)
     view.observe(await read_members(scope), now=asyncio.get_running_loop().time())
     return view, scope
-
-
-def _print(screen: Screen, view: FleetView, *, note: str = "") -> None:
-    if screen.as_json:
-        screen.object(view.as_json())
-    else:
-        console(screen.output).print(fleet_tables(view, note=note))

@@ -1,106 +1,177 @@
-"""Tables of a fleet's members and shards, which fit 80 columns."""
+"""Tables of a fleet's members and shards, which fit a terminal, under a summary."""
 
 from __future__ import annotations
+
+from collections import Counter
 
 from rich.table import Table
 from rich.text import Text
 
 from gateway_cli.escaping import escape
+from gateway_cli.fitted_table import (
+    Column,
+    fitted_table,
+    shortened_at_the_end,
+    shortened_in_the_middle,
+)
 from gateway_cli.fleet_view import FleetView, MemberRow, ShardRow
 
 __all__ = ["fleet_tables"]
 
-_NAME_WIDTH = 14
 _SPANS = ((86400.0, "d"), (3600.0, "h"), (60.0, "m"))
 _SIZES = ((10**6, "M"), (10**3, "k"))
+_READY, _NOT_OWNED, _SILENT = "ready", "not owned", "no heartbeat"
+_RANKS = {_NOT_OWNED: 0, _SILENT: 0, _READY: 2}
+_LEAST_ROWS = 3
+"""Rows of each table that are shown on the smallest screen."""
+_MEMBER_COLUMNS = (
+    Column("member", shorten=shortened_in_the_middle, least=48),
+    Column("shards", right=True),
+    Column("version", shorten=shortened_at_the_end, least=16, dropped=1),
+    Column("draining", dropped=2),
+    Column("last heartbeat"),
+)
+_SHARD_COLUMNS = (
+    Column("shard", right=True),
+    Column("owner", shorten=shortened_in_the_middle, least=14),
+    Column("state", shorten=shortened_at_the_end, least=12),
+    Column("session", right=True, dropped=2),
+    Column("sequence", right=True, dropped=1),
+    Column("pending", right=True, dropped=3),
+    Column("ping", right=True, dropped=5),
+    Column("last move", shorten=shortened_at_the_end, least=12, dropped=4),
+)
 
 
-def fleet_tables(view: FleetView, *, note: str = "") -> Table:
-    """Return the tables of members and shards below one another, under a summary."""
+def fleet_tables(
+    view: FleetView, *, width: int = 80, height: int | None = None, note: str = ""
+) -> Table:
+    """Return the tables of members and shards below one another, under a summary.
+
+    If they have more than `height` lines, healthy members and shards are left out, and those that
+    do not fit. None: all are shown.
+    """
     members, shards = view.members(), view.shards()
     silent = {row.member for row in members if not row.alive}
-    owned = sum(row.owner is not None and row.owner not in silent for row in shards)
-    present = sum(not row.has_left for row in members)
     whole = Table.grid()
-    whole.add_row(
-        Text(
-            f"bot {escape(view.bot)}: {owned} of {view.generation.count} shards owned, "
-            f"{len(members) - len(silent)} of {present} members alive"
-        )
-    )
+    summary = _summary(view, members, shards, silent)
     if view.change is not None:
-        whole.add_row(Text(escape(view.change.text), style="yellow"))
+        summary.append(Text(escape(view.change.text), style="yellow"))
     if note:
-        whole.add_row(Text(escape(note), style="bold red"))
+        summary.append(Text(escape(note), style="bold red"))
+    for line in summary:
+        whole.add_row(line)
+    hidden_members = hidden_shards = ""
+    # Two empty lines, two headings, and the line of the prompt.
+    room = None if height is None else height - len(summary) - 5
+    if room is not None and len(members) + len(shards) > room:
+        # Two lines say what is left out.
+        room = max(room - 2, 2 * _LEAST_ROWS)
+        all_members, count = members, len(shards)
+        shards = [row for row in shards if _state(row, silent) != _READY]
+        if len(members) > max(room - len(shards), room // 2):
+            members = [row for row in members if row.draining or not row.alive]
+            members = members[: max(room - len(shards), room // 2)]
+        shards = shards[: room - len(members)]
+        hidden_members = _hidden_members([row for row in all_members if row not in members])
+        hidden_shards = _hidden(count - len(shards), "shards")
     whole.add_row(Text())
-    whole.add_row(_members(members))
+    whole.add_row(fitted_table(_MEMBER_COLUMNS, map(_of_member, members), width))
+    if hidden_members:
+        whole.add_row(Text(hidden_members, style="dim"))
     whole.add_row(Text())
-    whole.add_row(_shards(shards, silent))
+    if shards or not hidden_shards:
+        rows = (_of_shard(row, silent) for row in shards)
+        whole.add_row(fitted_table(_SHARD_COLUMNS, rows, width))
+    if hidden_shards:
+        whole.add_row(Text(hidden_shards, style="dim"))
     return whole
 
 
-def _members(rows: list[MemberRow]) -> Table:
-    table = _table()
-    table.add_column("member", overflow="fold")
-    table.add_column("shards", justify="right")
-    table.add_column("version", max_width=16, overflow="ellipsis", no_wrap=True)
-    table.add_column("draining")
-    table.add_column("last heartbeat")
-    for row in rows:
-        age = row.heartbeat_age
-        seen = "none seen" if age is None else f"{_span(age)} ago"
-        table.add_row(
-            escape(row.member),
-            str(len(row.shards)),
-            escape(row.version),
-            Text("yes", style="yellow") if row.draining else "no",
-            "left" if row.has_left else Text(seen, style="" if row.alive else "red"),
-        )
-    return table
+def _summary(
+    view: FleetView, members: list[MemberRow], shards: list[ShardRow], silent: set[str]
+) -> list[Text]:
+    states = Counter(_state(row, silent) for row in shards)
+    owned = len(shards) - states[_NOT_OWNED] - states[_SILENT]
+    alive = len(members) - len(silent)
+    present = sum(not row.has_left for row in members)
+    of_states = [
+        Text(f"{count} {state}", style=_style(state))
+        # Those that need an operator come first.
+        for state, count in sorted(states.items(), key=lambda item: (_RANKS.get(item[0], 1), item))
+    ]
+    pending = sum(row.status.pending for row in shards)
+    worst = max(shards, key=lambda row: row.status.latency or 0.0)
+    ping = ""
+    if worst.status.latency is not None:
+        ping = f"worst ping {_ping(worst.status.latency)} (shard {worst.shard}), "
+    return [
+        Text(
+            f"bot {escape(view.bot)}: {owned} of {view.generation.count} shards owned, "
+            f"{alive} of {present} members alive"
+        ),
+        Text("shards: ") + Text(", ").join(of_states),
+        Text(f"{ping}{_size(pending)}B pending"),
+    ]
 
 
-def _shards(rows: list[ShardRow], silent: set[str]) -> Table:
-    table = _table()
-    table.add_column("shard", justify="right", no_wrap=True)
-    for name in ("owner", "state"):
-        table.add_column(name, no_wrap=True)
-    for name in ("session", "sequence", "pending", "ping"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("last move")  # on two lines rather than the others shortened
-    for row in rows:
-        status = row.status
-        if row.owner is None:
-            table.add_row(str(row.shard), "-", Text("not owned", style="red"))
-            continue
-        state = Text(escape(status.state) or "-")
-        if row.owner in silent:
-            state = Text("no heartbeat", style="red")
-        elif status.state == "ready":
-            state.stylize("green")
-        table.add_row(
-            str(row.shard),
-            _short(escape(row.owner)),
-            state,
+def _hidden(count: int, what: str) -> str:
+    return f"{count} more {what}: --all shows them" if count else ""
+
+
+def _hidden_members(rows: list[MemberRow]) -> str:
+    if not rows:
+        return ""
+    numbers = sorted(len(row.shards) for row in rows)
+    return _hidden(len(rows), f"members with {numbers[0]} to {numbers[-1]} shards each")
+
+
+def _state(row: ShardRow, silent: set[str]) -> str:
+    if row.owner is None:
+        return _NOT_OWNED
+    if row.owner in silent:
+        return _SILENT
+    return escape(row.status.state) or "-"
+
+
+def _style(state: str) -> str:
+    if state in (_NOT_OWNED, _SILENT):
+        return "bold red"
+    return "green" if state == _READY else ""
+
+
+def _of_member(row: MemberRow) -> list[Text]:
+    age = row.heartbeat_age
+    seen = "none seen" if age is None else f"{_span(age)} ago"
+    return [
+        Text(escape(row.member)),
+        Text(str(len(row.shards))),
+        Text(escape(row.version)),
+        Text("yes", style="yellow") if row.draining else Text("no"),
+        Text("left") if row.has_left else Text(seen, style="" if row.alive else "red"),
+    ]
+
+
+def _of_shard(row: ShardRow, silent: set[str]) -> list[Text]:
+    status, state = row.status, _state(row, silent)
+    cells = [str(row.shard), "-", "", "-", "-", "-", "-", "-"]
+    if row.owner is not None:
+        moved = f"{_span(status.owned_for)}, {escape(status.reason)}"
+        cells[1] = escape(row.owner)
+        cells[3:] = [
             _span(status.session_age),
             str(status.sequence),
             _size(status.pending),
-            "-" if status.latency is None else f"{status.latency * 1000:.0f}ms",
-            f"{_span(status.owned_for)}, {escape(status.reason)}"
-            if status.owned_for is not None
-            else "-",
-        )
-    return table
+            "-" if status.latency is None else _ping(status.latency),
+            "-" if status.owned_for is None else moved,
+        ]
+    texts = [*map(Text, cells)]
+    texts[2] = Text(state, style=_style(state))
+    return texts
 
 
-def _table() -> Table:
-    return Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-
-
-def _short(name: str) -> str:
-    """Shorten a name in the middle: its end is what differs within a host."""
-    if len(name) <= _NAME_WIDTH:
-        return name
-    return f"{name[: _NAME_WIDTH - 11]}..{name[-9:]}"
+def _ping(seconds: float) -> str:
+    return f"{seconds * 1000:.0f}ms"
 
 
 def _span(seconds: float | None) -> str:
