@@ -108,8 +108,10 @@ class ConnectionDriver(asyncio.BufferedProtocol):
             self._is_excused = False
             if self._timer is not None:
                 self._excuse(connection, self._timer.when(), now)
+            self._woken = True  # its own output is processed below, without another step
             connection.receive_data(bytes(self._buffer[:nbytes]), now=now)
             connection.check_clock(unix, now=now)
+            self._woken = False
             self._process_output(connection)
         except BaseException as error:
             self.fail(error)

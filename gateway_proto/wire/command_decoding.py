@@ -154,11 +154,10 @@ def _decode_identify(d: _Identify, version: ProtocolVersion) -> Identify:
     names = {
         name: str(given.get("$" + name, given.get(name)) or "") for name in version.property_names
     }
-    defaults = msgspec.structs.asdict(IdentifyProperties())
     return _received(
         Identify,
         token=d.token,
-        properties=_received(IdentifyProperties, **(defaults | names)),
+        properties=_received(IdentifyProperties, **(_PROPERTIES | names)),
         intents=d.intents,
         compress=d.compress is True,
         large_threshold=d.large_threshold,
@@ -227,6 +226,7 @@ def _received(type_: type[T], **fields: Any) -> T:
     return command  # type: ignore[no-any-return]
 
 
+_PROPERTIES = msgspec.structs.asdict(IdentifyProperties())
 _BLANK: dict[type[Any], Any] = {
     type(blank): blank
     for blank in (
