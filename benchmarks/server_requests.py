@@ -5,6 +5,7 @@ A request is a line with a JSON array on standard input, and its answer a line o
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 import time
@@ -73,6 +74,7 @@ async def answer(measured: Measured, port: int, read_line: Callable[[], Awaitabl
                 _reply(measured.session_id())
             case ["reset"]:
                 measured.reset()
+                gc.collect()  # else the next run frees memory of this one, or uses it again
                 _reply(None)
 
 
