@@ -27,8 +27,9 @@ from tests.markdown_blocks import (
     run_tests,
 )
 
+_SLOW = {"simulation", "testing", "whole-bot"}
 _WITH_CODE = [
-    pytest.param(page, marks=[pytest.mark.slow] if page.stem == "whole-bot" else [])
+    pytest.param(page, marks=[pytest.mark.slow] if page.stem in _SLOW else [])
     for page in PAGES
     if blocks(page, "python") and page.parent != ROOT
 ]

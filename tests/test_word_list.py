@@ -5,7 +5,6 @@ Text in code blocks, backticks and link targets is exempt: it names identifiers 
 
 from __future__ import annotations
 
-import ast
 import io
 import pathlib
 import re
@@ -27,6 +26,7 @@ REPLACEMENTS = {
     r"\bchance\b": "random source, randomness, jitter",
     r"\bdialects?\b": "protocol version, API version",
 }
+_ANY = re.compile("|".join(REPLACEMENTS))
 
 
 def _prose_of_python(text: str) -> Iterator[tuple[int, str]]:
@@ -51,6 +51,8 @@ def _without_code(text: str) -> str:
 
 def _findings(path: pathlib.Path) -> list[str]:
     text = path.read_text()
+    if not _ANY.search(text):
+        return []  # most files, and tokenizing them takes seconds
     parts = _prose_of_python(text) if path.suffix == ".py" else [(1, text)]
     found = []
     for line, prose in parts:
@@ -81,14 +83,11 @@ def test_prose_uses_no_rejected_word() -> None:
 
 
 def test_test_names_have_at_most_60_characters() -> None:
-    names = [
-        node.name
-        for path in (ROOT / "tests").rglob("*.py")
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-    ]
+    texts = [path.read_text() for path in (ROOT / "tests").rglob("*.py")]
+    names = [name for text in texts for name in re.findall(r"def (test_\w+)\(", text)]
 
-    assert [name for name in names if name.startswith("test_") and len(name) > 60] == []
+    assert len(names) > 1000
+    assert [name for name in names if len(name) > 60] == []
 
 
 @pytest.mark.parametrize(

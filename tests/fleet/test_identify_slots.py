@@ -232,6 +232,7 @@ def test_invalid_arguments_raise(call: Callable[[IdentifySlots], None], error_te
 # ----- many members -----
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=60)
 @given(st.data(), st.integers(1, 3), st.integers(1, 12))
 def test_no_key_is_granted_twice_within_five_seconds(

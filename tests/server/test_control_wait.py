@@ -140,6 +140,7 @@ def test_resumed_session_adds_an_entry() -> None:
     assert entry["session"] in server.sessions
 
 
+@pytest.mark.slow
 def test_many_waits_cost_linear_time() -> None:
     server = Server(ServerConfig(control="/control", received_log_limit=10_000))
     for _ in range(10_000):

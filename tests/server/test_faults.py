@@ -134,6 +134,7 @@ _ANY = st.builds(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(
     st.lists(_ANY, min_size=1, max_size=5),

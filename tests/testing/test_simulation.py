@@ -189,6 +189,7 @@ def test_broken_invariant_is_reported_with_command_and_trace(
     assert (copy.name, copy.trace, str(copy)) == (broken.name, broken.trace, str(broken))
 
 
+@pytest.mark.slow
 def test_shrinking_excludes_unrelated_faults(monkeypatch: pytest.MonkeyPatch) -> None:
     _break_when_cut(monkeypatch)
     with pytest.raises(InvariantViolation) as caught:
@@ -203,6 +204,7 @@ def test_shrinking_excludes_unrelated_faults(monkeypatch: pytest.MonkeyPatch) ->
         Simulation.for_seed(5, excluded_faults=left_out).run(10 * 86400)
 
 
+@pytest.mark.slow
 def test_shrinking_keeps_a_failure_of_another_invariant() -> None:
     other = InvariantViolation("Another", "x", at=60.0, seed=5, replay="replay", trace=())
 

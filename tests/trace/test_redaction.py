@@ -153,6 +153,7 @@ def test_interaction_and_voice_tokens_are_redacted() -> None:
     assert_hides(made.close(), TOKEN, "interaction-token", "voice-token")
 
 
+@pytest.mark.slow
 def test_cost_of_redaction_is_bounded_for_many_tokens() -> None:
     made = Trace()
     connection = made.recorder.connection(config_with(), "ws://localhost", now=0.0, framing=False)

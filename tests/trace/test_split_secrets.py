@@ -262,6 +262,7 @@ def test_invalid_compressed_message_is_recorded_as_its_size(compression: str) ->
     assert "while decompressing data" in lines[-1] or "Unable to decompress" in lines[-1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("letter", ["\\", "M", "x", "[", "7,", '"token":"'])
 def test_redaction_cost_is_linear_in_the_text(letter: str) -> None:
     """A quadratic cost would take hours."""

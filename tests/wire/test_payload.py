@@ -139,6 +139,7 @@ _JSON = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(_JSON, st.integers(0, 2**40), st.text())
 def test_json_dispatch_round_trip(d: object, s: int, t: str) -> None:
     payload = decode_payload(encode_dispatch(json.dumps(d).encode(), s, t))
