@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import signal
-from collections.abc import AsyncIterator, Callable
 from typing import Annotated, Any
 
 import attrs
 import typer
 
-import gateway_asyncio
+from gateway_cli.demo_adapters import ADAPTERS, SECONDS
 from gateway_cli.options import (
     ApiVersionOption,
     CompressionOption,
@@ -19,8 +16,6 @@ from gateway_cli.options import (
     chosen,
     version_of,
 )
-from gateway_cli.output import Output
-from gateway_cli.running import run
 from gateway_cli.settings import configured
 from gateway_cli.show import MISUSED, Screen, fail
 from gateway_cli.words import colour_of, describe
@@ -46,62 +41,10 @@ from gateway_proto.server import Server, ServerConfig, ServerEvent, World
 
 __all__ = ["demo"]
 
-_SECONDS = 9.0
 _HEARTBEAT_MILLISECONDS = 800
 _TOKEN = "demo-token"
 _OK = 200
 _PRESENCE = UpdatePresence([Activity("chess")])
-
-
-class _Interrupted(Exception):
-    """A signal was received."""
-
-
-def _on_asyncio(demo_run: _Demo, output: Output) -> None:
-    async def bounded() -> None:
-        async with asyncio.timeout(_SECONDS):
-            await demo_run.run(gateway_asyncio)
-
-    run(output, bounded)
-
-
-def _on_trio(demo_run: _Demo, output: Output) -> None:
-    # They take a tenth of the time to start, which all other commands would pay for.
-    try:
-        import trio
-
-        import gateway_trio
-    except ModuleNotFoundError as error:
-        fail(f"--adapter trio needs {error.name}: install gateway-proto[cli]", status=MISUSED)
-    errors: list[Exception] = []
-
-    async def bounded() -> None:
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(interrupt, signals, nursery.cancel_scope)
-                try:
-                    with trio.fail_after(_SECONDS):
-                        await demo_run.run(gateway_trio)
-                except (OSError, trio.TooSlowError) as error:
-                    slow = isinstance(error, trio.TooSlowError)
-                    errors.append(TimeoutError() if slow else error)
-                nursery.cancel_scope.cancel()
-
-    async def interrupt(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
-        async for number in signals:
-            errors.append(_Interrupted(number))
-            scope.cancel()
-
-    trio.run(bounded)
-    output.drain()
-    for ended in errors:
-        if isinstance(ended, _Interrupted):
-            raise KeyboardInterrupt
-        raise ended
-    output.check()
-
-
-_ADAPTERS: dict[str, Callable[[_Demo, Output], None]] = {"asyncio": _on_asyncio, "trio": _on_trio}
 
 
 class _Demo:
@@ -221,10 +164,10 @@ def _show(
     )
     demo_run = _Demo(screen, config)
     try:
-        _ADAPTERS[adapter](demo_run, screen.output)
+        ADAPTERS[adapter](demo_run.run, screen.output)
         steps = demo_run.steps()
     except TimeoutError:
-        steps = [(False, f"it took more than {_SECONDS:.0f} seconds"), *demo_run.steps()]
+        steps = [(False, f"it took more than {SECONDS:.0f} seconds"), *demo_run.steps()]
     failures = [text for good, text in steps if not good]
     how = f"version {version.number}, {adapter}, {encoding.value}, compression {compression.value}"
     result = f"failed: {'; '.join(failures)}" if failures else f"success: {how}"
@@ -239,7 +182,7 @@ def demo(
     adapter: Annotated[
         str,
         typer.Option(
-            metavar="ADAPTER", help="asyncio or trio.", autocompletion=lambda: list(_ADAPTERS)
+            metavar="ADAPTER", help="asyncio or trio.", autocompletion=lambda: list(ADAPTERS)
         ),
     ] = "asyncio",
     as_json: JsonOption = False,
@@ -252,8 +195,8 @@ def demo(
     Example:
       gateway-proto demo --api-version 3 --compression payload --adapter trio
     """
-    if adapter not in _ADAPTERS:
-        known = ", ".join(_ADAPTERS)
+    if adapter not in ADAPTERS:
+        known = ", ".join(ADAPTERS)
         fail(f"invalid --adapter {adapter!r}: use one of {known}", status=MISUSED)
     try:
         screen = Screen(as_json=as_json)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from typing import Any
 
+from gateway_cli.timeline_lane import Lane
 from gateway_cli.words import describe_trace_event
-from gateway_proto import DialPurpose
-from gateway_proto.versions import VERSIONS
 
 __all__ = ["timeline_data"]
 
@@ -109,113 +108,20 @@ def _rates(dispatches: list[tuple[float, str]], names: Counter[str], end: float)
     }
 
 
-class _Lane:
-    """History of one client, or of one connection without a client."""
-
-    def __init__(self, name: str, version: int | None) -> None:
-        self.name = name
-        self.opened = 0
-        self.lookups = 0
-        self.connection = 0
-        self.is_lookup = False
-        self.purpose: str | None = None
-        """Purpose of the next dial."""
-        self.states: list[Json] = []
-        self.heartbeats: list[Json] = []
-        self.waiting: list[tuple[float, int]] = []
-        self._capacity: list[tuple[float, int]] = []
-        self._sent: deque[float] = deque()
-        self._unanswered: list[float] = []
-        protocol = None if version is None else VERSIONS[version]
-        self._limit, self._seconds = (0, 0.0) if protocol is None else protocol.send_limit
-        self._acks = protocol is not None and protocol.acks_heartbeats
-
-    def open(self, at: float, connection: int) -> None:
-        """Record an open transport, which has its own rate limit."""
-        self.is_lookup = self.purpose == DialPurpose.LOOKUP.value
-        self.lookups += self.is_lookup
-        self.opened += not self.is_lookup
-        self.connection = connection
-        self._age(at)
-        self._sent.clear()
-        self._capacity.append((at, self._limit))
-
-    def be(self, at: float, state: str, waiting: int) -> None:
-        """Record the state of the present connection and the number of waiting commands."""
-        if (self.waiting[-1][1] if self.waiting else 0) != waiting:
-            self.waiting.append((at, waiting))
-        last = self.states[-1] if self.states else None
-        if last is not None and last["end"] is None:
-            if (last["state"], last["connection"]) == (state, self.connection):
-                return
-            last["end"] = at
-        if state != "closed":
-            now = {"start": at, "end": None, "state": state, "connection": self.connection}
-            self.states.append(now)
-
-    def send(self, at: float) -> None:
-        """Record a sent message."""
-        self._age(at)
-        self._sent.append(at)
-        self._capacity.append((at, self._limit - len(self._sent)))
-
-    def event(self, at: float, event: Json) -> None:
-        """Record an event about heartbeats, or the end of the connection."""
-        kind = event["type"]
-        if kind == "HeartbeatSent":
-            self._unanswered.append(at)
-        elif kind == "HeartbeatAcked":
-            self._unanswered.clear()
-            if event["latency"] is not None:
-                self._heartbeat(at, event["latency"] * 1000)
-        elif kind == "Closed":
-            for sent in self._unanswered if self._acks else ():
-                self._heartbeat(sent, None)
-            self._unanswered.clear()
-
-    def end(self, at: float) -> None:
-        """Record the end of the trace."""
-        self._age(at)
-        if self.states[-1]["end"] is None:
-            self.states[-1]["end"] = at
-        for points in (self._capacity, self.waiting):
-            points.append((at, points[-1][1] if points else 0))
-
-    def drawn(self) -> Json:
-        """Return the data of this lane for the page."""
-        capacity = self._capacity if self._limit else []
-        return {
-            "name": self.name,
-            "states": self.states,
-            "waiting": self.waiting,
-            "capacity": capacity,
-        }
-
-    def _heartbeat(self, at: float, latency: float | None) -> None:
-        self.heartbeats.append(
-            {"at": at, "latency": latency, "lane": self.name, "connection": self.connection}
-        )
-
-    def _age(self, at: float) -> None:
-        while self._sent and self._sent[0] + self._seconds <= at:
-            free_at = self._sent.popleft() + self._seconds
-            self._capacity.append((free_at, self._limit - len(self._sent)))
-
-
 class _TraceReader:
     """Reader of the lines of a trace, in order."""
 
     def __init__(self, start: float, *, clients: bool) -> None:
         self._start = start
         self._clients = clients
-        self._lane_of: dict[int, _Lane] = {}
+        self._lane_of: dict[int, Lane] = {}
         self.decisions: list[Json] = []
         self.dispatches: list[tuple[float, str]] = []
         self.unix: float | None = None
         """Unix time of the first line, if a line contains it."""
 
     @property
-    def lanes(self) -> list[_Lane]:
+    def lanes(self) -> list[Lane]:
         """Lanes, each once, in the order of their first lines."""
         return list(dict.fromkeys(self._lane_of.values()))
 
@@ -224,13 +130,13 @@ class _TraceReader:
         at = max(0.0, (line.get("at") or self._start) - self._start)
         number, new = line.get("id", 0), line.get("new")
         if new in ("client", "connection"):
-            lane = self._lane_of[number] = _Lane(f"{new} {number}", line["config"]["version"])
+            lane = self._lane_of[number] = Lane(f"{new} {number}", line["config"]["version"])
             if new == "connection":
                 lane.open(at, number)
         made = line.get("made")
         if made is not None:
             if number not in self._lane_of and not self._clients:
-                self._lane_of[made] = _Lane(f"connection {made}", None)
+                self._lane_of[made] = Lane(f"connection {made}", None)
             elif number in self._lane_of:
                 self._lane_of[made] = self._lane_of[number]
             if made in self._lane_of:
@@ -241,7 +147,7 @@ class _TraceReader:
         if found is not None:
             self._read_fields(at, found, line)
 
-    def _read_fields(self, at: float, lane: _Lane, line: Json) -> None:
+    def _read_fields(self, at: float, lane: Lane, line: Json) -> None:
         lane.purpose = (line.get("dial") or {}).get("purpose", lane.purpose)
         if "state" in line:
             lane.be(at, line["state"], line.get("waiting", 0))
@@ -257,7 +163,7 @@ class _TraceReader:
             if event["type"] in _DECISIONS:
                 self._decide(at, lane, event)
 
-    def _decide(self, at: float, lane: _Lane, event: Json) -> None:
+    def _decide(self, at: float, lane: Lane, event: Json) -> None:
         """Add the row of an event."""
         kind, text = _DECISIONS[event["type"]], describe_trace_event(event)
         last = self.decisions[-1] if self.decisions else None
