@@ -22,6 +22,7 @@ from gateway_proto.fleet import (
     decode_command,
     mailbox_of,
 )
+from gateway_proto.fleet.notices import is_notice
 
 __all__ = ["CommandService", "gateway_settings"]
 
@@ -55,7 +56,7 @@ class CommandService:
 
     `bot` is the store of the bot, with the mailboxes of senders, `store` that of the generation.
     `owner_of` returns the owner of a shard, if that is in this process. Without `settings` there
-    are no commands.
+    are no commands. `on_notice` is called after notices of other members.
     """
 
     def __init__(
@@ -66,7 +67,9 @@ class CommandService:
         settings: GatewaySettings | None,
         owner_of: Callable[[int], ShardOwner | None],
         presences: Presences,
+        on_notice: Callable[[], object],
     ) -> None:
+        self._on_notice = on_notice
         self._presences = presences
         self._mailbox = mailbox_of(member)
         self._bot = bot
@@ -96,6 +99,8 @@ class CommandService:
             await anyio.sleep(_RETRY_SECONDS)
             return
         now = anyio.current_time()
+        if any(map(is_notice, messages)):
+            self._on_notice()
         for message in messages:
             taken = self._inbox.receive(message, taken_at=taken_at, now=now)
             if taken is not None:

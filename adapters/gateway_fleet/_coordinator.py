@@ -15,9 +15,12 @@ from gateway_proto.fleet import (
     LogHead,
     Membership,
     MembershipEvent,
+    NotifyMember,
     WriteMember,
     claim_record,
+    mailbox_of,
 )
+from gateway_proto.fleet.notices import NOTICE_SECONDS, notice
 
 __all__ = ["Coordinator"]
 
@@ -50,6 +53,13 @@ class Coordinator:
         self._on_event = on_event
         self._report = report
         self._changed = Notifier()
+        self._notices: dict[bytes, str] = {}
+        self._notice_count = 0
+
+    def look(self) -> None:
+        """Read the members table: another member has news."""
+        self.membership.notified(now=anyio.current_time())
+        self.changed()
 
     def changed(self) -> None:
         """Send requests and hand over events: the membership was changed."""
@@ -85,6 +95,10 @@ class Coordinator:
                 await self._answer(request)
             if membership.lease_until < anyio.current_time():
                 return
+        for request in membership.store_requests():
+            await self._answer(request)
+        for message, member in list(self._notices.items()):  # on which `run` was cancelled
+            await self._post(message, member)
 
     async def until_allowed(self, since: float) -> None:
         """Wait until a heartbeat that was sent after `since` is answered."""
@@ -94,10 +108,14 @@ class Coordinator:
             await self.answered.wait()
 
     async def _answer(self, request: Any) -> None:
-        if isinstance(request, WriteMember):
-            await self._heartbeat(request)
-        else:
-            await self._claim(request)
+        match request:
+            case WriteMember():
+                await self._heartbeat(request)
+            case NotifyMember():
+                await self._notify(request.member)
+                return
+            case _:
+                await self._claim(request)
         self.changed()
 
     async def _heartbeat(self, request: WriteMember) -> None:
@@ -109,6 +127,18 @@ class Coordinator:
             self.membership.heartbeat_done(table, now=anyio.current_time())
         if table is not None:
             self.answered.notify()
+
+    async def _notify(self, member: str) -> None:
+        self._notice_count += 1
+        message = notice(self._member, self._notice_count)
+        self._notices[message] = member
+        await self._post(message, member)
+
+    async def _post(self, message: bytes, member: str) -> None:
+        store: Any = self._store
+        with contextlib.suppress(StoreError):
+            await store.post(mailbox_of(member), message, NOTICE_SECONDS)
+        self._notices.pop(message, None)
 
     async def _claim(self, request: ClaimShard) -> None:
         head = None

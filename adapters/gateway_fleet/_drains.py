@@ -1,7 +1,8 @@
 """Requests to drain, from outside of a member: one value of a fleet, by the member's name.
 
-A member looks at it after each heartbeat. The value of a request is random, so that a member which
-has the name of an earlier one does not take that one's request for its own.
+A member looks at it after each heartbeat, and a notice brings the next one forward. The value of a
+request is random, so that a member which has the name of an earlier one does not take that one's
+request for its own.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import msgspec
 
 from gateway_fleet._runtime import Notifier
 from gateway_fleet.store import Store, StoreError
+from gateway_proto.fleet import mailbox_of
+from gateway_proto.fleet.notices import NOTICE_SECONDS, notice
 
 __all__ = ["ask_to_drain", "until_asked"]
 
@@ -27,7 +30,10 @@ async def ask_to_drain(store: Store, member: str, members: Collection[str]) -> N
         kept = {name: request for name, request in requests.items() if name in members}
         value = msgspec.json.encode({**kept, member: secrets.token_hex(8)})
         if (await store.compare_and_set(_KEY, value, revision))[0] == value:
-            return
+            break
+    if (post := getattr(store, "post", None)) is not None:
+        with contextlib.suppress(StoreError):
+            await post(mailbox_of(member), notice(secrets.token_hex(8), 0), NOTICE_SECONDS)
 
 
 async def until_asked(store: Store, member: str, heartbeat: Notifier) -> None:

@@ -60,7 +60,13 @@ class Member:
         self.crossing: Crossing = self.owners.crossing
         self.slots: SharedSlots = SharedSlots(bot, self.owners.may_identify)
         self._commands = CommandService(
-            name, bot, self.store, settings, self.owners.sender, self.owners.presences
+            name,
+            bot,
+            self.store,
+            settings,
+            self.owners.sender,
+            self.owners.presences,
+            self.owners.coordinator.look,
         )
         self._scope: anyio.CancelScope | None = None
         self._finished: anyio.Event | None = None

@@ -11,10 +11,12 @@ from gateway_proto._checks import Check, integer, is_text
 from gateway_proto.errors import DataError, LocalProtocolError
 from gateway_proto.fleet.records import BYTES, MAX_POSITION, MAX_RECORD_SIZE, MAX_SEQUENCE
 
-__all__ = ["MAX_SHARDS", "GatewaySettings", "MemberRecord", "ShardStatus", "Stage"]
+__all__ = ["MAX_DEAD", "MAX_SHARDS", "GatewaySettings", "MemberRecord", "ShardStatus", "Stage"]
 
 MAX_SHARDS = 2**16
 """Maximum number of shards of a fleet."""
+MAX_DEAD = 64
+"""Maximum number of dead members that a record lists."""
 SHARD_COUNT = integer(1, MAX_SHARDS)
 MEMBER = Check(
     # "-" is for those that only read the members table: each read would remove that member.
@@ -26,6 +28,7 @@ _Text: TypeAlias = Annotated[str, msgspec.Meta(max_length=64)]
 _Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=MAX_SEQUENCE)]
 _Seconds: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
 _Shard: TypeAlias = Annotated[int, msgspec.Meta(ge=0, lt=MAX_SHARDS)]
+_Member: TypeAlias = Annotated[str, msgspec.Meta(max_length=128)]
 _Position: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=MAX_POSITION)]
 
 _INVALID = (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError)
@@ -98,7 +101,13 @@ class MemberRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     stages: dict[_Shard, Stage] = {}
     """Owned shards that take part in the change to another number of shards."""
     gateway: GatewaySettings | None = None
-    """None means that the member takes no commands from others."""
+    """None means that the member takes no commands, and no notices, from others."""
+    dead: Annotated[dict[_Member, _Count], msgspec.Meta(max_length=MAX_DEAD)] = {}
+    """Members that did not change their record for `ttl`, with its number `n`.
+
+    A member that has just started counts them as dead, too: else it would wait for `ttl` before it
+    claims their shards.
+    """
 
     def to_bytes(self) -> bytes:
         """Return JSON, which `from_bytes` converts to an equal value.

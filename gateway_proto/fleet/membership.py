@@ -3,7 +3,8 @@
 Each member writes one record per interval and reads those of all. The live members divide the
 shards by `assign_shards`, without a leader. A member claims what is assigned to it and what no
 live member owns, and gives away what is assigned to another. It announces a claim one heartbeat
-ahead (`wants`), so that two members that start at once do not both claim.
+ahead (`wants`), so that two members that start at once do not both claim. After a heartbeat with
+news that others wait for it notifies them, so that a move does not wait for their next heartbeats.
 
 None of this keeps two members from owning a shard. That is the log's part: a claim is an append to
 it, after which the engine refuses each append of the previous owner. Members that disagree cost
@@ -41,12 +42,14 @@ from gateway_proto.fleet.membership_values import (
     MemberJoined,
     MemberLeft,
     MembershipEvent,
+    NotifyMember,
     ReleaseRequested,
     ShardAcquired,
     ShardLost,
     StoreRequest,
     WriteMember,
 )
+from gateway_proto.fleet.notices import who_waits
 from gateway_proto.fleet.records import HEAD, LogHead, check_head
 
 __all__ = ["Membership"]
@@ -56,6 +59,10 @@ _STAGE = optional(instance_of(Stage, "a Stage"))
 _GATEWAY = optional(instance_of(GatewaySettings, "a GatewaySettings"))
 _LOSS_SECONDS = 60.0
 """Seconds within which losses of one shard count as repeated, and maximum wait after them."""
+_SOON = 1 / 4
+"""Part of the interval after which a heartbeat follows another while something is under way."""
+_NEXT = 1 / 16
+"""The same if it has news, or if another member has: a move takes several heartbeats."""
 
 
 class Membership:
@@ -110,7 +117,9 @@ class Membership:
         self._losses: dict[int, list[float]] = {}
         self._draining_since: float | None = None
         self._has_left = False
-        self._is_hurried = False
+        self._spacing = interval
+        self._announced = MemberRecord(0)
+        self._sources: dict[int, str] = {}  # owners of wanted shards
         self._n = 0
         self._due = now
         self._in_flight: tuple[WriteMember, MemberRecord | None, float] | None = None
@@ -184,8 +193,9 @@ class Membership:
                 dict(self._statuses),
                 dict(self._stages),
                 self._gateway,
+                self._members.dead,
             )
-            self._sent_at, self._is_hurried = self._now, False
+            self._sent_at, self._spacing = self._now, self._interval
             self._write(WriteMember(self._member, record.to_bytes()), record)
 
     def store_requests(self) -> list[StoreRequest]:
@@ -200,9 +210,11 @@ class Membership:
 
     def hurry(self, *, now: float) -> None:
         """Send the next heartbeat soon, so that `may_dial` soon holds."""
-        self._advance(now)
-        self._due = min(self._due, max(self._now, self._sent_at + self._interval / 4))
-        self._is_hurried = True
+        self._hurry(_SOON, now)
+
+    def notified(self, *, now: float) -> None:
+        """Read the table as soon as possible: another member has news, see `NotifyMember`."""
+        self._hurry(_NEXT, now)
 
     def report(self, shard: int, status: ShardStatus) -> None:
         """Set the status of an owned shard, which the next heartbeat publishes."""
@@ -255,8 +267,7 @@ class Membership:
         self._events += [MemberJoined(name) for name in joined]
         self._events += [MemberLeft(name) for name in died]
         self._decide(record)
-        if self._is_hurried:
-            self.hurry(now=now)
+        self._due = min(self._due, max(now, sent_at + self._spacing))
         if not self._has_left and (dead := self._members.forgettable(now)) is not None:
             self._write(WriteMember(dead, b""), None)
 
@@ -280,7 +291,7 @@ class Membership:
         # A shard that is lost must be announced again before its next claim.
         self._wants.pop(request.shard, None)
         self._events.append(ShardAcquired(request.shard, head))
-        self.hurry(now=now)
+        self._hurry(_NEXT, now)
 
     # ----- reports of the owner -----
 
@@ -294,7 +305,7 @@ class Membership:
         elif (to := self._releasing[shard]) is not None:
             self._moving[shard] = to, self._now + self._ttl
         self._forget(shard)
-        self.hurry(now=now)
+        self._hurry(_NEXT, now)
 
     def fenced(self, shard: int, claim: str, *, now: float) -> None:
         """Report that another member claimed a shard, seen at a refused append.
@@ -311,7 +322,7 @@ class Membership:
         if self._draining_since is None:
             self._draining_since = self._now
             self._wants = {}
-            self.hurry(now=now)
+            self._hurry(_NEXT, now)
 
     # ----- decisions -----
 
@@ -340,13 +351,38 @@ class Membership:
         self._release(live, targets, owners)
         # A member that drains acquires nothing: what the table says is still so.
         self._has_left = written.draining and not written.owns and not self._claiming
-        soon = self._sent_at + self._interval / 4
+        self._notify(written, targets, owners)
+        soon = self._sent_at + self._interval * _SOON
         self._due = min(self._due, max(soon, self._members.next_death()))
-        is_changed = (
-            written.wants != tuple(self._wants) or written.owns.keys() != self._owned.keys()
-        )
-        if is_changed or self._is_moving(targets, owners):
-            self.hurry(now=self._now)
+        if (
+            written.wants != tuple(self._wants)
+            or written.owns.keys() != self._owned.keys()
+            or written.dead != self._members.dead
+        ):
+            self._hurry(_NEXT, self._now)
+        elif self._is_moving(targets, owners) or self._members.has_unknown:
+            self._hurry(_SOON, self._now)
+
+    def _notify(
+        self,
+        written: MemberRecord,
+        targets: Mapping[int, str],
+        owners: Mapping[int, tuple[int, str]],
+    ) -> None:
+        """Notify the members that wait for what `written` is the first to announce."""
+        for shard in self._wants:
+            if shard in owners:
+                self._sources[shard] = owners[shard][1]
+        news, self._announced = self._announced, written
+        names = who_waits(news, written, targets, owners, self._sources)
+        for shard in [shard for shard in self._sources if shard not in self._wants]:
+            del self._sources[shard]
+        live = self._members.live
+        self._requests += [
+            NotifyMember(name)
+            for name in sorted(names)
+            if (record := live.get(name)) is not None and record.gateway is not None
+        ]
 
     def _assigned(self, live: Mapping[str, MemberRecord]) -> dict[int, str]:
         names = {name for name, record in live.items() if not record.draining}
@@ -411,7 +447,8 @@ class Membership:
     def _is_moving(self, targets: Mapping[int, str], owners: Mapping[int, tuple[int, str]]) -> bool:
         """Whether a shard is about to move here, or from here, so that members wait for another.
 
-        They look at the table more often: a move is three heartbeats, each after one of the other.
+        They look at the table more often, since a notice may be lost, or the engine has none: a
+        move is three heartbeats, each after one of the other.
         """
         return (
             bool(self._moving)
@@ -425,6 +462,12 @@ class Membership:
         if len(times) < 2:
             return False
         return self._now < times[-1] + min(_LOSS_SECONDS, self._ttl * 2.0 ** (len(times) - 2))
+
+    def _hurry(self, part: float, now: float) -> None:
+        """Send the next heartbeat a part of the interval after the last one, or at once."""
+        self._advance(now)
+        self._spacing = min(self._spacing, self._interval * part)
+        self._due = min(self._due, max(self._now, self._sent_at + self._spacing))
 
     def _advance(self, now: float) -> float:
         """Take the time of a call; one smaller than the last counts as the last."""

@@ -13,6 +13,7 @@ __all__ = [
     "MemberJoined",
     "MemberLeft",
     "MembershipEvent",
+    "NotifyMember",
     "ReleaseRequested",
     "ShardAcquired",
     "ShardLost",
@@ -40,6 +41,15 @@ class ClaimShard(msgspec.Struct, frozen=True):
     shard: int
     id: str
     """Id of the record."""
+
+
+class NotifyMember(msgspec.Struct, frozen=True):
+    """Have another member call `notified`, since it waits for what the last heartbeat has.
+
+    Nothing answers it. A notice may be lost: then the member has the news with its next heartbeat.
+    """
+
+    member: str
 
 
 class ShardAcquired(msgspec.Struct, frozen=True):
@@ -81,8 +91,8 @@ class MemberLeft(msgspec.Struct, frozen=True):
     member: str
 
 
-StoreRequest: TypeAlias = WriteMember | ClaimShard
-"""Requests to a store. Each is answered once."""
+StoreRequest: TypeAlias = WriteMember | ClaimShard | NotifyMember
+"""Requests to a store. Each but `NotifyMember` is answered once."""
 MembershipEvent: TypeAlias = (
     ShardAcquired | ShardLost | ReleaseRequested | MemberJoined | MemberLeft
 )

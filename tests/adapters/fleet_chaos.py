@@ -21,9 +21,12 @@ from gateway_proto.fleet import LogRecord
 from tests.adapters import test_fleet_chaos as chaos_test
 from tests.adapters.engines import engine_process
 from tests.adapters.support import serve_process
-from tests.adapters.test_fleet_chaos import OWNERS, SHARDS, TICK, Chaos
+from tests.adapters.test_fleet_chaos import OWNERS, SHARDS, TICK, TTL, Chaos, Fault
 
 _CONNECTED = ("Ready", "Resumed")
+_DIALLED = ("DialScheduled", *_CONNECTED)
+Line = tuple[float, str, str]
+"""Time, event, and process."""
 Log = list[tuple[int, LogRecord]]
 
 
@@ -83,8 +86,15 @@ def figures(chaos: Chaos, logs: list[Log]) -> dict[str, Any]:
 
 
 def _times(chaos: Chaos) -> dict[str, list[float]]:
-    """Return seconds from each fault, and from each close of a move, to RESUMED elsewhere."""
-    found: dict[str, list[float]] = {"kill": [], "drain": [], "planned move": []}
+    """Return seconds until a shard was connected again, by what had ended its connection.
+
+    A take-over begins with the death of the owner, which is killed, or stopped or cut off for more
+    than `ttl`; "from the last death" with that of the last process that dialled, or with the return
+    of the engine; "alone" are those without another fault meanwhile. "drain" begins with SIGTERM,
+    "planned move" with the close of the connection.
+    """
+    names = ("take-over", "take-over from the last death", "take-over alone", "drain")
+    found: dict[str, list[float]] = {name: [] for name in (*names, "planned move")}
     for shard in range(SHARDS):
         lines = sorted(
             (line["at"], line["what"], owner.name)
@@ -92,18 +102,51 @@ def _times(chaos: Chaos) -> dict[str, list[float]]:
             for line in owner.lines()
             if line.get("shard") == shard
         )
-        for at, kind, name in chaos.faults:
-            before = [who for when, what, who in lines if when <= at and what in _CONNECTED]
-            if kind in found and before and before[-1] == name:
-                found[kind] += [
-                    when - at for when, what, _ in lines if when > at and what in _CONNECTED
-                ][:1]
-        for n, (at, what, name) in enumerate(lines):
-            following = next((line for line in lines[n:] if line[1] in _CONNECTED), None)
-            # Of a planned move the close is the last line of the former owner.
-            if what == "Closed" and following is not None and following[2] != name:
+        for fault in chaos.faults:
+            owners = [name for at, what, name in lines if at <= fault.at and what in _CONNECTED]
+            following = _connected(lines, fault.at)
+            if following is None or owners[-1:] != [fault.owner] or following[1] == fault.owner:
+                continue
+            seconds = following[0] - fault.at
+            if fault.kind == "drain":
+                found["drain"].append(seconds)
+            elif fault.kind == "kill" or (
+                fault.kind in ("stop", "partition") and fault.until - fault.at > TTL
+            ):
+                found["take-over"].append(seconds)
+                others = [
+                    each
+                    for each in chaos.faults
+                    if each is not fault and each.until > fault.at and each.at < following[0]
+                ]
+                began = _last_death(fault, others, lines, following[0])
+                found["take-over from the last death"].append(following[0] - began)
+                if not others:
+                    found["take-over alone"].append(seconds)
+        for at, what, name in lines:
+            owners = [who for when, kind, who in lines if when < at and kind in _CONNECTED]
+            following = _connected(lines, at)
+            # The last line of a planned move is the close; a ghost is not the last owner.
+            if what == "Closed" and owners[-1:] == [name] and following and following[1] != name:
                 found["planned move"].append(following[0] - at)
     return found
+
+
+def _connected(lines: list[Line], after: float) -> tuple[float, str] | None:
+    """Return when the next process was connected, and its name."""
+    return next((line[::2] for line in lines if line[0] > after and line[1] in _CONNECTED), None)
+
+
+def _last_death(fault: Fault, others: list[Fault], lines: list[Line], until: float) -> float:
+    """Return when the last of those died that tried to take the shard over."""
+    began = fault.at
+    for other in others:
+        dialled = [name for at, what, name in lines if at <= other.at and what in _DIALLED]
+        if other.kind == "engine":
+            began = max(began, min(other.until, until))
+        elif other.kind != "drain" and dialled[-1:] == [other.owner]:
+            began = max(began, other.at)
+    return began
 
 
 def _summary(times: list[float]) -> dict[str, float]:

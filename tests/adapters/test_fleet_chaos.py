@@ -70,6 +70,16 @@ class Owner:
 
 
 @attrs.define
+class Fault:
+    """A fault with its victim, in Unix time."""
+
+    at: float
+    kind: str
+    owner: str
+    until: float = 0.0
+
+
+@attrs.define
 class Chaos:
     """Owners, and the faults that a seed chooses."""
 
@@ -82,7 +92,7 @@ class Chaos:
     owners: list[Owner] = attrs.Factory(list)
     ended: list[Owner] = attrs.Factory(list)
     counts: Counter[str] = attrs.Factory(Counter)
-    faults: list[tuple[float, str, str]] = attrs.Factory(list)
+    faults: list[Fault] = attrs.Factory(list)
 
     def start_owner(self) -> None:
         self.owners.append(Owner(self.api, self.engine, self.folder, self.loop))
@@ -91,7 +101,8 @@ class Chaos:
         kind, owner = self.rng.choice(kinds), self.rng.choice(self.owners)
         seconds = self.rng.uniform(1.0, 9.0)
         self.counts[kind] += 1
-        self.faults.append((time.time(), kind, owner.name))
+        fault = Fault(time.time(), kind, owner.name)
+        self.faults.append(fault)
         match kind:
             case "kill":
                 owner.process.kill()
@@ -111,6 +122,7 @@ class Chaos:
                 self.engine.kill()
                 time.sleep(self.rng.uniform(0.0, 5.0))
                 self.engine.start()
+        fault.until = time.time()
 
     def _replace(self, owner: Owner) -> None:
         self.owners.remove(owner)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,6 +34,7 @@ RECORDS = st.builds(
     st.dictionaries(SHARDS, STATUSES, max_size=3),
     st.dictionaries(SHARDS, st.sampled_from(Stage), max_size=3),
     st.none() | st.builds(GatewaySettings, st.integers(1, 255), st.none() | st.integers(0, 2**53)),
+    st.dictionaries(TEXT, st.integers(0, 2**63 - 1), max_size=3),
 )
 
 
@@ -77,6 +79,9 @@ def test_arbitrary_bytes_raise_data_error_or_are_a_record(data: bytes) -> None:
         b'{"n": 1, "owns": {"1": 9007199254740992}}',
         b'{"n": 1, "wants": [65536]}',
         b'{"n": 1, "draining": 1}',
+        b'{"n": 1, "dead": {"b": -1}}',
+        b'{"n": 1, "dead": {"' + b"b" * 129 + b'": 1}}',
+        msgspec.json.encode({"n": 1, "dead": {f"m{number}": 1 for number in range(65)}}),
         b'{"n": 1, "stages": {"1": 4}}',
         b'{"n": 1, "version": "' + b"v" * 65 + b'"}',
         b'{"n": 1, "version": "\xff"}',

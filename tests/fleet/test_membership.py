@@ -70,12 +70,12 @@ def test_failed_heartbeat_is_repeated_after_the_interval() -> None:
     assert claims(member) == [] and member.events() == []
 
 
-def test_news_are_announced_in_a_quarter_of_the_interval() -> None:
+def test_news_are_announced_in_a_16th_of_the_interval() -> None:
     member = membership()
 
     heartbeat(member, 0.0, {})
 
-    assert member.next_timer() == 0.125
+    assert member.next_timer() == 0.03125
 
 
 def test_record_has_owned_shards_with_their_positions() -> None:
@@ -103,7 +103,7 @@ def test_time_that_goes_back_counts_as_the_last_time() -> None:
     member.handle_timer(now=1.0)
 
     assert member.store_requests() == []
-    assert member.next_timer() == 5.125
+    assert member.next_timer() == 5.03125
 
 
 # ----- claims -----
@@ -130,7 +130,7 @@ def test_claimed_shard_is_owned_and_reported() -> None:
 
     assert member.owned == {2: head}
     assert member.events() == [ShardAcquired(2, head)]
-    assert member.next_timer() == 0.625
+    assert member.next_timer() == 0.6
 
 
 def test_refused_claim_is_repeated_with_another_id() -> None:

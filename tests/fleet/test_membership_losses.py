@@ -43,6 +43,7 @@ def test_member_that_answers_late_is_not_dead() -> None:
 def test_heartbeat_is_sent_when_a_member_would_be_dead() -> None:
     member = membership(interval=0.9)
     own_all(member)
+    heartbeat(member, 1.1, {"b": record(draining=True)})
     value = record(owns={1: 1}, draining=True)
     for now in (2.0, 2.9, 3.8, 4.7):
         heartbeat(member, now, {"b": value})
@@ -55,6 +56,7 @@ def test_heartbeat_is_sent_when_a_member_would_be_dead() -> None:
 def test_deaths_in_a_row_cause_no_burst_of_heartbeats() -> None:
     member = membership()
     own_all(member)
+    heartbeat(member, 1.5, {name: record(draining=True) for name in "bc"})
     table = {"b": record(draining=True)}
     heartbeat(member, 2.0, table, answered=2.3)
     table["c"] = record(draining=True)

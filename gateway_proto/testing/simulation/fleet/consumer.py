@@ -271,6 +271,9 @@ class ConsumerProcess(SimulatedProcess):
         """End: all shards are given away."""
         self._consumer.drained()
 
+    def notify(self, member: str) -> None:
+        """Do nothing: consumers get no notices."""
+
     # ----- faults -----
 
     def drain(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gateway_proto.fleet import (
+    GatewaySettings,
     Membership,
     MembershipEvent,
     ReleaseRequested,
@@ -24,6 +25,9 @@ from gateway_proto.testing.simulation.rng import SeededRandom
 from gateway_proto.testing.simulation.scheduler import Scheduler
 
 __all__ = ["Machine", "MachineProcess"]
+
+_SETTINGS = GatewaySettings(10)
+"""Settings by which the members of the fleet send each other notices."""
 
 
 class MachineProcess(SimulatedProcess):
@@ -69,12 +73,14 @@ class MachineProcess(SimulatedProcess):
             ttl=config.ttl,
             interval=config.interval,
             max_moves=config.max_moves,
+            gateway=_SETTINGS,
             now=self.clock(),
         )
         self.slots: SlotsDriver = SlotsDriver(
             self, member, self.store, config, lambda: observer.identifies
         )
         self._driver = MembershipDriver(self, member, self.membership, self.store, self)
+        self.store.watch(member, self._driver.notified)
         self._driver.step()
 
     # ----- membership -----
@@ -95,6 +101,10 @@ class MachineProcess(SimulatedProcess):
     def has_left(self) -> None:
         """End: all shards are given away."""
         self._machine.drained()
+
+    def notify(self, member: str) -> None:
+        """Send a notice by the store."""
+        self.store.notify(member)
 
     def membership_event(self, event: MembershipEvent) -> None:
         """Own a shard, or give it up."""

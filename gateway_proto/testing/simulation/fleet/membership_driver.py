@@ -9,6 +9,7 @@ from gateway_proto.fleet import (
     LogHead,
     Membership,
     MembershipEvent,
+    NotifyMember,
     WriteMember,
     claim_record,
 )
@@ -45,6 +46,10 @@ class MembershipHandler(Protocol):
         """End: the membership has given all shards away."""
         ...
 
+    def notify(self, member: str) -> None:
+        """Send a notice to another member, if the store has notices."""
+        ...
+
 
 class MembershipDriver:
     """The membership of one process, which claims shards in the logs of `store`."""
@@ -69,10 +74,13 @@ class MembershipDriver:
     def step(self) -> None:
         """Send the requests of the membership, hand its events over, and set the timer."""
         for request in self.membership.store_requests():
-            if isinstance(request, WriteMember):
-                self._write_member(request)
-            else:
-                self._claim(request, 1)
+            match request:
+                case WriteMember():
+                    self._write_member(request)
+                case ClaimShard():
+                    self._claim(request, 1)
+                case NotifyMember(member):
+                    self._handler.notify(member)
         for event in self.membership.events():
             self._handler.membership_event(event)
         if self.membership.has_left:
@@ -82,6 +90,11 @@ class MembershipDriver:
         if at is not None and (self._timer is None or at < self._timer):
             self._timer = at
             self._process.at(at + self._process.clock_lag, self._on_timer)
+
+    def notified(self) -> None:
+        """Receive a notice of another member."""
+        self.membership.notified(now=self._process.clock())
+        self.step()
 
     def _on_timer(self) -> None:
         at = self.membership.next_timer()

@@ -47,6 +47,7 @@ class SimulatedStore:
         self._away_until = 0.0
         self._cut_until: dict[int, float] = {}
         self._slow: dict[int, float] = {}
+        self._watchers: dict[str, tuple[int, Callable[[], None]]] = {}
         self._calm = False
 
     # ----- the verbs that observers see -----
@@ -64,6 +65,15 @@ class SimulatedStore:
         if answer == (value, revision + 1):
             self._observer.cursor_written(shard, value)
         return answer
+
+    def watch(self, member: str, machine: int, notified: Callable[[], None]) -> None:
+        """Call a function at each notice to a member, which runs on a machine."""
+        self._watchers[member] = machine, notified
+
+    def notify(self, member: str) -> None:
+        """Pass a notice on to a member; it is lost if the member has ended."""
+        machine, notified = self._watchers[member]
+        self._travel(machine, 0.0, notified)
 
     # ----- faults -----
 
@@ -172,6 +182,15 @@ class StoreClient:
     ) -> None:
         """Write a member record, and read all."""
         self.request(lambda _: self._reference.heartbeat(member, value), done, failed)
+
+    def watch(self, member: str, notified: Callable[[], None]) -> None:
+        """Call a function at each notice to a member."""
+        process = self._process
+        self._store.watch(member, self._machine, lambda: process.after(0.0, notified))
+
+    def notify(self, member: str) -> None:
+        """Send a notice to a member."""
+        self._store.send(self._machine, lambda store: store.notify(member), lambda _: None)
 
     def head(self, shard: int, done: Callable[[LogHead], None], failed: Callable[[], None]) -> None:
         """Read the head of a shard's log."""
