@@ -370,13 +370,11 @@ class Membership:
         owners: Mapping[int, tuple[int, str]],
     ) -> None:
         """Notify the members that wait for what `written` is the first to announce."""
-        for shard in self._wants:
-            if shard in owners:
-                self._sources[shard] = owners[shard][1]
-        news, self._announced = self._announced, written
-        names = who_waits(news, written, targets, owners, self._sources)
-        for shard in [shard for shard in self._sources if shard not in self._wants]:
-            del self._sources[shard]
+        self._sources |= {shard: owners[shard][1] for shard in self._wants if shard in owners}
+        names = who_waits(self._announced, written, targets, owners, self._sources)
+        self._announced = written
+        kept = self._wants.keys() | self._owned.keys() - written.owns.keys()
+        self._sources = {shard: self._sources[shard] for shard in kept & self._sources.keys()}
         live = self._members.live
         self._requests += [
             NotifyMember(name)
@@ -447,8 +445,7 @@ class Membership:
     def _is_moving(self, targets: Mapping[int, str], owners: Mapping[int, tuple[int, str]]) -> bool:
         """Whether a shard is about to move here, or from here, so that members wait for another.
 
-        They look at the table more often, since a notice may be lost, or the engine has none: a
-        move is three heartbeats, each after one of the other.
+        They look at the table more often: a notice may be lost, and some engines have none.
         """
         return (
             bool(self._moving)

@@ -211,3 +211,25 @@ def test_notices_differ_and_fit_into_a_mailbox(member: str) -> None:
 @pytest.mark.parametrize("message", [b"", b"\xc1", b"notice 1 a", b"\x96\xa2id\x01"])
 def test_other_messages_are_no_notices(message: bytes) -> None:
     assert not is_notice(message)
+
+
+# ----- a claim during a heartbeat -----
+
+
+def test_shard_that_is_claimed_during_a_heartbeat_notifies_later() -> None:
+    member = membership()
+    everything = with_gateway(owns=dict.fromkeys(range(4), 5))
+    rest = with_gateway(owns=dict.fromkeys(OF_B, 5))
+    for now, value in ((0.0, everything), (1.0, everything), (1.5, rest)):
+        heartbeat(member, now, {"b": value})
+    requests = claims(member)
+    member.handle_timer(now=2.0)
+    member.store_requests()
+    for request in requests:
+        member.claim_done(request, LogHead(7, request.id, "a"), now=2.1)
+    member.heartbeat_done({"b": rest}, now=2.2)
+    assert notified(member) == []
+
+    heartbeat(member, 2.5, {"b": rest})
+
+    assert notified(member) == ["b"]
