@@ -213,3 +213,11 @@ def test_kept_key_is_not_decoded_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(etf, "_known_keys", {b"m\0\0\0\x08guild_id": "kept"})
 
     assert etf.unpack(term) == {"kept": 1}
+
+
+def test_keys_of_up_to_35_bytes_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(etf, "_known_keys", {})
+
+    etf.unpack(etf.pack({"a" * 35: 1, "b" * 36: 2}))
+
+    assert list(etf._known_keys.values()) == ["a" * 35]
