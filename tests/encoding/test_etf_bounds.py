@@ -122,6 +122,14 @@ def test_few_small_terms_are_skipped_in_one_step() -> None:
         assert walk._steps == 2, term
 
 
+def test_runs_of_longer_texts_and_of_small_terms_are_skipped() -> None:
+    terms = (b"m\x00\x00\x00\x1e" + b"x" * 30) * 4000 + b"a\x01" * 4000
+    walk = etf_envelope._Walk(b"\x83l" + struct.pack(">I", 8000) + terms + b"j")
+
+    assert walk.end(1) == len(terms) + 7
+    assert walk._steps < 4000 / 16 + 40
+
+
 def test_terms_up_to_the_limit_of_steps_are_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(etf_envelope, "_MAX_STEPS", 10)
 

@@ -84,6 +84,7 @@ _KEY_TAGS = [b"m\0\0\0", b"d\0", b"s", b"w"]
 _SEQUENCES = [
     (b"a\x05", 5),
     (b"b" + struct.pack(">i", 70_000), 70_000),
+    (b"b" + struct.pack(">i", 2**31 - 1), 2**31 - 1),
     (b"s\x03nil", None),
     (b"w\x03nil", None),
     (b"d\0\x03nil", None),
@@ -163,6 +164,13 @@ def test_truncated_etf_dispatch_is_reported_as_truncated(data: st.DataObject) ->
 
 def test_text_is_not_an_etf_dispatch() -> None:
     assert decode_etf_dispatch("{}") is None
+
+
+def test_smallest_d_of_an_etf_dispatch_takes_the_fast_path() -> None:
+    decoded = decode_etf_dispatch(_dispatch(b"m\0\0\0", b"j"))
+
+    assert decoded is not None
+    assert (decoded.name, decoded.sequence, decoded.raw) == ("READY", 5, b"\x83j")
 
 
 @pytest.mark.parametrize("d", [b"", b"j" * 2, b"P\0", b"m\0\0\0\5"])
