@@ -1,4 +1,4 @@
-"""Undecoded `d`: conversion to types, reasons of errors, and values of the caller."""
+"""Undecoded values: reasons of errors, lone surrogates and values of subclasses."""
 
 from __future__ import annotations
 

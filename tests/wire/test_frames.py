@@ -12,9 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway_proto.wire.fast_frames import ProtocolViolation
-from gateway_proto.wire.frame_events import CloseReceived, ExternalWebSocket
+from gateway_proto.wire.frame_events import CloseReceived, ExternalWebSocket, Upgraded
+from gateway_proto.wire.server_frames import ServerFrames
 from tests.messages import one_by_one, unmasked
-from tests.wire.support import LIMIT, client_frames, library_reason, open_pair, server_frame
+from tests.wire.support import (
+    LIMIT,
+    UPGRADE,
+    client_frames,
+    library_reason,
+    open_pair,
+    server_frame,
+)
 
 
 def test_text_and_binary_messages_arrive_in_both_directions() -> None:
@@ -155,8 +163,7 @@ def test_server_accepts_messages_up_to_the_limit() -> None:
     message, broken = one_by_one(server.receive(client.data_to_send()))
 
     assert message == "x" * LIMIT
-    assert isinstance(broken, ProtocolViolation)
-    assert broken.code == 1009
+    assert broken == ProtocolViolation(1009, "a message has more than 1000 bytes")
 
 
 @pytest.mark.parametrize(
@@ -216,6 +223,24 @@ def test_unread_pongs_are_bounded(role: str) -> None:
         pongs = [(0x8A, b"%d" % number) for number in range(16)]
         assert unmasked(sent) == [*pongs, (0x81, b"after"), (0x8A, b"999")]
     assert receiver.data_to_send() == b""
+
+
+def test_pings_sent_with_the_upgrade_request_are_bounded() -> None:
+    server = ServerFrames(limit=LIMIT)
+    one_by_one(server.receive(UPGRADE + b"\x89\x80mask" * 20))
+
+    assert one_by_one(server.accept()) == [Upgraded()]
+
+    assert server.data_to_send().partition(b"\r\n\r\n")[2] == b"\x8a\x00" * 17
+
+
+def test_close_of_one_byte_is_reported_by_its_length() -> None:
+    client, _ = open_pair()
+
+    (broken,) = one_by_one(client.receive(server_frame(8, b"\x03")))
+
+    assert isinstance(broken, ProtocolViolation)
+    assert not broken.error.endswith(")")
 
 
 def test_last_pong_is_sent_before_our_close_only() -> None:

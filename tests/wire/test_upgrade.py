@@ -96,8 +96,11 @@ def test_informational_responses_are_bounded(interim: bytes, size: int) -> None:
         for item in client.receive(interim[at : at + size])
     ]
 
-    assert items
-    assert all(isinstance(item, ProtocolViolation) for item in items)
+    error = (
+        "the upgrade has no answer after more than 32 informational responses, or too large ones"
+    )
+    assert items[0] == ProtocolViolation(1002, error)
+    assert all(item == items[0] for item in items)
 
 
 @pytest.mark.parametrize("start", [b"", b"HT", b"HTTP/1.1 10", b"HTTP/1.1 103 Hints\r\nA: b"])
@@ -105,7 +108,10 @@ def test_eof_within_informational_response_is_an_error(start: bytes) -> None:
     client = client_frames()
     assert list(client.receive(start)) == []
 
-    assert all(isinstance(item, ProtocolViolation) for item in client.receive_eof())
+    (broken,) = client.receive_eof()
+
+    assert isinstance(broken, ProtocolViolation)
+    assert broken.code == 1002
 
 
 @pytest.mark.parametrize("size", [10, 1000])
@@ -171,6 +177,30 @@ def test_frames_sent_with_the_upgrade_response_are_received() -> None:
     received = one_by_one(client.receive(server.data_to_send()))
 
     assert received == [Upgraded(), "at once\r\n\r\n"]
+
+
+@pytest.mark.parametrize("size", [7, 8, 10**6])
+@pytest.mark.parametrize(("more", "is_accepted"), [(0, True), (1, True), (2, False)])
+def test_head_of_the_upgrade_response_is_bounded(size: int, more: int, is_accepted: bool) -> None:
+    """16 KiB and one byte, however the head is split."""
+    client, server = client_frames(), ServerFrames(limit=LIMIT)
+    one_by_one(server.receive(client.data_to_send()))
+    one_by_one(server.accept())
+    head = server.data_to_send()
+    padding = b"X: " + b"x" * (16384 + more - len(head) - 5) + b"\r\n"
+    answer = head[:-2] + padding + b"\r\n"
+
+    received = [
+        item
+        for at in range(0, len(answer), size)
+        for item in client.receive(answer[at : at + size])
+    ]
+
+    if is_accepted:
+        assert received == [Upgraded()]
+    else:
+        assert isinstance(received[0], ProtocolViolation)
+        assert received[0].code == 1002
 
 
 def test_eof_after_upgrade_yields_no_item() -> None:
