@@ -55,8 +55,8 @@ from gateway_proto.wire.compression import has_zstd
 
 __all__ = ["Config"]
 
-_LONGEST_URL = 2048
-_LONGEST_HEADER = 512
+_MAX_URL_LENGTH = 2048
+_MAX_HEADER_LENGTH = 512
 
 
 def _bare(token: str) -> str:
@@ -150,7 +150,7 @@ def _is_header_value(value: Any) -> bool:
     # RFC 9110, 5.5: visible ASCII, with blanks between words.
     return (
         isinstance(value, str)
-        and len(value) <= _LONGEST_HEADER
+        and len(value) <= _MAX_HEADER_LENGTH
         and value.isascii()
         and value.isprintable()
         and value != ""
@@ -188,12 +188,12 @@ _HOSTS = Each(
     "a tuple of str, such as ('gateway.example',)",
 )
 _URL_TEXT = Check(
-    lambda value: is_text(value) and len(value) <= _LONGEST_URL,
-    f"a URL as a str, of at most {_LONGEST_URL} characters",
+    lambda value: is_text(value) and len(value) <= _MAX_URL_LENGTH,
+    f"a URL as a str, of at most {_MAX_URL_LENGTH} characters",
 )
 _HEADER_VALUE = Check(
     _is_header_value,
-    f"printable ASCII, of at most {_LONGEST_HEADER} characters, without a blank at either end",
+    f"printable ASCII, of at most {_MAX_HEADER_LENGTH} characters, without a blank at either end",
 )
 _POLICY = instance_of(
     CloseCodePolicy, "a CloseCodePolicy, such as CloseCodePolicy(NextAction.IDENTIFY, 'why')"

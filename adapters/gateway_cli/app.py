@@ -89,7 +89,7 @@ def _options(
 ) -> None: ...
 
 
-_LONGEST_VALUE = 20
+_MAX_VALUE_LENGTH = 20
 """Longer values of options are not shown: a token may be at the wrong place."""
 # click's ClickException. New versions of typer bring a click of their own, which is not public.
 _ClickError: Any = typer.BadParameter.__mro__[2]
@@ -146,7 +146,7 @@ def _wrong_word(error: Any, words: list[str]) -> str:
             name, is_joined, value = word.partition("=")
             value = value if is_joined else following
             is_shown = re.search(rf"(?<![\w.]){re.escape(value)}(?![\w.])", text)
-            if name == option and not is_shown and 0 < len(value) <= _LONGEST_VALUE:
+            if name == option and not is_shown and 0 < len(value) <= _MAX_VALUE_LENGTH:
                 return text.replace("Invalid value", f"Invalid value {value!r}", 1)
     return text
 

@@ -22,7 +22,7 @@ _SPANS = ((86400.0, "d"), (3600.0, "h"), (60.0, "m"))
 _SIZES = ((10**6, "M"), (10**3, "k"))
 _READY, _NOT_OWNED, _SILENT = "ready", "not owned", "no heartbeat"
 _RANKS = {_NOT_OWNED: 0, _SILENT: 0, _READY: 2}
-_LEAST_ROWS = 3
+_MIN_ROWS = 3
 """Rows of each table that are shown on the smallest screen."""
 _MEMBER_COLUMNS = (
     Column("member", shorten=shortened_in_the_middle, least=48),
@@ -66,7 +66,7 @@ def fleet_tables(
     room = None if height is None else height - len(summary) - 5
     if room is not None and len(members) + len(shards) > room:
         # Two lines say what is left out.
-        room = max(room - 2, 2 * _LEAST_ROWS)
+        room = max(room - 2, 2 * _MIN_ROWS)
         all_members, count = members, len(shards)
         shards = [row for row in shards if _state(row, silent) != _READY]
         if len(members) > max(room - len(shards), room // 2):

@@ -18,7 +18,7 @@ from gateway_cli.show import MISUSED, fail
 
 __all__ = ["cannot", "open_with_progress", "read_text"]
 
-_LARGEST = 64 * 2**20
+_MAX_BYTES = 64 * 2**20
 _HEADS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -30,7 +30,7 @@ _HEADS = (
 _NO_TEXT = "neither UTF-8 nor UTF-16 with a byte order mark"
 
 
-def read_text(path: pathlib.Path, *, option: str = "", largest: int = _LARGEST) -> str:
+def read_text(path: pathlib.Path, *, option: str = "", largest: int = _MAX_BYTES) -> str:
     """Return the text of a file with line ends of "\\n"; end with the reason if unreadable.
 
     `option` is the option that names the file.

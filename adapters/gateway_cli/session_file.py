@@ -16,7 +16,7 @@ from gateway_proto import Config, LocalProtocolError, Session
 
 __all__ = ["NotSaved", "SessionFile", "session_file"]
 
-_LARGEST = 2**20
+_MAX_BYTES = 2**20
 
 
 class NotSaved(Exception):
@@ -42,7 +42,7 @@ class SessionFile:
         """
         if not self._path.exists():
             return
-        text = read_text(self._path, option="--session", largest=_LARGEST)
+        text = read_text(self._path, option="--session", largest=_MAX_BYTES)
         if not text.strip():
             return
         try:

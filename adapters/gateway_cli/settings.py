@@ -18,7 +18,7 @@ from gateway_proto.urls import Url
 
 __all__ = ["Settings", "client_config", "parsed_url"]
 
-_LARGEST_TOKEN = 2**16
+_MAX_TOKEN_BYTES = 2**16
 _TOKEN_OF_DISCORD = re.compile(r"(Bot )?[\w-]+\.[\w-]+\.[\w-]+")
 """A bot's: three parts of base64url. https://docs.discord.com/developers/reference"""
 
@@ -96,7 +96,7 @@ def _token(path: pathlib.Path | None, *, is_default: bool) -> str:
         token, source = os.environ.get("GATEWAY_TOKEN", "").strip(), "GATEWAY_TOKEN"
     else:
         source = f"--token-file {path}"
-        token = read_text(path, option="--token-file", largest=_LARGEST_TOKEN).strip()
+        token = read_text(path, option="--token-file", largest=_MAX_TOKEN_BYTES).strip()
     if not token:
         fail("missing token: set GATEWAY_TOKEN, or pass a file with --token-file", status=MISUSED)
     if (problem := token_problem(token)) is not None:

@@ -9,7 +9,7 @@ import ssl
 
 __all__ = ["DialError", "is_failed_dial", "is_permanent", "reason"]
 
-_LONGEST_REASON = 300
+_MAX_REASON = 300
 _REPEATS_THE_ADDRESS = ("Connect call failed", "Error connecting to", "Error in connect", "[Errno")
 """Prefixes that asyncio and trio add to the text of an error with an error number."""
 _SOURCE_OF_OPENSSL = re.compile(r"\s*\(_ssl\.c:\d+\)$")
@@ -82,7 +82,7 @@ def reason(error: BaseException) -> str:
     """Return the reason why an operation of a socket, TLS or a proxy failed, as one line."""
     text = _reason(_origin(error))
     text = "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
-    return text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON]}..."
+    return text if len(text) <= _MAX_REASON else f"{text[:_MAX_REASON]}..."
 
 
 def _origin(error: BaseException) -> BaseException:

@@ -12,8 +12,8 @@ from gateway_dialing._proxies import Proxy
 
 __all__ = ["HttpTunnel"]
 
-_LONGEST_ANSWER = 65536
-_LONGEST_PHRASE = 100
+_MAX_ANSWER = 65536
+_MAX_PHRASE = 100
 
 
 class HttpTunnel:
@@ -26,7 +26,7 @@ class HttpTunnel:
     def __init__(self, proxy: Proxy, host: str, port: int) -> None:
         host = f"[{host}]" if ":" in host else host
         self.authority: str = f"{host}:{port}"
-        self._connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=_LONGEST_ANSWER)
+        self._connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=_MAX_ANSWER)
         self._received = 0
         headers = [("Host", self.authority), ("User-Agent", "gateway_proto")]
         if proxy.username is not None:
@@ -47,8 +47,8 @@ class HttpTunnel:
         self._received += len(data)
         if not data:
             raise DialError("connection closed before an answer")
-        if self._received > _LONGEST_ANSWER:
-            raise DialError(f"answer of more than {_LONGEST_ANSWER} bytes")
+        if self._received > _MAX_ANSWER:
+            raise DialError(f"answer of more than {_MAX_ANSWER} bytes")
         try:
             self._connection.receive_data(data)
             event = self._connection.next_event()
@@ -77,4 +77,4 @@ def _status(response: h11.Response) -> str:
         except ValueError:
             return str(response.status_code)
     phrase = "".join(char if char.isprintable() else repr(char)[1:-1] for char in phrase)
-    return f"{response.status_code} {phrase[:_LONGEST_PHRASE]}"
+    return f"{response.status_code} {phrase[:_MAX_PHRASE]}"

@@ -19,7 +19,7 @@ _SUBCOMMANDS = (1, 2)
 _STRING, _INTEGER, _BOOLEAN, _NUMBER = 3, 4, 5, 10
 _PLAIN = {_STRING: "a str", _INTEGER: "an int", _BOOLEAN: "a bool", _NUMBER: "an int or float"}
 _RESOLVED = {6: "a user", 7: "a channel", 8: "a role", 9: "a mentionable", 11: "an attachment"}
-_LARGEST = 2**53
+_MAX_INTEGER = 2**53
 
 
 def check_command(
@@ -76,7 +76,7 @@ def _has_type(type_: int, value: Any) -> bool:
         return type_ == _BOOLEAN and isinstance(value, bool)
     if not isinstance(value, int if type_ == _INTEGER else int | float):
         return False
-    return -_LARGEST <= value <= _LARGEST
+    return -_MAX_INTEGER <= value <= _MAX_INTEGER
 
 
 def _is_usable(command: Data, guild_id: str | None) -> bool:

@@ -16,7 +16,7 @@ from gateway_pytest._waiting import Search
 __all__ = ["Searches", "request_filter"]
 
 _RECEIVED: tuple[type, ...] = get_args(ServerEvent)
-_LEAST_CLOSE_CODE = 1000
+_MIN_CLOSE_CODE = 1000
 """RFC 6455, section 7.4.2. A lower code is the status of an HTTP response."""
 
 
@@ -114,7 +114,7 @@ def _lines(events: Sequence[ServerEvent]) -> str:
 
 
 def _is_http_end(event: ServerEvent) -> bool:
-    return isinstance(event, Closed) and event.code is not None and event.code < _LEAST_CLOSE_CODE
+    return isinstance(event, Closed) and event.code is not None and event.code < _MIN_CLOSE_CODE
 
 
 def _requests_text(

@@ -31,9 +31,9 @@ _HEAD_LIMIT = 16384
 """Bytes of the status line and the header fields of a response."""
 _INTERIM_LIMIT = 32
 """Maximum number of informational responses; RFC 9110, 15.2, sets none."""
-_MOST = 2**31
+_MAX_NUMBER = 2**31
 """Largest number that is stored of a response."""
-_MOST_SHOWN = 200
+_MAX_SHOWN = 200
 """Maximum number of characters of a response in an error."""
 _REDIRECTS = (301, 302, 303, 307, 308)
 _TABLE: TransitionTable = {
@@ -165,7 +165,7 @@ class LookupConnection(Connection[None, Event]):
                         return
         except h11.RemoteProtocolError as error:
             if data:
-                why = self._redacted(str(error))[:_MOST_SHOWN]  # it quotes the line
+                why = self._redacted(str(error))[:_MAX_SHOWN]  # it quotes the line
                 self._end_early(Initiator.SELF, f"the lookup's answer is not HTTP: {why}", now)
 
     def _answered(self, now: float) -> None:
@@ -176,7 +176,7 @@ class LookupConnection(Connection[None, Event]):
         try:
             self._found = _found(json_value(self._body))
         except (ValueError, RecursionError) as error:
-            why = self._redacted(str(error))[:_MOST_SHOWN]
+            why = self._redacted(str(error))[:_MAX_SHOWN]
             self._end(Initiator.SELF, f"the lookup's answer has no URL of a gateway: {why}", now)
             return
         self._events.append(self._found)
@@ -252,7 +252,7 @@ def _found(answer: Any) -> GatewayFound:
     url = answer.get("url") if isinstance(answer, dict) else None
     if not isinstance(url, str) or "\ufffd" in url:
         raise ValueError(f"it is {answer!r}")
-    shards = whole(answer.get("shards"), most=_MOST, up=True)
+    shards = whole(answer.get("shards"), most=_MAX_NUMBER, up=True)
     return GatewayFound(url.strip(), shards or None, _limit(answer.get("session_start_limit")))
 
 
@@ -260,10 +260,10 @@ def _limit(value: Any) -> SessionStartLimit | None:
     """Decode a session start limit; missing values are as documented. None if it has none."""
     if not isinstance(value, dict):
         return None
-    total = whole(value.get("total"), most=_MOST)
-    remaining = whole(value.get("remaining"), most=_MOST)
+    total = whole(value.get("total"), most=_MAX_NUMBER)
+    remaining = whole(value.get("remaining"), most=_MAX_NUMBER)
     reset_after = whole(value.get("reset_after"), most=int(MAX_RETRY_AFTER * 1000), up=True)
-    concurrency = whole(value.get("max_concurrency"), most=_MOST)
+    concurrency = whole(value.get("max_concurrency"), most=_MAX_NUMBER)
     if total is None and remaining is None and concurrency is None:
         return None
     # https://docs.discord.com/developers/events/gateway#sharding-for-large-bots: 1000 Identifies in

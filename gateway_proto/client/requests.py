@@ -46,11 +46,11 @@ RESPONSE_DISPATCHES = frozenset(
 _WHOLE_CHUNK = 1000
 """Members of a chunk that is not the last.
 <https://docs.discord.com/developers/events/gateway-events#request-guild-members>"""
-_MOST_BYTES = 512 * 2**20
+_MAX_BYTES = 512 * 2**20
 """Maximum number of bytes of an answer in all its chunks; a member takes about 400."""
 _CHUNK_OVERHEAD = 1024
 """Bytes that a chunk counts for in addition to its size."""
-_MOST_HELD = 1000
+_MAX_HELD = 1000
 """Maximum number of guilds whose rate limits are stored at once."""
 """The longest delay that RATE_LIMITED can ask for."""
 
@@ -232,7 +232,7 @@ class PendingRequests:
         free_at = self._free_at
         for over in [key for key, at in free_at.items() if at <= now]:
             del free_at[over]
-        if len(free_at) < _MOST_HELD or key in free_at:
+        if len(free_at) < _MAX_HELD or key in free_at:
             free_at[key] = until
 
     def _failed(
@@ -287,8 +287,8 @@ class PendingRequests:
         if pending is None:
             return []
         pending.size += size + _CHUNK_OVERHEAD
-        if pending.size > _MOST_BYTES:
-            return [self._failed(pending, f"the answer has more than {_MOST_BYTES} bytes")]
+        if pending.size > _MAX_BYTES:
+            return [self._failed(pending, f"the answer has more than {_MAX_BYTES} bytes")]
         pending.deadline = now + pending.timeout
         index, count = _integer(chunk.chunk_index), _integer(chunk.chunk_count)
         # A replayed chunk replaces its first copy.

@@ -20,7 +20,7 @@ _TOKENS = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 
-_SHORTEST = 6
+_MIN_LENGTH = 6
 """Characters. A shorter secret is part of ordinary words, so it is replaced only where tokens are
 expected."""
 _MIN_BEGINNING = 4
@@ -140,7 +140,7 @@ def _replaced(secret: _Secret, match: re.Match[str]) -> str:
         return _replaced_codes(found)
     if match.lastgroup == "encoded":
         return "x" * len(found)
-    if len(secret.text) < _SHORTEST:
+    if len(secret.text) < _MIN_LENGTH:
         return found[: len(found) - len(placeholder)] + placeholder
     letters = re.findall(r"\\+u00[0-9A-Fa-f]{2}|%[0-9A-Fa-f]{2}|\\*[^\\]|\\+", found)
     if len(letters) != len(placeholder):  # the secret has backslashes of its own
@@ -191,7 +191,7 @@ def _in_the_same_way(letter: str, new: str) -> str:
 
 
 def _patterns(secret: str, *, codes: bool) -> tuple[str, ...]:
-    if len(secret) < _SHORTEST:
+    if len(secret) < _MIN_LENGTH:
         word = re.escape(secret)
         return (
             rf'"token" ?: ?"{word}(?=")'  # JSON

@@ -134,7 +134,7 @@ def test_chunk_without_guild_is_matched_by_its_nonce() -> None:
 
 
 def test_endless_response_fails_at_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(requests, "_MOST_BYTES", 100_000)
+    monkeypatch.setattr(requests, "_MAX_BYTES", 100_000)
     client = RequestClient()
     client.request(RequestGuildMembers("1"))
 

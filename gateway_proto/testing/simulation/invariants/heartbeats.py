@@ -27,19 +27,19 @@ __all__ = ["HeartbeatsOnTime", "NoFalseZombie", "PauseIsNotSilence", "ZombieDete
 
 _SLACK = 0.01
 """Seconds. The interval is sent in whole milliseconds."""
-_SHORTEST = 0.01
-_LONGEST = 86400.0
+_MIN_INTERVAL = 0.01
+_MAX_INTERVAL = 86400.0
 
 
 def _seconds(event: Event) -> float | None:
     """Return the heartbeat interval of an event in seconds, if it has one."""
     match event:
         case Hello(heartbeat_interval):
-            return min(max(heartbeat_interval / 1000, _SHORTEST), _LONGEST)
+            return min(max(heartbeat_interval / 1000, _MIN_INTERVAL), _MAX_INTERVAL)
         case Ready(heartbeat_interval=int(milliseconds)):
-            return min(max(milliseconds / 1000, _SHORTEST), _LONGEST)
+            return min(max(milliseconds / 1000, _MIN_INTERVAL), _MAX_INTERVAL)
         case Resumed(heartbeat_interval=int(milliseconds)):
-            return min(max(milliseconds / 1000, _SHORTEST), _LONGEST)
+            return min(max(milliseconds / 1000, _MIN_INTERVAL), _MAX_INTERVAL)
         case _:
             return None
 
@@ -157,7 +157,7 @@ class ZombieDetected(Invariant):
             case HeartbeatAcked():
                 self._unanswered.pop(number, None)
             case Hello(interval):
-                self._intervals[number] = min(max(interval / 1000, _SHORTEST), _LONGEST)
+                self._intervals[number] = min(max(interval / 1000, _MIN_INTERVAL), _MAX_INTERVAL)
             case _:
                 pass
 
