@@ -20,6 +20,16 @@ from tests.adapters.support import (
 
 pytestmark = pytest.mark.parametrize("kit", KITS, ids=str)
 
+UNREACHABLE = Config(
+    token="secret",
+    intents=0,
+    gateway_url="ws://127.0.0.1:1",
+    backoff_initial=1000.0,
+    backoff_max=1000.0,
+    random=lambda: 0.99,
+)
+"""A client whose first dial fails, and whose next one is far away."""
+
 
 def test_stop_without_keeping_the_session_ends_it_on_the_server(kit: Kit) -> None:
     async def main() -> None:
@@ -61,15 +71,7 @@ def test_stop_during_a_dial_ends_the_client(kit: Kit) -> None:
 
 def test_stop_during_the_backoff_ends_the_events_immediately(kit: Kit) -> None:
     async def main() -> None:
-        config = Config(
-            token="secret",
-            intents=0,
-            gateway_url="ws://127.0.0.1:1",
-            backoff_initial=1000.0,
-            backoff_max=1000.0,
-            random=lambda: 0.99,
-        )
-        async with kit.limit(), kit.adapter.open_gateway(config) as gateway:
+        async with kit.limit(), kit.adapter.open_gateway(UNREACHABLE) as gateway:
             await wait_for_event(gateway, DialFailed)
             await gateway.stop()
             assert all(type(event) is not GaveUp for event in [e async for e in gateway])
@@ -118,15 +120,7 @@ def test_cancelling_a_reader_closes_all_connections(kit: Kit) -> None:
 
 def test_leaving_during_the_backoff_is_immediate(kit: Kit) -> None:
     async def main() -> None:
-        config = Config(
-            token="secret",
-            intents=0,
-            gateway_url="ws://127.0.0.1:1",
-            backoff_initial=1000.0,
-            backoff_max=1000.0,
-            random=lambda: 0.99,
-        )
-        async with kit.limit(), kit.adapter.open_gateway(config) as gateway:
+        async with kit.limit(), kit.adapter.open_gateway(UNREACHABLE) as gateway:
             await wait_for_event(gateway, DialFailed)
 
     kit.run(main)
