@@ -27,7 +27,7 @@ Built = tuple[str, dict[str, Any]]
 
 @attrs.frozen
 class People:
-    """Builds the name and the data of dispatches at the time `now`.
+    """Builder of the name and the data of dispatches at the time `now`.
 
     `api_url` is the base of the URLs of uploaded files.
     """

@@ -25,7 +25,7 @@ _OTHER = "application/octet-stream"
 
 @attrs.define
 class Resolver:
-    """Collects the objects of one interaction, in `objects` by kind and id."""
+    """Collection of the objects of one interaction, in `objects` by kind and id."""
 
     server: Server
     channel_id: str

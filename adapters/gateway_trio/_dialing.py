@@ -20,7 +20,7 @@ _CHUNK = 4096
 
 
 class Dialer(BaseDialer[trio.socket.SocketType, trio.abc.Stream]):
-    """Opens streams for the dials of one gateway, or of all shards."""
+    """Opener of streams for the dials of one gateway, or of all shards."""
 
     async def open(self, dial: Dial) -> trio.abc.Stream:
         """Open a stream; raises `DialError` with the reason of each address."""

@@ -84,13 +84,13 @@ class ShardManager:
         self._unreported: dict[int, ClientConnection] = {}
         self._now = -math.inf
         self.lookup: Client | None = None
-        """Client to drive to its end before `begin` is called; None if no lookup is necessary."""
+        """Client to drive to its end before `start` is called; None if no lookup is necessary."""
         if config.gateway_url is None:
             self.lookup = make_client(attrs.evolve(config, use_gateway_bot=True), lookup_only=True)
         else:
             ShardPlan.from_lookup(GatewayFound(config.gateway_url), count=count, ids=self._ids)
         self.clients: dict[int, Client] = {}
-        """Clients by shard id; empty before `begin`."""
+        """Clients by shard id; empty before `start`."""
         self.budget: IdentifyBudget = IdentifyBudget(
             per_day=config.identify_budget, reserve=config.identify_reserve
         )
@@ -106,7 +106,7 @@ class ShardManager:
         """Make the clients of the lookup's answer, and return the plan.
 
         Raises `LocalProtocolError` with the reason if the lookup gave up or returned too large a
-        count, if `ids` do not fit the count, or if `begin` was called before.
+        count, if `ids` do not fit the count, or if `start` was called before.
         """
         if self._plan is not None:
             raise LocalProtocolError("start was called before: use add and remove")
@@ -128,7 +128,7 @@ class ShardManager:
 
     @property
     def plan(self) -> ShardPlan:
-        """Plan with the ids of the present shards; raises `LocalProtocolError` before `begin`."""
+        """Plan with the ids of the present shards; raises `LocalProtocolError` before `start`."""
         if self._plan is None:
             raise LocalProtocolError("no plan yet: wait for the end of the lookup")
         return msgspec.structs.replace(self._plan, ids=tuple(sorted(self.clients)))
@@ -137,7 +137,7 @@ class ShardManager:
         """Make the client of one more shard, or of one that was removed; drive it like the others.
 
         Without `session` the shard identifies, also if it was removed before. Raises
-        `LocalProtocolError` for an id that is here or not below the count, and before `begin`.
+        `LocalProtocolError` for an id that is here or not below the count, and before `start`.
         """
         plan = self.plan
         if not isinstance(shard_id, int) or not 0 <= shard_id < plan.count:

@@ -130,7 +130,7 @@ def message_to_json(text: str | bytes) -> Json:
 
 
 def value_from_json(json: Any) -> Any:
-    """Return the command or message of `plain`. Unknown fields are ignored.
+    """Return the command or message of `to_json_value`. Unknown fields are ignored.
 
     Raises KeyError, TypeError, ValueError or `LocalProtocolError`.
     """
@@ -165,7 +165,7 @@ def _argument(hint: Any, value: Any) -> Any:
 
 
 def scenario_from_json(json: Json) -> Scenario:
-    """Return the scenario of `plain`. Raises as `value_from_json` does."""
+    """Return the scenario of `to_json_value`. Raises as `value_from_json` does."""
     return Scenario([_made(Fault, fault) for fault in json["faults"]])
 
 
@@ -213,12 +213,12 @@ def server_config_to_json(config: ServerConfig, tokens: list[str] | None) -> Jso
 
 
 def server_config_from_json(json: Json, random: Any) -> ServerConfig:
-    """Return the config of `server_config_to_json`. Raises as `config_of` does."""
+    """Return the config of `server_config_to_json`. Raises as `config_from_json` does."""
     config: ServerConfig = _made(ServerConfig, json)
     return attrs.evolve(config, random=random)
 
 
 def session_from_json(json: Json, config: Config) -> Session:
-    """Return the session of `plain`, with the token of the config."""
+    """Return the session of `to_json_value`, with the token of the config."""
     fields = {**json, "token_fingerprint": token_fingerprint(config.token)}
     return msgspec.convert(fields, Session)

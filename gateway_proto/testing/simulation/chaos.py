@@ -52,7 +52,7 @@ _UNTRUSTED_URLS = (
 
 
 class ChaosController:
-    """Injects faults into clients, choosing every kind with equal probability, and counts them."""
+    """Injection of faults into clients, each kind with equal probability, and their counts."""
 
     def __init__(
         self, scheduler: Scheduler, rng: SeededRandom, config: SimulationConfig, network: Network
