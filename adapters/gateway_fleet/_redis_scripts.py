@@ -20,9 +20,41 @@ no member has written counts as expired.
 
 from __future__ import annotations
 
-__all__ = ["APPEND", "COMPARE_AND_SET", "HEARTBEAT", "POST", "TAKE", "UNPOST"]
+import hashlib
+from typing import Any
 
-APPEND = """
+from coredis.exceptions import NoScriptError
+
+__all__ = ["APPEND", "COMPARE_AND_SET", "HEARTBEAT", "POST", "TAKE", "UNPOST", "Script"]
+
+
+class Script:
+    """A script in Lua, which runs by its hash once the server has it."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._hash = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+    async def run(self, client: Any, keys: list[str], arguments: list[Any]) -> Any:
+        """Return the answer of the server; load the script if the server does not have it."""
+        words = [self._hash, len(keys), *keys, *arguments]
+        try:
+            return await _evaluated(client, words)
+        except NoScriptError:
+            await client.script_load(self._text)
+            return await _evaluated(client, words)
+
+
+async def _evaluated(client: Any, words: list[Any]) -> Any:
+    # The scripts that `register_script` of coredis makes do the same, and take a third more CPU
+    # time: 0.43 ms of an append of one event, and this 0.32 ms (CPython 3.13).
+    async with client.connection_pool.acquire() as connection:
+        request = connection.create_request(b"EVALSHA", *words, decode=False)
+    # The connection is free for other requests while this one waits for its answer.
+    return await request
+
+
+APPEND = Script("""
 local head, log = KEYS[1], KEYS[2]
 local position, id, new_id = tonumber(ARGV[1]), ARGV[2], ARGV[3]
 local retention, max_bytes = tonumber(ARGV[6]), tonumber(ARGV[7])
@@ -60,11 +92,11 @@ end
 redis.call('EXPIRE', log, retention)
 redis.call('PUBLISH', ARGV[8], ARGV[9])
 return place
-"""
+""")
 """KEYS: head, log. ARGV: position and id of the head, id, record, head, retention, bytes, channel
 that gets the shard, shard."""
 
-COMPARE_AND_SET = """
+COMPARE_AND_SET = Script("""
 local present = redis.call('HMGET', KEYS[1], 'v', 'r')
 local value, revision = present[1], tonumber(present[2]) or 0
 if revision == tonumber(ARGV[1]) then
@@ -72,17 +104,17 @@ if revision == tonumber(ARGV[1]) then
   redis.call('HSET', KEYS[1], 'v', value, 'r', revision)
 end
 return {value, revision}
-"""
+""")
 """KEYS: the value. ARGV: expected revision, new value."""
 
-HEARTBEAT = """
+HEARTBEAT = Script("""
 if ARGV[2] == '' then
   redis.call('HDEL', KEYS[1], ARGV[1])
 else
   redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 end
 return redis.call('HGETALL', KEYS[1])
-"""
+""")
 """KEYS: the members. ARGV: name and value of a member."""
 
 _NOW = """
@@ -90,7 +122,7 @@ local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local function left(value) return (tonumber(string.match(value, '^%d+') or '') or 0) - now end
 """
-POST = (
+POST = Script(
     _NOW
     + """
 local box, message, ttl = KEYS[1], ARGV[1], tonumber(ARGV[2])
@@ -111,7 +143,7 @@ return 1
 )
 """KEYS: mailbox. ARGV: message, milliseconds until it expires, maximum number of messages."""
 
-UNPOST = (
+UNPOST = Script(
     _NOW
     + """
 local value = redis.call('HGET', KEYS[1], ARGV[1])
@@ -122,7 +154,7 @@ return left(value) > 0 and 1 or 0
 )
 """KEYS: mailbox. ARGV: message."""
 
-TAKE = (
+TAKE = Script(
     _NOW
     + """
 local all = redis.call('HGETALL', KEYS[1])

@@ -14,7 +14,6 @@ from urllib.parse import urlsplit
 import anyio
 from anyio.abc import TaskStatus
 
-from gateway_fleet._redis_scripts import APPEND, COMPARE_AND_SET, HEARTBEAT, POST, TAKE, UNPOST
 from gateway_fleet._store_settings import check_settings
 from gateway_fleet.store import StoreError
 from gateway_proto import DataError, LocalProtocolError
@@ -31,6 +30,8 @@ except ModuleNotFoundError as _error:
     raise ModuleNotFoundError(
         "RedisStore needs coredis: install gateway-proto[redis]", name="coredis"
     ) from None
+
+from gateway_fleet import _redis_scripts as scripts
 
 __all__ = ["RedisStore"]
 
@@ -88,12 +89,6 @@ class RedisStore:
         self._timeout = timeout
         self._group: Any = None
         self._left = anyio.Event()
-        self._append = client.register_script(APPEND)
-        self._compare_and_set = client.register_script(COMPARE_AND_SET)
-        self._heartbeat = client.register_script(HEARTBEAT)
-        self._post = client.register_script(POST)
-        self._unpost = client.register_script(UNPOST)
-        self._take = client.register_script(TAKE)
 
     async def __aenter__(self) -> Self:
         """Connect. Raises `StoreError` if the engine does not answer."""
@@ -135,7 +130,7 @@ class RedisStore:
         return scope
 
     async def heartbeat(self, member: str, value: bytes) -> dict[str, bytes]:
-        answer = await self._call(self._heartbeat([f"{self._prefix}:members"], [member, value]))
+        answer = await self._run(scripts.HEARTBEAT, [f"{self._prefix}:members"], [member, value])
         names, values = answer[::2], answer[1::2]
         # A name that no member has written must not keep the others from their table.
         return {
@@ -155,9 +150,8 @@ class RedisStore:
         data, head = record.to_bytes(), record.head(after.position + 1).to_bytes()
         keys = [self._key(shard, "head"), self._key(shard, "log")]
         limits = [self._retention, self._max_bytes, self._channel, shard]
-        position = await self._call(
-            self._append(keys, [after.position, after.id, record.id, data, head, *limits])
-        )
+        arguments = [after.position, after.id, record.id, data, head, *limits]
+        position = await self._run(scripts.APPEND, keys, arguments)
         return None if position < 0 else int(position)
 
     async def compare_and_set(
@@ -167,7 +161,7 @@ class RedisStore:
         if value is None:
             found, number = await self._call(self._client.hmget(name, ["v", "r"]))
         else:
-            found, number = await self._call(self._compare_and_set([name], [revision, value]))
+            found, number = await self._run(scripts.COMPARE_AND_SET, [name], [revision, value])
         try:
             return found, int(number or 0)
         except ValueError:
@@ -197,15 +191,15 @@ class RedisStore:
     async def post(self, mailbox: str, message: bytes, ttl: float) -> bool:
         check_message(mailbox, message, ttl)
         arguments = [message, math.ceil(ttl * 1000), MAX_MESSAGES]
-        return bool(await self._call(self._post([self._mailbox(mailbox)], arguments)))
+        return bool(await self._run(scripts.POST, [self._mailbox(mailbox)], arguments))
 
     async def unpost(self, mailbox: str, message: bytes) -> bool:
         check_message(mailbox, message)
-        return bool(await self._call(self._unpost([self._mailbox(mailbox)], [message])))
+        return bool(await self._run(scripts.UNPOST, [self._mailbox(mailbox)], [message]))
 
     async def take(self, mailbox: str) -> list[bytes]:
         check_message(mailbox, b"-")
-        return list(await self._call(self._take([self._mailbox(mailbox)], [])))
+        return list(await self._run(scripts.TAKE, [self._mailbox(mailbox)], []))
 
     async def watch(self, mailbox: str, notify: Callable[[], object]) -> None:
         async with self._subscribed(self._mailbox(mailbox)) as pubsub:
@@ -227,6 +221,9 @@ class RedisStore:
     def _key(self, shard: int, kind: str) -> str:
         # In a cluster the braces keep the head and the log of a shard on one node.
         return f"{self._prefix}:{{{shard}}}:{kind}"
+
+    async def _run(self, script: scripts.Script, keys: list[str], arguments: list[Any]) -> Any:
+        return await self._call(script.run(self._client, keys, arguments))
 
     async def _call(self, request: Awaitable[T]) -> T:
         try:
