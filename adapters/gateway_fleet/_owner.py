@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import anyio
 
@@ -19,6 +19,7 @@ _RETRY_SECONDS = (0.05, 0.2, 1.0)
 _LOOK_SECONDS = 5.0
 """Maximum time between two looks whether the last record of an idle shard is too old."""
 _RESUME_SECONDS = 10.0
+_ONLY_DISPATCHES = {Dispatch}
 
 
 class ShardOwner:
@@ -78,9 +79,15 @@ class ShardOwner:
 
     def taken(self, events: list[Event]) -> list[Event]:
         """Count events that were taken; return those that `add_all` adds."""
-        dispatches = [event for event in events if isinstance(event, Dispatch)]
-        self._report.received_all(dispatches)
-        return [*dispatches] if self.is_closing else events  # the session was ended on purpose
+        if {*map(type, events)} == _ONLY_DISPATCHES:
+            self._report.received_all(cast("list[Dispatch]", events))
+            return events
+        dispatches: list[Event] = []
+        for event in events:
+            if isinstance(event, Dispatch):
+                self._report.received(event)
+                dispatches.append(event)
+        return dispatches if self.is_closing else events  # the session was ended on purpose
 
     async def add_all(self, left: list[Event]) -> None:
         """Move events from a list to the ledger, and wait while that has no room.

@@ -49,10 +49,8 @@ class ShardReport:
             self._ready_at = anyio.current_time()
 
     def received_all(self, events: Sequence[Dispatch]) -> None:
-        """Count dispatches that were taken, as `received` does for each."""
+        """Count dispatches that were taken, none of them READY, as `received` does for each."""
         self._metrics.received_all(self._shard_id, [event.name for event in events])
-        if Ready in map(type, events):
-            self._ready_at = anyio.current_time()
 
     def dropped(self, event: Event) -> None:
         """Set the start of the session if the event is READY; count nothing."""

@@ -34,6 +34,7 @@ from gateway_proto.fleet.records import (
     LogHead,
     LogRecord,
     check_head,
+    columns_size,
     event_size,
     events_size,
 )
@@ -338,15 +339,17 @@ class Ledger:
         ):
             return 0
         dispatches = cast("Sequence[Dispatch]", events)
-        logged: Any = [(event.name, event.sequence, event.raw) for event in dispatches]
-        names, sequences, _ = zip(*logged, strict=True)
+        # `event.raw` without the call of a property, which takes a third of the time of this line.
+        logged: Any = [(event.name, event.sequence, bytes(event._d)) for event in dispatches]
+        names, sequences, data = zip(*logged, strict=True)
+        joined = "".join(names)
         if (
             None in sequences
             or not 0 <= min(sequences) <= max(sequences) <= MAX_SEQUENCE
-            or not all(map(str.isascii, names))
+            or not joined.isascii()
         ):
             return 0
-        size = events_size(logged)
+        size = columns_size(joined, data)
         room = min(self._limit - batch.size, self._most - self._pending)
         if size > room:
             fitting = bisect_right([*accumulate(map(event_size, logged))], room)

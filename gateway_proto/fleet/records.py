@@ -174,14 +174,19 @@ def event_size(event: LoggedEvent) -> int:
 
 
 def events_size(events: Sequence[LoggedEvent]) -> int:
-    """Return the maximum bytes that events add to a record.
-
-    The sum of `event_size` takes 0.2 µs per event, this 0.05 µs (CPython 3.13).
-    """
+    """Return the maximum bytes that events add to a record: the sum of `event_size`."""
     if not events:
         return 0
     names, _, data = zip(*events, strict=True)
-    return sum(map(len, data)) + 4 * sum(map(len, names)) + _EVENT_OVERHEAD * len(events)
+    return columns_size("".join(names), data)
+
+
+def columns_size(names: str, data: Sequence[bytes]) -> int:
+    """Return `events_size` of events by their joined names and their data.
+
+    The sum of `event_size` takes 0.2 µs per event, this 0.05 µs (CPython 3.13).
+    """
+    return 4 * len(names) + sum(map(len, data)) + _EVENT_OVERHEAD * len(data)
 
 
 def check_head(head: LogHead) -> None:
