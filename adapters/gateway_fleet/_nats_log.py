@@ -25,7 +25,7 @@ _PARTS = "Gateway-Parts"
 """Sequences of the messages that have the data, if it is larger than one may be."""
 _HEAD = "Gateway-Head"
 """Head of a record that has parts."""
-_BATCH = {"batch": 256, "max_bytes": 4 * 2**20}
+_BATCH = {"batch": 256, "max_bytes": 2 * 2**20}
 _MAX_KNOWN = 16
 
 

@@ -36,8 +36,10 @@ from gateway_fleet import _redis_scripts as scripts
 __all__ = ["RedisStore"]
 
 T = TypeVar("T")
-_BATCH = 16
-"""Records of one read: each has some 400 kB at most, unless one event is larger."""
+_MIN_BATCH, _MAX_BATCH = 2, 16
+"""Numbers of records of one read: a record has 900 kB at most, unless one event is larger."""
+_BATCH_SIZE = 2**20
+"""Bytes of a read up to which the next one has twice as many records."""
 
 
 class RedisStore:
@@ -169,18 +171,23 @@ class RedisStore:
 
     async def records(self, shard: int, after: int) -> AsyncGenerator[tuple[int, LogRecord], None]:
         key = self._key(shard, "log")
+        count = _MIN_BATCH
         while True:
             batch = await self._call(
-                self._client.xrange(key, start=f"{after + 1}-0", end="+", count=_BATCH)
+                self._client.xrange(key, start=f"{after + 1}-0", end="+", count=count)
             )
+            size = 0
             for entry in batch:
                 after = int(entry.identifier.split(b"-")[0])
+                data = entry.field_values.get(b"r", b"")
+                size += len(data)
                 try:
-                    yield after, LogRecord.from_bytes(entry.field_values.get(b"r", b""))
+                    yield after, LogRecord.from_bytes(data)
                 except DataError as error:
                     raise StoreError(f"shard {shard}, record {after}: {error}") from None
-            if len(batch) < _BATCH:
+            if len(batch) < count:
                 return
+            count = min(2 * count, _MAX_BATCH) if size <= _BATCH_SIZE else _MIN_BATCH
 
     async def listen(self, notify: Callable[[int], object]) -> None:
         async with self._subscribed(self._channel) as pubsub:

@@ -50,6 +50,12 @@ _MAX_ID_LENGTH = MAX_NAME_LENGTH - 16
 _POSITION = integer(1, MAX_POSITION)
 
 
+_LARGEST = 900_000
+"""Maximum bytes of the events of a record, by default.
+
+Each append takes 0.25 to 0.4 ms of CPU time in the client of an engine, whatever its size. A
+record of this size is not compressed, and is below the usual limit for a message, 1 MiB.
+"""
 _ONLY_DISPATCHES = {Dispatch}
 _AT_ONCE = 64
 """Number of events among which one that needs `add` costs the others the fast path."""
@@ -79,7 +85,7 @@ class Ledger:
     """
 
     def __init__(
-        self, member: str, head: LogHead, *, keep_events: bool = True, limit: int = 400_000
+        self, member: str, head: LogHead, *, keep_events: bool = True, limit: int = _LARGEST
     ) -> None:
         NAME.named("member", member)
         HEAD.named("head", head)

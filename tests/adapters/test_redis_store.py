@@ -99,6 +99,38 @@ def test_log_in_redis_is_bounded_in_bytes(kit: Kit, redis_engine: RedisProcess) 
 
 
 @needs_redis
+def test_log_is_read_in_few_large_or_many_small_records(
+    kit: Kit, redis_engine: RedisProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts: list[int] = []
+    options: Any = {"prefix": f"gw:batches:{kit}"}
+
+    async def main() -> None:
+        async with kit.limit(), gateway_fleet.RedisStore(redis_engine.url, **options) as store:
+            true = store._client.xrange
+
+            def xrange(key: str, **options: Any) -> Any:
+                counts.append(options["count"])
+                return true(key, **options)
+
+            monkeypatch.setattr(store._client, "xrange", xrange)
+            sizes = [1] * 10 + [600_000] * 4 + [1] * 4
+            records, after = [], LogHead()
+            for at, size in enumerate(sizes, 1):
+                events = (("MESSAGE_CREATE", at, b"0" * size),)
+                record = LogRecord(f"a.{at}", "a", SESSION, events=events)
+                assert await store.append(0, after, record) == at
+                records.append((at, record))
+                after = record.head(at)
+
+            assert await records_of(store, 0) == records
+
+    kit.run(main)
+    # The third read has 8 records, 4 of them large; the next ones have 2, and then 4.
+    assert counts == [2, 4, 8, 2, 4]
+
+
+@needs_redis
 def test_user_of_the_documented_acl_may_use_each_verb(kit: Kit, redis_engine: RedisProcess) -> None:
     import coredis
 
