@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from gateway_proto import (
@@ -186,3 +187,52 @@ def test_session_age_counts_from_the_last_ready_state(
     assert isinstance(planned, DialScheduled)
     assert planned.purpose is DialPurpose.IDENTIFY
     assert planned.reason.endswith("; the session was lost more than 10 s ago")
+
+
+def test_session_age_counts_at_the_time_of_the_next_dial() -> None:
+    client = Client(
+        config_with(
+            api_url=None,
+            gateway_url="ws://localhost",
+            resume_within=10.0,
+            backoff_initial=8.0,
+            backoff_max=8.0,
+            dial_backoff_max=8.0,
+            random=lambda: 0.5,
+        ),
+        session=SESSION,
+    )
+    _lose(client, 0.0, ready=False)
+
+    client.dial_failed("refused", now=5.0)
+    assert client.session is not None
+    client.dial_failed("refused", now=7.0)
+
+    assert client.session is None
+
+
+def test_resume_at_the_main_url_is_tried_as_often_as_configured() -> None:
+    session = msgspec.structs.replace(SESSION, resume_url="ws://localhost")
+    client = Client(
+        config_with(api_url=None, gateway_url="ws://localhost", resume_attempts=2), session=session
+    )
+    purposes = []
+    for now in (0.0, 100.0, 200.0):
+        dial = client.next_dial()
+        assert dial is not None
+        purposes.append(dial.purpose)
+        _lose(client, now, ready=False)
+
+    assert purposes == [DialPurpose.RESUME, DialPurpose.RESUME, DialPurpose.IDENTIFY]
+
+
+def test_permanent_failure_of_the_resume_url_is_reported() -> None:
+    client = Client(config_with(api_url=None, gateway_url="ws://localhost"), session=SESSION)
+
+    client.dial_failed("bad certificate", permanent=True, now=5.0)
+
+    planned = client.events()[-1]
+    assert isinstance(planned, DialScheduled)
+    assert (planned.purpose, planned.delay) == (DialPurpose.RESUME, 0.0)
+    assert planned.url.startswith("ws://localhost/")
+    assert planned.reason == "could not connect to resume.localhost port 80: bad certificate"
