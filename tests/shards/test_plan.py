@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gateway_proto import GatewayFound, LocalProtocolError, SessionStartLimit
-from gateway_proto.shards import IdentifyQueue, ShardPlan, shard_of
+from gateway_proto.shards import IdentifyQueue, ShardPlan, plan, shard_of
 from gateway_proto.timing.identify_budget import IdentifyBudget
 
 LIMIT = SessionStartLimit(1000, 900, 3_600_000, max_concurrency=2)
@@ -148,6 +148,16 @@ def test_identify_slots_are_granted_per_key_in_order() -> None:
     assert granted == [(0, 0.0), (1, 0.0), (2, 5.25), (3, 5.25), (4, 10.5)]
     assert queue.waiting_shards == ()
     assert queue.next_timer() is None
+
+
+def test_seconds_and_margin_of_identify_slots_are_added() -> None:
+    queue = IdentifyQueue(seconds=10.0, margin=2.0)
+    granted: list[tuple[int, float]] = []
+    _join(queue, granted, 0, 1)
+
+    _run(queue, 100.0)
+
+    assert granted == [(0, 0.0), (1, 12.0)]
 
 
 def test_identify_slot_of_another_key_is_not_delayed() -> None:
@@ -437,25 +447,50 @@ def test_early_or_repeated_timer_call_grants_no_identify_slot() -> None:
 @pytest.mark.parametrize("value", [None, "5", -1, True, 10**400, float("nan"), [5]])
 @pytest.mark.parametrize("name", ["max_concurrency", "seconds", "margin"])
 def test_identify_queue_rejects_invalid_arguments(name: str, value: Any) -> None:
-    with pytest.raises(LocalProtocolError, match=name):
+    with pytest.raises(LocalProtocolError, match=f"^(invalid {name} |{name} is None:)"):
         IdentifyQueue(**{name: value})
 
 
 def test_identify_queue_rejects_a_budget_of_another_type() -> None:
-    with pytest.raises(LocalProtocolError, match="expected an IdentifyBudget"):
+    with pytest.raises(
+        LocalProtocolError, match=r"^invalid budget 900: expected an IdentifyBudget"
+    ):
         IdentifyQueue(budget=900)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("found", [None, "wss://gateway.example", 5, {"shards": 5}])
 def test_plan_of_another_type_than_gateway_found_is_rejected(found: Any) -> None:
-    with pytest.raises(LocalProtocolError, match="expected a GatewayFound"):
+    with pytest.raises(
+        LocalProtocolError, match=r"^(invalid found .*|found is None): expected a GatewayFound"
+    ):
         ShardPlan.from_lookup(found, count=2)
 
 
 @pytest.mark.parametrize("count", [2**20 + 1, 2**31, 10**400])
 def test_huge_count_without_ids_is_rejected(count: int) -> None:
-    with pytest.raises(LocalProtocolError, match="invalid count"):
+    error_text = "^invalid count .*(1048576 shards in one process, or ids|281474976710656)$"
+    with pytest.raises(LocalProtocolError, match=error_text):
         ShardPlan.from_lookup(GatewayFound("wss://gateway.example"), count=count)
+
+
+def test_largest_counts_are_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "_MAX_SHARDS_WITHOUT_IDS", 5)
+    found = GatewayFound("wss://gateway.example", 16384)
+
+    assert ShardPlan.from_lookup(found, count=5).ids == (0, 1, 2, 3, 4)
+    assert ShardPlan.from_lookup(found, ids=[5]).count == 16384
+
+
+@pytest.mark.parametrize("last", [29, 100])
+def test_ids_in_an_error_have_at_most_80_characters(last: int) -> None:
+    ids = (*range(10, 29), last)
+
+    with pytest.raises(LocalProtocolError) as caught:
+        ShardPlan.from_lookup(GatewayFound("wss://gateway.example", 4), ids=ids)
+
+    shown = str(caught.value).removeprefix("invalid ids ").partition(": ")[0]
+    assert len(repr(ids)) == 80 + (last == 100)
+    assert shown == (repr(ids) if last == 29 else f"{repr(ids)[:77]}...")
 
 
 @pytest.mark.parametrize("guild_id", [None, "x", float("inf"), float("nan"), "9" * 5000])
