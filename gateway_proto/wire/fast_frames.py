@@ -8,6 +8,7 @@ other frames are passed to wsproto one by one.
 
 from __future__ import annotations
 
+import struct
 from typing import TypeAlias
 
 import msgspec
@@ -41,6 +42,8 @@ form, or 2**63 and more."""
 _MAX_CONTROL_PAYLOAD = 125
 """Bytes (RFC 6455, 5.5)."""
 _MASK_SIZE = 4
+_read_pair = struct.Struct(">HH").unpack_from
+"""The first four bytes of a frame as two numbers; the second one is a length of 16 bits."""
 
 
 class FrameHeader(msgspec.Struct, frozen=True):
@@ -153,7 +156,7 @@ class FastFrameParser:
         self.has_passthrough: bool = False
         """Whether the last call returned anything other than messages."""
         self._limit = limit
-        self._buffer = bytearray()  # an incomplete frame
+        self._buffer: bytes | bytearray = b""  # an incomplete frame
         self._missing = 0  # bytes needed before the incomplete frame is parsed again
         self._message: bytearray | None = None  # fragments of an incomplete message
         self._is_text = False  # of these fragments
@@ -167,12 +170,16 @@ class FastFrameParser:
             # Only the incomplete frame is completed: copying all data that follows it would take
             # as long as parsing it.
             end = at + self._missing
-            self._buffer += data[at:end]
             if end > len(data):
+                # A bytearray only now: most frames end with the next read, and memory that grows
+                # and shrinks with each large frame is mapped and cleared by the system each time.
+                if isinstance(self._buffer, bytes):
+                    self._buffer = bytearray(self._buffer)
+                self._buffer += data[at:]
                 self._missing = end - len(data)
                 return items
-            frame = bytes(self._buffer)
-            self._buffer.clear()
+            frame = b"".join((self._buffer, data[at:end]))
+            self._buffer = b""
             at = end
             if not self._parse(frame, 0, items):
                 if self.delegating and at < len(data):
@@ -236,7 +243,21 @@ class FastFrameParser:
                     kind, run = first, []
                     items.append(MessageBatch(run, is_text))
                 run.append(message)
-            elif first in _FRAGMENTS:
+                at = end
+                # Most frames have the same first two bytes as the one before, and a length of 16
+                # bits. They take 0.62 us here, and 0.73 in the outer loop, which parses the first
+                # frame that differs, is invalid or is incomplete.
+                alike = first << 8 | 126
+                while length >= 126 and size - at >= 4:
+                    pair, length = _read_pair(data, at)
+                    start = at + 4
+                    end = start + length
+                    if pair != alike or end > size or length < 126 or length > limit:
+                        break
+                    run.append(data[start:end])
+                    at = end
+                continue
+            if first in _FRAGMENTS:
                 kind = None
                 self._join(first, message, items)
             else:
@@ -245,7 +266,7 @@ class FastFrameParser:
                 items.append(Passthrough(data[at:end]))
             at = end
         if at < size:
-            self._buffer += data[at:]
+            self._buffer = data[at:]
             self._missing = needed - (size - at)
         return True
 

@@ -38,6 +38,11 @@ def _frame(first: int, payload: bytes, *, head: int | None = None) -> bytes:
     return struct.pack("!BBH" if head == 2 else "!BBQ", first, 126 + (head == 8), size) + payload
 
 
+def _frames_of(first: int, sizes: list[int]) -> bytes:
+    """Return frames with the same first byte."""
+    return b"".join(_frame(first, b"x" * size) for size in sizes)
+
+
 def _cut(*chunks: bytes, limit: int = LIMIT) -> list[Any]:
     parser = FastFrameParser(limit)
     return one_by_one(item for chunk in chunks for item in parser.feed(chunk))
@@ -120,6 +125,45 @@ def test_complete_frames_of_every_length_are_parsed(size: int) -> None:
     data = b"x" * size
 
     assert _cut(_frame(0x82, data) + _frame(0x81, data)) == [data, data.decode()]
+
+
+@pytest.mark.parametrize("limit", [300, LIMIT])
+@pytest.mark.parametrize(
+    ("different", "expected"),
+    [
+        pytest.param(_frame(0x82, b"y"), b"y", id="short"),
+        pytest.param(_frame(0x81, b"y" * 200), "y" * 200, id="text"),
+        pytest.param(_frame(0x89, b"y"), Passthrough(_frame(0x89, b"y")), id="ping"),
+    ],
+)
+def test_frame_that_differs_from_a_run_of_frames_is_parsed(
+    different: bytes, expected: Any, limit: int
+) -> None:
+    run = _frames_of(0x82, [126, 200, 300])
+
+    received = _cut(run + different + run, limit=limit)
+
+    messages = [b"x" * 126, b"x" * 200, b"x" * 300]
+    assert received == [*messages, expected, *messages]
+
+
+def test_frame_over_the_limit_in_a_run_is_rejected() -> None:
+    received = _cut(_frames_of(0x82, [126, 200, 201, 126]), limit=200)
+
+    broken = ProtocolViolation(1009, "a message has more than 200 bytes")
+    assert received == [b"x" * 126, b"x" * 200, broken]
+
+
+@pytest.mark.parametrize("at", [1, 2, 3, 4, 5, 203])
+def test_incomplete_frame_after_a_run_is_completed(at: int) -> None:
+    run, last = _frames_of(0x81, [126, 200]), _frame(0x81, b"y" * 200)
+    parser = FastFrameParser(LIMIT)
+    before = one_by_one(parser.feed(run + last[:at]))
+
+    after = [one_by_one(parser.feed(part)) for part in (last[at:-1], last[-1:] + run)]
+
+    assert before == ["x" * 126, "x" * 200]
+    assert after == [[], ["y" * 200, *before]]
 
 
 def test_frames_received_byte_by_byte_are_parsed() -> None:
@@ -367,6 +411,8 @@ _FRAMES = st.lists(
         st.builds(_frame, _GOOD, _TEXTS),
         st.builds(_frame, _ANY, _TEXTS),
         st.builds(lambda payload: _frame(0x82, payload, head=8), _TEXTS),
+        st.builds(lambda payload: _frame(0x81, payload, head=2), _TEXTS),
+        st.builds(_frames_of, st.sampled_from([0x81, 0x82]), st.lists(st.integers(124, 300))),
         st.builds(
             lambda code: _frame(0x88, code), st.sampled_from([b"", b"\x03\xe8", b"\x0f\xa0x", b"x"])
         ),
