@@ -18,9 +18,9 @@ from gateway_fleet.store import Store, StoreError
 from gateway_proto.fleet import mailbox_of
 from gateway_proto.fleet.notices import NOTICE_SECONDS, notice
 
-__all__ = ["ask_to_drain", "until_asked"]
+__all__ = ["DRAINS_KEY", "ask_to_drain", "until_asked"]
 
-_KEY = "drains"
+DRAINS_KEY = "drains"
 
 
 async def ask_to_drain(store: Store, member: str, members: Collection[str]) -> None:
@@ -29,7 +29,7 @@ async def ask_to_drain(store: Store, member: str, members: Collection[str]) -> N
         requests, revision = await _read(store)
         kept = {name: request for name, request in requests.items() if name in members}
         value = msgspec.json.encode({**kept, member: secrets.token_hex(8)})
-        if (await store.compare_and_set(_KEY, value, revision))[0] == value:
+        if (await store.compare_and_set(DRAINS_KEY, value, revision))[0] == value:
             break
     if (post := getattr(store, "post", None)) is not None:
         with contextlib.suppress(StoreError):
@@ -49,7 +49,7 @@ async def until_asked(store: Store, member: str, heartbeat: Notifier) -> None:
 
 
 async def _read(store: Store) -> tuple[dict[str, str], int]:
-    value, revision = await store.compare_and_set(_KEY, None, 0)
+    value, revision = await store.compare_and_set(DRAINS_KEY, None, 0)
     if value is None:
         return {}, revision
     try:

@@ -13,7 +13,7 @@ from gateway_fleet.store import Store, StoreError
 from gateway_proto import DataError
 from gateway_proto.fleet import FeedCursor, FeedEvent, LogHead
 
-__all__ = ["FeedShard"]
+__all__ = ["FeedShard", "cursor_key"]
 
 T = TypeVar("T")
 _RETRY_SECONDS = 0.2
@@ -21,6 +21,11 @@ _POLL_SECONDS = 1.0
 """Time between two looks at the log, as notifications of appends may be missed."""
 _READ_AHEAD = 2**20
 """Bytes of events from which a read stops, if one record is complete."""
+
+
+def cursor_key(shard_id: int) -> str:
+    """Return the key of the value with the cursor of a shard, of one group."""
+    return f"cursor:{shard_id}"
 
 
 class FeedShard:
@@ -49,7 +54,7 @@ class FeedShard:
         self._cursor = FeedCursor(claim)
         self._logs = logs
         self._group = group
-        self._key = f"cursor:{shard_id}"
+        self._key = cursor_key(shard_id)
         self._from_start = from_start or entered
         self._entered = entered
         self._is_ended = is_ended

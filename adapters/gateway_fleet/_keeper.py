@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import anyio
 
 from gateway_fleet._crossing import Role
+from gateway_fleet._forgetting import forget_generations
 from gateway_fleet._generation import read_generations, write_generations
 from gateway_fleet._member import Member
 from gateway_fleet.store import Store, StoreError
@@ -86,6 +87,7 @@ class Keeper:
         """Follow the generations until cancelled."""
         try:
             async with anyio.create_task_group() as self._tasks:
+                self._tasks.start_soon(forget_generations, self._bot)
                 while True:
                     with contextlib.suppress(StoreError):
                         await self._look()

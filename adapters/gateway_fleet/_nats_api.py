@@ -31,6 +31,7 @@ class Stored(msgspec.Struct):
     """A message, as the leader of its stream returns it."""
 
     seq: int
+    time: str = ""
     data: bytes = b""
     hdrs: bytes = b""
 

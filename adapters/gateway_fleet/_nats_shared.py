@@ -11,7 +11,7 @@ import msgspec
 
 from gateway_fleet._nats_api import JetStream
 from gateway_fleet._nats_log import NatsLog
-from gateway_fleet._nats_streams import NatsStreams
+from gateway_fleet._nats_streams import NatsStreams, seconds_of
 from gateway_fleet.store import StoreError
 from gateway_proto import LocalProtocolError
 
@@ -20,6 +20,8 @@ __all__ = ["NatsShared"]
 T = TypeVar("T")
 _LOOK_SECONDS = 5.0
 """Time between two looks how old the oldest record is."""
+_ENDED = "ended"
+"""Key of the value that is written when the values of a scope are needed no longer."""
 _LAG_SECONDS = 0.01
 """Time between two looks whether a replica has what was written."""
 
@@ -120,6 +122,22 @@ class NatsShared:
                 return value, written
         found = await self._api.last_message(f"KV_{self.streams.values}", subject)
         return (None, 0) if found is None else (found.data, found.seq)
+
+    async def forget(self, subject: str) -> bool:
+        """Remove the values under a subject, twice the retention after the first call."""
+        await self.ready()
+        stream, retention = f"KV_{self.streams.values}", self.streams.retention
+        if retention is None or await self._api.last_message(stream, f"{subject}>") is None:
+            return True
+        ended = await self._api.last_message(stream, subject + _ENDED)
+        if ended is None:
+            await self._api.publish(subject + _ENDED, b"-", last=0)
+            return False
+        info = await self._api.stream(stream)
+        if seconds_of(info["ts"]) - seconds_of(ended.time) < 2 * retention:
+            return False
+        await self._api.purge(stream, f"{subject}>")
+        return True
 
     async def post(self, subject: str, message: bytes, seconds: int) -> bool:
         """Put a message into a mailbox; return False if it is full."""

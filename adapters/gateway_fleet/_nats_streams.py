@@ -22,7 +22,7 @@ from gateway_fleet._nats_api import JetStream
 from gateway_fleet.store import StoreError
 from gateway_proto.fleet import MAX_MESSAGES
 
-__all__ = ["NatsStreams"]
+__all__ = ["NatsStreams", "seconds_of"]
 
 _DEFAULT_RETENTION = 3600
 _MAIL_SECONDS = 2 * 3600
@@ -110,7 +110,7 @@ class NatsStreams:
         self._apply(info["config"])
         state = info["state"]
         if state["bytes"] > info["config"]["max_bytes"] / 2:
-            kept = _seconds(state["last_ts"]) - _seconds(state["first_ts"])
+            kept = seconds_of(state["last_ts"]) - seconds_of(state["first_ts"])
             self.retention = kept if self.retention is None else min(self.retention, kept)
 
     async def _existing(self, name: str, subjects: str, **settings: Any) -> dict[str, Any]:
@@ -144,5 +144,6 @@ def _republish(source: str, destination: str) -> dict[str, Any]:
     return {"src": f"{source}.>", "dest": f"{destination}.>", "headers_only": True}
 
 
-def _seconds(time: str) -> float:
+def seconds_of(time: str) -> float:
+    """Return a time of the engine in seconds."""
     return datetime.datetime.fromisoformat(time).timestamp()

@@ -25,7 +25,7 @@ from typing import Any
 
 from coredis.exceptions import NoScriptError
 
-__all__ = ["APPEND", "COMPARE_AND_SET", "HEARTBEAT", "POST", "TAKE", "UNPOST", "Script"]
+__all__ = ["APPEND", "COMPARE_AND_SET", "FORGET", "HEARTBEAT", "POST", "TAKE", "UNPOST", "Script"]
 
 
 class Script:
@@ -116,6 +116,12 @@ end
 return redis.call('HGETALL', KEYS[1])
 """)
 """KEYS: the members. ARGV: name and value of a member."""
+
+FORGET = Script("""
+for _, key in ipairs(KEYS) do redis.call('EXPIRE', key, ARGV[1], 'NX') end
+return 1
+""")
+"""KEYS: keys of a scope that is over. ARGV: seconds; a key that expires already is left alone."""
 
 _NOW = """
 local time = redis.call('TIME')

@@ -13,6 +13,7 @@ from gateway_fleet._bots import check_bot, wait_for_fleet
 from gateway_fleet._command_sender import CommandSender
 from gateway_fleet._feed_group import FeedGroup
 from gateway_fleet._feed_place import join_group, until_next_place
+from gateway_fleet._forgetting import forget_cursors
 from gateway_fleet._runtime import Notifier, alone, member_name
 from gateway_fleet.commands import Commands
 from gateway_fleet.store import FeedStore
@@ -119,6 +120,8 @@ class Feed(Commands):
             while True:
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(self._consumer.run)
+                    here = self._consumer.place.generation
+                    tasks.start_soon(forget_cursors, self._bot, self._group, here)
                     place = await self._until_next_place()
                     tasks.cancel_scope.cancel()
                 left, self._consumer = self._consumer, self._make_consumer(place)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -14,6 +14,9 @@ from gateway_proto.fleet import LogHead, LogRecord, ReferenceStore
 
 __all__ = ["MemoryStore"]
 
+_KEPT_SECONDS = 7200.0
+"""How long the logs of an earlier number of shards are kept, as with the default retention."""
+
 
 class MemoryStore:
     """Store in memory; its contents end with it. Several fleets of one event loop may share it."""
@@ -23,6 +26,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self._store = ReferenceStore()
         self._prefix = ""
+        self._ends: dict[str, float] = {}
         self._listeners: dict[str, list[Callable[[int], object]]] = defaultdict(list)
         self._watchers: dict[tuple[str, str], list[Callable[[], object]]] = {}
 
@@ -41,6 +45,7 @@ class MemoryStore:
         scope = MemoryStore()
         scope._store = self._store.scoped(prefix)
         scope._prefix = f"{self._prefix}:{prefix}"
+        scope._ends = self._ends
         scope._listeners = self._listeners
         scope._watchers = self._watchers
         return scope
@@ -66,6 +71,17 @@ class MemoryStore:
     ) -> tuple[bytes | None, int]:
         await anyio.lowlevel.checkpoint()
         return self._store.compare_and_set(key, value, revision)
+
+    async def forget(self, count: int, keys: Sequence[str]) -> bool:
+        await anyio.lowlevel.checkpoint()
+        now = anyio.current_time()
+        if now < self._ends.setdefault(self._prefix, now + _KEPT_SECONDS):
+            return False
+        for prefix in [*self._ends]:
+            if f"{prefix}:".startswith(f"{self._prefix}:"):
+                del self._ends[prefix]
+        self._store.forget()
+        return True
 
     async def records(self, shard: int, after: int) -> AsyncGenerator[tuple[int, LogRecord], None]:
         for item in self._store.records(shard, after):

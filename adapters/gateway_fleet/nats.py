@@ -7,7 +7,7 @@ import contextlib
 import math
 import re
 import ssl
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -147,6 +147,12 @@ class NatsStore:
         shared = self._shared
         subject = f"$KV.{shared.streams.values}.{self._scope}{token_of(key)}"
         return await shared.call(shared.compare_and_set(subject, value, revision))
+
+    async def forget(self, count: int, keys: Sequence[str]) -> bool:
+        # The engine drops records, members and messages by their age.
+        shared = self._shared
+        subject = f"$KV.{shared.streams.values}.{self._scope}"
+        return await shared.call(shared.forget(subject))
 
     async def records(self, shard: int, after: int) -> AsyncGenerator[tuple[int, LogRecord], None]:
         log = await self._shared.call(self._log(shard))

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import math
-import re
 import ssl
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
-from urllib.parse import urlsplit
 
 import anyio
 from anyio.abc import TaskStatus
 
+from gateway_fleet._redis_address import is_url
 from gateway_fleet._store_settings import check_settings
 from gateway_fleet.store import StoreError
 from gateway_proto import DataError, LocalProtocolError
@@ -36,6 +35,8 @@ from gateway_fleet import _redis_scripts as scripts
 __all__ = ["RedisStore"]
 
 T = TypeVar("T")
+_KEYS = 256
+"""Keys of one call of a script."""
 _MIN_BATCH, _MAX_BATCH = 2, 16
 """Numbers of records of one read: a record has 900 kB at most, unless one event is larger."""
 _BATCH_SIZE = 2**20
@@ -63,7 +64,7 @@ class RedisStore:
         timeout: float = 5.0,
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
-        if not _is_url(url):
+        if not is_url(url):
             # It may have a password.
             raise LocalProtocolError(
                 "invalid url: expected redis://host[:port][/db], rediss://host or unix:///path"
@@ -169,6 +170,15 @@ class RedisStore:
         except ValueError:
             raise StoreError(f"the revision of {key} in the engine is not a number") from None
 
+    async def forget(self, count: int, keys: Sequence[str]) -> bool:
+        names = [f"{self._prefix}:members", *(f"{self._prefix}:{key}" for key in keys)]
+        names += [self._key(shard, kind) for shard in range(count) for kind in ("head", "log")]
+        for begin in range(0, len(names), _KEYS):
+            # A log expires after the retention: what is read with it is kept longer.
+            part = names[begin : begin + _KEYS]
+            await self._run(scripts.FORGET, part, [2 * self._retention])
+        return True
+
     async def records(self, shard: int, after: int) -> AsyncGenerator[tuple[int, LogRecord], None]:
         key = self._key(shard, "log")
         count = _MIN_BATCH
@@ -244,16 +254,3 @@ class RedisStore:
             raise StoreError(f"{type(error).__name__}: {error}") from None
         except anyio.BrokenResourceError:
             raise StoreError("the connection was lost") from None
-
-
-def _is_url(value: object) -> bool:
-    if not isinstance(value, str) or not value.startswith(("redis://", "rediss://", "unix://")):
-        return False
-    try:
-        parts = urlsplit(value)
-    except ValueError:
-        return False
-    if parts.scheme == "unix":
-        return len(parts.path) > 1
-    # The client takes a database that is not a number for 0.
-    return bool(parts.hostname) and re.fullmatch("(/[0-9]*)?", parts.path) is not None

@@ -6,7 +6,7 @@ raises `StoreError`: then the request may have been done or not, and may be sent
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -65,6 +65,14 @@ class Store(Protocol):
 
         A `value` of None only reads. A key that was never written has None and revision 0. The
         write was done if the returned value is the written one, so writers add what is unique.
+        """
+
+    async def forget(self, count: int, keys: Sequence[str]) -> bool:
+        """Have everything under the prefix removed, once the retention of its logs is over.
+
+        These are the members, the logs of `count` shards, and the values of `keys`; readers of the
+        logs may go on until then. Return whether the engine does so by itself from now on; else
+        call again. Nothing is removed before twice the retention after the first call.
         """
 
     def records(self, shard: int, after: int) -> AsyncGenerator[tuple[int, LogRecord], None]:

@@ -72,11 +72,16 @@ class Generations(msgspec.Struct, frozen=True, omit_defaults=True):
     """How far the change to `next` is."""
     earlier: tuple[Generation, ...] = ()
     """The last generations before the present one: consumers read their logs to the ends first."""
+    dropped: tuple[Generation, ...] = ()
+    """The last generations that were announced, and never began."""
 
     @classmethod
     def begun(cls, id: str, count: int, *, before: Generations | None = None) -> Generations:
         """Return a first generation, or one that begins since no member of another is live."""
-        return cls(_generation(id, count), earlier=() if before is None else before._passed)
+        generation = _generation(id, count)
+        if before is None:
+            return cls(generation)
+        return cls(generation, earlier=before._passed, dropped=before._dropped)
 
     def announced(self, id: str, count: int) -> Generations:
         """Announce a generation. `id` differs from all others.
@@ -105,7 +110,7 @@ class Generations(msgspec.Struct, frozen=True, omit_defaults=True):
                 f"the change to {self.next.count} shards is {self.phase.value}: it can be "
                 "cancelled only while it is preparing"
             )
-        return msgspec.structs.replace(self, next=None)
+        return msgspec.structs.replace(self, next=None, dropped=self._dropped)
 
     def advanced(self) -> Generations:
         """Return the next phase; after LEAVING the next generation is the present one.
@@ -115,7 +120,7 @@ class Generations(msgspec.Struct, frozen=True, omit_defaults=True):
         if self.next is None:
             raise LocalProtocolError("no change of the number of shards is under way")
         if self.phase is GenerationPhase.LEAVING:
-            return Generations(self.next, earlier=self._passed)
+            return Generations(self.next, earlier=self._passed, dropped=self.dropped)
         return msgspec.structs.replace(self, phase=_FOLLOWING[self.phase])
 
     def after(self, generation: Generation) -> Generation | None:
@@ -129,8 +134,20 @@ class Generations(msgspec.Struct, frozen=True, omit_defaults=True):
         return next(iter(known[known.index(generation) + 1 :]), None)
 
     @property
+    def over(self) -> tuple[Generation, ...]:
+        """Generations whose members, logs and values the store need not keep any longer.
+
+        Consumers may still read their logs, so a store keeps them until the retention is over.
+        """
+        return self.earlier + self.dropped
+
+    @property
     def _passed(self) -> tuple[Generation, ...]:
         return (*self.earlier, self.present)[-_MAX_EARLIER:]
+
+    @property
+    def _dropped(self) -> tuple[Generation, ...]:
+        return self.dropped if self.next is None else (*self.dropped, self.next)[-_MAX_EARLIER:]
 
     def to_bytes(self) -> bytes:
         """Return JSON, which `from_bytes` converts to an equal value."""

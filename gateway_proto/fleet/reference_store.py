@@ -60,7 +60,6 @@ class ReferenceStore:
         scope = ReferenceStore(max_records=records, max_bytes=size)
         scope._prefix = f"{self._prefix}:{prefix}"
         scope._scopes = self._scopes
-        self._scopes.setdefault(scope._prefix, _Tables())
         return scope
 
     def heartbeat(self, member: str, value: bytes) -> dict[str, bytes]:
@@ -151,9 +150,15 @@ class ReferenceStore:
         while log.records and log.records[-1][0] > position:
             log.size -= log.records.pop()[1].size()
 
+    def forget(self) -> None:
+        """Remove everything under the prefix."""
+        for prefix in [*self._scopes]:
+            if prefix == self._prefix or prefix.startswith(f"{self._prefix}:"):
+                del self._scopes[prefix]
+
     @property
     def _tables(self) -> _Tables:
-        return self._scopes[self._prefix]
+        return self._scopes.setdefault(self._prefix, _Tables())
 
     def _log(self, shard: int) -> _Log:
         COUNT.named("shard", shard)

@@ -203,6 +203,11 @@ def test_documented_permissions_allow_each_verb(tmp_path: pathlib.Path) -> None:
                 await store.heartbeat("a", b"1")
                 await store.heartbeat("a", b"")
                 await store.compare_and_set("key", b"v", 0)
+                await scope.compare_and_set("key", b"v", 0)
+                scope._shared.streams.retention = 0.01
+                while not await scope.forget(4, ["key"]):
+                    await asyncio.sleep(0.05)
+                assert await scope.compare_and_set("key", None, 0) == (None, 0)
                 while len(set(notified)) < 2:
                     await fill(scope, 3, 1)
                     assert await scope.post("m", b"x", 1.0)

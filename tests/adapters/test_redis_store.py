@@ -149,6 +149,7 @@ def test_user_of_the_documented_acl_may_use_each_verb(kit: Kit, redis_engine: Re
                 await store.heartbeat("a", b"1")
                 await store.heartbeat("a", b"")
                 await store.compare_and_set("key", b"v", 0)
+                assert await store.scoped("x").forget(4, ["key"])
                 head = LogHead()
                 while len(set(notified)) < 2:
                     record = LogRecord(f"a.{head.position}", "a")

@@ -80,7 +80,7 @@ def test_invalid_generation_is_refused(id_: str, count: Any) -> None:
 
 
 def test_change_is_cancelled_while_it_is_preparing() -> None:
-    assert ANNOUNCED.cancelled() == Generations(FOUR)
+    assert ANNOUNCED.cancelled() == Generations(FOUR, dropped=(EIGHT,))
 
 
 @pytest.mark.parametrize("late", [ENTERING, LEAVING])
@@ -289,3 +289,28 @@ def test_resume_does_not_replace_the_guilds_that_are_missing() -> None:
     preparation.add(Resumed("RESUMED", 9, msgspec.Raw(b"{}")), now=6.0)
 
     assert not preparation.is_done(now=6.0)
+
+
+def test_generations_that_are_over_are_named() -> None:
+    later = Generation("d", 2)
+    generations = ANNOUNCED.cancelled().announced("d", 2)
+
+    assert generations.over == (EIGHT,)
+    while generations.next is not None:
+        generations = generations.advanced()
+    assert generations == Generations(later, earlier=(FOUR,), dropped=(EIGHT,))
+    assert generations.over == (FOUR, EIGHT)
+
+
+def test_announced_generation_is_dropped_if_another_begins() -> None:
+    begun = Generations.begun("c", 2, before=ANNOUNCED)
+
+    assert begun == Generations(Generation("c", 2), earlier=(FOUR,), dropped=(EIGHT,))
+
+
+def test_sixteen_dropped_generations_are_known() -> None:
+    generations = Generations(FOUR)
+    for number in range(20):
+        generations = generations.announced(str(number), 8).cancelled()
+
+    assert [each.id for each in generations.dropped] == [str(number) for number in range(4, 20)]

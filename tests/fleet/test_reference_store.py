@@ -316,3 +316,15 @@ def test_invalid_message_raises(arguments: dict[str, Any], text: str) -> None:
         ReferenceStore().post(**{"mailbox": "m", "message": b"x", "ttl": 1.0, **arguments}, now=0.0)
 
     assert text in str(caught.value)
+
+
+def test_forgotten_scope_is_empty_with_all_that_is_under_it() -> None:
+    store = ReferenceStore()
+    over, kept = store.scoped("a"), store.scoped("ab")
+    for scope in (over, over.scoped("x"), kept):
+        scope.heartbeat("m", b"1")
+
+    over.forget()
+
+    assert over.heartbeat("n", b"2") == over.scoped("x").heartbeat("n", b"2") == {"n": b"2"}
+    assert kept.heartbeat("n", b"2") == {"m": b"1", "n": b"2"}

@@ -1,0 +1,59 @@
+"""Removal of what generations leave in a store that are over: nothing grows without a bound.
+
+The head of a shard, with the session, must never expire while its generation is the present one. So
+nothing expires by itself: a generation is forgotten once the store has it among those that are
+over. Each member looks, since the one that ended the generation may be dead.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+
+import anyio
+
+from gateway_fleet._drains import DRAINS_KEY
+from gateway_fleet._feed_shard import cursor_key
+from gateway_fleet._generation import read_generations
+from gateway_fleet._presences import presence_key
+from gateway_fleet.store import Store, StoreError
+from gateway_proto.fleet import Generation
+
+__all__ = ["forget_cursors", "forget_generations"]
+
+_PASSES = 2
+"""A member that claimed a shard just then may have written after the first."""
+_LOOK_SECONDS = 60.0
+"""Time between two looks for generations that are over."""
+
+
+async def forget_generations(bot: Store) -> None:
+    """Have the generations of a bot removed that are over, until cancelled."""
+    passes: Counter[Generation] = Counter()
+    while True:
+        with contextlib.suppress(StoreError):
+            # Read each time: a store that fell back may have an ended generation as the present.
+            known, _ = await read_generations(bot)
+            over = () if known is None else known.over
+            passes = Counter({each: passes[each] for each in over})
+            for generation in over:
+                if passes[generation] < _PASSES and await _forget(bot, generation):
+                    passes[generation] += 1
+        await anyio.sleep(_LOOK_SECONDS)
+
+
+async def _forget(bot: Store, generation: Generation) -> bool:
+    shards = range(generation.count)
+    keys = [DRAINS_KEY, *map(presence_key, shards)]
+    return await bot.scoped(generation.id).forget(generation.count, keys)
+
+
+async def forget_cursors(bot: Store, group: str, present: Generation) -> None:
+    """Have what a group left in the generations removed that come before the one that it reads."""
+    with contextlib.suppress(StoreError):
+        known, _ = await read_generations(bot)
+        chain = () if known is None else (*known.earlier, known.present)
+        before = chain[: chain.index(present)] if present in chain else ()
+        for generation in before:
+            scope = bot.scoped(generation.id).scoped(f"group:{group}")
+            await scope.forget(generation.count, [*map(cursor_key, range(generation.count))])
