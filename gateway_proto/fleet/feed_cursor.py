@@ -74,6 +74,7 @@ class FeedCursor:
         self._is_entering = False  # the record that begins the log was not read yet
         self._position = 0
         self._last_id = ""  # of the record at that position; empty if it is to be read again
+        self._misplaced = 0, ""  # position and id of the last record that follows another
         self._notice: FeedEvent | None = None  # for the next record
         self._records: deque[tuple[int, LogRecord, FeedEvent | None]] = deque()
         self._events: deque[tuple[FeedEvent, _Place]] = deque()
@@ -196,9 +197,14 @@ class FeedCursor:
         if self._is_checking and not self._check(position, record):
             return self._position != 0
         if self._is_replaced(position, record):
-            # No request failed meanwhile: another engine took over between two reads.
-            self.restart()
-            return False
+            if self._misplaced != (position, record.id):
+                # No request failed meanwhile: another engine took over between two reads.
+                self._misplaced = position, record.id
+                self.restart()
+                return False
+            # It still follows another record than it names: an engine that compares positions alone
+            # took it after it had lost, and then replaced, the record that it names.
+            self._notice = self._notice or RecordsDropped(self._position, position)
         if self._notice is None and self._delivered.recent and position != self._position + 1:
             self._notice = RecordsDropped(self._position, position)
         if self._is_entering and (record.entered or record.events):

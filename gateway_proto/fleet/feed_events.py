@@ -33,7 +33,10 @@ class SessionLost(msgspec.Struct, frozen=True):
 
 
 class RecordsDropped(msgspec.Struct, frozen=True):
-    """The engine dropped records before the group read them: they were older than its retention."""
+    """The engine dropped records before the group read them: they were older than its retention.
+
+    Or it lost them, see `LogRecord.after`.
+    """
 
     after: int
     """Position of the last record that was read."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from gateway_proto.fleet import (
     LoggedDispatch,
     LogRecord,
@@ -190,3 +192,39 @@ def test_loss_of_the_first_record_handled_in_part_is_reported(store: ReferenceSt
     worker.cursor.restart()
 
     assert worker.handle() == [LogRewound(after=0), "s:1", "s:2"]
+
+
+def breached() -> ReferenceStore:
+    """Return a store that lost a record, and took the next one of its owner after another."""
+    store = ReferenceStore()
+    append(store, record("a1", 1), record("a2", 2))
+    store.rewind(0, 1)
+    append(store, LogRecord("b1", "other", claim=True))
+    misplaced = msgspec.structs.replace(record("a3", 3), after="a2")
+    assert store.append(0, store.head(0), misplaced) == 3
+    append(store, record("a4", 4))
+    return store
+
+
+def test_record_that_follows_another_than_it_names_is_reported() -> None:
+    store = breached()
+    worker = Worker(store)
+
+    assert worker.handle() == ["s:1", RecordsDropped(after=2, first=3), "s:3", "s:4"]
+    assert Worker(store, 2).handle() == []
+
+
+def test_misplaced_record_is_reported_again_after_a_restart() -> None:
+    worker = Worker(breached())
+    worker.read()
+
+    worker.cursor.restart()
+
+    assert worker.handle() == ["s:1", RecordsDropped(after=2, first=3), "s:3", "s:4"]
+
+
+def test_misplaced_record_is_reported_to_the_next_worker() -> None:
+    store = breached()
+    assert Worker(store).handle(1) == ["s:1"]
+
+    assert Worker(store, 2).handle() == [RecordsDropped(after=2, first=3), "s:3", "s:4"]
