@@ -38,6 +38,7 @@ class ConnectionDriver:
         self._deliver = deliver
         self._unsent = b""
         self._output_ready = trio.Event()
+        self._is_woken = False
         self._armed = math.inf
         self._timer_changed = trio.Event()
         self._may_read = trio.Event()
@@ -72,7 +73,12 @@ class ConnectionDriver:
 
     def wake(self) -> None:
         """Schedule `process_output`, because another caller changed the connection."""
-        self._timer_changed.set()
+        if self._unsent:  # the writer may wait for the peer
+            self._timer_changed.set()
+        else:
+            # The writer does it: to wake the task of the timer too would take twice the time.
+            self._is_woken = True
+            self._output_ready.set()
 
     def process_output(self) -> None:
         """Send the bytes, deliver the events and set the timer, after each change."""
@@ -148,6 +154,7 @@ class ConnectionDriver:
 
     async def _process_output_after_writing(self) -> None:
         """Process output, but write the bytes first: a handler of the events may block the loop."""
+        self._is_woken = False  # done below
         self._take_bytes()
         if self._unsent:
             # The writer runs in the same batch of tasks as this one, the application in the next.
@@ -191,22 +198,26 @@ class ConnectionDriver:
         while connection.state is not State.CLOSED:
             at = connection.next_timer()
             self._armed = math.inf if at is None else at
-            with trio.move_on_at(self._armed):
+            with trio.move_on_at(self._armed) as until_due:
                 await self._timer_changed.wait()
             self._timer_changed = trio.Event()
-            # Read buffered data first: the timer may be waiting for it.
-            for _ in range(_STEPS_OF_A_READ):
-                await trio.lowlevel.checkpoint()
-            if connection.next_timer() == at:  # else the read has fired it already
-                unix, now = time.time(), trio.current_time()
-                self._excuse(now)
-                connection.check_clock(unix, now=now)
-                connection.handle_timer(now=now)
+            if until_due.cancelled_caught:
+                # Read buffered data first: the timer may be waiting for it.
+                for _ in range(_STEPS_OF_A_READ):
+                    await trio.lowlevel.checkpoint()
+                if connection.next_timer() == at:  # else the read has fired it already
+                    unix, now = time.time(), trio.current_time()
+                    self._excuse(now)
+                    connection.check_clock(unix, now=now)
+                    connection.handle_timer(now=now)
             await self._process_output_after_writing()
 
     async def _write(self) -> None:
         while True:
             self._output_ready = trio.Event()
+            if self._is_woken:
+                self._is_woken = False
+                self.process_output()
             if self._unsent:
                 try:
                     await self._stream.send_all(self._unsent)

@@ -1,4 +1,4 @@
-"""Output steps of the drivers of a server on asyncio, which one handle runs."""
+"""Output steps of the drivers of a server: how many, and when."""
 
 from __future__ import annotations
 
@@ -6,13 +6,21 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
+import trio
+import trio.testing
 import wsproto.events as ws
 from wsproto.connection import Connection, ConnectionType
 
+import gateway_trio
 from gateway_asyncio import serve_gateway
 from gateway_asyncio._wakes import WakeBatch
 from gateway_proto.server import Server
 from tests.wire.support import UPGRADE
+
+_UPGRADE = UPGRADE.replace(b"/x", b"/?v=10")
+_IDENTIFY = Connection(ConnectionType.CLIENT).send(
+    ws.TextMessage('{"op":2,"d":{"token":"t","intents":0}}')
+)
 
 
 def test_callbacks_run_in_order_in_the_next_iteration() -> None:
@@ -70,10 +78,9 @@ def test_answer_to_a_read_needs_no_further_output_step(monkeypatch: pytest.Monke
     async def main() -> None:
         async with serve_gateway(Server()) as running:
             reader, writer = await asyncio.open_connection(running.host, running.port)
-            writer.write(UPGRADE.replace(b"/x", b"/?v=10"))
+            writer.write(_UPGRADE)
             await reader.readuntil(b"heartbeat_interval")
-            identify = ws.TextMessage('{"op":2,"d":{"token":"t","intents":0}}')
-            writer.write(Connection(ConnectionType.CLIENT).send(identify))
+            writer.write(_IDENTIFY)
             await reader.readuntil(b"READY")
             assert steps == []
             running.dispatch("RESUMED", {})
@@ -83,3 +90,24 @@ def test_answer_to_a_read_needs_no_further_output_step(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(WakeBatch, "call_soon", count)
     asyncio.run(main())
+
+
+def test_trio_server_sends_dispatches_to_a_client_that_only_reads() -> None:
+    async def main() -> None:
+        async with gateway_trio.serve_gateway(Server()) as running:
+            stream = await trio.open_tcp_stream(running.host, running.port)
+            async with stream:
+                received = b""
+                for data, end in ((_UPGRADE, b"heartbeat_interval"), (_IDENTIFY, b"READY")):
+                    await stream.send_all(data)
+                    while end not in received:
+                        received += await stream.receive_some()
+                await trio.testing.wait_all_tasks_blocked()
+                with trio.fail_after(5):
+                    for name in ("CHANNEL_PINS_UPDATE", "RESUMED"):
+                        running.dispatch(name, {}, to=lambda _: True)
+                        running.dispatch(name, {}, to=lambda _: True)
+                        while received.count(name.encode()) < 2:
+                            received += await stream.receive_some()
+
+    trio.run(main)
