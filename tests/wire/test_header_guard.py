@@ -95,3 +95,24 @@ def test_close_payload_of_a_client_is_kept_without_its_mask() -> None:
     guard.check(_masked(0x88, 5, head=1) + apply_mask(b"\x03\xe8bye", b"mask"))
 
     assert guard.close_payload() == b"\x03\xe8bye"
+
+
+def test_guard_knows_whether_the_next_byte_begins_a_message() -> None:
+    guard = HeaderGuard(LIMIT, masked=False)
+    begin, end = server_frame(1, b"a", fin=False), server_frame(0, b"b")
+    states = [guard.is_between_messages]
+
+    for data in (b"\x82", b"\x01", b"x", begin, server_frame(9, b""), end, end[:2], end[2:]):
+        guard.check(data)
+        states.append(guard.is_between_messages)
+
+    assert states == [True, False, False, True, False, False, True, False, True]
+
+
+def test_stopped_guard_checks_nothing_more() -> None:
+    guard = HeaderGuard(LIMIT, masked=False)
+
+    guard.stop()
+
+    assert not guard.is_between_messages
+    assert guard.check(_unmasked(0x82, LIMIT + 1)) is None
