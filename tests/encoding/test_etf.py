@@ -444,7 +444,7 @@ def test_etf_module_can_be_imported_without_erlpack(
 
 
 def test_text_shorter_than_its_length_is_reported_as_truncated() -> None:
-    with pytest.raises(etf.EtfError) as raised:
+    with pytest.raises(etf.EtfError, match=r"^truncated term$") as raised:
         etf.unpack(b"\x83m\x00\x00\x00\x05ab")
 
     assert raised.value.truncated
