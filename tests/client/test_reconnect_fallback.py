@@ -15,6 +15,7 @@ from gateway_proto import (
     GaveUp,
     Identify,
     IdentifyBudgetSpent,
+    LocalProtocolError,
     NextAction,
     Ready,
     Resumed,
@@ -216,14 +217,16 @@ def test_resume_at_the_main_url_is_tried_as_often_as_configured() -> None:
     client = Client(
         config_with(api_url=None, gateway_url="ws://localhost", resume_attempts=2), session=session
     )
-    purposes = []
     for now in (0.0, 100.0, 200.0):
-        dial = client.next_dial()
-        assert dial is not None
-        purposes.append(dial.purpose)
         _lose(client, now, ready=False)
 
-    assert purposes == [DialPurpose.RESUME, DialPurpose.RESUME, DialPurpose.IDENTIFY]
+    planned = [event for event in client.events() if isinstance(event, DialScheduled)]
+    assert [(plan.purpose, plan.reason.endswith("given up")) for plan in planned] == [
+        (DialPurpose.RESUME, False),
+        (DialPurpose.RESUME, False),
+        (DialPurpose.IDENTIFY, True),
+        (DialPurpose.IDENTIFY, False),
+    ]
 
 
 def test_permanent_failure_of_the_resume_url_is_reported() -> None:
@@ -236,3 +239,30 @@ def test_permanent_failure_of_the_resume_url_is_reported() -> None:
     assert (planned.purpose, planned.delay) == (DialPurpose.RESUME, 0.0)
     assert planned.url.startswith("ws://localhost/")
     assert planned.reason == "could not connect to resume.localhost port 80: bad certificate"
+
+
+@pytest.mark.parametrize(
+    ("url", "parts"),
+    [
+        ("ws://gateway.localhost", ("gateway.localhost", 80, False)),
+        ("wss://localhost:444/path", ("localhost", 444, True)),
+    ],
+)
+def test_dial_has_the_parts_of_its_url(url: str, parts: tuple[str, int, bool]) -> None:
+    client = Client(config_with(api_url=None, gateway_url=url))
+
+    dial = client.next_dial()
+
+    assert dial is not None
+    assert (dial.host, dial.port, dial.tls) == parts
+    assert dial.url.startswith(url)
+    assert isinstance(dial.tls, bool)
+
+
+def test_lookup_cannot_be_dialled_without_framing() -> None:
+    client = Client(CONFIG)
+
+    error_text = r"^invalid framing False: a lookup is HTTP, expected True$"
+    with pytest.raises(LocalProtocolError, match=error_text):
+        client.dial_succeeded(now=0.0, framing=False)
+    assert client.next_dial() is not None

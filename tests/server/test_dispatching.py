@@ -85,6 +85,23 @@ def test_dispatch_goes_to_the_selected_sessions() -> None:
         server.dispatch("X", object(), now=0.0)
 
 
+def test_recipients_are_the_sessions_that_a_dispatch_chooses() -> None:
+    server = Server()
+    connections = [accept_connection(server) for _ in range(3)]
+    for shard_id, connection in zip((0, 1, 1), connections, strict=True):
+        identify_on(connection, shard=[shard_id, 2], intents=1)
+    first, second, lost = (connection.session for connection in connections)
+    connections[2].receive_eof(now=0.0)
+    guild = {"id": str(1 << 22)}
+
+    assert server.recipients("GUILD_CREATE", guild, now=1.0) == [second, lost]
+    assert server.recipients("GUILD_CREATE", guild, now=1e9) == [second]
+    chosen = server.recipients("X", 1, now=1e9, to=lambda session: session.shard == (0, 2))
+    assert chosen == [first]
+    with pytest.raises(LocalProtocolError, match="guild_create"):
+        server.recipients("guild_create", guild, now=1e9)
+
+
 @pytest.mark.parametrize("name", ["GUILD_CREATE", "GUILD_UPDATE", "GUILD_DELETE"])
 def test_dispatch_about_a_guild_goes_to_its_shard(name: str) -> None:
     server = Server()
