@@ -1,0 +1,88 @@
+"""Texts of a client's events: reasons of dials, rejected URLs, and invalid arguments."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from gateway_proto import (
+    Activity,
+    Client,
+    DialScheduled,
+    LocalProtocolError,
+    UpdatePresence,
+    UrlRejected,
+)
+from gateway_proto.urls import MAX_URL_LENGTH
+from tests.client.support import CONFIG, SESSION, answer_lookup, config_with
+
+HELLO = '{"op":10,"d":{"heartbeat_interval":41250}}'
+HINT = "; it came in answer to Identify: is the token right?"
+
+
+def _close_after_identify(client: Client, code: int | None, now: float) -> str:
+    """Identify, receive a close, and return the reason of the next dial."""
+    connection: Any = client.dial_succeeded(now=now, framing=False)
+    connection.receive_message(HELLO, now=now)
+    connection.receive_close(code, now=now)
+    planned = client.events()[-1]
+    assert isinstance(planned, DialScheduled)
+    return planned.reason
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        (None, f"the server closed without a code{HINT}"),
+        (4000, f"the server closed with 4000 '' (unknown error){HINT}"),
+        (4002, "the server closed with 4002 '' (undecodable payload)"),
+        (4015, f"the server closed with 4015 '' (an undocumented code){HINT}"),
+    ],
+)
+def test_reason_of_the_next_dial_describes_the_close(code: int | None, reason: str) -> None:
+    client = Client(config_with(api_url=None, gateway_url="ws://localhost"))
+
+    assert _close_after_identify(client, code, 0.0) == reason
+
+
+def test_rejected_identifies_name_no_command() -> None:
+    """An outage may reject each Identify: it is the client's own command."""
+    client = Client(config_with(api_url=None, gateway_url="ws://localhost"))
+
+    for now in (0.0, 1000.0, 2000.0, 3000.0):
+        _close_after_identify(client, 4000, now)
+
+    assert client.gave_up is None
+
+
+@pytest.mark.parametrize("length", [MAX_URL_LENGTH, MAX_URL_LENGTH + 1])
+def test_long_rejected_url_is_shortened(length: int) -> None:
+    client = Client(CONFIG)
+    host = "x" * (length - len("ws://"))
+
+    answer_lookup(client, host)
+
+    (rejected,) = [event for event in client.events() if isinstance(event, UrlRejected)]
+    whole = f"ws://{host}"
+    assert rejected.url == (whole if length == MAX_URL_LENGTH else f"{whole[:200]}...")
+
+
+@pytest.mark.parametrize(
+    ("field", "arguments"),
+    [
+        ("session", {"session": "s1"}),
+        ("gateway", {"gateway": "wss://localhost"}),
+        ("on_slot_needed", {"on_slot_needed": 5}),
+    ],
+)
+def test_argument_of_another_type_is_rejected(field: str, arguments: dict[str, Any]) -> None:
+    with pytest.raises(LocalProtocolError, match=f"^invalid {field} "):
+        Client(CONFIG, **arguments)
+
+
+def test_presence_too_large_to_identify_is_rejected_before_the_dial() -> None:
+    presence = UpdatePresence((Activity("x" * 5000),))
+
+    with pytest.raises(LocalProtocolError, match="4096"):
+        Client(config_with(presence=presence), session=SESSION)
