@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import struct
+from typing import Any
 
 import pytest
 
-from gateway_proto.encoding import etf, etf_envelope
+from gateway_proto.encoding import etf, etf_envelope, raw_value
 from gateway_proto.encoding.etf import EtfError
 from gateway_proto.encoding.etf_envelope import envelope
 
@@ -136,3 +137,44 @@ def test_terms_up_to_the_limit_of_steps_are_skipped(monkeypatch: pytest.MonkeyPa
     assert etf_envelope._Walk(b"\x83" + b"h\x01" * 9 + b"j").end(1) == 20
     with pytest.raises(EtfError, match=r"^too many terms: expected at most 10$"):
         etf_envelope._Walk(b"\x83" + b"h\x01" * 10 + b"j").end(1)
+
+
+# ----- the fast paths of common terms -----
+
+
+def _forbidden(*_: object) -> Any:
+    raise AssertionError
+
+
+def test_usual_values_of_a_map_are_decoded_without_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    general = etf._Reader._value
+    value = {"a": "text", "b": 5, "c": None, "d": True, "e": [], "f": {"a": 1}}
+    etf.unpack(etf.pack(value))  # the keys are known now
+
+    def counted(reader: Any, at: int, depth: int) -> Any:
+        calls.append(at)
+        return general(reader, at, depth)
+
+    monkeypatch.setattr(etf._Reader, "_value", counted)
+
+    assert etf.unpack(etf.pack(value)) == value
+    assert calls == [1]
+
+
+def test_usual_keys_of_an_envelope_are_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(etf_envelope, "key_at", _forbidden)
+
+    assert list(envelope(etf.pack({"op": 1, "d": None, "s": 2, "t": "X"}))) == ["op", "d", "s", "t"]
+
+
+def test_finite_floats_are_encoded_in_one_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(etf, "_narrow", _forbidden)
+
+    assert etf.unpack(etf.pack([1.5, -2.0])) == [1.5, -2.0]
+
+
+def test_etf_term_is_not_decoded_as_json_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(raw_value, "decode_raw", _forbidden)
+
+    assert raw_value.decode_leniently(etf.pack({"a": 1})) == {"a": 1}

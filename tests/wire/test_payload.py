@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from gateway_proto import DataError, Dispatch, Encoding, LocalProtocolError
 from gateway_proto.encoding.raw_value import decode_raw, decode_raw_strictly, json_to_etf
+from gateway_proto.wire import payload
 from gateway_proto.wire.payload import (
     Payload,
     PayloadError,
@@ -96,6 +97,20 @@ def test_invalid_utf_8_in_d_raises_on_access() -> None:
 )
 def test_dispatch_is_decoded_to_an_equal_event(text: str | bytes) -> None:
     assert decode_message(text) == Dispatch.of("X", [1], 1)
+
+
+def test_common_dispatch_needs_no_payload(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(_: object) -> Any:
+        raise AssertionError
+
+    monkeypatch.setattr(payload, "decode_payload", forbidden)
+    etf = b"\x83t\0\0\0\4m\0\0\0\1djm\0\0\0\2opa\0m\0\0\0\1sa\1m\0\0\0\1tm\0\0\0\1X"
+
+    for text in ('{"t":"X","s":1,"op":0,"d":[]}', etf):
+        dispatch = decode_message(text)
+
+        assert isinstance(dispatch, Dispatch)
+        assert (dispatch.name, dispatch.sequence, dispatch.data) == ("X", 1, [])
 
 
 def test_dispatch_may_lack_all_fields_except_op() -> None:
