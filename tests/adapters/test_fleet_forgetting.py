@@ -9,12 +9,11 @@ from collections.abc import Callable
 from typing import Any
 
 import anyio
-import coredis
 import pytest
 
 from gateway_fleet import MemoryStore, Store, cancel_reshard, open_feed, reshard
 from gateway_fleet._generation import read_generations
-from gateway_proto.fleet import Cutover, LoggedDispatch, LogHead, LogRecord
+from gateway_proto.fleet import Cutover, IdentifySlots, LoggedDispatch, LogHead, LogRecord
 from gateway_proto.session import token_fingerprint
 from tests.adapters.engine_stores import (  # noqa: F401
     collected,
@@ -31,6 +30,14 @@ from tests.adapters.fleet_members import run as run_members
 from tests.adapters.support import KITS, PATIENCE, Kit
 
 pytestmark = [pytest.mark.slow, pytest.mark.parametrize("kit", KITS, ids=str), unclosed_streams]
+
+
+@pytest.fixture(autouse=True)
+def _frequent_slots(monkeypatch: pytest.MonkeyPatch) -> None:
+    def slots(**options: Any) -> IdentifySlots:
+        return IdentifySlots(**{**options, "seconds": 0.1, "margin": 0.0, "stale_after": 0.5})
+
+    monkeypatch.setattr("gateway_fleet._slots.IdentifySlots", slots)
 
 
 def shorten(monkeypatch: pytest.MonkeyPatch, store: Any, seconds: int) -> None:
@@ -173,6 +180,8 @@ def test_generations_that_are_over_leave_nothing_in_memory(
 def test_generations_that_are_over_expire_in_redis(
     kit: Kit, redis_engine: RedisProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    import coredis
+
     monkeypatch.setattr("gateway_fleet._forgetting._LOOK_SECONDS", 0.1)
 
     async def body(bench: Bench) -> None:
