@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import enum
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -11,29 +10,14 @@ import anyio
 
 from gateway_fleet._owner import ShardOwner
 from gateway_fleet.store import StoreError
-from gateway_proto import Event, GaveUpError, Session, State
-from gateway_proto.fleet import Membership, Stage
+from gateway_proto import Event, GaveUpError, Session
+from gateway_proto.fleet import GenerationRole, Membership, Stage
+from gateway_proto.fleet.generation_steps import LEAVE_RESUME_SECONDS, is_about_to_resume
 
-__all__ = ["Crossing", "Role"]
+__all__ = ["Crossing"]
 
 _POLL_SECONDS = 0.01
 _RETRY_SECONDS = 0.2
-_RESUME_SECONDS = 15.0
-"""Time that a resume may take before a shard is closed for good."""
-
-
-class Role(enum.Enum):
-    """What a generation does with the events of its shards."""
-
-    PRESENT = "present"
-    """They are handed out."""
-    PREPARING = "preparing"
-    """They are dropped: the shards only become READY."""
-    ENTERING = "entering"
-    """They are kept: they are handed out after the last ones of the previous generation."""
-    LEAVING = "leaving"
-    """The shards close, and their logs end with a cutover. A shard that is acquired resumes before,
-    as events may be missing in its log; without a session it does not dial."""
 
 
 class Crossing:
@@ -44,15 +28,15 @@ class Crossing:
 
     def __init__(
         self,
-        role: Role,
+        role: GenerationRole,
         owners: Mapping[int, ShardOwner],
         membership: Membership,
         remove: Callable[[int], Awaitable[None]],
         *,
         publish: bool,
     ) -> None:
-        self.role: Role = role
-        self.is_handed_out: bool = role in (Role.PRESENT, Role.LEAVING)
+        self.role: GenerationRole = role
+        self.is_handed_out: bool = role in (GenerationRole.PRESENT, GenerationRole.LEAVING)
         """Whether an iteration takes the events."""
         self.look: Callable[[], Awaitable[object]] | None = None
         """Function that reads the phase of the change, and calls `enter` or `leave`."""
@@ -67,7 +51,7 @@ class Crossing:
     @property
     def keeps_events(self) -> bool:
         """Whether a shard that is acquired now logs its events."""
-        return self._publish and self.role is not Role.PREPARING
+        return self._publish and self.role.keeps_events
 
     @property
     def stages(self) -> dict[int, Stage]:
@@ -79,7 +63,7 @@ class Crossing:
 
         The previous owner may have kept them, since it knew a later phase.
         """
-        while self.role is Role.PREPARING and session is not None and self.look is not None:
+        while self.role.must_look(session) and self.look is not None:
             with contextlib.suppress(StoreError):
                 await self.look()
                 return
@@ -87,16 +71,16 @@ class Crossing:
 
     def begin(self, owner: ShardOwner) -> None:
         """Prepare an owner that has just claimed its shard."""
-        if self.role is Role.ENTERING:
+        if self.role is GenerationRole.ENTERING:
             owner.enter(keep_events=self._publish)
-        elif self.role is Role.LEAVING and owner.claim.session is None:
+        elif not self.role.dials(owner.claim.session):
             owner.cut_over()
 
     def report(self, now: float) -> bool:
         """Report the stage of each shard; return whether one has changed."""
         before = self._membership.stages
         for shard_id, owner in self._owners.items():
-            if self.role is Role.PREPARING:
+            if self.role is GenerationRole.PREPARING:
                 owner.stage = Stage.PREPARED if owner.preparation.is_done(now=now) else None
             if not owner.is_over:
                 self._membership.reached(shard_id, owner.stage, now=now)
@@ -104,7 +88,7 @@ class Crossing:
 
     def end(self) -> None:
         """Continue as the present generation: the change is complete."""
-        self.role = Role.PRESENT
+        self.role = GenerationRole.PRESENT
         for owner in self._owners.values():
             owner.stage = None
 
@@ -112,7 +96,7 @@ class Crossing:
         """Take the events of the shards, until they enter."""
         with anyio.CancelScope() as self._dropping:
             async for item in shards:
-                if self.role is not Role.PREPARING:
+                if self.role is not GenerationRole.PREPARING:
                     self.untaken.append(item)
                     return
                 owner = self._owners.get(item[0])
@@ -121,8 +105,8 @@ class Crossing:
 
     def enter(self) -> None:
         """Keep the events from now on, and log that."""
-        if self.role is Role.PREPARING:
-            self.role = Role.ENTERING
+        if self.role is GenerationRole.PREPARING:
+            self.role = GenerationRole.ENTERING
             if self._dropping is not None:
                 self._dropping.cancel()
             for owner in self._owners.values():
@@ -130,7 +114,7 @@ class Crossing:
 
     async def leave(self) -> None:
         """Close all shards; after their last events were handled, log the cutover."""
-        self.role = Role.LEAVING
+        self.role = GenerationRole.LEAVING
         async with anyio.create_task_group() as group:
             for owner in list(self._owners.values()):
                 group.start_soon(self.leave_shard, owner)
@@ -149,7 +133,11 @@ class Crossing:
         Nothing else takes them, and the next owner gets them again. This does not wait, as the
         gateway has ended.
         """
-        if self.role is Role.ENTERING and not self.is_handed_out and owner.gateway is not None:
+        if (
+            self.role is GenerationRole.ENTERING
+            and not self.is_handed_out
+            and owner.gateway is not None
+        ):
             self.untaken = [item for item in self.untaken if item[0] != owner.shard_id]
             with contextlib.suppress(GaveUpError):
                 async for _ in owner.gateway:
@@ -161,7 +149,7 @@ class Crossing:
             if owner.ledger.is_clear and owner.stage is Stage.LEFT:
                 return
             await anyio.sleep(_POLL_SECONDS)
-        with anyio.move_on_after(_RESUME_SECONDS):
+        with anyio.move_on_after(LEAVE_RESUME_SECONDS):
             while not owner.is_over and _has_missed_events(owner.gateway):
                 await anyio.sleep(_POLL_SECONDS)
         owner.is_closing = True
@@ -173,4 +161,4 @@ class Crossing:
 
 def _has_missed_events(gateway: Any) -> bool:
     """Whether a gateway is about to resume: the server then sends what was missed."""
-    return gateway is not None and gateway.session is not None and gateway.state is not State.READY
+    return gateway is not None and is_about_to_resume(gateway.session, gateway.state)

@@ -10,20 +10,30 @@ from typing import Any, TypeAlias
 
 import anyio
 
-from gateway_fleet._crossing import Role
 from gateway_fleet._forgetting import forget_generations
 from gateway_fleet._generation import read_generations, write_generations
 from gateway_fleet._member import Member
 from gateway_fleet.store import Store, StoreError
-from gateway_proto import LocalProtocolError
 from gateway_proto.driver.event_queue import log_error
-from gateway_proto.fleet import Generation, GenerationPhase, Generations, Resharding
+from gateway_proto.fleet import (
+    CancelChange,
+    EnterNext,
+    FinishChange,
+    Generation,
+    GenerationFollower,
+    GenerationRole,
+    Generations,
+    GenerationStep,
+    LeavePresent,
+    OpenNext,
+    Resharding,
+)
 
 __all__ = ["Keeper"]
 
 _CHANGE_SECONDS = 0.25
 """Time between two looks at the generations during a change."""
-Opener: TypeAlias = Callable[[Generation, Role], AbstractAsyncContextManager[Member]]
+Opener: TypeAlias = Callable[[Generation, GenerationRole], AbstractAsyncContextManager[Member]]
 
 
 class Keeper:
@@ -43,7 +53,7 @@ class Keeper:
         self.handed_out: Member = present
         """Member whose events an iteration takes."""
         self._bot = bot
-        self._known = generations
+        self._follower = GenerationFollower(generations)
         self._present = present
         self._next: Member | None = None
         self._following: deque[Member] = deque()  # to be handed out
@@ -52,8 +62,6 @@ class Keeper:
         self._resharding = Resharding()
         self._looking = anyio.Lock()
         self._closing: dict[str, anyio.Event] = {}
-        self._opening: Generation | None = None
-        self._is_leaving = False
         self._is_draining = False
         self._error: Exception | None = None
         self._tasks: Any = None
@@ -67,7 +75,7 @@ class Keeper:
 
     def cross(self) -> bool:
         """Hand out the next generation if the one that is handed out is over; return whether."""
-        if self.handed_out.crossing.role is not Role.LEAVING or self._is_draining:
+        if self.handed_out.crossing.role is not GenerationRole.LEAVING or self._is_draining:
             return False
         if not self._following:
             return False
@@ -78,6 +86,7 @@ class Keeper:
     async def drain(self) -> None:
         """Give the shards of all generations away; then the iteration ends."""
         self._is_draining = True
+        self._follower.drain()
         members = {self.handed_out, self._present, *self._following}
         async with anyio.create_task_group() as group:
             for member in members:
@@ -91,7 +100,7 @@ class Keeper:
                 while True:
                     with contextlib.suppress(StoreError):
                         await self._look()
-                    is_changing = self._known.next is not None
+                    is_changing = self._follower.known.next is not None
                     await anyio.sleep(min(self._seconds, _CHANGE_SECONDS if is_changing else 60.0))
         except Exception as error:
             await self.handed_out.fail(error)
@@ -104,7 +113,7 @@ class Keeper:
         known, revision = await read_generations(self._bot)
         if known is None:
             # The engine has lost them: else the next member would begin another generation.
-            known, revision = await write_generations(self._bot, self._known, revision)
+            known, revision = await write_generations(self._bot, self._follower.known, revision)
         self._follow(known)
         for member in (self._present, self._next):
             if member is not None and member.crossing.report(now := anyio.current_time()):
@@ -118,44 +127,30 @@ class Keeper:
 
     def _follow(self, known: Generations) -> None:
         """Do what the generations in the store ask for."""
-        if known.present != self._present.generation:
-            if self._next is None and self._is_opening(known.present):
-                return  # look again
-            if self._is_draining and (self._next is None or self._next.generation != known.present):
-                return  # it takes no part in the change, and has given its shards to the others
-            self._finish(known.present)
-        if self._next is not None and known.next != self._next.generation:
-            self._cancel(self._next)
-        self._known = known
-        if known.next is None:
-            return
-        if known.next.id not in self._closing and not self._is_draining:
-            # A process that starts later must not drop what others have kept.
-            is_preparing = known.phase is GenerationPhase.PREPARING
-            self._open_next(known.next, Role.PREPARING if is_preparing else Role.ENTERING)
-        if self._next is not None and known.phase is not GenerationPhase.PREPARING:
-            self._next.crossing.enter()
-            if known.phase is GenerationPhase.LEAVING and not self._is_leaving:
-                self._is_leaving = True
-                self._tasks.start_soon(self._present.crossing.leave)
+        self._do(self._follower.follow(known))
 
-    def _is_opening(self, present: Generation) -> bool:
-        """Whether a change that was announced to this process ended before its shards were here.
+    def _do(self, steps: list[GenerationStep]) -> None:
+        for step in steps:
+            match step:
+                case OpenNext(generation, role):
+                    self._closing[generation.id] = anyio.Event()
+                    self._tasks.start_soon(self._run_next, generation, role)
+                case EnterNext() if self._next is not None:
+                    self._next.crossing.enter()
+                case LeavePresent():
+                    self._tasks.start_soon(self._present.crossing.leave)
+                case CancelChange() if self._next is not None:
+                    cancelled, self._next = self._next, None
+                    self._following.remove(cancelled)
+                    self._tasks.start_soon(self._retire, cancelled)
+                case FinishChange() if self._next is not None:
+                    over, self._present, self._next = self._present, self._next, None
+                    self._present.crossing.enter()  # if this process was stopped meanwhile
+                    self._present.crossing.end()
+                    over.crossing.role = GenerationRole.LEAVING
+                    self._tasks.start_soon(self._retire, over)
 
-        It has just been started, for example.
-        """
-        if present != self._known.next or self._is_draining:
-            return False
-        if present.id not in self._closing:
-            self._open_next(present, Role.ENTERING)
-        return present == self._opening
-
-    def _open_next(self, generation: Generation, role: Role) -> None:
-        self._closing[generation.id] = anyio.Event()
-        self._opening = generation
-        self._tasks.start_soon(self._run_next, generation, role)
-
-    async def _run_next(self, generation: Generation, role: Role) -> None:
+    async def _run_next(self, generation: Generation, role: GenerationRole) -> None:
         """Run the shards of the next generation, until it is cancelled or over."""
         closing = self._closing[generation.id]
         member: Member | None = None
@@ -163,44 +158,22 @@ class Keeper:
             async with self._open(generation, role) as member:
                 member.ask_to_drain = self.drain
                 member.crossing.look = self._look
-                self._next, self._opening = member, None
-                if self._known.phase is not GenerationPhase.PREPARING:
-                    member.crossing.enter()  # before a resume brings events, which are kept
+                self._next = member
                 self._following.append(member)
-                if member.crossing.role is Role.PREPARING:
+                # Before a resume brings events, which are kept.
+                self._do(self._follower.opened(generation))
+                if member.crossing.role is GenerationRole.PREPARING:
                     await member.crossing.drop_events(member.shards)
                 await closing.wait()
         except Exception as error:
-            self._opening = None
             if member is None or member is self._next:
                 log_error(error)  # the present generation continues
             else:
                 self._error = error
+        self._follower.ended(generation)
         if member is not None and member is self._next:
             self._next = None
             self._following.remove(member)
-
-    def _finish(self, present: Generation) -> None:
-        """End the change: the next generation is the present one."""
-        if self._next is None or self._next.generation != present:
-            raise LocalProtocolError(
-                f"other processes run {present.count} shards now: this one was taken for dead"
-            )
-        over, self._present, self._next = self._present, self._next, None
-        self._is_leaving = False
-        self._present.crossing.enter()  # if this process was stopped meanwhile
-        self._present.crossing.end()
-        over.crossing.role = Role.LEAVING
-        self._tasks.start_soon(self._retire, over)
-
-    def _cancel(self, member: Member) -> None:
-        if member.crossing.role is not Role.PREPARING:
-            raise LocalProtocolError(
-                f"the store has lost the change to {member.generation.count} shards: start again"
-            )
-        self._next = None
-        self._following.remove(member)
-        self._tasks.start_soon(self._retire, member)
 
     async def _retire(self, member: Member) -> None:
         await member.retire()

@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 
 from gateway_fleet._command_service import CommandService, gateway_settings
-from gateway_fleet._crossing import Crossing, Role
+from gateway_fleet._crossing import Crossing
 from gateway_fleet._drains import until_asked
 from gateway_fleet._owned_shards import OwnedShards
 from gateway_fleet._runtime import alone
@@ -17,7 +17,7 @@ from gateway_fleet._slots import SharedSlots, identify_slots
 from gateway_fleet.store import Store, StoreError
 from gateway_proto import Config, GaveUpError, LocalProtocolError, __version__
 from gateway_proto.driver.event_queue import log_error
-from gateway_proto.fleet import Generation, Membership
+from gateway_proto.fleet import Generation, GenerationRole, Membership
 
 __all__ = ["Member"]
 
@@ -35,7 +35,7 @@ class Member:
         ttl: float,
         interval: float,
         publish: bool,
-        role: Role = Role.PRESENT,
+        role: GenerationRole = GenerationRole.PRESENT,
     ) -> None:
         self.name: str = name
         self.generation: Generation = generation

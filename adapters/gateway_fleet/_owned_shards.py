@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 
 from gateway_fleet._coordinator import Coordinator
-from gateway_fleet._crossing import Crossing, Role
+from gateway_fleet._crossing import Crossing
 from gateway_fleet._lease import Lease
 from gateway_fleet._owner import ShardOwner
 from gateway_fleet._presences import Presences
@@ -19,6 +19,7 @@ from gateway_fleet.store import Store
 from gateway_proto import LocalProtocolError
 from gateway_proto.fleet import (
     FleetMetrics,
+    GenerationRole,
     LogHead,
     Membership,
     MembershipEvent,
@@ -43,7 +44,7 @@ class OwnedShards:
         membership: Membership,
         member: str,
         store: Store,
-        role: Role,
+        role: GenerationRole,
         *,
         publish: bool,
         interval: float,
@@ -153,12 +154,12 @@ class OwnedShards:
         )
         self._changed.notify()
         self.crossing.begin(owner)
-        if self.crossing.role is not Role.LEAVING or claim.session is not None:
+        if self.crossing.role.dials(claim.session):
             self.lease.claimed(shard_id)
             await self._shards.add(shard_id, session=claim.session)
             owner.gateway = self._shards.gateways[shard_id]
             self._group.start_soon(self.presences.keep, owner)
-            if self.crossing.role is Role.LEAVING:
+            if self.crossing.role is GenerationRole.LEAVING:
                 self._group.start_soon(self.crossing.leave_shard, owner)
         if await owner.run():
             self._membership.fenced(shard_id, claim.id, now=anyio.current_time())
@@ -192,7 +193,7 @@ class OwnedShards:
             if not self._owns(shard_id, claim):
                 return
             await self._changed.wait()
-        while owner.gateway is None and self.crossing.role is not Role.LEAVING:
+        while owner.gateway is None and self.crossing.role is not GenerationRole.LEAVING:
             await anyio.sleep(_POLL_SECONDS)  # it was claimed just now
         if owner.gateway is not None:
             await owner.until_settled()

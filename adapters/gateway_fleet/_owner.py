@@ -11,6 +11,7 @@ from gateway_fleet._shard_report import ShardReport
 from gateway_fleet.store import Store, StoreError
 from gateway_proto import Dispatch, Event, State
 from gateway_proto.fleet import Ledger, LogHead, LogRecord, Preparation, ShardStatus, Stage
+from gateway_proto.fleet.generation_steps import stage_of
 
 __all__ = ["ShardOwner"]
 
@@ -226,10 +227,7 @@ class ShardOwner:
         return is_owned
 
     def _logged(self, record: LogRecord) -> None:
-        if record.cutover:
-            self.stage = Stage.LEFT
-        elif record.entered:
-            self.stage = Stage.ENTERED
+        self.stage = stage_of(record) or self.stage
 
     async def _delay(self) -> None:
         end = anyio.current_time() + self._seconds

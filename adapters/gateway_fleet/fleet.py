@@ -12,7 +12,6 @@ import anyio
 
 from gateway_fleet._arguments import check_store, check_times
 from gateway_fleet._bots import register_bot
-from gateway_fleet._crossing import Role
 from gateway_fleet._generation import agree, read_generation
 from gateway_fleet._iteration import FleetIteration, PublishingIteration
 from gateway_fleet._keeper import Keeper
@@ -23,7 +22,7 @@ from gateway_fleet.store import Store
 from gateway_proto import Config, Event, LocalProtocolError
 from gateway_proto._checks import BOOL
 from gateway_proto.config import check_is_config
-from gateway_proto.fleet import Cutover, Generation, GenerationPhase, LogHead
+from gateway_proto.fleet import Cutover, Generation, GenerationRole, LogHead
 from gateway_proto.session import token_fingerprint
 
 __all__ = ["Fleet", "open_fleet"]
@@ -172,7 +171,7 @@ async def open_fleet(
         name = member_name() if member is None else member
 
         @contextlib.asynccontextmanager
-        async def opened(generation: Generation, role: Role) -> AsyncIterator[Member]:
+        async def opened(generation: Generation, role: GenerationRole) -> AsyncIterator[Member]:
             running = Member(
                 config,
                 name=name,
@@ -198,8 +197,7 @@ async def open_fleet(
                     yield running
                 running.raise_error()
 
-        is_leaving = generations.phase is GenerationPhase.LEAVING
-        role = Role.LEAVING if is_leaving else Role.PRESENT
+        role = GenerationRole.of_present(generations)
         async with opened(generations.present, role) as present:
             keeper = Keeper(bot, generations, present, opened, interval)
             async with _in_background(keeper.run):
