@@ -7,6 +7,7 @@ tests of the engines compare with them.
 from __future__ import annotations
 
 from collections import deque
+from itertools import islice
 
 from gateway_proto._checks import COUNT, POSITIVE, WORD, optional
 from gateway_proto.errors import LocalProtocolError
@@ -14,6 +15,8 @@ from gateway_proto.fleet.mailboxes import Mailboxes
 from gateway_proto.fleet.records import BYTES, HEAD, RECORD, LogHead, LogRecord
 
 __all__ = ["ReferenceStore"]
+
+_VALUE = optional(BYTES)
 
 
 class _Log:
@@ -99,7 +102,9 @@ class ReferenceStore:
     def records(self, shard: int, after: int) -> list[tuple[int, LogRecord]]:
         """Return the kept records that follow the position `after`, with their positions."""
         COUNT.named("after", after)
-        return [item for item in self._log(shard).records if item[0] > after]
+        records = self._log(shard).records
+        # Positions have no gap, and a log may have thousands of records.
+        return list(islice(records, max(0, after + 1 - records[0][0]), None)) if records else []
 
     def compare_and_set(
         self, key: str, value: bytes | None, revision: int
@@ -110,7 +115,7 @@ class ReferenceStore:
         write was done if the returned value is the written one, so writers add what is unique.
         """
         WORD.named("key", key)
-        optional(BYTES).named("value", value)
+        _VALUE.named("value", value)
         COUNT.named("revision", revision)
         values = self._tables.values
         present = values.get(key)

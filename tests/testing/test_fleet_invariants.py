@@ -10,19 +10,29 @@ import pytest
 
 from gateway_proto import ClientConnection
 from gateway_proto.fleet import (
+    CancelChange,
     FeedCursor,
     FeedEvent,
+    GenerationFollower,
+    GenerationPhase,
+    GenerationRole,
+    Generations,
+    GenerationStep,
+    GroupPlace,
     Ledger,
     LogHead,
     LogRecord,
     Membership,
     ReferenceStore,
+    Resharding,
+    Stage,
 )
 from gateway_proto.testing import (
     FleetSimulation,
     FleetSimulationConfig,
     InvariantViolation,
 )
+from gateway_proto.testing.simulation.fleet import generation_keeper
 from gateway_proto.testing.simulation.fleet.consumer import ConsumedShard
 from gateway_proto.testing.simulation.fleet.invariants import FLEET_INVARIANTS
 from gateway_proto.testing.simulation.fleet.shard_owner import ShardOwner
@@ -85,7 +95,7 @@ def _has_slots_per_process(patch: Patch) -> None:
     true = StoreClient.compare_and_set
 
     def compare_and_set(self: StoreClient, key: str, *rest: Any) -> None:
-        true(self, f"{key}-of-{id(self)}", *rest)
+        true(self, f"{key}-of-{id(self)}" if key == "slots" else key, *rest)
 
     patch.setattr(StoreClient, "compare_and_set", compare_and_set)
 
@@ -133,6 +143,62 @@ def _trusts_its_place_after_an_error(patch: Patch) -> None:
     patch.setattr(FeedCursor, "restart", restart)
 
 
+def _leaves_without_resuming(patch: Patch) -> None:
+    patch.setattr(ShardOwner, "must_resume", lambda self: False)
+
+
+def _enters_without_waiting_for_others(patch: Patch) -> None:
+    true = Resharding.wanted
+
+    def wanted(
+        self: Resharding, generations: Generations, *stages: Mapping[int, Stage], now: float
+    ) -> Generations | None:
+        if generations.phase is GenerationPhase.ENTERING:
+            return generations.advanced()
+        return true(self, generations, *stages, now=now)
+
+    patch.setattr(Resharding, "wanted", wanted)
+
+
+def _drops_events_that_others_have_kept(patch: Patch) -> None:
+    patch.setattr(GenerationRole, "must_look", lambda self, session: False)
+    patch.setattr(generation_keeper, "_CHANGE_SECONDS", 8.0)  # else they know of others soon
+
+
+def _reports_no_cutover(patch: Patch) -> None:
+    true = Membership.reached
+
+    def reached(self: Membership, shard: int, stage: Stage | None, *, now: float) -> None:
+        true(self, shard, None if stage is Stage.LEFT else stage, now=now)
+
+    patch.setattr(Membership, "reached", reached)
+
+
+def _cancels_in_every_phase(patch: Patch) -> None:
+    def cancelled(self: Generations) -> Generations:
+        return msgspec.structs.replace(self, next=None, phase=GenerationPhase.PREPARING)
+
+    patch.setattr(Generations, "cancelled", cancelled)
+
+
+def _runs_cancelled_generations(patch: Patch) -> None:
+    def follow(self: GenerationFollower, known: Generations) -> list[GenerationStep]:
+        return [step for step in true(self, known) if not isinstance(step, CancelChange)]
+
+    true = GenerationFollower.follow
+    patch.setattr(GenerationFollower, "follow", follow)
+
+
+def _reads_on_before_all_cutovers(patch: Patch) -> None:
+    def following(
+        self: GroupPlace, generations: Generations, stages: Mapping[int, Stage]
+    ) -> GroupPlace | None:
+        after = generations.after(self.generation)
+        return None if after is None else GroupPlace(after, entered=True)
+
+    patch.setattr(GroupPlace, "following", following)
+
+
 MUTANTS: list[tuple[str, Callable[[Patch], None], FleetSimulationConfig]] = [
     ("LoggedOnce", fence_nobody, _only("machine_stall", "store_cut")),
     (
@@ -167,6 +233,35 @@ MUTANTS: list[tuple[str, Callable[[Patch], None], FleetSimulationConfig]] = [
     ("ConsumedInOrder", _does_not_see_replaced_records, _only("store_rewind")),
     ("ConsumedInOrder", _trusts_its_place_after_an_error, _only("store_rewind", "consumer_drain")),
     ("StableAssignment", _reads_a_stale_table, _only("machine_crash", fault_phase=30.0)),
+    (
+        "NothingMissedAtCutover",
+        _leaves_without_resuming,
+        _only("reshard", "cut", latency=0.4, fault_interval=0.2, dispatch_interval=0.2),
+    ),
+    ("NothingMissedAtCutover", _enters_without_waiting_for_others, _only("reshard")),
+    (
+        "LoggedOnce",
+        _drops_events_that_others_have_kept,
+        _only(
+            *("reshard", "machine_drain"),
+            look_interval=8.0,
+            fault_interval=0.3,
+            dispatch_interval=0.2,
+            consumers=0,
+        ),
+    ),
+    ("ChangeEnds", _reports_no_cutover, _only("reshard")),
+    (
+        "CancelLeavesNothing",
+        _cancels_in_every_phase,
+        _only("reshard", "reshard_cancel", fault_interval=0.3, consumers=0, max_concurrency=16),
+    ),
+    (
+        "CancelLeavesNothing",
+        _runs_cancelled_generations,
+        _only("reshard", "reshard_cancel", consumers=0),
+    ),
+    ("CutoverOnce", _reads_on_before_all_cutovers, _only("reshard")),
 ]
 
 

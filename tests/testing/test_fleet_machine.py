@@ -12,10 +12,13 @@ from gateway_proto import Dial
 from gateway_proto.events import DialPurpose
 from gateway_proto.fleet import ReferenceStore
 from gateway_proto.testing import FleetSimulation, FleetSimulationConfig, InvariantViolation
+from gateway_proto.testing.simulation.fleet.generation_member import GenerationMember
 from gateway_proto.testing.simulation.fleet.invariants import NoNeedlessIdentify
 from gateway_proto.testing.simulation.fleet.machine import MachineProcess
+from gateway_proto.testing.simulation.fleet.observer import LogId
 from gateway_proto.testing.simulation.fleet.shard_owner import ShardOwner
 
+LOG = LogId("g1", 0)
 ALONE = FleetSimulationConfig(machines=1, shards=1, fault_interval=None, loss=0.0)
 
 
@@ -24,14 +27,16 @@ def _owner(simulation: FleetSimulation, shard: int = 0) -> ShardOwner:
     for _ in range(600):
         simulation.run(0.1)
         process = simulation.machines[0].process
-        if process is not None and shard in process.owners:
-            return process.owners[shard]
+        for owner in [] if process is None else process.owners:
+            if owner.shard == shard:
+                return owner
     raise AssertionError("the shard has no owner")
 
 
-def _process(owner: ShardOwner) -> MachineProcess:
-    assert isinstance(owner.process, MachineProcess)
-    return owner.process
+def _process(simulation: FleetSimulation) -> MachineProcess:
+    process = simulation.machines[0].process
+    assert process is not None
+    return process
 
 
 def test_claim_that_is_refused_three_times_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,14 +63,14 @@ def test_claim_without_an_answer_is_looked_up_in_the_head() -> None:
 
         owner = _owner(simulation)
 
-        claims = [one for _, one in simulation.fleet.store.reference.records(0, 0) if one.claim]
+        claims = [one for _, one in simulation.fleet.store.scope("g1").records(0, 0) if one.claim]
         assert owner.claim in [claim.id for claim in claims]
 
 
 def test_slot_of_a_lost_connection_is_left_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
     grants: list[Callable[[float], bool]] = []
     monkeypatch.setattr(
-        MachineProcess, "join_slots", lambda self, shard, grant: grants.append(grant)
+        GenerationMember, "join_slots", lambda self, shard, grant: grants.append(grant)
     )
     simulation = FleetSimulation(1, ALONE)
     owner = _owner(simulation)
@@ -83,13 +88,13 @@ def test_slot_of_a_lost_connection_is_left_to_others(monkeypatch: pytest.MonkeyP
 def test_slot_is_not_used_if_another_owner_has_claimed(monkeypatch: pytest.MonkeyPatch) -> None:
     grants: list[Callable[[float], bool]] = []
     monkeypatch.setattr(
-        MachineProcess, "join_slots", lambda self, shard, grant: grants.append(grant)
+        GenerationMember, "join_slots", lambda self, shard, grant: grants.append(grant)
     )
     simulation = FleetSimulation(1, ALONE)
     owner = _owner(simulation)
     simulation.run(5.0)
 
-    simulation.fleet.store.rewind(0, 1)
+    simulation.fleet.store.rewind(LOG, 1)
     assert grants[-1](simulation.now) is True
     simulation.run(1.0)
 
@@ -107,7 +112,8 @@ def test_slot_that_is_checked_too_late_is_asked_for_again() -> None:
 
 def test_frozen_process_is_thawed_by_its_last_freeze() -> None:
     simulation = FleetSimulation(1, ALONE)
-    process = _process(_owner(simulation))
+    _owner(simulation)
+    process = _process(simulation)
 
     process.freeze(5.0, clock_stands=False)
     simulation.run(1.0)
@@ -141,7 +147,7 @@ def test_server_knows_which_sessions_can_be_resumed() -> None:
     simulation = FleetSimulation(1, ALONE)
     _owner(simulation)
     simulation.run(10.0)
-    session = simulation.fleet.head(0).session
+    session = simulation.fleet.head(LOG).session
     assert session is not None
 
     assert simulation.fleet.can_resume(session)

@@ -19,6 +19,7 @@ from gateway_proto.testing import (
 )
 from gateway_proto.testing.simulation.fleet.history import FleetHistory
 from gateway_proto.testing.simulation.fleet.invariants import FLEET_INVARIANTS
+from gateway_proto.testing.simulation.fleet.observer import LogId
 from tests.testing.support import digest_elsewhere, fence_nobody
 
 IDLE = FleetSimulationConfig(machines=2, shards=3, fault_interval=None)
@@ -104,7 +105,7 @@ def test_idle_fleet_logs_all_that_servers_dispatched() -> None:
 
     simulation.run()
 
-    store, network = simulation.fleet.store.reference, simulation.fleet.network
+    store, network = simulation.fleet.store.scope("g1"), simulation.fleet.network
     for shard in range(3):
         logged = [event for _, record in store.records(shard, 0) for event in record.events]
         session = store.head(shard).session
@@ -138,7 +139,7 @@ def test_spent_budget_leaves_shards_without_a_session() -> None:
 
     assert report.identifies == 6
     assert simulation.fleet.is_budget_spent()
-    assert None in [simulation.fleet.head(shard).session for shard in range(3)]
+    assert None in [simulation.fleet.head(LogId("g1", shard)).session for shard in range(3)]
 
 
 # ----- broken invariants -----
@@ -213,7 +214,7 @@ def _settled() -> FleetSimulation:
 
 def _ready(simulation: FleetSimulation) -> list[int]:
     processes = [machine.process for machine in simulation.machines]
-    owners = [owner for one in processes if one is not None for owner in one.owners.values()]
+    owners = [owner for one in processes if one is not None for owner in one.owners]
     return sorted(owner.shard for owner in owners if owner.is_ready)
 
 
@@ -253,7 +254,7 @@ def test_lost_session_is_identified_again(kind: str) -> None:
     report = simulation.run(30.0)
 
     assert report.identifies == 4
-    logs = (simulation.fleet.store.reference.records(shard, 0) for shard in range(3))
+    logs = (simulation.fleet.store.scope("g1").records(shard, 0) for shard in range(3))
     lost = [record for log in logs for _, record in log if record.session_lost]
     assert len(lost) >= 1
 
@@ -291,7 +292,7 @@ def test_connection_that_is_not_ready_gets_no_fault_of_a_server() -> None:
     for _ in range(100):
         simulation.run(0.1)
         process = simulation.machines[0].process
-        owner = None if process is None else process.owners.get(0)
+        owner = None if process is None or not process.owners else process.owners[0]
         if owner is not None and owner.connection is not None:
             break
     assert owner is not None

@@ -9,7 +9,7 @@ import pytest
 
 from gateway_proto.fleet import LogHead, LogRecord
 from gateway_proto.testing import FleetSimulationConfig, SeededRandom
-from gateway_proto.testing.simulation.fleet.observer import FleetObserver
+from gateway_proto.testing.simulation.fleet.observer import FleetObserver, LogId
 from gateway_proto.testing.simulation.fleet.store import SimulatedStore, StoreClient
 from gateway_proto.testing.simulation.process import SimulatedProcess
 from gateway_proto.testing.simulation.scheduler import Scheduler
@@ -22,11 +22,11 @@ class _Log(FleetObserver):
     def __init__(self) -> None:
         self.calls: list[tuple[Any, ...]] = []
 
-    def appended(self, shard: int, position: int, record: LogRecord) -> None:
-        self.calls.append((shard, position, record.id))
+    def appended(self, log: LogId, position: int, record: LogRecord) -> None:
+        self.calls.append((log, position, record.id))
 
-    def rewound(self, shard: int, position: int) -> None:
-        self.calls.append((shard, position))
+    def rewound(self, log: LogId, position: int) -> None:
+        self.calls.append((log, position))
 
 
 class _Bench:
@@ -68,7 +68,7 @@ def test_store_answers_each_verb_after_its_latency() -> None:
         LogHead(1, "a", "m"),
         {"m": b"1"},
     ]
-    assert bench.log.calls == [(0, 1, "a")]
+    assert bench.log.calls == [(("", 0), 1, "a")]
 
 
 def test_refused_append_is_not_observed() -> None:
@@ -92,7 +92,7 @@ def test_slow_request_fails_and_is_made_later(seed: int) -> None:
     assert bench.answers == [(2.0, "no answer")]
     before = list(bench.log.calls)
     bench.scheduler.run(30.0)
-    assert bench.log.calls == [(0, 1, "a")], "it was slow on its way, or its answer was"
+    assert bench.log.calls == [(("", 0), 1, "a")], "it was slow on its way, or its answer was"
     assert len(bench.answers) == 1, "an answer that is too late is ignored"
     assert before in ([], bench.log.calls)
 
@@ -152,10 +152,10 @@ def test_rewind_drops_records_and_the_head() -> None:
         bench.append(record, LogHead(number, "-abc"[number]) if number else EMPTY)
         bench.scheduler.run(number + 1.0)
 
-    bench.store.rewind(0, 2)
-    bench.store.rewind(0, 5)
+    bench.store.rewind(LogId("", 0), 2)
+    bench.store.rewind(LogId("", 0), 5)
 
-    assert bench.log.calls[3:] == [(0, 1), (0, 0)]
+    assert bench.log.calls[3:] == [(("", 0), 1), (("", 0), 0)]
     assert bench.store.reference.head(0) == EMPTY
 
 

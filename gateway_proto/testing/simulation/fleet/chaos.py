@@ -17,6 +17,8 @@ from gateway_proto.testing.simulation.server_process import ServerEndpoint
 __all__ = ["FleetChaos"]
 
 _NAMES = tuple(FLEET_FAULT_KINDS)
+_COUNTS = range(1, 7)
+"""Numbers of shards to which a fleet changes."""
 
 
 class FleetChaos:
@@ -43,6 +45,7 @@ class FleetChaos:
             self._at_machine(machine, kind, rng)
             or self._at_consumer(consumer, kind, rng)
             or self._at_store(machine, kind, rng)
+            or self._by_operator(kind, rng)
             or self._at_connection(machine, kind, rng)
         )
         if injected:
@@ -90,9 +93,22 @@ class FleetChaos:
                 store.slow(machine.number, rng.uniform(0.1, 25.0))
             case "store_away":
                 store.go_away(rng.uniform(0.5, 20.0))
-            case "store_rewind":
-                shard = rng.randrange(self._fleet.config.shards)
-                store.rewind(shard, 1 + rng.randrange(4))
+            case "store_rewind" if self._fleet.running_logs:
+                store.rewind(rng.choice(self._fleet.running_logs), 1 + rng.randrange(4))
+            case _:
+                return False
+        return True
+
+    def _by_operator(self, kind: str, rng: SeededRandom) -> bool:
+        generations = self._fleet.store.generations
+        if generations is None:
+            return False
+        match kind:
+            case "reshard" if generations.next is None:
+                counts = [count for count in _COUNTS if count != generations.present.count]
+                self._fleet.operator.reshard(rng.choice(counts))
+            case "reshard_cancel" if generations.next is not None:
+                self._fleet.operator.cancel()  # which is refused unless the change prepares
             case _:
                 return False
         return True
@@ -130,7 +146,7 @@ class FleetChaos:
         return True
 
     def _owner(self, machine: Machine, rng: SeededRandom) -> ShardOwner | None:
-        process = machine.process
-        if process is None or not process.owners:
+        owners = [] if machine.process is None else machine.process.owners
+        if not owners:
             return None
-        return rng.choice([process.owners[shard] for shard in sorted(process.owners)])
+        return rng.choice(sorted(owners, key=lambda owner: owner.log))

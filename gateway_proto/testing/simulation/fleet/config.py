@@ -43,6 +43,8 @@ class FleetSimulationConfig:
     """The time after which a member whose heartbeats stopped counts as dead."""
     interval: float = 0.5
     """The time between two heartbeats of a member."""
+    look_interval: float = 2.0
+    """The time between two looks at the generations, while no change is under way."""
     max_moves: int = 4
     """The number of shards that a member releases at once."""
     heartbeat_interval: int = 10_000
@@ -61,9 +63,9 @@ class FleetSimulationConfig:
         default=frozenset(), converter=_kinds, validator=_known_kinds
     )
     """Kinds of faults that are left out, see `FLEET_FAULT_KINDS`."""
-    fault_phase: float = 150.0
+    fault_phase: float = 140.0
     """The length of a fault phase."""
-    recovery_phase: float = 100.0
+    recovery_phase: float = 90.0
     """The length of a recovery phase. After it each shard is READY at one machine."""
     settle: float = 75.0
     """The part of a recovery phase after which no shard moves."""

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from gateway_proto.fleet import (
     FeedCursor,
     FeedEvent,
+    Generations,
+    GroupPlace,
     LogHead,
     LogRecord,
     Membership,
@@ -14,12 +16,14 @@ from gateway_proto.fleet import (
     ReleaseRequested,
     ShardAcquired,
     ShardLost,
+    Stage,
 )
 from gateway_proto.testing.simulation.fleet.config import FleetSimulationConfig
 from gateway_proto.testing.simulation.fleet.history import FleetHistory
 from gateway_proto.testing.simulation.fleet.host import Host
 from gateway_proto.testing.simulation.fleet.membership_driver import MembershipDriver
-from gateway_proto.testing.simulation.fleet.store import SimulatedStore, StoreClient
+from gateway_proto.testing.simulation.fleet.observer import LogId
+from gateway_proto.testing.simulation.fleet.store import PLACE, READ, SimulatedStore, StoreClient
 from gateway_proto.testing.simulation.process import SimulatedProcess
 from gateway_proto.testing.simulation.rng import SeededRandom
 from gateway_proto.testing.simulation.scheduler import Scheduler
@@ -29,6 +33,8 @@ __all__ = ["ConsumedShard", "Consumer", "ConsumerProcess"]
 _POLL_SECONDS = 1.0
 """Time between two looks at a log."""
 _RETRY_SECONDS = 0.2
+_CHANGE_SECONDS = 0.5
+"""Time between two looks while the fleet changes the number of its shards."""
 
 
 class ConsumedShard:
@@ -36,7 +42,9 @@ class ConsumedShard:
 
     def __init__(self, process: ConsumerProcess, shard: int, claim: LogHead) -> None:
         self.process: ConsumerProcess = process
+        self._reading = process.reading
         self.shard: int = shard
+        self.log: LogId = LogId(process.reading.place.generation.id, shard)
         self.claim: LogHead = claim
         """The own claim, in the log of the group."""
         self.cursor: FeedCursor = FeedCursor(claim)
@@ -66,18 +74,20 @@ class ConsumedShard:
         self._acknowledged()
 
     def _begin(self) -> None:
-        self.process.group.read_cursor(self.shard, self._begin_with, self._again(self._begin))
+        self._reading.group.read_cursor(self.shard, self._begin_with, self._again(self._begin))
 
     def _begin_with(self, answer: tuple[bytes | None, int]) -> None:
         value, revision = answer
 
         def start(head: LogHead) -> None:
-            self.cursor.begin(value, revision, start=head)
+            entered = self._reading.place.entered
+            self.cursor.begin(value, revision, start=head, entered=entered)
             self._write()
             self._poll()
 
-        if value is None:  # a new group begins with the next events
-            self.process.logs.head(self.shard, start, self._again(self._begin))
+        is_new = value is None and not self._reading.place.entered
+        if is_new:  # a new group begins with the next events
+            self._reading.logs.head(self.shard, start, self._again(self._begin))
         else:
             start(LogHead())
 
@@ -106,7 +116,7 @@ class ConsumedShard:
             self._is_writing = False
             self.process.after(_RETRY_SECONDS, self._write)
 
-        self.process.group.write_cursor(self.shard, *write, answered, failed)
+        self._reading.group.write_cursor(self.shard, *write, answered, failed)
 
     def _acknowledged(self) -> None:
         done, self._on_acknowledged = self._on_acknowledged, None
@@ -124,25 +134,26 @@ class ConsumedShard:
         if self._is_reading or self.is_over or not cursor.is_active or not cursor.needs_records:
             return
         self._is_reading = True
+        is_ended = self._reading.is_over  # before the read, which then finds all that was logged
 
         def answered(records: list[tuple[int, LogRecord]]) -> None:
             self._is_reading = False
-            self._add(records)
+            self._add(records, is_ended=is_ended)
 
         def failed() -> None:
             self._is_reading = False
             cursor.restart()  # the engine may have lost the end of the log
             self.process.after(_RETRY_SECONDS, self._write)
 
-        self.process.logs.records(self.shard, cursor.position, answered, failed)
+        self._reading.logs.records(self.shard, cursor.position, answered, failed)
 
-    def _add(self, records: list[tuple[int, LogRecord]]) -> None:
+    def _add(self, records: list[tuple[int, LogRecord]], *, is_ended: bool) -> None:
         cursor = self.cursor
         if self.is_over or not cursor.is_active:
             return
-        for position, record in records:
-            if not cursor.add(position, record):
-                break
+        is_whole = all(cursor.add(position, record) for position, record in records)
+        if is_ended and is_whole and len(records) < READ:
+            cursor.finish()
         if not cursor.needs_records:
             self.process.take()
 
@@ -154,12 +165,26 @@ class ConsumedShard:
         return lambda: self.process.after(_RETRY_SECONDS, again)
 
 
+class _Reading:
+    """What a consumer has of the generation that its group reads."""
+
+    def __init__(self, place: GroupPlace, process: ConsumerProcess) -> None:
+        self.place: GroupPlace = place
+        self.is_over: bool = False
+        """Whether the fleet has left the generation: logs that are read to their ends are done."""
+        self.logs: StoreClient = process.client(place.generation.id)
+        self.group: StoreClient = process.client(place.generation.id, in_group=True)
+        self.shards: dict[int, ConsumedShard] = {}
+
+
 class ConsumerProcess(SimulatedProcess):
     """One process of a group: it takes one event after the other, of all its shards."""
 
     alive: bool
     clock_lag: float
     frozen: bool
+    reading: _Reading
+    _membership: MembershipDriver
 
     def __init__(
         self,
@@ -176,21 +201,102 @@ class ConsumerProcess(SimulatedProcess):
         self.alive = True
         self.member: str = member
         """The member's name, which no other run has."""
-        self.logs: StoreClient = StoreClient(store, consumer.number, self)
-        self.group: StoreClient = StoreClient(store, consumer.number, self, in_group=True)
-        self.shards: dict[int, ConsumedShard] = {}
-        """The shards by id."""
         self.is_draining: bool = False
         """Whether it gives its shards away and ends."""
         self._consumer = consumer
-        self._handling_seconds = config.handling
+        self._store = store
+        self._config = config
         self._observer = observer
         self._random = random
         self._taken: ConsumedShard | None = None
+        self._has_begun = self._is_changing = False
+        self._bot = self.client("")
+        self._scope = self.client("", in_group=True)
+        self._look()
+
+    def client(self, generation: str, *, in_group: bool = False) -> StoreClient:
+        """Return a client of a part of the store."""
+        number = self._consumer.number
+        return StoreClient(self._store, number, self, generation, in_group=in_group)
+
+    @property
+    def shards(self) -> dict[int, ConsumedShard]:
+        """The shards by id."""
+        return self.reading.shards if self._has_begun else {}
+
+    # ----- the generation that the group reads -----
+
+    def _look(self) -> None:
+        """Read the generations and the place of the group, and follow it."""
+        self._bot.read_generations(self._look_at_place, self._look_later)
+
+    def _look_later(self) -> None:
+        seconds = self._config.look_interval
+        if not self._has_begun or self._is_changing:
+            seconds = min(seconds, _CHANGE_SECONDS)
+        self.after(seconds, self._look)
+
+    def _look_at_place(self, answer: tuple[bytes | None, int]) -> None:
+        if answer[0] is None:
+            self._look_later()  # no member has been started yet
+            return
+        generations = Generations.from_bytes(answer[0])
+
+        def placed(answer: tuple[bytes | None, int]) -> None:
+            value, revision = answer
+            if value is None:
+                first = GroupPlace(generations.present).to_bytes()
+                self._scope.write_place(first, revision, placed, self._look_later)
+            else:
+                self._follow(GroupPlace.from_bytes(value), revision, generations)
+
+        self._scope.compare_and_set(PLACE, None, 0, placed, self._look_later)
+
+    def _follow(self, place: GroupPlace, revision: int, generations: Generations) -> None:
+        if not self._has_begun or place != self.reading.place:
+            self._enter(place)
+            self._look_later()
+            return
+        here = self.reading
+        here.is_over = generations.present != place.generation
+        self._is_changing = here.is_over or generations.next is not None
+        if not self._is_changing:
+            self._look_later()
+            return
+        membership = self._membership.membership
+        for shard in here.shards.values():
+            if shard.cursor.is_cut:
+                membership.reached(shard.shard, Stage.LEFT, now=self.clock())
+        self._membership.step()
+        wanted = place.following(generations, membership.stages)
+        if wanted is None:
+            self._look_later()
+        else:
+
+            def written(answer: tuple[bytes | None, int]) -> None:
+                self._follow(GroupPlace.from_bytes(answer[0] or b""), answer[1], generations)
+
+            self._scope.write_place(wanted.to_bytes(), revision, written, self._look_later)
+
+    def _enter(self, place: GroupPlace) -> None:
+        """Leave the logs that were read, and read those of a generation."""
+        if self._has_begun:
+            self._membership.stop()
+            for shard in list(self.shards.values()):
+                self._remove(shard)
+            self.reading.group.heartbeat(self.member, b"", lambda _: None, lambda: None)
+        self._has_begun, self._is_changing = True, False
+        self.reading = _Reading(place, self)
         membership = Membership(
-            member, config.shards, ttl=config.ttl, interval=config.interval, now=self.clock()
+            self.member,
+            place.generation.count,
+            ttl=self._config.ttl,
+            interval=self._config.interval,
+            now=self.clock(),
         )
-        self._membership = MembershipDriver(self, member, membership, self.group, self)
+        self._membership = MembershipDriver(self, self.member, membership, self.reading.group, self)
+        if self.is_draining:
+            membership.drain(now=self.clock())
         self._membership.step()
 
     # ----- events -----
@@ -199,14 +305,14 @@ class ConsumerProcess(SimulatedProcess):
         """Take the next event, unless one is being handled, and handle it for some time."""
         if self._taken is not None:
             return
-        for shard in list(self.shards.values()):
+        for shard in list(self.reading.shards.values()):
             event = shard.next_event()
             if event is not None:
                 # The other shards come first next time.
                 self.shards[shard.shard] = self.shards.pop(shard.shard)
                 self._taken = shard
                 self._observer.consumed(shard, event)
-                self.after(2 * self._random.random() * self._handling_seconds, self._handled)
+                self.after(2 * self._random.random() * self._config.handling, self._handled)
                 return
 
     def _handled(self) -> None:
@@ -279,8 +385,9 @@ class ConsumerProcess(SimulatedProcess):
     def drain(self) -> None:
         """Give all shards away, and end."""
         self.is_draining = True
-        self._membership.membership.drain(now=self.clock())
-        self._membership.step()
+        if self._has_begun:
+            self._membership.membership.drain(now=self.clock())
+            self._membership.step()
 
     def crash(self) -> None:
         """End at once."""

@@ -27,6 +27,9 @@ FLEET_FAULT_KINDS: Mapping[str, str] = MappingProxyType(
         "store_slow": "a request to the store, or its answer, takes up to 25 s",
         "store_away": "the store is down for up to 20 s; it keeps what it has acknowledged",
         "store_rewind": "a failover of the store: the last records of a shard's log are gone",
+        # the operator
+        "reshard": "the change to another number of shards begins, if none is under way",
+        "reshard_cancel": "the change to another number of shards is cancelled while it prepares",
         # servers and connections
         **{kind: FAULT_KINDS[kind] for kind in _OF_CONNECTIONS},
     }

@@ -10,10 +10,11 @@ from typing import Any
 
 from gateway_proto.client.client import Dial
 from gateway_proto.events import Dispatch, Event
-from gateway_proto.fleet import FeedEvent, LoggedDispatch, LogRecord
+from gateway_proto.fleet import FeedEvent, Generations, GroupPlace, LoggedDispatch, LogRecord
 from gateway_proto.testing.simulation.fleet.observer import (
     ConsumerView,
     FleetObserver,
+    LogId,
     MemberView,
     OwnerView,
 )
@@ -38,7 +39,7 @@ class FleetHistory(FleetObserver):
         """A command that runs the same history."""
         self._hash = hashlib.blake2b(digest_size=16)
         self._machines: deque[tuple[float, str]] = deque(maxlen=_TRACE_LENGTH)
-        self._shards: dict[int, deque[tuple[float, str]]] = {}
+        self._logs: dict[LogId, deque[tuple[float, str]]] = {}
         self.events: int = 0
         """The number of events that clients received."""
         self.identifies: int = 0
@@ -49,6 +50,9 @@ class FleetHistory(FleetObserver):
         """The number of records that took a shard over."""
         self.consumed_events: int = 0
         """The number of events that applications took."""
+        self.changes: int = 0
+        """The number of changes to another number of shards that were completed."""
+        self._generations: Generations | None = None
 
     def begin(self, invariants: Sequence[FleetObserver]) -> None:
         """Check these invariants from now on."""
@@ -70,6 +74,9 @@ class FleetHistory(FleetObserver):
         self._consumed = overrides(FleetObserver.consumed)
         self._event_handled = overrides(FleetObserver.event_handled)
         self._cursor_written = overrides(FleetObserver.cursor_written)
+        self._generations_written = overrides(FleetObserver.generations_written)
+        self._place_written = overrides(FleetObserver.place_written)
+        self._leaves = overrides(FleetObserver.leaves)
         self._settled = overrides(FleetObserver.settled)
         self._recovered = overrides(FleetObserver.fleet_recovered)
 
@@ -78,27 +85,27 @@ class FleetHistory(FleetObserver):
         """The digest of the history: equal for equal histories."""
         return self._hash.hexdigest()
 
-    def broken(self, name: str, what: str, shard: int | None) -> InvariantViolation:
+    def broken(self, name: str, what: str, log: LogId | None) -> InvariantViolation:
         """Return the error for an invariant that does not hold."""
-        about_shard = () if shard is None else self._shards.get(shard, ())
-        lines = sorted([*self._machines, *about_shard], key=lambda line: line[0])
+        about_log = () if log is None else self._logs.get(log, ())
+        lines = sorted([*self._machines, *about_log], key=lambda line: line[0])
         return InvariantViolation(
             name,
-            what if shard is None else f"shard {shard}: {what}",
+            what if log is None else f"{log}: {what}",
             at=self._scheduler.now,
             seed=self._seed,
             replay=self.replay,
             trace=[f"{at:13.3f}  {text}" for at, text in lines],
         )
 
-    def note(self, text: str, shard: int | None = None) -> None:
+    def note(self, text: str, log: LogId | None = None) -> None:
         """Add a line to the digest and to a trace: that of a shard, or that of all machines."""
         now = self._scheduler.now
         self._hash.update(struct.pack("<d", now))
         self._hash.update(text.encode())
         trace = self._machines
-        if shard is not None:
-            trace = self._shards.setdefault(shard, deque(maxlen=_TRACE_LENGTH))
+        if log is not None:
+            trace = self._logs.setdefault(log, deque(maxlen=_TRACE_LENGTH))
         trace.append((now, text))
 
     # ----- observed calls -----
@@ -109,7 +116,7 @@ class FleetHistory(FleetObserver):
 
     def owner(self, owner: OwnerView, text: str) -> None:
         """Note what a shard's owner does."""
-        self.note(f"{owner.process.member}, shard {owner.shard}: {text}", owner.shard)
+        self.note(f"{owner.process.member}, {owner.log}: {text}", owner.log)
 
     def started(self, process: MemberView) -> None:
         """Record that a process has started."""
@@ -164,30 +171,31 @@ class FleetHistory(FleetObserver):
         for released in self._released:
             released(owner)
 
-    def appended(self, shard: int, position: int, record: LogRecord) -> None:
+    def appended(self, log: LogId, position: int, record: LogRecord) -> None:
         """Record an append."""
         self.records += 1
         self.claims += record.claim
         kind = " claim" if record.claim else f" {len(record.events)} events"
         kind += ", session lost" if record.session_lost else ""
+        kind += ", cutover" if record.cutover else ", entered" if record.entered else ""
         session = record.session
         as_of = "no session" if session is None else f"{session.id} {session.sequence}"
-        self.note(f"log {position}: {record.id} by {record.by},{kind}, {as_of}", shard)
+        self.note(f"log {position}: {record.id} by {record.by},{kind}, {as_of}", log)
         for appended in self._appended:
-            appended(shard, position, record)
+            appended(log, position, record)
 
-    def rewound(self, shard: int, position: int) -> None:
+    def rewound(self, log: LogId, position: int) -> None:
         """Record that the store has lost the end of a log."""
-        self.note(f"the log ends with {position} after a failover", shard)
+        self.note(f"the log ends with {position} after a failover", log)
         for rewound in self._rewound:
-            rewound(shard, position)
+            rewound(log, position)
 
     def consumed(self, consumer: ConsumerView, event: FeedEvent) -> None:
         """Record that an application takes an event."""
         self.consumed_events += 1
         what = event.id if isinstance(event, LoggedDispatch) else repr(event)
         who = f"{consumer.process.member}, claim {consumer.claim.position}"
-        self.note(f"{who} consumes {what}", consumer.shard)
+        self.note(f"{who} consumes {what}", consumer.log)
         for consumed in self._consumed:
             consumed(consumer, event)
 
@@ -196,11 +204,32 @@ class FleetHistory(FleetObserver):
         for handled in self._event_handled:
             handled(consumer)
 
-    def cursor_written(self, shard: int, value: bytes) -> None:
+    def cursor_written(self, log: LogId, value: bytes) -> None:
         """Record a new cursor."""
-        self.note(f"cursor {value.decode()}", shard)
+        self.note(f"cursor {value.decode()}", log)
         for written in self._cursor_written:
-            written(shard, value)
+            written(log, value)
+
+    def generations_written(self, generations: Generations) -> None:
+        """Record new generations."""
+        known, self._generations = self._generations, generations
+        if known is not None and known.present != generations.present:
+            self.changes += 1
+        self.note(f"generations {generations.to_bytes().decode()}")
+        for written in self._generations_written:
+            written(generations)
+
+    def place_written(self, place: GroupPlace) -> None:
+        """Record that the group reads another generation."""
+        self.note(f"the group reads {place.generation.id}")
+        for written in self._place_written:
+            written(place)
+
+    def leaves(self, owner: OwnerView) -> None:
+        """Record that an owner closes its shard for good."""
+        self.owner(owner, "closes it for good")
+        for leaves in self._leaves:
+            leaves(owner)
 
     def settled(self) -> None:
         """Pass on that no shard should move from now on."""

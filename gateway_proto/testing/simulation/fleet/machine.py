@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
-from gateway_proto.fleet import (
-    GatewaySettings,
-    Membership,
-    MembershipEvent,
-    ReleaseRequested,
-    ShardAcquired,
-    ShardLost,
-)
+from gateway_proto.fleet import Generation, GenerationRole, Generations
 from gateway_proto.testing.simulation.fleet.config import FleetSimulationConfig
+from gateway_proto.testing.simulation.fleet.generation_keeper import GenerationKeeper
+from gateway_proto.testing.simulation.fleet.generation_member import GenerationMember
 from gateway_proto.testing.simulation.fleet.history import FleetHistory
 from gateway_proto.testing.simulation.fleet.host import Host
-from gateway_proto.testing.simulation.fleet.membership_driver import MembershipDriver
-from gateway_proto.testing.simulation.fleet.shard_owner import ShardOwner, client_config
-from gateway_proto.testing.simulation.fleet.slots import SlotsDriver
+from gateway_proto.testing.simulation.fleet.shard_owner import ShardOwner
 from gateway_proto.testing.simulation.fleet.store import SimulatedStore, StoreClient
 from gateway_proto.testing.simulation.network import Network
 from gateway_proto.testing.simulation.process import SimulatedProcess
@@ -26,12 +20,11 @@ from gateway_proto.testing.simulation.scheduler import Scheduler
 
 __all__ = ["Machine", "MachineProcess"]
 
-_SETTINGS = GatewaySettings(10)
-"""Settings by which the members of the fleet send each other notices."""
+_RETRY_SECONDS = 0.2
 
 
 class MachineProcess(SimulatedProcess):
-    """One process of a fleet: a member, and an owner for each of its shards."""
+    """One process of a fleet: a member of each generation that runs."""
 
     # Declared again, since pyright infers the types of attributes that a subclass assigns.
     alive: bool
@@ -53,142 +46,106 @@ class MachineProcess(SimulatedProcess):
         super().__init__(scheduler)
         self.alive = True
         self.member: str = member
-        """The member's name, which no other run has."""
-        self.store: StoreClient = StoreClient(store, machine.number, self)
-        self.owners: dict[int, ShardOwner] = {}
-        """The owners by shard."""
+        """The name, which no other run has."""
         self.is_draining: bool = False
         """Whether it gives its shards away and ends."""
+        self.thawed_at: float = -math.inf
+        """When it ran again last."""
+        self.keeper: GenerationKeeper | None = None
+        """The generations that it runs, once it has read them from the store."""
         self._machine = machine
         self._config = config
         self._network = network
+        self._store = store
         self._observer = observer
         self._random = random
         self._frozen_at = -1.0
         self._clock_stands = False
+        self._bot = StoreClient(store, machine.number, self)
         observer.started(self)
-        self.membership: Membership = Membership(
-            member,
-            config.shards,
-            ttl=config.ttl,
-            interval=config.interval,
-            max_moves=config.max_moves,
-            gateway=_SETTINGS,
-            now=self.clock(),
+        self._agree()
+
+    @property
+    def members(self) -> list[GenerationMember]:
+        """The members of all generations that it runs."""
+        return [] if self.keeper is None else self.keeper.members
+
+    @property
+    def owners(self) -> list[ShardOwner]:
+        """The owners of all shards."""
+        return [owner for member in self.members for owner in member.owners.values()]
+
+    # ----- generations -----
+
+    def _agree(self) -> None:
+        """Read the generations, or begin the first one."""
+
+        def answered(answer: tuple[bytes | None, int]) -> None:
+            value, revision = answer
+            if value is None:
+                first = Generations.begun("g1", self._config.shards)
+                self._bot.write_generations(first.to_bytes(), revision, answered, again)
+                return
+            self.keeper = GenerationKeeper(
+                self,
+                self._bot,
+                self._open,
+                self._failed,
+                self.member_left,
+                known=Generations.from_bytes(value),
+                interval=self._config.look_interval,
+            )
+            if self.is_draining:
+                self.keeper.drain()
+
+        def again() -> None:
+            self.after(_RETRY_SECONDS, self._agree)
+
+        self._bot.read_generations(answered, again)
+
+    def _open(self, generation: Generation, role: GenerationRole) -> GenerationMember:
+        self._observer.machine(self, f"runs {generation.id}, {role.value}")
+        return GenerationMember(
+            self,
+            self,
+            self.member,
+            generation,
+            role,
+            config=self._config,
+            network=self._network,
+            store=StoreClient(self._store, self._machine.number, self, generation.id),
+            bot=self._bot,
+            observer=self._observer,
+            random=self._random,
         )
-        self.slots: SlotsDriver = SlotsDriver(
-            self, member, self.store, config, lambda: observer.identifies
-        )
-        self._driver = MembershipDriver(self, member, self.membership, self.store, self)
-        self.store.watch(member, self._driver.notified)
-        self._driver.step()
 
-    # ----- membership -----
-
-    def heartbeat_sent(self, number: int) -> None:
-        """Record a heartbeat."""
-        self._observer.heartbeat_sent(self, number)
-
-    def heartbeat_answered(self, number: int) -> None:
-        """Record an answer."""
-        self._observer.heartbeat_answered(self, number)
-
-    def lease_renewed(self) -> None:
-        """Dial where an owner waits for it."""
-        for owner in list(self.owners.values()):
-            owner.lease_renewed()
-
-    def has_left(self) -> None:
-        """End: all shards are given away."""
+    def _failed(self, why: str) -> None:
+        """End: the others run another generation."""
+        self._observer.machine(self, why)
         self._machine.drained()
 
-    def notify(self, member: str) -> None:
-        """Send a notice by the store."""
-        self.store.notify(member)
+    def look(self, then: Callable[[], None]) -> None:
+        """Read the generations, and do what they ask for before a function is called."""
+        assert self.keeper is not None
+        self.keeper.look(then)
 
-    def membership_event(self, event: MembershipEvent) -> None:
-        """Own a shard, or give it up."""
-        match event:
-            case ShardAcquired(shard, head):
-                self._observer.machine(self, f"acquires shard {shard} at {head.position}")
-                self.owners[shard] = ShardOwner(
-                    self,
-                    shard,
-                    head,
-                    client_config(
-                        shard,
-                        self._config.shards,
-                        self._network.servers[0].gateway_hosts[0],
-                        self._random.random,
-                    ),
-                    network=self._network,
-                    observer=self._observer,
-                    random=self._random,
-                )
-            case ShardLost(shard, claim, reason):
-                self._observer.machine(self, f"loses shard {shard}: {reason}")
-                owner = self._owner_of(shard, claim)
-                if owner is not None:
-                    del self.owners[shard]
-                    owner.end_now()
-            case ReleaseRequested(shard, claim, to):
-                self._observer.machine(self, f"releases shard {shard} for {to}")
-                owner = self._owner_of(shard, claim)
-                if owner is not None:
-                    owner.release()
-            case _:
-                self._observer.machine(self, f"{type(event).__name__} {event.member}")
-
-    def _owner_of(self, shard: int, claim: str) -> ShardOwner | None:
-        owner = self.owners.get(shard)
-        return owner if owner is not None and owner.claim == claim else None
-
-    # ----- for owners -----
-
-    def may_dial(self, since: float) -> bool:
-        """Whether a heartbeat sent after a time was answered. If not, send the next one soon."""
-        if self.membership.may_dial(since=since):
-            return True
-        self.membership.hurry(now=self.clock())
-        self._driver.step()
-        return False
-
-    def join_slots(self, shard: int, grant: Callable[[float], bool]) -> None:
-        """Ask for an identify slot."""
-        self.slots.join(shard, grant)
-
-    def leave_slots(self, shard: int) -> None:
-        """Withdraw the request for an identify slot."""
-        self.slots.leave(shard)
-
-    def owner_released(self, owner: ShardOwner) -> None:
-        """Report to the membership that a shard is released."""
-        self._remove(owner)
-        self.membership.released(owner.shard, owner.claim, now=self.clock())
-        self._driver.step()
-
-    def owner_fenced(self, owner: ShardOwner) -> None:
-        """Report to the membership that a shard is fenced."""
-        self._remove(owner)
-        self.membership.fenced(owner.shard, owner.claim, now=self.clock())
-        self._driver.step()
-
-    def _remove(self, owner: ShardOwner) -> None:
-        if self.owners.get(owner.shard) is owner:
-            del self.owners[owner.shard]
+    def member_left(self) -> None:
+        """End once all shards are given away."""
+        if all(member.membership.has_left for member in self.members):
+            self._machine.drained()
 
     # ----- faults -----
 
     def drain(self) -> None:
         """Give all shards away, and end."""
         self.is_draining = True
-        self.membership.drain(now=self.clock())
-        self._driver.step()
+        if self.keeper is not None:
+            self.keeper.drain()
 
     def crash(self, *, silent: bool) -> None:
         """End at once. `silent` means that no connection is closed, as when the power fails."""
         self.alive = False
-        for owner in list(self.owners.values()):
+        for owner in self.owners:
             owner.crash(silent=silent)
 
     def freeze(self, seconds: float, *, clock_stands: bool) -> None:
@@ -196,7 +153,7 @@ class MachineProcess(SimulatedProcess):
         self.frozen = True
         self._frozen_at = began = self.scheduler.now
         self._clock_stands = clock_stands
-        for owner in self.owners.values():
+        for owner in self.owners:
             if owner.end is not None:
                 owner.end.reading = False
 
@@ -211,13 +168,14 @@ class MachineProcess(SimulatedProcess):
         if not self.frozen or not self.alive:
             return
         self.frozen = False
+        self.thawed_at = self.scheduler.now
         if self._clock_stands:
             self.clock_lag += self.scheduler.now - self._frozen_at
         self._observer.machine(self, "runs again")
         calls_first = self._random.happens(0.5)
         if calls_first:
             self.run_deferred()
-        for owner in list(self.owners.values()):
+        for owner in self.owners:
             if owner.end is not None:
                 owner.end.thaw()
         if not calls_first:

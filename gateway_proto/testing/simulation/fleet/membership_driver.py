@@ -70,9 +70,16 @@ class MembershipDriver:
         self._handler = handler
         self._heartbeats = 0
         self._timer: float | None = None
+        self._is_stopped = False
+
+    def stop(self) -> None:
+        """Send nothing more."""
+        self._is_stopped = True
 
     def step(self) -> None:
         """Send the requests of the membership, hand its events over, and set the timer."""
+        if self._is_stopped:
+            return
         for request in self.membership.store_requests():
             match request:
                 case WriteMember():

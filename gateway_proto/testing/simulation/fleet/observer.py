@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from gateway_proto.client.client import Dial
-from gateway_proto.fleet import FeedEvent, LogHead, LogRecord
+from gateway_proto.fleet import FeedEvent, Generations, GroupPlace, LogHead, LogRecord
 from gateway_proto.testing.simulation.observer import Observer
 
-__all__ = ["ConsumerView", "FleetObserver", "MemberView", "OwnerView"]
+__all__ = ["ConsumerView", "FleetObserver", "LogId", "MemberView", "OwnerView"]
+
+
+class LogId(NamedTuple):
+    """A shard of a generation, which has a log of its own."""
+
+    generation: str
+    """The id of the generation."""
+    shard: int
+
+    def __str__(self) -> str:
+        """Return the shard and its generation."""
+        return f"shard {self.shard} of {self.generation}"
 
 
 class MemberView(Protocol):
@@ -24,8 +36,8 @@ class OwnerView(Protocol):
     """A shard at one process, as observers see it."""
 
     @property
-    def shard(self) -> int:
-        """The shard's id."""
+    def log(self) -> LogId:
+        """The shard and its generation."""
         ...
 
     @property
@@ -43,8 +55,8 @@ class ConsumerView(Protocol):
     """A shard at one consumer, as observers see it."""
 
     @property
-    def shard(self) -> int:
-        """The shard's id."""
+    def log(self) -> LogId:
+        """The shard and its generation."""
         ...
 
     @property
@@ -82,10 +94,10 @@ class FleetObserver(Observer[OwnerView, Any]):
     def released(self, owner: OwnerView) -> None:
         """Note that an owner has given its shard away as planned."""
 
-    def appended(self, shard: int, position: int, record: LogRecord) -> None:
+    def appended(self, log: LogId, position: int, record: LogRecord) -> None:
         """Note that the store has appended a record to a shard's log."""
 
-    def rewound(self, shard: int, position: int) -> None:
+    def rewound(self, log: LogId, position: int) -> None:
         """Note that the store has lost all records of a shard's log after a position."""
 
     def consumed(self, consumer: ConsumerView, event: FeedEvent) -> None:
@@ -94,8 +106,17 @@ class FleetObserver(Observer[OwnerView, Any]):
     def event_handled(self, consumer: ConsumerView) -> None:
         """Note that an application has handled the event that it took last."""
 
-    def cursor_written(self, shard: int, value: bytes) -> None:
+    def cursor_written(self, log: LogId, value: bytes) -> None:
         """Note that the store has a new cursor of a shard."""
+
+    def generations_written(self, generations: Generations) -> None:
+        """Note that the store has new generations."""
+
+    def place_written(self, place: GroupPlace) -> None:
+        """Note that the group of the consumers reads another generation."""
+
+    def leaves(self, owner: OwnerView) -> None:
+        """Note that an owner closes its shard for good, since the fleet leaves its generation."""
 
     def settled(self) -> None:
         """Note that from now on, until the recovery phase ends, no shard should move."""

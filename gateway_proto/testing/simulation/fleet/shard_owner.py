@@ -8,11 +8,18 @@ from typing import TYPE_CHECKING, Any, Protocol
 from gateway_proto.client.client import Client, Dial
 from gateway_proto.client.connection import ClientConnection
 from gateway_proto.config import Config
-from gateway_proto.events import Event
-from gateway_proto.fleet import Ledger, LogHead
+from gateway_proto.events import Dispatch, Event
+from gateway_proto.fleet import GenerationRole, Ledger, LogHead, LogRecord, Preparation, Stage
+from gateway_proto.fleet.generation_steps import (
+    LEAVE_RESUME_SECONDS,
+    is_about_to_resume,
+    stage_of,
+)
+from gateway_proto.intents import Intents
 from gateway_proto.state import State
 from gateway_proto.testing.simulation.client_endpoint import ClientEndpoint
 from gateway_proto.testing.simulation.fleet.history import FleetHistory
+from gateway_proto.testing.simulation.fleet.observer import LogId
 from gateway_proto.testing.simulation.fleet.store import StoreClient
 from gateway_proto.testing.simulation.rng import SeededRandom
 from gateway_proto.testing.simulation.scheduler import Scheduler
@@ -32,13 +39,31 @@ _TICK = 1e-6
 
 
 class OwnerProcess(Protocol):
-    """The process of an owner, as the owner uses it."""
+    """The member of an owner at its process, as the owner uses it."""
 
-    scheduler: Scheduler
-    frozen: bool
-    clock_lag: float
     member: str
     store: StoreClient
+    role: GenerationRole
+
+    @property
+    def scheduler(self) -> Scheduler:
+        """The clock of the simulation."""
+        ...
+
+    @property
+    def frozen(self) -> bool:
+        """Whether the process is frozen."""
+        ...
+
+    @property
+    def clock_lag(self) -> float:
+        """Seconds for which the process's monotonic clock stood still."""
+        ...
+
+    @property
+    def thawed_at(self) -> float:
+        """When the process ran again last, or minus infinity."""
+        ...
 
     def clock(self) -> float:
         """Return the process's monotonic time in seconds."""
@@ -77,13 +102,14 @@ class ShardOwner:
     """A shard at one process, from its claim until it is released, fenced or lost.
 
     Each event goes into the ledger, one append is in flight, and an append without an answer is
-    sent again. After a loss of the connection it dials under a fresh lease only.
+    sent again. After a loss of the connection it dials under a fresh lease only. The role of its
+    generation says whether the ledger keeps events.
     """
 
     def __init__(
         self,
         process: OwnerProcess,
-        shard: int,
+        log: LogId,
         head: LogHead,
         config: Config,
         *,
@@ -92,33 +118,50 @@ class ShardOwner:
         random: SeededRandom,
     ) -> None:
         self.process: OwnerProcess = process
-        self.shard: int = shard
+        self.log: LogId = log
+        self.shard: int = log.shard
         self.number: int = 0
         """The number that chooses the server."""
         self.claim: str = head.id
         """The id of the claim."""
         self.observer: FleetHistory = observer
-        self.ledger: Ledger = Ledger(process.member, head)
+        role = process.role
+        self.ledger: Ledger = Ledger(process.member, head, keep_events=role.keeps_events)
         """The events that are not in the log yet."""
         self.client: Client = Client(config, session=head.session, on_slot_needed=self._slot_needed)
         self.end: ClientEndpoint | None = None
         """The end of the open connection, if any."""
         self.is_over: bool = False
         """Whether the shard was released, fenced or lost."""
+        self.preparation: Preparation = Preparation()
+        """Whether the shard is READY, while its generation is prepared."""
+        self.stage: Stage | None = None
+        """How far the shard is in the change to another generation."""
+        self.left_unresumed: bool = False
+        """Whether it was closed for good although its last resume had no answer."""
         self._network = network
         self._random = random
         self._releasing = False
         self._is_stopped = False
-        self._in_flight = False
+        self._is_closing = False
+        self._leaving_since: float | None = None
+        self._in_flight: LogRecord | None = None
         self._lost_at: float | None = None
         self._waiting_dial: Dial | None = None
-        self.dial_next(None)
+        if role is GenerationRole.ENTERING:
+            self.ledger.enter()
+        if role.dials(head.session):
+            self.dial_next(None)
+            if role is GenerationRole.LEAVING:
+                self.leave()
+        else:
+            self._cut_over()
 
     def __repr__(self) -> str:
         """Return the repr: the shard, the member and the state of the connection."""
         connection = self.connection
         state = None if connection is None else connection.state.value
-        return f"<shard {self.shard} at {self.process.member}, {state}>"
+        return f"<{self.log} at {self.process.member}, {state}>"
 
     @property
     def connection(self) -> ClientConnection | None:
@@ -182,7 +225,8 @@ class ShardOwner:
         if ended is not None:
             self.end = None
             self._lost_at = self.clock()
-            self.process.leave_slots(self.shard)
+            if not self.is_over:  # else the process may have claimed the shard again
+                self.process.leave_slots(self.shard)
             self.observer.connection_lost(self)
         if self.is_over:
             return
@@ -191,6 +235,7 @@ class ShardOwner:
         if dial is not None:
             self._dial_at(dial)
         self._append()
+        self._try_leave()
 
     def _dial_at(self, dial: Dial) -> None:
         self.process.at(dial.at + self.clock_lag, lambda: self._try_dial(dial))
@@ -266,26 +311,31 @@ class ShardOwner:
         if connection is not None and connection.state is not State.CLOSED:  # else dial_next
             self._take(self.client.events())
             self._append()
+            self._try_leave()
         return self.ledger.has_room
 
     def _take(self, events: list[Event]) -> None:
         for event in events:
             self.observer.received(self, event)
+            if self._is_closing and not isinstance(event, Dispatch):
+                continue  # the session was ended on purpose
+            if not self.process.role.keeps_events:
+                self.preparation.add(event, now=self.clock())
             self.ledger.add(event)
 
     def _append(self) -> None:
         """Send the next append, if none is in flight."""
-        if self._in_flight or self.is_over:
+        if self._in_flight is not None or self.is_over:
             return
         append = self.ledger.next_append()
         if append is None:
             self._try_release()
             return
-        self._in_flight = True
+        self._in_flight = append[1]
         self.process.store.append(self.shard, *append, self._answered, self._append_failed)
 
     def _append_failed(self) -> None:
-        self._in_flight = False
+        self._in_flight = None
         self.after(_RETRY, self._append)
 
     def _answered(self, position: int | None) -> None:
@@ -316,9 +366,48 @@ class ShardOwner:
             self.process.at(self.scheduler.now + seconds, lambda: self.process.owner_fenced(self))
 
     def _append_next(self) -> None:
-        self._in_flight = False
+        record, self._in_flight = self._in_flight, None
+        if record is not None and self.ledger.head.id == record.id:
+            self.stage = stage_of(record) or self.stage
         if self.end is not None and self.ledger.has_room:
             self.end.make_room()
+        self._append()
+
+    # ----- the change to another generation -----
+
+    def enter(self) -> None:
+        """Keep the events from now on, and log that."""
+        self.ledger.enter()
+        self._append()
+
+    def leave(self) -> None:
+        """Close the shard for good once nothing is missing in its log, and log the cutover."""
+        if self._leaving_since is None:
+            self._leaving_since = self.clock()
+            self.after(LEAVE_RESUME_SECONDS, self._try_leave)
+            self._try_leave()
+
+    def must_resume(self) -> bool:
+        """Whether the server will send what the connection has missed."""
+        connection = self.connection
+        state = None if connection is None else connection.state
+        return is_about_to_resume(self.client.session, state)
+
+    def _try_leave(self) -> None:
+        since = self._leaving_since
+        if since is None or self.is_over or self._is_closing:
+            return
+        if self.must_resume():
+            if self.clock() < since + LEAVE_RESUME_SECONDS - _TICK:
+                return
+            self.left_unresumed = True
+        self.observer.leaves(self)
+        self._cut_over()
+
+    def _cut_over(self) -> None:
+        self._is_closing = True
+        self._stop_client(keep_session=False)
+        self.ledger.cut_over()
         self._append()
 
     # ----- the end -----
@@ -335,24 +424,24 @@ class ShardOwner:
     def _try_release(self) -> None:
         if not self._releasing or self.is_over or not self.may_release():
             return
-        self._stop_client()
-        if not self.is_over and self.ledger.is_clear and not self._in_flight:
+        self._stop_client(keep_session=True)
+        if not self.is_over and self.ledger.is_clear and self._in_flight is None:
             self.end_now()
             self.observer.released(self)
             self.process.owner_released(self)
 
-    def end_now(self) -> None:
-        """Close the connection, keep the session, and append nothing more."""
+    def end_now(self, *, keep_session: bool = True) -> None:
+        """Close the connection, and append nothing more."""
         self.is_over = True
         self.process.leave_slots(self.shard)
-        self._stop_client()
+        self._stop_client(keep_session=keep_session)
 
-    def _stop_client(self) -> None:
+    def _stop_client(self, *, keep_session: bool) -> None:
         if self._is_stopped:
             return
         self._is_stopped = True
         end, self._waiting_dial = self.end, None
-        self.client.stop(keep_session=True, now=self.clock())
+        self.client.stop(keep_session=keep_session, now=self.clock())
         if end is not None:
             end.process_output()
 
@@ -371,7 +460,7 @@ def client_config(shard: int, count: int, host: str, random: Any, **changes: Any
     """Return the configuration of a shard's client."""
     return Config(
         token="secret-of-the-fleet",
-        intents=0,
+        intents=Intents.GUILDS,  # so that the guilds arrive after READY
         api_url=None,
         gateway_url=f"wss://{host}",
         shard=(shard, count),

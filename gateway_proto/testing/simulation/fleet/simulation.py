@@ -15,7 +15,9 @@ from gateway_proto.testing.simulation.fleet.fault_kinds import FLEET_FAULT_KINDS
 from gateway_proto.testing.simulation.fleet.history import FleetHistory
 from gateway_proto.testing.simulation.fleet.invariants import FLEET_INVARIANTS, Fleet
 from gateway_proto.testing.simulation.fleet.machine import Machine
+from gateway_proto.testing.simulation.fleet.operator import Operator
 from gateway_proto.testing.simulation.fleet.store import SimulatedStore
+from gateway_proto.testing.simulation.fleet.ticks import Ticks
 from gateway_proto.testing.simulation.network import Network
 from gateway_proto.testing.simulation.observer import InvariantViolation
 from gateway_proto.testing.simulation.rng import SeededRandom
@@ -42,6 +44,8 @@ class FleetReport(Report):
     """The number of claims: starts, moves and take-overs of shards."""
     consumed: int
     """The number of events that the consumers of the feed took."""
+    changes: int
+    """The number of changes to another number of shards that were completed."""
 
 
 class FleetSimulation:
@@ -92,8 +96,18 @@ class FleetSimulation:
             for number in range(self.config.consumers)
         )
         """The consumers of the feed."""
+        operator = Operator(
+            self.config.machines + self.config.consumers, scheduler=scheduler, store=store
+        )
         self.fleet: Fleet = Fleet(
-            scheduler, self.config, network, store, self.machines, self.consumers
+            scheduler,
+            self.config,
+            network,
+            store,
+            self.machines,
+            self.consumers,
+            operator,
+            Ticks(),
         )
         """All parts."""
         self.chaos: FleetChaos = FleetChaos(self.fleet, rng.child("chaos"))
@@ -134,6 +148,7 @@ class FleetSimulation:
             records=self.observer.records,
             claims=self.observer.claims,
             consumed=self.observer.consumed_events,
+            changes=self.observer.changes,
         )
 
     def run(self, seconds: float | None = None) -> FleetReport:
@@ -162,11 +177,11 @@ class FleetSimulation:
 
     def _schedule_dispatch(self, rng: SeededRandom) -> None:
         every = self.config.dispatch_interval
-        server = self.fleet.network.servers[0]
+        server, ticks = self.fleet.network.servers[0], self.fleet.ticks
 
         def dispatch() -> None:
             if not self._is_quiet:
-                server.tick()
+                ticks.dispatch(server)
             self._scheduler.after(rng.uniform(0.0, 2 * every), dispatch)
 
         self._scheduler.after(rng.uniform(0.0, 2 * every), dispatch)

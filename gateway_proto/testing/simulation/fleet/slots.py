@@ -41,7 +41,12 @@ class SlotsDriver:
         self._config = config
         self._identifies = identifies
         self._timer: float | None = None
+        self._is_stopped = False
         self._look_up()
+
+    def stop(self) -> None:
+        """Send nothing more."""
+        self._is_stopped = True
 
     def join(self, shard: int, grant: Callable[[float], bool]) -> None:
         """Queue a shard for a slot."""
@@ -54,6 +59,8 @@ class SlotsDriver:
         self.slots.leave(shard)
 
     def _look_up(self) -> None:
+        if self._is_stopped:
+            return
         total, now = self._config.identify_budget, self._process.clock()
         reset_after = int(SECONDS_PER_DAY * 1000)
         self.slots.looked_up(total, max(0, total - self._identifies()), reset_after, now=now)
@@ -62,6 +69,8 @@ class SlotsDriver:
 
     def _step(self) -> None:
         """Send the request that is due, and set the timer."""
+        if self._is_stopped:
+            return
         now, at = self._process.clock(), self.slots.next_timer()
         if at is not None and at <= now + _TICK:
             for write in self.slots.writes(now=max(now, at)):

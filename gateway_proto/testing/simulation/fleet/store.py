@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TypeVar
 
-from gateway_proto.fleet import LogHead, LogRecord, ReferenceStore
+from gateway_proto.fleet import Generations, GroupPlace, LogHead, LogRecord, ReferenceStore
 from gateway_proto.testing.simulation.fleet.config import FleetSimulationConfig
-from gateway_proto.testing.simulation.fleet.observer import FleetObserver
+from gateway_proto.testing.simulation.fleet.observer import FleetObserver, LogId
 from gateway_proto.testing.simulation.process import SimulatedProcess
 from gateway_proto.testing.simulation.rng import SeededRandom
 from gateway_proto.testing.simulation.scheduler import Scheduler
 
-__all__ = ["SimulatedStore", "StoreClient"]
+__all__ = ["GENERATION", "PLACE", "READ", "SimulatedStore", "StoreClient"]
 
 T = TypeVar("T")
 
+GENERATION = "generation"
+"""Key of the generations of the bot."""
+PLACE = "place"
+"""Key of the generation that the group of the consumers reads."""
 _GROUP = "group:consumers"
-_READ = 32
+READ = 32
 """Records of one read."""
-_TIMEOUT = 2.0
+TIMEOUT = 2.0
 """Seconds after which a member no longer waits for an answer."""
 
 
@@ -42,28 +47,65 @@ class SimulatedStore:
         self._observer = observer
         self.reference: ReferenceStore = ReferenceStore()
         """What the store has acknowledged."""
-        self.group: ReferenceStore = self.reference.scoped(_GROUP)
-        """What it has acknowledged to the group of the consumers."""
+        self._generations: Generations | None = None
+        self._scopes: dict[tuple[str, bool], ReferenceStore] = {}
         self._away_until = 0.0
         self._cut_until: dict[int, float] = {}
         self._slow: dict[int, float] = {}
         self._watchers: dict[str, tuple[int, Callable[[], None]]] = {}
         self._calm = False
 
+    def scope(self, generation: str, *, in_group: bool = False) -> ReferenceStore:
+        """Return the part of a generation, or of the bot (""); or of the group in that."""
+        key = generation, in_group
+        if key not in self._scopes:
+            of = self.reference.scoped(generation) if generation else self.reference
+            self._scopes[key] = of.scoped(_GROUP) if in_group else of
+        return self._scopes[key]
+
+    @property
+    def generations(self) -> Generations | None:
+        """The generations of the bot, or None before the first."""
+        return self._generations
+
+    @property
+    def place(self) -> tuple[bytes | None, int]:
+        """The generation that the group reads, as a value and its revision."""
+        return self.scope("", in_group=True).compare_and_set(PLACE, None, 0)
+
     # ----- the verbs that observers see -----
 
-    def append(self, shard: int, after: LogHead, record: LogRecord) -> int | None:
+    def append(self, log: LogId, after: LogHead, record: LogRecord) -> int | None:
         """Append a record after a head. Return its position, or None if it was refused."""
-        position = self.reference.append(shard, after, record)
+        position = self.scope(log.generation).append(log.shard, after, record)
         if position is not None:
-            self._observer.appended(shard, position, record)
+            self._observer.appended(log, position, record)
         return position
 
-    def write_cursor(self, shard: int, value: bytes, revision: int) -> tuple[bytes | None, int]:
+    def write_cursor(self, log: LogId, value: bytes, revision: int) -> tuple[bytes | None, int]:
         """Write the cursor of a shard if the revision is the present one."""
-        answer = self.group.compare_and_set(f"cursor:{shard}", value, revision)
+        group = self.scope(log.generation, in_group=True)
+        answer = group.compare_and_set(f"cursor:{log.shard}", value, revision)
         if answer == (value, revision + 1):
-            self._observer.cursor_written(shard, value)
+            self._observer.cursor_written(log, value)
+        return answer
+
+    def write_generations(self, value: bytes, revision: int) -> tuple[bytes | None, int]:
+        """Write the generations of the bot if the revision is the present one."""
+        before = self.reference.compare_and_set(GENERATION, None, 0)
+        answer = self.reference.compare_and_set(GENERATION, value, revision)
+        if answer != before:
+            self._generations = Generations.from_bytes(value)
+            self._observer.generations_written(self._generations)
+        return answer
+
+    def write_place(self, value: bytes, revision: int) -> tuple[bytes | None, int]:
+        """Write the place of the group if the revision is the present one."""
+        group = self.scope("", in_group=True)
+        before = group.compare_and_set(PLACE, None, 0)
+        answer = group.compare_and_set(PLACE, value, revision)
+        if answer != before:
+            self._observer.place_written(GroupPlace.from_bytes(value))
         return answer
 
     def watch(self, member: str, machine: int, notified: Callable[[], None]) -> None:
@@ -89,11 +131,12 @@ class SimulatedStore:
         """Lose all requests for some seconds, and keep everything else."""
         self._away_until = self._scheduler.now + seconds
 
-    def rewind(self, shard: int, count: int) -> None:
+    def rewind(self, log: LogId, count: int) -> None:
         """Lose the last records of a shard's log, and its head with them."""
-        position = max(0, self.reference.head(shard).position - count)
-        self.reference.rewind(shard, position)
-        self._observer.rewound(shard, position)
+        scope = self.scope(log.generation)
+        position = max(0, scope.head(log.shard).position - count)
+        scope.rewind(log.shard, position)
+        self._observer.rewound(log, position)
 
     def recover(self, *, calm: bool) -> None:
         """End all faults; if `calm`, lose no request from now on."""
@@ -105,20 +148,34 @@ class SimulatedStore:
     # ----- the network -----
 
     def send(
-        self, machine: int, call: Callable[[SimulatedStore], T], done: Callable[[T], None]
+        self,
+        machine: int,
+        call: Callable[[SimulatedStore], T],
+        done: Callable[[T], None],
+        late: Callable[[], None],
     ) -> None:
-        """Send a request of a machine. `done` gets the answer, if it arrives."""
+        """Send a request of a machine. `done` gets the answer, if it arrives.
+
+        `late` is called, before the timeout, if the answer is lost or arrives later.
+        """
         slow = self._slow.pop(machine, 0.0)
         request_is_slow = self._random.happens(0.5)
+        until = self._scheduler.now + TIMEOUT
 
         def arrive() -> None:
+            at = math.inf
             if self._scheduler.now >= self._away_until:
                 answer = call(self)
-                self._travel(machine, 0.0 if request_is_slow else slow, lambda: done(answer))
+                at = self._travel(machine, 0.0 if request_is_slow else slow, lambda: done(answer))
+            if at >= until > arrives:
+                late()
 
-        self._travel(machine, slow if request_is_slow else 0.0, arrive)
+        arrives = self._travel(machine, slow if request_is_slow else 0.0, arrive)
+        if arrives >= until:
+            late()
 
-    def _travel(self, machine: int, more: float, arrive: Callable[[], None]) -> None:
+    def _travel(self, machine: int, more: float, arrive: Callable[[], None]) -> float:
+        """Let a message arrive later; return when, or infinity if it is lost."""
         rng, now = self._random, self._scheduler.now
         seconds = more + self._config.store_latency * (1.0 + rng.random() ** 4 * 10.0)
         lost = rng.happens(self._config.loss)
@@ -127,26 +184,33 @@ class SimulatedStore:
             # TCP sends again what was lost, unless the connection is given up first.
             lost = rng.happens(0.5)
             seconds += cut_until - now
-        if not lost or self._calm:
-            self._scheduler.after(seconds, arrive)
+        if lost and not self._calm:
+            return math.inf
+        self._scheduler.after(seconds, arrive)
+        return now + seconds
 
 
 class StoreClient:
-    """A process's client of the store. Answers that come too late are ignored."""
+    """A process's client of the store, or of the part of a generation, or of the group in that.
+
+    Answers that come too late are ignored.
+    """
 
     def __init__(
         self,
         store: SimulatedStore,
         machine: int,
         process: SimulatedProcess,
+        generation: str = "",
         *,
         in_group: bool = False,
     ) -> None:
         self._store = store
         self._machine = machine
         self._process = process
+        self._generation = generation
         self._in_group = in_group
-        self._reference = store.group if in_group else store.reference
+        self._reference = store.scope(generation, in_group=in_group)
 
     def request(
         self,
@@ -156,6 +220,7 @@ class StoreClient:
     ) -> None:
         """Send a request. `done` gets the answer, or `failed` is called after the timeout."""
         process = self._process
+        until = process.scheduler.now + TIMEOUT
         waits = [True]
 
         def answered(answer: T) -> None:
@@ -168,10 +233,13 @@ class StoreClient:
                 waits.clear()
                 failed()
 
+        # Only a late answer needs a timeout: most are not.
         self._store.send(
-            self._machine, call, lambda answer: process.after(0.0, lambda: answered(answer))
+            self._machine,
+            call,
+            lambda answer: process.after(0.0, lambda: answered(answer)),
+            lambda: process.at(until, timed_out),
         )
-        process.after(_TIMEOUT, timed_out)
 
     def heartbeat(
         self,
@@ -190,7 +258,9 @@ class StoreClient:
 
     def notify(self, member: str) -> None:
         """Send a notice to a member."""
-        self._store.send(self._machine, lambda store: store.notify(member), lambda _: None)
+        self._store.send(
+            self._machine, lambda store: store.notify(member), lambda _: None, lambda: None
+        )
 
     def head(self, shard: int, done: Callable[[LogHead], None], failed: Callable[[], None]) -> None:
         """Read the head of a shard's log."""
@@ -205,9 +275,12 @@ class StoreClient:
         failed: Callable[[], None],
     ) -> None:
         """Append a record after a head; the answer None means that it was refused."""
+        log, reference = LogId(self._generation, shard), self._reference
         # Invariants observe the logs of the fleet.
-        appends = self._reference.append if self._in_group else self._store.append
-        self.request(lambda _: appends(shard, after, record), done, failed)
+        if self._in_group:
+            self.request(lambda _: reference.append(shard, after, record), done, failed)
+        else:
+            self.request(lambda store: store.append(log, after, record), done, failed)
 
     def records(
         self,
@@ -217,7 +290,7 @@ class StoreClient:
         failed: Callable[[], None],
     ) -> None:
         """Read records of a shard's log that follow a position."""
-        self.request(lambda _: self._reference.records(shard, after)[:_READ], done, failed)
+        self.request(lambda _: self._reference.records(shard, after)[:READ], done, failed)
 
     def read_cursor(
         self,
@@ -238,7 +311,36 @@ class StoreClient:
         failed: Callable[[], None],
     ) -> None:
         """Write how far the group has handled a shard's log."""
-        self.request(lambda store: store.write_cursor(shard, value, revision), done, failed)
+        log = LogId(self._generation, shard)
+        self.request(lambda store: store.write_cursor(log, value, revision), done, failed)
+
+    def read_generations(
+        self,
+        done: Callable[[tuple[bytes | None, int]], None],
+        failed: Callable[[], None],
+    ) -> None:
+        """Read the generations of the bot."""
+        self.compare_and_set(GENERATION, None, 0, done, failed)
+
+    def write_generations(
+        self,
+        value: bytes,
+        revision: int,
+        done: Callable[[tuple[bytes | None, int]], None],
+        failed: Callable[[], None],
+    ) -> None:
+        """Write the generations of the bot if the revision is the present one."""
+        self.request(lambda store: store.write_generations(value, revision), done, failed)
+
+    def write_place(
+        self,
+        value: bytes,
+        revision: int,
+        done: Callable[[tuple[bytes | None, int]], None],
+        failed: Callable[[], None],
+    ) -> None:
+        """Write the place of the group if the revision is the present one."""
+        self.request(lambda store: store.write_place(value, revision), done, failed)
 
     def compare_and_set(
         self,

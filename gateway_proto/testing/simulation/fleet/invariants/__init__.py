@@ -2,6 +2,12 @@
 
 from gateway_proto.testing.simulation.fleet.invariants.base import Fleet, FleetInvariant
 from gateway_proto.testing.simulation.fleet.invariants.feed import ConsumedInOrder
+from gateway_proto.testing.simulation.fleet.invariants.generations import (
+    CancelLeavesNothing,
+    ChangeEnds,
+    CutoverOnce,
+    NothingMissedAtCutover,
+)
 from gateway_proto.testing.simulation.fleet.invariants.limits import (
     IdentifyBudgetKept,
     IdentifyLimit,
@@ -18,7 +24,10 @@ from gateway_proto.testing.simulation.fleet.invariants.sessions import (
 
 __all__ = [
     "FLEET_INVARIANTS",
+    "CancelLeavesNothing",
+    "ChangeEnds",
     "ConsumedInOrder",
+    "CutoverOnce",
     "DialsUnderLease",
     "Fleet",
     "FleetInvariant",
@@ -27,6 +36,7 @@ __all__ = [
     "IdentifyLimit",
     "LoggedOnce",
     "NoNeedlessIdentify",
+    "NothingMissedAtCutover",
     "OwnedAfterRecovery",
     "StableAssignment",
 ]
@@ -41,5 +51,9 @@ FLEET_INVARIANTS: tuple[type[FleetInvariant], ...] = (
     IdentifyBudgetKept,
     StableAssignment,
     ConsumedInOrder,
+    ChangeEnds,
+    CancelLeavesNothing,
+    CutoverOnce,
+    NothingMissedAtCutover,
 )
 """All invariants of a fleet."""

@@ -6,18 +6,26 @@ from collections.abc import Sequence
 
 import attrs
 
-from gateway_proto.fleet import LogHead
+from gateway_proto.fleet import Generation, GenerationPhase, LogHead
 from gateway_proto.session import Session
 from gateway_proto.testing.simulation.fleet.config import FleetSimulationConfig
 from gateway_proto.testing.simulation.fleet.consumer import Consumer
+from gateway_proto.testing.simulation.fleet.generation_member import GenerationMember
 from gateway_proto.testing.simulation.fleet.history import FleetHistory
 from gateway_proto.testing.simulation.fleet.machine import Machine
-from gateway_proto.testing.simulation.fleet.observer import FleetObserver
+from gateway_proto.testing.simulation.fleet.observer import FleetObserver, LogId
+from gateway_proto.testing.simulation.fleet.operator import Operator
 from gateway_proto.testing.simulation.fleet.store import SimulatedStore
+from gateway_proto.testing.simulation.fleet.ticks import Ticks
 from gateway_proto.testing.simulation.network import Network
 from gateway_proto.testing.simulation.scheduler import Scheduler
 
-__all__ = ["Fleet", "FleetInvariant"]
+__all__ = ["Fleet", "FleetInvariant", "logs_of"]
+
+
+def logs_of(generation: Generation) -> list[LogId]:
+    """Return the logs of a generation."""
+    return [LogId(generation.id, shard) for shard in range(generation.count)]
 
 
 @attrs.frozen
@@ -30,10 +38,41 @@ class Fleet:
     store: SimulatedStore
     machines: Sequence[Machine]
     consumers: Sequence[Consumer]
+    operator: Operator
+    ticks: Ticks
 
-    def head(self, shard: int) -> LogHead:
+    def head(self, log: LogId) -> LogHead:
         """Return the head of a shard's log, as the store has it."""
-        return self.store.reference.head(shard)
+        return self.store.scope(log.generation).head(log.shard)
+
+    @property
+    def present_logs(self) -> list[LogId]:
+        """The logs of the present generation."""
+        generations = self.store.generations
+        return [] if generations is None else logs_of(generations.present)
+
+    @property
+    def running_logs(self) -> list[LogId]:
+        """The logs of the present generation and of the next one."""
+        generations = self.store.generations
+        if generations is None or generations.next is None:
+            return self.present_logs
+        return self.present_logs + logs_of(generations.next)
+
+    def is_preparing(self, log: LogId) -> bool:
+        """Whether a log is of the next generation, or of a cancelled one: it has no events."""
+        generations = self.store.generations
+        assert generations is not None
+        entered = [*generations.earlier, generations.present]
+        if generations.next is not None and generations.phase is not GenerationPhase.PREPARING:
+            entered.append(generations.next)
+        return log.generation not in [generation.id for generation in entered]
+
+    @property
+    def members(self) -> list[GenerationMember]:
+        """The members of all generations that run."""
+        processes = [one.process for one in self.machines if one.process is not None]
+        return [member for process in processes for member in process.members]
 
     @property
     def kept_identifies(self) -> int:
@@ -43,8 +82,7 @@ class Fleet:
 
     def is_budget_spent(self) -> bool:
         """Whether a process knows that no further Identify is allowed."""
-        processes = [one.process for one in self.machines if one.process is not None]
-        left = [one.slots.slots.left for one in processes]
+        left = [member.slots.slots.left for member in self.members]
         return any(known is not None and known <= self.kept_identifies for known in left)
 
     def can_resume(self, session: Session) -> bool:
@@ -68,7 +106,7 @@ class FleetInvariant(FleetObserver):
         self._fleet = fleet
         self._config: FleetSimulationConfig = fleet.config
 
-    def check(self, holds: bool, what: str, shard: int | None = None) -> None:
+    def check(self, holds: bool, what: str, log: LogId | None = None) -> None:
         """Raise `InvariantViolation` if the condition does not hold."""
         if not holds:
-            raise self._history.broken(type(self).__name__, what, shard)
+            raise self._history.broken(type(self).__name__, what, log)

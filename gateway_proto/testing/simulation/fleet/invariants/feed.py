@@ -8,14 +8,16 @@ import attrs
 import msgspec
 
 from gateway_proto.fleet import (
+    Cutover,
     FeedEvent,
     LoggedDispatch,
     LogRecord,
     LogRewound,
+    RecordsDropped,
     feed_events,
 )
-from gateway_proto.testing.simulation.fleet.invariants.base import FleetInvariant
-from gateway_proto.testing.simulation.fleet.observer import ConsumerView
+from gateway_proto.testing.simulation.fleet.invariants.base import FleetInvariant, logs_of
+from gateway_proto.testing.simulation.fleet.observer import ConsumerView, LogId
 
 __all__ = ["ConsumedInOrder"]
 
@@ -43,6 +45,8 @@ class _Log:
     """The records that were the last ones after a failover."""
     epoch: int = 0
     acknowledged: Place | None = None
+    is_cut: bool = False
+    """Whether the cutover was acknowledged."""
 
     def next_places(self, place: Place) -> list[tuple[FeedEvent, Place]]:
         """Return the events that may follow a place, each with the place after it."""
@@ -93,35 +97,35 @@ class ConsumedInOrder(FleetInvariant):
 
     def __init__(self, *about: Any) -> None:
         super().__init__(*about)
-        self._logs: dict[int, _Log] = {}
-        self._tenures: dict[tuple[int, int], _Tenure] = {}
+        self._logs: dict[LogId, _Log] = {}
+        self._tenures: dict[tuple[LogId, int], _Tenure] = {}
 
-    def appended(self, shard: int, position: int, record: LogRecord) -> None:
+    def appended(self, id_: LogId, position: int, record: LogRecord) -> None:
         """Note the events of a record."""
-        log = self._log(shard)
+        log = self._log(id_)
         log.nodes[record.id] = _Node(position, tuple(feed_events(record)))
         log.nodes[log.chain[position - 1]].following.append(record.id)
         del log.chain[position:]
         log.chain.append(record.id)
 
-    def rewound(self, shard: int, position: int) -> None:
+    def rewound(self, id_: LogId, position: int) -> None:
         """Drop the records after a position."""
-        log = self._log(shard)
+        log = self._log(id_)
         del log.chain[position + 1 :]
         log.rewound_to.add(log.chain[-1])
 
-    def cursor_written(self, shard: int, value: bytes) -> None:
+    def cursor_written(self, id_: LogId, value: bytes) -> None:
         """Compare what was acknowledged with what was handled."""
-        log = self._log(shard)
+        log = self._log(id_)
         cursor = msgspec.json.decode(value)
         epoch, place = cursor["epoch"], _place(log, cursor["place"])
-        self.check(epoch >= log.epoch, "a consumer wrote the cursor after the next one", shard)
+        self.check(epoch >= log.epoch, "a consumer wrote the cursor after the next one", id_)
         if epoch > log.epoch:
             begins = log.acknowledged is None or log.acknowledged == place
-            self.check(begins, f"the cursor moves from {log.acknowledged} to {place}", shard)
-            self._tenures[shard, epoch] = _Tenure([{place}])
+            self.check(begins, f"the cursor moves from {log.acknowledged} to {place}", id_)
+            self._tenures[id_, epoch] = _Tenure([{place}])
         else:
-            tenure = self._tenures[shard, epoch]
+            tenure = self._tenures[id_, epoch]
             numbers = [
                 number
                 for number, places in enumerate(tenure.handled[tenure.acknowledged :])
@@ -129,20 +133,25 @@ class ConsumedInOrder(FleetInvariant):
             ]
             what = f"{place} was acknowledged and {tenure.handled[-1]} handled"
             # Events that a failover dropped are acknowledged as what was before them.
-            self.check(bool(numbers) or place[0] in log.rewound_to, what, shard)
+            self.check(bool(numbers) or place[0] in log.rewound_to, what, id_)
             tenure.acknowledged += numbers[-1] if numbers else 0
         log.epoch, log.acknowledged = epoch, place
+        log.is_cut = cursor["place"].get("cut", False)
 
     def consumed(self, consumer: ConsumerView, event: FeedEvent) -> None:
         """Compare an event with those that may follow the one before it."""
-        shard, epoch = consumer.shard, consumer.claim.position
-        log, tenure = self._log(shard), self._tenures[consumer.shard, epoch]
+        id_, epoch = consumer.log, consumer.claim.position
+        log, tenure = self._log(id_), self._tenures[id_, epoch]
         if epoch < log.epoch:
             tenure.after_the_end += 1
             what = "a consumer goes on, although another one has the shard"
-            self.check(tenure.after_the_end == 1, what, shard)
-        if isinstance(event, LogRewound):
-            self.check(bool(log.rewound_to), "a failover is reported that never was", shard)
+            self.check(tenure.after_the_end == 1, what, id_)
+        if isinstance(event, RecordsDropped):
+            # The record by which the shard entered is lost, but events that follow it are not.
+            self.check(bool(log.rewound_to), "records are reported that were not dropped", id_)
+            tenure.taken = tenure.handled[-1]
+        elif isinstance(event, LogRewound):
+            self.check(bool(log.rewound_to), "a failover is reported that never was", id_)
             places = log.nodes.items()
             tenure.taken = {
                 (record, len(node.events))
@@ -152,26 +161,36 @@ class ConsumedInOrder(FleetInvariant):
         else:
             following = [pair for one in tenure.handled[-1] for pair in log.next_places(one)]
             tenure.taken = {place for expected, place in following if expected == event}
+            if isinstance(event, Cutover) and not tenure.taken and self._is_over(id_):
+                # The record that says so is lost.
+                tenure.taken = tenure.handled[-1] if log.rewound_to else set()
         what = event.id if isinstance(event, LoggedDispatch) else repr(event)
-        self.check(bool(tenure.taken), f"{what} does not follow {tenure.handled[-1]}", shard)
+        self.check(bool(tenure.taken), f"{what} does not follow {tenure.handled[-1]}", id_)
 
     def event_handled(self, consumer: ConsumerView) -> None:
         """Note that an event was handled."""
-        tenure = self._tenures[consumer.shard, consumer.claim.position]
+        tenure = self._tenures[consumer.log, consumer.claim.position]
         tenure.handled.append(tenure.taken)
 
     def fleet_recovered(self) -> None:
-        """Check that all events of each log were acknowledged."""
-        for shard, log in self._logs.items():
-            place = log.acknowledged
-            last = log.chain[-1], len(log.nodes[log.chain[-1]].events)
-            is_last = not self._fleet.consumers or (
-                place is not None and log.is_between(last, place)
-            )
-            self.check(is_last, f"{place} was acknowledged, and the log ends at {last}", shard)
+        """Check that all events of each log were acknowledged, up to the cutover."""
+        generations = self._fleet.store.generations
+        if not self._fleet.consumers or generations is None:
+            return
+        for generation in (*generations.earlier, generations.present):
+            for id_ in logs_of(generation):
+                log = self._log(id_)
+                place = log.acknowledged
+                last = log.chain[-1], len(log.nodes[log.chain[-1]].events)
+                is_last = log.is_cut or (place is not None and log.is_between(last, place))
+                self.check(is_last, f"{place} was acknowledged, and the log ends at {last}", id_)
 
-    def _log(self, shard: int) -> _Log:
-        return self._logs.setdefault(shard, _Log())
+    def _is_over(self, id_: LogId) -> bool:
+        generations = self._fleet.store.generations
+        return generations is not None and generations.present.id != id_.generation
+
+    def _log(self, id_: LogId) -> _Log:
+        return self._logs.setdefault(id_, _Log())
 
 
 def _place(log: _Log, place: dict[str, Any]) -> Place:

@@ -24,12 +24,12 @@ class IdentifyLimit(FleetInvariant):
     def identified(self, owner: OwnerView) -> None:
         """Compare the time with that of the last Identify of the key."""
         now = self._fleet.scheduler.now
-        key = identify_key(owner.shard, self._config.max_concurrency)
+        key = identify_key(owner.log.shard, self._config.max_concurrency)
         least = VERSIONS[10].identify_seconds - _ROUNDING
         last, self._last[key] = self._last.get(key), now
         if last is not None:
             what = f"{owner} identifies {now - last:.3f} s after another of key {key}"
-            self.check(now - last >= least, what, owner.shard)
+            self.check(now - last >= least, what, owner.log)
 
 
 class IdentifyBudgetKept(FleetInvariant):
@@ -40,4 +40,4 @@ class IdentifyBudgetKept(FleetInvariant):
         count = self._history.identifies
         most = self._config.identify_budget - self._fleet.kept_identifies
         what = f"{owner} sends the Identify {count}, but {most} are allowed"
-        self.check(count <= most, what, owner.shard)
+        self.check(count <= most, what, owner.log)
