@@ -111,9 +111,9 @@ class BaseGateway(abc.ABC):
     def _next_event(self) -> Event | None:
         """Return the next event, or None; the previous event counts as handled."""
         handling = self._handling
-        if type(handling) is Dispatch and handling.sequence is not None:
+        if type(handling) is Dispatch and (sequence := handling.sequence) is not None:
             # A new session object per dispatch would cost more than all other work for it.
-            self._sequence = handling.sequence
+            self._sequence = sequence
         elif handling is not None:
             self.handled()
         following = self._next

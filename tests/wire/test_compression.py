@@ -123,6 +123,13 @@ def test_data_after_the_end_of_a_compression_stream_is_an_error() -> None:
         context.receive(b"more")
 
 
+def test_compression_stream_that_ends_in_a_message_is_an_error() -> None:
+    context = make_decompressor(Compression.ZLIB_STREAM, limit=LIMIT)
+
+    with pytest.raises(DecompressionError, match="after the end"):
+        context.receive(zlib.compress(TEXT) + b"\x00\x00\xff\xff")
+
+
 @pytest.mark.parametrize("compression", [Compression.PAYLOAD, Compression.ZLIB_STREAM])
 def test_decompression_bomb_is_rejected_without_decompression(compression: Compression) -> None:
     """Rule 74."""
@@ -227,6 +234,17 @@ def test_zstd_compression_may_end_a_frame_with_each_message() -> None:
     assert context.receive(zstd.compress(b"{") + zstd.compress(b"}")) == b"{}"
 
 
+def test_zstd_compressed_message_may_end_within_its_second_frame() -> None:
+    context = make_decompressor(Compression.ZSTD_STREAM, limit=LIMIT)
+    sender = _zstd_stream()
+    block = zstd.ZstdCompressor.FLUSH_BLOCK
+
+    first = context.receive(zstd.compress(b"{") + sender.compress(b"}", block))
+
+    assert first == b"{}"
+    assert context.receive(sender.compress(TEXT, block)) == TEXT
+
+
 def test_zstd_decompression_returns_output_over_one_block() -> None:
     """Rule 70: until the input is consumed and the output is flushed."""
     text = b"x" * 3_000_000
@@ -246,6 +264,13 @@ def test_invalid_zstd_compressed_data_is_an_error() -> None:
         DecompressionError, match=r"^invalid zstd data: .*Unknown frame descriptor$"
     ):
         make_decompressor(Compression.ZSTD_STREAM, limit=LIMIT).receive(b"garbage")
+
+
+def test_invalid_second_frame_of_zstd_compression_is_an_error() -> None:
+    with pytest.raises(DecompressionError, match=r"^invalid zstd data: "):
+        make_decompressor(Compression.ZSTD_STREAM, limit=LIMIT).receive(
+            zstd.compress(TEXT) + b"garbage"
+        )
 
 
 def test_zstd_decompression_bomb_is_rejected() -> None:
