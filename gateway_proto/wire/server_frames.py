@@ -12,11 +12,7 @@ from wsproto.handshake import H11Handshake
 from wsproto.utilities import LocalProtocolError as WsLocalProtocolError
 from wsproto.utilities import RemoteProtocolError as WsRemoteProtocolError
 
-from gateway_proto.wire.fast_frames import (
-    MessageBatch,
-    ProtocolViolation,
-    read_header,
-)
+from gateway_proto.wire.fast_frames import MessageBatch, ProtocolViolation, read_header
 from gateway_proto.wire.frame_events import FrameEvent, HttpRequest, Upgraded
 from gateway_proto.wire.frames import Frames
 from gateway_proto.wire.upgrade_requests import (
@@ -60,8 +56,8 @@ class ServerFrames(Frames):
     def _whole_message(self, data: bytes) -> MessageBatch | None:
         """Return the message that a read consists of, or None if wsproto has to parse the read.
 
-        The fast path of a command: one masked frame of text (RFC 6455, section 5.2). wsproto takes
-        30 µs for it.
+        The fast path of a command: one masked frame of text (RFC 6455, section 5.2). An Identify
+        takes 3 µs, and 24 µs with wsproto.
         """
         if data[0] != _TEXT or not self._guard.is_between_messages or not self._is_open():
             return None
