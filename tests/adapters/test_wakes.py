@@ -92,7 +92,7 @@ def test_answer_to_a_read_needs_no_further_output_step(monkeypatch: pytest.Monke
     asyncio.run(main())
 
 
-def test_trio_server_sends_dispatches_to_a_client_that_only_reads() -> None:
+def test_dispatches_of_a_trio_server_reach_an_idle_client() -> None:
     async def main() -> None:
         async with gateway_trio.serve_gateway(Server()) as running:
             stream = await trio.open_tcp_stream(running.host, running.port)
