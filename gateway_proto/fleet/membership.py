@@ -110,7 +110,7 @@ class Membership:
         self._statuses: dict[int, ShardStatus] = {}
         self._stages: dict[int, Stage] = {}
         self._claiming: dict[int, ClaimShard] = {}
-        self._wants: dict[int, None] = {}  # in order
+        self._wants: dict[int, None] = {}
         self._releasing: dict[int, str | None] = {}
         # Released shards, until their next owner has them, is dead, or has not claimed in time.
         self._moving: dict[int, tuple[str, float]] = {}
@@ -187,7 +187,7 @@ class Membership:
             record = MemberRecord(
                 self._n,
                 {shard: head.position for shard, head in self._owned.items()},
-                tuple(self._wants),
+                self._announced_wants,
                 self._draining_since is not None,
                 self._version,
                 dict(self._statuses),
@@ -355,7 +355,7 @@ class Membership:
         soon = self._sent_at + self._interval * _SOON
         self._due = min(self._due, max(soon, self._members.next_death()))
         if (
-            written.wants != tuple(self._wants)
+            written.wants != self._announced_wants
             or written.owns.keys() != self._owned.keys()
             or written.dead != self._members.dead
         ):
@@ -381,6 +381,12 @@ class Membership:
             for name in sorted(names)
             if (record := live.get(name)) is not None and record.gateway is not None
         ]
+
+    @property
+    def _announced_wants(self) -> tuple[int, ...]:
+        # Also those that another member is to have by now: else both would claim.
+        claiming = self._claiming if self._draining_since is None else ()
+        return tuple(sorted({*self._wants, *claiming}))
 
     def _assigned(self, live: Mapping[str, MemberRecord]) -> dict[int, str]:
         names = {name for name, record in live.items() if not record.draining}

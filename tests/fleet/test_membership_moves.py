@@ -219,3 +219,31 @@ def test_member_that_left_does_not_remove_dead_members() -> None:
     heartbeat(member, 80.0, {"b": value})
 
     assert member.has_left and member.store_requests() == []
+
+
+# ----- claims that are pending -----
+
+
+def test_shard_that_is_being_claimed_is_announced_until_answered() -> None:
+    member = membership()
+    heartbeat(member, 0.0, {})
+    heartbeat(member, 0.5, {})
+    requests = claims(member)
+
+    heartbeat(member, 1.0, {"b": record()})  # it is to have some of them
+    assert heartbeat(member, 1.5, {"b": record()}).wants == (0, 1, 2, 3)
+    for request in requests:
+        member.claim_done(request, None, now=1.6)
+
+    heartbeat(member, 2.0, {"b": record()})
+    assert set(heartbeat(member, 2.5, {"b": record()}).wants) == OF_A
+
+
+def test_draining_member_announces_no_claims() -> None:
+    member = membership()
+    heartbeat(member, 0.0, {})
+    heartbeat(member, 0.5, {})
+    assert claims(member)
+    member.drain(now=0.6)
+
+    assert heartbeat(member, 1.0, {}).wants == ()
