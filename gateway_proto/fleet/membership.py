@@ -361,7 +361,8 @@ class Membership:
         ):
             self._hurry(_NEXT, self._now)
         elif self._is_moving(targets, owners) or self._members.has_unknown:
-            self._hurry(_SOON, self._now)
+            # After the answer: a slow engine is not asked more often, and a notice need not wait.
+            self._due = min(self._due, self._now + self._interval * _SOON)
 
     def _notify(
         self,

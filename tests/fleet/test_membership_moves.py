@@ -221,6 +221,15 @@ def test_member_that_left_does_not_remove_dead_members() -> None:
     assert member.has_left and member.store_requests() == []
 
 
+def test_heartbeats_of_a_move_are_rarer_if_answers_are_slow() -> None:
+    member = membership()
+    own_all(member)
+
+    heartbeat(member, 2.0, {"b": record()}, answered=2.3)
+
+    assert member.next_timer() == 2.425
+
+
 # ----- claims that are pending -----
 
 
