@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from gateway_proto import (
@@ -68,6 +69,22 @@ def test_resumed_after_a_full_record_begins_another() -> None:
     records = appended(owner)
 
     assert [record.session for record in records] == [session("s", n) for n in (1, 2, 3)]
+
+
+def test_full_record_is_not_compressed_and_is_below_1_mib() -> None:
+    owner = ledger(ready("s"))
+    number = 1
+    while owner.has_room:
+        number += 1
+        owner.add(dispatch(number, data=bytes(1000)))
+
+    record = next_record(owner)
+
+    data = record.to_bytes()
+    # READY counts as 46 bytes, and each of the others as 1028.
+    assert len(record.events) == 1 + (900_000 - 46) // 1028
+    assert 875_000 < len(data) < 900_000
+    assert data == msgspec.msgpack.encode(record)
 
 
 def test_events_that_were_read_already_are_accepted() -> None:
