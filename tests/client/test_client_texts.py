@@ -10,6 +10,7 @@ from gateway_proto import (
     Activity,
     Client,
     DialScheduled,
+    GaveUp,
     LocalProtocolError,
     UpdatePresence,
     UrlRejected,
@@ -54,6 +55,25 @@ def test_rejected_identifies_name_no_command() -> None:
         _close_after_identify(client, 4000, now)
 
     assert client.gave_up is None
+
+
+def test_identify_budget_of_zero_ends_the_client_with_its_reason() -> None:
+    client = Client(config_with(api_url=None, gateway_url="ws://localhost", identify_budget=0))
+
+    reason = "invalid Config.identify_budget 0: it allows no Identify"
+    assert client.gave_up == reason
+    assert client.events() == [GaveUp(reason)]
+
+
+def test_close_code_that_ends_the_client_is_reported() -> None:
+    client = Client(config_with(api_url=None, gateway_url="ws://localhost"))
+    connection: Any = client.dial_succeeded(now=0.0, framing=False)
+    client.events()
+
+    connection.receive_close(4004, now=0.0)
+
+    assert client.gave_up is not None
+    assert client.events() == [GaveUp(client.gave_up)]
 
 
 @pytest.mark.parametrize("length", [MAX_URL_LENGTH, MAX_URL_LENGTH + 1])
