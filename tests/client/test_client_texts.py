@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from gateway_proto import (
     Activity,
     Client,
+    DialPurpose,
     DialScheduled,
     GaveUp,
     LocalProtocolError,
@@ -106,3 +108,21 @@ def test_presence_too_large_to_identify_is_rejected_before_the_dial() -> None:
 
     with pytest.raises(LocalProtocolError, match="4096"):
         Client(config_with(presence=presence), session=SESSION)
+
+
+@pytest.mark.parametrize(("version", "delay"), [(4, 0.0), (10, 1.0)])
+def test_delay_after_a_refused_resume_depends_on_the_version(version: int, delay: float) -> None:
+    client = Client(
+        config_with(
+            api_url=None, gateway_url="ws://localhost", version=version, random=lambda: 0.0
+        ),
+        session=msgspec.structs.replace(SESSION, version=version),
+    )
+    connection: Any = client.dial_succeeded(now=0.0, framing=False)
+    connection.receive_message(HELLO, now=0.0)
+
+    connection.receive_message('{"op":9,"d":false}', now=0.0)
+
+    planned = client.events()[-1]
+    assert isinstance(planned, DialScheduled)
+    assert (planned.purpose, planned.delay) == (DialPurpose.IDENTIFY, delay)

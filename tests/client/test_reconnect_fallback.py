@@ -229,6 +229,21 @@ def test_resume_at_the_main_url_is_tried_as_often_as_configured() -> None:
     ]
 
 
+def test_tries_to_resume_are_counted_from_the_last_ready_state() -> None:
+    session = msgspec.structs.replace(SESSION, resume_url="ws://localhost")
+    client = Client(
+        config_with(api_url=None, gateway_url="ws://localhost", resume_attempts=2), session=session
+    )
+    _lose(client, 0.0, ready=False)
+
+    for now, ready in ((100.0, True), (200.0, False), (300.0, False)):
+        _lose(client, now, ready=ready)
+
+    planned = [event for event in client.events() if isinstance(event, DialScheduled)]
+    resume, identify = DialPurpose.RESUME, DialPurpose.IDENTIFY
+    assert [plan.purpose for plan in planned] == [resume, resume, resume, resume, identify]
+
+
 def test_permanent_failure_of_the_resume_url_is_reported() -> None:
     client = Client(config_with(api_url=None, gateway_url="ws://localhost"), session=SESSION)
 
