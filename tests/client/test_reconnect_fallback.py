@@ -25,7 +25,14 @@ from gateway_proto import (
 from gateway_proto.client.connection import close_policy
 from gateway_proto.server import Server, ServerConfig
 from gateway_proto.testing import Link
-from tests.client.support import CONFIG, SESSION, config_with, dial_purposes
+from tests.client.support import (
+    CONFIG,
+    SESSION,
+    answer_dial,
+    answer_lookup,
+    config_with,
+    dial_purposes,
+)
 
 
 def test_unreachable_resume_url_falls_back_to_main_url() -> None:
@@ -242,6 +249,49 @@ def test_tries_to_resume_are_counted_from_the_last_ready_state() -> None:
     planned = [event for event in client.events() if isinstance(event, DialScheduled)]
     resume, identify = DialPurpose.RESUME, DialPurpose.IDENTIFY
     assert [plan.purpose for plan in planned] == [resume, resume, resume, resume, identify]
+
+
+@pytest.mark.parametrize(
+    ("opened", "purpose"), [(True, DialPurpose.IDENTIFY), (False, DialPurpose.RESUME)]
+)
+def test_only_opened_connections_count_as_tries_to_resume(
+    opened: bool, purpose: DialPurpose
+) -> None:
+    """The lookup names the resume URL, which failed twice."""
+    session = msgspec.structs.replace(SESSION, resume_url="ws://localhost")
+    client = Client(config_with(resume_attempts=2), session=session)
+    for now in (0.0, 100.0):
+        if opened:
+            _lose(client, now, ready=False)
+        else:
+            answer_dial(client, b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n", now)
+
+    answer_lookup(client, "localhost")
+
+    dial = client.next_dial()
+    assert dial is not None
+    assert dial.purpose is purpose
+
+
+def test_rejected_upgrade_after_a_redirect_is_no_try_to_resume() -> None:
+    session = msgspec.structs.replace(SESSION, version=4, resume_url=None)
+    client = Client(
+        config_with(api_url=None, gateway_url="ws://localhost", version=4, resume_attempts=1),
+        session=session,
+    )
+    connection: Any = client.dial_succeeded(now=0.0, framing=False)
+    connection.receive_message('{"op":10,"d":{"heartbeat_interval":41250}}', now=0.0)
+    connection.receive_message('{"op":0,"t":"RESUMED","s":8,"d":{}}', now=0.0)
+    connection.receive_message('{"op":7,"d":{"url":"ws://localhost:81"}}', now=0.0)
+    redirected = client.next_dial()
+    assert redirected is not None
+    assert redirected.port == 81
+
+    answer_dial(client, b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n")
+
+    dial = client.next_dial()
+    assert dial is not None
+    assert (dial.port, dial.purpose) == (80, DialPurpose.RESUME)
 
 
 def test_permanent_failure_of_the_resume_url_is_reported() -> None:
