@@ -103,7 +103,7 @@ def test_argument_of_another_type_is_rejected(field: str, arguments: dict[str, A
         Client(CONFIG, **arguments)
 
 
-def test_presence_too_large_to_identify_is_rejected_before_the_dial() -> None:
+def test_too_large_presence_is_rejected_before_the_dial() -> None:
     presence = UpdatePresence((Activity("x" * 5000),))
 
     with pytest.raises(LocalProtocolError, match="4096"):
