@@ -59,10 +59,7 @@ class Crossing:
         return self._membership.stages
 
     async def until_phase_is_known(self, session: Session | None) -> None:
-        """Read the phase before a shard is resumed whose events might be dropped.
-
-        The previous owner may have kept them, since it knew a later phase.
-        """
+        """Read the phase before a shard dials, if what it does depends on a later one."""
         while self.role.must_look(session) and self.look is not None:
             with contextlib.suppress(StoreError):
                 await self.look()

@@ -66,6 +66,7 @@ class Keeper:
         self._error: Exception | None = None
         self._tasks: Any = None
         present.ask_to_drain = self.drain
+        present.crossing.look = self._look
 
     def raise_error(self) -> None:
         """Raise the exception that ended a generation that was handed out, once."""

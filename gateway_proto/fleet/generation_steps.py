@@ -62,11 +62,14 @@ class GenerationRole(enum.Enum):
         return self is not GenerationRole.LEAVING or session is not None
 
     def must_look(self, session: Session | None) -> bool:
-        """Whether to read the phase before a shard is resumed that is acquired.
+        """Whether to read the phase before a shard dials that is acquired with this session.
 
-        Its previous owner may have kept the events already, since it knew a later phase.
+        The previous owner of a prepared shard may have kept its events already, since it knew a
+        later phase. A shard without a session may have been closed for good: it must not identify.
         """
-        return self is GenerationRole.PREPARING and session is not None
+        if self is GenerationRole.PREPARING:
+            return session is not None
+        return self is GenerationRole.PRESENT and session is None
 
 
 class OpenNext(msgspec.Struct, frozen=True):

@@ -224,11 +224,11 @@ def test_shard_of_a_left_generation_dials_with_a_session_alone() -> None:
     assert all(role.dials(SESSION) for role in GenerationRole)
 
 
-def test_only_a_resume_of_a_prepared_shard_must_look() -> None:
-    looks = [role for role in GenerationRole if role.must_look(SESSION)]
-
-    assert looks == [GenerationRole.PREPARING]
-    assert not any(role.must_look(None) for role in GenerationRole)
+def test_prepared_resume_and_present_identify_must_look() -> None:
+    assert [role for role in GenerationRole if role.must_look(SESSION)] == [
+        GenerationRole.PREPARING
+    ]
+    assert [role for role in GenerationRole if role.must_look(None)] == [GenerationRole.PRESENT]
 
 
 def test_session_without_ready_is_about_to_resume() -> None:

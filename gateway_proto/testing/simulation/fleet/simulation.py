@@ -26,7 +26,7 @@ from gateway_proto.testing.simulation.simulation import Report
 
 __all__ = ["FleetReport", "FleetSimulation"]
 
-_QUIET = 15.0
+_QUIET = 20.0
 """Seconds without dispatches at the end of a recovery phase, so that all can be logged."""
 _START = 5.0
 """Seconds in which all machines start."""
