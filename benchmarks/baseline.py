@@ -56,7 +56,7 @@ class Baseline:
         self._rest = b""
 
     def feed(self, chunk: bytes) -> int:
-        """How many dispatches are whole with this chunk."""
+        """Number of dispatches that are whole with this chunk."""
         data = self._rest + chunk if self._rest else chunk
         decompress, decode = self._decompress, self._decode
         count, at, size = 0, 0, len(data)

@@ -83,7 +83,7 @@ class StoreKind:
 
     @property
     def missing(self) -> str | None:
-        """What is not installed; None if it can be measured."""
+        """Name of what is not installed; None if it can be measured."""
         if self.module and importlib.util.find_spec(self.module) is None:
             return self.module
         return None if not self.programs or _program(*self.programs) else self.programs[0]

@@ -44,7 +44,7 @@ def _session(server: Server) -> ServerConnection:
 
 
 class BareSession:
-    """What a bare loop keeps of a session."""
+    """State that a bare loop keeps of a session."""
 
     def __init__(self) -> None:
         self.sequence = 0

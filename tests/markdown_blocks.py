@@ -36,9 +36,11 @@ _OTHER_COMMANDS = {
     "curl",
     "mkdir",
     "mutmut",
+    "nats",
     "pip",
     "python",
     "python3",
+    "redis-cli",
     "redis-server",
     "source",
 }

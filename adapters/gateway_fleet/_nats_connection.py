@@ -65,7 +65,7 @@ class NatsConnection:
 
     @property
     def reason(self) -> str:
-        """Why the last request or connection failed; empty if that is not known."""
+        """Reason of the last failed request or connection; empty if that is not known."""
         return self._reason
 
     def renew(self) -> None:

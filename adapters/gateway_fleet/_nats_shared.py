@@ -1,4 +1,4 @@
-"""What all stores of `NatsStore.scoped` share: the connection, the streams, the time limit."""
+"""Shared state of all stores of `NatsStore.scoped`: the connection, the streams, the time limit."""
 
 from __future__ import annotations
 

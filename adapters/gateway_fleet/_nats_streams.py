@@ -28,7 +28,7 @@ _DEFAULT_RETENTION = 3600
 _MAIL_SECONDS = 2 * 3600
 """More than a message may ask for."""
 _MEMBERS_SECONDS = 86_400
-"""How long the value of a member is kept that is never written again."""
+"""Seconds for which the value of a member is kept that is never written again."""
 _SECOND = 10**9
 _NEEDED = ("subjects", "allow_direct", "allow_msg_ttl", "republish")
 """Settings that an existing stream must have."""

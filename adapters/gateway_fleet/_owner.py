@@ -55,7 +55,7 @@ class ShardOwner:
         self.room: Notifier = Notifier()
         """Notified when the ledger may have room, or is clear."""
         self.stage: Stage | None = None
-        """How far the shard is in the change to another number of shards."""
+        """Progress of the shard in the change to another number of shards."""
         self.preparation: Preparation = Preparation()
         self.appends: int = 0
         self._store = store

@@ -19,7 +19,7 @@ __all__ = ["RETRY_SECONDS", "OwnerLookup"]
 T = TypeVar("T")
 RETRY_SECONDS = 0.2
 _LATE_SECONDS = 1.0
-"""How long the members table is used before it is read again."""
+"""Seconds for which the members table is used before it is read again."""
 _FRESH_SECONDS = 0.02
 
 

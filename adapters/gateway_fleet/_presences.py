@@ -35,11 +35,11 @@ class _Kept:
         self.asked = 0
         """Number of times that another process has written one."""
         self.seen = 0
-        """How many of these were read, and sent."""
+        """Number of these that were read, and sent."""
         self.revision = 0
         """Revision of the value that was read last."""
         self.problem = ""
-        """Why it cannot be sent."""
+        """Reason for which it cannot be sent."""
 
 
 class Presences:

@@ -14,7 +14,7 @@ __all__ = ["ShardReport"]
 
 
 class ShardReport:
-    """What operators learn of a shard, since this process has owned it.
+    """Figures of a shard for operators, since this process has owned it.
 
     `reason` says why it was acquired. `ready_at` is when its session began, or None if that is
     unknown.

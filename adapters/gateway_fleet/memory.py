@@ -15,7 +15,7 @@ from gateway_proto.fleet import LogHead, LogRecord, ReferenceStore
 __all__ = ["MemoryStore"]
 
 _KEPT_SECONDS = 7200.0
-"""How long the logs of an earlier number of shards are kept, as with the default retention."""
+"""Seconds for which logs of an earlier number of shards are kept: the default retention, twice."""
 
 
 class MemoryStore:

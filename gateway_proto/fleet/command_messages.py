@@ -87,7 +87,7 @@ class CommandMessage(msgspec.Struct, frozen=True, array_like=True):
 
 
 class CommandAnswer(msgspec.Struct, frozen=True, array_like=True):
-    """What the member that took a command did with it."""
+    """Result of a command, by the member that took it."""
 
     id: _Name
     attempt: int

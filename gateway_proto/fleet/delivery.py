@@ -128,7 +128,7 @@ class Delivery:
 
     @property
     def posted_message(self) -> RemoveCommand | None:
-        """How to withdraw the command, if the sender no longer waits; None if it is nowhere."""
+        """The way to withdraw the command, if the sender no longer waits; None if it is nowhere."""
         posted = self._posted
         return None if posted is None else RemoveCommand(posted.mailbox, posted.message)
 

@@ -29,7 +29,7 @@ _RECENT = 16
 
 
 class _Place(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What was handled: whole records, and events of the record after them."""
+    """Events that were handled: whole records, and events of the record after them."""
 
     recent: tuple[tuple[int, str], ...] = ()
     """Positions and ids of the last records."""

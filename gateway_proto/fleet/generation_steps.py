@@ -34,7 +34,7 @@ LEAVE_RESUME_SECONDS = 15.0
 
 
 class GenerationRole(enum.Enum):
-    """What a process does with the shards of a generation, and with their events."""
+    """Use that a process makes of the shards of a generation, and of their events."""
 
     PRESENT = "present"
     """The events are handed out."""

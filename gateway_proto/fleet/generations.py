@@ -48,7 +48,7 @@ _BACKFILL_SECONDS = 30.0
 
 
 class GenerationPhase(enum.Enum):
-    """How far the change to the next generation is."""
+    """Progress of the change to the next generation."""
 
     PREPARING = "preparing"
     ENTERING = "entering"
@@ -69,7 +69,7 @@ class Generations(msgspec.Struct, frozen=True, omit_defaults=True):
     next: Generation | None = None
     """Generation that is announced."""
     phase: GenerationPhase = GenerationPhase.PREPARING
-    """How far the change to `next` is."""
+    """Progress of the change to `next`."""
     earlier: tuple[Generation, ...] = ()
     """The last generations before the present one: consumers read their logs to the ends first."""
     dropped: tuple[Generation, ...] = ()

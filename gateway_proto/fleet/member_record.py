@@ -35,7 +35,7 @@ _INVALID = (msgspec.MsgspecError, TypeError, ValueError, OverflowError, Recursio
 
 
 class Stage(enum.IntEnum):
-    """How far a shard is in the change to another number of shards, see `Generations`."""
+    """Progress of a shard in the change to another number of shards, see `Generations`."""
 
     PREPARED = 1
     """READY, and its guilds have arrived; its events are dropped."""
@@ -60,7 +60,7 @@ class ShardStatus(msgspec.Struct, frozen=True, omit_defaults=True):
     owned_for: _Seconds | None = None
     """Seconds since the shard was acquired."""
     reason: _Text = ""
-    """Why the shard was acquired."""
+    """Reason for which the shard was acquired."""
 
     def check(self) -> None:
         """Raise `LocalProtocolError` unless each value is allowed in the record of a member."""

@@ -156,7 +156,7 @@ class Membership:
 
     @property
     def lease_until(self) -> float:
-        """When the own lease ends: `ttl` after the last answered heartbeat was sent."""
+        """End of the own lease: `ttl` after the last answered heartbeat was sent."""
         return self._answered_sent_at + self._ttl
 
     @property

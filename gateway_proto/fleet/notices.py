@@ -12,7 +12,7 @@ from gateway_proto.fleet.member_record import MemberRecord
 __all__ = ["NOTICE_SECONDS", "is_notice", "notice", "who_waits"]
 
 NOTICE_SECONDS = 2.0
-"""How long a notice is kept for its member: later it knows the news from the table."""
+"""Seconds for which a notice is kept for its member: later it knows the news from the table."""
 _PREFIX = b"\xc1notice "  # no MessagePack begins with 0xc1, and other messages are that
 
 

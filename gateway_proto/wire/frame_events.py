@@ -1,4 +1,4 @@
-"""What frames contain, and the WebSocket of another library in place of frames.
+"""Contents of frames, and the WebSocket of another library in place of frames.
 
 This module needs neither h11 nor wsproto: connections without framing do not import them.
 """

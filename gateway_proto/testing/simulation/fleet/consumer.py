@@ -166,7 +166,7 @@ class ConsumedShard:
 
 
 class _Reading:
-    """What a consumer has of the generation that its group reads."""
+    """State of a consumer in the generation that its group reads."""
 
     def __init__(self, place: GroupPlace, process: ConsumerProcess) -> None:
         self.place: GroupPlace = place

@@ -76,7 +76,7 @@ class GenerationMember:
         """The member's name, which no other run and no other generation has."""
         self.generation: Generation = generation
         self.role: GenerationRole = role
-        """What it does with the events of its shards."""
+        """Use that it makes of the events of its shards."""
         self.store: StoreClient = store
         self.owners: dict[int, ShardOwner] = {}
         """The owners by shard."""
@@ -128,7 +128,7 @@ class GenerationMember:
 
     @property
     def thawed_at(self) -> float:
-        """When the process ran again last, or minus infinity."""
+        """Last time at which the process ran again, or minus infinity."""
         return self._keeper.thawed_at
 
     def clock(self) -> float:

@@ -50,7 +50,7 @@ class MachineProcess(SimulatedProcess):
         self.is_draining: bool = False
         """Whether it gives its shards away and ends."""
         self.thawed_at: float = -math.inf
-        """When it ran again last."""
+        """Last time at which it ran again."""
         self.keeper: GenerationKeeper | None = None
         """The generations that it runs, once it has read them from the store."""
         self._machine = machine

@@ -24,7 +24,7 @@ _TICK = 1e-6
 
 
 class MembershipHandler(Protocol):
-    """What a process does with its membership."""
+    """Actions of a process on its membership."""
 
     def heartbeat_sent(self, number: int) -> None:
         """Note that a heartbeat is sent; they are numbered from 1."""

@@ -62,7 +62,7 @@ class OwnerProcess(Protocol):
 
     @property
     def thawed_at(self) -> float:
-        """When the process ran again last, or minus infinity."""
+        """Last time at which the process ran again, or minus infinity."""
         ...
 
     def clock(self) -> float:
@@ -136,7 +136,7 @@ class ShardOwner:
         self.preparation: Preparation = Preparation()
         """Whether the shard is READY, while its generation is prepared."""
         self.stage: Stage | None = None
-        """How far the shard is in the change to another generation."""
+        """Progress of the shard in the change to another generation."""
         self.left_unresumed: bool = False
         """Whether it was closed for good although its last resume had no answer."""
         self._network = network

@@ -46,7 +46,7 @@ class SimulatedStore:
         self._config = config
         self._observer = observer
         self.reference: ReferenceStore = ReferenceStore()
-        """What the store has acknowledged."""
+        """Records that the store has acknowledged."""
         self._generations: Generations | None = None
         self._scopes: dict[tuple[str, bool], ReferenceStore] = {}
         self._away_until = 0.0

@@ -17,7 +17,7 @@ __all__ = ["GapReported", "LogState", "LoggedOnce"]
 
 @attrs.frozen
 class LogState:
-    """What a log contains up to a record."""
+    """Contents of a log up to a record."""
 
     session_id: str | None = None
     """The session of the last event."""
