@@ -95,7 +95,7 @@ class FleetSimulationConfig:
         """Return the configuration for a seed."""
         rng = SeededRandom(f"fleet setting {seed}")
         ttl, interval = rng.choice(((3.0, 0.5), (3.0, 1.0), (6.0, 2.0), (10.0, 2.0)))
-        return cls(
+        config = cls(
             machines=2 + rng.randrange(3),
             shards=2 + rng.randrange(5),
             max_concurrency=1 + rng.randrange(2),
@@ -113,3 +113,6 @@ class FleetSimulationConfig:
             consumers=2 + rng.randrange(2),
             handling=rng.choice((0.001, 0.01)),
         )
+        # Two of them need the whole recovery phase for what waits after a change, or more.
+        is_busy = config.store_latency >= 0.01 and config.dispatch_interval < 1.0
+        return attrs.evolve(config, consumers=4) if is_busy else config
