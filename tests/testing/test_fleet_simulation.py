@@ -79,7 +79,7 @@ def test_fault_phase_follows_a_recovery_phase() -> None:
 def test_fleet_without_fencing_breaks_in_six_seeds(monkeypatch: pytest.MonkeyPatch) -> None:
     fence_nobody(monkeypatch)
 
-    for seed in (1, 2, 3, 4, 6, 7):  # in seed 5 no owner appends after it has lost its shard
+    for seed in (1, 2, 3, 4, 6, 7):  # seed 5 breaks none
         with pytest.raises(InvariantViolation):
             FleetSimulation.for_seed(seed).run()
 
