@@ -10,13 +10,14 @@ import pytest
 
 from gateway_proto import Dial
 from gateway_proto.events import DialPurpose
-from gateway_proto.fleet import ReferenceStore
+from gateway_proto.fleet import LogHead, LogRecord, ReferenceStore
 from gateway_proto.testing import FleetSimulation, FleetSimulationConfig, InvariantViolation
 from gateway_proto.testing.simulation.fleet.generation_member import GenerationMember
 from gateway_proto.testing.simulation.fleet.invariants import NoNeedlessIdentify
 from gateway_proto.testing.simulation.fleet.machine import MachineProcess
 from gateway_proto.testing.simulation.fleet.observer import LogId
 from gateway_proto.testing.simulation.fleet.shard_owner import ShardOwner
+from gateway_proto.testing.simulation.fleet.store import StoreClient
 
 LOG = LogId("g1", 0)
 ALONE = FleetSimulationConfig(machines=1, shards=1, fault_interval=None, loss=0.0)
@@ -37,6 +38,13 @@ def _process(simulation: FleetSimulation) -> MachineProcess:
     process = simulation.machines[0].process
     assert process is not None
     return process
+
+
+def _stale_dial() -> Dial:
+    host = "g0.api.sim.example"
+    return Dial(
+        host=host, port=443, tls=True, at=0.0, url=f"wss://{host}/", purpose=DialPurpose.IDENTIFY
+    )
 
 
 def test_claim_that_is_refused_three_times_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,14 +187,43 @@ def test_identify_that_was_lost_does_not_make_the_next_needless() -> None:
         invariant.identified(owner)
 
 
+def test_failure_of_a_replaced_dial_is_ignored() -> None:
+    owner = _owner(FleetSimulation(1, ALONE))
+    expected = owner.client.next_dial()
+
+    owner.dial_failed(_stale_dial(), "refused")
+
+    assert owner.client.next_dial() is expected
+
+
+def test_append_refused_at_an_unchanged_head_is_sent_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    simulation = FleetSimulation(1, attrs.evolve(ALONE, dispatch_interval=1000.0))
+    owner = _owner(simulation)
+    simulation.run(10.0)
+    sent: list[tuple[LogRecord, Callable[[int | None], None]]] = []
+
+    def append(
+        self: StoreClient, shard: int, after: LogHead, record: LogRecord, *answers: Any
+    ) -> None:
+        sent.append((record, answers[0]))
+
+    monkeypatch.setattr(StoreClient, "append", append)
+    owner.enter()
+    record, refuse = sent[0]
+
+    refuse(None)
+    simulation.run(1.0)
+
+    assert [one for one, _ in sent] == [record, record]
+    assert owner.stage is None
+
+
 def test_transport_that_opens_for_a_replaced_dial_is_refused() -> None:
     owner = _owner(FleetSimulation(1, ALONE))
-    host = "g0.api.sim.example"
-    stale = Dial(
-        host=host, port=443, tls=True, at=0.0, url=f"wss://{host}/", purpose=DialPurpose.IDENTIFY
-    )
     wire: Any = None
 
-    is_taken = owner.dial_succeeded(stale, wire)
+    is_taken = owner.dial_succeeded(_stale_dial(), wire)
 
     assert not is_taken

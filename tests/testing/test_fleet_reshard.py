@@ -412,3 +412,36 @@ def test_event_after_a_cutover_breaks_the_invariant() -> None:
 
 def _shards(consumer: Consumer) -> list[ConsumedShard]:
     return [] if consumer.process is None else list(consumer.process.shards.values())
+
+
+def test_shard_that_leaves_already_is_cut_over_once() -> None:
+    simulation = _settled()
+    simulation.fleet.operator.reshard(3)
+    _until(simulation, GenerationPhase.LEAVING)
+    owners = [owner for owner in _process(simulation, 0).owners if owner.log.generation == "g1"]
+
+    for owner in owners:
+        owner.leave()
+        owner.leave()
+    simulation.run(60.0)
+
+    assert owners
+    assert all(_records(simulation, "g1", one.shard)[-1].cutover for one in owners)
+    cutovers = [
+        record.cutover for one in owners for record in _records(simulation, "g1", one.shard)
+    ]
+    assert cutovers.count(True) == len(owners)
+
+
+@pytest.mark.parametrize(
+    "seed",
+    [
+        4,  # a store that falls back while shards leave, and a lost shard that has a slot
+        9,  # a machine that drains while it has a step of a change to make
+        208,  # a cutover that is lost, and consumers that have read it
+    ],
+)
+def test_rare_interleavings_of_a_change_break_nothing(seed: int) -> None:
+    report = FleetSimulation.for_seed(seed).run()
+
+    assert report.changes >= 1

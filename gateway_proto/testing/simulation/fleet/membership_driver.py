@@ -86,7 +86,7 @@ class MembershipDriver:
                     self._write_member(request)
                 case ClaimShard():
                     self._claim(request, 1)
-                case NotifyMember(member):
+                case NotifyMember(member):  # pragma: no branch
                     self._handler.notify(member)
         for event in self.membership.events():
             self._handler.membership_event(event)

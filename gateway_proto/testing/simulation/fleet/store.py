@@ -167,7 +167,7 @@ class SimulatedStore:
             if self._scheduler.now >= self._away_until:
                 answer = call(self)
                 at = self._travel(machine, 0.0 if request_is_slow else slow, lambda: done(answer))
-            if at >= until > arrives:
+            if at > until > arrives:
                 late()
 
         arrives = self._travel(machine, slow if request_is_slow else 0.0, arrive)
@@ -229,9 +229,8 @@ class StoreClient:
                 done(answer)
 
         def timed_out() -> None:
-            if waits:
-                waits.clear()
-                failed()
+            waits.clear()
+            failed()
 
         # Only a late answer needs a timeout: most are not.
         self._store.send(
