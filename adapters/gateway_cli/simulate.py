@@ -138,23 +138,35 @@ def _run_histories(
     jobs: int,
     advance: Callable[[float], None],
 ) -> Generator[Report | InvariantViolation, None, None]:
-    """Yield the histories as they end. Calls `advance` meanwhile with the days of each part."""
+    """Return the histories as they end. Calls `advance` meanwhile with the days of each part."""
     if jobs == 1:
-        for seed in seeds:
-            yield _run_history(seed, histories, advance)
-        return
-    waiting = iter(seeds)
+        return (_run_history(seed, histories, advance) for seed in seeds)
     # Not forked: a thread draws the progress.
     context = multiprocessing.get_context("spawn")
+    # Made before the first history begins: a Ctrl-C in the code that `Value` generates would end
+    # the process with the signal, not with a status.
     advanced = context.Value("d", 0.0)
-    shown = 0.0
     pool = concurrent.futures.ProcessPoolExecutor(
         jobs, mp_context=context, initializer=_begin_process, initargs=(advanced,)
     )
-    running = {
-        pool.submit(_run_in_process, seed, histories) for seed in itertools.islice(waiting, jobs)
-    }
+    return _run_in_pool(pool, seeds, histories, jobs, advanced, advance)
+
+
+def _run_in_pool(
+    pool: concurrent.futures.ProcessPoolExecutor,
+    seeds: Iterable[int],
+    histories: _Histories,
+    jobs: int,
+    advanced: Any,
+    advance: Callable[[float], None],
+) -> Generator[Report | InvariantViolation, None, None]:
+    waiting = iter(seeds)
+    shown = 0.0
     try:
+        running = {
+            pool.submit(_run_in_process, seed, histories)
+            for seed in itertools.islice(waiting, jobs)
+        }
         while running:
             more, shown = advanced.value - shown, advanced.value
             advance(more)

@@ -100,6 +100,7 @@ def test_session_age_is_known_to_the_next_owner(kit: Kit) -> None:
     async def body(bench: Bench) -> None:
         one = await bench.start(member="one")
         await bench.until_owned((one, 2))
+        await anyio.sleep(0.5)  # until a heartbeat has reported the sessions
         two = await bench.start(member="two")
         await bench.until_owned((one, 1), (two, 1))
         await anyio.sleep(0.5)

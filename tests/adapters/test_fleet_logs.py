@@ -82,7 +82,7 @@ def test_event_of_a_cancelled_wait_is_in_the_log(kit: Kit) -> None:
             while not (fleet.owned and fleet.gateways[0].state is State.READY):
                 await take(0.05)
             store.cut(cut=True)
-            data = "x" * 300_000
+            data = "x" * 700_000
             for number in range(4):
                 bench.serving.dispatch("BIG", data)
                 bench.send(0, number, 1)
