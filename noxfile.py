@@ -193,7 +193,8 @@ def types(session: nox.Session) -> None:
             ]
     if untyped:
         session.error(f"not typed: {', '.join(untyped)}")
-    session.run("python", "-m", "pytest", "-q", "tests/test_typing.py", *session.posargs)
+    tests_of_types = (*ALL_TESTS, "tests/test_typing.py")
+    session.run("python", "-m", "pytest", "-q", *tests_of_types, *session.posargs)
 
 
 @nox.session(python=NEWEST)

@@ -19,6 +19,9 @@ from gateway_proto.server import Server
 from gateway_proto.testing import Link
 from tests.markdown_blocks import PAGES, blocks
 
+# The checkers are no part of the test extra: `nox -s types` runs these tests.
+pytestmark = pytest.mark.slow
+
 ROOT = pathlib.Path(__file__).parents[1]
 SAMPLES = ROOT / "tests" / "typing"
 PAGE = (ROOT / "docs" / "types.md").read_text()
