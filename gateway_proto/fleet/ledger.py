@@ -50,7 +50,7 @@ _MAX_ID_LENGTH = MAX_NAME_LENGTH - 16
 _POSITION = integer(1, MAX_POSITION)
 
 
-_LARGEST = 900_000
+_MAX_BYTES = 900_000
 """Maximum bytes of the events of a record, by default.
 
 Each append takes 0.25 to 0.4 ms of CPU time in the client of an engine, whatever its size. A
@@ -85,7 +85,7 @@ class Ledger:
     """
 
     def __init__(
-        self, member: str, head: LogHead, *, keep_events: bool = True, limit: int = _LARGEST
+        self, member: str, head: LogHead, *, keep_events: bool = True, limit: int = _MAX_BYTES
     ) -> None:
         NAME.named("member", member)
         HEAD.named("head", head)

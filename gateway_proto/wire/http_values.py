@@ -15,7 +15,7 @@ __all__ = ["MAX_RETRY_AFTER", "json_value", "number", "parse_retry_after", "whol
 
 MAX_RETRY_AFTER = 30 * 86400.0
 """Seconds. Longer waits are reduced to this."""
-_LONGEST_TEXT = 4096
+_MAX_TEXT_LENGTH = 4096
 # Patterns are compiled on first use, and kept by `re`: most connections read no error response.
 _FLAGS = re.ASCII | re.IGNORECASE
 _NUMBER = r"\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?"
@@ -37,7 +37,7 @@ _DATES = tuple(
 def number(value: Any) -> float | None:
     """Return a number, or a text that begins with one; None otherwise."""
     if isinstance(value, str):
-        found = re.match(_NUMBER, value[:_LONGEST_TEXT], _FLAGS)
+        found = re.match(_NUMBER, value[:_MAX_TEXT_LENGTH], _FLAGS)
         return float(found[0]) if found else None
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
@@ -107,7 +107,7 @@ def _waits(headers: Mapping[str, str], body: bytes, unix: float | None) -> Itera
 
 
 def _numbers(text: str) -> Iterator[float]:
-    for part in re.split("[,;]", text[:_LONGEST_TEXT]):
+    for part in re.split("[,;]", text[:_MAX_TEXT_LENGTH]):
         read = number(part)
         if read is not None:
             yield read
@@ -115,7 +115,7 @@ def _numbers(text: str) -> Iterator[float]:
 
 def _dates(text: str) -> tuple[list[float], str]:
     """Return the dates in a text, as unix time, and the text without them."""
-    text, found = text[:_LONGEST_TEXT], []
+    text, found = text[:_MAX_TEXT_LENGTH], []
     for pattern in _DATES:
         form = re.compile(pattern, _FLAGS)
         found += [_unix(match.groupdict()) for match in form.finditer(text)]
