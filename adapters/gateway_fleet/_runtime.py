@@ -10,7 +10,7 @@ from typing import Any
 
 import anyio
 
-__all__ = ["Notifier", "alone", "member_name", "running_adapter"]
+__all__ = ["Notifier", "alone", "current_task", "member_name", "running_adapter"]
 
 
 def running_adapter() -> Any:
@@ -24,6 +24,16 @@ def running_adapter() -> Any:
     import gateway_asyncio
 
     return gateway_asyncio
+
+
+def current_task() -> object:
+    """Return the current task of the running event loop."""
+    try:
+        return asyncio.current_task()
+    except RuntimeError:
+        import trio
+
+        return trio.lowlevel.current_task()
 
 
 def alone(error: Exception) -> Exception:

@@ -14,12 +14,13 @@ from gateway_fleet._command_sender import CommandSender
 from gateway_fleet._feed_group import FeedGroup
 from gateway_fleet._feed_place import join_group, until_next_place
 from gateway_fleet._forgetting import forget_cursors
-from gateway_fleet._runtime import Notifier, alone, member_name
+from gateway_fleet._runtime import Notifier, alone, current_task, member_name
 from gateway_fleet.commands import Commands
 from gateway_fleet.store import FeedStore
 from gateway_proto import LocalProtocolError
 from gateway_proto._checks import BOOL
 from gateway_proto.driver.event_queue import log_error
+from gateway_proto.driver.iteration import Iterations
 from gateway_proto.fleet import FeedEvent, Generation, GroupPlace, LogHead
 
 __all__ = ["Feed", "open_feed"]
@@ -50,6 +51,7 @@ class Feed(Commands):
         self._bot = bot
         self._options = options
         self._changed = Notifier()
+        self._iterations = Iterations()
         self._consumer = self._make_consumer(place)
         self._is_draining = False
         self._is_over = False
@@ -70,10 +72,11 @@ class Feed(Commands):
         """Claims of the shards that this consumer owns, by shard id."""
         return self._consumer.owned
 
-    def __aiter__(self) -> Feed:
-        return self
+    def __aiter__(self) -> AsyncIterator[tuple[int, FeedEvent]]:
+        """Start an iteration; raises `LocalProtocolError` while another task iterates."""
+        return self._iterations.start(None, current_task(), _nothing, self._next)
 
-    async def __anext__(self) -> tuple[int, FeedEvent]:
+    async def _next(self) -> tuple[int, FeedEvent]:
         await self.handled()
         while True:
             if (item := self._consumer.next_event()) is not None:
@@ -147,6 +150,10 @@ class Feed(Commands):
         self._is_over = True
         self._changed.notify()
         await self._consumer.leave()
+
+
+def _nothing() -> None:
+    """Take no event without a wait: the last one is acknowledged first."""
 
 
 @contextlib.asynccontextmanager

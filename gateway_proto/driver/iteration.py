@@ -70,17 +70,20 @@ class Iteration(Generic[T]):
     `take` returns the next item if it is queued, else None; `wait` waits for it.
     """
 
-    __slots__ = ("__weakref__", "_take", "_wait", "source", "task")
+    __slots__ = ("__weakref__", "_iterations", "_take", "_wait", "is_waiting", "source", "task")
 
     def __init__(
         self,
+        iterations: Iterations,
         source: object | None,
         task: object,
         take: Callable[[], T | None],
         wait: Callable[[], Awaitable[T]],
     ) -> None:
+        self._iterations = iterations
         self.source: object | None = source
         self.task: object = task
+        self.is_waiting: bool = False
         self._take = take
         self._wait = wait
 
@@ -90,7 +93,15 @@ class Iteration(Generic[T]):
     async def __anext__(self) -> T:
         # A queued item needs this coroutine and one call, and no second coroutine.
         item = self._take()
-        return item if item is not None else await self._wait()
+        if item is not None:
+            return item
+        # Not a context manager, and not in a coroutine of its own: many connections are idle here.
+        self._iterations.check_waiting(self)
+        self.is_waiting = True
+        try:
+            return await self._wait()
+        finally:
+            self.is_waiting = False
 
 
 class Iterations:
@@ -119,13 +130,18 @@ class Iterations:
         self._running = [each for each in self._running if each() is not None]
         # No local variable here may refer to another iteration: the traceback would keep it alive.
         if any(_collides(each(), source, task) for each in self._running):
-            raise LocalProtocolError(
-                "another task iterates over these events already: iterate in one task, and hand "
-                "events to others"
-            )
-        iteration = Iteration(source, task, take, wait)
+            raise _shared()
+        iteration = Iteration(self, source, task, take, wait)
         self._running.append(weakref.ref(iteration))
         return iteration
+
+    def check_waiting(self, iteration: Iteration[Any]) -> None:
+        """Raise `LocalProtocolError` if another task waits for the events of an iteration.
+
+        It may be the same iteration: tasks may share one, or take turns for a single event each.
+        """
+        if any(_is_awaited(each(), iteration.source) for each in self._running):
+            raise _shared()
 
 
 class RoundRobin:
@@ -182,9 +198,22 @@ class RoundRobin:
 
 
 def _collides(other: Iteration[Any] | None, source: object | None, task: object) -> bool:
-    if other is None or other.task is task:
-        return False
+    return other is not None and other.task is not task and _overlaps(other, source)
+
+
+def _is_awaited(other: Iteration[Any] | None, source: object | None) -> bool:
+    return other is not None and other.is_waiting and _overlaps(other, source)
+
+
+def _overlaps(other: Iteration[Any], source: object | None) -> bool:
     return source is None or other.source is None or other.source is source
+
+
+def _shared() -> LocalProtocolError:
+    return LocalProtocolError(
+        "another task iterates over these events already: iterate in one task, and hand events to "
+        "others"
+    )
 
 
 def raisable(error: BaseException) -> BaseException:

@@ -118,6 +118,6 @@ def test_iteration_ends_after_the_block_of_a_feed(kit: Kit) -> None:
             async with open_feed(store, group="g") as feed:
                 pass
             with pytest.raises(StopAsyncIteration):
-                await anext(feed)
+                await anext(aiter(feed))
 
     kit.run(main)

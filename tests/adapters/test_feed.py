@@ -12,6 +12,7 @@ import anyio
 import pytest
 
 from gateway_fleet import MemoryStore, StoreError, open_feed, open_fleet
+from gateway_proto import LocalProtocolError
 from gateway_proto.fleet import LogHead, LogRecord, SessionLost
 from gateway_proto.server import Server, ServerConfig
 from tests.adapters.engine_stores import (  # noqa: F401
@@ -123,8 +124,40 @@ def test_feed_that_failed_raises_again_and_does_not_wait(kit: Kit) -> None:
             async with open_feed(store, group="g", **FAST) as feed:
                 for _ in range(2):
                     with pytest.raises(StoreError, match="shard 0: data is not the cursor"):
-                        await anext(feed)
+                        await anext(aiter(feed))
                 await feed.drain()
+
+    kit.run(main)
+
+
+def test_second_task_that_iterates_over_a_feed_is_rejected(kit: Kit) -> None:
+    """Each would acknowledge events that the other has not handled yet."""
+
+    async def main() -> None:
+        store = MemoryStore()
+        log = Log(store)
+        errors = []
+
+        async def second(events: Any) -> None:
+            with pytest.raises(LocalProtocolError, match="another task iterates") as raised:
+                async for _ in events:
+                    pass
+            errors.append(raised.value)
+
+        async with kit.limit(20):
+            await log.begin()
+            await log.append(0)
+            async with open_feed(store, group="g", from_start=True, **FAST) as feed:
+                first = aiter(feed)
+                await anext(first)
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(second, feed)
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(anext, first)
+                    await anyio.wait_all_tasks_blocked()
+                    await second(first)
+                    tasks.cancel_scope.cancel()
+        assert len(errors) == 2
 
     kit.run(main)
 

@@ -180,9 +180,9 @@ def test_drain_and_iteration_can_be_cancelled_without_a_store(kit: Kit) -> None:
         store = CutStore(memory)
         async with open_feed(store, group="g", from_start=True, ttl=0.6, interval=0.1) as feed:
             await bench.log.append(0)
-            await anext(feed)
+            await anext(aiter(feed))
             store.state["cut"] = True
-            for call in (feed.drain, feed.handled, feed.drain, feed.__anext__):
+            for call in (feed.drain, feed.handled, feed.drain, aiter(feed).__anext__):
                 with pytest.raises(TimeoutError), anyio.fail_after(0.1):
                     await call()
             began = anyio.current_time()
@@ -192,7 +192,7 @@ def test_drain_and_iteration_can_be_cancelled_without_a_store(kit: Kit) -> None:
         store.state["cut"] = False
         await bench.log.append(0)
         async with open_feed(store, group="g", ttl=0.6, interval=0.1) as feed:
-            event: Any = (await anext(feed))[1]
+            event: Any = (await anext(aiter(feed)))[1]
             assert event.data == 2, "the acknowledgement of the first was written, not answered"
 
     run(kit, lambda: memory, body)
@@ -217,7 +217,7 @@ def test_shard_is_given_away_after_its_acknowledgement(kit: Kit, new_store: Any)
         store = SlowStore(new_store())
         await bench.log.append(0, 2)
         async with open_feed(store, group="g", from_start=True, **FAST) as feed:
-            assert (await anext(feed))[1].id == "s:1"
+            assert (await anext(aiter(feed)))[1].id == "s:1"
             second = await bench.start()
             store.state["slow"] = True
             async with anyio.create_task_group() as tasks:

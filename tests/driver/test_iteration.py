@@ -173,6 +173,53 @@ def test_rejected_task_keeps_no_reference_to_the_iteration() -> None:
     assert kept.value.__traceback__ is not None
 
 
+class _Suspended:
+    """Awaitable that suspends its coroutine once."""
+
+    def __await__(self) -> Iterator[None]:
+        yield
+
+
+async def _wait_long() -> int:
+    await _Suspended()
+    return 1
+
+
+def test_iteration_that_two_tasks_share_is_rejected() -> None:
+    iteration = Iterations().start(_gateway(), "task 1", _take, _wait_long)
+    first, second = iteration.__anext__(), iteration.__anext__()
+    first.send(None)
+
+    with _refused():
+        second.send(None)
+
+    first.close()
+    assert iteration.__anext__().send(None) is None
+
+
+def test_two_iterations_of_a_task_cannot_wait_at_once() -> None:
+    iterations, gateway = Iterations(), _gateway()
+    of_shards = iterations.start(None, "task 1", _take, _wait_long)
+    of_gateway = iterations.start(gateway, "task 1", _take, _wait_long)
+    waiting = of_gateway.__anext__()
+    waiting.send(None)
+
+    with _refused():
+        of_shards.__anext__().send(None)
+
+    assert _result(waiting) == 1
+    assert of_shards.__anext__().send(None) is None
+
+
+def test_iterations_of_two_gateways_wait_at_once() -> None:
+    iterations = Iterations()
+    first = iterations.start(_gateway(), "task 1", _take, _wait_long).__anext__()
+    second = iterations.start(_gateway(), "task 2", _take, _wait_long).__anext__()
+
+    assert first.send(None) is None
+    assert second.send(None) is None
+
+
 def test_shards_and_their_gateways_exclude_each_other() -> None:
     iterations, gateway, other = RoundRobin().iterations, _gateway(), _gateway()
     first = iterations.start(gateway, "task 1", _take, _wait)
