@@ -8,6 +8,7 @@ import functools
 import math
 import pathlib
 import re
+import ssl
 from typing import Any
 
 import attrs
@@ -345,6 +346,8 @@ def test_session_with_a_wrong_field_is_rejected_with_its_name(field: str, value:
     assert f"Session.{field} " in _error(Client, _config(), session=session)
 
 
+_SERVER_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+_CLIENT_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 _OPENING = {
     "config": _config(),
     "session": None,
@@ -363,6 +366,7 @@ _OPENING = {
         ("config", "secret", "config is of type str: expected a Config"),
         ("session", {"id": "s"}, "invalid session {'id': 's'}: expected a Session"),
         ("ssl_context", True, "invalid ssl_context True: expected an ssl.SSLContext"),
+        ("ssl_context", _SERVER_TLS, "expected an ssl.SSLContext for clients, such as ssl.create"),
         ("proxy", 8080, "invalid proxy 8080: expected a URL as a str, True, or None"),
         ("connect", "localhost", "invalid connect 'localhost': expected a function, or None"),
         ("queue_limit", None, "queue_limit is None: expected an int from 1"),
@@ -397,6 +401,7 @@ _SERVING = {
         ("port", "8080", "invalid port '8080': expected an int from 0 to 65535"),
         ("port", 70000, "invalid port 70000"),
         ("ssl_context", "cert.pem", "expected an ssl.SSLContext"),
+        ("ssl_context", _CLIENT_TLS, "expected an ssl.SSLContext for servers, such as ssl.SSL"),
         ("on_event", _async_function, "expected a function that is not async, or None"),
     ],
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import functools
 import socket
 import ssl
 from collections.abc import Callable, Coroutine
@@ -34,6 +35,7 @@ class Listener:
         protocol: Callable[[], asyncio.BaseProtocol],
         ssl_context: ssl.SSLContext | None,
         handshake_timeout: float,
+        on_error: Callable[[BaseException], None],
     ) -> None:
         self._sockets = sockets
         self._protocol = protocol
@@ -41,6 +43,7 @@ class Listener:
         self._handshake_timeout = None if ssl_context is None else handshake_timeout
         self._loop = asyncio.get_running_loop()
         self._errors = AcceptErrors()
+        self._on_error = on_error
         self._tasks: set[asyncio.Task[None]] = set()
         for listening in sockets:
             self._start(self._accept(listening))
@@ -63,40 +66,68 @@ class Listener:
             for listening in self._sockets:
                 listening.close()
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
+
+    def _open(self, accepted: socket.socket) -> None:
+        """Make the transport of a connection that was accepted."""
+        task = self._start(self._connect(accepted))
+        task.add_done_callback(functools.partial(self._on_opened, accepted))
+
+    def _on_opened(self, accepted: socket.socket, task: asyncio.Task[None]) -> None:
+        """Close a connection without a transport. Its task may have been cancelled at once."""
+        error = None if task.cancelled() else task.exception()
+        if task.cancelled() or error is not None:
+            accepted.close()
+        # A client may disconnect or not finish the TLS handshake: not an error of the server.
+        if error is not None and not isinstance(error, OSError):
+            self._on_error(error)
 
     async def _accept(self, listening: socket.socket) -> None:
         while True:
             try:
-                accepted, _ = await self._loop.sock_accept(listening)
-            except OSError as error:
-                await asyncio.sleep(self._errors.pause(error, now=self._loop.time()))
-                continue
-            self._start(self._connect(accepted))
-            # Accept other queued connections at once. An error is raised again by sock_accept.
-            with contextlib.suppress(OSError):
+                await self._until_readable(listening)
                 for _ in range(_AT_ONCE):
                     accepted, _ = listening.accept()
                     accepted.setblocking(False)
-                    self._start(self._connect(accepted))
-            await asyncio.sleep(0)  # sock_accept does not yield while connections wait
+                    self._open(accepted)
+            except BlockingIOError:
+                pass
+            except OSError as error:
+                await asyncio.sleep(self._errors.pause(error, now=self._loop.time()))
+
+    async def _until_readable(self, listening: socket.socket) -> None:
+        """Wait until a connection can be accepted.
+
+        `loop.sock_accept` would lose a connection that is accepted as its task is cancelled.
+        """
+        readable = self._loop.create_future()
+        try:
+            self._loop.add_reader(listening, _set, readable)
+        except NotImplementedError:  # the event loop of Windows
+            accepted, _ = await self._loop.sock_accept(listening)
+            self._open(accepted)
+            return
+        try:
+            await readable
+        finally:
+            self._loop.remove_reader(listening)
 
     async def _connect(self, accepted: socket.socket) -> None:
-        try:
-            # A client may disconnect or not finish the TLS handshake: not an error of the server.
-            with contextlib.suppress(OSError):
-                await self._loop.connect_accepted_socket(
-                    self._protocol,
-                    accepted,
-                    ssl=self._ssl_context,
-                    ssl_handshake_timeout=self._handshake_timeout,
-                )
-        except BaseException:
-            accepted.close()
-            raise
+        await self._loop.connect_accepted_socket(
+            self._protocol,
+            accepted,
+            ssl=self._ssl_context,
+            ssl_handshake_timeout=self._handshake_timeout,
+        )
+
+
+def _set(readable: asyncio.Future[None]) -> None:
+    if not readable.done():
+        readable.set_result(None)
 
 
 async def open_listener(
@@ -106,8 +137,12 @@ async def open_listener(
     *,
     ssl_context: ssl.SSLContext | None,
     handshake_timeout: float,
+    on_error: Callable[[BaseException], None],
 ) -> Listener:
-    """Listen on every address of a host, all with one port; raises OSError if none is available."""
+    """Listen on every address of a host, all with one port; raises OSError if none is available.
+
+    `on_error` gets an exception that is not due to the client, such as one of the TLS context.
+    """
     found = await asyncio.get_running_loop().getaddrinfo(
         host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )
@@ -132,4 +167,4 @@ async def open_listener(
         if not sockets:
             raise failed or OSError(f"{host} has no address")
         stack.pop_all()
-    return Listener(sockets, protocol, ssl_context, handshake_timeout)
+    return Listener(sockets, protocol, ssl_context, handshake_timeout, on_error)

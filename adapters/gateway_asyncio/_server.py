@@ -106,6 +106,7 @@ async def serve_gateway(
         port,
         ssl_context=ssl_context,
         handshake_timeout=server.config.handshake_timeout,
+        on_error=serving._fail,
     )
     serving.host, serving.port = listener.address
     linger = LINGER_SECONDS

@@ -38,12 +38,17 @@ class RunningServer(BaseServer[ConnectionDriver]):
     async def _handle(self, stream: trio.abc.Stream) -> None:
         """Drive the connection of a stream that was accepted."""
         if self._ssl_context is not None:
-            encrypted = trio.SSLStream(
-                cast("trio.SocketStream", stream),
-                self._ssl_context,
-                server_side=True,
-                https_compatible=True,
-            )
+            try:
+                encrypted = trio.SSLStream(
+                    cast("trio.SocketStream", stream),
+                    self._ssl_context,
+                    server_side=True,
+                    https_compatible=True,
+                )
+            except BaseException as error:
+                self._fail(error)
+                await trio.aclose_forcefully(stream)
+                return
             try:
                 with trio.fail_after(self.server.config.handshake_timeout):
                     await encrypted.do_handshake()

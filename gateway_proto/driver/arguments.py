@@ -21,11 +21,22 @@ from gateway_proto.session import check_session
 __all__ = ["check_before_dial", "check_opening", "check_serving"]
 
 _SERVER = instance_of(Server, "a Server, such as Server(ServerConfig())")
-_SSL_CONTEXT = optional(
-    Check(
-        lambda value: callable(getattr(value, "wrap_bio", None)),
-        "an ssl.SSLContext, such as ssl.create_default_context()",
-    )
+
+
+def _ssl_context(side: str, wrong: str, example: str) -> Check:
+    """Return the check of a TLS context, which must not be one for the other side only."""
+
+    def is_usable(value: Any) -> bool:
+        protocol = getattr(value, "protocol", None)
+        is_context = callable(getattr(value, "wrap_bio", None))
+        return is_context and getattr(protocol, "name", None) != wrong
+
+    return optional(Check(is_usable, f"an ssl.SSLContext for {side}, such as {example}"))
+
+
+_CLIENT_TLS = _ssl_context("clients", "PROTOCOL_TLS_SERVER", "ssl.create_default_context()")
+_SERVER_TLS = _ssl_context(
+    "servers", "PROTOCOL_TLS_CLIENT", "ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)"
 )
 _RECORDER = optional(
     Check(
@@ -56,7 +67,7 @@ def check_opening(
     check_session("session", session)
     POSITIVE.named("queue_limit", queue_limit)
     BOOL.named("raise_on_give_up", raise_on_give_up)
-    _SSL_CONTEXT.named("ssl_context", ssl_context)
+    _CLIENT_TLS.named("ssl_context", ssl_context)
     _PROXY.named("proxy", proxy)
     _CONNECT.named("connect", connect)
     _RECORDER.named("recorder", recorder)
@@ -72,5 +83,5 @@ def check_serving(server: Any, host: Any, port: Any, *, ssl_context: Any, on_eve
     _SERVER.named("server", server)
     WORD.named("host", host)
     _PORT.named("port", port)
-    _SSL_CONTEXT.named("ssl_context", ssl_context)
+    _SERVER_TLS.named("ssl_context", ssl_context)
     _ON_EVENT.named("on_event", on_event)

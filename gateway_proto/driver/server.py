@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 from gateway_proto.driver.event_queue import log_error, log_events
-from gateway_proto.driver.iteration import Driver
+from gateway_proto.driver.iteration import Driver, raisable
 from gateway_proto.events import ServerEvent
 from gateway_proto.server.connection import ServerConnection
 from gateway_proto.server.server import Server
@@ -81,7 +81,7 @@ class BaseServer(abc.ABC, Generic[D]):
         """End the server because of an exception in a callback or in the state machine."""
         log_error(error, _LABEL)
         if self._error is None:
-            self._error = error
+            self._error = raisable(error)
             self._cancel()
 
     def _close_connections(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import gc
 import logging
 import os
 import socket
@@ -197,3 +198,46 @@ def test_unfinished_tls_handshake_ends_after_its_timeout(loop: str, sent: bytes)
             return await trio.to_thread.run_sync(probe, serving.port)
 
     assert asyncio.run(on_asyncio()) if loop == "asyncio" else trio.run(on_trio)
+
+
+class _BrokenTls(ssl.SSLContext):
+    def wrap_bio(self, *arguments: Any, **options: Any) -> ssl.SSLObject:
+        raise GeneratorExit("a bug of the context")
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "trio"])
+def test_exception_in_the_tls_context_ends_the_server(loop: str) -> None:
+    context = _BrokenTls(ssl.PROTOCOL_TLS_SERVER)
+    clients = []
+
+    async def on_asyncio() -> None:
+        async with gateway_asyncio.serve_gateway(Server(), ssl_context=context) as serving:
+            clients.append(socket.create_connection((serving.host, serving.port)))
+            await asyncio.sleep(PATIENCE)
+
+    async def on_trio() -> None:
+        async with gateway_trio.serve_gateway(Server(), ssl_context=context) as serving:
+            clients.append(socket.create_connection((serving.host, serving.port)))
+            await trio.sleep(PATIENCE)
+
+    with pytest.raises(RuntimeError, match="GeneratorExit was raised in a callback"):
+        asyncio.run(on_asyncio()) if loop == "asyncio" else trio.run(on_trio)
+
+    with clients[0] as client:
+        assert _is_closed_by_peer(client)
+
+
+def test_connection_that_arrives_while_leaving_is_closed() -> None:
+    """Its task is cancelled before its first step, or before the socket was handed to it."""
+
+    async def leave_after(steps: int) -> socket.socket:
+        async with gateway_asyncio.serve_gateway(Server()) as serving:
+            client = socket.create_connection((serving.host, serving.port))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+        return client
+
+    for steps in range(6):
+        with asyncio.run(leave_after(steps)) as client:
+            gc.collect()  # an unclosed socket is an error of the tests
+            assert _is_closed_by_peer(client)

@@ -57,6 +57,15 @@ def test_first_error_cancels_the_body_once() -> None:
     assert serving.cancelled == 1
 
 
+def test_error_that_is_not_an_exception_is_wrapped() -> None:
+    serving, error = _serving(), GeneratorExit()
+
+    serving._fail(error)
+
+    assert isinstance(serving._error, RuntimeError)
+    assert serving._error.__cause__ is error
+
+
 def test_close_skips_connections_that_failed_or_never_opened() -> None:
     serving = _serving()
     failed = Driver(serving.server.accept(now=0.0), ZeroDivisionError())
