@@ -275,7 +275,10 @@ class ClientFrames(Frames):
             except (WsRemoteProtocolError, UnicodeError) as error:
                 # Names of servers or ports that do not speak HTTP end here.
                 broken = ProtocolViolation(
-                    1002, f"the answer to the upgrade is not understood: {error}"
+                    1002,
+                    "the transport ended before the answer to the upgrade"
+                    if data is None
+                    else f"the answer to the upgrade is not understood: {error}",
                 )
             # Events before the error come first, however the bytes were split.
             events = list(handshake.events())

@@ -168,6 +168,16 @@ def test_invalid_upgrade_response_is_a_protocol_error(answer: bytes) -> None:
     assert library_reason(broken, after="the answer to the upgrade is not understood: ")
 
 
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 101 x\r\nUpgrade: "])
+def test_end_before_the_upgrade_response_is_named(answer: bytes) -> None:
+    frames = client_frames()
+    one_by_one(frames.receive(answer))
+
+    (broken,) = frames.receive_eof()
+
+    assert broken == ProtocolViolation(1002, "the transport ended before the answer to the upgrade")
+
+
 def test_frames_sent_with_the_upgrade_response_are_received() -> None:
     client, server = client_frames(), ServerFrames(limit=LIMIT)
     one_by_one(server.receive(client.data_to_send()))
