@@ -73,12 +73,14 @@ class Gateway(AdapterGateway):
                 elif transport is not None:  # stopped just as it opened
                     transport.abort()
             await self._until_closed()
-        except Exception as error:
-            self._fail(error)
+        except BaseException as error:
+            self._fail_unless_cancelled(error)
         finally:
-            for driver in self._lingering:
-                driver.abort()
-            self._finish()
+            try:
+                for driver in self._lingering:
+                    driver.abort()
+            finally:
+                self._finish()
 
     @property
     def _is_started(self) -> bool:
@@ -118,6 +120,17 @@ class Gateway(AdapterGateway):
         return [*runner, *(driver.closed for driver in self._lingering)]
 
     # ----- inside -----
+
+    def _fail_unless_cancelled(self, error: BaseException) -> None:
+        """End because of an exception of `_run`; raise one that also ends the task."""
+        task = asyncio.current_task()
+        is_cancelled = task is not None and task.cancelling() > 0
+        # Without a cancellation of this task, something that a callback awaited was cancelled.
+        if not isinstance(error, asyncio.CancelledError) or not is_cancelled:
+            self._fail(error)
+            if not isinstance(error, KeyboardInterrupt | SystemExit):
+                return
+        raise error
 
     def _cancel_dial(self) -> None:
         if self._runner is not None and self._is_dialing:

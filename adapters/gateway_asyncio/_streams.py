@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import Coroutine, Iterator
+from typing import Any, Protocol, runtime_checkable
 
-from gateway_dialing import NO_LIMIT
+from gateway_dialing import NO_LIMIT, is_failed_dial
 from gateway_proto import LocalProtocolError
 
 __all__ = ["StreamTransport", "deliver"]
 
 _CHUNK = 65536
 _HIGH_WATER = 65536
+_OF_A_WRITER = ("write", "drain", "close", "wait_closed", "transport")
 
 
 def deliver(protocol: asyncio.BufferedProtocol, data: bytes) -> None:
@@ -25,6 +26,11 @@ def deliver(protocol: asyncio.BufferedProtocol, data: bytes) -> None:
         buffer[:size] = data[:size]
         protocol.buffer_updated(size)
         data = data[size:]
+
+
+@runtime_checkable
+class _Failing(Protocol):
+    def fail(self, error: BaseException) -> None: ...
 
 
 class StreamTransport(asyncio.Transport):
@@ -47,7 +53,9 @@ class StreamTransport(asyncio.Transport):
     def of(cls, opened: Any) -> StreamTransport:
         """Return a transport over the result of `connect`; raises `LocalProtocolError`."""
         match opened:
-            case (reader, writer) if hasattr(reader, "read") and hasattr(writer, "write"):
+            case (reader, writer) if hasattr(reader, "read") and all(
+                hasattr(writer, name) for name in _OF_A_WRITER
+            ):
                 return cls(reader, writer)
         raise LocalProtocolError(
             f"connect returned {opened!r:.100}: expected (StreamReader, StreamWriter)"
@@ -73,7 +81,12 @@ class StreamTransport(asyncio.Transport):
         """Send; call `pause_writing` of the protocol while the peer does not read."""
         if self._is_closing:
             return
-        self._writer.write(data)
+        try:
+            self._writer.write(data)
+        except Exception as error:
+            self._report(error)
+            self.abort()
+            return
         if self._writer.transport.get_write_buffer_size() > _HIGH_WATER:
             self._hold()
 
@@ -93,15 +106,17 @@ class StreamTransport(asyncio.Transport):
         """Send pending data, then close."""
         if not self._is_closing:
             self._is_closing = True
-            self._writer.close()
+            with self._reporting():
+                self._writer.close()
             self._start(self._flush())
 
     def abort(self) -> None:
         """Close at once."""
         self._is_closing = True
-        self._writer.transport.abort()
         if not self._is_lost:
             self._loop.call_soon(self._lost, None)
+        with self._reporting():
+            self._writer.transport.abort()
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """Return the extra info of the writer."""
@@ -149,9 +164,24 @@ class StreamTransport(asyncio.Transport):
         if self._is_lost:
             return
         self._is_lost = self._is_closing = True
-        self._writer.close()
-        protocol, self._protocol = self._protocol, asyncio.BaseProtocol()
         current = asyncio.current_task()
         for task in self._tasks - ({current} if current is not None else set()):
             task.cancel()
+        if error is not None:
+            self._report(error)
+        with self._reporting():
+            self._writer.close()
+        protocol, self._protocol = self._protocol, asyncio.BaseProtocol()
         protocol.connection_lost(error)
+
+    @contextlib.contextmanager
+    def _reporting(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            self._report(error)
+
+    def _report(self, error: Exception) -> None:
+        """End the driver because of a bug in a stream of the caller; it keeps the first one."""
+        if not is_failed_dial(error) and isinstance(self._protocol, _Failing):
+            self._protocol.fail(error)

@@ -15,6 +15,8 @@ from gateway_proto.driver.iteration import FLUSH_SECONDS, READ_SIZE, excuse_bloc
 
 __all__ = ["ConnectionDriver"]
 
+_LOST = (OSError, EOFError, trio.BrokenResourceError, trio.ClosedResourceError)
+"""Exceptions of a lost connection: streams of the caller may raise the errors of sockets."""
 _STEPS_OF_A_READ = 3
 """Checkpoints within which data in the socket buffer is received, also with TLS."""
 
@@ -69,7 +71,8 @@ class ConnectionDriver:
             self.connection.on_wake = None
             self.ended.set()
             self.closed.set()
-            await trio.aclose_forcefully(self._stream)
+            with contextlib.suppress(*_LOST):
+                await trio.aclose_forcefully(self._stream)
 
     def wake(self) -> None:
         """Schedule `process_output`, because another caller changed the connection."""
@@ -178,7 +181,7 @@ class ConnectionDriver:
         while connection.state is not State.CLOSED:
             try:
                 data = await self._stream.receive_some(READ_SIZE)
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
+            except _LOST:
                 data = b""
             # Both clocks are read together: a slow read must not look like a clock jump.
             unix, now = time.time(), trio.current_time()
@@ -221,7 +224,7 @@ class ConnectionDriver:
             if self._unsent:
                 try:
                     await self._stream.send_all(self._unsent)
-                except (trio.BrokenResourceError, trio.ClosedResourceError):
+                except _LOST:
                     self.finish()
                     return
                 self._unsent = b""

@@ -60,14 +60,19 @@ class Gateway(AdapterGateway):
         """Dial and drive connections until the client has ended."""
         try:
             async with trio.open_nursery() as nursery:
-                try:
-                    await self._dial_all(nursery)
-                    with trio.move_on_after(LINGER_SECONDS):
-                        for driver in self._lingering:
-                            await driver.closed.wait()
-                except Exception as error:
-                    self._fail(error)
+                await self._dial_all(nursery)
+                with trio.move_on_after(LINGER_SECONDS):
+                    for driver in self._lingering:
+                        await driver.closed.wait()
                 nursery.cancel_scope.cancel()
+        except BaseExceptionGroup as group:
+            cancelled, failed = group.split(trio.Cancelled)
+            if failed is not None:
+                self._fail(failed.exceptions[0] if len(failed.exceptions) == 1 else failed)
+                if failed.subgroup((KeyboardInterrupt, SystemExit)) is not None:
+                    raise
+            if cancelled is not None:
+                raise cancelled from None
         finally:
             self._finish()
 
