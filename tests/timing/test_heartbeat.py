@@ -106,6 +106,17 @@ def test_ack_restarts_zombie_detection_of_heartbeats() -> None:
         heartbeats.record_ack(at + 1.5)
 
 
+def test_unexpected_ack_does_not_count_for_later_heartbeats() -> None:
+    heartbeats = _begun()
+    assert heartbeats.record_ack(0.5) is None
+
+    heartbeats.record_sent(1.0)
+    heartbeats.has_traffic = True
+    assert not heartbeats.is_zombie()
+    heartbeats.has_traffic = True
+    assert heartbeats.is_zombie()
+
+
 def test_excuse_postpones_zombie_detection_by_one_heartbeat() -> None:
     heartbeats = _begun()
     heartbeats.record_sent(1.0)
