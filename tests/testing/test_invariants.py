@@ -22,6 +22,7 @@ from gateway_proto.timing.backoff import Backoff
 from gateway_proto.timing.heartbeat import HeartbeatScheduler
 from gateway_proto.timing.rate_limit import SlidingWindow
 from gateway_proto.urls import Url, UrlPolicy
+from gateway_proto.versions import Opcode
 from gateway_proto.wire import frames
 from gateway_proto.wire.compression import make_decompressor
 from gateway_proto.wire.frames import ClientFrames
@@ -32,6 +33,10 @@ SETTING = SimulationConfig(
     dispatch_interval=20.0,
     fault_phase=7200.0,
     recovery_phase=2000.0,
+)
+ONLY_STALLS = attrs.evolve(
+    SETTING,
+    excluded_faults=Simulation.fault_kinds.keys() - {"heartbeat_request", "stall"},
 )
 SEEDS = range(4)
 ZLIB = Compression.ZLIB_STREAM
@@ -70,6 +75,17 @@ def _beats_late(patch: Patch) -> None:
 
 def _forgets_to_beat(patch: Patch) -> None:
     patch.setattr(ClientConnection, "_on_heartbeat_timer", lambda self, now: None)
+
+
+def _answers_op_1_by_schedule(patch: Patch) -> None:
+    true = ClientConnection._handle_control
+
+    def handle(self: ClientConnection, payload: Any, now: float) -> None:
+        true(self, payload, now)
+        if payload.op == Opcode.HEARTBEAT:
+            self._heartbeats.due = now + self._heartbeats.interval
+
+    patch.setattr(ClientConnection, "_handle_control", handle)
 
 
 def _hears_no_acks(patch: Patch) -> None:
@@ -267,6 +283,7 @@ MUTANTS: list[tuple[str, Callable[[Patch], None], SimulationConfig]] = [
     ("SessionLossReported", _hides_losses, SETTING),
     ("HeartbeatsOnTime", _beats_late, SETTING),
     ("HeartbeatsOnTime", _forgets_to_beat, SETTING),
+    ("LatenessReported", _answers_op_1_by_schedule, ONLY_STALLS),
     ("NoFalseZombie", _hears_no_acks, SETTING),
     ("ZombieDetected", _knows_no_zombies, SETTING),
     ("SendLimit", _has_no_window(of_sends=True), SETTING),

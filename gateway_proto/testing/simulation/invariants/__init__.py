@@ -15,6 +15,7 @@ from gateway_proto.testing.simulation.invariants.delivery import (
 )
 from gateway_proto.testing.simulation.invariants.heartbeats import (
     HeartbeatsOnTime,
+    LatenessReported,
     NoFalseZombie,
     PauseIsNotSilence,
     ZombieDetected,
@@ -45,6 +46,7 @@ __all__ = [
     "IdentifyLimit",
     "Invariant",
     "LastSequence",
+    "LatenessReported",
     "NoFalseZombie",
     "NothingAfterClose",
     "OnlyLocalProtocolError",
@@ -66,6 +68,7 @@ INVARIANTS: tuple[type[Invariant], ...] = (
     LastSequence,
     ReadyReplacesSession,
     HeartbeatsOnTime,
+    LatenessReported,
     NoFalseZombie,
     ZombieDetected,
     PauseIsNotSilence,

@@ -10,6 +10,7 @@ from gateway_proto.client.client import Dial
 from gateway_proto.events import (
     Event,
     HeartbeatAcked,
+    HeartbeatLate,
     HeartbeatRequested,
     HeartbeatSent,
     Hello,
@@ -23,7 +24,13 @@ from gateway_proto.testing.simulation.invariants.base import Invariant
 from gateway_proto.versions import Opcode
 from gateway_proto.wire.payload import Payload
 
-__all__ = ["HeartbeatsOnTime", "NoFalseZombie", "PauseIsNotSilence", "ZombieDetected"]
+__all__ = [
+    "HeartbeatsOnTime",
+    "LatenessReported",
+    "NoFalseZombie",
+    "PauseIsNotSilence",
+    "ZombieDetected",
+]
 
 _SLACK = 0.01
 """Seconds. The interval is sent in whole milliseconds."""
@@ -118,6 +125,57 @@ class HeartbeatsOnTime(Invariant):
         heartbeat = self._heartbeats.get(bot.number)
         if heartbeat is not None:
             heartbeat.deadline = max(heartbeat.deadline, bot.clock() + _SLACK)
+
+
+class LatenessReported(Invariant):
+    """A scheduled heartbeat is reported as late exactly if it is, with its seconds.
+
+    It is due one interval after the scheduled one before. An answer to op 1 changes nothing.
+    """
+
+    def __init__(self, *about: Any) -> None:
+        super().__init__(*about)
+        self._intervals: dict[int, float] = {}
+        self._due: dict[int, float] = {}
+        self._late: dict[int, float] = {}
+        self._requested: set[int] = set()
+
+    def dialled(self, bot: ClientProcess, dial: Dial) -> None:
+        """Start again for a new connection."""
+        self._restart(bot.number)
+
+    def received(self, bot: ClientProcess, event: Event) -> None:
+        """Note when the next heartbeat is due, and compare the report with that."""
+        number = bot.number
+        match event:
+            case HeartbeatRequested():
+                self._requested.add(number)
+            case HeartbeatSent() if number in self._requested:
+                self._requested.discard(number)
+            case HeartbeatLate(seconds):
+                self._late[number] = seconds
+            case HeartbeatSent():
+                self._compare(bot, self._late.pop(number, 0.0))
+            case Hello() | Ready() | Resumed() if interval := _seconds(event):
+                # The first heartbeat is due at a random time, or after the answer to Resume.
+                self._restart(number)
+                self._intervals[number] = interval
+            case _:
+                pass
+
+    def _restart(self, number: int) -> None:
+        for known in (self._due, self._late):
+            known.pop(number, None)
+        self._requested.discard(number)
+
+    def _compare(self, bot: ClientProcess, reported: float) -> None:
+        now, due = bot.clock(), self._due.get(bot.number)
+        self._due[bot.number] = now + self._intervals[bot.number]
+        if due is not None:
+            is_late = now - due > bot.config.late_heartbeat_threshold
+            seconds = now - due if is_late else 0.0
+            same = abs(seconds - reported) <= _SLACK
+            self.check(same, f"{reported:.3f} s late was reported, not {seconds:.3f}", bot)
 
 
 class NoFalseZombie(Invariant):
