@@ -9,12 +9,14 @@ from typing import Any, TypeVar
 import anyio
 
 from gateway_fleet._log_requests import LogRequests
+from gateway_fleet._open_calls import OpenCalls
 from gateway_fleet._owner_lookup import RETRY_SECONDS, OwnerLookup
 from gateway_fleet._presences import presence_key
-from gateway_fleet._runtime import Notifier
+from gateway_fleet._runtime import Notifier, failure_of
 from gateway_fleet.store import FeedStore, StoreError
 from gateway_proto import DataError, LocalProtocolError, UpdatePresence
 from gateway_proto.client.command_encoding import check_is_request, check_timeout
+from gateway_proto.driver.event_queue import log_error
 from gateway_proto.fleet import (
     CommandAnswer,
     CommandError,
@@ -66,7 +68,7 @@ class CommandSender:
         self._changed = Notifier()
         self._has_begun = anyio.Event()
         self._tasks: Any = None
-        self._is_closed = False
+        self.calls: OpenCalls = OpenCalls()
 
     @property
     def count(self) -> int:
@@ -83,7 +85,10 @@ class CommandSender:
         self._owners.changed()
 
     async def run(self) -> None:
-        """Take answers until cancelled. Nothing is asked of the store before the first command."""
+        """Take answers until cancelled, or until an exception, which ends all calls.
+
+        Nothing is asked of the store before the first command.
+        """
         try:
             async with anyio.create_task_group() as self._tasks:
                 await self._has_begun.wait()
@@ -92,27 +97,32 @@ class CommandSender:
                     if self._waiting:
                         await self._take()
                     await self._changed.wait(_POLL_SECONDS if self._waiting else None)
+        except BaseException as error:
+            if (failure := failure_of(error)) is None:
+                raise
+            log_error(failure)
+            self.calls.error = failure
         finally:
-            self._is_closed = True
+            self.calls.end()
 
     async def send(self, shard_id: int, command: Any, timeout: float) -> None:
         """Have a command sent; a presence is stored before."""
-        self._check_open()
+        self.calls.check()
         check_timeout(timeout)
         encoded = encode_command(command)
         deadline = anyio.current_time() + timeout
-        await self._owners.check_shard(shard_id, timeout)
-        if isinstance(command, UpdatePresence):
-            await self._store_presence(shard_id, command, timeout, deadline)
-        await self._deliver(shard_id, command, encoded, timeout, deadline)
+        with self.calls.call():
+            await self._owners.check_shard(shard_id, timeout)
+            if isinstance(command, UpdatePresence):
+                await self._store_presence(shard_id, command, timeout, deadline)
+            await self._deliver(shard_id, command, encoded, timeout, deadline)
 
     async def request(self, shard_id: int, request: Any, timeout: float) -> Any:
         """Have a request sent, and return its answer."""
-        self._check_open()
+        self.calls.check()
         check_timeout(timeout)
         check_is_request(request)
         deadline = anyio.current_time() + timeout
-        await self._owners.check_shard(shard_id, timeout)
 
         async def deliver(request: Any) -> Sent:
             encoded = encode_command(request)
@@ -120,15 +130,13 @@ class CommandSender:
                 shard_id, request, encoded, timeout, deadline, needs_log=True
             )
 
-        return await self._requests.answer(
-            self._tasks, shard_id, request, timeout, deadline, deliver
-        )
-
-    def _check_open(self) -> None:
-        if self._is_closed:
-            raise LocalProtocolError(
-                "cannot send: the block of open_feed or open_commands has ended"
+        answer: Any = None
+        with self.calls.call():
+            await self._owners.check_shard(shard_id, timeout)
+            answer = await self._requests.answer(
+                self._tasks, shard_id, request, timeout, deadline, deliver
             )
+        return answer
 
     async def _deliver(
         self,

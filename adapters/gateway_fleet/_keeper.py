@@ -13,6 +13,7 @@ import anyio
 from gateway_fleet._forgetting import forget_generations
 from gateway_fleet._generation import read_generations, write_generations
 from gateway_fleet._member import Member
+from gateway_fleet._runtime import failure_of
 from gateway_fleet.store import Store, StoreError
 from gateway_proto.driver.event_queue import log_error
 from gateway_proto.fleet import (
@@ -103,8 +104,10 @@ class Keeper:
                         await self._look()
                     is_changing = self._follower.known.next is not None
                     await anyio.sleep(min(self._seconds, _CHANGE_SECONDS if is_changing else 60.0))
-        except Exception as error:
-            await self.handed_out.fail(error)
+        except BaseException as error:
+            if (failure := failure_of(error)) is None:
+                raise
+            await self.handed_out.fail(failure)
 
     async def _look(self) -> None:
         async with self._looking:  # an answer that is late must not follow a newer one

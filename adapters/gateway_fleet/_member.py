@@ -12,7 +12,7 @@ from gateway_fleet._command_service import CommandService, gateway_settings
 from gateway_fleet._crossing import Crossing
 from gateway_fleet._drains import until_asked
 from gateway_fleet._owned_shards import OwnedShards
-from gateway_fleet._runtime import alone
+from gateway_fleet._runtime import failure_of
 from gateway_fleet._slots import SharedSlots, identify_slots
 from gateway_fleet.store import Store, StoreError
 from gateway_proto import Config, GaveUpError, LocalProtocolError, __version__
@@ -99,15 +99,17 @@ class Member:
         try:
             with anyio.CancelScope() as self._scope:
                 await self._run()
-        except Exception as error:
-            await self.fail(error)
+        except BaseException as error:
+            if (failure := failure_of(error)) is None:
+                raise
+            await self.fail(failure)
         finally:
             self._finished.set()
             self.owners.coordinator.answered.notify()
 
     async def fail(self, error: Exception) -> None:
         """End the iteration with an exception."""
-        self._error = error = alone(error)
+        self._error = error
         log_error(error)
         await self.shards.stop()
 

@@ -6,11 +6,22 @@ import asyncio
 import os
 import platform
 import secrets
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio
 
-__all__ = ["Notifier", "alone", "current_task", "member_name", "running_adapter"]
+from gateway_proto.driver.event_queue import log_error
+from gateway_proto.driver.iteration import raisable
+
+__all__ = [
+    "Notifier",
+    "current_task",
+    "failure_of",
+    "leave_within",
+    "member_name",
+    "running_adapter",
+]
 
 
 def running_adapter() -> Any:
@@ -36,11 +47,33 @@ def current_task() -> object:
         return trio.lowlevel.current_task()
 
 
-def alone(error: Exception) -> Exception:
-    """Return the only exception of groups with one."""
-    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+def failure_of(error: BaseException) -> Exception | None:
+    """Return an exception as an iteration raises it; None if it must end the task that raised it.
+
+    Groups with one exception are unwrapped. A cancellation, `KeyboardInterrupt` and `SystemExit`
+    end the task.
+    """
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
-    return error
+    ending = (anyio.get_cancelled_exc_class(), KeyboardInterrupt, SystemExit)
+    parts = error.subgroup(ending) if isinstance(error, BaseExceptionGroup) else error
+    if parts is not None and isinstance(parts, (*ending, BaseExceptionGroup)):
+        return None
+    failure = raisable(error)
+    return failure if isinstance(failure, Exception) else None
+
+
+async def leave_within(seconds: float, leave: Callable[[], Awaitable[None]]) -> Exception | None:
+    """Leave, shielded for a time; return an exception, since raising it would hide the caller's."""
+    try:
+        with anyio.move_on_after(seconds, shield=True):
+            await leave()
+    except BaseException as error:
+        if (failure := failure_of(error)) is None:
+            raise
+        log_error(failure)
+        return failure
+    return None
 
 
 def member_name() -> str:

@@ -107,5 +107,5 @@ async def open_commands(store: FeedStore, *, bot: str | None = None) -> AsyncIte
                 # Raised again outside of the group, which would wrap it.
                 error = caught
             tasks.cancel_scope.cancel()
-        if error is not None:
+        if (error := error or sender.calls.error) is not None:
             raise error

@@ -14,7 +14,13 @@ from gateway_fleet._command_sender import CommandSender
 from gateway_fleet._feed_group import FeedGroup
 from gateway_fleet._feed_place import join_group, until_next_place
 from gateway_fleet._forgetting import forget_cursors
-from gateway_fleet._runtime import Notifier, alone, current_task, member_name
+from gateway_fleet._runtime import (
+    Notifier,
+    current_task,
+    failure_of,
+    leave_within,
+    member_name,
+)
 from gateway_fleet.commands import Commands
 from gateway_fleet.store import FeedStore
 from gateway_proto import LocalProtocolError
@@ -112,10 +118,9 @@ class Feed(Commands):
 
     async def _send(self) -> None:
         """Take the answers to commands."""
-        try:
-            await self._sender.run()
-        except Exception as error:
-            self._fail(error)
+        await self._sender.run()
+        if self._sender.calls.error is not None:
+            self._fail(self._sender.calls.error)
 
     async def _run(self) -> None:
         """Take part in the group, in one generation after the other."""
@@ -131,12 +136,14 @@ class Feed(Commands):
                 self._sender.changed()
                 self._changed.notify()
                 await left.leave(forget=True)
-        except Exception as error:
-            self._fail(error)
+        except BaseException as error:
+            if (failure := failure_of(error)) is None:
+                raise
+            log_error(failure)
+            self._fail(failure)
 
     def _fail(self, error: Exception) -> None:
-        self._error = alone(error)
-        log_error(self._error)
+        self._error = self._error or error
         self._changed.notify()
         self._consumer.end()
 
@@ -206,7 +213,7 @@ async def open_feed(
                 error = caught
             finally:
                 tasks.cancel_scope.cancel()
-                with anyio.move_on_after(_LEAVE_SECONDS, shield=True):
-                    await feed._leave()
+                failure = await leave_within(_LEAVE_SECONDS, feed._leave)
+                error = error or failure
         if error is not None:
             raise error

@@ -16,7 +16,7 @@ from gateway_fleet._generation import agree, read_generation
 from gateway_fleet._iteration import FleetIteration, PublishingIteration
 from gateway_fleet._keeper import Keeper
 from gateway_fleet._member import Member
-from gateway_fleet._runtime import member_name, running_adapter
+from gateway_fleet._runtime import leave_within, member_name, running_adapter
 from gateway_fleet.memory import MemoryStore
 from gateway_fleet.store import Store
 from gateway_proto import Config, Event, LocalProtocolError
@@ -229,8 +229,8 @@ async def _in_background(
             error = caught
         finally:
             if leave is not None:
-                with anyio.move_on_after(_LEAVE_SECONDS, shield=True):
-                    await leave()
+                failure = await leave_within(_LEAVE_SECONDS, leave)
+                error = error or failure
             group.cancel_scope.cancel()
     if error is not None:
         raise error
