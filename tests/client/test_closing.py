@@ -153,6 +153,18 @@ def test_invalid_session_ends_the_wait_for_an_identify_slot() -> None:
     assert client.messages_to_send() == []
 
 
+def test_wait_for_the_slot_after_invalid_session_has_no_limit() -> None:
+    config = attrs.evolve(DIRECT, wait_for_identify_slot=True, identify_on_same_connection=True)
+    client = _unframed({"op": 10, "d": {"heartbeat_interval": 10**7}}, config=config)
+    client.grant_identify(now=0.0)
+    client.receive_message(json.dumps({"op": 9, "d": False}), now=0.0)
+    client.handle_timer(now=5.0)
+
+    client.handle_timer(now=1000.0)
+
+    assert client.awaiting_identify_slot
+
+
 # ----- pauses and timers -----
 
 

@@ -264,6 +264,18 @@ def test_identify_attempts_on_the_same_connection_are_bounded() -> None:
     assert len(connection._outcome.identified_at) == 3
 
 
+def test_op_9_in_answer_to_resume_ends_the_wait_for_its_answer() -> None:
+    connection = receive_hello(connection_with(SESSION, identify_on_same_connection=True), 10**6)
+    receive(connection, 9, False, now=1.0)
+    connection.handle_timer(now=4.0)
+    assert sent_ops(connection) == [6, 2]
+
+    connection.handle_timer(now=4.0 + connection._config.ready_timeout)
+
+    assert close_event(connection).error == "waited too long for READY or RESUMED"
+    assert not connection._outcome.resume_unanswered
+
+
 def test_resumable_op_9_always_causes_a_new_connection() -> None:
     connection = ready_with(identify_on_same_connection=True)
 
