@@ -65,6 +65,28 @@ def test_wait_returns_408_after_its_timeout() -> None:
     assert waiting.next_timer() is None
 
 
+def test_wait_is_for_entries_above_its_number() -> None:
+    server = Server(ServerConfig(control="/control"))
+    waiting = _waiting(server, "?after=1")
+
+    ask(server, "GET /api/v10/gateway")
+    assert waiting.data_to_send() == b""
+    ask(server, "GET /api/v10/gateway")
+
+    assert _answer(waiting)[1]["number"] == 2
+
+
+def test_wait_may_take_longer_than_the_handshake_timeout() -> None:
+    server = Server(ServerConfig(control="/control", handshake_timeout=1.0))
+    waiting = _waiting(server, "?timeout=3")
+
+    waiting.handle_timer(now=2.9)
+    assert waiting.state is not State.CLOSED
+    waiting.handle_timer(now=3.0)
+
+    assert _answer(waiting)[0] == 408
+
+
 def test_wait_has_a_default_timeout_of_ten_seconds() -> None:
     server = Server(ServerConfig(control="/control"))
     waiting = _waiting(server, "")

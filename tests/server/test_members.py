@@ -265,6 +265,14 @@ def test_members_rate_limit_counts_requests_at_the_same_time() -> None:
     assert names == ["GUILD_MEMBERS_CHUNK", "RATE_LIMITED"]
 
 
+def test_members_rate_limit_counts_from_the_last_answer() -> None:
+    connection, _ = _connected(_server())
+
+    names = [name for now in (0.0, 30.0, 59.5) for name, _ in _ask(connection, now=now)]
+
+    assert names == ["GUILD_MEMBERS_CHUNK", "GUILD_MEMBERS_CHUNK", "RATE_LIMITED"]
+
+
 def test_members_rate_limit_of_version_7_is_per_guild() -> None:
     connection, _ = _connected(_server(_guild(), {**_guild(), "id": "6"}), v=7)
     _ask(connection, guild_id="6")
