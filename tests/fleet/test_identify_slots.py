@@ -176,6 +176,17 @@ def test_slot_that_a_shard_no_longer_needs_goes_to_the_next_one() -> None:
     assert (a.granted, b_granted) == ([], [0.0])
 
 
+def test_shard_that_needs_its_slot_later_rejoins_at_the_front() -> None:
+    (a,) = members("a")
+    a.join(1)
+    a.needs_slot = False
+    a.run(0.0)
+
+    a.join(0, 1)
+
+    assert a.slots.waiting_shards == (1, 0)
+
+
 def test_slot_that_nobody_needs_is_wasted() -> None:
     (a,) = members("a")
     a.join(0)
