@@ -22,6 +22,8 @@ from gateway_proto import (
     HeartbeatAcked,
     NextAction,
     Ready,
+    RequestFailed,
+    RequestGuildMembers,
     Session,
     State,
     UnknownPayload,
@@ -280,6 +282,38 @@ def test_heartbeat_ack_in_held_input_prevents_a_zombie() -> None:
     connection.handle_timer(now=200.0)
     connection.handle_timer(now=300.0)
     assert connection.state is State.CLOSED, "afterwards a missing ACK counts again"
+
+
+def test_unpause_does_not_run_timers_while_input_is_held() -> None:
+    peer = Peer()
+    connection = peer.connection
+    connection.handle_timer(now=MILLISECONDS / 2000)  # the first heartbeat
+    held = peer.dispatch(2) + peer.dispatch(3) + peer.frame(_payload(11))
+    connection.receive_data(held, now=21.0)
+
+    connection.pause(now=21.0)
+    connection.unpause(now=22.0)  # before the events are taken
+    connection.handle_timer(now=60.0)
+    connection.handle_timer(now=100.0)
+
+    assert connection.state is State.READY
+
+
+def test_held_input_extends_the_timeout_of_a_request_once() -> None:
+    peer = Peer()
+    connection = peer.connection
+    connection.request(RequestGuildMembers("1", "a", 5), now=0.0, timeout=30.0)
+    connection.receive_data(peer.dispatch(2) + peer.dispatch(3) + peer.dispatch(4), now=10.0)
+    connection.pause(now=10.0)
+    connection.unpause(now=20.0)
+
+    events = peer.taken(21.0)
+    assert _sequences(events) == [2, 3, 4]
+    connection.handle_timer(now=40.9)
+    assert not any(isinstance(event, RequestFailed) for event in connection.events())
+    connection.handle_timer(now=41.0)
+
+    assert any(isinstance(event, RequestFailed) for event in connection.events())
 
 
 def test_close_frame_in_held_input_is_used_at_eof() -> None:

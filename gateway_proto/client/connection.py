@@ -693,7 +693,10 @@ class ClientConnection(BaseConnection[Command, Event, Dispatch | Payload]):
         now = self._advance_clock(now)
         seconds = self._timers.paused_for(now)
         super().unpause(now=now)
-        if seconds is None or self._state in (State.CLOSING, State.CLOSED):
+        # Held input keeps the timers paused: what follows is done once it was processed.
+        if seconds is None or self._timers.is_paused:
+            return
+        if self._state in (State.CLOSING, State.CLOSED):
             return
         self._heartbeats.reset_liveness()
         requests = self._sender.requests
