@@ -114,6 +114,18 @@ def test_rate_limit_delays_commands_but_not_heartbeats() -> None:
     assert [payload["d"] for payload in sent_payloads(connection)] == list(range(CAPACITY, 130))
 
 
+def test_requested_heartbeats_count_for_the_rate_limit() -> None:
+    connection = _ready()
+    for _ in range(50):
+        receive(connection, 1, now=1.0)
+    assert len(sent_payloads(connection)) == 50
+
+    for number in range(130):
+        connection.send(RawCommand(60, number), now=1.0)
+
+    assert len(sent_payloads(connection)) == CAPACITY - 50
+
+
 def test_rate_limit_of_120_payloads_holds_in_every_minute() -> None:
     connection = _bare()
     receive(connection, 10, {"heartbeat_interval": 20_000})

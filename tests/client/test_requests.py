@@ -350,6 +350,22 @@ def test_pause_extends_the_timeout() -> None:
     assert [failed.number for failed in client.results()] == [late], "exactly ten seconds"
 
 
+def test_request_sent_during_a_pause_has_its_whole_timeout() -> None:
+    client = RequestClient()
+    connection, link = client.connection(), client.link
+    connection.pause(now=link.now)
+    link.run(8)
+    client.request(RequestGuildMembers("1", "a", 5), timeout=10.0)
+    link.run(2)
+    connection.unpause(now=link.now)
+
+    link.run(9.9)
+    assert client.results() == []
+    link.run(0.2)
+
+    assert len(client.results()) == 1
+
+
 def test_unpause_after_close_sets_no_timer() -> None:
     client = RequestClient()
     client.request(RequestGuildMembers("1"))

@@ -238,6 +238,17 @@ def test_hello_of_old_version_sets_heartbeat_interval_of_ready() -> None:
     assert connection.next_timer() == 31.0
 
 
+@pytest.mark.parametrize("d", [None, {"heartbeat_interval": 0}, "?"])
+def test_unusable_hello_of_old_version_keeps_heartbeat_interval(d: Any) -> None:
+    connection = _old(_old_session(3, heartbeat_interval=45000))
+
+    _receive(connection, 10, d)
+    _receive(connection, 0, {}, now=1.0, s=8, t="RESUMED")
+
+    assert connection.state is State.READY
+    assert connection.next_timer() == 46.0
+
+
 @pytest.mark.parametrize("interval", [None, 0])
 def test_resumed_without_any_heartbeat_interval_ends_connection(interval: int | None) -> None:
     connection = _old(_old_session(3, heartbeat_interval=interval))
