@@ -22,10 +22,22 @@ NAME = "recovery"
 SEEDS = 200
 OUTAGES = (5.0, 20.0, 60.0)
 """Seconds."""
-SHAPES: dict[str, Fault | None] = {
-    "every dial is refused": None,
-    "every upgrade gets HTTP 503": Fault("refuse", on="upgrade", connection=None),
-    "every WebSocket ends before HELLO": Fault("close", on="open", connection=None, code=1001),
+SHAPES_AFTER_HELLO: dict[str, tuple[Fault, ...]] = {
+    "every Identify and Resume is dropped": tuple(
+        Fault("drop", on=on, connection=None) for on in ("identify", "resume")
+    ),
+    "every Identify and Resume gets op 9": tuple(
+        Fault("invalidate", on=on, connection=None) for on in ("identify", "resume")
+    ),
+    "every Identify and Resume gets op 7": tuple(
+        Fault("reconnect", on=on, connection=None) for on in ("identify", "resume")
+    ),
+}
+SHAPES: dict[str, tuple[Fault, ...]] = {
+    "every dial is refused": (),
+    "every upgrade gets HTTP 503": (Fault("refuse", on="upgrade", connection=None),),
+    "every WebSocket ends before HELLO": (Fault("close", on="open", connection=None, code=1001),),
+    **SHAPES_AFTER_HELLO,
 }
 RESUME_URLS = {"resume URL of its own": "ws://resume.localhost/", "the same URL": "ws://localhost/"}
 _LONGEST = 3600.0
@@ -52,13 +64,16 @@ def _until_ready(link: Link) -> float:
     return link.now - began
 
 
-def away(seed: int, seconds: float, fault: Fault | None = None) -> float:
-    """Return the seconds from the end of an outage, in which all sessions were lost, to READY."""
+def away(seed: int, seconds: float, faults: tuple[Fault, ...] = ()) -> float:
+    """Return the seconds from the end of an outage, in which all sessions were lost, to READY.
+
+    Without faults every dial is refused.
+    """
     link, server = _ready(seed, "ws://localhost/")
-    if fault is None:
-        link.dead_hosts.add("localhost")
+    if faults:
+        server.set_scenario(Scenario(faults))
     else:
-        server.set_scenario(Scenario([fault]))
+        link.dead_hosts.add("localhost")
     link.cut()
     link.run(seconds)
     for session in list(server.sessions.values()):
@@ -83,10 +98,10 @@ def _summary(values: Sequence[float]) -> dict[str, float]:
 
 def measure(options: Options) -> dict[str, Any]:
     """Seconds until READY: median, 95th percentile and maximum of the seeds."""
-    seeds = range(40 if options.short else SEEDS)
+    seeds = range(25 if options.short else SEEDS)
     outages = {
-        f"{seconds:.0f} s, {shape}": _summary([away(seed, seconds, fault) for seed in seeds])
-        for shape, fault in SHAPES.items()
+        f"{seconds:.0f} s, {shape}": _summary([away(seed, seconds, faults) for seed in seeds])
+        for shape, faults in SHAPES.items()
         for seconds in OUTAGES
     }
     resumes = {

@@ -308,15 +308,16 @@ class Config(FieldMethods):
     """Maximum number of queued commands."""
 
     backoff_initial: float = 1.0
-    """Limit of the random delay after the first failure; it doubles with each further failure."""
+    """Limit of the random delay after the first failure. It doubles with each further failure to
+    reach HELLO, and grows by 30 % with each further loss of a connection."""
     backoff_max: float = 60.0
-    """Maximum delay between connections that open and are lost; also the delay after a second HTTP
-    status 401 or 403."""
+    """Maximum delay between connections that are lost after Identify; also the delay after a second
+    HTTP status 401 or 403."""
     dial_backoff_max: float = 15.0
-    """Maximum delay between dials in an outage, which ends with HELLO; `backoff_max` limits it
-    too."""
+    """Maximum delay between dials in an outage, which ends with HELLO, and between connections that
+    are lost without Identify; `backoff_max` limits it too."""
     backoff_reset_after: float = 60.0
-    """Seconds in READY after which the backoff of lost connections is reset."""
+    """Seconds in READY after which the backoffs of lost connections are reset."""
     resume_attempts: int = 3
     """Number of failed Resumes on the resume URL, and then on the main URL, before Identify. One
     without an answer is not repeated; equal URLs count once."""

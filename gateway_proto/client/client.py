@@ -7,9 +7,10 @@ a connection for it. When that connection ends, the client schedules the next di
 2. resume at the main URL, as often;
 3. identify at the main URL, after a lookup if no URL is known.
 
-Two backoffs delay the dials. One is for outages and ends with HELLO; the other is for connections
-that open but do not last. Close codes and `Config` limits can make the client give up, which
-`GaveUp` reports. URLs from the network are checked against the URL policy before they are dialled.
+Backoffs delay the dials. One is for outages and ends with HELLO. Two are for connections that open
+but do not last, with longer waits after those that sent Identify. Close codes and `Config` limits
+can make the client give up, which `GaveUp` reports. URLs from the network are checked against the
+URL policy before they are dialled.
 """
 
 from __future__ import annotations
@@ -55,6 +56,8 @@ if TYPE_CHECKING:
 __all__ = ["Client", "Dial"]
 
 _UNAUTHORIZED = (401, 403)
+_LOSS_FACTOR = 1.3
+"""Growth of the delays after lost connections. With 2, the wait after a minute is half a minute."""
 _IDENTIFY_MARGIN = 0.25
 """Seconds. The server counts from when it handled an Identify, not from when it was sent."""
 
@@ -96,6 +99,7 @@ class Client:
         "_gateway",
         "_gateway_failures",
         "_identified_at",
+        "_identify_backoff",
         "_identify_failures",
         "_lookup_only",
         "_loss_backoff",
@@ -139,12 +143,16 @@ class Client:
         self._url_policy = config.url_policy
         self._query = config.query
         first, longest, random = config.backoff_initial, config.backoff_max, config.next_random
+        short = min(config.dial_backoff_max, longest)
         # An outage ends with HELLO. A gateway that opens connections and loses them recovers only
-        # with a READY that lasts.
-        self._dial_backoff = Backoff(
-            initial=first, maximum=min(config.dial_backoff_max, longest), random=random
+        # with a READY that lasts. Identifies are counted per day, so only those get long waits.
+        self._dial_backoff = Backoff(initial=first, maximum=short, random=random)
+        self._loss_backoff = Backoff(
+            initial=first, maximum=short, random=random, factor=_LOSS_FACTOR
         )
-        self._loss_backoff = Backoff(initial=first, maximum=longest, random=random)
+        self._identify_backoff = Backoff(
+            initial=first, maximum=longest, random=random, factor=_LOSS_FACTOR
+        )
         self._gateway = config.endpoint if config.gateway_url is not None else gateway
         self._redirect: Url | None = None
         self._presence: UpdatePresence | None = None
@@ -537,12 +545,20 @@ class Client:
             # INVALID_SESSION in answer to Resume has its own delay and is not a gateway failure:
             # https://docs.discord.com/developers/events/gateway#resuming
             return closed.retry_after or 0.0
-        backoff = self._loss_backoff if outcome.reached else self._dial_backoff
+        backoff = self._backoff_after(outcome) if outcome.reached else self._dial_backoff
         # Op 7 asks for an immediate reconnect: back off if it repeats.
         # https://docs.discord.com/developers/events/gateway-events#reconnect
-        if outcome.reconnect_requested and backoff.failures <= 1:
+        if outcome.reconnect_requested and self._losses <= 1:
             return 0.0
         return max(backoff.delay(), closed.retry_after or 0.0)
+
+    @property
+    def _losses(self) -> int:
+        """Lost connections since the last READY that was stable."""
+        return self._loss_backoff.failures + self._identify_backoff.failures
+
+    def _backoff_after(self, outcome: ConnectionOutcome) -> Backoff:
+        return self._identify_backoff if outcome.identified_at else self._loss_backoff
 
     def _token_hint(self, outcome: ConnectionOutcome, closed: Closed) -> str:
         """Return a hint about the token if the connection ended after Identify, else ""."""
@@ -562,7 +578,7 @@ class Client:
         if isinstance(command, Identify | Resume):
             command = None  # sent by the client itself: repeated rejection may be an outage
         before, self._failed_command = self._failed_command, command
-        return command is not None and command == before and self._loss_backoff.failures > 1
+        return command is not None and command == before and self._losses > 1
 
     def _count_outcome(self, outcome: ConnectionOutcome, now: float) -> None:
         """Count the failure for the step that was tried: resume URL, main URL or identify.
@@ -594,8 +610,9 @@ class Client:
             self._dial_backoff.reset()
             if ready_at is not None and now - ready_at >= self._config.backoff_reset_after:
                 self._loss_backoff.reset()
+                self._identify_backoff.reset()
             if not outcome.resume_refused:
-                self._loss_backoff.record_loss()
+                self._backoff_after(outcome).record_loss()
         elif outcome.opened:
             self._dial_backoff.record_loss()
 

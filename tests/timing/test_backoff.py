@@ -19,6 +19,16 @@ def test_backoff_bound_doubles_up_to_the_maximum() -> None:
     assert delays == [1.0, 2.0, 4.0, 8.0, 8.0, 8.0]
 
 
+def test_backoff_bound_grows_by_its_factor() -> None:
+    backoff = Backoff(initial=2.0, maximum=4.0, random=lambda: 1.0, factor=1.25)
+    delays = []
+    for _ in range(5):
+        backoff.record_loss()
+        delays.append(backoff.delay())
+
+    assert delays == [2.0, 2.5, 3.125, 3.90625, 4.0]
+
+
 def test_backoff_uses_full_jitter() -> None:
     delays = []
     for random_source in (0.0, 0.25, 0.999):
