@@ -458,8 +458,8 @@ class ClientConnection(BaseConnection[Command, Event, Dispatch | Payload]):
                 if payload.op == Opcode.HELLO:  # in a version without HELLO
                     self._interval = heartbeat_interval(payload.raw) or self._interval
                 self._transition(Input.UNKNOWN)
-                message, name = payload.message, payload.t
-                message = self._redacted(message) if isinstance(message, str) else None
+                message, name = payload.error_text, payload.t
+                message = None if message is None else self._redacted(message)
                 name = None if name is None else self._redacted(name)
                 self._events.append(events.UnknownPayload(payload.op, payload.raw, message, name))
 
@@ -488,7 +488,7 @@ class ClientConnection(BaseConnection[Command, Event, Dispatch | Payload]):
 
     def _handle_ready(self, dispatch: Dispatch, now: float) -> None:
         try:
-            fields, session_id = ready_fields(dispatch.raw)
+            fields = ready_fields(dispatch.raw)
         except DataError as error:
             self._fail(RESUMABLE_CLOSE_CODE, str(error), now)
             return
@@ -504,7 +504,7 @@ class ClientConnection(BaseConnection[Command, Event, Dispatch | Payload]):
             "READY",
             dispatch.sequence,
             dispatch._d,
-            session_id=session_id,
+            session_id=fields.session_id,
             resume_gateway_url=self._resume_url(fields.resume_gateway_url),
             heartbeat_interval=interval,
             shard=self._config.shard,

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from gateway_proto._checks import is_text, shown
-from gateway_proto.encoding.raw_value import decode_raw
+from gateway_proto.encoding.raw_members import raw_members, scalar
 from gateway_proto.errors import DataError
 from gateway_proto.session import MAX_SESSION_ID_LENGTH
 from gateway_proto.timing.heartbeat import parse_interval
@@ -26,34 +26,34 @@ __all__ = [
 class ReadyFields(msgspec.Struct):
     """Fields of READY; only the session id is required."""
 
-    session_id: str | int
-    resume_gateway_url: Any = None
-    heartbeat_interval: Any = None
+    session_id: str
+    resume_gateway_url: Any
+    heartbeat_interval: Any
 
 
-class _HeartbeatInterval(msgspec.Struct):
-    heartbeat_interval: Any = None
-
-
-class _Reconnect(msgspec.Struct):
-    url: str | None = None
-
-
-def ready_fields(raw: bytes) -> tuple[ReadyFields, str]:
-    """Return the fields of READY and its session id as a str; raises `DataError`.
+def ready_fields(raw: bytes) -> ReadyFields:
+    """Return the fields of READY; raises `DataError`.
 
     An id that no Resume can carry is rejected: the session would be lost later.
     """
     try:
-        fields = decode_raw(raw, ReadyFields)
+        found = raw_members(raw, ("session_id", "resume_gateway_url", "heartbeat_interval"))
     except DataError as error:
         raise DataError(f"READY is not understood: {error}") from None
-    session_id = str(fields.session_id)
+    session_id = scalar(found.get("session_id"))
+    if isinstance(session_id, int) and not isinstance(session_id, bool):
+        session_id = str(session_id)
+    if not isinstance(session_id, str):
+        raise DataError("READY has no session_id: expected text")
     if not session_id or not is_text(session_id):
         raise DataError(f"READY names an invalid session id: {shown(session_id)}")
     if len(session_id) > MAX_SESSION_ID_LENGTH:
         raise DataError(f"READY names a session id of {len(session_id)} characters")
-    return fields, session_id
+    return ReadyFields(
+        session_id,
+        scalar(found.get("resume_gateway_url")),
+        scalar(found.get("heartbeat_interval")),
+    )
 
 
 def resume_url_problem(url: str) -> str | None:
@@ -65,11 +65,7 @@ def resume_url_problem(url: str) -> str | None:
 
 def heartbeat_interval(raw: bytes) -> int | None:
     """Return the `heartbeat_interval` of `d` in milliseconds; None if it has no usable one."""
-    try:
-        value = decode_raw(raw, _HeartbeatInterval).heartbeat_interval
-    except DataError:
-        return None
-    return parse_interval(value)
+    return parse_interval(_member(raw, "heartbeat_interval"))
 
 
 def reconnect_url(raw: bytes) -> str | None:
@@ -77,10 +73,8 @@ def reconnect_url(raw: bytes) -> str | None:
 
     Compatible servers send null or an integer as `d`; the lookup then names the gateway.
     """
-    try:
-        return decode_raw(raw, _Reconnect).url
-    except DataError:
-        return None
+    url = _member(raw, "url")
+    return url if isinstance(url, str) else None
 
 
 def is_resumable(raw: bytes) -> bool:
@@ -88,7 +82,12 @@ def is_resumable(raw: bytes) -> bool:
 
     <https://docs.discord.com/developers/events/gateway-events#invalid-session>
     """
+    return scalar(raw) is True
+
+
+def _member(raw: bytes, name: str) -> Any:
+    """Return a scalar member of an object; None without one."""
     try:
-        return decode_raw(raw, bool)
+        return scalar(raw_members(raw, (name,)).get(name))
     except DataError:
-        return False
+        return None

@@ -23,7 +23,8 @@ from gateway_proto.commands import (
     RequestGuildMembers,
     RequestSoundboardSounds,
 )
-from gateway_proto.encoding.raw_value import converted
+from gateway_proto.encoding.raw_members import raw_members, scalar
+from gateway_proto.encoding.raw_value import decode_raw
 from gateway_proto.errors import DataError
 from gateway_proto.events import (
     ChannelInfo,
@@ -47,12 +48,13 @@ _WHOLE_CHUNK = 1000
 """Members of a chunk that is not the last.
 <https://docs.discord.com/developers/events/gateway-events#request-guild-members>"""
 _MAX_BYTES = 512 * 2**20
-"""Maximum number of bytes of an answer in all its chunks; a member takes about 400."""
-_CHUNK_OVERHEAD = 1024
-"""Bytes that a chunk counts for in addition to its size."""
+"""Maximum number of bytes of an answer in all its parts; a member takes about 400."""
+_PART_OVERHEAD = 1024
+"""Bytes that a part of an answer counts for in addition to its size."""
 _MAX_HELD = 1000
 """Maximum number of guilds whose rate limits are stored at once."""
-"""The longest delay that RATE_LIMITED can ask for."""
+_MAX_ID = 64
+"""Maximum characters of the id of a guild; snowflakes have 20."""
 
 _Key: TypeAlias = tuple[int, str]
 """Op code and guild id."""
@@ -72,36 +74,24 @@ _KIND_OF_ANSWER: dict[str, type[Any]] = {
 
 
 # Answers are read leniently: a field that is null or of another type counts as absent. Servers in
-# JavaScript write `undefined` as nil in ETF.
+# JavaScript write `undefined` as nil in ETF. Only parts of an awaited answer are decoded.
+_CHUNK = (
+    *("guild_id", "nonce", "chunk_index", "chunk_count"),
+    *("members", "not_found", "presences"),
+)
+_SOUNDS = ("guild_id", "soundboard_sounds")
+_CHANNELS = ("guild_id", "channels")
+_RATE_LIMITED = ("opcode", "retry_after", "meta")
+_META = ("guild_id", "nonce")
+_Fields: TypeAlias = dict[str, bytes]
+"""Undecoded members by name."""
+
+
 class _Chunk(msgspec.Struct):
-    guild_id: Any = None
-    members: Any = None
-    chunk_index: Any = None
-    chunk_count: Any = None
-    not_found: Any = None
-    presences: Any = None
-    nonce: Any = None
-
-
-class _Sounds(msgspec.Struct):
-    guild_id: Any = None
-    soundboard_sounds: Any = None
-
-
-class _Channels(msgspec.Struct):
-    guild_id: Any = None
-    channels: Any = None
-
-
-class _Meta(msgspec.Struct, frozen=True):
-    guild_id: Any = None
-    nonce: Any = None
-
-
-class _RateLimited(msgspec.Struct):
-    opcode: Any = None
-    retry_after: Any = None
-    meta: Any = None
+    guild_id: Any
+    members: list[Any]
+    not_found: list[Any]
+    presences: list[Any]
 
 
 class _PendingRequest(msgspec.Struct):
@@ -172,22 +162,25 @@ class PendingRequests:
         self, dispatch: Dispatch, now: float
     ) -> list[RequestAnswered | RequestFailed]:
         """Process one of `RESPONSE_DISPATCHES`; return the requests that it completes."""
+        raw = dispatch.raw
         try:
             match dispatch.name:
                 case "GUILD_MEMBERS_CHUNK":
-                    chunk = dispatch.decode(_Chunk)
-                    if chunk.nonce is not None or _is_id(chunk.guild_id):
-                        return self._chunk(chunk, len(dispatch.raw), now)
+                    chunk = raw_members(raw, _CHUNK)
+                    guild_id, nonce = scalar(chunk.get("guild_id")), scalar(chunk.get("nonce"))
+                    if nonce is not None or _is_id(guild_id):
+                        pending = self._members_request(guild_id, nonce)
+                        return [] if pending is None else self._chunk(pending, chunk, raw, now)
                 case "SOUNDBOARD_SOUNDS":
-                    sounds = dispatch.decode(_Sounds)
-                    if _is_id(sounds.guild_id):
-                        return self._sounds(sounds, now)
+                    sounds = raw_members(raw, _SOUNDS)
+                    if _is_id(guild_id := scalar(sounds.get("guild_id"))):
+                        return self._sounds(str(guild_id), sounds, raw, now)
                 case "CHANNEL_INFO":
-                    channels = dispatch.decode(_Channels)
-                    if _is_id(channels.guild_id):
-                        return self._channels(channels)
+                    channels = raw_members(raw, _CHANNELS)
+                    if _is_id(guild_id := scalar(channels.get("guild_id"))):
+                        return self._channels(str(guild_id), channels)
                 case _:
-                    return self._rate_limited(dispatch.decode(_RateLimited), now)
+                    return self._rate_limited(raw_members(raw, _RATE_LIMITED), now)
             why = f"{dispatch.name} names no guild"
         except DataError as error:
             why = f"{dispatch.name} cannot be read: {error}"
@@ -255,9 +248,9 @@ class PendingRequests:
         chunks = [pending.chunks[index] for index in sorted(pending.chunks)]
         answer = GuildMembers(
             str(chunks[0].guild_id) if _is_id(chunks[0].guild_id) else _guilds(pending.request)[0],
-            tuple(member for chunk in chunks for member in _list(chunk.members)),
-            tuple(missing for chunk in chunks for missing in _list(chunk.not_found)),
-            tuple(presence for chunk in chunks for presence in _list(chunk.presences)),
+            tuple(member for chunk in chunks for member in chunk.members),
+            tuple(missing for chunk in chunks for missing in chunk.not_found),
+            tuple(presence for chunk in chunks for presence in chunk.presences),
         )
         return RequestAnswered(pending.number, pending.request, answer)
 
@@ -282,71 +275,87 @@ class PendingRequests:
                 return pending
         return None
 
-    def _chunk(self, chunk: _Chunk, size: int, now: float) -> list[RequestAnswered | RequestFailed]:
-        pending = self._members_request(chunk.guild_id, chunk.nonce)
-        if pending is None:
-            return []
-        pending.size += size + _CHUNK_OVERHEAD
-        if pending.size > _MAX_BYTES:
-            return [self._failed(pending, f"the answer has more than {_MAX_BYTES} bytes")]
+    def _chunk(
+        self, pending: _PendingRequest, fields: _Fields, raw: bytes, now: float
+    ) -> list[RequestAnswered | RequestFailed]:
+        if (failed := self._exceeds(pending, raw)) is not None:
+            return [failed]
+        chunk = _Chunk(
+            scalar(fields.get("guild_id")),
+            *(_list(fields, name) for name in ("members", "not_found", "presences")),
+        )
         pending.deadline = now + pending.timeout
-        index, count = _integer(chunk.chunk_index), _integer(chunk.chunk_count)
+        index, count = (
+            _integer(scalar(fields.get(f"chunk_{name}"))) for name in ("index", "count")
+        )
         # A replayed chunk replaces its first copy.
         pending.chunks[len(pending.chunks) if index is None else index] = chunk
         if index is not None and count is not None:
             pending.count = count
             over = len(pending.chunks) >= pending.count
         else:
-            over = len(_list(chunk.members)) < _WHOLE_CHUNK
+            over = len(chunk.members) < _WHOLE_CHUNK
         return [self._answered(pending)] if over else []
 
-    def _sounds(self, sounds: _Sounds, now: float) -> list[RequestAnswered | RequestFailed]:
-        guild_id = str(sounds.guild_id)
+    def _exceeds(self, pending: _PendingRequest, raw: bytes) -> RequestFailed | None:
+        """Count a part of an answer; fail the request if the answer has become too large."""
+        pending.size += len(raw) + _PART_OVERHEAD
+        if pending.size <= _MAX_BYTES:
+            return None
+        return self._failed(pending, f"the answer has more than {_MAX_BYTES} bytes")
+
+    def _sounds(
+        self, guild_id: str, fields: _Fields, raw: bytes, now: float
+    ) -> list[RequestAnswered | RequestFailed]:
         over: list[RequestAnswered | RequestFailed] = []
         for pending in self._of(RequestSoundboardSounds):
             request = pending.request
             assert isinstance(request, RequestSoundboardSounds)
             if guild_id not in request.guild_ids:
                 continue
+            if (failed := self._exceeds(pending, raw)) is not None:
+                over.append(failed)
+                continue
             pending.deadline = now + pending.timeout
-            pending.sounds[guild_id] = tuple(_list(sounds.soundboard_sounds))
+            pending.sounds[guild_id] = tuple(_list(fields, "soundboard_sounds"))
             if pending.sounds.keys() >= set(request.guild_ids):
                 del self.pending[pending.number]
                 answer = SoundboardSounds(dict(pending.sounds))
                 over.append(RequestAnswered(pending.number, request, answer))
         return over
 
-    def _channels(self, info: _Channels) -> list[RequestAnswered | RequestFailed]:
+    def _channels(self, guild_id: str, fields: _Fields) -> list[RequestAnswered | RequestFailed]:
         for pending in self._of(RequestChannelInfo):
             request = pending.request
             assert isinstance(request, RequestChannelInfo)
-            if request.guild_id == str(info.guild_id):
+            if request.guild_id == guild_id:
                 # One answer for each request, in order: requested fields may differ.
+                channels = tuple(_list(fields, "channels"))
                 del self.pending[pending.number]
-                answer = ChannelInfo(request.guild_id, tuple(_list(info.channels)))
+                answer = ChannelInfo(request.guild_id, channels)
                 return [RequestAnswered(pending.number, request, answer)]
         return []
 
-    def _rate_limited(
-        self, limited: _RateLimited, now: float
-    ) -> list[RequestAnswered | RequestFailed]:
+    def _rate_limited(self, fields: _Fields, now: float) -> list[RequestAnswered | RequestFailed]:
         """Fail the request that the server limits, and delay those of its kind.
 
         https://docs.discord.com/developers/events/gateway-events#rate-limited
         """
-        named = _positive(limited.opcode)
+        named = _positive(scalar(fields.get("opcode")))
         opcode = _MEMBERS if named is None else int(named)
         try:
-            meta = converted(limited.meta, _Meta)
+            meta = raw_members(fields.get("meta", b""), _META)
         except DataError:
-            meta = _Meta()
-        guild_id = None if meta.guild_id is None else str(meta.guild_id)
-        pending = self._limited(opcode, guild_id, meta.nonce)
+            meta = {}
+        guild_id, nonce = scalar(meta.get("guild_id")), scalar(meta.get("nonce"))
+        # A longer text is not an id, and it would be kept.
+        guild_id = str(guild_id) if _is_id(guild_id) and len(str(guild_id)) <= _MAX_ID else None
+        pending = self._limited(opcode, guild_id, nonce)
         if pending is None and guild_id is None and named is not None:
             # Without a guild the request is known only if it is the only one.
             of_kind = self._of(_KINDS.get(opcode, _PendingRequest))
             pending = of_kind[0] if len(of_kind) == 1 else None
-        retry_after = _positive(limited.retry_after)
+        retry_after = _positive(scalar(fields.get("retry_after")))
         if retry_after is not None and opcode in _KINDS:
             # The delay that the server names replaces the documented limit.
             until = now + min(retry_after, SECONDS_PER_DAY)
@@ -414,7 +423,9 @@ def _is_id(value: Any) -> bool:
     return isinstance(value, str | int)
 
 
-def _list(value: Any) -> list[Any]:
+def _list(fields: _Fields, name: str) -> list[Any]:
+    """Decode a list; empty for another value. Raises `DataError`."""
+    value = decode_raw(fields[name], Any) if name in fields else None
     return value if isinstance(value, list) else []
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from gateway_proto.encoding import ETF_VERSION
+from gateway_proto.encoding.raw_members import scalar
 from gateway_proto.encoding.raw_value import DECODE_ERRORS, encode_etf, encode_json
 from gateway_proto.events import Dispatch
 from gateway_proto.versions import Encoding
@@ -51,8 +52,14 @@ class Payload(msgspec.Struct, frozen=True):
     d: msgspec.Raw = NULL
     s: int | float | None = None
     t: str | None = None
-    message: Any = None
-    """Error text that some servers send in place of an op code."""
+    message: msgspec.Raw = NULL
+    """Undecoded error text that some servers send in place of an op code."""
+
+    @property
+    def error_text(self) -> str | None:
+        """`message`, or None if it is not text."""
+        value = scalar(bytes(self.message))
+        return value if isinstance(value, str) else None
 
     @property
     def opcode(self) -> int | None:
@@ -150,14 +157,13 @@ def _decode_around(text: str | bytes, why: str) -> Payload:
     try:
         op = _number(found.get("op", b"null"))
         t = _text(found.get("t", b"null"))
-        message = msgspec.json.decode(found.get("message", b"null"))
     except (msgspec.DecodeError, UnicodeError):
         raise PayloadError(why) from None
     try:
         s = _number(found.get("s", b"null"))
     except (msgspec.DecodeError, UnicodeError):
         s = None  # text or an invalid number: the event is still valid
-    return Payload(op, d, s, t, message)
+    return Payload(op, d, s, t, msgspec.Raw(found.get("message", b"null")))
 
 
 def _decode_etf(term: bytes) -> Payload:
@@ -165,16 +171,26 @@ def _decode_etf(term: bytes) -> Payload:
 
     try:
         values = etf_envelope.envelope(term)
-        d = msgspec.Raw(values["d"]) if "d" in values else NULL
-        names = ("op", "s", "t", "message")
-        fields = {name: etf.unpack(values[name]) for name in names if name in values}
-        return msgspec.convert({**fields, "d": d}, Payload)
+        fields: dict[str, Any] = {
+            name: msgspec.Raw(values[name]) for name in ("d", "message") if name in values
+        }
+        fields |= {name: _member(values[name]) for name in ("op", "s", "t") if name in values}
+        return msgspec.convert(fields, Payload)
     except etf.EtfError as error:
         raise PayloadError(
             f"message is not a payload: {error}", truncated=error.truncated
         ) from None
     except msgspec.ValidationError as error:
         raise PayloadError(f"message is not a payload: {error}") from None
+
+
+def _member(term: bytes) -> Any:
+    """Return the value of a member of the envelope; a list or a map is not decoded."""
+    from gateway_proto.encoding import etf
+
+    if term[1] in etf.CONTAINERS:
+        raise etf.EtfError("op, s or t is a list or a map")
+    return etf.unpack(term)
 
 
 def encode_payload(op: int, d: Any, encoding: Encoding = Encoding.JSON) -> bytes:

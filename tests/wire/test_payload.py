@@ -40,7 +40,7 @@ def test_missing_and_unknown_keys_are_accepted() -> None:
     payload = decode_payload(b'{"op":11,"extra":true}')
 
     assert (payload.op, payload.raw, payload.sequence, payload.t) == (11, b"null", None, None)
-    assert decode_payload('{"message":"oh"}').message == "oh"
+    assert decode_payload('{"message":"oh"}').error_text == "oh"
 
 
 def test_op_and_sequence_may_be_floats_and_integers_may_be_large() -> None:
@@ -202,7 +202,7 @@ def test_etf_payload_may_lack_d_or_have_an_error_message() -> None:
 
     payload = decode_payload(erlpack.pack({"op": 11}))
     assert (payload.op, payload.raw, payload.sequence, payload.t) == (11, b"null", None, None)
-    assert decode_payload(erlpack.pack({"message": "oh"})).message == "oh"
+    assert decode_payload(erlpack.pack({"message": "oh"})).error_text == "oh"
 
 
 @pytest.mark.usefixtures("_erlpack")
@@ -352,9 +352,9 @@ def test_payload_with_an_undecodable_d_may_lack_other_fields() -> None:
     """Rule 78."""
     payload = decode_payload('{"d":NaN}')
 
-    assert (payload.op, payload.sequence, payload.t, payload.message) == (None,) * 4
+    assert (payload.op, payload.sequence, payload.t, payload.error_text) == (None,) * 4
     assert payload.raw == b"NaN"
-    assert decode_payload('{"message":"oh","d":NaN}').message == "oh"
+    assert decode_payload('{"message":"oh","d":NaN}').error_text == "oh"
     assert decode_payload('{"op":0,"d":NaN}').sequence is None
 
 

@@ -1,0 +1,81 @@
+"""Envelopes around an undecodable `d`: the cost of hostile ones."""
+
+from __future__ import annotations
+
+import time
+import tracemalloc
+
+import pytest
+
+from gateway_proto.wire import envelope
+
+BEGIN = b'{"op":0,"t":"A","s":2,"d":NaN'
+SIZE = 4096
+HOSTILE = {
+    "spaces": b" " * SIZE,
+    "members without an end": b',"a":1' * (SIZE // 6),
+    "members and text": b',"a":1' * (SIZE // 6) + b"x",
+    "spaced commas": b", " * (SIZE // 2) + b"}",
+    "spaces and a brace": b" " * SIZE + b"}x",
+    "backslashes": b"\\" * SIZE,
+    "quotes": b'"' * SIZE,
+}
+
+
+@pytest.mark.parametrize("end", HOSTILE.values(), ids=HOSTILE)
+def test_hostile_end_costs_time_linear_in_its_size(end: bytes) -> None:
+    text = BEGIN + end
+    seconds = []
+    for _ in range(5):
+        began = time.perf_counter()
+        envelope.members(text)
+        seconds.append(time.perf_counter() - began)
+
+    # 0.1 ms; trying each position took 50 to 120 ms.
+    assert min(seconds) < 0.01
+
+
+@pytest.mark.parametrize("text", [BEGIN[:-8], b'{"s":NaN'], ids=["before d", "without d"])
+def test_members_of_the_envelope_are_limited(text: bytes) -> None:
+    most = envelope._MAX_MEMBERS - 3
+    end = b',"d":NaN}' if b"op" in text else b"}"
+
+    assert envelope.members(text + b',"x":1' * most + end) is not None
+    assert envelope.members(text + b',"x":1' * (most + 4) + end) is None
+
+
+def test_text_above_the_limit_is_judged_without_its_values(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    texts = {
+        b'{"op":0,"t":"A","s":2,"d":[[],[]': True,  # incomplete
+        b'{"op":0,"t":"A","s":2,"d":[NaN,[]': True,
+        b'{"op":0,"t":"A","s":2,"d":[[NaN}': False,  # complete, with an invalid `d`
+        b'{"op":0,"d":[[NaN,"t":"A","s":2}': False,
+        b'{"op":0,"d":[[1},"t":"A","s":2}': False,
+        b'{"op":0,"d":%s,"t":"A","s":2}' % (b"[" * 5000): False,
+        b'{"op":0,"d":{},"t":"A","s":2}': False,
+        b'"only text"': True,
+    }
+    for text, is_beginning in texts.items():
+        assert envelope.is_beginning(text) is is_beginning
+
+    monkeypatch.setattr(envelope, "_MAX_PARSED", 10)
+
+    for text, is_beginning in texts.items():
+        assert envelope.is_beginning(text) is is_beginning
+
+
+@pytest.mark.parametrize("end", [b"[],", b'{"a":', b'"",', b'"a":1,'])
+def test_truncated_large_text_takes_a_few_times_its_memory(
+    monkeypatch: pytest.MonkeyPatch, end: bytes
+) -> None:
+    monkeypatch.setattr(envelope, "_MAX_PARSED", 100_000)
+    text = BEGIN[:-3] + b"[" + end * (2**20 // len(end))
+
+    tracemalloc.start()
+    envelope.is_beginning(text)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert most < 6 * len(text)  # with a slice of 64 KiB
