@@ -465,7 +465,9 @@ class Client:
                     self._schedule_dial(now, 0.0, "the lookup named the gateway")
                 return
             url = self._redacted(found.url)
+            _, why = self._url_policy.check(found.url)
             error = f"the lookup named a gateway that is not trusted: {url!r:.200}"
+            error += f" ({self._redacted(why)[:200]})"
             if not self._was_open:
                 self._give_up(error)
                 return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import msgspec
@@ -354,13 +355,26 @@ def test_lookup_with_an_untrusted_host_ends_the_client() -> None:
     answer_dial(client, b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
 
     assert client.next_dial() is None
-    assert client.gave_up == "the lookup named a gateway that is not trusted: 'wss://evil.example'"
     refused = [event for event in client.events() if isinstance(event, UrlRejected)]
     why = (
         "untrusted host 'evil.example': expected the configured endpoint or one of "
         "Config.trusted_hosts"
     )
+    assert client.gave_up == (
+        f"the lookup named a gateway that is not trusted: 'wss://evil.example' ({why})"
+    )
     assert refused == [UrlRejected("wss://evil.example", why)]
+
+
+@pytest.mark.parametrize("char", [" ", "\t", "\0", "\\", "\x7f"])
+def test_character_that_a_gateway_url_must_not_have_is_named(char: str) -> None:
+    client = Client(CONFIG)
+
+    body = json.dumps({"url": f"ws://local{char}host"}).encode()
+    answer_dial(client, b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+
+    assert client.gave_up is not None
+    assert f"character {char!r} is not allowed" in client.gave_up
 
 
 def test_rejected_upgrade_reports_its_body_and_obeys_retry_after() -> None:
