@@ -18,7 +18,7 @@ MAX_RETRY_AFTER = 30 * 86400.0
 _MAX_TEXT_LENGTH = 4096
 # Patterns are compiled on first use, and kept by `re`: most connections read no error response.
 _FLAGS = re.ASCII | re.IGNORECASE
-_NUMBER = r"\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?"
+_NUMBER = r"[\s\"']*([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)"
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _TIME = r"(?P<hour>\d{1,2}):(?P<minute>\d{2})(?::(?P<second>\d{2})(?:\.\d+)?)?"
 _ZONE = r"(?:\s*(?P<zone>Z|GMT|UTC|[+-]\d{2}:?\d{2})\b)?"
@@ -35,10 +35,10 @@ _DATES = tuple(
 
 
 def number(value: Any) -> float | None:
-    """Return a number, or a text that begins with one; None otherwise."""
+    """Return a number, or a text that begins with one, perhaps quoted; None otherwise."""
     if isinstance(value, str):
         found = re.match(_NUMBER, value[:_MAX_TEXT_LENGTH], _FLAGS)
-        return float(found[0]) if found else None
+        return float(found[1]) if found else None
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
