@@ -292,6 +292,22 @@ def test_token_in_a_lookup_response_is_redacted(answer: bytes) -> None:
     assert "secret-" not in shown
 
 
+@pytest.mark.parametrize("before", [0, 150, 170, 195])
+@pytest.mark.parametrize("name", ["Location", "CF-RAY"])
+def test_token_in_an_upgrade_response_is_redacted(name: str, before: int) -> None:
+    client = Client(attrs.evolve(CONFIG, token=LONG_TOKEN, gateway_url="ws://localhost"))
+    connection = client.dial_succeeded(now=0.0)
+
+    value = "x" * before + LONG_TOKEN
+    answer = f"HTTP/1.1 302 Found\r\n{name}: {value}\r\nContent-Length: 300\r\n\r\n{value}"
+    connection.receive_data(answer.encode(), now=0.0)
+    connection.receive_eof(now=0.0)
+
+    shown = repr([connection.events(), client.events(), client.last_closed])
+    assert "302" in shown
+    assert "secre" not in shown
+
+
 @pytest.mark.parametrize("code", [4000, 4002, 4004, 1000])
 def test_token_in_a_close_reason_is_redacted(code: int) -> None:
     client, connection = _after_hello()

@@ -771,11 +771,13 @@ class ClientConnection(BaseConnection[Command, Event, Dispatch | Payload]):
         offset = self._config.unix_offset
         unix = None if offset is None else now + offset
         closed = closed_by_refusal(
-            item, self._path, unix=unix, next_action=self._adjust_next_action(NextAction.RESUME)
+            item,
+            self._path,
+            token=self._config.token,
+            unix=unix,
+            next_action=self._adjust_next_action(NextAction.RESUME),
         )
-        self._end(
-            msgspec.structs.replace(closed, reason=self._redacted(closed.reason)[:200].strip()), now
-        )
+        self._end(closed, now)
 
     def _finish(self, closed: Closed, now: float) -> None:
         sender, unsent = self._sender, self._sender.unsent

@@ -35,7 +35,6 @@ _MAX_NUMBER = 2**31
 """Largest number that is stored of a response."""
 _MAX_SHOWN = 200
 """Maximum number of characters of a response in an error."""
-_REDIRECTS = (301, 302, 303, 307, 308)
 _TABLE: TransitionTable = {
     (State.CONNECTING, Input.END): State.CLOSED,
     (State.CONNECTING, Input.CLOSE): State.CLOSED,
@@ -48,25 +47,28 @@ def refusal_text(what: str, status: int, headers: Mapping[str, str], path: str) 
     if status == 404:
         return f"{text} for the path {path.partition('?')[0]!r:.200}"
     location = headers.get("location")
-    if status in _REDIRECTS and location is not None:
+    if 300 <= status < 400 and location is not None:
         # Redirects are not followed: the token goes only to the configured endpoint.
         return f"{text}, Location {location.strip()[:200]!r}: is the URL right?"
     return text
 
 
 def closed_by_refusal(
-    refused: UpgradeRejected, path: str, *, unix: float | None, next_action: NextAction
+    refused: UpgradeRejected, path: str, *, token: str, unix: float | None, next_action: NextAction
 ) -> Closed:
     """Return the end of a connection whose upgrade was answered with an HTTP response."""
-    ray = refused.headers.get("cf-ray", "")[:80]
+    # Redacted before they are cut: a part of the token would not be found.
+    headers = {name: without_token(text, token) for name, text in refused.headers.items()}
+    reason = without_token(refused.body.decode("utf-8", "replace"), token)
+    ray = headers.get("cf-ray", "")[:80]
     return Closed(
         code=refused.status,
-        reason=refused.body.decode("utf-8", "replace"),
+        reason=reason[:_MAX_SHOWN].strip(),
         initiator=Initiator.PEER,
         next_action=next_action,
-        error=refusal_text("upgrade", refused.status, refused.headers, path)
+        error=refusal_text("upgrade", refused.status, headers, path)
         + (f" (cf-ray {ray})" if ray else ""),
-        retry_after=parse_retry_after(refused.headers, refused.body, unix=unix),
+        retry_after=parse_retry_after(headers, refused.body, unix=unix),
     )
 
 
@@ -262,6 +264,8 @@ def _limit(value: Any) -> SessionStartLimit | None:
         return None
     total = whole(value.get("total"), most=_MAX_NUMBER)
     remaining = whole(value.get("remaining"), most=_MAX_NUMBER)
+    if total == 0:
+        total = remaining = None  # of servers that keep no such limit: nobody could identify
     reset_after = whole(value.get("reset_after"), most=int(MAX_RETRY_AFTER * 1000), up=True)
     concurrency = whole(value.get("max_concurrency"), most=_MAX_NUMBER)
     if total is None and remaining is None and concurrency is None:

@@ -133,6 +133,8 @@ _LIMIT = {"total": 1000, "remaining": 900, "reset_after": 14400000, "max_concurr
         ({"remaining": 3.9}, SessionStartLimit(1000, 3, 14400000, 1)),
         ({"remaining": -1}, SessionStartLimit(1000, 0, 14400000, 1)),
         ({"total": [1]}, SessionStartLimit(1000, 900, 14400000, 1)),
+        ({"total": 0, "remaining": 0}, SessionStartLimit(1000, 1000, 14400000, 1)),
+        ({"total": -1, "remaining": "0"}, SessionStartLimit(1000, 1000, 14400000, 1)),
         ({"total": 10**400}, SessionStartLimit(2**31, 900, 14400000, 1)),
         ({"max_concurrency": 0}, SessionStartLimit(1000, 900, 14400000, 1)),
         ({"max_concurrency": None}, SessionStartLimit(1000, 900, 14400000, 1)),
@@ -235,7 +237,7 @@ def test_error_status_with_endless_body_is_an_error(end: str) -> None:
     assert closed.error == "the lookup was answered with HTTP 429"
 
 
-@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("status", [300, 301, 302, 303, 305, 307, 308])
 def test_redirect_is_reported_with_its_location(status: int) -> None:
     connection = _lookup()
 
