@@ -186,10 +186,12 @@ def as_tuple(values: Any) -> Any:
 
 
 def as_id(value: Any) -> Any:
-    """Return an int as its decimal digits."""
+    """Return an int as its decimal digits, and digits without leading zeros."""
     is_number = isinstance(value, int) and not isinstance(value, bool)
     # Python does not convert ints of more than 4300 digits to str.
-    return str(int(value)) if is_number and value.bit_length() <= 64 else value
+    if (is_number and value.bit_length() <= 64) or is_id(value):
+        return str(int(value))
+    return value
 
 
 def as_ids(values: Any) -> Any:
@@ -340,5 +342,5 @@ TOKEN = ErrorCheck(_token_error)
 TEXT = Check(is_text, "a str without lone surrogates")
 JSON = instance_of((str, bytes), "JSON as a str or bytes")
 WORD = Check(
-    lambda value: value != "" and is_text(value), "a str that is not empty, without lone surrogates"
+    lambda value: is_text(value) and value != "", "a str that is not empty, without lone surrogates"
 )

@@ -12,6 +12,7 @@ Sources: <https://docs.discord.com/developers/events/gateway-events#send-events>
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
@@ -95,7 +96,23 @@ def _json_error(name: str, value: Any) -> LocalProtocolError | None:
         json_text(value)
     except ENCODE_ERRORS as error:
         return LocalProtocolError(f"invalid {name}: value cannot be encoded as JSON: {error}")
+    if _has_nan(value):
+        # RFC 8259, 6: JSON has no such numbers, and msgspec would write null.
+        return LocalProtocolError(f"invalid {name}: it has nan or inf: expected finite numbers")
     return None
+
+
+def _has_nan(value: Any) -> bool:
+    values = [value]  # a list, as nesting may be deeper than Python's stack
+    while values:
+        match values.pop():
+            case float(number) if not math.isfinite(number):
+                return True
+            case dict(members):
+                values += (*members, *members.values())
+            case list(members) | tuple(members):
+                values += members
+    return False
 
 
 _INT64 = integer(0, 2**63 - 1)
@@ -228,9 +245,10 @@ class Identify(_Checked, RedactedRepr, frozen=True, kw_only=True):
     guild_subscriptions: bool | None = None
     """Versions 6 and 7: whether guilds dispatch presences and typing."""
 
+    _CONVERTERS: ClassVar[Converters] = {"shard": as_tuple}
     _CHECKS: ClassVar[Checks] = {
         "token": TOKEN,
-        "properties": instance_of(IdentifyProperties, "a Properties"),
+        "properties": instance_of(IdentifyProperties, "an IdentifyProperties"),
         "intents": optional(INTENTS),
         "compress": BOOL,
         "large_threshold": optional(integer(0)),

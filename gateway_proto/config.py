@@ -88,9 +88,10 @@ _NO_POLICIES: Mapping[int, CloseCodePolicy] = MappingProxyType({})
 
 
 def _closes(value: Mapping[int, CloseCodePolicy]) -> Mapping[int, CloseCodePolicy]:
-    if value == {}:
-        return _NO_POLICIES
-    return MappingProxyType(dict(value)) if isinstance(value, Mapping) else value
+    given: Any = value
+    if not isinstance(given, Mapping):
+        return value
+    return MappingProxyType(dict(given)) if given else _NO_POLICIES
 
 
 @functools.cache

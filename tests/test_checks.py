@@ -95,6 +95,13 @@ class _Number(enum.IntEnum):
     FIVE = 5
 
 
+class _EqualToAll:
+    __hash__ = None  # type: ignore[assignment]
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+
 async def _async_function() -> float:
     return 0.5
 
@@ -128,10 +135,7 @@ class _AsyncCall:
             "invalid Config.close_policies[4009] <NextAction.IDENTIFY: 'identify'>: expected a "
             "CloseCodePolicy, such as CloseCodePolicy(NextAction.IDENTIFY, 'why')",
         ),
-        (
-            {"close_policies": {4009: CloseCodePolicy("identify", "")}},
-            "invalid Config.close_policies[4009].next_action 'ident",
-        ),
+        ({"close_policies": _EqualToAll()}, "invalid Config.close_policies <"),
         (
             {"close_policies": {"4009": CloseCodePolicy(NextAction.STOP, "")}},
             "invalid Config.close_policies key '4009'",
@@ -194,6 +198,35 @@ def test_config_converts_unambiguous_values() -> None:
     assert config.shard == (0, 2)
     assert config.trusted_hosts == ("A.example", "::1", "10.0.0.1")
     assert attrs.evolve(config) == config
+
+
+@pytest.mark.parametrize(
+    ("fields", "error"),
+    [
+        (
+            {"next_action": "identify"},
+            "invalid Config.close_policies[4009].next_action 'identify'",
+        ),
+        ({"meaning": None}, "Config.close_policies[4009].meaning is None: expected a str"),
+        (
+            {"action_if_resuming": "stop"},
+            "[4009].action_if_resuming 'stop'",
+        ),
+        (
+            {"min_delay": math.nan},
+            "invalid Config.close_policies[4009].min_delay nan: expected a number",
+        ),
+        ({"min_delay": "5"}, "invalid Config.close_policies[4009].min_delay '5'"),
+        (
+            {"caused_by_command": 1},
+            ".caused_by_command 1: expected a bool",
+        ),
+    ],
+)
+def test_close_code_policy_is_checked_in_the_config(fields: dict[str, Any], error: str) -> None:
+    policy = CloseCodePolicy(**{"next_action": NextAction.STOP, "meaning": "why", **fields})
+
+    assert error in _error(_config, close_policies={4009: policy})
 
 
 def test_random_number_out_of_range_is_reported() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import msgspec
@@ -444,3 +445,35 @@ def test_object_that_is_not_a_command_is_rejected() -> None:
         "invalid command 'text': expected a command of gateway_proto, such as "
         "UpdatePresence([Activity('chess')]), or RawCommand(op, d)"
     )
+
+
+@pytest.mark.parametrize(
+    "d",
+    [math.nan, -math.inf, [1, {"a": (math.inf,)}], {"a": {"b": math.nan}}, {math.inf: 1}],
+    ids=str,
+)
+def test_raw_command_rejects_numbers_that_json_lacks(d: Any) -> None:
+    with pytest.raises(LocalProtocolError) as caught:
+        RawCommand(99, d)
+
+    assert str(caught.value) == "invalid RawCommand.d: it has nan or inf: expected finite numbers"
+
+
+def test_raw_command_takes_encoded_json_and_deep_nesting() -> None:
+    deep: list[Any] = []
+    for _ in range(2000):
+        deep = [deep]
+
+    assert RawCommand(99, msgspec.Raw(b"1")).d == msgspec.Raw(b"1")
+    assert RawCommand(99, deep).d is deep
+
+
+def test_leading_zeros_of_an_id_are_dropped() -> None:
+    # The answer has the id without them.
+    assert RequestGuildMembers("007", user_ids=["08", "0"]) == RequestGuildMembers(
+        7, user_ids=[8, 0]
+    )
+
+
+def test_identify_takes_a_shard_as_a_list() -> None:
+    assert Identify(token="t", shard=[0, 2]).shard == (0, 2)  # type: ignore[arg-type]
