@@ -12,9 +12,11 @@ import wsproto.events as ws
 from wsproto.connection import Connection, ConnectionType
 
 import gateway_trio
-from gateway_asyncio import serve_gateway
+from gateway_asyncio import open_gateway, serve_gateway
 from gateway_asyncio._wakes import WakeBatch
+from gateway_proto import Ready
 from gateway_proto.server import Server
+from tests.adapters.support import adapter_config, wait_for_event
 from tests.wire.support import UPGRADE
 
 _UPGRADE = UPGRADE.replace(b"/x", b"/?v=10")
@@ -89,6 +91,20 @@ def test_answer_to_a_read_needs_no_further_output_step(monkeypatch: pytest.Monke
             writer.close()
 
     monkeypatch.setattr(WakeBatch, "call_soon", count)
+    asyncio.run(main())
+
+
+def test_ended_connection_leaves_no_timer_in_the_event_loop() -> None:
+    async def main() -> None:
+        async with (
+            asyncio.timeout(10),
+            serve_gateway(Server()) as serving,
+            open_gateway(adapter_config(serving)) as gateway,
+        ):
+            await wait_for_event(gateway, Ready)
+        scheduled: list[asyncio.TimerHandle] = vars(asyncio.get_running_loop())["_scheduled"]
+        assert "ConnectionDriver" not in repr([at for at in scheduled if not at.cancelled()])
+
     asyncio.run(main())
 
 
