@@ -12,6 +12,8 @@ import pytest
 from gateway_proto import (
     Client,
     Config,
+    DialPurpose,
+    DialScheduled,
     Dispatch,
     Event,
     GaveUpError,
@@ -22,6 +24,7 @@ from gateway_proto import (
     RequestError,
     RequestFailed,
     RequestGuildMembers,
+    Session,
     State,
     UpdatePresence,
 )
@@ -29,6 +32,7 @@ from gateway_proto.driver import RoundRobin
 from gateway_proto.driver.event_queue import BaseGateway
 from gateway_proto.driver.gateway import AdapterGateway, _Answer
 from gateway_proto.server import Server, ServerConfig
+from gateway_proto.session import token_fingerprint
 from gateway_proto.testing import Link
 
 CONFIG = Config(token="t", intents=0, gateway_url="ws://localhost")
@@ -202,6 +206,32 @@ def test_deliberately_ended_session_is_dropped() -> None:
     assert gateway.session is None
 
 
+def test_session_that_ended_while_ready_is_handled_is_dropped() -> None:
+    gateway, link, _ = _gateway()
+    gateway.fill(link)
+    while not isinstance(gateway._next_event(), Ready):
+        pass
+
+    gateway.end()
+    gateway.handled()
+
+    assert gateway.session is None
+
+
+def test_reading_continues_after_a_large_batch_is_taken_at_once() -> None:
+    gateway, _, _ = _gateway(limit=1000)
+    gateway.put(*[Dispatch.of("X", 1)] * 3, size=CONFIG.events_limit)
+    assert not gateway.has_room()
+    gateway.reads = False
+
+    gateway._next_events(2)
+    assert not gateway.reads
+    gateway._next_events(2)
+
+    assert gateway.reads
+    assert gateway.has_room()
+
+
 def test_events_of_gateways_are_taken_round_robin() -> None:
     round_robin = RoundRobin()
     (busy, *_), (other, *_), (idle, *_) = (_gateway(round_robin=round_robin) for _ in range(3))
@@ -315,6 +345,21 @@ def _driven(client: Client | None = None, round_robin: RoundRobin | None = None)
 def _run(coroutine: Coroutine[Any, Any, Any]) -> None:
     with contextlib.suppress(StopIteration):
         coroutine.send(None)
+
+
+def test_session_of_the_next_client_is_dropped_when_it_ended() -> None:
+    fingerprint = token_fingerprint(CONFIG.token)
+    session = Session(id="s", sequence=1, version=10, token_fingerprint=fingerprint)
+    gateway = _driven()
+    _take_all(gateway)
+    gateway._begin_again(Client(CONFIG, session=session))
+
+    gateway._forget_session()
+    (scheduled,) = _take_all(gateway)
+
+    assert isinstance(scheduled, DialScheduled)
+    assert scheduled.purpose is DialPurpose.RESUME
+    assert gateway.session is None
 
 
 def test_exception_from_final_events_ends_the_gateway() -> None:
