@@ -9,6 +9,7 @@ import pytest
 from gateway_proto.fleet import (
     GatewaySettings,
     LogHead,
+    MemberRecord,
     Membership,
     NotifyMember,
     ReleaseRequested,
@@ -16,7 +17,7 @@ from gateway_proto.fleet import (
     mailbox_of,
 )
 from gateway_proto.fleet.mailboxes import check_message
-from gateway_proto.fleet.notices import is_notice, notice
+from gateway_proto.fleet.notices import is_notice, notice, who_waits
 from tests.fleet.membership_calls import (
     OF_A,
     OF_B,
@@ -96,6 +97,14 @@ def test_shard_that_was_lost_notifies_nobody() -> None:
 
     assert member.owned == {}
     assert notified(member) == ["b"], "the shards are wanted back"
+
+
+def test_shard_that_another_owns_is_not_given_to_its_target() -> None:
+    before, written = MemberRecord(1, {0: 5, 1: 6}), MemberRecord(2)
+
+    names = who_waits(before, written, {0: "b", 1: "c"}, {0: (9, "d")}, {})
+
+    assert names == {"c"}
 
 
 def test_wanted_shard_notifies_its_owner_once() -> None:
