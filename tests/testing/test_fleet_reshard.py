@@ -22,6 +22,7 @@ from gateway_proto.testing.simulation.fleet.consumer import ConsumedShard, Consu
 from gateway_proto.testing.simulation.fleet.invariants import CutoverOnce, NoNeedlessIdentify
 from gateway_proto.testing.simulation.fleet.machine import MachineProcess
 from gateway_proto.testing.simulation.fleet.observer import LogId
+from gateway_proto.testing.simulation.fleet.shard_owner import ShardOwner
 
 pytestmark = pytest.mark.slow
 
@@ -336,18 +337,36 @@ def test_identify_of_a_shard_that_was_closed_is_needless() -> None:
         simulation.observer.identified(owner)
 
 
-def test_identify_of_a_cancelled_generation_is_needless() -> None:
-    simulation = _settled()
+def _cancelled(simulation: FleetSimulation) -> tuple[NoNeedlessIdentify, ShardOwner]:
+    """Return an invariant and an owner of a generation that was cancelled a second ago."""
     simulation.fleet.operator.reshard(3)
     _until(simulation, GenerationPhase.PREPARING)
     simulation.run(2.0)
     owner = next(one for one in _process(simulation, 0).owners if one.log.generation == "g2")
     invariant = NoNeedlessIdentify(simulation.observer, simulation.fleet)
     invariant.generations_written(_generations(simulation))
-
     simulation.fleet.operator.cancel()
     simulation.run(1.0)
     invariant.generations_written(_generations(simulation))
+    return invariant, owner
+
+
+def test_identify_of_a_generation_cancelled_during_a_stop_is_allowed() -> None:
+    simulation = _settled()
+    invariant, owner = _cancelled(simulation)
+    _process(simulation, 0).freeze(30.0, clock_stands=False)
+
+    simulation.run(35.0)
+    invariant.identified(owner)
+    simulation.run(10.0)
+
+    with pytest.raises(InvariantViolation, match="identifies, but its generation is over"):
+        invariant.identified(owner)
+
+
+def test_identify_of_a_cancelled_generation_is_needless() -> None:
+    simulation = _settled()
+    invariant, owner = _cancelled(simulation)
     invariant.identified(owner)
     simulation.run(10.0)
 

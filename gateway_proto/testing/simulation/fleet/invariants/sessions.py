@@ -9,18 +9,23 @@ from gateway_proto.client.client import Dial
 from gateway_proto.fleet import Generations, LogRecord
 from gateway_proto.testing.simulation.fleet.invariants.base import FleetInvariant
 from gateway_proto.testing.simulation.fleet.observer import LogId, MemberView, OwnerView
+from gateway_proto.testing.simulation.fleet.shard_owner import ShardOwner
 
 __all__ = ["DialsUnderLease", "NoNeedlessIdentify"]
 
 _NOTICE = 10.0
-"""Seconds within which a machine notices that a generation is over, also if requests are lost."""
+"""Seconds within which a machine that runs notices the end of a generation.
+
+Meanwhile requests may be lost.
+"""
 
 
 class NoNeedlessIdentify(FleetInvariant):
     """No Identify is sent where the session could have been resumed.
 
     Neither if the session is in the log, nor if a planned move did not wait for it, nor for a shard
-    that was closed for good, nor for a generation that was cancelled ten seconds ago.
+    that was closed for good, nor for a generation that was cancelled, if the machine ran for ten
+    seconds since then.
     """
 
     def __init__(self, *about: Any) -> None:
@@ -39,8 +44,9 @@ class NoNeedlessIdentify(FleetInvariant):
         by = self._abandoned.get(log)
         self.check(by is None, f"{owner} identifies, since {by} did not wait for READY", log)
         self.check(log not in self._cut, f"{owner} identifies, but the shard was closed", log)
+        assert isinstance(owner, ShardOwner)
         ended = self._ended.get(log.generation, math.inf)
-        late = self._fleet.scheduler.now - ended
+        late = self._fleet.scheduler.now - max(ended, owner.process.thawed_at)
         self.check(late < _NOTICE, f"{owner} identifies, but its generation is over", log)
         self._identifying[log] = owner
 
