@@ -84,9 +84,15 @@ class Coordinator:
                 await self._changed.wait(min(max(left, 0.0), _IDLE_SECONDS))
 
     async def leave(self) -> None:
-        """Tell the other members that all shards are given away; give up if the store is away."""
+        """Tell the other members that all shards are given away; give up if the store is away.
+
+        All shards that are owned are released: nothing uses them.
+        """
         membership = self.membership
-        membership.drain(now=anyio.current_time())
+        now = anyio.current_time()
+        for shard_id, head in list(membership.owned.items()):  # claims that nobody took up
+            membership.released(shard_id, head.id, now=now)
+        membership.drain(now=now)
         while not membership.has_left:
             at = membership.next_timer()
             await anyio.sleep(0.0 if at is None else max(0.0, at - anyio.current_time()))
