@@ -12,6 +12,7 @@ import msgspec
 from gateway_fleet._nats_api import JetStream
 from gateway_fleet._nats_log import NatsLog
 from gateway_fleet._nats_streams import NatsStreams, seconds_of
+from gateway_fleet._store_settings import MAX_APPENDS
 from gateway_fleet.store import StoreError
 from gateway_proto import LocalProtocolError
 
@@ -37,11 +38,14 @@ class NatsShared:
         self._logs: dict[str, NatsLog] = {}
         self._opened = 0  # number of the connection for which the streams were looked at
         self._lock = asyncio.Lock()
+        self.appending: asyncio.Semaphore = asyncio.Semaphore(MAX_APPENDS)
         self._looked_at = 0.0
 
     async def open(self) -> None:
         """Connect, and look at the streams."""
-        self._lock = asyncio.Lock()  # of this event loop
+        # Of this event loop.
+        self._lock = asyncio.Lock()
+        self.appending = asyncio.Semaphore(MAX_APPENDS)
         await self.call(self.connection.open())
         await self.call(self.ready())
 

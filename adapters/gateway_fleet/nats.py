@@ -137,7 +137,8 @@ class NatsStore:
 
     async def append(self, shard: int, after: LogHead, record: LogRecord) -> int | None:
         async def ask() -> int | None:
-            return await (await self._log(shard)).append(after, record)
+            async with self._shared.appending:
+                return await (await self._log(shard)).append(after, record)
 
         return await self._shared.call(ask())
 

@@ -13,7 +13,7 @@ import anyio
 from anyio.abc import TaskStatus
 
 from gateway_fleet._redis_address import is_url
-from gateway_fleet._store_settings import check_settings
+from gateway_fleet._store_settings import MAX_APPENDS, check_settings
 from gateway_fleet.store import StoreError
 from gateway_proto import DataError, LocalProtocolError
 from gateway_proto._checks import WORD
@@ -91,11 +91,13 @@ class RedisStore:
         self._max_bytes = int(max_bytes)
         self._timeout = timeout
         self._group: Any = None
+        self._appending: Any = None
         self._left = anyio.Event()
 
     async def __aenter__(self) -> Self:
         """Connect. Raises `StoreError` if the engine does not answer."""
         self._group = anyio.create_task_group()
+        self._appending = anyio.Semaphore(MAX_APPENDS)
         self._left = anyio.Event()
         await self._group.__aenter__()
         try:
@@ -150,12 +152,16 @@ class RedisStore:
             raise StoreError(f"shard {shard}: {error}") from None
 
     async def append(self, shard: int, after: LogHead, record: LogRecord) -> int | None:
-        data, head = record.to_bytes(), record.head(after.position + 1).to_bytes()
-        keys = [self._key(shard, "head"), self._key(shard, "log")]
-        limits = [self._retention, self._max_bytes, self._channel, shard]
-        arguments = [after.position, after.id, record.id, data, head, *limits]
-        position = await self._run(scripts.APPEND, keys, arguments)
+        position = await self._call(self._append(shard, after, record))
         return None if position < 0 else int(position)
+
+    async def _append(self, shard: int, after: LogHead, record: LogRecord) -> Any:
+        async with self._appending:
+            data, head = record.to_bytes(), record.head(after.position + 1).to_bytes()
+            keys = [self._key(shard, "head"), self._key(shard, "log")]
+            limits = [self._retention, self._max_bytes, self._channel, shard]
+            arguments = [after.position, after.id, record.id, data, head, *limits]
+            return await scripts.APPEND.run(self._client, keys, arguments)
 
     async def compare_and_set(
         self, key: str, value: bytes | None, revision: int

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from gateway_fleet import NatsStore, StoreError
+from gateway_fleet._nats_log import NatsLog
 from gateway_proto.fleet import LogHead, LogRecord
 from tests.adapters.engines import NatsProcess, nats_process, needs_nats
 from tests.adapters.nats_logs import PREFIXES, SESSION, client_of, fill, noise, positions, run
@@ -43,6 +44,33 @@ def test_records_of_many_shards_are_found_by_position(engine: NatsProcess) -> No
                         assert await positions(other.scoped("x"), shard, after) == []
 
     run(body)
+
+
+def test_at_most_eight_records_are_encoded_at_once(
+    engine: NatsProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running: list[NatsLog] = []
+    most: list[int] = []
+    append = NatsLog.append
+
+    async def counted(self: NatsLog, after: LogHead, record: LogRecord) -> int | None:
+        running.append(self)
+        most.append(len(running))
+        try:
+            return await append(self, after, record)
+        finally:
+            running.remove(self)
+
+    monkeypatch.setattr(NatsLog, "append", counted)
+
+    async def body() -> None:
+        async with NatsStore(engine.url, prefix=next(PREFIXES)) as store:
+            appends = (store.append(shard, LogHead(), LogRecord("a.1", "a")) for shard in range(20))
+            assert None not in await asyncio.gather(*appends)
+
+    run(body)
+    assert max(most) == 8
+    assert len(most) == 20
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ import pytest
 
 import gateway_fleet
 from gateway_fleet import Store, StoreError
+from gateway_fleet import _redis_scripts as scripts
 from gateway_proto import LocalProtocolError
 from gateway_proto.fleet import LogHead, LogRecord
 from tests.adapters.engine_stores import (  # noqa: F401
@@ -68,6 +69,37 @@ def test_stopped_engine_raises_after_the_timeout(kit: Kit, tmp_path: pathlib.Pat
                 assert head.position in (1, 2), "the late append is done or not"
 
     kit.run(main)
+
+
+@needs_redis
+def test_at_most_eight_records_are_encoded_at_once(
+    kit: Kit, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running: list[str] = []
+    most: list[int] = []
+    append = scripts.APPEND.run
+
+    async def run(client: Any, keys: list[str], arguments: list[Any]) -> Any:
+        running.append(keys[0])
+        most.append(len(running))
+        try:
+            return await append(client, keys, arguments)
+        finally:
+            running.remove(keys[0])
+
+    monkeypatch.setattr(scripts.APPEND, "run", run)
+
+    async def main() -> None:
+        with redis_process(tmp_path) as process:
+            async with kit.limit(), gateway_fleet.RedisStore(process.url) as store:
+                async with anyio.create_task_group() as group:
+                    for shard in range(20):
+                        group.start_soon(store.append, shard, LogHead(), LogRecord("a.1", "a"))
+                assert [(await store.head(shard)).position for shard in range(20)] == [1] * 20
+
+    kit.run(main)
+    assert max(most) == 8
+    assert len(most) == 20
 
 
 async def _until_answered(store: Store) -> LogHead:
