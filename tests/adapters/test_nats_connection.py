@@ -104,10 +104,10 @@ def test_server_that_lost_its_streams_gets_them_again(tmp_path: pathlib.Path) ->
 def test_stopped_server_raises_after_the_timeout(tmp_path: pathlib.Path) -> None:
     async def body() -> None:
         with nats_process(tmp_path) as process:
-            async with NatsStore(process.url, timeout=0.3) as store:
+            async with NatsStore(process.url, timeout=1.0) as store:
                 head = LogHead()
                 process.process.send_signal(signal.SIGSTOP)
-                with pytest.raises(StoreError, match=r"no answer in 0\.3 s"):
+                with pytest.raises(StoreError, match="no answer in 1 s"):
                     while True:  # it may answer until all its threads are stopped
                         record = LogRecord(f"a.{head.position}", "a")
                         position = await store.append(0, head, record)

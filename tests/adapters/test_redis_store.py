@@ -59,10 +59,10 @@ def test_engine_that_is_away_raises_and_returns(kit: Kit, tmp_path: pathlib.Path
 def test_stopped_engine_raises_after_the_timeout(kit: Kit, tmp_path: pathlib.Path) -> None:
     async def main() -> None:
         with redis_process(tmp_path) as process:
-            async with kit.limit(), gateway_fleet.RedisStore(process.url, timeout=0.3) as store:
+            async with kit.limit(), gateway_fleet.RedisStore(process.url, timeout=1.0) as store:
                 assert await store.append(0, LogHead(), LogRecord("a.1", "a")) == 1
                 process.process.send_signal(signal.SIGSTOP)
-                with pytest.raises(StoreError, match=r"no answer in 0\.3 s"):
+                with pytest.raises(StoreError, match="no answer in 1 s"):
                     await store.append(0, LogHead(1, "a.1"), LogRecord("a.2", "a"))
                 process.process.send_signal(signal.SIGCONT)
                 head = await _until_answered(store)
