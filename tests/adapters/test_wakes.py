@@ -14,8 +14,9 @@ from wsproto.connection import Connection, ConnectionType
 import gateway_trio
 from gateway_asyncio import open_gateway, serve_gateway
 from gateway_asyncio._wakes import WakeBatch
-from gateway_proto import Ready
+from gateway_proto import ClientConnection, Config, Ready, State
 from gateway_proto.server import Server
+from gateway_trio._driver import ConnectionDriver
 from tests.adapters.support import adapter_config, wait_for_event
 from tests.wire.support import UPGRADE
 
@@ -103,7 +104,7 @@ def test_ended_connection_leaves_no_timer_in_the_event_loop() -> None:
         ):
             await wait_for_event(gateway, Ready)
         scheduled: list[asyncio.TimerHandle] = vars(asyncio.get_running_loop())["_scheduled"]
-        assert "ConnectionDriver" not in repr([at for at in scheduled if not at.cancelled()])
+        assert not [handle for handle in scheduled if not handle.cancelled()]
 
     asyncio.run(main())
 
@@ -125,5 +126,36 @@ def test_dispatches_of_a_trio_server_reach_an_idle_client() -> None:
                         running.dispatch(name, {}, to=lambda _: True)
                         while received.count(name.encode()) < 2:
                             received += await stream.receive_some()
+
+    trio.run(main)
+
+
+def test_trio_sends_what_was_added_during_a_write() -> None:
+    async def main() -> None:
+        config = Config(token="t", intents=0, gateway_url="ws://localhost", random=lambda: 0.99)
+        connection = ClientConnection(config, "ws://localhost/?v=10", now=trio.current_time())
+        server = Server().accept(now=trio.current_time())
+        ours, theirs = trio.testing.memory_stream_pair()
+        may_go_on = trio.Event()
+        transfer = ours.send_stream.send_all_hook
+        assert transfer is not None
+
+        async def transfer_and_wait() -> None:
+            await transfer()
+            await may_go_on.wait()
+
+        ours.send_stream.send_all_hook = transfer_and_wait
+        driver = ConnectionDriver(connection, ours, lambda driver, events: True)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(driver.run)
+            server.receive_data(await theirs.receive_some(), now=trio.current_time())
+            await theirs.send_all(server.data_to_send())  # HELLO
+            await trio.testing.wait_all_tasks_blocked()
+            assert connection.state is State.IDENTIFYING
+            may_go_on.set()
+            with trio.fail_after(5):
+                server.receive_data(await theirs.receive_some(), now=trio.current_time())
+            nursery.cancel_scope.cancel()
+        assert server.session is not None
 
     trio.run(main)
