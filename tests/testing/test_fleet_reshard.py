@@ -351,7 +351,7 @@ def _cancelled(simulation: FleetSimulation) -> tuple[NoNeedlessIdentify, ShardOw
     return invariant, owner
 
 
-def test_identify_of_a_generation_cancelled_during_a_stop_is_allowed() -> None:
+def test_identify_after_a_stop_during_a_cancel_is_allowed() -> None:
     simulation = _settled()
     invariant, owner = _cancelled(simulation)
     _process(simulation, 0).freeze(30.0, clock_stands=False)
