@@ -26,6 +26,7 @@ __all__ = [
     "INTENTS",
     "JSON",
     "LARGEST",
+    "MAX_NOW",
     "MAX_TOKEN_LENGTH",
     "POSITIVE",
     "SECONDS",
@@ -38,9 +39,12 @@ __all__ = [
     "Converters",
     "Each",
     "ErrorCheck",
+    "as_bytes",
     "as_id",
     "as_ids",
     "as_member",
+    "as_message",
+    "as_now",
     "as_tuple",
     "as_words",
     "check_fields",
@@ -62,6 +66,9 @@ E = TypeVar("E", bound=enum.Enum)
 
 LARGEST = 2**48
 """Maximum count or size in bytes: effectively no limit, and safe in additions."""
+MAX_NOW = 2.0**40
+"""Maximum of `now` in seconds, thirty thousand years; a later one counts as this. Beyond it, `now`
+plus an interval may equal `now`, and a heartbeat would be due without end."""
 _MAX_SECONDS = 10**9
 """Maximum duration, 31 years."""
 MAX_TOKEN_LENGTH = 1024
@@ -211,6 +218,32 @@ def as_member(kind: type[E], value: Any) -> E:
 def as_words(values: Any) -> Any:
     """Return one text, or an iterable of texts, as a tuple."""
     return (values,) if isinstance(values, str) else as_tuple(values)
+
+
+def as_bytes(data: Any) -> bytes:
+    """Return the bytes of a bytes-like object; raises `LocalProtocolError` for anything else."""
+    if isinstance(data, bytes | bytearray | memoryview):
+        return bytes(data)
+    # The value is not shown: it may have the token of a client.
+    raise LocalProtocolError(f"data is of type {type(data).__name__}: expected bytes")
+
+
+def as_message(message: Any) -> str | bytes:
+    """Return a WebSocket message as a str or bytes; raises `LocalProtocolError` for others."""
+    if isinstance(message, str):
+        return str.__str__(message)
+    if isinstance(message, bytes | bytearray | memoryview):
+        return bytes(message)
+    raise LocalProtocolError(
+        f"message is of type {type(message).__name__}: expected a str or bytes"
+    )
+
+
+def as_now(now: Any) -> float:
+    """Return the caller's time as a float; raises `LocalProtocolError` unless it is a number."""
+    if isinstance(now, int | float) and not isinstance(now, bool) and now == now:
+        return float(min(max(now, -MAX_NOW), MAX_NOW))
+    raise rejected("now", now, "a number of seconds of your clock")
 
 
 # ----- conditions -----

@@ -12,6 +12,7 @@ import abc
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from gateway_proto._checks import MAX_NOW, as_bytes, as_message, as_now, rejected
 from gateway_proto._redaction import EXCERPT, excerpt_of
 from gateway_proto.errors import LocalProtocolError
 from gateway_proto.events import EVENT_SIZE, Closed, Initiator, MalformedPayload
@@ -45,9 +46,6 @@ RESUMABLE_CLOSE_CODE = 4000
 <https://docs.discord.com/developers/events/gateway#initiating-a-disconnect>"""
 _INVALID_TEXT_CODE = 1007
 """Close code after a text message that is not UTF-8 (RFC 6455, 7.4.1)."""
-_MAX_NOW = 2.0**40
-"""Seconds, thirty thousand years. Beyond it, `now` plus an interval may equal `now`, and a
-heartbeat would be due without end."""
 
 
 class Connection(abc.ABC, Generic[Sent, Received]):
@@ -76,7 +74,7 @@ class Connection(abc.ABC, Generic[Sent, Received]):
     def __init__(self, *, now: float, table: TransitionTable) -> None:
         self.on_wake: Callable[[], None] | None = None
         """Callback for output that no call of the adapter produced, as by a server's dispatch."""
-        self._now = now
+        self._now = as_now(now)
         self._table = table
         self._state = State.CONNECTING
         self._timers = Timers()
@@ -155,8 +153,10 @@ class Connection(abc.ABC, Generic[Sent, Received]):
     # ----- for the roles -----
 
     def _advance_clock(self, now: float) -> float:
+        if type(now) is not float or now != now:
+            now = as_now(now)
         if now > self._now:
-            self._now = min(now, _MAX_NOW)
+            self._now = min(now, MAX_NOW)
         return self._now
 
     def _transition(self, input_: Input) -> bool:
@@ -226,6 +226,8 @@ class BaseConnection(Connection[Sent, Received], Generic[Sent, Received, Payload
     def receive_data(self, data: bytes, *, now: float) -> None:
         """Process bytes of the transport; then run the timers that are due."""
         frames = self._require_frames()
+        if type(data) is not bytes:
+            data = as_bytes(data)
         now = self._advance_clock(now)
         if self._state is State.CLOSED:
             return
@@ -237,6 +239,8 @@ class BaseConnection(Connection[Sent, Received], Generic[Sent, Received, Payload
     def receive_message(self, message: str | bytes, *, now: float) -> None:
         """Process a WebSocket message (`framing=False`); then run the timers that are due."""
         self._require_messages()
+        if type(message) is not bytes and type(message) is not str:
+            message = as_message(message)
         now = self._advance_clock(now)
         self._process([MessageBatch([message], isinstance(message, str))], now)
         self.handle_timer(now=now)
@@ -250,7 +254,7 @@ class BaseConnection(Connection[Sent, Received], Generic[Sent, Received, Payload
         """
         self._require_messages()
         if reason is not None and not isinstance(reason, str):
-            raise LocalProtocolError(f"invalid close reason {reason!r:.50}: expected a str or None")
+            raise rejected("close reason", reason, "a str or None")
         code = reported_code(code)
         if code == NO_CLOSE_FRAME:
             self.receive_eof(now=now)
@@ -313,11 +317,12 @@ class BaseConnection(Connection[Sent, Received], Generic[Sent, Received, Payload
 
     def pause(self, *, now: float) -> None:
         """Report that the adapter stops reading: timers that wait for the peer are paused."""
-        self._is_reading = False
         super().pause(now=now)
+        self._is_reading = False
 
     def unpause(self, *, now: float) -> None:
         """Report that the adapter reads again."""
+        now = self._advance_clock(now)
         self._is_reading = True
         if not self._backlog:
             super().unpause(now=now)

@@ -19,14 +19,18 @@ from typing import Any
 import msgspec
 
 from gateway_proto._checks import (
+    BOOL,
+    CALLBACK,
     JSON,
     SHARD,
     TEXT,
     WORD,
     Check,
+    as_message,
     check_fields,
     instance_of,
     integer,
+    is_text,
     member_of,
     optional,
 )
@@ -61,6 +65,8 @@ MAX_SESSION_ID_LENGTH = 256
 
 def token_fingerprint(token: str) -> str:
     """Return 16 hexadecimal digits that identify a token without revealing it."""
+    if not is_text(token):  # which is not shown, as it may be a token
+        raise LocalProtocolError(f"token is of type {type(token).__name__}: expected a str")
     return hashlib.sha256(b"gateway_proto session\0" + token.encode()).hexdigest()[:16]
 
 
@@ -90,7 +96,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
         """Return the session of a `to_json` text. Raises `LocalProtocolError` if it is invalid."""
         JSON.named("text", text)
         try:
-            session = msgspec.json.decode(text, type=cls)
+            session = msgspec.json.decode(as_message(text), type=cls)
             check_fields(session, _FIELDS)
         except (msgspec.DecodeError, LocalProtocolError, UnicodeError, RecursionError) as error:
             raise LocalProtocolError(f"text is not a session: {error}") from None
@@ -102,6 +108,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
 
     def check_fits(self, config: Config) -> None:
         """Raise `LocalProtocolError` unless a client with `config` can resume this session."""
+        check_is_config(config)
         check_fields(self, _FIELDS)
         problem = self.misfit(config)
         if problem is not None:
@@ -109,6 +116,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
 
     def misfit(self, config: Config) -> str | None:
         """Return why a client with `config` cannot resume this session, or None if it can."""
+        check_is_config(config)
         if len(self.id) > MAX_SESSION_ID_LENGTH:
             size = len(self.id)
             return f"session id has {size} characters: expected at most {MAX_SESSION_ID_LENGTH}"
@@ -129,7 +137,9 @@ SESSION: Check = instance_of(
     Session, "a Session, such as Session.from_json(text) of what to_json() returned"
 )
 _GATEWAY = optional(instance_of(Url, "a Url, such as Url.parse('wss://gateway.example')"))
-_ON_SLOT_NEEDED = optional(Check(callable, "a function of a connection and the time"))
+_ON_SLOT_NEEDED = optional(
+    Check(CALLBACK.allows, "a function of a connection and the time that is not async")
+)
 _FIELDS = {
     "id": WORD,
     "sequence": integer(0, 2**63 - 1),
@@ -153,13 +163,20 @@ def check_client(
     config: Config,
     session: Session | None,
     gateway: Url | None,
+    lookup_only: bool,
     on_slot_needed: Callable[..., None] | None,
 ) -> None:
     """Check the arguments of a client. Raises `LocalProtocolError`."""
     check_is_config(config)
     _GATEWAY.named("gateway", gateway)
     check_session("session", session)
-    _ON_SLOT_NEEDED.named("on_slot_needed", on_slot_needed)
+    BOOL.named("lookup_only", lookup_only)
+    check_callback("on_slot_needed", on_slot_needed)
+
+
+def check_callback(name: str, callback: Callable[..., None] | None) -> None:
+    """Check the argument `name`, a function of a connection and the time."""
+    _ON_SLOT_NEEDED.named(name, callback)
 
 
 def session_after(session: Session | None, event: Event) -> Session | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway_proto._checks import POSITIVE, rejected
+from gateway_proto._checks import ID, POSITIVE, as_id
 
 __all__ = ["shard_of"]
 
@@ -13,7 +13,5 @@ def shard_of(guild_id: str | int, count: int) -> int:
     Source: <https://docs.discord.com/developers/events/gateway>, "Sharding".
     """
     POSITIVE.named("count", count)
-    try:
-        return (int(guild_id) >> 22) % count
-    except (TypeError, ValueError, OverflowError):
-        raise rejected("guild_id", guild_id, "an id") from None
+    ID.named("guild_id", as_id(guild_id))
+    return (int(guild_id) >> 22) % count

@@ -10,6 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from gateway_dialing import NO_LIMIT, is_failed_dial
 from gateway_proto import LocalProtocolError
+from gateway_proto._checks import shown
 
 __all__ = ["StreamTransport", "deliver"]
 
@@ -58,7 +59,7 @@ class StreamTransport(asyncio.Transport):
             ):
                 return cls(reader, writer)
         raise LocalProtocolError(
-            f"connect returned {opened!r:.100}: expected (StreamReader, StreamWriter)"
+            f"connect returned {shown(opened)}: expected (StreamReader, StreamWriter)"
         )
 
     async def start_tls(self, context: ssl.SSLContext, host: str) -> None:

@@ -9,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 import attrs
 
 from gateway_proto import LocalProtocolError
+from gateway_proto._checks import shown
 
 __all__ = ["Proxy", "ProxySetting", "proxy_for"]
 
@@ -126,7 +127,7 @@ def proxy_for(setting: ProxySetting, url: str) -> Proxy | None:
 
 def _checked(setting: object) -> str:
     if not isinstance(setting, str):
-        raise LocalProtocolError(f"invalid proxy {setting!r}: expected a URL, True or None")
+        raise LocalProtocolError(f"invalid proxy {shown(setting)}: expected a URL, True or None")
     return setting
 
 

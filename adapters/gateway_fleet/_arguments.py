@@ -6,7 +6,7 @@ import inspect
 from typing import Any
 
 from gateway_proto import LocalProtocolError
-from gateway_proto._checks import DURATION, number
+from gateway_proto._checks import DURATION, number, shown
 
 __all__ = ["check_feed_store", "check_store", "check_times"]
 
@@ -30,5 +30,5 @@ def check_times(ttl: Any, interval: Any) -> None:
 def _check(store: Any, expected: str, *verbs: str) -> None:
     if inspect.isclass(store) or not all(callable(getattr(store, verb, None)) for verb in verbs):
         raise LocalProtocolError(
-            f"invalid store {store!r:.80}: expected {expected}, such as RedisStore(url)"
+            f"invalid store {shown(store)}: expected {expected}, such as RedisStore(url)"
         )

@@ -11,6 +11,7 @@ import anyio
 
 from gateway_fleet.store import FeedStore, StoreError
 from gateway_proto import LocalProtocolError
+from gateway_proto._checks import shown
 from gateway_proto.fleet import Generation, ShardOwners, check_command
 from gateway_proto.versions import VERSIONS, ProtocolVersion
 
@@ -71,7 +72,7 @@ class OwnerLookup:
             if 0 <= shard_id < self.generation.count:
                 return
         raise LocalProtocolError(
-            f"invalid shard_id {shard_id!r:.80}: expected an int from 0 to "
+            f"invalid shard_id {shown(shard_id)}: expected an int from 0 to "
             f"{self.generation.count - 1}"
         )
 

@@ -24,7 +24,7 @@ from gateway_fleet._runtime import (
 from gateway_fleet.commands import Commands
 from gateway_fleet.store import FeedStore
 from gateway_proto import LocalProtocolError
-from gateway_proto._checks import BOOL
+from gateway_proto._checks import BOOL, shown
 from gateway_proto.driver.event_queue import log_error
 from gateway_proto.driver.iteration import Iterations
 from gateway_proto.fleet import FeedEvent, Generation, GroupPlace, LogHead
@@ -189,7 +189,8 @@ async def open_feed(
     """
     if not isinstance(group, str) or _GROUP.fullmatch(group) is None:
         raise LocalProtocolError(
-            f"invalid group {group!r:.80}: expected 1 to 64 letters, digits, hyphens or underscores"
+            f"invalid group {shown(group)}: expected 1 to 64 letters, digits, hyphens or "
+            "underscores"
         )
     check_bot(bot)
     check_feed_store(store)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, get_args
 
 from gateway_proto import Closed, LocalProtocolError, State
-from gateway_proto._checks import POSITIVE
+from gateway_proto._checks import POSITIVE, shown
 from gateway_proto.server import HttpRequested, Server, ServerEvent
 from gateway_proto.server.http_routes import route_of
 from gateway_pytest._waiting import Search
@@ -52,7 +52,7 @@ class Searches:
         """Search for an event of a type or that a predicate accepts, after the last found."""
         is_type = isinstance(what, type)
         if not is_type and not callable(what):
-            raise LocalProtocolError(f"invalid what {what!r}: expected a type or a predicate")
+            raise LocalProtocolError(f"invalid what {shown(what)}: expected a type or a predicate")
         if is_type and not any(issubclass(t, what) or issubclass(what, t) for t in _RECEIVED):
             names = ", ".join(sorted(one.__name__ for one in _RECEIVED))
             raise LocalProtocolError(

@@ -7,6 +7,7 @@ from typing import Any, TypeVar, get_args
 
 from gateway_asyncio import RunningServer
 from gateway_proto import LocalProtocolError
+from gateway_proto._checks import shown
 from gateway_proto.server import Server, ServerConnection, ServerMessage, ServerSession
 from gateway_pytest._people import Built, People
 from gateway_pytest._thread import ServerThread
@@ -115,7 +116,7 @@ class Sender:
         __tracebackhide__ = True
         if not isinstance(message, _MESSAGES):
             raise LocalProtocolError(
-                f"invalid message {message!r:.100}: expected ReconnectRequested(), "
+                f"invalid message {shown(message)}: expected ReconnectRequested(), "
                 "SessionInvalidated(resumable), HeartbeatRequested(), HeartbeatAcked(), "
                 "Hello(heartbeat_interval) or Dispatch; dispatch(name, data) sends a dispatch"
             )

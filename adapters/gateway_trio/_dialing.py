@@ -10,6 +10,7 @@ import trio
 
 from gateway_dialing import Address, Attempt, BaseDialer, HttpTunnel
 from gateway_proto import Dial, LocalProtocolError
+from gateway_proto._checks import shown
 from gateway_trio._connecting import connect_first
 
 __all__ = ["Connect", "Dialer"]
@@ -32,7 +33,7 @@ class Dialer(BaseDialer[trio.socket.SocketType, trio.abc.Stream]):
     def _check_transport(self, opened: object) -> trio.abc.Stream:
         if not isinstance(opened, trio.abc.Stream):
             raise LocalProtocolError(
-                f"connect returned {opened!r:.100}: expected a trio.abc.Stream"
+                f"connect returned {shown(opened)}: expected a trio.abc.Stream"
             )
         return opened
 

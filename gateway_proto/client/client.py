@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 import msgspec
 
+from gateway_proto._checks import BOOL, as_now, instance_of
 from gateway_proto._redaction import without_token
 from gateway_proto.client.command_encoding import encode_identify
 from gateway_proto.client.connection import ClientConnection, close_policy
@@ -55,6 +56,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Client", "Dial"]
 
+_BUDGET = instance_of(IdentifyBudget, "an IdentifyBudget")
+_ERROR = instance_of(str, "a str, or the exception")
 _UNAUTHORIZED = (401, 403)
 _LOSS_FACTOR = 1.3
 """Growth of the delays after lost connections. With 2, the wait after a minute is half a minute."""
@@ -135,7 +138,7 @@ class Client:
         lookup_only: bool = False,
         on_slot_needed: Callable[[ClientConnection, float], None] | None = None,
     ) -> None:
-        check_client(config, session, gateway, on_slot_needed)
+        check_client(config, session, gateway, lookup_only, on_slot_needed)
         encode_identify(config, config.presence)  # report one that is too large before the dial
         self._config = config
         self._events: list[Event] = []
@@ -214,6 +217,7 @@ class Client:
 
     def share_budget(self, budget: IdentifyBudget) -> None:
         """Count Identifies in a budget of several clients; the owner of the slots checks it."""
+        _BUDGET.named("budget", budget)
         self.budget = budget
         self._shares_budget = True
 
@@ -240,6 +244,8 @@ class Client:
         With `framing=False` the transport carries WebSocket messages; a lookup has bytes only.
         Raises `LocalProtocolError` if no dial was requested, or for a lookup with `framing=False`.
         """
+        BOOL.named("framing", framing)
+        now = as_now(now)
         if not framing and self._dial is not None and self._dial.purpose is DialPurpose.LOOKUP:
             raise LocalProtocolError("invalid framing False: a lookup is HTTP, expected True")
         dial = self._consume_dial()
@@ -271,14 +277,18 @@ class Client:
             )
         return self.connection
 
-    def dial_failed(self, error: str, *, permanent: bool = False, now: float) -> None:
+    def dial_failed(self, error: str | Exception, *, permanent: bool = False, now: float) -> None:
         """Report that no transport could be opened, and why; schedules the next dial.
 
         `permanent` means that waiting cannot help, as with an invalid certificate: another URL, if
         there is one, is dialled immediately.
         """
+        text = str(error) if isinstance(error, Exception) else error
+        _ERROR.named("error", text)
+        BOOL.named("permanent", permanent)
+        now = as_now(now)
         dial = self._consume_dial()
-        error = self._redacted(error)
+        error = self._redacted(text)
         self._events.append(DialFailed(dial.url, error))
         self._events += self._requests.expire(now)
         error = f"could not connect to {dial.host} port {dial.port}: {error}"
@@ -298,6 +308,8 @@ class Client:
 
     def stop(self, *, keep_session: bool, now: float) -> None:
         """Stop, with a close code that keeps the session or one that ends it."""
+        BOOL.named("keep_session", keep_session)
+        now = as_now(now)
         self._dial = None
         if self.connection is not None:
             self.connection.close(RESUMABLE_CLOSE_CODE if keep_session else 1000, now=now)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-
+from gateway_proto._checks import DURATION, shown
 from gateway_proto.commands import Command, Heartbeat, Identify, Request, Resume, UpdatePresence
 from gateway_proto.config import Config
 from gateway_proto.errors import LocalProtocolError
@@ -75,16 +74,13 @@ def check_sent_by_caller(command: Command) -> None:
 
 def check_timeout(timeout: float) -> None:
     """Raise `LocalProtocolError` unless `timeout` is a number of seconds above 0."""
-    if isinstance(timeout, bool) or not isinstance(timeout, int | float):
-        raise LocalProtocolError(f"invalid timeout {timeout!r:.50}: expected seconds")
-    if not 0 < timeout < math.inf:
-        raise LocalProtocolError(f"invalid timeout {timeout!r:.50}: expected seconds above 0")
+    DURATION.named("timeout", timeout)
 
 
 def check_is_request(request: Request) -> None:
     """Raise `LocalProtocolError` unless `request` is a request with an answer, of one guild."""
     if not isinstance(request, Request):
-        raise LocalProtocolError(f"{request!r} is not a request with an answer: use send")
+        raise LocalProtocolError(f"{shown(request)} is not a request with an answer: use send")
     if isinstance(getattr(request, "guild_id", ""), tuple):
         raise LocalProtocolError(
             "invalid guild_id: answers for several guilds cannot be separated, ask for one"

@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 
 from gateway_proto import events
+from gateway_proto._checks import BOOL, as_now, number
 from gateway_proto._redaction import without_token
 from gateway_proto.client.command_encoding import (
     check_is_request,
@@ -54,12 +55,18 @@ from gateway_proto.client.payload_fields import (
 )
 from gateway_proto.client.requests import RESPONSE_DISPATCHES, PendingRequests
 from gateway_proto.commands import Command, Heartbeat, Request, UpdatePresence, UpdateVoiceState
-from gateway_proto.config import Config
+from gateway_proto.config import Config, check_is_config
 from gateway_proto.connection import RESUMABLE_CLOSE_CODE, BaseConnection
 from gateway_proto.encoding import ETF_VERSION
 from gateway_proto.errors import DataError, LocalProtocolError
 from gateway_proto.events import Closed, Dispatch, Event, Initiator
-from gateway_proto.session import Session, check_session, session_after, token_fingerprint
+from gateway_proto.session import (
+    Session,
+    check_callback,
+    check_session,
+    session_after,
+    token_fingerprint,
+)
 from gateway_proto.state import Input, State, client_table
 from gateway_proto.timing.heartbeat import (
     EarlyHeartbeats,
@@ -84,6 +91,7 @@ __all__ = ["ClientConnection"]
 _MIN_WAIT_AFTER_IDENTIFY = 5.0
 """Seconds after INVALID_SESSION in answer to Identify: it was sent too soon.
 <https://docs.discord.com/developers/events/gateway#rate-limiting>"""
+_UNIX_TIME = number(-(10**12), 10**12, "seconds")
 _MAX_IDENTIFIES = 10
 """Identifies on one connection with `Config.identify_on_same_connection`."""
 
@@ -130,16 +138,20 @@ class ClientConnection(BaseConnection[Command, Event, Dispatch | Payload]):
         on_slot_needed: Callable[[ClientConnection, float], None] | None = None,
         framing: bool = True,
     ) -> None:
+        check_is_config(config)
         check_session("session", session)
+        check_callback("on_slot_needed", on_slot_needed)
+        BOOL.named("framing", framing)
+        now = as_now(now)
         version, offset = config.version, config.unix_offset
         if version.heartbeat_format is HeartbeatFormat.UNIX_MILLISECONDS and offset is None:
             raise LocalProtocolError(
                 f"heartbeats of version {version.number} carry unix time: set Config.unix_offset "
                 "to unix time minus the time of your clock, in seconds"
             )
-        presence = presence or config.presence
+        presence = config.presence if presence is None else presence
         encode_identify(config, presence)  # raises here, before the transport opens
-        url = Url.parse(url) if isinstance(url, str) else url
+        url = url if isinstance(url, Url) else Url.parse(url)
         target = url.with_query(config.query)
         frames: ClientFrames | ExternalWebSocket = ExternalWebSocket()
         if framing:
@@ -230,16 +242,19 @@ class ClientConnection(BaseConnection[Command, Event, Dispatch | Payload]):
         encoded = encode_command(self._config, message)
         if isinstance(message, UpdatePresence):
             encode_identify(self._config, message)  # raises if it is too large in an Identify
+            now = self._advance_clock(now)
             self._outcome.presence = message
             if self._state is State.READY:
-                self._sender.put_presence(message, self._advance_clock(now))
+                self._sender.put_presence(message, now)
         else:
             self._check_ready(message)
-            self._sender.put(message, encoded, self._advance_clock(now))
-        self._flush(self._advance_clock(now))
+            now = self._advance_clock(now)
+            self._sender.put(message, encoded, now)
+        self._flush(now)
 
     def can_send(self, command: Command, *, now: float) -> bool:
         """Whether `send` would send a command at once, and not queue it or raise for the state."""
+        now = as_now(now)
         at = self._sender.queue.slot_at(command, now)
         return self._state is State.READY and at is not None and at <= now
 
@@ -676,6 +691,7 @@ class ClientConnection(BaseConnection[Command, Event, Dispatch | Payload]):
         If the monotonic clock stops during system suspend, the connection still looks healthy on
         wake-up although the server has closed it. Detect the jump, drop the connection and resume.
         """
+        _UNIX_TIME.named("unix", unix)
         now = self._advance_clock(now)
         before, self._clock_offset = self._clock_offset, unix - now
         if before is None or self._state is State.CLOSED:

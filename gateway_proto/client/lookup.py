@@ -10,6 +10,7 @@ from typing import Any
 
 import h11
 
+from gateway_proto._checks import as_bytes
 from gateway_proto._redaction import without_token
 from gateway_proto.config import Config
 from gateway_proto.connection import Connection
@@ -106,10 +107,12 @@ class LookupConnection(Connection[None, Event]):
         self._out = self._http.send(
             h11.Request(method="GET", target=url.target, headers=headers)
         ) + self._http.send(h11.EndOfMessage())
-        self._timers.set(Timer.HANDSHAKE, now + config.handshake_timeout)
+        self._timers.set(Timer.HANDSHAKE, self._now + config.handshake_timeout)
 
     def receive_data(self, data: bytes, *, now: float) -> None:
         """Process bytes of the transport; then run the timers that are due."""
+        if type(data) is not bytes:
+            data = as_bytes(data)
         now = self._advance_clock(now)
         if data:  # an empty read is not EOF; see receive_eof()
             self._receive(data, now)
@@ -137,8 +140,9 @@ class LookupConnection(Connection[None, Event]):
         closed = Closed(
             code=code, reason=reason, initiator=Initiator.SELF, next_action=NextAction.STOP
         )
+        now = self._advance_clock(now)
         if self._transition(Input.CLOSE):
-            self._finish(closed, self._advance_clock(now))
+            self._finish(closed, now)
 
     def _on_timer(self, timer: Timer, now: float) -> None:
         self._end_early(Initiator.SELF, f"waited too long for {AWAITED[timer]} of the lookup", now)

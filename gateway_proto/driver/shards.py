@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from gateway_proto._checks import POSITIVE
+from gateway_proto._checks import COUNT, POSITIVE, integer, shown
 from gateway_proto.client.client import Client, Dial
 from gateway_proto.config import Config
 from gateway_proto.driver.event_queue import BaseGateway, log_error
@@ -349,8 +349,8 @@ class BaseShards(abc.ABC, Generic[G]):
             raise LocalProtocolError("the shards are closed: open_shards was left")
 
     def _here(self, shard_id: int) -> G:
-        if shard_id not in self._gateways:
-            raise LocalProtocolError(f"invalid shard_id {shard_id!r:.80}: it is not here")
+        if not COUNT.allows(shard_id) or shard_id not in self._gateways:
+            raise LocalProtocolError(f"invalid shard_id {shown(shard_id)}: it is not here")
         return self._gateways[shard_id]
 
     def _all(self) -> list[G]:
@@ -379,12 +379,7 @@ class BaseShards(abc.ABC, Generic[G]):
         self._check_open()
         if not self._has_plan:
             raise LocalProtocolError("no plan yet: wait for the end of the lookup")
-        if isinstance(shard_id, bool) or not isinstance(shard_id, int):
-            raise LocalProtocolError(f"invalid shard_id {shard_id!r:.80}: expected an int")
-        if not 0 <= shard_id < self._count:
-            raise LocalProtocolError(
-                f"invalid shard_id {shard_id}: expected an int from 0 to {self._count - 1}"
-            )
+        integer(0, self._count - 1).named("shard_id", shard_id)
         async with self._locked(shard_id):
             self._check_open()
             yield

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 import msgspec
 
+from gateway_proto._checks import shown
 from gateway_proto.client.command_encoding import check_sent_by_caller
 from gateway_proto.commands import (
     Activity,
@@ -142,7 +143,7 @@ def encode_command(command: Command) -> bytes:
     kind = type(command).__name__
     if type(command) is not _KINDS.get(kind):
         raise LocalProtocolError(
-            f"invalid command {command!r:.80}: expected a command of gateway_proto, such as "
+            f"invalid command {shown(command)}: expected a command of gateway_proto, such as "
             "UpdatePresence([Activity('chess')])"
         )
     return msgspec.json.encode([kind, command])

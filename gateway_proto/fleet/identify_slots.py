@@ -14,7 +14,7 @@ from typing import Annotated, Any, TypeAlias
 
 import msgspec
 
-from gateway_proto._checks import COUNT, POSITIVE, SECONDS, integer, optional
+from gateway_proto._checks import COUNT, POSITIVE, SECONDS, integer, optional, shown
 from gateway_proto.errors import LocalProtocolError
 from gateway_proto.fleet.member_record import MAX_SHARDS
 from gateway_proto.fleet.records import BYTES, MAX_SEQUENCE, NAME
@@ -221,7 +221,7 @@ class IdentifySlots:
         """
         taken = self._in_flight
         if taken is None or taken.write != write:
-            raise LocalProtocolError(f"no {write!r:.200} is pending: answer each once")
+            raise LocalProtocolError(f"no {shown(write)} is pending: answer each once")
         optional(COUNT).named("revision", revision)
         self._in_flight = None
         now = self._advance(now)

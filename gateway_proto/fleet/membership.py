@@ -25,6 +25,7 @@ from gateway_proto._checks import (
     number,
     optional,
     rejected,
+    shown,
 )
 from gateway_proto.errors import LocalProtocolError
 from gateway_proto.fleet.assignment import MAX_MEMBERS, assign_shards
@@ -278,7 +279,7 @@ class Membership:
         """
         self._advance(now)
         if self._claiming.get(request.shard) != request:
-            raise LocalProtocolError(f"no {request!r:.200} is pending: answer each once")
+            raise LocalProtocolError(f"no {shown(request)} is pending: answer each once")
         if head is not None:
             HEAD.named("head", head)
             check_head(head)

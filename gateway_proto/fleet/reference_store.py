@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from itertools import islice
 
-from gateway_proto._checks import COUNT, POSITIVE, WORD, optional
+from gateway_proto._checks import COUNT, POSITIVE, WORD, optional, shown
 from gateway_proto.errors import LocalProtocolError
 from gateway_proto.fleet.mailboxes import Mailboxes
 from gateway_proto.fleet.records import BYTES, HEAD, RECORD, LogHead, LogRecord
@@ -149,7 +149,7 @@ class ReferenceStore:
         kept.update((number, record.head(number)) for number, record in log.records)
         if position not in kept:
             raise LocalProtocolError(
-                f"invalid position {position!r:.80}: expected that of a record that is kept"
+                f"invalid position {shown(position)}: expected that of a record that is kept"
             )
         log.head = kept[position]
         while log.records and log.records[-1][0] > position:

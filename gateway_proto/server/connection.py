@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from gateway_proto._checks import shown
 from gateway_proto.commands import Command, Heartbeat, Identify, RawCommand, Resume
 from gateway_proto.connection import RESUMABLE_CLOSE_CODE, BaseConnection
 from gateway_proto.encoding import ETF_VERSION
@@ -172,7 +173,7 @@ class ServerConnection(BaseConnection[ServerMessage, ServerEvent, Payload]):
     def inject(self, fault: Fault, *, now: float) -> None:
         """Apply a fault after `fault.after` seconds, whatever its connection and trigger."""
         if not isinstance(fault, Fault):
-            raise LocalProtocolError(f"invalid fault {fault!r:.50}: expected a Fault")
+            raise LocalProtocolError(f"invalid fault {shown(fault)}: expected a Fault")
         self._faults.inject(fault, self, self._advance_clock(now))
         self._schedule_fault_timer()
 

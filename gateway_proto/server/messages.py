@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway_proto._checks import BOOL, COUNT, TEXT, WORD, integer, optional
+from gateway_proto._checks import BOOL, COUNT, TEXT, WORD, integer, optional, shown
 from gateway_proto.encoding.raw_value import value_of_caller
 from gateway_proto.errors import LocalProtocolError
 from gateway_proto.events import (
@@ -28,7 +28,7 @@ _URL = optional(TEXT)
 def check_message(message: Any, encoding: Encoding) -> None:
     """Check a message of the caller; raises `LocalProtocolError` if it cannot be sent."""
     if not isinstance(message, ServerMessage):
-        raise LocalProtocolError(f"invalid message {message!r:.100}: expected a ServerMessage")
+        raise LocalProtocolError(f"invalid message {shown(message)}: expected a ServerMessage")
     match message:
         case Dispatch(name=name, sequence=sequence):
             WORD.named("Dispatch.name", name)

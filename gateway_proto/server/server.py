@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from gateway_proto._checks import instance_of
+from gateway_proto._checks import BOOL, TEXT, as_now, instance_of
 from gateway_proto.server.config import ServerConfig
 from gateway_proto.server.connection import ServerConnection
 from gateway_proto.server.context import ServerContext
@@ -22,6 +22,8 @@ from gateway_proto.server.world import World
 __all__ = ["Server"]
 
 _SERVER_CONFIG = instance_of(ServerConfig, "a ServerConfig, such as ServerConfig(tokens={'t'})")
+_SESSION = instance_of(ServerSession, "a ServerSession, one of Server.sessions")
+_WORLD = instance_of(World, "a World, such as World([{'id': '1'}])")
 
 
 class Server:
@@ -40,6 +42,10 @@ class Server:
         With `framing=False` the WebSocket was accepted elsewhere; `target` and `host` are then
         the path and query, and the Host header, of its request.
         """
+        now = as_now(now)
+        BOOL.named("framing", framing)
+        TEXT.named("target", target)
+        TEXT.named("host", host)
         self._context.registry.expire(now)
         connection = ServerConnection(self._context, now=now, framing=framing)
         self._context.connections.add(connection)
@@ -62,11 +68,11 @@ class Server:
         MESSAGE_CONTENT receives a message of a guild without its content.
 
         A session without a connection keeps the dispatch for the resume. Raises
-        `LocalProtocolError` for data that JSON does not have, and for a name that is similar to a
-        documented one, such as "message_create". Other names are allowed: servers have names of
-        their own.
+        `LocalProtocolError` for data that JSON does not have, except nan, which becomes null; and
+        for a name that is similar to a documented one, such as "message_create". Other names are
+        allowed: servers have names of their own.
         """
-        return self._context.dispatch(name, data, now=now, to=to)
+        return self._context.dispatch(name, data, now=as_now(now), to=to)
 
     def recipients(
         self,
@@ -80,7 +86,7 @@ class Server:
 
         Raises `LocalProtocolError` as `dispatch` does.
         """
-        return self._context.recipients(name, data, now=now, to=to)
+        return self._context.recipients(name, data, now=as_now(now), to=to)
 
     def set_scenario(self, scenario: Scenario) -> None:
         """Inject the faults of a scenario; its first connection is the next one."""
@@ -92,10 +98,11 @@ class Server:
         World and scenario are those that the server was made with. Connections without a WebSocket,
         such as those of the control route, stay.
         """
-        self._context.reset(now=now)
+        self._context.reset(now=as_now(now))
 
     def expire_session(self, session: ServerSession) -> None:
         """Let a session expire: it can no longer be resumed, and receives no dispatches."""
+        _SESSION.named("session", session)
         self._context.registry.forget(session)
 
     @property
@@ -105,6 +112,7 @@ class Server:
 
     @config.setter
     def config(self, config: ServerConfig) -> None:
+        _SERVER_CONFIG.named("config", config)
         self._context.config = config
 
     @property
@@ -134,4 +142,5 @@ class Server:
 
     @world.setter
     def world(self, world: World) -> None:
+        _WORLD.named("world", world)
         self._context.world = world

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 import attrs
 import msgspec
 
-from gateway_proto._checks import Check, optional
+from gateway_proto._checks import CALLBACK, COUNT, Check, as_now, optional, shown
 from gateway_proto.client.client import Client
 from gateway_proto.client.connection import ClientConnection
 from gateway_proto.config import Config, check_is_config
@@ -26,8 +26,13 @@ from gateway_proto.urls import Url
 
 __all__ = ["ShardManager"]
 
+_QUEUE_METHODS = ("join", "leave", "forget", "next_timer", "handle_timer")
+_MAKE_CLIENT = Check(CALLBACK.allows, "Client, or the method client of a Recorder")
 _QUEUE = optional(
-    Check(lambda value: callable(getattr(value, "join", None)), "an IdentifyQueue, or one like it")
+    Check(
+        lambda value: all(callable(getattr(value, method, None)) for method in _QUEUE_METHODS),
+        "an IdentifyQueue, or one like it",
+    )
 )
 
 
@@ -55,6 +60,7 @@ class ShardManager:
     ) -> None:
         check_is_config(config)
         _QUEUE.named("identify_queue", identify_queue)
+        _MAKE_CLIENT.named("make_client", make_client)
         if identify_queue is not None and config.wait_for_identify_slot:
             raise LocalProtocolError(
                 "invalid Config.wait_for_identify_slot True: identify_queue grants the slots"
@@ -73,11 +79,11 @@ class ShardManager:
         self._ids = check_ids(count, ids)
         if sessions is not None and not isinstance(sessions, Mapping):
             raise LocalProtocolError(
-                f"invalid sessions {sessions!r:.80}: expected Sessions by shard id"
+                f"invalid sessions {shown(sessions)}: expected Sessions by shard id"
             )
         self._sessions = dict(sessions or {})
         for shard_id, session in self._sessions.items():
-            check_session(f"sessions[{shard_id!r:.80}]", session)
+            check_session(f"sessions[{shown(shard_id)}]", session)
         self._make_client = make_client
         self._plan: ShardPlan | None = None
         self._events: list[tuple[int, Event]] = []
@@ -97,7 +103,7 @@ class ShardManager:
         """Identifies that all shards together may still send."""
         self._shares_queue = identify_queue is not None
         self._held: dict[int, ClientConnection] = {}  # got a slot while the budget was spent
-        self.queue: SlotQueue = identify_queue or IdentifyQueue()
+        self.queue: SlotQueue = IdentifyQueue() if identify_queue is None else identify_queue
         """Shards that wait for an identify slot, in order."""
         self.on_wake: Callable[[], None] | None = None
         """Function to call when `next_timer` may have changed or events may be available."""
@@ -108,6 +114,7 @@ class ShardManager:
         Raises `LocalProtocolError` with the reason if the lookup gave up or returned too large a
         count, if `ids` do not fit the count, or if `start` was called before.
         """
+        now = as_now(now)
         if self._plan is not None:
             raise LocalProtocolError("start was called before: use add and remove")
         plan = ShardPlan.from_lookup(self._found(), count=self._count, ids=self._ids)
@@ -140,9 +147,9 @@ class ShardManager:
         `LocalProtocolError` for an id that is here or not below the count, and before `start`.
         """
         plan = self.plan
-        if not isinstance(shard_id, int) or not 0 <= shard_id < plan.count:
+        if not COUNT.allows(shard_id) or shard_id >= plan.count:
             raise LocalProtocolError(
-                f"invalid shard_id {shard_id!r:.80}: expected an int from 0 to {plan.count - 1}"
+                f"invalid shard_id {shown(shard_id)}: expected an int from 0 to {plan.count - 1}"
             )
         check_session("session", session)
         if shard_id in self.clients:
@@ -186,7 +193,7 @@ class ShardManager:
 
     def handle_timer(self, *, now: float) -> None:
         """Grant the identify slots that are due."""
-        self._now = max(self._now, now)
+        self._now = max(self._now, as_now(now))
         if self._held and self.budget.spent(now) is None:
             held, self._held = self._held, {}
             for shard_id, connection in held.items():
@@ -215,8 +222,8 @@ class ShardManager:
         return client
 
     def _here(self, shard_id: int) -> int:
-        if not isinstance(shard_id, int) or shard_id not in self.clients:
-            raise LocalProtocolError(f"invalid shard_id {shard_id!r:.80}: it is not here")
+        if not COUNT.allows(shard_id) or shard_id not in self.clients:
+            raise LocalProtocolError(f"invalid shard_id {shown(shard_id)}: it is not here")
         return shard_id
 
     def _found(self) -> GatewayFound:

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
 
-from gateway_proto._checks import POSITIVE, SECONDS, instance_of, optional
+from gateway_proto._checks import (
+    CALLBACK,
+    COUNT,
+    POSITIVE,
+    SECONDS,
+    as_now,
+    as_tuple,
+    instance_of,
+    optional,
+    shown,
+)
 from gateway_proto.errors import LocalProtocolError
 from gateway_proto.events import GatewayFound, SessionStartLimit
 from gateway_proto.shard_ids import shard_of
@@ -113,20 +123,20 @@ def _count_of(found: GatewayFound) -> int:
 
 
 def _ids_of(ids: Iterable[int]) -> tuple[int, ...]:
-    wrong = f"invalid ids {ids!r:.80}: expected ints, each once"
-    if isinstance(ids, str | bytes):
+    wrong = f"invalid ids {shown(ids)}: expected ints, each once"
+    chosen = as_tuple(ids)
+    if not isinstance(chosen, tuple):
         raise LocalProtocolError(wrong)
-    try:
-        chosen = tuple(ids)
-    except TypeError:
-        raise LocalProtocolError(wrong) from None
     if any(map(_is_not_int, chosen)) or len(set(chosen)) != len(chosen):
         raise LocalProtocolError(f"invalid ids {_short(chosen)}: expected ints, each once")
     return chosen
 
 
 def _short(ids: tuple[Any, ...]) -> str:
-    text = repr(ids)
+    try:
+        text = repr(ids)
+    except Exception:  # of a caller's object
+        return shown(ids)
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
@@ -159,3 +169,16 @@ class IdentifyQueue(identify.IdentifyQueue):
         super().__init__(
             max_concurrency=max_concurrency, seconds=seconds, margin=margin, budget=budget
         )
+
+    def join(self, shard_id: int, grant: Callable[[float], object]) -> None:
+        """Queue a shard for a slot: `grant` is called with the time of the `handle_timer` call.
+
+        If `grant` returns False, the shard no longer needs the slot, which stays free.
+        """
+        COUNT.named("shard_id", shard_id)
+        CALLBACK.named("grant", grant)
+        super().join(shard_id, grant)
+
+    def handle_timer(self, *, now: float) -> None:
+        """Grant the slots that are due."""
+        super().handle_timer(now=as_now(now))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from gateway_proto._checks import shown
 from gateway_proto.errors import LocalProtocolError
 
 __all__ = [
@@ -40,9 +41,9 @@ def check_close(code: Any, reason: Any, *, as_server: bool = False) -> None:
     if not _is_code(code) or not (
         is_defined(code) if as_server else code in (1000, 1001) or 3000 <= code <= 4999
     ):
-        raise LocalProtocolError(f"invalid close code {code!r:.50}: use {allowed}")
+        raise LocalProtocolError(f"invalid close code {shown(code)}: use {allowed}")
     if not isinstance(reason, str):
-        raise LocalProtocolError(f"invalid close reason {reason!r:.50}: expected a str")
+        raise LocalProtocolError(f"invalid close reason {shown(reason)}: expected a str")
     try:
         size = len(reason.encode())
     except UnicodeEncodeError:
@@ -66,7 +67,7 @@ def reported_code(code: Any) -> int | None:
         return None
     if not _is_code(code) or not (may_be_received(code) or code in (_NO_CODE, NO_CLOSE_FRAME)):
         raise LocalProtocolError(
-            f"invalid close code {code!r:.50}: expected None, or 1000 to 4999 without 1015"
+            f"invalid close code {shown(code)}: expected None, or 1000 to 4999 without 1015"
         )
     return None if code == _NO_CODE else int(code)
 

@@ -495,5 +495,5 @@ def test_ids_in_an_error_have_at_most_80_characters(last: int) -> None:
 
 @pytest.mark.parametrize("guild_id", [None, "x", float("inf"), float("nan"), "9" * 5000])
 def test_guild_id_of_another_type_is_rejected(guild_id: Any) -> None:
-    with pytest.raises(LocalProtocolError, match=r"guild_id .*: expected an id$"):
+    with pytest.raises(LocalProtocolError, match=r"guild_id .*: expected a snowflake"):
         shard_of(guild_id, 2)
