@@ -8,6 +8,7 @@ from gateway_proto.fleet import (
     MemberLeft,
     Membership,
     ShardLost,
+    WriteMember,
 )
 from tests.fleet.members import Members
 from tests.fleet.membership_calls import OF_A, OF_B, claims, heartbeat, membership, own_all, record
@@ -152,6 +153,20 @@ def test_answer_that_is_too_old_counts_as_failed() -> None:
 
     assert claims(member) == []
     assert member.lease_until == 3.0
+
+
+def test_dead_member_stays_in_the_table_for_ten_ttl() -> None:
+    member = membership(ttl=10.0, interval=2.0)
+    value, now = record(), 0.0
+    removals: list[WriteMember] = []
+
+    while not removals:
+        heartbeat(member, now, {"b": value})
+        removals = [each for each in member.store_requests() if isinstance(each, WriteMember)]
+        now += 2.0
+
+    assert removals == [WriteMember("b", b"")]
+    assert 100.0 < now - 2.0 <= 104.0
 
 
 def test_long_dead_member_is_removed_from_the_table() -> None:

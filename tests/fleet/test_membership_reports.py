@@ -85,9 +85,10 @@ def test_new_member_counts_a_reported_member_as_dead_at_once() -> None:
 def test_member_whose_record_has_changed_is_not_dead() -> None:
     member = membership()
 
-    heartbeat(member, 0.0, {"b": record(dead={"c": 7, "d": 7}), "c": value(8)})
+    dead = {"c": 7, "d": 7, "e": 9}
+    heartbeat(member, 0.0, {"b": record(dead=dead), "c": value(8), "e": value(8)})
 
-    assert set(member.members) == {"b", "c"}
+    assert set(member.members) == {"b", "c", "e"}
 
 
 def test_member_that_was_seen_to_change_is_not_dead_by_a_report() -> None:

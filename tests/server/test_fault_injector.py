@@ -23,6 +23,7 @@ from gateway_proto import (
     UrlRejected,
 )
 from gateway_proto.server import Fault, Scenario, Server, ServerConfig, ServerConnection
+from gateway_proto.server.fault_injector import OutputShaper
 from gateway_proto.testing import Link
 from gateway_proto.wire.frame_events import Upgraded
 from gateway_proto.wire.frames import ClientFrames
@@ -34,6 +35,7 @@ from tests.server.fault_links import (
     received_numbers,
     run_with_faults,
 )
+from tests.server.support import accept_connection, identify_on, send_payload, sent_payloads
 
 
 def test_rejected_upgrade_is_retried_after_retry_after() -> None:
@@ -79,6 +81,18 @@ def test_op_9_resumes_or_identifies_by_its_flag(resumable: bool, identifies: int
 
     assert SessionInvalidated(resumable) in link.client.events
     assert identify_count(link) == identifies
+
+
+def test_identify_after_an_injected_op_9_is_answered() -> None:
+    fault = Fault("invalidate", on="resume", resumable=False)
+    server = Server(ServerConfig(scenario=Scenario([fault])))
+    connection = accept_connection(server)
+    send_payload(connection, 6, {"token": "t", "session_id": "s", "seq": 1})
+    assert sent_payloads(connection)[-1]["op"] == 9
+
+    identify_on(connection)
+
+    assert connection.state is State.READY
 
 
 def test_forgotten_session_is_replaced_by_identify() -> None:
@@ -182,6 +196,14 @@ def test_silence_includes_output_that_another_fault_delays() -> None:
 
     assert sum(sizes) == whole
     assert set(sizes[:-1]) <= {5, whole % 5, 0}
+
+
+def test_later_end_does_not_extend_an_earlier_one() -> None:
+    shaper = OutputShaper()
+    shaper.stop_after(3)
+    shaper.stop_after(5)
+
+    assert shaper.shape(b"abcdef", at_end=True) == b"abc"
 
 
 def test_silence_without_framing_includes_the_close() -> None:

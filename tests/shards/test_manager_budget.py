@@ -67,6 +67,19 @@ def test_lost_connection_with_a_spent_budget_is_not_reported() -> None:
     assert [n for n, _ in manager.events()] == [1]
 
 
+def test_removed_shard_with_a_spent_budget_is_not_reported() -> None:
+    manager = ShardManager(attrs.evolve(CONFIG, identify_budget=2), count=3)
+    manager.start(now=0.0)
+    for client in manager.clients.values():
+        Link(client, Server())
+    manager.budget.record(1.0)
+
+    manager.remove(2)
+    manager.handle_timer(now=6.0)
+
+    assert [n for n, _ in manager.events()] == [1]
+
+
 def test_identify_budget_of_zero_ends_every_shard() -> None:
     manager = ShardManager(attrs.evolve(CONFIG, identify_budget=0), count=2)
 
