@@ -16,6 +16,8 @@ __all__ = ["SharedSlots", "identify_slots"]
 
 _KEY = "slots"
 _RETRY_SECONDS = 0.2
+_PER_DAY = 1000
+"""Identifies of a token in 24 hours: <https://docs.discord.com/developers/events/gateway>."""
 
 
 class SharedSlots:
@@ -44,6 +46,10 @@ class SharedSlots:
     def left(self) -> int | None:
         """Identifies that are left until the reset; None if that is not known."""
         return None if self._slots is None else self._slots.left
+
+    def spent(self, now: float) -> tuple[float, str] | None:
+        """Return the seconds until slots are granted again, and why; None while some are left."""
+        return None if self._slots is None else self._slots.spent(now=now)
 
     def join(self, shard_id: int, grant: Callable[[float], object]) -> None:
         assert self._slots is not None
@@ -102,6 +108,7 @@ def identify_slots(member: str, config: Config, plan: ShardPlan) -> IdentifySlot
         max_concurrency=plan.max_concurrency,
         seconds=config.version.identify_seconds,
         reserve=config.identify_reserve,
+        total=_PER_DAY,
     )
     if (limit := plan.start_limit) is not None:
         now = anyio.current_time()

@@ -30,6 +30,7 @@ _NEW_PERIOD = 60.0
 _MAX_SIZE = 2 * 2**20
 """Maximum bytes of the record; the counts of 65,536 keys have less."""
 _SHARD = integer(0, MAX_SHARDS - 1)
+_TOTAL = optional(integer(1, _MAX_LEFT))
 
 _Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=MAX_SEQUENCE)]
 _Left: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=_MAX_LEFT)]
@@ -83,6 +84,7 @@ class IdentifySlots:
     `margin` and `stale_after` together. A slot that was granted more than `stale_after` after the
     write was sent is not used, since the process may have been stopped: the shard asks again. Of
     1000 Identifies of a period `reserve` are left to others, in proportion if the total is smaller.
+    `total` is the number of Identifies in a day if no member looked it up; None means no limit.
     Raises `LocalProtocolError` for invalid arguments.
 
     A slot does not show that the shard is still owned. Before Identify read the head of its log: if
@@ -98,6 +100,7 @@ class IdentifySlots:
         margin: float = 0.25,
         stale_after: float = 0.5,
         reserve: int,
+        total: int | None = None,
     ) -> None:
         NAME.named("member", member)
         POSITIVE.named("max_concurrency", max_concurrency)
@@ -105,11 +108,13 @@ class IdentifySlots:
         SECONDS.named("margin", margin)
         SECONDS.named("stale_after", stale_after)
         COUNT.named("reserve", reserve)
+        _TOTAL.named("total", total)
         self._member = member
         self._max_concurrency = max_concurrency
         self._between = seconds + margin + stale_after
         self._stale_after = stale_after
         self._reserve = reserve
+        self._total = total
         self._waiting: dict[int, tuple[tuple[bool, int], Grant]] = {}
         self._first: set[int] = set()
         self._record = _Record()
@@ -159,7 +164,8 @@ class IdentifySlots:
         """Report the answer of an own lookup; `reset_after` is in milliseconds.
 
         The values are from the network: an absurd one is replaced or bounded. Within a period the
-        smallest count of all members is valid.
+        smallest count of all members is valid. A period without a known end ends a day after its
+        first slot, or after it was found spent.
         """
         self._advance(now)
         most = float(_MAX_LEFT)
@@ -180,10 +186,19 @@ class IdentifySlots:
         if not self._is_known or self._looked_up is not None:
             return self._retry_at
         at = min(map(self._free_at, self._keys()))
-        if self._is_spent():
-            at = max(at, self._resets_at)
-            return None if math.isinf(at) and at > 0 else at
-        return at
+        return max(at, self._resets_at) if self._is_spent() else at
+
+    def spent(self, *, now: float) -> tuple[float, str] | None:
+        """Return the seconds until slots are granted again, and why; None while some are left."""
+        now = self._advance(now)
+        record, seconds = self._record, self._resets_at - now
+        if not self._is_spent() or seconds <= 0:
+            return None
+        return seconds, (
+            f"{record.left} of {record.total} sessions remain to the fleet, and "
+            f"Config.identify_reserve keeps {self._kept(record.total)}; the next Identify is "
+            f"possible in {seconds:.0f} s"
+        )
 
     def writes(self, *, now: float) -> list[SlotWrite]:
         """Return the request to make now, if any: one at a time. Answer it with `written`."""
@@ -251,6 +266,8 @@ class IdentifySlots:
         for key in keys:
             granted[key] = (granted.get(key, 0) + 1) % (MAX_SEQUENCE + 1)
         self._writes += 1
+        if keys and record.left is not None and not record.resets:
+            record = self._with_period(record, SECONDS_PER_DAY)  # it begins with its first slot
         record = msgspec.structs.replace(
             record,
             granted=granted,
@@ -274,17 +291,19 @@ class IdentifySlots:
                 left, resets_at = min(left, remaining), min(resets_at, ends_at)
         elif is_over:
             left, resets_at = total, now + SECONDS_PER_DAY
+        elif left is None and self._total is not None:
+            left = total = self._total
+            record = msgspec.structs.replace(record, left=left, total=total)
         if is_over or self._looked_up is not None:
             resets = 0.0 if math.isinf(resets_at) else min(max(resets_at - now, 0.0), float(_WEEK))
-            record = msgspec.structs.replace(
-                record,
-                left=left,
-                total=total,
-                resets=resets,
-                looked_up=(record.looked_up + 1) % (MAX_SEQUENCE + 1),
-            )
+            record = msgspec.structs.replace(record, left=left, total=total)
+            record = self._with_period(record, resets)
         most = len(self._waiting) if left is None else max(0, left - self._kept(total))
         return record, most
+
+    def _with_period(self, record: _Record, seconds: float) -> _Record:
+        looked_up = (record.looked_up + 1) % (MAX_SEQUENCE + 1)
+        return msgspec.structs.replace(record, resets=seconds, looked_up=looked_up)
 
     def _kept(self, total: int) -> int:
         """Return how many Identifies of a period are left to others, as `IdentifyBudget` does."""
@@ -303,6 +322,9 @@ class IdentifySlots:
         if record.looked_up != before.looked_up or record.resets != before.resets:
             self._resets_at = now + record.resets if record.resets else math.inf
         self._record = record
+        if math.isinf(self._resets_at) and self._is_spent():
+            # The limit is per 24 hours: <https://docs.discord.com/developers/events/gateway>.
+            self._resets_at = now + SECONDS_PER_DAY
 
     def _advance(self, now: float) -> float:
         """Take the time of a call; one smaller than the last counts as the last."""

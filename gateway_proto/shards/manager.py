@@ -21,11 +21,13 @@ from gateway_proto.errors import LocalProtocolError
 from gateway_proto.events import Event, GatewayFound, IdentifyBudgetSpent
 from gateway_proto.session import Session, check_session
 from gateway_proto.shards.plan import IdentifyBudget, IdentifyQueue, ShardPlan, check_ids
-from gateway_proto.timing.identify import SlotQueue
+from gateway_proto.timing.identify import LimitedQueue, SlotQueue
 from gateway_proto.urls import Url
 
 __all__ = ["ShardManager"]
 
+_CHECK_SECONDS = 5.0
+"""Seconds between two checks whether the Identifies of all processes are used up."""
 _QUEUE_METHODS = ("join", "leave", "forget", "next_timer", "handle_timer")
 _MAKE_CLIENT = Check(CALLBACK.allows, "Client, or the method client of a Recorder")
 _QUEUE = optional(
@@ -102,6 +104,9 @@ class ShardManager:
         )
         """Identifies that all shards together may still send."""
         self._shares_queue = identify_queue is not None
+        shared: object = identify_queue
+        self._limited = shared if isinstance(shared, LimitedQueue) else None
+        self._check_at = -math.inf
         self._held: dict[int, ClientConnection] = {}  # got a slot while the budget was spent
         self.queue: SlotQueue = IdentifyQueue() if identify_queue is None else identify_queue
         """Shards that wait for an identify slot, in order."""
@@ -187,6 +192,8 @@ class ShardManager:
     def next_timer(self) -> float | None:
         """Return the time to call `handle_timer`, in seconds; None if nothing is due."""
         times = [self.queue.next_timer()]
+        if self._unreported and self._limited is not None:
+            times.append(self._check_at)  # other processes may use up what is left
         if self._held:
             times.append(self.budget.next_slot_at(self._now))
         return min((at for at in times if at is not None), default=None)
@@ -199,11 +206,20 @@ class ShardManager:
             for shard_id, connection in held.items():
                 self._join(shard_id, connection)
         self.queue.handle_timer(now=now)
-        if self._unreported and (spent := self.budget.spent(now)) is not None:
+        if self._unreported and (spent := self._spent(now)) is not None:
             for shard_id, connection in self._unreported.items():
                 if connection.awaiting_identify_slot:
                     self._events.append((shard_id, IdentifyBudgetSpent(*spent)))
             self._unreported.clear()
+        elif self._limited is not None and now >= self._check_at:
+            self._check_at = now + _CHECK_SECONDS
+            lost = [n for n, c in self._unreported.items() if not c.awaiting_identify_slot]
+            for shard_id in lost:
+                del self._unreported[shard_id]
+
+    def _spent(self, now: float) -> tuple[float | None, str] | None:
+        spent = self.budget.spent(now)
+        return spent if spent is not None or self._limited is None else self._limited.spent(now)
 
     def _client(self, plan: ShardPlan, shard_id: int, session: Session | None) -> Client:
         config = attrs.evolve(

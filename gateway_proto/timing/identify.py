@@ -10,11 +10,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from heapq import heappop, heappush
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from gateway_proto.timing.identify_budget import IdentifyBudget, identify_key
 
-__all__ = ["IdentifyQueue", "SlotQueue"]
+__all__ = ["IdentifyQueue", "LimitedQueue", "SlotQueue"]
 
 
 class SlotQueue(Protocol):
@@ -41,6 +41,14 @@ class SlotQueue(Protocol):
 
     def handle_timer(self, *, now: float) -> None:
         """Grant the slots that are due."""
+
+
+@runtime_checkable
+class LimitedQueue(Protocol):
+    """Queue that grants no slots while the Identifies of a day are used up."""
+
+    def spent(self, now: float) -> tuple[float, str] | None:
+        """Return the seconds until slots are granted again, and why; None while some are left."""
 
 
 class IdentifyQueue:

@@ -108,14 +108,64 @@ def test_reset_time_of_a_later_lookup_replaces_an_unknown_one() -> None:
     assert a.slots.next_timer() == 3610.0
 
 
-def test_spent_limit_without_a_reset_time_grants_nothing() -> None:
+@pytest.mark.parametrize("reset", [0, None, -5, "soon", math.nan])
+def test_spent_limit_without_a_reset_time_ends_after_a_day(reset: Any) -> None:
     (a,) = members("a", reserve=100)
-    a.slots.looked_up(1000, 100, 0, now=0.0)
+    a.slots.looked_up(1000, 100, reset, now=0.0)
     a.join(0)
     a.run(0.0)
 
     assert a.granted == []
-    assert a.slots.next_timer() is None
+    assert a.slots.next_timer() == DAY
+    run_to(DAY, a)
+    assert a.shards == [0]
+
+
+def test_period_without_a_reset_time_begins_with_its_first_slot() -> None:
+    a, b = members("a", "b", reserve=100)
+    a.slots.looked_up(1000, 101, 0, now=0.0)
+    a.join(0)
+    run_to(1000.0, a, b)
+    b.join(1)
+    run_to(1100.0, a, b)
+
+    assert (stored(a)["left"], stored(a)["resets"]) == (100, DAY)
+    assert b.granted == []
+    run_to(DAY + 1200.0, a, b)
+    assert b.shards == [1]
+
+
+def test_spent_limit_names_its_reset() -> None:
+    (a,) = members("a", reserve=100)
+    a.slots.looked_up(1000, 101, 3_600_000, now=0.0)
+    a.join(0)
+    a.run(0.0)
+
+    assert a.slots.spent(now=600.0) == (
+        3000.0,
+        "100 of 1000 sessions remain to the fleet, and Config.identify_reserve keeps 100; the next "
+        "Identify is possible in 3000 s",
+    )
+    assert a.slots.spent(now=3600.0) is None
+
+
+def test_unspent_or_unknown_limit_is_not_reported() -> None:
+    a, b = members("a", "b", reserve=100)
+    a.slots.looked_up(1000, 102, 3_600_000, now=0.0)
+    a.join(0)
+    a.run(0.0)
+
+    assert (a.slots.spent(now=1.0), b.slots.spent(now=1.0)) == (None, None)
+
+
+def test_total_holds_for_all_members_without_a_lookup() -> None:
+    a, b = members("a", "b", reserve=100, total=10)
+    for number, member in enumerate([a, b] * 10):
+        member.join(number)
+        run_to(number * 60.0, a, b)
+
+    assert len(a.granted) + len(b.granted) == 9  # one in ten is left to others
+    assert stored(a)["left"] == 1
 
 
 @pytest.mark.parametrize(

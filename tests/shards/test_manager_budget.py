@@ -12,7 +12,7 @@ from gateway_proto import (
     State,
 )
 from gateway_proto.server import Server
-from gateway_proto.shards import ShardManager
+from gateway_proto.shards import IdentifyQueue, ShardManager
 from gateway_proto.testing import Link
 from tests.shards.running import CONFIG, Running, received
 
@@ -107,3 +107,41 @@ def test_new_lookup_of_one_shard_updates_the_shared_budget() -> None:
     lookup.receive_data(head + body, now=3.0)
 
     assert running.manager.budget.remaining(3.0) == 50
+
+
+class _UsedUp(IdentifyQueue):
+    """Queue of several processes, whose Identifies others use up."""
+
+    is_spent = False
+
+    def spent(self, now: float) -> tuple[float, str] | None:
+        return (100.0 - now, "used up") if self.is_spent else None
+
+
+def test_shard_is_reported_if_others_use_up_the_identifies() -> None:
+    queue = _UsedUp()
+    manager = ShardManager(CONFIG, count=3, ids=(), identify_queue=queue)
+    manager.start(now=0.0)
+    links = [Link(manager.add(shard_id), Server()) for shard_id in range(3)]
+    assert len(received(links[0], Identify)) == 1
+    assert (manager.events(), manager.next_timer()) == ([], 5.0)
+
+    queue.is_spent = True
+    links[1].cut()
+    manager.handle_timer(now=5.0)
+
+    assert manager.events() == [(2, IdentifyBudgetSpent(95.0, "used up"))]
+    assert manager.next_timer() == 5.25
+
+
+def test_lost_shards_cause_no_more_checks_of_a_shared_queue() -> None:
+    manager = ShardManager(CONFIG, count=2, ids=(), identify_queue=_UsedUp())
+    manager.start(now=0.0)
+    links = [Link(manager.add(shard_id), Server()) for shard_id in range(2)]
+    links[1].dead_hosts.add("localhost")
+    links[1].cut()
+    assert manager.next_timer() == 5.0
+
+    manager.handle_timer(now=5.0)
+
+    assert (manager.next_timer(), manager.events()) == (5.25, [])
