@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 from gateway_asyncio._connecting import Opening, as_transport, connect_first
+from gateway_asyncio._resolving import resolve
 from gateway_asyncio._streams import StreamTransport, deliver
 from gateway_dialing import NO_LIMIT, Address, Attempt, BaseDialer, HttpTunnel
 from gateway_proto import Dial
@@ -50,7 +51,7 @@ class Dialer(BaseDialer[socket.socket, asyncio.Transport]):
         return StreamTransport.of(opened)
 
     async def _resolve(self, host: str, port: int) -> Any:
-        return await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        return await resolve(host, port)
 
     async def _connect_first(self, addresses: list[Address], attempt: Attempt) -> socket.socket:
         return await connect_first(addresses, attempt)

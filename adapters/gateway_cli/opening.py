@@ -12,6 +12,7 @@ import attrs
 
 from gateway_asyncio._connecting import as_transport, connect_first
 from gateway_asyncio._dialing import Dialer
+from gateway_asyncio._resolving import resolve
 from gateway_cli import doctor_hints
 from gateway_cli.words import reason_of
 from gateway_dialing import Attempt, DialError, ProxySetting, in_order, proxy_for
@@ -114,7 +115,7 @@ class Opener:
         self._next("name")
         try:
             async with asyncio.timeout(self._config.handshake_timeout):
-                found = await self._loop.getaddrinfo(url.host, url.port, type=socket.SOCK_STREAM)
+                found: list[Any] = await resolve(url.host, url.port)
         except (OSError, UnicodeError) as error:
             reason = error if isinstance(error, OSError) else OSError(str(error))
             self._bad("name", f"{url.host}: {_words(reason)}", doctor_hints.dns_hint(reason))

@@ -207,6 +207,28 @@ def test_name_without_address_is_reported(
     assert error == f"resolving {host!r}: Name or service not known"
 
 
+def test_end_of_the_loop_does_not_wait_for_a_resolver(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, answered = socket.getaddrinfo, threading.Event()
+
+    def getaddrinfo(host: Any, *args: Any, **kwargs: Any) -> Any:
+        # trio asks for numbers first, without a thread.
+        if not (args[4:] and args[4] & socket.AI_NUMERICHOST):
+            answered.wait(PATIENCE)
+        return real(host, *args, **kwargs)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    began = time.monotonic()
+    try:
+        error, _ = _fails(name, "wss://gateway.invalid", handshake_timeout=0.3)
+    finally:
+        answered.set()
+
+    assert error == "timed out after 0.3 s: resolving 'gateway.invalid'"
+    assert time.monotonic() - began < PATIENCE / 2
+
+
 def test_tls_handshake_timeout_is_reported(name: str) -> None:
     def answer(sock: socket.socket) -> None:
         while sock.recv(65536):
