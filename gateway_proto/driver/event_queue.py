@@ -7,6 +7,7 @@ handled events, so that a process that is killed resumes without losing an event
 from __future__ import annotations
 
 import abc
+import contextlib
 import logging
 from collections.abc import Sequence
 
@@ -222,4 +223,5 @@ def log_events(events: Sequence[Event | ServerEvent], label: str = "", token: st
 
 def log_error(error: BaseException, label: str = "") -> None:
     """Log that an exception ended a driver: only its type, because its text may quote secrets."""
-    _logger.error("%s%s was raised in a callback or in the driver", label, type(error).__name__)
+    with contextlib.suppress(Exception):  # of a filter or handler; it may be the error itself
+        _logger.error("%s%s was raised in a callback or in the driver", label, type(error).__name__)

@@ -166,6 +166,21 @@ def test_dispatches_are_not_logged_above_debug(caplog: pytest.LogCaptureFixture)
     ]
 
 
+def test_handler_that_raises_does_not_replace_the_error(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(logging.Filter):
+        def filter(self, record: logging.LogRecord) -> bool:
+            raise ZeroDivisionError
+
+    broken, logger = Broken(), logging.getLogger("gateway_proto")
+    logger.addFilter(broken)
+    try:
+        log_error(ValueError())
+    finally:
+        logger.removeFilter(broken)
+
+    assert not caplog.messages
+
+
 def test_error_is_logged_by_its_type_only(caplog: pytest.LogCaptureFixture) -> None:
     log_error(ValueError(TOKEN), "shard 1: ")
 
