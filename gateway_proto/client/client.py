@@ -385,11 +385,9 @@ class Client:
                 self._events.append(spent)
                 delay, reason = max(delay, spent.seconds), f"{reason}; {spent.reason}"
             last = self._identified_at
-            if (
-                last is not None
-                and self._redirect is None
-                and not self._config.wait_for_identify_slot
-            ):
+            # A server may redirect at once, but not again and again.
+            is_redirected = self._redirect is not None and self._losses <= 1
+            if last is not None and not is_redirected and not self._config.wait_for_identify_slot:
                 seconds = self._config.version.identify_seconds + _IDENTIFY_MARGIN
                 delay = max(delay, last + seconds - now)
         if purpose is not DialPurpose.LOOKUP:
@@ -578,11 +576,13 @@ class Client:
         """Return a hint about the token if the connection ended after Identify, else ""."""
         if not outcome.identified_at or outcome.ready_at is not None or self._was_ready:
             return ""
-        # These codes name another cause, or the token itself (4004):
+        if closed.initiator is Initiator.SELF:
+            return ""
+        # These codes name another cause, or the token itself (4004), if the version has them:
         # https://docs.discord.com/developers/topics/opcodes-and-status-codes#gateway-gateway-close-event-codes
-        if closed.initiator is Initiator.SELF or (
-            closed.code in range(4001, 4015) and closed.code != 4003
-        ):
+        code = closed.code
+        documented = (*self._config.version.close_policies, *self._config.close_policies)
+        if code in documented and code in range(4001, 4015) and code != 4003:
             return ""
         return "; it came in answer to Identify: is the token right?"
 

@@ -200,6 +200,20 @@ def test_only_losses_with_identify_wait_up_to_backoff_max() -> None:
     assert waits[15:] == [7.5] * 5  # half of dial_backoff_max
 
 
+@pytest.mark.parametrize("version", [3, 4])
+def test_only_the_first_redirect_is_followed_immediately(version: int) -> None:
+    client = _client(version=version, intents=None, unix_offset=0.0, random=lambda: 0.0)
+    waits = []
+    for number in range(5):
+        url = f"ws://next{number}.localhost/"
+        _, due = _open(client, json.dumps({"op": 7, "d": {"url": url}}))
+        waits.append(_due(client) - due)
+        dial = client.next_dial()
+        assert dial is not None and dial.url.startswith(url)
+
+    assert waits == [0.0, 5.25, 5.25, 5.25, 5.25]
+
+
 def test_lost_resumes_do_not_delay_a_later_identify() -> None:
     client = _client(session=_session("ws://localhost/"), random=lambda: 0.5)
     for _ in range(3):
@@ -493,6 +507,17 @@ def test_eof_right_after_identify_suggests_a_wrong_token() -> None:
     client = _client()
 
     _lose(client, HELLO)
+
+    assert "is the token right?" in _plans(client)[-1].reason
+
+
+@pytest.mark.parametrize(("version", "code"), [(10, 4006), (10, 4015), (3, 4012), (5, 4014)])
+def test_undocumented_code_suggests_a_wrong_token(version: int, code: int) -> None:
+    intents = 0 if version >= 8 else None
+    client = _client(version=version, intents=intents, unix_offset=0.0)
+
+    connection, now = _open(client, HELLO)
+    connection.receive_close(code, now=now)
 
     assert "is the token right?" in _plans(client)[-1].reason
 
