@@ -103,7 +103,7 @@ async def serve_gateway(
     listener = await open_listener(
         serving._make_driver,
         host,
-        port,
+        int(port),
         ssl_context=ssl_context,
         handshake_timeout=server.config.handshake_timeout,
         on_error=serving._fail,

@@ -37,7 +37,7 @@ class Shards(BaseShards[Gateway]):
 
     async def stop(self, *, keep_session: bool = True) -> None:
         """Close all shards and stop dialing; the sessions stay resumable if they are kept."""
-        self._begin_stop()
+        self._begin_stop(keep_session=keep_session)
         stops = [self._stop_shard(n, keep_session=keep_session) for n in self._gateways]
         if self._lookup is not None:
             stops.append(self._lookup.stop(keep_session=keep_session))

@@ -7,7 +7,7 @@ neither adapter may import the other. It has no public names.
 
 from gateway_dialing._accepting import AcceptErrors
 from gateway_dialing._attempt import Address, Attempt, in_order
-from gateway_dialing._dialer import ADDRESS_DELAY, NO_LIMIT, BaseDialer
+from gateway_dialing._dialer import ADDRESS_DELAY, NO_LIMIT, BaseDialer, check_proxy
 from gateway_dialing._failures import DialError, is_failed_dial, is_permanent, reason
 from gateway_dialing._opening import opening
 from gateway_dialing._proxies import Proxy, ProxySetting, proxy_for
@@ -27,6 +27,7 @@ __all__ = [
     "Proxy",
     "ProxySetting",
     "Tls",
+    "check_proxy",
     "in_order",
     "is_failed_dial",
     "is_permanent",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import inspect
 import ssl
 from collections.abc import Awaitable, Callable
 from typing import Any, Generic, TypeVar
@@ -13,8 +14,9 @@ from gateway_dialing._proxies import Proxy, ProxySetting, proxy_for
 from gateway_dialing._tls import Tls
 from gateway_dialing._tunnel import HttpTunnel
 from gateway_proto import Config, Dial, LocalProtocolError
+from gateway_proto._checks import rejected
 
-__all__ = ["ADDRESS_DELAY", "NO_LIMIT", "BaseDialer"]
+__all__ = ["ADDRESS_DELAY", "NO_LIMIT", "BaseDialer", "check_proxy"]
 
 ADDRESS_DELAY = 0.25
 """Seconds until the next address is tried in parallel (RFC 8305, section 5)."""
@@ -23,6 +25,14 @@ NO_LIMIT = 86400.0
 step that it ended, comes first."""
 SocketT = TypeVar("SocketT")
 TransportT = TypeVar("TransportT")
+
+
+def check_proxy(proxy: ProxySetting, connect: object, config: Config) -> None:
+    """Raise `LocalProtocolError` for a proxy that cannot be used."""
+    if connect is None:
+        proxy_for(proxy, str(config.endpoint))
+    elif isinstance(proxy, str):
+        raise LocalProtocolError("proxy and connect exclude each other: give one of them")
 
 
 class BaseDialer(abc.ABC, Generic[SocketT, TransportT]):
@@ -45,10 +55,7 @@ class BaseDialer(abc.ABC, Generic[SocketT, TransportT]):
         self._tls = Tls(ssl_context)
         self._proxy = proxy
         self._connect = connect
-        if connect is None:
-            proxy_for(proxy, str(config.endpoint))
-        elif isinstance(proxy, str):
-            raise LocalProtocolError("proxy and connect exclude each other: give one of them")
+        check_proxy(proxy, connect, config)
 
     async def _open(self, dial: Dial, attempt: Attempt) -> TransportT:
         """Take all steps of a dial; raises `DialError`."""
@@ -68,7 +75,10 @@ class BaseDialer(abc.ABC, Generic[SocketT, TransportT]):
         """Let the caller's function open the transport."""
         attempt.calling("connect")
         try:
-            return self._check_transport(await connect(dial))
+            opening = connect(dial)
+            if not inspect.isawaitable(opening):
+                raise rejected("connect()", opening, "an awaitable, as an async function returns")
+            return self._check_transport(await opening)
         except Exception as error:
             if not is_failed_dial(error):
                 raise

@@ -6,9 +6,12 @@ import inspect
 from typing import Any
 
 from gateway_proto import LocalProtocolError
-from gateway_proto._checks import DURATION, number, shown
+from gateway_proto._checks import DURATION, number, optional, shown
+from gateway_proto.fleet.member_record import MEMBER
 
-__all__ = ["check_feed_store", "check_store", "check_times"]
+__all__ = ["check_feed_store", "check_member", "check_store", "check_times"]
+
+_MEMBER = optional(MEMBER)
 
 
 def check_store(store: Any) -> None:
@@ -25,6 +28,11 @@ def check_times(ttl: Any, interval: Any) -> None:
     """Raise `LocalProtocolError` unless a membership takes these times."""
     DURATION.named("ttl", ttl)
     number(0, ttl / 3, "seconds, a third of ttl", is_open=True).named("interval", interval)
+
+
+def check_member(member: Any) -> None:
+    """Raise `LocalProtocolError` unless `member` is a name of a member, or None."""
+    _MEMBER.named("member", member)
 
 
 def _check(store: Any, expected: str, *verbs: str) -> None:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 
 import anyio
 
-from gateway_fleet._arguments import check_feed_store, check_times
+from gateway_fleet._arguments import check_feed_store, check_member, check_times
 from gateway_fleet._bots import check_bot, wait_for_fleet
 from gateway_fleet._command_sender import CommandSender
 from gateway_fleet._feed_group import FeedGroup
@@ -195,6 +195,7 @@ async def open_feed(
     check_bot(bot)
     check_feed_store(store)
     check_times(ttl, interval)
+    check_member(member)
     BOOL.named("from_start", from_start)
     async with store as entered:
         bot_store, generation = await wait_for_fleet(entered, bot)

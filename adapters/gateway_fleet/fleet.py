@@ -10,7 +10,8 @@ from typing import Any
 
 import anyio
 
-from gateway_fleet._arguments import check_store, check_times
+from gateway_dialing import check_proxy
+from gateway_fleet._arguments import check_member, check_store, check_times
 from gateway_fleet._bots import register_bot
 from gateway_fleet._generation import agree, read_generation
 from gateway_fleet._iteration import FleetIteration, PublishingIteration
@@ -22,8 +23,11 @@ from gateway_fleet.store import Store
 from gateway_proto import Config, Event, LocalProtocolError
 from gateway_proto._checks import BOOL
 from gateway_proto.config import check_is_config
+from gateway_proto.driver.arguments import check_opening
 from gateway_proto.fleet import Cutover, Generation, GenerationRole, LogHead
+from gateway_proto.fleet.member_record import SHARD_COUNT
 from gateway_proto.session import token_fingerprint
+from gateway_proto.shards import ShardManager
 
 __all__ = ["Fleet", "open_fleet"]
 
@@ -149,7 +153,15 @@ async def open_fleet(
     if store is not None:
         check_store(store)
     check_times(ttl, interval)
+    check_member(member)
+    if count is not None:
+        SHARD_COUNT.named("count", count)
     BOOL.named("publish", publish)
+    check_opening(
+        config, None, ssl_context, proxy, connect, queue_limit, recorder, raise_on_give_up
+    )
+    check_proxy(proxy, connect, config)
+    ShardManager(config, count=1, ids=())  # raises for a config that shards cannot have
     if config.wait_for_identify_slot:
         raise LocalProtocolError(
             "invalid Config.wait_for_identify_slot True: the fleet grants the slots"

@@ -133,7 +133,7 @@ async def serve_gateway(
         server.config, tls=ssl_context is not None, now=trio.current_time()
     )
     serving = RunningServer(server, on_event, ssl_context)
-    listeners = await _open_listeners(host, port)
+    listeners = await _open_listeners(host, int(port))
     serving.host, serving.port = listeners[0].socket.getsockname()[:2]
     error: BaseException | None = None
     async with trio.open_nursery() as nursery, trio.open_nursery() as accepting:

@@ -51,7 +51,7 @@ class Shards(BaseShards[Gateway]):
         async def stop_shard(shard_id: int) -> None:
             await self._stop_shard(shard_id, keep_session=keep_session)
 
-        self._begin_stop()
+        self._begin_stop(keep_session=keep_session)
         async with trio.open_nursery() as nursery:
             for shard_id in self._gateways:
                 nursery.start_soon(stop_shard, shard_id)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from gateway_proto._checks import (
     BOOL,
     CALLBACK,
     POSITIVE,
-    WORD,
     Check,
     instance_of,
     integer,
@@ -49,6 +49,12 @@ _PROXY = optional(
 _CONNECT = optional(Check(callable, "a function"))
 _BEFORE_DIAL = optional(Check(callable, "an async function"))
 _PORT = integer(0, 65535)
+_HOST_TEXT = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_:%-]{1,63}(\.[A-Za-z0-9_:%-]{1,63})*", re.ASCII)
+# RFC 1035, 2.3.4: a label has at most 63 bytes. The resolver of Python raises for a longer one.
+_HOST = Check(
+    lambda value: isinstance(value, str) and bool(_HOST_TEXT.fullmatch(value)),
+    "the name or address of an interface in ASCII, such as '127.0.0.1', 'localhost' or '::'",
+)
 _ON_EVENT = optional(CALLBACK)
 
 
@@ -81,7 +87,7 @@ def check_before_dial(before_dial: Any) -> None:
 def check_serving(server: Any, host: Any, port: Any, *, ssl_context: Any, on_event: Any) -> None:
     """Check the arguments of `serve_gateway`; raises `LocalProtocolError`."""
     _SERVER.named("server", server)
-    WORD.named("host", host)
+    _HOST.named("host", host)
     _PORT.named("port", port)
     _SERVER_TLS.named("ssl_context", ssl_context)
     _ON_EVENT.named("on_event", on_event)

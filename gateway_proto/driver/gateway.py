@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import abc
 import contextlib
+import inspect
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, overload
 
 # The first connection would import both, and block the event loop for some 20 ms.
+from gateway_proto._checks import BOOL, rejected
 from gateway_proto.client import lookup as _lookup  # noqa: F401
 from gateway_proto.client.client import Client, Dial
 from gateway_proto.client.connection import ClientConnection
@@ -255,7 +257,12 @@ class AdapterGateway(BaseGateway):
     async def _until_allowed(self, dial: Dial) -> None:
         """Wait until the caller allows a dial."""
         if self._before_dial is not None:
-            await self._before_dial(dial)
+            allowed: object = self._before_dial(dial)
+            if not inspect.isawaitable(allowed):
+                raise rejected(
+                    "before_dial()", allowed, "an awaitable, as an async function returns"
+                )
+            await allowed
 
     def _is_current(self, dial: Dial) -> bool:
         """Whether a dial has not been replaced, or the client stopped, in the meantime."""
@@ -267,6 +274,7 @@ class AdapterGateway(BaseGateway):
 
     def _begin_stop(self, *, keep_session: bool) -> None:
         """Send a close frame, or end the dial; keep reading, since the caller may not iterate."""
+        BOOL.named("keep_session", keep_session)
         self._stopping = True
         if self._error is None:
             self._client.stop(keep_session=keep_session, now=self._now())

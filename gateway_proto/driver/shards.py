@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from gateway_proto._checks import COUNT, POSITIVE, integer, shown
+from gateway_proto._checks import BOOL, COUNT, POSITIVE, integer, shown
 from gateway_proto.client.client import Client, Dial
 from gateway_proto.config import Config
 from gateway_proto.driver.event_queue import BaseGateway, log_error
@@ -363,8 +363,9 @@ class BaseShards(abc.ABC, Generic[G]):
         await self._until_ended(gateway)
         return client.session if keep_session else None
 
-    def _begin_stop(self) -> None:
+    def _begin_stop(self, *, keep_session: bool) -> None:
         """Let an iteration without shards end."""
+        BOOL.named("keep_session", keep_session)
         self._waits_for_add = False
         self._notifier.notify()
 

@@ -7,7 +7,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from heapq import heappop, heappush
 
-from gateway_proto._checks import Each, rejected
+from gateway_proto._checks import Each, as_tuple, rejected
 from gateway_proto.fleet.member_record import SHARD_COUNT
 from gateway_proto.fleet.records import NAME
 
@@ -28,7 +28,7 @@ def assign_shards(members: Sequence[str], count: int) -> dict[int, str]:
     members does not matter. Few shards move when a member joins or leaves. Raises
     `LocalProtocolError` for duplicate or invalid names, and for a count out of range.
     """
-    names = tuple(members) if not isinstance(members, str) else members
+    names = as_tuple(members)
     _MEMBERS.named("members", names)
     if len(set(names)) != len(names):
         raise rejected("members", members, "each name once")

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 import msgspec
 
-from gateway_proto._checks import shown
+from gateway_proto._checks import instance_of, shown
 from gateway_proto.client.command_encoding import check_sent_by_caller
 from gateway_proto.commands import (
     Activity,
@@ -22,6 +22,7 @@ from gateway_proto.commands import (
     UpdateVoiceState,
     VoiceServerPing,
 )
+from gateway_proto.encoding import json_text
 from gateway_proto.encoding.raw_value import DECODE_ERRORS
 from gateway_proto.errors import DataError, LocalProtocolError
 from gateway_proto.fleet.mailboxes import MAX_MESSAGE_SIZE
@@ -55,6 +56,7 @@ _KINDS: dict[str, type[Any]] = {
 }
 _MAX_REASON = 500
 _Name: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+_SETTINGS = instance_of(GatewaySettings, "a GatewaySettings")
 _INVALID = (*DECODE_ERRORS, LocalProtocolError, TypeError)
 
 
@@ -146,7 +148,7 @@ def encode_command(command: Command) -> bytes:
             f"invalid command {shown(command)}: expected a command of gateway_proto, such as "
             "UpdatePresence([Activity('chess')])"
         )
-    return msgspec.json.encode([kind, command])
+    return json_text([kind, command])
 
 
 def decode_command(data: bytes) -> Command:
@@ -166,6 +168,7 @@ def decode_command(data: bytes) -> Command:
 def check_command(command: Command, settings: GatewaySettings) -> None:
     """Raise `LocalProtocolError` for a command that a client with these settings cannot send."""
     check_sent_by_caller(command)
+    _SETTINGS.named("settings", settings)
     version = VERSIONS.get(settings.version)
     if version is None:
         return  # the member has a later release than this process

@@ -13,9 +13,10 @@ from typing import TypeAlias
 
 import msgspec
 
-from gateway_proto._checks import COUNT, DURATION
+from gateway_proto._checks import COUNT, DURATION, as_now
 from gateway_proto.errors import GatewayProtoError
 from gateway_proto.fleet.command_messages import CommandAnswer, CommandMessage, mailbox_of
+from gateway_proto.fleet.records import BYTES, NAME
 
 __all__ = [
     "CommandError",
@@ -112,12 +113,15 @@ class Delivery:
         self, shard: int, command: bytes, *, id: str, reply_to: str, seconds: float, now: float
     ) -> None:
         COUNT.named("shard", shard)
+        BYTES.named("command", command)
+        NAME.named("id", id)
+        NAME.named("reply_to", reply_to)
         DURATION.named("seconds", seconds)
         self._shard = shard
         self._command = command
         self.id: str = id
         self._reply_to = reply_to
-        self.deadline: float = now + seconds
+        self.deadline: float = as_now(now) + seconds
         self.outcome: DeliveryOutcome | None = None
         self._attempt = 0
         self._step: DeliveryStep = FindOwner(is_fresh=False)

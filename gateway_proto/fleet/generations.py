@@ -25,7 +25,7 @@ from typing import Annotated
 
 import msgspec
 
-from gateway_proto._checks import DURATION, WORD
+from gateway_proto._checks import DURATION, WORD, instance_of, optional
 from gateway_proto.errors import DataError, LocalProtocolError
 from gateway_proto.events import Dispatch, Event, Ready, Resumed, SessionInvalidated
 from gateway_proto.fleet.member_record import MAX_SHARDS, SHARD_COUNT, Stage
@@ -79,6 +79,7 @@ class Generations(msgspec.Struct, frozen=True, omit_defaults=True):
     def begun(cls, id: str, count: int, *, before: Generations | None = None) -> Generations:
         """Return a first generation, or one that begins since no member of another is live."""
         generation = _generation(id, count)
+        _BEFORE.named("before", before)
         if before is None:
             return cls(generation)
         return cls(generation, earlier=before._passed, dropped=before._dropped)
@@ -196,6 +197,7 @@ class GroupPlace(msgspec.Struct, frozen=True, omit_defaults=True):
         return GroupPlace(after, entered=True)
 
 
+_BEFORE = optional(instance_of(Generations, "Generations"))
 _FOLLOWING = {
     GenerationPhase.PREPARING: GenerationPhase.ENTERING,
     GenerationPhase.ENTERING: GenerationPhase.LEAVING,
@@ -282,4 +284,4 @@ def _have_all(generation: Generation, stages: Mapping[int, Stage], least: Stage)
 def _generation(id: str, count: int) -> Generation:
     WORD.named("id", id)
     SHARD_COUNT.named("count", count)
-    return Generation(id, count)
+    return Generation(str.__str__(id), int(count))  # of a subclass, which msgspec does not encode

@@ -14,7 +14,7 @@ from typing import Annotated, Any, TypeAlias
 
 import msgspec
 
-from gateway_proto._checks import COUNT, POSITIVE, SECONDS, integer, optional, shown
+from gateway_proto._checks import COUNT, POSITIVE, SECONDS, as_now, integer, optional, shown
 from gateway_proto.errors import LocalProtocolError
 from gateway_proto.fleet.member_record import MAX_SHARDS
 from gateway_proto.fleet.records import BYTES, MAX_SEQUENCE, NAME
@@ -328,7 +328,7 @@ class IdentifySlots:
 
     def _advance(self, now: float) -> float:
         """Take the time of a call; one smaller than the last counts as the last."""
-        self._now = max(self._now, now)
+        self._now = max(self._now, as_now(now))
         return self._now
 
     def _free_at(self, key: int) -> float:

@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from gateway_proto._checks import as_now
 from gateway_proto.client.command_encoding import check_is_request, check_timeout
 from gateway_proto.client.requests import RESPONSE_DISPATCHES, PendingRequests
 from gateway_proto.commands import Request, RequestGuildMembers
@@ -48,6 +49,7 @@ class LogAnswers:
         """
         check_timeout(timeout)
         check_is_request(request)
+        now = as_now(now)
         if isinstance(request, RequestGuildMembers):
             request = msgspec.structs.replace(request, nonce=None)
         number, request = self._requests.add(request, timeout, nonce)

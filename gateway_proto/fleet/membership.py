@@ -18,9 +18,11 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from gateway_proto._checks import (
+    COUNT,
     DURATION,
     POSITIVE,
     TEXT,
+    as_now,
     instance_of,
     number,
     optional,
@@ -101,9 +103,9 @@ class Membership:
         self._max_moves = max_moves
         self._version = version[:64]
         self._gateway = gateway
-        self._now = now
+        self._now = as_now(now)
         # A process that reuses a name has started at another time, so its ids differ.
-        self._claim_prefix = f"{member}@{float(now)!r}"
+        self._claim_prefix = f"{member}@{self._now!r}"
         self._claims = 0
         self._members = MembersTable(member, ttl)
         self._targets: tuple[tuple[str, ...], dict[int, str]] = ((), {})
@@ -219,6 +221,7 @@ class Membership:
 
     def report(self, shard: int, status: ShardStatus) -> None:
         """Set the status of an owned shard, which the next heartbeat publishes."""
+        COUNT.named("shard", shard)
         _STATUS.named("status", status)
         status.check()
         if shard in self._owned:
@@ -476,7 +479,7 @@ class Membership:
 
     def _advance(self, now: float) -> float:
         """Take the time of a call; one smaller than the last counts as the last."""
-        self._now = max(self._now, now)
+        self._now = max(self._now, as_now(now))
         return self._now
 
     def _owns(self, shard: int, claim: str) -> bool:

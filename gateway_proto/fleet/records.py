@@ -164,6 +164,9 @@ def claim_record(member: str, claim_id: str, head: LogHead) -> LogRecord:
 
     It keeps the session. If `head.id` is `claim_id`, the claim was appended already.
     """
+    NAME.named("member", member)
+    NAME.named("claim_id", claim_id)
+    HEAD.named("head", head)
     return LogRecord(claim_id, member, head.session, claim=True, after=head.id)
 
 

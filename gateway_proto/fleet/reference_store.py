@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from itertools import islice
 
-from gateway_proto._checks import COUNT, POSITIVE, WORD, optional, shown
+from gateway_proto._checks import COUNT, POSITIVE, WORD, as_now, optional, shown
 from gateway_proto.errors import LocalProtocolError
 from gateway_proto.fleet.mailboxes import Mailboxes
 from gateway_proto.fleet.records import BYTES, HEAD, RECORD, LogHead, LogRecord
@@ -128,15 +128,15 @@ class ReferenceStore:
 
         Messages of one mailbox must differ. Raises `LocalProtocolError` for one that is too large.
         """
-        return self._tables.mailboxes.post(mailbox, message, ttl, now)
+        return self._tables.mailboxes.post(mailbox, message, ttl, as_now(now))
 
     def unpost(self, mailbox: str, message: bytes, *, now: float) -> bool:
         """Remove a message; return whether it was there: then nobody has taken it, or will."""
-        return self._tables.mailboxes.unpost(mailbox, message, now)
+        return self._tables.mailboxes.unpost(mailbox, message, as_now(now))
 
     def take(self, mailbox: str, *, now: float) -> list[bytes]:
         """Remove and return the messages of a mailbox, in order; each is returned at most once."""
-        return self._tables.mailboxes.take(mailbox, now)
+        return self._tables.mailboxes.take(mailbox, as_now(now))
 
     def rewind(self, shard: int, position: int) -> None:
         """Drop the records after a position, and the head, as a failover that loses a tail.

@@ -42,7 +42,14 @@ async def _on_event(*_: object) -> None:
         ("open_shards", [CONFIG], {"ids": "01", "count": 2}, "invalid ids '01'"),
         ("serve_gateway", [ServerConfig()], {}, "expected a Server, such as"),
         ("serve_gateway", [Server(), "127.0.0.1", "80"], {}, "invalid port '80'"),
-        ("serve_gateway", [Server(), None], {}, "host is None: expected a str"),
+        ("serve_gateway", [Server(), None], {}, "host is None: expected the name or address"),
+        ("serve_gateway", [Server(), ""], {}, "invalid host '': expected the name or address"),
+        ("serve_gateway", [Server(), " localhost"], {}, "invalid host ' localhost'"),
+        ("serve_gateway", [Server(), "x" * 64], {}, "expected the name or address"),
+        ("serve_gateway", [Server(), "a." * 126 + "ab"], {}, "expected the name or address"),
+        ("serve_gateway", [Server(), "bücher.example"], {}, "in ASCII"),
+        ("serve_gateway", [Server(), "localhost\n"], {}, "expected the name or address"),
+        ("open_shards", [CONFIG], {"identify_queue": ","}, "invalid identify_queue ','"),
         ("serve_gateway", [Server()], {"on_event": _on_event}, "that is not async"),
     ],
 )
@@ -64,6 +71,62 @@ def test_invalid_argument_raises_before_a_connection_is_opened(
 
     assert error in str(caught.value)
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("loop", LOOPS, ids=["asyncio", "trio"])
+@pytest.mark.parametrize("hook", ["before_dial", "connect"])
+def test_hook_that_is_not_async_ends_the_iteration_with_its_name(
+    loop: tuple[Any, Callable[..., Any]], hook: str
+) -> None:
+    module, run = loop
+
+    async def main() -> None:
+        async with module.open_gateway(CONFIG, **{hook: lambda _dial: None}) as gateway:
+            async for _ in gateway:
+                """The first dial fails."""
+
+    with pytest.raises(LocalProtocolError) as caught:
+        run(main())
+
+    assert str(caught.value) == (
+        f"{hook}() is None: expected an awaitable, as an async function returns"
+    )
+
+
+@pytest.mark.parametrize("loop", LOOPS, ids=["asyncio", "trio"])
+@pytest.mark.parametrize("opener", ["open_gateway", "open_shards"])
+def test_flag_of_stop_that_is_no_bool_stops_nothing(
+    loop: tuple[Any, Callable[..., Any]], opener: str
+) -> None:
+    module, run = loop
+
+    async def main() -> None:
+        fields = {"count": 1} if opener == "open_shards" else {}
+        async with (
+            module.open_gateway(CONFIG)
+            if not fields
+            else module.open_shards(CONFIG, **fields) as opened
+        ):
+            with pytest.raises(LocalProtocolError, match="invalid keep_session 'no': expected a b"):
+                await opened.stop(keep_session="no")
+            first = await anext(aiter(opened))
+            assert first is not None
+
+    run(main())
+
+
+@pytest.mark.parametrize("loop", LOOPS, ids=["asyncio", "trio"])
+def test_port_of_an_int_subclass_is_served(loop: tuple[Any, Callable[..., Any]]) -> None:
+    class Port(int):
+        __slots__ = ()
+
+    module, run = loop
+
+    async def main() -> int:
+        async with module.serve_gateway(Server(), port=Port(0)) as running:
+            return int(running.port)
+
+    assert run(main()) > 0
 
 
 @pytest.mark.parametrize(
