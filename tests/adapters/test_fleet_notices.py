@@ -141,6 +141,7 @@ def test_notice_that_is_lost_is_not_an_error(kit: Kit) -> None:
                 membership.released(shard, head.id, now=anyio.current_time())
             coordinator.changed()
             await until(lambda: bool(store.posts))
+            await until(lambda: not coordinator._notices)
             group.cancel_scope.cancel()
 
         assert {mailbox for mailbox, _ in store.posts} == {mailbox_of("other")}

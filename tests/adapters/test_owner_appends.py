@@ -1,4 +1,4 @@
-"""Appends of an owner and reads of a feed: their delays and bounds, in virtual time."""
+"""Appends and dials of an owner, and reads of a feed, in virtual time."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ import pytest
 import trio.testing
 
 from gateway_fleet import MemoryStore, StoreError
+from gateway_fleet._coordinator import Coordinator
 from gateway_fleet._feed_shard import FeedShard
+from gateway_fleet._lease import Lease
 from gateway_fleet._owner import ShardOwner
 from gateway_fleet._shard_report import ShardReport
-from gateway_proto import Dispatch, Ready, Session
-from gateway_proto.fleet import FleetMetrics, LogHead, LogRecord, claim_record
+from gateway_proto import Dial, DialPurpose, Dispatch, Ready, Session
+from gateway_proto.fleet import FleetMetrics, LogHead, LogRecord, Membership, claim_record
 
 
 def run(main: Any) -> None:
@@ -86,6 +88,67 @@ def test_cutover_does_not_wait_for_the_time_between_appends() -> None:
 
     assert store.times[-1] - store.times[1] == pytest.approx(0.25)
     assert store._store.head(0).session is None
+
+
+class RepeatingStore(MemoryStore):
+    """A store that makes an append twice, so that the second one is refused."""
+
+    async def append(self, shard: int, after: LogHead, record: LogRecord) -> int | None:
+        await super().append(shard, after, record)
+        return await super().append(shard, after, record)
+
+
+def test_claim_that_was_made_twice_is_an_own_claim() -> None:
+    heads: list[LogHead] = []
+
+    async def main() -> None:
+        store = RepeatingStore()
+        membership = Membership("me", 1, ttl=3.0, interval=0.2, now=anyio.current_time())
+        coordinator = Coordinator(membership, "me", store, lambda _: None, lambda: None)
+        async with anyio.create_task_group() as group:
+            group.start_soon(coordinator.run)
+            await anyio.sleep(2.0)
+            group.cancel_scope.cancel()
+        heads.append(await store.head(0))
+        assert membership.owned == {0: heads[0]}
+
+    run(main)
+
+    assert heads[0].position == 1
+
+
+class Allowing:
+    """A coordinator that allows each dial, and notes since when a heartbeat was needed."""
+
+    def __init__(self) -> None:
+        self.since: list[float] = []
+
+    async def until_allowed(self, since: float) -> None:
+        self.since.append(since)
+
+
+def test_only_the_first_dial_after_a_claim_needs_no_heartbeat() -> None:
+    coordinator: Any = Allowing()
+
+    async def main() -> None:
+        lease = Lease(coordinator, 2.0)
+        lease.claimed(1)
+        for number in range(3):
+            await lease.before_dial(1, dial_at(anyio.current_time()))
+            assert len(coordinator.since) == number
+        await lease.before_dial(2, dial_at(anyio.current_time()))
+
+    run(main)
+
+    assert len(coordinator.since) == 3
+
+
+def dial_at(at: float) -> Dial:
+    """Return a dial that is due at a time."""
+    url = "wss://gateway.example"
+    return Dial(
+        host="gateway.example", port=443, tls=True, at=at, url=url, purpose=DialPurpose.RESUME
+    )
 
 
 def test_feed_reads_no_more_than_a_mebibyte_ahead() -> None:
