@@ -242,7 +242,7 @@ def test_wrong_argument_of_a_client_is_named(field: str, wrong: tuple[Any, ...])
             Client(CONFIG, **arguments)
 
 
-def test_wrong_config_of_a_session_and_a_wrong_token_are_not_shown() -> None:
+def test_wrong_config_of_a_session_and_wrong_token_are_not_shown() -> None:
     session = Session(id="s", sequence=1, version=10)
     for call in (session.misfit, session.check_fits, token_fingerprint):
         for value in (None, b"secret", {"token": "secret"}, "\ud800secret"):
