@@ -1,7 +1,8 @@
-"""Appends and dials of an owner, and reads of a feed, in virtual time."""
+"""Owners, claims, commands and feeds of a fleet, in virtual time."""
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import anyio
@@ -9,19 +10,39 @@ import pytest
 import trio.testing
 
 from gateway_fleet import MemoryStore, StoreError
+from gateway_fleet._command_service import CommandService
 from gateway_fleet._coordinator import Coordinator
 from gateway_fleet._feed_shard import FeedShard
 from gateway_fleet._lease import Lease
 from gateway_fleet._owner import ShardOwner
 from gateway_fleet._shard_report import ShardReport
-from gateway_proto import Dial, DialPurpose, Dispatch, Ready, Session
-from gateway_proto.fleet import FleetMetrics, LogHead, LogRecord, Membership, claim_record
+from gateway_proto import (
+    Dial,
+    DialPurpose,
+    Dispatch,
+    Ready,
+    Session,
+    State,
+    UpdateVoiceState,
+)
+from gateway_proto.fleet import (
+    CommandAnswer,
+    CommandMessage,
+    FleetMetrics,
+    GatewaySettings,
+    LogHead,
+    LogRecord,
+    Membership,
+    claim_record,
+    encode_command,
+    mailbox_of,
+)
 
 
-def run(main: Any) -> None:
+def run(main: Any) -> Any:
     """Run a function on trio with a clock that jumps: on any loop it is the same code."""
     clock = trio.testing.MockClock(autojump_threshold=0)
-    anyio.run(main, backend="trio", backend_options={"clock": clock})
+    return anyio.run(main, backend="trio", backend_options={"clock": clock})
 
 
 class FailingStore(MemoryStore):
@@ -115,6 +136,45 @@ def test_claim_that_was_made_twice_is_an_own_claim() -> None:
     run(main)
 
     assert heads[0].position == 1
+
+
+class SlowStore(MemoryStore):
+    """A store that takes three seconds to hand out a mailbox."""
+
+    async def take(self, mailbox: str) -> list[bytes]:
+        messages = await super().take(mailbox)
+        await anyio.sleep(3.0)
+        return messages
+
+
+@pytest.mark.parametrize(("seconds", "outcome"), [(2.0, "not sent"), (4.0, "sent")])
+def test_deadline_of_a_command_begins_before_it_was_taken(seconds: float, outcome: str) -> None:
+    sent: list[Any] = []
+
+    async def send(command: Any) -> None:
+        sent.append(command)
+
+    async def main() -> list[bytes]:
+        bot, store = MemoryStore(), SlowStore()
+        gateway = SimpleNamespace(
+            can_send=lambda _: True, send=send, session=None, state=State.READY
+        )
+        owner: Any = SimpleNamespace(gateway=gateway)
+        presences: Any = None
+        service = CommandService(
+            "me", bot, store, GatewaySettings(10), lambda _: owner, presences, lambda: None
+        )
+        command = encode_command(UpdateVoiceState("1", None))
+        message = CommandMessage("id", 1, "sender", 0, seconds, command)
+        await store.post(mailbox_of("me"), message.to_bytes(), 60.0)
+        with anyio.move_on_after(4.0):
+            await service.run()
+        return await bot.take("sender")
+
+    answers = run(main)
+
+    assert [CommandAnswer.from_bytes(each).outcome for each in answers] == [outcome]
+    assert len(sent) == (outcome == "sent")
 
 
 class Allowing:
