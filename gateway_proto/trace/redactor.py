@@ -30,9 +30,16 @@ _PART = 2 * _GRAM - 1
 """Characters of a part that is replaced wherever it is: each contains one of the secret's aligned
 pieces of `_GRAM` characters."""
 _MAX_LEARNT = 16
-"""The most recent secrets found where tokens are expected, which are replaced elsewhere too."""
+"""The most recent secrets found where tokens are expected, which are sought elsewhere too, with
+escapes. Each takes as long as reading the text."""
+_MAX_SOUGHT = 1024
+"""Characters of such a secret. A pattern takes a few microseconds for each."""
 _MAX_NUMBERED = 4096
-"""Secrets whose number is kept, so that the same secret gets the same placeholder."""
+"""Secrets whose number is kept, so that the same secret gets the same placeholder. They are found
+elsewhere too, as whole words."""
+_WORDS = tuple(
+    re.compile(rf"[{letters}]{{{_MIN_LENGTH},}}+={{0,2}}+") for letters in (r"\w.~+-", r"\w.~+/-")
+)
 _NOT_SECRET = frozenset({"v", "encoding", "compress"})
 """The parameters of a gateway's URL that are public."""
 _PLACEHOLDER = re.compile(r"x+[0-9]+")
@@ -69,20 +76,24 @@ class Redactor:
         return self._given[secret].placeholder
 
     def _new(self, secret: str, *, given: bool) -> _Secret:
+        size = len(secret)
+        grams = (secret[at : at + _GRAM] for at in range(0, size - _GRAM + 1, _GRAM))
+        return _Secret(
+            secret,
+            self._placeholder(secret),
+            tuple(map(re.compile, _patterns(secret, codes=given))),
+            tuple(dict.fromkeys(grams)) if given and size > _PART else (),
+        )
+
+    def _placeholder(self, secret: str) -> str:
+        # Keep the dict ordered by last use.
         number = self._numbers.pop(hash(secret), None)
         if number is None:
             number = self._count = self._count + 1
         self._numbers[hash(secret)] = number
         if len(self._numbers) > _MAX_NUMBERED:
             del self._numbers[next(iter(self._numbers))]
-        size = len(secret)
-        grams = (secret[at : at + _GRAM] for at in range(0, size - _GRAM + 1, _GRAM))
-        return _Secret(
-            secret,
-            ("x" * size + str(number))[-size:],
-            tuple(map(re.compile, _patterns(secret, codes=given))),
-            tuple(dict.fromkeys(grams)) if given and size > _PART else (),
-        )
+        return _numbered(number, len(secret))
 
     def add_url(self, url: str | None) -> None:
         """Add the parameters of a URL that its owner passed: some carry keys."""
@@ -92,37 +103,60 @@ class Redactor:
 
     def redact_text(self, text: str) -> str:
         """Return the text with placeholders."""
-        self._learn_tokens(text)
+        text = self._redact_expected(text)
         for secret in (*self._given.values(), *self._learnt.values()):
             for pattern in secret.patterns:
                 text = pattern.sub(functools.partial(_replaced, secret), text)
             for gram in secret.grams:
                 if gram in text:
                     text = _without_parts(text, secret.text, gram)
-        while len(self._learnt) > _MAX_LEARNT:
-            del self._learnt[next(iter(self._learnt))]
+        if len(self._numbers) > len(self._given) + len(self._learnt):
+            for words in _WORDS:
+                text = words.sub(self._replaced_word, text)
         return text
 
-    def _learn_tokens(self, text: str) -> None:
-        """Treat values where tokens are expected as secrets: interactions and voice servers."""
-        for match in _TOKENS.finditer(text):
-            quoted, size, secret = match.group("quoted", "size", "bare")
-            if quoted is not None:
+    def _redact_expected(self, text: str) -> str:
+        """Replace values where tokens are expected: of interactions and voice servers.
+
+        The last ones are learnt: sought elsewhere, too.
+        """
+        out: list[str] = []
+        found: dict[str, None] = {}
+        done = at = 0
+        while (match := _TOKENS.search(text, at)) is not None:
+            kind = match.lastgroup
+            assert kind is not None
+            begin, at = match.span(kind)
+            if kind == "size":
+                begin, at = at, at + int.from_bytes(match["size"].encode("latin-1"), "big")
+            secret = raw = text[begin:at]
+            if kind == "quoted":
                 with contextlib.suppress(msgspec.DecodeError):
-                    secret = msgspec.json.decode(f'"{quoted}"', type=str)
-            elif size is not None:
-                end = match.end() + int.from_bytes(size.encode("latin-1"), "big")
-                secret = text[match.end() : end]
-            secret = (secret or "").removeprefix("Bot ")
+                    secret = msgspec.json.decode(f'"{raw}"', type=str)
+            secret, raw = secret.removeprefix("Bot "), raw.removeprefix("Bot ")
             if (
                 len(secret) < _MIN_BEGINNING
                 or secret in self._given
                 or _PLACEHOLDER.fullmatch(secret)
             ):
                 continue
-            # Keep the dict ordered by last use.
-            known = self._learnt.pop(secret, None)
-            self._learnt[secret] = known or self._new(secret, given=False)
+            out += [text[done : at - len(raw)], _in_place(raw, self._placeholder(secret))]
+            done = at
+            found.pop(secret, None)
+            found[secret] = None
+        for secret in list(found)[-_MAX_LEARNT:]:
+            if len(secret) <= _MAX_SOUGHT:
+                # Keep the dict ordered by last use.
+                known = self._learnt.pop(secret, None)
+                self._learnt[secret] = known or self._new(secret, given=False)
+        while len(self._learnt) > _MAX_LEARNT:
+            del self._learnt[next(iter(self._learnt))]
+        return "".join((*out, text[done:]))
+
+    def _replaced_word(self, match: re.Match[str]) -> str:
+        word = match.group()
+        number = self._numbers.get(hash(word))
+        return word if number is None else _numbered(number, len(word))
 
     def redact_tail(self, data: bytes) -> bytes:
         """Return data with placeholders, also for the beginning of a secret at its end."""
@@ -142,10 +176,19 @@ def _replaced(secret: _Secret, match: re.Match[str]) -> str:
         return "x" * len(found)
     if len(secret.text) < _MIN_LENGTH:
         return found[: len(found) - len(placeholder)] + placeholder
+    return _in_place(found, placeholder)
+
+
+def _in_place(found: str, placeholder: str) -> str:
+    """Return a placeholder with the escapes of what it replaces, so that lengths stay."""
     letters = re.findall(r"\\+u00[0-9A-Fa-f]{2}|%[0-9A-Fa-f]{2}|\\*[^\\]|\\+", found)
     if len(letters) != len(placeholder):  # the secret has backslashes of its own
         return placeholder
     return "".join(map(_in_the_same_way, letters, placeholder))
+
+
+def _numbered(number: int, size: int) -> str:
+    return ("x" * size + str(number))[-size:]
 
 
 def _replaced_codes(found: str) -> str:
