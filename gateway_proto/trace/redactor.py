@@ -11,6 +11,8 @@ from urllib.parse import parse_qsl, urlsplit
 import attrs
 import msgspec
 
+from gateway_proto.trace.secret_parts import SecretParts, as_before
+
 __all__ = ["Redactor"]
 
 _TOKENS = re.compile(
@@ -25,10 +27,6 @@ _MIN_LENGTH = 6
 expected."""
 _MIN_BEGINNING = 4
 """Characters of a secret at the end of data that count as its beginning."""
-_GRAM = 6
-_PART = 2 * _GRAM - 1
-"""Characters of a part that is replaced wherever it is: each contains one of the secret's aligned
-pieces of `_GRAM` characters."""
 _MAX_LEARNT = 16
 """The most recent secrets found where tokens are expected, which are sought elsewhere too, with
 escapes. Each takes as long as reading the text."""
@@ -50,16 +48,16 @@ class _Secret:
     text: str
     placeholder: str
     patterns: tuple[re.Pattern[str], ...]
-    grams: tuple[str, ...]
+    parts: SecretParts | None
 
 
 class Redactor:
     """The secrets that must not be written, and their placeholders.
 
     Secrets are found in plain text, escaped as JSON and URLs do it (also JSON within JSON), in ETF
-    terms, and as lists of character codes. Of the secrets that were given, parts, base64 and
-    hexadecimal digits are found too. A replacement has the length of the secret without its
-    escapes, so it is never longer than what it replaces; the same secret gives the same
+    terms, and as lists of character codes. Of the secrets that were given, base64, hexadecimal
+    digits, and parts of all these forms are found too. A replacement has the length of the secret
+    without its escapes, so it is never longer than what it replaces; the same secret gives the same
     placeholder.
     """
 
@@ -76,13 +74,11 @@ class Redactor:
         return self._given[secret].placeholder
 
     def _new(self, secret: str, *, given: bool) -> _Secret:
-        size = len(secret)
-        grams = (secret[at : at + _GRAM] for at in range(0, size - _GRAM + 1, _GRAM))
         return _Secret(
             secret,
             self._placeholder(secret),
             tuple(map(re.compile, _patterns(secret, codes=given))),
-            tuple(dict.fromkeys(grams)) if given and size > _PART else (),
+            SecretParts(secret, _encoded(secret.encode())) if given else None,
         )
 
     def _placeholder(self, secret: str) -> str:
@@ -107,9 +103,8 @@ class Redactor:
         for secret in (*self._given.values(), *self._learnt.values()):
             for pattern in secret.patterns:
                 text = pattern.sub(functools.partial(_replaced, secret), text)
-            for gram in secret.grams:
-                if gram in text:
-                    text = _without_parts(text, secret.text, gram)
+            if secret.parts is not None:
+                text = secret.parts.removed_from(text)
         if len(self._numbers) > len(self._given) + len(self._learnt):
             for words in _WORDS:
                 text = words.sub(self._replaced_word, text)
@@ -184,7 +179,7 @@ def _in_place(found: str, placeholder: str) -> str:
     letters = re.findall(r"\\+u00[0-9A-Fa-f]{2}|%[0-9A-Fa-f]{2}|\\*[^\\]|\\+", found)
     if len(letters) != len(placeholder):  # the secret has backslashes of its own
         return placeholder
-    return "".join(map(_in_the_same_way, letters, placeholder))
+    return "".join(map(as_before, letters, placeholder))
 
 
 def _numbered(number: int, size: int) -> str:
@@ -198,39 +193,6 @@ def _replaced_codes(found: str) -> str:
     return re.sub(
         r"(?s)(a|b\0\0\0)(.)", lambda term: term[1] + ("x" if ord(term[2]) > 99 else "X"), found
     )
-
-
-def _without_parts(text: str, secret: str, gram: str) -> str:
-    """Replace each part of the secret around `gram` that is at least `_PART` characters long."""
-    places = [match.start() for match in re.finditer(re.escape(gram), secret)]
-    out, done, at = [], 0, text.find(gram)
-    while at >= 0:
-        start = min(_begin(text, at, done, secret, place) for place in places)
-        end = max(_end(text, at, secret, place) for place in places)
-        if end - start >= _PART:
-            out += [text[done:start], "x" * (end - start)]
-            done = end
-        at = text.find(gram, end)
-    return "".join((*out, text[done:]))
-
-
-def _begin(text: str, at: int, least: int, secret: str, place: int) -> int:
-    """Return where the part begins that has `secret[place]` at `at`, at `least` or later."""
-    while place and at > least and text[at - 1] == secret[place - 1]:
-        at, place = at - 1, place - 1
-    return at
-
-
-def _end(text: str, at: int, secret: str, place: int) -> int:
-    """Return where the part ends that has `secret[place]` at `at`."""
-    while place < len(secret) and at < len(text) and text[at] == secret[place]:
-        at, place = at + 1, place + 1
-    return at
-
-
-def _in_the_same_way(letter: str, new: str) -> str:
-    code = f"{ord(new):02x}"
-    return letter[:-2] + code if len(letter) > 2 and letter[0] in "\\%" else new
 
 
 def _patterns(secret: str, *, codes: bool) -> tuple[str, ...]:
@@ -248,11 +210,12 @@ def _patterns(secret: str, *, codes: bool) -> tuple[str, ...]:
     numbers = r"\s*+,\s*+".join(str(ord(letter)) for letter in secret)
     terms = "".join(rf"(?:a|b\0\0\0){re.escape(letter)}" for letter in secret)
     lists = rf"(?P<codes>(?<!\d){numbers}(?!\d))", rf"(?s)(?P<codes>{terms})"
-    return plain, *lists, *(rf"(?P<encoded>{form})" for form in _encoded(secret.encode()))
+    forms = (re.escape(form).replace("/", r"\\*+/") for form in _encoded(secret.encode()))
+    return plain, *lists, *(rf"(?P<encoded>{form})" for form in forms)
 
 
 def _encoded(secret: bytes) -> dict[str, None]:
-    """Return patterns of a secret in hexadecimal digits and base64, wherever it begins in it."""
+    """Return a secret in hexadecimal digits and base64, wherever it begins in it."""
     forms = [secret.hex(), secret.hex().upper()]
     for before in range(3):
         for encode in (base64.b64encode, base64.urlsafe_b64encode):
@@ -260,7 +223,7 @@ def _encoded(secret: bytes) -> dict[str, None]:
             # The first and the last characters may have bits of what is next to the secret.
             last = len(text) - bool((before + len(secret)) % 3)
             forms.append(text[(0, 2, 3)[before] : last])
-    return {re.escape(form).replace("/", r"\\*+/"): None for form in forms}
+    return dict.fromkeys(forms)
 
 
 def _escaped(piece: str, *, first: bool) -> str:

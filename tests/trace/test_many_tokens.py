@@ -67,3 +67,13 @@ def test_token_with_its_own_backslashes_is_replaced() -> None:
     clean = Redactor().redact_text(r'{"token":"ab\\\\cdefgh"}')
 
     assert clean == r'{"token":"xxxxxxxxx1"}'
+
+
+def test_short_token_is_replaced_only_where_tokens_are_expected() -> None:
+    redactor = Redactor()
+    redactor.add("four")
+    text = '{"token":"four","a":"four"}\r\nAuthorization: Bot four\r\n'
+
+    assert redactor.redact_text(text) == text.replace('"token":"four', '"token":"xxx1').replace(
+        "Bot four", "Bot xxx1"
+    )
