@@ -57,7 +57,7 @@ class Url(msgspec.Struct, frozen=True):
         wrong = next((c for c in text if c <= " " or c in "\\\x7f"), None)
         if wrong is not None:
             raise LocalProtocolError(
-                f"invalid URL {text!r:.200}: character {wrong!r} is not allowed"
+                f"invalid URL {_shown(text)}: character {wrong!r} is not allowed"
             )
         try:
             parts = urlsplit(text)
@@ -66,21 +66,21 @@ class Url(msgspec.Struct, frozen=True):
             port = parts.port
             host = _host(parts.hostname or "", bracketed="[" in parts.netloc)
         except ValueError as error:
-            raise LocalProtocolError(f"invalid URL {text!r:.200}: {error}") from None
+            raise LocalProtocolError(f"invalid URL {_shown(text)}: {error}") from None
         if parts.scheme not in _PORTS:
             raise LocalProtocolError(
-                f"invalid gateway URL {text!r:.200}: scheme must be ws, wss, http or https"
+                f"invalid gateway URL {_shown(text)}: scheme must be ws, wss, http or https"
             )
         if not host or parts.username is not None:
             raise LocalProtocolError(
-                f"invalid gateway URL {text!r:.200}: expected a host without user name"
+                f"invalid gateway URL {_shown(text)}: expected a host without user name"
             )
         if port == 0:
-            raise LocalProtocolError(f"invalid URL {text!r:.200}: port must be from 1 to 65535")
+            raise LocalProtocolError(f"invalid URL {_shown(text)}: port must be from 1 to 65535")
         path, query = parts.path or "/", parts.query
         target = path + query
         if not target.isascii() or not target.isprintable() or " " in target:
-            raise LocalProtocolError(f"invalid URL {text!r:.200}: expected {_ESCAPED}")
+            raise LocalProtocolError(f"invalid URL {_shown(text)}: expected {_ESCAPED}")
         return cls(parts.scheme, host, port or _PORTS[parts.scheme], path, query)
 
     @property
@@ -164,7 +164,7 @@ class UrlPolicy:
             return None, f"URL has {len(text)} characters: expected at most {MAX_URL_LENGTH}"
         try:
             if not text.isascii():
-                raise LocalProtocolError(f"invalid URL {text!r:.200}: expected {_ESCAPED}")
+                raise LocalProtocolError(f"invalid URL {_shown(text)}: expected {_ESCAPED}")
             url = Url.parse(text)
         except LocalProtocolError as error:
             return None, str(error)
@@ -178,6 +178,12 @@ class UrlPolicy:
                 "Config.trusted_hosts"
             )
         return url, ""
+
+
+def _shown(text: str) -> str:
+    """Return the repr of a URL without its user name and password."""
+    shown = re.sub(r"//.*@", "//", text, flags=re.DOTALL)
+    return f"{shown!r:.200}"
 
 
 def _host(text: str, *, bracketed: bool = False) -> str:

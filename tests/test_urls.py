@@ -212,3 +212,22 @@ def test_plaintext_to_another_host_requires_the_option() -> None:
         UrlPolicy(url, [], allow_plaintext=False)
 
     assert UrlPolicy(url, [], allow_plaintext=True).check("ws://chat.example/x")[0] is not None
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ws://me:hunter2@host",
+        "ftp://me:hunter2@host",
+        "ws://me:hunter2@host:99999",
+        "ws://me:hun@ter2@host:0",
+        "ws://me:hunter2@ho st",
+        "ws://me:hunter2@host/é",
+    ],
+)
+def test_error_of_a_url_has_no_password(url: str) -> None:
+    with pytest.raises(LocalProtocolError) as raised:
+        Url.parse(url)
+
+    assert "ter2" not in str(raised.value)
+    assert "//ho" in str(raised.value)
