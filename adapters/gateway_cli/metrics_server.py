@@ -38,7 +38,8 @@ async def serve_metrics(port: int, text: Callable[[], str | None]) -> AsyncItera
                 await _answer(reader, writer, text)
         finally:
             tasks.discard(task)
-            writer.close()
+            # What was not taken in time would keep a closing transport for ever.
+            writer.transport.abort()
 
     server = await asyncio.start_server(accept, _HOST, port)
     try:
@@ -54,6 +55,7 @@ async def _answer(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, text: Callable[[], str | None]
 ) -> None:
     """Read a request and write its response; give up if the peer does not follow."""
+    writer.transport.set_write_buffer_limits(0)  # `drain` waits until all is sent
     connection = h11.Connection(h11.SERVER, max_incomplete_event_size=_MAX_REQUEST)
     with contextlib.suppress(OSError):  # also for TimeoutError
         async with asyncio.timeout(_SECONDS):

@@ -126,3 +126,24 @@ def test_open_connections_end_with_the_server() -> None:
         assert await waiting == ("", {}, "")
 
     asyncio.run(main())
+
+
+def test_reader_that_stops_reading_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics_server, "_SECONDS", 0.3)
+
+    async def main() -> None:
+        text = "# " + "x" * 2**24
+        async with asyncio.timeout(PATIENCE), serve_metrics(0, lambda: text) as url:
+            port = int(url.removeprefix("http://127.0.0.1:").removesuffix("/metrics"))
+            reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
+            writer.write(_request())
+            await asyncio.sleep(1)
+            with contextlib.suppress(ConnectionError):
+                received = 0
+                while data := await reader.read(65536):
+                    received += len(data)
+            writer.close()
+
+        assert received < len(text)
+
+    asyncio.run(main())
