@@ -43,7 +43,6 @@ def timeline_file(
     Example:
       gateway-proto timeline trace.jsonl --out trace.html
     """
-    out = out or file.with_suffix(".html")
     try:
         with open_with_progress(file, console(stderr=True)) as lines:
             data = timeline_data(read(lines))
@@ -58,6 +57,7 @@ def timeline_file(
             fail(f"{file}: it cannot be written as JSON: {error}", status=MISUSED)
         sys.stdout.write(text)
         return
+    out = out or file.with_suffix(".html")
     try:
         text = page(data, file.name)
     except ImportError:

@@ -342,6 +342,22 @@ def test_hovered_point_shows_its_description(browser: Page, demo: pathlib.Path) 
     assert "connection 3" in text
 
 
+def test_hovered_name_of_a_dispatch_is_text(browser: Page, tmp_path: pathlib.Path) -> None:
+    name = "<a href='https://example.com'>%{x}</a>"
+    line = {"at": 0.0, "id": 1, "new": "connection", "config": {"version": 10}, "state": "ready"}
+    event = {"type": "Dispatch", "name": name, "sequence": 1, "d": {}}
+    path = tmp_path / "names.html"
+    lines = [line, {"at": 1.0, "id": 1, "state": "ready", "events": [event]}]
+    path.write_text(page(timeline_data(lines), "names"), encoding="utf-8")
+    browser.open(path, 1280)
+
+    browser.run("Plotly.Fx.hover('dispatches', [{curveNumber: 0, pointNumber: 0}])")
+    browser.wait(lambda: browser.all("#dispatches .hovertext"), "the text")
+
+    assert name in browser.all("#dispatches .hovertext")[0].text
+    assert not browser.all("#dispatches .hovertext a")
+
+
 def test_text_of_a_peer_is_never_executed(browser: Page, tmp_path: pathlib.Path) -> None:
     evil = "</script><script>document.title='owned'</script><img src=x onerror=alert(1)>"
     lines: list[str] = []
