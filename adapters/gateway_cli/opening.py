@@ -157,7 +157,8 @@ def _words(error: OSError) -> str:
 
 def _of_session(tls: ssl.SSLObject) -> str:
     certificate: Any = tls.getpeercert() or {}
-    names = [value for _, value in certificate.get("subjectAltName", ())]
+    # The names of a directory are tuples.
+    names = [value for _, value in certificate.get("subjectAltName", ()) if isinstance(value, str)]
     issuer = [value for parts in certificate.get("issuer", ()) for _, value in parts]
     return (
         f"{tls.version()}; a certificate for {', '.join(names[:3])}"

@@ -1,4 +1,4 @@
-"""`gateway-proto doctor` through proxies, and with several addresses."""
+"""`gateway-proto doctor` through proxies, with several addresses, and with other certificates."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 
 from gateway_asyncio import serve_gateway
 from gateway_cli.doctor_checks import ConnectionCheck, Finding
+from gateway_cli.opening import _of_session
 from gateway_proto.server import Server
 from tests.adapters.proxies import HttpProxy, running
 from tests.adapters.support import DOCTOR_CONFIG, PATIENCE, run_command
@@ -82,3 +83,17 @@ def test_proxy_and_no_proxy_exclude_each_other(command: str) -> None:
 
     assert result.returncode == 2
     assert "exclude each other" in result.stderr
+
+
+def test_certificate_with_the_name_of_a_directory_is_described() -> None:
+    class Tls:
+        def version(self) -> str:
+            return "TLSv1.3"
+
+        def getpeercert(self) -> dict[str, object]:
+            directory = ("DirName", ((("commonName", "x"),),))
+            return {"subjectAltName": (directory, ("DNS", "localhost")), "notAfter": "today"}
+
+    text = _of_session(Tls())  # type: ignore[arg-type]
+
+    assert text == "TLSv1.3; a certificate for localhost by nobody, until today"
