@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import logging
 import re
-import signal
 import sys
-from types import FrameType
 from typing import Annotated, Any
 
 import typer
@@ -17,6 +16,7 @@ from gateway_cli.command_group import CommandPlace, GroupPlace, group_of
 from gateway_cli.crash_report import CRASHED, crash, one_line
 from gateway_cli.escaping import escape_lines
 from gateway_cli.output import INTERRUPTED, OutputFailed, discard_output
+from gateway_cli.start import exit_without_extra
 
 __all__ = ["app", "run_command"]
 
@@ -33,7 +33,7 @@ Exit status:
     1  on failure; the last line has the reason
     2  if the options, or a file, cannot be used
    70  after an internal error; it prints what to report
-  130  after Ctrl-C or SIGTERM
+  130  after Ctrl-C, SIGTERM or SIGHUP
 """
 
 _FLEET: dict[str, CommandPlace | GroupPlace] = {
@@ -91,6 +91,16 @@ def _options(
 
 _MAX_VALUE_LENGTH = 20
 """Longer values of options are not shown: a token may be at the wrong place."""
+_OF_OUTPUT = (
+    errno.EPIPE,
+    errno.EINVAL,
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EIO,
+    errno.EBADF,
+)
+"""Errors of writing; others without a file are those of the system, such as too many files."""
 # click's ClickException. New versions of typer bring a click of their own, which is not public.
 _ClickError: Any = typer.BadParameter.__mro__[2]
 
@@ -100,18 +110,15 @@ def run_command() -> int:
     # Its records are shown as events already, so they are not written to standard error.
     logging.getLogger("gateway_proto").addHandler(logging.NullHandler())
     logging.getLogger("gateway_proto").propagate = False
-    # Also where a shell started it in the background, and with Ctrl-C ignored.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, _interrupt)
     try:
         status = app(standalone_mode=False)
         sys.stdout.flush()
         return status if isinstance(status, int) else 0
     except _ClickError as error:
-        if sys.argv[1:]:
-            _complain(_wrong_word(error, sys.argv[1:]))
-        else:  # its message is the help
+        if type(error).__name__ == "NoArgsIsHelpError":  # its message is the help
             error.show()
+        else:
+            _complain(_wrong_word(error, sys.argv[1:]))
         return int(error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         discard_output()
@@ -124,10 +131,14 @@ def run_command() -> int:
     except OutputFailed as error:
         return _without_output(error)
     except OSError as error:
-        if error.filename is None:
+        if error.filename is None and error.errno in _OF_OUTPUT:
             return _without_output(OutputFailed(error))
-        _complain(f"{error.filename}: {error.strerror}")
+        where = "" if error.filename is None else f"{error.filename}: "
+        _complain(f"{where}{error.strerror or error}")
         return 1
+    except ModuleNotFoundError as error:  # of a part that is imported when it is used
+        exit_without_extra(error)
+        return _crashed(error)
     except Exception as error:
         return _crashed(error)
 
@@ -163,10 +174,3 @@ def _without_output(error: OutputFailed) -> int:
         _complain(str(error))
     discard_output()
     return 1
-
-
-def _interrupt(_: int, frame: FrameType | None) -> None:
-    """Raise KeyboardInterrupt for SIGTERM, as Ctrl-C does."""
-    handler = signal.getsignal(signal.SIGINT)
-    if callable(handler):
-        handler(signal.SIGINT, frame)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeAlias
 
@@ -11,6 +10,7 @@ import gateway_asyncio
 from gateway_cli.output import Output
 from gateway_cli.running import run
 from gateway_cli.show import MISUSED, fail
+from gateway_cli.start import ending_signals
 
 __all__ = ["ADAPTERS", "SECONDS"]
 
@@ -43,7 +43,7 @@ def _run_on_trio(main: Main, output: Output) -> None:
     errors: list[Exception] = []
 
     async def bounded() -> None:
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        with trio.open_signal_receiver(*ending_signals()) as signals:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(interrupt, signals, nursery.cancel_scope)
                 try:

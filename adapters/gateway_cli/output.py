@@ -18,7 +18,7 @@ from typing import Any, TextIO
 __all__ = ["INTERRUPTED", "LIMIT", "Output", "OutputFailed", "OutputFile", "discard_output"]
 
 INTERRUPTED = 130
-"""The exit status after Ctrl-C or SIGTERM."""
+"""The exit status after Ctrl-C, SIGTERM or SIGHUP."""
 LIMIT = 4 * 2**20
 """Characters that may wait to be written; one line more is always taken."""
 _PIECE = 65536

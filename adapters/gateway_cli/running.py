@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from gateway_cli.output import INTERRUPTED, Output
+from gateway_cli.start import ending_signals
 
 __all__ = ["run"]
 
@@ -28,7 +29,7 @@ def run(
     on_signal: Callable[[], object] | None = None,
     grace: float = _GRACE_SECONDS,
 ) -> T:
-    """Run a coroutine on asyncio. Ctrl-C and SIGTERM cancel it, and raise KeyboardInterrupt.
+    """Run a coroutine on asyncio. The ending signals cancel it, and raise KeyboardInterrupt.
 
     With `on_signal` they call this instead, in the event loop. If the coroutine has not ended
     `grace` seconds after a signal, or at a second one, the process exits with `status`. Raises what
@@ -50,11 +51,12 @@ def run(
             loop.call_soon_threadsafe(task.cancel if on_signal is None else on_signal)
 
         def stop() -> None:
-            if not loop.is_closed():
+            # After a signal it ends anyway, or drains without a terminal.
+            if not (loop.is_closed() or interrupted.is_set()):
                 loop.call_soon_threadsafe(task.cancel)
 
         output.on_error = stop
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in numbers:
             # The handler of the loop wakes it if the signal comes just before its system call.
             # It would not run in a loop that is blocked; the other one does.
             with contextlib.suppress(NotImplementedError):  # on Windows
@@ -62,7 +64,8 @@ def run(
             signal.signal(number, interrupt)
         return await main()
 
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = ending_signals()
+    before = {number: signal.getsignal(number) for number in numbers}
     try:
         result = asyncio.run(cancellable())
     except asyncio.CancelledError:
@@ -70,9 +73,12 @@ def run(
             raise KeyboardInterrupt from None
     finally:
         output.on_error = None
-        output.drain()
-        deadline.cancel()
+        # The closed loop has left the defaults, and the output may take a while.
         for number, handler in before.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        try:
+            output.drain()
+        finally:
+            deadline.cancel()
     output.check()
     return result

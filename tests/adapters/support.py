@@ -25,6 +25,7 @@ import trio
 import gateway_asyncio
 import gateway_cli
 import gateway_trio
+from gateway_cli.start import ending_signals
 from gateway_proto import Config, Dispatch, Event, GaveUpError
 from gateway_proto.server import Server, ServerConfig
 from gateway_pytest import RunningGateway
@@ -154,7 +155,7 @@ def run_command(*arguments: str, **environment: str) -> subprocess.CompletedProc
         patch.setattr(sys, "stderr", errors)
         patch.setattr(logger, "propagate", logger.propagate)
         patch.setattr(logger, "handlers", list(logger.handlers))
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in ending_signals():
             stack.callback(signal.signal, number, signal.getsignal(number))
         with pytest.raises(SystemExit) as ended:
             gateway_cli.main()

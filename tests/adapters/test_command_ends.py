@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import io
 import json
 import os
 import pathlib
@@ -14,6 +17,9 @@ import time
 
 import pytest
 
+from gateway_cli.output import Output
+from gateway_cli.running import run
+from gateway_cli.start import ending_signals
 from tests.adapters.support import (
     COMMAND,
     ENVIRONMENT,
@@ -26,7 +32,11 @@ from tests.adapters.support import (
 )
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_signal_ends_tail_with_130_and_keeps_the_session(
     number: signal.Signals, tmp_path: pathlib.Path
 ) -> None:
@@ -181,6 +191,80 @@ def test_closed_streams_do_not_change_the_status(
     assert "Traceback" not in result.stderr + result.stdout
 
 
+def test_signals_are_handled_while_the_output_drains(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The handlers are not those that the closed event loop leaves: SIGTERM would kill."""
+    output, seen = Output(io.StringIO()), []
+    before = [signal.getsignal(number) for number in ending_signals()]
+
+    def drain() -> None:
+        seen.extend(signal.getsignal(number) for number in ending_signals())
+
+    async def main() -> str:
+        return "result"
+
+    monkeypatch.setattr(output, "drain", drain)
+    with contextlib.ExitStack() as stack:
+        for number, handler in zip(ending_signals(), before, strict=True):
+            stack.callback(signal.signal, number, handler)
+            signal.signal(number, _interrupt)
+
+        assert run(output, main) == "result"
+
+    assert seen == [_interrupt] * len(before)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_signal_before_the_command_is_imported_is_status_130(
+    number: signal.Signals, tmp_path: pathlib.Path
+) -> None:
+    (tmp_path / "typer.py").write_text(
+        f"import signal, time\nsignal.raise_signal({int(number)})\ntime.sleep(60)\n"
+    )
+    path = f"{tmp_path}{os.pathsep}{ENVIRONMENT['PYTHONPATH']}"
+
+    result = subprocess.run(
+        [*COMMAND, "demo"],
+        env={**ENVIRONMENT, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (result.returncode, result.stderr) == (130, "")
+
+
+def test_hangup_that_is_ignored_stays_ignored() -> None:
+    """As `nohup` has it."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        run_command("--version")
+
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        assert ending_signals() == [signal.SIGINT, signal.SIGTERM]
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_error_of_the_system_is_not_one_of_the_output(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr("gateway_cli.doctor.run", full)
+
+    result = run_command("doctor", "--gateway", "ws://127.0.0.1:1")
+
+    assert result.returncode == 1
+    assert result.stderr == f"gateway-proto: {os.strerror(errno.EMFILE)}\n"
+
+
+def test_group_without_a_command_shows_its_help() -> None:
+    result = run_command("fleet")
+
+    assert result.returncode == 2
+    assert "Ask a member to give its shards away.\n" in result.stderr
+    assert not result.stderr.startswith("gateway-proto: ")
+
+
 def test_gateway_proto_module_runs_the_command() -> None:
     result = subprocess.run(
         [sys.executable, "-m", "gateway_proto", "--version"],
@@ -194,7 +278,7 @@ def test_gateway_proto_module_runs_the_command() -> None:
 
 
 @pytest.mark.parametrize("module", ["gateway_proto", "gateway_cli"])
-@pytest.mark.parametrize("missing", ["typer", "rich", "trio"])
+@pytest.mark.parametrize("missing", ["typer", "rich", "trio", "trustme"])
 def test_command_without_its_extra_names_the_extra(
     module: str, missing: str, tmp_path: pathlib.Path
 ) -> None:
@@ -205,6 +289,8 @@ def test_command_without_its_extra_names_the_extra(
         words = ["demo"]
     if missing == "trio":
         words, needs = ["demo", "--adapter", "trio"], "--adapter trio"
+    if missing == "trustme":
+        words = ["serve", "--port", "0", "--tls"]
 
     result = subprocess.run(
         [sys.executable, "-m", module, *words],
