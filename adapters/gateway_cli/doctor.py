@@ -22,6 +22,7 @@ from gateway_cli.options import (
     NoProxyOption,
     ProxyOption,
     chosen,
+    finite,
     proxy_setting,
     version_of,
 )
@@ -46,7 +47,14 @@ def doctor(
     compression: CompressionOption = Compression.NONE.value,
     seconds: Annotated[
         float,
-        typer.Option("--timeout", metavar="SECONDS", help="For each step.", min=0.1, max=600),
+        typer.Option(
+            "--timeout",
+            metavar="SECONDS",
+            help="For each step.",
+            min=0.1,
+            max=600,
+            callback=finite("--timeout"),
+        ),
     ] = 10.0,
     proxy: ProxyOption = None,
     no_proxy: NoProxyOption = False,

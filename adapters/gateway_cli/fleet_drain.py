@@ -9,7 +9,7 @@ import typer
 
 from gateway_cli.fleet_options import BotOption, StoreOption, opened_store, run_with_store
 from gateway_cli.fleet_view import FleetView, MemberRow, find_generation, read_members
-from gateway_cli.options import JsonOption
+from gateway_cli.options import JsonOption, finite
 from gateway_cli.show import Screen
 from gateway_proto import LocalProtocolError
 
@@ -32,6 +32,7 @@ def fleet_drain(
             help="How long to wait until its shards are given away; 0: not at all.",
             min=0,
             max=3600,
+            callback=finite("--seconds"),
         ),
     ] = 60.0,
     as_json: JsonOption = False,

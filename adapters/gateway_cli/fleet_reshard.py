@@ -10,7 +10,7 @@ import typer
 from gateway_cli.fleet_change import read_change
 from gateway_cli.fleet_options import BotOption, StoreOption, opened_store, run_with_store
 from gateway_cli.fleet_view import find_generation
-from gateway_cli.options import JsonOption
+from gateway_cli.options import JsonOption, finite
 from gateway_cli.show import MISUSED, Screen, fail
 from gateway_proto import LocalProtocolError
 from gateway_proto.fleet.member_record import MAX_SHARDS
@@ -36,7 +36,11 @@ def fleet_reshard(
     seconds: Annotated[
         float,
         typer.Option(
-            metavar="SECONDS", help="How long to wait for the end of the change.", min=0, max=604800
+            metavar="SECONDS",
+            help="How long to wait for the end of the change.",
+            min=0,
+            max=604800,
+            callback=finite("--seconds"),
         ),
     ] = 0.0,
     as_json: JsonOption = False,
@@ -52,7 +56,12 @@ def fleet_reshard(
       gateway-proto fleet reshard 32 --store redis://127.0.0.1 --seconds 600
     """
     if (count is None) is not cancel:
-        fail("expected COUNT, or --cancel", status=MISUSED)
+        problem = (
+            "missing COUNT: pass it"
+            if count is None
+            else "COUNT and --cancel exclude each other: pass COUNT"
+        )
+        fail(f"{problem}, or --cancel", status=MISUSED)
     screen, engine = Screen(as_json=as_json), opened_store(store)
     run_with_store(screen, lambda: _reshard(screen, engine, bot, count, seconds))
 

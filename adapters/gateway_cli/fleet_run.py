@@ -17,6 +17,7 @@ from gateway_cli.options import (
     NoProxyOption,
     ProxyOption,
     TokenFileOption,
+    finite,
     proxy_setting,
 )
 from gateway_cli.settings import Settings, client_config
@@ -65,6 +66,7 @@ def fleet_run(
             help="A member without heartbeats for SECONDS loses its shards.",
             min=0.3,
             max=3600,
+            callback=finite("--ttl"),
         ),
     ] = 10.0,
     interval: Annotated[
@@ -106,7 +108,11 @@ def fleet_run(
     drain_seconds: Annotated[
         float,
         typer.Option(
-            metavar="SECONDS", help="How long a drain may take after a signal.", min=0, max=3600
+            metavar="SECONDS",
+            help="How long a drain may take after a signal.",
+            min=0,
+            max=3600,
+            callback=finite("--drain-seconds"),
         ),
     ] = 30.0,
     token_file: TokenFileOption = None,

@@ -11,7 +11,7 @@ from gateway_cli.fleet_change import read_change
 from gateway_cli.fleet_options import BotOption, StoreOption, opened_store, run_with_store
 from gateway_cli.fleet_tables import fleet_tables
 from gateway_cli.fleet_view import FleetView, find_generation, read_members
-from gateway_cli.options import JsonOption
+from gateway_cli.options import JsonOption, finite
 from gateway_cli.show import Screen, console
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def fleet_status(
             help="A member is alive if a heartbeat was seen within SECONDS.",
             min=0,
             max=3600,
+            callback=finite("--seconds"),
         ),
     ] = 4.0,
     every: Annotated[

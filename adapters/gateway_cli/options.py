@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import enum
+import math
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Annotated, TypeAlias, TypeVar
 
 import typer
@@ -21,6 +22,7 @@ __all__ = [
     "ApiOption",
     "ApiVersionOption",
     "CompressionOption",
+    "ConnectionsOption",
     "EncodingOption",
     "GatewayOption",
     "IntentsOption",
@@ -32,6 +34,7 @@ __all__ = [
     "chosen",
     "complete_api_version",
     "complete_intents",
+    "finite",
     "proxy_setting",
     "version_of",
 ]
@@ -102,6 +105,16 @@ CompressionOption: TypeAlias = Annotated[
         autocompletion=lambda: [compression.value for compression in Compression],
     ),
 ]
+ConnectionsOption: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        "--shards",
+        metavar="NUMBER",
+        help="NUMBER connections; 0: as many as the lookup recommends.",
+        min=0,
+        max=2**16,
+    ),
+]
 TokenFileOption: TypeAlias = Annotated[
     pathlib.Path | None,
     typer.Option(
@@ -147,6 +160,17 @@ def chosen(option: str, word: str, kind: type[E]) -> E:
     except ValueError:
         known = ", ".join(str(member.value) for member in kind)
         fail(f"invalid {option} {word!r}: use one of {known}", status=MISUSED)
+
+
+def finite(option: str) -> Callable[[float | None], float | None]:
+    """Return the callback of an option that rejects nan, which is in any range, and infinity."""
+
+    def check(value: float | None) -> float | None:
+        if value is not None and not math.isfinite(value):
+            fail(f"invalid {option} {value}: expected a finite number", status=MISUSED)
+        return value
+
+    return check
 
 
 def version_of(number: int) -> ProtocolVersion:

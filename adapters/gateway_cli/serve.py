@@ -14,6 +14,7 @@ from gateway_cli.options import (
     JsonOption,
     RecordOption,
     complete_api_version,
+    finite,
     version_of,
 )
 from gateway_cli.progress import read_text
@@ -108,6 +109,7 @@ def serve(
             metavar="SECONDS",
             help="Dispatch a numbered TICK to all clients every SECONDS.",
             min=0.001,
+            callback=finite("--tick"),
         ),
     ] = None,
     record: RecordOption = None,
@@ -123,6 +125,8 @@ def serve(
     """
     if version is not None:
         version_of(version)
+    if not host:
+        fail("invalid --host '': expected a name or an address", status=MISUSED)
     config = server_config(
         tokens=frozenset(token) if token else None,
         versions=None if version is None else (version,),
@@ -168,5 +172,7 @@ def _parsed(path: pathlib.Path, parse: Callable[[str], T]) -> T:
     text = read_text(path)
     try:
         return parse(text)
+    except ImportError:
+        fail(f"{path}: YAML needs pyyaml: install gateway-proto[cli]", status=MISUSED)
     except Exception as error:  # of msgspec, of YAML, of too deep a nesting: the file's fault
         fail(f"{path}: {error or type(error).__name__}", status=MISUSED)

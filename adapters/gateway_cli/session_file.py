@@ -14,7 +14,7 @@ from gateway_cli.progress import read_text
 from gateway_cli.show import MISUSED, complain, fail
 from gateway_proto import Config, LocalProtocolError, Session
 
-__all__ = ["NotSaved", "SessionFile", "session_file"]
+__all__ = ["NotSaved", "SessionFile", "check_session_option", "session_file"]
 
 _MAX_BYTES = 2**20
 
@@ -70,7 +70,8 @@ class SessionFile:
         self._saved = session
 
     def _write(self, text: str) -> None:
-        handle, name = tempfile.mkstemp(dir=self._path.parent, prefix=f".{self._path.name}.")
+        # A short prefix: with the name of the file it might be too long.
+        handle, name = tempfile.mkstemp(dir=self._path.parent, prefix=".session.")
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as file:
                 file.write(text)
@@ -79,6 +80,18 @@ class SessionFile:
             with contextlib.suppress(OSError):
                 os.unlink(name)
             raise
+
+
+def check_session_option(
+    session: pathlib.Path | None, shards: int | None, record: pathlib.Path | None
+) -> None:
+    """End with the reason if --session and other options exclude each other."""
+    if session is None:
+        return
+    if shards is not None:
+        fail("--session is for one connection: leave out --session or --shards", status=MISUSED)
+    if record is not None and os.path.realpath(session) == os.path.realpath(record):
+        fail(f"--session and --record name one file, {record}: expected two", status=MISUSED)
 
 
 @contextlib.contextmanager

@@ -21,6 +21,15 @@ __all__ = ["Settings", "client_config", "parsed_url"]
 _MAX_TOKEN_BYTES = 2**16
 _TOKEN_OF_DISCORD = re.compile(r"(Bot )?[\w-]+\.[\w-]+\.[\w-]+")
 """A bot's: three parts of base64url. https://docs.discord.com/developers/reference"""
+_OPTIONS = {
+    "api_url": "api",
+    "compression": "compression",
+    "encoding": "encoding",
+    "gateway_url": "gateway",
+    "intents": "intents",
+    "version": "api-version",
+}
+"""Options of fields of `Config`."""
 
 
 @attrs.frozen(kw_only=True)
@@ -66,7 +75,12 @@ def configured(**fields: Any) -> Config:
     try:
         return Config(**fields)
     except LocalProtocolError as error:
-        fail(str(error), status=MISUSED)
+        fail(re.sub(r"Config\.(\w+)", _option, str(error)), status=MISUSED)
+
+
+def _option(field: re.Match[str]) -> str:
+    name = _OPTIONS.get(field[1])
+    return field[0] if name is None else f"--{name}"
 
 
 def parsed_url(api: str | None, gateway: str | None) -> Url | None:

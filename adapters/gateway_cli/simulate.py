@@ -11,7 +11,7 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,8 +21,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from gateway_cli.escaping import json_line
-from gateway_cli.options import JsonOption
+from gateway_cli.options import JsonOption, finite
 from gateway_cli.show import MISUSED, console, fail, print_verdict
+from gateway_cli.start import ending_signals
 from gateway_proto import LocalProtocolError
 
 if TYPE_CHECKING:
@@ -43,11 +44,12 @@ _LISTED = 5
 
 
 def _seeds(text: str) -> range:
-    match = re.fullmatch(r"(\d+)(?:-(\d+))?", text)
+    match = re.fullmatch(r"([0-9]{1,18})(?:-([0-9]{1,18}))?", text)
     first, last = (0, -1) if match is None else (int(match[1]), int(match[2] or match[1]))
     if last < first:
         raise LocalProtocolError(
-            f"invalid seeds {text!r}: expected a number or a range such as 0-99"
+            f"invalid --seeds {text!r:.80}: expected a number or a range such as 0-99, of at most "
+            "18 digits"
         )
     return range(first, last + 1)
 
@@ -120,8 +122,10 @@ _advanced: Any = None
 def _begin_process(advanced: Any) -> None:
     global _advanced
     _advanced = advanced
-    # Ctrl-C reaches all processes of a terminal: the first one ends the others.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # A terminal sends them to all its processes: the first one ends the others.
+    for number in ending_signals():
+        if number != signal.SIGTERM:
+            signal.signal(number, signal.SIG_IGN)
 
 
 def _run_in_process(seed: int, histories: _Histories) -> Report | InvariantViolation:
@@ -152,6 +156,23 @@ def _run_histories(
     return _run_in_pool(pool, seeds, histories, jobs, advanced, advance)
 
 
+@contextlib.contextmanager
+def _deferred_signals() -> Iterator[None]:
+    """Handle signals after the block: a process that is half started would print a traceback."""
+    received: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, _: received.append(number))
+        for number in ending_signals()
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        if received:
+            signal.raise_signal(received[0])
+
+
 def _run_in_pool(
     pool: concurrent.futures.ProcessPoolExecutor,
     seeds: Iterable[int],
@@ -163,10 +184,11 @@ def _run_in_pool(
     waiting = iter(seeds)
     shown = 0.0
     try:
-        running = {
-            pool.submit(_run_in_process, seed, histories)
-            for seed in itertools.islice(waiting, jobs)
-        }
+        with _deferred_signals():
+            running = {
+                pool.submit(_run_in_process, seed, histories)
+                for seed in itertools.islice(waiting, jobs)
+            }
         while running:
             more, shown = advanced.value - shown, advanced.value
             advance(more)
@@ -177,10 +199,11 @@ def _run_in_pool(
                 return_when=concurrent.futures.FIRST_COMPLETED,
             )
             for future in done:
-                running |= {
-                    pool.submit(_run_in_process, seed, histories)
-                    for seed in itertools.islice(waiting, 1)
-                }
+                with _deferred_signals():
+                    running |= {
+                        pool.submit(_run_in_process, seed, histories)
+                        for seed in itertools.islice(waiting, 1)
+                    }
                 yield future.result()
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
@@ -366,7 +389,10 @@ def simulate(
     years: Annotated[
         float | None,
         typer.Option(
-            metavar="YEARS", help="Run seeds until they add up to YEARS of one client.", min=0.0
+            metavar="YEARS",
+            help="Run seeds until they add up to YEARS of one client.",
+            min=0.0,
+            callback=finite("--years"),
         ),
     ] = None,
     days: Annotated[
@@ -376,6 +402,7 @@ def simulate(
             help="Length of one history, summed over its clients. Default: 10, or four minutes of "
             "each shard of a fleet.",
             min=0.001,
+            callback=finite("--days"),
         ),
     ] = None,
     jobs: Annotated[
@@ -408,5 +435,7 @@ def simulate(
         good = _simulate(screen, page, seeds=seeds, years=years, histories=histories, jobs=jobs)
     except LocalProtocolError as error:
         fail(str(error), status=MISUSED)
+    except concurrent.futures.BrokenExecutor:
+        fail("a process of the simulation was killed, or had too little memory: use fewer --jobs")
     if not good:
         raise typer.Exit(1)

@@ -18,6 +18,7 @@ from gateway_cli.options import (
     ApiOption,
     ApiVersionOption,
     CompressionOption,
+    ConnectionsOption,
     EncodingOption,
     GatewayOption,
     IntentsOption,
@@ -29,7 +30,12 @@ from gateway_cli.options import (
     proxy_setting,
 )
 from gateway_cli.running import run
-from gateway_cli.session_file import NotSaved, SessionFile, session_file
+from gateway_cli.session_file import (
+    NotSaved,
+    SessionFile,
+    check_session_option,
+    session_file,
+)
 from gateway_cli.settings import Settings, client_config
 from gateway_cli.show import MISUSED, Screen, fail
 from gateway_cli.trace_output import open_recorder
@@ -65,12 +71,7 @@ def tail(
     intents: IntentsOption = None,
     encoding: EncodingOption = Encoding.JSON.value,
     compression: CompressionOption = Compression.NONE.value,
-    shards: Annotated[
-        int | None,
-        typer.Option(
-            metavar="NUMBER", help="NUMBER connections; 0: as many as the lookup recommends.", min=0
-        ),
-    ] = None,
+    shards: ConnectionsOption = None,
     session: Annotated[
         pathlib.Path | None,
         typer.Option(
@@ -93,8 +94,7 @@ def tail(
     Example:
       GATEWAY_TOKEN=any gateway-proto tail --api http://127.0.0.1:8080/api --intents guilds
     """
-    if shards is not None and session is not None:
-        fail("--session is for one connection: leave out --session or --shards", status=MISUSED)
+    check_session_option(session, shards, record)
     config = client_config(
         Settings(
             api=api,

@@ -21,9 +21,9 @@ def tls_context() -> ssl.SSLContext:
     name = os.environ.get("SSL_CERT_FILE")
     if not name:
         return context
-    text = read_text(pathlib.Path(name))
+    text = read_text(pathlib.Path(name), option="SSL_CERT_FILE")
     try:
         context.load_verify_locations(cadata=text)
     except (ssl.SSLError, ValueError):
-        fail(f"{name}: no certificates in PEM: SSL_CERT_FILE names it", status=MISUSED)
+        fail(f"SSL_CERT_FILE {name}: no certificates in PEM", status=MISUSED)
     return context

@@ -121,6 +121,28 @@ GATEWAY = ["tail", "--gateway", "ws://127.0.0.1:1"]
         (["doctor", "--timeout", "0"], "Invalid value '0' for '--timeout'"),
         (["serve", "--port", "secret-token-in-the-wrong-place"], "Invalid value for '--port'"),
         (["replay", "/no/such"], "/no/such: No such file or directory"),
+        (["timeline", "/"], "/: Is a directory"),
+        (["serve", "--host", ""], "invalid --host '': expected a name or an address"),
+        (["serve", "--tick", "inf"], "invalid --tick inf: expected a finite number"),
+        (["simulate", "--years", "inf"], "invalid --years inf: expected a finite number"),
+        ([*GATEWAY, "--shards", "65537"], "--shards"),
+        ([*GATEWAY, "--session", "a", "--record", "./a"], "--session and --record name one file"),
+        (
+            ["tail", "--api", "http://me:secret-token@127.0.0.1"],
+            "invalid gateway URL 'http://127.0.0.1': expected a host without user name",
+        ),
+        (
+            [*GATEWAY, "--encoding", "etf", "--compression", "payload"],
+            "payload compression is for json: with etf set --compression to a stream",
+        ),
+        (
+            ["fleet", "reshard", "--store", "redis://localhost"],
+            "missing COUNT: pass it, or --cancel",
+        ),
+        (
+            ["fleet", "status", "--store", "redis://:secret-token@localhost:99999"],
+            "invalid --store: expected redis://host[:port][/db]",
+        ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -257,6 +257,16 @@ def test_failed_save_leaves_no_temporary_file(
     assert file.session is None
 
 
+def test_session_of_the_longest_lockable_name_is_saved(tmp_path: pathlib.Path) -> None:
+    """The name of the temporary file is not longer than that of the lock."""
+    path = tmp_path / ("x" * 249)
+
+    with locked(path):
+        SessionFile(path).save(SESSION)
+
+    assert Session.from_json(path.read_text()) == SESSION
+
+
 def test_lost_session_removes_its_file(tmp_path: pathlib.Path) -> None:
     path = tmp_path / "session"
     file = SessionFile(path)

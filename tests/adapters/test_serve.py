@@ -8,6 +8,7 @@ import pathlib
 import re
 import signal
 import subprocess
+import sys
 import urllib.error
 import urllib.request
 
@@ -71,6 +72,21 @@ def test_scenario_may_be_yaml(tmp_path: pathlib.Path) -> None:
         wait_until("RESUMED", lambda: "RESUMED" in out.read_text())
 
     assert "closed with 4009" in out.read_text()
+
+
+def test_scenario_of_yaml_names_its_extra(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "yaml", None)
+    file = tmp_path / "scenario.yaml"
+    file.write_text("[]")
+
+    result = run_command("serve", "--scenario", str(file))
+
+    assert result.returncode == 2
+    assert result.stderr == (
+        f"gateway-proto: {file}: YAML needs pyyaml: install gateway-proto[cli]\n"
+    )
 
 
 def test_serve_with_tls_prints_the_certificate_to_trust(tmp_path: pathlib.Path) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 import pytest
 import typer.testing
 
 from gateway_cli.app import app
+from gateway_cli.simulate import _deferred_signals
 from gateway_proto.testing import FleetSimulation, Simulation
 from gateway_proto.testing.simulation.fleet.history import FleetHistory
 from gateway_proto.testing.simulation.history import History
@@ -88,8 +91,10 @@ def test_broken_invariant_is_reported_with_a_replay_command(
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
-        (["--seeds", "9-1"], "invalid seeds '9-1'"),
-        (["--seed", "x"], "invalid seeds 'x'"),
+        (["--seeds", "9-1"], "invalid --seeds '9-1'"),
+        (["--seed", "x"], "invalid --seeds 'x'"),
+        (["--seeds", "0-9999999999999999999"], "of at most 18 digits"),
+        (["--seed", "9" * 5000], "of at most 18 digits"),
         (["--seed", "1", "--years", "1"], "either --seed or --years"),
         ([], "either --seed or --years"),
         (["--seed", "1", "--without", "rain"], "unknown fault kind 'rain'"),
@@ -160,3 +165,28 @@ def test_fault_kinds_of_clients_are_unknown_for_a_fleet() -> None:
 
     assert code == 2
     assert "unknown fault kind 'bomb'" in output
+
+
+def test_killed_process_of_a_simulation_is_no_crash(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise BrokenProcessPool("a child process terminated abruptly")
+
+    monkeypatch.setattr("gateway_cli.simulate._run_histories", broken)
+
+    code, output = _simulate("--seeds", "0-1", "--jobs", "2")
+
+    assert code == 1
+    assert "a process of the simulation was killed" in output
+
+
+def test_signal_while_processes_start_is_handled_afterwards() -> None:
+    before = signal.signal(signal.SIGTERM, lambda *_: steps.append("handled"))
+    steps = []
+    try:
+        with _deferred_signals():
+            signal.raise_signal(signal.SIGTERM)
+            steps.append("started")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+    assert steps == ["started", "handled"]
