@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar, overload
 
+from gateway_proto._checks import CALLBACK, SECONDS, as_now, instance_of
 from gateway_proto.client.client import Client, Dial
 from gateway_proto.connection import Connection
 from gateway_proto.server.server import Server
@@ -23,6 +24,8 @@ __all__ = ["Link", "LinkSide"]
 
 T = TypeVar("T")
 AnyConnection = Connection[Any, Any]
+_CLIENT = instance_of((Client, Connection), "a Client, or one connection of a client")
+_SERVER = instance_of((Server, Connection), "a Server, or one connection of a server")
 
 
 def _whole(data: bytes) -> Iterable[bytes]:
@@ -123,7 +126,11 @@ class Link:
         chop: Callable[[bytes], Iterable[bytes]] = _whole,
         delay: float = 0.0,
     ) -> None:
-        self.now: float = now
+        _CLIENT.named("client", client)
+        _SERVER.named("server", server)
+        CALLBACK.named("chop", chop)
+        SECONDS.named("delay", delay)
+        self.now: float = as_now(now)
         """Virtual time in seconds; only `run`, `run_until` and `send` advance it."""
         self.chop: Callable[[bytes], Iterable[bytes]] = chop
         self.delay: float = delay
@@ -141,6 +148,7 @@ class Link:
 
     def run(self, seconds: float = 0.0) -> None:
         """Advance the time from timer to timer."""
+        SECONDS.named("seconds", seconds)
         end = self.now + seconds
         self._settle()
         while (at := self._next()) is not None and at <= end:
@@ -155,6 +163,8 @@ class Link:
 
         Raises AssertionError if it does not hold within `within` seconds.
         """
+        CALLBACK.named("condition", condition)
+        SECONDS.named("within", within)
         end = self.now + within
         self._settle()
         while not condition():

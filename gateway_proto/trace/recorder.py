@@ -7,15 +7,16 @@ from typing import Self
 
 import attrs
 
+from gateway_proto._checks import CALLBACK, Check, as_now, instance_of
 from gateway_proto._version import __version__
 from gateway_proto.client.client import Client
 from gateway_proto.client.connection import ClientConnection
 from gateway_proto.client.lookup import LookupConnection
 from gateway_proto.commands import UpdatePresence
-from gateway_proto.config import Config
+from gateway_proto.config import Config, check_is_config
 from gateway_proto.server.config import ServerConfig
 from gateway_proto.server.server import Server
-from gateway_proto.session import Session
+from gateway_proto.session import Session, check_client
 from gateway_proto.trace.instrument import (
     ClientInstrumentation,
     ConnectionInstrumentation,
@@ -27,6 +28,9 @@ from gateway_proto.trace.writer import TraceLine, TraceWriter
 from gateway_proto.urls import Url
 
 __all__ = ["FORMAT", "VERSION", "Recorder"]
+
+_WRITE = Check(CALLBACK.allows, "a function of one line of text that is not async")
+_SERVER_CONFIG = instance_of(ServerConfig, "a ServerConfig")
 
 FORMAT = "gateway_proto trace"
 VERSION = 2
@@ -42,6 +46,7 @@ class Recorder:
     """
 
     def __init__(self, write: Callable[[str], object]) -> None:
+        _WRITE.named("write", write)
         self._log = TraceWriter(write, Redactor())
         self._log.line(format=FORMAT, version=VERSION, library=__version__)
 
@@ -60,6 +65,7 @@ class Recorder:
 
         Raises as `Client` does, and `LocalProtocolError` for a version that is not in `VERSIONS`.
         """
+        check_client(config, session, gateway, lookup_only, on_slot_needed)
         config, json = self._config(config)
         client = Client(
             config,
@@ -96,6 +102,7 @@ class Recorder:
         framing: bool = True,
     ) -> ClientConnection:
         """Return a recorded `ClientConnection` without a `Client`. Raises as `client` does."""
+        now = as_now(now)
         config, json = self._config(config)
         connection = ClientConnection(
             config, url, now=now, session=session, presence=presence, framing=framing
@@ -118,8 +125,9 @@ class Recorder:
 
     def lookup(self, config: Config, url: Url | str, *, now: float) -> LookupConnection:
         """Return a recorded `LookupConnection` without a `Client`. Raises as `client` does."""
+        now = as_now(now)
         config, json = self._config(config)
-        lookup = LookupConnection(config, Url.parse(str(url)), now=now)
+        lookup = LookupConnection(config, url if isinstance(url, Url) else Url.parse(url), now=now)
         line = self._new("lookup", at=now, config=json, url=str(url))
         ConnectionInstrumentation(self._log, lookup, line.fields["id"]).record_state(line.fields)
         self._log.end(line)
@@ -131,7 +139,9 @@ class Recorder:
         Set `ServerConfig.random` if session ids must not be guessable: without it the random source
         is a constant, in an adapter too.
         """
-        config = config or ServerConfig()
+        if config is None:
+            config = ServerConfig()
+        _SERVER_CONFIG.named("config", config)
         draw = config.random or _constant
         server = Server(attrs.evolve(config, random=self._log.record_random(draw)))
         line = self._new("server")
@@ -159,6 +169,7 @@ class Recorder:
 
     def _config(self, config: Config) -> tuple[Config, Json]:
         """Return the config with a recorded random source, and its JSON data."""
+        check_is_config(config)
         if self._log.secrets is not None:
             self._log.secrets.add_url(config.api_url)
             self._log.secrets.add_url(config.gateway_url)

@@ -14,6 +14,7 @@ import attrs
 import msgspec
 from wsproto.utilities import generate_accept_token
 
+from gateway_proto._checks import Check, Each, as_tuple
 from gateway_proto.errors import GatewayProtoError, LocalProtocolError
 from gateway_proto.trace.instrument import REST_PREFIX
 from gateway_proto.trace.recorder import FORMAT, VERSION, Recorder
@@ -30,6 +31,11 @@ from gateway_proto.trace.writer import TraceWriter
 from gateway_proto.urls import Url
 
 __all__ = ["Difference", "Step", "TraceError", "read", "replay"]
+
+_LINES = Each(
+    Check(lambda line: isinstance(line, str | bytes), "a line as a str or bytes"),
+    "the lines of a trace, such as an open file",
+)
 
 _INVALID_LINE_ERRORS = (
     *(AttributeError, LookupError, TypeError, ValueError, ArithmeticError),
@@ -69,7 +75,9 @@ class Step:
 
 def read(lines: Iterable[str | bytes]) -> list[Json]:
     """Return the lines of a trace after the first, with all fields. Raises `TraceError`."""
-    texts = list(lines)
+    given = as_tuple(lines)
+    _LINES.named("lines", given)
+    texts = list(given)
     while texts and not texts[-1].strip():
         texts.pop()
     head, *read = [_decoded(n, text, len(texts)) for n, text in enumerate(texts, 1)] or [{}]

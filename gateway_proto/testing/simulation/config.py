@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
 
 import attrs
 
+from gateway_proto._checks import (
+    BOOL,
+    COUNT,
+    DURATION,
+    POSITIVE,
+    SECONDS,
+    Check,
+    Checks,
+    as_words,
+    check_fields,
+    integer,
+    member_of,
+    optional,
+    rejected,
+    shown,
+)
 from gateway_proto.encoding import etf
 from gateway_proto.errors import LocalProtocolError
 from gateway_proto.testing.simulation.fault_kinds import FAULT_KINDS
@@ -22,15 +38,26 @@ EVENTS_LIMIT = 100_000
 """The limit of waiting events of a simulated client in bytes."""
 
 
-def _kinds(kinds: Iterable[str]) -> frozenset[str]:
-    return frozenset(kinds)
+SEED = integer(-(2**63), 2**64 - 1)
+MANY = integer(1, 1000)
 
 
-def _known_kinds(_setting: Any, _field: Any, kinds: frozenset[str]) -> None:
-    unknown = sorted(kinds - FAULT_KINDS.keys())
+def as_kinds(kinds: Iterable[str]) -> frozenset[str]:
+    """Return kinds of faults, or one, as a set; `check_kinds` rejects anything else."""
+    names: Any = as_words(kinds)
+    is_text = isinstance(names, tuple) and all(isinstance(name, str) for name in names)
+    return frozenset(names) if is_text else names
+
+
+def check_kinds(owner: Any, kinds: Any, known: Mapping[str, str]) -> None:
+    """Raise `LocalProtocolError` unless all are known kinds of faults."""
+    if not isinstance(kinds, frozenset):
+        name = f"{type(owner).__name__}.excluded_faults"
+        raise rejected(name, kinds, "kinds of faults, such as ('cut',)")
+    unknown = sorted(kinds - known.keys())
     if unknown:
         raise LocalProtocolError(
-            f"unknown fault kind {unknown[0]!r}: expected one of {', '.join(FAULT_KINDS)}"
+            f"unknown fault kind {shown(unknown[0])}: expected one of {', '.join(known)}"
         )
 
 
@@ -55,9 +82,7 @@ class SimulationConfig:
     """The mean time between two numbered dispatches to a session. None means no dispatches."""
     fault_interval: float | None = 900.0
     """The mean time between two faults of one client. None means no faults."""
-    excluded_faults: frozenset[str] = attrs.field(
-        default=frozenset(), converter=_kinds, validator=_known_kinds
-    )
+    excluded_faults: frozenset[str] = attrs.field(default=frozenset(), converter=as_kinds)
     """Kinds of faults that are left out, see `FAULT_KINDS`."""
     fault_phase: float = 4 * 3600.0
     """The length of a fault phase."""
@@ -68,9 +93,35 @@ class SimulationConfig:
     identify_budget: int = 900
     """The maximum number of Identifies of a client in 24 hours."""
 
+    _CHECKS: ClassVar[Checks] = {
+        "clients": MANY,
+        "servers": MANY,
+        "version": Check(
+            lambda value: integer(0).allows(value) and value in VERSIONS,
+            f"one of {', '.join(map(str, VERSIONS))}",
+        ),
+        "encoding": member_of(Encoding),
+        "compression": member_of(Compression),
+        "sharded": BOOL,
+        "max_concurrency": POSITIVE,
+        "heartbeat_interval": integer(1, 2**31 - 1),
+        "latency": SECONDS,
+        "dispatch_interval": optional(DURATION),
+        "fault_interval": optional(DURATION),
+        "fault_phase": DURATION,
+        "recovery_phase": DURATION,
+        "queue_limit": POSITIVE,
+        "identify_budget": COUNT,
+    }
+
+    def __attrs_post_init__(self) -> None:
+        check_fields(self, self._CHECKS)
+        check_kinds(self, self.excluded_faults, FAULT_KINDS)
+
     @classmethod
     def for_seed(cls, seed: int, *, excluded_faults: Iterable[str] = ()) -> SimulationConfig:
         """Return the configuration for a seed; all versions and encodings have their seeds."""
+        SEED.named("seed", seed)
         rng = SeededRandom(f"setting {seed}")
         version = rng.choice((3, 4, 5, 6, 7, 8, 9, 10, 10, 10, 10, 10))
         known = VERSIONS[version]
@@ -95,6 +146,6 @@ class SimulationConfig:
             latency=rng.choice((0.002, 0.02, 0.08, 0.25)),
             dispatch_interval=rng.choice((30.0, 300.0, 900.0)),
             fault_interval=rng.choice((150.0, 900.0, 1800.0, 3600.0)),
-            excluded_faults=frozenset(excluded_faults),
+            excluded_faults=as_kinds(excluded_faults),
             identify_budget=rng.choice((20, 900, 900, 900)),
         )

@@ -8,11 +8,17 @@ from typing import Any, ClassVar
 
 import attrs
 
+from gateway_proto._checks import CALLBACK, SECONDS, instance_of, optional
 from gateway_proto.config import Config
 from gateway_proto.events import Event
 from gateway_proto.testing.simulation.chaos import ChaosController
 from gateway_proto.testing.simulation.client_process import ClientProcess
-from gateway_proto.testing.simulation.config import EVENTS_LIMIT, MESSAGE_LIMIT, SimulationConfig
+from gateway_proto.testing.simulation.config import (
+    EVENTS_LIMIT,
+    MESSAGE_LIMIT,
+    SEED,
+    SimulationConfig,
+)
 from gateway_proto.testing.simulation.fault_kinds import FAULT_KINDS
 from gateway_proto.testing.simulation.history import History
 from gateway_proto.testing.simulation.identify_service import IdentifyService
@@ -24,6 +30,10 @@ from gateway_proto.testing.simulation.scheduler import Scheduler
 from gateway_proto.versions import VERSIONS
 
 __all__ = ["Report", "Simulation"]
+
+_CONFIG = optional(instance_of(SimulationConfig, "a SimulationConfig"))
+_CLIENT_CONFIG = optional(instance_of(Config, "a Config"))
+_HANDLE = optional(CALLBACK)
 
 _QUIET = 120.0
 """Seconds without dispatches at the end of a recovery phase, so that all can be handled."""
@@ -70,6 +80,10 @@ class Simulation:
         client_config: Config | None = None,
         handle: Callable[[ClientProcess, Event], None] | None = None,
     ) -> None:
+        SEED.named("seed", seed)
+        _CONFIG.named("config", config)
+        _CLIENT_CONFIG.named("client_config", client_config)
+        _HANDLE.named("handle", handle)
         self.seed: int = seed
         self.config: SimulationConfig = (
             SimulationConfig.for_seed(seed) if config is None else config
@@ -144,6 +158,7 @@ class Simulation:
 
     def run(self, seconds: float) -> Report:
         """Advance the time. Raises `InvariantViolation` if an invariant does not hold."""
+        SECONDS.named("seconds", seconds)
         try:
             self._scheduler.run(self.now + seconds)
         except InvariantViolation:

@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import ClassVar
 
 import attrs
 
-from gateway_proto.errors import LocalProtocolError
-from gateway_proto.testing.simulation.config import SimulationConfig
+from gateway_proto._checks import (
+    COUNT,
+    DURATION,
+    POSITIVE,
+    SECONDS,
+    Check,
+    Checks,
+    check_fields,
+    integer,
+    number,
+    optional,
+)
+from gateway_proto.testing.simulation.config import (
+    MANY,
+    SEED,
+    SimulationConfig,
+    as_kinds,
+    check_kinds,
+)
 from gateway_proto.testing.simulation.fleet.fault_kinds import FLEET_FAULT_KINDS
 from gateway_proto.testing.simulation.rng import SeededRandom
 
 __all__ = ["FleetSimulationConfig"]
-
-
-def _kinds(kinds: Iterable[str]) -> frozenset[str]:
-    return frozenset(kinds)
-
-
-def _known_kinds(_config: Any, _field: Any, kinds: frozenset[str]) -> None:
-    unknown = sorted(kinds - FLEET_FAULT_KINDS.keys())
-    if unknown:
-        raise LocalProtocolError(
-            f"unknown fault kind {unknown[0]!r}: expected one of {', '.join(FLEET_FAULT_KINDS)}"
-        )
 
 
 @attrs.frozen(kw_only=True)
@@ -59,9 +64,7 @@ class FleetSimulationConfig:
     """The mean time between two dispatches to a session."""
     fault_interval: float | None = 3.0
     """The mean time between two faults. None means no faults."""
-    excluded_faults: frozenset[str] = attrs.field(
-        default=frozenset(), converter=_kinds, validator=_known_kinds
-    )
+    excluded_faults: frozenset[str] = attrs.field(default=frozenset(), converter=as_kinds)
     """Kinds of faults that are left out, see `FLEET_FAULT_KINDS`."""
     fault_phase: float = 140.0
     """The length of a fault phase."""
@@ -73,6 +76,33 @@ class FleetSimulationConfig:
     """The number of Identifies in 24 hours that the lookup reports."""
     identify_reserve: int = 100
     """Of 1000 Identifies of the budget, the number that the fleet leaves to others."""
+
+    _CHECKS: ClassVar[Checks] = {
+        "machines": MANY,
+        "shards": MANY,
+        "consumers": integer(0, 1000),
+        "handling": SECONDS,
+        "max_concurrency": POSITIVE,
+        "ttl": DURATION,
+        "interval": DURATION,
+        "look_interval": DURATION,
+        "max_moves": POSITIVE,
+        "heartbeat_interval": integer(1, 2**31 - 1),
+        "latency": SECONDS,
+        "store_latency": SECONDS,
+        "loss": Check(number(0, 1, "").allows, "a probability from 0 to 1"),
+        "dispatch_interval": DURATION,
+        "fault_interval": optional(DURATION),
+        "fault_phase": DURATION,
+        "recovery_phase": DURATION,
+        "settle": SECONDS,
+        "identify_budget": COUNT,
+        "identify_reserve": COUNT,
+    }
+
+    def __attrs_post_init__(self) -> None:
+        check_fields(self, self._CHECKS)
+        check_kinds(self, self.excluded_faults, FLEET_FAULT_KINDS)
 
     @property
     def cycle(self) -> float:
@@ -93,6 +123,7 @@ class FleetSimulationConfig:
     @classmethod
     def for_seed(cls, seed: int, *, excluded_faults: Iterable[str] = ()) -> FleetSimulationConfig:
         """Return the configuration for a seed."""
+        SEED.named("seed", seed)
         rng = SeededRandom(f"fleet setting {seed}")
         ttl, interval = rng.choice(((3.0, 0.5), (3.0, 1.0), (6.0, 2.0), (10.0, 2.0)))
         config = cls(
@@ -107,7 +138,7 @@ class FleetSimulationConfig:
             loss=rng.choice((0.0, 0.002, 0.02)),
             dispatch_interval=rng.choice((0.4, 1.0, 3.0)),
             fault_interval=rng.choice((2.0, 3.0, 6.0)),
-            excluded_faults=frozenset(excluded_faults),
+            excluded_faults=as_kinds(excluded_faults),
             identify_budget=rng.choice((40, 1000, 1000, 1000)),
             # One would be too slow: an acknowledgement takes 60 ms on average if the store is slow.
             consumers=2 + rng.randrange(2),

@@ -8,6 +8,8 @@ from typing import ClassVar
 
 import attrs
 
+from gateway_proto._checks import SECONDS, instance_of, optional
+from gateway_proto.testing.simulation.config import SEED
 from gateway_proto.testing.simulation.fleet.chaos import FleetChaos
 from gateway_proto.testing.simulation.fleet.config import FleetSimulationConfig
 from gateway_proto.testing.simulation.fleet.consumer import Consumer
@@ -25,6 +27,9 @@ from gateway_proto.testing.simulation.scheduler import Scheduler
 from gateway_proto.testing.simulation.simulation import Report
 
 __all__ = ["FleetReport", "FleetSimulation"]
+
+_CONFIG = optional(instance_of(FleetSimulationConfig, "a FleetSimulationConfig"))
+_SECONDS = optional(SECONDS)
 
 _QUIET = 20.0
 """Seconds without dispatches at the end of a recovery phase, so that all can be logged."""
@@ -59,6 +64,8 @@ class FleetSimulation:
     """The description of each kind of fault, by name."""
 
     def __init__(self, seed: int, config: FleetSimulationConfig | None = None) -> None:
+        SEED.named("seed", seed)
+        _CONFIG.named("config", config)
         self.seed: int = seed
         self.config: FleetSimulationConfig = (
             FleetSimulationConfig.for_seed(seed) if config is None else config
@@ -156,6 +163,7 @@ class FleetSimulation:
 
         Raises `InvariantViolation` if an invariant does not hold.
         """
+        _SECONDS.named("seconds", seconds)
         try:
             self._scheduler.run(self.now + (self.config.cycle if seconds is None else seconds))
         except InvariantViolation:
