@@ -149,3 +149,17 @@ def test_timeout_names_the_step_and_each_address() -> None:
         "timed out after 2.5 s: connecting to 'gateway.example' "
         "(10.0.0.1 port 443: no answer; 10.0.0.2 port 443: Connection refused)"
     )
+
+
+def test_failure_after_the_tunnel_does_not_name_the_proxy() -> None:
+    attempt = Attempt()
+    attempt.through("http://proxy.example")
+    attempt.tunnelling("gateway.example:443")
+    assert str(attempt.failed(ConnectionResetError())).startswith("proxy http://proxy.example: ")
+
+    attempt.tunnelled()
+    attempt.encrypting("gateway.example")
+
+    assert str(attempt.timed_out(5.0)) == (
+        "timed out after 5 s: TLS handshake with 'gateway.example'"
+    )

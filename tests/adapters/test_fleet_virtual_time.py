@@ -27,6 +27,7 @@ from gateway_proto import (
 )
 from gateway_proto.fleet import (
     CommandAnswer,
+    CommandInbox,
     CommandMessage,
     FleetMetrics,
     GatewaySettings,
@@ -175,6 +176,34 @@ def test_deadline_of_a_command_begins_before_it_was_taken(seconds: float, outcom
 
     assert [CommandAnswer.from_bytes(each).outcome for each in answers] == [outcome]
     assert len(sent) == (outcome == "sent")
+
+
+def test_commands_above_the_capacity_stay_in_the_mailbox() -> None:
+    async def main() -> list[bytes]:
+        store: Any = MemoryStore()
+        owner: Any = SimpleNamespace(
+            gateway=SimpleNamespace(can_send=lambda _: False, state=State.READY)
+        )
+        presences: Any = None
+        settings = GatewaySettings(10)
+        service = CommandService(
+            "me", store, store, settings, lambda _: owner, presences, lambda: None
+        )
+        service._inbox = CommandInbox(max_pending=1)
+        command = encode_command(UpdateVoiceState("1", None))
+        async with anyio.create_task_group() as group:
+            group.start_soon(service.run)
+            for id_ in ("first", "second"):
+                message = CommandMessage(id_, 1, "sender", 0, 60.0, command)
+                await store.post(mailbox_of("me"), message.to_bytes(), 60.0)
+                await anyio.sleep(2.0)
+            left: list[bytes] = await store.take(mailbox_of("me"))
+            group.cancel_scope.cancel()
+        return left
+
+    left = run(main)
+
+    assert [CommandMessage.from_bytes(each).id for each in left] == ["second"]
 
 
 class Allowing:

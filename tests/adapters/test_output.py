@@ -111,6 +111,25 @@ def test_lines_for_a_blocked_reader_are_dropped_and_counted() -> None:
     assert lines[-1] == "the last"
 
 
+def test_dropped_lines_are_reported_once() -> None:
+    pipe = Stopped()
+    output = Output(_stream(pipe), limit=60)
+    output.write("first line\n")
+    assert pipe.entered.wait(20)
+    assert output.write("x" * 60 + "\n")
+    assert not output.write("third line\n")
+    pipe.may.set()
+    while not output.is_idle:
+        time.sleep(0.001)
+
+    output.write("a\n")
+    output.write("b\n")
+    output.drain()
+
+    report = "gateway-proto: 1 lines were dropped"
+    assert pipe.taken.decode().splitlines()[2:] == [report, "a", "b"]
+
+
 def test_drain_waits_a_limited_time_for_a_blocked_reader() -> None:
     pipe = Stopped()
     output = Output(_stream(pipe), seconds=0.1)
