@@ -14,7 +14,7 @@ from wsproto.connection import Connection, ConnectionType
 import gateway_trio
 from gateway_asyncio import open_gateway, serve_gateway
 from gateway_asyncio._wakes import WakeBatch
-from gateway_proto import ClientConnection, Config, Ready, State
+from gateway_proto import ClientConnection, Config, Ready, Resumed, State
 from gateway_proto.server import Server
 from gateway_trio._driver import ConnectionDriver
 from tests.adapters.support import adapter_config, wait_for_event
@@ -105,6 +105,24 @@ def test_ended_connection_leaves_no_timer_in_the_event_loop() -> None:
             await wait_for_event(gateway, Ready)
         scheduled: list[asyncio.TimerHandle] = vars(asyncio.get_running_loop())["_scheduled"]
         assert not [handle for handle in scheduled if not handle.cancelled()]
+
+    asyncio.run(main())
+
+
+def test_ended_connections_are_not_kept_by_their_gateway() -> None:
+    async def main() -> None:
+        server = Server()
+        async with (
+            asyncio.timeout(20),
+            serve_gateway(server) as serving,
+            open_gateway(adapter_config(serving)) as gateway,
+        ):
+            await wait_for_event(gateway, Ready)
+            for _ in range(4):
+                for connection in server.open_connections:
+                    connection.drop(now=serving.now())
+                await wait_for_event(gateway, Resumed)
+            assert len(gateway._lingering) <= 2
 
     asyncio.run(main())
 
