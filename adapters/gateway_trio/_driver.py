@@ -171,7 +171,13 @@ class ConnectionDriver:
     async def _guarded(self, task: Callable[[], Awaitable[None]]) -> None:
         try:
             await task()
-        except Exception as error:
+        except trio.Cancelled:
+            raise
+        except BaseExceptionGroup as error:
+            if error.subgroup(trio.Cancelled) is not None:  # of a nursery within the stream
+                raise
+            self.fail(error)
+        except BaseException as error:
             self.fail(error)
 
     # ----- three tasks -----

@@ -61,7 +61,7 @@ class RunningServer(BaseServer[ConnectionDriver]):
             stream = encrypted
         try:
             connection = self.server.accept(now=self.now())
-        except Exception as error:
+        except BaseException as error:  # of a callback: this is not a checkpoint
             self._fail(error)
             await trio.aclose_forcefully(stream)
             return

@@ -81,6 +81,27 @@ def test_exception_in_random_is_raised_by_the_iteration(kit: Kit) -> None:
     kit.run(main)
 
 
+@pytest.mark.parametrize("shards", [False, True])
+def test_base_exception_in_random_is_raised_by_the_iteration(kit: Kit, shards: bool) -> None:
+    def generate() -> float:
+        raise GeneratorExit
+
+    async def main() -> None:
+        async with kit.limit(), kit.adapter.serve_gateway(Server()) as serving:
+            config = _config(serving, random=generate)
+            opening = (
+                kit.adapter.open_shards(config, count=1)
+                if shards
+                else kit.adapter.open_gateway(config)
+            )
+            async with opening as source:
+                with pytest.raises(RuntimeError, match="GeneratorExit was raised in a callback"):
+                    async for _ in source:
+                        pass
+
+    kit.run(main)
+
+
 def test_stop_iteration_in_a_callback_is_raised(kit: Kit) -> None:
     async def main() -> None:
         async with (
@@ -321,6 +342,28 @@ def test_exception_of_the_body_precedes_that_of_on_event(kit: Kit) -> None:
                             await kit.sleep(2 * PATIENCE)
                         finally:
                             raise ZeroDivisionError
+
+    kit.run(main)
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"), [(CallbackError, CallbackError), (GeneratorExit, RuntimeError)]
+)
+def test_exception_in_the_random_source_of_a_server_is_raised(
+    kit: Kit, error: type[BaseException], raised: type[Exception]
+) -> None:
+    def generate() -> float:
+        raise error
+
+    async def main() -> None:
+        async with kit.limit():
+            with pytest.raises(raised):
+                async with (
+                    kit.adapter.serve_gateway(Server(ServerConfig(random=generate))) as serving,
+                    kit.adapter.open_gateway(_config(serving)) as gateway,
+                ):
+                    async for _ in gateway:
+                        pass
 
     kit.run(main)
 
