@@ -12,7 +12,7 @@ from collections import deque
 import msgspec
 
 from gateway_proto._checks import BOOL, rejected
-from gateway_proto.errors import DataError, LocalProtocolError
+from gateway_proto.errors import LocalProtocolError
 from gateway_proto.fleet.feed_events import (
     Cutover,
     FeedEvent,
@@ -20,7 +20,7 @@ from gateway_proto.fleet.feed_events import (
     RecordsDropped,
     feed_events,
 )
-from gateway_proto.fleet.records import BYTES, HEAD, LogHead, LogRecord, check_head
+from gateway_proto.fleet.records import HEAD, LogHead, LogRecord, check_head, decoded_value
 
 __all__ = ["FeedCursor"]
 
@@ -156,7 +156,11 @@ class FeedCursor:
 
     def _adopt(self, value: bytes | None, revision: int) -> None:
         """Take what another write left: of the previous owner, of the next one, or an own one."""
-        cursor = _Cursor(0, _Place()) if value is None else _decoded(value)
+        cursor = (
+            _Cursor(0, _Place())
+            if value is None
+            else decoded_value(value, _Cursor, "the cursor of a group")
+        )
         self._revision = revision
         if cursor.epoch > self._epoch:
             self._is_fenced = True
@@ -286,12 +290,3 @@ class FeedCursor:
             self._delivered = done
             if is_handled:
                 self.handled()
-
-
-def _decoded(value: bytes) -> _Cursor:
-    BYTES.named("value", value)
-    try:
-        return msgspec.json.decode(value, type=_Cursor)
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        why = str(error)
-    raise DataError(f"data is not the cursor of a group: {why}")

@@ -26,10 +26,10 @@ from typing import Annotated
 import msgspec
 
 from gateway_proto._checks import DURATION, WORD, instance_of, optional
-from gateway_proto.errors import DataError, LocalProtocolError
+from gateway_proto.errors import LocalProtocolError
 from gateway_proto.events import Dispatch, Event, Ready, Resumed, SessionInvalidated
 from gateway_proto.fleet.member_record import MAX_SHARDS, SHARD_COUNT, Stage
-from gateway_proto.fleet.records import BYTES
+from gateway_proto.fleet.records import decoded_value
 from gateway_proto.session import GuildBackfill
 
 __all__ = [
@@ -157,12 +157,7 @@ class Generations(msgspec.Struct, frozen=True, omit_defaults=True):
     @classmethod
     def from_bytes(cls, data: bytes) -> Generations:
         """Return the value of `to_bytes`. Raises `DataError` if it is invalid."""
-        BYTES.named("data", data)
-        try:
-            return msgspec.json.decode(data, type=cls)
-        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-            why = str(error)
-        raise DataError(f"data is not the generations of a fleet: {why}")
+        return decoded_value(data, cls, "the generations of a fleet")
 
 
 class GroupPlace(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -179,12 +174,7 @@ class GroupPlace(msgspec.Struct, frozen=True, omit_defaults=True):
     @classmethod
     def from_bytes(cls, data: bytes) -> GroupPlace:
         """Return the value of `to_bytes`. Raises `DataError` if it is invalid."""
-        BYTES.named("data", data)
-        try:
-            return msgspec.json.decode(data, type=cls)
-        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-            why = str(error)
-        raise DataError(f"data is not the place of a group: {why}")
+        return decoded_value(data, cls, "the place of a group")
 
     def following(self, generations: Generations, stages: Mapping[int, Stage]) -> GroupPlace | None:
         """Return the next place, once the cutover of all shards was handled; else None.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from operator import itemgetter
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, TypeAlias, TypeVar
 
 import msgspec
 
@@ -20,6 +20,9 @@ from gateway_proto.session import Session, check_session
 
 __all__ = ["MAX_RECORD_SIZE", "LogHead", "LogRecord", "LoggedEvent", "claim_record"]
 
+T = TypeVar("T")
+MAX_VALUE_SIZE = 2 * 2**20
+"""Maximum bytes of a value in the store that is not a record of a log or of a member."""
 MAX_RECORD_SIZE = 16 * 2**20
 """Maximum bytes of a record, before its compression and after."""
 MAX_EVENTS = 2**16
@@ -76,11 +79,10 @@ class LogHead(msgspec.Struct, frozen=True, omit_defaults=True):
     @classmethod
     def from_bytes(cls, data: bytes) -> LogHead:
         """Return the head of a `to_bytes` value. Raises `DataError` if it is invalid."""
-        BYTES.named("data", data)
+        head = decoded_value(data, cls, "a head of a log")
         try:
-            head = msgspec.json.decode(data, type=cls)
             check_head(head)
-        except _INVALID as error:
+        except LocalProtocolError as error:
             why = str(error)
         else:
             return head
@@ -157,6 +159,18 @@ _INVALID: Any = (
     DataError,
     LocalProtocolError,
 )
+
+
+def decoded_value(data: bytes, kind: type[T], what: str) -> T:
+    """Decode a value of the store that is JSON and no log. Raises `DataError`."""
+    BYTES.named("data", data)
+    try:
+        if len(data) <= MAX_VALUE_SIZE:
+            return msgspec.json.decode(data, type=kind)
+        why = f"it has {len(data)} bytes: expected at most {MAX_VALUE_SIZE}"
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        why = str(error)
+    raise DataError(f"data is not {what}: {why}")
 
 
 def claim_record(member: str, claim_id: str, head: LogHead) -> LogRecord:
