@@ -42,6 +42,8 @@ ADAPTER_TESTS_OF_THE_CORE = (
     "tests/adapters/test_open_shards.py",
     "tests/adapters/test_shard_changes.py",
 )
+SLOW_TESTS_OF_THE_CORE = ("tests/client", "tests/testing", "tests/trace")
+"""Folders whose slow tests run code that no other test runs."""
 _EXTRAS = ("nats", "proxy", "pytest", "redis", "timeline", "trio", "zstd")
 """Extras whose lowest versions are tested."""
 CLIENT_LIBRARIES = [
@@ -84,9 +86,12 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(python=NEWEST)
 def adapters(session: nox.Session) -> None:
-    """Run all tests of the adapters, slow ones included."""
+    """Run all tests of the adapters, slow ones included, and slow tests that cover nothing new."""
     install(session)
     session.run("python", "-m", "pytest", "-q", *ALL_TESTS, "tests/adapters", *session.posargs)
+    elsewhere = ("tests/adapters", "tests/test_typing.py", *SLOW_TESTS_OF_THE_CORE)
+    ignored = [f"--ignore={name}" for name in elsewhere]
+    session.run("python", "-m", "pytest", "-q", "-m", "slow", *ignored, *session.posargs)
 
 
 @nox.session(python=NEWEST)
@@ -101,12 +106,14 @@ def clients(session: nox.Session, library: str) -> None:
 
 @nox.session(python=NEWEST)
 def coverage(session: nox.Session) -> None:
-    """Run all tests of the core, slow ones included; fail below 100 % of its branches."""
+    """Run the tests of the core, and the slow ones that add to it; fail below 100 % of branches."""
     install(session)
     session.run("coverage", "erase")
-    measured = ("coverage", "run", "-m", "pytest", "-q", *ALL_TESTS)
-    session.run(*measured, "--ignore", "tests/adapters", *session.posargs)
+    measured = ("coverage", "run", "-m", "pytest", "-q")
+    ignored = [f"--ignore={name}" for name in ("tests/adapters", *SLOW_TESTS_OF_THE_CORE)]
+    session.run(*measured, *ignored, *session.posargs)
     session.run(*measured, *ADAPTER_TESTS_OF_THE_CORE)
+    session.run(*measured, *ALL_TESTS, *SLOW_TESTS_OF_THE_CORE)
     session.run("coverage", "combine", "-q")
     # erlpack is compiled on installation. Without a compiler the tests of ETF are skipped.
     program = "from gateway_proto.encoding import etf; print(etf.available())"

@@ -218,7 +218,7 @@ MUTANTS: list[tuple[str, Callable[[Patch], None], FleetSimulationConfig]] = [
             *("store_rewind", "store_cut", "store_slow", "machine_stall"),
             latency=0.25,
             max_concurrency=1,
-            fault_interval=1.0,
+            fault_interval=0.5,
         ),
     ),
     ("DialsUnderLease", _dials_without_a_lease, _only("cut")),

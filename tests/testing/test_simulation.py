@@ -76,10 +76,10 @@ def test_invariants_hold_while_all_faults_are_injected(version: int) -> None:
     fault_counts: Counter[str] = Counter()
     for seed in range(3):
         setting = attrs.evolve(FAULTY, version=version, sharded=version != 3 and seed == 1)
-        report = Simulation(seed, setting).run(40_000)
+        report = Simulation(seed, setting).run(20_000)
         fault_counts += report.fault_counts
         assert report.events > 1000
-        assert report.years == 2 * 40_000 / (365 * 86400)
+        assert report.years == 2 * 20_000 / (365 * 86400)
 
     assert set(fault_counts) == set(FAULT_KINDS), "each fault kind was injected"
 
