@@ -165,7 +165,7 @@ def run_tests(code: str, folder: pathlib.Path) -> None:
         env=os.environ | _ENV,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
     )
     assert result.returncode == 0, result.stdout + result.stderr
 
