@@ -38,6 +38,8 @@ from gateway_cli.server_run import run_server
 from gateway_cli.show import MISUSED, Screen, fail
 from gateway_cli.trace_output import open_recorder
 from gateway_cli.words import reason_of
+from gateway_proto._checks import shown
+from gateway_proto.driver.arguments import HOST
 from gateway_proto.server import Scenario, World
 
 __all__ = ["serve"]
@@ -125,8 +127,8 @@ def serve(
     """
     if version is not None:
         version_of(version)
-    if not host:
-        fail("invalid --host '': expected a name or an address", status=MISUSED)
+    if not HOST.allows(host):
+        fail(f"invalid --host {shown(host)}: expected {HOST.expected}", status=MISUSED)
     config = server_config(
         tokens=frozenset(token) if token else None,
         versions=None if version is None else (version,),

@@ -8,6 +8,7 @@ from typing import Any
 
 import attrs
 
+from gateway_proto._checks import shown
 from gateway_proto.server import World
 
 __all__ = ["Place", "pick_author", "pick_channel", "pick_component"]
@@ -97,6 +98,6 @@ def _is_meant(data: Data, key: str, wanted: Any) -> bool:
 
 
 def _unknown(what: str, wanted: Any, names: Iterable[str]) -> AssertionError:
-    given = f"no {what}" if wanted is None else f"unknown {what} {wanted!r}"
+    given = f"no {what}" if wanted is None else f"unknown {what} {shown(wanted)}"
     known = ", ".join(itertools.islice(names, 20)) or "none"
     return AssertionError(f"{given}: the world has {known}")

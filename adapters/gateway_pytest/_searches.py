@@ -8,12 +8,15 @@ from collections.abc import Callable, Sequence
 from typing import Any, get_args
 
 from gateway_proto import Closed, LocalProtocolError, State
-from gateway_proto._checks import POSITIVE, shown
+from gateway_proto._checks import POSITIVE, TEXT, optional, shown
 from gateway_proto.server import HttpRequested, Server, ServerEvent
 from gateway_proto.server.http_routes import route_of
 from gateway_pytest._waiting import Search
 
 __all__ = ["Searches", "request_filter"]
+
+_METHOD = optional(TEXT)
+_PATH = optional(TEXT)
 
 _RECEIVED: tuple[type, ...] = get_args(ServerEvent)
 _MIN_CLOSE_CODE = 1000
@@ -162,6 +165,8 @@ def _near_miss(
 
 def request_filter(method: str | None, path: str | None) -> Callable[[HttpRequested], bool]:
     """Return whether a request has a method and a path; None: any."""
+    _METHOD.named("method", method)
+    _PATH.named("path", path)
     pattern = None
     if path is not None:
         parts = re.split(r"(\{[^{}/]*\})", route_of(path) or path)

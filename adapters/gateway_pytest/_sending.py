@@ -7,13 +7,17 @@ from typing import Any, TypeVar, get_args
 
 from gateway_asyncio import RunningServer
 from gateway_proto import LocalProtocolError
-from gateway_proto._checks import shown
+from gateway_proto._checks import BOOL, instance_of, optional, shown
 from gateway_proto.server import Server, ServerConnection, ServerMessage, ServerSession
+from gateway_proto.wire.close_codes import check_close
 from gateway_pytest._people import Built, People
 from gateway_pytest._thread import ServerThread
 from gateway_pytest._waiting import Changes
 
 __all__ = ["Sender"]
+
+_OPTIONS = optional(instance_of(Mapping, "a mapping of options by name"))
+_INPUTS = instance_of(Mapping, "a mapping of values by custom_id or label")
 
 T = TypeVar("T")
 _MESSAGES: tuple[type, ...] = get_args(ServerMessage)
@@ -41,6 +45,7 @@ class Sender:
         then.
         """
         __tracebackhide__ = True
+        BOOL.named("allow_none", allow_none)
 
         def dispatch(serving: RunningServer) -> int:
             sessions = self.server.recipients(name, data, now=serving.now(), to=to)
@@ -78,6 +83,7 @@ class Sender:
         them allows.
         """
         __tracebackhide__ = True
+        _OPTIONS.named("options", options)
         given = {**(options or {}), **more}
         return self._act(lambda people: people.command(name, given, channel, author))
 
@@ -109,11 +115,13 @@ class Sender:
         for an unknown modal or input, a value that is not allowed, and a required input left out.
         """
         __tracebackhide__ = True
+        _INPUTS.named("inputs", inputs)
         return self._act(lambda people: people.modal(modal, inputs, channel, author))
 
     def send(self, message: ServerMessage, *, allow_none: bool = False) -> int:
         """Send a message on every connection that has a session; return their number."""
         __tracebackhide__ = True
+        BOOL.named("allow_none", allow_none)
         if not isinstance(message, _MESSAGES):
             raise LocalProtocolError(
                 f"invalid message {shown(message)}: expected ReconnectRequested(), "
@@ -132,6 +140,7 @@ class Sender:
     def drop(self, *, allow_none: bool = False) -> int:
         """Drop every connection that has a session, without a close frame; return their number."""
         __tracebackhide__ = True
+        BOOL.named("allow_none", allow_none)
 
         def drop(serving: RunningServer) -> int:
             count = len(self._with_session())
@@ -143,6 +152,8 @@ class Sender:
     def close(self, code: int, reason: str = "", *, allow_none: bool = False) -> int:
         """Close every connection that has a session; return their number."""
         __tracebackhide__ = True
+        check_close(code, reason, as_server=True)
+        BOOL.named("allow_none", allow_none)
 
         def close(serving: RunningServer) -> int:
             connections = self._with_session()

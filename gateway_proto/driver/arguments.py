@@ -18,7 +18,7 @@ from gateway_proto.config import check_is_config
 from gateway_proto.server.server import Server
 from gateway_proto.session import check_session
 
-__all__ = ["check_before_dial", "check_opening", "check_serving"]
+__all__ = ["HOST", "check_before_dial", "check_opening", "check_serving"]
 
 _SERVER = instance_of(Server, "a Server, such as Server(ServerConfig())")
 
@@ -51,7 +51,7 @@ _BEFORE_DIAL = optional(Check(callable, "an async function"))
 _PORT = integer(0, 65535)
 _HOST_TEXT = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_:%-]{1,63}(\.[A-Za-z0-9_:%-]{1,63})*", re.ASCII)
 # RFC 1035, 2.3.4: a label has at most 63 bytes. The resolver of Python raises for a longer one.
-_HOST = Check(
+HOST = Check(
     lambda value: isinstance(value, str) and bool(_HOST_TEXT.fullmatch(value)),
     "the name or address of an interface in ASCII, such as '127.0.0.1', 'localhost' or '::'",
 )
@@ -87,7 +87,7 @@ def check_before_dial(before_dial: Any) -> None:
 def check_serving(server: Any, host: Any, port: Any, *, ssl_context: Any, on_event: Any) -> None:
     """Check the arguments of `serve_gateway`; raises `LocalProtocolError`."""
     _SERVER.named("server", server)
-    _HOST.named("host", host)
+    HOST.named("host", host)
     _PORT.named("port", port)
     _SERVER_TLS.named("ssl_context", ssl_context)
     _ON_EVENT.named("on_event", on_event)
