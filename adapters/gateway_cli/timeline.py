@@ -76,11 +76,21 @@ def _is_page(head: bytes) -> bool:
     return b'content="gateway-proto timeline"' in head
 
 
+def _escaped(data: dict[str, Any]) -> dict[str, Any]:
+    """Return the data with the texts of peers as `tail` shows them: none changes its direction."""
+    dispatches = data["dispatches"]
+    names = [{**one, "name": escape(one["name"])} for one in dispatches["names"]]
+    decisions = [{**row, "text": escape(row["text"])} for row in data["decisions"]]
+    return {**data, "dispatches": {**dispatches, "names": names}, "decisions": decisions}
+
+
 def page(data: dict[str, Any], name: str) -> str:
     """Return the HTML page of timeline data; raises ImportError if plotly is not installed."""
     from plotly.offline import get_plotlyjs
 
     template = importlib.resources.files("gateway_cli").joinpath("timeline.html").read_text("utf-8")
     # Data of the trace must not close the element that contains it.
-    text = json.dumps({"name": name, **data}, ensure_ascii=True).replace("<", "\\u003c")
+    text = json.dumps({"name": escape(name), **_escaped(data)}, ensure_ascii=True).replace(
+        "<", "\\u003c"
+    )
     return template.replace("/*PLOTLY*/", get_plotlyjs()).replace("/*DATA*/", text)

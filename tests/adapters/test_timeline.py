@@ -358,6 +358,23 @@ def test_hovered_name_of_a_dispatch_is_text(browser: Page, tmp_path: pathlib.Pat
     assert not browser.all("#dispatches .hovertext a")
 
 
+def test_controls_and_direction_marks_are_escaped_in_the_page() -> None:
+    marks = "\u202e\x1b[2J"
+    line = {"at": 0.0, "id": 1, "new": "connection", "config": {"version": 10}, "state": "ready"}
+    events = [
+        {"type": "Dispatch", "name": f"NAME{marks}", "sequence": 1, "d": {}},
+        {"type": "DialFailed", "reason": f"REASON{marks}"},
+    ]
+    data = timeline_data([line, {"at": 1.0, "id": 1, "state": "ready", "events": events}])
+
+    text = page(data, f"FILE{marks}").partition('id="data">')[2].partition("</script>")[0]
+    drawn = json.loads(text)
+
+    assert drawn["name"] == "FILE\\u202e\\x1b[2J"
+    assert drawn["dispatches"]["names"][0]["name"] == "NAME\\u202e\\x1b[2J"
+    assert "REASON\\u202e\\x1b[2J" in drawn["decisions"][0]["text"]
+
+
 def test_text_of_a_peer_is_never_executed(browser: Page, tmp_path: pathlib.Path) -> None:
     evil = "</script><script>document.title='owned'</script><img src=x onerror=alert(1)>"
     lines: list[str] = []
