@@ -49,7 +49,8 @@ def one_line() -> str:
 def crash(error: BaseException, words: Sequence[str]) -> str:
     """Return the report of a crash; `words` are the arguments after the command's name.
 
-    A token, and the URL of a store, that the command was given are not in it.
+    A token, the URL of a store, and the password of a proxy that the command was given are not in
+    it.
     """
     given = _given(words)
     shown = [word for word in words[:1] if not word.startswith("-")]
@@ -83,6 +84,9 @@ def _secrets(given: Sequence[tuple[str, str]]) -> list[str]:
     stores = [os.environ.get("GATEWAY_STORE", "")]
     stores += [value for name, value in given if name == "--store"]
     secrets = [os.environ.get("GATEWAY_TOKEN", ""), *stores, *map(_password, stores)]
+    proxies = [value for name, value in given if name == "--proxy"]
+    proxies += [value for name, value in os.environ.items() if name.lower().endswith("_proxy")]
+    secrets += map(_password, proxies)
     secrets += [value for name, value in given if name == "--token"]
     secrets += [_content(value) for name, value in given if name == "--token-file"]
     return sorted(filter(None, secrets), key=len, reverse=True)

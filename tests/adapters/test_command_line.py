@@ -155,12 +155,13 @@ def test_crash_report_has_instructions_and_no_token(
         "the-second",
         "--token=fourth",
     ]
-    words += ["--token-file", str(tmp_path / "token")]
+    words += ["--token-file", str(tmp_path / "token"), "--proxy", "http://me:fifth-one@host"]
 
     def broken(**_: object) -> None:
-        raise RuntimeError("secret-token, the-second, the-third and fourth")
+        raise RuntimeError("secret-token, the-second, the-third, fourth, fifth-one, sixth-one")
 
     monkeypatch.setenv("GATEWAY_TOKEN", "secret-token")
+    monkeypatch.setenv("HTTPS_PROXY", "http://me:sixth-one@host")
     monkeypatch.setattr(sys, "argv", ["gateway-proto", *words])
     monkeypatch.setattr(gateway_cli.app, "app", broken)
 
@@ -169,12 +170,12 @@ def test_crash_report_has_instructions_and_no_token(
 
     report = capsys.readouterr().err
     assert ended.value.code == 70
-    assert "RuntimeError: [token], [token], [token] and [token]" in report
+    assert f"RuntimeError: {', '.join(['[token]'] * 6)}\n" in report
     assert "command  serve --api-version 9 --encoding etf\n" in report
     assert "versions gateway_proto 0." in report
     assert "Python 3." in report
     assert "tail --record trace.jsonl" in report
-    for secret in ("secret-token", "the-second", "the-third", "fourth"):
+    for secret in ("secret-token", "the-second", "the-third", "fourth", "fifth", "sixth"):
         assert secret not in report
 
 
