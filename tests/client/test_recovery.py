@@ -110,6 +110,17 @@ def test_hello_resets_the_dial_backoff() -> None:
     assert _due(client) - now == 0.5
 
 
+def test_failed_dials_before_hello_do_not_delay_later_dials() -> None:
+    client = _client(session=SESSION, random=lambda: 0.5)
+    for _ in range(6):
+        client.dial_failed("refused", now=_due(client))
+    _lose(client, HELLO)
+
+    client.dial_failed("refused", now=1000.0)
+
+    assert _due(client) == 1000.5
+
+
 @pytest.mark.parametrize(("messages", "delay"), [((HELLO,), 5.25), ((), 32.0)])
 def test_websockets_that_close_immediately_are_backed_off(
     messages: tuple[str, ...], delay: float
