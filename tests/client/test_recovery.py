@@ -7,6 +7,7 @@ import random
 import statistics
 from typing import Any
 
+import msgspec
 import pytest
 
 from benchmarks import recovery
@@ -161,6 +162,17 @@ def test_opened_websocket_resets_dial_backoff_without_hello(version: int) -> Non
     assert _due(client) - now <= 5.25
 
 
+@pytest.mark.parametrize("version", [3, 4])
+def test_stored_interval_is_used_if_resumed_has_none(version: int) -> None:
+    stored = msgspec.structs.replace(SESSION, version=version, heartbeat_interval=30000)
+    client = _client(session=stored, version=version, intents=None, unix_offset=0.0)
+
+    connection, now = _open(client, _dispatch("RESUMED", 8))
+
+    assert connection.state is State.READY
+    assert connection.next_timer() == now + 30.0
+
+
 def test_reconnect_instead_of_hello_is_followed_immediately() -> None:
     client = _client(session=SESSION, random=lambda: 0.5)
     for _ in range(6):
@@ -175,7 +187,7 @@ def test_reconnect_instead_of_hello_is_followed_immediately() -> None:
 # ----- INVALID_SESSION -----
 
 
-@pytest.mark.parametrize("losses", [0, 5])
+@pytest.mark.parametrize("losses", [0, 12])
 def test_rejected_resume_causes_only_its_own_delay(losses: int) -> None:
     client = _client(session=SESSION, random=lambda: 0.75)
     for _ in range(losses):
@@ -185,6 +197,16 @@ def test_rejected_resume_causes_only_its_own_delay(losses: int) -> None:
     _open(client, HELLO, '{"op":9,"d":false}')
 
     assert _due(client) - due == 4.0
+
+
+def test_rejected_resumes_do_not_delay_later_dials() -> None:
+    client = _client(session=SESSION, random=lambda: 0.5)
+    for _ in range(2):
+        _open(client, HELLO, '{"op":9,"d":true}')
+
+    now = _lose(client, HELLO)
+
+    assert _due(client) - now == 0.5
 
 
 def test_repeatedly_invalidated_identifies_are_backed_off() -> None:
@@ -343,8 +365,6 @@ def test_equal_urls_are_one_resume_step(url: str) -> None:
 
 
 def _session(url: str) -> Session:
-    import msgspec
-
     return msgspec.structs.replace(SESSION, resume_url=url)
 
 
@@ -408,6 +428,14 @@ def test_permanently_failed_dial_goes_to_next_url_immediately() -> None:
     dial = client.next_dial()
     assert dial is not None
     assert (dial.host, dial.at, dial.purpose) == ("localhost", 5.0, DialPurpose.RESUME)
+
+
+def test_permanent_failure_at_equal_urls_is_backed_off() -> None:
+    client = _client(session=_session("ws://localhost/"), random=lambda: 0.5)
+
+    client.dial_failed("wrong version number", permanent=True, now=5.0)
+
+    assert _due(client) == 5.5
 
 
 def test_permanently_failed_redirect_is_abandoned_immediately() -> None:
