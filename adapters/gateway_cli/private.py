@@ -56,10 +56,15 @@ def private_file(path: pathlib.Path, *, is_ours: Callable[[bytes], bool]) -> Tex
 def locked(path: pathlib.Path) -> Iterator[None]:
     """Hold the lock `.NAME.lock` next to a file, until the process ends.
 
-    Raises `NotOurs` if another process holds it, and OSError if there can be no file.
+    Raises `NotOurs` if another process holds it, or if something else has its name, and OSError if
+    there can be no file.
     """
     lock = path.with_name(f".{path.name}.lock")
     while True:
+        with contextlib.suppress(FileNotFoundError):
+            found = lock.lstat()
+            if not stat.S_ISREG(found.st_mode) or found.st_size:
+                raise NotOurs(f"its lock {lock.name} is another file, which would be removed")
         handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             if not _lock(handle):

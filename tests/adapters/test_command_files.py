@@ -211,6 +211,24 @@ def test_lock_excludes_another_until_it_is_released(tmp_path: pathlib.Path) -> N
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("kind", ["text", "link", "folder"])
+def test_file_with_the_name_of_a_lock_is_kept(kind: str, tmp_path: pathlib.Path) -> None:
+    path, lock, other = tmp_path / "session", tmp_path / ".session.lock", tmp_path / "other"
+    if kind == "text":
+        lock.write_text("mine")
+    elif kind == "link":
+        lock.symlink_to(other)
+    else:
+        lock.mkdir()
+    before = lock.lstat()
+
+    with pytest.raises(NotOurs, match=r"its lock \.session\.lock is another file"), locked(path):
+        pass
+
+    assert lock.lstat().st_ino == before.st_ino
+    assert not other.exists()
+
+
 def test_two_processes_with_one_session_file_exclude_each_other(tmp_path: pathlib.Path) -> None:
     file, out = tmp_path / "session", tmp_path / "out"
     with (
