@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import io
@@ -211,6 +212,24 @@ def test_signals_are_handled_while_the_output_drains(monkeypatch: pytest.MonkeyP
         assert run(output, main) == "result"
 
     assert seen == [_interrupt] * len(before)
+
+
+def test_closed_terminal_does_not_cancel_a_drain() -> None:
+    """A terminal that is closed sends SIGHUP, and takes no more lines."""
+    output, called = Output(io.StringIO()), []
+
+    async def main() -> str:
+        signal.raise_signal(signal.SIGHUP)
+        assert output.on_error is not None
+        output.on_error()
+        await asyncio.sleep(0.05)
+        return "drained"
+
+    before = signal.getsignal(signal.SIGHUP)
+    assert run(output, main, on_signal=lambda: called.append("signal"), grace=60) == "drained"
+
+    assert called == ["signal"]
+    assert signal.getsignal(signal.SIGHUP) == before
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])

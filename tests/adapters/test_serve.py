@@ -26,7 +26,7 @@ from tests.adapters.support import (
 )
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_serve_ends_cleanly(number: signal.Signals) -> None:
     with serve_process() as serving:
         status, output = serving.stop(number)
