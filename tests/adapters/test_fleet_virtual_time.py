@@ -93,6 +93,22 @@ def test_delay_after_a_failed_append_begins_small_again() -> None:
     assert delays[-1] == pytest.approx(0.05)
 
 
+def test_last_record_is_repeated_when_its_retention_is_over() -> None:
+    store = FailingStore(set())
+    store.keep_seconds = 12.0
+
+    async def main() -> None:
+        owner = await owner_of(store, keep_events=True)
+        with anyio.move_on_after(30.0):
+            owner.add(Ready("READY", 1, session_id="s", version=10))
+            await owner.run()
+
+    run(main)
+    began = store.times[1]
+
+    assert [at - began for at in store.times[1:]] == pytest.approx([0.0, 12.0, 24.0])
+
+
 def test_cutover_does_not_wait_for_the_time_between_appends() -> None:
     store = FailingStore(set())
 
