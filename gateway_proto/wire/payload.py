@@ -7,6 +7,7 @@ then, and the event and its sequence number are kept.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -14,8 +15,9 @@ from typing import Any
 import msgspec
 
 from gateway_proto.encoding import ETF_VERSION
-from gateway_proto.encoding.raw_members import scalar
+from gateway_proto.encoding.raw_members import raw_members, scalar
 from gateway_proto.encoding.raw_value import DECODE_ERRORS, encode_etf, encode_json
+from gateway_proto.errors import DataError
 from gateway_proto.events import Dispatch
 from gateway_proto.versions import Encoding
 
@@ -151,6 +153,10 @@ def _decode_around(text: str | bytes, why: str) -> Payload:
     if envelope.is_beginning(data):
         raise PayloadError(why, truncated=True)
     found = envelope.members(data)
+    if found is None or not found.keys() >= {"op", "s", "t"}:
+        # Perhaps a list or an object is beside `d`: then `d` has to be scanned.
+        with contextlib.suppress(DataError):
+            found = raw_members(data, ("op", "d", "s", "t", "message"))
     if found is None:
         raise PayloadError(why)
     d = msgspec.Raw(found["d"]) if "d" in found else NULL

@@ -8,6 +8,7 @@ import tracemalloc
 import pytest
 
 from gateway_proto.wire import envelope
+from gateway_proto.wire.payload import decode_payload
 
 BEGIN = b'{"op":0,"t":"A","s":2,"d":NaN'
 SIZE = 4096
@@ -79,3 +80,21 @@ def test_truncated_large_text_takes_a_few_times_its_memory(
     tracemalloc.stop()
 
     assert most < 6 * len(text)  # with a slice of 64 KiB
+
+
+@pytest.mark.parametrize("more", [b"[1]", b"{}", b'{"d":[NaN],"t":"B"}', b'["\\"}"]'])
+@pytest.mark.parametrize("d", [b"NaN", rb'"\ud800"', b'"\t"', b"[" * 5000 + b"]" * 5000, b"{}"])
+def test_list_or_object_beside_an_undecodable_d_is_skipped(more: bytes, d: bytes) -> None:
+    for text in (
+        b'{"x":%s,"op":0,"t":"A","s":2,"d":%s}' % (more, d),
+        b'{"d":%s,"t":"A","s":2,"x":%s,"op":0}' % (d, more),
+    ):
+        payload = decode_payload(text)
+
+        assert (payload.opcode, payload.t, payload.sequence, payload.raw) == (0, "A", 2, d)
+
+
+def test_sequence_that_is_a_list_is_ignored() -> None:
+    payload = decode_payload(b'{"op":0,"t":"A","s":[2],"d":1}')
+
+    assert (payload.opcode, payload.t, payload.sequence, payload.raw) == (0, "A", None, b"1")

@@ -67,7 +67,7 @@ def test_op_and_sequence_may_be_floats_and_integers_may_be_large() -> None:
         '{"op":0,"t":"\ud800"}',
         '{"op":0,"t":"\\ud800","d":NaN}',
         '{"op":true,"d":NaN}',
-        '{"op":0,"extra":[],"d":NaN}',
+        '{"op":0,"extra":[,"d":NaN}',
         '{"op":0,"d":NaN',
         b"\xff",
     ],
