@@ -429,8 +429,8 @@ _SERVING = {
     ("field", "value", "error"),
     [
         ("server", ServerConfig(), "expected a Server, such as Server(ServerConfig())"),
-        ("host", None, "host is None: expected a str"),
-        ("host", "", "invalid host '': expected a str that is not empty"),
+        ("host", None, "host is None: expected the name or address"),
+        ("host", "", "invalid host '': expected the name or address of an"),
         ("port", "8080", "invalid port '8080': expected an int from 0 to 65535"),
         ("port", 70000, "invalid port 70000"),
         ("ssl_context", "cert.pem", "expected an ssl.SSLContext"),

@@ -22,7 +22,7 @@ from gateway_proto import (
 )
 from gateway_proto.client.lookup import LookupConnection
 from gateway_proto.events import ReconnectRequested
-from gateway_proto.server import Fault, Server
+from gateway_proto.server import Fault, Scenario, Server, World
 from gateway_proto.session import token_fingerprint
 from gateway_proto.shard_ids import shard_of
 from gateway_proto.shards import IdentifyQueue, ShardManager
@@ -329,3 +329,25 @@ def test_wrong_config_and_world_of_a_server_are_named() -> None:
                 setattr(server, field, value)
 
         assert getattr(server, field) is before
+
+
+def test_wrong_members_and_shard_of_a_world_are_named() -> None:
+    for members in (None, "5", True, -1, 1.0, 10**9, *OBJECTS):
+        with pytest.raises(LocalProtocolError, match=r"members .*from 0 to 1000000"):
+            World.with_guild(members=members)  # type: ignore[arg-type]
+    world = World.with_guild()
+    for shard in (0, "01", (1, 1), (0, 0), (0,), [0, 1], {0: 1}, *OBJECTS):
+        with pytest.raises(LocalProtocolError, match="invalid shard"):
+            world.guilds_of(shard)  # type: ignore[arg-type]
+
+
+def test_texts_of_a_str_subclass_are_read() -> None:
+    class Text(str):
+        __slots__ = ()
+
+    session = Session(id="s", sequence=1, version=10)
+
+    assert World.from_json(Text('{"guilds": [{"id": "1"}]}')).guild("1") is not None
+    assert Scenario.from_json(Text('[{"what": "drop"}]')) == Scenario([Fault("drop")])
+    assert Scenario.from_yaml(Text("- what: drop")) == Scenario([Fault("drop")])
+    assert Session.from_json(Text(session.to_json())) == session

@@ -17,14 +17,18 @@ from gateway_proto._checks import (
     COUNT,
     ID,
     JSON,
+    SHARD,
     WORD,
     Check,
     Each,
     as_id,
+    as_message,
     as_tuple,
     as_words,
     instance_of,
+    integer,
     is_id,
+    optional,
     rejected,
 )
 from gateway_proto.commands import (
@@ -60,6 +64,18 @@ _EMPTY: Mapping[str, Any] = {"content": "", "embeds": [], "attachments": [], "co
 <https://docs.discord.com/developers/events/gateway#message-content-intent>
 """
 _NAMES = Each(WORD, "a tuple of names of channels")
+_MEMBERS = integer(0, 1_000_000)
+_SHARD = optional(
+    Check(
+        lambda value: (
+            isinstance(value, tuple)
+            and len(value) == 2
+            and all(map(COUNT.allows, value))
+            and value[0] < value[1]
+        ),
+        SHARD.expected,
+    )
+)
 
 
 class _File(msgspec.Struct, forbid_unknown_fields=True):
@@ -195,7 +211,7 @@ class World:
         """Return the world of `{"user": {...}, "guilds": [...]}`. Raises `LocalProtocolError`."""
         JSON.named("text", text)
         try:
-            file = msgspec.json.decode(text, type=_File)
+            file = msgspec.json.decode(as_message(text), type=_File)
         except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
             raise LocalProtocolError(f"text is not a world: {error}") from None
         user = _USER if file.user is None else {**_USER, **file.user}
@@ -217,7 +233,7 @@ class World:
         `members` members with the ids 4000, 4001, ..., the first of which is the owner.
         """
         WORD.named("name", name)
-        COUNT.named("members", members)
+        _MEMBERS.named("members", members)
         text, voice = as_words(channels), as_words(voice_channels)
         _NAMES.named("channels", text)
         _NAMES.named("voice_channels", voice)
@@ -240,6 +256,7 @@ class World:
 
     def guilds_of(self, shard: tuple[int, int] | None) -> list[Data]:
         """Return the guilds of a shard. None means all guilds."""
+        _SHARD.named("shard", shard)
         return [guild for guild in self.guilds if shard is None or _is_of(guild["id"], shard)]
 
     def guild(self, guild_id: str | int) -> Data | None:
