@@ -11,8 +11,10 @@ import pytest
 from gateway_fleet import MemoryStore, StoreError
 from gateway_fleet._owner import ShardOwner
 from gateway_fleet._shard_report import ShardReport
-from gateway_fleet._slots import SharedSlots
+from gateway_fleet._slots import SharedSlots, identify_slots
+from gateway_proto import Config
 from gateway_proto.fleet import FleetMetrics, IdentifySlots, LogHead, LogRecord, claim_record
+from gateway_proto.shards import ShardPlan
 from tests.adapters.support import KITS, Kit
 
 pytestmark = pytest.mark.parametrize("kit", KITS, ids=str)
@@ -50,6 +52,32 @@ def test_shard_that_is_no_longer_owned_gets_no_slot(kit: Kit) -> None:
         return shard_id != 1
 
     assert granted(kit, may_identify, 0, 1, 2) == [0, 2]
+
+
+def test_fleet_without_a_lookup_has_the_documented_limit(kit: Kit) -> None:
+    config = Config(token="t", intents=0, gateway_url="ws://localhost", identify_reserve=1000)
+    found: list[Any] = []
+
+    async def may_identify(shard_id: int) -> bool:
+        return True
+
+    async def main() -> None:
+        slots = SharedSlots(MemoryStore(), may_identify)
+        found.append(slots.spent(0.0))
+        slots.begin(identify_slots("me", config, ShardPlan("ws://localhost", 1, (0,))))
+        slots.join(0, found.append)
+        async with kit.limit(20), anyio.create_task_group() as tasks:
+            tasks.start_soon(slots.run)
+            while len(found) < 2:
+                await anyio.sleep(0.01)
+            tasks.cancel_scope.cancel()
+        found.append(slots.spent(anyio.current_time()))
+
+    kit.run(main)
+    assert found[0] is None
+    seconds, reason = found[2]
+    assert 86_300 < seconds <= 86_400
+    assert reason.startswith("999 of 1000 sessions remain to the fleet")
 
 
 def test_shard_waits_for_another_slot_if_its_owner_is_unknown(kit: Kit) -> None:

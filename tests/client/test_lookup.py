@@ -119,6 +119,20 @@ def test_repeated_http_403_causes_a_long_delay(changes: dict[str, Any]) -> None:
     assert waits == [0.0, 60.0, 60.0]
 
 
+def test_open_websocket_ends_the_long_delays_of_http_403() -> None:
+    client = Client(config_with(random=lambda: 0.0, **MAIN))
+    refusal = b"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n"
+    for number in range(2):
+        answer_dial(client, refusal, now=100.0 * number)
+    client.dial_succeeded(now=200.0, framing=False).receive_eof(now=200.0)
+
+    answer_dial(client, refusal, now=300.0)
+
+    dial = client.next_dial()
+    assert dial is not None
+    assert dial.at == 300.0
+
+
 def test_untrusted_host_in_a_later_lookup_is_an_outage() -> None:
     client = Client(CONFIG)
     answer_lookup(client, "localhost")

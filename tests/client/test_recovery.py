@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 import statistics
 from typing import Any
 
@@ -13,14 +12,11 @@ import pytest
 from benchmarks import recovery
 from gateway_proto import (
     Client,
-    Closed,
     DialPurpose,
     DialScheduled,
-    GaveUp,
     Ready,
     Resume,
     Session,
-    SessionInvalidated,
     State,
     UrlRejected,
 )
@@ -231,6 +227,20 @@ def test_only_losses_with_identify_wait_up_to_backoff_max() -> None:
 
     assert waits[:3] == [0.0, 0.65, 0.5 * 1.3**2]
     assert waits[15:] == [7.5] * 5  # half of dial_backoff_max
+
+
+@pytest.mark.parametrize(("seconds", "delay"), [(59.0, 30.0), (60.0, 5.25)])
+def test_stable_ready_ends_the_backoff_of_identifies(seconds: float, delay: float) -> None:
+    client = _client(random=lambda: 0.5)
+    for _ in range(20):
+        _lose(client, HELLO)
+    connection, now = _open(client, HELLO, _dispatch("READY", 1, session_id="s"))
+    connection.receive_eof(now=now + seconds)
+    _open(client, HELLO, '{"op":9,"d":false}')
+
+    now = _lose(client, HELLO)
+
+    assert _due(client) - now == delay
 
 
 @pytest.mark.parametrize("version", [3, 4])
@@ -471,116 +481,3 @@ def test_permanently_failing_gateway_is_looked_up_again() -> None:
     assert dial is not None
     assert dial.purpose is DialPurpose.LOOKUP
     assert dial.at > 5.0
-
-
-# ----- giving up -----
-
-_SHAPES = [
-    [Fault("close", on="open", connection=None, code=1001)],
-    [Fault("drop", on="identify", connection=None), Fault("drop", on="resume", connection=None)],
-    [Fault("close", on=on, connection=None, code=4002) for on in ("identify", "resume")],
-    [Fault("invalidate", on=on, connection=None) for on in ("identify", "resume")],
-    [Fault("silence", on="open", connection=None)],
-    [Fault("refuse", on="upgrade", connection=None, status=404)],
-    [Fault("refuse", on="upgrade", connection=None, status=401)],
-    [Fault("garbage", on="identify", connection=None)],
-    [Fault("reconnect", on="open", connection=None)],
-]
-
-
-@pytest.mark.parametrize("faults", _SHAPES, ids=lambda faults: f"{faults[0].what} {faults[0].on}")
-def test_outages_never_end_the_client(faults: list[Fault]) -> None:
-    server = Server()
-    link = Link(Client(config_with(random=random.Random(1).random)), server)
-    link.client.expect(Ready)
-    server.set_scenario(Scenario(faults))
-    link.cut()
-    link.run(7200)
-    assert not [event for event in link.client.events if isinstance(event, GaveUp)]
-
-    server.set_scenario(Scenario([]))
-    link.run(200)
-
-    assert link.client.connection is not None
-    assert link.client.connection.state is State.READY
-
-
-def test_only_connections_with_identify_count_as_failed_ones() -> None:
-    client = _client(identify_attempts=2)
-    for _ in range(20):
-        _lose(client)
-    assert client.gave_up is None
-
-    for _ in range(2):
-        _lose(client, HELLO)
-
-    assert client.gave_up is not None
-    assert client.gave_up.startswith("2 connections in a row did not become ready")
-
-
-def test_identify_on_the_connection_of_a_resume_counts() -> None:
-    client = _client(session=SESSION, identify_on_same_connection=True, identify_attempts=2)
-    connection, _ = _open(client, HELLO, '{"op":9,"d":false}')
-    connection.handle_timer(now=5.0)
-    assert len(connection._outcome.identified_at) == 1
-    connection.receive_eof(now=6.0)
-    _lose(client, HELLO)
-
-    assert client.gave_up is not None
-
-
-# ----- hints about the token -----
-
-
-@pytest.mark.parametrize("code", [None, 1000, 1008, 4000, 4003, 4999])
-def test_close_right_after_identify_suggests_a_wrong_token(code: int | None) -> None:
-    client = _client()
-
-    connection, now = _open(client, HELLO)
-    connection.receive_close(code, now=now)
-
-    assert _plans(client)[-1].reason.endswith("it came in answer to Identify: is the token right?")
-
-
-def test_eof_right_after_identify_suggests_a_wrong_token() -> None:
-    client = _client()
-
-    _lose(client, HELLO)
-
-    assert "is the token right?" in _plans(client)[-1].reason
-
-
-@pytest.mark.parametrize(("version", "code"), [(10, 4006), (10, 4015), (3, 4012), (5, 4014)])
-def test_undocumented_code_suggests_a_wrong_token(version: int, code: int) -> None:
-    intents = 0 if version >= 8 else None
-    client = _client(version=version, intents=intents, unix_offset=0.0)
-
-    connection, now = _open(client, HELLO)
-    connection.receive_close(code, now=now)
-
-    assert "is the token right?" in _plans(client)[-1].reason
-
-
-@pytest.mark.parametrize("code", [4001, 4002, 4008, 4009])
-def test_close_code_with_its_own_cause_suggests_no_wrong_token(code: int) -> None:
-    client = _client()
-
-    connection, now = _open(client, HELLO)
-    connection.receive_close(code, now=now)
-
-    assert "is the token right?" not in _plans(client)[-1].reason
-
-
-def test_accepted_token_is_never_suggested_as_wrong() -> None:
-    link = Link(Client(CONFIG), Server())
-    link.client.expect(Ready)
-    link.server.send(SessionInvalidated())
-    server = link._server
-    assert isinstance(server, Server)
-    server.set_scenario(Scenario([Fault("close", on="identify", connection=None)]))
-    link.run(60)
-
-    closed = [event for event in link.client.events if isinstance(event, Closed)]
-    assert closed[-1].code == 4000
-    plans = [event for event in link.client.events if isinstance(event, DialScheduled)]
-    assert "is the token right?" not in plans[-1].reason
