@@ -98,7 +98,9 @@ def is_beginning(text: bytes) -> bool:
     except json.JSONDecodeError as error:
         at_end = re.compile(_PART_OF_A_TOKEN).match(error.doc, error.pos) is not None
         return at_end or error.msg.startswith("Unterminated string")
-    except (RecursionError, ValueError):  # or a number of more digits than Python converts
+    except RecursionError:
+        return members(text) is None
+    except ValueError:  # a number of more digits than Python converts
         pass
     return True  # incomplete, and its end is unknown
 

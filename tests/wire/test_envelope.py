@@ -54,7 +54,8 @@ def test_text_above_the_limit_is_judged_without_its_values(
         b'{"op":0,"t":"A","s":2,"d":[[NaN}': False,  # complete, with an invalid `d`
         b'{"op":0,"d":[[NaN,"t":"A","s":2}': False,
         b'{"op":0,"d":[[1},"t":"A","s":2}': False,
-        b'{"op":0,"d":%s,"t":"A","s":2}' % (b"[" * 5000): False,
+        b'{"op":0,"d":%s,"t":"A","s":2}' % (b"[" * 200_000): False,
+        b'{"op":0,"t":"A","s":2,"d":' + b"[" * 200_000: True,
         b'{"op":0,"d":{},"t":"A","s":2}': False,
         b'"only text"': True,
     }
