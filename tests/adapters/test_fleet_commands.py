@@ -401,7 +401,7 @@ def test_store_with_several_bots_needs_the_option(engine: RedisProcess) -> None:
         ("--store redis://u:pw@127.0.0.1:PORT", 1, "the store failed: "),
         ("--store redis://x --replicas 3", 2, "--replicas is for a server of NATS alone"),
         ("--store nats://u:pw@h:x", 2, "invalid --store: expected nats://host"),
-        ("--store redis://u:pw@h:x", 2, "invalid --store: ValueError, expected redis://host"),
+        ("--store redis://u:pw@h:x", 2, "invalid --store: expected redis://host[:port]"),
         ("--store redis://", 2, "invalid --store: expected redis://host"),
         ("--store unix://", 2, "invalid --store: expected redis://host"),
         ("--store nats://x --replicas 2", 2, "invalid --replicas 2: expected 1, 3 or 5"),
