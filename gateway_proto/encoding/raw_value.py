@@ -15,7 +15,6 @@ __all__ = [
     "DECODE_ERRORS",
     "check_term",
     "check_value_of_caller",
-    "converted",
     "decode_json",
     "decode_leniently",
     "decode_raw",
@@ -116,11 +115,6 @@ def _from_term(raw: bytes, type_: type[T]) -> T:
     else:
         return value if type_ is Any else _converted(value, type_)
     raise DataError(why)
-
-
-def converted(value: Any, type_: type[T]) -> T:
-    """Convert a decoded value to a type. Raises `DataError`."""
-    return _converted(value, type_)
 
 
 def _converted(value: Any, type_: type[T], why_not: str | None = None) -> T:

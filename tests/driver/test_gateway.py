@@ -12,6 +12,7 @@ import pytest
 from gateway_proto import (
     Client,
     Config,
+    Dial,
     DialPurpose,
     DialScheduled,
     Dispatch,
@@ -435,6 +436,22 @@ def test_dial_that_fails_after_stop_is_ignored() -> None:
     gateway._on_dial_failed(dial, "no address", permanent=False)
 
     assert client.events() == []
+
+
+def test_before_dial_that_is_not_async_is_named() -> None:
+    def before_dial(dial: Dial) -> Any:
+        return 5
+
+    gateway = Driven(Client(CONFIG), CONFIG, queue_limit=8, before_dial=before_dial)
+    dial = gateway._next_dial()
+    assert dial is not None
+
+    with pytest.raises(LocalProtocolError) as caught:
+        _run(gateway._until_allowed(dial))
+
+    assert str(caught.value) == (
+        "invalid before_dial() 5: expected an awaitable, as an async function returns"
+    )
 
 
 # ----- awaited answers, and the end -----

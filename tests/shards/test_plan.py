@@ -493,6 +493,15 @@ def test_ids_in_an_error_have_at_most_80_characters(last: int) -> None:
     assert shown == (repr(ids) if last == 29 else f"{repr(ids)[:77]}...")
 
 
+def test_ids_that_cannot_be_shown_are_rejected() -> None:
+    class Unshown:
+        def __repr__(self) -> str:
+            raise RuntimeError("never shown")
+
+    with pytest.raises(LocalProtocolError, match=r"^invalid ids .*tuple.*: expected ints, each on"):
+        ShardPlan.from_lookup(FOUND, count=4, ids=[Unshown()])
+
+
 @pytest.mark.parametrize("guild_id", [None, "x", float("inf"), float("nan"), "9" * 5000])
 def test_guild_id_of_another_type_is_rejected(guild_id: Any) -> None:
     with pytest.raises(LocalProtocolError, match=r"guild_id .*: expected a snowflake"):

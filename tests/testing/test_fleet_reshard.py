@@ -457,7 +457,7 @@ def test_shard_that_leaves_already_is_cut_over_once() -> None:
     [
         4,  # a store that falls back while shards leave, and a lost shard that has a slot
         9,  # a machine that drains while it has a step of a change to make
-        208,  # a cutover that is lost, and consumers that have read it
+        118,  # a cutover that is lost, and consumers that have read it
     ],
 )
 def test_rare_interleavings_of_a_change_break_nothing(seed: int) -> None:
