@@ -340,7 +340,7 @@ def test_unknown_server_raises(hello: bytes, text: str) -> None:
         ({"timeout": 0}, "invalid timeout 0: expected a number of seconds from more than 0"),
         ({"retention": 0}, "invalid retention 0: expected a number of seconds from 8"),
         ({"retention": float("inf")}, "invalid retention inf: expected a number of seconds"),
-        ({"max_bytes": "1"}, "invalid max_bytes '1': expected a number of bytes from 65536"),
+        ({"max_bytes": "1"}, "invalid max_bytes '1': expected an int from 65536"),
         ({"ssl_context": True}, "invalid ssl_context True: expected an ssl.SSLContext, or None"),
         ({"replicas": True}, "invalid replicas True: expected 1, 3 or 5"),
         ({"prefix": "a.b"}, "invalid prefix 'a.b': expected 1 to 64 letters, digits, hyphens"),

@@ -24,6 +24,7 @@ from gateway_proto import (
 )
 from gateway_proto.client import requests
 from tests.client.request_client import RequestClient
+from tests.encodings import NEEDS_ETF
 
 CONFIG = Config(token="t0ken", intents=0, gateway_url="ws://localhost", skip_malformed=True)
 HELLO = '{"op":10,"d":{"heartbeat_interval":40000}}'
@@ -105,6 +106,7 @@ def test_undecodable_value_beside_needed_ones_is_ignored(value: bytes) -> None:
     assert events[UnknownPayload].op == 50
 
 
+@NEEDS_ETF
 @pytest.mark.parametrize("name", ["op", "s", "t"])
 def test_etf_list_in_the_envelope_is_not_made(name: str) -> None:
     config = attrs.evolve(CONFIG, encoding="etf")
