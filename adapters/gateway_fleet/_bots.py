@@ -11,7 +11,8 @@ import anyio
 import msgspec
 
 from gateway_fleet._generation import read_generation
-from gateway_fleet.store import FeedStore, Store, StoreError
+from gateway_fleet._stored_values import decode_stored
+from gateway_fleet.store import FeedStore, Store
 from gateway_proto import LocalProtocolError
 from gateway_proto.fleet import Generation
 
@@ -85,10 +86,4 @@ async def _read(store: Store) -> tuple[_Bots, int]:
 
 
 def _decoded(value: bytes | None) -> _Bots:
-    if value is None:
-        return _Bots()
-    try:
-        return msgspec.json.decode(value, type=_Bots)
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        why = str(error)
-    raise StoreError(f"the bots in the engine are invalid: {why}")
+    return _Bots() if value is None else decode_stored(value, _Bots, "the bots")

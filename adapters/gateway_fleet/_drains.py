@@ -14,6 +14,7 @@ from collections.abc import Collection
 import msgspec
 
 from gateway_fleet._runtime import Notifier
+from gateway_fleet._stored_values import decode_stored
 from gateway_fleet.store import Store, StoreError
 from gateway_proto.fleet import mailbox_of
 from gateway_proto.fleet.notices import NOTICE_SECONDS, notice
@@ -52,8 +53,4 @@ async def _read(store: Store) -> tuple[dict[str, str], int]:
     value, revision = await store.compare_and_set(DRAINS_KEY, None, 0)
     if value is None:
         return {}, revision
-    try:
-        return msgspec.json.decode(value, type=dict[str, str]), revision
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        why = str(error)
-    raise StoreError(f"the requests to drain in the engine are invalid: {why}")
+    return decode_stored(value, dict[str, str], "the requests to drain"), revision
