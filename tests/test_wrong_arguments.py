@@ -28,6 +28,7 @@ from gateway_proto.shard_ids import shard_of
 from gateway_proto.shards import IdentifyQueue, ShardManager
 from gateway_proto.testing import Link
 from gateway_proto.urls import Url
+from gateway_proto.wire.frame_events import ExternalWebSocket
 
 CONFIG = Config(token="t", intents=0, gateway_url="ws://localhost")
 
@@ -181,10 +182,9 @@ def _state(owner: Any) -> Any:
     if isinstance(owner, ShardManager):
         return dict(owner.clients), owner.next_timer(), owner.events()
     presence = getattr(owner, "presence", None)
-    frames = getattr(owner, "_frames", None)
-    messages = getattr(frames, "messages_to_send", list)()
-    data = b"" if messages or owner.events() else getattr(owner, "data_to_send", bytes)
-    return owner.state, owner.next_timer(), presence, messages, data
+    has_messages = isinstance(getattr(owner, "_frames", None), ExternalWebSocket)
+    output = owner.messages_to_send() if has_messages else owner.data_to_send()
+    return owner.state, owner.next_timer(), presence, owner.events(), output
 
 
 @pytest.mark.parametrize(
