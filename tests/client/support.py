@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import attrs
 
-from gateway_proto import Client, Config, DialPurpose, Session, State
+from gateway_proto import Client, Config, DialPurpose, DialScheduled, Session, State
 from gateway_proto.session import token_fingerprint
 from gateway_proto.testing import Link
 
@@ -16,10 +18,44 @@ SESSION = Session(
     version=10,
     token_fingerprint=token_fingerprint("t0ken"),
 )
+HELLO = '{"op":10,"d":{"heartbeat_interval":41250}}'
 
 
 def config_with(**changes: object) -> Config:
     return attrs.evolve(CONFIG, **changes)
+
+
+def make_client(**changes: Any) -> Client:
+    """Return a client without a lookup: `session`, and fields of its config."""
+    session = changes.pop("session", None)
+    config = config_with(api_url=None, gateway_url="ws://localhost", **changes)
+    return Client(config, session=session)
+
+
+def due_at(client: Client) -> float:
+    dial = client.next_dial()
+    assert dial is not None
+    return max(dial.at, 0.0)
+
+
+def open_dial(client: Client, *messages: str) -> tuple[Any, float]:
+    """Open the WebSocket of the next dial when due, receive messages; return it with its time."""
+    now = due_at(client)
+    connection: Any = client.dial_succeeded(now=now, framing=False)
+    for message in messages:
+        connection.receive_message(message, now=now)
+    return connection, now
+
+
+def lose(client: Client, *messages: str) -> float:
+    """Open the WebSocket of the next dial, receive messages, lose it; return the time."""
+    connection, now = open_dial(client, *messages)
+    connection.receive_eof(now=now)
+    return now
+
+
+def scheduled(client: Client) -> list[DialScheduled]:
+    return [event for event in client.events() if isinstance(event, DialScheduled)]
 
 
 def dial_purposes(link: Link) -> list[tuple[DialPurpose, str]]:

@@ -3,43 +3,22 @@
 from __future__ import annotations
 
 import random
-from typing import Any
 
 import pytest
 
 from gateway_proto import Client, Closed, DialScheduled, GaveUp, Ready, SessionInvalidated, State
 from gateway_proto.server import Fault, Scenario, Server
 from gateway_proto.testing import Link
-from tests.client.support import CONFIG, SESSION, config_with
-
-HELLO = '{"op":10,"d":{"heartbeat_interval":41250}}'
-
-
-def _client(**changes: Any) -> Client:
-    session = changes.pop("session", None)
-    config = config_with(api_url=None, gateway_url="ws://localhost", **changes)
-    return Client(config, session=session)
-
-
-def _open(client: Client, *messages: str) -> tuple[Any, float]:
-    """Open the WebSocket of the next dial when due, receive messages; return it with its time."""
-    dial = client.next_dial()
-    assert dial is not None
-    now = max(dial.at, 0.0)
-    connection: Any = client.dial_succeeded(now=now, framing=False)
-    for message in messages:
-        connection.receive_message(message, now=now)
-    return connection, now
-
-
-def _lose(client: Client, *messages: str) -> None:
-    connection, now = _open(client, *messages)
-    connection.receive_eof(now=now)
-
-
-def _plans(client: Client) -> list[DialScheduled]:
-    return [event for event in client.events() if isinstance(event, DialScheduled)]
-
+from tests.client.support import (
+    CONFIG,
+    HELLO,
+    SESSION,
+    config_with,
+    lose,
+    make_client,
+    open_dial,
+    scheduled,
+)
 
 # ----- giving up -----
 
@@ -74,25 +53,25 @@ def test_outages_never_end_the_client(faults: list[Fault]) -> None:
 
 
 def test_only_connections_with_identify_count_as_failed_ones() -> None:
-    client = _client(identify_attempts=2)
+    client = make_client(identify_attempts=2)
     for _ in range(20):
-        _lose(client)
+        lose(client)
     assert client.gave_up is None
 
     for _ in range(2):
-        _lose(client, HELLO)
+        lose(client, HELLO)
 
     assert client.gave_up is not None
     assert client.gave_up.startswith("2 connections in a row did not become ready")
 
 
 def test_identify_on_the_connection_of_a_resume_counts() -> None:
-    client = _client(session=SESSION, identify_on_same_connection=True, identify_attempts=2)
-    connection, _ = _open(client, HELLO, '{"op":9,"d":false}')
+    client = make_client(session=SESSION, identify_on_same_connection=True, identify_attempts=2)
+    connection, _ = open_dial(client, HELLO, '{"op":9,"d":false}')
     connection.handle_timer(now=5.0)
     assert len(connection._outcome.identified_at) == 1
     connection.receive_eof(now=6.0)
-    _lose(client, HELLO)
+    lose(client, HELLO)
 
     assert client.gave_up is not None
 
@@ -102,41 +81,43 @@ def test_identify_on_the_connection_of_a_resume_counts() -> None:
 
 @pytest.mark.parametrize("code", [None, 1000, 1008, 4000, 4003, 4999])
 def test_close_right_after_identify_suggests_a_wrong_token(code: int | None) -> None:
-    client = _client()
+    client = make_client()
 
-    connection, now = _open(client, HELLO)
+    connection, now = open_dial(client, HELLO)
     connection.receive_close(code, now=now)
 
-    assert _plans(client)[-1].reason.endswith("it came in answer to Identify: is the token right?")
+    assert scheduled(client)[-1].reason.endswith(
+        "it came in answer to Identify: is the token right?"
+    )
 
 
 def test_eof_right_after_identify_suggests_a_wrong_token() -> None:
-    client = _client()
+    client = make_client()
 
-    _lose(client, HELLO)
+    lose(client, HELLO)
 
-    assert "is the token right?" in _plans(client)[-1].reason
+    assert "is the token right?" in scheduled(client)[-1].reason
 
 
 @pytest.mark.parametrize(("version", "code"), [(10, 4006), (10, 4015), (3, 4012), (5, 4014)])
 def test_undocumented_code_suggests_a_wrong_token(version: int, code: int) -> None:
     intents = 0 if version >= 8 else None
-    client = _client(version=version, intents=intents, unix_offset=0.0)
+    client = make_client(version=version, intents=intents, unix_offset=0.0)
 
-    connection, now = _open(client, HELLO)
+    connection, now = open_dial(client, HELLO)
     connection.receive_close(code, now=now)
 
-    assert "is the token right?" in _plans(client)[-1].reason
+    assert "is the token right?" in scheduled(client)[-1].reason
 
 
 @pytest.mark.parametrize("code", [4001, 4002, 4008, 4009])
 def test_close_code_with_its_own_cause_suggests_no_wrong_token(code: int) -> None:
-    client = _client()
+    client = make_client()
 
-    connection, now = _open(client, HELLO)
+    connection, now = open_dial(client, HELLO)
     connection.receive_close(code, now=now)
 
-    assert "is the token right?" not in _plans(client)[-1].reason
+    assert "is the token right?" not in scheduled(client)[-1].reason
 
 
 def test_accepted_token_is_never_suggested_as_wrong() -> None:

@@ -22,46 +22,24 @@ from gateway_proto import (
 )
 from gateway_proto.server import Fault, Scenario, Server
 from gateway_proto.testing import Link
-from tests.client.support import CONFIG, SESSION, answer_lookup, config_with, dial_purposes
+from tests.client.support import (
+    CONFIG,
+    HELLO,
+    SESSION,
+    answer_lookup,
+    config_with,
+    dial_purposes,
+    due_at,
+    lose,
+    make_client,
+    open_dial,
+    scheduled,
+)
 from tests.encodings import ENCODINGS
-
-HELLO = '{"op":10,"d":{"heartbeat_interval":41250}}'
-MAIN = {"api_url": None, "gateway_url": "ws://localhost"}
-
-
-def _client(**changes: Any) -> Client:
-    session = changes.pop("session", None)
-    return Client(config_with(**MAIN, **changes), session=session)
-
-
-def _open(client: Client, *messages: str) -> tuple[Any, float]:
-    """Open the WebSocket of the next dial when due, receive messages; return it with its time."""
-    now = _due(client)
-    connection: Any = client.dial_succeeded(now=now, framing=False)
-    for message in messages:
-        connection.receive_message(message, now=now)
-    return connection, now
-
-
-def _lose(client: Client, *messages: str) -> float:
-    """Open the WebSocket of the next dial, receive messages, lose it; return the time."""
-    connection, now = _open(client, *messages)
-    connection.receive_eof(now=now)
-    return now
 
 
 def _dispatch(name: str, sequence: int, **d: Any) -> str:
     return json.dumps({"op": 0, "t": name, "s": sequence, "d": d})
-
-
-def _due(client: Client) -> float:
-    dial = client.next_dial()
-    assert dial is not None
-    return max(dial.at, 0.0)
-
-
-def _plans(client: Client) -> list[DialScheduled]:
-    return [event for event in client.events() if isinstance(event, DialScheduled)]
 
 
 # ----- measurements -----
@@ -104,37 +82,37 @@ def test_recovery_report_compares_measurements_with_targets() -> None:
 
 
 def test_hello_resets_the_dial_backoff() -> None:
-    client = _client(session=SESSION, random=lambda: 0.5)
+    client = make_client(session=SESSION, random=lambda: 0.5)
     for _ in range(6):
-        client.dial_failed("refused", now=_due(client))
+        client.dial_failed("refused", now=due_at(client))
 
-    now = _lose(client, HELLO)
+    now = lose(client, HELLO)
 
-    assert _due(client) - now == 0.5
+    assert due_at(client) - now == 0.5
 
 
 def test_failed_dials_before_hello_do_not_delay_later_dials() -> None:
-    client = _client(session=SESSION, random=lambda: 0.5)
+    client = make_client(session=SESSION, random=lambda: 0.5)
     for _ in range(6):
-        client.dial_failed("refused", now=_due(client))
-    _lose(client, HELLO)
+        client.dial_failed("refused", now=due_at(client))
+    lose(client, HELLO)
 
     client.dial_failed("refused", now=1000.0)
 
-    assert _due(client) == 1000.5
+    assert due_at(client) == 1000.5
 
 
 @pytest.mark.parametrize(("messages", "delay"), [((HELLO,), 5.25), ((), 32.0)])
 def test_websockets_that_close_immediately_are_backed_off(
     messages: tuple[str, ...], delay: float
 ) -> None:
-    client = _client(random=lambda: 0.5, dial_backoff_max=64.0, backoff_max=64.0)
+    client = make_client(random=lambda: 0.5, dial_backoff_max=64.0, backoff_max=64.0)
     for _ in range(4):
-        client.dial_failed("refused", now=_due(client))
+        client.dial_failed("refused", now=due_at(client))
     for _ in range(3):
-        now = _lose(client, *messages)
+        now = lose(client, *messages)
 
-    assert _due(client) - now == delay
+    assert due_at(client) - now == delay
 
 
 def test_backoff_of_an_outage_ends_with_ready() -> None:
@@ -155,35 +133,35 @@ def test_backoff_of_an_outage_ends_with_ready() -> None:
 
 @pytest.mark.parametrize("version", [3, 4])
 def test_opened_websocket_resets_dial_backoff_without_hello(version: int) -> None:
-    client = _client(version=version, intents=None, unix_offset=0.0, random=lambda: 0.5)
+    client = make_client(version=version, intents=None, unix_offset=0.0, random=lambda: 0.5)
     for _ in range(6):
-        client.dial_failed("refused", now=_due(client))
+        client.dial_failed("refused", now=due_at(client))
 
-    now = _lose(client)
+    now = lose(client)
 
-    assert _due(client) - now <= 5.25
+    assert due_at(client) - now <= 5.25
 
 
 @pytest.mark.parametrize("version", [3, 4])
 def test_stored_interval_is_used_if_resumed_has_none(version: int) -> None:
     stored = msgspec.structs.replace(SESSION, version=version, heartbeat_interval=30000)
-    client = _client(session=stored, version=version, intents=None, unix_offset=0.0)
+    client = make_client(session=stored, version=version, intents=None, unix_offset=0.0)
 
-    connection, now = _open(client, _dispatch("RESUMED", 8))
+    connection, now = open_dial(client, _dispatch("RESUMED", 8))
 
     assert connection.state is State.READY
     assert connection.next_timer() == now + 30.0
 
 
 def test_reconnect_instead_of_hello_is_followed_immediately() -> None:
-    client = _client(session=SESSION, random=lambda: 0.5)
+    client = make_client(session=SESSION, random=lambda: 0.5)
     for _ in range(6):
-        client.dial_failed("refused", now=_due(client))
-    due = _due(client)
+        client.dial_failed("refused", now=due_at(client))
+    due = due_at(client)
 
-    _open(client, '{"op":7,"d":null}')
+    open_dial(client, '{"op":7,"d":null}')
 
-    assert _due(client) == due
+    assert due_at(client) == due
 
 
 # ----- INVALID_SESSION -----
@@ -191,33 +169,33 @@ def test_reconnect_instead_of_hello_is_followed_immediately() -> None:
 
 @pytest.mark.parametrize("losses", [0, 12])
 def test_rejected_resume_causes_only_its_own_delay(losses: int) -> None:
-    client = _client(session=SESSION, random=lambda: 0.75)
+    client = make_client(session=SESSION, random=lambda: 0.75)
     for _ in range(losses):
-        _lose(client, HELLO, _dispatch("RESUMED", 8))
-    due = _due(client)
+        lose(client, HELLO, _dispatch("RESUMED", 8))
+    due = due_at(client)
 
-    _open(client, HELLO, '{"op":9,"d":false}')
+    open_dial(client, HELLO, '{"op":9,"d":false}')
 
-    assert _due(client) - due == 4.0
+    assert due_at(client) - due == 4.0
 
 
 def test_rejected_resumes_do_not_delay_later_dials() -> None:
-    client = _client(session=SESSION, random=lambda: 0.5)
+    client = make_client(session=SESSION, random=lambda: 0.5)
     for _ in range(2):
-        _open(client, HELLO, '{"op":9,"d":true}')
+        open_dial(client, HELLO, '{"op":9,"d":true}')
 
-    now = _lose(client, HELLO)
+    now = lose(client, HELLO)
 
-    assert _due(client) - now == 0.5
+    assert due_at(client) - now == 0.5
 
 
 def test_repeatedly_invalidated_identifies_are_backed_off() -> None:
     """Rule 34."""
-    client = _client(random=lambda: 0.5)
+    client = make_client(random=lambda: 0.5)
     waits = []
     for _ in range(40):
-        _, due = _open(client, HELLO, '{"op":9,"d":false}')
-        waits.append(_due(client) - due)
+        _, due = open_dial(client, HELLO, '{"op":9,"d":false}')
+        waits.append(due_at(client) - due)
 
     assert waits[:9] == [5.25] * 9  # INVALID_SESSION costs only the limits of Identify
     assert waits[10] == pytest.approx(0.5 * 1.3**10)
@@ -225,11 +203,11 @@ def test_repeatedly_invalidated_identifies_are_backed_off() -> None:
 
 
 def test_only_losses_with_identify_wait_up_to_backoff_max() -> None:
-    client = _client(session=SESSION, resume_attempts=100, random=lambda: 0.5)
+    client = make_client(session=SESSION, resume_attempts=100, random=lambda: 0.5)
     waits = []
     for _ in range(20):
-        _, due = _open(client, HELLO, '{"op":7,"d":null}')
-        waits.append(_due(client) - due)
+        _, due = open_dial(client, HELLO, '{"op":7,"d":null}')
+        waits.append(due_at(client) - due)
 
     assert waits[:3] == [0.0, 0.65, 0.5 * 1.3**2]
     assert waits[15:] == [7.5] * 5  # half of dial_backoff_max
@@ -237,26 +215,26 @@ def test_only_losses_with_identify_wait_up_to_backoff_max() -> None:
 
 @pytest.mark.parametrize(("seconds", "delay"), [(59.0, 30.0), (60.0, 5.25)])
 def test_stable_ready_ends_the_backoff_of_identifies(seconds: float, delay: float) -> None:
-    client = _client(random=lambda: 0.5)
+    client = make_client(random=lambda: 0.5)
     for _ in range(20):
-        _lose(client, HELLO)
-    connection, now = _open(client, HELLO, _dispatch("READY", 1, session_id="s"))
+        lose(client, HELLO)
+    connection, now = open_dial(client, HELLO, _dispatch("READY", 1, session_id="s"))
     connection.receive_eof(now=now + seconds)
-    _open(client, HELLO, '{"op":9,"d":false}')
+    open_dial(client, HELLO, '{"op":9,"d":false}')
 
-    now = _lose(client, HELLO)
+    now = lose(client, HELLO)
 
-    assert _due(client) - now == delay
+    assert due_at(client) - now == delay
 
 
 @pytest.mark.parametrize("version", [3, 4])
 def test_only_the_first_redirect_is_followed_immediately(version: int) -> None:
-    client = _client(version=version, intents=None, unix_offset=0.0, random=lambda: 0.0)
+    client = make_client(version=version, intents=None, unix_offset=0.0, random=lambda: 0.0)
     waits = []
     for number in range(5):
         url = f"ws://next{number}.localhost/"
-        _, due = _open(client, json.dumps({"op": 7, "d": {"url": url}}))
-        waits.append(_due(client) - due)
+        _, due = open_dial(client, json.dumps({"op": 7, "d": {"url": url}}))
+        waits.append(due_at(client) - due)
         dial = client.next_dial()
         assert dial is not None and dial.url.startswith(url)
 
@@ -264,16 +242,16 @@ def test_only_the_first_redirect_is_followed_immediately(version: int) -> None:
 
 
 def test_lost_resumes_do_not_delay_a_later_identify() -> None:
-    client = _client(session=_session("ws://localhost/"), random=lambda: 0.5)
+    client = make_client(session=_session("ws://localhost/"), random=lambda: 0.5)
     for _ in range(3):
-        _lose(client, HELLO)
+        lose(client, HELLO)
     dial = client.next_dial()
     assert dial is not None and dial.purpose is DialPurpose.IDENTIFY
 
-    now = _lose(client, HELLO)
+    now = lose(client, HELLO)
 
-    assert _due(client) - now == 5.25
-    assert _plans(client)[-1].delay == 5.25
+    assert due_at(client) - now == 5.25
+    assert scheduled(client)[-1].delay == 5.25
 
 
 # ----- unanswered Resume -----
@@ -281,13 +259,13 @@ def test_lost_resumes_do_not_delay_a_later_identify() -> None:
 
 @pytest.mark.parametrize("early", [(), ('{"op":11}',), ('{"op":1}', '{"op":99}')])
 def test_unanswered_resume_goes_to_the_next_step(early: tuple[str, ...]) -> None:
-    client = _client(session=SESSION)
+    client = make_client(session=SESSION)
     steps = []
     for _ in range(3):
         dial = client.next_dial()
         assert dial is not None
         steps.append((dial.purpose, dial.host))
-        connection, due = _open(client, HELLO)
+        connection, due = open_dial(client, HELLO)
         for message in early:
             connection.receive_message(message, now=due + 1.0)
         if dial.purpose is DialPurpose.RESUME:
@@ -302,7 +280,7 @@ def test_unanswered_resume_goes_to_the_next_step(early: tuple[str, ...]) -> None
         (DialPurpose.IDENTIFY, "localhost"),
     ]
     reason = "waited too long for an answer to Resume; the session is given up"
-    assert _plans(client)[-1].reason == reason
+    assert scheduled(client)[-1].reason == reason
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
@@ -320,7 +298,7 @@ def test_first_dispatch_answers_a_resume(encoding: str) -> None:
 
 
 def test_stalled_resume_replay_ends_after_the_session_timeout() -> None:
-    connection, _ = _open(_client(session=SESSION), HELLO)
+    connection, _ = open_dial(make_client(session=SESSION), HELLO)
     connection.receive_message(_dispatch("MISSED", 8), now=10.0)
     connection.receive_message(_dispatch("MISSED", 9), now=11.0)
 
@@ -335,9 +313,9 @@ def _session_timer() -> Any:
 
 
 def test_interrupted_resume_does_not_count_as_unanswered() -> None:
-    client = _client(session=SESSION)
+    client = make_client(session=SESSION)
     for _ in range(2):
-        _lose(client, HELLO)
+        lose(client, HELLO)
 
     dial = client.next_dial()
     assert dial is not None
@@ -345,7 +323,7 @@ def test_interrupted_resume_does_not_count_as_unanswered() -> None:
 
 
 def test_resume_timeout_is_suspended_while_paused() -> None:
-    connection, _ = _open(_client(session=SESSION), HELLO)
+    connection, _ = open_dial(make_client(session=SESSION), HELLO)
     connection.pause(now=1.0)
     connection.handle_timer(now=100.0)
     connection.unpause(now=100.0)
@@ -369,13 +347,13 @@ SAME = [
 @pytest.mark.parametrize("url", SAME)
 def test_equal_urls_are_one_resume_step(url: str) -> None:
     session = _session(url)
-    client = _client(session=session)
+    client = make_client(session=session)
     counts = []
     for _ in range(4):
         dial = client.next_dial()
         assert dial is not None
         counts.append(dial.purpose)
-        _lose(client, HELLO)
+        lose(client, HELLO)
 
     assert counts == [*[DialPurpose.RESUME] * 3, DialPurpose.IDENTIFY]
 
@@ -388,11 +366,11 @@ def _session(url: str) -> Session:
     "url", ["ws://localhost:81", "ws://localhost/other", "ws://localhost/?x=1"]
 )
 def test_different_urls_are_two_resume_steps(url: str) -> None:
-    client = _client(session=_session(url))
+    client = make_client(session=_session(url))
     for _ in range(6):
         dial = client.next_dial()
         assert dial is not None and dial.purpose is DialPurpose.RESUME
-        _lose(client, HELLO)
+        lose(client, HELLO)
 
     dial = client.next_dial()
     assert dial is not None and dial.purpose is DialPurpose.IDENTIFY
@@ -401,20 +379,20 @@ def test_different_urls_are_two_resume_steps(url: str) -> None:
 def test_lookup_result_equal_to_the_resume_url_adds_no_step() -> None:
     """A stored session is resumed without a lookup."""
     client = Client(CONFIG, session=SESSION)
-    connection, due = _open(client, HELLO)
+    connection, due = open_dial(client, HELLO)
     connection.handle_timer(now=due + 15.0)
 
     answer_lookup(client, "resume.localhost")
 
     dial = client.next_dial()
     assert dial is not None and dial.purpose is DialPurpose.IDENTIFY
-    assert _plans(client)[-1].reason == "the lookup named the gateway; the session is given up"
+    assert scheduled(client)[-1].reason == "the lookup named the gateway; the session is given up"
 
 
 def test_failed_dials_at_equal_urls_never_lose_the_session() -> None:
-    client = _client(session=_session("ws://localhost/"))
+    client = make_client(session=_session("ws://localhost/"))
     for _ in range(50):
-        client.dial_failed("refused", now=_due(client))
+        client.dial_failed("refused", now=due_at(client))
 
     dial = client.next_dial()
     assert dial is not None and dial.purpose is DialPurpose.RESUME
@@ -422,7 +400,7 @@ def test_failed_dials_at_equal_urls_never_lose_the_session() -> None:
 
 @pytest.mark.parametrize("named", ["ws://localhost/" + "a" * 2048, 5, [], None, ""])
 def test_invalid_resume_url_is_not_stored(named: Any) -> None:
-    connection, now = _open(_client(), HELLO)
+    connection, now = open_dial(make_client(), HELLO)
 
     ready = _dispatch("READY", 1, session_id="s", resume_gateway_url=named)
     connection.receive_message(ready, now=now)
@@ -437,7 +415,7 @@ def test_invalid_resume_url_is_not_stored(named: Any) -> None:
 
 
 def test_permanently_failed_dial_goes_to_next_url_immediately() -> None:
-    client = _client(session=SESSION)
+    client = make_client(session=SESSION)
 
     client.dial_failed("wrong version number", permanent=True, now=5.0)
 
@@ -447,11 +425,11 @@ def test_permanently_failed_dial_goes_to_next_url_immediately() -> None:
 
 
 def test_permanent_failure_at_equal_urls_is_backed_off() -> None:
-    client = _client(session=_session("ws://localhost/"), random=lambda: 0.5)
+    client = make_client(session=_session("ws://localhost/"), random=lambda: 0.5)
 
     client.dial_failed("wrong version number", permanent=True, now=5.0)
 
-    assert _due(client) == 5.5
+    assert due_at(client) == 5.5
 
 
 def test_permanently_failed_redirect_is_abandoned_immediately() -> None:
@@ -467,14 +445,14 @@ def test_permanently_failed_redirect_is_abandoned_immediately() -> None:
     assert (dial.host, dial.at) == ("old.localhost", 50.0)
 
 
-@pytest.mark.parametrize("changes", [{}, MAIN])
+@pytest.mark.parametrize("changes", [{}, {"api_url": None, "gateway_url": "ws://localhost"}])
 def test_permanent_failure_without_next_url_is_backed_off(changes: dict[str, Any]) -> None:
     client = Client(config_with(random=lambda: 0.5, **changes))
     for _ in range(40):
-        due = _due(client)
+        due = due_at(client)
         client.dial_failed("certificate has expired", permanent=True, now=due)
 
-    assert _due(client) == due + 7.5
+    assert due_at(client) == due + 7.5
 
 
 def test_permanently_failing_gateway_is_looked_up_again() -> None:
