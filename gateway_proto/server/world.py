@@ -14,7 +14,6 @@ import attrs
 import msgspec
 
 from gateway_proto._checks import (
-    COUNT,
     ID,
     JSON,
     SHARD,
@@ -65,17 +64,7 @@ _EMPTY: Mapping[str, Any] = {"content": "", "embeds": [], "attachments": [], "co
 """
 _NAMES = Each(WORD, "a tuple of names of channels")
 _MEMBERS = integer(0, 1_000_000)
-_SHARD = optional(
-    Check(
-        lambda value: (
-            isinstance(value, tuple)
-            and len(value) == 2
-            and all(map(COUNT.allows, value))
-            and value[0] < value[1]
-        ),
-        SHARD.expected,
-    )
-)
+_SHARD = optional(SHARD)
 
 
 class _File(msgspec.Struct, forbid_unknown_fields=True):
