@@ -20,7 +20,7 @@ def test_stored_value_of_the_maximum_size_is_decoded() -> None:
 @pytest.mark.parametrize(
     ("value", "error_text"),
     [
-        (b" " * LIMIT + b"1", "2097153 bytes, expected at most 2097152"),
+        (b" " * LIMIT + b"1", "it has 2097153 bytes: expected at most 2097152"),
         (b'{"a":1}', "Expected `str`, got `int` - at `$[...]`"),
         (b"[]", "Expected `object`, got `array`"),
         (b'{"a":"\xff"}', "codec can't decode"),
