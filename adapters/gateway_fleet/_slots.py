@@ -11,13 +11,12 @@ from gateway_fleet.store import Store, StoreError
 from gateway_proto import Config
 from gateway_proto.fleet import IdentifySlots, SlotWrite
 from gateway_proto.shards import ShardPlan
+from gateway_proto.timing.identify_budget import IDENTIFIES_PER_DAY
 
 __all__ = ["SharedSlots", "identify_slots"]
 
 _KEY = "slots"
 _RETRY_SECONDS = 0.2
-_PER_DAY = 1000
-"""Identifies of a token in 24 hours: <https://docs.discord.com/developers/events/gateway>."""
 
 
 class SharedSlots:
@@ -108,7 +107,7 @@ def identify_slots(member: str, config: Config, plan: ShardPlan) -> IdentifySlot
         max_concurrency=plan.max_concurrency,
         seconds=config.version.identify_seconds,
         reserve=config.identify_reserve,
-        total=_PER_DAY,
+        total=IDENTIFIES_PER_DAY,
     )
     if (limit := plan.start_limit) is not None:
         now = anyio.current_time()

@@ -18,7 +18,11 @@ from gateway_proto._checks import COUNT, POSITIVE, SECONDS, as_now, integer, opt
 from gateway_proto.errors import LocalProtocolError
 from gateway_proto.fleet.member_record import MAX_SHARDS
 from gateway_proto.fleet.records import BYTES, MAX_SEQUENCE, NAME
-from gateway_proto.timing.identify_budget import identify_key, read_number
+from gateway_proto.timing.identify_budget import (
+    IDENTIFIES_PER_DAY,
+    identify_key,
+    read_number,
+)
 from gateway_proto.timing.rate_limit import SECONDS_PER_DAY
 
 __all__ = ["IdentifySlots", "SlotWrite"]
@@ -169,7 +173,7 @@ class IdentifySlots:
         """
         self._advance(now)
         most = float(_MAX_LEFT)
-        whole = min(max(1.0, read_number(total, 1000.0)), most)
+        whole = min(max(1.0, read_number(total, IDENTIFIES_PER_DAY)), most)
         left = min(max(0.0, read_number(remaining, whole)), whole)
         seconds = min(max(0.0, read_number(reset_after, 0.0) / 1000), float(_WEEK))
         self._looked_up = int(whole), int(left), self._now + seconds if seconds else math.inf

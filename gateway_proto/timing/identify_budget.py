@@ -12,8 +12,11 @@ from typing import Any
 
 from gateway_proto.timing.rate_limit import SECONDS_PER_DAY
 
-__all__ = ["IdentifyBudget", "identify_key", "read_number"]
+__all__ = ["IDENTIFIES_PER_DAY", "IdentifyBudget", "identify_key", "read_number"]
 
+IDENTIFIES_PER_DAY = 1000
+"""Identifies of a token in 24 hours, if no lookup names another number.
+<https://docs.discord.com/developers/events/gateway#session-start-limit-object>"""
 _WEEK = 7 * SECONDS_PER_DAY
 
 
@@ -63,7 +66,7 @@ class IdentifyBudget:
         The values are from the network: a missing or absurd one is replaced or bounded.
         """
         most = 2.0**31
-        self._total = total = int(min(max(1.0, read_number(total, 1000.0)), most))
+        self._total = total = int(min(max(1.0, read_number(total, IDENTIFIES_PER_DAY)), most))
         self._remaining = int(min(max(0.0, read_number(remaining, total)), most))
         self._kept = min(self._reserve * min(total, 1000) // 1000, total - 1)
         seconds = read_number(reset_after, 0.0) / 1000
