@@ -53,7 +53,7 @@ def doctor(
             help="For each step.",
             min=0.1,
             max=600,
-            callback=finite("--timeout"),
+            callback=finite,
         ),
     ] = 10.0,
     proxy: ProxyOption = None,

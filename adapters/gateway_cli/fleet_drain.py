@@ -32,7 +32,7 @@ def fleet_drain(
             help="How long to wait until its shards are given away; 0: not at all.",
             min=0,
             max=3600,
-            callback=finite("--seconds"),
+            callback=finite,
         ),
     ] = 60.0,
     as_json: JsonOption = False,

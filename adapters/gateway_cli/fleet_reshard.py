@@ -40,7 +40,7 @@ def fleet_reshard(
             help="How long to wait for the end of the change.",
             min=0,
             max=604800,
-            callback=finite("--seconds"),
+            callback=finite,
         ),
     ] = 0.0,
     as_json: JsonOption = False,

@@ -66,7 +66,7 @@ def fleet_run(
             help="A member without heartbeats for SECONDS loses its shards.",
             min=0.3,
             max=3600,
-            callback=finite("--ttl"),
+            callback=finite,
         ),
     ] = 10.0,
     interval: Annotated[
@@ -112,7 +112,7 @@ def fleet_run(
             help="How long a drain may take after a signal.",
             min=0,
             max=3600,
-            callback=finite("--drain-seconds"),
+            callback=finite,
         ),
     ] = 30.0,
     token_file: TokenFileOption = None,

@@ -38,7 +38,7 @@ def fleet_status(
             help="A member is alive if a heartbeat was seen within SECONDS.",
             min=0,
             max=3600,
-            callback=finite("--seconds"),
+            callback=finite,
         ),
     ] = 4.0,
     every: Annotated[

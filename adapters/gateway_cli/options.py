@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import math
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Annotated, TypeAlias, TypeVar
 
 import typer
@@ -162,15 +162,11 @@ def chosen(option: str, word: str, kind: type[E]) -> E:
         fail(f"invalid {option} {word!r}: use one of {known}", status=MISUSED)
 
 
-def finite(option: str) -> Callable[[float | None], float | None]:
-    """Return the callback of an option that rejects nan, which is in any range, and infinity."""
-
-    def check(value: float | None) -> float | None:
-        if value is not None and not math.isfinite(value):
-            fail(f"invalid {option} {value}: expected a finite number", status=MISUSED)
-        return value
-
-    return check
+def finite(option: typer.CallbackParam, value: float | None) -> float | None:
+    """Return the value of an option; reject nan, which is in any range, and infinity."""
+    if value is not None and not math.isfinite(value):
+        fail(f"invalid {option.opts[0]} {value}: expected a finite number", status=MISUSED)
+    return value
 
 
 def version_of(number: int) -> ProtocolVersion:

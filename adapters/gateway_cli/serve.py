@@ -111,7 +111,7 @@ def serve(
             metavar="SECONDS",
             help="Dispatch a numbered TICK to all clients every SECONDS.",
             min=0.001,
-            callback=finite("--tick"),
+            callback=finite,
         ),
     ] = None,
     record: RecordOption = None,

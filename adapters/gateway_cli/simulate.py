@@ -392,7 +392,7 @@ def simulate(
             metavar="YEARS",
             help="Run seeds until they add up to YEARS of one client.",
             min=0.0,
-            callback=finite("--years"),
+            callback=finite,
         ),
     ] = None,
     days: Annotated[
@@ -402,7 +402,7 @@ def simulate(
             help="Length of one history, summed over its clients. Default: 10, or four minutes of "
             "each shard of a fleet.",
             min=0.001,
-            callback=finite("--days"),
+            callback=finite,
         ),
     ] = None,
     jobs: Annotated[
