@@ -45,7 +45,7 @@ from gateway_proto.events import (
     UrlRejected,
 )
 from gateway_proto.session import Session, check_client
-from gateway_proto.timing.backoff import Backoff
+from gateway_proto.timing.backoff import DialBackoffs
 from gateway_proto.timing.identify_budget import IdentifyBudget
 from gateway_proto.urls import MAX_URL_LENGTH, Url
 from gateway_proto.versions import NextAction
@@ -59,8 +59,6 @@ __all__ = ["Client", "Dial"]
 _BUDGET = instance_of(IdentifyBudget, "an IdentifyBudget")
 _ERROR = instance_of(str, "a str, or the exception")
 _UNAUTHORIZED = (401, 403)
-_LOSS_FACTOR = 1.3
-"""Growth of the delays after lost connections. With 2, the wait after a minute is half a minute."""
 _IDENTIFY_MARGIN = 0.25
 """Seconds. The server counts from when it handled an Identify, not from when it was sent."""
 
@@ -93,19 +91,17 @@ class Client:
     __slots__ = (
         "__dict__",
         "__weakref__",
+        "_backoffs",
         "_config",
         "_dial",
-        "_dial_backoff",
         "_dial_failures",
         "_events",
         "_failed_command",
         "_gateway",
         "_gateway_failures",
         "_identified_at",
-        "_identify_backoff",
         "_identify_failures",
         "_lookup_only",
-        "_loss_backoff",
         "_lost_at",
         "_on_slot_needed",
         "_presence",
@@ -145,16 +141,11 @@ class Client:
         self._session = self._fitting(session)
         self._url_policy = config.url_policy
         self._query = config.query
-        first, longest, random = config.backoff_initial, config.backoff_max, config.next_random
-        short = min(config.dial_backoff_max, longest)
-        # An outage ends with HELLO. A gateway that opens connections and loses them recovers only
-        # with a READY that lasts. Identifies are counted per day, so only those get long waits.
-        self._dial_backoff = Backoff(initial=first, maximum=short, random=random)
-        self._loss_backoff = Backoff(
-            initial=first, maximum=short, random=random, factor=_LOSS_FACTOR
-        )
-        self._identify_backoff = Backoff(
-            initial=first, maximum=longest, random=random, factor=_LOSS_FACTOR
+        self._backoffs = DialBackoffs(
+            initial=config.backoff_initial,
+            maximum=config.backoff_max,
+            outage_maximum=config.dial_backoff_max,
+            random=config.next_random,
         )
         self._gateway = config.endpoint if config.gateway_url is not None else gateway
         self._redirect: Url | None = None
@@ -303,8 +294,8 @@ class Client:
         if next_step:
             self._dial_again(now, 0.0, error)
         else:
-            self._dial_backoff.record_loss()
-            self._dial_again(now, self._dial_backoff.delay(), error)
+            self._backoffs.outage.record_loss()
+            self._dial_again(now, self._backoffs.outage.delay(), error)
 
     def stop(self, *, keep_session: bool, now: float) -> None:
         """Stop, with a close code that keeps the session or one that ends it."""
@@ -386,7 +377,7 @@ class Client:
                 delay, reason = max(delay, spent.seconds), f"{reason}; {spent.reason}"
             last = self._identified_at
             # A server may redirect at once, but not again and again.
-            is_redirected = self._redirect is not None and self._losses <= 1
+            is_redirected = self._redirect is not None and self._backoffs.losses <= 1
             if last is not None and not is_redirected and not self._config.wait_for_identify_slot:
                 seconds = self._config.version.identify_seconds + _IDENTIFY_MARGIN
                 delay = max(delay, last + seconds - now)
@@ -493,8 +484,8 @@ class Client:
         if closed.code == 404 and configured and not self._was_open:
             self._give_up(f"{error}: is the URL right?")
             return
-        self._dial_backoff.record_loss()
-        delay = max(self._dial_backoff.delay(), closed.retry_after or 0.0)
+        self._backoffs.outage.record_loss()
+        delay = max(self._backoffs.outage.delay(), closed.retry_after or 0.0)
         # RFC 9110, 15.5.2 and 15.5.4: the same request would fail again.
         if closed.code in _UNAUTHORIZED:
             self._refusals += 1
@@ -557,20 +548,14 @@ class Client:
             # INVALID_SESSION in answer to Resume has its own delay and is not a gateway failure:
             # https://docs.discord.com/developers/events/gateway#resuming
             return closed.retry_after or 0.0
-        backoff = self._backoff_after(outcome) if outcome.reached else self._dial_backoff
+        backoff = self._backoffs.after(
+            reached=outcome.reached, identified=bool(outcome.identified_at)
+        )
         # Op 7 asks for an immediate reconnect: back off if it repeats.
         # https://docs.discord.com/developers/events/gateway-events#reconnect
-        if outcome.reconnect_requested and self._losses <= 1:
+        if outcome.reconnect_requested and self._backoffs.losses <= 1:
             return 0.0
         return max(backoff.delay(), closed.retry_after or 0.0)
-
-    @property
-    def _losses(self) -> int:
-        """Lost connections since the last READY that was stable."""
-        return self._loss_backoff.failures + self._identify_backoff.failures
-
-    def _backoff_after(self, outcome: ConnectionOutcome) -> Backoff:
-        return self._identify_backoff if outcome.identified_at else self._loss_backoff
 
     def _token_hint(self, outcome: ConnectionOutcome, closed: Closed) -> str:
         """Return a hint about the token if the connection ended after Identify, else ""."""
@@ -592,7 +577,7 @@ class Client:
         if isinstance(command, Identify | Resume):
             command = None  # sent by the client itself: repeated rejection may be an outage
         before, self._failed_command = self._failed_command, command
-        return command is not None and command == before and self._losses > 1
+        return command is not None and command == before and self._backoffs.losses > 1
 
     def _count_outcome(self, outcome: ConnectionOutcome, now: float) -> None:
         """Count the failure for the step that was tried: resume URL, main URL or identify.
@@ -621,14 +606,13 @@ class Client:
         if ready_at is None and outcome.identified_at:
             self._identify_failures += 1
         if outcome.reached:
-            self._dial_backoff.reset()
+            self._backoffs.outage.reset()
             if ready_at is not None and now - ready_at >= self._config.backoff_reset_after:
-                self._loss_backoff.reset()
-                self._identify_backoff.reset()
-            if not outcome.resume_refused:
-                self._backoff_after(outcome).record_loss()
-        elif outcome.opened:
-            self._dial_backoff.record_loss()
+                self._backoffs.end_losses()
+        if outcome.opened and not outcome.resume_refused:
+            self._backoffs.after(
+                reached=outcome.reached, identified=bool(outcome.identified_at)
+            ).record_loss()
 
     def _describe_close(self, closed: Closed) -> str:
         if closed.error is not None:

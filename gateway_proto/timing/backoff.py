@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-__all__ = ["Backoff"]
+__all__ = ["Backoff", "DialBackoffs"]
+
+_LOSS_FACTOR = 1.3
+"""Growth of the delays after lost connections. With 2, the wait after a minute is half a minute."""
 
 
 class Backoff:
@@ -43,3 +46,47 @@ class Backoff:
         """Return the seconds to wait after the last failure."""
         steps = min(max(self.failures - 1, 0), 64)
         return self._random() * min(self._maximum, self._initial * self._factor**steps)
+
+
+class DialBackoffs:
+    """Backoffs of the dials of a client, by what failed.
+
+    One is for outages and ends with HELLO. A gateway that opens connections and loses them recovers
+    only with a READY that lasts, which ends the other two. Identifies are counted per day, so only
+    the losses of connections that sent one wait up to `maximum`; all else waits up to
+    `outage_maximum`.
+    """
+
+    __slots__ = ("_identified", "_resumed", "outage")
+
+    def __init__(
+        self,
+        *,
+        initial: float,
+        maximum: float,
+        outage_maximum: float,
+        random: Callable[[], float],
+    ) -> None:
+        short = min(outage_maximum, maximum)
+        self.outage: Backoff = Backoff(initial=initial, maximum=short, random=random)
+        """Backoff of dials that do not reach HELLO."""
+        self._resumed = Backoff(initial=initial, maximum=short, random=random, factor=_LOSS_FACTOR)
+        self._identified = Backoff(
+            initial=initial, maximum=maximum, random=random, factor=_LOSS_FACTOR
+        )
+
+    @property
+    def losses(self) -> int:
+        """Connections lost after HELLO since the last `end_losses`."""
+        return self._resumed.failures + self._identified.failures
+
+    def after(self, *, reached: bool, identified: bool) -> Backoff:
+        """Return the backoff after a connection, by whether it had HELLO and sent Identify."""
+        if not reached:
+            return self.outage
+        return self._identified if identified else self._resumed
+
+    def end_losses(self) -> None:
+        """Forget all lost connections: READY lasted."""
+        self._resumed.reset()
+        self._identified.reset()

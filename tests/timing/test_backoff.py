@@ -1,8 +1,8 @@
-"""Backoff delays after consecutive failures."""
+"""Backoff delays after consecutive failures, by what failed."""
 
 from __future__ import annotations
 
-from gateway_proto.timing.backoff import Backoff
+from gateway_proto.timing.backoff import Backoff, DialBackoffs
 
 
 def _backoff(random_source: float = 1.0) -> Backoff:
@@ -59,3 +59,32 @@ def test_backoff_reset_clears_all_failures() -> None:
     backoff.reset()
 
     assert (backoff.failures, backoff.delay()) == (0, 1.0)
+
+
+def test_only_losses_after_identify_wait_up_to_the_maximum() -> None:
+    backoffs = DialBackoffs(initial=1.0, maximum=8.0, outage_maximum=4.0, random=lambda: 1.0)
+    waits = {}
+    for name, backoff in {
+        "outage": backoffs.after(reached=False, identified=False),
+        "resumed": backoffs.after(reached=True, identified=False),
+        "identified": backoffs.after(reached=True, identified=True),
+    }.items():
+        for _ in range(20):
+            backoff.record_loss()
+        waits[name] = backoff.delay()
+
+    assert waits == {"outage": 4.0, "resumed": 4.0, "identified": 8.0}
+
+
+def test_end_of_losses_keeps_the_failures_of_an_outage() -> None:
+    backoffs = DialBackoffs(initial=1.0, maximum=8.0, outage_maximum=4.0, random=lambda: 1.0)
+    for backoff in (
+        backoffs.outage,
+        *(backoffs.after(reached=True, identified=it) for it in (True, False)),
+    ):
+        backoff.record_loss()
+    assert backoffs.losses == 2
+
+    backoffs.end_losses()
+
+    assert (backoffs.losses, backoffs.outage.failures) == (0, 1)
