@@ -417,19 +417,21 @@ class Client:
             return self._redirect
         if self._on_resume_url():
             assert self._session is not None and self._session.resume_url is not None
-            url = self._check_url(self._session.resume_url)
+            url, _ = self._check_url(self._session.resume_url)
             if url is not None:
                 return url
             self._session = msgspec.structs.replace(self._session, resume_url=None)
         return self._gateway
 
-    def _check_url(self, text: str) -> Url | None:
+    def _check_url(self, text: str) -> tuple[Url | None, str]:
+        """Return a URL of the network, or None and why it is rejected, which is reported."""
         url, why = self._url_policy.check(text)
+        why = self._redacted(why)
         if url is None:
             shown = self._redacted(text)
             shown = shown if len(shown) <= MAX_URL_LENGTH else f"{shown[:200]}..."
-            self._events.append(UrlRejected(shown, self._redacted(why)))
-        return url
+            self._events.append(UrlRejected(shown, why))
+        return url, why
 
     def _redacted(self, text: str) -> str:
         return without_token(text, self._config.token)
@@ -457,7 +459,7 @@ class Client:
         error = self._describe_close(closed)
         sends_token = self._config.version.lookup_authorized or self._config.use_gateway_bot
         if found is not None:
-            self._gateway = self._check_url(found.url)
+            self._gateway, why = self._check_url(found.url)
             if self._gateway is not None:
                 self.lookup_answer = found
                 if (limit := found.session_start_limit) is not None:
@@ -466,9 +468,7 @@ class Client:
                     self._schedule_dial(now, 0.0, "the lookup named the gateway")
                 return
             url = self._redacted(found.url)
-            _, why = self._url_policy.check(found.url)
-            error = f"the lookup named a gateway that is not trusted: {url!r:.200}"
-            error += f" ({self._redacted(why)[:200]})"
+            error = f"the lookup named a gateway that is not trusted: {url!r:.200} ({why:.200})"
             if not self._was_open:
                 self._give_up(error)
                 return
@@ -533,7 +533,7 @@ class Client:
             return
         self._redirect = None
         if outcome.redirect is not None:
-            self._redirect = self._check_url(outcome.redirect)
+            self._redirect, _ = self._check_url(outcome.redirect)
         if not self._config.version.lookup_cacheable and self._config.gateway_url is None:
             self._gateway = None
         if not outcome.opened:
