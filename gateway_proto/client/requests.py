@@ -75,10 +75,8 @@ _KIND_OF_ANSWER: dict[str, type[Any]] = {
 
 # Answers are read leniently: a field that is null or of another type counts as absent. Servers in
 # JavaScript write `undefined` as nil in ETF. Only parts of an awaited answer are decoded.
-_CHUNK = (
-    *("guild_id", "nonce", "chunk_index", "chunk_count"),
-    *("members", "not_found", "presences"),
-)
+_CHUNK_LISTS = ("members", "not_found", "presences")
+_CHUNK = ("guild_id", "nonce", "chunk_index", "chunk_count", *_CHUNK_LISTS)
 _SOUNDS = ("guild_id", "soundboard_sounds")
 _CHANNELS = ("guild_id", "channels")
 _RATE_LIMITED = ("opcode", "retry_after", "meta")
@@ -278,16 +276,15 @@ class PendingRequests:
     def _chunk(
         self, pending: _PendingRequest, fields: _Fields, raw: bytes, now: float
     ) -> list[RequestAnswered | RequestFailed]:
-        if (failed := self._exceeds(pending, raw)) is not None:
+        if (failed := self._count_part(pending, raw)) is not None:
             return [failed]
         chunk = _Chunk(
             scalar(fields.get("guild_id")),
-            *(_list(fields, name) for name in ("members", "not_found", "presences")),
+            *(_list(fields, name) for name in _CHUNK_LISTS),
         )
         pending.deadline = now + pending.timeout
-        index, count = (
-            _integer(scalar(fields.get(f"chunk_{name}"))) for name in ("index", "count")
-        )
+        index = _integer(scalar(fields.get("chunk_index")))
+        count = _integer(scalar(fields.get("chunk_count")))
         # A replayed chunk replaces its first copy.
         pending.chunks[len(pending.chunks) if index is None else index] = chunk
         if index is not None and count is not None:
@@ -297,7 +294,7 @@ class PendingRequests:
             over = len(chunk.members) < _WHOLE_CHUNK
         return [self._answered(pending)] if over else []
 
-    def _exceeds(self, pending: _PendingRequest, raw: bytes) -> RequestFailed | None:
+    def _count_part(self, pending: _PendingRequest, raw: bytes) -> RequestFailed | None:
         """Count a part of an answer; fail the request if the answer has become too large."""
         pending.size += len(raw) + _PART_OVERHEAD
         if pending.size <= _MAX_BYTES:
@@ -313,7 +310,7 @@ class PendingRequests:
             assert isinstance(request, RequestSoundboardSounds)
             if guild_id not in request.guild_ids:
                 continue
-            if (failed := self._exceeds(pending, raw)) is not None:
+            if (failed := self._count_part(pending, raw)) is not None:
                 over.append(failed)
                 continue
             pending.deadline = now + pending.timeout
