@@ -15,7 +15,8 @@ from gateway_fleet._presences import presence_key
 from gateway_fleet._runtime import Notifier, failure_of
 from gateway_fleet.store import FeedStore, StoreError
 from gateway_proto import DataError, LocalProtocolError, UpdatePresence
-from gateway_proto.client.command_encoding import check_is_request, check_timeout
+from gateway_proto._checks import DURATION
+from gateway_proto.client.command_encoding import check_is_request
 from gateway_proto.driver.event_queue import log_error
 from gateway_proto.fleet import (
     CommandAnswer,
@@ -108,7 +109,7 @@ class CommandSender:
     async def send(self, shard_id: int, command: Any, timeout: float) -> None:
         """Have a command sent; a presence is stored before."""
         self.calls.check()
-        check_timeout(timeout)
+        DURATION.named("timeout", timeout)
         encoded = encode_command(command)
         deadline = anyio.current_time() + timeout
         with self.calls.call():
@@ -120,7 +121,7 @@ class CommandSender:
     async def request(self, shard_id: int, request: Any, timeout: float) -> Any:
         """Have a request sent, and return its answer."""
         self.calls.check()
-        check_timeout(timeout)
+        DURATION.named("timeout", timeout)
         check_is_request(request)
         deadline = anyio.current_time() + timeout
 

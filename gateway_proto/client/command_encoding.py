@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway_proto._checks import DURATION, shown
+from gateway_proto._checks import shown
 from gateway_proto.commands import Command, Heartbeat, Identify, Request, Resume, UpdatePresence
 from gateway_proto.config import Config
 from gateway_proto.errors import LocalProtocolError
@@ -14,7 +14,6 @@ from gateway_proto.wire.payload import encode_payload
 __all__ = [
     "check_is_request",
     "check_sent_by_caller",
-    "check_timeout",
     "encode_command",
     "encode_identify",
     "identify_command",
@@ -70,11 +69,6 @@ def check_sent_by_caller(command: Command) -> None:
         raise LocalProtocolError(
             f"invalid command {type(command).__name__}: the connection sends it by itself"
         )
-
-
-def check_timeout(timeout: float) -> None:
-    """Raise `LocalProtocolError` unless `timeout` is a number of seconds above 0."""
-    DURATION.named("timeout", timeout)
 
 
 def check_is_request(request: Request) -> None:

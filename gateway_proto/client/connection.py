@@ -32,12 +32,11 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 
 from gateway_proto import events
-from gateway_proto._checks import BOOL, as_now, number
+from gateway_proto._checks import BOOL, DURATION, as_now, number
 from gateway_proto._redaction import without_token
 from gateway_proto.client.command_encoding import (
     check_is_request,
     check_sent_by_caller,
-    check_timeout,
     encode_command,
     encode_identify,
     identify_command,
@@ -266,7 +265,7 @@ class ClientConnection(BaseConnection[Command, Event, Dispatch | Payload]):
         rate limits (all members of a guild: once in 30 seconds) takes that much longer. Raises
         `LocalProtocolError` as `send` does.
         """
-        check_timeout(timeout)
+        DURATION.named("timeout", timeout)
         check_is_request(request)
         self._check_ready(request)
         encode_command(self._config, request)

@@ -10,8 +10,8 @@ from typing import TypeAlias
 
 import msgspec
 
-from gateway_proto._checks import as_now
-from gateway_proto.client.command_encoding import check_is_request, check_timeout
+from gateway_proto._checks import DURATION, as_now
+from gateway_proto.client.command_encoding import check_is_request
 from gateway_proto.client.requests import RESPONSE_DISPATCHES, PendingRequests
 from gateway_proto.commands import Request, RequestGuildMembers
 from gateway_proto.events import RequestAnswered, RequestFailed
@@ -47,7 +47,7 @@ class LogAnswers:
         Its nonce is replaced, since `nonce` is unlike that of all other processes. Raises
         `LocalProtocolError`.
         """
-        check_timeout(timeout)
+        DURATION.named("timeout", timeout)
         check_is_request(request)
         now = as_now(now)
         if isinstance(request, RequestGuildMembers):
