@@ -200,7 +200,7 @@ class ShardManager:
 
     def handle_timer(self, *, now: float) -> None:
         """Grant the identify slots that are due."""
-        self._now = max(self._now, as_now(now))
+        now = self._now = max(self._now, as_now(now))
         if self._held and self.budget.spent(now) is None:
             held, self._held = self._held, {}
             for shard_id, connection in held.items():

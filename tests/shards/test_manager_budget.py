@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import attrs
 
 from gateway_proto import (
@@ -145,3 +147,15 @@ def test_lost_shards_cause_no_more_checks_of_a_shared_queue() -> None:
     manager.handle_timer(now=5.0)
 
     assert (manager.next_timer(), manager.events()) == (5.25, [])
+
+
+def test_infinite_time_leaves_no_infinite_timer() -> None:
+    manager = ShardManager(CONFIG, count=3, ids=(), identify_queue=_UsedUp())
+    manager.start(now=0.0)
+    for shard_id in range(3):
+        Link(manager.add(shard_id), Server())
+    assert manager.next_timer() == 5.0
+
+    manager.handle_timer(now=math.inf)
+
+    assert manager.next_timer() == 2.0**40 + 5.0
