@@ -45,6 +45,7 @@ __all__ = [
     "as_member",
     "as_message",
     "as_now",
+    "as_text",
     "as_tuple",
     "as_words",
     "check_fields",
@@ -228,10 +229,15 @@ def as_bytes(data: Any) -> bytes:
     raise LocalProtocolError(f"data is of type {type(data).__name__}: expected bytes")
 
 
+def as_text(text: str | bytes) -> str | bytes:
+    """Return a text, also of a str subclass, which msgspec does not decode, as a str or bytes."""
+    return str.__str__(text) if isinstance(text, str) else text
+
+
 def as_message(message: Any) -> str | bytes:
     """Return a WebSocket message as a str or bytes; raises `LocalProtocolError` for others."""
     if isinstance(message, str):
-        return str.__str__(message)
+        return as_text(message)
     if isinstance(message, bytes | bytearray | memoryview):
         return bytes(message)
     raise LocalProtocolError(

@@ -26,7 +26,7 @@ from gateway_proto._checks import (
     TEXT,
     WORD,
     Check,
-    as_message,
+    as_text,
     check_fields,
     instance_of,
     integer,
@@ -96,7 +96,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
         """Return the session of a `to_json` text. Raises `LocalProtocolError` if it is invalid."""
         JSON.named("text", text)
         try:
-            session = msgspec.json.decode(as_message(text), type=cls)
+            session = msgspec.json.decode(as_text(text), type=cls)
             check_fields(session, _FIELDS)
         except (msgspec.DecodeError, LocalProtocolError, UnicodeError, RecursionError) as error:
             raise LocalProtocolError(f"text is not a session: {error}") from None

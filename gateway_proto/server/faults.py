@@ -22,7 +22,7 @@ from gateway_proto._checks import (
     TEXT,
     Check,
     Each,
-    as_message,
+    as_text,
     as_tuple,
     instance_of,
     integer,
@@ -146,7 +146,7 @@ class Scenario:
         """
         JSON.named("text", text)
         try:
-            entries = msgspec.json.decode(as_message(text), type=_Entries)
+            entries = msgspec.json.decode(as_text(text), type=_Entries)
         except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
             raise LocalProtocolError(f"invalid scenario: {error}") from None
         return cls._from_entries(entries)
@@ -159,7 +159,7 @@ class Scenario:
         """
         _YAML.named("text", text)
         try:
-            entries = msgspec.yaml.decode(as_message(text), type=list[dict[Any, Any]])
+            entries = msgspec.yaml.decode(as_text(text), type=list[dict[Any, Any]])
         # Invalid dates raise ValueError.
         except (msgspec.DecodeError, ValueError, TypeError, RecursionError) as error:
             raise LocalProtocolError(f"invalid scenario: {error}") from None

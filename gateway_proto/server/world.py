@@ -21,7 +21,7 @@ from gateway_proto._checks import (
     Check,
     Each,
     as_id,
-    as_message,
+    as_text,
     as_tuple,
     as_words,
     instance_of,
@@ -200,7 +200,7 @@ class World:
         """Return the world of `{"user": {...}, "guilds": [...]}`. Raises `LocalProtocolError`."""
         JSON.named("text", text)
         try:
-            file = msgspec.json.decode(as_message(text), type=_File)
+            file = msgspec.json.decode(as_text(text), type=_File)
         except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
             raise LocalProtocolError(f"text is not a world: {error}") from None
         user = _USER if file.user is None else {**_USER, **file.user}
