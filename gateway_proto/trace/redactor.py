@@ -38,6 +38,7 @@ elsewhere too, as whole words."""
 _WORDS = tuple(
     re.compile(rf"[{letters}]{{{_MIN_LENGTH},}}+={{0,2}}+") for letters in (r"\w.~+-", r"\w.~+/-")
 )
+"""Words that may be secrets: the parts of a path are words of their own, but base64 has slashes."""
 _NOT_SECRET = frozenset({"v", "encoding", "compress"})
 """The parameters of a gateway's URL that are public."""
 _PLACEHOLDER = re.compile(r"x+[0-9]+")
@@ -105,6 +106,7 @@ class Redactor:
                 text = pattern.sub(functools.partial(_replaced, secret), text)
             if secret.parts is not None:
                 text = secret.parts.removed_from(text)
+        # The others have a number, and no pattern.
         if len(self._numbers) > len(self._given) + len(self._learnt):
             for words in _WORDS:
                 text = words.sub(self._replaced_word, text)
@@ -183,6 +185,7 @@ def _in_place(found: str, placeholder: str) -> str:
 
 
 def _numbered(number: int, size: int) -> str:
+    """Return the placeholder of a secret of `size` characters."""
     return ("x" * size + str(number))[-size:]
 
 

@@ -43,6 +43,7 @@ _ALONE = rb"%s\{%s(?:%s(?:,%s%s){0,%d}+)?+\}%s\Z" % (
 _FIELD = rb"(%s)%s:%s(%s|[-+.\w]++)" % (_TEXT, _SPACE, _SPACE, _TEXT)
 _PART_OF_A_TOKEN = r"[-+.\w]{0,9}\s*\Z"
 
+# Decoding to `Raw` checks the syntax, and makes no values.
 _skip = msgspec.json.Decoder(msgspec.Raw).decode
 
 
@@ -114,7 +115,7 @@ def _is_closed(text: bytes) -> bool:
     for at in range(0, len(plain), _SLICE):
         parts = plain[at : at + _SLICE].split(b'"')
         outside = b"".join(parts[inside::2])
-        inside ^= len(parts) - 1 & 1
+        inside = (inside + len(parts) - 1) % 2  # each quote begins or ends a string
         is_blank = is_blank and not outside.strip()
         for index, bracket in enumerate((b"{", b"}", b"[", b"]")):
             counts[index] += outside.count(bracket)

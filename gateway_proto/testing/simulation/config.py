@@ -36,10 +36,10 @@ MESSAGE_LIMIT = 256 * 1024
 """The message limit of a simulated client in bytes."""
 EVENTS_LIMIT = 100_000
 """The limit of waiting events of a simulated client in bytes."""
-
-
 SEED = integer(-(2**63), 2**64 - 1)
+"""Check of a seed."""
 MANY = integer(1, 1000)
+"""Check of a number of clients, servers, machines or shards: each takes memory and time."""
 
 
 def as_kinds(kinds: Iterable[str]) -> frozenset[str]:
