@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import msgspec
 
@@ -123,16 +122,17 @@ def _count_of(found: GatewayFound) -> int:
 
 
 def _ids_of(ids: Iterable[int]) -> tuple[int, ...]:
-    wrong = f"invalid ids {shown(ids)}: expected ints, each once"
     chosen = as_tuple(ids)
-    if not isinstance(chosen, tuple):
-        raise LocalProtocolError(wrong)
-    if any(map(_is_not_int, chosen)) or len(set(chosen)) != len(chosen):
-        raise LocalProtocolError(f"invalid ids {_short(chosen)}: expected ints, each once")
-    return chosen
+    if (
+        isinstance(chosen, tuple)
+        and not any(map(_is_not_int, chosen))
+        and len(set(chosen)) == len(chosen)
+    ):
+        return chosen
+    raise LocalProtocolError(f"invalid ids {_short(chosen)}: expected ints, each once")
 
 
-def _short(ids: tuple[Any, ...]) -> str:
+def _short(ids: object) -> str:
     try:
         text = repr(ids)
     except Exception:  # of a caller's object
