@@ -102,11 +102,7 @@ def test_flag_of_stop_that_is_no_bool_stops_nothing(
 
     async def main() -> None:
         fields = {"count": 1} if opener == "open_shards" else {}
-        async with (
-            module.open_gateway(CONFIG)
-            if not fields
-            else module.open_shards(CONFIG, **fields) as opened
-        ):
+        async with getattr(module, opener)(CONFIG, **fields) as opened:
             with pytest.raises(LocalProtocolError, match="invalid keep_session 'no': expected a b"):
                 await opened.stop(keep_session="no")
             first = await anext(aiter(opened))

@@ -56,11 +56,11 @@ def test_part_of_an_encoded_token_is_redacted(form: Callable[[str], str]) -> Non
         assert not [piece for piece in kept if piece in clean]
 
 
-@pytest.mark.parametrize("code", [r"\\u%04x", "%%%02x"])
+@pytest.mark.parametrize("code", [r"\u%04x", "%%%02x"])
 def test_partly_escaped_token_cannot_be_read(code: str) -> None:
     redactor = Redactor()
     redactor.add(TOKEN)
-    part = "".join(code.replace("\\\\", "\\") % ord(c) if c.isdigit() else c for c in TOKEN[:60])
+    part = "".join(code % ord(c) if c.isdigit() else c for c in TOKEN[:60])
 
     clean = redactor.redact_text(f'"line\\n{part}"').replace("\\u00", "%")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -91,6 +90,6 @@ def test_times_of_number_subclasses_are_recorded() -> None:
         connection = client.dial_succeeded(now=Number(1.5))
         connection.close(now=Number(2.5))
 
-    recorded = functools.reduce(str.__add__, lines)
+    recorded = "".join(lines)
     assert '"at":1.5' in recorded
     assert '"at":2.5' in recorded
