@@ -29,27 +29,19 @@ from gateway_proto.shards import IdentifyQueue, ShardManager
 from gateway_proto.testing import Link
 from gateway_proto.urls import Url
 from gateway_proto.wire.frame_events import ExternalWebSocket
+from tests.wrong_values import ReprRaises, async_function
 
 CONFIG = Config(token="t", intents=0, gateway_url="ws://localhost")
 
 
-async def _async_function(*_: object) -> None:
-    """Do nothing."""
-
-
-class _ReprRaises:
-    def __repr__(self) -> str:
-        raise RuntimeError("no repr")
-
-
-OBJECTS = (object(), _ReprRaises(), [], {}, {1}, datetime.timedelta(1), decimal.Decimal(5), 1j)
+OBJECTS = (object(), ReprRaises(), [], {}, {1}, datetime.timedelta(1), decimal.Decimal(5), 1j)
 TEXTS = ("", "5", "\ud800")
 NOT_A_FLAG = (None, 0, 1, "no", *OBJECTS)
 NOT_A_TIME = (None, True, math.nan, b"5", *TEXTS, *OBJECTS)
 NOT_BYTES = (None, 0, "text", *OBJECTS)
 NOT_A_MESSAGE = (None, 0, 1.5, *OBJECTS)
 NOT_A_TIMEOUT = (None, True, 0, -1, math.nan, math.inf, 10**5000, "5", *OBJECTS)
-NOT_A_CALLBACK = (5, "f", _async_function, functools.partial(_async_function), *OBJECTS)
+NOT_A_CALLBACK = (5, "f", async_function, functools.partial(async_function), *OBJECTS)
 NOT_A_CONFIG = (None, "secret", {"token": "secret"}, Config, *OBJECTS)
 NOT_A_CODE = (None, True, "1000", 999, 1005, 10**5000, *OBJECTS)
 NOT_A_REASON = (None, b"why", "\ud800", "x" * 124, 10**5000, *OBJECTS)

@@ -34,16 +34,7 @@ from gateway_proto.encoding import etf
 from gateway_proto.server import Fault, Scenario, Server, ServerConfig, World
 from gateway_proto.testing import Link
 from gateway_proto.versions import VERSIONS
-
-
-async def _async_function(*_: object) -> None:
-    """Do nothing."""
-
-
-class _ReprRaises:
-    def __repr__(self) -> str:
-        raise RuntimeError("no repr")
-
+from tests.wrong_values import ReprRaises, async_function
 
 WRONG: dict[str, Any] = {
     "none": None,
@@ -70,11 +61,11 @@ WRONG: dict[str, Any] = {
     "dict of codes": {4009: "identify"},
     "list of dicts": [{"what": "drop"}],
     "object": object(),
-    "repr raises": _ReprRaises(),
+    "repr raises": ReprRaises(),
     "class": int,
     "module": math,
     "function": lambda: 0.5,
-    "async function": _async_function,
+    "async function": async_function,
     "nan": math.nan,
     "infinity": math.inf,
     "negative": -1,

@@ -34,6 +34,14 @@ PATIENCE = 60.0
 """Seconds to wait for what takes milliseconds on an idle system."""
 
 
+class BugError(Exception):
+    """Exception of a callback, stream or store of the caller."""
+
+
+class NotAnException(BaseException):
+    """Exception as of `pytest.fail` in a callback of a test."""
+
+
 @attrs.frozen
 class Kit:
     """Functions of an event loop and its adapter for one test."""

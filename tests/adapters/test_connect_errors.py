@@ -11,17 +11,9 @@ import trio
 
 from gateway_proto import LocalProtocolError, Ready
 from gateway_proto.server import Server
-from tests.adapters.support import KITS, Kit, shards_config
+from tests.adapters.support import KITS, BugError, Kit, NotAnException, shards_config
 
 pytestmark = pytest.mark.parametrize("kit", KITS, ids=str)
-
-
-class BugError(Exception):
-    pass
-
-
-class NotAnException(BaseException):  # as of `pytest.fail` in a test's callback
-    pass
 
 
 async def _open(kit: Kit, serving: Any, options: Any, *, shards: bool) -> list[Any]:

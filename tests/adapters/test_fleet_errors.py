@@ -12,18 +12,10 @@ from gateway_fleet import MemoryStore, open_commands, open_feed, open_fleet
 from gateway_proto import LocalProtocolError, RequestGuildMembers, UpdatePresence
 from gateway_proto.server import Server, ServerConfig
 from tests.adapters.feed_workers import FAST, Log
-from tests.adapters.support import KITS, Kit, shards_config
+from tests.adapters.support import KITS, BugError, Kit, NotAnException, shards_config
 
 MEMBERS = RequestGuildMembers("1", user_ids=("2",))
 pytestmark = pytest.mark.parametrize("kit", KITS, ids=str)
-
-
-class BugError(Exception):
-    pass
-
-
-class NotAnException(BaseException):
-    pass
 
 
 class FailingStore:

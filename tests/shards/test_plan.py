@@ -9,6 +9,7 @@ import pytest
 
 from gateway_proto import GatewayFound, LocalProtocolError, SessionStartLimit
 from gateway_proto.shards import ShardPlan, plan, shard_of
+from tests.wrong_values import ReprRaises
 
 LIMIT = SessionStartLimit(1000, 900, 3_600_000, max_concurrency=2)
 FOUND = GatewayFound("wss://gateway.discord.gg", 4, LIMIT)
@@ -154,12 +155,8 @@ def test_ids_in_an_error_have_at_most_80_characters(last: int) -> None:
 
 
 def test_ids_that_cannot_be_shown_are_rejected() -> None:
-    class Unshown:
-        def __repr__(self) -> str:
-            raise RuntimeError("never shown")
-
     with pytest.raises(LocalProtocolError, match=r"^invalid ids .*tuple.*: expected ints, each on"):
-        ShardPlan.from_lookup(FOUND, count=4, ids=[Unshown()])
+        ShardPlan.from_lookup(FOUND, count=4, ids=[ReprRaises()])
 
 
 @pytest.mark.parametrize("guild_id", [None, "x", float("inf"), float("nan"), "9" * 5000])

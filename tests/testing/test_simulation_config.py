@@ -22,6 +22,7 @@ from gateway_proto.testing import (
 )
 from gateway_proto.testing.simulation import config as module
 from gateway_proto.versions import VERSIONS
+from tests.wrong_values import async_function
 
 
 def test_seeds_cover_all_versions_encodings_and_compressions() -> None:
@@ -108,7 +109,7 @@ def test_wrong_argument_of_a_simulation_is_named(type_: type[Any]) -> None:
         "config": ({}, "x", 5),
     }
     if type_ is Simulation:
-        wrong |= {"client_config": ({}, "token"), "handle": ("f", _async_function)}
+        wrong |= {"client_config": ({}, "token"), "handle": ("f", async_function)}
     for field, values in wrong.items():
         for value in values:
             with pytest.raises(LocalProtocolError, match=f"{field} "):
@@ -122,10 +123,6 @@ def test_wrong_argument_of_a_simulation_is_named(type_: type[Any]) -> None:
             simulation.run(value)
 
 
-async def _async_function(*_: object) -> None:
-    """Must not be async."""
-
-
 @pytest.mark.parametrize(
     ("field", "value"),
     [
@@ -135,7 +132,7 @@ async def _async_function(*_: object) -> None:
         ("now", "0"),
         ("now", math.nan),
         ("chop", 5),
-        ("chop", _async_function),
+        ("chop", async_function),
         ("delay", -1),
         ("delay", "1"),
     ],
@@ -156,4 +153,4 @@ def test_wrong_time_of_a_link_is_named() -> None:
         with pytest.raises(LocalProtocolError, match="within"):
             link.run_until(bool, within=value)  # type: ignore[arg-type]
     with pytest.raises(LocalProtocolError, match="condition"):
-        link.run_until(_async_function)  # type: ignore[arg-type]
+        link.run_until(async_function)  # type: ignore[arg-type]

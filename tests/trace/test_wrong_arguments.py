@@ -10,13 +10,10 @@ import pytest
 
 from gateway_proto import Client, Config, LocalProtocolError
 from gateway_proto.trace import Recorder, read, replay
+from tests.wrong_values import async_function
 
 CONFIG = Config(token="t", intents=0, gateway_url="ws://localhost")
 URL = "ws://localhost"
-
-
-async def _async_function(*_: object) -> None:
-    """Must not be async."""
 
 
 def _recorder(lines: list[str] | None = None) -> Recorder:
@@ -34,12 +31,12 @@ def _lookup(**fields: Any) -> object:
 @pytest.mark.parametrize(
     ("field", "call", "wrong"),
     [
-        ("write", Recorder, (None, "trace.jsonl", 5, _async_function)),
+        ("write", Recorder, (None, "trace.jsonl", 5, async_function)),
         ("config", _recorder().client, (None, "secret", {}, 5)),
         (
             "on_slot_needed",
             lambda value: _recorder().client(CONFIG, on_slot_needed=value),
-            (5, "f", _async_function),
+            (5, "f", async_function),
         ),
         (
             "lookup_only",
