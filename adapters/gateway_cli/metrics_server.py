@@ -38,7 +38,7 @@ async def serve_metrics(port: int, text: Callable[[], str | None]) -> AsyncItera
                 await _answer(reader, writer, text)
         finally:
             tasks.discard(task)
-            # What was not taken in time would keep a closing transport for ever.
+            # A reader that does not take the rest would keep a closing transport open forever.
             writer.transport.abort()
 
     server = await asyncio.start_server(accept, _HOST, port)

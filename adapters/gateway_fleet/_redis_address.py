@@ -14,7 +14,7 @@ def is_url(value: object) -> bool:
         return False
     try:
         parts = urlsplit(value)
-        parts.port  # noqa: B018 - raises ValueError if it is out of range
+        _ = parts.port  # raises ValueError if it is out of range
     except ValueError:
         return False
     if parts.scheme == "unix":

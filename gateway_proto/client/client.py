@@ -376,7 +376,7 @@ class Client:
                 self._events.append(spent)
                 delay, reason = max(delay, spent.seconds), f"{reason}; {spent.reason}"
             last = self._identified_at
-            # A server may redirect at once, but not again and again.
+            # Only the first redirect is followed immediately: a server may redirect in a circle.
             is_redirected = self._redirect is not None and self._backoffs.losses <= 1
             if last is not None and not is_redirected and not self._config.wait_for_identify_slot:
                 seconds = self._config.version.identify_seconds + _IDENTIFY_MARGIN

@@ -708,7 +708,7 @@ class ClientConnection(BaseConnection[Command, Event, Dispatch | Payload]):
         now = self._advance_clock(now)
         seconds = self._timers.paused_for(now)
         super().unpause(now=now)
-        # Held input keeps the timers paused: what follows is done once it was processed.
+        # Held input keeps the timers paused; this is called again after it was processed.
         if seconds is None or self._timers.is_paused:
             return
         if self._state in (State.CLOSING, State.CLOSED):

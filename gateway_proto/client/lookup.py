@@ -269,7 +269,7 @@ def _limit(value: Any) -> SessionStartLimit | None:
     total = whole(value.get("total"), most=_MAX_NUMBER)
     remaining = whole(value.get("remaining"), most=_MAX_NUMBER)
     if total == 0:
-        total = remaining = None  # of servers that keep no such limit: nobody could identify
+        total = remaining = None  # 0 would forbid every Identify: the server keeps no limit
     reset_after = whole(value.get("reset_after"), most=int(MAX_RETRY_AFTER * 1000), up=True)
     concurrency = whole(value.get("max_concurrency"), most=_MAX_NUMBER)
     if total is None and remaining is None and concurrency is None:

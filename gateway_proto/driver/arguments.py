@@ -49,8 +49,8 @@ _PROXY = optional(
 _CONNECT = optional(Check(callable, "a function"))
 _BEFORE_DIAL = optional(Check(callable, "an async function"))
 _PORT = integer(0, 65535)
-_HOST_TEXT = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_:%-]{1,63}(\.[A-Za-z0-9_:%-]{1,63})*", re.ASCII)
 # RFC 1035, 2.3.4: a label has at most 63 bytes. The resolver of Python raises for a longer one.
+_HOST_TEXT = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_:%-]{1,63}(\.[A-Za-z0-9_:%-]{1,63})*", re.ASCII)
 HOST = Check(
     lambda value: isinstance(value, str) and bool(_HOST_TEXT.fullmatch(value)),
     "the name or address of an interface in ASCII, such as '127.0.0.1', 'localhost' or '::'",
