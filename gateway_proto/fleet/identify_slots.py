@@ -15,12 +15,13 @@ from typing import Annotated, Any, TypeAlias
 import msgspec
 
 from gateway_proto._checks import COUNT, POSITIVE, SECONDS, as_now, integer, optional, shown
-from gateway_proto.errors import LocalProtocolError
+from gateway_proto.errors import DataError, LocalProtocolError
 from gateway_proto.fleet.member_record import MAX_SHARDS
-from gateway_proto.fleet.records import BYTES, MAX_SEQUENCE, NAME
+from gateway_proto.fleet.records import BYTES, MAX_SEQUENCE, NAME, decoded_value
 from gateway_proto.timing.identify_budget import (
     IDENTIFIES_PER_DAY,
     identify_key,
+    kept_of,
     read_number,
 )
 from gateway_proto.timing.rate_limit import SECONDS_PER_DAY
@@ -31,8 +32,6 @@ _WEEK = 7 * SECONDS_PER_DAY
 _MAX_LEFT = 2**31
 _NEW_PERIOD = 60.0
 """Seconds by which the end of a period must differ from that of another one."""
-_MAX_SIZE = 2 * 2**20
-"""Maximum bytes of the record; the counts of 65,536 keys have less."""
 _SHARD = integer(0, MAX_SHARDS - 1)
 _TOTAL = optional(integer(1, _MAX_LEFT))
 
@@ -48,12 +47,13 @@ class _Record(msgspec.Struct, frozen=True, omit_defaults=True):
     granted: Annotated[dict[_Count, _Count], msgspec.Meta(max_length=MAX_SHARDS)] = {}
     """Granted slots by key."""
     left: _Left | None = None
-    """Identifies that are left until the reset. None means that no lookup has reported a limit."""
+    """Identifies that are left until the reset. None means that no limit is known."""
     total: _Left = 0
     resets: _Period = 0.0
-    """Seconds from the last lookup to the reset. 0 means unknown."""
+    """Seconds to the reset, from the last lookup or the start of the period. 0 means unknown."""
     looked_up: _Count = 0
-    """Number of lookups. Each member counts `resets` from when it saw this number first."""
+    """Number of lookups, and of periods that began without one. Each member counts `resets` from
+    when it saw this number first."""
     by: str = ""
     """Unique for each write, so that a member recognizes its own."""
 
@@ -200,8 +200,8 @@ class IdentifySlots:
             return None
         return seconds, (
             f"{record.left} of {record.total} sessions remain to the fleet, and "
-            f"Config.identify_reserve keeps {self._kept(record.total)}; the next Identify is "
-            f"possible in {seconds:.0f} s"
+            f"Config.identify_reserve keeps {kept_of(record.total, self._reserve)}; "
+            f"the next Identify is possible in {seconds:.0f} s"
         )
 
     def writes(self, *, now: float) -> list[SlotWrite]:
@@ -302,20 +302,17 @@ class IdentifySlots:
             resets = 0.0 if math.isinf(resets_at) else min(max(resets_at - now, 0.0), float(_WEEK))
             record = msgspec.structs.replace(record, left=left, total=total)
             record = self._with_period(record, resets)
-        most = len(self._waiting) if left is None else max(0, left - self._kept(total))
+        most = len(self._waiting) if left is None else max(0, left - kept_of(total, self._reserve))
         return record, most
 
     def _with_period(self, record: _Record, seconds: float) -> _Record:
+        """Return the record with a period of `seconds` from now; 0 means unknown."""
         looked_up = (record.looked_up + 1) % (MAX_SEQUENCE + 1)
         return msgspec.structs.replace(record, resets=seconds, looked_up=looked_up)
 
-    def _kept(self, total: int) -> int:
-        """Return how many Identifies of a period are left to others, as `IdentifyBudget` does."""
-        return max(0, min(self._reserve * min(total, 1000) // 1000, total - 1))
-
     def _is_spent(self) -> bool:
         left = self._record.left
-        return left is not None and left <= self._kept(self._record.total)
+        return left is not None and left <= kept_of(self._record.total, self._reserve)
 
     def _take(self, record: _Record, now: float) -> None:
         """Take a record of the store: note what has changed."""
@@ -355,9 +352,10 @@ class IdentifySlots:
 
 
 def _decoded(value: bytes | None) -> _Record | None:
-    if value is None or len(value) > _MAX_SIZE:
+    """Return the record of a value; None for garbage."""
+    if value is None:
         return None
     try:
-        return msgspec.json.decode(value, type=_Record)
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return decoded_value(value, _Record, "the record of identify slots")
+    except DataError:
         return None

@@ -22,7 +22,8 @@ __all__ = ["MAX_RECORD_SIZE", "LogHead", "LogRecord", "LoggedEvent", "claim_reco
 
 T = TypeVar("T")
 MAX_VALUE_SIZE = 2 * 2**20
-"""Maximum bytes of a value in the store that is not a record of a log or of a member."""
+"""Maximum bytes of a value in the store that is not a record of a log or of a member. That of
+identify slots has less with the counts of 65,536 keys."""
 MAX_RECORD_SIZE = 16 * 2**20
 """Maximum bytes of a record, before its compression and after."""
 MAX_EVENTS = 2**16

@@ -12,7 +12,7 @@ from typing import Any
 
 from gateway_proto.timing.rate_limit import SECONDS_PER_DAY
 
-__all__ = ["IDENTIFIES_PER_DAY", "IdentifyBudget", "identify_key", "read_number"]
+__all__ = ["IDENTIFIES_PER_DAY", "IdentifyBudget", "identify_key", "kept_of", "read_number"]
 
 IDENTIFIES_PER_DAY = 1000
 """Identifies of a token in 24 hours, if no lookup names another number.
@@ -37,6 +37,14 @@ def read_number(value: Any, default: float) -> float:
     except (TypeError, ValueError):
         return default
     return default if math.isnan(number) else number
+
+
+def kept_of(total: int, reserve: int) -> int:
+    """Return how many Identifies of a period are left to others: `reserve` in 1000.
+
+    Of a smaller total they are in proportion, and one can always be used.
+    """
+    return max(0, min(reserve * min(total, 1000) // 1000, total - 1))
 
 
 class IdentifyBudget:
@@ -68,7 +76,7 @@ class IdentifyBudget:
         most = 2.0**31
         self._total = total = int(min(max(1.0, read_number(total, IDENTIFIES_PER_DAY)), most))
         self._remaining = int(min(max(0.0, read_number(remaining, total)), most))
-        self._kept = min(self._reserve * min(total, 1000) // 1000, total - 1)
+        self._kept = kept_of(total, self._reserve)
         seconds = read_number(reset_after, 0.0) / 1000
         if seconds > 0:
             self._resets_at = now + min(seconds, _WEEK)
