@@ -82,9 +82,7 @@ def shown(value: object) -> str:
     """Return the repr of a caller's value, shortened. Never raises."""
     try:
         text = repr(value)
-    except (
-        Exception
-    ):  # a repr of the caller's class, or an int with more digits than Python formats
+    except Exception:  # of the caller's class, or of an int with more digits than Python formats
         return f"of type {type(value).__name__}"
     if len(text) > _MAX_SHOWN:
         text = f"{text[:_MAX_SHOWN]}... ({len(text)} characters)"

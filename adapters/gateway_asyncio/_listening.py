@@ -106,7 +106,7 @@ class Listener:
         """
         readable = self._loop.create_future()
         try:
-            self._loop.add_reader(listening, _set, readable)
+            self._loop.add_reader(listening, _set_readable, readable)
         except NotImplementedError:  # the event loop of Windows
             accepted, _ = await self._loop.sock_accept(listening)
             self._open(accepted)
@@ -125,7 +125,7 @@ class Listener:
         )
 
 
-def _set(readable: asyncio.Future[None]) -> None:
+def _set_readable(readable: asyncio.Future[None]) -> None:
     if not readable.done():
         readable.set_result(None)
 

@@ -16,7 +16,7 @@ __all__ = ["StreamTransport", "deliver"]
 
 _CHUNK = 65536
 _HIGH_WATER = 65536
-_OF_A_WRITER = ("write", "drain", "close", "wait_closed", "transport")
+_WRITER_ATTRIBUTES = ("write", "drain", "close", "wait_closed", "transport")
 
 
 def deliver(protocol: asyncio.BufferedProtocol, data: bytes) -> None:
@@ -55,7 +55,7 @@ class StreamTransport(asyncio.Transport):
         """Return a transport over the result of `connect`; raises `LocalProtocolError`."""
         match opened:
             case (reader, writer) if hasattr(reader, "read") and all(
-                hasattr(writer, name) for name in _OF_A_WRITER
+                hasattr(writer, name) for name in _WRITER_ATTRIBUTES
             ):
                 return cls(reader, writer)
         raise LocalProtocolError(

@@ -91,7 +91,7 @@ def _options(
 
 _MAX_VALUE_LENGTH = 20
 """Longer values of options are not shown: a token may be at the wrong place."""
-_OF_OUTPUT = (
+_OUTPUT_ERRORS = (
     errno.EPIPE,
     errno.EINVAL,
     errno.ENOSPC,
@@ -131,7 +131,7 @@ def run_command() -> int:
     except OutputFailed as error:
         return _without_output(error)
     except OSError as error:
-        if error.filename is None and error.errno in _OF_OUTPUT:
+        if error.filename is None and error.errno in _OUTPUT_ERRORS:
             return _without_output(OutputFailed(error))
         where = "" if error.filename is None else f"{error.filename}: "
         _complain(f"{where}{error.strerror or error}")

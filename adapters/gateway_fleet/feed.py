@@ -80,7 +80,7 @@ class Feed(Commands):
 
     def __aiter__(self) -> AsyncIterator[tuple[int, FeedEvent]]:
         """Start an iteration; raises `LocalProtocolError` while another task iterates."""
-        return self._iterations.start(None, current_task(), _nothing, self._next)
+        return self._iterations.start(None, current_task(), _take_nothing, self._next)
 
     async def _next(self) -> tuple[int, FeedEvent]:
         await self.handled()
@@ -159,8 +159,8 @@ class Feed(Commands):
         await self._consumer.leave()
 
 
-def _nothing() -> None:
-    """Take no event without a wait: the last one is acknowledged first."""
+def _take_nothing() -> None:
+    """Return no event: the previous one is acknowledged before, which needs a wait."""
 
 
 @contextlib.asynccontextmanager

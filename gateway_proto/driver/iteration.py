@@ -130,7 +130,7 @@ class Iterations:
         self._running = [each for each in self._running if each() is not None]
         # No local variable here may refer to another iteration: the traceback would keep it alive.
         if any(_collides(each(), source, task) for each in self._running):
-            raise _shared()
+            raise _shared_error()
         iteration = Iteration(self, source, task, take, wait)
         self._running.append(weakref.ref(iteration))
         return iteration
@@ -141,7 +141,7 @@ class Iterations:
         It may be the same iteration: tasks may share one, or take turns for a single event each.
         """
         if any(_is_awaited(each(), iteration.source) for each in self._running):
-            raise _shared()
+            raise _shared_error()
 
 
 class RoundRobin:
@@ -209,7 +209,7 @@ def _overlaps(other: Iteration[Any], source: object | None) -> bool:
     return source is None or other.source is None or other.source is source
 
 
-def _shared() -> LocalProtocolError:
+def _shared_error() -> LocalProtocolError:
     return LocalProtocolError(
         "another task iterates over these events already: iterate in one task, and hand events to "
         "others"

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, urlsplit
 import attrs
 import msgspec
 
-from gateway_proto.trace.secret_parts import SecretParts, as_before
+from gateway_proto.trace.secret_parts import SecretParts, in_form_of
 
 __all__ = ["Redactor"]
 
@@ -105,7 +105,7 @@ class Redactor:
             for pattern in secret.patterns:
                 text = pattern.sub(functools.partial(_replaced, secret), text)
             if secret.parts is not None:
-                text = secret.parts.removed_from(text)
+                text = secret.parts.redact(text)
         # The others have a number, and no pattern.
         if len(self._numbers) > len(self._given) + len(self._learnt):
             for words in _WORDS:
@@ -181,7 +181,7 @@ def _in_place(found: str, placeholder: str) -> str:
     letters = re.findall(r"\\+u00[0-9A-Fa-f]{2}|%[0-9A-Fa-f]{2}|\\*[^\\]|\\+", found)
     if len(letters) != len(placeholder):  # the secret has backslashes of its own
         return placeholder
-    return "".join(map(as_before, letters, placeholder))
+    return "".join(map(in_form_of, letters, placeholder))
 
 
 def _numbered(number: int, size: int) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 import attrs
 
-__all__ = ["SecretParts", "as_before"]
+__all__ = ["SecretParts", "in_form_of"]
 
 _GRAM = 6
 _PART = 2 * _GRAM - 1
@@ -38,7 +38,7 @@ class _Form:
     text: str
     grams: tuple[str, ...]
 
-    def removed_from(self, text: str) -> str:
+    def redact(self, text: str) -> str:
         """Return the text with `x` in place of the parts of this form."""
         for gram in self.grams:
             if gram in text:
@@ -53,28 +53,28 @@ class SecretParts:
         self._plain = _form(secret)
         self._encoded = tuple(map(_form, encoded))
 
-    def removed_from(self, text: str) -> str:
+    def redact(self, text: str) -> str:
         """Return the text, as long as before, without parts of the secret."""
         if not self._plain.grams:
             return text
-        text = self._plain.removed_from(text)
+        text = self._plain.redact(text)
         for run, letter in _RUNS:
             text = run.sub(functools.partial(self._without_letters, letter), text)
         words = "\n".join(_ENCODED_WORDS.findall(text))
         for form in self._encoded:
             if any(gram in words for gram in form.grams):
-                text = form.removed_from(text)
+                text = form.redact(text)
         return text
 
     def _without_letters(self, letter: re.Pattern[str], run: re.Match[str]) -> str:
         """Return a run of escaped or encoded letters without parts of the secret."""
         letters = letter.findall(run.group())
         plain = "".join(map(_decoded, letters))
-        clean = self._plain.removed_from(plain)
+        clean = self._plain.redact(plain)
         if clean == plain:
             return run.group()
         pairs = zip(letters, plain, clean, strict=True)
-        return "".join(one if old == new else as_before(one, new) for one, old, new in pairs)
+        return "".join(one if old == new else in_form_of(one, new) for one, old, new in pairs)
 
 
 def _form(text: str) -> _Form:
@@ -93,7 +93,7 @@ def _decoded(letter: str) -> str:
     return letter[-1]
 
 
-def as_before(letter: str, new: str) -> str:
+def in_form_of(letter: str, new: str) -> str:
     """Return another character as a letter of the same form and length."""
     if len(letter) == 1:
         return new
