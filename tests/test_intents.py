@@ -29,6 +29,16 @@ def test_three_intents_are_privileged() -> None:
     assert Intents.GUILDS.privileged == Intents(0)
 
 
+def test_all_intents_have_no_undefined_bits() -> None:
+    assert sorted(Intents.all()) == sorted(Intents)
+    assert Intents.all().value == sum(intent.value for intent in Intents)
+
+
+def test_unprivileged_intents_are_the_others() -> None:
+    assert Intents.unprivileged().privileged == Intents(0)
+    assert Intents.unprivileged() | Intents.all().privileged == Intents.all()
+
+
 def test_every_intent_has_its_events() -> None:
     assert INTENT_EVENTS.keys() == set(Intents)
     assert Intents.GUILD_MESSAGES.events == {

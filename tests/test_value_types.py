@@ -81,6 +81,7 @@ def test_ids_are_converted_to_text() -> None:
     assert RequestGuildMembers(1, user_ids=[2]) == RequestGuildMembers("1", user_ids=("2",))
     assert RequestSoundboardSounds([1]).guild_ids == ("1",)
     assert RequestChannelInfo(1, ["status"]) == RequestChannelInfo("1", ("status",))
+    assert RequestChannelInfo(1, "status").fields == ("status",)
 
 
 def test_presence_with_since_is_idle_by_default() -> None:
@@ -88,6 +89,7 @@ def test_presence_with_since_is_idle_by_default() -> None:
     assert UpdatePresence(since=1).status == "idle"
     assert UpdatePresence(since=1, status="dnd").status == "dnd"
     assert UpdatePresence([Activity("x")]) == UpdatePresence((Activity("x"),))
+    assert UpdatePresence(Activity("x")).activities == (Activity("x"),)
 
 
 def test_commands_of_equal_fields_are_equal_and_have_one_hash() -> None:
