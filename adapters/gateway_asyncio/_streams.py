@@ -64,7 +64,17 @@ class StreamTransport(asyncio.Transport):
 
     async def start_tls(self, context: ssl.SSLContext, host: str) -> None:
         """Add TLS, verified for a host."""
-        await self._writer.start_tls(context, server_hostname=host, ssl_handshake_timeout=NO_LIMIT)
+        writer: Any = self._writer
+        transport = writer.transport
+        try:
+            await writer.start_tls(context, server_hostname=host, ssl_handshake_timeout=NO_LIMIT)
+        except AttributeError:
+            if writer.transport is not None:
+                raise
+            # The connection was lost in the step in which the handshake completed: the event loop
+            # returned no transport, and asyncio's writer, also its destructor, fails without one.
+            writer._transport = transport
+            raise ConnectionResetError from None
 
     # ----- called by the protocol -----
 

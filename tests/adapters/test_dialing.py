@@ -97,7 +97,9 @@ def _answering(answer: Callable[[socket.socket], None]) -> Iterator[int]:
         thread.join(PATIENCE)
 
 
-def _fails(name: str, url: str, **settings: Any) -> tuple[str, float]:
+def _fails(
+    name: str, url: str, options: dict[str, Any] | None = None, **settings: Any
+) -> tuple[str, float]:
     """Return the error of a failed dial and the seconds that it took."""
     adapter, run = RUNNERS[name]
     config = Config(token="t", intents=0, gateway_url=url, **settings)
@@ -105,7 +107,7 @@ def _fails(name: str, url: str, **settings: Any) -> tuple[str, float]:
     began = time.monotonic()
 
     async def main() -> None:
-        async with adapter.open_gateway(config) as gateway:
+        async with adapter.open_gateway(config, **(options or {})) as gateway:
             async for event in gateway:
                 if isinstance(event, DialFailed):
                     failures.append(event.error)
@@ -259,6 +261,29 @@ def test_connection_reset_during_tls_is_reported(name: str) -> None:
         error, _ = _fails(name, f"wss://127.0.0.1:{port}")
 
     assert error == "TLS handshake with '127.0.0.1': Connection reset by peer"
+
+
+@pytest.mark.parametrize("connects", [False, True], ids=["", "connect"])
+def test_connection_lost_as_tls_completes_fails_one_dial(
+    name: str, connects: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if name == "trio":
+        pytest.skip("start_tls is of asyncio")
+
+    async def start_tls(
+        _loop: object, transport: asyncio.Transport, *_: object, **__: object
+    ) -> None:
+        transport.abort()  # in the step of the loop in which the handshake completes
+
+    monkeypatch.setattr(asyncio.BaseEventLoop, "start_tls", start_tls)
+    options: dict[str, Any] = {}
+    if connects:
+        options["connect"] = lambda dial: asyncio.open_connection(dial.host, dial.port)
+
+    with _answering(lambda sock: None) as port:
+        error, _ = _fails(name, f"wss://127.0.0.1:{port}", options)
+
+    assert error == "TLS handshake with '127.0.0.1': connection closed by the peer"
 
 
 def test_server_without_tls_is_a_failed_handshake(name: str) -> None:
