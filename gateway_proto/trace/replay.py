@@ -22,6 +22,7 @@ from gateway_proto.trace.serialize import (
     Json,
     bytes_from_json,
     config_from_json,
+    line_from_json,
     scenario_from_json,
     server_config_from_json,
     session_from_json,
@@ -93,7 +94,7 @@ def read(lines: Iterable[str | bytes]) -> list[Json]:
 
 def _decoded(number: int, text: str | bytes, count: int) -> Json:
     try:
-        return msgspec.json.decode(text, type=dict[str, Any])
+        return line_from_json(text)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         is_truncated = number == count and "truncated" in str(error)
         what = "the last line is truncated: remove it to read the rest" if is_truncated else error
@@ -166,7 +167,7 @@ class _Replayer:
         return self._differences(line, _COMPARED)
 
     def _differences(self, line: Json, fields: tuple[str, ...]) -> tuple[Difference, ...]:
-        got = msgspec.json.decode(self._written[0], type=dict[str, Any]) if self._written else {}
+        got = line_from_json(self._written[0]) if self._written else {}
         pairs = ((field, line.get(field), got.get(field)) for field in fields)
         return tuple(
             Difference(what, recorded, replayed)
@@ -263,7 +264,7 @@ class _Replayer:
         with contextlib.suppress(LocalProtocolError):
             getattr(target, name)()
         if name == "data_to_send" and number not in self._accepted and self._written:
-            self._accept(number, _key(line), _key(msgspec.json.decode(self._written[-1])))
+            self._accept(number, _key(line), _key(line_from_json(self._written[-1])))
 
     def _object(self, line: Json) -> Any:
         target = self._objects.get(line["id"])

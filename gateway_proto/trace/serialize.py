@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import contextlib
 import enum
+import json as std_json
 import math
+import re
 import typing
 from collections.abc import Mapping
 from typing import Any
@@ -16,7 +18,7 @@ import msgspec
 from gateway_proto import commands, events
 from gateway_proto.commands import UpdatePresence
 from gateway_proto.config import Config
-from gateway_proto.encoding import ETF_VERSION
+from gateway_proto.encoding import ETF_VERSION, json_text
 from gateway_proto.encoding.raw_value import decode_raw_strictly
 from gateway_proto.errors import DataError, LocalProtocolError
 from gateway_proto.events import Dispatch, MalformedPayload, UnknownPayload
@@ -31,6 +33,8 @@ __all__ = [
     "bytes_to_json",
     "config_from_json",
     "config_to_json",
+    "line_from_json",
+    "line_to_json",
     "message_to_json",
     "scenario_from_json",
     "server_config_from_json",
@@ -40,8 +44,31 @@ __all__ = [
     "value_from_json",
 ]
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_ESCAPED_SURROGATE = re.compile(r"\\ud[89a-f]", re.IGNORECASE)
 _HIDDEN = frozenset({"token", "token_fingerprint", "random"})
 Json = dict[str, Any]
+
+
+def line_to_json(fields: Json) -> str:
+    """Return a line of a trace as JSON; lone surrogates are escaped."""
+    try:
+        return json_text(fields).decode()
+    except UnicodeEncodeError:  # msgspec does not write them
+        text = std_json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
+        return _SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def line_from_json(text: str | bytes) -> Json:
+    """Return the fields of a line. Raises msgspec.DecodeError, UnicodeError or RecursionError."""
+    try:
+        return msgspec.json.decode(text, type=Json)
+    except msgspec.DecodeError:  # also because of a lone surrogate
+        whole = text if isinstance(text, str) else text.decode(errors="replace")
+        if _ESCAPED_SURROGATE.search(whole) is not None:
+            with contextlib.suppress(ValueError):
+                return msgspec.convert(std_json.loads(whole), Json)
+        raise
 
 
 def to_json_value(value: Any) -> Any:

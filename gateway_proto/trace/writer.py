@@ -6,8 +6,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from gateway_proto.encoding import json_text
 from gateway_proto.trace.redactor import Redactor
+from gateway_proto.trace.serialize import line_to_json
 
 __all__ = ["TraceLine", "TraceWriter"]
 
@@ -99,16 +99,16 @@ class TraceWriter:
         begins with the base64 of the user's id, which is in the base64 of much else.
         """
         if self.secrets is None:
-            return json_text(fields).decode()
+            return line_to_json(fields)
         given = fields.get("with", {})
         for name in ("data", "message"):
             data = given.get(name)
             if isinstance(data, dict) and data.keys() == {"base64"}:
                 rest = {**fields, "with": {name: {"base64": ""}, **_without(given, name)}}
-                text = self.secrets.redact_text(json_text(rest).decode())
+                text = self.secrets.redact_text(line_to_json(rest))
                 # The first match is that of `with`: no text precedes it.
                 return text.replace('"base64":""', f'"base64":"{data["base64"]}"', 1)
-        return self.secrets.redact_text(json_text(fields).decode())
+        return self.secrets.redact_text(line_to_json(fields))
 
     def close(self) -> None:
         """Write all waiting lines, and no line after that."""

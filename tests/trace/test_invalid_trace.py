@@ -45,6 +45,8 @@ from tests.trace.support import recorded_session
             lambda lines: [*lines, '{"new": "client", "id": 9, "config": {"token": "t"}}'],
             "version 10 needs intents",
         ),
+        (lambda lines: [*lines, '{"call": "\\ud800"'], "the last line is truncated"),
+        (lambda lines: [*lines, '["\\ud800"]'], "Expected `object`, got `array`"),
         (lambda lines: [*lines, '{"call": "pause", "id": 1, "with": []}'], "line"),
         (lambda lines: [*lines, '{"call": "pause", "id": 1, "at": 9e9, "sent": ["x"]}'], "line"),
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -361,6 +362,30 @@ def test_undecodable_dispatch_is_recorded_as_text() -> None:
     lines = made.close()
     assert differences(lines) == []
     assert '"d":{"utf8":"1e999"}' in lines[-1]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda connection: connection.receive_close(4000, "bye \ud800", now=2.0),
+        lambda connection: connection.receive_message(f'{{"op":99,"d":"\ud800 {TOKEN}"}}', now=2.0),
+    ],
+)
+def test_lone_surrogate_is_recorded_and_replayed(call: Callable[[Any], None]) -> None:
+    made = Trace()
+    client = made.recorder.client(config_with(api_url=None, gateway_url="ws://localhost"))
+    client.dial_failed("no \udcff", now=0.0)
+    client.events()
+    connection = client.dial_succeeded(now=1.0, framing=False)
+    call(connection)
+    connection.events()
+
+    lines = made.close()
+    assert [line["with"] for line in read(lines) if line.get("call") == "dial_failed"] == [
+        {"error": "no \udcff"}
+    ]
+    assert "\\ud800" in "".join(lines)
+    assert_hides(lines, TOKEN)
 
 
 def test_events_may_be_msgspec_structs() -> None:
