@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 import enum
+import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias, TypeVar, cast
@@ -273,6 +274,8 @@ def is_id(value: object) -> bool:
 
 
 def _is_callback(value: object) -> bool:
+    while isinstance(value, functools.partial):
+        value = value.func
     return callable(value) and not any(
         test(function)
         for test in (inspect.iscoroutinefunction, inspect.isasyncgenfunction)

@@ -9,6 +9,7 @@ import math
 import pathlib
 import re
 import ssl
+from collections.abc import AsyncIterator
 from typing import Any
 
 import attrs
@@ -106,6 +107,10 @@ async def _async_function() -> float:
     return 0.5
 
 
+async def _async_generator() -> AsyncIterator[float]:
+    yield 0.5
+
+
 class _AsyncCall:
     async def __call__(self) -> float:
         return 0.5
@@ -154,6 +159,8 @@ class _AsyncCall:
         ({"random": _async_function}, "expected a function that is not async"),
         ({"random": functools.partial(_async_function)}, "expected a function that is not async"),
         ({"random": _AsyncCall()}, "expected a function that is not async"),
+        ({"random": functools.partial(_AsyncCall())}, "expected a function that is not async"),
+        ({"random": _async_generator}, "expected a function that is not async"),
         ({"user_agent": "a\r\nX-Y: z"}, "expected printable ASCII"),
         ({"user_agent": " a"}, "expected printable ASCII"),
         ({"user_agent": ""}, "expected printable ASCII"),

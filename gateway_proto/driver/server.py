@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import abc
+import inspect
 from collections.abc import Callable
 from typing import Any, Generic, Protocol, TypeVar, cast
 
+from gateway_proto._checks import rejected
 from gateway_proto.driver.event_queue import log_error, log_events
 from gateway_proto.driver.iteration import Driver, raisable
 from gateway_proto.events import ServerEvent
@@ -99,5 +101,10 @@ class BaseServer(abc.ABC, Generic[D]):
             log_events(events, _LABEL)
         if self._on_event is not None:
             for event in events:
-                self._on_event(cast("ServerConnection", driver.connection), event)
+                returned: object = self._on_event(
+                    cast("ServerConnection", driver.connection), event
+                )
+                if inspect.iscoroutine(returned):  # as of a lambda that calls an async function
+                    returned.close()
+                    raise rejected("on_event()", returned, "a function that is not async")
         return True

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
+from gateway_proto import LocalProtocolError
 from gateway_proto.driver.server import BaseServer
+from gateway_proto.events import HttpRequested
 from gateway_proto.server import Server, ServerConnection
 
 
@@ -88,6 +92,18 @@ def test_exception_while_closing_ends_only_its_connection() -> None:
 
     assert [type(error) for error in broken.failed] == [ZeroDivisionError]
     assert (broken.outputs, other.outputs) == (1, 1)
+
+
+def test_on_event_that_returns_a_coroutine_is_rejected() -> None:
+    async def handle(*_: object) -> None:
+        raise AssertionError("never runs")
+
+    on_event: Any = lambda *args: handle(*args)  # noqa: E731
+    serving = Serving(Server(), on_event, tls=False)
+    connection = serving.server.accept(now=0.0)
+
+    with pytest.raises(LocalProtocolError, match=r"invalid on_event\(\) .*: expected a function"):
+        serving._deliver(Driver(connection), [HttpRequested("GET", "/", 404)])
 
 
 def test_drop_keeps_connections_without_a_session() -> None:
