@@ -16,9 +16,11 @@ import pytest
 
 from gateway_proto import Identify, Resume, UpdatePresence
 from gateway_pytest import RunningGateway
+from tests.markdown_blocks import blocks
 
 ROOT = pathlib.Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
+RESTARTS = ROOT / "docs" / "howto" / "restarts.md"
 CHAT = [
     "on_threads.py",
     "on_selectors.py",
@@ -153,6 +155,34 @@ def test_stored_session_is_resumed_by_the_next_process(
 
     gateway_server.wait_for(Resume, timeout=60)
     assert second.communicate(timeout=60) == ("between the processes\n!stop\n", "")
+
+
+@pytest.mark.slow
+def test_program_of_the_restarts_page_receives_stop_once(
+    gateway_server: RunningGateway, tmp_path: pathlib.Path
+) -> None:
+    code = next(block.code for block in blocks(RESTARTS, "python") if "!stop" in block.code)
+    env = {
+        "GATEWAY_TOKEN": gateway_server.token,
+        "GATEWAY_API": f"{gateway_server.api_url}/v10",
+        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+    }
+
+    def output_of_run(*contents: str) -> str:
+        program = [sys.executable, "-c", code]
+        with subprocess.Popen(
+            program, cwd=tmp_path, env={**os.environ, **env}, stdout=subprocess.PIPE, text=True
+        ) as process:
+            try:
+                gateway_server.wait_until_ready(timeout=60)
+                for content in contents:
+                    gateway_server.dispatch("MESSAGE_CREATE", {"content": content})
+                return process.communicate(timeout=60)[0]
+            finally:
+                process.kill()
+
+    assert output_of_run("one", "!stop") == "one\n!stop\n"
+    assert output_of_run("two", "!stop") == "two\n!stop\n"
 
 
 @pytest.mark.slow

@@ -24,7 +24,7 @@ from tests.adapters.support import PATIENCE
 
 Run = Callable[[Callable[[], Awaitable[None]]], None]
 RUNNERS: dict[str, tuple[Any, Run]] = {
-    "asyncio": (gateway_asyncio, lambda main: asyncio.run(main())),
+    "asyncio": (gateway_asyncio, lambda main: asyncio.run(asyncio.wait_for(main(), PATIENCE))),
     "trio": (gateway_trio, lambda main: trio.run(main)),
 }
 
