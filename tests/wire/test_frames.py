@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import re
 import struct
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -200,6 +201,21 @@ def test_many_small_fragments_are_joined_in_one_buffer() -> None:
     received = one_by_one(server.receive(b"".join(parts + binary)))
 
     assert received == ["a" + "ä" * 400, b"\xff\xfe"]
+
+
+def test_server_keeps_fragments_in_proportion_to_their_size() -> None:
+    _, server = open_pair()
+    fragments = b"\x00\x82\0\0\0\0cd" * 100
+    one_by_one(server.receive(b"\x01\x82\0\0\0\0ab" + fragments))
+
+    tracemalloc.start()
+    for _ in range(100):
+        one_by_one(server.receive(fragments))
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    # 37 times the size with an object for each fragment.
+    assert kept < 4 * 20_000
 
 
 @pytest.mark.parametrize("role", ["client", "server"])
