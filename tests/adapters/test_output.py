@@ -13,13 +13,16 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from gateway_cli import doctor
+from gateway_cli.doctor_checks import Finding
 from gateway_cli.escaping import escape, escape_lines, json_line
 from gateway_cli.output import Output, OutputFailed
 from gateway_cli.rate import Rate
-from gateway_cli.show import Screen
+from gateway_cli.show import Screen, complain
 from gateway_cli.words import data_of, describe
 from gateway_proto import (
     Closed,
+    Config,
     Dispatch,
     Identify,
     IdentifySlotNeeded,
@@ -55,6 +58,25 @@ def test_terminal_control_characters_are_escaped_in_json(text: str) -> None:
 
     assert json.loads(line) == {text: [text]}
     assert escape(line.removesuffix("\n")) == line.removesuffix("\n")
+
+
+def test_every_line_of_a_command_is_escaped(capsys: pytest.CaptureFixture[str]) -> None:
+    harmful = "\x1b]0;title\x07\nforged line"
+    stream = io.StringIO()
+    screen = Screen(output=Output(stream))
+    page = doctor._Page(Config(token="t", intents=0), screen.output, as_json=False)
+
+    screen.line(f"tail{harmful}", harmful)
+    screen.warn(harmful)
+    screen.verdict(harmful, good=False, steps=[(True, harmful)])
+    page.report(Finding("lookup", good=False, text=harmful, hint=harmful, milliseconds=1.0))
+    screen.output.drain()
+    complain(harmful)
+
+    written = stream.getvalue() + capsys.readouterr().err
+    assert written.count(escape(harmful)) == 8
+    assert not {"\x1b", "\x07"} & set(written)
+    assert not any(line.startswith("forged") for line in written.splitlines())
 
 
 def test_line_breaks_of_a_traceback_are_kept() -> None:

@@ -56,6 +56,21 @@ def test_rate_limited_fails_the_request_of_its_opcode(
 
 
 @pytest.mark.parametrize(
+    "absent", [{"opcode": None}, {"retry_after": None}, {"opcode": None, "retry_after": None}, {}]
+)
+def test_null_in_rate_limited_counts_as_absent(absent: dict[str, Any]) -> None:
+    client = RequestClient()
+    number = client.request(RequestGuildMembers("1", "a", 5))
+    d = {"opcode": 8, "retry_after": 3.0, "meta": {"guild_id": "1", "nonce": None}, **absent}
+
+    client.dispatch("RATE_LIMITED", **d)
+
+    (failed,) = client.results()
+    assert isinstance(failed, RequestFailed)
+    assert (failed.number, failed.retry_after) == (number, d["retry_after"])
+
+
+@pytest.mark.parametrize(
     "d",
     [
         {"opcode": 4, "meta": {"guild_id": "1"}},

@@ -71,13 +71,14 @@ def test_two_requests_for_a_guild_are_distinguished() -> None:
     assert [(o.number, o.answer.members) for o in results] == [(second, ("b",)), (first, ("a",))]
 
 
-def test_chunk_without_nonce_is_matched_by_its_guild() -> None:
-    """Other servers omit the nonce and send ids as integers."""
+@pytest.mark.parametrize("nonce", [{}, {"nonce": None}])
+def test_chunk_without_nonce_is_matched_by_its_guild(nonce: dict[str, None]) -> None:
+    """Other servers omit the nonce, or send null, and send ids as integers."""
     client = RequestClient()
     client.request(RequestGuildMembers("1"))
 
-    client.dispatch("GUILD_MEMBERS_CHUNK", guild_id=2, members=[], chunk_index=0, chunk_count=1)
-    client.dispatch("GUILD_MEMBERS_CHUNK", guild_id=1, members=["a"], chunk_index=0, chunk_count=1)
+    client.chunk(0, 1, guild_id=2, members=[], **nonce)
+    client.chunk(0, 1, guild_id=1, members=["a"], **nonce)
 
     (answered,) = client.results()
     assert isinstance(answered, RequestAnswered)

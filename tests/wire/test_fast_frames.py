@@ -287,6 +287,23 @@ def test_fragments_use_memory_in_proportion_to_their_size() -> None:
     assert kept < 4 * 40_000
 
 
+def test_fragment_of_a_long_message_costs_only_its_size() -> None:
+    parser = FastFrameParser(LIMIT)
+    parser.feed(_frame(0x01, b"a") + _frame(0x00, b"b" * 100) * 600)
+
+    costs = []
+    tracemalloc.start()
+    for _ in range(50):
+        before, _ = tracemalloc.get_traced_memory()
+        tracemalloc.reset_peak()
+        assert parser.feed(_frame(0x00, b"cd")) == []
+        costs.append(tracemalloc.get_traced_memory()[1] - before)
+    tracemalloc.stop()
+
+    # The buffer grows now and then: of the other fragments, none copies what was joined before.
+    assert sorted(costs)[40] < 10_000
+
+
 @pytest.mark.parametrize(
     "odd",
     [
