@@ -14,6 +14,7 @@ from typing import Annotated, Any, TypeAlias, TypeVar
 
 import msgspec
 
+from gateway_proto._checks import integer, optional, rejected
 from gateway_proto._repr import RedactedRepr
 from gateway_proto.commands import (
     Command,
@@ -73,7 +74,9 @@ __all__ = [
 
 T = TypeVar("T")
 EVENT_SIZE = 256  # bytes that each event counts for in a limit, in addition to its message
-_Sequence = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+_MAX_SEQUENCE = 2**63 - 1
+_Sequence = Annotated[int, msgspec.Meta(ge=0, le=_MAX_SEQUENCE)]
+_IS_SEQUENCE = optional(integer(0, _MAX_SEQUENCE))
 
 
 class Dispatch(RedactedRepr, frozen=True, eq=False, dict=True, tag_field="op", tag=0):
@@ -122,8 +125,12 @@ class Dispatch(RedactedRepr, frozen=True, eq=False, dict=True, tag_field="op", t
     def of(cls, name: str, data: Any, sequence: int | None = None) -> Dispatch:
         """Return a dispatch with any JSON value. The server role sets `sequence` when it sends it.
 
-        Raises `LocalProtocolError` for data that JSON cannot represent.
+        Raises `LocalProtocolError` for data that JSON cannot represent, for a name that is no str,
+        and for a sequence that is no int from 0 on.
         """
+        if not isinstance(name, str):
+            raise rejected("name", name, "a str, such as 'MESSAGE_CREATE'")
+        _IS_SEQUENCE.named("sequence", sequence)
         return Dispatch(str(name), sequence, msgspec.Raw(encode_json(data)))
 
     def __eq__(self, other: object) -> bool:

@@ -66,7 +66,12 @@ class Intents(enum.IntFlag):
 
     @classmethod
     def for_event(cls, name: str) -> Intents:
-        """Return all intents that subscribe to a dispatch. Empty for one such as READY."""
+        """Return all intents that subscribe to a dispatch. Empty for one such as READY.
+
+        Raises `LocalProtocolError` for a name that is no str.
+        """
+        if not isinstance(name, str):
+            raise rejected("name", name, "a str, such as 'MESSAGE_CREATE'")
         intents = cls(0)
         for intent, names in INTENT_EVENTS.items():
             if name in names:

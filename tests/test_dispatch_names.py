@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
-from gateway_proto import Client, Config, Dispatch, DispatchName, Intents
+from gateway_proto import Client, Config, Dispatch, DispatchName, Intents, LocalProtocolError
 from gateway_proto.client.requests import RESPONSE_DISPATCHES
 from gateway_proto.intents import INTENT_EVENTS
 from gateway_proto.server import Server
@@ -87,3 +88,17 @@ def test_import_does_not_load_dispatch_names() -> None:
     code = "import sys, gateway_proto; print('gateway_proto.dispatches' in sys.modules)"
 
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "False\n"
+
+
+@pytest.mark.parametrize("name", [None, 5, b"READY", ["READY"], {}])
+def test_name_that_is_no_text_is_rejected(name: Any) -> None:
+    with pytest.raises(LocalProtocolError, match=r"name .*: expected a str"):
+        Dispatch.of(name, {})
+    with pytest.raises(LocalProtocolError, match=r"name .*: expected a str"):
+        Intents.for_event(name)
+
+
+@pytest.mark.parametrize("sequence", [True, -1, 2**63, "1", 1.0])
+def test_invalid_sequence_of_a_dispatch_is_rejected(sequence: Any) -> None:
+    with pytest.raises(LocalProtocolError, match=r"sequence .*: expected an int from 0 to"):
+        Dispatch.of("READY", {}, sequence)
