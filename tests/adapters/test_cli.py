@@ -10,8 +10,13 @@ import pathlib
 import signal
 import socket
 
+import attrs
 import pytest
+import typer
 
+from gateway_cli import doctor
+from gateway_cli.settings import Settings, client_config
+from gateway_proto import Compression, Encoding
 from tests.adapters.support import (
     PATIENCE,
     json_lines,
@@ -40,6 +45,39 @@ def test_conflicting_options_are_reported_in_one_line(
     assert result.returncode == 2
     assert expected_text in result.stderr
     assert len(result.stderr.splitlines()) == 1
+
+
+def test_plain_text_is_allowed_by_its_option(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATEWAY_TOKEN", "any")
+    given = Settings(
+        api="http://gateway.example/api",
+        gateway=None,
+        version=10,
+        intents=None,
+        encoding="json",
+        compression="none",
+        token_file=None,
+        allow_plaintext=True,
+    )
+
+    config = client_config(given)
+
+    assert config.url_policy.check("ws://gateway.example")[1] == ""
+    with pytest.raises(typer.Exit) as ended:
+        client_config(attrs.evolve(given, allow_plaintext=False))
+    assert ended.value.exit_code == 2
+
+
+def test_doctor_checks_another_host_in_plain_text() -> None:
+    config = doctor._config(
+        api_url="http://gateway.example/api",
+        version=10,
+        encoding=Encoding.JSON,
+        compression=Compression.NONE,
+        seconds=1.0,
+    )
+
+    assert config.url_policy.check("ws://gateway.example")[1] == ""
 
 
 @pytest.mark.slow

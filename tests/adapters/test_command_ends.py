@@ -15,9 +15,11 @@ import subprocess
 import sys
 import threading
 import time
+from typing import cast
 
 import pytest
 
+from gateway_cli import start
 from gateway_cli.output import Output
 from gateway_cli.running import run
 from gateway_cli.start import ending_signals
@@ -133,6 +135,19 @@ def test_full_pipe_blocks_neither_heartbeats_nor_signals(
 
     assert tail.returncode == 130
     assert count("4009") == 0
+
+
+def test_standard_streams_escape_what_they_cannot_encode(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("stdin", "stdout", "stderr")
+    for name in names:
+        stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii", errors="strict")
+        monkeypatch.setattr(sys, name, stream)
+
+    start._open_standard_streams()
+
+    assert [getattr(sys, name).errors for name in names] == ["backslashreplace"] * 3
+    print("done \U0001f389", flush=True)
+    assert cast("io.BytesIO", sys.stdout.buffer).getvalue() == b"done \\U0001f389\n"
 
 
 @pytest.mark.slow

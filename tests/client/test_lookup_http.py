@@ -84,6 +84,19 @@ def test_response_in_single_bytes_is_one_response() -> None:
     assert connection.events()[0] == GatewayFound("ws://x")
 
 
+def test_chunk_of_a_response_must_end_with_a_line_break() -> None:
+    """RFC 9112, section 7.1. h11 below 0.16 skips any two bytes, as CVE-2025-43859 describes."""
+    connection = _lookup()
+    body = b'{"url":"ws://x"}'
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+    connection.receive_data(head + b"%x\r\n%bxx0\r\n\r\n" % (len(body), body), now=1.0)
+
+    (closed,) = connection.events()
+    assert isinstance(closed, Closed)
+    assert "the lookup's answer is not HTTP" in (closed.error or "")
+
+
 def test_response_without_length_ends_at_eof() -> None:
     connection = _lookup()
     connection.receive_data(b'HTTP/1.0 200 OK\r\n\r\n{"url":"ws://x"}', now=1.0)
