@@ -125,8 +125,8 @@ class Dispatch(RedactedRepr, frozen=True, eq=False, dict=True, tag_field="op", t
     def of(cls, name: str, data: Any, sequence: int | None = None) -> Dispatch:
         """Return a dispatch with any JSON value. The server role sets `sequence` when it sends it.
 
-        Raises `LocalProtocolError` for data that JSON cannot represent, for a name that is no str,
-        and for a sequence that is no int from 0 on.
+        Raises `LocalProtocolError` for data that JSON cannot represent, for a name that is not a
+        str, and for a sequence that is not an int from 0 on.
         """
         if not isinstance(name, str):
             raise rejected("name", name, "a str, such as 'MESSAGE_CREATE'")

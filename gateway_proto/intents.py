@@ -68,7 +68,7 @@ class Intents(enum.IntFlag):
     def for_event(cls, name: str) -> Intents:
         """Return all intents that subscribe to a dispatch. Empty for one such as READY.
 
-        Raises `LocalProtocolError` for a name that is no str.
+        Raises `LocalProtocolError` for a name that is not a str.
         """
         if not isinstance(name, str):
             raise rejected("name", name, "a str, such as 'MESSAGE_CREATE'")
