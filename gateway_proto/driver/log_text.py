@@ -164,6 +164,7 @@ def _closed(closed: Closed) -> str:
     else:
         code = "without a close code" if closed.code is None else f"with {closed.code}"
         text = f"connection closed {code} by {closed.initiator.value}"
-    if closed.next_action is not NextAction.STOP:  # of a server too, which has no next connection
+    # The next event tells whether a client dials again after a refusal, or gives up.
+    if closed.next_action is not NextAction.STOP and not _is_refusal(closed):
         text += f", next: {closed.next_action.value}"
     return f"{text} ({why})" if why else text

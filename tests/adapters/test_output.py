@@ -276,7 +276,7 @@ def test_terminal_too_narrow_for_words_gets_unbroken_words(
                 next_action=NextAction.IDENTIFY,
                 error="no such path",
             ),
-            "HTTP exchange ended with status 404, next: identify (no such path)",
+            "HTTP exchange ended with status 404 (no such path)",
         ),
         (
             Closed(code=4000, initiator=Initiator.PEER, next_action=NextAction.RESUME),

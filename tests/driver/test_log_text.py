@@ -133,7 +133,7 @@ CASES = [
     (
         Closed(code=503, initiator=Initiator.PEER, next_action=NextAction.IDENTIFY, error="busy"),
         "WARNING",
-        "HTTP exchange ended with status 503, next: identify (busy)",
+        "HTTP exchange ended with status 503 (busy)",
     ),
 ]
 
