@@ -75,6 +75,14 @@ def test_every_command_has_a_json_option(name: str) -> None:
     assert "--json" in {option for parameter in COMMANDS[name].params for option in parameter.opts}
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_value_of_an_option_is_named_in_the_help(name: str) -> None:
+    """Else the help names the types of Python and of its libraries."""
+    valued = [each for each in COMMANDS[name].params if not getattr(each, "is_flag", False)]
+
+    assert all((each.metavar or "").isupper() for each in valued)
+
+
 # ----- statuses -----
 
 
