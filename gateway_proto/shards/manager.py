@@ -141,9 +141,7 @@ class ShardManager:
     @property
     def plan(self) -> ShardPlan:
         """Plan with the ids of the present shards; raises `LocalProtocolError` before `start`."""
-        if self._plan is None:
-            raise LocalProtocolError("no plan yet: wait for the end of the lookup")
-        return msgspec.structs.replace(self._plan, ids=tuple(sorted(self.clients)))
+        return msgspec.structs.replace(self._started(), ids=tuple(sorted(self.clients)))
 
     def add(self, shard_id: int, *, session: Session | None = None) -> Client:
         """Make the client of one more shard, or of one that was removed; drive it like the others.
@@ -151,7 +149,7 @@ class ShardManager:
         Without `session` the shard identifies, also if it was removed before. Raises
         `LocalProtocolError` for an id that is here or not below the count, and before `start`.
         """
-        plan = self.plan
+        plan = self._started()
         if not COUNT.allows(shard_id) or shard_id >= plan.count:
             raise LocalProtocolError(
                 f"invalid shard_id {shown(shard_id)}: expected an int from 0 to {plan.count - 1}"
@@ -168,7 +166,7 @@ class ShardManager:
         Raises `LocalProtocolError` for an id that is not here.
         """
         check_session("session", session)
-        client = self._client(self.plan, self._here(shard_id), session)
+        client = self._client(self._started(), self._here(shard_id), session)
         self.remove(shard_id)
         self.clients[shard_id] = client
         return client
@@ -236,6 +234,12 @@ class ShardManager:
         )
         client.share_budget(self.budget)
         return client
+
+    def _started(self) -> ShardPlan:
+        """Plan as `start` made it: its ids are not those of the present shards."""
+        if self._plan is None:
+            raise LocalProtocolError("no plan yet: wait for the end of the lookup")
+        return self._plan
 
     def _here(self, shard_id: int) -> int:
         if not COUNT.allows(shard_id) or shard_id not in self.clients:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import attrs
@@ -402,3 +402,21 @@ def test_invalid_identify_queue_raises() -> None:
     config = attrs.evolve(CONFIG, wait_for_identify_slot=True)
     with pytest.raises(LocalProtocolError, match="identify_queue grants the slots"):
         ShardManager(config, count=1, identify_queue=IdentifyQueue())
+
+
+class _Uncounted(dict[int, Client]):
+    def __iter__(self) -> Iterator[int]:
+        raise AssertionError("the cost of one shard grows with the number of shards")
+
+
+def test_cost_of_one_shard_is_that_of_any_number_of_shards() -> None:
+    manager = ShardManager(CONFIG, count=3, ids=[0])
+    manager.start(now=0.0)
+    manager.clients = _Uncounted(manager.clients)
+
+    manager.add(2)
+    manager.add(1)
+    manager.replace(2)
+    manager.remove(0)
+
+    assert list(manager.clients.keys()) == [1, 2]
