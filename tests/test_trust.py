@@ -308,6 +308,23 @@ def test_token_in_an_upgrade_response_is_redacted(name: str, before: int) -> Non
     assert "secre" not in shown
 
 
+@pytest.mark.parametrize("escape", ["%{:02x}", "%{:02X}", "\\u{:04x}", "\\u{:04X}"])
+@pytest.mark.parametrize("escaped", [".-_", LONG_TOKEN], ids=["marks", "all"])
+@pytest.mark.parametrize("before", [0, 70, 150, 250])
+def test_escaped_token_is_redacted(escape: str, escaped: str, before: int) -> None:
+    spelling = "".join(escape.format(ord(x)) if x in escaped else x for x in LONG_TOKEN)
+    client = Client(attrs.evolve(CONFIG, token=LONG_TOKEN, gateway_url="ws://localhost"))
+    connection = client.dial_succeeded(now=0.0)
+
+    answer = f"HTTP/1.1 302 Found\r\nLocation: {'x' * before}{spelling}\r\n\r\n"
+    connection.receive_data(answer.encode(), now=0.0)
+    connection.receive_eof(now=0.0)
+
+    shown = repr([connection.events(), client.events(), client.last_closed])
+    assert f"{'x' * before}<token>"[:200] in shown
+    assert spelling[:6] not in shown.replace("\\\\", "\\")
+
+
 @pytest.mark.parametrize("code", [4000, 4002, 4004, 1000])
 def test_token_in_a_close_reason_is_redacted(code: int) -> None:
     client, connection = _after_hello()

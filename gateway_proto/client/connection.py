@@ -817,8 +817,7 @@ class ClientConnection(BaseConnection[Command, Event, Dispatch | Payload]):
         super()._finish(closed, now)
 
     def _redacted(self, text: str) -> str:
-        token = self._config.token
-        return without_token(text, token) if token in text else text
+        return without_token(text, self._config.token)
 
     def _notify_finished(self, closed: Closed, now: float) -> None:
         self._sequence = None if self._session is None else self._session.sequence

@@ -191,6 +191,8 @@ def test_error_is_logged_by_its_type_only(caplog: pytest.LogCaptureFixture) -> N
     ("text", "cleaned"),
     [
         (f"closed with {TOKEN!r}", "closed with '<token>'"),
+        ("at /a%2Dtoken%2dof-a-bot/%7E", "at /<token>/%7E"),
+        (r"at \u0061-token-of-\u0061-bot", "at <token>"),
         ("at wss://host:1/path?v=10&token=x, then", "at wss://host:1/path then"),
         ("at http://host#fragment", "at http://host"),
         ("a\nb\x1b[0m\x85\u2028\ud800", r"a\nb\x1b[0m\x85\u2028\ud800"),
