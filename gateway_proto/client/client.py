@@ -206,6 +206,14 @@ class Client:
         connection = self.connection
         return connection.queued_commands if isinstance(connection, ClientConnection) else ()
 
+    def _keep_desired_states(self, former: Client) -> None:
+        """Send the presence and the voice states of a client that this one replaces."""
+        connection = former.connection
+        self._presence = former._presence
+        if isinstance(connection, ClientConnection):
+            self._presence = connection._outcome.presence
+        self._voice_states = former._voice_states
+
     def share_budget(self, budget: IdentifyBudget) -> None:
         """Count Identifies in a budget of several clients; the owner of the slots checks it."""
         _BUDGET.named("budget", budget)

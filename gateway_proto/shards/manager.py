@@ -163,11 +163,12 @@ class ShardManager:
     def replace(self, shard_id: int, *, session: Session | None = None) -> Client:
         """Make a new client for a shard that is here; stop the former one and drive it to its end.
 
-        Raises `LocalProtocolError` for an id that is not here.
+        It keeps the presence, and the voice states of `Config.restore_voice_states`. Raises
+        `LocalProtocolError` for an id that is not here.
         """
         check_session("session", session)
         client = self._client(self._started(), self._here(shard_id), session)
-        self.remove(shard_id)
+        client._keep_desired_states(self.remove(shard_id))
         self.clients[shard_id] = client
         return client
 

@@ -9,7 +9,9 @@ import attrs
 import pytest
 
 from gateway_proto import (
+    Activity,
     Client,
+    ClientConnection,
     GatewayFound,
     GaveUp,
     Identify,
@@ -22,6 +24,8 @@ from gateway_proto import (
     Session,
     SessionIgnored,
     State,
+    UpdatePresence,
+    UpdateVoiceState,
 )
 from gateway_proto.server import Server, ServerConfig
 from gateway_proto.session import token_fingerprint
@@ -420,3 +424,24 @@ def test_cost_of_one_shard_is_that_of_any_number_of_shards() -> None:
     manager.remove(0)
 
     assert list(manager.clients.keys()) == [1, 2]
+
+
+@pytest.mark.parametrize("is_closed", [False, True])
+def test_replaced_shard_keeps_presence_and_voice_states(is_closed: bool) -> None:
+    running = Running(attrs.evolve(CONFIG, restore_voice_states=True), count=1)
+    former = running.links[0].client
+    presence, voice = UpdatePresence([Activity("chess")]), UpdateVoiceState("1", "2")
+    assert isinstance(former.connection, ClientConnection)
+    former.connection.send(presence, now=0.0)
+    former.connection.send(voice, now=0.0)
+    running.run(1.0)
+    if is_closed:
+        running.manager.clients[0].stop(keep_session=False, now=1.0)
+        running.run(1.0)
+
+    running.links[0] = Link(running.manager.replace(0), running.server)
+    running.run(12.0)
+
+    events = running.links[0].server.events
+    assert [e.presence for e in events if isinstance(e, Identify)] == [presence]
+    assert [e for e in events if isinstance(e, UpdateVoiceState)] == [voice]
