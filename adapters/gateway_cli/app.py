@@ -43,7 +43,7 @@ _FLEET: dict[str, CommandPlace | GroupPlace] = {
     "reshard": CommandPlace("fleet_reshard", "fleet_reshard", "Change the number of shards."),
 }
 _COMMANDS: dict[str, CommandPlace | GroupPlace] = {
-    "demo": CommandPlace("demo", "demo", "Run a client and a server for ten seconds."),
+    "demo": CommandPlace("demo", "demo", "Run a client and a server for a few seconds."),
     "serve": CommandPlace("serve", "serve", "Serve a gateway to test against."),
     "tail": CommandPlace("tail", "tail", "Print each event of a gateway as it arrives."),
     "doctor": CommandPlace("doctor", "doctor", "Find out why a client cannot connect."),

@@ -123,8 +123,9 @@ def fleet_run(
 ) -> None:
     """Run some of a bot's shards: all members with this store and token divide them.
 
-    Events are written into a log per shard in the store, each once and in order. SIGTERM and
-    Ctrl-C drain: the other members resume the shards. A second signal ends it at once, with 130.
+    Events are written into a log per shard in the store, each once and in order. SIGTERM,
+    Ctrl-C and a closed terminal drain: the other members resume the shards. A second signal ends
+    it at once, with 130.
 
     \b
     Example:

@@ -144,7 +144,7 @@ async def open_fleet(
     processes. A process whose heartbeats, one in `interval` seconds, are missing for `ttl` seconds
     loses its shards to the others. With `publish`, events go to the logs of the store, too, and
     reading pauses while the store does not answer; else only the sessions go there. The other
-    arguments are those of `open_shards`.
+    arguments are as in `open_shards`.
 
     Raises `StoreError` if the store does not answer, and `LocalProtocolError` if other processes
     run another number of shards.
