@@ -35,8 +35,9 @@ _MAX_SLICE = 2.0
 """Maximum seconds for which a message waits in a mailbox until the owner is looked up again."""
 _RETRY_SECONDS = (0.05, 0.2)
 """Delays before the owner is looked up again, at first and from then on."""
-_LEAST_SECONDS = 0.01
-"""Seconds before the deadline from which nothing is posted."""
+_LEAST_SECONDS = (0.01, 0.25)
+"""Seconds before the deadline from which nothing is posted, at first and again. With less time left
+for its removal, it would often not be known whether a command that was posted again is sent."""
 
 
 class CommandError(GatewayProtoError):
@@ -156,7 +157,7 @@ class Delivery:
             self._look_again(why if now < self.deadline else self._why, now)
             return
         left = self.deadline - now
-        if left < _LEAST_SECONDS:
+        if left < _LEAST_SECONDS[self._attempt > 0]:
             self.outcome = NotSent(self._why)
             return
         # It may take two slices until a member has the message; the rest is for the sending.

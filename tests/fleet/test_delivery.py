@@ -153,6 +153,19 @@ def test_message_that_nobody_takes_is_removed_and_posted_again() -> None:
     assert second.message != first.message
 
 
+def test_message_is_not_posted_again_shortly_before_the_deadline() -> None:
+    delivery = new_delivery(0.4)
+    posted(delivery, 100.0)
+    delivery.posted(True, now=100.0)
+    assert isinstance(delivery.next_step(now=100.1), RemoveCommand)
+    delivery.removed(True, now=100.1)
+
+    delivery.owner_found("b", "", now=100.16)
+
+    assert delivery.next_step(now=100.16) is None
+    assert delivery.outcome == NotSent("its owner took no command")
+
+
 def test_message_that_was_taken_is_not_posted_again() -> None:
     delivery = new_delivery()
     posted(delivery, 100.0)
