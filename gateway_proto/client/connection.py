@@ -817,7 +817,9 @@ class ClientConnection(BaseConnection[Command, Event, Dispatch | Payload]):
         super()._finish(closed, now)
 
     def _redacted(self, text: str) -> str:
-        return without_token(text, self._config.token)
+        token = self._config.token
+        is_plain = token not in text and "%" not in text and "\\u" not in text  # as most texts
+        return text if is_plain else without_token(text, token)
 
     def _notify_finished(self, closed: Closed, now: float) -> None:
         self._sequence = None if self._session is None else self._session.sequence

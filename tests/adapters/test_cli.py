@@ -99,7 +99,7 @@ def test_demo_succeeds_in_other_versions_encodings_compressions(arguments: str) 
     assert result.stdout.splitlines()[-1].startswith("success")
 
 
-@pytest.mark.parametrize("version", ["3", "10"])
+@pytest.mark.parametrize("version", [pytest.param("3", marks=pytest.mark.slow), "10"])
 @pytest.mark.parametrize("adapter", ["asyncio", "trio"])
 def test_demo_shows_the_main_features(version: str, adapter: str) -> None:
     """It fails by itself if it takes longer than nine seconds."""
