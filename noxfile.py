@@ -55,6 +55,11 @@ CLIENT_LIBRARIES = [
     "py-cord",
 ]
 """Libraries of bots. Some exclude each other: each gets an environment of its own."""
+TESTS_OF_PAGES = tuple(
+    f"test_{name}.py"
+    for name in ("docs", "docs_proof", "docs_traces", "pages", "readme", "tutorial", "word_list")
+)
+"""Tests of the documentation: one old and one new Python suffice for them."""
 ALL_TESTS = ("-m", "")
 """Select the tests that are marked slow, too."""
 
@@ -79,9 +84,10 @@ def install(session: nox.Session, *requirements: str) -> None:
 
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
-    """Run the tests, without those that are marked slow."""
+    """Run the tests, without those of the documentation and those that are marked slow."""
     install(session)
-    session.run("python", "-m", "pytest", "-q", *session.posargs)
+    ignored = [f"--ignore=tests/{name}" for name in (*TESTS_OF_PAGES, "test_benchmarks.py")]
+    session.run("python", "-m", "pytest", "-q", *ignored, *session.posargs)
 
 
 @nox.session(python=NEWEST)
@@ -144,18 +150,12 @@ def lowest(session: nox.Session) -> None:
     # the pages are checked with these.
     ignored = (
         "adapters",
+        *TESTS_OF_PAGES,
         "test_benchmarks.py",
-        "test_docs.py",
-        "test_docs_proof.py",
-        "test_docs_traces.py",
         "test_example_proxy.py",
         "test_examples.py",
         "test_fuzzing.py",
-        "test_pages.py",
-        "test_readme.py",
         "test_reference_client.py",
-        "test_tutorial.py",
-        "test_word_list.py",
         "testing",
     )
     session.run(
