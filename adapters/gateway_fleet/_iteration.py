@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self, TypeAlias
+from typing import Any, NamedTuple, Self, TypeAlias
 
 from gateway_fleet._keeper import Keeper
 from gateway_fleet._owner import ShardOwner
@@ -41,7 +41,7 @@ class FleetIteration:
     async def __anext__(self) -> _Item:
         self.handled()
         if self._taken is not None:
-            await self._stop_after([self._taken[1]])  # again, if the loop cancels it
+            await self._stop_after({type(self._taken[1])})  # again, if the loop cancels it
             self._taken = None
         while True:
             item: tuple[int | None, Event] | None = self._next_nowait()
@@ -68,9 +68,9 @@ class FleetIteration:
         item: tuple[int | None, Event] | None = self._shards.next_nowait()
         return item
 
-    async def _stop_after(self, events: list[Event]) -> None:
-        """Stop all shards if one has given up: the iteration ends, and others get them."""
-        if GaveUp in map(type, events):
+    async def _stop_after(self, types: set[type[Event]]) -> None:
+        """Stop all shards after events of these types if one gave up: others get the shards."""
+        if GaveUp in types:
             await self._shards.stop()
 
     async def _wait(self) -> tuple[int | None, Event] | None:
@@ -86,6 +86,17 @@ class FleetIteration:
         return item
 
 
+class _Batch(NamedTuple):
+    """Events of one shard that were taken."""
+
+    owner: ShardOwner
+    left: list[Event]
+    """Those that are to be logged."""
+    types: set[type[Event]]
+    logged: list[Event | Cutover]
+    """All of them in reverse order, for the loop once they are logged."""
+
+
 class PublishingIteration(FleetIteration):
     """One `async for` loop over a fleet that logs events before the loop gets them.
 
@@ -99,8 +110,7 @@ class PublishingIteration(FleetIteration):
         super().__init__(keeper)
         self._shard_id: int | None = None
         self._logged: list[Event | Cutover] = []  # in reverse order, all of one shard
-        self._adding: tuple[ShardOwner, list[Event], int | None, list[Event]] | None = None
-        """Owner, events that it is to log, and what is `_logged` then: a loop may cancel `_log`."""
+        self._adding: _Batch | None = None  # a loop may cancel `_log`
 
     async def __anext__(self) -> _Item:
         while not self._logged:
@@ -112,11 +122,11 @@ class PublishingIteration(FleetIteration):
         if self._adding is None:
             await self._take()
         if self._adding is not None:
-            owner, left, shard_id, logged = self._adding
-            await owner.add_all(left)
-            await self._stop_after(logged)
+            batch = self._adding
+            await batch.owner.add_all(batch.left)
+            await self._stop_after(batch.types)
             self._adding = None
-            self._shard_id, self._logged = shard_id, [*logged]
+            self._shard_id, self._logged = batch.owner.shard_id, batch.logged
 
     async def _take(self) -> None:
         taken = self._next_batch()
@@ -130,11 +140,12 @@ class PublishingIteration(FleetIteration):
         owner = None if shard_id is None else self._member.owners.get(shard_id)
         if shard_id is not None and owner is None:
             return  # they arrived before another member took the shard over
-        logged = events[::-1]
+        logged: list[Event | Cutover] = [*reversed(events)]
         if owner is None:
-            self._shard_id, self._logged = None, [*logged]
+            self._shard_id, self._logged = None, logged
         else:
-            self._adding = owner, owner.taken(events), shard_id, logged
+            types = {*map(type, events)}
+            self._adding = _Batch(owner, owner.taken(events, types), types, logged)
 
     def _next_batch(self) -> tuple[int | None, list[Event]] | None:
         if untaken := self._member.crossing.untaken:

@@ -125,7 +125,7 @@ class NatsConnection:
         answers: asyncio.Queue[Any] = asyncio.Queue()
         link.asking[name] = subject, answers
         try:
-            await link.client.publish(subject, data, f"{link.inbox}.{name}", headers)
+            await link.publish(subject, f"{link.inbox}.{name}", headers or {}, data)
             yield answers
         except (nats.errors.Error, OSError) as error:
             raise StoreError(f"{type(error).__name__}: {error}") from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import anyio
@@ -37,6 +37,29 @@ class NatsLink:
 
     async def begin(self) -> None:
         await self.client.subscribe(f"{self.inbox}.*", cb=self._on_answer)
+
+    async def publish(
+        self, subject: str, reply: str, headers: Mapping[str, str], data: bytes
+    ) -> None:
+        """Send a message without a copy of its data. Raises `nats.errors.Error`.
+
+        `publish` of nats-py copies the data twice, and takes 0.6 µs more per event of a record
+        (CPython 3.13). <https://docs.nats.io/reference/reference-protocols/nats-protocol#hpub>
+        """
+        client = self.client
+        if client.is_closed:
+            raise nats.errors.ConnectionClosedError
+        if len(data) > client.max_payload:
+            raise nats.errors.MaxPayloadError
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        head = f"NATS/1.0\r\n{lines}\r\n".encode()
+        command = f"HPUB {subject} {reply} {len(head)} {len(head) + len(data)}\r\n".encode()
+        parts = command + head, data, b"\r\n"
+        client._pending += parts
+        client._pending_data_size += sum(map(len, parts))
+        is_full = client._pending_data_size > _PENDING_BYTES
+        if is_full or (client._flush_queue is not None and client._flush_queue.empty()):
+            await client._flush_pending(force_flush=is_full)
 
     async def _on_answer(self, message: Any) -> None:
         asking = self.asking.get(message.subject.rpartition(".")[2])

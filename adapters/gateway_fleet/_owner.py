@@ -78,9 +78,9 @@ class ShardOwner:
                 self._report.received(event)
             self._wake()
 
-    def taken(self, events: list[Event]) -> list[Event]:
-        """Count events that were taken; return those that `add_all` adds."""
-        if {*map(type, events)} == _ONLY_DISPATCHES:
+    def taken(self, events: list[Event], types: set[type[Event]]) -> list[Event]:
+        """Count events of these types that were taken; return those that `add_all` adds."""
+        if types == _ONLY_DISPATCHES:
             self._report.received_all(cast("list[Dispatch]", events))
             return events
         dispatches: list[Event] = []

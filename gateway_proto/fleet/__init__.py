@@ -83,6 +83,7 @@ from gateway_proto.fleet.owners import ShardOwners
 from gateway_proto.fleet.records import (
     MAX_RECORD_SIZE,
     LoggedEvent,
+    LoggedEvents,
     LogHead,
     LogRecord,
     claim_record,
@@ -127,6 +128,7 @@ __all__ = [
     "LogRewound",
     "LoggedDispatch",
     "LoggedEvent",
+    "LoggedEvents",
     "MemberJoined",
     "MemberLeft",
     "MemberRecord",

@@ -8,17 +8,32 @@ that it follows; the engine refuses it after any other.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
-from operator import itemgetter
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from typing import Annotated, Any, TypeAlias, TypeVar
 
 import msgspec
 
-from gateway_proto._checks import Check, check_fields, instance_of, integer, is_text, shown
+from gateway_proto._checks import (
+    Check,
+    check_fields,
+    instance_of,
+    integer,
+    is_text,
+    rejected,
+    shown,
+)
 from gateway_proto.errors import DataError, LocalProtocolError
 from gateway_proto.session import Session, check_session
 
-__all__ = ["MAX_RECORD_SIZE", "LogHead", "LogRecord", "LoggedEvent", "claim_record"]
+__all__ = [
+    "MAX_RECORD_SIZE",
+    "LogHead",
+    "LogRecord",
+    "LoggedEvent",
+    "LoggedEvents",
+    "claim_record",
+]
 
 T = TypeVar("T")
 MAX_VALUE_SIZE = 2 * 2**20
@@ -35,6 +50,7 @@ MAX_NAME_LENGTH = 256
 MAX_SEQUENCE = 2**63 - 1
 _EVENT_OVERHEAD = 24
 """Maximum bytes that the encoding adds to the name and the data of an event."""
+_Column: TypeAlias = Annotated[tuple[T, ...], msgspec.Meta(max_length=MAX_EVENTS)]
 _COMPRESS_ABOVE = 1_000_000
 """Bytes above which a record is compressed.
 
@@ -49,7 +65,6 @@ _ZLIB = b"\x78"
 LoggedEvent: TypeAlias = tuple[str, int, bytes]
 """Name, sequence and undecoded `d` of a dispatch, as received. Sequence 0: it had none."""
 
-_SEQUENCE_OF = itemgetter(1)
 BYTES = instance_of(bytes, "bytes")
 NAME = Check(
     lambda value: is_text(value) and 0 < len(value) <= MAX_NAME_LENGTH,
@@ -90,6 +105,38 @@ class LogHead(msgspec.Struct, frozen=True, omit_defaults=True):
         raise DataError(f"data is not a head of a log: {why}")
 
 
+class LoggedEvents(msgspec.Struct, frozen=True, array_like=True):
+    """Events of a record as columns. Iterate over it to get each event as a `LoggedEvent`.
+
+    An object for each event would take 0.4 µs more per event that is logged (CPython 3.13).
+    """
+
+    names: _Column[str] = ()
+    sequences: _Column[int] = ()
+    sizes: _Column[int] = ()
+    """Bytes of the data of each event."""
+    data: bytes = b""
+    """Data of all events, one after the other."""
+
+    @classmethod
+    def of(cls, *events: LoggedEvent) -> LoggedEvents:
+        """Return the columns of events."""
+        if not events:
+            return cls()
+        names, sequences, data = zip(*events, strict=True)
+        return cls(names, sequences, (*map(len, data),), b"".join(data))
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __iter__(self) -> Iterator[LoggedEvent]:
+        ends = accumulate(self.sizes)
+        for name, sequence, size, end in zip(
+            self.names, self.sequences, self.sizes, ends, strict=True
+        ):
+            yield name, sequence, self.data[end - size : end]
+
+
 class LogRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     """One append to the log of a shard."""
 
@@ -99,7 +146,7 @@ class LogRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     """Name of the member that appends it."""
     session: Session | None = None
     """Session as of the last event. All events of a record are of one session."""
-    events: Annotated[tuple[LoggedEvent, ...], msgspec.Meta(max_length=MAX_EVENTS)] = ()
+    events: LoggedEvents = LoggedEvents()
     claim: bool = False
     """Whether the record only takes the shard over."""
     session_lost: bool = False
@@ -114,7 +161,7 @@ class LogRecord(msgspec.Struct, frozen=True, omit_defaults=True):
 
     def size(self) -> int:
         """Return the maximum bytes of the record before its compression, apart from the session."""
-        return events_size(self.events)
+        return events_size(self.events.names, len(self.events.data))
 
     def head(self, position: int) -> LogHead:
         """Return the head of a log that ends with this record."""
@@ -125,9 +172,11 @@ class LogRecord(msgspec.Struct, frozen=True, omit_defaults=True):
 
         Raises `LocalProtocolError` for invalid fields, and above `MAX_RECORD_SIZE`.
         """
-        _check_record(self)
         try:
+            _check_record(self)
             data = msgspec.msgpack.encode(self)
+        except LocalProtocolError:
+            raise
         except (TypeError, ValueError, OverflowError) as error:
             raise LocalProtocolError(f"invalid LogRecord.events: {error}") from None
         if len(data) > MAX_RECORD_SIZE:
@@ -185,26 +234,14 @@ def claim_record(member: str, claim_id: str, head: LogHead) -> LogRecord:
     return LogRecord(claim_id, member, head.session, claim=True, after=head.id)
 
 
-def event_size(event: LoggedEvent) -> int:
-    """Return the maximum bytes that an event adds to a record."""
-    name, _, data = event
-    return 4 * len(name) + len(data) + _EVENT_OVERHEAD
+def event_size(name: str, size: int) -> int:
+    """Return the maximum bytes that an event adds to a record, by its name and bytes of data."""
+    return 4 * len(name) + size + _EVENT_OVERHEAD
 
 
-def events_size(events: Sequence[LoggedEvent]) -> int:
-    """Return the maximum bytes that events add to a record: the sum of `event_size`."""
-    if not events:
-        return 0
-    names, _, data = zip(*events, strict=True)
-    return columns_size("".join(names), data)
-
-
-def columns_size(names: str, data: Sequence[bytes]) -> int:
-    """Return `events_size` of events by their joined names and their data.
-
-    The sum of `event_size` takes 0.2 µs per event, this 0.05 µs (CPython 3.13).
-    """
-    return 4 * len(names) + sum(map(len, data)) + _EVENT_OVERHEAD * len(data)
+def events_size(names: Sequence[str], size: int) -> int:
+    """Return the sum of `event_size`, by the names of the events and the bytes of all data."""
+    return 4 * len("".join(names)) + size + _EVENT_OVERHEAD * len(names)
 
 
 def check_head(head: LogHead) -> None:
@@ -215,16 +252,33 @@ def check_head(head: LogHead) -> None:
 def _check_record(record: LogRecord) -> None:
     check_fields(record, _RECORD_FIELDS)
     check_session("LogRecord.session", record.session)
-    if len(record.events) > MAX_EVENTS:
+    events = record.events
+    if not isinstance(events, LoggedEvents):
+        raise rejected("LogRecord.events", events, "LoggedEvents")
+    count = len(events.names)
+    if count > MAX_EVENTS:
         raise LocalProtocolError(
-            f"LogRecord.events has {len(record.events)} members: expected at most {MAX_EVENTS}"
+            f"LogRecord.events has {count} members: expected at most {MAX_EVENTS}"
         )
-    sequences = [*map(_SEQUENCE_OF, record.events)]
-    if sequences and not 0 <= min(sequences) <= max(sequences) <= MAX_SEQUENCE:
-        wrong = next(each for each in sequences if not 0 <= each <= MAX_SEQUENCE)
+    if len(events.sequences) != count or len(events.sizes) != count:
         raise LocalProtocolError(
-            f"invalid sequence {shown(wrong)} in LogRecord.events: "
-            f"expected an int from 0 to {MAX_SEQUENCE}"
+            f"LogRecord.events has {count} names, {len(events.sequences)} sequences and "
+            f"{len(events.sizes)} sizes: expected as many of each"
+        )
+    _check_range("sequence", events.sequences, MAX_SEQUENCE)
+    _check_range("size", events.sizes, MAX_RECORD_SIZE)
+    if sum(events.sizes) != len(events.data):
+        raise LocalProtocolError(
+            f"LogRecord.events has {len(events.data)} bytes of data: expected "
+            f"{sum(events.sizes)}, the sum of its sizes"
+        )
+
+
+def _check_range(name: str, values: Sequence[int], most: int) -> None:
+    if values and not 0 <= min(values) <= max(values) <= most:
+        wrong = next(each for each in values if not 0 <= each <= most)
+        raise LocalProtocolError(
+            f"invalid {name} {shown(wrong)} in LogRecord.events: expected an int from 0 to {most}"
         )
 
 

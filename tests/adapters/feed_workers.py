@@ -13,7 +13,7 @@ from gateway_fleet import open_feed
 from gateway_fleet._bots import register_bot
 from gateway_fleet._generation import agree
 from gateway_proto import Session
-from gateway_proto.fleet import LoggedDispatch, LogRecord
+from gateway_proto.fleet import LoggedDispatch, LoggedEvents, LogRecord
 from tests.adapters.engine_stores import store_maker
 from tests.adapters.engines import SLOW_NATS
 from tests.adapters.support import Kit
@@ -45,7 +45,7 @@ class Log:
     async def append(self, shard_id: int, count: int = 1, **fields: Any) -> None:
         first = self._sent[shard_id] + 1
         self._sent[shard_id] += count
-        events = tuple(("NUMBER", n, b"%d" % n) for n in range(first, first + count))
+        events = LoggedEvents.of(*(("NUMBER", n, b"%d" % n) for n in range(first, first + count)))
         session = Session(id="s", sequence=self._sent[shard_id], version=10)
         head = await self.logs.head(shard_id)
         record = LogRecord(f"r{head.position}", "owner", session, events, **fields)

@@ -10,7 +10,7 @@ from typing import Any
 
 from gateway_fleet import NatsStore
 from gateway_proto import Session
-from gateway_proto.fleet import LogHead, LogRecord
+from gateway_proto.fleet import LoggedEvents, LogHead, LogRecord
 from tests.adapters.support import PATIENCE
 
 SESSION = Session(id="s", sequence=3, version=10, shard=(0, 2))
@@ -46,7 +46,9 @@ async def fill(store: NatsStore, shard: int, count: int, size: int = 10) -> LogH
     """Append `count` records, and return the head."""
     head = await store.head(shard)
     for number in range(count):
-        record = LogRecord(f"{shard}.{number}", "a", SESSION, (("E", number, bytes(size)),))
+        record = LogRecord(
+            f"{shard}.{number}", "a", SESSION, LoggedEvents.of(("E", number, bytes(size)))
+        )
         position = await store.append(shard, head, record)
         assert position is not None
         head = record.head(position)

@@ -19,6 +19,7 @@ from gateway_proto.fleet import (
     Generation,
     Generations,
     LoggedDispatch,
+    LoggedEvents,
     LogRecord,
     RecordsDropped,
 )
@@ -49,7 +50,7 @@ class Fleet:
     ) -> None:
         logs = self.bot.scoped(generation.id)
         head = await logs.head(shard)
-        events = tuple(("NUMBER", number, b"%d" % number) for number in numbers)
+        events = LoggedEvents.of(*(("NUMBER", number, b"%d" % number) for number in numbers))
         session = Session(id=generation.id, sequence=9, version=10)
         record = LogRecord(f"r{head.position}", "owner", session, events, **fields)
         assert await logs.append(shard, head, record) is not None

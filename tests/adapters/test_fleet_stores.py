@@ -14,7 +14,7 @@ import anyio
 import pytest
 
 from gateway_fleet import Store
-from gateway_proto.fleet import LogHead, LogRecord
+from gateway_proto.fleet import LoggedEvents, LogHead, LogRecord
 from tests.adapters.engine_stores import (  # noqa: F401
     SESSION,
     collected,
@@ -33,7 +33,9 @@ pytestmark = [pytest.mark.parametrize("kit", KITS, ids=str), unclosed_streams]
 def test_append_after_the_head_returns_its_position(kit: Kit, new_store: Any) -> None:
     async def body(store: Store) -> None:
         first = LogRecord("a.1", "a", SESSION, claim=True)
-        second = LogRecord("a.2", "a", SESSION, events=(("MESSAGE_CREATE", 3, b'{"id":"1"}'),))
+        second = LogRecord(
+            "a.2", "a", SESSION, LoggedEvents.of(("MESSAGE_CREATE", 3, b'{"id":"1"}'))
+        )
         assert await store.head(5) == LogHead()
 
         assert await store.append(5, LogHead(), first) == 1
@@ -126,7 +128,9 @@ def test_scopes_are_separate_and_share_the_connection(kit: Kit, new_store: Any) 
 def test_large_records_come_back_equal(kit: Kit, new_store: Any) -> None:
     async def body(store: Store) -> None:
         data = b'"' + b"\xc3\xa9" * 1_000_000 + b'"'
-        records = [LogRecord(f"a.{n}", "a", SESSION, (("BIG", n, data),)) for n in range(20)]
+        records = [
+            LogRecord(f"a.{n}", "a", SESSION, LoggedEvents.of(("BIG", n, data))) for n in range(20)
+        ]
         head = LogHead()
         for record in records:
             position = await store.append(3, head, record)

@@ -31,6 +31,7 @@ from gateway_proto.fleet import (
     CommandMessage,
     FleetMetrics,
     GatewaySettings,
+    LoggedEvents,
     LogHead,
     LogRecord,
     Membership,
@@ -262,8 +263,8 @@ def test_feed_reads_no_more_than_a_mebibyte_ahead() -> None:
         head = LogHead()
         session = Session(id="s", sequence=1, version=10)
         for number in range(1, 6):
-            event = ("X", number, b"1" * 600_000)
-            record = LogRecord(f"r{number}", "me", session, (event,), after=head.id)
+            events = LoggedEvents.of(("X", number, b"1" * 600_000))
+            record = LogRecord(f"r{number}", "me", session, events, after=head.id)
             await logs.append(0, head, record)
             head = record.head(number)
         claim = claim_record("consumer", "claim", LogHead()).head(1)

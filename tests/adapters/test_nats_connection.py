@@ -22,7 +22,7 @@ import trustme
 import gateway_fleet
 from gateway_fleet import NatsStore, StoreError
 from gateway_proto import LocalProtocolError
-from gateway_proto.fleet import LogHead, LogRecord
+from gateway_proto.fleet import LoggedEvents, LogHead, LogRecord
 from tests.adapters.engines import NatsProcess, free_port, nats_process, needs_nats
 from tests.adapters.nats_logs import PREFIXES, SESSION, client_of, fill, noise, positions, run
 from tests.adapters.stalling_proxy import StallingProxy
@@ -128,7 +128,7 @@ def test_network_that_takes_no_bytes_delays_no_call(engine: NatsProcess) -> None
     async def body() -> None:
         proxy = StallingProxy(engine.port)
         url, prefix = f"nats://127.0.0.1:{proxy.port}", next(PREFIXES)
-        big = (("E", 1, noise(14_000_000)),)
+        big = LoggedEvents.of(("E", 1, noise(14_000_000)))
         async with NatsStore(url, prefix=prefix, timeout=0.5) as store:
             await fill(store, 0, 1)
             proxy.flows.clear()
@@ -143,6 +143,17 @@ def test_network_that_takes_no_bytes_delays_no_call(engine: NatsProcess) -> None
                     assert (await store.head(0)).id == "0.0"
                     break
         proxy.close()
+
+    run(body)
+
+
+def test_too_large_value_raises_and_keeps_the_connection(engine: NatsProcess) -> None:
+    async def body() -> None:
+        async with NatsStore(engine.url, prefix=next(PREFIXES)) as store:
+            with pytest.raises(StoreError, match="MaxPayloadError"):
+                await store.compare_and_set("key", bytes(2**20 + 1), 0)
+            assert await store.compare_and_set("key", b"v", 0) == (b"v", 1)
+            assert store._shared.connection.opened == 1
 
     run(body)
 
@@ -214,7 +225,7 @@ def test_documented_permissions_allow_each_verb(tmp_path: pathlib.Path) -> None:
                     assert await scope.unpost("m", b"x")
                     assert await scope.post("m", b"x", 1.0)
                     assert await scope.take("m") == [b"x"]
-                big = LogRecord("big", "a", events=(("E", 1, noise(3_000_000)),))
+                big = LogRecord("big", "a", events=LoggedEvents.of(("E", 1, noise(3_000_000))))
                 assert await scope.append(3, await scope.head(3), big) is not None
                 assert (await positions(scope, 3))[-1] == (await scope.head(3)).position
                 for task in tasks:

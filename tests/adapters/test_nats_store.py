@@ -11,7 +11,7 @@ import pytest
 
 from gateway_fleet import NatsStore, StoreError
 from gateway_fleet._nats_log import NatsLog
-from gateway_proto.fleet import LogHead, LogRecord
+from gateway_proto.fleet import LoggedEvents, LogHead, LogRecord
 from tests.adapters.engines import NatsProcess, nats_process, needs_nats
 from tests.adapters.nats_logs import PREFIXES, SESSION, client_of, fill, noise, positions, run
 
@@ -115,7 +115,7 @@ def test_position_grows_after_all_records_were_dropped(engine: NatsProcess) -> N
 def test_record_above_the_maximum_payload_is_in_parts(engine: NatsProcess) -> None:
     async def body() -> None:
         prefix = next(PREFIXES)
-        big = LogRecord("a.1", "a", SESSION, (("GUILD_CREATE", 3, noise(6_000_000)),))
+        big = LogRecord("a.1", "a", SESSION, LoggedEvents.of(("GUILD_CREATE", 3, noise(6_000_000))))
         assert len(big.to_bytes()) > 2 * 2**20
         async with NatsStore(engine.url, prefix=prefix) as store:
             before = await fill(store, 0, 1)

@@ -18,7 +18,7 @@ import gateway_fleet
 from gateway_fleet import Store, StoreError
 from gateway_fleet import _redis_scripts as scripts
 from gateway_proto import LocalProtocolError
-from gateway_proto.fleet import LogHead, LogRecord
+from gateway_proto.fleet import LoggedEvents, LogHead, LogRecord
 from tests.adapters.engine_stores import (  # noqa: F401
     SESSION,
     collected,
@@ -117,7 +117,9 @@ def test_log_in_redis_is_bounded_in_bytes(kit: Kit, redis_engine: RedisProcess) 
         async with kit.limit(), gateway_fleet.RedisStore(redis_engine.url, **options) as store:
             head = LogHead()
             for number in range(300):
-                record = LogRecord(f"a.{number}", "a", events=(("E", number, b"x" * 1000),))
+                record = LogRecord(
+                    f"a.{number}", "a", events=LoggedEvents.of(("E", number, b"x" * 1000))
+                )
                 position = await store.append(0, head, record)
                 assert position == number + 1
                 head = record.head(position)
@@ -149,7 +151,7 @@ def test_log_is_read_in_few_large_or_many_small_records(
             sizes = [1] * 10 + [600_000] * 4 + [1] * 4
             records, after = [], LogHead()
             for at, size in enumerate(sizes, 1):
-                events = (("MESSAGE_CREATE", at, b"0" * size),)
+                events = LoggedEvents.of(("MESSAGE_CREATE", at, b"0" * size))
                 record = LogRecord(f"a.{at}", "a", SESSION, events=events)
                 assert await store.append(0, after, record) == at
                 records.append((at, record))

@@ -9,6 +9,7 @@ from gateway_proto.fleet import (
     FeedCursor,
     FeedEvent,
     LoggedDispatch,
+    LoggedEvents,
     LogHead,
     LogRecord,
     ReferenceStore,
@@ -22,7 +23,7 @@ def claim(position: int) -> LogHead:
 
 
 def record(id_: str, *sequences: int, session: str = "s") -> LogRecord:
-    events = tuple(("N", number, b"%d" % number) for number in sequences)
+    events = LoggedEvents.of(*(("N", number, b"%d" % number) for number in sequences))
     return LogRecord(id_, "owner", Session(id=session, sequence=9, version=10), events)
 
 

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from gateway_proto import Session
-from gateway_proto.fleet import Cutover, LoggedDispatch, LogRecord, SessionLost, feed_events
+from gateway_proto.fleet import (
+    Cutover,
+    LoggedDispatch,
+    LoggedEvents,
+    LogRecord,
+    SessionLost,
+    feed_events,
+)
 
 SESSION = Session(id="s", sequence=3, version=10)
 
 
 def test_dispatches_have_name_sequence_data_and_id() -> None:
-    events = (("MESSAGE_CREATE", 2, b'{"content":"hi"}'), ("TYPING_START", 3, b"null"))
+    events = ("MESSAGE_CREATE", 2, b'{"content":"hi"}'), ("TYPING_START", 3, b"null")
 
-    first, second = feed_events(LogRecord("a.1", "a", SESSION, events))
+    first, second = feed_events(LogRecord("a.1", "a", SESSION, LoggedEvents.of(*events)))
 
     assert isinstance(first, LoggedDispatch)
     assert (first.name, first.sequence, first.id) == ("MESSAGE_CREATE", 2, "s:2")
@@ -21,9 +28,9 @@ def test_dispatches_have_name_sequence_data_and_id() -> None:
 
 
 def test_dispatch_without_a_sequence_has_the_id_of_its_record() -> None:
-    events = (("A", 0, b"1"), ("B", 0, b"2"))
+    events = ("A", 0, b"1"), ("B", 0, b"2")
 
-    made = list(feed_events(LogRecord("a.1", "a", SESSION, events)))
+    made = list(feed_events(LogRecord("a.1", "a", SESSION, LoggedEvents.of(*events))))
 
     assert [(e.sequence, e.id) for e in made if isinstance(e, LoggedDispatch)] == [
         (None, "a.1:0"),
@@ -32,7 +39,7 @@ def test_dispatch_without_a_sequence_has_the_id_of_its_record() -> None:
 
 
 def test_dispatch_without_a_session_has_the_id_of_its_record() -> None:
-    (event,) = feed_events(LogRecord("a.1", "a", None, (("A", 7, b"1"),)))
+    (event,) = feed_events(LogRecord("a.1", "a", None, LoggedEvents.of(("A", 7, b"1"))))
 
     assert isinstance(event, LoggedDispatch)
     assert (event.sequence, event.id) == (7, "a.1:0")
@@ -46,7 +53,9 @@ def test_dispatches_of_different_ids_differ() -> None:
 
 
 def test_lost_session_comes_first_and_cutover_last() -> None:
-    record = LogRecord("a.1", "a", SESSION, (("A", 1, b"1"),), session_lost=True, cutover=True)
+    record = LogRecord(
+        "a.1", "a", SESSION, LoggedEvents.of(("A", 1, b"1")), session_lost=True, cutover=True
+    )
 
     assert [type(event) for event in feed_events(record)] == [SessionLost, LoggedDispatch, Cutover]
 

@@ -19,7 +19,7 @@ from gateway_proto import (
     Resumed,
     SessionInvalidated,
 )
-from gateway_proto.fleet import Ledger, LogHead, LogRecord
+from gateway_proto.fleet import Ledger, LoggedEvents, LogHead, LogRecord
 from tests.fleet.ledger_calls import CLAIM, appended, dispatch, ledger, next_record, ready, session
 
 # ----- appends -----
@@ -43,7 +43,7 @@ def test_append_has_all_events_and_the_session_after_them() -> None:
         "claim+1",
         "me",
         session("s", 3),
-        (("READY", 1, b"{}"), ("N", 2, b"[1]"), ("N", 3, b"{}")),
+        LoggedEvents.of(("READY", 1, b"{}"), ("N", 2, b"[1]"), ("N", 3, b"{}")),
         after="claim",
     )
 
@@ -68,7 +68,7 @@ def test_next_append_has_the_events_added_meanwhile() -> None:
     head, record = owner.next_append() or pytest.fail("nothing to append")
 
     assert head == LogHead(9, "claim+1", "me", session("s", 1))
-    assert [sequence for _, sequence, _ in record.events] == [2, 3]
+    assert record.events.sequences == (2, 3)
     assert record.session == session("s", 3)
 
 
@@ -131,7 +131,7 @@ def test_dispatch_without_a_number_is_logged_with_0() -> None:
 
     record = next_record(owner)
 
-    assert record.events[1] == ("N", 0, b"{}")
+    assert [*record.events][1] == ("N", 0, b"{}")
     assert record.session == session("s", 5)
 
 
@@ -140,7 +140,7 @@ def test_name_with_a_lone_surrogate_is_logged_without_it() -> None:
 
     record = next_record(owner)
 
-    assert record.events[1][0] == "N?é"
+    assert record.events.names[1] == "N?é"
     assert LogRecord.from_bytes(record.to_bytes()) == record
 
 
@@ -227,7 +227,7 @@ def test_resumed_is_logged_and_keeps_the_session() -> None:
     (record,) = appended(owner)
 
     assert record.session == msgspec.structs.replace(session("s", 12), heartbeat_interval=5)
-    assert [name for name, _, _ in record.events] == ["RESUMED"]
+    assert record.events.names == ("RESUMED",)
     assert not record.session_lost
 
 
@@ -245,7 +245,7 @@ LOSSES: list[Event] = [
 def test_loss_of_the_session_is_logged_after_its_events(loss: Event) -> None:
     owner = ledger(ready("s"), dispatch(2), loss)
 
-    events = (("READY", 1, b"{}"), ("N", 2, b"{}"))
+    events = LoggedEvents.of(("READY", 1, b"{}"), ("N", 2, b"{}"))
     assert appended(owner) == [
         LogRecord("claim+1", "me", session("s", 2), events, after="claim"),
         LogRecord("claim+2", "me", None, session_lost=True, after="claim+1"),
@@ -266,7 +266,7 @@ def test_loss_and_the_next_ready_share_a_record() -> None:
 
     assert (first.session, first.session_lost) == (session("s", 1), False)
     assert (second.session, second.session_lost) == (session("t", 2), True)
-    assert [name for name, _, _ in second.events] == ["READY", "N"]
+    assert second.events.names == ("READY", "N")
 
 
 def test_ready_after_a_logged_loss_is_no_second_loss() -> None:

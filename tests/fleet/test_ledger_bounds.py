@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import msgspec
 import pytest
 
@@ -10,6 +12,7 @@ from gateway_proto import (
     Resumed,
 )
 from gateway_proto.fleet import MAX_RECORD_SIZE, LogRecord
+from gateway_proto.wire.payload import decode_dispatch
 from tests.fleet.ledger_calls import appended, dispatch, ledger, next_record, ready, session
 
 
@@ -46,7 +49,7 @@ def test_record_has_at_most_limit_bytes_or_one_event() -> None:
     ]
     assert all(record.size() <= 1000 or len(record.events) == 1 for record in records)
     assert [record.session for record in records] == [
-        session("s", record.events[-1][1]) for record in records
+        session("s", record.events.sequences[-1]) for record in records
     ]
 
 
@@ -99,7 +102,7 @@ def test_events_that_were_read_already_are_accepted() -> None:
     assert str(caught.value) == (
         "the ledger has 16000494 bytes of events: read no more without has_room"
     )
-    assert next_record(owner).events[0][0] == "READY"
+    assert next_record(owner).events.names[0] == "READY"
 
 
 def test_event_larger_than_a_record_is_rejected() -> None:
@@ -123,3 +126,28 @@ def test_largest_event_fits_into_a_record() -> None:
     _, record = appended(owner)
 
     assert LogRecord.from_bytes(record.to_bytes()) == record
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_ledger_keeps_no_more_of_a_message_than_its_data(at_once: bool) -> None:
+    owner = ledger(ready("s"))
+    messages = (
+        b'{"op":0,"t":"N","s":%d,"d":1,"unknown":"%s"}' % (number, b"x" * 100_000)
+        for number in range(2, 102)
+    )
+
+    tracemalloc.start()
+    try:
+        for message in messages:
+            event = decode_dispatch(message)
+            if at_once:
+                assert owner.add_all([event]) == 1
+            else:
+                owner.add(event)
+        del message, event
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert len(next_record(owner).events) == 101
+    assert kept < 100_000

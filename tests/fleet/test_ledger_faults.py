@@ -29,7 +29,7 @@ def test_own_record_in_the_head_means_that_its_answer_was_lost() -> None:
     assert owner.refused(record.head(5))
 
     assert owner.head == record.head(5)
-    assert [sequence for _, sequence, _ in next_record(owner).events] == [2]
+    assert next_record(owner).events.sequences == (2,)
 
 
 def test_unchanged_head_means_to_append_again() -> None:

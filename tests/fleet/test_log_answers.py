@@ -18,14 +18,14 @@ from gateway_proto import (
     Session,
     SoundboardSounds,
 )
-from gateway_proto.fleet import LogAnswers, LogRecord
+from gateway_proto.fleet import LogAnswers, LoggedEvents, LogRecord
 from gateway_proto.versions import VERSIONS
 
 SESSION = Session(id="s", sequence=9, version=10)
 
 
 def record(*events: tuple[str, Any], session: Session = SESSION, **fields: Any) -> LogRecord:
-    logged = tuple((name, 1, json.dumps(data).encode()) for name, data in events)
+    logged = LoggedEvents.of(*((name, 1, json.dumps(data).encode()) for name, data in events))
     return LogRecord("r", "a", session, logged, **fields)
 
 

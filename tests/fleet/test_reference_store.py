@@ -10,6 +10,7 @@ from gateway_proto import LocalProtocolError, Session
 from gateway_proto.fleet import (
     MAX_MESSAGE_SIZE,
     MAX_MESSAGES,
+    LoggedEvents,
     LogHead,
     LogRecord,
     ReferenceStore,
@@ -20,7 +21,7 @@ SESSION = Session(id="s", sequence=7, version=10)
 
 
 def record(record_id: str, size: int = 0) -> LogRecord:
-    return LogRecord(record_id, "member", SESSION, (("N", 7, bytes(size)),))
+    return LogRecord(record_id, "member", SESSION, LoggedEvents.of(("N", 7, bytes(size))))
 
 
 def filled(count: int, **bounds: int) -> ReferenceStore:

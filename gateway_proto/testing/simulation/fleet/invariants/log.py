@@ -111,6 +111,6 @@ class GapReported(_OfLog):
         if after != before and before is not None and not record.cutover:
             self.check(record.session_lost, f"session {before} was lost silently", log)
         if after != before and after is not None and entered and not record.entered:
-            began = record.events[:1] and record.events[0][0] == "READY"
-            self.check(bool(began), f"session {after} begins without READY", log)
+            began = record.events.names[:1] == ("READY",)
+            self.check(began, f"session {after} begins without READY", log)
         self.put(log, position, LogState(after, entered=entered or record.entered))
