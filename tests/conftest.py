@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import pathlib
 import signal
@@ -35,6 +36,15 @@ for name in ("ws", "wss", "http", "https", "all", "socks"):
         os.environ.pop(variable, None)
 
 _ROOT = pathlib.Path(__file__).parents[1]
+
+
+def pytest_collection_finish() -> None:
+    """Keep modules and collected tests out of all garbage collections.
+
+    Tests that look for leaks collect, which takes 0.1 seconds with 10,000 collected tests.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def _start(example: str, **env: str) -> subprocess.Popen[str]:

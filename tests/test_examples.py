@@ -92,6 +92,7 @@ def test_example_prints_every_dispatch_across_a_drop(
     assert out.splitlines() == printed + ["0 differences"] * (example == "record.py")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("example", [*CHAT, "proxy.py", "two_processes.py"])
 def test_rejected_token_ends_an_example_with_the_reason(
     example: str, gateway_server: RunningGateway, start_example: Any, tmp_path: pathlib.Path
@@ -111,6 +112,7 @@ def test_rejected_token_ends_an_example_with_the_reason(
     assert "Traceback" not in errors
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("example", CHAT)
 def test_example_dials_again_after_a_reset(
     example: str, start_example: Any, tmp_path: pathlib.Path

@@ -57,6 +57,7 @@ def test_signal_ends_tail_with_130_and_keeps_the_session(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "session"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words", ["demo --adapter asyncio", "demo --adapter trio", "simulate --years 100"]
 )
@@ -311,6 +312,7 @@ def test_gateway_proto_module_runs_the_command() -> None:
     assert result.stdout == run_command("--version").stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ["gateway_proto", "gateway_cli"])
 @pytest.mark.parametrize("missing", ["typer", "rich", "trio", "trustme"])
 def test_command_without_its_extra_names_the_extra(

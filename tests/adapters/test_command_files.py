@@ -300,6 +300,7 @@ def test_lost_session_removes_its_file(tmp_path: pathlib.Path) -> None:
 # ----- full disk -----
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not pathlib.Path("/dev/full").exists(), reason="there is no /dev/full")
 @pytest.mark.parametrize(
     "words",

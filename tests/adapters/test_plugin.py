@@ -106,6 +106,7 @@ def test_each_test_has_a_server_of_its_own(gateway_server):
     assert result.returncode == 0, result.stdout + result.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("body", "expected_text"),
     [
