@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LEAVE_SECONDS", "RunningMember"]
 
+_FLEET_LOG = "gateway_proto.fleet"
 _LOOK_SECONDS = 0.2
 """Time between two looks at the owned shards."""
 LEAVE_SECONDS = 12.0
@@ -75,7 +76,8 @@ class RunningMember:
         self._api = None if config.api_url is None else clean(config.api_url, config.token)
         async with contextlib.AsyncExitStack() as stack:
             await stack.enter_async_context(self._metrics(port))
-            with self._shown_lookup():
+            stack.enter_context(_handled(_FLEET_LOG, self._show_record))
+            with _handled("gateway_proto", self._show_lookup):
                 fleet = await stack.enter_async_context(open_fleet(config, store, **options))
             self._fleet = fleet
             bot = token_fingerprint(config.token)
@@ -89,27 +91,17 @@ class RunningMember:
                 await asyncio.gather(watch, return_exceptions=True)
         self._screen.line("fleet", "drained")
 
-    @contextlib.contextmanager
-    def _shown_lookup(self) -> Iterator[None]:
-        """Show the failures of the lookup of the number of shards, which has no iteration."""
+    def _show_lookup(self, record: logging.LogRecord) -> None:
+        """Show failures of the lookup of the number of shards, which has no iteration."""
+        text = record.getMessage()
+        is_failure = record.levelno >= logging.WARNING or text.startswith("connection closed")
+        if is_failure and record.name != _FLEET_LOG:
+            self._screen.line("lookup", text, colour="yellow")
+            self._hint(text)
 
-        def show(record: logging.LogRecord) -> None:
-            text = record.getMessage()
-            if record.levelno >= logging.WARNING or text.startswith("connection closed"):
-                self._screen.line("lookup", text, colour="yellow")
-                self._hint(text)
-
-        handler = logging.Handler()
-        handler.emit = show  # type: ignore[method-assign]
-        logger = logging.getLogger("gateway_proto")
-        level = logger.level
-        logger.setLevel(logging.INFO)
-        logger.addHandler(handler)
-        try:
-            yield
-        finally:
-            logger.removeHandler(handler)
-            logger.setLevel(level)
+    def _show_record(self, record: logging.LogRecord) -> None:
+        colour = "yellow" if record.levelno >= logging.WARNING else ""
+        self._screen.line("fleet", record.getMessage(), colour=colour)
 
     def _hint(self, text: str) -> None:
         """Say once what to do about a lookup that is tried again."""
@@ -181,3 +173,19 @@ class RunningMember:
             self._screen.line("fleet", f"not drained in {self._drain_seconds:g} s")
             assert self._task is not None
             self._task.cancel()
+
+
+@contextlib.contextmanager
+def _handled(name: str, handle: Callable[[logging.LogRecord], None]) -> Iterator[None]:
+    """Pass the records of a logger, from INFO on, to a function."""
+    handler = logging.Handler()
+    handler.emit = handle  # type: ignore[method-assign, assignment]
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)

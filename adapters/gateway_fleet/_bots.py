@@ -23,7 +23,7 @@ _FINGERPRINT = re.compile(r"[0-9a-f]{16}")
 _WAIT_SECONDS = 0.5
 """Time between two looks for a fleet that has not begun."""
 _LOOKS_BEFORE_WARNING = 4
-_log = logging.getLogger("gateway_proto")
+_log = logging.getLogger("gateway_proto.fleet")
 
 
 class _Bots(msgspec.Struct, frozen=True):

@@ -9,6 +9,7 @@ from typing import Any
 import anyio
 
 from gateway_fleet._runtime import Notifier
+from gateway_fleet._store_failures import StoreFailures
 from gateway_fleet.store import Store, StoreError
 from gateway_proto.fleet import (
     ClaimShard,
@@ -48,6 +49,8 @@ class Coordinator:
         """Member that appended to the log of a shard before the last claim, by shard id."""
         self.answered: Notifier = Notifier()
         """Notified after each heartbeat that was answered."""
+        self.failures: StoreFailures = StoreFailures()
+        """Requests to the store that fail, of this coordinator and of the shards that it owns."""
         self._member = member
         self._store = store
         self._on_event = on_event
@@ -127,8 +130,10 @@ class Coordinator:
     async def _heartbeat(self, request: WriteMember) -> None:
         table = None
         try:
-            with contextlib.suppress(StoreError):
-                table = await self._store.heartbeat(request.member, request.value)
+            table = await self._store.heartbeat(request.member, request.value)
+            self.failures.heartbeat(None)
+        except StoreError as error:
+            self.failures.heartbeat(error)
         finally:  # also if it is cancelled
             self.membership.heartbeat_done(table, now=anyio.current_time())
         if table is not None:
@@ -147,10 +152,12 @@ class Coordinator:
         self._notices.pop(message, None)
 
     async def _claim(self, request: ClaimShard) -> None:
-        head = None
+        head, what = None, f"shard {request.shard}: claim"
         try:
-            with contextlib.suppress(StoreError):
-                head = await self._claimed(request)
+            head = await self._claimed(request)
+            self.failures.request(what, None)
+        except StoreError as error:
+            self.failures.request(what, error)
         finally:
             self.membership.claim_done(request, head, now=anyio.current_time())
 

@@ -168,6 +168,7 @@ class FeedGroup:
             claim,
             logs=self._logs,
             group=self._group,
+            failures=self._coordinator.failures,
             from_start=self._from_start,
             entered=self.place.entered,
             is_ended=lambda: self.is_over,

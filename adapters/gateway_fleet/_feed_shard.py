@@ -9,6 +9,7 @@ from typing import TypeVar
 import anyio
 
 from gateway_fleet._runtime import Notifier
+from gateway_fleet._store_failures import StoreFailures
 from gateway_fleet.store import Store, StoreError
 from gateway_proto import DataError
 from gateway_proto.fleet import FeedCursor, FeedEvent, LogHead
@@ -42,6 +43,7 @@ class FeedShard:
         *,
         logs: Store,
         group: Store,
+        failures: StoreFailures,
         from_start: bool,
         entered: bool,
         is_ended: Callable[[], bool],
@@ -54,6 +56,7 @@ class FeedShard:
         self._cursor = FeedCursor(claim)
         self._logs = logs
         self._group = group
+        self._failures = failures
         self._key = cursor_key(shard_id)
         self._from_start = from_start or entered
         self._entered = entered
@@ -157,20 +160,28 @@ class FeedShard:
                     size += record.size()
                     if not cursor.add(position, record) or size > _READ_AHEAD:
                         return False
-        except StoreError:
+        except StoreError as error:
+            self._failures.request(f"shard {self.shard_id}: read", error)
             await anyio.sleep(_RETRY_SECONDS)
             # The engine may have lost the end of the log, or another consumer may have the shard.
             if cursor.is_active:
                 cursor.restart()
                 await self._write()
             return False
+        self._failures.request(f"shard {self.shard_id}: read", None)
         return True
 
     async def _asked(self, request: Callable[[], Awaitable[T]]) -> T | None:
         """Return the answer of the store, which is asked until it answers; None at the end."""
+        what = f"shard {self.shard_id}: cursor"
         while not self.is_over:
-            with contextlib.suppress(StoreError):
-                return await request()
+            try:
+                answer = await request()
+            except StoreError as error:
+                self._failures.request(what, error)
+            else:
+                self._failures.request(what, None)
+                return answer
             await anyio.sleep(_RETRY_SECONDS)
         return None
 

@@ -143,7 +143,13 @@ class OwnedShards:
         if not self._owns(shard_id, claim.id) or shard_id in self.by_id:
             return
         ready_at = None if claim.session is None else self._membership.session_start(shard_id)
-        report = ShardReport(shard_id, self._metrics, reason=reason, ready_at=ready_at)
+        report = ShardReport(
+            shard_id,
+            self._metrics,
+            self.coordinator.failures,
+            reason=reason,
+            ready_at=ready_at,
+        )
         owner = self.by_id[shard_id] = ShardOwner(
             shard_id,
             self._member,

@@ -179,7 +179,8 @@ class ShardOwner:
                     self.end()
                     return True
                 failures = 0
-            except StoreError:
+            except StoreError as error:
+                self._report.append_failed(error)
                 await anyio.sleep(_RETRY_SECONDS[min(failures, len(_RETRY_SECONDS) - 1)])
                 failures += 1
                 continue

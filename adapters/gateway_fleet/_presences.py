@@ -15,7 +15,7 @@ from gateway_proto.fleet import DesiredPresence
 
 __all__ = ["Presences", "presence_key"]
 
-_log = logging.getLogger("gateway_proto")
+_log = logging.getLogger("gateway_proto.fleet")
 _RETRY_SECONDS = 0.2
 _READY_SECONDS = 0.25
 """Time between two looks whether a shard with a new presence is READY."""

@@ -7,6 +7,8 @@ from typing import Any
 
 import anyio
 
+from gateway_fleet._store_failures import StoreFailures
+from gateway_fleet.store import StoreError
 from gateway_proto import Dispatch, Event, Ready
 from gateway_proto.fleet import FleetMetrics, LogRecord, ShardStatus
 
@@ -21,10 +23,17 @@ class ShardReport:
     """
 
     def __init__(
-        self, shard_id: int, metrics: FleetMetrics, *, reason: str, ready_at: float | None
+        self,
+        shard_id: int,
+        metrics: FleetMetrics,
+        failures: StoreFailures,
+        *,
+        reason: str,
+        ready_at: float | None,
     ) -> None:
         self._shard_id = shard_id
         self._metrics = metrics
+        self._failures = failures
         self._reason = reason
         self._ready_at = ready_at
         self._since = anyio.current_time()
@@ -60,5 +69,10 @@ class ShardReport:
     def appended(self, record: LogRecord, seconds: float) -> None:
         """Count an append that the store acknowledged after `seconds`."""
         self._metrics.appended(seconds)
+        self._failures.request(f"shard {self._shard_id}: append", None)
         if record.session_lost:
             self._metrics.session_lost()
+
+    def append_failed(self, error: StoreError) -> None:
+        """Log an append that the store fails, if that lasts."""
+        self._failures.request(f"shard {self._shard_id}: append", error)

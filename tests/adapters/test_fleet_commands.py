@@ -112,6 +112,22 @@ def test_signal_drains_a_member(
     assert "secret-token" not in str(one.lines)
 
 
+@pytest.mark.slow
+def test_run_shows_that_the_store_is_away(
+    tmp_path: pathlib.Path, any_engine: EngineProcess, serving: ServeProcess
+) -> None:
+    with fleet_process(tmp_path, any_engine.url, serving.api, "one") as one:
+        one.until("Ready", 4)
+        any_engine.process.send_signal(signal.SIGSTOP)
+        wait_until("a failure", lambda: "the store fails, trying again" in one.texts[-1])
+        assert one.texts[-1].startswith("heartbeat: ")
+        any_engine.process.send_signal(signal.SIGCONT)
+        wait_until("an answer", lambda: "the store answers again after" in one.texts[-1])
+        one.process.send_signal(signal.SIGTERM)
+
+        assert one.ended() == (0, "")
+
+
 @needs_redis
 def test_run_writes_events_into_the_logs(
     tmp_path: pathlib.Path, engine: RedisProcess, serving: ServeProcess

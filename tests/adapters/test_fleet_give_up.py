@@ -11,6 +11,7 @@ import trio.testing
 from gateway_fleet import MemoryStore, find_fleet, open_fleet
 from gateway_fleet._owner import ShardOwner
 from gateway_fleet._shard_report import ShardReport
+from gateway_fleet._store_failures import StoreFailures
 from gateway_proto import Closed, GaveUp, GaveUpError, State
 from gateway_proto.fleet import FleetMetrics, LogHead, MemberRecord
 from tests.adapters.fleet_members import FAST, Bench, run, until
@@ -73,7 +74,7 @@ def test_release_waits_for_ready_and_ten_seconds_for_resumed(
     kit: Kit, state: State, seconds: float
 ) -> None:
     async def main() -> float:
-        report = ShardReport(0, FleetMetrics(), reason="", ready_at=None)
+        report = ShardReport(0, FleetMetrics(), StoreFailures(), reason="", ready_at=None)
         claim = LogHead(1, "claim", "me")
         owner = ShardOwner(0, "me", claim, MemoryStore(), report, keep_events=True)
         owner.gateway = SimpleNamespace(state=state)

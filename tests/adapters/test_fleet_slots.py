@@ -12,6 +12,7 @@ from gateway_fleet import MemoryStore, StoreError
 from gateway_fleet._owner import ShardOwner
 from gateway_fleet._shard_report import ShardReport
 from gateway_fleet._slots import SharedSlots, identify_slots
+from gateway_fleet._store_failures import StoreFailures
 from gateway_proto import Config
 from gateway_proto.fleet import FleetMetrics, IdentifySlots, LogHead, LogRecord, claim_record
 from gateway_proto.shards import ShardPlan
@@ -111,7 +112,7 @@ def test_owner_has_the_head_until_another_claims(
         store: Any = MemoryStore()
         claim = claim_record("me", "mine", LogHead())
         await store.append(0, LogHead(), claim)
-        report = ShardReport(0, FleetMetrics(), reason="", ready_at=None)
+        report = ShardReport(0, FleetMetrics(), StoreFailures(), reason="", ready_at=None)
         owner = ShardOwner(0, "me", claim.head(1), store, report, keep_events=True)
         if last is not None:
             await store.append(0, claim.head(1), last)
@@ -129,7 +130,7 @@ def test_owner_has_not_the_head_if_the_engine_lost_it(kit: Kit) -> None:
         second = claim_record("me", "second", first.head(1))
         store = MemoryStore()
         await store.append(0, LogHead(), first)
-        report = ShardReport(0, FleetMetrics(), reason="", ready_at=None)
+        report = ShardReport(0, FleetMetrics(), StoreFailures(), reason="", ready_at=None)
         owner = ShardOwner(0, "me", second.head(2), store, report, keep_events=True)
         answers.append(await owner.has_head())
 

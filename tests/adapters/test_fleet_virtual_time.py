@@ -16,6 +16,7 @@ from gateway_fleet._feed_shard import FeedShard
 from gateway_fleet._lease import Lease
 from gateway_fleet._owner import ShardOwner
 from gateway_fleet._shard_report import ShardReport
+from gateway_fleet._store_failures import StoreFailures
 from gateway_proto import (
     Dial,
     DialPurpose,
@@ -66,7 +67,7 @@ async def owner_of(store: MemoryStore, *, keep_events: bool) -> ShardOwner:
     """Return an owner whose claim is in the log."""
     claim = claim_record("me", "mine", LogHead())
     await store.append(0, LogHead(), claim)
-    report = ShardReport(0, FleetMetrics(), reason="", ready_at=None)
+    report = ShardReport(0, FleetMetrics(), StoreFailures(), reason="", ready_at=None)
     return ShardOwner(0, "me", claim.head(1), store, report, keep_events=keep_events)
 
 
@@ -273,6 +274,7 @@ def test_feed_reads_no_more_than_a_mebibyte_ahead() -> None:
             claim,
             logs=logs,
             group=group_store,
+            failures=StoreFailures(),
             from_start=True,
             entered=False,
             is_ended=lambda: False,
