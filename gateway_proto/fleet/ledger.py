@@ -64,8 +64,15 @@ class _Batch:
     """Events of one session, which become one record."""
 
     __slots__ = (
-        *("cutover", "data", "entered", "names", "sequences", "session", "session_lost"),
-        *("size", "sizes"),
+        "cutover",
+        "data",
+        "entered",
+        "names",
+        "sequences",
+        "session",
+        "session_lost",
+        "size",
+        "sizes",
     )
 
     def __init__(self, session: Session | None, *, session_lost: bool = False) -> None:
