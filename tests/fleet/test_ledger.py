@@ -197,6 +197,16 @@ def test_events_added_at_once_fill_records_of_65536() -> None:
     assert [len(record.events) for record in appended(owner)] == [2**16, 2]
 
 
+@pytest.mark.parametrize("numbers", [(2, None, 3), (None, 3), (3, None)])
+def test_dispatch_without_a_number_may_be_added_at_once(numbers: tuple[int | None, ...]) -> None:
+    owner = ledger(ready("s"))
+
+    assert owner.add_all([dispatch(number) for number in numbers]) == len(numbers)
+    record = next_record(owner)
+    assert record.events.sequences == (1, *(number or 0 for number in numbers))
+    assert record.session == session("s", 3)
+
+
 @pytest.mark.parametrize("sequence", [-1, 2**63])
 def test_invalid_sequence_added_at_once_is_rejected(sequence: int) -> None:
     owner = ledger(ready("s"))
