@@ -42,8 +42,8 @@ ADAPTER_TESTS_OF_THE_CORE = (
     "tests/adapters/test_open_shards.py",
     "tests/adapters/test_shard_changes.py",
 )
-SLOW_TESTS_OF_THE_CORE = ("tests/client", "tests/testing", "tests/trace")
-"""Folders whose slow tests run code that no other test runs."""
+SLOW_TESTS_OF_THE_CORE = "tests/testing"
+"""Folder whose slow tests run code that no other test runs."""
 _EXTRAS = ("nats", "proxy", "pytest", "redis", "timeline", "trio", "zstd")
 """Extras whose lowest versions are tested."""
 CLIENT_LIBRARIES = [
@@ -95,7 +95,7 @@ def adapters(session: nox.Session) -> None:
     """Run all tests of the adapters, slow ones included, and slow tests that cover nothing new."""
     install(session)
     session.run("python", "-m", "pytest", "-q", *ALL_TESTS, "tests/adapters", *session.posargs)
-    elsewhere = ("tests/adapters", "tests/test_typing.py", *SLOW_TESTS_OF_THE_CORE)
+    elsewhere = ("tests/adapters", "tests/test_typing.py", SLOW_TESTS_OF_THE_CORE)
     ignored = [f"--ignore={name}" for name in elsewhere]
     session.run("python", "-m", "pytest", "-q", "-m", "slow", *ignored, *session.posargs)
 
@@ -116,10 +116,10 @@ def coverage(session: nox.Session) -> None:
     install(session)
     session.run("coverage", "erase")
     measured = ("coverage", "run", "-m", "pytest", "-q")
-    ignored = [f"--ignore={name}" for name in ("tests/adapters", *SLOW_TESTS_OF_THE_CORE)]
+    ignored = [f"--ignore={name}" for name in ("tests/adapters", SLOW_TESTS_OF_THE_CORE)]
     session.run(*measured, *ignored, *session.posargs)
     session.run(*measured, *ADAPTER_TESTS_OF_THE_CORE)
-    session.run(*measured, *ALL_TESTS, *SLOW_TESTS_OF_THE_CORE)
+    session.run(*measured, *ALL_TESTS, SLOW_TESTS_OF_THE_CORE)
     session.run("coverage", "combine", "-q")
     # erlpack is compiled on installation. Without a compiler the tests of ETF are skipped.
     program = "from gateway_proto.encoding import etf; print(etf.available())"

@@ -51,6 +51,10 @@ from tests.trace.support import (
 )
 
 
+def _bytes(data: bytes) -> list[bytes]:
+    return [data[at : at + 1] for at in range(len(data))]
+
+
 def _talk(link: Link, client: Client, server: Server) -> None:
     """Run five minutes with every kind of event of a client."""
     link.run(60)
@@ -81,6 +85,16 @@ def _talk(link: Link, client: Client, server: Server) -> None:
     link.run(200)
     client.stop(keep_session=True, now=link.now)
     link.run(10)
+
+
+def test_handshake_in_single_bytes_replays_without_differences() -> None:
+    made = Trace()
+    client = made.recorder.client(config_with())
+    link = Link(client, Server(ServerConfig(random=random_source())), chop=_bytes)
+    link.run(1)
+    link.client.expect(Ready)
+
+    assert differences(made.close()) == []
 
 
 @pytest.mark.parametrize("chopped", [False, True], ids=["whole", "chopped"])
