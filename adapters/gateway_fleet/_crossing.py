@@ -10,7 +10,7 @@ import anyio
 
 from gateway_fleet._owner import ShardOwner
 from gateway_fleet.store import StoreError
-from gateway_proto import Event, GaveUpError, Session
+from gateway_proto import Event, Session
 from gateway_proto.fleet import GenerationRole, Membership, Stage
 from gateway_proto.fleet.generation_steps import LEAVE_RESUME_SECONDS, is_about_to_resume
 
@@ -124,11 +124,10 @@ class Crossing:
         while self.is_handed_out and not owner.is_over and owner.gateway.unhandled_events:
             await anyio.sleep(_POLL_SECONDS)
 
-    async def discard(self, owner: ShardOwner) -> None:
+    def discard(self, owner: ShardOwner) -> None:
         """Drop the queued events of a shard that was lost before they were handed out.
 
-        Nothing else takes them, and the next owner gets them again. This does not wait, as the
-        gateway has ended.
+        Nothing else takes them, and the next owner gets them again.
         """
         if (
             self.role is GenerationRole.ENTERING
@@ -136,9 +135,9 @@ class Crossing:
             and owner.gateway is not None
         ):
             self.untaken = [item for item in self.untaken if item[0] != owner.shard_id]
-            with contextlib.suppress(GaveUpError):
-                async for _ in owner.gateway:
-                    pass
+            # Not by an iteration: that of `drop_events` may not have ended yet.
+            while owner.gateway.unhandled_events:
+                owner.gateway._next_events(owner.gateway.unhandled_events)
 
     async def leave_shard(self, owner: ShardOwner) -> None:
         """Close a shard once nothing is missing in its log, and log the cutover."""

@@ -172,7 +172,7 @@ class OwnedShards:
             self.coordinator.changed()
         self.presences.forget(shard_id)
         await self._remove(shard_id)
-        await self.crossing.discard(owner)
+        self.crossing.discard(owner)
         while owner.gateway is not None and owner.gateway.unhandled_events:  # they are dropped
             await anyio.sleep(_POLL_SECONDS)
         del self.by_id[shard_id]

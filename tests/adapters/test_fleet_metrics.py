@@ -68,8 +68,7 @@ def test_metrics_count_a_lost_session(kit: Kit) -> None:
         one = await bench.start(publish=True)
         await until(lambda: _samples(one)["gateway_sessions_lost_total"] == 1)
         await bench.until_owned((one, 1))
-
-        assert _samples(one)["gateway_events_by_type_total READY"] == 2
+        await until(lambda: _samples(one)["gateway_events_by_type_total READY"] == 2)
 
     scenario = Scenario.from_json('[{"what": "invalidate", "on": "ready", "resumable": false}]')
     run(kit, 1, body, scenario=scenario, identify_seconds=0.1)
