@@ -152,12 +152,12 @@ class Coordinator:
         self._notices.pop(message, None)
 
     async def _claim(self, request: ClaimShard) -> None:
-        head, what = None, f"shard {request.shard}: claim"
+        head = None
         try:
             head = await self._claimed(request)
-            self.failures.request(what, None)
+            self.failures.request(request.shard, "claim", None)
         except StoreError as error:
-            self.failures.request(what, error)
+            self.failures.request(request.shard, "claim", error)
         finally:
             self.membership.claim_done(request, head, now=anyio.current_time())
 

@@ -182,6 +182,7 @@ class FeedGroup:
             self._membership.fenced(shard_id, claim.id, now=anyio.current_time())
             self._coordinator.changed()
         shard.end()
+        self._coordinator.failures.forget(shard_id)
         del self._shards[shard_id]
         self._order.remove(shard)
         self._changed.notify()

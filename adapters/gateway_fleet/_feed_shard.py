@@ -161,26 +161,25 @@ class FeedShard:
                     if not cursor.add(position, record) or size > _READ_AHEAD:
                         return False
         except StoreError as error:
-            self._failures.request(f"shard {self.shard_id}: read", error)
+            self._failures.request(self.shard_id, "read", error)
             await anyio.sleep(_RETRY_SECONDS)
             # The engine may have lost the end of the log, or another consumer may have the shard.
             if cursor.is_active:
                 cursor.restart()
                 await self._write()
             return False
-        self._failures.request(f"shard {self.shard_id}: read", None)
+        self._failures.request(self.shard_id, "read", None)
         return True
 
     async def _asked(self, request: Callable[[], Awaitable[T]]) -> T | None:
         """Return the answer of the store, which is asked until it answers; None at the end."""
-        what = f"shard {self.shard_id}: cursor"
         while not self.is_over:
             try:
                 answer = await request()
             except StoreError as error:
-                self._failures.request(what, error)
+                self._failures.request(self.shard_id, "cursor", error)
             else:
-                self._failures.request(what, None)
+                self._failures.request(self.shard_id, "cursor", None)
                 return answer
             await anyio.sleep(_RETRY_SECONDS)
         return None

@@ -171,6 +171,7 @@ class OwnedShards:
             self._membership.fenced(shard_id, claim.id, now=anyio.current_time())
             self.coordinator.changed()
         self.presences.forget(shard_id)
+        self.coordinator.failures.forget(shard_id)
         await self._remove(shard_id)
         self.crossing.discard(owner)
         while owner.gateway is not None and owner.gateway.unhandled_events:  # they are dropped

@@ -69,10 +69,10 @@ class ShardReport:
     def appended(self, record: LogRecord, seconds: float) -> None:
         """Count an append that the store acknowledged after `seconds`."""
         self._metrics.appended(seconds)
-        self._failures.request(f"shard {self._shard_id}: append", None)
+        self._failures.request(self._shard_id, "append", None)
         if record.session_lost:
             self._metrics.session_lost()
 
     def append_failed(self, error: StoreError) -> None:
         """Log an append that the store fails, if that lasts."""
-        self._failures.request(f"shard {self._shard_id}: append", error)
+        self._failures.request(self._shard_id, "append", error)

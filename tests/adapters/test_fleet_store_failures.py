@@ -11,13 +11,10 @@ import pytest
 
 from gateway_fleet import MemoryStore, StoreError
 from gateway_fleet._coordinator import Coordinator
-from gateway_fleet._feed_shard import FeedShard
-from gateway_fleet._owner import ShardOwner
-from gateway_fleet._shard_report import ShardReport
 from gateway_fleet._store_failures import StoreFailures
 from gateway_proto import Dispatch, Ready
-from gateway_proto.fleet import FleetMetrics, LogHead, LogRecord, Membership, claim_record
-from tests.adapters.test_fleet_virtual_time import run
+from gateway_proto.fleet import LogHead, LogRecord, Membership
+from tests.adapters.virtual_time import feed_shard, owner_of, run
 
 AWAY = StoreError("no answer in 5 s\x1b[2J")
 
@@ -92,24 +89,39 @@ def test_failing_heartbeats_have_a_first_and_a_last_record(logged: Any) -> None:
 def test_request_of_a_shard_is_logged_after_ten_seconds(logged: Any) -> None:
     async def main() -> None:
         failures = StoreFailures()
-        failures.request("shard 1: append", AWAY)
+        failures.request(1, "append", AWAY)
         await anyio.sleep(9.9)
-        failures.request("shard 1: append", AWAY)
-        failures.request("shard 2: append", AWAY)
+        failures.request(1, "append", AWAY)
+        failures.request(2, "append", AWAY)
         assert logged() == []
         await anyio.sleep(0.1)
-        failures.request("shard 1: append", AWAY)
-        failures.request("shard 2: append", None)
-        failures.request("shard 1: append", AWAY)
+        failures.request(1, "append", AWAY)
+        failures.request(2, "append", None)
+        failures.request(1, "append", AWAY)
         assert [text.partition(" trying")[0] for _, text in logged()] == [
             "shard 1: append: the store fails,"
         ]
-        failures.request("shard 1: append", None)
-        failures.request("shard 1: append", AWAY)
+        failures.request(1, "append", None)
+        failures.request(1, "append", AWAY)
 
     run(main)
 
     assert logged() == [("INFO", "shard 1: append: the store answers again after 10.0 s")]
+
+
+def test_failure_of_a_shard_that_was_given_away_is_forgotten(logged: Any) -> None:
+    async def main() -> None:
+        failures = StoreFailures()
+        for _ in range(2):
+            failures.request(1, "append", AWAY)
+            await anyio.sleep(6.0)
+            failures.forget(1)
+        failures.request(1, "append", AWAY)
+        failures.request(1, "append", None)
+
+    run(main)
+
+    assert logged() == []
 
 
 def test_store_that_is_away_has_no_record_for_each_shard(logged: Any) -> None:
@@ -118,11 +130,11 @@ def test_store_that_is_away_has_no_record_for_each_shard(logged: Any) -> None:
         for _ in range(20):
             failures.heartbeat(AWAY)
             for shard in range(64):
-                failures.request(f"shard {shard}: append", AWAY)
+                failures.request(shard, "append", AWAY)
             await anyio.sleep(1.0)
         failures.heartbeat(None)
         for shard in range(64):
-            failures.request(f"shard {shard}: append", None)
+            failures.request(shard, "append", None)
 
     run(main)
 
@@ -159,10 +171,7 @@ def test_claims_that_fail_are_logged_while_heartbeats_succeed(logged: Any) -> No
 def test_appends_that_fail_are_logged(logged: Any) -> None:
     async def main() -> None:
         store = UnreliableStore()
-        claim = claim_record("me", "mine", LogHead())
-        await store.append(3, LogHead(), claim)
-        report = ShardReport(3, FleetMetrics(), StoreFailures(), reason="", ready_at=None)
-        owner = ShardOwner(3, "me", claim.head(1), store, report, keep_events=True)
+        owner = await owner_of(store, keep_events=True)
         async with anyio.create_task_group() as group:
             group.start_soon(owner.run)
             store.failing = {"append"}
@@ -176,8 +185,8 @@ def test_appends_that_fail_are_logged(logged: Any) -> None:
     run(main)
 
     (_, fails), (_, again) = logged()
-    assert fails == "shard 3: append: the store fails, trying again: append failed"
-    assert again.startswith("shard 3: append: the store answers again after 1")
+    assert fails == "shard 0: append: the store fails, trying again: append failed"
+    assert again.startswith("shard 0: append: the store answers again after 1")
 
 
 @pytest.mark.parametrize(("verb", "what"), [("records", "read"), ("compare_and_set", "cursor")])
@@ -185,17 +194,7 @@ def test_feed_that_cannot_read_is_logged(verb: str, what: str, logged: Any) -> N
     async def main() -> None:
         logs = UnreliableStore()
         await logs.append(0, LogHead(), LogRecord("r1", "me"))
-        shard = FeedShard(
-            0,
-            claim_record("consumer", "claim", LogHead()).head(1),
-            logs=logs,
-            group=logs,
-            failures=StoreFailures(),
-            from_start=True,
-            entered=False,
-            is_ended=lambda: False,
-            on_events=lambda: None,
-        )
+        shard = feed_shard(logs, logs)
         logs.failing = {verb}
         async with anyio.create_task_group() as group:
             group.start_soon(shard.run)

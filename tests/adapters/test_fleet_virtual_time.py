@@ -7,16 +7,11 @@ from typing import Any
 
 import anyio
 import pytest
-import trio.testing
 
 from gateway_fleet import MemoryStore, StoreError
 from gateway_fleet._command_service import CommandService
 from gateway_fleet._coordinator import Coordinator
-from gateway_fleet._feed_shard import FeedShard
 from gateway_fleet._lease import Lease
-from gateway_fleet._owner import ShardOwner
-from gateway_fleet._shard_report import ShardReport
-from gateway_fleet._store_failures import StoreFailures
 from gateway_proto import (
     Dial,
     DialPurpose,
@@ -30,22 +25,15 @@ from gateway_proto.fleet import (
     CommandAnswer,
     CommandInbox,
     CommandMessage,
-    FleetMetrics,
     GatewaySettings,
     LoggedEvents,
     LogHead,
     LogRecord,
     Membership,
-    claim_record,
     encode_command,
     mailbox_of,
 )
-
-
-def run(main: Any) -> Any:
-    """Run a function on trio with a clock that jumps: on any loop it is the same code."""
-    clock = trio.testing.MockClock(autojump_threshold=0)
-    return anyio.run(main, backend="trio", backend_options={"clock": clock})
+from tests.adapters.virtual_time import feed_shard, owner_of, run
 
 
 class FailingStore(MemoryStore):
@@ -61,14 +49,6 @@ class FailingStore(MemoryStore):
         if len(self.times) - 1 in self.failing:
             raise StoreError("away")
         return await super().append(shard, after, record)
-
-
-async def owner_of(store: MemoryStore, *, keep_events: bool) -> ShardOwner:
-    """Return an owner whose claim is in the log."""
-    claim = claim_record("me", "mine", LogHead())
-    await store.append(0, LogHead(), claim)
-    report = ShardReport(0, FleetMetrics(), StoreFailures(), reason="", ready_at=None)
-    return ShardOwner(0, "me", claim.head(1), store, report, keep_events=keep_events)
 
 
 def test_delay_after_a_failed_append_begins_small_again() -> None:
@@ -268,18 +248,7 @@ def test_feed_reads_no_more_than_a_mebibyte_ahead() -> None:
             record = LogRecord(f"r{number}", "me", session, events, after=head.id)
             await logs.append(0, head, record)
             head = record.head(number)
-        claim = claim_record("consumer", "claim", LogHead()).head(1)
-        shard = FeedShard(
-            0,
-            claim,
-            logs=logs,
-            group=group_store,
-            failures=StoreFailures(),
-            from_start=True,
-            entered=False,
-            is_ended=lambda: False,
-            on_events=lambda: None,
-        )
+        shard = feed_shard(logs, group_store)
         async with anyio.create_task_group() as group:
             group.start_soon(shard.run)
             await anyio.sleep(10.0)
