@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -100,8 +99,11 @@ class Keeper:
             async with anyio.create_task_group() as self._tasks:
                 self._tasks.start_soon(forget_generations, self._bot)
                 while True:
-                    with contextlib.suppress(StoreError):
+                    try:
                         await self._look()
+                        self._present.failures.request(None, "generations", None)
+                    except StoreError as error:
+                        self._present.failures.request(None, "generations", error)
                     is_changing = self._follower.known.next is not None
                     await anyio.sleep(min(self._seconds, _CHANGE_SECONDS if is_changing else 60.0))
         except BaseException as error:

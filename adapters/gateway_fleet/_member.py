@@ -14,6 +14,7 @@ from gateway_fleet._drains import until_asked
 from gateway_fleet._owned_shards import OwnedShards
 from gateway_fleet._runtime import failure_of
 from gateway_fleet._slots import SharedSlots, identify_slots
+from gateway_fleet._store_failures import StoreFailures
 from gateway_fleet.store import Store, StoreError
 from gateway_proto import Config, GaveUpError, LocalProtocolError, __version__
 from gateway_proto.driver.event_queue import log_error
@@ -58,7 +59,8 @@ class Member:
             membership, name, self.store, role, publish=publish, interval=interval
         )
         self.crossing: Crossing = self.owners.crossing
-        self.slots: SharedSlots = SharedSlots(bot, self.owners.may_identify)
+        self.failures: StoreFailures = self.owners.coordinator.failures
+        self.slots: SharedSlots = SharedSlots(bot, self.owners.may_identify, self.failures)
         self._commands = CommandService(
             name,
             bot,

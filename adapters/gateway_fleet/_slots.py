@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 import anyio
 
 from gateway_fleet._runtime import Notifier
+from gateway_fleet._store_failures import StoreFailures
 from gateway_fleet.store import Store, StoreError
 from gateway_proto import Config
 from gateway_proto.fleet import IdentifySlots, SlotWrite
@@ -26,8 +27,14 @@ class SharedSlots:
     know: then the shard waits for another slot.
     """
 
-    def __init__(self, store: Store, may_identify: Callable[[int], Awaitable[bool]]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        may_identify: Callable[[int], Awaitable[bool]],
+        failures: StoreFailures,
+    ) -> None:
         self._store = store
+        self._failures = failures
         self._may_identify = may_identify
         self._granted: list[tuple[int, Callable[[float], object]]] = []
         self._slots: IdentifySlots | None = None
@@ -83,18 +90,23 @@ class SharedSlots:
 
     async def _identify(self, shard_id: int, grant: Callable[[float], object]) -> None:
         try:
-            if await self._may_identify(shard_id):
+            may_identify = await self._may_identify(shard_id)
+            self._failures.request(shard_id, "head", None)
+            if may_identify:
                 grant(anyio.current_time())
-        except StoreError:
+        except StoreError as error:
+            self._failures.request(shard_id, "head", error)
             await anyio.sleep(_RETRY_SECONDS)
             self.join(shard_id, grant)
 
     async def _write(self, slots: IdentifySlots, write: SlotWrite) -> None:
         try:
             value, revision = await self._store.compare_and_set(_KEY, write.value, write.revision)
-        except StoreError:
+        except StoreError as error:
+            self._failures.request(None, "identify slots", error)
             slots.written(write, None, now=anyio.current_time())
             return
+        self._failures.request(None, "identify slots", None)
         now = anyio.current_time()
         slots.written(write, revision if value == write.value else None, now=now)
         slots.observed(value, revision, now=now)

@@ -26,7 +26,7 @@ def granted(kit: Kit, may_identify: Callable[[int], Awaitable[bool]], *shard_ids
     shards: list[int] = []
 
     async def main() -> None:
-        slots = SharedSlots(MemoryStore(), may_identify)
+        slots = SharedSlots(MemoryStore(), may_identify, StoreFailures())
         slots.begin(
             IdentifySlots(
                 member="me", max_concurrency=16, seconds=0, margin=0, stale_after=0.5, reserve=0
@@ -63,7 +63,7 @@ def test_fleet_without_a_lookup_has_the_documented_limit(kit: Kit) -> None:
         return True
 
     async def main() -> None:
-        slots = SharedSlots(MemoryStore(), may_identify)
+        slots = SharedSlots(MemoryStore(), may_identify, StoreFailures())
         found.append(slots.spent(0.0))
         slots.begin(identify_slots("me", config, ShardPlan("ws://localhost", 1, (0,))))
         slots.join(0, found.append)

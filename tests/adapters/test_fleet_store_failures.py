@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncGenerator, Callable
+from types import SimpleNamespace
 from typing import Any
 
 import anyio
@@ -11,11 +12,15 @@ import pytest
 
 from gateway_fleet import MemoryStore, StoreError
 from gateway_fleet._coordinator import Coordinator
+from gateway_fleet._keeper import Keeper
+from gateway_fleet._slots import SharedSlots, identify_slots
 from gateway_fleet._store_failures import StoreFailures
-from gateway_proto import Dispatch, Ready
-from gateway_proto.fleet import LogHead, LogRecord, Membership
+from gateway_proto import Config, Dispatch, Ready
+from gateway_proto.fleet import Generation, Generations, LogHead, LogRecord, Membership
+from gateway_proto.shards import ShardPlan
 from tests.adapters.virtual_time import feed_shard, owner_of, run
 
+PLAN = ShardPlan("ws://localhost", 1, (0,))
 AWAY = StoreError("no answer in 5 s\x1b[2J")
 
 
@@ -166,6 +171,60 @@ def test_claims_that_fail_are_logged_while_heartbeats_succeed(logged: Any) -> No
     )
     assert again.startswith("shard 0: claim: the store answers again after 1")
     assert heartbeat == "heartbeat: the store fails, trying again: heartbeat failed"
+
+
+def test_identify_slots_that_fail_are_logged(logged: Any) -> None:
+    store = UnreliableStore()
+    granted: list[float] = []
+
+    async def may_identify(shard_id: int) -> bool:
+        return bool((await store.head(shard_id)).position == 0)
+
+    async def main() -> None:
+        slots = SharedSlots(store, may_identify, StoreFailures())
+        slots.begin(identify_slots("me", Config(token="t", intents=0), PLAN))
+        slots.join(0, granted.append)
+        async with anyio.create_task_group() as group:
+            group.start_soon(slots.run)
+            for verb in ("compare_and_set", "head"):
+                store.failing = {verb}
+                await anyio.sleep(30.0)
+            assert granted == []
+            store.failing = set()
+            await anyio.sleep(30.0)
+            group.cancel_scope.cancel()
+
+    run(main)
+
+    assert len(granted) == 1
+    assert [text.partition(" after ")[0] for _, text in logged()] == [
+        "identify slots: the store fails, trying again: compare_and_set failed",
+        "identify slots: the store answers again",
+        "shard 0: head: the store fails, trying again: head failed",
+        "shard 0: head: the store answers again",
+    ]
+
+
+def test_generations_that_cannot_be_read_are_logged(logged: Any) -> None:
+    async def main() -> None:
+        store = UnreliableStore()
+        crossing = SimpleNamespace(report=lambda now: False)
+        present: Any = SimpleNamespace(failures=StoreFailures(), crossing=crossing)
+        unused: Any = None
+        keeper = Keeper(store, Generations(Generation("g1", 1)), present, unused, 0.2)
+        store.failing = {"compare_and_set"}
+        async with anyio.create_task_group() as group:
+            group.start_soon(keeper.run)
+            await anyio.sleep(12.0)
+            store.failing = set()
+            await anyio.sleep(1.0)
+            group.cancel_scope.cancel()
+
+    run(main)
+
+    (_, fails), (_, again) = logged()
+    assert fails == "generations: the store fails, trying again: compare_and_set failed"
+    assert again.startswith("generations: the store answers again after 12.")
 
 
 def test_appends_that_fail_are_logged(logged: Any) -> None:
