@@ -41,7 +41,7 @@ class FleetIteration:
     async def __anext__(self) -> _Item:
         self.handled()
         if self._taken is not None:
-            await self._stop_after({type(self._taken[1])})  # again, if the loop cancels it
+            await self._stop_after(self._taken[1])  # again, if the loop cancels it
             self._taken = None
         while True:
             item: tuple[int | None, Event] | None = self._next_nowait()
@@ -68,9 +68,9 @@ class FleetIteration:
         item: tuple[int | None, Event] | None = self._shards.next_nowait()
         return item
 
-    async def _stop_after(self, types: set[type[Event]]) -> None:
-        """Stop all shards after events of these types if one gave up: others get the shards."""
-        if GaveUp in types:
+    async def _stop_after(self, event: Event | Cutover) -> None:
+        """Stop all shards after an event if one gave up: others get the shards."""
+        if isinstance(event, GaveUp):
             await self._shards.stop()
 
     async def _wait(self) -> tuple[int | None, Event] | None:
@@ -87,12 +87,11 @@ class FleetIteration:
 
 
 class _Batch(NamedTuple):
-    """Events of one shard that were taken."""
+    """Events of one shard that were taken: plain dispatches, or another event alone."""
 
     owner: ShardOwner
     left: list[Event]
     """Those that are to be logged."""
-    types: set[type[Event]]
     logged: list[Event | Cutover]
     """All of them in reverse order, for the loop once they are logged."""
 
@@ -124,7 +123,7 @@ class PublishingIteration(FleetIteration):
         if self._adding is not None:
             batch = self._adding
             await batch.owner.add_all(batch.left)
-            await self._stop_after(batch.types)
+            await self._stop_after(batch.logged[0])
             self._adding = None
             self._shard_id, self._logged = batch.owner.shard_id, batch.logged
 
@@ -144,8 +143,7 @@ class PublishingIteration(FleetIteration):
         if owner is None:
             self._shard_id, self._logged = None, logged
         else:
-            types = {*map(type, events)}
-            self._adding = _Batch(owner, owner.taken(events, types), types, logged)
+            self._adding = _Batch(owner, owner.taken(events), logged)
 
     def _next_batch(self) -> tuple[int | None, list[Event]] | None:
         if untaken := self._member.crossing.untaken:

@@ -51,8 +51,7 @@ class JetStream:
     async def publish(
         self,
         subject: str,
-        data: bytes,
-        *,
+        *data: bytes,
         last: int | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> int | None:
@@ -64,7 +63,7 @@ class JetStream:
         given = dict(headers or {})
         if last is not None:
             given["Nats-Expected-Last-Subject-Sequence"] = str(last)
-        answer = await self.connection.request(subject, data, given)
+        answer = await self.connection.request(subject, *data, headers=given)
         if not answer.data:
             # The server was restarted without its streams, or does not have them yet.
             self.connection.renew()

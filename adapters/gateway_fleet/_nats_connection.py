@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import nats.errors
@@ -83,20 +83,14 @@ class NatsConnection:
         return int((await self._connected()).client.max_payload) - _RESERVED
 
     async def request(
-        self, subject: str, data: bytes = b"", headers: dict[str, str] | None = None
+        self, subject: str, *data: bytes, headers: Mapping[str, str] | None = None
     ) -> Any:
-        """Return the message that answers a request."""
-        async with self._asked(subject, data, headers) as answers:
-            return await _next(answers)
+        """Return the message that answers a request, whose data may be in parts."""
+        return (await self._answers(subject, data, headers or {}, lambda _: True))[0]
 
     async def collect(self, subject: str, data: bytes) -> list[Any]:
         """Return the messages that answer a request; the last has a status and no data."""
-        messages = []
-        async with self._asked(subject, data, None) as answers:
-            while True:
-                messages.append(message := await _next(answers))
-                if not message.data and "Status" in (message.headers or {}):
-                    return messages
+        return await self._answers(subject, (data,), {}, _is_status)
 
     async def listen(self, subject: str, notify: Callable[[Any], object]) -> None:
         """Call `notify` with each message, until cancelled."""
@@ -115,18 +109,29 @@ class NatsConnection:
                         await subscription.unsubscribe()
             await link.lost.wait()
 
-    @contextlib.asynccontextmanager
-    async def _asked(
-        self, subject: str, data: bytes, headers: dict[str, str] | None
-    ) -> AsyncIterator[asyncio.Queue[Any]]:
+    async def _answers(
+        self,
+        subject: str,
+        data: Sequence[bytes],
+        headers: Mapping[str, str],
+        is_last: Callable[[Any], bool],
+    ) -> list[Any]:
+        """Return the messages that answer a request, up to the last one."""
         link = await self._connected()
         self._numbers += 1
         name = str(self._numbers)
         answers: asyncio.Queue[Any] = asyncio.Queue()
         link.asking[name] = subject, answers
+        messages = []
         try:
-            await link.publish(subject, f"{link.inbox}.{name}", headers or {}, data)
-            yield answers
+            await link.publish(subject, f"{link.inbox}.{name}", headers, data)
+            while True:
+                message = await answers.get()
+                if isinstance(message, StoreError):
+                    raise message
+                messages.append(message)
+                if is_last(message):
+                    return messages
         except (nats.errors.Error, OSError) as error:
             raise StoreError(f"{type(error).__name__}: {error}") from None
         finally:
@@ -170,8 +175,5 @@ class NatsConnection:
                 await discard(client)
 
 
-async def _next(answers: asyncio.Queue[Any]) -> Any:
-    answer = await answers.get()
-    if isinstance(answer, StoreError):
-        raise answer
-    return answer
+def _is_status(message: Any) -> bool:
+    return not message.data and "Status" in (message.headers or {})

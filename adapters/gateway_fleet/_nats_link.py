@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import anyio
@@ -39,7 +39,7 @@ class NatsLink:
         await self.client.subscribe(f"{self.inbox}.*", cb=self._on_answer)
 
     async def publish(
-        self, subject: str, reply: str, headers: Mapping[str, str], data: bytes
+        self, subject: str, reply: str, headers: Mapping[str, str], data: Sequence[bytes]
     ) -> None:
         """Send a message without a copy of its data. Raises `nats.errors.Error`.
 
@@ -49,12 +49,13 @@ class NatsLink:
         client = self.client
         if client.is_closed:
             raise nats.errors.ConnectionClosedError
-        if len(data) > client.max_payload:
+        size = sum(map(len, data))
+        if size > client.max_payload:
             raise nats.errors.MaxPayloadError
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         head = f"NATS/1.0\r\n{lines}\r\n".encode()
-        command = f"HPUB {subject} {reply} {len(head)} {len(head) + len(data)}\r\n".encode()
-        parts = command + head, data, b"\r\n"
+        command = f"HPUB {subject} {reply} {len(head)} {len(head) + size}\r\n".encode()
+        parts = command + head, *data, b"\r\n"
         client._pending += parts
         client._pending_data_size += sum(map(len, parts))
         is_full = client._pending_data_size > _PENDING_BYTES

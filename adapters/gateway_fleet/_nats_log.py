@@ -48,7 +48,7 @@ class NatsLog:
 
     async def append(self, after: LogHead, record: LogRecord) -> int | None:
         """Append a record after a head; return its position, or None if it is refused."""
-        data = record.to_bytes()
+        parts = record.to_parts()
         known, self._head = self._head, None
         if known is None or known[:2] != (after.position, after.id):
             sequence, head = await self._last()
@@ -58,11 +58,11 @@ class NatsLog:
             sequence = known[2]
         headers = {_POSITION: str(after.position + 1)} if after.position else {}
         size = await self._api.connection.max_size()
-        if len(data) > size:
-            headers[_PARTS] = await self._write_parts(data, size)
+        if sum(map(len, parts)) > size:
+            headers[_PARTS] = await self._write_parts(b"".join(parts), size)
             headers[_HEAD] = record.head(0).to_bytes().decode()
-            data = b""
-        written = await self._api.publish(self._subject, data, last=sequence, headers=headers)
+            parts = []
+        written = await self._api.publish(self._subject, *parts, last=sequence, headers=headers)
         if written is None:
             return None
         position = after.position + 1 if after.position else written

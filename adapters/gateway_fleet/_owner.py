@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import anyio
 
@@ -10,7 +10,7 @@ from gateway_fleet._runtime import Notifier
 from gateway_fleet._shard_report import ShardReport
 from gateway_fleet.store import Store, StoreError
 from gateway_proto import Dispatch, Event, State
-from gateway_proto.fleet import Ledger, LogHead, LogRecord, Preparation, ShardStatus, Stage
+from gateway_proto.fleet import Ledger, LogHead, Preparation, ShardStatus, Stage
 from gateway_proto.fleet.generation_steps import stage_of
 
 __all__ = ["ShardOwner"]
@@ -20,7 +20,6 @@ _RETRY_SECONDS = (0.05, 0.2, 1.0)
 _LOOK_SECONDS = 5.0
 """Maximum time between two looks whether the last record of an idle shard is too old."""
 _RESUME_SECONDS = 10.0
-_ONLY_DISPATCHES = {Dispatch}
 
 
 class ShardOwner:
@@ -57,7 +56,6 @@ class ShardOwner:
         self.stage: Stage | None = None
         """Progress of the shard in the change to another number of shards."""
         self.preparation: Preparation = Preparation()
-        self.appends: int = 0
         self._store = store
         self._seconds = 0.0 if keep_events else 1.0
         self._changed = Notifier()
@@ -78,17 +76,12 @@ class ShardOwner:
                 self._report.received(event)
             self._wake()
 
-    def taken(self, events: list[Event], types: set[type[Event]]) -> list[Event]:
-        """Count events of these types that were taken; return those that `add_all` adds."""
-        if types == _ONLY_DISPATCHES:
-            self._report.received_all(cast("list[Dispatch]", events))
-            return events
-        dispatches: list[Event] = []
-        for event in events:
-            if isinstance(event, Dispatch):
-                self._report.received(event)
-                dispatches.append(event)
-        return dispatches if self.is_closing else events  # the session was ended on purpose
+    def taken(self, events: list[Event]) -> list[Event]:
+        """Return those of the events that `add_all` adds: plain dispatches, or another alone."""
+        self._report.taken(events[-1])
+        if self.is_closing and not isinstance(events[-1], Dispatch):
+            return []  # the session was ended on purpose
+        return events
 
     async def add_all(self, left: list[Event]) -> None:
         """Move events from a list to the ledger, and wait while that has no room.
@@ -112,7 +105,7 @@ class ShardOwner:
         self.preparation.add(event, now=anyio.current_time())
         if not self.is_over:
             self.ledger.add(event)
-            self._report.dropped(event)
+            self._report.taken(event)
             self._changed.notify()
 
     def enter(self, *, keep_events: bool) -> None:
@@ -216,19 +209,16 @@ class ShardOwner:
         assert pair is not None
         began = self._appended_at = anyio.current_time()
         position = await self._store.append(self.shard_id, *pair)
-        if position is not None:
+        is_owned = True
+        if position is None:
+            is_owned = self.ledger.refused(await self._store.head(self.shard_id))
+        else:
             self.ledger.appended(position)
-            self._report.appended(pair[1], max(0.0, anyio.current_time() - began))
-            self.appends += 1
-            self._logged(pair[1])
-            return True
-        is_owned = self.ledger.refused(await self._store.head(self.shard_id))
-        if self.ledger.head.id == pair[1].id:
-            self._logged(pair[1])
+        record = pair[1]
+        if self.ledger.head.id == record.id:  # also if only the answer was lost
+            self._report.appended(record, max(0.0, anyio.current_time() - began))
+            self.stage = stage_of(record) or self.stage
         return is_owned
-
-    def _logged(self, record: LogRecord) -> None:
-        self.stage = stage_of(record) or self.stage
 
     async def _delay(self) -> None:
         end = anyio.current_time() + self._seconds

@@ -57,7 +57,7 @@ async def _evaluated(client: Any, words: list[Any]) -> Any:
 APPEND = Script("""
 local head, log = KEYS[1], KEYS[2]
 local position, id, new_id = tonumber(ARGV[1]), ARGV[2], ARGV[3]
-local retention, max_bytes = tonumber(ARGV[6]), tonumber(ARGV[7])
+local retention, max_bytes = tonumber(ARGV[5]), tonumber(ARGV[6])
 local f = redis.call('HMGET', head, 'p', 'id', 'first', 'last')
 if (tonumber(f[1]) or 0) ~= position or (f[2] or '') ~= id then return -1 end
 local place = position + 1
@@ -76,8 +76,14 @@ if last ~= (tonumber(f[4]) or 0) then
   size = 0
   redis.call('HSET', head, 'last', last, 'first', first, 'at' .. last, now, 'pos' .. last, text)
 end
-redis.call('HSET', head, 'p', text, 'id', new_id, 'h', ARGV[5], 'size' .. last, size + #ARGV[4])
-redis.call('XADD', log, text .. '-0', 'r', ARGV[4])
+local entry = {'XADD', log, text .. '-0'}
+for n = 9, #ARGV do
+  entry[#entry + 1] = n
+  entry[#entry + 1] = ARGV[n]
+  size = size + #ARGV[n]
+end
+redis.call(unpack(entry))
+redis.call('HSET', head, 'p', text, 'id', new_id, 'h', ARGV[4], 'size' .. last, size)
 local kept = first
 while kept < last do
   local s = redis.call('HGET', head, 'at' .. (kept + 1))
@@ -90,11 +96,11 @@ if kept ~= first then
   redis.call('HSET', head, 'first', kept)
 end
 redis.call('EXPIRE', log, retention)
-redis.call('PUBLISH', ARGV[8], ARGV[9])
+redis.call('PUBLISH', ARGV[7], ARGV[8])
 return place
 """)
-"""KEYS: head, log. ARGV: position and id of the head, id, record, head, retention, bytes, channel
-that gets the shard, shard."""
+"""KEYS: head, log. ARGV: position and id of the head, id, head, retention, bytes, channel that gets
+the shard, shard, parts of the record."""
 
 COMPARE_AND_SET = Script("""
 local present = redis.call('HMGET', KEYS[1], 'v', 'r')

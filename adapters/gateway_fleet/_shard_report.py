@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import anyio
@@ -51,23 +50,19 @@ class ShardReport:
             reason=self._reason,
         )
 
+    def taken(self, event: Event) -> None:
+        """Report an event that was taken. What is logged is counted once it is in the log."""
+        if isinstance(event, Ready):
+            self._ready_at = anyio.current_time()
+
     def received(self, event: Dispatch) -> None:
-        """Count a dispatch that was taken or handled."""
+        """Count a dispatch that was handled, and is not logged."""
         self._metrics.received(self._shard_id, event.name)
-        if isinstance(event, Ready):
-            self._ready_at = anyio.current_time()
-
-    def received_all(self, events: Sequence[Dispatch]) -> None:
-        """Count dispatches that were taken, none of them READY, as `received` does for each."""
-        self._metrics.received_all(self._shard_id, [event.name for event in events])
-
-    def dropped(self, event: Event) -> None:
-        """Set the start of the session if the event is READY; count nothing."""
-        if isinstance(event, Ready):
-            self._ready_at = anyio.current_time()
+        self.taken(event)
 
     def appended(self, record: LogRecord, seconds: float) -> None:
-        """Count an append that the store acknowledged after `seconds`."""
+        """Count the events of a record that the store acknowledged after `seconds`."""
+        self._metrics.received_all(self._shard_id, record.events.names)
         self._metrics.appended(seconds)
         self._failures.request(self._shard_id, "append", None)
         if record.session_lost:

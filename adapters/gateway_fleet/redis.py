@@ -157,10 +157,10 @@ class RedisStore:
 
     async def _append(self, shard: int, after: LogHead, record: LogRecord) -> Any:
         async with self._appending:
-            data, head = record.to_bytes(), record.head(after.position + 1).to_bytes()
+            parts, head = record.to_parts(), record.head(after.position + 1).to_bytes()
             keys = [self._key(shard, "head"), self._key(shard, "log")]
             limits = [self._retention, self._max_bytes, self._channel, shard]
-            arguments = [after.position, after.id, record.id, data, head, *limits]
+            arguments = [after.position, after.id, record.id, head, *limits, *parts]
             return await scripts.APPEND.run(self._client, keys, arguments)
 
     async def compare_and_set(
@@ -195,7 +195,8 @@ class RedisStore:
             size = 0
             for entry in batch:
                 after = int(entry.identifier.split(b"-")[0])
-                data = entry.field_values.get(b"r", b"")
+                # A field for each part.
+                data = b"".join(entry.field_values.values())
                 size += len(data)
                 try:
                     yield after, LogRecord.from_bytes(data)

@@ -138,17 +138,20 @@ class BaseGateway(abc.ABC):
         return event
 
     def _next_events(self, most: int) -> list[Event]:
-        """Return up to `most` queued events, in order; they count as handled."""
+        """Return up to `most` plain dispatches, or another event alone; they count as handled."""
         self.handled()
         if not self._next:
             self._next, self._incoming = self._incoming, []
             self._next.reverse()
             self._next_size, self._incoming_size = self._incoming_size, 0
         events = self._next[: -most - 1 : -1]
-        del self._next[-most:]
+        if {*map(type, events)} != _ONLY_DISPATCHES:
+            others = (at for at, event in enumerate(events) if type(event) is not Dispatch)
+            del events[next(others, 0) or 1 :]
+        del self._next[len(self._next) - len(events) :]
         if not self._next:
             self._next_size = 0
-        last = events[-1] if {*map(type, events)} == _ONLY_DISPATCHES else None
+        last = events[-1] if events else None
         if type(last) is Dispatch and last.sequence is not None:
             self._sequence = last.sequence  # as in `_next_event`
         else:

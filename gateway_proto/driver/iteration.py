@@ -183,7 +183,10 @@ class RoundRobin:
         return None
 
     def next_events(self, most: int) -> tuple[BaseGateway, list[Event]] | None:
-        """Return up to `most` events of one gateway, or None; they count as handled."""
+        """Return plain dispatches of one gateway, another event alone, or None.
+
+        They are up to `most`, and count as handled.
+        """
         if self._last is not None:
             self._last.handled()
             self._last = None

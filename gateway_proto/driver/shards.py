@@ -104,6 +104,7 @@ class BaseShards(abc.ABC, Generic[G]):
     def next_events_nowait(self, most: int) -> tuple[int | None, list[Event]] | None:
         """Return up to `most` queued events of one shard, or None. They count as handled.
 
+        Several are all of the type `Dispatch` itself: an event of another type is returned alone.
         Call it only in the task that iterates. Raises `LocalProtocolError` unless `most` is 1 or
         more.
         """

@@ -97,7 +97,7 @@ class _Batch:
 
     def events(self) -> LoggedEvents:
         columns = tuple(self.names), tuple(self.sequences), tuple(self.sizes)
-        return LoggedEvents(*columns, b"".join(self.data))
+        return LoggedEvents(*columns, tuple(self.data))
 
 
 class Ledger:
@@ -334,7 +334,7 @@ class Ledger:
         if self._keep_events:
             name = event.name if event.name.isascii() else _without_surrogates(event.name)
             data = event.raw
-            size = event_size(name, len(data))
+            size = event_size(len(name), len(data))
             if size > _MAX_EVENT_SIZE:
                 raise LocalProtocolError(
                     f"{name[:80]} has {size} bytes: a record of a log has at most "
@@ -370,18 +370,20 @@ class Ledger:
         dispatches = cast("Sequence[Dispatch]", events)
         names = [event.name for event in dispatches]
         sequences: Any = [event.sequence for event in dispatches]
-        data = [memoryview(event._d) for event in dispatches]  # `event.raw` would copy it once more
+        data: Any = [event._d for event in dispatches]  # `event.raw` would be a copy
         sizes = [*map(len, data)]
-        size = events_size(names, sum(sizes))
+        text = "".join(names)
+        size = events_size(len(names), len(text), sum(sizes))
         room = min(self._limit - batch.size, self._most - self._pending)
         if size > room:
-            fitting = bisect_right([*accumulate(map(event_size, names, sizes))], room)
+            fitting = bisect_right([*accumulate(map(event_size, map(len, names), sizes))], room)
             del names[fitting:], sequences[fitting:], sizes[fitting:], data[fitting:]
-            size = events_size(names, sum(sizes))
+            text = "".join(names)
+            size = events_size(len(names), len(text), sum(sizes))
         if (
             not names
+            or not text.isascii()
             or not _are_numbers(sequences)
-            or not "".join(names).isascii()
             or len(batch.names) + len(names) > MAX_EVENTS
         ):
             return 0

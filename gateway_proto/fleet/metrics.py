@@ -48,13 +48,9 @@ class FleetMetrics:
 
     def received_all(self, shard: int, names: Sequence[str]) -> None:
         """Count dispatches of a shard, as `received` does for each."""
-        if not self._types.keys() >= set(names):
-            for name in names:
-                self.received(shard, name)
-            return
-        # Both loops are in C: 0.05 µs per event, and 0.9 µs by `received` (CPython 3.13).
         self._events[shard] += len(names)
-        self._types.update(names)
+        for name, count in Counter(names).items():
+            self._types[_bounded(self._types, name)] += count
 
     def appended(self, seconds: float) -> None:
         """Count an acknowledged append, and the seconds that it took.

@@ -181,6 +181,8 @@ def test_append_without_an_answer_is_in_the_log_once(kit: Kit) -> None:
 
         assert await _logged_numbers(bench, 0) == list(range(50))
         assert bench.received["Identify"] == 2
+        counted = 'gateway_events_by_type_total{type="NUMBER"} 50'
+        await until(lambda: counted in only.fleet.metrics().splitlines())
 
     run(kit, 2, body)
 

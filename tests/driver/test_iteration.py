@@ -8,7 +8,16 @@ from typing import cast
 
 import pytest
 
-from gateway_proto import Client, Config, Dispatch, Event, LocalProtocolError, Ready
+from gateway_proto import (
+    Client,
+    Config,
+    Dispatch,
+    Event,
+    HeartbeatAcked,
+    LocalProtocolError,
+    Ready,
+    Resumed,
+)
 from gateway_proto.driver import RoundRobin
 from gateway_proto.driver.event_queue import BaseGateway
 from gateway_proto.driver.iteration import Iterations, excuse_blocked_loop, raisable
@@ -101,12 +110,26 @@ def test_events_taken_at_once_count_as_handled() -> None:
     gateway._enqueue([ready, _dispatch(2), _dispatch(3), _dispatch(4), _dispatch(None)])
 
     sequences = []
-    for most in (2, 2, 1):
+    for most in (2, 2, 2):
         assert rounds.next_events(most) is not None
         assert gateway.session is not None
         sequences.append(gateway.session.sequence)
 
-    assert sequences == [2, 4, 4]
+    assert sequences == [1, 3, 4]
+
+
+def test_several_events_taken_at_once_are_plain_dispatches() -> None:
+    rounds = RoundRobin()
+    gateway = Gateway(Client(CONFIG), queue_limit=9, round_robin=rounds)
+    resumed = Resumed("RESUMED", 4)
+    events = [_dispatch(2), _dispatch(3), HeartbeatAcked(0.1), resumed, _dispatch(5)]
+    gateway._enqueue(events)
+
+    taken = []
+    while (batch := rounds.next_events(9)) is not None:
+        taken.append(batch[1])
+
+    assert taken == [events[:2], [events[2]], [events[3]], [events[4]]]
 
 
 def test_event_taken_alone_is_handled_when_others_are_taken() -> None:

@@ -80,9 +80,18 @@ def test_data_of_events_is_kept_byte_for_byte() -> None:
 
 
 def test_unknown_fields_of_later_versions_are_ignored() -> None:
-    data = msgspec.msgpack.encode({"id": "i", "by": "b", "later": [1]})
+    assert LogRecord.from_bytes(packed(later=[1])) == LogRecord("i", "b")
 
-    assert LogRecord.from_bytes(data) == LogRecord("i", "b")
+
+def test_events_are_equal_however_their_data_is_divided() -> None:
+    columns = ("N", "N"), (1, 2), (1, 2)
+    whole, divided = (LoggedEvents(*columns, parts) for parts in ((b"abc",), (b"ab", b"c")))
+
+    assert whole == divided
+    assert hash(whole) == hash(divided)
+    assert [*whole] == [*divided] == [("N", 1, b"a"), ("N", 2, b"bc")]
+    assert whole != LoggedEvents(*columns, (b"abd",))
+    assert whole != [*whole]
 
 
 # ----- heads and claims -----
@@ -105,10 +114,26 @@ def test_claim_keeps_the_session_and_has_no_events() -> None:
 
 @given(RECORDS)
 def test_size_of_the_events_is_at_least_the_encoded_one(record: LogRecord) -> None:
-    encoded = msgspec.msgpack.encode(record.events)
-    headers_of_columns = 1 + 4 * 5
+    events = record.events
+    columns = msgspec.msgpack.encode((events.names, events.sequences, events.sizes))
+    headers_of_columns = 1 + 3 * 5
 
-    assert record.size() + headers_of_columns >= len(encoded)
+    assert record.size() + headers_of_columns >= len(columns) + len(events.data)
+
+
+def test_data_of_events_is_not_copied_into_the_parts_of_a_record() -> None:
+    data = bytes(1000), bytes(2000)
+
+    _, *parts = of(("N", 1, data[0]), ("N", 2, data[1])).to_parts()
+
+    assert [id(part) for part in parts] == [*map(id, data)]
+
+
+def test_record_has_at_most_65_parts() -> None:
+    events = [("N", number, b"%d" % number) for number in range(65)]
+
+    assert len(of(*events[:64]).to_parts()) == 65
+    assert of(*events).to_parts()[1:] == [b"".join(data for _, _, data in events)]
 
 
 def test_only_large_records_are_compressed() -> None:
@@ -116,6 +141,7 @@ def test_only_large_records_are_compressed() -> None:
 
     assert len(small.to_bytes()) == 10**6
     assert len(large.to_bytes()) < 10_000
+    assert len(large.to_parts()) == 1
     assert LogRecord.from_bytes(large.to_bytes()) == large
 
 
@@ -147,8 +173,9 @@ def test_record_has_at_most_65536_events() -> None:
 
 def test_many_small_events_are_rejected_before_they_are_decoded() -> None:
     count = 3_000_000
-    data = packed(events=None).replace(b"\xc0", b"\x94\xdd%s" % count.to_bytes(4, "big"))
-    data = zlib.compress(data + b"\xa5NAMES" * (count - 500_000))
+    head = packed(events=None)[4:].replace(b"\xc0", b"\x94\xdd%s" % count.to_bytes(4, "big"))
+    head += b"\xa5NAMES" * (count - 500_000)
+    data = zlib.compress(len(head).to_bytes(4, "big") + head)
     assert len(data) < 30_000
 
     tracemalloc.start()
@@ -184,30 +211,39 @@ def test_changed_bytes_raise_data_error_or_are_a_record(record: LogRecord, data:
     assert LogRecord.from_bytes(decoded.to_bytes()) == decoded
 
 
-def packed(**fields: Any) -> bytes:
-    return msgspec.msgpack.encode({"id": "i", "by": "b"} | fields)
+def packed(data: bytes = b"", **fields: Any) -> bytes:
+    """Return a record with these fields in its head, and data of events."""
+    return headed(msgspec.msgpack.encode({"id": "i", "by": "b"} | fields)) + data
+
+
+def headed(head: bytes) -> bytes:
+    return len(head).to_bytes(4, "big") + head
 
 
 @pytest.mark.parametrize(
     ("data", "error_text"),
     [
-        (b"", "Input data was truncated"),
+        (b"", "it is truncated"),
+        (bytes(3), "it is truncated"),
+        (bytes(4), "Input data was truncated"),
+        (packed()[:-1], "its head is truncated"),
         (packed(id=""), "invalid LogRecord.id '': expected a str of 1 to 256 characters"),
         (packed(id="i" * 257), "invalid LogRecord.id"),
         (packed(by=1), "Expected `str`, got `int` - at `$.by`"),
-        (packed(events=[["N"], [-1], [0], b""]), "invalid sequence -1 in LogRecord.events"),
-        (packed(events=[["N"], [2**63], [0], b""]), "invalid sequence 9223372036854775808"),
-        (packed(events=[["N"], [1], [-1], b""]), "invalid size -1 in LogRecord.events"),
-        (packed(events=[["N"], [1], [2], b"1"]), "has 1 bytes of data: expected 2, the sum"),
-        (packed(events=[["N", "N"], [1], [0], b""]), "has 2 names, 1 sequences and 1 sizes"),
-        (packed(events=[["N"], [1], [], b""]), "has 1 names, 1 sequences and 0 sizes"),
-        (packed(events=[["N"], ["1"], [0], b""]), "Expected `int`, got `str`"),
-        (packed(events=[["N"], [1], [0], "1"]), "Expected `bytes`"),
+        (packed(events=[["N"], [-1], [0]]), "invalid sequence -1 in LogRecord.events"),
+        (packed(events=[["N"], [2**63], [0]]), "invalid sequence 9223372036854775808"),
+        (packed(events=[["N"], [1], [-1]]), "invalid size -1 in LogRecord.events"),
+        (packed(b"1", events=[["N"], [1], [2]]), "has 1 bytes of data: expected 2, the sum"),
+        (packed(events=[["N", "N"], [1], [0]]), "has 2 names, 1 sequences and 1 sizes"),
+        (packed(events=[["N"], [1], []]), "has 1 names, 1 sequences and 0 sizes"),
+        (packed(events=[["N"], ["1"], [0]]), "Expected `int`, got `str`"),
+        (packed(b"1"), "has 1 bytes of data: expected 0"),
+        (packed(events=[["N"], [1], [1], [b"1"]]), "its head has data of events"),
         (packed(session={"id": "", "sequence": 1, "version": 10}), "invalid Session.id ''"),
         (packed(session={"id": "s", "sequence": -1, "version": 10}), "Session.sequence -1"),
-        (b"\x91" * 100_000, "Expected `object`, got `array`"),
-        (b"\x81\xa5later" + b"\x91" * 100_000, "recursion"),
-        (b"\xdf\xff\xff\xff\xff", "truncated"),
+        (headed(b"\x91" * 100_000), "Expected `object`, got `array`"),
+        (headed(b"\x81\xa5later" + b"\x91" * 100_000), "recursion"),
+        (headed(b"\xdf\xff\xff\xff\xff"), "truncated"),
         (bytes(MAX_RECORD_SIZE + 1), "it has 16777217 bytes: expected at most 16777216"),
         (zlib.compress(bytes(MAX_RECORD_SIZE + 1)), "it decompresses to more than 16777216 bytes"),
         (zlib.compress(packed())[:-1], "its zlib data is truncated"),
@@ -251,7 +287,8 @@ def test_invalid_head_raises_data_error(data: bytes) -> None:
         (of(("N", 2**63, b"")), "invalid sequence 9223372036854775808"),
         (of(("N", "1", b"")), "invalid LogRecord.events"),  # type: ignore[arg-type]
         (LogRecord("i", "b", events=(("N", 1, b""),)), "expected LoggedEvents"),  # type: ignore[arg-type]
-        (LogRecord("i", "b", events=LoggedEvents(("N",), (1,), (2,), b"1")), "has 1 bytes of data"),
+        (LogRecord("i", "b", events=LoggedEvents(("N",), (1,), (2,), (b"1",))), "has 1 bytes"),
+        (LogRecord("i", "b", events=LoggedEvents(("N",), (1,), (1,), ("1",))), "expected bytes"),  # type: ignore[arg-type]
         (LogRecord("i", "b", "s"), "invalid LogRecord.session 's'"),  # type: ignore[arg-type]
     ],
 )
