@@ -52,7 +52,7 @@ class NatsShared:
     async def call(self, request: Awaitable[T]) -> T:
         """Return the result of a request. Raises `StoreError` after the time limit."""
         try:
-            with anyio.fail_after(self._timeout):
+            async with asyncio.timeout(self._timeout):
                 return await request
         except TimeoutError:
             # The connection may be dead without a sign.
