@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Awaitable
 from typing import TypeVar
 
-import anyio
 import msgspec
 
 from gateway_fleet._nats_api import JetStream
