@@ -11,6 +11,7 @@ import anyio
 from gateway_fleet._owner import ShardOwner
 from gateway_fleet._presences import Presences
 from gateway_fleet._runtime import Notifier
+from gateway_fleet._store_failures import StoreFailures
 from gateway_fleet.store import StoreError
 from gateway_proto import Config, DataError, GaveUpError, LocalProtocolError, State, UpdatePresence
 from gateway_proto.fleet import (
@@ -68,8 +69,10 @@ class CommandService:
         owner_of: Callable[[int], ShardOwner | None],
         presences: Presences,
         on_notice: Callable[[], object],
+        failures: StoreFailures,
     ) -> None:
         self._on_notice = on_notice
+        self._failures = failures
         self._presences = presences
         self._mailbox = mailbox_of(member)
         self._bot = bot
@@ -95,9 +98,11 @@ class CommandService:
             return
         try:
             messages = await self._store.take(self._mailbox)
-        except StoreError:
+        except StoreError as error:
+            self._failures.request(None, "mailbox", error)
             await anyio.sleep(_RETRY_SECONDS)
             return
+        self._failures.request(None, "mailbox", None)
         now = anyio.current_time()
         if any(map(is_notice, messages)):
             self._on_notice()

@@ -14,6 +14,7 @@ from collections.abc import Collection
 import msgspec
 
 from gateway_fleet._runtime import Notifier
+from gateway_fleet._store_failures import StoreFailures
 from gateway_fleet._stored_values import decode_stored
 from gateway_fleet.store import Store, StoreError
 from gateway_proto.fleet import mailbox_of
@@ -37,12 +38,18 @@ async def ask_to_drain(store: Store, member: str, members: Collection[str]) -> N
             await post(mailbox_of(member), notice(secrets.token_hex(8), 0), NOTICE_SECONDS)
 
 
-async def until_asked(store: Store, member: str, heartbeat: Notifier) -> None:
+async def until_asked(
+    store: Store, member: str, heartbeat: Notifier, failures: StoreFailures
+) -> None:
     """Return once a member is asked to drain, after the first look; look at each heartbeat."""
     earlier: list[str | None] = []
     while True:
-        with contextlib.suppress(StoreError):
+        try:
             request = (await _read(store))[0].get(member)
+        except StoreError as error:
+            failures.request(None, "drain requests", error)
+        else:
+            failures.request(None, "drain requests", None)
             if earlier and request not in (None, *earlier):
                 return
             earlier = earlier or [request]

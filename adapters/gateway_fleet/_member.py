@@ -69,6 +69,7 @@ class Member:
             self.owners.sender,
             self.owners.presences,
             self.owners.coordinator.look,
+            self.failures,
         )
         self._scope: anyio.CancelScope | None = None
         self._finished: anyio.Event | None = None
@@ -141,7 +142,8 @@ class Member:
         await self.shards.stop()
 
     async def _drain_if_asked(self) -> None:
-        await until_asked(self.store, self.name, self.owners.coordinator.answered)
+        answered = self.owners.coordinator.answered
+        await until_asked(self.store, self.name, answered, self.failures)
         await self.ask_to_drain()
 
     @property

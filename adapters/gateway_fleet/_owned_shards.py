@@ -58,7 +58,7 @@ class OwnedShards:
             role, self.by_id, membership, self._end_session, publish=publish
         )
         self.lease: Lease = Lease(self.coordinator, interval)
-        self.presences: Presences = Presences(store)
+        self.presences: Presences = Presences(store, self.coordinator.failures)
         self._membership = membership
         self._member = member
         self._store = store

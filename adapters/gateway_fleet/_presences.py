@@ -8,6 +8,7 @@ import anyio
 
 from gateway_fleet._owner import ShardOwner
 from gateway_fleet._runtime import Notifier
+from gateway_fleet._store_failures import StoreFailures
 from gateway_fleet.store import Store, StoreError
 from gateway_proto import DataError, GaveUpError, LocalProtocolError, State
 from gateway_proto.driver.log_text import clean
@@ -49,8 +50,9 @@ class Presences:
     presence is read when the shard is acquired, and when another process says that it wrote one.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, failures: StoreFailures) -> None:
         self._store = store
+        self._failures = failures
         self._kept: dict[int, _Kept] = {}
 
     async def keep(self, owner: ShardOwner) -> None:
@@ -102,8 +104,10 @@ class Presences:
                 key = presence_key(owner.shard_id)
                 value, found = await self._store.compare_and_set(key, None, 0)
                 break
-            except StoreError:
+            except StoreError as error:
+                self._failures.request(owner.shard_id, "presence", error)
                 await anyio.sleep(_RETRY_SECONDS)
+        self._failures.request(owner.shard_id, "presence", None)
         if value is None or found == kept.revision:
             return
         # Before READY `send` would wait, and then events are read without a limit.

@@ -8,6 +8,7 @@ import pytest
 from gateway_fleet import MemoryStore, StoreError, open_fleet
 from gateway_fleet._drains import ask_to_drain, until_asked
 from gateway_fleet._runtime import Notifier
+from gateway_fleet._store_failures import StoreFailures
 from gateway_proto import Config, DialFailed, Dispatch, Ready
 from tests.adapters.fleet_members import FAST, Bench, run, until
 from tests.adapters.support import KITS, Kit
@@ -54,7 +55,7 @@ def test_request_to_drain_is_seen_at_a_heartbeat(kit: Kit) -> None:
         store, heartbeat, seen = MemoryStore(), Notifier(), []
 
         async def wait(name: str) -> None:
-            await until_asked(store, name, heartbeat)
+            await until_asked(store, name, heartbeat, StoreFailures())
             seen.append(name)
 
         await ask_to_drain(store, "one", ["one"])  # to an earlier member

@@ -10,6 +10,7 @@ import pytest
 
 from gateway_fleet import MemoryStore
 from gateway_fleet._presences import Presences, presence_key
+from gateway_fleet._store_failures import StoreFailures
 from gateway_proto import Activity, LocalProtocolError, State, UpdatePresence
 from gateway_proto.fleet import DesiredPresence
 from tests.adapters.support import KITS, Kit
@@ -63,7 +64,7 @@ def test_presence_that_cannot_be_sent_is_logged_once(
         owner: Any = Owner()
         store = MemoryStore()
         await write(store, value)
-        presences = Presences(store)
+        presences = Presences(store, StoreFailures())
         async with kit.limit(), anyio.create_task_group() as tasks:
             tasks.start_soon(presences.keep, owner)
             while not caplog.messages:

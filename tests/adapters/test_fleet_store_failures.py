@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,12 +11,23 @@ import anyio
 import pytest
 
 from gateway_fleet import MemoryStore, StoreError
+from gateway_fleet._command_service import CommandService
 from gateway_fleet._coordinator import Coordinator
+from gateway_fleet._drains import until_asked
 from gateway_fleet._keeper import Keeper
+from gateway_fleet._presences import Presences
+from gateway_fleet._runtime import Notifier
 from gateway_fleet._slots import SharedSlots, identify_slots
 from gateway_fleet._store_failures import StoreFailures
 from gateway_proto import Config, Dispatch, Ready
-from gateway_proto.fleet import Generation, Generations, LogHead, LogRecord, Membership
+from gateway_proto.fleet import (
+    GatewaySettings,
+    Generation,
+    Generations,
+    LogHead,
+    LogRecord,
+    Membership,
+)
 from gateway_proto.shards import ShardPlan
 from tests.adapters.virtual_time import feed_shard, owner_of, run
 
@@ -52,6 +63,10 @@ class UnreliableStore(MemoryStore):
     ) -> tuple[bytes | None, int]:
         self._check("compare_and_set")
         return await super().compare_and_set(key, value, revision)
+
+    async def take(self, mailbox: str) -> list[bytes]:
+        self._check("take")
+        return await super().take(mailbox)
 
     async def records(self, shard: int, after: int) -> AsyncGenerator[tuple[int, LogRecord], None]:
         self._check("records")
@@ -225,6 +240,57 @@ def test_generations_that_cannot_be_read_are_logged(logged: Any) -> None:
     (_, fails), (_, again) = logged()
     assert fails == "generations: the store fails, trying again: compare_and_set failed"
     assert again.startswith("generations: the store answers again after 12.")
+
+
+async def _read_mailbox(store: UnreliableStore) -> None:
+    unused: Any = None
+    service = CommandService(
+        *("me", store, store, GatewaySettings(10), lambda _: None),
+        *(unused, lambda: None, StoreFailures()),
+    )
+    await service.run()
+
+
+async def _keep_presence(store: UnreliableStore) -> None:
+    owner: Any = SimpleNamespace(shard_id=3)
+    await Presences(store, StoreFailures()).keep(owner)
+
+
+async def _look_for_drain_requests(store: UnreliableStore) -> None:
+    heartbeat = Notifier()
+    async with anyio.create_task_group() as group:
+        group.start_soon(until_asked, store, "me", heartbeat, StoreFailures())
+        while True:
+            await anyio.sleep(0.2)
+            heartbeat.notify()
+
+
+@pytest.mark.parametrize(
+    ("read", "verb", "what"),
+    [
+        (_read_mailbox, "take", "mailbox"),
+        (_keep_presence, "compare_and_set", "shard 3: presence"),
+        (_look_for_drain_requests, "compare_and_set", "drain requests"),
+    ],
+)
+def test_reads_that_fail_while_heartbeats_succeed_are_logged(
+    read: Callable[[UnreliableStore], Awaitable[None]], verb: str, what: str, logged: Any
+) -> None:
+    async def main() -> None:
+        store = UnreliableStore()
+        store.failing = {verb}
+        async with anyio.create_task_group() as group:
+            group.start_soon(read, store)
+            await anyio.sleep(12.0)
+            store.failing = set()
+            await anyio.sleep(3.0)
+            group.cancel_scope.cancel()
+
+    run(main)
+
+    (level, fails), (_, again) = logged()
+    assert (level, fails) == ("WARNING", f"{what}: the store fails, trying again: {verb} failed")
+    assert again.startswith(f"{what}: the store answers again after 1")
 
 
 def test_appends_that_fail_are_logged(logged: Any) -> None:

@@ -12,6 +12,7 @@ from gateway_fleet import MemoryStore, StoreError
 from gateway_fleet._command_service import CommandService
 from gateway_fleet._coordinator import Coordinator
 from gateway_fleet._lease import Lease
+from gateway_fleet._store_failures import StoreFailures
 from gateway_proto import (
     Dial,
     DialPurpose,
@@ -161,7 +162,8 @@ def test_deadline_of_a_command_begins_before_it_was_taken(seconds: float, outcom
         owner: Any = SimpleNamespace(gateway=gateway)
         presences: Any = None
         service = CommandService(
-            "me", bot, store, GatewaySettings(10), lambda _: owner, presences, lambda: None
+            *("me", bot, store, GatewaySettings(10), lambda _: owner),
+            *(presences, lambda: None, StoreFailures()),
         )
         command = encode_command(UpdateVoiceState("1", None))
         message = CommandMessage("id", 1, "sender", 0, seconds, command)
@@ -185,7 +187,8 @@ def test_commands_above_the_capacity_stay_in_the_mailbox() -> None:
         presences: Any = None
         settings = GatewaySettings(10)
         service = CommandService(
-            "me", store, store, settings, lambda _: owner, presences, lambda: None
+            *("me", store, store, settings, lambda _: owner),
+            *(presences, lambda: None, StoreFailures()),
         )
         service._inbox = CommandInbox(max_pending=1)
         command = encode_command(UpdateVoiceState("1", None))
