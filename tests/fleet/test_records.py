@@ -90,7 +90,7 @@ def test_events_are_equal_however_their_data_is_divided() -> None:
     assert whole == divided
     assert hash(whole) == hash(divided)
     assert [*whole] == [*divided] == [("N", 1, b"a"), ("N", 2, b"bc")]
-    assert whole != LoggedEvents(*columns, (b"abd",))
+    assert whole != LoggedEvents(*columns, (b"abx",))
     assert whole != [*whole]
 
 
