@@ -149,6 +149,7 @@ class Crossing:
             while not owner.is_over and _has_missed_events(owner.gateway):
                 await anyio.sleep(_POLL_SECONDS)
         owner.is_closing = True
+        owner.may_identify = False
         await self._remove(owner.shard_id)
         await self.until_handled(owner)
         owner.cut_over()

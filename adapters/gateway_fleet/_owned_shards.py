@@ -89,15 +89,18 @@ class OwnedShards:
         return self._metrics.text(statuses, identifies_left=identifies_left)
 
     async def may_identify(self, shard_id: int) -> bool:
-        """Whether a shard is still owned: else another member may have its session already."""
+        """Whether a shard is still owned: else another member may have its session already.
+
+        One that is about to be closed may not, since its READY would be lost.
+        """
         owner = self.get(shard_id)
-        if owner is None:
+        if owner is None or not owner.may_identify:
             return False
         if not (has_head := await owner.has_head()):
             owner.end()
             self._membership.fenced(shard_id, owner.claim.id, now=anyio.current_time())
             self.coordinator.changed()
-        return has_head
+        return has_head and owner.may_identify
 
     async def run(self, shards: Any) -> None:
         """Own shards, of those of the adapter, until cancelled."""
@@ -203,6 +206,7 @@ class OwnedShards:
         while owner.gateway is None and self.crossing.role is not GenerationRole.LEAVING:
             await anyio.sleep(_POLL_SECONDS)  # it was claimed just now
         if owner.gateway is not None:
+            owner.may_identify = False  # before `until_settled` looks whether it has identified
             await owner.until_settled()
             await self._remove(shard_id)
             # The events that were received are handled, or logged, before another resumes.

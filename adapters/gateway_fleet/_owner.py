@@ -45,6 +45,8 @@ class ShardOwner:
         self.ledger: Ledger = Ledger(member, claim, keep_events=keep_events)
         self.gateway: Any = None
         self._report = report
+        self.may_identify: bool = True
+        """Whether the shard may get an identify slot: it is not about to be closed."""
         self.is_leaving: bool = False
         """Whether the last events are logged without a delay."""
         self.is_closing = False

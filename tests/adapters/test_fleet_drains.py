@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import anyio
 import pytest
 
@@ -10,7 +12,7 @@ from gateway_fleet._drains import ask_to_drain, until_asked
 from gateway_fleet._runtime import Notifier
 from gateway_fleet._store_failures import StoreFailures
 from gateway_proto import Config, DialFailed, Dispatch, Ready
-from tests.adapters.fleet_members import FAST, Bench, run, until
+from tests.adapters.fleet_members import FAST, Bench, CutStore, run, until
 from tests.adapters.support import KITS, Kit
 
 pytestmark = pytest.mark.parametrize("kit", KITS, ids=str)
@@ -33,6 +35,61 @@ def test_member_that_is_asked_drains(kit: Kit) -> None:
         assert bench.received["Identify"] == 4
 
     run(kit, 4, body)
+
+
+class HeldStore(CutStore):
+    """A store that answers no question about a head after the first append, until it is released.
+
+    A member asks that question before it identifies.
+    """
+
+    def __init__(self, store: Any) -> None:
+        super().__init__(store)
+        self.held: list[anyio.Event] = []
+        self.released = anyio.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        verb = getattr(self._store, name)
+
+        async def append(*arguments: Any) -> Any:
+            position = await verb(*arguments)
+            if not self.held:
+                self.held.append(anyio.Event())
+            return position
+
+        async def head(shard: int) -> Any:
+            if self.held:
+                self.held[0].set()
+                await self.released.wait()
+            return await verb(shard)
+
+        return {"append": append, "head": head}.get(name, verb)
+
+    def scoped(self, prefix: str) -> HeldStore:
+        scope = HeldStore(self._store.scoped(prefix))
+        scope.held, scope.released = self.held, self.released
+        return scope
+
+
+def test_shard_that_is_about_to_be_closed_does_not_identify(kit: Kit) -> None:
+    async def body(bench: Bench) -> None:
+        store = HeldStore(bench.store)
+        only = await bench.start(store)
+        await until(lambda: bool(store.held) and store.held[0].is_set())
+        shards = only.fleet._member.shards
+        remove = shards.remove
+
+        async def remove_late(*arguments: Any, **options: Any) -> Any:
+            store.released.set()
+            await anyio.sleep(0.1)
+            return await remove(*arguments, **options)
+
+        shards.remove = remove_late
+        await only.fleet.drain()
+
+        assert bench.received["Identify"] == 0
+
+    run(kit, 1, body)
 
 
 def test_member_without_an_answer_to_its_lookup_drains_at_once(kit: Kit) -> None:
