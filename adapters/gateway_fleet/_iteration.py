@@ -12,7 +12,7 @@ from gateway_proto.fleet import Cutover
 __all__ = ["FleetIteration", "PublishingIteration"]
 
 _Item: TypeAlias = tuple[int | None, Event | Cutover]
-_BATCH = 64
+_BATCH = 256
 """Maximum number of events of one shard that are logged at once."""
 
 

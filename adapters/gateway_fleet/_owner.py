@@ -69,7 +69,7 @@ class ShardOwner:
         return self._report.status(self.gateway, pending=self.ledger.pending_bytes, now=now)
 
     def add(self, event: Event) -> None:
-        """Add an event to the ledger: one that was taken, or one that was handled."""
+        """Add an event that was handled to the ledger, which keeps the session alone."""
         if self.is_closing and not isinstance(event, Dispatch):
             return  # the session was ended on purpose
         if not self.is_over:
@@ -79,11 +79,14 @@ class ShardOwner:
             self._wake()
 
     def taken(self, events: list[Event]) -> list[Event]:
-        """Return those of the events that `add_all` adds: plain dispatches, or another alone."""
-        self._report.taken(events[-1])
-        if self.is_closing and not isinstance(events[-1], Dispatch):
-            return []  # the session was ended on purpose
-        return events
+        """Return those of the events that `add_all` adds.
+
+        They are one or more plain dispatches, or another event alone.
+        """
+        first = events[0]
+        self._report.taken(first)
+        is_end = self.is_closing and not isinstance(first, Dispatch)
+        return [] if is_end else events  # the session was ended on purpose
 
     async def add_all(self, left: list[Event]) -> None:
         """Move events from a list to the ledger, and wait while that has no room.

@@ -1,8 +1,8 @@
 """Lua scripts of `RedisStore`: each verb that reads and writes is one atomic script.
 
 The log of a shard is a stream whose ids are `<position>-0`. An entry is a record, and has a field
-for each of its parts, in order. The head of the log is a hash, which is written with the log and is
-never trimmed:
+for each of its parts, in order; the names of the fields say nothing. The head of the log is a hash,
+which is written with the log and is never trimmed:
 
 | field | contents |
 |---|---|

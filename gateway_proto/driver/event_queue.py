@@ -25,6 +25,8 @@ __all__ = ["BaseGateway", "RoundRobin", "log_error", "log_events"]
 
 _logger = logging.getLogger("gateway_proto")
 _ONLY_DISPATCHES = {Dispatch}
+_MAX_TAKEN = 256
+"""Maximum number of events that are taken at once."""
 
 
 class BaseGateway(abc.ABC):
@@ -138,16 +140,20 @@ class BaseGateway(abc.ABC):
         return event
 
     def _next_events(self, most: int) -> list[Event]:
-        """Return up to `most` plain dispatches, or another event alone; they count as handled."""
+        """Return plain dispatches, or another event alone; they count as handled.
+
+        They are up to `most`, and 256.
+        """
         self.handled()
         if not self._next:
             self._next, self._incoming = self._incoming, []
             self._next.reverse()
             self._next_size, self._incoming_size = self._incoming_size, 0
-        events = self._next[: -most - 1 : -1]
-        if {*map(type, events)} != _ONLY_DISPATCHES:
-            others = (at for at, event in enumerate(events) if type(event) is not Dispatch)
-            del events[next(others, 0) or 1 :]
+        # With a limit the cost of a call does not grow with the queue, if kinds alternate.
+        events = self._next[: -min(most, _MAX_TAKEN) - 1 : -1]
+        if events and {*map(type, events)} != _ONLY_DISPATCHES:
+            kinds = [type(event) is Dispatch for event in events]
+            del events[kinds.index(False) or 1 :]
         del self._next[len(self._next) - len(events) :]
         if not self._next:
             self._next_size = 0

@@ -102,7 +102,7 @@ class BaseShards(abc.ABC, Generic[G]):
         return None if taken is None else (self._ids[taken[0]], taken[1])
 
     def next_events_nowait(self, most: int) -> tuple[int | None, list[Event]] | None:
-        """Return up to `most` queued events of one shard, or None. They count as handled.
+        """Return queued events of one shard, up to `most`, or None. They count as handled.
 
         Several are all of the type `Dispatch` itself: an event of another type is returned alone.
         Call it only in the task that iterates. Raises `LocalProtocolError` unless `most` is 1 or

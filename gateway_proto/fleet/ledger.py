@@ -14,7 +14,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable, Sequence
-from itertools import accumulate
+from itertools import accumulate, repeat
 from typing import Any, cast
 
 import msgspec
@@ -34,7 +34,6 @@ from gateway_proto.fleet.records import (
     LogHead,
     LogRecord,
     check_head,
-    event_size,
     events_size,
 )
 from gateway_proto.session import Session, session_after
@@ -56,8 +55,9 @@ Each append takes 0.25 to 0.4 ms of CPU time in the client of an engine, whateve
 record of this size is not compressed, and is below the usual limit for a message, 1 MiB.
 """
 _ONLY_DISPATCHES = {Dispatch}
-_AT_ONCE = 64
-"""Number of events among which one that needs `add` costs the others the fast path."""
+_AT_ONCE = 256
+"""Number of events among which one that needs `add` costs the others the fast path. Their data is
+one part of a record: the work of an engine grows with the parts."""
 
 
 class _Batch:
@@ -203,10 +203,17 @@ class Ledger:
         """
         added = 0
         while added < len(events) and self.has_room:
-            at_once = self._add_at_once(events[added : added + _AT_ONCE])
-            if not at_once:
-                self.add(events[added])
-            added += at_once or 1
+            some = events[added : added + _AT_ONCE]
+            at_once = self._add_at_once(some)
+            if at_once:
+                added += at_once
+                continue
+            # Without room for the first one, `add` begins a batch, which has room for the others.
+            for event in some if at_once is None else some[:1]:
+                if self._pending >= self._most:
+                    break
+                self.add(event)
+                added += 1
         return added
 
     def touch(self) -> None:
@@ -334,7 +341,7 @@ class Ledger:
         if self._keep_events:
             name = event.name if event.name.isascii() else _without_surrogates(event.name)
             data = event.raw
-            size = event_size(len(name), len(data))
+            size = events_size(1, len(name), len(data))
             if size > _MAX_EVENT_SIZE:
                 raise LocalProtocolError(
                     f"{name[:80]} has {size} bytes: a record of a log has at most "
@@ -354,10 +361,11 @@ class Ledger:
             batch.size += size
             self._pending += size
 
-    def _add_at_once(self, events: Sequence[Event]) -> int:
-        """Add events to the last batch as far as it has room, if no event needs `add`.
+    def _add_at_once(self, events: Sequence[Event]) -> int | None:
+        """Add events to the last batch as far as it has room, unless one needs `add`.
 
-        Returns how many were added. It runs a few lines of Python for each event, and no function.
+        Returns how many were added; None if one needs `add`. It runs a few lines of Python for each
+        event, and no function.
         """
         batch = self._batches[-1]
         if (
@@ -366,7 +374,7 @@ class Ledger:
             or not self._keep_events
             or self._is_over
         ):
-            return 0
+            return None
         dispatches = cast("Sequence[Dispatch]", events)
         names = [event.name for event in dispatches]
         sequences: Any = [event.sequence for event in dispatches]
@@ -376,17 +384,15 @@ class Ledger:
         size = events_size(len(names), len(text), sum(sizes))
         room = min(self._limit - batch.size, self._most - self._pending)
         if size > room:
-            fitting = bisect_right([*accumulate(map(event_size, map(len, names), sizes))], room)
+            each = map(events_size, repeat(1), map(len, names), sizes)
+            fitting = bisect_right([*accumulate(each)], room)
             del names[fitting:], sequences[fitting:], sizes[fitting:], data[fitting:]
             text = "".join(names)
             size = events_size(len(names), len(text), sum(sizes))
-        if (
-            not names
-            or not text.isascii()
-            or not _are_numbers(sequences)
-            or len(batch.names) + len(names) > MAX_EVENTS
-        ):
+        if not names or len(batch.names) + len(names) > MAX_EVENTS:
             return 0
+        if not text.isascii() or not _are_numbers(sequences):
+            return None
         batch.add(names, sequences, sizes, b"".join(data))
         batch.size += size
         self._pending += size

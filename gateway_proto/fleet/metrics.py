@@ -42,7 +42,7 @@ class FleetMetrics:
         self._sessions_lost = 0
 
     def received(self, shard: int, name: str) -> None:
-        """Count a dispatch of a shard."""
+        """Count a dispatch of a shard that was handled, or is in its log."""
         self._events[shard] += 1
         self._types[_bounded(self._types, name)] += 1
 
@@ -93,14 +93,14 @@ class FleetMetrics:
             *_family(
                 "gateway_events",
                 "counter",
-                "Dispatches received, by shard.",
+                "Dispatches that were handled or logged, by shard.",
                 _labelled("_total", "shard", self._events),
             ),
             # Apart from the shards: the product of both is too large for Prometheus.
             *_family(
                 "gateway_events_by_type",
                 "counter",
-                "Dispatches received, by the name of the event.",
+                "Dispatches that were handled or logged, by the name of the event.",
                 _labelled("_total", "type", self._types),
             ),
             *_family(

@@ -16,6 +16,7 @@ from typing import Annotated, Any, TypeAlias, TypeVar
 import msgspec
 
 from gateway_proto._checks import (
+    BOOL,
     Check,
     check_fields,
     instance_of,
@@ -60,8 +61,8 @@ usual limit for a message of an engine is 1 MiB, which only records with a large
 512 KiB as the limit, the records of the benchmarks' corpus took 0.4 µs more per event.
 """
 _ZLIB = b"\x78"
-"""First byte of zlib data (RFC 1950, section 2.2). A length never begins with it: that of the
-largest head begins with 0 or 1."""
+"""First byte of zlib data (RFC 1950, section 2.2). A record that is not compressed begins with 0,
+since it has at most 16 MiB."""
 _LENGTH = struct.Struct(">I")
 """Length of the head, which precedes it."""
 _MAX_PARTS = 64
@@ -80,8 +81,22 @@ _NAME_OR_EMPTY = Check(
     lambda value: is_text(value) and len(value) <= MAX_NAME_LENGTH,
     f"a str of at most {MAX_NAME_LENGTH} characters, without lone surrogates",
 )
+_EVENT = Check(
+    lambda value: (
+        isinstance(value, tuple)
+        and [*map(type, value)] == [str, int, bytes]
+        and is_text(value[0])
+        and 0 <= value[1] <= MAX_SEQUENCE
+    ),
+    f"a tuple of a name without lone surrogates, an int from 0 to {MAX_SEQUENCE}, and bytes",
+)
 _HEAD_FIELDS = {"position": integer(0, MAX_POSITION), "id": _NAME_OR_EMPTY, "by": _NAME_OR_EMPTY}
-_RECORD_FIELDS = {"id": NAME, "by": NAME, "after": _NAME_OR_EMPTY}
+_RECORD_FIELDS = {
+    "id": NAME,
+    "by": NAME,
+    "after": _NAME_OR_EMPTY,
+    **dict.fromkeys(("claim", "session_lost", "cutover", "entered"), BOOL),
+}
 
 
 class LogHead(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -114,21 +129,24 @@ class LogHead(msgspec.Struct, frozen=True, omit_defaults=True):
 class LoggedEvents(msgspec.Struct, frozen=True, eq=False, array_like=True):
     """Events of a record as columns. Iterate over it to get each event as a `LoggedEvent`.
 
-    An object for each event would take 0.4 µs more per event that is logged (CPython 3.13).
+    `of` makes them from events, and checks these. The types in columns are not checked. An object
+    for each event would take 0.4 µs more per event that is logged (CPython 3.13).
     """
 
     names: _Column[str] = ()
     sequences: _Column[int] = ()
     sizes: _Column[int] = ()
     """Bytes of the data of each event."""
-    parts: tuple[bytes, ...] = ()
+    parts: _Column[bytes] = ()
     """Data of all events, one after the other, divided anywhere."""
 
     @classmethod
     def of(cls, *events: LoggedEvent) -> LoggedEvents:
-        """Return the columns of events."""
+        """Return the columns of events. Raises `LocalProtocolError` for one of other types."""
         if not events:
             return cls()
+        for event in events:
+            _EVENT.named("event", event)
         names, sequences, data = zip(*events, strict=True)
         return cls(names, sequences, (*map(len, data),), data)
 
@@ -141,6 +159,9 @@ class LoggedEvents(msgspec.Struct, frozen=True, eq=False, array_like=True):
         if not isinstance(other, LoggedEvents):
             return NotImplemented
         return (*self._columns(), self.data) == (*other._columns(), other.data)
+
+    def __ne__(self, other: object) -> bool:  # that of msgspec.Struct compares the identity
+        return not self == other
 
     def __hash__(self) -> int:
         return hash(self._columns())
@@ -203,8 +224,11 @@ class LogRecord(msgspec.Struct, frozen=True, omit_defaults=True):
         try:
             _check_record(self)
             events = self.events
-            columns = LoggedEvents(events.names, events.sequences, events.sizes)
-            head = msgspec.msgpack.encode(msgspec.structs.replace(self, events=columns))
+            record = self
+            if events.parts:
+                columns = LoggedEvents(events.names, events.sequences, events.sizes)
+                record = msgspec.structs.replace(self, events=columns)
+            head = msgspec.msgpack.encode(record)
         except LocalProtocolError:
             raise
         except (TypeError, ValueError, OverflowError) as error:
@@ -212,11 +236,14 @@ class LogRecord(msgspec.Struct, frozen=True, omit_defaults=True):
         data = events.parts if len(events.parts) <= _MAX_PARTS else (events.data,)
         parts = [_LENGTH.pack(len(head)) + head, *data]
         size = sum(map(len, parts))
+        if _COMPRESS_ABOVE < size <= MAX_RECORD_SIZE:
+            parts = [zlib.compress(b"".join(parts), 1)]
+            size = len(parts[0])  # more than before, if the data cannot be compressed
         if size > MAX_RECORD_SIZE:
             raise LocalProtocolError(
                 f"LogRecord has {size} bytes: expected at most {MAX_RECORD_SIZE}"
             )
-        return [zlib.compress(b"".join(parts), 1)] if size > _COMPRESS_ABOVE else parts
+        return parts
 
     def to_bytes(self) -> bytes:
         """Return the parts of `to_parts` as one value."""
@@ -271,14 +298,9 @@ def claim_record(member: str, claim_id: str, head: LogHead) -> LogRecord:
     return LogRecord(claim_id, member, head.session, claim=True, after=head.id)
 
 
-def event_size(name: int, data: int) -> int:
-    """Return the maximum bytes that an event adds to a record, by lengths of name and data."""
-    return 4 * name + data + _EVENT_OVERHEAD
-
-
-def events_size(count: int, names: int, data: int) -> int:
-    """Return the sum of `event_size`, by the number of events and lengths of all names and data."""
-    return 4 * names + data + _EVENT_OVERHEAD * count
+def events_size(count: int, names_length: int, data_size: int) -> int:
+    """Return the maximum bytes that so many events add to a record."""
+    return 4 * names_length + data_size + _EVENT_OVERHEAD * count
 
 
 def check_head(head: LogHead) -> None:
@@ -304,23 +326,22 @@ def _check_record(record: LogRecord) -> None:
         )
     if count and not 0 <= min(events.sequences) <= max(events.sequences) <= MAX_SEQUENCE:
         wrong = next(each for each in events.sequences if not 0 <= each <= MAX_SEQUENCE)
-        raise _outside("sequence", wrong, MAX_SEQUENCE)
+        raise LocalProtocolError(
+            f"invalid sequence {shown(wrong)} in LogRecord.events: expected an int from 0 to "
+            f"{MAX_SEQUENCE}"
+        )
     if count and min(events.sizes) < 0:
-        raise _outside("size", min(events.sizes), MAX_RECORD_SIZE)
+        raise LocalProtocolError(
+            f"invalid size {shown(min(events.sizes))} in LogRecord.events: expected 0 or more"
+        )
     if not {*map(type, events.parts)} <= {bytes}:
-        raise rejected("LogRecord.events.parts", events.parts, "bytes")
+        raise rejected("LogRecord.events.parts", events.parts, "a tuple of bytes")
     size = sum(map(len, events.parts))
     if sum(events.sizes) != size:
         raise LocalProtocolError(
             f"LogRecord.events has {size} bytes of data: expected {sum(events.sizes)}, the sum of "
             f"its sizes"
         )
-
-
-def _outside(name: str, value: int, most: int) -> LocalProtocolError:
-    return LocalProtocolError(
-        f"invalid {name} {shown(value)} in LogRecord.events: expected an int from 0 to {most}"
-    )
 
 
 def _decoded(data: bytes) -> LogRecord:

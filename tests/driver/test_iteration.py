@@ -132,6 +132,16 @@ def test_several_events_taken_at_once_are_plain_dispatches() -> None:
     assert taken == [events[:2], [events[2]], [events[3]], [events[4]]]
 
 
+def test_at_most_256_events_are_taken_at_once() -> None:
+    rounds = RoundRobin()
+    gateway = Gateway(Client(CONFIG), queue_limit=9, round_robin=rounds)
+    gateway._enqueue([_dispatch(n) for n in range(300)])
+
+    batches = [rounds.next_events(1000), rounds.next_events(1000)]
+
+    assert [len(batch[1]) for batch in batches if batch is not None] == [256, 44]
+
+
 def test_event_taken_alone_is_handled_when_others_are_taken() -> None:
     rounds = RoundRobin()
     gateway = Gateway(Client(CONFIG), queue_limit=9, round_robin=rounds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import tracemalloc
 import zlib
 from typing import Any
@@ -88,6 +89,7 @@ def test_events_are_equal_however_their_data_is_divided() -> None:
     whole, divided = (LoggedEvents(*columns, parts) for parts in ((b"abc",), (b"ab", b"c")))
 
     assert whole == divided
+    assert not whole != divided  # noqa: SIM202
     assert hash(whole) == hash(divided)
     assert [*whole] == [*divided] == [("N", 1, b"a"), ("N", 2, b"bc")]
     assert whole != LoggedEvents(*columns, (b"abx",))
@@ -149,6 +151,13 @@ def test_record_of_the_maximum_size_is_allowed() -> None:
     record = of_size(MAX_RECORD_SIZE)
 
     assert LogRecord.from_bytes(record.to_bytes()) == record
+
+
+def test_record_that_grows_by_compression_is_not_encoded() -> None:
+    noise = random.Random(0).randbytes(MAX_RECORD_SIZE - 2**10)
+
+    with pytest.raises(LocalProtocolError, match="expected at most 16777216"):
+        of(("N", 1, noise)).to_bytes()
 
 
 def test_larger_record_is_not_encoded() -> None:
@@ -283,18 +292,42 @@ def test_invalid_head_raises_data_error(data: bytes) -> None:
     [
         (LogRecord("", "b"), "invalid LogRecord.id ''"),
         (LogRecord("i", "b" * 257), "invalid LogRecord.by"),
-        (of(("\ud800", 1, b"")), "invalid LogRecord.events"),
-        (of(("N", 2**63, b"")), "invalid sequence 9223372036854775808"),
-        (of(("N", "1", b"")), "invalid LogRecord.events"),  # type: ignore[arg-type]
+        (LogRecord("i", "b", events=LoggedEvents(("\ud800",), (1,), (0,))), "LogRecord.events"),
+        (
+            LogRecord("i", "b", events=LoggedEvents(("N",), (2**63,), (0,))),
+            "invalid sequence 92233",
+        ),
+        (LogRecord("i", "b", events=LoggedEvents(("N",), (-1,), (0,))), "invalid sequence -1"),
+        (LogRecord("i", "b", events=LoggedEvents(("N",), ("1",), (0,))), "LogRecord.events"),  # type: ignore[arg-type]
+        (LogRecord("i", "b", events=LoggedEvents(("N",), (1,), (-1,))), "invalid size -1"),
+        (LogRecord("i", "b", claim=1), "invalid LogRecord.claim 1"),  # type: ignore[arg-type]
         (LogRecord("i", "b", events=(("N", 1, b""),)), "expected LoggedEvents"),  # type: ignore[arg-type]
         (LogRecord("i", "b", events=LoggedEvents(("N",), (1,), (2,), (b"1",))), "has 1 bytes"),
-        (LogRecord("i", "b", events=LoggedEvents(("N",), (1,), (1,), ("1",))), "expected bytes"),  # type: ignore[arg-type]
+        (LogRecord("i", "b", events=LoggedEvents(("N",), (1,), (1,), ("1",))), "a tuple of bytes"),  # type: ignore[arg-type]
         (LogRecord("i", "b", "s"), "invalid LogRecord.session 's'"),  # type: ignore[arg-type]
     ],
 )
 def test_invalid_record_is_not_encoded(record: LogRecord, error_text: str) -> None:
     with pytest.raises(LocalProtocolError, match=error_text):
         record.to_bytes()
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        ("\ud800", 1, b""),
+        ("N", -1, b""),
+        ("N", 2**63, b""),
+        ("N", True, b""),
+        ("N", 1.0, b""),
+        ("N", 1, "1"),
+        ("N", 1),
+        ["N", 1, b""],
+    ],
+)
+def test_invalid_event_is_rejected(event: Any) -> None:
+    with pytest.raises(LocalProtocolError, match=r"^invalid event "):
+        LoggedEvents.of(("N", 1, b""), event)
 
 
 @pytest.mark.parametrize("decode", [LogRecord.from_bytes, LogHead.from_bytes])
