@@ -38,7 +38,7 @@ T = TypeVar("T")
 _KEYS = 256
 """Keys of one call of a script."""
 _MIN_BATCH, _MAX_BATCH = 2, 16
-"""Numbers of records of one read: a record has 900 kB at most, unless one event is larger."""
+"""Numbers of records of one read: a record has 980 kB at most, unless one event is larger."""
 _BATCH_SIZE = 2**20
 """Bytes of a read up to which the next one has twice as many records."""
 

@@ -48,7 +48,7 @@ _MAX_ID_LENGTH = MAX_NAME_LENGTH - 16
 _POSITION = integer(1, MAX_POSITION)
 
 
-_MAX_BYTES = 900_000
+_MAX_BYTES = 980_000
 """Maximum bytes of the events of a record, by default.
 
 Each append takes 0.25 to 0.4 ms of CPU time in the client of an engine, whatever its size. A

@@ -84,8 +84,8 @@ def test_full_record_is_not_compressed_and_is_below_1_mib() -> None:
 
     data = record.to_bytes()
     # READY counts as 46 bytes, and each of the others as 1028.
-    assert len(record.events) == 1 + (900_000 - 46) // 1028
-    assert 875_000 < len(data) < 900_000
+    assert len(record.events) == 1 + (980_000 - 46) // 1028
+    assert 950_000 < len(data) < 980_000
     assert data.endswith(record.events.data)
 
 
