@@ -299,7 +299,7 @@ def claim_record(member: str, claim_id: str, head: LogHead) -> LogRecord:
 
 
 def events_size(count: int, names_length: int, data_size: int) -> int:
-    """Return the maximum bytes that so many events add to a record."""
+    """Return the maximum bytes that `count` events add to a record."""
     return 4 * names_length + data_size + _EVENT_OVERHEAD * count
 
 
