@@ -21,24 +21,28 @@ from gateway_proto.fleet import Generation
 
 __all__ = ["forget_cursors", "forget_generations"]
 
-_PASSES = 2
-"""A member that claimed a shard just then may have written after the first."""
 _LOOK_SECONDS = 60.0
 """Time between two looks for generations that are over."""
 
 
 async def forget_generations(bot: Store) -> None:
-    """Have the generations of a bot removed that are over, until cancelled."""
-    passes: Counter[Generation] = Counter()
+    """Have the generations of a bot removed that are over, until cancelled.
+
+    A member that was slow or stopped may write into a generation after that: each is forgotten
+    again after 1, 2, 4, 8 and so on looks.
+    """
+    looks: Counter[Generation] = Counter()
     while True:
         with contextlib.suppress(StoreError):
             # Read each time: a store that fell back may have an ended generation as the present.
             known, _ = await read_generations(bot)
             over = () if known is None else known.over
-            passes = Counter({each: passes[each] for each in over})
+            looks = Counter({each: looks[each] for each in over})
             for generation in over:
-                if passes[generation] < _PASSES and await _forget(bot, generation):
-                    passes[generation] += 1
+                count = looks[generation]
+                is_power_of_two = count & (count - 1) == 0
+                if not is_power_of_two or await _forget(bot, generation):
+                    looks[generation] += 1
         await anyio.sleep(_LOOK_SECONDS)
 
 
