@@ -95,9 +95,11 @@ def _run(count: int) -> re.Pattern[bytes]:
 @functools.cache
 def _up_to(count: int) -> re.Pattern[bytes]:
     """Return the pattern of up to `count` leaves; `lastindex` of a match is their number."""
+    # `|(?!)` ends a group that repeats possessively: CPython before 3.11.5 continues behind a part
+    # of a repetition that does not match. <https://github.com/python/cpython/issues/106052>
     leaf, pattern = _leaf(40), b""
     for _ in range(count):
-        pattern = rb"(?:(?:%s)()%s)?+" % (leaf, pattern)
+        pattern = rb"(?:(?:%s)()%s|(?!))?+" % (leaf, pattern)
     return re.compile(pattern, re.DOTALL)
 
 

@@ -19,15 +19,17 @@ _PART = 2 * _GRAM - 1
 """Characters of a part that is replaced wherever it is."""
 
 _MORE = _PART - 1
+# `|(?!)` ends a group that repeats possessively: CPython before 3.11.5 continues behind a part of a
+# repetition that does not match. <https://github.com/python/cpython/issues/106052>
 # A run of letters or of backslashes is entered at its beginning only: linear in its length.
 _ESCAPE = r"(?:\\++u00|%)[0-9A-Fa-f]{2}"
 _PLAIN = r"[\w.~+/=-]"
 _ESCAPED = (
-    rf"(?:(?<![\w.~+/=\\-])|(?<=\\)(?={_PLAIN})){_PLAIN}*+(?:{_ESCAPE}{_PLAIN}*+)++",
+    rf"(?:(?<![\w.~+/=\\-])|(?<=\\)(?={_PLAIN})){_PLAIN}*+(?:{_ESCAPE}{_PLAIN}*+|(?!))++",
     rf"{_ESCAPE}|{_PLAIN}",
 )
-_CODES = (rf"(?<!\d)\d{{2,3}}(?:\s*+,\s*+\d{{2,3}}(?!\d)){{{_MORE},}}+", r"\d++[\s,]*+")
-_TERMS = (rf"(?s)(?:a.|b\0\0\0.)(?:a.|b\0\0\0.){{{_MORE},}}+", r"(?s)(?:a|b\0\0\0).")
+_CODES = (rf"(?<!\d)\d{{2,3}}(?:\s*+,\s*+\d{{2,3}}(?!\d)|(?!)){{{_MORE},}}+", r"\d++[\s,]*+")
+_TERMS = (rf"(?s)(?:a.|b\0\0\0.)(?:a.|b\0\0\0.|(?!)){{{_MORE},}}+", r"(?s)(?:a|b\0\0\0).")
 _RUNS = tuple((re.compile(run), re.compile(letter)) for run, letter in (_ESCAPED, _CODES, _TERMS))
 """Patterns of a run that can hold a part, and of one letter of it."""
 _ENCODED_WORDS = re.compile(rf"(?<![\w+/-])[\w+/-]{{{_PART},}}+")

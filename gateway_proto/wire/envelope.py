@@ -22,20 +22,22 @@ _MAX_PARSED = 4 * 2**20
 """Maximum bytes of a text whose values are made: they take up to 45 times its memory."""
 _SLICE = 65536
 
-_TEXT = rb'"(?:[^"\\]++|\\.)*+"'
+# `|(?!)` ends a group that repeats possessively: CPython before 3.11.5 continues behind a part of a
+# repetition that does not match. <https://github.com/python/cpython/issues/106052>
+_TEXT = rb'"(?:[^"\\]++|\\.|(?!))*+"'
 _SPACE = rb"[ \t\r\n]*+"
 _MEMBER = rb"%s%s:%s(?:%s|[-+.\w]++)%s" % (_TEXT, _SPACE, _SPACE, _TEXT, _SPACE)
-_BEFORE = rb'%s\{%s(?:(?!"d"%s:)%s,%s){0,%d}+"d"%s:%s' % (
+_BEFORE = rb'%s\{%s(?:(?!"d"%s:)%s,%s|(?!)){0,%d}+"d"%s:%s' % (
     *(_SPACE, _SPACE, _SPACE),
     *(_MEMBER, _SPACE, _MAX_MEMBERS, _SPACE, _SPACE),
 )
 """From the start of the text to the start of `d`."""
-_AFTER = rb'%s\}%s(?:(?:"[^"]*+"|[-+.\w]++)%s:%s"[^"]*+"%s,%s){0,%d}+' % (
+_AFTER = rb'%s\}%s(?:(?:"[^"]*+"|[-+.\w]++)%s:%s"[^"]*+"%s,%s|(?!)){0,%d}+' % (
     *(_SPACE, _SPACE, _SPACE, _SPACE, _SPACE, _SPACE),
     _MAX_MEMBERS,
 )
 """From the end of the text to the end of `d`, in the text that is reversed and has no escapes."""
-_ALONE = rb"%s\{%s(?:%s(?:,%s%s){0,%d}+)?+\}%s\Z" % (
+_ALONE = rb"%s\{%s(?:%s(?:,%s%s|(?!)){0,%d}+|(?!))?+\}%s\Z" % (
     *(_SPACE, _SPACE, _MEMBER),
     *(_SPACE, _MEMBER, _MAX_MEMBERS, _SPACE),
 )

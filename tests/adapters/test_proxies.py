@@ -129,8 +129,6 @@ def test_http_proxy_opens_a_tunnel(name: str, tls: Tls, encrypted: bool, in_byte
 @each_loop
 @pytest.mark.parametrize("encrypted", [False, True])
 def test_https_proxy_opens_a_tunnel(name: str, tls: Tls, encrypted: bool) -> None:
-    if name == "asyncio" and encrypted and sys.version_info < (3, 11):
-        pytest.skip("asyncio has TLS within TLS from 3.11 on")
     proxy = HttpProxy(tls=tls.serving)
 
     with running(proxy):

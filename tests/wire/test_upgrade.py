@@ -288,6 +288,7 @@ def test_upgrade_header_is_case_insensitive() -> None:
     [
         (b"garbage\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\n\r\n", 400),  # without a host
+        (UPGRADE.removesuffix(b"\r\n") + b"X\r\n\r\n", 400),  # a line without a colon
         (b"GET / HTTP/1.1\r\nHost: h\r\nA: " + b"x" * 70_000, 431),
     ],
 )
