@@ -6,7 +6,6 @@ import asyncio
 import gc
 import logging
 import ssl
-import sys
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
