@@ -22,10 +22,10 @@ from benchmarks.table import Figure, targets
 
 _ALL = (
     "fleet",
-    *("process", "loopback", "memory", "idle", "scaling", "server"),
+    *("process", "loopback", "memory", "idle", "scaling", "hostile_input", "server"),
     *("simulation", "recovery", "import_time"),
 )
-_SHORT = ("process", "scaling", "server", "simulation", "recovery", "import_time")
+_SHORT = ("process", "scaling", "hostile_input", "server", "simulation", "recovery", "import_time")
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:

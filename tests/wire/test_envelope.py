@@ -1,8 +1,7 @@
-"""Envelopes around an undecodable `d`: the cost of hostile ones."""
+"""Envelopes around an undecodable `d`: hostile ones, and their limits."""
 
 from __future__ import annotations
 
-import time
 import tracemalloc
 
 import pytest
@@ -16,7 +15,6 @@ HOSTILE = {
     "spaces": b" " * SIZE,
     "members without an end": b',"a":1' * (SIZE // 6),
     "members and text": b',"a":1' * (SIZE // 6) + b"x",
-    "spaced commas": b", " * (SIZE // 2) + b"}",
     "spaces and a brace": b" " * SIZE + b"}x",
     "backslashes": b"\\" * SIZE,
     "quotes": b'"' * SIZE,
@@ -24,16 +22,16 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("end", HOSTILE.values(), ids=HOSTILE)
-def test_hostile_end_costs_time_linear_in_its_size(end: bytes) -> None:
-    text = BEGIN + end
-    seconds = []
-    for _ in range(5):
-        began = time.perf_counter()
-        envelope.members(text)
-        seconds.append(time.perf_counter() - began)
+def test_text_that_does_not_end_as_an_object_has_no_members(end: bytes) -> None:
+    assert envelope.members(BEGIN + end) is None
 
-    # 0.1 ms; trying each position took 50 to 120 ms.
-    assert min(seconds) < 0.01
+
+def test_data_ends_before_the_last_brace() -> None:
+    end = b", " * (SIZE // 2)
+
+    members = envelope.members(BEGIN + end + b"}")
+
+    assert members == {"op": b"0", "t": b'"A"', "s": b"2", "d": (b"NaN" + end).rstrip()}
 
 
 @pytest.mark.parametrize("text", [BEGIN[:-8], b'{"s":NaN'], ids=["before d", "without d"])
