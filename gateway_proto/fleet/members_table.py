@@ -36,8 +36,9 @@ class _Seen:
 class MembersTable:
     """The other members, as far as one member can know.
 
-    A member is dead once its value was seen unchanged for `ttl` seconds. A value that is missing
-    counts as unchanged: an engine may have lost it. No clocks of two members are compared.
+    A member is dead once its value was seen unchanged for `ttl` seconds. A value that is missing,
+    or an earlier one, counts as unchanged: an engine may have lost the last one. No clocks of two
+    members are compared.
 
     A member that was not seen to change yet is also dead if another one says so of its value.
     """
@@ -103,6 +104,12 @@ class MembersTable:
         self._listed = frozenset(table)
         for name, value, record in self._changed(table):
             seen = self._seen.get(name)
+            if seen is not None and record.n < seen.record.n:
+                # No sign of life: a crash of the engine may bring an earlier record back. A process
+                # with the name of an earlier one gives a sign with its second record.
+                seen.value, seen.record = value, record
+                seen.since = seen.since if seen.is_live else now  # to be removed later
+                continue
             if seen is None or not seen.is_live:
                 joined.append(name)
             # The value was read before `now`, so it has changed since then at the latest.

@@ -6,7 +6,9 @@ from gateway_proto.fleet import (
     LogHead,
     MemberJoined,
     MemberLeft,
+    MemberRecord,
     Membership,
+    ReleaseRequested,
     ShardLost,
     WriteMember,
 )
@@ -193,6 +195,53 @@ def test_removed_member_that_was_only_stopped_returns() -> None:
     members.run(5.0)
 
     assert members["a"].owned == OF_A and members["b"].owned == OF_B
+
+
+def test_earlier_record_of_a_dead_member_is_no_sign_of_life() -> None:
+    """A server of NATS that is killed may have it again after the last one was removed."""
+    member = membership()
+    own_all(member)
+    earlier, last = record(wants=(0, 1, 2, 3)), record(wants=(0, 1, 2, 3))
+    for step in range(8):
+        heartbeat(member, 2.0 + step / 2, {"b": last})
+    heartbeat(member, 6.0, {})
+    member.events()
+    member.drain(now=6.0)
+
+    heartbeat(member, 6.5, {"b": earlier})
+    written = heartbeat(member, 7.0, {"b": earlier})
+
+    assert member.members == {}
+    assert {event.to for event in member.events() if isinstance(event, ReleaseRequested)} == {None}
+    assert written.dead == {"b": MemberRecord.from_bytes(earlier).n}
+
+
+def test_earlier_record_of_a_live_member_does_not_end_it() -> None:
+    member = membership()
+    earlier, last = record(), record()
+    heartbeat(member, 0.0, {"b": last})
+
+    heartbeat(member, 0.5, {"b": earlier})
+    assert set(member.members) == {"b"}
+    for now in (1.0, 1.5, 2.0, 2.5, 3.0):
+        heartbeat(member, now, {"b": earlier})
+
+    assert member.members == {}
+    assert member.events() == [MemberJoined("b"), MemberLeft("b")]
+
+
+def test_process_with_the_name_of_a_dead_one_joins() -> None:
+    member = membership()
+    first, second, of_the_dead = record(), record(), record()
+    for step in range(8):
+        heartbeat(member, step / 2, {"b": of_the_dead})
+    member.events()
+
+    heartbeat(member, 5.0, {"b": first})
+    assert member.events() == []
+    heartbeat(member, 5.5, {"b": second})
+
+    assert member.events() == [MemberJoined("b")]
 
 
 # ----- ghosts -----
