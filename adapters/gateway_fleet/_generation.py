@@ -62,23 +62,28 @@ async def change_generations(
             return wanted
 
 
-async def agree(store: Store, count: int, *, ttl: float) -> Generations:
+async def agree(store: Store, count: int, *, ttl: float, is_given: bool = True) -> Generations:
     """Return generations with `count` shards, and begin one if no member of another one is live.
 
-    Raises `LocalProtocolError` if members run another number of shards, and `StoreError`.
+    Unless `is_given`, the count is for the first generation alone. Raises `LocalProtocolError` if
+    members run another number of shards, and `StoreError`.
     """
     while True:
         known, revision = await read_generations(store)
-        if known is not None:
+        if known is None:
+            wanted = Generations.begun(new_id(), count)
+        else:
             running = [each for each in (known.present, known.next) if each is not None]
-            if count in [each.count for each in running]:
-                return known
-            if await _are_live([store.scoped(each.id) for each in running], ttl):
+            if not is_given or count in [each.count for each in running]:
+                # It is written again: the write of a process that found nobody alive is refused.
+                wanted = known
+            elif await _are_live([store.scoped(each.id) for each in running], ttl):
                 raise LocalProtocolError(
                     f"invalid count {count}: members of the fleet run {known.present.count} "
                     f"shards, change that with gateway-proto fleet reshard {count}"
                 )
-        wanted = Generations.begun(new_id(), count, before=known)
+            else:
+                wanted = Generations.begun(new_id(), count, before=known)
         if (await write_generations(store, wanted, revision))[0] == wanted:
             return wanted
 

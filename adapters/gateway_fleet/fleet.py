@@ -176,10 +176,11 @@ async def open_fleet(
         fingerprint = token_fingerprint(config.token)
         await register_bot(entered, fingerprint)
         bot = entered.scoped(fingerprint)
+        is_given = count is not None
         if count is None:
             known, _ = await read_generation(bot)
             count = known.count if known else await _looked_up(adapter, config, options)
-        generations = await agree(bot, count, ttl=ttl)
+        generations = await agree(bot, count, ttl=ttl, is_given=is_given)
         name = member_name() if member is None else member
 
         @contextlib.asynccontextmanager

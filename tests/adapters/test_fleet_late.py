@@ -1,0 +1,80 @@
+"""Requests of a process that is stopped for a while: they come when something else is valid."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anyio
+import pytest
+
+from gateway_fleet import (
+    open_fleet,
+)
+from gateway_fleet._generation import agree, read_generations, write_generations
+from gateway_proto import LocalProtocolError
+from gateway_proto.fleet import Generation, Generations, IdentifySlots
+from gateway_proto.session import token_fingerprint
+from tests.adapters.fleet_members import FAST, Bench, run, until
+from tests.adapters.gated_store import GatedStore, is_write
+from tests.adapters.support import KITS, Kit
+
+pytestmark = pytest.mark.parametrize("kit", KITS, ids=str)
+
+BOT = "0123456789abcdef"
+
+
+@pytest.fixture(autouse=True)
+def _frequent_slots(monkeypatch: pytest.MonkeyPatch) -> None:
+    def slots(**options: Any) -> IdentifySlots:
+        return IdentifySlots(**{**options, "seconds": 0.1, "margin": 0.0, "stale_after": 0.5})
+
+    monkeypatch.setattr("gateway_fleet._slots.IdentifySlots", slots)
+
+
+# ----- the number of shards -----
+
+
+def test_member_that_starts_keeps_its_generation(kit: Kit) -> None:
+    """A process with another count found nobody alive, and is stopped before it writes."""
+
+    async def body(bench: Bench) -> None:
+        bot = bench.store.scoped(token_fingerprint(bench.config.token))
+        known, _ = await write_generations(bot, Generations.begun("old", 2), 0)
+        late = GatedStore(bot)
+        late.hold(before=is_write)
+        raised = []
+
+        async def begin() -> None:
+            with pytest.raises(LocalProtocolError, match="members of the fleet run 2") as caught:
+                await agree(late, 3, ttl=0.4)
+            raised.append(caught)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(begin)
+            await until(lambda: bool(late.held))
+            member = await bench.start()
+            await bench.until_owned((member, 2))
+            late.let_go()
+            await until(lambda: bool(raised))
+
+        assert (await read_generations(bot))[0] == known
+        assert not member.is_over
+
+    run(kit, 2, body)
+
+
+def test_member_without_a_count_follows_a_change(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fleet has another number of shards since it was read."""
+
+    async def read_early(bot: Any) -> tuple[Generation | None, int]:
+        return Generation("old", 2), 1
+
+    async def body(bench: Bench) -> None:
+        first = await bench.start(count=3)
+        await bench.until_owned((first, 3))
+        monkeypatch.setattr("gateway_fleet.fleet.read_generation", read_early)
+
+        async with open_fleet(bench.config, bench.store, **FAST) as fleet:
+            assert fleet.count == 3
+
+    run(kit, 3, body)
