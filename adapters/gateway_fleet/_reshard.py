@@ -9,7 +9,7 @@ from gateway_fleet._bots import check_bot, find_bot
 from gateway_fleet._generation import change_generations, new_id
 from gateway_fleet.store import Store
 from gateway_proto import LocalProtocolError
-from gateway_proto.fleet import Generations
+from gateway_proto.fleet import Generation, Generations
 
 __all__ = ["cancel_reshard", "reshard"]
 
@@ -31,10 +31,19 @@ async def reshard(store: Store, count: int, *, bot: str | None = None) -> None:
 async def cancel_reshard(store: Store, *, bot: str | None = None) -> None:
     """Cancel the change to another number of shards: the new shards are closed.
 
-    Raises `LocalProtocolError` without a change, and once all new shards are READY; and
-    `StoreError`.
+    Raises `LocalProtocolError` without a change, once all new shards are READY, and if another
+    process has announced a later change meanwhile; and `StoreError`.
     """
-    await _change(store, bot, Generations.cancelled)
+    meant: list[Generation | None] = []
+
+    def cancelled(generations: Generations) -> Generations:
+        meant.append(generations.next)
+        if generations.next not in (None, meant[0]):
+            # Another process has cancelled that one, and has announced this.
+            raise LocalProtocolError("another change of the number of shards has begun meanwhile")
+        return generations.cancelled()
+
+    await _change(store, bot, cancelled)
 
 
 async def _change(

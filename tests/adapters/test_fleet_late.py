@@ -8,8 +8,11 @@ import anyio
 import pytest
 
 from gateway_fleet import (
+    cancel_reshard,
     open_fleet,
+    reshard,
 )
+from gateway_fleet._bots import register_bot
 from gateway_fleet._generation import agree, read_generations, write_generations
 from gateway_proto import LocalProtocolError
 from gateway_proto.fleet import Generation, Generations, IdentifySlots
@@ -78,3 +81,34 @@ def test_member_without_a_count_follows_a_change(kit: Kit, monkeypatch: pytest.M
             assert fleet.count == 3
 
     run(kit, 3, body)
+
+
+def test_late_cancellation_spares_the_next_change(kit: Kit) -> None:
+    """It was meant for a change that another operator has cancelled meanwhile."""
+
+    async def body(bench: Bench) -> None:
+        await register_bot(bench.store, BOT)
+        bot = bench.store.scoped(BOT)
+        await write_generations(bot, Generations.begun("old", 2), 0)
+        await reshard(bench.store, 3)
+        late = GatedStore(bench.store)
+        late.hold(before=is_write)
+        raised = []
+
+        async def cancel() -> None:
+            with pytest.raises(LocalProtocolError, match="another change") as caught:
+                await cancel_reshard(late)
+            raised.append(caught)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(cancel)
+            await until(lambda: bool(late.held))
+            await cancel_reshard(bench.store)
+            await reshard(bench.store, 4)
+            late.let_go()
+
+        known, _ = await read_generations(bot)
+        assert raised and known is not None and known.next is not None
+        assert known.next.count == 4
+
+    run(kit, 2, body)
