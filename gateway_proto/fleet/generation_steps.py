@@ -198,14 +198,19 @@ class GenerationFollower:
         return [OpenNext(generation, role)]
 
     def _enter(self) -> list[GenerationStep]:
-        """Return the steps of the known phase, for a generation that runs here."""
+        """Return the steps of the known phase.
+
+        A process in which the next generation could not be opened leaves the present one with the
+        others: else the change would never end.
+        """
         phase, steps = self._known.phase, list[GenerationStep]()
         if self._next is not None and phase is not GenerationPhase.PREPARING:
             self._has_entered = True
             steps.append(EnterNext())
-            if phase is GenerationPhase.LEAVING and not self._is_leaving:
-                self._is_leaving = True
-                steps.append(LeavePresent())
+        may_leave = self._next is not None or not (self._opening or self._is_draining)
+        if may_leave and phase is GenerationPhase.LEAVING and not self._is_leaving:
+            self._is_leaving = True
+            steps.append(LeavePresent())
         return steps
 
     def _check_next(self, present: Generation) -> None:

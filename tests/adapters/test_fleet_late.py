@@ -112,3 +112,32 @@ def test_late_cancellation_spares_the_next_change(kit: Kit) -> None:
         assert known.next.count == 4
 
     run(kit, 2, body)
+
+
+@pytest.mark.slow
+def test_change_ends_if_one_process_cannot_open_its_shards(kit: Kit) -> None:
+    def fail(*_: Any) -> Any:
+        raise OSError("too many open files")
+
+    async def body(bench: Bench) -> None:
+        raised = []
+
+        async def other() -> None:
+            with pytest.raises(LocalProtocolError, match="other processes run 3 shards") as caught:
+                async with open_fleet(bench.config, bench.store, publish=True, **FAST) as fleet:
+                    fleet._keeper._open = fail  # type: ignore[assignment]
+                    async for _ in fleet:
+                        pass
+            raised.append(caught)
+
+        member = await bench.start(publish=True)
+        await bench.until_owned((member, 2))
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(other)
+            await bench.until_owned((member, 1))
+            await reshard(bench.store, 3)
+
+        assert raised
+        await bench.until_owned((member, 3))
+
+    run(kit, 2, body)

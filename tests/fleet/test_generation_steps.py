@@ -102,6 +102,18 @@ def test_change_that_ends_while_shards_open_waits_for_them() -> None:
     assert follower.follow(DONE) == [FinishChange()]
 
 
+def test_process_that_cannot_open_the_next_shards_leaves() -> None:
+    follower = GenerationFollower(FIRST)
+    follower.follow(PREPARING)
+    follower.ended(NEXT)
+
+    assert follower.follow(ENTERING) == []
+    assert follower.follow(LEAVING) == [LeavePresent()]
+    assert follower.follow(LEAVING) == []
+    with pytest.raises(LocalProtocolError, match="other processes run 4 shards now"):
+        follower.follow(DONE)
+
+
 def test_change_that_ends_before_its_shards_open_opens_them() -> None:
     follower = GenerationFollower(LEAVING)
 
