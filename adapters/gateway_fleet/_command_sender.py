@@ -114,9 +114,10 @@ class CommandSender:
         deadline = anyio.current_time() + timeout
         with self.calls.call():
             await self._owners.check_shard(shard_id, timeout)
+            generation = self._owners.generation
             if isinstance(command, UpdatePresence):
                 await self._store_presence(shard_id, command, timeout, deadline)
-            await self._deliver(shard_id, command, encoded, timeout, deadline)
+            await self._deliver(shard_id, generation, command, encoded, timeout, deadline)
 
     async def request(self, shard_id: int, request: Any, timeout: float) -> Any:
         """Have a request sent, and return its answer."""
@@ -128,12 +129,13 @@ class CommandSender:
         async def deliver(request: Any) -> Sent:
             encoded = encode_command(request)
             return await self._deliver(
-                shard_id, request, encoded, timeout, deadline, needs_log=True
+                shard_id, generation, request, encoded, timeout, deadline, needs_log=True
             )
 
         answer: Any = None
         with self.calls.call():
             await self._owners.check_shard(shard_id, timeout)
+            generation = self._owners.generation
             answer = await self._requests.answer(
                 self._tasks, shard_id, request, timeout, deadline, deliver
             )
@@ -142,6 +144,7 @@ class CommandSender:
     async def _deliver(
         self,
         shard_id: int,
+        generation: Generation,
         command: Any,
         encoded: bytes,
         timeout: float,
@@ -166,6 +169,10 @@ class CommandSender:
             while (step := delivery.next_step(now=anyio.current_time())) is not None:
                 if isinstance(step, FindOwner):
                     done = await _within(delivery, self._owners.read(is_fresh=step.is_fresh))
+                    if (present := self._owners.generation) != generation:
+                        # The shard with this id has other guilds, and no such presence is stored.
+                        delivery.outcome = NotSent(f"the fleet has {present.count} shards now")
+                        continue
                     member, why = None, "the store did not answer"
                     if done:
                         member, why = self._owners.owner(shard_id, command, needs_log=needs_log)

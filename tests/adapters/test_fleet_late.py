@@ -8,16 +8,21 @@ import anyio
 import pytest
 
 from gateway_fleet import (
+    CommandError,
+    MemoryStore,
     cancel_reshard,
+    open_commands,
     open_fleet,
     reshard,
 )
 from gateway_fleet._bots import register_bot
 from gateway_fleet._generation import agree, read_generations, write_generations
-from gateway_proto import LocalProtocolError
+from gateway_proto import Activity, LocalProtocolError, UpdatePresence
 from gateway_proto.fleet import Generation, Generations, IdentifySlots
 from gateway_proto.session import token_fingerprint
+from tests.adapters import fleet_senders
 from tests.adapters.fleet_members import FAST, Bench, run, until
+from tests.adapters.fleet_senders import numbered
 from tests.adapters.gated_store import GatedStore, is_write
 from tests.adapters.support import KITS, Kit
 
@@ -141,3 +146,48 @@ def test_change_ends_if_one_process_cannot_open_its_shards(kit: Kit) -> None:
         await bench.until_owned((member, 3))
 
     run(kit, 2, body)
+
+
+# ----- commands -----
+
+
+def is_presence_write(name: str, arguments: tuple[Any, ...]) -> bool:
+    return is_write(name, arguments) and arguments[0].startswith("presence")
+
+
+def is_command(name: str, arguments: tuple[Any, ...]) -> bool:
+    return name == "post" and arguments[0].startswith("member:")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_presence", [True, False])
+def test_command_is_not_for_a_shard_of_the_next_count(kit: Kit, is_presence: bool) -> None:
+    """The sender is stopped while the fleet gets another number of shards."""
+
+    async def body(bench: fleet_senders.Bench) -> None:
+        member = await bench.start()
+        await bench.until_owned(member)
+        late = GatedStore(bench.new_store())
+        command = UpdatePresence([Activity("chess")]) if is_presence else numbered(1)
+        raised = []
+        async with open_commands(late) as commands:
+            late.hold(before=None if is_presence else is_command, after=is_presence_write)
+
+            async def send() -> None:
+                with pytest.raises(CommandError, match="has 6 shards now") as caught:
+                    await commands.send(1, command, timeout=30.0)
+                raised.append(caught.value)
+
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(send)
+                await until(lambda: bool(late.held))
+                await reshard(bench.new_store(), 6)
+                await until(lambda: member.fleet.count == 6)
+                await anyio.sleep(1.1)  # the generation that was read is used for a second
+                late.let_go()
+
+        assert not raised[0].may_be_sent
+        assert bench.received == []
+
+    store = MemoryStore()
+    fleet_senders.run(kit, lambda: store, body)
