@@ -18,13 +18,15 @@ __all__ = ["SharedSlots", "identify_slots"]
 
 _KEY = "slots"
 _RETRY_SECONDS = 0.2
+_STALE_SECONDS = 0.5
+"""Time after which a slot is not used, from when its write was sent: `stale_after` of the slots."""
 
 
 class SharedSlots:
     """`SlotQueue` whose slots are granted by compare-and-set on one value of the store.
 
     `may_identify` is asked before a shard gets its slot. It raises `StoreError` if it does not
-    know: then the shard waits for another slot.
+    know: then, and if its answer is late, the shard waits for another slot.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class SharedSlots:
         self._granted: list[tuple[int, Callable[[float], object]]] = []
         self._slots: IdentifySlots | None = None
         self._changed = Notifier()
+        self._sent_at = 0.0  # of the write that took the granted slots
 
     def begin(self, slots: IdentifySlots) -> None:
         """Use slots whose settings the lookup named; no shard joins before."""
@@ -92,7 +95,9 @@ class SharedSlots:
         try:
             may_identify = await self._may_identify(shard_id)
             self._failures.request(shard_id, "head", None)
-            if may_identify:
+            if may_identify and anyio.current_time() - self._sent_at > _STALE_SECONDS:
+                self.join(shard_id, grant)  # another member may have the next slot by now
+            elif may_identify:
                 grant(anyio.current_time())
         except StoreError as error:
             self._failures.request(shard_id, "head", error)
@@ -100,6 +105,7 @@ class SharedSlots:
             self.join(shard_id, grant)
 
     async def _write(self, slots: IdentifySlots, write: SlotWrite) -> None:
+        self._sent_at = anyio.current_time()
         try:
             value, revision = await self._store.compare_and_set(_KEY, write.value, write.revision)
         except StoreError as error:

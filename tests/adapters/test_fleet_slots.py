@@ -94,6 +94,20 @@ def test_shard_waits_for_another_slot_if_its_owner_is_unknown(kit: Kit) -> None:
     assert asked == [0, 0]
 
 
+def test_shard_waits_for_another_slot_if_the_answer_is_late(kit: Kit) -> None:
+    """Else it would identify at the same time as the shard of another member."""
+    asked = []
+
+    async def may_identify(shard_id: int) -> bool:
+        asked.append(shard_id)
+        if len(asked) == 1:
+            await anyio.sleep(0.6)
+        return True
+
+    assert granted(kit, may_identify, 0) == [0]
+    assert asked == [0, 0]
+
+
 @pytest.mark.parametrize(
     ("last", "expected"),
     [
