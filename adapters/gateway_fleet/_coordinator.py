@@ -47,6 +47,8 @@ class Coordinator:
         self.membership = membership
         self.previous: dict[int, str] = {}
         """Member that appended to the log of a shard before the last claim, by shard id."""
+        self.claimed_at: dict[int, float] = {}
+        """Time when the last claim was sent, by shard id."""
         self.answered: Notifier = Notifier()
         """Notified after each heartbeat that was answered."""
         self.failures: StoreFailures = StoreFailures()
@@ -172,6 +174,7 @@ class Coordinator:
                 return None  # another member claimed the shard meanwhile
             owner = head.by
             record = claim_record(self._member, request.id, head)
+            self.claimed_at[request.shard] = anyio.current_time()
             position = await self._store.append(request.shard, head, record)
             if position is not None:
                 self.previous[request.shard] = head.by

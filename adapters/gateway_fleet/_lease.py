@@ -22,11 +22,11 @@ class Lease:
     def __init__(self, coordinator: Coordinator, interval: float) -> None:
         self._coordinator = coordinator
         self._interval = interval
-        self._claimed: set[int] = set()
+        self._claimed: dict[int, float] = {}
 
-    def claimed(self, shard_id: int) -> None:
-        """Allow the first dial after a claim, which is as good as a heartbeat."""
-        self._claimed.add(shard_id)
+    def claimed(self, shard_id: int, sent_at: float) -> None:
+        """Allow the first dial after a claim, which is as good as a heartbeat sent then."""
+        self._claimed[shard_id] = sent_at
 
     async def before_dial(self, shard_id: int | None, dial: Dial) -> None:
         """Wait until a dial is due and allowed.
@@ -38,10 +38,10 @@ class Lease:
             return
         lost_at = anyio.current_time()
         await anyio.sleep(max(0.0, dial.at - lost_at))
-        if shard_id in self._claimed:
-            self._claimed.discard(shard_id)
-            return
         now = anyio.current_time()
-        is_late = now - max(dial.at, lost_at) > _LATE_SECONDS
+        claimed_at = self._claimed.pop(shard_id, None)
+        if claimed_at is not None and now - claimed_at <= self._interval:
+            return
+        is_late = claimed_at is not None or now - max(dial.at, lost_at) > _LATE_SECONDS
         since = now if is_late else max(lost_at, dial.at - self._interval)
         await self._coordinator.until_allowed(since)

@@ -164,7 +164,7 @@ class OwnedShards:
         self._changed.notify()
         self.crossing.begin(owner)
         if self.crossing.role.dials(claim.session):
-            self.lease.claimed(shard_id)
+            self.lease.claimed(shard_id, self.coordinator.claimed_at[shard_id])
             await self._shards.add(shard_id, session=claim.session)
             owner.gateway = self._shards.gateways[shard_id]
             self._group.start_soon(self.presences.keep, owner)

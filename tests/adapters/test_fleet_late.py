@@ -148,6 +148,48 @@ def test_change_ends_if_one_process_cannot_open_its_shards(kit: Kit) -> None:
     run(kit, 2, body)
 
 
+# ----- shards -----
+
+
+def is_claim(name: str, arguments: tuple[Any, ...]) -> bool:
+    return name == "append" and arguments[2].claim
+
+
+def is_heartbeat(name: str, _: tuple[Any, ...]) -> bool:
+    return name == "heartbeat"
+
+
+@pytest.mark.slow
+def test_late_answer_to_a_claim_takes_no_session_back(kit: Kit) -> None:
+    """The process is stopped after its claim, and another one has resumed the session since."""
+
+    async def body(bench: Bench) -> None:
+        first = await bench.start()
+        await bench.until_owned((first, 1))
+        await first.fleet.drain()
+        claims = GatedStore(bench.store)
+        heartbeats = GatedStore(claims)
+        claims.hold(after=is_claim)
+        late = await bench.start(heartbeats, member="a")
+        await until(lambda: bool(claims.held))
+        heartbeats.hold(before=is_heartbeat)
+        other = await bench.start(member="b")  # which gets it once "a" is dead
+        await bench.until_owned((other, 1))
+        await anyio.sleep(FAST["interval"])
+        resumes = bench.received["Resume"]
+
+        claims.let_go()
+        await anyio.sleep(0.3)
+        assert 0 in late.fleet.owned
+        heartbeats.let_go()
+        await until(lambda: 0 not in late.fleet.owned)
+
+        assert bench.received["Resume"] == resumes
+        assert bench.received["Identify"] == 1
+
+    run(kit, 1, body)
+
+
 # ----- commands -----
 
 

@@ -222,7 +222,7 @@ def test_only_the_first_dial_after_a_claim_needs_no_heartbeat() -> None:
 
     async def main() -> None:
         lease = Lease(coordinator, 2.0)
-        lease.claimed(1)
+        lease.claimed(1, anyio.current_time())
         for number in range(3):
             await lease.before_dial(1, dial_at(anyio.current_time()))
             assert len(coordinator.since) == number
@@ -231,6 +231,22 @@ def test_only_the_first_dial_after_a_claim_needs_no_heartbeat() -> None:
     run(main)
 
     assert len(coordinator.since) == 3
+
+
+def test_dial_long_after_its_claim_needs_a_heartbeat() -> None:
+    """The process was stopped in between, and another one may have the shard."""
+    coordinator: Any = Allowing()
+
+    async def main() -> float:
+        lease = Lease(coordinator, 2.0)
+        lease.claimed(1, anyio.current_time())
+        await anyio.sleep(2.5)
+        await lease.before_dial(1, dial_at(anyio.current_time()))
+        return anyio.current_time()
+
+    now = run(main)
+
+    assert coordinator.since == [now]
 
 
 def dial_at(at: float) -> Dial:
