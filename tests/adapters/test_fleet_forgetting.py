@@ -12,9 +12,18 @@ import anyio
 import pytest
 
 from gateway_fleet import MemoryStore, Store, cancel_reshard, open_feed, reshard
-from gateway_fleet._generation import read_generations
-from gateway_proto.fleet import Cutover, IdentifySlots, LoggedDispatch, LogHead, LogRecord
+from gateway_fleet._generation import read_generations, write_generations
+from gateway_proto.fleet import (
+    Cutover,
+    Generation,
+    Generations,
+    IdentifySlots,
+    LoggedDispatch,
+    LogHead,
+    LogRecord,
+)
 from gateway_proto.session import token_fingerprint
+from tests.adapters import feed_workers
 from tests.adapters.engine_stores import (  # noqa: F401
     collected,
     nats_engine,
@@ -224,3 +233,40 @@ def test_generations_that_are_over_expire_in_redis(
         assert len(heads) >= 4 and min(heads) > 7100
 
     run_members(kit, 2, body)
+
+
+@needs_redis
+def test_late_heartbeat_of_a_consumer_expires_in_redis(
+    kit: Kit, redis_engine: RedisProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its process was stopped while the others of its group left the generation."""
+    import coredis
+
+    monkeypatch.setattr("gateway_fleet._forgetting._LOOK_SECONDS", 0.1)
+    prefix = f"late-{kit}"
+
+    async def body(bench: feed_workers.Bench) -> None:
+        worker = await bench.start(from_start=True)
+        async with open_store(redis_engine.url, prefix=prefix) as store:
+            bot = store.scoped(feed_workers.BOT)
+            known, revision = await read_generations(bot)
+            assert known is not None
+            for shard_id in range(feed_workers.COUNT):
+                await bench.log.append(shard_id, cutover=True)
+            following = Generation("next", 2)
+            wanted = Generations(following, earlier=(known.present,))
+            await write_generations(bot, wanted, revision)
+            await until(lambda: worker.feed.count == 2)
+            await anyio.sleep(0.5)
+
+            await bot.scoped(known.present.id).scoped("group:g").heartbeat("late", b"1")
+
+            client: Any = coredis.Redis.from_url(redis_engine.url)
+            async with client:
+                key = f"{prefix}:{feed_workers.BOT}:{known.present.id}:group:g:members"
+                assert await client.exists([key])
+                with anyio.fail_after(PATIENCE):
+                    while await client.ttl(key) < 0:
+                        await anyio.sleep(0.05)
+
+    feed_workers.run(kit, lambda: open_store(redis_engine.url, prefix=prefix), body)
