@@ -11,6 +11,7 @@ import contextlib
 import secrets
 from collections.abc import Collection
 
+import anyio
 import msgspec
 
 from gateway_fleet._runtime import Notifier
@@ -20,9 +21,10 @@ from gateway_fleet.store import Store, StoreError
 from gateway_proto.fleet import mailbox_of
 from gateway_proto.fleet.notices import NOTICE_SECONDS, notice
 
-__all__ = ["DRAINS_KEY", "ask_to_drain", "until_asked"]
+__all__ = ["DRAINS_KEY", "DrainRequests", "ask_to_drain"]
 
 DRAINS_KEY = "drains"
+_RETRY_SECONDS = 0.2
 
 
 async def ask_to_drain(store: Store, member: str, members: Collection[str]) -> None:
@@ -38,22 +40,42 @@ async def ask_to_drain(store: Store, member: str, members: Collection[str]) -> N
             await post(mailbox_of(member), notice(secrets.token_hex(8), 0), NOTICE_SECONDS)
 
 
-async def until_asked(
-    store: Store, member: str, heartbeat: Notifier, failures: StoreFailures
-) -> None:
-    """Return once a member is asked to drain, after the first look; look at each heartbeat."""
-    earlier: list[str | None] = []
-    while True:
+class DrainRequests:
+    """Requests to one member, as of its start: those of that time were for an earlier process."""
+
+    def __init__(self, store: Store, member: str, failures: StoreFailures) -> None:
+        self._store = store
+        self._member = member
+        self._failures = failures
+        self._earlier: list[str | None] = []
+
+    async def begin(self) -> None:
+        """Look for the first time, before the member is in the table, so that nobody asks it yet.
+
+        If the store fails, the first look that is answered counts.
+        """
+        await self._is_asked()
+
+    async def until_asked(self, heartbeat: Notifier) -> None:
+        """Return once the member is asked to drain; look at each heartbeat."""
+        while not await self._is_asked():
+            await heartbeat.wait()
+
+    async def was_asked(self) -> bool:
+        """Whether it was asked until now; wait for the answer of the store."""
+        while (is_asked := await self._is_asked()) is None:
+            await anyio.sleep(_RETRY_SECONDS)
+        return is_asked
+
+    async def _is_asked(self) -> bool | None:
         try:
-            request = (await _read(store))[0].get(member)
+            request = (await _read(self._store))[0].get(self._member)
         except StoreError as error:
-            failures.request(None, "drain requests", error)
-        else:
-            failures.request(None, "drain requests", None)
-            if earlier and request not in (None, *earlier):
-                return
-            earlier = earlier or [request]
-        await heartbeat.wait()
+            self._failures.request(None, "drain requests", error)
+            return None
+        self._failures.request(None, "drain requests", None)
+        self._earlier = self._earlier or [request]
+        return request not in (None, *self._earlier)
 
 
 async def _read(store: Store) -> tuple[dict[str, str], int]:

@@ -185,3 +185,6 @@ class Keeper:
         await member.retire()
         if (closing := self._closing.get(member.generation.id)) is not None:
             closing.set()
+        # It may have been asked just before the end of its generation.
+        if await member.drain_requests.was_asked():
+            await self.drain()

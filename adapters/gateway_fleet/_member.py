@@ -10,7 +10,7 @@ import anyio
 
 from gateway_fleet._command_service import CommandService, gateway_settings
 from gateway_fleet._crossing import Crossing
-from gateway_fleet._drains import until_asked
+from gateway_fleet._drains import DrainRequests
 from gateway_fleet._owned_shards import OwnedShards
 from gateway_fleet._runtime import failure_of
 from gateway_fleet._slots import SharedSlots, identify_slots
@@ -60,6 +60,7 @@ class Member:
         )
         self.crossing: Crossing = self.owners.crossing
         self.failures: StoreFailures = self.owners.coordinator.failures
+        self.drain_requests: DrainRequests = DrainRequests(self.store, name, self.failures)
         self.slots: SharedSlots = SharedSlots(bot, self.owners.may_identify, self.failures)
         self._commands = CommandService(
             name,
@@ -124,6 +125,7 @@ class Member:
         self._has_plan = True
         name = f"{self.name}.{self.generation.id}"  # the slots are those of all generations
         self.slots.begin(identify_slots(name, self._config, plan))
+        await self.drain_requests.begin()
         async with anyio.create_task_group() as group:
             group.start_soon(self._drain_if_asked)
             group.start_soon(self.owners.run, self.shards)
@@ -142,8 +144,7 @@ class Member:
         await self.shards.stop()
 
     async def _drain_if_asked(self) -> None:
-        answered = self.owners.coordinator.answered
-        await until_asked(self.store, self.name, answered, self.failures)
+        await self.drain_requests.until_asked(self.owners.coordinator.answered)
         await self.ask_to_drain()
 
     @property

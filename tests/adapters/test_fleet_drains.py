@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from gateway_fleet import MemoryStore, StoreError, open_fleet
-from gateway_fleet._drains import ask_to_drain, until_asked
+from gateway_fleet._drains import DrainRequests, ask_to_drain
 from gateway_fleet._runtime import Notifier
 from gateway_fleet._store_failures import StoreFailures
 from gateway_proto import Config, DialFailed, Dispatch, Ready
@@ -112,7 +112,9 @@ def test_request_to_drain_is_seen_at_a_heartbeat(kit: Kit) -> None:
         store, heartbeat, seen = MemoryStore(), Notifier(), []
 
         async def wait(name: str) -> None:
-            await until_asked(store, name, heartbeat, StoreFailures())
+            requests = DrainRequests(store, name, StoreFailures())
+            await requests.begin()
+            await requests.until_asked(heartbeat)
             seen.append(name)
 
         await ask_to_drain(store, "one", ["one"])  # to an earlier member

@@ -16,6 +16,7 @@ from gateway_fleet import (
     reshard,
 )
 from gateway_fleet._bots import register_bot
+from gateway_fleet._drains import ask_to_drain
 from gateway_fleet._generation import agree, read_generations, write_generations
 from gateway_proto import Activity, LocalProtocolError, UpdatePresence
 from gateway_proto.fleet import Generation, Generations, IdentifySlots
@@ -144,6 +145,53 @@ def test_change_ends_if_one_process_cannot_open_its_shards(kit: Kit) -> None:
 
         assert raised
         await bench.until_owned((member, 3))
+
+    run(kit, 2, body)
+
+
+# ----- requests to drain -----
+
+
+def is_drains(name: str, arguments: tuple[Any, ...]) -> bool:
+    return name == "compare_and_set" and arguments[0] == "drains"
+
+
+def test_member_looks_for_requests_to_drain_before_it_joins(kit: Kit) -> None:
+    async def body(bench: Bench) -> None:
+        late = GatedStore(bench.store)
+        late.hold(before=is_drains)
+        member = await bench.start(late, member="one")
+        await until(lambda: bool(late.held))
+        table = await member.fleet.store.heartbeat("-", b"")
+        assert table == {}, "nobody asks a member that is not in the table"
+
+        late.let_go()
+        await bench.until_owned((member, 2))
+        await ask_to_drain(member.fleet.store, "one", ["one"])
+
+        await until(lambda: member.is_over)
+
+    run(kit, 2, body)
+
+
+@pytest.mark.slow
+def test_request_to_drain_at_the_end_of_a_change_counts(kit: Kit) -> None:
+    """The member has not looked before the generation is over in which it was asked."""
+
+    async def body(bench: Bench) -> None:
+        late = GatedStore(bench.store)
+        member = await bench.start(late, member="one")
+        await bench.until_owned((member, 2))
+        present = member.fleet.store
+        late.hold(before=lambda *request: is_drains(*request) and not late.held)
+        await until(lambda: bool(late.held))
+        await ask_to_drain(present._store, "one", ["one"])
+
+        await reshard(bench.store, 3)
+
+        await until(lambda: member.is_over)
+        known, _ = await read_generations(bench.store.scoped(token_fingerprint(bench.config.token)))
+        assert known is not None and known.present.count == 3
 
     run(kit, 2, body)
 

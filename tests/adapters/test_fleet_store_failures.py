@@ -13,7 +13,7 @@ import pytest
 from gateway_fleet import MemoryStore, StoreError
 from gateway_fleet._command_service import CommandService
 from gateway_fleet._coordinator import Coordinator
-from gateway_fleet._drains import until_asked
+from gateway_fleet._drains import DrainRequests
 from gateway_fleet._keeper import Keeper
 from gateway_fleet._presences import Presences
 from gateway_fleet._runtime import Notifier
@@ -259,7 +259,8 @@ async def _keep_presence(store: UnreliableStore) -> None:
 async def _look_for_drain_requests(store: UnreliableStore) -> None:
     heartbeat = Notifier()
     async with anyio.create_task_group() as group:
-        group.start_soon(until_asked, store, "me", heartbeat, StoreFailures())
+        requests = DrainRequests(store, "me", StoreFailures())
+        group.start_soon(requests.until_asked, heartbeat)
         while True:
             await anyio.sleep(0.2)
             heartbeat.notify()
