@@ -24,6 +24,8 @@ _ENDED = "ended"
 """Key of the value that is written when the values of a scope are needed no longer."""
 _LAG_SECONDS = 0.01
 """Time between two looks whether a replica has what was written."""
+_LAG_LOOKS = 25
+"""Number of looks after which a value that is missing is written again."""
 
 
 class NatsShared:
@@ -93,8 +95,13 @@ class NatsShared:
             await self._api.purge(bucket, subject + name)
         table = await self._members(bucket, subject)
         # A replica may be behind. Once it has this value, it has all that were written before.
+        looks = 0
         while written and table.get(name, (0, b""))[0] < written:
             await asyncio.sleep(_LAG_SECONDS)
+            looks += 1
+            if looks % _LAG_LOOKS == 0 and name not in table:
+                # Another member has removed it just now, since this one was dead for long.
+                written = await self._api.publish(subject + name, value) or 0
             table = await self._members(bucket, subject)
         now = asyncio.get_running_loop().time()
         if now - self._looked_at > _LOOK_SECONDS:

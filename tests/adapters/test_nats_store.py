@@ -190,6 +190,35 @@ def test_stream_with_other_settings_raises(engine: NatsProcess) -> None:
     run(body)
 
 
+def test_heartbeat_that_another_member_removes_is_repeated(
+    engine: NatsProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A member that was stopped removes one that had been dead, and has returned since."""
+    removals = []
+    prefix = next(PREFIXES)
+
+    async def body() -> None:
+        async with (
+            NatsStore(engine.url, prefix=prefix) as store,
+            NatsStore(engine.url, prefix=prefix) as other,
+        ):
+            await store.heartbeat("m", b"1")
+            api = store._shared._api
+            publish = api.publish
+
+            async def publish_and_lose(*arguments: Any, **options: Any) -> Any:
+                written = await publish(*arguments, **options)
+                if not removals:
+                    removals.append(await other.heartbeat("m", b""))
+                return written
+
+            monkeypatch.setattr(api, "publish", publish_and_lose)
+            assert await store.heartbeat("m", b"2") == {"m": b"2"}
+
+    run(body)
+    assert removals == [{}]
+
+
 def test_members_have_any_names(engine: NatsProcess) -> None:
     async def body() -> None:
         names = ["web-1.example", "a b", "*", ">", "=2E", "50%", "münchen", "x" * 256, "~/:"]
