@@ -109,7 +109,7 @@ class FeedShard:
         while not self.is_over and not self.is_fenced:
             is_ended = self._is_ended()  # before the read, which then finds all that was logged
             was_empty = self._cursor.needs_records
-            if was_empty and await self._read() and is_ended:
+            if was_empty and await self._read() and is_ended and await self._is_complete():
                 self._cursor.finish()
             if was_empty and not self._cursor.needs_records:
                 self._on_events()
@@ -170,6 +170,16 @@ class FeedShard:
             return False
         self._failures.request(self.shard_id, "read", None)
         return True
+
+    async def _is_complete(self) -> bool:
+        """Whether the log has no more than was read, also if a replica of the engine is behind."""
+        head = await self._asked(lambda: self._logs.head(self.shard_id))
+        if head is None or head.position <= self._cursor.position:
+            return True
+        with contextlib.suppress(StoreError):
+            async with contextlib.aclosing(self._logs.records(self.shard_id, 0)) as records:
+                return await anext(records, None) is None  # all were dropped, and the head is kept
+        return False
 
     async def _asked(self, request: Callable[[], Awaitable[T]]) -> T | None:
         """Return the answer of the store, which is asked until it answers; None at the end."""

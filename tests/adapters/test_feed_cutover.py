@@ -23,6 +23,7 @@ from gateway_proto.fleet import (
     LogRecord,
     RecordsDropped,
 )
+from tests.adapters.fleet_senders import CutStore
 from tests.adapters.support import KITS, Kit
 
 pytestmark = [pytest.mark.slow, pytest.mark.parametrize("kit", KITS, ids=str)]
@@ -224,6 +225,64 @@ def test_old_log_without_a_cutover_ends_with_the_change(kit: Kit) -> None:
 
         assert of_shard([consumer], 0) == [1, Cutover(), RecordsDropped(0, 1), 11]
         assert of_shard([consumer], 1) == [Cutover(), RecordsDropped(0, 1), 11]
+
+    run(kit, body)
+
+
+class LaggingStore(CutStore):
+    """A store whose records are read from a replica that is behind, while `is_behind`."""
+
+    def __init__(self, store: Any) -> None:
+        super().__init__(store)
+        self.state["is_behind"] = False
+
+    async def records(self, shard: int, after: int) -> Any:
+        async with contextlib.aclosing(self.inner.records(shard, after)) as records:
+            async for position, record in records:
+                if self.state["is_behind"] and position > 1:
+                    return
+                yield position, record
+
+
+def test_log_is_read_to_its_end_from_a_replica_that_is_behind(kit: Kit) -> None:
+    async def body(fleet: Fleet, tasks: Any) -> None:
+        store, consumer = LaggingStore(fleet.store), Consumer()
+        for shard in range(OLD.count):
+            await fleet.append(OLD, shard, 1)
+        tasks.start_soon(consumer.run, store)
+        await until(lambda: len(consumer.items) == 2)
+        store.state["is_behind"] = True
+        await fleet.append(OLD, 0, 2, 3)
+        await fleet.change()
+
+        await anyio.sleep(2.5)
+        assert len(consumer.items) == 2
+        store.state["is_behind"] = False
+
+        await until(lambda: len(consumer.items) == 12)
+        assert of_shard([consumer], 0) == [1, 2, 3, Cutover(), 11, 12]
+
+    run(kit, body)
+
+
+def test_old_log_whose_records_are_all_dropped_ends(kit: Kit) -> None:
+    async def body(fleet: Fleet, tasks: Any) -> None:
+        consumer = Consumer()
+        for shard in range(OLD.count):
+            await fleet.append(OLD, shard, 1)
+        tasks.start_soon(consumer.run, fleet.store)
+        await until(lambda: len(consumer.items) == 2)
+        consumer.scope.cancel()
+        await fleet.append(OLD, 0, 2)
+        await fleet.change()
+        logs = fleet.bot.scoped(OLD.id)._store
+        for shard in range(OLD.count):
+            logs._log(shard).records.clear()  # and Redis keeps the heads
+
+        second = Consumer()
+        tasks.start_soon(second.run, fleet.store)
+
+        await until(lambda: of_shard([second], 0) == [Cutover(), 11, 12])
 
     run(kit, body)
 
