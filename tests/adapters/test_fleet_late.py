@@ -43,6 +43,10 @@ def _frequent_slots(monkeypatch: pytest.MonkeyPatch) -> None:
 # ----- the number of shards -----
 
 
+def is_heartbeat(name: str, _: tuple[Any, ...]) -> bool:
+    return name == "heartbeat"
+
+
 def test_member_that_starts_keeps_its_generation(kit: Kit) -> None:
     """A process with another count found nobody alive, and is stopped before it writes."""
 
@@ -68,6 +72,28 @@ def test_member_that_starts_keeps_its_generation(kit: Kit) -> None:
 
         assert (await read_generations(bot))[0] == known
         assert not member.is_over
+
+    run(kit, 2, body)
+
+
+def test_member_that_starts_is_alive_before_its_heartbeat(kit: Kit) -> None:
+    async def body(bench: Bench) -> None:
+        late = GatedStore(bench.store)
+        late.hold(before=is_heartbeat)
+        member = await bench.start(late)
+        await until(lambda: bool(late.held))
+
+        async def go_on() -> None:
+            await anyio.sleep(0.3)
+            late.let_go()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(go_on)
+            bot = bench.store.scoped(token_fingerprint(bench.config.token))
+            with pytest.raises(LocalProtocolError, match="members of the fleet run 2 shards"):
+                await agree(bot, 3, ttl=1.0)
+
+        await bench.until_owned((member, 2))
 
     run(kit, 2, body)
 
@@ -201,10 +227,6 @@ def test_request_to_drain_at_the_end_of_a_change_counts(kit: Kit) -> None:
 
 def is_claim(name: str, arguments: tuple[Any, ...]) -> bool:
     return name == "append" and arguments[2].claim
-
-
-def is_heartbeat(name: str, _: tuple[Any, ...]) -> bool:
-    return name == "heartbeat"
 
 
 @pytest.mark.slow
