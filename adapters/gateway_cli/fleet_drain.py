@@ -65,7 +65,7 @@ async def _drain(
         if row is None:
             known = ", ".join(row.member for row in view.members()) or "none"
             raise LocalProtocolError(f"invalid member {member!r:.140}: the fleet has {known}")
-        await ask_to_drain(scope, member, table.keys())
+        await ask_to_drain(scope, member)
         screen.line("fleet", f"asked {member} to drain {len(row.shards)} shards")
         end = loop.time() + seconds
         while row is not None and (row.shards or not row.draining):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Collection
 
 import anyio
 import msgspec
@@ -27,10 +26,12 @@ DRAINS_KEY = "drains"
 _RETRY_SECONDS = 0.2
 
 
-async def ask_to_drain(store: Store, member: str, members: Collection[str]) -> None:
-    """Ask a member to drain, and forget the requests to those that are not in `members`."""
+async def ask_to_drain(store: Store, member: str) -> None:
+    """Ask a member to drain, and forget the requests to those that are not in the table."""
     while True:
         requests, revision = await _read(store)
+        # After the requests: who joins and is asked meanwhile is not forgotten.
+        members = await store.heartbeat("-", b"")
         kept = {name: request for name, request in requests.items() if name in members}
         value = msgspec.json.encode({**kept, member: secrets.token_hex(8)})
         if (await store.compare_and_set(DRAINS_KEY, value, revision))[0] == value:

@@ -13,6 +13,7 @@ from gateway_fleet._runtime import Notifier
 from gateway_fleet._store_failures import StoreFailures
 from gateway_proto import Config, DialFailed, Dispatch, Ready
 from tests.adapters.fleet_members import FAST, Bench, CutStore, run, until
+from tests.adapters.gated_store import GatedStore
 from tests.adapters.support import KITS, Kit
 
 pytestmark = pytest.mark.parametrize("kit", KITS, ids=str)
@@ -24,7 +25,7 @@ def test_member_that_is_asked_drains(kit: Kit) -> None:
         two = await bench.start(member="two")
         await bench.until_owned((one, 2), (two, 2))
 
-        await ask_to_drain(two.fleet.store, "one", ["one", "two"])
+        await ask_to_drain(two.fleet.store, "one")
         await until(lambda: one.is_over)
         await bench.until_owned((two, 4))
 
@@ -117,7 +118,8 @@ def test_request_to_drain_is_seen_at_a_heartbeat(kit: Kit) -> None:
             await requests.until_asked(heartbeat)
             seen.append(name)
 
-        await ask_to_drain(store, "one", ["one"])  # to an earlier member
+        await store.heartbeat("one", b"1")
+        await ask_to_drain(store, "one")  # to an earlier member
         async with anyio.create_task_group() as group:
             group.start_soon(wait, "one")
             group.start_soon(wait, "two")
@@ -126,7 +128,7 @@ def test_request_to_drain_is_seen_at_a_heartbeat(kit: Kit) -> None:
             await anyio.wait_all_tasks_blocked()
             assert seen == []
 
-            await ask_to_drain(store, "one", ["one", "two"])
+            await ask_to_drain(store, "one")
             await anyio.wait_all_tasks_blocked()
             assert seen == []
             heartbeat.notify()
@@ -141,11 +143,35 @@ def test_requests_to_absent_members_are_forgotten(kit: Kit) -> None:
     async def body() -> None:
         store = MemoryStore()
         for number in range(100):
-            await ask_to_drain(store, f"m{number}", [f"m{number - 1}", f"m{number}"])
+            await store.heartbeat(f"m{number}", b"1")
+            await store.heartbeat(f"m{number - 2}", b"")
+            await ask_to_drain(store, f"m{number}")
 
         value, _ = await store.compare_and_set("drains", None, 0)
         assert value is not None
         assert b"m98" in value and b"m99" in value and b"m97" not in value
+
+    kit.run(body)
+
+
+def test_late_request_to_drain_forgets_no_other_one(kit: Kit) -> None:
+    """Its process is stopped while a member joins that another process asks."""
+
+    async def body() -> None:
+        store = MemoryStore()
+        late = GatedStore(store)
+        await store.heartbeat("one", b"1")
+        late.hold(after=lambda *request: request[0] in ("heartbeat", "compare_and_set"))
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ask_to_drain, late, "one")
+            await anyio.wait_all_tasks_blocked()
+            await store.heartbeat("two", b"1")
+            await ask_to_drain(store, "two")
+            late.let_go()
+
+        value, _ = await store.compare_and_set("drains", None, 0)
+        assert value is not None
+        assert b"one" in value and b"two" in value
 
     kit.run(body)
 
@@ -156,7 +182,7 @@ def test_invalid_requests_to_drain_are_an_error(kit: Kit) -> None:
         await store.compare_and_set("drains", b"[]", 0)
 
         with pytest.raises(StoreError, match="requests to drain"):
-            await ask_to_drain(store, "one", [])
+            await ask_to_drain(store, "one")
 
     kit.run(body)
 

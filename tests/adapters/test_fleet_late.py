@@ -193,7 +193,7 @@ def test_member_looks_for_requests_to_drain_before_it_joins(kit: Kit) -> None:
 
         late.let_go()
         await bench.until_owned((member, 2))
-        await ask_to_drain(member.fleet.store, "one", ["one"])
+        await ask_to_drain(member.fleet.store, "one")
 
         await until(lambda: member.is_over)
 
@@ -211,7 +211,7 @@ def test_request_to_drain_at_the_end_of_a_change_counts(kit: Kit) -> None:
         present = member.fleet.store
         late.hold(before=lambda *request: is_drains(*request) and not late.held)
         await until(lambda: bool(late.held))
-        await ask_to_drain(present._store, "one", ["one"])
+        await ask_to_drain(present._store, "one")
 
         await reshard(bench.store, 3)
 

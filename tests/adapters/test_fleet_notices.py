@@ -62,7 +62,7 @@ def test_request_to_drain_is_seen_before_the_next_heartbeat(kit: Kit) -> None:
         one = await bench.start(member="one", **RARE)
         await until_idle(bench, one)
 
-        await ask_to_drain(one.fleet.store, "one", ["one"])
+        await ask_to_drain(one.fleet.store, "one")
 
         await until(lambda: one.is_over, 2.0)
 
