@@ -111,9 +111,13 @@ class Coordinator:
         for message, member in list(self._notices.items()):  # on which `run` was cancelled
             await self._post(message, member)
 
-    async def until_allowed(self, since: float) -> None:
-        """Wait until a heartbeat that was sent after `since` is answered."""
-        while not self.membership.may_dial(since=since):
+    async def until_allowed(self, shard_id: int, since: float) -> None:
+        """Wait until a heartbeat that was sent after `since` is answered, and a shard is owned.
+
+        One that the answer shows to be lost is closed: wait until then.
+        """
+        membership = self.membership
+        while not (membership.may_dial(since=since) and shard_id in membership.owned):
             self.membership.hurry(now=anyio.current_time())
             self.changed()
             await self.answered.wait()

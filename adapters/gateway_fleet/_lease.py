@@ -44,4 +44,4 @@ class Lease:
             return
         is_late = claimed_at is not None or now - max(dial.at, lost_at) > _LATE_SECONDS
         since = now if is_late else max(lost_at, dial.at - self._interval)
-        await self._coordinator.until_allowed(since)
+        await self._coordinator.until_allowed(shard_id, since)

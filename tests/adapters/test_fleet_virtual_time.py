@@ -30,7 +30,9 @@ from gateway_proto.fleet import (
     LoggedEvents,
     LogHead,
     LogRecord,
+    MemberRecord,
     Membership,
+    ShardLost,
     encode_command,
     mailbox_of,
 )
@@ -213,7 +215,7 @@ class Allowing:
     def __init__(self) -> None:
         self.since: list[float] = []
 
-    async def until_allowed(self, since: float) -> None:
+    async def until_allowed(self, shard_id: int, since: float) -> None:
         self.since.append(since)
 
 
@@ -247,6 +249,33 @@ def test_dial_long_after_its_claim_needs_a_heartbeat() -> None:
     now = run(main)
 
     assert coordinator.since == [now]
+
+
+def test_shard_that_a_heartbeat_shows_to_be_lost_does_not_dial() -> None:
+    """It is closed after the answer, and may not dial in between."""
+
+    async def main() -> tuple[bool, bool]:
+        store, log = MemoryStore(), []
+        membership = Membership("me", 1, ttl=3.0, interval=0.5, now=anyio.current_time())
+        coordinator = Coordinator(membership, "me", store, log.append, lambda: None)
+
+        async def dial() -> None:
+            await coordinator.until_allowed(0, lost_at)
+            log.append(0)
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(coordinator.run)
+            while not membership.owned:
+                await anyio.sleep(0.1)
+            lost_at = anyio.current_time()
+            record = MemberRecord(1, {0: membership.owned[0].position + 1})
+            await store.heartbeat("other", record.to_bytes())
+            group.start_soon(dial)
+            await anyio.sleep(2.0)
+            group.cancel_scope.cancel()
+        return 0 in log, any(isinstance(event, ShardLost) for event in log)
+
+    assert run(main) == (False, True)
 
 
 def dial_at(at: float) -> Dial:
