@@ -18,8 +18,6 @@ __all__ = ["SharedSlots", "identify_slots"]
 
 _KEY = "slots"
 _RETRY_SECONDS = 0.2
-_STALE_SECONDS = 0.5
-"""Time after which a slot is not used, from when its write was sent: `stale_after` of the slots."""
 
 
 class SharedSlots:
@@ -38,10 +36,10 @@ class SharedSlots:
         self._store = store
         self._failures = failures
         self._may_identify = may_identify
-        self._granted: list[tuple[int, Callable[[float], object]]] = []
+        self._granted: list[tuple[int, Callable[[float], object], float]] = []
         self._slots: IdentifySlots | None = None
         self._changed = Notifier()
-        self._sent_at = 0.0  # of the write that took the granted slots
+        self._sent_at = 0.0  # of the last write
 
     def begin(self, slots: IdentifySlots) -> None:
         """Use slots whose settings the lookup named; no shard joins before."""
@@ -62,7 +60,7 @@ class SharedSlots:
 
     def join(self, shard_id: int, grant: Callable[[float], object]) -> None:
         assert self._slots is not None
-        self._slots.join(shard_id, lambda _: self._granted.append((shard_id, grant)))
+        self._slots.join(shard_id, lambda _: self._granted.append((shard_id, grant, self._sent_at)))
         self._changed.notify()
 
     def leave(self, shard_id: int) -> None:
@@ -86,16 +84,24 @@ class SharedSlots:
         while True:
             for write in slots.writes(now=anyio.current_time()):
                 await self._write(slots, write)
-            while self._granted:
-                await self._identify(*self._granted.pop(0))
+            # At the same time: else those of a slow store would be late.
+            async with anyio.create_task_group() as group:
+                while self._granted:
+                    group.start_soon(self._identify, slots, *self._granted.pop(0))
             at = slots.next_timer()
             await self._changed.wait(None if at is None else max(0.0, at - anyio.current_time()))
 
-    async def _identify(self, shard_id: int, grant: Callable[[float], object]) -> None:
+    async def _identify(
+        self,
+        slots: IdentifySlots,
+        shard_id: int,
+        grant: Callable[[float], object],
+        sent_at: float,
+    ) -> None:
         try:
             may_identify = await self._may_identify(shard_id)
             self._failures.request(shard_id, "head", None)
-            if may_identify and anyio.current_time() - self._sent_at > _STALE_SECONDS:
+            if may_identify and anyio.current_time() - sent_at > slots.stale_after:
                 self.join(shard_id, grant)  # another member may have the next slot by now
             elif may_identify:
                 grant(anyio.current_time())

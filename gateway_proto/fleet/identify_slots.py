@@ -93,6 +93,7 @@ class IdentifySlots:
 
     A slot does not show that the shard is still owned. Before Identify read the head of its log: if
     that is another's record, the session may be opened already, and an Identify would be wasted.
+    After a read that ended later than `stale_after` let the shard join again.
     """
 
     def __init__(
@@ -116,7 +117,8 @@ class IdentifySlots:
         self._member = member
         self._max_concurrency = max_concurrency
         self._between = seconds + margin + stale_after
-        self._stale_after = stale_after
+        self.stale_after: float = stale_after
+        """Seconds after which a slot is not used, from when its write was sent."""
         self._reserve = reserve
         self._total = total
         self._waiting: dict[int, tuple[tuple[bool, int], Grant]] = {}
@@ -246,7 +248,7 @@ class IdentifySlots:
         now = self._advance(now)
         if revision is None:
             # Unless `observed` is called, the record is read again.
-            self._is_known, self._retry_at = False, now + self._stale_after
+            self._is_known, self._retry_at = False, now + self.stale_after
             return
         if write.value is None:
             return
@@ -254,7 +256,7 @@ class IdentifySlots:
         if revision >= self._revision:  # else `observed` was called with a later one
             self._take(taken.record, now)
             self._revision, self._is_seen = revision, True
-        if now - taken.sent_at > self._stale_after:
+        if now - taken.sent_at > self.stale_after:
             return
         for key in taken.keys:
             self._grant(key, now)
