@@ -75,7 +75,7 @@ _FIRST_CLOSE_CODE = 1000
 
 def level_of(event: object) -> int:
     """Return the level at which an event is logged."""
-    if type(event) is Closed and _is_refusal(event):
+    if type(event) is Closed and (_is_refusal(event) or _is_without_session(event)):
         return _WARNING
     return _LEVELS.get(type(event), DEBUG)
 
@@ -155,9 +155,18 @@ def _is_refusal(closed: Closed) -> bool:
     return closed.code is not None and 300 <= closed.code < _FIRST_CLOSE_CODE
 
 
+def _is_without_session(closed: Closed) -> bool:
+    """Whether a client has no session after an end that is not a complete lookup.
+
+    A program at the wrong port may end all connections so: the default log shows warnings alone.
+    """
+    is_complete = closed.code == _OK and closed.error is None
+    return closed.next_action is NextAction.IDENTIFY and not is_complete
+
+
 def _closed(closed: Closed) -> str:
     why = closed.error or closed.reason
-    if closed.code == _OK:
+    if closed.code == _OK and closed.error is None:
         text = "HTTP exchange complete"
     elif closed.code is not None and closed.code < _FIRST_CLOSE_CODE:
         text = f"HTTP exchange ended with status {closed.code}"

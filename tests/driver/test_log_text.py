@@ -131,6 +131,32 @@ CASES = [
         "HTTP exchange complete, next: identify",
     ),
     (
+        Closed(
+            code=None,
+            initiator=Initiator.SELF,
+            next_action=NextAction.IDENTIFY,
+            error="waited too long for the HTTP response",
+        ),
+        "WARNING",
+        "connection closed without a close code by self, next: identify "
+        "(waited too long for the HTTP response)",
+    ),
+    (
+        Closed(code=4000, initiator=Initiator.PEER, next_action=NextAction.IDENTIFY),
+        "WARNING",
+        "connection closed with 4000 by peer, next: identify",
+    ),
+    (
+        Closed(code=200, initiator=Initiator.PEER, next_action=NextAction.IDENTIFY, error="no 101"),
+        "WARNING",
+        "HTTP exchange ended with status 200, next: identify (no 101)",
+    ),
+    (
+        Closed(code=200, initiator=Initiator.SELF, next_action=NextAction.RESUME),
+        "INFO",
+        "HTTP exchange complete, next: resume",
+    ),
+    (
         Closed(code=503, initiator=Initiator.PEER, next_action=NextAction.IDENTIFY, error="busy"),
         "WARNING",
         "HTTP exchange ended with status 503 (busy)",
