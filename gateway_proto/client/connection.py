@@ -235,8 +235,7 @@ class ClientConnection(BaseConnection[Command, Event, Dispatch | Payload]):
         `LocalProtocolError` for other commands before READY, those that only the connection sends,
         one that is too large, and when too many are queued.
         """
-        if self._state in (State.CLOSING, State.CLOSED):
-            raise LocalProtocolError("the connection is closed: send on the next one")
+        self._check_open()
         check_sent_by_caller(message)
         encoded = encode_command(self._config, message)
         if isinstance(message, UpdatePresence):
@@ -267,12 +266,19 @@ class ClientConnection(BaseConnection[Command, Event, Dispatch | Payload]):
         """
         DURATION.named("timeout", timeout)
         check_is_request(request)
+        self._check_open()
         self._check_ready(request)
         encode_command(self._config, request)
         now = self._advance_clock(now)
         number = self._sender.put_request(request, timeout, now)
         self._flush(now)
         return number
+
+    def _check_open(self) -> None:
+        if self._state in (State.CLOSING, State.CLOSED):
+            raise LocalProtocolError(
+                "the connection is closed: send on the next one; without one, see Client.gave_up"
+            )
 
     def _check_ready(self, command: Command) -> None:
         if self._state is not State.READY:

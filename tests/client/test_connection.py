@@ -74,6 +74,8 @@ def test_command_on_a_closed_connection_is_rejected(end: str) -> None:
 
     with pytest.raises(LocalProtocolError, match="send on the next one"):
         connection.send(UpdatePresence(), now=0.0)
+    with pytest.raises(LocalProtocolError, match=r"without one, see Client\.gave_up"):
+        connection.request(RequestGuildMembers("1", "q", 1), now=0.0)
 
 
 def test_command_over_the_payload_limit_is_rejected() -> None:

@@ -295,7 +295,7 @@ def test_request_before_ready_or_of_a_wrong_type_is_rejected() -> None:
 
     connection.receive_eof(now=0.0)
 
-    with pytest.raises(LocalProtocolError, match="needs READY"):
+    with pytest.raises(LocalProtocolError, match="the connection is closed"):
         connection.request(RequestGuildMembers("1"), now=0.0)
     assert client.results() == []
 
