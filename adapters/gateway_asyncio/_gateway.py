@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from gateway_proto import Client, Config, Connection, Dial, Session
 from gateway_proto.driver.arguments import check_before_dial, check_opening
 from gateway_proto.driver.gateway import AdapterGateway
 from gateway_proto.driver.iteration import LINGER_SECONDS
+from gateway_proto.driver.iteration import Notifier as BaseNotifier
 
 if TYPE_CHECKING:
     from gateway_proto.trace import Recorder
@@ -155,7 +157,7 @@ class Gateway(AdapterGateway):
             transport.abort()
             raise
         finally:
-            self._driver = None
+            self._on_driver_ended()
         if driver.error is not None:
             self._fail(driver.error)
 
@@ -176,6 +178,11 @@ class Gateway(AdapterGateway):
 
     def _make_notifier(self) -> Notifier:
         return Notifier()
+
+    async def _wait_until(self, at: float | None, notifier: BaseNotifier) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(at):
+                await notifier.wait()
 
 
 @opening

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from gateway_proto import Client, Config, Dial, Event, Session
 from gateway_proto.driver.arguments import check_before_dial, check_opening
 from gateway_proto.driver.gateway import AdapterGateway
 from gateway_proto.driver.iteration import LINGER_SECONDS
+from gateway_proto.driver.iteration import Notifier as BaseNotifier
 from gateway_trio._dialing import Connect, Dialer
 from gateway_trio._driver import ConnectionDriver
 from gateway_trio._notifier import Notifier
@@ -122,7 +124,7 @@ class Gateway(AdapterGateway):
         try:
             await driver.ended.wait()
         finally:
-            self._driver = None
+            self._on_driver_ended()
         if driver.error is not None:
             self._fail(driver.error)
 
@@ -147,6 +149,10 @@ class Gateway(AdapterGateway):
 
     def _make_notifier(self) -> Notifier:
         return Notifier()
+
+    async def _wait_until(self, at: float | None, notifier: BaseNotifier) -> None:
+        with trio.move_on_at(math.inf if at is None else at):
+            await notifier.wait()
 
 
 @opening

@@ -196,6 +196,7 @@ class ClientConnection(BaseConnection[Command, Event, Dispatch | Payload]):
         self._awaits_resume_answer = False  # a dispatch or INVALID_SESSION
         self._outcome = ConnectionOutcome(presence)
         self._timers.set(Timer.HANDSHAKE, now + config.handshake_timeout)
+        self._timers.set(Timer.REQUEST, requests.next_timer())  # of an earlier connection
         if not framing:
             self._handle_open(now)
 

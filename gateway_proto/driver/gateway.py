@@ -166,11 +166,16 @@ class AdapterGateway(BaseGateway):
         with self._failing(driver):
             number = driver.connection.request(request, now=self._now(), timeout=timeout)
         answer = self._responses[number] = _Answer(self._make_notifier())
+        requests = self._client._requests
         try:
             driver.process_output()
             with self._awaiting():
                 while answer.outcome is None and not self._is_finished:
-                    await answer.notifier.wait()
+                    # A connection has a timer for this; a client without one has none.
+                    at = None if self._driver is not None else requests.deadline(number)
+                    if at is not None and at <= self._now():
+                        raise RequestError(f"no answer for {timeout:g} s")
+                    await self._wait_until(at, answer.notifier)
         finally:
             del self._responses[number]
         if answer.outcome is None:
@@ -215,6 +220,10 @@ class AdapterGateway(BaseGateway):
     @abc.abstractmethod
     def _make_notifier(self) -> Notifier:
         """Make a notifier."""
+
+    @abc.abstractmethod
+    async def _wait_until(self, at: float | None, notifier: Notifier) -> None:
+        """Wait for a notification, or until a time of the event loop's clock."""
 
     def _resume_reading(self) -> None:
         if self._driver is not None:
@@ -267,6 +276,12 @@ class AdapterGateway(BaseGateway):
     def _is_current(self, dial: Dial) -> bool:
         """Whether a dial has not been replaced, or the client stopped, in the meantime."""
         return self._client.next_dial() is dial
+
+    def _on_driver_ended(self) -> None:
+        """Forget the driver, and let requests look at their timeouts without it."""
+        self._driver = None
+        for answer in self._responses.values():
+            answer.notifier.notify()
 
     def _on_dial_failed(self, dial: Dial, reason: str, *, permanent: bool) -> None:
         if self._is_current(dial):

@@ -9,6 +9,8 @@ import pytest
 import trio
 
 from gateway_proto import (
+    Dial,
+    DialPurpose,
     Dispatch,
     GuildMembers,
     LocalProtocolError,
@@ -20,6 +22,7 @@ from gateway_proto import (
 from gateway_proto.server import Server, ServerConnection, ServerEvent
 from tests.adapters.support import (
     KITS,
+    PATIENCE,
     Kit,
     adapter_config,
     wait_for_event,
@@ -86,6 +89,30 @@ def test_request_fails_if_the_gateway_is_stopped(kit: Kit) -> None:
                     await gateway.request(RequestGuildMembers("1", user_ids=["5"]))
             with pytest.raises(LocalProtocolError, match="closed for good: it was stopped"):
                 await gateway.request(RequestGuildMembers("1", user_ids=["5"]))
+
+    kit.run(main)
+
+
+def test_timeout_of_a_request_continues_while_no_dial_is_allowed(kit: Kit) -> None:
+    box: list[Any] = []
+
+    def on_event(connection: ServerConnection, event: ServerEvent) -> None:
+        if isinstance(event, RequestGuildMembers):
+            connection.drop(now=box[0].now())
+
+    async def before_dial(dial: Dial) -> None:
+        if dial.purpose is DialPurpose.RESUME:
+            await kit.sleep(2 * PATIENCE)
+
+    async def main() -> None:
+        async with (
+            kit.limit(),
+            kit.adapter.serve_gateway(Server(), on_event=on_event) as serving,
+            kit.adapter.open_gateway(adapter_config(serving), before_dial=before_dial) as gateway,
+        ):
+            box.append(serving)
+            with pytest.raises(RequestError, match=r"no answer for 0\.05 s"):
+                await gateway.request(RequestGuildMembers("1", user_ids=["5"]), timeout=0.05)
 
     kit.run(main)
 

@@ -327,6 +327,19 @@ def test_timeout_continues_without_a_connection() -> None:
     assert failed.reason == "no answer for 3 s"
 
 
+def test_timeout_continues_on_the_next_connection() -> None:
+    client = RequestClient()
+    number = client.request(RequestGuildMembers("1"), timeout=3.0)
+    client.link.delay = 30.0  # the upgrade is not answered meanwhile
+    client.link.cut()
+
+    client.link.run(4)
+
+    (failed,) = client.results()
+    assert isinstance(failed, RequestFailed)
+    assert (failed.number, failed.reason) == (number, "no answer for 3 s")
+
+
 def test_pause_extends_the_timeout() -> None:
     client = RequestClient()
     client.request(RequestGuildMembers("1", "a", 5), timeout=10.0)

@@ -28,6 +28,7 @@ from gateway_proto import (
 )
 from gateway_proto.driver import RoundRobin
 from gateway_proto.driver.gateway import AdapterGateway, _Answer
+from gateway_proto.driver.iteration import Notifier
 from gateway_proto.server import Server, ServerConfig
 from gateway_proto.session import token_fingerprint
 from gateway_proto.testing import Link
@@ -64,6 +65,9 @@ class Driven(AdapterGateway):
 
     def _make_notifier(self) -> CountingNotifier:
         return CountingNotifier()
+
+    async def _wait_until(self, at: float | None, notifier: Notifier) -> None:
+        await notifier.wait()
 
 
 class FakeDriver:
