@@ -36,6 +36,9 @@ class NatsConnection:
     def __init__(
         self, address: NatsAddress, *, timeout: float, ssl_context: ssl.SSLContext | None
     ) -> None:
+        if address.tls and ssl_context is None:
+            # Once, not for each attempt: it blocks the event loop for 50 ms.
+            ssl_context = ssl.create_default_context()
         self.opened = 0
         """Number of connections so far."""
         self._address = address

@@ -103,9 +103,7 @@ async def connect(
             link.lost.set()
 
     options: dict[str, Any] = {}
-    if address.tls:
-        options["tls"] = ssl_context or ssl.create_default_context()
-    elif ssl_context is not None:
+    if ssl_context is not None:
         options["tls"] = ssl_context
     if address.password is not None:
         options["user"] = address.user

@@ -62,6 +62,26 @@ def fake_server(hello: bytes, on_data: Callable[[bytes], None]) -> Iterator[int]
 # ----- the connection -----
 
 
+def test_attempts_to_connect_share_one_tls_context(monkeypatch: pytest.MonkeyPatch) -> None:
+    contexts = []
+
+    def make_context() -> ssl.SSLContext:
+        contexts.append(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+        return contexts[-1]
+
+    async def body() -> None:
+        store = NatsStore(f"tls://127.0.0.1:{free_port()}", timeout=0.5)
+        for _ in range(3):
+            with pytest.raises(StoreError, match="ConnectionRefusedError"):
+                async with store:
+                    pass
+
+    monkeypatch.setattr(ssl, "create_default_context", make_context)
+    run(body)
+
+    assert len(contexts) == 1
+
+
 def test_server_that_is_away_raises_and_returns(tmp_path: pathlib.Path) -> None:
     async def body() -> None:
         with nats_process(tmp_path) as process:
