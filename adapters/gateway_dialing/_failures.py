@@ -74,7 +74,8 @@ def is_permanent(error: BaseException) -> bool:
         case ssl.SSLCertVerificationError():
             return True
         case ssl.SSLError() as tls if not isinstance(tls, _TRANSIENT_TLS):
-            return tls.reason not in _TRANSIENT_TLS_REASONS
+            # An error that was not raised by OpenSSL has no such attribute.
+            return getattr(tls, "reason", None) not in _TRANSIENT_TLS_REASONS
     return False
 
 

@@ -93,6 +93,7 @@ def test_tls_error_about_versions_is_permanent(name: str) -> None:
         socket.gaierror(-2, "Name or service not known"),
         _tls("EOF occurred", None, ssl.SSLEOFError),
         _tls("internal error", "TLSV1_ALERT_INTERNAL_ERROR"),
+        ssl.SSLError(1, "raised by Python code"),  # it has no attribute `reason`
         ExceptionGroup("", [REFUSED, _tls("words", "WRONG_VERSION_NUMBER")]),
         DialError("words"),
     ],
