@@ -17,10 +17,11 @@ _WITHOUT_TEXT = {
     "BrokenResourceError": "connection closed by the peer",
     "CancelledError": "cancelled",
     "ClosedResourceError": "connection closed",
+    "EndOfStream": "connection closed by the peer",
     "TimeoutError": "timed out",
     "TooSlowError": "timed out",
 }
-"""Texts for errors without one, by class name, because trio is not imported here."""
+"""Texts for errors without one, by class name: trio and anyio are not imported here."""
 _OF_TRIO = ("BrokenResourceError", "ClosedResourceError", "TooSlowError")
 _TRANSIENT_TLS = (
     ssl.SSLEOFError,
@@ -79,9 +80,12 @@ def is_permanent(error: BaseException) -> bool:
     return False
 
 
-def reason(error: BaseException) -> str:
-    """Return the reason why an operation of a socket, TLS or a proxy failed, as one line."""
-    text = _reason(_origin(error))
+def reason(error: BaseException, *, schemes: str = "ws or http") -> str:
+    """Return the reason why an operation of a socket, TLS or a proxy failed, as one line.
+
+    `schemes` are those of URLs without TLS.
+    """
+    text = _reason(_origin(error), schemes)
     text = "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
     return text if len(text) <= _MAX_REASON else f"{text[:_MAX_REASON]}..."
 
@@ -95,17 +99,17 @@ def _origin(error: BaseException) -> BaseException:
     return error
 
 
-def _reason(error: BaseException) -> str:
+def _reason(error: BaseException, schemes: str) -> str:
     match error:
         case BaseExceptionGroup(exceptions=inner):
-            return "; ".join(dict.fromkeys(reason(one) for one in inner))
+            return "; ".join(dict.fromkeys(reason(one, schemes=schemes) for one in inner))
         case DialError():
             return str(error)
         case ssl.SSLEOFError() | ssl.SSLZeroReturnError():
             return "connection closed by the peer"
         case ssl.SSLError(reason=name) if name in _NOT_TLS:
             return (
-                "the server does not use TLS at this port: without TLS, URLs begin with ws or http"
+                f"the server does not use TLS at this port: without TLS, URLs begin with {schemes}"
             )
         case ssl.SSLError():
             return _SOURCE_OF_OPENSSL.sub("", error.strerror or str(error)) or "TLS failed"

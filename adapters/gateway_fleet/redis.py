@@ -12,6 +12,7 @@ from typing import Any, Self, TypeVar
 import anyio
 from anyio.abc import TaskStatus
 
+from gateway_dialing import reason
 from gateway_fleet._redis_address import is_url
 from gateway_fleet._store_settings import MAX_APPENDS, check_settings
 from gateway_fleet.store import StoreError
@@ -258,6 +259,13 @@ class RedisStore:
             self._client.connection_pool.disconnect()
             raise StoreError(f"no answer in {self._timeout:g} s") from None
         except (RedisError, OSError, anyio.ClosedResourceError) as error:
-            raise StoreError(f"{type(error).__name__}: {error}") from None
+            raise StoreError(_text_of(error)) from None
         except anyio.BrokenResourceError:
             raise StoreError("the connection was lost") from None
+
+
+def _text_of(error: BaseException) -> str:
+    """Return the text of an error; coredis has the reason of a failed connection in its cause."""
+    text = f"{type(error).__name__}: {error}"
+    cause = error.__cause__
+    return text if cause is None else f"{text}: {reason(cause, schemes='redis')}"

@@ -6,6 +6,7 @@ import errno
 import socket
 import ssl
 
+import anyio
 import pytest
 import trio
 
@@ -47,6 +48,8 @@ CASES = [
     (_caused(trio.BrokenResourceError(), _tls("bad", "X")), "[SSL: X] bad"),
     (_caused(trio.BrokenResourceError(), REFUSED), "Connection refused"),
     (trio.BrokenResourceError(), "connection closed by the peer"),
+    (anyio.EndOfStream(), "connection closed by the peer"),
+    (ssl.SSLError(1, "raised by Python code"), "raised by Python code"),
     (ExceptionGroup("two", [REFUSED, OF_TRIO]), "Connection refused"),
     (
         _caused(OSError("all failed"), ExceptionGroup("", [REFUSED, OSError("other")])),
@@ -66,6 +69,13 @@ def test_failure_reason_is_one_line_and_never_empty(
     assert expected_text in reason(error)
     assert "sub-exception" not in reason(error)
     assert "_ssl.c" not in reason(error)
+
+
+def test_failure_reason_names_the_schemes_of_the_protocol() -> None:
+    error = _tls("wrong version number", "WRONG_VERSION_NUMBER")
+
+    assert reason(error).endswith("URLs begin with ws or http")
+    assert reason(ExceptionGroup("", [error]), schemes="redis").endswith("URLs begin with redis")
 
 
 def test_long_failure_reason_is_shortened() -> None:

@@ -26,7 +26,7 @@ from tests.adapters.engine_stores import (  # noqa: F401
     redis_engine,
     unclosed_streams,
 )
-from tests.adapters.engines import RedisProcess, needs_redis, redis_process
+from tests.adapters.engines import RedisProcess, free_port, needs_redis, redis_process
 from tests.adapters.support import KITS, Kit
 from tests.markdown_blocks import DOCS
 
@@ -51,6 +51,17 @@ def test_engine_that_is_away_raises_and_returns(kit: Kit, tmp_path: pathlib.Path
             with pytest.raises(StoreError):
                 async with gateway_fleet.RedisStore(process.url, timeout=1.0):
                     pass
+
+    kit.run(main)
+
+
+@needs_redis
+def test_failed_connection_is_raised_with_its_reason(kit: Kit) -> None:
+    async def main() -> None:
+        url = f"redis://127.0.0.1:{free_port()}"
+        with pytest.raises(StoreError, match="Connection refused"):
+            async with gateway_fleet.RedisStore(url):
+                pass
 
     kit.run(main)
 
