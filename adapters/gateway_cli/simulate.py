@@ -287,11 +287,13 @@ def _simulate(
     outcomes = _run_histories(
         chosen or itertools.count(), histories, jobs, partial(progress.advance, task)
     )
+    broken: InvariantViolation | None = None
     try:
         page.begin(f"{years:g} years" if chosen is None else f"{len(chosen)} histories")
         with contextlib.closing(outcomes), progress:
             for outcome in outcomes:
                 if isinstance(outcome, InvariantViolation):
+                    broken = outcome
                     progress.stop()
                     page.broken(outcome, histories)
                     return False
@@ -303,7 +305,10 @@ def _simulate(
                     break
     except KeyboardInterrupt:
         # A long run that is interrupted has shown something too.
-        page.total(total, time.monotonic() - began, interrupted=True)
+        if broken is None:
+            page.total(total, time.monotonic() - began, interrupted=True)
+        else:
+            page.violation(broken)
         raise
     page.total(total, time.monotonic() - began, interrupted=False)
     return True
@@ -364,17 +369,22 @@ class _Page:
             simulation=FleetSimulation if histories.fleet else Simulation,
         )
         if self._as_json:
-            fewest = shrunk()
-            names = ("name", "what", "at", "seed", "replay", "trace")
-            fields = {name: getattr(fewest, name) for name in names}
-            self._put({"good": False, **fields})
+            self.violation(shrunk())
             return
         self._console.print(str(broken))
         with self._console.status("omitting kinds of faults while the violation remains ..."):
             fewest = shrunk()
         self._console.print("\nwith the fewest kinds of faults:")
         self._console.print(str(fewest))
-        print_verdict(self._console, f"{fewest.name} is violated: {fewest.replay}", good=False)
+        self.violation(fewest)
+
+    def violation(self, broken: InvariantViolation) -> None:
+        """Report the verdict, in the last line."""
+        if self._as_json:
+            names = ("name", "what", "at", "seed", "replay", "trace")
+            self._put({"good": False, **{name: getattr(broken, name) for name in names}})
+        else:
+            print_verdict(self._console, f"{broken.name} is violated: {broken.replay}", good=False)
 
     def _put(self, fields: dict[str, Any]) -> None:
         sys.stdout.write(json_line(fields))

@@ -88,6 +88,30 @@ def test_broken_invariant_is_reported_with_a_replay_command(
     assert "HeartbeatAcked" in output
 
 
+@pytest.mark.parametrize("arguments", [[], ["--json"]], ids=["text", "json"])
+def test_violation_is_reported_if_its_shrinking_is_interrupted(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def started(self: History, *_: Any) -> None:
+        raise self.broken("NeverStarts", "it started", None)
+
+    def shrink(*_: Any, **options: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(History, "began", started)
+    monkeypatch.setattr("gateway_proto.testing.shrink", shrink)
+
+    code, output = _simulate("--seed", "5", *arguments)
+
+    last = output.splitlines()[-1]
+    assert code == 130
+    if arguments:
+        report = json.loads(last)
+        assert (report["good"], report["name"], report["seed"]) == (False, "NeverStarts", 5)
+    else:
+        assert "NeverStarts is violated: gateway-proto simulate --seed 5" in last
+
+
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
