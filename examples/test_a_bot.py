@@ -46,6 +46,8 @@ async def run(config: Config) -> None:
 
 # ----- its tests -----
 
+INTENTS = Intents.GUILD_MESSAGES | Intents.MESSAGE_CONTENT  # without it `content` is empty
+
 
 def test_it_plays_what_it_is_told_to() -> None:
     message = Dispatch.of("MESSAGE_CREATE", {"content": "!play chess"})
@@ -54,7 +56,7 @@ def test_it_plays_what_it_is_told_to() -> None:
 
 def test_it_misses_nothing_while_the_network_is_away() -> None:
     server = Server()
-    config = Config(token="t", intents=Intents.GUILD_MESSAGES, api_url="http://localhost/api")
+    config = Config(token="t", intents=INTENTS, api_url="http://localhost/api")
     link = Link(Client(config), server)
     link.client.expect(Ready)
     link.cut()
@@ -69,7 +71,7 @@ def test_on_a_real_socket_it_resumes_and_answers(gateway_server: RunningGateway)
     config = Config(
         token=gateway_server.token,
         api_url=gateway_server.api_url,
-        intents=Intents.GUILD_MESSAGES,
+        intents=INTENTS,
     )
 
     async def play() -> None:
