@@ -46,6 +46,7 @@ class ConnectionDriver(asyncio.BufferedProtocol):
         "_make_connection",
         "_paused",
         "_timer",
+        "_timer_at",
         "_transport",
         "_wakes",
         "_woken",
@@ -70,6 +71,7 @@ class ConnectionDriver(asyncio.BufferedProtocol):
         self._wakes: WakeBatch | asyncio.AbstractEventLoop = wakes or self._loop
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_at: float | None = None  # a handle of uvloop may have no `when`
         self._writable = True
         self._paused = False
         self._is_excused = False  # for a blocked loop, since data was received
@@ -106,8 +108,7 @@ class ConnectionDriver(asyncio.BufferedProtocol):
             # Both clocks are read together: a slow read must not look like a clock jump.
             unix, now = time.time(), self._loop.time()
             self._is_excused = False
-            if self._timer is not None:
-                self._excuse(connection, self._timer.when(), now)
+            self._excuse(connection, self._timer_at, now)
             self._woken = True  # its own output is processed below, without another step
             connection.receive_data(bytes(self._buffer[:nbytes]), now=now)
             connection.check_clock(unix, now=now)
@@ -210,27 +211,27 @@ class ConnectionDriver(asyncio.BufferedProtocol):
             connection.pause(now=self._loop.time())
         self._set_timer(connection.next_timer())
 
-    def _excuse(self, connection: Connection[Any, Any], due: float, now: float) -> None:
+    def _excuse(self, connection: Connection[Any, Any], due: float | None, now: float) -> None:
         if not self._paused and not self._is_excused:
             self._is_excused = excuse_blocked_loop(connection, due, now)
 
     def _set_timer(self, at: float | None) -> None:
         if self._timer is not None:
             # A timer that fires early is harmless, and cheaper than a new timer per change.
-            if at is not None and self._timer.when() <= at:
+            if at is not None and self._timer_at is not None and self._timer_at <= at:
                 return
             self._timer.cancel()
         self._timer = None if at is None else self._loop.call_at(at, self._on_timer)
+        self._timer_at = at
 
     def _on_timer(self) -> None:
-        timer, self._timer = self._timer, None
+        self._timer = None
         connection = self.connection
         if connection is None or self.error is not None:
             return
         try:
             unix, now = time.time(), self._loop.time()
-            if timer is not None:
-                self._excuse(connection, timer.when(), now)
+            self._excuse(connection, self._timer_at, now)
             connection.check_clock(unix, now=now)
             connection.handle_timer(now=now)
             self._process_output(connection)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 import trio
 
 import gateway_asyncio._driver
@@ -47,6 +48,15 @@ class OverdueConnection:
         return self._clock() - 10.0
 
 
+class DueAtOnceLoop(asyncio.SelectorEventLoop):
+    """An event loop that makes no timer for what is due, as uvloop does."""
+
+    def call_at(self, when: float, callback: Any, *args: Any, context: Any = None) -> Any:
+        if when <= self.time():
+            return self.call_soon(callback, *args, context=context)
+        return super().call_at(when, callback, *args, context=context)
+
+
 class TwoReads:
     """A stream with two reads of data, and then its end."""
 
@@ -58,7 +68,8 @@ class TwoReads:
         return self.left.pop(0)
 
 
-def test_each_read_excuses_the_peer_on_asyncio() -> None:
+@pytest.mark.parametrize("loop", [asyncio.SelectorEventLoop, DueAtOnceLoop])
+def test_each_read_excuses_the_peer_on_asyncio(loop: type[asyncio.AbstractEventLoop]) -> None:
     async def main() -> None:
         connection: Any = OverdueConnection(asyncio.get_running_loop().time)
         driver = gateway_asyncio._driver.ConnectionDriver(lambda _: connection, lambda *_: True)
@@ -71,7 +82,8 @@ def test_each_read_excuses_the_peer_on_asyncio() -> None:
         assert driver.error is None
         assert len(connection.pauses) == 2
 
-    asyncio.run(main())
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(main())
 
 
 def test_each_read_excuses_the_peer_on_trio() -> None:
