@@ -51,6 +51,8 @@ class CountingNotifier:
 class Driven(AdapterGateway):
     """A gateway without an event loop."""
 
+    now = 0.0
+
     async def stop(self, *, keep_session: bool = True) -> None:
         raise AssertionError("must not be stopped")
 
@@ -58,7 +60,7 @@ class Driven(AdapterGateway):
         raise AssertionError("must not be dialed")
 
     def _now(self) -> float:
-        return 0.0
+        return self.now
 
     def _task(self) -> object:
         return None
@@ -264,6 +266,27 @@ def test_request_returns_its_answer_after_other_events() -> None:
         request.send(None)
 
     assert returned.value.value == answer
+    assert gateway._responses == {}
+
+
+def test_request_fails_at_its_timeout_without_a_connection() -> None:
+    client = Client(CONFIG)
+    link = Link(client, Server())
+    gateway = Stepped(client, CONFIG, queue_limit=8)
+    driver = RequestDriver(ZeroDivisionError())
+    driver.connection = client.connection  # type: ignore[assignment]
+    gateway._driver = driver
+    gateway.now = link.now
+    request = gateway.request(MEMBERS, timeout=3.0)
+    request.send(None)
+
+    gateway._on_driver_ended()
+    gateway.now = link.now + 2.9
+    request.send(None)
+    gateway.now = link.now + 3.0
+    with pytest.raises(RequestError, match="no answer for 3 s"):
+        request.send(None)
+
     assert gateway._responses == {}
 
 
