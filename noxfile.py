@@ -100,6 +100,14 @@ def adapters(session: nox.Session) -> None:
 
 
 @nox.session(python=NEWEST)
+def uvloop(session: nox.Session) -> None:
+    """Run the fast tests of the asyncio adapter in the event loop of uvloop."""
+    install(session, "uvloop")
+    run = ("python", "-m", "pytest", "-q", "-k", "asyncio", "tests/adapters")
+    session.run(*run, *session.posargs, env={"GATEWAY_TEST_LOOP": "uvloop"})
+
+
+@nox.session(python=NEWEST)
 @nox.parametrize("library", CLIENT_LIBRARIES)
 def clients(session: nox.Session, library: str) -> None:
     """Run the newest version of another client library in each situation."""

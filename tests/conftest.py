@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
+import importlib
 import os
 import pathlib
 import signal
@@ -34,6 +36,10 @@ if "MUTANT_UNDER_TEST" in os.environ:
 for name in ("ws", "wss", "http", "https", "all", "socks"):
     for variable in (f"{name}_proxy", f"{name}_proxy".upper()):
         os.environ.pop(variable, None)
+
+# The event loop of the tests on asyncio, by the name of its module; else asyncio's own.
+if (loop := os.environ.get("GATEWAY_TEST_LOOP")) is not None:
+    asyncio.set_event_loop_policy(importlib.import_module(loop).EventLoopPolicy())
 
 _ROOT = pathlib.Path(__file__).parents[1]
 

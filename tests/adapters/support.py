@@ -32,6 +32,9 @@ from gateway_pytest import RunningGateway
 
 PATIENCE = 60.0
 """Seconds to wait for what takes milliseconds on an idle system."""
+not_with_uvloop = pytest.mark.skipif(
+    os.environ.get("GATEWAY_TEST_LOOP") == "uvloop", reason="uvloop does not report this"
+)
 
 
 class BugError(Exception):

@@ -20,7 +20,7 @@ import gateway_asyncio
 import gateway_trio
 from gateway_dialing._accepting import AcceptErrors
 from gateway_proto.server import Server, ServerConfig
-from tests.adapters.support import PATIENCE
+from tests.adapters.support import PATIENCE, not_with_uvloop
 
 resource = pytest.importorskip("resource")
 
@@ -67,6 +67,7 @@ async def _asked_on_trio() -> bytes:
                 return await client.recv(4096)
 
 
+@not_with_uvloop
 @pytest.mark.parametrize("loop", ["asyncio", "trio"])
 def test_lack_of_file_descriptors_is_logged_in_one_line(
     loop: str, caplog: pytest.LogCaptureFixture
@@ -205,6 +206,7 @@ class _BrokenTls(ssl.SSLContext):
         raise GeneratorExit("a bug of the context")
 
 
+@not_with_uvloop
 @pytest.mark.parametrize("loop", ["asyncio", "trio"])
 def test_exception_in_the_tls_context_ends_the_server(loop: str) -> None:
     context = _BrokenTls(ssl.PROTOCOL_TLS_SERVER)

@@ -20,7 +20,7 @@ import gateway_asyncio
 import gateway_trio
 from gateway_proto import Client, Config, DialFailed, Ready
 from gateway_proto.server import Server
-from tests.adapters.support import PATIENCE
+from tests.adapters.support import PATIENCE, not_with_uvloop
 
 Run = Callable[[Callable[[], Awaitable[None]]], None]
 RUNNERS: dict[str, tuple[Any, Run]] = {
@@ -286,6 +286,7 @@ def test_connection_lost_as_tls_completes_fails_one_dial(
     assert error == "TLS handshake with '127.0.0.1': connection closed by the peer"
 
 
+@not_with_uvloop
 def test_server_without_tls_is_a_failed_handshake(name: str) -> None:
     with _answering(lambda sock: sock.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")) as port:
         error, _ = _fails(name, f"wss://127.0.0.1:{port}")
