@@ -137,11 +137,6 @@ class PendingRequests:
         pending = self.pending[number]
         pending.deadline = now + pending.timeout
 
-    def deadline(self, number: int) -> float | None:
-        """Return when a request fails; None if it is not sent yet, or over."""
-        pending = self.pending.get(number)
-        return None if pending is None else pending.deadline
-
     def not_before(self, command: Any, now: float) -> float:
         """Return when a limit of its own allows a command.
 

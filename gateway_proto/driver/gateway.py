@@ -172,10 +172,11 @@ class AdapterGateway(BaseGateway):
             with self._awaiting():
                 while answer.outcome is None and not self._is_finished:
                     # A connection has a timer for this; a client without one has none.
-                    at = None if self._driver is not None else requests.deadline(number)
+                    at = None if self._driver is not None else requests.next_timer()
                     if at is not None and at <= self._now():
-                        raise RequestError(f"no answer for {timeout:g} s")
-                    await self._wait_until(at, answer.notifier)
+                        self._take(requests.expire(self._now()))
+                    else:
+                        await self._wait_until(at, answer.notifier)
         finally:
             del self._responses[number]
         if answer.outcome is None:

@@ -288,6 +288,7 @@ def test_request_fails_at_its_timeout_without_a_connection() -> None:
         request.send(None)
 
     assert gateway._responses == {}
+    assert client._requests.pending == {}  # it does not fail again on the next connection
 
 
 def test_request_error_has_reason_and_retry_after() -> None:
