@@ -66,7 +66,7 @@ def _redact_parts(unit: str, size: int) -> Callable[[], object]:
 
 
 def _find_members(unit: str, size: int) -> Callable[[], object]:
-    """Find the envelope of many texts, each as long as the part that is looked at, or shorter."""
+    """Find the envelope of the same text again and again."""
     text = b'{"op":0,"t":"A","s":2,"d":NaN' + unit.encode() * (size // len(unit))
 
     def work() -> None:
@@ -78,7 +78,7 @@ def _find_members(unit: str, size: int) -> Callable[[], object]:
 
 def _log_with_waits(count: int) -> Callable[[], object]:
     """Add entries to the log of a server in which many requests wait for another one."""
-    server = Server(ServerConfig(control="/control", received_log_limit=40_000))
+    server = Server(ServerConfig(control="/control", received_log_limit=count))
     for _ in range(100):
         waiting = server.accept(now=0.0)
         waiting.receive_data(b"GET /control/wait?event=Resume HTTP/1.1\r\nHost: h\r\n\r\n", now=0.0)

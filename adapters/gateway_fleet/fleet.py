@@ -140,11 +140,12 @@ async def open_fleet(
     """Run shards of one bot, together with all processes that use the same store and token.
 
     Without a store the fleet is this process. `count` is the number of shards of all processes, by
-    default that of the processes that are there, or of the lookup. `member` must differ between
-    processes. A process whose heartbeats, one in `interval` seconds, are missing for `ttl` seconds
-    loses its shards to the others. With `publish`, events go to the logs of the store, too, and
-    reading pauses while the store does not answer; else only the sessions go there. The other
-    arguments are as in `open_shards`.
+    default that of the processes that are there, or of the lookup. Another one than before begins
+    after `ttl` seconds without a live process. `member` must differ between processes. A process
+    whose heartbeats, one in `interval` seconds, are missing for `ttl` seconds loses its shards to
+    the others. With `publish`, events go to the logs of the store, too, and reading pauses while
+    the store does not answer; else only the sessions go there. The other arguments are as in
+    `open_shards`.
 
     Raises `StoreError` if the store does not answer, and `LocalProtocolError` if other processes
     run another number of shards.
